@@ -1,0 +1,43 @@
+"""What the exit code of `podnuma` means, and the one way for a verb to fail.
+
+| code | name        | meaning |
+| ---- | ----------- | ------- |
+| 0    | OK          | done; the answer, if there was a question, is yes |
+| 1    | NO          | the answer is no: a pod would be refused, a container is not as it should be |
+| 2    | USAGE       | the command line itself is wrong |
+| 3    | INPUT       | a file could not be read or has errors; each is one line on standard error |
+| 4    | UNREACHABLE | no cluster: no kubeconfig, or the API server does not answer |
+| 5    | FORBIDDEN   | the API server refused: not logged in, or a right is missing |
+| 6    | NOT_SERVED  | the cluster lacks podnuma's resources, or serves versions this build does not know |
+| 7    | NOT_FOUND   | the named object does not exist |
+| 70   | FAULT       | a bug in podnuma: the trace is on standard error |
+| 130  | INTERRUPTED | Ctrl-C |
+
+Standard output carries answers only; every error goes to standard error.
+"""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The closed set of exit codes; see the table above."""
+
+    OK = 0
+    NO = 1
+    USAGE = 2
+    INPUT = 3
+    UNREACHABLE = 4
+    FORBIDDEN = 5
+    NOT_SERVED = 6
+    NOT_FOUND = 7
+    FAULT = 70
+    INTERRUPTED = 130
+
+
+class Failure(Exception):  # noqa: N818 - it is the verb that failed, not podnuma that erred
+    """A verb cannot give an answer. `lines` are printed one by one, each with its next step."""
+
+    def __init__(self, code: Exit, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self.code = code
+        self.lines = lines
