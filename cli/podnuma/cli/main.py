@@ -24,7 +24,6 @@ app = typer.Typer(
     name="podnuma",
     help="NUMA-aligned pod budgets with exclusive slices and shared sidecars, without touching the kubelet.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
