@@ -1,0 +1,171 @@
+"""The map of a node: a picture of every NUMA node, then who holds what, in words.
+
+Columns are cores, rows their threads, gaps separate the cores of different last-level
+caches. Every CPU is one letter, so that nothing is lost where there is no colour:
+
+    R  reserved for the system     A  exclusive, of pod A     a  the pool that pod A shares
+    ·  node shared pool            !  held by two pods: an error
+
+Letters are given to pods in the order of their names and start again after Z; the words
+below each NUMA node always name the pod.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from podnuma.allocator import cpuset
+from podnuma.cli.picture import Cache, Holder, Picture, Zone
+from podnuma.cli.reading import picture_of
+from podnuma.cli.render import palette, words
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+# Longer CPU lists (ids that alternate between NUMA nodes) are cut to first…last.
+_LABEL_WIDTH = 22
+_INDENT = 2
+_KIND_WIDTH = 13
+_AMOUNT_WIDTH = 7
+_LIST_WIDTH = 60
+_BEFORE_LIST = _INDENT + _KIND_WIDTH + _AMOUNT_WIDTH + 8
+
+
+def render_node(topology: Mapping[str, Any], allocations: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Draw one node from its NodeTopology; PodAllocations of other nodes are left out."""
+    return render(picture_of(topology, allocations))
+
+
+def render(picture: Picture) -> RenderableType:
+    """Draw one node."""
+    parts: list[RenderableType] = [_title(picture)]
+    for zone in picture.zones:
+        parts += [Text(), _heading(zone)]
+        if zone.caches:
+            parts.append(_Cores(picture, zone))
+        parts.append(_Words(picture, zone))
+    if picture.offline:
+        parts += [Text(), Text(f"offline CPUs: {cpuset.render(picture.offline)}", style="dim")]
+    return Group(*parts)
+
+
+def _title(picture: Picture) -> Text:
+    facts = (
+        words.count(len(picture.sockets), "socket"),
+        words.count(len(picture.zones), "NUMA node"),
+        words.count(picture.cores, "core"),
+        words.count(len(picture.holders), "CPU"),
+        words.count(len(picture.pods), "pod"),
+    )
+    return Text.assemble((picture.name, "bold"), "  ", " · ".join(facts))
+
+
+def _heading(zone: Zone) -> Text:
+    facts = [f"socket {', '.join(map(str, zone.sockets))}"] if zone.sockets else ["memory only"]
+    if zone.caches:
+        facts.append(words.count(sum(len(cache.cores) for cache in zone.caches), "core"))
+        facts.append(words.count(zone.cpus.bit_count(), "CPU"))
+    if len(zone.caches) > 1:
+        facts.append(words.count(len(zone.caches), "L3 cache"))
+    facts.append(f"{words.about(zone.capacity.capacity)} memory")
+    return Text.assemble((f"NUMA node {zone.id}", "bold"), "  ", " · ".join(facts))
+
+
+class _Cores:
+    """The cores of a zone, as wide as the console allows; whole caches per line where possible."""
+
+    def __init__(self, picture: Picture, zone: Zone) -> None:
+        self._picture = picture
+        self._zone = zone
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        caches = self._zone.caches
+        room = max(options.max_width - _LABEL_WIDTH - _INDENT - 2, 8)
+        widest = sum(len(cache.cores) for cache in caches)
+        cell = 2 if widest * 2 + len(caches) <= room else 1
+        rows = [
+            (line, thread)
+            for line in _lines(caches, room, cell)
+            for thread in range(max(cache.threads for cache in line))
+        ]
+        labels = [_label(line, thread) for line, thread in rows]
+        width = max(map(len, labels))
+        for (line, thread), label in zip(rows, labels, strict=True):
+            yield self._row(line, thread, cell, f"{label:>{width}}")
+
+    def _row(self, caches: Sequence[Cache], thread: int, cell: int, label: str) -> Text:
+        text = Text(f"{'':{_INDENT}}{label}  ", no_wrap=True)
+        for position, cache in enumerate(caches):
+            if position:
+                text.append(" ")
+            for core in cache.cores:
+                if thread >= len(core):
+                    text.append(" " * cell)
+                    continue
+                holder = self._picture.holders[core[thread]]
+                text.append(
+                    f"{palette.sign(self._picture, holder):{cell}}", style=_style(self._picture, holder)
+                )
+        return text
+
+
+def _lines(caches: Sequence[Cache], room: int, cell: int) -> Iterator[list[Cache]]:
+    line: list[Cache] = []
+    used = 0
+    for cache in caches:
+        for part in _cut(cache, room // cell):
+            width = len(part.cores) * cell + 1
+            if line and used + width > room + 1:
+                yield line
+                line, used = [], 0
+            line.append(part)
+            used += width
+    if line:
+        yield line
+
+
+def _cut(cache: Cache, columns: int) -> Iterator[Cache]:
+    for start in range(0, len(cache.cores), columns):
+        yield Cache(cache.id, cache.cores[start : start + columns])
+
+
+def _label(caches: Sequence[Cache], thread: int) -> str:
+    cpus = [core[thread] for cache in caches for core in cache.cores if thread < len(core)]
+    text = cpuset.render(cpuset.of(cpus))
+    return text if len(text) <= _LABEL_WIDTH else f"{min(cpus)}…{max(cpus)}"
+
+
+def _style(picture: Picture, holder: Holder) -> str:
+    colours = palette.paint(picture, holder)
+    return f"{colours.text or 'default'} on {colours.ground or 'default'}"
+
+
+class _Words:
+    """Who holds what of a zone, in words: one line a holder, long CPU lists broken at commas."""
+
+    def __init__(self, picture: Picture, zone: Zone) -> None:
+        self._picture = picture
+        self._zone = zone
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        shares = [(share, _who(share.holder)) for share in self._zone.shares]
+        names = max([len(who) for _, who in shares] + [len(block.pod) for block in self._zone.memory], default=0)
+        lists = min(max(options.max_width - _BEFORE_LIST - names - 2, _LABEL_WIDTH), _LIST_WIDTH)
+        table = Table.grid(padding=(0, 2))
+        table.add_column(width=_INDENT - 1)
+        table.add_column(no_wrap=True, width=1)
+        table.add_column(no_wrap=True, width=_KIND_WIDTH)
+        table.add_column(no_wrap=True, width=_AMOUNT_WIDTH, justify="right")
+        table.add_column(no_wrap=True, min_width=_LABEL_WIDTH)
+        table.add_column(overflow="fold")
+        for share, who in shares:
+            cpus = words.broken(cpuset.render(share.cpus), lists)
+            sign = Text(palette.sign(self._picture, share.holder), style=_style(self._picture, share.holder))
+            table.add_row("", sign, share.holder.hold.value, str(share.cpus.bit_count()), cpus, who)
+        for block in self._zone.memory:
+            across = "" if len(block.zones) == 1 else f"over NUMA nodes {','.join(map(str, block.zones))}"
+            table.add_row("", "", block.resource, words.about(block.size), across, block.pod)
+        yield table
+
+
+def _who(holder: Holder) -> str:
+    return f"{holder.pod}: {', '.join(holder.containers)}" if holder.containers else holder.pod
