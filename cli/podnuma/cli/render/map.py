@@ -148,7 +148,9 @@ class _Words:
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
         shares = [(share, _who(share.holder)) for share in self._zone.shares]
-        names = max([len(who) for _, who in shares] + [len(block.pod) for block in self._zone.memory], default=0)
+        names = max(
+            [len(who) for _, who in shares] + [len(block.pod) for block in self._zone.memory], default=0
+        )
         lists = min(max(options.max_width - _BEFORE_LIST - names - 2, _LABEL_WIDTH), _LIST_WIDTH)
         table = Table.grid(padding=(0, 2))
         table.add_column(width=_INDENT - 1)

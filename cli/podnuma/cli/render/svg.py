@@ -1,0 +1,164 @@
+"""The map of a node as an SVG picture: boxes in boxes, one square per CPU.
+
+    node > NUMA node > last-level cache > core (a column) > CPU (a square)
+
+Text and colours are those of the terminal map. Every square has a title (a tool tip) that
+says in words who holds it. The file is self-contained: no script, no font, no reference.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from xml.sax.saxutils import escape
+
+from podnuma.allocator import cpuset
+from podnuma.cli.picture import Cache, Holder, Picture, Zone
+from podnuma.cli.render import palette, words
+
+_SQUARE = 18
+_GAP = 3
+_PAD = 10
+_LINE = 18
+_WIDTH = 920
+_CORES_PER_ROW = 24
+_LIST_WIDTH = 56
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A piece of the picture with its size in pixels, drawn relative to its own corner."""
+
+    width: int
+    height: int
+    marks: tuple[str, ...]
+
+
+def render(picture: Picture) -> str:
+    """Draw one node as a complete SVG document."""
+    zones = [_zone(picture, zone) for zone in picture.zones]
+    body, height = [], _PAD + 2 * _LINE
+    for block in zones:
+        body.append(_at(_PAD, height, block))
+        height += block.height + _PAD
+    if picture.offline:
+        body.append(_text(_PAD, height + _LINE // 2, f"offline CPUs: {cpuset.render(picture.offline)}"))
+        height += _LINE
+    facts = " · ".join(
+        (
+            words.count(len(picture.sockets), "socket"),
+            words.count(len(picture.zones), "NUMA node"),
+            words.count(picture.cores, "core"),
+            words.count(len(picture.holders), "CPU"),
+            words.count(len(picture.pods), "pod"),
+        )
+    )
+    width = max([_WIDTH, *(block.width for block in zones)]) + 2 * _PAD
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    font = 'font-family="system-ui, sans-serif" font-size="13"'
+    return "\n".join(
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font} role="img">',
+            f"<title>{escape(picture.name)}: who holds which CPU</title>",
+            f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+            _text(_PAD, _PAD + _LINE, picture.name, weight="bold"),
+            _text(width - _PAD, _PAD + _LINE, facts, anchor="end"),
+            *body,
+            "</svg>",
+            "",
+        )
+    )
+
+
+def _zone(picture: Picture, zone: Zone) -> _Block:
+    socket = f"socket {', '.join(map(str, zone.sockets))}" if zone.sockets else "memory only"
+    marks = [
+        _text(_PAD, _LINE, f"NUMA node {zone.id}", weight="bold"),
+        _text(_WIDTH - _PAD, _LINE, f"{socket} · {words.about(zone.capacity.capacity)} memory", anchor="end"),
+    ]
+    x, y, tallest, right = _PAD, _LINE + _PAD, 0, _WIDTH
+    for cache in zone.caches:
+        block = _cache(picture, cache)
+        if x > _PAD and x + block.width > _WIDTH - _PAD:
+            x, y, tallest = _PAD, y + tallest + _GAP, 0
+        marks.append(_at(x, y, block))
+        x += block.width + _GAP
+        right = max(right, x + _PAD)
+        tallest = max(tallest, block.height)
+    y += tallest + _LINE
+    for line in _lines(picture, zone):
+        marks.append(_at(_PAD, y, line))
+        y += line.height
+    frame = f'<rect width="{right}" height="{y}" rx="6" fill="none" stroke="#767676"/>'
+    return _Block(right, y, (frame, *marks))
+
+
+def _cache(picture: Picture, cache: Cache) -> _Block:
+    step = _SQUARE + 1
+    marks = []
+    for position, core in enumerate(cache.cores):
+        column, row = position % _CORES_PER_ROW, position // _CORES_PER_ROW
+        x = _GAP + column * (_SQUARE + _GAP)
+        top = _GAP + row * (cache.threads * step + _GAP)
+        marks += [_square(picture, cpu, x, top + thread * step, _SQUARE) for thread, cpu in enumerate(core)]
+    columns = min(len(cache.cores), _CORES_PER_ROW)
+    rows = -(-len(cache.cores) // _CORES_PER_ROW)
+    width, height = _GAP + columns * (_SQUARE + _GAP), _GAP + rows * (cache.threads * step + _GAP)
+    title = "no shared cache known" if cache.id is None else f"L3 cache {cache.id}"
+    frame = (
+        f'<rect width="{width}" height="{height}" rx="3" fill="#f4f4f4" stroke="#b0b0b0">'
+        f"<title>{title}</title></rect>"
+    )
+    return _Block(width, height, (frame, *marks))
+
+
+def _square(picture: Picture, cpu: int, x: int, y: int, size: int) -> str:
+    holder = picture.holders[cpu]
+    return _sign(picture, holder, x, y, size, f"CPU {cpu}: {_words(holder)}")
+
+
+def _sign(picture: Picture, holder: Holder, x: int, y: int, size: int, title: str) -> str:
+    colours = palette.paint(picture, holder)
+    return (
+        f'<g><title>{escape(title)}</title><rect x="{x}" y="{y}" width="{size}" height="{size}" rx="2" '
+        f'fill="{colours.ground or "#ffffff"}" stroke="#b0b0b0"/>'
+        f'<text x="{x + size // 2}" y="{y + size - 5}" text-anchor="middle" '
+        f'fill="{colours.text or "#595959"}">{escape(palette.sign(picture, holder))}</text></g>'
+    )
+
+
+def _lines(picture: Picture, zone: Zone) -> Iterator[_Block]:
+    for share in zone.shares:
+        listed = words.broken(cpuset.render(share.cpus), _LIST_WIDTH).split("\n")
+        amount = words.count(share.cpus.bit_count(), "CPU")
+        marks = [
+            _sign(picture, share.holder, 0, 0, _SQUARE - 3, _words(share.holder)),
+            _text(24, 12, share.holder.hold.value),
+            _text(180, 12, amount, anchor="end"),
+            *(_text(196, 12 + row * _LINE, text) for row, text in enumerate(listed)),
+            _text(560, 12, _who(share.holder)),
+        ]
+        yield _Block(_WIDTH, _LINE * len(listed), tuple(marks))
+    for block in zone.memory:
+        across = "" if len(block.zones) == 1 else f"over NUMA nodes {','.join(map(str, block.zones))}"
+        marks = [
+            _text(24, 12, block.resource),
+            _text(180, 12, words.about(block.size), anchor="end"),
+            _text(196, 12, across),
+            _text(560, 12, block.pod),
+        ]
+        yield _Block(_WIDTH, _LINE, tuple(marks))
+
+
+def _words(holder: Holder) -> str:
+    return " ".join(filter(None, (holder.hold.value, _who(holder))))
+
+
+def _who(holder: Holder) -> str:
+    return f"{holder.pod}: {', '.join(holder.containers)}" if holder.containers else holder.pod
+
+
+def _at(x: int, y: int, block: _Block) -> str:
+    return f'<g transform="translate({x} {y})">' + "".join(block.marks) + "</g>"
+
+
+def _text(x: int, y: int, text: str, anchor: str = "start", weight: str = "normal") -> str:
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" font-weight="{weight}">{escape(text)}</text>'
