@@ -1,0 +1,228 @@
+"""Raw requests over the official asyncio client: credentials, deadlines, JSON in and out.
+
+Credentials come from a kubeconfig or from the service account of the pod, and are read
+again every minute and after a 401, because tokens rotate. Every request has a deadline,
+and every write carries it to the server too (`timeout=`), so that a write which was
+given up here is not carried out long afterwards there.
+
+Whatever goes wrong is raised as one of `errors`; nothing above this module sees an
+error of the HTTP library.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NewType
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import client as kubernetes_client
+from kubernetes.aio.config import ConfigException, incluster_config, kube_config
+from podnuma.plumbing.kube import errors
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from pathlib import Path
+
+Json = dict[str, Any]
+Version = NewType("Version", str)
+
+APPLY = "application/apply-patch+yaml"
+JSON = "application/json"
+MERGE = "application/merge-patch+json"
+
+_FRESH = 60.0  # seconds that credentials are used before their files are read again
+_UNAUTHORIZED = 401
+
+# The package says it is typed, but these functions carry no annotations.
+_UNTYPED_INCLUSTER: Any = incluster_config
+_UNTYPED_KUBECONFIG: Any = kube_config
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where the credentials are: a kubeconfig (and a context in it), or the pod's service account."""
+
+    kubeconfig: Path | None = None
+    context: str | None = None
+
+    async def read(self) -> kubernetes_client.Configuration:
+        """Read the present credentials; RefusedError says what is missing."""
+        configuration = kubernetes_client.Configuration()
+        try:
+            if self.kubeconfig is None:
+                _UNTYPED_INCLUSTER.load_incluster_config(
+                    client_configuration=configuration, try_refresh_token=False
+                )
+            else:
+                await _UNTYPED_KUBECONFIG.load_kube_config(
+                    config_file=str(self.kubeconfig), context=self.context, client_configuration=configuration
+                )
+        except (ConfigException, OSError) as error:
+            where = self.kubeconfig or "the pod's service account"
+            raise errors.RefusedError(
+                0, "NoCredentials", f"cannot read credentials from {where}: {error}"
+            ) from error
+        configuration.retries = None
+        return configuration
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One finished request, for whoever counts them."""
+
+    verb: str
+    resource: str
+    outcome: str
+    seconds: float
+
+
+def _ignore(_: Outcome) -> None:
+    pass
+
+
+class Client:
+    """Requests to one API server."""
+
+    def __init__(
+        self,
+        access: Access,
+        *,
+        user_agent: str,
+        observe: Callable[[Outcome], None] = _ignore,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._access = access
+        self._user_agent = user_agent
+        self._observe = observe
+        self._clock = clock
+        self._api: kubernetes_client.ApiClient | None = None
+        self._endpoint: tuple[object, ...] = ()
+        self._authorization: str | None = None
+        self._read_at = 0.0
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._api is not None:
+            api: Any = self._api
+            await api.close()
+            self._api = None
+
+    async def get(self, path: str, *, query: Mapping[str, str] | None = None, deadline: float = 30.0) -> Json:
+        """Read one object or one page."""
+        return await self._send("GET", path, query or {}, None, JSON, deadline)
+
+    async def write(
+        self,
+        method: str,
+        path: str,
+        body: Json | None,
+        *,
+        deadline: float,
+        content_type: str = JSON,
+        query: Mapping[str, str] | None = None,
+    ) -> Json:
+        """POST, PUT, PATCH or DELETE; not carried out by the server after `deadline` seconds."""
+        bounded = {**(query or {}), "timeout": f"{deadline:.3f}s"}
+        return await self._send(method, path, bounded, body, content_type, deadline)
+
+    async def pages(
+        self, path: str, *, size: int, query: Mapping[str, str] | None = None, deadline: float = 60.0
+    ) -> AsyncIterator[tuple[list[Json], Version]]:
+        """Yield a collection in pages, each with the list's resource version. GoneError: start over."""
+        follow: dict[str, str] = {}
+        while True:
+            page = await self.get(
+                path, query={**(query or {}), "limit": str(size), **follow}, deadline=deadline
+            )
+            metadata = page.get("metadata") or {}
+            yield page.get("items") or [], Version(str(metadata.get("resourceVersion") or ""))
+            if not metadata.get("continue"):
+                return
+            follow = {"continue": str(metadata["continue"])}
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Json | None,
+        content_type: str,
+        deadline: float,
+    ) -> Json:
+        began = self._clock()
+        outcome = "error"
+        try:
+            status, data, retry_after = await self._exchange(
+                method, path, query, body, content_type, deadline
+            )
+            if status == _UNAUTHORIZED:
+                self._read_at = 0.0
+                status, data, retry_after = await self._exchange(
+                    method, path, query, body, content_type, deadline
+                )
+            outcome = str(status)
+            if status >= 400:  # noqa: PLR2004
+                raise errors.from_answer(status, data, retry_after)
+            answer: Any = json.loads(data) if data else {}
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise errors.no_answer(error) from error
+        finally:
+            self._observe(Outcome(method, _resource(path), outcome, self._clock() - began))
+        if not isinstance(answer, dict):
+            raise errors.no_answer(
+                TypeError(f"{method} {path} answered {type(answer).__name__}, not an object")
+            )
+        return answer
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Json | None,
+        content_type: str,
+        deadline: float,
+    ) -> tuple[int, bytes, str | None]:
+        api = await self._connected()
+        headers = {"Accept": JSON, "Content-Type": content_type, "User-Agent": self._user_agent}
+        if self._authorization:
+            headers["Authorization"] = self._authorization
+        url = f"{api.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
+        response: Any = await api.call_api(
+            method, url, headers, body, _request_timeout=aiohttp.ClientTimeout(total=deadline)
+        )
+        data: bytes = await response.read()
+        return int(response.status), data, response.getheader("Retry-After")
+
+    async def _connected(self) -> kubernetes_client.ApiClient:
+        now = self._clock()
+        if self._api is not None and self._read_at and now - self._read_at < _FRESH:
+            return self._api
+        configuration = await self._access.read()
+        auth = (await configuration.auth_settings()).get("BearerToken")
+        self._authorization = auth["value"] if auth else None
+        endpoint = (
+            configuration.host,
+            configuration.ssl_ca_cert,
+            configuration.cert_file,
+            configuration.key_file,
+            configuration.verify_ssl,
+        )
+        if self._api is None or endpoint != self._endpoint:
+            await self.close()
+            self._api = kubernetes_client.ApiClient(configuration)
+            self._endpoint = endpoint
+        self._read_at = now
+        return self._api
+
+
+def _resource(path: str) -> str:
+    """Return the plural name in an API path, with its subresource: a bounded set of label values."""
+    parts = path.strip("/").split("/")
+    parts = parts[2:] if parts[0] == "api" else parts[3:]
+    if parts[:1] == ["namespaces"] and len(parts) > 2:  # noqa: PLR2004
+        parts = parts[2:]
+    return "/".join([*parts[:1], *parts[2:3]])

@@ -1,0 +1,104 @@
+"""What an API server or the way to it can answer, as one small tree.
+
+    KubeError                    everything below
+    |- NotFoundError             the object is not there (404)
+    |- ConflictError             somebody else wrote first (409)
+    |  `- AlreadyExistsError     there is one of that name (409, reason AlreadyExists)
+    |- GoneError                 the resource version is too old (410)
+    |- RefusedError              the request itself is wrong or not allowed (400, 401, 403, 422 ...)
+    |- BusyError                 come back later (429); `retry_after` seconds if the server said so
+    `- UncertainError            no clear answer (5xx, cut connection, deadline): a write may have happened
+
+Callers decide by class, never by status number. Only UncertainError leaves open whether
+a write took place; after it the state has to be read before anything is decided.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+_LONGEST = 600  # characters of a server's text that are kept
+
+
+class KubeError(Exception):
+    """A request to the API server that did not succeed."""
+
+    def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(f"{status} {reason}: {message}" if status else message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.retry_after = retry_after
+
+
+class NotFoundError(KubeError):
+    """The object, or its kind, is not there."""
+
+
+class ConflictError(KubeError):
+    """The object is not in the state that the request supposes."""
+
+
+class AlreadyExistsError(ConflictError):
+    """There is an object of that name."""
+
+
+class GoneError(KubeError):
+    """The resource version is no longer known; list again."""
+
+
+class RefusedError(KubeError):
+    """Repeating the same request will not help."""
+
+
+class BusyError(KubeError):
+    """The server, or a disruption budget, asks to come back later; nothing was written."""
+
+
+class UncertainError(KubeError):
+    """No clear answer; a write may or may not have happened."""
+
+
+_BY_STATUS: dict[int, type[KubeError]] = {
+    404: NotFoundError,
+    409: ConflictError,
+    410: GoneError,
+    429: BusyError,
+}
+
+
+def from_answer(status: int, body: bytes | str, retry_after: str | None = None) -> KubeError:
+    """Return the error for an HTTP answer of 400 or more; `body` is a Status object or any text."""
+    reason, message = _words(body)
+    kind = _BY_STATUS.get(status)
+    if reason == "AlreadyExists":
+        kind = AlreadyExistsError
+    if kind is None:
+        kind = UncertainError if status >= 500 else RefusedError  # noqa: PLR2004
+    return kind(status, reason, message[:_LONGEST], _seconds(retry_after))
+
+
+def no_answer(error: BaseException) -> UncertainError:
+    """Return the error for a connection that failed or a deadline that passed."""
+    return UncertainError(
+        0, "NoAnswer", f"no answer from the API server: {type(error).__name__} {error}"[:_LONGEST]
+    )
+
+
+def _words(body: bytes | str) -> tuple[str, str]:
+    text = body.decode(errors="replace") if isinstance(body, bytes) else body
+    try:
+        status: Any = json.loads(text)
+    except ValueError:
+        return "", text.strip()
+    if not isinstance(status, dict):
+        return "", text.strip()
+    return str(status.get("reason") or ""), str(status.get("message") or text.strip())
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    try:
+        return max(0.0, float(retry_after)) if retry_after else None
+    except ValueError:  # the header may also hold a date; the caller's own back-off serves then
+        return None
