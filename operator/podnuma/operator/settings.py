@@ -1,0 +1,56 @@
+"""What the operator process can be told.
+
+Read once, at the start, by the command line; below `app` nobody looks at the
+environment, at arguments or at the clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseSettings:
+    """The Lease by which replicas agree on one writer. Durations in seconds.
+
+    A leader that has not renewed for `duration` is gone: a standby takes over at most
+    `duration + retry` after its last renewal. The leader itself stops writing `margin`
+    before that, and no write is allowed to take longer than what is left.
+    """
+
+    name: str = "podnuma-operator"
+    duration: float = 10.0
+    retry: float = 2.0
+    margin: float = 1.5
+
+    def __post_init__(self) -> None:
+        if not self.retry + self.margin < self.duration:
+            raise ValueError(
+                f"lease duration {self.duration} s leaves no time to renew: "
+                f"it must exceed retry ({self.retry} s) and margin ({self.margin} s) together"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorSettings:
+    """How one operator process runs.
+
+    `kubeconfig` None means the service account of the pod. `namespace` is where the
+    Lease lives. `lease` None runs without one: only for a single process under a
+    supervisor that never runs two. `metrics_port` 0 takes a free port, None opens none.
+    """
+
+    kubeconfig: Path | None = None
+    context: str | None = None
+    namespace: str = "podnuma-system"
+    identity: str = "podnuma-operator"
+    lease: LeaseSettings | None = LeaseSettings()
+    metrics_host: str = "0.0.0.0"  # noqa: S104 - scraped from outside the pod
+    metrics_port: int | None = 8080
+    page_size: int = 500
+    settle: float = 0.05
+    concurrency: int = 16
+    resync: float = 300.0
+    status_interval: float = 1.0
+    write_deadline: float = 5.0

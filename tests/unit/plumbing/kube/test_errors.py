@@ -1,0 +1,41 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from podnuma.plumbing.kube import errors
+
+
+def answer(status, reason="", message=""):
+    return errors.from_answer(status, json.dumps({"kind": "Status", "reason": reason, "message": message}))
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "kind"),
+    [
+        (404, "NotFound", errors.NotFoundError),
+        (409, "Conflict", errors.ConflictError),
+        (409, "AlreadyExists", errors.AlreadyExistsError),
+        (410, "Expired", errors.GoneError),
+        (429, "TooManyRequests", errors.BusyError),
+        (403, "Forbidden", errors.RefusedError),
+        (422, "Invalid", errors.RefusedError),
+        (500, "InternalError", errors.UncertainError),
+        (504, "Timeout", errors.UncertainError),
+    ],
+)
+def test_each_answer_has_one_class(status, reason, kind):
+    error = answer(status, reason, "because")
+    assert type(error) is kind
+    assert (error.status, error.reason, error.message) == (status, reason, "because")
+
+
+def test_retry_after_counts_only_as_a_number_of_seconds():
+    assert errors.from_answer(429, b"", "7").retry_after == 7.0
+    assert errors.from_answer(429, b"", "Wed, 21 Oct 2026 07:28:00 GMT").retry_after is None
+    assert errors.from_answer(429, b"", None).retry_after is None
+
+
+@given(st.integers(400, 599), st.binary(max_size=2000))
+def test_any_body_becomes_an_error_of_bounded_length(status, body):
+    assert len(errors.from_answer(status, body).message) <= 600

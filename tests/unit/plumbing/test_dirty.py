@@ -1,0 +1,156 @@
+import asyncio
+import contextlib
+import random
+
+from podnuma.plumbing.backoff import Backoff
+from podnuma.plumbing.dirty import DirtySet
+
+QUICK = Backoff(first=0.01, limit=0.05)
+
+
+@contextlib.asynccontextmanager
+async def working(handler, **options):
+    dirty = DirtySet(handler, backoff=QUICK, rng=random.Random(1), **options)
+    dirty.start()
+    try:
+        yield dirty
+    finally:
+        await dirty.stop()
+
+
+async def until(condition, deadline=5.0):
+    async with asyncio.timeout(deadline):
+        while not condition():  # noqa: ASYNC110 - any condition, not one event
+            await asyncio.sleep(0.001)
+
+
+async def test_a_burst_of_marks_costs_one_run():
+    runs = []
+
+    async def handler(key):
+        runs.append(key)
+
+    async with working(handler, settle=0.01) as dirty:
+        for _ in range(100):
+            dirty.mark("n1")
+        dirty.mark("n2")
+        await until(lambda: not len(dirty))
+    assert sorted(runs) == ["n1", "n2"]
+
+
+async def test_a_mark_during_a_run_leads_to_one_more_run_and_never_two_at_once():
+    running, most, runs = 0, 0, 0
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def handler(_):
+        nonlocal running, most, runs
+        running, runs = running + 1, runs + 1
+        most = max(most, running)
+        began.set()
+        await go_on.wait()
+        running -= 1
+
+    async with working(handler) as dirty:
+        dirty.mark("n1")
+        await began.wait()
+        for _ in range(10):
+            dirty.mark("n1")
+        go_on.set()
+        await until(lambda: not len(dirty))
+    assert (runs, most) == (2, 1)
+
+
+async def test_a_failing_key_is_retried_until_it_succeeds_and_hinders_nobody():
+    attempts = {"bad": 0, "good": 0}
+
+    async def handler(key):
+        attempts[key] += 1
+        if key == "bad" and attempts["bad"] < 4:
+            raise RuntimeError("not yet")
+
+    async with working(handler) as dirty:
+        dirty.mark("bad")
+        dirty.mark("good")
+        await until(lambda: not len(dirty))
+        assert dirty.failures("bad") == 0
+    assert attempts == {"bad": 4, "good": 1}
+
+
+async def test_marks_do_not_shorten_the_delay_after_a_failure():
+    times = []
+
+    async def handler(_):
+        times.append(asyncio.get_running_loop().time())
+        if len(times) == 1:
+            raise RuntimeError("down")
+
+    dirty = DirtySet(handler, backoff=Backoff(first=0.2, limit=0.2), rng=random.Random(1))
+    dirty.start()
+    dirty.mark("n1")
+    await until(lambda: dirty.failures("n1") == 1)
+    for _ in range(50):
+        dirty.mark("n1")
+        await asyncio.sleep(0)
+    await until(lambda: len(times) == 2)
+    await dirty.stop()
+    assert times[1] - times[0] >= 0.1
+
+
+async def test_marks_before_the_start_are_kept_and_none_is_served_after_the_stop():
+    runs = []
+
+    async def handler(key):
+        runs.append(key)
+
+    dirty = DirtySet(handler, backoff=QUICK, rng=random.Random(1))
+    dirty.mark("early")
+    dirty.start()
+    await until(lambda: runs == ["early"])
+    await dirty.stop()
+    dirty.mark("late")
+    await asyncio.sleep(0.02)
+    assert runs == ["early"]
+
+
+async def test_no_more_handlers_run_at_once_than_allowed():
+    running, most = 0, 0
+
+    async def handler(_):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.001)
+        running -= 1
+
+    async with working(handler, concurrency=3) as dirty:
+        for key in range(30):
+            dirty.mark(key)
+        await until(lambda: not len(dirty))
+    assert most == 3
+
+
+async def test_an_earlier_mark_moves_a_later_one_forward():
+    runs = []
+
+    async def handler(key):
+        runs.append(key)
+
+    async with working(handler) as dirty:
+        dirty.mark("n1", after=3600)
+        dirty.mark("n1")
+        await until(lambda: runs == ["n1"])
+        assert len(dirty) == 0
+
+
+async def test_a_forgotten_key_is_not_run():
+    runs = []
+
+    async def handler(key):
+        runs.append(key)
+
+    async with working(handler, settle=0.01) as dirty:
+        dirty.mark("gone")
+        dirty.forget("gone")
+        dirty.mark("n1")
+        await until(lambda: not len(dirty))
+    assert runs == ["n1"]

@@ -1,0 +1,57 @@
+import asyncio
+import contextlib
+
+import pytest
+from podnuma.plumbing.probes import Probes, serve
+
+
+@contextlib.asynccontextmanager
+async def port(healthy=lambda: None, ready=lambda: None):
+    server = await serve(Probes(healthy, ready, lambda: ("text/plain", b"up 1\n")), "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+async def send(number, data):
+    reader, writer = await asyncio.open_connection("127.0.0.1", number)
+    writer.write(data)
+    answer = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    await writer.wait_closed()
+    return answer.decode()
+
+
+async def test_a_failing_check_answers_503_with_what_is_wrong():
+    async with port(ready=lambda: "pods: not listed yet") as number:
+        answer = await send(number, b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answer.startswith("HTTP/1.1 503 Service Unavailable\r\n")
+        assert answer.endswith("\r\n\r\npods: not listed yet\n")
+        assert (await send(number, b"GET /healthz HTTP/1.1\r\n\r\n")).endswith("ok\n")
+
+
+async def test_metrics_are_served_with_their_length():
+    async with port() as number:
+        answer = await send(number, b"GET /metrics?x=1 HTTP/1.1\r\n\r\n")
+        assert "Content-Length: 5\r\n" in answer
+        assert answer.endswith("up 1\n")
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", "404"),
+        (b"POST /metrics HTTP/1.1\r\n\r\n", "405"),
+        (b"\xff\xfe\r\n\r\n", "400"),
+        (b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n", ""),
+    ],
+)
+async def test_odd_requests_get_an_error_or_are_dropped(request_bytes, status):
+    async with port() as number:
+        answer = ""
+        with contextlib.suppress(ConnectionError):
+            answer = await send(number, request_bytes)
+        assert answer.startswith(f"HTTP/1.1 {status}" if status else "")
+        assert (await send(number, b"GET /healthz HTTP/1.1\r\n\r\n")).endswith("ok\n")
