@@ -1,0 +1,299 @@
+"""One scenario of `podnuma replay`: a machine, the settings of its node, and what happens on it.
+
+The format is the one `tests/conformance/oracle/README.md` describes, so that the same line can
+be given to the kubelet's own code. A topology is compact (counts and a numbering rule) or lists
+every CPU; settings carry the field names of KubeletConfiguration; steps stay JSON and are read
+when they are played, because a later step may be wrong without hurting the earlier ones.
+
+A scenario is either read completely or refused with a ScenarioError that names field and value.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from podnuma.allocator import cpuset, quantities
+from podnuma.allocator.quantities import Quantity
+from podnuma.allocator.settings import (
+    CpuManagerPolicy,
+    MemoryManagerPolicy,
+    ReservedMemory,
+    Settings,
+    TopologyManagerPolicy,
+    TopologyManagerScope,
+)
+from podnuma.allocator.topology import Cpu, NumaNode, Topology, TopologyError
+
+Json = Mapping[str, Any]
+
+# More than any machine has; an expansion beyond it would only burn memory.
+_MOST_CPUS = 65536
+
+_LOCAL, _REMOTE = 10, 20
+
+# What podnuma always does; a scenario may switch them off to see a kubelet without them.
+_POD_LEVEL_GATES = ("PodLevelResources", "PodLevelResourceManagers")
+_OPTION_GATES: Mapping[str, tuple[str, ...]] = {
+    "CPUManagerPolicyAlphaOptions": ("align-by-socket", "distribute-cpus-across-cores"),
+    "CPUManagerPolicyBetaOptions": ("distribute-cpus-across-numa",),
+    "TopologyManagerPolicyAlphaOptions": (),
+    "TopologyManagerPolicyBetaOptions": (),
+}
+
+
+class ScenarioError(ValueError):
+    """The scenario makes no sense; the text names field, value and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A scenario as read. `steps` are still JSON; `api_defaults` says whether pods need defaults."""
+
+    name: str
+    topology: Topology
+    kubelet: Json
+    api_defaults: bool
+    steps: tuple[Json, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """Settings of a node, and whether pods with a budget of their own are looked at (gates)."""
+
+    settings: Settings
+    pod_level: bool
+
+
+def read_scenario(value: Any) -> Scenario:
+    """Read one scenario. Raises ScenarioError; the kubelet section is read by `read_settings`."""
+    scenario = expect_object(value, "scenario")
+    steps = _objects(scenario.get("steps"), "steps")
+    return Scenario(
+        name=_text(scenario.get("name", ""), "name"),
+        topology=_topology(expect_object(scenario.get("topology"), "topology")),
+        kubelet=expect_object(scenario.get("kubelet", {}), "kubelet"),
+        api_defaults=_flag(scenario.get("apiDefaults", True), "apiDefaults"),
+        steps=tuple(steps),
+    )
+
+
+def read_settings(kubelet: Json) -> NodeSettings:
+    """Read the kubelet section. Raises ScenarioError; what it means on a machine is not checked here."""
+    if kubelet.get("nodeReservation"):
+        raise ScenarioError(
+            "kubelet.nodeReservation: podnuma takes the node's reservation from reservedMemory alone; drop it"
+        )
+    options = _texts(kubelet.get("cpuManagerPolicyOptions"), "kubelet.cpuManagerPolicyOptions")
+    gates = expect_object(kubelet.get("featureGates") or {}, "kubelet.featureGates")
+    settings = Settings(
+        cpu_manager_policy=_choice(CpuManagerPolicy, kubelet, "cpuManagerPolicy", "none"),
+        cpu_manager_policy_options=options,
+        reserved_system_cpus=_cpus(kubelet.get("reservedCPUs")),
+        reserved_cpu=_optional_quantity(kubelet.get("reservedCPU"), "kubelet.reservedCPU"),
+        memory_manager_policy=_choice(MemoryManagerPolicy, kubelet, "memoryManagerPolicy", "None"),
+        reserved_memory=tuple(_reserved_memory(kubelet.get("reservedMemory"))),
+        topology_manager_policy=_choice(TopologyManagerPolicy, kubelet, "topologyManagerPolicy", "none"),
+        topology_manager_scope=_choice(TopologyManagerScope, kubelet, "topologyManagerScope", "container"),
+        topology_manager_policy_options=_texts(
+            kubelet.get("topologyManagerPolicyOptions"), "kubelet.topologyManagerPolicyOptions"
+        ),
+    )
+    return NodeSettings(settings=settings, pod_level=_pod_level(gates, options))
+
+
+def _pod_level(gates: Json, options: Mapping[str, str]) -> bool:
+    for name, on in gates.items():
+        if name not in _OPTION_GATES and name not in _POD_LEVEL_GATES:
+            raise ScenarioError(f"kubelet.featureGates: {name} has no meaning for podnuma")
+        closed = [option for option in _OPTION_GATES.get(name, ()) if option in options and not on]
+        if closed:
+            raise ScenarioError(f"kubelet.cpuManagerPolicyOptions: {closed[0]} needs feature gate {name}")
+    return all(gates.get(name, True) for name in _POD_LEVEL_GATES)
+
+
+def _topology(topology: Json) -> Topology:
+    nodes = _numa_nodes(_objects(topology.get("numaNodes"), "topology.numaNodes"))
+    if not nodes:
+        raise ScenarioError("topology.numaNodes: the machine has no NUMA nodes; list at least one")
+    places = topology.get("cpus")
+    cpus = _listed(_objects(places, "topology.cpus")) if places else _compact(topology)
+    known = {node.id for node in nodes}
+    for cpu in cpus:
+        if cpu.node not in known:
+            raise ScenarioError(
+                f"topology.cpus: CPU {cpu.id} is on NUMA node {cpu.node}, which numaNodes does not list"
+            )
+    try:
+        return Topology.build(cpus, nodes)
+    except TopologyError as error:
+        raise ScenarioError(f"topology: {error}") from error
+
+
+def _listed(places: Sequence[Json]) -> list[Cpu]:
+    read = [
+        tuple(
+            _integer(place.get(key), f"topology.cpus[{index}].{key}")
+            for key in ("id", "core", "socket", "numa")
+        )
+        for index, place in enumerate(places)
+    ]
+    # A core is known by its lowest CPU: core numbers repeat across sockets.
+    first: dict[tuple[int, int, int], int] = {}
+    for id_, core, socket, node in read:
+        first[node, socket, core] = min(id_, first.get((node, socket, core), id_))
+    uncore: dict[int, int | None] = {}
+    for place, (_, core, socket, node) in zip(places, read, strict=True):
+        cache = place.get("uncore")
+        uncore.setdefault(
+            first[node, socket, core], None if cache is None else _integer(cache, "topology.cpus.uncore")
+        )
+    return [
+        Cpu(
+            id=id_,
+            core=first[node, socket, core],
+            socket=socket,
+            node=node,
+            uncore=uncore[first[node, socket, core]],
+        )
+        for id_, core, socket, node in read
+    ]
+
+
+def _compact(topology: Json) -> list[Cpu]:
+    counts = ("sockets", "numaPerSocket", "coresPerNuma", "threadsPerCore", "uncorePerNuma")
+    sockets, per_socket, cores, threads, caches = (
+        _integer(topology.get(key, 0), f"topology.{key}") for key in counts
+    )
+    per_socket, threads = per_socket or 1, threads or 1
+    if sockets <= 0 or cores <= 0 or per_socket < 0 or threads < 0:
+        raise ScenarioError("topology: the compact form needs sockets and coresPerNuma (or give cpus)")
+    if caches > cores:
+        raise ScenarioError(f"topology.uncorePerNuma: {caches} is more than coresPerNuma {cores}")
+    if sockets * per_socket * cores * threads > _MOST_CPUS:
+        raise ScenarioError(f"topology: more than {_MOST_CPUS} CPUs")
+    numbering = topology.get("numbering", "linear") or "linear"
+    if numbering not in {"linear", "interleaved", "roundrobin"}:
+        raise ScenarioError(f"topology.numbering: {numbering!r} is none of linear, interleaved, roundrobin")
+    numa, total = sockets * per_socket, sockets * per_socket * cores
+    out = []
+    for core in range(total):
+        node, within = (core % numa, core // numa) if numbering == "roundrobin" else divmod(core, cores)
+        ids = [
+            core * threads + thread if numbering == "linear" else core + thread * total
+            for thread in range(threads)
+        ]
+        cache = node * caches + within * caches // cores if caches > 0 else None
+        out += [Cpu(id=id_, core=ids[0], socket=node // per_socket, node=node, uncore=cache) for id_ in ids]
+    return out
+
+
+def _numa_nodes(rows: Sequence[Json]) -> list[NumaNode]:
+    ids = [_integer(row.get("id"), f"topology.numaNodes[{index}].id") for index, row in enumerate(rows)]
+    nodes = []
+    for index, row in enumerate(rows):
+        path = f"topology.numaNodes[{index}]"
+        sizes = expect_object(row.get("hugepages") or {}, f"{path}.hugepages")
+        distances = row.get("distances")
+        if distances is None:
+            distances = [_LOCAL if other == ids[index] else _REMOTE for other in ids]
+        nodes.append(
+            NumaNode(
+                id=ids[index],
+                memory=_bytes(row.get("memoryBytes"), f"{path}.memoryBytes"),
+                hugepages={f"hugepages-{size}": _pages(size, held, path) for size, held in sizes.items()},
+                distances=tuple(_integer(distance, f"{path}.distances") for distance in distances),
+            )
+        )
+    return nodes
+
+
+def _pages(size: str, held: Any, path: str) -> int:
+    page, total = _bytes(size, f"{path}.hugepages"), _bytes(held, f"{path}.hugepages.{size}")
+    if page == 0 or page % 1024 or total % page:
+        raise ScenarioError(f"{path}.hugepages: {total} bytes is no whole number of {size} pages")
+    return total
+
+
+def _reserved_memory(value: Any) -> Iterator[ReservedMemory]:
+    for index, entry in enumerate(_objects(value or [], "kubelet.reservedMemory")):
+        path = f"kubelet.reservedMemory[{index}]"
+        limits = expect_object(entry.get("limits") or {}, f"{path}.limits")
+        yield ReservedMemory(
+            node=_integer(entry.get("numaNode", 0), f"{path}.numaNode"),
+            limits={name: _bytes(amount, f"{path}.limits.{name}") for name, amount in limits.items()},
+        )
+
+
+def _choice(kind: Any, kubelet: Json, field: str, default: str) -> Any:
+    value = kubelet.get(field) or default
+    try:
+        return kind(value)
+    except ValueError:
+        known = ", ".join(member.value for member in kind)
+        raise ScenarioError(f"kubelet.{field}: {value!r} is none of {known}") from None
+
+
+def _cpus(value: Any) -> cpuset.CpuSet | None:
+    if not value:
+        return None
+    try:
+        return cpuset.parse(_text(value, "kubelet.reservedCPUs"))
+    except ValueError as error:
+        raise ScenarioError(f"kubelet.reservedCPUs: {error}") from error
+
+
+def _optional_quantity(value: Any, path: str) -> Quantity | None:
+    return _quantity(value, path) if value else None
+
+
+def _quantity(value: Any, path: str) -> Quantity:
+    try:
+        return quantities.parse(value)
+    except (ValueError, TypeError) as error:
+        raise ScenarioError(f"{path}: {error}") from error
+
+
+def _bytes(value: Any, path: str) -> int:
+    if value is None:
+        raise ScenarioError(f"{path}: missing")
+    return _quantity(value, path).bytes
+
+
+def _texts(value: Any, path: str) -> Mapping[str, str]:
+    read = expect_object(value or {}, path)
+    return {name: _text(text, f"{path}.{name}") for name, text in read.items()}
+
+
+def expect_object(value: Any, path: str) -> Json:
+    """Return `value` if it is a JSON object. Raises ScenarioError with the path."""
+    if not isinstance(value, Mapping):
+        raise ScenarioError(f"{path}: {_shown(value)} is no object")
+    return value
+
+
+def _objects(value: Any, path: str) -> list[Json]:
+    if not isinstance(value, list):
+        raise ScenarioError(f"{path}: {_shown(value)} is no list")
+    return [expect_object(entry, f"{path}[{index}]") for index, entry in enumerate(value)]
+
+
+def _text(value: Any, path: str) -> str:
+    if not isinstance(value, str):
+        raise ScenarioError(f"{path}: {_shown(value)} is no text")
+    return value
+
+
+def _integer(value: Any, path: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ScenarioError(f"{path}: {_shown(value)} is no whole number")
+    return value
+
+
+def _flag(value: Any, path: str) -> bool:
+    if not isinstance(value, bool):
+        raise ScenarioError(f"{path}: {_shown(value)} is neither true nor false")
+    return value
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else repr(value)[:60]

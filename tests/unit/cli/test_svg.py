@@ -1,0 +1,39 @@
+"""The SVG picture is well formed, complete, and safe to open."""
+
+import xml.etree.ElementTree as ET
+
+import pytest
+from podnuma.cli.reading import picture_of
+from podnuma.cli.render import svg
+
+from tests.unit.cli.objects import MACHINES, allocation_object, container, topology_object
+
+NAME = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.mark.parametrize("machine", sorted(path.stem for path in MACHINES.glob("*.json")))
+def test_every_machine_gives_one_square_per_cpu_inside_the_frame(machine):
+    topology = topology_object(machine)
+    root = ET.fromstring(svg.render(picture_of(topology, [])))
+    titles = [title.text for title in root.iter(f"{NAME}title") if (title.text or "").startswith("CPU ")]
+    cpus = sum(1 for _ in picture_of(topology, []).holders)
+    assert len(titles) == len(set(titles)) == cpus
+    assert root.get("viewBox") == f"0 0 {root.get('width')} {root.get('height')}"
+
+
+def test_a_square_says_who_holds_its_cpu(database):
+    root = ET.fromstring(
+        svg.render(picture_of(topology_object("epyc7401-2s-8numa-16l3", reserved="0,48"), [database]))
+    )
+    titles = {title.text for title in root.iter(f"{NAME}title")}
+    assert "CPU 1: exclusive shop/database: database" in titles
+    assert "CPU 52: pod shared shop/database: backup, metrics" in titles
+    assert "CPU 0: reserved" in titles
+    assert "CPU 5: node shared" in titles
+
+
+def test_names_can_not_break_out_of_the_text():
+    hostile = allocation_object("a/b", "1", container("<script>", "node_exclusive", "1"))
+    drawn = svg.render(picture_of(topology_object("laptop-hybrid-6p8e"), [hostile]))
+    assert "<script>" not in drawn
+    ET.fromstring(drawn)
