@@ -1,12 +1,14 @@
 """The two pods of the Kubernetes announcement, as PodAllocations."""
 
+from typing import Any
+
 import pytest
 
 from tests.unit.cli.objects import allocation_object, container
 
 
 @pytest.fixture
-def database() -> dict:
+def database() -> dict[str, Any]:
     """The announcement's database pod: a budget of 8 CPUs, 6 of them for one container."""
     return allocation_object(
         "shop/database",
@@ -20,7 +22,7 @@ def database() -> dict:
 
 
 @pytest.fixture
-def training() -> dict:
+def training() -> dict[str, Any]:
     """The announcement's training pod in container scope: 3 CPUs of its own, a sidecar in the node pool."""
     return allocation_object(
         "ml/training",

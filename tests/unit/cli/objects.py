@@ -3,25 +3,26 @@
 import json
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 from podnuma.allocator import cpuset
 
 MACHINES = Path(__file__).parents[2] / "machines"
 
 
-def topology_object(machine: str, *, reserved: str = "", name: str = "node-a") -> dict:
+def topology_object(machine: str, *, reserved: str = "", name: str = "node-a") -> dict[str, Any]:
     """The NodeTopology an agent would report on one of tests/machines."""
     facts = json.loads((MACHINES / f"{machine}.json").read_text())
     distances = {node["id"]: node["distances"] for node in facts["numaNodes"]}
 
-    def groups(key):
-        members = defaultdict(list)
+    def groups(key: str) -> list[tuple[int, list[int]]]:
+        members: dict[int, list[int]] = defaultdict(list)
         for cpu in facts["cpus"]:
             if cpu.get(key) is not None:
                 members[cpu[key]].append(cpu["id"])
         return sorted(members.items())
 
-    def render(ids):
+    def render(ids: list[int]) -> str:
         return cpuset.render(cpuset.of(ids))
 
     return {
@@ -56,13 +57,15 @@ def topology_object(machine: str, *, reserved: str = "", name: str = "node-a") -
     }
 
 
-def container(name: str, cpu: str | None, cpus: str | None = None, kind: str = "app") -> dict:
+def container(name: str, cpu: str | None, cpus: str | None = None, kind: str = "app") -> dict[str, Any]:
     """One container of a PodAllocation; `cpu` is its assignment type."""
     entry = {"name": name, "kind": kind, "assignment": {"cpu": cpu} if cpu else {}, "isolation": "container"}
     return entry if cpus is None else {**entry, "cpus": cpus}
 
 
-def allocation_object(pod: str, cpus: str, *containers: dict, node: str = "node-a", **spec) -> dict:
+def allocation_object(
+    pod: str, cpus: str, *containers: dict[str, Any], node: str = "node-a", **spec: Any
+) -> dict[str, Any]:
     """The PodAllocation of an admitted pod, named "namespace/name"."""
     namespace, name = pod.split("/")
     body = {
