@@ -1,16 +1,21 @@
 """The verbs that run until told to stop: operator and node agent.
 
 Each turns options into the frozen settings of its part and calls that part's `main`.
-Every option has an environment twin (PODNUMA_METRICS_PORT for --metrics-port), because
-a manifest sets them more readably. Nothing of a part is imported before its verb is
-called: the agent must not pay for Kopf, nor the operator for gRPC.
+What a manifest sets has an environment twin (PODNUMA_METRICS_PORT for --metrics-port).
+Nothing of a part is imported before its verb is called: the agent must not pay for
+Kopf, nor the operator for gRPC.
 """
 
+import logging
+import socket
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from podnuma.cli.exits import Exit, Failure
+
+NAMESPACE = "podnuma-system"
 
 
 class LogLevel(StrEnum):
@@ -22,26 +27,26 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-class LogFormat(StrEnum):
+class LogForm(StrEnum):
     """For people (text) or for collectors (json, one object a line)."""
 
     TEXT = "text"
     JSON = "json"
 
 
-class Runtime(StrEnum):
-    """Where the agent learns of containers, and through what it changes them."""
-
-    AUTO = "auto"
-    NRI = "nri"
-    CRI = "cri"
-    SIMULATED = "simulated"
-
-
 Kubeconfig = Annotated[
     Path | None,
-    typer.Option(envvar="KUBECONFIG", help="how to reach the API server; the service account if left out"),
+    typer.Option(help="how to reach the API server; without it the pod's service account", dir_okay=False),
 ]
+Context = Annotated[str | None, typer.Option(help="context of the kubeconfig; its current one if left out")]
+MetricsHost = Annotated[
+    str, typer.Option(envvar="PODNUMA_METRICS_HOST", help="address of metrics and probes")
+]
+MetricsPort = Annotated[
+    int, typer.Option(envvar="PODNUMA_METRICS_PORT", help="port of metrics and probes; 0 takes a free one")
+]
+Level = Annotated[LogLevel, typer.Option(envvar="PODNUMA_LOG_LEVEL", help="least level that is logged")]
+Form = Annotated[LogForm, typer.Option(envvar="PODNUMA_LOG_FORMAT", help="for people or for collectors")]
 
 
 def register(app: typer.Typer) -> None:
@@ -53,13 +58,55 @@ def register(app: typer.Typer) -> None:
     app.add_typer(agent, name="agent")
 
 
-def operator() -> None:
+def operator(
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    namespace: Annotated[
+        str, typer.Option(envvar="PODNUMA_NAMESPACE", help="namespace of the Lease")
+    ] = NAMESPACE,
+    identity: Annotated[
+        str, typer.Option(envvar="PODNUMA_IDENTITY", help="name in the Lease; the host name if left out")
+    ] = "",
+    lease: Annotated[
+        bool, typer.Option(help="agree with other replicas on one writer; without it never run two")
+    ] = True,
+    metrics_host: MetricsHost = "0.0.0.0",  # noqa: S104 - scraped from outside the pod
+    metrics_port: MetricsPort = 8080,
+    resync: Annotated[
+        float, typer.Option(envvar="PODNUMA_RESYNC", help="seconds between full looks at every node", min=1)
+    ] = 300.0,
+    log_level: Level = LogLevel.INFO,
+    log_format: Form = LogForm.TEXT,
+) -> None:
     """Decide: watch pods and profiles, write PodAllocations."""
+    _log(log_level, log_format)
+    from podnuma.operator import app, settings  # noqa: PLC0415 - the operator's imports are for this verb
+
+    app.main(
+        settings.OperatorSettings(
+            kubeconfig=kubeconfig,
+            context=context,
+            namespace=namespace,
+            identity=identity or socket.gethostname(),
+            lease=settings.LeaseSettings() if lease else None,
+            metrics_host=metrics_host,
+            metrics_port=metrics_port,
+            resync=resync,
+        )
+    )
 
 
 def agent_run() -> None:
     """Apply: make cgroups of this node follow its PodAllocations."""
+    raise Failure(Exit.FAULT, "not built yet")
 
 
 def agent_cleanup() -> None:
     """Give every cgroup of this node back to the kubelet and the runtime."""
+    raise Failure(Exit.FAULT, "not built yet")
+
+
+def _log(level: LogLevel, form: LogForm) -> None:
+    from podnuma.plumbing import logs  # noqa: PLC0415 - logging starts when a process does
+
+    logs.start(logging.getLevelNamesMapping()[level.name], logs.LogFormat[form.name])

@@ -66,8 +66,8 @@ def _heading(zone: Zone) -> Text:
         facts.append(words.count(zone.cpus.bit_count(), "CPU"))
     if len(zone.caches) > 1:
         facts.append(words.count(len(zone.caches), "L3 cache"))
-    facts.append(f"{words.about(zone.capacity.capacity)} memory")
-    return Text.assemble((f"NUMA node {zone.id}", "bold"), "  ", " · ".join(facts))
+    text = " · ".join(facts) + words.memory(zone.capacity.capacity)
+    return Text.assemble((f"NUMA node {zone.id}", "bold"), "  ", text)
 
 
 class _Cores:

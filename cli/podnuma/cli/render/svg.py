@@ -72,7 +72,7 @@ def _zone(picture: Picture, zone: Zone) -> _Block:
     socket = f"socket {', '.join(map(str, zone.sockets))}" if zone.sockets else "memory only"
     marks = [
         _text(_PAD, _LINE, f"NUMA node {zone.id}", weight="bold"),
-        _text(_WIDTH - _PAD, _LINE, f"{socket} · {words.about(zone.capacity.capacity)} memory", anchor="end"),
+        _text(_WIDTH - _PAD, _LINE, socket + words.memory(zone.capacity.capacity), anchor="end"),
     ]
     x, y, tallest, right = _PAD, _LINE + _PAD, 0, _WIDTH
     for cache in zone.caches:
@@ -120,7 +120,7 @@ def _sign(picture: Picture, holder: Holder, x: int, y: int, size: int, title: st
     return (
         f'<g><title>{escape(title)}</title><rect x="{x}" y="{y}" width="{size}" height="{size}" rx="2" '
         f'fill="{colours.ground or "#ffffff"}" stroke="#b0b0b0"/>'
-        f'<text x="{x + size // 2}" y="{y + size - 5}" text-anchor="middle" '
+        f'<text x="{x + size // 2}" y="{y + size // 2}" text-anchor="middle" dominant-baseline="central" '
         f'fill="{colours.text or "#595959"}">{escape(palette.sign(picture, holder))}</text></g>'
     )
 

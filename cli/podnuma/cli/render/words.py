@@ -16,6 +16,11 @@ def about(size: int) -> str:
     raise AssertionError(size)
 
 
+def memory(capacity: int) -> str:
+    """End a list of facts with an amount of memory, unless none is known."""
+    return f" · {about(capacity)} memory" if capacity else ""
+
+
 def broken(items: str, width: int) -> str:
     """Break a comma list into lines of at most `width` characters, at commas only."""
     lines = [""]
