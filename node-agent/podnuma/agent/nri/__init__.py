@@ -1,0 +1,14 @@
+"""A plugin for the Node Resource Interface of containerd and CRI-O, in asyncio.
+
+    unix socket                        session.py   one connection, from connect to its end
+     -> frames of logical connections  mux.py       bytes in, bytes out
+       -> ttrpc messages               ttrpc.py     bytes in, bytes out
+         -> calls with protobuf        service.py   decode, ask the plugin, encode
+           -> the plugin               plugin.py    the Protocol that a user implements
+
+`link.py` keeps a session up for ever and is what a user starts. `values.py` has the values
+that callbacks take and return, `messages/` their protobuf form.
+
+Who may live here: what a plugin of another project could use as it is. Nothing here knows
+podnuma, Kubernetes objects or how CPUs are chosen. This file stays empty of code.
+"""

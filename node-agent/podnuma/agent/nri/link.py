@@ -1,0 +1,149 @@
+"""Keep a plugin connected for as long as the process lives.
+
+    DOWN -> CONNECTED -> SYNCHRONIZED -> DOWN -> ...
+
+A runtime restarts, is upgraded, or drops a plugin that was late once: each ends the session, and
+containers that start before the next one are not seen by hooks. So the first attempt to come
+back is made at once, the next ones after doubling, jittered delays of at most two seconds.
+Everything that was missed arrives with the next Synchronize.
+"""
+
+import asyncio
+import enum
+import logging
+import random
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from google.protobuf.message import DecodeError
+from podnuma.agent.nri.errors import NotConnectedError, NriError, ProtocolError, UnsafeUpdatesError
+from podnuma.agent.nri.messages import nri_pb2 as pb
+from podnuma.agent.nri.messages import reading, writing
+from podnuma.agent.nri.plugin import Plugin
+from podnuma.agent.nri.service import Observe, Service
+from podnuma.agent.nri.session import Session
+from podnuma.agent.nri.settings import Settings
+from podnuma.agent.nri.values import RuntimeInfo, Update
+
+_log = logging.getLogger(__name__)
+
+_FIRST_DELAY: Final = 0.05
+_DELAY_MAX: Final = 2.0
+
+
+class LinkState(enum.Enum):
+    """How far the connection has got. Hooks are answered, and updates taken, when SYNCHRONIZED."""
+
+    DOWN = "down"
+    CONNECTED = "connected"
+    SYNCHRONIZED = "synchronized"
+
+
+def jittered(attempt: int) -> float:
+    """Seconds to wait before the `attempt`th try since the last session that worked, from 0."""
+    if attempt == 0:
+        return 0.0
+    longest = min(_FIRST_DELAY * 2.0 ** min(attempt - 1, 16), _DELAY_MAX)
+    return random.uniform(longest / 2, longest)
+
+
+class Link:
+    """A plugin's connection over all its sessions. It alone knows why there is none at the moment."""
+
+    def __init__(
+        self,
+        plugin: Plugin,
+        settings: Settings,
+        *,
+        observe: Observe = lambda _served: None,
+        delay: Callable[[int], float] = jittered,
+    ) -> None:
+        self._plugin = plugin
+        self._settings = settings
+        self._observe = observe
+        self._delay = delay
+        self._service: Service | None = None
+        self._session: Session | None = None
+        self._reason = "not started"
+
+    @property
+    def state(self) -> LinkState:
+        """Where the current session stands."""
+        if self._service is None or not self._service.configured.is_set():
+            return LinkState.DOWN
+        return LinkState.SYNCHRONIZED if self._service.synchronized.is_set() else LinkState.CONNECTED
+
+    @property
+    def runtime(self) -> RuntimeInfo | None:
+        """The runtime at the other end, None without one."""
+        return None if self._service is None else self._service.runtime
+
+    @property
+    def reason(self) -> str:
+        """Why there is no session, or why the last one ended."""
+        return self._reason
+
+    async def run(self) -> None:
+        """Connect, serve and reconnect until cancelled."""
+        attempt = 0
+        while True:
+            service = Service(self._plugin, self._settings, self._observe)
+            reason = await self._run_session(service)
+            if reason != self._reason:  # else a runtime that is away would fill the log
+                _log.warning("NRI %s: %s", self._settings.socket, reason)
+            self._reason = reason
+            attempt = 0 if service.synchronized.is_set() else attempt + 1
+            if service.configured.is_set():
+                await self._tell_disconnected(reason)
+            await asyncio.sleep(self._delay(attempt))
+
+    async def _run_session(self, service: Service) -> str:
+        self._service, self._session = service, Session(service, self._settings)
+        reason = ""
+        try:
+            await self._session.run()
+        except* (NriError, OSError) as group:
+            reason = _first_text(group)
+        finally:
+            self._service = self._session = None
+        return reason
+
+    async def _tell_disconnected(self, reason: str) -> None:
+        try:
+            await self._plugin.disconnected(reason)
+        except Exception:  # noqa: BLE001  the plugin is foreign code; the link must come back all the same
+            _log.exception("NRI: the plugin failed in disconnected")
+
+    async def update_containers(
+        self, updates: Iterable[Update], *, within: float = 10.0
+    ) -> tuple[Update, ...]:
+        """Ask the runtime to change containers now; returns those it failed to change.
+
+        Never from inside a callback, for which the runtime waits with its lock held: there,
+        updates ride on the answer. A container that is gone counts as changed, so only the
+        kernel tells whether an update took. Raises NotConnectedError, UnsafeUpdatesError (use CRI then),
+        CallError, DisconnectedError, or TimeoutError after `within` seconds.
+        """
+        session, service = self._session, self._service
+        if session is None or service is None or not service.synchronized.is_set():
+            raise NotConnectedError(f"NRI {self._settings.socket}: no synchronized session ({self._reason})")
+        if session.serves_here():
+            raise RuntimeError(
+                "update_containers inside a callback would deadlock the runtime; answer with the updates"
+            )
+        if service.runtime is None or not service.runtime.unsolicited_updates_are_safe:
+            raise UnsafeUpdatesError("the NRI of this runtime is older than 0.12.1 and can deadlock; use CRI")
+        request = pb.UpdateContainersRequest(update=writing.updates(updates))
+        payload = await session.call("UpdateContainers", request.SerializeToString(), within)
+        try:
+            response = pb.UpdateContainersResponse.FromString(payload)
+        except DecodeError as error:
+            raise ProtocolError("UpdateContainers: the response is not protobuf") from error
+        return tuple(reading.update(failed) for failed in response.failed)
+
+
+def _first_text(group: BaseExceptionGroup[BaseException]) -> str:
+    first = group.exceptions[0]
+    if isinstance(first, BaseExceptionGroup):
+        return _first_text(first)
+    return str(first)

@@ -1,0 +1,51 @@
+"""What a user of this package implements.
+
+Callbacks run in the event loop of the session, several at a time. Containers wait while they
+run, so none may block the loop. A callback that takes longer than the session's own deadline is
+cancelled; the runtime's deadline, which would drop the plugin, is never reached.
+
+What an exception or a passed deadline means is decided per callback:
+
+    create_container, update_container   the operation fails; the kubelet shows the text and retries
+    synchronize, stop_container          answered without updates, logged
+    event, disconnected                  logged
+    configured                           the session ends
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from podnuma.agent.nri.values import Answer, Container, Event, PodSandbox, Resources, RuntimeInfo, Update
+
+
+class Refused(Exception):  # noqa: N818  a decision, not a fault
+    """Raised by create_container or update_container to refuse it: the text reaches the kubelet."""
+
+
+class Plugin(Protocol):
+    """Callbacks in the order in which a session makes them."""
+
+    async def configured(self, runtime: RuntimeInfo) -> None:
+        """Take note of the runtime that accepted us. Nothing else is called before this returns."""
+
+    async def synchronize(
+        self, pods: Sequence[PodSandbox], containers: Sequence[Container]
+    ) -> Sequence[Update]:
+        """See everything the runtime has; hooks follow only after the answer, costly moves too."""
+
+    async def create_container(self, pod: PodSandbox, container: Container) -> Answer:
+        """Decide on a container about to be created; updates of the answer are applied before it exists."""
+
+    async def update_container(
+        self, pod: PodSandbox, container: Container, wanted: Resources
+    ) -> Sequence[Update]:
+        """Decide on a change that somebody makes; an update with its own id overrides `wanted`."""
+
+    async def stop_container(self, pod: PodSandbox, container: Container) -> Sequence[Update]:
+        """Take note of a container that stops or has exited. The pod may be known by id only."""
+
+    async def event(self, event: Event, pod: PodSandbox, container: Container | None) -> None:
+        """Take note of any other subscribed event; `container` is None for events of pods."""
+
+    async def disconnected(self, reason: str) -> None:
+        """Take note that a session that had been configured is over; the link tries for a new one."""

@@ -1,0 +1,210 @@
+"""The calls a runtime makes: decode, ask the plugin within the deadline, encode.
+
+No socket here: a decoded ttrpc request goes in, the bytes of its response come out. Every
+request is answered, whatever the plugin does, and well before the runtime's own timeout: that
+one drops the plugin and lets the container start unpinned.
+
+Events come in two forms, one StateChange call with a number (every runtime before NRI 0.12)
+and a call per event; plugins see no difference.
+"""
+
+import asyncio
+import enum
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from google.protobuf.message import DecodeError
+from podnuma.agent.nri import ttrpc
+from podnuma.agent.nri.messages import nri_pb2 as pb
+from podnuma.agent.nri.messages import reading, writing
+from podnuma.agent.nri.plugin import Plugin, Refused
+from podnuma.agent.nri.settings import Settings
+from podnuma.agent.nri.values import DEFAULT_REQUEST_TIMEOUT, Container, Event, PodSandbox, RuntimeInfo
+
+_log = logging.getLogger(__name__)
+
+PLUGIN_SERVICE: Final = "nri.pkg.api.v1alpha1.Plugin"
+
+# A node has hundreds of containers. The bound is what a hostile peer may make us keep.
+SYNCHRONIZED_OBJECTS_MAX: Final = 100_000
+
+_POD_NOTICES: Final[Mapping[str, Event]] = {
+    "RunPodSandbox": Event.RUN_POD_SANDBOX,
+    "StopPodSandbox": Event.STOP_POD_SANDBOX,
+    "RemovePodSandbox": Event.REMOVE_POD_SANDBOX,
+}
+_CONTAINER_NOTICES: Final[Mapping[str, Event]] = {
+    "PostCreateContainer": Event.POST_CREATE_CONTAINER,
+    "StartContainer": Event.START_CONTAINER,
+    "PostStartContainer": Event.POST_START_CONTAINER,
+    "PostUpdateContainer": Event.POST_UPDATE_CONTAINER,
+    "RemoveContainer": Event.REMOVE_CONTAINER,
+}
+
+# An error in any other call would only break what the runtime does, without anybody to retry it.
+_MAY_FAIL: Final = frozenset({"Configure", "CreateContainer", "UpdateContainer"})
+
+
+class Outcome(enum.Enum):
+    """How a call of the runtime ended: answered, refused by the plugin, too late, or with a fault."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    LATE = "late"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One call of the runtime, for metrics: a name of a bounded set, how long it waited for us, the end."""
+
+    method: str
+    seconds: float
+    outcome: Outcome
+
+
+Observe = Callable[[Served], None]
+
+
+class Service:
+    """The plugin's side of one session. It alone knows how far the handshake has got."""
+
+    def __init__(self, plugin: Plugin, settings: Settings, observe: Observe) -> None:
+        self.configured = asyncio.Event()
+        self.synchronized = asyncio.Event()
+        self.runtime: RuntimeInfo | None = None
+        self._plugin = plugin
+        self._settings = settings
+        self._observe = observe
+        self._pods: list[PodSandbox] = []
+        self._containers: list[Container] = []
+        self._handlers: Mapping[str, Callable[[bytes], Awaitable[bytes]]] = {
+            "Configure": self._configure,
+            "Synchronize": self._synchronize,
+            "CreateContainer": self._create_container,
+            "UpdateContainer": self._update_container,
+            "StopContainer": self._stop_container,
+            "StateChange": self._state_change,
+            "Shutdown": self._shutdown,
+            **{method: self._pod_notice(event) for method, event in _POD_NOTICES.items()},
+            **{method: self._container_notice(event) for method, event in _CONTAINER_NOTICES.items()},
+        }
+
+    async def respond(self, call: ttrpc.Request) -> bytes:
+        """Encode the answer to `call`. Raises nothing but cancellation."""
+        handler = self._handlers.get(call.method) if call.service == PLUGIN_SERVICE else None
+        if handler is None:
+            return ttrpc.failure(
+                call.stream, ttrpc.Code.UNIMPLEMENTED, f"no method {call.service[:100]}/{call.method[:100]}"
+            )
+        started = time.monotonic()
+        outcome, response = await self._run(call, handler)
+        self._observe(Served(call.method, time.monotonic() - started, outcome))
+        return response
+
+    async def _run(
+        self, call: ttrpc.Request, handler: Callable[[bytes], Awaitable[bytes]]
+    ) -> tuple[Outcome, bytes]:
+        within = self._patience(call)
+        deadline = asyncio.timeout(within)
+        try:
+            async with deadline:
+                return Outcome.OK, ttrpc.answer(call.stream, await handler(call.payload))
+        except Refused as refusal:
+            return Outcome.REFUSED, ttrpc.failure(call.stream, ttrpc.Code.UNKNOWN, str(refusal))
+        except DecodeError as error:
+            _log.warning("NRI %s: the request is not protobuf: %s", call.method, error)
+            text = f"{call.method}: the request is not protobuf"
+            return Outcome.FAULT, ttrpc.failure(call.stream, ttrpc.Code.INVALID_ARGUMENT, text)
+        except Exception as error:  # noqa: BLE001  whatever foreign code raises, the runtime gets an answer
+            if deadline.expired():
+                _log.warning("NRI %s: not answered within %.2f s", call.method, within)
+                text = f"{self._settings.name} did not answer {call.method} within {within:.2f} s"
+                return Outcome.LATE, self._without_answer(call, text)
+            _log.exception("NRI %s: the plugin failed", call.method)
+            text = f"{self._settings.name} failed in {call.method}: {type(error).__name__}"
+            return Outcome.FAULT, self._without_answer(call, text)
+
+    def _without_answer(self, call: ttrpc.Request, text: str) -> bytes:
+        if call.method in _MAY_FAIL:
+            return ttrpc.failure(call.stream, ttrpc.Code.UNKNOWN, text)
+        return ttrpc.answer(call.stream, b"")  # the empty message of every response type: no updates
+
+    def _patience(self, call: ttrpc.Request) -> float:
+        # The request says what is left of the time for all parts of a Synchronize.
+        timeouts = [DEFAULT_REQUEST_TIMEOUT if self.runtime is None else self.runtime.request_timeout]
+        if call.timeout > 0:
+            timeouts.append(call.timeout)
+        return min(timeouts) * self._settings.answer_share
+
+    async def _configure(self, payload: bytes) -> bytes:
+        self.runtime = reading.runtime(pb.ConfigureRequest.FromString(payload))
+        await self._plugin.configured(self.runtime)
+        self.configured.set()
+        return pb.ConfigureResponse(events=writing.event_mask(self._settings.events)).SerializeToString()
+
+    async def _synchronize(self, payload: bytes) -> bytes:
+        request = pb.SynchronizeRequest.FromString(payload)
+        if len(self._pods) + len(self._containers) > SYNCHRONIZED_OBJECTS_MAX:
+            raise Refused(f"more than {SYNCHRONIZED_OBJECTS_MAX} pods and containers")
+        self._pods += [reading.pod(pod) for pod in request.pods]
+        # Parts may bring a container before its pod, so uids are filled in at the end.
+        self._containers += [reading.container(container) for container in request.containers]
+        if request.more:
+            return pb.SynchronizeResponse(more=True).SerializeToString()
+        pods, self._pods = self._pods, []
+        containers, self._containers = self._containers, []
+        self.synchronized.set()
+        updates = await self._plugin.synchronize(pods, reading.with_pod_uids(containers, pods))
+        return pb.SynchronizeResponse(update=writing.updates(updates)).SerializeToString()
+
+    async def _create_container(self, payload: bytes) -> bytes:
+        request = pb.CreateContainerRequest.FromString(payload)
+        answer = await self._plugin.create_container(*_pair(request.pod, request.container))
+        return writing.answer(answer).SerializeToString()
+
+    async def _update_container(self, payload: bytes) -> bytes:
+        request = pb.UpdateContainerRequest.FromString(payload)
+        wanted = reading.resources(request.linux_resources)
+        updates = await self._plugin.update_container(*_pair(request.pod, request.container), wanted)
+        return pb.UpdateContainerResponse(update=writing.updates(updates)).SerializeToString()
+
+    async def _stop_container(self, payload: bytes) -> bytes:
+        request = pb.StopContainerRequest.FromString(payload)
+        updates = await self._plugin.stop_container(*_pair(request.pod, request.container))
+        return pb.StopContainerResponse(update=writing.updates(updates)).SerializeToString()
+
+    async def _state_change(self, payload: bytes) -> bytes:
+        request = pb.StateChangeEvent.FromString(payload)
+        if request.event not in set(Event):
+            return b""  # a later version's event, to which nobody here subscribed
+        pod, container = _pair(request.pod, request.container)
+        has_container = request.HasField("container")
+        await self._plugin.event(Event(request.event), pod, container if has_container else None)
+        return b""
+
+    def _pod_notice(self, event: Event) -> Callable[[bytes], Awaitable[bytes]]:
+        async def notice(payload: bytes) -> bytes:
+            await self._plugin.event(event, reading.pod(pb.PodNotice.FromString(payload).pod), None)
+            return b""
+
+        return notice
+
+    def _container_notice(self, event: Event) -> Callable[[bytes], Awaitable[bytes]]:
+        async def notice(payload: bytes) -> bytes:
+            request = pb.ContainerNotice.FromString(payload)
+            await self._plugin.event(event, *_pair(request.pod, request.container))
+            return b""
+
+        return notice
+
+    async def _shutdown(self, payload: bytes) -> bytes:
+        del payload  # empty; the runtime closes the connection next, which ends the session
+        return b""
+
+
+def _pair(pod: pb.PodSandbox, container: pb.Container) -> tuple[PodSandbox, Container]:
+    return reading.pod(pod), reading.container(container, pod.uid)

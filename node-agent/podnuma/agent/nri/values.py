@@ -1,0 +1,143 @@
+"""What a plugin is told and what it answers, free of protobuf.
+
+Always true: times are Unix nanoseconds with 0 for "not yet"; CPU and NUMA node lists are kernel
+list strings ("0-3,8"); quota and period are microseconds; amounts of memory are bytes. None
+means "not set" when read and "leave as it is" when sent. An empty list is never sent: runtimes
+read it as "no change", which is not what its writer meant.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+DEFAULT_REGISTRATION_TIMEOUT: Final = 5.0  # of runtimes that do not tell theirs (NRI before 0.6)
+DEFAULT_REQUEST_TIMEOUT: Final = 2.0
+
+# From 0.12.1 on the runtime takes no lock of its own around an unsolicited update (nri #301).
+SAFE_UPDATES_SINCE: Final = (0, 12, 1)
+
+
+class ContainerState(enum.Enum):
+    """State of a container; UNKNOWN also stands for states of later versions."""
+
+    UNKNOWN = 0
+    CREATED = 1
+    PAUSED = 2
+    RUNNING = 3
+    STOPPED = 4
+
+
+class Event(enum.IntEnum):
+    """What a plugin can subscribe to; the numbers are those of the wire."""
+
+    RUN_POD_SANDBOX = 1
+    STOP_POD_SANDBOX = 2
+    REMOVE_POD_SANDBOX = 3
+    CREATE_CONTAINER = 4
+    POST_CREATE_CONTAINER = 5
+    START_CONTAINER = 6
+    POST_START_CONTAINER = 7
+    UPDATE_CONTAINER = 8
+    POST_UPDATE_CONTAINER = 9
+    STOP_CONTAINER = 10
+    REMOVE_CONTAINER = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Linux resources of a container, or the part of them that is to change.
+
+    `cpu_quota` -1 is no quota. `hugepage_limits` goes by page size ("2MB"), `unified` by cgroup v2 file.
+    """
+
+    cpus: str | None = None
+    mems: str | None = None
+    cpu_quota: int | None = None
+    cpu_period: int | None = None
+    cpu_shares: int | None = None
+    memory_limit: int | None = None
+    hugepage_limits: Mapping[str, int] = field(default_factory=dict)
+    unified: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value in (("cpus", self.cpus), ("mems", self.mems)):
+            if value == "":
+                raise ValueError(
+                    f"{name} is empty, which a runtime reads as no change; use None to leave it alone"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class PodSandbox:
+    """A pod as the runtime knows it: no requests, no limits, no container kinds."""
+
+    id: str
+    uid: str
+    namespace: str
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    runtime_handler: str = ""
+    cgroup_parent: str = ""
+    pid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container as the runtime knows it.
+
+    `pod_uid` is empty if the runtime told of neither pod nor label; `cgroups_path` has the form
+    of the runtime's cgroup driver ("slice:prefix:id" or a path); `pid` is 0 before the start.
+    """
+
+    id: str
+    pod_sandbox_id: str
+    pod_uid: str
+    name: str
+    state: ContainerState = ContainerState.UNKNOWN
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    cgroups_path: str = ""
+    resources: Resources = field(default_factory=Resources)
+    pid: int = 0
+    created_at: int = 0
+    started_at: int = 0
+    finished_at: int = 0
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A change to a container that exists. With `ignore_failure` a failure is neither told nor fatal."""
+
+    container_id: str
+    resources: Resources
+    ignore_failure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What to do to a container that is about to be created, and to others before it exists."""
+
+    adjust: Resources | None = None
+    updates: tuple[Update, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeInfo:
+    """The runtime that configured us. `nri_version` is None before NRI 0.11, which did not tell.
+
+    Timeouts are in seconds. The runtime drops a plugin that lets one pass and goes on without it.
+    """
+
+    name: str
+    version: str
+    nri_version: tuple[int, int, int] | None = None
+    registration_timeout: float = DEFAULT_REGISTRATION_TIMEOUT
+    request_timeout: float = DEFAULT_REQUEST_TIMEOUT
+
+    @property
+    def unsolicited_updates_are_safe(self) -> bool:
+        """Whether an update outside a hook cannot deadlock the runtime with a hook."""
+        return self.nri_version is not None and self.nri_version >= SAFE_UPDATES_SINCE
