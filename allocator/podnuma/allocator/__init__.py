@@ -1,0 +1,85 @@
+"""Decide which CPUs and which NUMA nodes' memory a pod gets, as the kubelet's managers would.
+
+The model. A *node* is a machine (topology), what it is told (settings), and what its pods
+hold. `decide` looks at one pod and answers Admitted with a grant, or Rejected with a reason;
+it changes nothing. `hold` makes an admitted grant part of the node, `release` takes it away,
+`adopt` and `Node.restore` give a node grants that were decided earlier: a restart never
+decides again.
+
+    topology + settings + held grants + pod  ->  Admitted(grant) | Rejected(reason, message)
+
+A Guaranteed pod with a budget of its own (spec.resources) and topology scope "pod" gets a
+*bubble*: one NUMA-aligned set of CPUs and memory. Its exclusive containers get slices of the
+bubble, the others share the rest, the pod shared pool. Any other Guaranteed pod gets separate
+sets for its containers. All other containers run in the node shared pool, which never is
+empty.
+
+How a bubble is found: the CPU side and the memory side each say which sets of NUMA nodes can
+serve the request (hints), the topology policy merges them into one node set, CPUs are picked
+core by core inside it, memory is charged to it.
+
+Reading order: request, topology, settings, eligibility, hints, merge, cpu/, memory/,
+partition, scope_pod, scope_container, isolation, node, explain. CPU sets and node sets are
+integers used as masks. Nothing here does I/O, reads a clock, or imports anything outside the
+standard library; names that `__all__` lacks are private.
+"""
+
+from podnuma.allocator.check import Problem, SettingsError, check
+from podnuma.allocator.counts import Counts
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.decision import (
+    Admitted,
+    AssignmentType,
+    ContainerGrant,
+    Isolation,
+    MemoryBlock,
+    PodGrant,
+    Reason,
+    Rejected,
+)
+from podnuma.allocator.hints import Hint
+from podnuma.allocator.nodeset import NodeSet
+from podnuma.allocator.quantities import Quantity
+from podnuma.allocator.request import Container, ContainerKind, Pod, Qos
+from podnuma.allocator.settings import (
+    CpuManagerPolicy,
+    MemoryManagerPolicy,
+    ReservedMemory,
+    Settings,
+    TopologyManagerPolicy,
+    TopologyManagerScope,
+)
+from podnuma.allocator.topology import Cpu, NumaNode, Topology, TopologyError
+
+__all__ = [
+    "Admitted",
+    "AssignmentType",
+    "Container",
+    "ContainerGrant",
+    "ContainerKind",
+    "Counts",
+    "Cpu",
+    "CpuManagerPolicy",
+    "CpuSet",
+    "Hint",
+    "Isolation",
+    "MemoryBlock",
+    "MemoryManagerPolicy",
+    "NodeSet",
+    "NumaNode",
+    "Pod",
+    "PodGrant",
+    "Problem",
+    "Qos",
+    "Quantity",
+    "Reason",
+    "Rejected",
+    "ReservedMemory",
+    "Settings",
+    "SettingsError",
+    "Topology",
+    "TopologyError",
+    "TopologyManagerPolicy",
+    "TopologyManagerScope",
+    "check",
+]

@@ -1,0 +1,19 @@
+"""A hint: a set of NUMA nodes somebody can be served from, and whether it is among the best.
+
+`nodes` None means "any node". Specification: sections 0.1, 5.2.
+"""
+
+from dataclasses import dataclass
+
+from podnuma.allocator.nodeset import NodeSet
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A node set and whether it is preferred."""
+
+    nodes: NodeSet | None
+    preferred: bool
+
+
+NO_HINT = Hint(None, preferred=False)

@@ -1,0 +1,60 @@
+"""A set of NUMA nodes is an integer: bit i stands for node id i.
+
+Node ids need not be dense (0, 8, 250 on some machines). Of two sets the *narrower* one has
+fewer members; with equal counts it is the one with the smaller integer, so low ids win.
+
+Specification: section 0.2.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import combinations
+from typing import NewType
+
+from podnuma.allocator import cpuset
+
+NodeSet = NewType("NodeSet", int)
+
+EMPTY = NodeSet(0)
+
+MAX_ID = 1023  # the kernel's largest NODES_SHIFT is 10
+
+
+def of(nodes: Iterable[int]) -> NodeSet:
+    """Return the set of the given node ids. Raises ValueError for an id outside 0..MAX_ID."""
+    mask = 0
+    for node in nodes:
+        if not 0 <= node <= MAX_ID:
+            raise ValueError(f"NUMA node id {node} is outside 0-{MAX_ID}")
+        mask |= 1 << node
+    return NodeSet(mask)
+
+
+def ids(nodes: int) -> Iterator[int]:
+    """Yield the members, ascending."""
+    return cpuset.ids(nodes)
+
+
+def render(nodes: int) -> str:
+    """Write the set in kernel list format, for example "0-1"; "" for the empty set."""
+    return cpuset.render(nodes)
+
+
+def parse(text: str) -> NodeSet:
+    """Read kernel list format. Raises ValueError with the offending part."""
+    mask = int(cpuset.parse(text))
+    if mask >> (MAX_ID + 1):
+        raise ValueError(f"{text[:40]!r} names a NUMA node id above {MAX_ID}")
+    return NodeSet(mask)
+
+
+def narrower(one: int, other: int) -> bool:
+    """Say whether `one` is narrower than `other`: fewer nodes, or as many with lower ids."""
+    return (one.bit_count(), one) < (other.bit_count(), other)
+
+
+def enumerate_masks(nodes: Iterable[int]) -> Iterator[NodeSet]:
+    """Yield every non-empty set over the given ids: singles, pairs, ..., lexicographic within a size."""
+    bits = [1 << node for node in sorted(nodes)]
+    for size in range(1, len(bits) + 1):
+        for chosen in combinations(bits, size):
+            yield NodeSet(sum(chosen))

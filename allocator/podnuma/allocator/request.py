@@ -1,0 +1,103 @@
+"""A pod as the allocator sees it: what each container asks for, and the pod's own budget.
+
+Container order is spec order, all init containers first, then all app containers. "First
+container" means the first of that list. Ephemeral containers are never in it: they hold
+nothing. A standard init container runs alone and ends before the next one starts; a sidecar
+(an init container that restarts) runs as long as the pod.
+
+Amounts arrive as the API server stores them, defaults filled in (specification 0.5): request
+from limit, pod-level requests and huge pages. Specification: sections 0.1, 0.6.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from types import MappingProxyType
+
+from podnuma.allocator.quantities import Quantity
+
+CPU = "cpu"
+MEMORY = "memory"
+HUGEPAGES = "hugepages-"
+
+Amounts = Mapping[str, Quantity]
+NO_AMOUNTS: Amounts = MappingProxyType({})
+
+
+class ContainerKind(Enum):
+    """How long a container runs and what it leaves behind."""
+
+    INIT = "init"
+    SIDECAR = "sidecar"
+    APP = "app"
+
+
+class Qos(Enum):
+    """Quality-of-service class, spelled as in pod status."""
+
+    GUARANTEED = "Guaranteed"
+    BURSTABLE = "Burstable"
+    BEST_EFFORT = "BestEffort"
+
+
+def is_memory(resource: str) -> bool:
+    """Say whether the memory manager cares about a resource name: memory or huge pages."""
+    return resource == MEMORY or resource.startswith(HUGEPAGES)
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One init or app container; amounts by resource name ("cpu", "memory", "hugepages-2Mi", ...)."""
+
+    name: str
+    kind: ContainerKind = ContainerKind.APP
+    requests: Amounts = field(default_factory=lambda: NO_AMOUNTS)
+    limits: Amounts = field(default_factory=lambda: NO_AMOUNTS)
+
+
+@dataclass(frozen=True)
+class Pod:
+    """One pod. `pod_requests`/`pod_limits` are spec.resources; both None when it is absent.
+
+    `qos` is status.qosClass, None while the API server has not set it. `overhead` is
+    spec.overhead: it enters the pod cgroup's values and no decision.
+    """
+
+    uid: str
+    namespace: str
+    name: str
+    containers: tuple[Container, ...]
+    pod_requests: Amounts | None = None
+    pod_limits: Amounts | None = None
+    qos: Qos | None = None
+    overhead: Amounts = field(default_factory=lambda: NO_AMOUNTS)
+
+    @cached_property
+    def pod_level(self) -> bool:
+        """Whether spec.resources names cpu, memory or huge pages; the value may be zero."""
+        return any(
+            name == CPU or is_memory(name)
+            for amounts in (self.pod_requests, self.pod_limits)
+            if amounts
+            for name in amounts
+        )
+
+
+def aggregate(containers: tuple[Container, ...], amount: Callable[[Container], int]) -> int:
+    """Return what the containers need at their peak, for one resource (specification 0.6).
+
+    The larger of "all apps and all sidecars" and, for each init container, "itself and the
+    sidecars before it".
+    """
+    running = apps = peak = 0
+    for container in containers:
+        size = amount(container)
+        if container.kind is ContainerKind.APP:
+            apps += size
+        elif container.kind is ContainerKind.SIDECAR:
+            running += size
+            peak = max(peak, running)
+        else:
+            peak = max(peak, running + size)
+    return max(peak, apps + running)

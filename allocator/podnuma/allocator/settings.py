@@ -1,0 +1,146 @@
+"""What a node is told: policies, options and reservations, named as in KubeletConfiguration.
+
+Settings are plain values. `check` finds everything that is wrong with them on a given machine
+at once; an empty answer means that a Node can be made. `cpu_options` and `topology_options`
+read the option texts; on settings that passed `check` they never fail.
+
+Specification: sections 2.6, 3.1, 4.2, 5.1.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.quantities import Quantity
+
+
+class CpuManagerPolicy(Enum):
+    """Whether containers can get CPUs of their own."""
+
+    NONE = "none"
+    STATIC = "static"
+
+
+class MemoryManagerPolicy(Enum):
+    """Whether containers get memory on chosen NUMA nodes."""
+
+    NONE = "None"
+    STATIC = "Static"
+
+
+class TopologyManagerPolicy(Enum):
+    """How strictly CPUs and memory have to come from the same NUMA nodes."""
+
+    NONE = "none"
+    BEST_EFFORT = "best-effort"
+    RESTRICTED = "restricted"
+    SINGLE_NUMA_NODE = "single-numa-node"
+
+
+class TopologyManagerScope(Enum):
+    """Whether one node set is chosen per container or per pod."""
+
+    CONTAINER = "container"
+    POD = "pod"
+
+
+@dataclass(frozen=True, slots=True)
+class ReservedMemory:
+    """Memory of one NUMA node kept for the system; bytes by resource name."""
+
+    node: int
+    limits: Mapping[str, int]
+
+
+NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that is configured about one node.
+
+    `reserved_system_cpus` is a list of CPUs; without one, `reserved_cpu` CPUs (rounded up) are
+    picked. `expected_reservation`, where known, is what kube-reserved, system-reserved and the
+    eviction threshold add up to, bytes by resource: reserved_memory must agree with it.
+    `cfs_quota_period` is in microseconds.
+    """
+
+    cpu_manager_policy: CpuManagerPolicy = CpuManagerPolicy.NONE
+    cpu_manager_policy_options: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
+    reserved_system_cpus: CpuSet | None = None
+    reserved_cpu: Quantity | None = None
+    memory_manager_policy: MemoryManagerPolicy = MemoryManagerPolicy.NONE
+    reserved_memory: tuple[ReservedMemory, ...] = ()
+    expected_reservation: Mapping[str, int] | None = None
+    topology_manager_policy: TopologyManagerPolicy = TopologyManagerPolicy.NONE
+    topology_manager_scope: TopologyManagerScope = TopologyManagerScope.CONTAINER
+    topology_manager_policy_options: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
+    cfs_quota: bool = True
+    cfs_quota_period: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class CpuOptions:
+    """The CPU manager's policy options, read."""
+
+    full_pcpus_only: bool = False
+    distribute_cpus_across_numa: bool = False
+    align_by_socket: bool = False
+    distribute_cpus_across_cores: bool = False
+    strict_cpu_reservation: bool = False
+    prefer_align_cpus_by_uncorecache: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TopologyOptions:
+    """The topology manager's policy options, read."""
+
+    prefer_closest_numa_nodes: bool = False
+    max_allowable_numa_nodes: int = 8
+
+
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+
+
+def read_bool(text: str) -> bool:
+    """Read a boolean option. Raises ValueError for anything but the twelve accepted spellings."""
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    raise ValueError(f"{text[:40]!r} is neither true nor false")
+
+
+def read_int(text: str) -> int:
+    """Read an integer option. Raises ValueError for anything but a short decimal number."""
+    digits = text[1:] if text[:1] in {"+", "-"} else text
+    if not (digits.isascii() and digits.isdecimal()) or len(digits) > 9:  # noqa: PLR2004 - bounded before int()
+        raise ValueError(f"{text[:40]!r} is not a whole number")
+    return int(text)
+
+
+def cpu_options(settings: Settings) -> CpuOptions:
+    """Return the CPU options. Raises ValueError for a bad value; unknown names are ignored here."""
+    given = settings.cpu_manager_policy_options
+    if settings.cpu_manager_policy is CpuManagerPolicy.NONE:
+        return CpuOptions()
+    return CpuOptions(
+        **{name.replace("-", "_"): read_bool(given[name]) for name in CPU_OPTION_NAMES if name in given}
+    )
+
+
+def topology_options(settings: Settings) -> TopologyOptions:
+    """Return the topology options. Raises ValueError for a bad value; unknown names are ignored here."""
+    given = settings.topology_manager_policy_options
+    if settings.topology_manager_policy is TopologyManagerPolicy.NONE:
+        return TopologyOptions()
+    return TopologyOptions(
+        prefer_closest_numa_nodes=read_bool(given.get(PREFER_CLOSEST, "false")),
+        max_allowable_numa_nodes=read_int(given.get(MAX_NODES, "8")),
+    )
+
+
+CPU_OPTION_NAMES = tuple(name.replace("_", "-") for name in CpuOptions.__dataclass_fields__)
+PREFER_CLOSEST = "prefer-closest-numa-nodes"
+MAX_NODES = "max-allowable-numa-nodes"

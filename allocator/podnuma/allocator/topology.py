@@ -1,0 +1,307 @@
+"""The machine: which CPUs are threads of which core, in which socket, NUMA node and L3 cache.
+
+A topology never changes; everything a decision asks of it is worked out once, as masks. One
+object can serve any number of nodes that have the same hardware.
+
+Always true: only online CPUs are listed. A core is named by the lowest CPU id among its
+threads, whatever numbers the input used; CPUs of equal (socket, node, core) are its threads.
+A core without an uncore cache counts as being in the cache named like its socket. NUMA nodes
+without CPUs (memory only) and without memory are both fine; ids may have gaps. Column i of
+`distances` belongs to the i-th listed node. Specification: section 2.1.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import combinations, islice
+from math import comb
+from types import MappingProxyType
+
+from podnuma.allocator import cpuset, nodeset
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.nodeset import NodeSet
+
+Element = tuple[int, int]  # (id, mask of the CPUs in it)
+
+# Of one size, more node sets than this are not looked at: 16 nodes have 12,870 sets of 8.
+MAX_SETS = 20_000
+
+
+class TopologyError(ValueError):
+    """The facts about a machine contradict each other; the text names the CPU or node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """One online logical CPU. `uncore` is the id of its L3 group, None when unknown."""
+
+    id: int
+    core: int
+    socket: int
+    node: int
+    uncore: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NumaNode:
+    """One NUMA node. `memory` in bytes, huge pages included; `hugepages` bytes by resource name."""
+
+    id: int
+    memory: int
+    hugepages: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    distances: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Topology:
+    """A machine. Make it with `build`; equality is by CPUs and nodes."""
+
+    cpus: tuple[Cpu, ...]
+    nodes: tuple[NumaNode, ...]
+
+    @staticmethod
+    def build(cpus: Iterable[Cpu], nodes: Iterable[NumaNode]) -> "Topology":
+        """Return the machine with these CPUs and nodes.
+
+        Raises TopologyError for no CPUs, doubled ids, CPUs on unlisted nodes, ids out of range
+        and negative sizes.
+        """
+        listed = tuple(nodes)
+        ordered = tuple(sorted(cpus, key=lambda cpu: cpu.id))
+        _check(ordered, listed)
+        lowest: dict[tuple[int, int, int], int] = {}
+        for cpu in ordered:
+            lowest.setdefault((cpu.socket, cpu.node, cpu.core), cpu.id)
+        renamed = tuple(
+            Cpu(
+                cpu.id,
+                lowest[cpu.socket, cpu.node, cpu.core],
+                cpu.socket,
+                cpu.node,
+                cpu.socket if cpu.uncore is None else cpu.uncore,
+            )
+            for cpu in ordered
+        )
+        return Topology(renamed, _in_id_order(listed))
+
+    @cached_property
+    def all_cpus(self) -> CpuSet:
+        """Every online CPU."""
+        return cpuset.of(cpu.id for cpu in self.cpus)
+
+    @cached_property
+    def all_nodes(self) -> NodeSet:
+        """Every NUMA node, with or without CPUs."""
+        return nodeset.of(node.id for node in self.nodes)
+
+    @cached_property
+    def cpu_nodes(self) -> NodeSet:
+        """The NUMA nodes that have CPUs."""
+        return nodeset.of(cpu.node for cpu in self.cpus)
+
+    @cached_property
+    def numa(self) -> tuple[Element, ...]:
+        """NUMA nodes that have CPUs, ascending."""
+        return self._elements("node")
+
+    @cached_property
+    def sockets(self) -> tuple[Element, ...]:
+        """Sockets, ascending."""
+        return self._elements("socket")
+
+    @cached_property
+    def cores(self) -> tuple[Element, ...]:
+        """Cores, ascending by their lowest CPU."""
+        return self._elements("core")
+
+    @cached_property
+    def uncores(self) -> tuple[Element, ...]:
+        """Uncore (L3) caches, ascending."""
+        return self._elements("uncore")
+
+    @cached_property
+    def numa_first(self) -> bool:
+        """Whether a NUMA node is the widest level: at least as many sockets as nodes with CPUs."""
+        return len(self.sockets) >= len(self.numa)
+
+    @cached_property
+    def per_core(self) -> int:
+        """CPUs per core, the machine's average rounded down."""
+        return len(self.cpus) // len(self.cores)
+
+    @cached_property
+    def per_uncore(self) -> int:
+        """CPUs per uncore cache, the machine's average rounded down."""
+        return len(self.cpus) // len(self.uncores)
+
+    @cached_property
+    def node_masks(self) -> dict[int, int]:
+        """CPUs by NUMA node id; a memory-only node has 0."""
+        return {node.id: 0 for node in self.nodes} | dict(self.numa)
+
+    @cached_property
+    def node_by_cpu(self) -> dict[int, int]:
+        """NUMA node id by CPU id."""
+        return {cpu.id: cpu.node for cpu in self.cpus}
+
+    @cached_property
+    def socket_by_node(self) -> dict[int, int]:
+        """Socket of the lowest CPU of each NUMA node that has CPUs."""
+        found: dict[int, int] = {}
+        for cpu in self.cpus:
+            found.setdefault(cpu.node, cpu.socket)
+        return found
+
+    def cpus_of_node(self, node: int) -> CpuSet:
+        """Return the CPUs of one NUMA node; the empty set for a memory-only or unknown one."""
+        return CpuSet(self.node_masks.get(node, 0))
+
+    def node_of_cpu(self, cpu: int) -> int:
+        """Return the NUMA node of a CPU. Raises KeyError for a CPU that is not online."""
+        return self.node_by_cpu[cpu]
+
+    def cpus_on(self, nodes: int) -> int:
+        """Return the CPUs of a set of NUMA nodes."""
+        known = self._cpus_on.get(nodes)
+        if known is None:
+            known = 0
+            for node in nodeset.ids(nodes):
+                known |= self.node_masks.get(node, 0)
+            if len(self._cpus_on) < MAX_SETS:
+                self._cpus_on[nodes] = known
+        return known
+
+    def nodes_of(self, cpus: int) -> NodeSet:
+        """Return the NUMA nodes that have at least one of these CPUs."""
+        nodes = 0
+        for node, mask in self.numa:
+            if mask & cpus:
+                nodes |= 1 << node
+        return NodeSet(nodes)
+
+    def sockets_on(self, nodes: int) -> int:
+        """Return the CPUs of all sockets that have a CPU on one of these NUMA nodes."""
+        cpus = self.cpus_on(nodes)
+        widened = 0
+        for _, mask in self.sockets:
+            if mask & cpus:
+                widened |= mask
+        return widened
+
+    def whole_cores(self, cpus: int) -> CpuSet:
+        """Return these CPUs and every sibling thread of theirs."""
+        widened = 0
+        for _, mask in self.cores:
+            if mask & cpus:
+                widened |= mask
+        return CpuSet(widened)
+
+    def within(self, outer: str, inner: str) -> dict[int, tuple[Element, ...]]:
+        """Return, for each element of level `outer`, the elements of level `inner` that meet it.
+
+        Levels are "node", "socket", "core", "uncore". An inner element's mask is that of the
+        whole element, also where it reaches beyond the outer one.
+        """
+        key = (outer, inner)
+        if key not in self._within:
+            members: dict[int, set[int]] = {}
+            for cpu in self.cpus:
+                members.setdefault(getattr(cpu, outer), set()).add(getattr(cpu, inner))
+            masks = dict(self._elements(inner))
+            self._within[key] = {
+                name: tuple((one, masks[one]) for one in sorted(found)) for name, found in members.items()
+            }
+        return self._within[key]
+
+    def node_sets(self, size: int, *, closest: bool) -> tuple[NodeSet, ...]:
+        """Return all sets of `size` NUMA nodes, best first: lowest integer, or smallest distance first.
+
+        On machines with more than MAX_SETS of them only the MAX_SETS lowest come back.
+        """
+        key = (size, closest)
+        if key not in self._node_sets:
+            ordered = [1 << node.id for node in self.nodes]
+            if comb(len(ordered), size) <= MAX_SETS:
+                found = sorted(NodeSet(sum(chosen)) for chosen in combinations(ordered, size))
+            else:
+                found = list(islice(_ascending(ordered, size), MAX_SETS))
+            if closest:
+                found.sort(key=lambda nodes: (self.average_distance(nodes), nodes))
+            self._node_sets[key] = tuple(found)
+        return self._node_sets[key]
+
+    def average_distance(self, nodes: int) -> float:
+        """Return the mean distance over all ordered pairs of the set, each node with itself included."""
+        places = [place for place, node in enumerate(self.nodes) if nodes >> node.id & 1]
+        total = sum(self.nodes[one].distances[other] for one in places for other in places)
+        return total / len(places) ** 2
+
+    @cached_property
+    def _cpus_on(self) -> dict[int, int]:
+        return {}
+
+    @cached_property
+    def _within(self) -> dict[tuple[str, str], dict[int, tuple[Element, ...]]]:
+        return {}
+
+    @cached_property
+    def _node_sets(self) -> dict[tuple[int, bool], tuple[NodeSet, ...]]:
+        return {}
+
+    def _elements(self, level: str) -> tuple[Element, ...]:
+        masks: dict[int, int] = {}
+        for cpu in self.cpus:
+            name = getattr(cpu, level)
+            masks[name] = masks.get(name, 0) | 1 << cpu.id
+        return tuple(sorted(masks.items()))
+
+
+def _in_id_order(nodes: tuple[NumaNode, ...]) -> tuple[NumaNode, ...]:
+    order = sorted(range(len(nodes)), key=lambda place: nodes[place].id)
+    return tuple(
+        replace(nodes[place], distances=tuple(nodes[place].distances[column] for column in order))
+        if nodes[place].distances
+        else nodes[place]
+        for place in order
+    )
+
+
+def _ascending(bits: list[int], size: int) -> Iterable[NodeSet]:
+    """Yield sums of `size` of the ascending bits, smallest sum first (the highest bit decides)."""
+    if size == 0:
+        yield NodeSet(0)
+        return
+    for top in range(size - 1, len(bits)):
+        for rest in _ascending(bits[:top], size - 1):
+            yield NodeSet(rest | bits[top])
+
+
+def _check(cpus: tuple[Cpu, ...], nodes: tuple[NumaNode, ...]) -> None:
+    if not cpus:
+        raise TopologyError("the machine has no online CPU")
+    seen: set[int] = set()
+    for node in nodes:
+        if node.id in seen:
+            raise TopologyError(f"NUMA node {node.id} is listed twice")
+        if not 0 <= node.id <= nodeset.MAX_ID:
+            raise TopologyError(f"NUMA node id {node.id} is outside 0-{nodeset.MAX_ID}")
+        if node.memory < 0 or any(size < 0 for size in node.hugepages.values()):
+            raise TopologyError(f"NUMA node {node.id} has a negative amount of memory")
+        if node.distances and len(node.distances) != len(nodes):
+            raise TopologyError(
+                f"NUMA node {node.id} lists {len(node.distances)} distances for {len(nodes)} nodes"
+            )
+        seen.add(node.id)
+    _check_cpus(cpus, seen)
+
+
+def _check_cpus(cpus: tuple[Cpu, ...], nodes: set[int]) -> None:
+    previous = -1
+    for cpu in cpus:
+        if cpu.id == previous:
+            raise TopologyError(f"CPU {cpu.id} is listed twice")
+        if not 0 <= cpu.id <= cpuset.MAX_ID:
+            raise TopologyError(f"CPU id {cpu.id} is outside 0-{cpuset.MAX_ID}")
+        if cpu.node not in nodes:
+            raise TopologyError(f"CPU {cpu.id} is on NUMA node {cpu.node}, which is not listed")
+        previous = cpu.id
