@@ -1,0 +1,277 @@
+"""Build the programs of the control plane from pinned Go modules into a cache folder.
+
+Each folder of `modules/` is a Go module whose `go.mod` and `go.sum` fix, by hash, every line of
+source that goes into its tools. A built program lies in
+
+    $PODNUMA_CACHE/tools/<module>-<key>/<program>
+
+where <key> is a hash of those two files and of the build flags: a new version is a new folder, and
+nothing that exists is ever rebuilt or changed. A program appears by rename, so what is there is whole.
+One build runs at a time per cache, across processes; who comes second finds the work done.
+Downloads are made by the ordinary `go` command with the caller's own Go settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from testbed.processes import Process, tail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+MODULES = Path(__file__).parent / "modules"
+GO_NEEDED = (1, 26)
+KWOK_STAGES = (
+    "kustomize/stage/node/fast/node-initialize.yaml",
+    "kustomize/stage/node/heartbeat/node-heartbeat.yaml",
+    "kustomize/stage/pod/fast/pod-ready.yaml",
+    "kustomize/stage/pod/fast/pod-complete.yaml",
+    "kustomize/stage/pod/fast/pod-delete.yaml",
+)
+
+
+class BuildError(RuntimeError):
+    """The tools cannot be built; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One tool: its name, the folder below `modules/`, and the Go package of its main function."""
+
+    name: str
+    module: str
+    package: str
+
+
+_KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kubelet")
+PROGRAMS = {
+    program.name: program
+    for program in (
+        Program("etcd", "etcd", "go.etcd.io/etcd/server/v3"),
+        *(Program(name, "kubernetes", f"k8s.io/kubernetes/cmd/{name}") for name in _KUBERNETES),
+        Program("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok"),
+        *(
+            Program(name, "containerd", f"github.com/containerd/containerd/v2/cmd/{name}")
+            for name in ("containerd", "containerd-shim-runc-v2", "ctr")
+        ),
+    )
+}
+CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+
+
+def cache_folder() -> Path:
+    """Return $PODNUMA_CACHE, else podnuma/ in the user's cache folder."""
+    named = os.environ.get("PODNUMA_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "podnuma"
+
+
+def version_of(module: str, requirement: str) -> str:
+    """Return the version that a module of `modules/` pins for `requirement`, as in v1.36.3."""
+    text = (MODULES / module / "go.mod").read_text()
+    found = re.search(rf"^\s*(?:require )?{re.escape(requirement)} (v\S+)", text, re.MULTILINE)
+    if found is None:
+        raise BuildError(f"modules/{module}/go.mod does not require {requirement}")
+    return found.group(1)
+
+
+def build_flags(module: str) -> tuple[str, ...]:
+    """Return the flags of `go build`; for Kubernetes they carry the version it reports."""
+    link = "-s -w"
+    if module == "kubernetes":
+        version = version_of(module, "k8s.io/kubernetes")
+        minor = version.split(".")[1]
+        base, client = "k8s.io/component-base/version", "k8s.io/client-go/pkg/version"
+        link += (
+            f" -X {base}.gitVersion={version} -X {base}.gitMajor=1 -X {base}.gitMinor={minor}"
+            f" -X {client}.gitVersion={version}"
+        )
+    if module == "containerd":
+        version = version_of(module, "github.com/containerd/containerd/v2")
+        link += f" -X github.com/containerd/containerd/v2/version.Version={version}"
+    return ("-trimpath", "-buildvcs=false", "-ldflags", link)
+
+
+def tool_folder(module: str) -> Path:
+    """Return the folder in the cache that holds the tools of a module, keyed by its content."""
+    digest = hashlib.sha256()
+    for part in ("go.mod", "go.sum"):
+        digest.update((MODULES / module / part).read_bytes())
+    digest.update(json.dumps([build_flags(module), os.uname().machine]).encode())
+    return cache_folder() / "tools" / f"{module}-{digest.hexdigest()[:16]}"
+
+
+def tool_path(name: str) -> Path:
+    """Return where a program lies, or will lie once it is built."""
+    return tool_folder(PROGRAMS[name].module) / name
+
+
+def kwok_stages_path() -> Path:
+    """Return the file with the life cycle stages that ship in the kwok module."""
+    return tool_folder("kwok") / "stages.yaml"
+
+
+def ensure(names: Iterable[str], out: TextIO = sys.stderr) -> dict[str, Path]:
+    """Build what is missing and return name -> path of every program in `names`.
+
+    Raises BuildError with one sentence on what to install, or the end of the compiler's output.
+    """
+    wanted = tuple(names)
+    paths = {name: tool_path(name) for name in wanted}
+    if all(path.exists() for path in paths.values()):
+        return paths
+    go = find_go()
+    with one_build_at_a_time(out):
+        missing = [name for name in wanted if not paths[name].exists()]
+        for number, name in enumerate(missing, 1):
+            _build(go, PROGRAMS[name], Progress(f"building {name} ({number} of {len(missing)})", out))
+    return paths
+
+
+def find_go() -> str:
+    """Return the path of a Go tool that is new enough; BuildError says what to install if none is."""
+    needed = ".".join(map(str, GO_NEEDED))
+    go = shutil.which("go")
+    if go is None:
+        raise BuildError(
+            f"Go {needed} or newer is needed to build the control plane: install it and put `go` on PATH."
+        )
+    # GOTOOLCHAIN=local: what is installed here, not what some go.mod nearby would fetch.
+    asked = subprocess.run(
+        [go, "env", "GOVERSION"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env={**os.environ, "GOTOOLCHAIN": "local"},
+    )
+    found = re.match(r"go(\d+)\.(\d+)", asked.stdout)
+    if found is None or (int(found[1]), int(found[2])) < GO_NEEDED:
+        version = asked.stdout.strip() or asked.stderr.strip() or "no version"
+        raise BuildError(
+            f"Go {needed} or newer is needed to build the control plane, but {go} is {version}: "
+            "install a newer one and put it first on PATH."
+        )
+    return go
+
+
+@contextmanager
+def one_build_at_a_time(out: TextIO) -> Iterator[None]:
+    """Hold the cache's build lock; says so when another process has it."""
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "build.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another process that builds the control plane", file=out, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _build(go: str, program: Program, progress: Progress) -> None:
+    target = tool_path(program.name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent) as scratch:
+        built = Path(scratch) / program.name
+        argv = [go, "-C", str(MODULES / program.module), "build", *build_flags(program.module)]
+        run_logged([*argv, "-o", str(built), program.package], Path(scratch) / "log", progress)
+        if program.name == "kwok":
+            _collect_kwok_stages(go, Path(scratch))
+        built.rename(target)
+    progress.done()
+
+
+def run_logged(argv: list[str], log: Path, progress: Progress) -> None:
+    """Run one step to its end and show progress; BuildError with the end of its output if it fails."""
+    process = Process(argv[0], argv, log, env={"CGO_ENABLED": "0", "GOWORK": "off"})
+    try:
+        while True:
+            progress.show()
+            try:
+                status = process.wait(timeout=1)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+    finally:
+        process.kill()
+    if status != 0:
+        raise BuildError(f"{' '.join(argv)} failed\n{tail(log)}")
+
+
+def _collect_kwok_stages(go: str, scratch: Path) -> None:
+    where = [go, "-C", str(MODULES / "kwok"), "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok"]
+    folder = Path(subprocess.run(where, check=True, capture_output=True, text=True).stdout.strip())
+    stages = scratch / "stages.yaml"
+    stages.write_text("\n---\n".join((folder / name).read_text() for name in KWOK_STAGES))
+    stages.rename(kwok_stages_path())
+
+
+class Progress:
+    """What is being built and for how long: one line rewritten on a terminal, few plain ones elsewhere."""
+
+    QUIET_SECONDS = 30
+
+    def __init__(self, what: str, out: TextIO) -> None:
+        self._what = what
+        self._out = out
+        self._start = time.monotonic()
+        self._live = out.isatty()
+        self._next_line = 0.0
+
+    def _elapsed(self) -> str:
+        seconds = int(time.monotonic() - self._start)
+        return f"{seconds // 60}:{seconds % 60:02d}"
+
+    def show(self) -> None:
+        """Tell the time so far, at a bounded rate."""
+        if self._live:
+            print(f"\r{self._what}  {self._elapsed()} ", end="", file=self._out, flush=True)
+        elif time.monotonic() - self._start >= self._next_line:
+            print(f"{self._what}  {self._elapsed()}", file=self._out, flush=True)
+            self._next_line += self.QUIET_SECONDS
+
+    def done(self) -> None:
+        """Tell the whole time."""
+        start = "\r" if self._live else ""
+        print(f"{start}{self._what}  done in {self._elapsed()} ", file=self._out, flush=True)
+
+
+def main() -> int:
+    """Build the named programs, or the control plane and kwok, and print their paths."""
+    parser = argparse.ArgumentParser(prog="python -m testbed.build", description=main.__doc__)
+    parser.add_argument("program", nargs="*", help=f"one of {', '.join(PROGRAMS)}")
+    names = parser.parse_args().program or [*CONTROL_PLANE, "kwok"]
+    unknown = [name for name in names if name not in PROGRAMS]
+    if unknown:
+        parser.error(f"unknown program {unknown[0]}: choose from {', '.join(PROGRAMS)}")
+    try:
+        for name, path in ensure(names).items():
+            print(f"{name}\t{path}")
+    except BuildError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped; what was finished stays in the cache", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

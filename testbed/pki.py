@@ -1,0 +1,101 @@
+"""A throw-away certificate authority for one control plane, good for a day."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_LIFETIME = dt.timedelta(days=1)
+# Clocks of a virtual machine may be a little behind.
+_SKEW = dt.timedelta(hours=1)
+
+
+class Authority:
+    """Signs certificates and writes NAME.crt and NAME.key into one folder; `ca_file` verifies them."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.ca_file = folder / "ca.crt"
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _subject("podnuma-testbed-ca", None)
+        certificate = (
+            _builder(self._name, self._name, self._key.public_key())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        self.ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+    def issue(
+        self, name: str, common_name: str, *, group: str | None = None, hosts: Sequence[str] = ()
+    ) -> tuple[Path, Path]:
+        """Issue a certificate for a user (`common_name` in `group`) or server (`hosts`: names and addresses).
+
+        Returns the paths of certificate and key, both PEM.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
+        builder = _builder(_subject(common_name, group), self._name, key.public_key())
+        if hosts:
+            usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False
+            )
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
+        crt_file, key_file = self.folder / f"{name}.crt", self.folder / f"{name}.key"
+        crt_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        _write_key(key_file, key)
+        return crt_file, key_file
+
+    def signing_key(self, name: str) -> Path:
+        """Write a fresh private key, as for service account tokens, and return its path."""
+        path = self.folder / f"{name}.key"
+        _write_key(path, ec.generate_private_key(ec.SECP256R1()))
+        return path
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+) -> x509.CertificateBuilder:
+    now = dt.datetime.now(dt.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _SKEW)
+        .not_valid_after(now + _LIFETIME)
+    )
+
+
+def _subject(common_name: str, group: str | None) -> x509.Name:
+    parts = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
+    if group is not None:
+        parts.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, group))
+    return x509.Name(parts)
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    path.touch(mode=0o600)
+    # The traditional form: the API server reads a key of this form for signing and for checking.
+    form = serialization.PrivateFormat.TraditionalOpenSSL
+    path.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))

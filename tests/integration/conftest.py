@@ -1,0 +1,103 @@
+"""Fixtures on a real control plane: one per test process, made on first use.
+
+`crds`          the control plane with podnuma's custom resources; most tests want this one
+`control_plane` the same without them
+`kwok`          nodes that become Ready and pods that become Running
+`namespace`     a namespace of the test's own, gone afterwards
+`clean_cluster` `crds`, and after the test no pod, node, profile, topology or allocation is left
+
+Tests of one process run one after another, so a test may stop the API server if it starts it again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from testbed import build
+from testbed.api import Api, ApiStatusError
+from testbed.control_plane import ControlPlane
+from testbed.kwok import Kwok
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build before the first test starts its clock: the first build takes minutes."""
+    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    needed = [*build.CONTROL_PLANE] if "control_plane" in wanted else []
+    needed += ["kwok"] if "kwok" in wanted else []
+    try:
+        build.ensure(needed, sys.__stderr__ or sys.stderr)
+    except build.BuildError as error:
+        pytest.exit(str(error), 1)
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    with ControlPlane() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def crds(control_plane: ControlPlane) -> ControlPlane:
+    control_plane.apply_crds(ROOT / "crds")
+    return control_plane
+
+
+@pytest.fixture(scope="session")
+def kwok(control_plane: ControlPlane) -> Iterator[Kwok]:
+    with Kwok(control_plane) as running:
+        yield running
+
+
+@pytest.fixture
+def api(control_plane: ControlPlane) -> Api:
+    """JSON calls as the administrator."""
+    return control_plane.api
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[str]:
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
+    name = f"{words[:40].strip('-')}-{os.urandom(3).hex()}"
+    control_plane.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield name
+    # No kubelet confirms the end of pods on nodes that kwok does not mind.
+    delete_all(control_plane.api, f"/api/v1/namespaces/{name}/pods")
+    control_plane.api.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def clean_cluster(crds: ControlPlane) -> Iterator[ControlPlane]:
+    yield crds
+    for collection in ("/api/v1/pods", "/apis/podnuma.dev/v1alpha1/podallocations"):
+        root, plural = collection.rsplit("/", 1)
+        for found in crds.api.items(collection):
+            metadata = found["metadata"]
+            delete(crds.api, f"{root}/namespaces/{metadata['namespace']}/{plural}/{metadata['name']}")
+    for plural in ("nodeprofiles", "nodetopologies"):
+        delete_all(crds.api, f"/apis/podnuma.dev/v1alpha1/{plural}")
+    delete_all(crds.api, "/api/v1/nodes")
+
+
+def delete(api: Api, path: str) -> None:
+    """Delete at once; what is gone already is fine."""
+    try:
+        api.delete(path, grace_seconds=0)
+    except ApiStatusError as error:
+        if error.code != 404:
+            raise
+
+
+def delete_all(api: Api, collection: str) -> None:
+    """Delete a whole collection at once."""
+    api.delete(collection, grace_seconds=0)
