@@ -1,0 +1,67 @@
+"""The cgroup files of an interest here, one row each: how the text is read and written.
+
+Text comes from the kernel and, on hostile nodes, from whoever else can write there: a text that does not
+parse is None, as an absent file is, and the verifier reports the difference.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from podnuma.agent.plan.places import Bandwidth
+from podnuma.allocator import cpuset, nodeset
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.nodeset import NodeSet
+
+T = TypeVar("T")
+
+_MAX = re.compile(r"(max|[0-9]{1,15}) ([0-9]{1,9})")
+_NUMBER = re.compile(r"[0-9]{1,19}")
+
+
+@dataclass(frozen=True, slots=True)
+class File(Generic[T]):
+    """`parse` gives None for "nothing written"; it may raise ValueError. `render` is the kernel's spelling."""
+
+    name: str
+    parse: Callable[[str], T | None]
+    render: Callable[[T], str]
+
+
+def _bandwidth(text: str) -> Bandwidth:
+    match = _MAX.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text[:40]!r} is not a quota and a period")
+    return Bandwidth(None if match[1] == "max" else int(match[1]), int(match[2]))
+
+
+def render_bandwidth(value: Bandwidth) -> str:
+    """Spell a bandwidth as cpu.max does: "300000 100000", "max 100000"."""
+    return f"{'max' if value.quota is None else value.quota} {value.period}"
+
+
+def _number(text: str) -> int:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is not a number")
+    return int(text)
+
+
+def _cpus(text: str) -> CpuSet | None:
+    return cpuset.parse(text) or None
+
+
+def _mems(text: str) -> NodeSet | None:
+    return nodeset.parse(text) or None
+
+
+CPUS = File[CpuSet]("cpuset.cpus", _cpus, cpuset.render)
+EFFECTIVE_CPUS = File[CpuSet]("cpuset.cpus.effective", _cpus, cpuset.render)
+MEMS = File[NodeSet]("cpuset.mems", _mems, nodeset.render)
+EFFECTIVE_MEMS = File[NodeSet]("cpuset.mems.effective", _mems, nodeset.render)
+MAX = File[Bandwidth]("cpu.max", _bandwidth, render_bandwidth)
+RESIDENT = File[int]("memory.current", _number, str)
+
+CONTROLLERS = "cgroup.controllers"
+SUBTREE = "cgroup.subtree_control"
+PROCESSES = "cgroup.procs"

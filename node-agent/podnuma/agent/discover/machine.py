@@ -1,0 +1,69 @@
+"""The whole machine: topology for the allocator, and what else the node's status tells.
+
+`discover` reads everything anew and is pure but for the files; hardware changes (CPU hotplug) are found
+by comparing two answers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from podnuma.agent.discover import cpus, memory
+from podnuma.agent.discover.tree import Finding, Tree
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.topology import Cpu, Topology, TopologyError
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """`topology` has the online CPUs only. `smt`: some core has more than one online thread."""
+
+    topology: Topology
+    offline: CpuSet
+    isolated: CpuSet
+    kinds: Mapping[str, CpuSet]
+    smt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """`machine` is None only if a finding is fatal."""
+
+    machine: Machine | None
+    findings: tuple[Finding, ...]
+
+
+def discover(sys_root: Path, proc_root: Path) -> Discovered:
+    """Read the machine below `sys_root` (mounted /sys) and `proc_root` (mounted /proc)."""
+    tree, proc = Tree(sys_root), Tree(proc_root)
+    processors = cpus.read(tree)
+    nodes = memory.read(tree, proc, processors.online)
+    machine = None
+    if processors.online:
+        machine = _machine(tree, processors, nodes)
+    return Discovered(machine, (*tree.findings, *proc.findings))
+
+
+def _machine(tree: Tree, processors: cpus.Processors, nodes: memory.Memory) -> Machine | None:
+    described = [
+        Cpu(
+            id=cpu,
+            core=core,
+            socket=processors.socket[cpu],
+            node=nodes.node_of_cpu[cpu],
+            uncore=processors.uncore[cpu],
+        )
+        for cpu, core in sorted(processors.core.items())
+    ]
+    try:
+        topology = Topology.build(described, nodes.nodes)
+    except TopologyError as error:
+        tree.add("devices/system", str(error), "report the machine with `podnuma discover`", fatal=True)
+        return None
+    return Machine(
+        topology=topology,
+        offline=processors.offline,
+        isolated=processors.isolated,
+        kinds=processors.kinds,
+        smt=len(set(processors.core.values())) < len(processors.core),
+    )

@@ -1,0 +1,122 @@
+"""NUMA nodes: their CPUs, memory, huge pages and distances.
+
+Ids may have gaps, and column i of a distance file belongs to the i-th online node, not to node i.
+A node's CPU list may name CPUs that are offline or do not exist: only online ones count. Nodes without
+CPUs (persistent memory, GPUs) and nodes without memory are nodes.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from podnuma.agent.discover.tree import Tree
+from podnuma.allocator import cpuset
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.topology import NumaNode
+
+_NODE = "devices/system/node"
+_TOTAL = re.compile(r"MemTotal:\s*([0-9]{1,16}) kB")
+# By the ACPI specification (SLIT) 10 is "here" and 20 is what the kernel itself assumes for "elsewhere".
+_HERE, _ELSEWHERE = 10, 20
+_KIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The nodes in id order, and the node of every online CPU."""
+
+    nodes: tuple[NumaNode, ...]
+    node_of_cpu: Mapping[int, int]
+
+
+def read(tree: Tree, proc: Tree, online: CpuSet) -> Memory:
+    """Read the nodes; a kernel without NUMA has one, node 0, with all CPUs and the memory of procfs."""
+    ids = _online_nodes(tree)
+    if not ids:
+        memory = _total(proc.text("meminfo"))
+        if memory is None:
+            proc.add("meminfo", "gives no MemTotal; memory taken as 0", "mount the host's /proc for the agent")
+        node = NumaNode(0, memory or 0, _pages(tree, "kernel/mm/hugepages"), (_HERE,))
+        return Memory((node,), dict.fromkeys(cpuset.ids(online), 0))
+    node_of_cpu: dict[int, int] = {}
+    for node_id in ids:
+        members = _members(tree, node_id) & online
+        node_of_cpu.update(dict.fromkeys(cpuset.ids(CpuSet(members)), node_id))
+    for cpu in cpuset.ids(online):
+        if cpu not in node_of_cpu:
+            problem = f"no NUMA node lists online CPU {cpu}; it is taken to node {ids[0]}"
+            tree.add(_NODE, problem, "check that the whole of /sys is mounted")
+            node_of_cpu[cpu] = ids[0]
+    nodes = tuple(
+        NumaNode(
+            node_id, _memory(tree, node_id), _pages(tree, f"{_NODE}/node{node_id}/hugepages"), distances
+        )
+        for node_id, distances in zip(ids, _distances(tree, ids), strict=True)
+    )
+    return Memory(nodes, node_of_cpu)
+
+
+def _online_nodes(tree: Tree) -> tuple[int, ...]:
+    folders = tree.folders(_NODE, "node")
+    online = tree.cpus(f"{_NODE}/online")
+    return folders if online is None else tuple(node for node in folders if online >> node & 1)
+
+
+def _members(tree: Tree, node: int) -> int:
+    return tree.cpus(f"{_NODE}/node{node}/cpulist", f"{_NODE}/node{node}/cpumap") or 0
+
+
+def _memory(tree: Tree, node: int) -> int:
+    path = f"{_NODE}/node{node}/meminfo"
+    total = _total(tree.text(path))
+    if total is None:
+        tree.add(path, "gives no MemTotal; memory taken as 0", "check that the whole of /sys is mounted")
+    return total or 0
+
+
+def _total(text: str | None) -> int | None:
+    match = _TOTAL.search(text or "")
+    return int(match[1]) * _KIB if match else None
+
+
+def _pages(tree: Tree, folder: str) -> dict[str, int]:
+    """Bytes in huge pages by Kubernetes resource name ("hugepages-2Mi"); sizes without pages are left out."""
+    pages = {}
+    for size in _page_sizes(tree, folder):
+        count = tree.number(f"{folder}/hugepages-{size}kB/nr_hugepages")
+        if count is not None and count > 0:
+            pages[f"hugepages-{_spelled(size)}"] = count * size * _KIB
+    return pages
+
+
+def _page_sizes(tree: Tree, folder: str) -> tuple[int, ...]:
+    try:
+        names = [entry.name for entry in (tree.root / folder).iterdir()]
+    except OSError:
+        return ()
+    matches = (re.fullmatch(r"hugepages-([0-9]{1,9})kB", name) for name in names)
+    return tuple(sorted(int(match[1]) for match in matches if match))
+
+
+def _spelled(kib: int) -> str:
+    size, suffix = kib, 0
+    while size % _KIB == 0:
+        size, suffix = size // _KIB, suffix + 1
+    return f"{size}{('Ki', 'Mi', 'Gi', 'Ti')[suffix]}"
+
+
+def _distances(tree: Tree, ids: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """One row per node, columns in node order; where the kernel's rows do not fit, 10 here and 20 elsewhere."""
+    rows = []
+    for position, node in enumerate(ids):
+        path = f"{_NODE}/node{node}/distance"
+        text = tree.text(path)
+        words = (text or "").split()
+        if len(words) == len(ids) and all(re.fullmatch(r"[0-9]{1,4}", word) for word in words):
+            rows.append(tuple(int(word) for word in words))
+            continue
+        if text is not None or len(ids) > 1:
+            problem = f"holds {text!r:.80}, not {len(ids)} distances; taken as {_HERE} here, {_ELSEWHERE} elsewhere"
+            tree.add(path, problem, "report the machine if the kernel really writes this")
+        rows.append(tuple(_HERE if column == position else _ELSEWHERE for column in range(len(ids))))
+    return tuple(rows)

@@ -1,0 +1,125 @@
+"""What every cgroup of the node shall say.
+
+    who                                           cpuset.cpus                     cpu.max       cpuset.mems
+    Burstable and BestEffort slice                shared pool
+    Guaranteed pod that holds nothing             shared pool
+    pod that holds something                      its CPUs and the shared pool    its quota
+      container of the grant                      its CPUs, else the shared pool  its quota     its nodes
+      any other container (a debug container)     shared pool
+
+So an ephemeral container can run where the kubelet would let it, and nothing of a pod can touch the
+exclusive CPUs of another. The sandbox container is left alone, as in the kubelet.
+
+Nothing is wanted where the whole node is shared and nothing was ever written: a node without exclusive
+CPUs looks as if podnuma were not there. A value once written is only ever replaced by an explicit set:
+to a runtime the empty set means "no change".
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from podnuma.agent.plan.places import Bandwidth, ContainerPlace, Place, PodPlace, Qos, QosPlace, Values, Wish
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.decision import PodGrant
+from podnuma.allocator.nodeset import NodeSet
+
+_DEFAULT_PERIOD = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """The node's side of a plan.
+
+    `everything`: the online CPUs; `pool`: the shared pool, never empty; `grants` by pod UID.
+    `movable`: bytes of a running container that may be moved to other NUMA nodes. The kernel moves all
+    pages of a container at once when its memory nodes change, and the container stands still meanwhile.
+    """
+
+    everything: CpuSet
+    pool: CpuSet
+    grants: Mapping[str, PodGrant]
+    movable: int
+
+
+def wanted(node: Node, seen: Mapping[Place, Values]) -> dict[Place, Wish]:
+    """Return the wishes for all places seen, and for the two QoS slices."""
+    wishes: dict[Place, Wish] = {}
+    for place in (QosPlace(Qos.BURSTABLE), QosPlace(Qos.BEST_EFFORT), *seen):
+        wish = _wish(node, place, seen.get(place))
+        if wish is not None:
+            wishes[place] = wish
+    return wishes
+
+
+def container_start(node: Node, place: ContainerPlace) -> Wish | None:
+    """Return what a container that does not exist yet shall start with; None if that is nobody's business."""
+    return _container(node, place, None)
+
+
+def pods_of(node: Node) -> Iterable[PodPlace]:
+    """The pods that hold something: only Guaranteed ones can."""
+    return (PodPlace(uid, Qos.GUARANTEED) for uid in node.grants)
+
+
+def _wish(node: Node, place: Place, values: Values | None) -> Wish | None:
+    match place:
+        case QosPlace():
+            return _shared(node, values)
+        case PodPlace():
+            return _pod(node, place, values)
+        case ContainerPlace():
+            return _container(node, place, values)
+
+
+def _pod(node: Node, place: PodPlace, values: Values | None) -> Wish | None:
+    grant = node.grants.get(place.uid)
+    if grant is None:
+        return _shared(node, values) if place.qos is Qos.GUARANTEED else None
+    cpus = _unless_untouched(node, CpuSet(grant.exclusive_cpus | node.pool), values)
+    return Wish(cpus, bandwidth=_bandwidth(grant.pod_quota, _period(grant)))
+
+
+def _container(node: Node, place: ContainerPlace, values: Values | None) -> Wish | None:
+    pod = node.grants.get(place.pod.uid)
+    if pod is None:
+        # Only where an earlier grant left a set behind: the pod's own cgroup confines the rest.
+        left_behind = place.pod.qos is Qos.GUARANTEED and values is not None and values.cpus is not None
+        return _shared(node, values) if left_behind else None
+    grant = next((container for container in pod.containers if container.name == place.name), None)
+    if grant is None:
+        return _shared(node, values)
+    mems, deferred = _mems(node, grant.memory_nodes, values)
+    return Wish(
+        cpus=grant.cpus if grant.cpus is not None else _unless_untouched(node, node.pool, values),
+        mems=mems,
+        bandwidth=_bandwidth(grant.cpu_quota, grant.cpu_period),
+        deferred_mems=deferred,
+    )
+
+
+def _shared(node: Node, values: Values | None) -> Wish | None:
+    cpus = _unless_untouched(node, node.pool, values)
+    return None if cpus is None else Wish(cpus)
+
+
+def _unless_untouched(node: Node, cpus: CpuSet, values: Values | None) -> CpuSet | None:
+    untouched = values is None or values.cpus is None
+    return None if untouched and not node.everything & ~cpus else cpus
+
+
+def _mems(node: Node, nodes: NodeSet | None, values: Values | None) -> tuple[NodeSet | None, NodeSet | None]:
+    if nodes is None or values is None or values.mems == nodes:
+        return nodes, None
+    stays = values.effective_mems is not None and not values.effective_mems & ~nodes
+    if stays or values.resident <= node.movable:
+        return nodes, None
+    return None, nodes
+
+
+def _bandwidth(quota: int, period: int) -> Bandwidth:
+    return Bandwidth(quota if quota > 0 else None, period)
+
+
+def _period(grant: PodGrant) -> int:
+    # One kubelet setting for the whole node: any container's will do.
+    return grant.containers[0].cpu_period if grant.containers else _DEFAULT_PERIOD
