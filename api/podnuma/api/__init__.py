@@ -1,0 +1,19 @@
+"""Shapes: what podnuma reads from and writes to a Kubernetes API.
+
+The one place that knows field names. Each module turns one kind of JSON object into a frozen
+value and back, in the terms of ``podnuma.allocator``:
+
+    names             group, kinds, labels, annotations, field managers
+    reading           hostile dictionaries to values: path, bounds, all errors at once
+    selector          label selectors: parse, render, match
+    quantity_text     byte amounts as exact quantity texts
+    pod               v1 Pod or annotation budget to the allocator's request
+    pod_defaults      what the API server fills in, for manifests that were never saved
+    node_settings     the settings part that NodeProfile and NodeTopology share
+    node_profile, node_topology, pod_allocation    the three custom resources
+    conditions, events                             status conditions and v1 Events
+
+What may move in: shapes and the rules of the API server about them. A default that the kubelet
+applies is the allocator's. No I/O, no clock, no client library. Parsers raise ``reading.ApiError``
+and nothing else, whatever they are given. A test compares every field with ``crds/``.
+"""

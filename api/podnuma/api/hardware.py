@@ -1,0 +1,157 @@
+"""The hardware of a node as NodeTopology.status carries it, and the allocator's Topology.
+
+Cores, sockets, caches and NUMA nodes are lists of CPU lists: a machine of 384 CPUs takes 5 KB
+instead of the 25 KB of one record per CPU, and reads better. Read back, the topology is equal.
+
+Always true for what is accepted: every CPU is in exactly one core, one socket and one NUMA node
+and in at most one cache.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from podnuma.allocator import cpuset, quantities
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.topology import Cpu, NumaNode, Topology, TopologyError
+from podnuma.api.reading import ABSENT, Fields, integer, parsed, text
+
+MAX_CPUS: Final = 8192
+"""Cores, caches and CPUs: the largest NR_CPUS of Linux."""
+
+MAX_GROUPS: Final = 1024
+"""Sockets and NUMA nodes: the largest MAX_NUMNODES of Linux."""
+
+LONGEST_LIST: Final = 32768
+LONGEST_QUANTITY: Final = 32
+_INT32: Final = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What an agent found in sysfs. ``problems`` are sentences about what it could not make out."""
+
+    topology: Topology
+    offline: CpuSet = cpuset.EMPTY
+    isolated: CpuSet = cpuset.EMPTY
+    problems: tuple[str, ...] = ()
+
+
+def render_hardware(hardware: Hardware) -> dict[str, Any]:
+    """Render the JSON of ``status.hardware``."""
+    topology = hardware.topology
+    body: dict[str, Any] = {
+        "cores": [cpuset.render(mask) for _, mask in topology.cores],
+        "sockets": _render_groups(topology.sockets),
+        "caches": _render_groups(topology.uncores),
+        "numaNodes": [_render_node(node, topology) for node in topology.nodes],
+    }
+    if hardware.offline:
+        body["offlineCPUs"] = cpuset.render(hardware.offline)
+    if hardware.isolated:
+        body["isolatedCPUs"] = cpuset.render(hardware.isolated)
+    if hardware.problems:
+        body["problems"] = [problem[:1024] for problem in hardware.problems[:32]]
+    return body
+
+
+def _render_groups(groups: Iterable[tuple[int, int]]) -> list[dict[str, Any]]:
+    return [{"id": number, "cpus": cpuset.render(mask)} for number, mask in groups]
+
+
+def _render_node(node: NumaNode, topology: Topology) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "id": node.id,
+        "cpus": cpuset.render(topology.cpus_of_node(node.id)),
+        "memory": quantities.format_bytes(node.memory),
+    }
+    if node.hugepages:
+        body["hugepages"] = {name: quantities.format_bytes(size) for name, size in node.hugepages.items()}
+    if node.distances:
+        body["distances"] = list(node.distances)
+    return body
+
+
+def read_hardware(fields: Fields) -> Hardware | None:
+    """Read the hardware at ``fields``; None when it contradicts itself or is not there, which is noted."""
+    before = len(fields.problems.found)
+    nodes = [_read_node(item) for item in fields.items("numaNodes", MAX_GROUPS)]
+    cores = fields.values("cores", _read_list, MAX_CPUS)
+    places = {
+        "cores": _by_cpu(fields, "cores", enumerate(cores)),
+        "sockets": _by_cpu(fields, "sockets", _read_groups(fields, "sockets", MAX_GROUPS)),
+        "caches": _by_cpu(fields, "caches", _read_groups(fields, "caches", MAX_CPUS)),
+        "numaNodes": _by_cpu(fields, "numaNodes", ((node.id, cpus) for node, cpus in nodes)),
+    }
+    _check_same_cpus(fields, places)
+    offline = fields.optional("offlineCPUs", parsed(cpuset.parse, LONGEST_LIST), cpuset.EMPTY)
+    isolated = fields.optional("isolatedCPUs", parsed(cpuset.parse, LONGEST_LIST), cpuset.EMPTY)
+    problems = fields.values("problems", text(1024), 32)
+    if len(fields.problems.found) > before:
+        return None
+    core, socket, cache, numa = places.values()
+    cpus = [Cpu(cpu, core[cpu], socket[cpu], numa[cpu], cache.get(cpu)) for cpu in core]
+    try:
+        topology = Topology.build(cpus, [node for node, _ in nodes])
+    except TopologyError as contradiction:
+        fields.problems.add(fields.path, ABSENT, str(contradiction))
+        return None
+    return Hardware(topology, offline, isolated, problems)
+
+
+_read_list: Final = parsed(cpuset.parse, LONGEST_LIST)
+
+
+def _read_groups(fields: Fields, name: str, most: int) -> list[tuple[int, CpuSet]]:
+    return [
+        (
+            item.required("id", integer(-_INT32, _INT32), 0),
+            item.required("cpus", _read_list, cpuset.EMPTY),
+        )
+        for item in fields.items(name, most)
+    ]
+
+
+def _read_node(item: Fields) -> tuple[NumaNode, CpuSet]:
+    amounts: Mapping[str, int] = item.mapping("hugepages", _read_bytes, 8)
+    node = NumaNode(
+        id=item.required("id", integer(0, MAX_GROUPS - 1), 0),
+        memory=item.required("memory", _read_bytes, 0),
+        hugepages=amounts,
+        distances=item.values("distances", integer(0, _INT32), MAX_GROUPS),
+    )
+    return node, item.required("cpus", _read_list, cpuset.EMPTY)
+
+
+def _read_bytes(value: Any) -> int:
+    return parsed(quantities.parse, LONGEST_QUANTITY)(value).bytes
+
+
+def _by_cpu(fields: Fields, name: str, groups: Iterable[tuple[int, CpuSet]]) -> dict[int, int]:
+    """Which group each CPU is in; a CPU in two groups is a problem."""
+    place: dict[int, int] = {}
+    seen = 0
+    for number, cpus in groups:
+        if seen & cpus:
+            twice = cpuset.render(CpuSet(seen & cpus))
+            fields.problems.add(fields.at(name), twice, "these CPUs are listed twice")
+        # Bounded by the kernel's largest machine, whatever ids the lists make up.
+        if (seen | cpus).bit_count() > MAX_CPUS:
+            fields.problems.add(fields.at(name), ABSENT, f"has more than {MAX_CPUS} CPUs")
+            return {}
+        seen |= cpus
+        place.update(dict.fromkeys(cpuset.ids(cpus), number))
+    return place
+
+
+def _check_same_cpus(fields: Fields, places: Mapping[str, Mapping[int, int]]) -> None:
+    everything = places["numaNodes"].keys()
+    for name, place in places.items():
+        missing = everything - place.keys() if name != "caches" else set()
+        strange = place.keys() - everything
+        if missing:
+            shown = cpuset.render(cpuset.of(missing))
+            fields.problems.add(fields.at(name), shown, "these CPUs are missing; numaNodes lists them")
+        if strange:
+            shown = cpuset.render(cpuset.of(strange))
+            fields.problems.add(fields.at(name), shown, "these CPUs are in none of the numaNodes")

@@ -1,0 +1,158 @@
+"""NodeProfile: how the nodes it selects give CPUs and memory to pods. What people keep in git.
+
+Of the profiles that select a node the one with the highest priority wins, then the first by
+name. The operator renders the winner's settings into the NodeTopology of the node.
+"""
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from podnuma.api import names
+from podnuma.api.conditions import Condition, read_conditions, render_conditions
+from podnuma.api.node_settings import NodeSettings, read_node_settings, render_node_settings
+from podnuma.api.reading import (
+    ABSENT,
+    Fields,
+    Metadata,
+    Problems,
+    choice,
+    integer,
+    read_metadata,
+    subject,
+    text,
+)
+from podnuma.api.selector import LabelSelector, read_selector, render_selector
+
+MAX_NODES: Final = 256
+"""Nodes that a status lists; its counts are complete."""
+
+HIGHEST_PRIORITY: Final = 1_000_000_000
+
+
+class NodeState(enum.Enum):
+    """How a matched node stands to the profile."""
+
+    SETTLED = "Settled"
+    PENDING = "Pending"
+    REFUSED = "Refused"
+    OVERRIDDEN = "Overridden"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeProfile:
+    """A profile as stored. ``conditions`` are those of its status, for transition times."""
+
+    metadata: Metadata
+    node_selector: LabelSelector
+    priority: int
+    node: NodeSettings
+    conditions: tuple[Condition, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+    @property
+    def rank(self) -> tuple[int, str]:
+        """The winner of several profiles on a node is the one with the smallest rank."""
+        return (-self.priority, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class MatchedNode:
+    """A node in the status of a profile."""
+
+    name: str
+    state: NodeState
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeProfileStatus:
+    """What the operator found about a profile."""
+
+    observed_generation: int
+    nodes: tuple[MatchedNode, ...]
+    conditions: tuple[Condition, ...]
+
+
+def read_node_profile(value: Any) -> NodeProfile:
+    """Read the profile in a JSON object. Raises ``ApiError`` with everything that is wrong with it."""
+    problems = Problems()
+    fields = Fields.of(value, "", problems)
+    spec = fields.fields("spec")
+    if not spec.has("nodeSelector"):
+        problems.add("spec.nodeSelector", ABSENT, "is required; write {} to select all nodes")
+    profile = NodeProfile(
+        metadata=read_metadata(fields),
+        node_selector=read_selector(spec, "nodeSelector"),
+        priority=spec.optional("priority", integer(-HIGHEST_PRIORITY, HIGHEST_PRIORITY), 0),
+        node=read_node_settings(spec),
+        conditions=read_conditions(fields.fields("status")),
+    )
+    problems.check(subject(names.NODE_PROFILE.kind, value))
+    return profile
+
+
+def render_node_profile(profile: NodeProfile) -> dict[str, Any]:
+    """Render the JSON of a profile, without status."""
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.NODE_PROFILE.kind,
+        "metadata": {"name": profile.name},
+        "spec": {"nodeSelector": render_selector(profile.node_selector), "priority": profile.priority}
+        | render_node_settings(profile.node),
+    }
+
+
+def render_node_profile_status(status: NodeProfileStatus) -> dict[str, Any]:
+    """Render the JSON of a status: counts of all nodes, and the nodes most in need of attention."""
+    by_need = sorted(status.nodes, key=lambda node: (_NEED.index(node.state), node.name))
+    return {
+        "observedGeneration": status.observed_generation,
+        "nodesMatched": len(status.nodes),
+        "nodesSettled": _count(status.nodes, NodeState.SETTLED),
+        "nodesRefused": _count(status.nodes, NodeState.REFUSED),
+        "nodes": [_render_node(node) for node in by_need[:MAX_NODES]],
+        "conditions": render_conditions(status.conditions),
+    }
+
+
+def read_node_profile_status(value: Any) -> NodeProfileStatus:
+    """Read the status of a stored profile. Raises ``ApiError``. Nodes that were cut off are not there."""
+    problems = Problems()
+    status = Fields.of(value, "", problems).fields("status")
+    result = NodeProfileStatus(
+        observed_generation=status.optional("observedGeneration", integer(), 0),
+        nodes=tuple(
+            MatchedNode(
+                name=item.required("name", text(253, shortest=1), ""),
+                state=item.required("state", choice(NodeState), NodeState.PENDING),
+                reason=item.optional("reason", text(1024), ""),
+                message=item.optional("message", text(1024), ""),
+            )
+            for item in status.items("nodes", MAX_NODES)
+        ),
+        conditions=read_conditions(status),
+    )
+    problems.check(subject(names.NODE_PROFILE.kind, value))
+    return result
+
+
+_NEED: Final = (NodeState.REFUSED, NodeState.PENDING, NodeState.OVERRIDDEN, NodeState.SETTLED)
+
+
+def _count(nodes: Iterable[MatchedNode], state: NodeState) -> int:
+    return sum(node.state is state for node in nodes)
+
+
+def _render_node(node: MatchedNode) -> dict[str, Any]:
+    body = {"name": node.name, "state": node.state.value}
+    if node.reason:
+        body["reason"] = node.reason[:1024]
+    if node.message:
+        body["message"] = node.message[:1024]
+    return body

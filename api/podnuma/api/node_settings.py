@@ -1,0 +1,235 @@
+"""The settings of one node, as NodeProfile and NodeTopology spell them.
+
+Field names and value formats are those of KubeletConfiguration, so that a kubelet configuration
+can be pasted. Two parts: what the allocator decides with (``Settings``, in its own terms), and how
+podnuma behaves around a decision (``Handling``). Field defaults are the schema's; they are the
+kubelet's where the kubelet has the field.
+
+What values *mean together* is checked by ``allocator.settings.check`` against a machine, and by
+CEL rules in the schema. Here only the form is read.
+"""
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from podnuma.allocator import cpuset, quantities
+from podnuma.allocator.settings import (
+    CpuManagerPolicy,
+    MemoryManagerPolicy,
+    ReservedMemory,
+    Settings,
+    TopologyManagerPolicy,
+    TopologyManagerScope,
+)
+from podnuma.api import names
+from podnuma.api.reading import Fields, boolean, choice, integer, parsed, text
+from podnuma.api.selector import EVERYTHING, LabelSelector, read_selector, render_selector
+
+MAX_OPTIONS: Final = 16
+MAX_RESERVED: Final = 64
+MAX_LIMITS: Final = 8
+LONGEST_LIST: Final = 1024
+LONGEST_QUANTITY: Final = 32
+HIGHEST_NODE: Final = 1023
+DEFAULT_PERIOD: Final = 100_000
+
+_MICROS: Final = {"us": 1, "ms": 1000, "s": 1_000_000}
+_DURATION: Final = re.compile(r"([0-9]{1,9})(us|ms|s)", re.ASCII)
+
+
+class Management(enum.Enum):
+    """Which of the selected pods are managed: all, or those that ask for it by label."""
+
+    ALL = "All"
+    OPT_IN = "OptIn"
+
+
+class OnRejection(enum.Enum):
+    """What follows when a pod does not fit its node."""
+
+    EVICT = "Evict"
+    SHARE = "Share"
+
+
+class OnUndecided(enum.Enum):
+    """What happens to a container that starts before its pod is decided."""
+
+    WAIT = "Wait"
+    SHARE = "Share"
+
+
+class Mode(enum.Enum):
+    """Whether decisions are written to cgroups or only reported."""
+
+    ENFORCE = "Enforce"
+    AUDIT = "Audit"
+
+
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """How podnuma behaves around a decision on a node."""
+
+    management: Management = Management.ALL
+    pod_selector: LabelSelector = EVERYTHING
+    namespace_selector: LabelSelector = EVERYTHING
+    on_rejection: OnRejection = OnRejection.EVICT
+    on_undecided: OnUndecided = OnUndecided.WAIT
+    mode: Mode = Mode.ENFORCE
+
+    def manages(self, pod_labels: Mapping[str, str], namespace_labels: Mapping[str, str]) -> bool:
+        """Whether a pod with these labels, in a namespace with those, is managed."""
+        asked = self.management is Management.ALL or pod_labels.get(names.MANAGED_LABEL) == "true"
+        return (
+            asked
+            and self.pod_selector.matches(pod_labels)
+            and self.namespace_selector.matches(namespace_labels)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """Everything that is set for a node."""
+
+    settings: Settings
+    handling: Handling
+
+
+def read_node_settings(spec: Fields) -> NodeSettings:
+    """Read the settings in the spec of a NodeProfile or NodeTopology."""
+    return NodeSettings(_read_settings(spec), _read_handling(spec))
+
+
+def render_node_settings(node: NodeSettings) -> dict[str, Any]:
+    """Render the JSON of settings, every policy written out; read back they are equal."""
+    return _render_settings(node.settings) | _render_handling(node.handling)
+
+
+def _read_settings(spec: Fields) -> Settings:
+    reserved = spec.optional("reservedSystemCPUs", parsed(cpuset.parse, LONGEST_LIST), cpuset.EMPTY)
+    amount = _reserved_cpu(spec)
+    return Settings(
+        cpu_manager_policy=spec.optional("cpuManagerPolicy", choice(CpuManagerPolicy), CpuManagerPolicy.NONE),
+        cpu_manager_policy_options=spec.mapping("cpuManagerPolicyOptions", text(16), MAX_OPTIONS),
+        # The kubelet, too, forgets the amounts once the list is given; an empty list is no list.
+        reserved_system_cpus=reserved or None,
+        reserved_cpu=None if reserved else amount,
+        memory_manager_policy=spec.optional(
+            "memoryManagerPolicy", choice(MemoryManagerPolicy), MemoryManagerPolicy.NONE
+        ),
+        reserved_memory=tuple(_read_reserved(item) for item in spec.items("reservedMemory", MAX_RESERVED)),
+        topology_manager_policy=spec.optional(
+            "topologyManagerPolicy", choice(TopologyManagerPolicy), TopologyManagerPolicy.NONE
+        ),
+        topology_manager_scope=spec.optional(
+            "topologyManagerScope", choice(TopologyManagerScope), TopologyManagerScope.CONTAINER
+        ),
+        topology_manager_policy_options=spec.mapping("topologyManagerPolicyOptions", text(16), MAX_OPTIONS),
+        cfs_quota=spec.optional("cpuCFSQuota", boolean, default=True),
+        cfs_quota_period=spec.optional("cpuCFSQuotaPeriod", parsed(_micros, 16), DEFAULT_PERIOD),
+    )
+
+
+def _reserved_cpu(spec: Fields) -> quantities.Quantity | None:
+    """Return the CPUs of kubeReserved and systemReserved together; None when neither names any."""
+    amounts = [
+        spec.mapping(name, parsed(quantities.parse, LONGEST_QUANTITY), MAX_OPTIONS).get("cpu")
+        for name in ("kubeReserved", "systemReserved")
+    ]
+    found = [amount.nano for amount in amounts if amount is not None]
+    return quantities.Quantity(sum(found)) if found else None
+
+
+def _read_reserved(item: Fields) -> ReservedMemory:
+    return ReservedMemory(
+        node=item.required("numaNode", integer(0, HIGHEST_NODE), 0),
+        limits={
+            resource: amount.bytes
+            for resource, amount in item.mapping("limits", read_quantity, MAX_LIMITS).items()
+        },
+    )
+
+
+def read_quantity(value: Any) -> quantities.Quantity:
+    """Read a quantity as ``resource.Quantity`` does: a text or a plain number."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        # Bounded before it is turned into text: an integer of a million digits is legal JSON.
+        if not abs(value) < 2**63:
+            raise ValueError("is beyond 64 bits")
+        return quantities.parse(value)
+    return parsed(quantities.parse, 64)(value)
+
+
+def _micros(value: str) -> int:
+    match = _DURATION.fullmatch(value)
+    if match is None:
+        raise ValueError("is no time; write a whole number with us, ms or s, for example 100ms")
+    return int(match[1]) * _MICROS[match[2]]
+
+
+def _render_micros(micros: int) -> str:
+    return f"{micros // 1000}ms" if micros % 1000 == 0 else f"{micros}us"
+
+
+def _read_handling(spec: Fields) -> Handling:
+    return Handling(
+        management=spec.optional("management", choice(Management), Management.ALL),
+        pod_selector=read_selector(spec, "podSelector"),
+        namespace_selector=read_selector(spec, "namespaceSelector"),
+        on_rejection=spec.optional("onRejection", choice(OnRejection), OnRejection.EVICT),
+        on_undecided=spec.optional("onUndecided", choice(OnUndecided), OnUndecided.WAIT),
+        mode=spec.optional("mode", choice(Mode), Mode.ENFORCE),
+    )
+
+
+def _render_settings(settings: Settings) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "cpuManagerPolicy": settings.cpu_manager_policy.value,
+        "memoryManagerPolicy": settings.memory_manager_policy.value,
+        "topologyManagerPolicy": settings.topology_manager_policy.value,
+        "topologyManagerScope": settings.topology_manager_scope.value,
+        "cpuCFSQuota": settings.cfs_quota,
+        "cpuCFSQuotaPeriod": _render_micros(settings.cfs_quota_period),
+    }
+    if settings.cpu_manager_policy_options:
+        body["cpuManagerPolicyOptions"] = dict(settings.cpu_manager_policy_options)
+    if settings.topology_manager_policy_options:
+        body["topologyManagerPolicyOptions"] = dict(settings.topology_manager_policy_options)
+    if settings.reserved_system_cpus:
+        body["reservedSystemCPUs"] = cpuset.render(settings.reserved_system_cpus)
+    elif settings.reserved_cpu is not None:
+        body["kubeReserved"] = {"cpu": _render_cpu(settings.reserved_cpu)}
+    if settings.reserved_memory:
+        body["reservedMemory"] = [
+            {
+                "numaNode": reserved.node,
+                "limits": {
+                    resource: quantities.format_bytes(size) for resource, size in reserved.limits.items()
+                },
+            }
+            for reserved in settings.reserved_memory
+        ]
+    return body
+
+
+def _render_cpu(amount: quantities.Quantity) -> str:
+    whole, rest = divmod(amount.nano, quantities.NANO)
+    if not rest:
+        return str(whole)
+    return f"{amount.nano // 10**6}m" if amount.nano % 10**6 == 0 else f"{amount.nano}n"
+
+
+def _render_handling(handling: Handling) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "management": handling.management.value,
+        "onRejection": handling.on_rejection.value,
+        "onUndecided": handling.on_undecided.value,
+        "mode": handling.mode.value,
+    }
+    if not handling.pod_selector.selects_everything:
+        body["podSelector"] = render_selector(handling.pod_selector)
+    if not handling.namespace_selector.selects_everything:
+        body["namespaceSelector"] = render_selector(handling.namespace_selector)
+    return body

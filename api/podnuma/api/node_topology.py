@@ -1,0 +1,296 @@
+"""NodeTopology: the settings in force on a node, its hardware, and what has been given out there.
+
+One object, three writers. ``spec`` is the operator's (or a person's); of ``status`` the agent
+owns ``hardware``, ``agent``, its conditions and three texts of ``summary``; the operator owns
+``observedGeneration``, ``allocation``, its conditions and the other texts. Each renders only its
+part and applies it server-side under its own field manager.
+"""
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from podnuma.allocator import cpuset, quantities
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.decision import AssignmentType
+from podnuma.api import names
+from podnuma.api.conditions import Condition, read_conditions, render_conditions
+from podnuma.api.hardware import LONGEST_LIST, MAX_GROUPS, Hardware, read_hardware, render_hardware
+from podnuma.api.node_settings import NodeSettings, read_node_settings, render_node_settings
+from podnuma.api.reading import Fields, Metadata, Problems, integer, parsed, read_metadata, subject, text
+
+AssignmentCounts = Mapping[tuple[str, AssignmentType], int]
+"""Number of containers by resource ("cpu" or "memory") and assignment type."""
+
+RESOURCES: Final = ("cpu", "memory")
+
+
+class NodeCondition(enum.StrEnum):
+    """Condition types of a NodeTopology besides those of ``conditions.readiness``."""
+
+    AGENT_READY = "AgentReady"
+    """Agent: it is there and can act."""
+    HARDWARE_KNOWN = "HardwareKnown"
+    """Agent: all of sysfs could be read and fits together."""
+    RUNTIME_CONNECTED = "RuntimeConnected"
+    """Agent: the container runtime answers."""
+    STANDING_BACK = "StandingBack"
+    """Agent: somebody else pins containers on this node, so nothing is applied."""
+    SETTINGS_USABLE = "SettingsUsable"
+    """Operator: the settings fit the hardware."""
+    SETTLED = "Settled"
+    """Operator: no running pod holds something that it got under other settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileReference:
+    """The NodeProfile that the settings of a node come from."""
+
+    name: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentReport:
+    """What an agent says about itself. Times are RFC 3339."""
+
+    version: str = ""
+    mechanism: str = ""
+    runtime: str = ""
+    cgroup_driver: str = ""
+    boot_id: str = ""
+    heartbeat_time: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFree:
+    """What is free on one NUMA node; bytes by resource name ("memory", "hugepages-2Mi")."""
+
+    id: int
+    cpus: CpuSet
+    memory: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAllocation:
+    """What the operator has given out on a node."""
+
+    reserved: CpuSet
+    exclusive: CpuSet
+    shared_pool: CpuSet
+    pods: int
+    rejected: int
+    nodes: tuple[NodeFree, ...] = ()
+    assignments: AssignmentCounts = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTopology:
+    """A NodeTopology as stored. ``hardware`` is None until the agent has reported."""
+
+    metadata: Metadata
+    profile: ProfileReference | None
+    node: NodeSettings
+    hardware: Hardware | None = None
+    agent: AgentReport | None = None
+    allocation: NodeAllocation | None = None
+    observed_generation: int = 0
+    conditions: tuple[Condition, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of the node."""
+        return self.metadata.name
+
+
+def read_node_topology(value: Any) -> NodeTopology:
+    """Read the NodeTopology in a JSON object. Raises ``ApiError`` with everything that is wrong with it."""
+    problems = Problems()
+    fields = Fields.of(value, "", problems)
+    spec = fields.fields("spec")
+    status = fields.fields("status")
+    topology = NodeTopology(
+        metadata=read_metadata(fields),
+        profile=_read_profile(spec.fields("profile")),
+        node=read_node_settings(spec),
+        hardware=read_hardware(status.fields("hardware")) if status.has("hardware") else None,
+        agent=_read_agent(status.fields("agent")) if status.has("agent") else None,
+        allocation=_read_allocation(status.fields("allocation")) if status.has("allocation") else None,
+        observed_generation=status.optional("observedGeneration", integer(), 0),
+        conditions=read_conditions(status),
+    )
+    problems.check(subject(names.NODE_TOPOLOGY.kind, value))
+    return topology
+
+
+def render_node_topology(
+    name: str,
+    node: NodeSettings,
+    profile: ProfileReference | None,
+    owners: Iterable[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """Render the JSON of a NodeTopology without status, to apply. ``owners`` are owner references."""
+    metadata: dict[str, Any] = {"name": name}
+    references = [dict(owner) for owner in owners]
+    if references:
+        metadata["ownerReferences"] = references
+    spec = render_node_settings(node)
+    if profile is not None:
+        spec["profile"] = {"name": profile.name, "generation": profile.generation}
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.NODE_TOPOLOGY.kind,
+        "metadata": metadata,
+        "spec": spec,
+    }
+
+
+def render_agent_status(
+    hardware: Hardware | None, agent: AgentReport, conditions: Iterable[Condition]
+) -> dict[str, Any]:
+    """Render the agent's part of the status. Without hardware the previous one is withdrawn."""
+    summary = {"agent": agent.mechanism[:64] or names.NOTHING}
+    body: dict[str, Any] = {"agent": _render_agent(agent), "conditions": render_conditions(conditions)}
+    if hardware is not None:
+        body["hardware"] = render_hardware(hardware)
+        summary["cpus"] = str(len(hardware.topology.cpus))
+        summary["numa"] = str(len(hardware.topology.nodes))
+    return body | {"summary": summary}
+
+
+def render_operator_status(
+    allocation: NodeAllocation | None, observed_generation: int, conditions: Iterable[Condition]
+) -> dict[str, Any]:
+    """Render the operator's part of the status. Without usable settings there is no allocation."""
+    body: dict[str, Any] = {
+        "observedGeneration": observed_generation,
+        "conditions": render_conditions(conditions),
+    }
+    if allocation is not None:
+        body["allocation"] = _render_allocation(allocation)
+        body["summary"] = {
+            "exclusive": _render_share(allocation),
+            "shared": cpuset.render(allocation.shared_pool) or names.NOTHING,
+            "pods": str(allocation.pods),
+            "freeMemory": _render_free_memory(allocation.nodes),
+        }
+    return body
+
+
+def render_assignments(counts: AssignmentCounts) -> dict[str, dict[str, int]]:
+    """Render the JSON of assignment counts: every type of both resources, zero included."""
+    return {
+        resource: {kind.value: counts.get((resource, kind), 0) for kind in AssignmentType}
+        for resource in RESOURCES
+    }
+
+
+def read_assignments(fields: Fields) -> dict[tuple[str, AssignmentType], int]:
+    """Read assignment counts; zero and absent are the same."""
+    counts: dict[tuple[str, AssignmentType], int] = {}
+    for resource in RESOURCES:
+        entries = fields.fields(resource)
+        for kind in AssignmentType:
+            count = entries.optional(kind.value, integer(0, 2**31 - 1), 0)
+            if count:
+                counts[resource, kind] = count
+    return counts
+
+
+def _read_profile(fields: Fields) -> ProfileReference | None:
+    name = fields.optional("name", text(253, shortest=1), names.NOTHING)
+    generation = fields.optional("generation", integer(), 0)
+    return None if name == names.NOTHING else ProfileReference(name, generation)
+
+
+def _read_agent(fields: Fields) -> AgentReport:
+    return AgentReport(
+        version=fields.optional("version", text(64), ""),
+        mechanism=fields.optional("mechanism", text(64), ""),
+        runtime=fields.optional("runtime", text(253), ""),
+        cgroup_driver=fields.optional("cgroupDriver", text(64), ""),
+        boot_id=fields.optional("bootID", text(64), ""),
+        heartbeat_time=fields.optional("heartbeatTime", text(64), ""),
+    )
+
+
+def _render_agent(agent: AgentReport) -> dict[str, str]:
+    body = {
+        "version": agent.version[:64],
+        "mechanism": agent.mechanism[:64],
+        "runtime": agent.runtime[:253],
+        "cgroupDriver": agent.cgroup_driver[:64],
+        "bootID": agent.boot_id[:64],
+        "heartbeatTime": agent.heartbeat_time,
+    }
+    return {name: value for name, value in body.items() if value}
+
+
+def _read_allocation(fields: Fields) -> NodeAllocation:
+    read_cpus = parsed(cpuset.parse, LONGEST_LIST)
+    read_bytes = parsed(quantities.parse, 32)
+    return NodeAllocation(
+        reserved=fields.optional("reservedCPUs", read_cpus, cpuset.EMPTY),
+        exclusive=fields.optional("exclusiveCPUs", read_cpus, cpuset.EMPTY),
+        shared_pool=fields.optional("sharedPool", read_cpus, cpuset.EMPTY),
+        pods=fields.optional("pods", integer(0, 2**31 - 1), 0),
+        rejected=fields.optional("rejected", integer(0, 2**31 - 1), 0),
+        nodes=tuple(
+            NodeFree(
+                id=item.required("id", integer(0, MAX_GROUPS - 1), 0),
+                cpus=item.optional("freeCPUs", read_cpus, cpuset.EMPTY),
+                memory={
+                    name: amount.bytes for name, amount in item.mapping("freeMemory", read_bytes, 9).items()
+                },
+            )
+            for item in fields.items("numaNodes", MAX_GROUPS)
+        ),
+        assignments=read_assignments(fields.fields("assignmentCounts")),
+    )
+
+
+def _render_allocation(allocation: NodeAllocation) -> dict[str, Any]:
+    return {
+        "reservedCPUs": cpuset.render(allocation.reserved),
+        "exclusiveCPUs": cpuset.render(allocation.exclusive),
+        "sharedPool": cpuset.render(allocation.shared_pool),
+        "pods": allocation.pods,
+        "rejected": allocation.rejected,
+        "numaNodes": [
+            {
+                "id": node.id,
+                "freeCPUs": cpuset.render(node.cpus),
+                "freeMemory": {name: quantities.format_bytes(size) for name, size in node.memory.items()},
+            }
+            for node in allocation.nodes
+        ],
+        "assignmentCounts": render_assignments(allocation.assignments),
+    }
+
+
+def _render_share(allocation: NodeAllocation) -> str:
+    """Exclusive CPUs held, of all that could be held."""
+    free = sum(node.cpus.bit_count() for node in allocation.nodes)
+    held = allocation.exclusive.bit_count()
+    return f"{held}/{held + free}"
+
+
+def _render_free_memory(nodes: Iterable[NodeFree]) -> str:
+    texts = [f"{node.id}:{_rounded(node.memory['memory'])}" for node in nodes if "memory" in node.memory]
+    return cut_list(texts, 4096) or names.NOTHING
+
+
+def _rounded(size: int) -> str:
+    """Bytes for people, rounded down to a tenth: "112.4Gi"."""
+    for suffix, shift in (("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)):
+        if size >= 1 << shift:
+            tenths = size * 10 >> shift
+            return f"{tenths // 10}.{tenths % 10}{suffix}" if tenths % 10 else f"{tenths // 10}{suffix}"
+    return str(size)
+
+
+def cut_list(texts: Iterable[str], longest: int) -> str:
+    """Texts joined by commas, cut after whole ones, with an ellipsis, when that gets too long."""
+    joined = ",".join(texts)
+    return joined if len(joined) <= longest else joined[: joined.rindex(",", 0, longest - 3)] + ",..."

@@ -1,0 +1,320 @@
+"""Read hostile dictionaries: every value with its path, bounded, and all errors at once.
+
+A *reader* is a function from one JSON value to a typed value that raises ``ValueError`` with a
+sentence for people. ``Fields`` walks an object with readers and notes what they refuse, together
+with the path; it hands back the given default so that reading goes on and one pass finds every
+problem. ``Problems.check`` then raises a single ``ApiError``.
+
+Always true: whatever the input is (missing, of another type, deep, huge, not even JSON), nothing
+but ``ApiError`` leaves this module, and an error text is bounded.
+"""
+
+import enum
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias, TypeVar
+
+T = TypeVar("T")
+E = TypeVar("E", bound=enum.Enum)
+Read: TypeAlias = Callable[[Any], T]
+
+MAX_PROBLEMS: Final = 20
+"""More problems of one object help nobody; the rest is counted."""
+
+MAX_SHOWN: Final = 80
+"""Characters of a bad value, key or text that an error shows."""
+
+MAX_INTEGER: Final = 2**63 - 1
+"""API servers keep integers in 64 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with an object: where, what stands there (bounded JSON), and what to do."""
+
+    path: str
+    value: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.value}: {self.message}" if self.value else f"{self.path}: {self.message}"
+
+
+class ApiError(ValueError):
+    """An object can not be used. ``subject`` names it ("NodeProfile db-pool"), ``problems`` say why."""
+
+    def __init__(self, subject: str, problems: Iterable[Problem]) -> None:
+        self.subject = subject
+        self.problems = tuple(problems)
+        super().__init__(f"{subject}, " + "; ".join(str(problem) for problem in self.problems))
+
+    def __reduce__(self) -> tuple[type["ApiError"], tuple[str, tuple[Problem, ...]]]:
+        return type(self), (self.subject, self.problems)
+
+
+@dataclass(slots=True)
+class Problems:
+    """The problems found so far in one object."""
+
+    found: list[Problem] = field(default_factory=list)
+    left_out: int = 0
+
+    def add(self, path: str, value: Any, message: str) -> None:
+        """Note a problem; ``value`` may be anything, only a bounded text of it is kept."""
+        if len(self.found) < MAX_PROBLEMS:
+            self.found.append(Problem(path, shown(value), cut(message, 400)))
+        else:
+            self.left_out += 1
+
+    def check(self, subject: str) -> None:
+        """Raise ``ApiError`` if there are problems."""
+        if not self.found:
+            return
+        problems = list(self.found)
+        if self.left_out:
+            problems.append(Problem("(more)", "", f"{self.left_out} further problems"))
+        raise ApiError(subject, problems)
+
+
+class _Absent:
+    """The value of a field that is not there."""
+
+
+ABSENT: Final = _Absent()
+
+
+def cut(text: str, length: int = MAX_SHOWN) -> str:
+    """``text`` with at most ``length`` characters, printable ones only."""
+    text = text if len(text) <= length else text[: length - 3] + "..."
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def shown(value: Any) -> str:
+    """Return a bounded text for a bad value: JSON for scalars, a description for the rest."""
+    match value:
+        case _Absent():
+            return ""
+        case bool() | None:
+            return json.dumps(value)
+        case int():
+            # Python refuses to print integers of more than 4,300 digits.
+            return str(value) if abs(value) <= MAX_INTEGER else "(a number beyond 64 bits)"
+        case float():
+            return repr(value)
+        case str():
+            return '"' + cut(value).replace('"', "'") + '"'
+        case Mapping():
+            return "(an object)"
+        case list() | tuple():
+            return "(a list)"
+        case _:
+            return f"(a {cut(type(value).__name__)})"
+
+
+# Readers of single values. Each returns a function, so that bounds stand where a field is read.
+
+
+def text(longest: int, *, shortest: int = 0) -> Read[str]:
+    """Read a string of ``shortest`` to ``longest`` characters."""
+
+    def read(value: Any) -> str:
+        if not isinstance(value, str):
+            raise ValueError("must be a string")  # noqa: TRY004 - readers speak in ValueError
+        if len(value) > longest:
+            raise ValueError(f"has {len(value)} characters; at most {longest} are allowed")
+        if len(value) < shortest:
+            raise ValueError("must not be empty" if shortest == 1 else f"needs {shortest} characters or more")
+        return value
+
+    return read
+
+
+def integer(low: int = 0, high: int = MAX_INTEGER) -> Read[int]:
+    """Read a whole number from ``low`` to ``high``."""
+
+    def read(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError("must be a whole number")  # noqa: TRY004 - readers speak in ValueError
+        if isinstance(value, float) and (not math.isfinite(value) or value != int(value)):
+            raise ValueError("must be a whole number")
+        if not low <= value <= high:
+            raise ValueError(f"must be from {low} to {high}")
+        return int(value)
+
+    return read
+
+
+def boolean(value: Any) -> bool:
+    """Read ``true`` or ``false``."""
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")  # noqa: TRY004 - readers speak in ValueError
+    return value
+
+
+def choice(values: type[E]) -> Read[E]:
+    """One of the values of an enum of strings."""
+
+    def read(value: Any) -> E:
+        for member in values:
+            if isinstance(value, str) and member.value == value:
+                return member
+        raise ValueError("must be one of " + ", ".join(str(member.value) for member in values))
+
+    return read
+
+
+def parsed(parse: Callable[[str], T], longest: int) -> Read[T]:
+    """Read a bounded string that ``parse`` understands; ``parse`` raises ``ValueError`` if not."""
+    read_text = text(longest)
+
+    def read(value: Any) -> T:
+        return parse(read_text(value))
+
+    return read
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """An object at a path. Absent and ``null`` are the same, as for the API server."""
+
+    content: Mapping[Any, Any]
+    path: str
+    problems: Problems
+
+    @classmethod
+    def of(cls, value: Any, path: str, problems: Problems) -> "Fields":
+        """``value`` as an object; anything else is a problem and reads as an empty object."""
+        if isinstance(value, Mapping):
+            return cls(value, path, problems)
+        if value is not None and not isinstance(value, _Absent):
+            problems.add(path, value, "must be an object")
+        return cls({}, path, problems)
+
+    def at(self, name: str) -> str:
+        """Return the path of a field."""
+        return f"{self.path}.{name}" if self.path else name
+
+    def raw(self, name: str) -> Any:
+        value = self.content.get(name)
+        return ABSENT if value is None else value
+
+    def has(self, name: str) -> bool:
+        return self.content.get(name) is not None
+
+    def optional(self, name: str, read: Read[T], default: T) -> T:
+        """Return the value of a field, ``default`` when it is absent or refused (which is noted)."""
+        value = self.raw(name)
+        if isinstance(value, _Absent):
+            return default
+        return self._read(name, value, read, default)
+
+    def maybe(self, name: str, read: Read[T]) -> T | None:
+        """Return the value of a field, ``None`` when it is absent or refused (which is noted)."""
+        value = self.raw(name)
+        if isinstance(value, _Absent):
+            return None
+        try:
+            return read(value)
+        except ValueError as refused:
+            self.problems.add(self.at(name), value, str(refused))
+            return None
+
+    def required(self, name: str, read: Read[T], placeholder: T) -> T:
+        """Return the value of a field, ``placeholder`` when it is absent or refused (both are noted)."""
+        value = self.raw(name)
+        if isinstance(value, _Absent):
+            self.problems.add(self.at(name), ABSENT, "is required")
+            return placeholder
+        return self._read(name, value, read, placeholder)
+
+    def _read(self, name: str, value: Any, read: Read[T], default: T) -> T:
+        try:
+            return read(value)
+        except ValueError as refused:
+            self.problems.add(self.at(name), value, str(refused))
+            return default
+
+    def fields(self, name: str) -> "Fields":
+        """Return the object in a field; an empty one when it is absent."""
+        return Fields.of(self.raw(name), self.at(name), self.problems)
+
+    def items(self, name: str, most: int) -> Iterator["Fields"]:
+        """Return the objects of a list field; a list longer than ``most`` is a problem and is not read."""
+        for index, item in enumerate(self._list(name, most)):
+            yield Fields.of(item, f"{self.at(name)}[{index}]", self.problems)
+
+    def values(self, name: str, read: Read[T], most: int) -> tuple[T, ...]:
+        """Return the single values of a list field; refused ones are noted and left out."""
+        result: list[T] = []
+        for index, item in enumerate(self._list(name, most)):
+            try:
+                result.append(read(item))
+            except ValueError as refused:
+                self.problems.add(f"{self.at(name)}[{index}]", item, str(refused))
+        return tuple(result)
+
+    def _list(self, name: str, most: int) -> list[Any]:
+        value = self.raw(name)
+        if isinstance(value, _Absent):
+            return []
+        if not isinstance(value, list):
+            self.problems.add(self.at(name), value, "must be a list")
+            return []
+        if len(value) > most:
+            self.problems.add(self.at(name), value, f"has {len(value)} entries; at most {most} are allowed")
+            return []
+        return value
+
+    def mapping(self, name: str, read: Read[T], most: int) -> dict[str, T]:
+        """Return the entries of a map field; refused ones are noted and left out."""
+        entries = self.fields(name)
+        if len(entries.content) > most:
+            message = f"has {len(entries.content)} entries; at most {most} are allowed"
+            self.problems.add(self.at(name), entries.content, message)
+            return {}
+        result: dict[str, T] = {}
+        for key, value in entries.content.items():
+            where = f"{entries.path}[{cut(key) if isinstance(key, str) else shown(key)}]"
+            if not isinstance(key, str):
+                self.problems.add(where, ABSENT, "keys must be strings")
+                continue
+            try:
+                result[key] = read(value)
+            except ValueError as refused:
+                self.problems.add(where, value, str(refused))
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What podnuma reads of an object's metadata."""
+
+    name: str
+    namespace: str
+    uid: str
+    resource_version: str
+    generation: int
+    deleted: bool
+
+
+def read_metadata(fields: Fields) -> Metadata:
+    """Read the metadata of the object at ``fields``; only the name is required (manifests have no more)."""
+    metadata = fields.fields("metadata")
+    return Metadata(
+        name=metadata.required("name", text(253, shortest=1), ""),
+        namespace=metadata.optional("namespace", text(63), ""),
+        uid=metadata.optional("uid", text(128), ""),
+        resource_version=metadata.optional("resourceVersion", text(128), ""),
+        generation=metadata.optional("generation", integer(), 0),
+        deleted=metadata.has("deletionTimestamp"),
+    )
+
+
+def subject(kind: str, value: Any) -> str:
+    """Return the words for an object in an error: kind, namespace and name as far as they can be read."""
+    metadata = value.get("metadata") if isinstance(value, Mapping) else None
+    parts = [metadata.get(key) for key in ("namespace", "name")] if isinstance(metadata, Mapping) else []
+    name = "/".join(cut(part) for part in parts if isinstance(part, str) and part)
+    return f"{kind} {name}" if name else f"{kind} without a name"
