@@ -1,0 +1,140 @@
+"""QEMU with two NUMA nodes, and a shell inside.
+
+    socket 0, node 0: CPUs 0-3 (cores 0,1 and 2,3)      2 GiB
+    socket 1, node 1: CPUs 4-7 (cores 4,5 and 6,7)      2 GiB
+
+Software emulation: it works on every machine, also inside another virtual machine. The disk is
+opened with snapshot=on, so each run starts from the same state and leaves nothing. The guest
+reaches this host as 10.0.2.2 and nothing else; ssh and the kubelet's port come back through
+forwards on 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from testbed.ports import free_port
+from testbed.processes import Process
+from testbed.waiting import until
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from testbed.vm.rootfs import Rootfs
+
+SMP = "8,sockets=2,cores=2,threads=2"
+NODE_MEMORY = "2G"
+BOOT_SECONDS = 420
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command in the guest gave back."""
+
+    status: int
+    output: str
+    errors: str
+
+
+class CommandFailedError(RuntimeError):
+    """A command in the guest ended with a status other than 0."""
+
+
+class Machine:
+    """One running virtual machine; a `with` block stops it."""
+
+    def __init__(self, rootfs: Rootfs, payload: Path, key: Path, folder: Path, kubelet_port: int) -> None:
+        self._rootfs = rootfs
+        self._payload = payload
+        self._key = key
+        self._folder = folder
+        self._kubelet_port = kubelet_port
+        self.ssh_port = free_port()
+        self.console = folder / "console.log"
+        self.boot_seconds = 0.0
+
+    def __enter__(self) -> Self:
+        began = time.monotonic()
+        self._process = Process("qemu-system-x86_64", self._argv(), self._folder / "qemu.log")
+        try:
+            until(self._answers, f"the virtual machine to answer (console: {self.console})", BOOT_SECONDS, 1)
+        except BaseException:
+            self._process.kill()
+            raise
+        self.boot_seconds = time.monotonic() - began
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+
+    def run(
+        self, command: str, *, timeout: float = 120, check: bool = True, stdin: str | None = None
+    ) -> Answer:
+        """Run a shell command in the guest as root.
+
+        Raises CommandFailedError with the guest's words when `check` and the status is not 0,
+        TimeoutError when it takes longer than `timeout` seconds.
+        """
+        try:
+            done = subprocess.run(
+                [*self._ssh(), command],
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                input=stdin or "",
+            )
+        except subprocess.TimeoutExpired as late:
+            raise TimeoutError(f"in the virtual machine: {command!r} took more than {timeout:g} s") from late
+        if check and done.returncode != 0:
+            raise CommandFailedError(
+                f"in the virtual machine: {command!r} ended with {done.returncode}: {done.stderr.strip()[-2000:]}"
+            )
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    def _answers(self) -> bool:
+        self._process.check()
+        try:
+            return self.run("true", timeout=20, check=False).status == 0
+        except TimeoutError:
+            return False
+
+    def _ssh(self) -> list[str]:
+        options = {
+            "StrictHostKeyChecking": "no",
+            "UserKnownHostsFile": "/dev/null",
+            "LogLevel": "ERROR",
+            "ConnectTimeout": "15",
+            # One connection for all commands: a handshake costs a second under emulation.
+            "ControlMaster": "auto",
+            "ControlPath": f"{self._folder}/ssh-%C",
+            "ControlPersist": "yes",
+        }
+        flags = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
+        return ["ssh", "-i", str(self._key), "-p", str(self.ssh_port), *flags, "root@127.0.0.1"]
+
+    def _argv(self) -> list[str]:
+        forwards = (
+            f"hostfwd=tcp:127.0.0.1:{self.ssh_port}-:22",
+            f"hostfwd=tcp:127.0.0.1:{self._kubelet_port}-:{self._kubelet_port}",
+        )
+        return [
+            "qemu-system-x86_64",
+            *("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", SMP, "-m", "4G"),
+            *("-object", f"memory-backend-ram,id=m0,size={NODE_MEMORY}"),
+            *("-object", f"memory-backend-ram,id=m1,size={NODE_MEMORY}"),
+            *("-numa", "node,nodeid=0,cpus=0-3,memdev=m0", "-numa", "node,nodeid=1,cpus=4-7,memdev=m1"),
+            *("-numa", "dist,src=0,dst=1,val=21"),
+            *("-kernel", str(self._rootfs.kernel), "-initrd", str(self._rootfs.initrd)),
+            *("-append", "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet mitigations=off"),
+            *("-drive", f"file={self._rootfs.disk},if=virtio,format=raw,snapshot=on"),
+            *("-drive", f"file={self._payload},if=virtio,format=raw,snapshot=on"),
+            *("-netdev", f"user,id=n0,{','.join(forwards)}", "-device", "virtio-net-pci,netdev=n0"),
+            *("-display", "none", "-serial", f"file:{self.console}", "-monitor", "none", "-no-reboot"),
+        ]

@@ -1,0 +1,95 @@
+"""Container images without a container engine: an OCI image layout in one tar file.
+
+`image` takes files in memory, for images of one static program; `python -m testbed.image` (the
+product's own image) makes a layer from a folder and packs it with `pack` too. Specification:
+OCI image-spec 1.1 (image layout, manifest, configuration, layer).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_CONFIG = "application/vnd.oci.image.config.v1+json"
+_LAYER = "application/vnd.oci.image.layer.v1.tar"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What an image is: its reference, programs by path (static ones), links by path, command."""
+
+    reference: str
+    entrypoint: tuple[str, ...]
+    programs: dict[str, Path]
+    links: dict[str, str] = field(default_factory=dict)
+
+
+def write_image(image: Image, target: Path) -> None:
+    """Write the image as a tar file that `ctr image import` and `kind load image-archive` take."""
+    pack(image.reference, _layer(image), {"Entrypoint": list(image.entrypoint), "Env": ["PATH=/bin"]}, target)
+
+
+def pack(reference: str, layer: bytes, config: dict[str, Any], target: Path) -> None:
+    """Write an image of one layer (an uncompressed tar) with the given runtime configuration."""
+    blobs: dict[str, bytes] = {}
+    diff = _add(blobs, layer)
+    described = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": config,
+        "rootfs": {"type": "layers", "diff_ids": [diff]},
+    }
+    configured = _add(blobs, json.dumps(described).encode())
+    manifest = _add(
+        blobs,
+        json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": _MANIFEST,
+                "config": {"mediaType": _CONFIG, "digest": configured, "size": len(blobs[configured])},
+                "layers": [{"mediaType": _LAYER, "digest": diff, "size": len(layer)}],
+            }
+        ).encode(),
+    )
+    names = {"io.containerd.image.name": reference, "org.opencontainers.image.ref.name": reference}
+    entry = {"mediaType": _MANIFEST, "digest": manifest, "size": len(blobs[manifest]), "annotations": names}
+    index = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
+    with tarfile.open(target, "w") as archive:
+        _put(archive, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+        _put(archive, "index.json", index)
+        for digest, blob in blobs.items():
+            _put(archive, f"blobs/sha256/{digest.removeprefix('sha256:')}", blob)
+
+
+def _add(blobs: dict[str, bytes], blob: bytes) -> str:
+    digest = f"sha256:{hashlib.sha256(blob).hexdigest()}"
+    blobs[digest] = blob
+    return digest
+
+
+def _layer(image: Image) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for folder in ("bin", "tmp", "proc", "sys", "dev", "etc"):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755
+            archive.addfile(entry)
+        for path, program in image.programs.items():
+            _put(archive, path, program.read_bytes(), 0o755)
+        for path, to in image.links.items():
+            entry = tarfile.TarInfo(path)
+            entry.type, entry.linkname = tarfile.SYMTYPE, to
+            archive.addfile(entry)
+    return buffer.getvalue()
+
+
+def _put(archive: tarfile.TarFile, name: str, content: bytes, mode: int = 0o644) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = len(content), mode
+    archive.addfile(entry, io.BytesIO(content))

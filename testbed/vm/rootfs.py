@@ -1,0 +1,99 @@
+"""The operating system of the virtual machine: a Debian disk image, kernel and initial RAM disk.
+
+    $PODNUMA_CACHE/vm/rootfs-<key>/{disk.img,vmlinuz,initrd.img,busybox}
+
+<key> is a hash of the package list and of every file of `files/rootfs`; a folder appears by rename
+and is never changed, QEMU opens the disk with snapshot=on. The image knows nothing of Kubernetes:
+at boot it mounts the payload disk and runs what it finds there, so that a change of a
+configuration file costs seconds and not a new image. debootstrap needs root.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from testbed.build import BuildError, Progress, cache_folder, one_build_at_a_time, run_logged
+
+FILES = Path(__file__).parent / "files" / "rootfs"
+SUITE = "trixie"
+PACKAGES = (
+    *("systemd", "systemd-sysv", "dbus", "udev", "kmod", "procps", "mount", "util-linux"),
+    *("linux-image-cloud-amd64", "initramfs-tools", "lz4", "openssh-server", "iproute2", "iptables"),
+    *("runc", "containernetworking-plugins", "conntrack", "socat", "ca-certificates", "busybox-static"),
+)
+DISK_SIZE = "4G"
+TOOLS = {"debootstrap": "debootstrap", "mke2fs": "e2fsprogs", "qemu-system-x86_64": "qemu-system-x86"}
+
+
+@dataclass(frozen=True, slots=True)
+class Rootfs:
+    """Paths of what QEMU boots, and of a static busybox for container images."""
+
+    disk: Path
+    kernel: Path
+    initrd: Path
+    busybox: Path
+
+
+def require_tools() -> None:
+    """Raise BuildError naming the Debian packages whose programs are missing, or the missing right."""
+    missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
+    if missing:
+        raise BuildError(
+            f"the virtual machine needs {', '.join(missing)}: apt-get install --no-install-recommends {' '.join(missing)}"
+        )
+    if os.geteuid() != 0:
+        raise BuildError("debootstrap builds the virtual machine's disk as root: run this as root")
+
+
+def ensure(out: TextIO = sys.stderr) -> Rootfs:
+    """Build the image if the cache lacks it (about two minutes) and return its paths."""
+    folder = cache_folder() / "vm" / f"rootfs-{_key()}"
+    if not folder.exists():
+        require_tools()
+        with one_build_at_a_time(out):
+            if not folder.exists():
+                _build(folder, out)
+    return Rootfs(folder / "disk.img", folder / "vmlinuz", folder / "initrd.img", folder / "busybox")
+
+
+def _key() -> str:
+    digest = hashlib.sha256(f"{SUITE} {PACKAGES} {DISK_SIZE}".encode())
+    for path in sorted(FILES.rglob("*")):
+        if path.is_file():
+            digest.update(str(path.relative_to(FILES)).encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _build(folder: Path, out: TextIO) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    progress = Progress("building the virtual machine's disk", out)
+    with tempfile.TemporaryDirectory(prefix=".rootfs-", dir=folder.parent) as scratch:
+        root, made = Path(scratch) / "root", Path(scratch) / "made"
+        made.mkdir()
+        log = Path(scratch) / "log"
+        include = f"--include={','.join(PACKAGES)}"
+        run_logged(["debootstrap", "--variant=minbase", include, SUITE, str(root)], log, progress)
+        shutil.copytree(FILES, root, dirs_exist_ok=True, symlinks=True)
+        # Fewer modules and no compression: under emulation unpacking is what a boot waits for.
+        run_logged(["chroot", str(root), "update-initramfs", "-u"], log, progress)
+        run_logged(
+            ["chroot", str(root), "systemctl", "enable", "systemd-networkd", "ssh", "payload"], log, progress
+        )
+        for name in ("vmlinuz", "initrd.img"):
+            (found,) = (root / "boot").glob(f"{name}-*")
+            shutil.move(found, made / name)
+        shutil.copy(root / "usr/bin/busybox", made)
+        shutil.rmtree(root / "var/cache/apt")
+        subprocess.run(["truncate", "-s", DISK_SIZE, str(made / "disk.img")], check=True)
+        run_logged(["mke2fs", "-q", "-t", "ext4", "-d", str(root), str(made / "disk.img")], log, progress)
+        made.rename(folder)
+    progress.done()
