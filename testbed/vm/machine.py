@@ -14,7 +14,6 @@ from __future__ import annotations
 import subprocess
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from testbed.ports import free_port
@@ -22,6 +21,7 @@ from testbed.processes import Process
 from testbed.waiting import until
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
     from testbed.vm.rootfs import Rootfs
@@ -73,9 +73,7 @@ class Machine:
     ) -> None:
         self._process.kill()
 
-    def run(
-        self, command: str, *, timeout: float = 120, check: bool = True, stdin: str | None = None
-    ) -> Answer:
+    def run(self, command: str, *, timeout: float = 120, check: bool = True, stdin: str = "") -> Answer:
         """Run a shell command in the guest as root.
 
         Raises CommandFailedError with the guest's words when `check` and the status is not 0,
@@ -88,13 +86,14 @@ class Machine:
                 capture_output=True,
                 text=True,
                 timeout=timeout,
-                input=stdin or "",
+                input=stdin,
             )
         except subprocess.TimeoutExpired as late:
             raise TimeoutError(f"in the virtual machine: {command!r} took more than {timeout:g} s") from late
         if check and done.returncode != 0:
             raise CommandFailedError(
-                f"in the virtual machine: {command!r} ended with {done.returncode}: {done.stderr.strip()[-2000:]}"
+                f"in the virtual machine: {command!r} ended with {done.returncode}: "
+                f"{done.stderr.strip()[-2000:]}"
             )
         return Answer(done.returncode, done.stdout, done.stderr)
 

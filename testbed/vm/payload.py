@@ -59,7 +59,7 @@ class NodeIdentity:
 def write_payload(
     identity: NodeIdentity, authorized_key: str, images: Iterable[Path], disk: Path, busybox: Path
 ) -> None:
-    """Write the payload disk. `images` are OCI tar files that the node shall have beside pause and busybox."""
+    """Write the payload disk; `images` are OCI tar files the node shall have beside pause and busybox."""
     with tempfile.TemporaryDirectory(prefix="payload-", dir=disk.parent) as scratch:
         root = Path(scratch) / "root"
         shutil.copytree(FILES, root)

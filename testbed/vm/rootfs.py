@@ -48,7 +48,8 @@ def require_tools() -> None:
     missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
     if missing:
         raise BuildError(
-            f"the virtual machine needs {', '.join(missing)}: apt-get install --no-install-recommends {' '.join(missing)}"
+            f"the virtual machine needs {', '.join(missing)}: "
+            f"apt-get install --no-install-recommends {' '.join(missing)}"
         )
     if os.geteuid() != 0:
         raise BuildError("debootstrap builds the virtual machine's disk as root: run this as root")
