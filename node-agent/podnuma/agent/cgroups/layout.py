@@ -21,7 +21,9 @@ from podnuma.agent.plan.places import ContainerPlace, Place, PodPlace, Qos, QosP
 # Cgroup names come from the kubelet and the runtime; whoever else makes folders there cannot make us follow them.
 _UID = r"[0-9a-zA-Z][0-9a-zA-Z_.-]{0,127}"
 _ID = r"[0-9a-zA-Z]{12,128}"
-_CONTAINER = re.compile(rf"(?:(?:cri-containerd|crio|docker|podnuma)-(?P<scope>{_ID})\.scope|(?:crio-)?(?P<bare>{_ID}))")
+_CONTAINER = re.compile(
+    rf"(?:(?:cri-containerd|crio|docker|podnuma)-(?P<scope>{_ID})\.scope|(?:crio-)?(?P<bare>{_ID}))"
+)
 
 
 class Driver(Enum):
@@ -40,9 +42,8 @@ class Layout:
 
     @property
     def kubepods(self) -> PurePosixPath:
-        if self.driver is Driver.SYSTEMD:
-            return self._outer / f"{self._stem}.slice"
-        return self._outer / "kubepods"
+        name = f"{self._stem}.slice" if self.driver is Driver.SYSTEMD else "kubepods"
+        return self._outer.joinpath(name)
 
     def qos(self, qos: Qos) -> PurePosixPath:
         """Return the folder whose children are the pods of a QoS class."""
@@ -50,7 +51,7 @@ class Layout:
             return self.kubepods
         if self.driver is Driver.SYSTEMD:
             return self.kubepods / f"{self._stem}-{qos.value}.slice"
-        return self.kubepods / qos.value
+        return self.kubepods / str(qos.value)
 
     def pod(self, pod: PodPlace) -> PurePosixPath:
         above = self.qos(pod.qos)

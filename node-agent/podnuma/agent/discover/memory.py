@@ -35,7 +35,9 @@ def read(tree: Tree, proc: Tree, online: CpuSet) -> Memory:
     if not ids:
         memory = _total(proc.text("meminfo"))
         if memory is None:
-            proc.add("meminfo", "gives no MemTotal; memory taken as 0", "mount the host's /proc for the agent")
+            proc.add(
+                "meminfo", "gives no MemTotal; memory taken as 0", "mount the host's /proc for the agent"
+            )
         node = NumaNode(0, memory or 0, _pages(tree, "kernel/mm/hugepages"), (_HERE,))
         return Memory((node,), dict.fromkeys(cpuset.ids(online), 0))
     node_of_cpu: dict[int, int] = {}
@@ -48,9 +50,7 @@ def read(tree: Tree, proc: Tree, online: CpuSet) -> Memory:
             tree.add(_NODE, problem, "check that the whole of /sys is mounted")
             node_of_cpu[cpu] = ids[0]
     nodes = tuple(
-        NumaNode(
-            node_id, _memory(tree, node_id), _pages(tree, f"{_NODE}/node{node_id}/hugepages"), distances
-        )
+        NumaNode(node_id, _memory(tree, node_id), _pages(tree, f"{_NODE}/node{node_id}/hugepages"), distances)
         for node_id, distances in zip(ids, _distances(tree, ids), strict=True)
     )
     return Memory(nodes, node_of_cpu)
@@ -116,7 +116,9 @@ def _distances(tree: Tree, ids: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
             rows.append(tuple(int(word) for word in words))
             continue
         if text is not None or len(ids) > 1:
-            problem = f"holds {text!r:.80}, not {len(ids)} distances; taken as {_HERE} here, {_ELSEWHERE} elsewhere"
+            problem = (
+                f"holds {text!r:.80}, not {len(ids)} distances; taken as {_HERE} here, {_ELSEWHERE} elsewhere"
+            )
             tree.add(path, problem, "report the machine if the kernel really writes this")
         rows.append(tuple(_HERE if column == position else _ELSEWHERE for column in range(len(ids))))
     return tuple(rows)

@@ -45,7 +45,11 @@ class _Board:
     """The sets as they would be after the steps so far."""
 
     def __init__(
-        self, written: dict[Place, CpuSet | None], goals: dict[Place, CpuSet], pool: CpuSet, everything: CpuSet
+        self,
+        written: dict[Place, CpuSet | None],
+        goals: dict[Place, CpuSet],
+        pool: CpuSet,
+        everything: CpuSet,
     ) -> None:
         self.written = written
         self.goals = goals

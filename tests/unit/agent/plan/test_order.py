@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from podnuma.agent.plan.order import order
 from podnuma.agent.plan.places import (
     Bandwidth,
@@ -109,7 +108,6 @@ def test_two_containers_that_hold_each_others_cpus_change_places_by_way_of_the_p
         container("b"): want("4-5"),
     }
     steps = order(seen, wanted, pool=cpuset.parse("0-1"), everything=EVERYTHING)
-    print(spelled(steps))
     moves = [(place, text) for place, text in spelled(steps) if isinstance(place, ContainerPlace)]
     assert moves[0] == (container("a"), "0-1")
     assert set(moves[1:]) == {(container("a"), "2-3"), (container("b"), "4-5")}
@@ -120,9 +118,7 @@ def test_memory_nodes_and_bandwidth_ride_on_the_last_write_of_their_place():
     bandwidth = Bandwidth(None, 100_000)
     wish = Wish(cpuset.parse("2-3"), nodeset.parse("0"), bandwidth)
     steps = order({db: cpus("2")}, {db: wish}, pool=cpuset.parse("0"), everything=EVERYTHING)
-    assert steps == (
-        Step(db, cpuset.parse("2-3"), nodeset.parse("0"), bandwidth, gains=cpuset.parse("3")),
-    )
+    assert steps == (Step(db, cpuset.parse("2-3"), nodeset.parse("0"), bandwidth, gains=cpuset.parse("3")),)
 
 
 def test_quota_alone_is_a_step_of_its_own():
@@ -177,7 +173,7 @@ def situations(draw):
 
 
 def overlaps(kernel: Kernel, wanted: dict[Place, Wish], pool: CpuSet) -> set[tuple[Place, Place, int]]:
-    """Pairs of unrelated places that both hold a CPU outside the pool, at least one of them without a right to it."""
+    """Pairs of unrelated places that hold one CPU outside the pool, one of them without a right to it."""
     found = set()
     places = list(wanted)
     held = {place: kernel.effective(place) for place in places}

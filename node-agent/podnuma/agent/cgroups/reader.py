@@ -1,0 +1,97 @@
+"""The kernel's side of all places: what is written in their cgroups, and what the kernel made of it.
+
+Reads files and writes none. A cgroup that is gone is left out: it just ended. Only what a plan needs is
+read: the QoS slices, the pods directly below kubepods, and the containers that the runtime named.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from podnuma.agent.cgroups import files
+from podnuma.agent.cgroups.layout import Layout, container_of
+from podnuma.agent.plan.places import ContainerPlace, Place, PodPlace, Qos, QosPlace, Values
+from podnuma.allocator.cpuset import CpuSet
+
+T = TypeVar("T")
+
+_LONGEST = 32 * 1024
+_CRUN_LEAF = "container"
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads below `root`, the mount point of cgroup v2."""
+
+    root: Path
+    layout: Layout
+
+    def everything(self) -> CpuSet | None:
+        """Return the CPUs that kubepods may use, or those of the root where it has no cpuset yet."""
+        for folder in (self.root / self.layout.kubepods, self.root):
+            cpus = _value(folder, files.EFFECTIVE_CPUS)
+            if cpus is not None:
+                return cpus
+        return None
+
+    def pods(self) -> list[PodPlace]:
+        """Return the pods directly below kubepods: the Guaranteed ones."""
+        try:
+            names = sorted(entry.name for entry in (self.root / self.layout.kubepods).iterdir())
+        except OSError:
+            return []
+        found = (self.layout.pod_of(name, Qos.GUARANTEED) for name in names)
+        return [pod for pod in found if pod is not None]
+
+    def containers(self, pod: PodPlace) -> dict[str, Path]:
+        """Return the folders of a pod's containers by the runtime's id; the sandbox is one of them."""
+        folder = self.root / self.layout.pod(pod)
+        try:
+            entries = [entry for entry in folder.iterdir() if entry.is_dir()]
+        except OSError:
+            return {}
+        named = ((container_of(entry.name), entry) for entry in entries)
+        return {container_id: entry for container_id, entry in named if container_id is not None}
+
+    def read(self, containers: Iterable[ContainerPlace]) -> dict[Place, Values]:
+        """Return the values of everything that exists."""
+        wanted = list(containers)
+        seen: dict[Place, Values] = {}
+        slices: tuple[Place, ...] = (QosPlace(Qos.BURSTABLE), QosPlace(Qos.BEST_EFFORT))
+        for above in (*slices, *self.pods()):
+            values = values_in(self.root.joinpath(self.layout.folder(above)))
+            if values is not None:
+                seen[above] = values
+        folders = {pod: self.containers(pod) for pod in {place.pod for place in wanted}}
+        for place in wanted:
+            folder = folders[place.pod].get(place.id)
+            values = None if folder is None else values_in(folder)
+            if values is not None:
+                seen[place] = values
+        return seen
+
+
+def values_in(folder: Path) -> Values | None:
+    """Return the values of one cgroup; None if it does not exist. Where processes live counts for "effective"."""
+    if not folder.is_dir():
+        return None
+    leaf = folder / _CRUN_LEAF
+    effective = leaf if leaf.is_dir() else folder
+    return Values(
+        cpus=_value(folder, files.CPUS),
+        mems=_value(folder, files.MEMS),
+        bandwidth=_value(folder, files.MAX),
+        effective_cpus=_value(effective, files.EFFECTIVE_CPUS),
+        effective_mems=_value(effective, files.EFFECTIVE_MEMS),
+        resident=_value(folder, files.RESIDENT) or 0,
+    )
+
+
+def _value(folder: Path, file: files.File[T]) -> T | None:
+    try:
+        with (folder / file.name).open("rb") as source:
+            text = source.read(_LONGEST).decode("ascii", "replace").strip()
+        return file.parse(text)
+    except (OSError, ValueError):
+        return None

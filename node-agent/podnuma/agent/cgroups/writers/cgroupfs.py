@@ -1,0 +1,78 @@
+"""Writes cgroup files. For nodes without systemd in charge, and for trees that no kernel looks at.
+
+The cpuset controller may be missing in a folder: then it is switched on from the root down, as far as
+the folder's parent, which is what makes the files appear.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from podnuma.agent.cgroups import files
+from podnuma.agent.cgroups.layout import Layout
+from podnuma.agent.cgroups.writers.refusals import PlaceGone, from_errno
+from podnuma.agent.plan.places import Step, describe
+from podnuma.allocator import cpuset
+
+_CONTROLLERS = {"cpuset.": "+cpuset", "cpu.": "+cpu"}
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupfsWriter:
+    """Runs steps on files below `root`."""
+
+    root: Path
+    layout: Layout
+
+    def write(self, step: Step, folder: PurePosixPath | None = None) -> None:
+        """Write what the step carries. Raises PlaceGone or WriteRefused.
+
+        `folder`, relative to the root, is for containers whose folder the runtime named.
+        """
+        where = folder or self.layout.folder(step.place)
+        if not (self.root / where).is_dir():
+            raise PlaceGone(describe(step.place))
+        # Memory nodes first: a set of CPUs without its memory is slower than the other way round.
+        if step.mems is not None:
+            self._write(where, files.MEMS.name, files.MEMS.render(step.mems))
+        if step.cpus is not None:
+            if step.cpus == cpuset.EMPTY:
+                raise ValueError(
+                    f"{describe(step.place)}: the empty set means 'all CPUs' and is never written"
+                )
+            self._write(where, files.CPUS.name, files.CPUS.render(step.cpus))
+        if step.bandwidth is not None:
+            self._write(where, files.MAX.name, files.MAX.render(step.bandwidth))
+
+    def clear(self, folder: PurePosixPath) -> None:
+        """Make a cgroup follow its parent again. Raises PlaceGone or WriteRefused."""
+        if not (self.root / folder).is_dir():
+            raise PlaceGone(str(folder))
+        for file in (files.CPUS.name, files.MEMS.name):
+            if (self.root / folder / file).exists():
+                self._write(folder, file, "")
+
+    def _write(self, folder: PurePosixPath, file: str, value: str) -> None:
+        path = self.root / folder / file
+        if not path.exists():
+            self._switch_on(folder, file)
+        try:
+            # An empty write is a no-op for the kernel; a line break is how "nothing" is said.
+            path.write_text(f"{value}\n", encoding="ascii")
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise PlaceGone(str(path)) from error
+        except OSError as error:
+            if not path.parent.is_dir():
+                raise PlaceGone(str(path)) from error
+            raise from_errno(str(path), value, error) from error
+
+    def _switch_on(self, folder: PurePosixPath, file: str) -> None:
+        word = next(word for prefix, word in _CONTROLLERS.items() if file.startswith(prefix))
+        for above in (*reversed(folder.parents),):
+            path = self.root / above / files.SUBTREE
+            try:
+                if word[1:] not in path.read_text(encoding="ascii").split():
+                    path.write_text(word, encoding="ascii")
+            except FileNotFoundError as error:
+                raise PlaceGone(str(path)) from error
+            except OSError as error:
+                raise from_errno(str(path), word, error) from error

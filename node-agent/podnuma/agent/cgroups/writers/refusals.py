@@ -1,0 +1,42 @@
+"""How a write can fail, whoever does it. Everything else is a fault of this program."""
+
+import errno
+import os
+
+
+class PlaceGone(LookupError):  # noqa: N818 - the normal end of every container is no error
+    """The cgroup or container does not exist any more: it just ended."""
+
+
+class WriteRefused(OSError):  # noqa: N818 - named for what the reader of a condition sees
+    """The kernel, systemd or the runtime said no. `where` and `value` are what was to be written.
+
+    `again`: the same write may succeed later (EBUSY, ENOSPC, a deadline).
+    """
+
+    def __init__(self, where: str, value: str, why: str, *, again: bool = True) -> None:
+        super().__init__(f"{where} <- {value}: {why}"[:1000])
+        self.where = where
+        self.value = value
+        self.why = why
+        self.again = again
+
+
+_MEANING = {
+    errno.EBUSY: "the kernel is busy with a child of it or with another partition",
+    errno.ENOSPC: "processes would be left without CPUs or memory nodes",
+    errno.EINVAL: "the kernel knows no such CPU, node or amount",
+    errno.EACCES: "the agent may not write there; see the host paths of its manifest",
+    errno.EROFS: "mounted read-only; see the host paths of the agent's manifest",
+    errno.EPERM: "the agent may not write there; see the capabilities of its manifest",
+}
+
+
+def from_errno(where: str, value: str, error: OSError) -> WriteRefused:
+    """Translate what the kernel said."""
+    number = error.errno or 0
+    name = errno.errorcode.get(number, str(number))
+    why = f"{name}, {_MEANING.get(number, os.strerror(number))}"
+    return WriteRefused(
+        where, value, why, again=number in {errno.EBUSY, errno.ENOSPC, errno.EAGAIN, errno.EINTR}
+    )

@@ -1,0 +1,95 @@
+"""Writes unit properties over D-Bus: for nodes whose cgroups systemd manages.
+
+A runtime property (`SetUnitProperties(runtime=true)`) survives daemon-reload and the kubelet's resync; a
+bare file write to a unit's own files does not. systemd takes CPUs and memory nodes as a bit mask in bytes,
+lowest first, and bandwidth as microseconds per second.
+
+The names are those of org.freedesktop.systemd1 (man 5 org.freedesktop.systemd1, man 5 systemd.resource-control).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from podnuma.agent.cgroups import files
+from podnuma.agent.cgroups.layout import Layout
+from podnuma.agent.cgroups.writers.refusals import PlaceGone, WriteRefused
+from podnuma.agent.plan.places import Bandwidth, Step, describe
+from podnuma.allocator import cpuset
+
+Property: TypeAlias = tuple[str, str, object]
+"""Name, D-Bus signature, value."""
+
+INFINITY = 2**64 - 1
+_SECOND = 1_000_000
+_DEADLINE = 5.0
+
+
+class NoSuchUnit(LookupError):  # noqa: N818 - a container that ended is no error
+    """systemd knows no unit of that name."""
+
+
+class Bus(Protocol):
+    """What is needed of systemd. Raises NoSuchUnit, or OSError with systemd's text."""
+
+    async def set_unit_properties(self, unit: str, properties: Iterable[Property]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SystemdWriter:
+    """Runs steps on units. `connect` opens the bus anew if need be and raises OSError if it can not."""
+
+    connect: Callable[[], Awaitable[Bus]]
+    layout: Layout
+
+    async def write(self, step: Step, unit: str | None = None) -> None:
+        """Write what the step carries. Raises PlaceGone or WriteRefused."""
+        if step.cpus == cpuset.EMPTY:
+            raise ValueError(f"{describe(step.place)}: the empty set means 'all CPUs' and is never written")
+        await self.set(unit or self.layout.unit(step.place), properties(step))
+
+    async def set(self, unit: str, wanted: list[Property]) -> None:
+        """Set properties of one unit. Raises PlaceGone or WriteRefused."""
+        value = ", ".join(f"{name}={_readable(name, value)}" for name, _, value in wanted)
+        try:
+            async with asyncio.timeout(_DEADLINE):
+                bus = await self.connect()
+                await bus.set_unit_properties(unit, wanted)
+        except NoSuchUnit as error:
+            raise PlaceGone(unit) from error
+        except TimeoutError as error:
+            raise WriteRefused(unit, value, f"systemd did not answer within {_DEADLINE:g} s") from error
+        except OSError as error:
+            raise WriteRefused(unit, value, str(error)) from error
+
+
+def properties(step: Step) -> list[Property]:
+    """Return the unit properties that say what the step says."""
+    wanted: list[Property] = []
+    if step.mems is not None:
+        wanted.append(("AllowedMemoryNodes", "ay", mask(step.mems)))
+    if step.cpus is not None:
+        wanted.append(("AllowedCPUs", "ay", mask(step.cpus)))
+    if step.bandwidth is not None:
+        wanted.append(("CPUQuotaPerSecUSec", "t", per_second(step.bandwidth)))
+        wanted.append(("CPUQuotaPeriodUSec", "t", step.bandwidth.period))
+    return wanted
+
+
+def mask(members: int) -> bytes:
+    """Spell a set as systemd does: byte i, bit j is member 8i + j."""
+    return members.to_bytes((members.bit_length() + 7) // 8, "little")
+
+
+def per_second(bandwidth: Bandwidth) -> int:
+    """Return microseconds of CPU time per second; infinity for no limit."""
+    if bandwidth.quota is None:
+        return INFINITY
+    return -(-bandwidth.quota * _SECOND // bandwidth.period)
+
+
+def _readable(name: str, value: object) -> str:
+    if isinstance(value, bytes):
+        return files.CPUS.render(cpuset.CpuSet(int.from_bytes(value, "little"))) or "all"
+    return "infinity" if value == INFINITY and name.startswith("CPUQuota") else str(value)
