@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from testbed import machines
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def text(root: Path, path: str) -> str:
