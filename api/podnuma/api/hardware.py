@@ -14,6 +14,7 @@ from typing import Any, Final
 from podnuma.allocator import cpuset, quantities
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.topology import Cpu, NumaNode, Topology, TopologyError
+from podnuma.api.quantity import read_bytes
 from podnuma.api.reading import ABSENT, Fields, integer, parsed, text
 
 MAX_CPUS: Final = 8192
@@ -23,7 +24,6 @@ MAX_GROUPS: Final = 1024
 """Sockets and NUMA nodes: the largest MAX_NUMNODES of Linux."""
 
 LONGEST_LIST: Final = 32768
-LONGEST_QUANTITY: Final = 32
 _INT32: Final = 2**31 - 1
 
 
@@ -113,18 +113,14 @@ def _read_groups(fields: Fields, name: str, most: int) -> list[tuple[int, CpuSet
 
 
 def _read_node(item: Fields) -> tuple[NumaNode, CpuSet]:
-    amounts: Mapping[str, int] = item.mapping("hugepages", _read_bytes, 8)
+    amounts: Mapping[str, int] = item.mapping("hugepages", read_bytes, 8)
     node = NumaNode(
         id=item.required("id", integer(0, MAX_GROUPS - 1), 0),
-        memory=item.required("memory", _read_bytes, 0),
+        memory=item.required("memory", read_bytes, 0),
         hugepages=amounts,
         distances=item.values("distances", integer(0, _INT32), MAX_GROUPS),
     )
     return node, item.required("cpus", _read_list, cpuset.EMPTY)
-
-
-def _read_bytes(value: Any) -> int:
-    return parsed(quantities.parse, LONGEST_QUANTITY)(value).bytes
 
 
 def _by_cpu(fields: Fields, name: str, groups: Iterable[tuple[int, CpuSet]]) -> dict[int, int]:

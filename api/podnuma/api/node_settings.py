@@ -25,6 +25,7 @@ from podnuma.allocator.settings import (
     TopologyManagerScope,
 )
 from podnuma.api import names
+from podnuma.api.quantity import read_bytes, read_quantity, render_quantity
 from podnuma.api.reading import Fields, boolean, choice, integer, parsed, text
 from podnuma.api.selector import EVERYTHING, LabelSelector, read_selector, render_selector
 
@@ -32,7 +33,6 @@ MAX_OPTIONS: Final = 16
 MAX_RESERVED: Final = 64
 MAX_LIMITS: Final = 8
 LONGEST_LIST: Final = 1024
-LONGEST_QUANTITY: Final = 32
 HIGHEST_NODE: Final = 1023
 DEFAULT_PERIOD: Final = 100_000
 
@@ -135,7 +135,7 @@ def _read_settings(spec: Fields) -> Settings:
 def _reserved_cpu(spec: Fields) -> quantities.Quantity | None:
     """Return the CPUs of kubeReserved and systemReserved together; None when neither names any."""
     amounts = [
-        spec.mapping(name, parsed(quantities.parse, LONGEST_QUANTITY), MAX_OPTIONS).get("cpu")
+        spec.mapping(name, read_quantity, MAX_OPTIONS).get("cpu")
         for name in ("kubeReserved", "systemReserved")
     ]
     found = [amount.nano for amount in amounts if amount is not None]
@@ -145,21 +145,8 @@ def _reserved_cpu(spec: Fields) -> quantities.Quantity | None:
 def _read_reserved(item: Fields) -> ReservedMemory:
     return ReservedMemory(
         node=item.required("numaNode", integer(0, HIGHEST_NODE), 0),
-        limits={
-            resource: amount.bytes
-            for resource, amount in item.mapping("limits", read_quantity, MAX_LIMITS).items()
-        },
+        limits=item.mapping("limits", read_bytes, MAX_LIMITS),
     )
-
-
-def read_quantity(value: Any) -> quantities.Quantity:
-    """Read a quantity as ``resource.Quantity`` does: a text or a plain number."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        # Bounded before it is turned into text: an integer of a million digits is legal JSON.
-        if not abs(value) < 2**63:
-            raise ValueError("is beyond 64 bits")
-        return quantities.parse(value)
-    return parsed(quantities.parse, 64)(value)
 
 
 def _micros(value: str) -> int:
@@ -200,7 +187,7 @@ def _render_settings(settings: Settings) -> dict[str, Any]:
     if settings.reserved_system_cpus:
         body["reservedSystemCPUs"] = cpuset.render(settings.reserved_system_cpus)
     elif settings.reserved_cpu is not None:
-        body["kubeReserved"] = {"cpu": _render_cpu(settings.reserved_cpu)}
+        body["kubeReserved"] = {"cpu": render_quantity(settings.reserved_cpu, "cpu")}
     if settings.reserved_memory:
         body["reservedMemory"] = [
             {
@@ -212,13 +199,6 @@ def _render_settings(settings: Settings) -> dict[str, Any]:
             for reserved in settings.reserved_memory
         ]
     return body
-
-
-def _render_cpu(amount: quantities.Quantity) -> str:
-    whole, rest = divmod(amount.nano, quantities.NANO)
-    if not rest:
-        return str(whole)
-    return f"{amount.nano // 10**6}m" if amount.nano % 10**6 == 0 else f"{amount.nano}n"
 
 
 def _render_handling(handling: Handling) -> dict[str, Any]:

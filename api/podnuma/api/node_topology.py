@@ -18,6 +18,7 @@ from podnuma.api import names
 from podnuma.api.conditions import Condition, read_conditions, render_conditions
 from podnuma.api.hardware import LONGEST_LIST, MAX_GROUPS, Hardware, read_hardware, render_hardware
 from podnuma.api.node_settings import NodeSettings, read_node_settings, render_node_settings
+from podnuma.api.quantity import read_bytes
 from podnuma.api.reading import Fields, Metadata, Problems, integer, parsed, read_metadata, subject, text
 
 AssignmentCounts = Mapping[tuple[str, AssignmentType], int]
@@ -229,7 +230,6 @@ def _render_agent(agent: AgentReport) -> dict[str, str]:
 
 def _read_allocation(fields: Fields) -> NodeAllocation:
     read_cpus = parsed(cpuset.parse, LONGEST_LIST)
-    read_bytes = parsed(quantities.parse, 32)
     return NodeAllocation(
         reserved=fields.optional("reservedCPUs", read_cpus, cpuset.EMPTY),
         exclusive=fields.optional("exclusiveCPUs", read_cpus, cpuset.EMPTY),
@@ -240,9 +240,7 @@ def _read_allocation(fields: Fields) -> NodeAllocation:
             NodeFree(
                 id=item.required("id", integer(0, MAX_GROUPS - 1), 0),
                 cpus=item.optional("freeCPUs", read_cpus, cpuset.EMPTY),
-                memory={
-                    name: amount.bytes for name, amount in item.mapping("freeMemory", read_bytes, 9).items()
-                },
+                memory=item.mapping("freeMemory", read_bytes, 9),
             )
             for item in fields.items("numaNodes", MAX_GROUPS)
         ),

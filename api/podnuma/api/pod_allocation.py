@@ -32,6 +32,7 @@ from podnuma.allocator.settings import TopologyManagerScope
 from podnuma.api import names
 from podnuma.api.conditions import Condition, read_conditions, render_conditions
 from podnuma.api.node_topology import AssignmentCounts, read_assignments, render_assignments
+from podnuma.api.quantity import read_bytes
 from podnuma.api.reading import (
     Fields,
     Metadata,
@@ -319,7 +320,7 @@ def _read_container(item: Fields) -> ContainerGrant:
         memory=tuple(_read_block(block) for block in item.items("memory", MAX_BLOCKS)),
         cpu_quota=item.required("cpuQuota", integer(-1), -1),
         cpu_period=item.required("cpuPeriod", integer(1000, 1_000_000), 100_000),
-        memory_limit=item.maybe("memoryLimit", _read_bytes),
+        memory_limit=item.maybe("memoryLimit", read_bytes),
         cpu_shares=item.required("cpuShares", integer(0, 262144), 0),
     )
 
@@ -352,7 +353,7 @@ def _read_block(item: Fields) -> MemoryBlock:
     return MemoryBlock(
         resource=item.required("resource", text(63, shortest=1), ""),
         nodes=item.required("nodes", _read_nodes, nodeset.EMPTY),
-        size=item.required("size", _read_bytes, 0),
+        size=item.required("size", read_bytes, 0),
     )
 
 
@@ -380,10 +381,6 @@ def _read_nodes(value: Any) -> NodeSet:
     if not nodes:
         raise ValueError("must not be empty; leave the field out")
     return nodes
-
-
-def _read_bytes(value: Any) -> int:
-    return parsed(quantities.parse, 32)(value).bytes
 
 
 def _read_decision(fields: Fields) -> Decision:

@@ -1,0 +1,149 @@
+"""What the API server fills in when it stores a pod, as far as decisions depend on it.
+
+For pods that were never saved: manifests in ``podnuma plan`` and lines of ``podnuma replay``. A
+stored pod comes out unchanged. Rules of v1.36 (specification 0.5):
+
+1. A container with a limit and no request for a resource requests its limit.
+2. With a pod-level limit for anything, a missing pod-level request for CPU or memory becomes
+   what the containers request together, if any of them does, else the pod-level limit.
+3. Under a pod-level budget, a missing limit for huge pages becomes the containers' limits
+   together, unless there is a pod-level request for them; a missing request follows the limit.
+4. Amounts are rewritten in their shortest form ("1.5Gi" is stored as "1536Mi").
+
+What can not be understood is left as it is, for ``pod.read_pod`` to name it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from podnuma.allocator.quantities import Quantity
+from podnuma.allocator.request import (
+    CPU,
+    HUGEPAGES,
+    MEMORY,
+    Amounts,
+    Container,
+    ContainerKind,
+    aggregate,
+    is_memory,
+)
+from podnuma.api.quantity import read_quantity, render_quantity
+
+_OVERCOMMITTED: Final = (CPU, MEMORY)
+
+
+def with_pod_level_defaults(
+    requests: Amounts, limits: Amounts, containers: tuple[Container, ...]
+) -> tuple[dict[str, Quantity], dict[str, Quantity]]:
+    """Return pod-level requests and limits with rules 2 and 3 applied."""
+    requests, limits = dict(requests), dict(limits)
+    if not requests and not limits:
+        return requests, limits
+    for resource in sorted({name for container in containers for name in container.limits}):
+        if resource.startswith(HUGEPAGES) and resource not in requests:
+            limits.setdefault(resource, together(containers, "limits", resource))
+    if limits:
+        for resource in _OVERCOMMITTED:
+            if any(resource in container.requests for container in containers):
+                requests.setdefault(resource, together(containers, "requests", resource))
+        for resource, amount in limits.items():
+            requests.setdefault(resource, amount)
+    return requests, limits
+
+
+def with_api_defaults(value: Any) -> Any:
+    """Return the JSON of a pod as the API server would store it; the given one is not changed."""
+    spec = _object(value, "spec")
+    if spec is None:
+        return value
+    filled = dict(spec)
+    containers: list[Container] = []
+    for name in ("initContainers", "containers"):
+        items = spec.get(name)
+        if isinstance(items, list):
+            filled[name] = [_with_container_defaults(item) for item in items]
+            containers += [_container(item, name) for item in filled[name]]
+    budget = _object(spec, "resources")
+    if budget is not None:
+        filled["resources"] = _with_budget_defaults(budget, tuple(containers))
+    return {**value, "spec": filled}
+
+
+def together(
+    containers: tuple[Container, ...], field: Literal["requests", "limits"], resource: str
+) -> Quantity:
+    """Return what the containers have of a resource at their peak (specification 0.6)."""
+    amounts = [container.requests if field == "requests" else container.limits for container in containers]
+    return Quantity(
+        aggregate(containers, [each[resource].nano if resource in each else 0 for each in amounts])
+    )
+
+
+def _object(parent: Any, name: str) -> Mapping[Any, Any] | None:
+    child = parent.get(name) if isinstance(parent, Mapping) else None
+    return child if isinstance(child, Mapping) else None
+
+
+def _with_container_defaults(item: Any) -> Any:
+    resources = _object(item, "resources")
+    if resources is None:
+        return item
+    filled = dict(resources)
+    limits = _object(resources, "limits")
+    requests = _object(resources, "requests")
+    if limits is not None:
+        filled["limits"] = _canonical(limits)
+    if requests is not None or (limits and resources.get("requests") is None):
+        filled["requests"] = _canonical({**(limits or {}), **(requests or {})})
+    return {**item, "resources": filled}
+
+
+def _with_budget_defaults(budget: Mapping[Any, Any], containers: tuple[Container, ...]) -> dict[Any, Any]:
+    filled = dict(budget)
+    given = {name: _object(budget, name) or {} for name in ("requests", "limits")}
+    requests, limits = with_pod_level_defaults(
+        _amounts(given["requests"]), _amounts(given["limits"]), containers
+    )
+    for name, amounts in (("requests", requests), ("limits", limits)):
+        # What could not be read stays, so that it is not taken for absent and filled in silently.
+        texts = {
+            resource: render_quantity(amount, resource)
+            for resource, amount in amounts.items()
+            if resource not in given[name]
+        }
+        if texts or _object(budget, name) is not None:
+            filled[name] = {**_canonical(given[name]), **texts}
+    return filled
+
+
+def _canonical(amounts: Mapping[Any, Any]) -> dict[Any, Any]:
+    result = dict(amounts)
+    for resource, amount in _amounts(amounts).items():
+        result[resource] = render_quantity(amount, resource)
+    return result
+
+
+def _container(item: Any, field: str) -> Container:
+    resources = _object(item, "resources")
+    always = isinstance(item, Mapping) and item.get("restartPolicy") == "Always"
+    kind = (
+        ContainerKind.APP
+        if field == "containers"
+        else ContainerKind.SIDECAR
+        if always
+        else ContainerKind.INIT
+    )
+    return Container(
+        "", kind, _amounts(_object(resources, "requests") or {}), _amounts(_object(resources, "limits") or {})
+    )
+
+
+def _amounts(amounts: Mapping[Any, Any]) -> dict[str, Quantity]:
+    found: dict[str, Quantity] = {}
+    for resource, value in amounts.items():
+        if isinstance(resource, str) and (resource == CPU or is_memory(resource)):
+            try:
+                found[resource] = read_quantity(value)
+            except ValueError:
+                continue
+    return found
