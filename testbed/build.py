@@ -65,6 +65,7 @@ PROGRAMS = {
         Program("etcd", "etcd", "go.etcd.io/etcd/server/v3"),
         *(Program(name, "kubernetes", f"k8s.io/kubernetes/cmd/{name}") for name in _KUBERNETES),
         Program("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok"),
+        Program("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
         *(
             Program(name, "containerd", f"github.com/containerd/containerd/v2/cmd/{name}")
             for name in ("containerd", "containerd-shim-runc-v2", "ctr")

@@ -34,7 +34,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Build before the first test starts its clock: the first build takes minutes."""
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     needed = [*build.CONTROL_PLANE] if "control_plane" in wanted else []
-    needed += ["kwok"] if "kwok" in wanted else []
+    needed += [name for name in ("kwok", "helm") if name in wanted]
     try:
         build.ensure(needed, sys.__stderr__ or sys.stderr)
     except build.BuildError as error:
