@@ -49,10 +49,8 @@ class Event:
     @property
     def name(self) -> str:
         """The name of the stored event: equal for equal events."""
-        told = "\0".join((self.involved.uid, self.component, self.reason, self.message))
-        return (
-            f"{self.involved.name[:200]}.{hashlib.sha256(told.encode('utf-8', 'replace')).hexdigest()[:16]}"
-        )
+        told = ascii((self.involved.uid, self.component, self.reason, self.message))
+        return f"{self.involved.name[:200]}.{hashlib.sha256(told.encode()).hexdigest()[:16]}"
 
     @property
     def namespace(self) -> str:

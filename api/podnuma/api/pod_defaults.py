@@ -74,9 +74,8 @@ def together(
 ) -> Quantity:
     """Return what the containers have of a resource at their peak (specification 0.6)."""
     amounts = [container.requests if field == "requests" else container.limits for container in containers]
-    return Quantity(
-        aggregate(containers, [each[resource].nano if resource in each else 0 for each in amounts])
-    )
+    nanos = [each[resource].nano if resource in each else 0 for each in amounts]
+    return Quantity(aggregate(containers, nanos))
 
 
 def _object(parent: Any, name: str) -> Mapping[Any, Any] | None:

@@ -300,10 +300,14 @@ class Metadata:
 
 
 def read_metadata(fields: Fields) -> Metadata:
-    """Read the metadata of the object at ``fields``; only the name is required (manifests have no more)."""
+    """Read the metadata of the object at ``fields``.
+
+    Manifests have no more than a name, or the first part of one that the API server completes.
+    """
     metadata = fields.fields("metadata")
+    named = "generateName" if metadata.has("generateName") and not metadata.has("name") else "name"
     return Metadata(
-        name=metadata.required("name", text(253, shortest=1), ""),
+        name=metadata.required(named, text(253, shortest=1), ""),
         namespace=metadata.optional("namespace", text(63), ""),
         uid=metadata.optional("uid", text(128), ""),
         resource_version=metadata.optional("resourceVersion", text(128), ""),
@@ -315,6 +319,11 @@ def read_metadata(fields: Fields) -> Metadata:
 def subject(kind: str, value: Any) -> str:
     """Return the words for an object in an error: kind, namespace and name as far as they can be read."""
     metadata = value.get("metadata") if isinstance(value, Mapping) else None
-    parts = [metadata.get(key) for key in ("namespace", "name")] if isinstance(metadata, Mapping) else []
-    name = "/".join(cut(part) for part in parts if isinstance(part, str) and part)
-    return f"{kind} {name}" if name else f"{kind} without a name"
+    if not isinstance(metadata, Mapping):
+        return f"{kind} without a name"
+    namespace, name = (
+        cut(part) if isinstance(part := metadata.get(key), str) else "" for key in ("namespace", "name")
+    )
+    if not name:
+        return f"{kind} without a name" + (f" in {namespace}" if namespace else "")
+    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
