@@ -6,10 +6,11 @@ value and back, in the terms of ``podnuma.allocator``:
     names             group, kinds, labels, annotations, field managers
     reading           hostile dictionaries to values: path, bounds, all errors at once
     selector          label selectors: parse, render, match
-    quantity_text     byte amounts as exact quantity texts
+    quantity          amounts: text or number in, exact text out
     pod               v1 Pod or annotation budget to the allocator's request
     pod_defaults      what the API server fills in, for manifests that were never saved
     node_settings     the settings part that NodeProfile and NodeTopology share
+    hardware          cores, sockets, caches and NUMA nodes as CPU lists
     node_profile, node_topology, pod_allocation    the three custom resources
     conditions, events                             status conditions and v1 Events
 

@@ -41,7 +41,7 @@ def render_hardware(hardware: Hardware) -> dict[str, Any]:
     """Render the JSON of ``status.hardware``."""
     topology = hardware.topology
     body: dict[str, Any] = {
-        "cores": [cpuset.render(mask) for _, mask in topology.cores],
+        "cores": _render_groups(topology.cores),
         "sockets": _render_groups(topology.sockets),
         "caches": _render_groups(topology.uncores),
         "numaNodes": [_render_node(node, topology) for node in topology.nodes],
@@ -76,9 +76,8 @@ def read_hardware(fields: Fields) -> Hardware | None:
     """Read the hardware at ``fields``; None when it contradicts itself or is not there, which is noted."""
     before = len(fields.problems.found)
     nodes = [_read_node(item) for item in fields.items("numaNodes", MAX_GROUPS)]
-    cores = fields.values("cores", _read_list, MAX_CPUS)
     places = {
-        "cores": _by_cpu(fields, "cores", enumerate(cores)),
+        "cores": _by_cpu(fields, "cores", _read_groups(fields, "cores", MAX_CPUS)),
         "sockets": _by_cpu(fields, "sockets", _read_groups(fields, "sockets", MAX_GROUPS)),
         "caches": _by_cpu(fields, "caches", _read_groups(fields, "caches", MAX_CPUS)),
         "numaNodes": _by_cpu(fields, "numaNodes", ((node.id, cpus) for node, cpus in nodes)),
