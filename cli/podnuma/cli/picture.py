@@ -13,13 +13,16 @@ not drawn: what they used is again their pod's. Offline CPUs have no holder but 
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.decision import AssignmentType, MemoryBlock, PodGrant
+from podnuma.allocator.request import ContainerKind
+from podnuma.allocator.topology import Cpu, NumaNode, Topology
 
-NOBODY = CpuSet(0)
+_EXCLUSIVE = (AssignmentType.NODE_EXCLUSIVE, AssignmentType.POD_EXCLUSIVE)
 
 
 class Hold(StrEnum):
@@ -43,61 +46,21 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a CPU is. `cache` is None where the hardware does not say."""
-
-    cpu: int
-    core: int
-    socket: int
-    zone: int
-    cache: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ZoneMemory:
-    """Memory of one NUMA node in bytes, huge pages included in `capacity`."""
-
-    capacity: int
-    hugepages: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryHold:
-    """Memory a pod holds: `size` bytes of `resource` spread over the NUMA nodes `zones`."""
-
-    pod: str
-    resource: str
-    size: int
-    zones: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PodHold:
-    """What one pod holds. `exclusive` are the slices of its long-running exclusive containers."""
-
-    pod: str
-    cpus: CpuSet
-    exclusive: Mapping[str, CpuSet]
-    pool_users: tuple[str, ...]
-    memory: tuple[MemoryHold, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Machine:
-    """The hardware and settings that matter for a picture."""
+    """The hardware and settings that matter for a picture; `notes` are printed below it."""
 
     name: str
-    places: tuple[Place, ...]
-    memory: Mapping[int, ZoneMemory]
-    reserved: CpuSet = NOBODY
-    offline: CpuSet = NOBODY
+    topology: Topology
+    reserved: CpuSet = cpuset.EMPTY
+    offline: CpuSet = cpuset.EMPTY
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Cache:
     """The cores behind one last-level cache."""
 
-    id: int | None
+    id: int
     cores: tuple[tuple[int, ...], ...]
 
     @property
@@ -115,15 +78,23 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryShare:
+    """A block of memory that a pod holds, here or partly here."""
+
+    pod: str
+    block: MemoryBlock
+
+
+@dataclass(frozen=True, slots=True)
 class Zone:
-    """One NUMA node. `sockets` is empty for memory without CPUs."""
+    """One NUMA node. `sockets` is empty for memory without CPUs; `capacity` in bytes."""
 
     id: int
     sockets: tuple[int, ...]
     caches: tuple[Cache, ...]
     shares: tuple[Share, ...]
-    capacity: ZoneMemory
-    memory: tuple[MemoryHold, ...]
+    capacity: int
+    memory: tuple[MemoryShare, ...]
 
     @property
     def cpus(self) -> CpuSet:
@@ -140,6 +111,7 @@ class Picture:
     holders: Mapping[int, Holder]
     pods: tuple[str, ...]
     offline: CpuSet
+    notes: tuple[str, ...]
 
     @property
     def sockets(self) -> tuple[int, ...]:
@@ -156,84 +128,88 @@ class Picture:
         return cpuset.of(cpu for cpu, holder in self.holders.items() if holder.hold is hold)
 
 
-def paint(machine: Machine, pods: Sequence[PodHold]) -> Picture:
+def paint(machine: Machine, grants: Iterable[PodGrant]) -> Picture:
     """Put the pods of a node on its hardware."""
-    ordered = sorted(pods, key=lambda pod: pod.pod)
+    ordered = sorted(grants, key=_name)
     holders = _holders(machine, ordered)
-    memory = [block for pod in ordered for block in pod.memory]
-    ids = sorted({place.zone for place in machine.places} | set(machine.memory))
+    memory = [MemoryShare(_name(grant), block) for grant in ordered for block in grant.charged]
     return Picture(
         name=machine.name,
-        zones=tuple(_zone(zone, machine, holders, memory) for zone in ids),
+        zones=tuple(_zone(node, machine.topology, holders, memory) for node in machine.topology.nodes),
         holders=holders,
-        pods=tuple(pod.pod for pod in ordered),
+        pods=tuple(_name(grant) for grant in ordered),
         offline=machine.offline,
+        notes=machine.notes,
     )
 
 
-def _holders(machine: Machine, pods: Sequence[PodHold]) -> dict[int, Holder]:
+def _name(grant: PodGrant) -> str:
+    return f"{grant.namespace}/{grant.name}"
+
+
+def _holders(machine: Machine, grants: Sequence[PodGrant]) -> dict[int, Holder]:
     claims: dict[int, list[Holder]] = defaultdict(list)
-    for pod in pods:
-        for cpu, holder in _claims(pod):
+    for grant in grants:
+        for cpu, holder in _claims(grant):
             claims[cpu].append(holder)
     found = {}
-    for place in machine.places:
-        mine = claims.get(place.cpu, [])
+    for cpu in cpuset.ids(machine.topology.all_cpus):
+        mine = claims.get(cpu, [])
         if len(mine) > 1:
-            pods_here = " and ".join(dict.fromkeys(holder.pod for holder in mine))
+            pods = " and ".join(dict.fromkeys(holder.pod for holder in mine))
             names = tuple(dict.fromkeys(name for holder in mine for name in holder.containers))
-            found[place.cpu] = Holder(Hold.CONTESTED, pods_here, names)
+            found[cpu] = Holder(Hold.CONTESTED, pods, names)
         elif mine:
-            found[place.cpu] = mine[0]
-        elif machine.reserved >> place.cpu & 1:
-            found[place.cpu] = Holder(Hold.RESERVED)
+            found[cpu] = mine[0]
         else:
-            found[place.cpu] = Holder(Hold.NODE_SHARED)
+            found[cpu] = Holder(Hold.RESERVED if machine.reserved >> cpu & 1 else Hold.NODE_SHARED)
     return found
 
 
-def _claims(pod: PodHold) -> Iterable[tuple[int, Holder]]:
-    taken = NOBODY
-    for name, cpus in pod.exclusive.items():
-        taken = CpuSet(taken | cpus)
-        holder = Holder(Hold.EXCLUSIVE, pod.pod, (name,))
-        yield from ((cpu, holder) for cpu in cpuset.ids(cpus))
-    pool = Holder(Hold.POD_SHARED, pod.pod, pod.pool_users)
-    yield from ((cpu, pool) for cpu in cpuset.ids(CpuSet(pod.cpus & ~taken)))
+def _claims(grant: PodGrant) -> Iterable[tuple[int, Holder]]:
+    lasting = [container for container in grant.containers if container.kind is not ContainerKind.INIT]
+    taken = 0
+    for container in lasting:
+        if container.cpu_assignment in _EXCLUSIVE and container.cpus is not None:
+            taken |= container.cpus
+            holder = Holder(Hold.EXCLUSIVE, _name(grant), (container.name,))
+            yield from ((cpu, holder) for cpu in cpuset.ids(container.cpus))
+    users = (one.name for one in lasting if one.cpu_assignment is AssignmentType.POD_SHARED)
+    pool = Holder(Hold.POD_SHARED, _name(grant), tuple(users))
+    yield from ((cpu, pool) for cpu in cpuset.ids(CpuSet(grant.exclusive_cpus & ~taken)))
 
 
-def _zone(zone: int, machine: Machine, holders: Mapping[int, Holder], memory: Sequence[MemoryHold]) -> Zone:
-    places = [place for place in machine.places if place.zone == zone]
+def _zone(
+    node: NumaNode, topology: Topology, holders: Mapping[int, Holder], memory: Sequence[MemoryShare]
+) -> Zone:
+    cpus = [cpu for cpu in topology.cpus if cpu.node == node.id]
     return Zone(
-        id=zone,
-        sockets=tuple(sorted({place.socket for place in places})),
-        caches=_caches(places),
-        shares=_shares(places, holders),
-        capacity=machine.memory.get(zone, ZoneMemory(0)),
-        memory=tuple(block for block in memory if zone in block.zones),
+        id=node.id,
+        sockets=tuple(sorted({cpu.socket for cpu in cpus})),
+        caches=_caches(cpus),
+        shares=_shares(cpus, holders),
+        capacity=node.memory,
+        memory=tuple(share for share in memory if share.block.nodes >> node.id & 1),
     )
 
 
-def _caches(places: Sequence[Place]) -> tuple[Cache, ...]:
-    cores: dict[tuple[int, int], list[Place]] = defaultdict(list)
-    for place in places:
-        cores[place.socket, place.core].append(place)
-    groups: dict[int | None, list[tuple[int, ...]]] = defaultdict(list)
+def _caches(cpus: Sequence[Cpu]) -> tuple[Cache, ...]:
+    cores: dict[int, list[Cpu]] = defaultdict(list)
+    for cpu in cpus:
+        cores[cpu.core].append(cpu)
+    groups: dict[int, list[tuple[int, ...]]] = defaultdict(list)
     for threads in cores.values():
-        groups[threads[0].cache].append(tuple(sorted(place.cpu for place in threads)))
+        groups[threads[0].uncore or 0].append(tuple(cpu.id for cpu in threads))
     caches = [Cache(cache, tuple(sorted(members))) for cache, members in groups.items()]
     return tuple(sorted(caches, key=lambda cache: cache.cores[0]))
 
 
-def _shares(places: Sequence[Place], holders: Mapping[int, Holder]) -> tuple[Share, ...]:
+def _shares(cpus: Sequence[Cpu], holders: Mapping[int, Holder]) -> tuple[Share, ...]:
     sets: dict[Holder, list[int]] = defaultdict(list)
-    for place in places:
-        sets[holders[place.cpu]].append(place.cpu)
-    order = list(Hold)
-    shares = [Share(holder, cpuset.of(cpus)) for holder, cpus in sets.items()]
-    return tuple(
-        sorted(
-            shares,
-            key=lambda share: (order.index(share.holder.hold), share.holder.pod, share.holder.containers),
-        )
-    )
+    for cpu in cpus:
+        sets[holders[cpu.id]].append(cpu.id)
+    return tuple(Share(holder, cpuset.of(sets[holder])) for holder in sorted(sets, key=_rank))
+
+
+def _rank(holder: Holder) -> tuple[int, str, tuple[str, ...]]:
+    return list(Hold).index(holder.hold), holder.pod, holder.containers

@@ -1,101 +1,67 @@
-"""From objects of the API to the values that are drawn. Pure.
+"""From objects of the API to the picture of a node. Pure.
 
-A map is most wanted when something is wrong, so objects are read leniently here: what is
-missing is left out of the picture, never a reason to draw nothing. Only a NodeTopology
-whose agent has not reported any hardware cannot be drawn.
+A map is most wanted when something is wrong: a PodAllocation that cannot be read is named
+below the picture, and the rest is drawn. Only a node without known hardware has no picture.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from podnuma.allocator import cpuset, nodeset, quantities
-from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator import cpuset
+from podnuma.allocator.decision import PodGrant
+from podnuma.api import node_topology, pod_allocation
+from podnuma.api.node_topology import NodeTopology
+from podnuma.api.pod_allocation import Phase
+from podnuma.api.reading import ApiError
 from podnuma.cli import picture
 from podnuma.cli.exits import Exit, Failure
-
-_EXCLUSIVE = ("pod_exclusive", "node_exclusive")
+from podnuma.cli.processes import NAMESPACE
 
 
 def picture_of(topology: Mapping[str, Any], allocations: Sequence[Mapping[str, Any]]) -> picture.Picture:
     """Picture one node. Allocations of other nodes, rejected and released ones are left out."""
-    machine = machine_of(topology)
-    mine = (pa for pa in allocations if pa["spec"].get("nodeName") == machine.name)
-    return picture.paint(machine, [pod_of(pa) for pa in mine if _holds(pa)])
+    node = topology_of(topology)
+    grants, notes = grants_on(node.name, allocations)
+    return picture.paint(machine_of(node, notes), grants)
 
 
-def machine_of(topology: Mapping[str, Any]) -> picture.Machine:
-    """Read the hardware and the reserved CPUs of a node."""
-    name = topology["metadata"]["name"]
-    hardware = topology.get("status", {}).get("hardware")
-    if not hardware:
+def topology_of(value: Mapping[str, Any]) -> NodeTopology:
+    """Read a NodeTopology. Failure(INPUT) names every field that is wrong."""
+    try:
+        return node_topology.read_node_topology(value)
+    except ApiError as error:
+        raise Failure(Exit.INPUT, *(f"{error.subject}, {problem}" for problem in error.problems)) from error
+
+
+def machine_of(node: NodeTopology, notes: Sequence[str] = ()) -> picture.Machine:
+    """Take hardware and reserved CPUs; Failure(NOT_FOUND) if the agent has not reported any hardware."""
+    if node.hardware is None:
         raise Failure(
             Exit.NOT_FOUND,
-            f"NodeTopology {name}: status.hardware is empty; "
-            f"see whether the agent runs there: kubectl -n podnuma-system get pods -o wide",
+            f"NodeTopology {node.name}: status.hardware is empty; "
+            f"see whether the agent runs there: kubectl -n {NAMESPACE} get pods -o wide",
         )
-    allocation = topology["status"].get("allocation", {})
-    reserved = allocation.get("reservedCPUs") or topology["spec"].get("reservedSystemCPUs", "")
+    wanted = node.node.settings.reserved_system_cpus or cpuset.EMPTY
     return picture.Machine(
-        name=name,
-        places=tuple(_places(hardware)),
-        memory={node["id"]: _memory(node) for node in hardware["numaNodes"]},
-        reserved=cpuset.parse(reserved),
-        offline=cpuset.parse(hardware.get("offlineCPUs", "")),
+        name=node.name,
+        topology=node.hardware.topology,
+        reserved=node.allocation.reserved if node.allocation else wanted,
+        offline=node.hardware.offline,
+        notes=tuple(notes),
     )
 
 
-def pod_of(allocation: Mapping[str, Any]) -> picture.PodHold:
-    """Read what one pod holds. Init containers are left out: their CPUs are again the pod's."""
-    spec, meta = allocation["spec"], allocation["metadata"]
-    pod = f"{meta.get('namespace', 'default')}/{meta['name']}"
-    lasting = [c for c in spec.get("containers", []) if c["kind"] != "init"]
-    exclusive = {
-        c["name"]: cpuset.parse(c["cpus"]) for c in lasting if c["assignment"].get("cpu") in _EXCLUSIVE
-    }
-    return picture.PodHold(
-        pod=pod,
-        cpus=cpuset.parse(spec.get("cpus", "")),
-        exclusive=exclusive,
-        pool_users=tuple(c["name"] for c in lasting if c["assignment"].get("cpu") == "pod_shared"),
-        memory=tuple(_blocks(pod, spec, lasting)),
-    )
-
-
-def _holds(allocation: Mapping[str, Any]) -> bool:
-    released = allocation.get("status", {}).get("phase") == "Released"
-    return bool(allocation["spec"]["decision"]["admitted"]) and not released
-
-
-def _places(hardware: Mapping[str, Any]) -> Iterator[picture.Place]:
-    socket = _owner(hardware["sockets"])
-    zone = _owner(hardware["numaNodes"])
-    cache = _owner(hardware.get("caches", []))
-    for core in hardware["cores"]:
-        for cpu in cpuset.ids(cpuset.parse(core["cpus"])):
-            yield picture.Place(cpu, core["id"], socket.get(cpu, 0), zone.get(cpu, 0), cache.get(cpu))
-
-
-def _owner(groups: Sequence[Mapping[str, Any]]) -> dict[int, int]:
-    return {cpu: group["id"] for group in groups for cpu in cpuset.ids(_cpus(group))}
-
-
-def _cpus(group: Mapping[str, Any]) -> CpuSet:
-    return cpuset.parse(group.get("cpus", ""))
-
-
-def _memory(node: Mapping[str, Any]) -> picture.ZoneMemory:
-    huge = {name: _bytes(size) for name, size in node.get("hugepages", {}).items()}
-    return picture.ZoneMemory(_bytes(node["memory"]), huge)
-
-
-def _blocks(
-    pod: str, spec: Mapping[str, Any], lasting: Sequence[Mapping[str, Any]]
-) -> Iterator[picture.MemoryHold]:
-    blocks = spec.get("memory") or [block for c in lasting for block in c.get("memory", [])]
-    for block in blocks:
-        zones = tuple(nodeset.ids(nodeset.parse(block["nodes"])))
-        yield picture.MemoryHold(pod, block["resource"], _bytes(block["size"]), zones)
-
-
-def _bytes(text: str) -> int:
-    return quantities.parse(text).bytes
+def grants_on(node: str, allocations: Sequence[Mapping[str, Any]]) -> tuple[list[PodGrant], list[str]]:
+    """Read what pods hold on a node, and a note for each allocation that cannot be read."""
+    grants, notes = [], []
+    for value in allocations:
+        if value.get("spec", {}).get("nodeName") != node:
+            continue
+        try:
+            allocation = pod_allocation.read_pod_allocation(value)
+        except ApiError as error:
+            notes.append(f"not drawn: {error}")
+            continue
+        if allocation.decision.admitted and allocation.status.phase is not Phase.RELEASED:
+            grants.append(allocation.grant)
+    return grants, notes

@@ -1,87 +1,125 @@
-"""Objects of the API for the command line to draw, made from the facts of real machines."""
+"""Objects of the API for the command line to read, made from the facts of real machines."""
 
 import json
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from podnuma.allocator import cpuset
+from podnuma.allocator import cpuset, nodeset
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.decision import AssignmentType, ContainerGrant, Isolation, MemoryBlock, PodGrant
+from podnuma.allocator.request import ContainerKind
+from podnuma.allocator.settings import TopologyManagerScope
+from podnuma.allocator.topology import Cpu, NumaNode, Topology
+from podnuma.api import hardware, names, pod_allocation
 
 MACHINES = Path(__file__).parents[2] / "machines"
 
 
+def facts(machine: str) -> dict[str, Any]:
+    """The recorded facts of one of tests/machines."""
+    read: dict[str, Any] = json.loads((MACHINES / f"{machine}.json").read_text())
+    return read
+
+
+def topology(machine: str) -> Topology:
+    """One of tests/machines as the allocator sees it."""
+    read = facts(machine)
+    return Topology.build(
+        [Cpu(cpu["id"], cpu["core"], cpu["socket"], cpu["numa"], cpu.get("l3")) for cpu in read["cpus"]],
+        [
+            NumaNode(node["id"], node["memoryBytes"] or 0, distances=tuple(node["distances"] or ()))
+            for node in read["numaNodes"]
+        ],
+    )
+
+
 def topology_object(machine: str, *, reserved: str = "", name: str = "node-a") -> dict[str, Any]:
-    """The NodeTopology an agent would report on one of tests/machines."""
-    facts = json.loads((MACHINES / f"{machine}.json").read_text())
-    distances = {node["id"]: node["distances"] for node in facts["numaNodes"]}
-
-    def groups(key: str) -> list[tuple[int, list[int]]]:
-        members: dict[int, list[int]] = defaultdict(list)
-        for cpu in facts["cpus"]:
-            if cpu.get(key) is not None:
-                members[cpu[key]].append(cpu["id"])
-        return sorted(members.items())
-
-    def render(ids: list[int]) -> str:
-        return cpuset.render(cpuset.of(ids))
-
+    """The NodeTopology of a node with the hardware of one of tests/machines."""
+    read = facts(machine)
+    found = hardware.Hardware(
+        topology(machine), cpuset.parse(read["offline"]), cpuset.parse(read["isolated"])
+    )
     return {
-        "apiVersion": "podnuma.dev/v1alpha1",
+        "apiVersion": names.API_VERSION,
         "kind": "NodeTopology",
         "metadata": {"name": name},
         "spec": {
             "cpuManagerPolicy": "static",
-            "memoryManagerPolicy": "None",
             "topologyManagerPolicy": "single-numa-node",
             "topologyManagerScope": "pod",
             "reservedSystemCPUs": reserved,
         },
-        "status": {
-            "hardware": {
-                "cores": [{"id": min(ids), "cpus": render(ids)} for _, ids in groups("core")],
-                "sockets": [{"id": socket, "cpus": render(ids)} for socket, ids in groups("socket")],
-                "caches": [{"id": cache, "cpus": render(ids)} for cache, ids in groups("l3")],
-                "numaNodes": [
-                    {
-                        "id": node["id"],
-                        "cpus": node["cpus"],
-                        "memory": str(node["memoryBytes"] or 0),
-                        "distances": distances[node["id"]],
-                    }
-                    for node in facts["numaNodes"]
-                ],
-                "offlineCPUs": facts["offline"],
-                "isolatedCPUs": facts["isolated"],
-            }
-        },
+        "status": {"hardware": hardware.render_hardware(found)},
     }
 
 
-def container(name: str, cpu: str | None, cpus: str | None = None, kind: str = "app") -> dict[str, Any]:
-    """One container of a PodAllocation; `cpu` is its assignment type."""
-    entry = {"name": name, "kind": kind, "assignment": {"cpu": cpu} if cpu else {}, "isolation": "container"}
-    return entry if cpus is None else {**entry, "cpus": cpus}
+def container(
+    name: str, cpu: str, cpus: str = "", kind: str = "app", memory: tuple[MemoryBlock, ...] = ()
+) -> ContainerGrant:
+    """One container of a grant; `cpu` is its assignment type."""
+    assignment = AssignmentType(cpu)
+    return ContainerGrant(
+        name=name,
+        kind=ContainerKind(kind),
+        cpu_assignment=assignment,
+        memory_assignment=assignment,
+        isolation=Isolation.HOST if assignment is AssignmentType.NODE_SHARED else Isolation.CONTAINER,
+        cpus=cpuset.parse(cpus) if cpus else None,
+        memory_nodes=None,
+        memory=memory,
+        cpu_quota=-1,
+        cpu_period=100_000,
+        memory_limit=None,
+        cpu_shares=2,
+    )
+
+
+def block(size: int, nodes: str, resource: str = "memory") -> MemoryBlock:
+    """Memory on NUMA nodes."""
+    return MemoryBlock(resource, nodeset.parse(nodes), size)
+
+
+def grant(pod: str, cpus: str, *containers: ContainerGrant, memory: tuple[MemoryBlock, ...] = ()) -> PodGrant:
+    """What one pod, named "namespace/name", holds; with `cpus` it is a bubble."""
+    namespace, name = pod.split("/")
+    return PodGrant(
+        uid=f"uid-{name}",
+        namespace=namespace,
+        name=name,
+        scope=TopologyManagerScope.POD if cpus else TopologyManagerScope.CONTAINER,
+        pod_level=bool(cpus),
+        cpus=CpuSet(cpuset.parse(cpus)) if cpus else None,
+        memory=memory,
+        containers=containers,
+        pod_quota=-1,
+        pod_shares=2,
+    )
 
 
 def allocation_object(
-    pod: str, cpus: str, *containers: dict[str, Any], node: str = "node-a", **spec: Any
+    held: PodGrant, node: str = "node-a", phase: str = "Applied", reason: str = pod_allocation.ADMITTED
 ) -> dict[str, Any]:
-    """The PodAllocation of an admitted pod, named "namespace/name"."""
-    namespace, name = pod.split("/")
-    body = {
-        "podUID": f"uid-{name}",
-        "nodeName": node,
-        "scope": "pod",
-        "containers": list(containers),
-        "decision": {"admitted": True, "reason": "Admitted"},
-        **spec,
-    }
-    if cpus:
-        body["cpus"] = cpus
-    return {
-        "apiVersion": "podnuma.dev/v1alpha1",
-        "kind": "PodAllocation",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": body,
-        "status": {"phase": "Applied"},
-    }
+    """The PodAllocation of a grant."""
+    decision = pod_allocation.Decision(reason == pod_allocation.ADMITTED, reason)
+    rendered = pod_allocation.render_pod_allocation(held, node, decision)
+    return {**rendered, "status": {"phase": phase}}
+
+
+def database() -> PodGrant:
+    """The announcement's database pod: a budget of 8 CPUs, 6 of them for one container."""
+    return grant(
+        "shop/database",
+        "1-4,49-52",
+        container("migrate", "pod_exclusive", "1-4,49-52", kind="init"),
+        container("database", "pod_exclusive", "1-3,49-51"),
+        container("backup", "pod_shared", "4,52", kind="sidecar"),
+        container("metrics", "pod_shared", "4,52"),
+        memory=(block(16 * 2**30, "0"),),
+    )
+
+
+def training() -> PodGrant:
+    """The announcement's training pod in container scope: 3 CPUs of its own, a sidecar in the node pool."""
+    return grant(
+        "ml/training", "", container("training", "node_exclusive", "6-8"), container("mesh", "node_shared")
+    )

@@ -4,7 +4,7 @@ import pytest
 from podnuma.cli.render.map import render_node
 from rich.console import Console
 
-from tests.unit.cli.objects import allocation_object, container, topology_object
+from tests.unit.cli.objects import allocation_object, container, database, grant, topology_object, training
 
 EPYC = "epyc7401-2s-8numa-16l3"
 
@@ -22,8 +22,10 @@ def cells(lines: list[str]) -> list[str]:
     return [group for row in rows for group in row if set(group) == {"·"}]
 
 
-def test_plain_map_of_a_node_with_two_pods(database, training):
-    lines = drawn(topology_object(EPYC, reserved="0,48"), [database, training])
+def test_plain_map_of_a_node_with_two_pods():
+    lines = drawn(
+        topology_object(EPYC, reserved="0,48"), [allocation_object(database()), allocation_object(training())]
+    )
     assert lines[0] == "node-a  2 sockets · 8 NUMA nodes · 48 cores · 96 CPUs · 2 pods"
     assert lines[2:15] == [
         "NUMA node 0  socket 0 · 6 cores · 12 CPUs · 2 L3 caches · 31.9Gi memory",
@@ -44,7 +46,7 @@ def test_plain_map_of_a_node_with_two_pods(database, training):
 
 def test_no_line_is_wider_than_the_terminal():
     topology = topology_object("epyc9654-2s-384cpu-24l3", reserved="0,192")
-    everything = allocation_object("a/b", "1-95,193-287", container("c", "node_exclusive", "1-95,193-287"))
+    everything = allocation_object(grant("a/b", "", container("c", "node_exclusive", "1-95,193-287")))
     for width in (60, 80, 200):
         assert max(map(len, drawn(topology, [everything], width=width))) <= width
 
@@ -66,10 +68,16 @@ def test_long_cpu_lists_break_at_commas():
     assert all(part[0].isdigit() for part in listed)
 
 
-def test_colour_is_an_addition_to_letters_never_instead(database):
+def test_colour_is_an_addition_to_letters_never_instead():
     topology = topology_object(EPYC, reserved="0,48")
-    plain = drawn(topology, [database])
-    coloured = drawn(topology, [database], force_terminal=True, color_system="truecolor", no_color=False)
+    plain = drawn(topology, [allocation_object(database())])
+    coloured = drawn(
+        topology,
+        [allocation_object(database())],
+        force_terminal=True,
+        color_system="truecolor",
+        no_color=False,
+    )
     assert any("\x1b[" in line for line in coloured)
     assert not any("\x1b[" in line for line in plain)
 

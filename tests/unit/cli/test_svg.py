@@ -6,7 +6,7 @@ import pytest
 from podnuma.cli.reading import picture_of
 from podnuma.cli.render import svg
 
-from tests.unit.cli.objects import MACHINES, allocation_object, container, topology_object
+from tests.unit.cli.objects import MACHINES, allocation_object, container, database, grant, topology_object
 
 NAME = "{http://www.w3.org/2000/svg}"
 
@@ -21,9 +21,13 @@ def test_every_machine_gives_one_square_per_cpu_inside_the_frame(machine):
     assert root.get("viewBox") == f"0 0 {root.get('width')} {root.get('height')}"
 
 
-def test_a_square_says_who_holds_its_cpu(database):
+def test_a_square_says_who_holds_its_cpu():
     root = ET.fromstring(
-        svg.render(picture_of(topology_object("epyc7401-2s-8numa-16l3", reserved="0,48"), [database]))
+        svg.render(
+            picture_of(
+                topology_object("epyc7401-2s-8numa-16l3", reserved="0,48"), [allocation_object(database())]
+            )
+        )
     )
     titles = {title.text for title in root.iter(f"{NAME}title")}
     assert "CPU 1: exclusive shop/database: database" in titles
@@ -33,7 +37,7 @@ def test_a_square_says_who_holds_its_cpu(database):
 
 
 def test_names_can_not_break_out_of_the_text():
-    hostile = allocation_object("a/b", "1", container("<script>", "node_exclusive", "1"))
+    hostile = allocation_object(grant("a/b", "", container("<script>", "node_exclusive", "1")))
     drawn = svg.render(picture_of(topology_object("laptop-hybrid-6p8e"), [hostile]))
     assert "<script>" not in drawn
     ET.fromstring(drawn)

@@ -45,6 +45,7 @@ def render(picture: Picture) -> RenderableType:
         parts.append(_Words(picture, zone))
     if picture.offline:
         parts += [Text(), Text(f"offline CPUs: {cpuset.render(picture.offline)}", style="dim")]
+    parts += [Text(note, style="bold red") for note in picture.notes]
     return Group(*parts)
 
 
@@ -66,7 +67,7 @@ def _heading(zone: Zone) -> Text:
         facts.append(words.count(zone.cpus.bit_count(), "CPU"))
     if len(zone.caches) > 1:
         facts.append(words.count(len(zone.caches), "L3 cache"))
-    text = " · ".join(facts) + words.memory(zone.capacity.capacity)
+    text = " · ".join(facts) + words.memory(zone.capacity)
     return Text.assemble((f"NUMA node {zone.id}", "bold"), "  ", text)
 
 
@@ -149,7 +150,7 @@ class _Words:
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
         shares = [(share, _who(share.holder)) for share in self._zone.shares]
         names = max(
-            [len(who) for _, who in shares] + [len(block.pod) for block in self._zone.memory], default=0
+            [len(who) for _, who in shares] + [len(share.pod) for share in self._zone.memory], default=0
         )
         lists = min(max(options.max_width - _BEFORE_LIST - names - 2, _LABEL_WIDTH), _LIST_WIDTH)
         table = Table.grid(padding=(0, 2))
@@ -163,9 +164,9 @@ class _Words:
             cpus = words.broken(cpuset.render(share.cpus), lists)
             sign = Text(palette.sign(self._picture, share.holder), style=_style(self._picture, share.holder))
             table.add_row("", sign, share.holder.hold.value, str(share.cpus.bit_count()), cpus, who)
-        for block in self._zone.memory:
-            across = "" if len(block.zones) == 1 else f"over NUMA nodes {','.join(map(str, block.zones))}"
-            table.add_row("", "", block.resource, words.about(block.size), across, block.pod)
+        for held in self._zone.memory:
+            size, across = words.about(held.block.size), words.across(held.block.nodes)
+            table.add_row("", "", held.block.resource, size, across, held.pod)
         yield table
 
 

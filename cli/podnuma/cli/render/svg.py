@@ -42,6 +42,9 @@ def render(picture: Picture) -> str:
     if picture.offline:
         body.append(_text(_PAD, height + _LINE // 2, f"offline CPUs: {cpuset.render(picture.offline)}"))
         height += _LINE
+    for note in picture.notes:
+        body.append(_text(_PAD, height + _LINE // 2, note))
+        height += _LINE
     facts = " · ".join(
         (
             words.count(len(picture.sockets), "socket"),
@@ -72,7 +75,7 @@ def _zone(picture: Picture, zone: Zone) -> _Block:
     socket = f"socket {', '.join(map(str, zone.sockets))}" if zone.sockets else "memory only"
     marks = [
         _text(_PAD, _LINE, f"NUMA node {zone.id}", weight="bold"),
-        _text(_WIDTH - _PAD, _LINE, socket + words.memory(zone.capacity.capacity), anchor="end"),
+        _text(_WIDTH - _PAD, _LINE, socket + words.memory(zone.capacity), anchor="end"),
     ]
     x, y, tallest, right = _PAD, _LINE + _PAD, 0, _WIDTH
     for cache in zone.caches:
@@ -102,10 +105,9 @@ def _cache(picture: Picture, cache: Cache) -> _Block:
     columns = min(len(cache.cores), _CORES_PER_ROW)
     rows = -(-len(cache.cores) // _CORES_PER_ROW)
     width, height = _GAP + columns * (_SQUARE + _GAP), _GAP + rows * (cache.threads * step + _GAP)
-    title = "no shared cache known" if cache.id is None else f"L3 cache {cache.id}"
     frame = (
         f'<rect width="{width}" height="{height}" rx="3" fill="#f4f4f4" stroke="#b0b0b0">'
-        f"<title>{title}</title></rect>"
+        f"<title>L3 cache {cache.id}</title></rect>"
     )
     return _Block(width, height, (frame, *marks))
 
@@ -137,13 +139,12 @@ def _lines(picture: Picture, zone: Zone) -> Iterator[_Block]:
             _text(560, 12, _who(share.holder)),
         ]
         yield _Block(_WIDTH, _LINE * len(listed), tuple(marks))
-    for block in zone.memory:
-        across = "" if len(block.zones) == 1 else f"over NUMA nodes {','.join(map(str, block.zones))}"
+    for held in zone.memory:
         marks = [
-            _text(24, 12, block.resource),
-            _text(180, 12, words.about(block.size), anchor="end"),
-            _text(196, 12, across),
-            _text(560, 12, block.pod),
+            _text(24, 12, held.block.resource),
+            _text(180, 12, words.about(held.block.size), anchor="end"),
+            _text(196, 12, words.across(held.block.nodes)),
+            _text(560, 12, held.pod),
         ]
         yield _Block(_WIDTH, _LINE, tuple(marks))
 

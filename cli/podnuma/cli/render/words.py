@@ -1,5 +1,8 @@
 """Small amounts of text that several drawings need in the same words."""
 
+from podnuma.allocator import nodeset
+from podnuma.allocator.nodeset import NodeSet
+
 
 def count(number: int, noun: str) -> str:
     """Give a number its noun: "1 CPU", "2 CPUs"."""
@@ -19,6 +22,11 @@ def about(size: int) -> str:
 def memory(capacity: int) -> str:
     """End a list of facts with an amount of memory, unless none is known."""
     return f" · {about(capacity)} memory" if capacity else ""
+
+
+def across(nodes: NodeSet) -> str:
+    """Say over which NUMA nodes a block lies, if it is more than one."""
+    return f"over NUMA nodes {nodeset.render(nodes)}" if nodes.bit_count() > 1 else ""
 
 
 def broken(items: str, width: int) -> str:

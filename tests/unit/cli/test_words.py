@@ -1,0 +1,42 @@
+"""Texts for people: counts, amounts, broken lists."""
+
+import pytest
+from podnuma.allocator import nodeset
+from podnuma.cli.render import words
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1000, "0.977Ki"),
+        (16 * 2**30, "16Gi"),
+        (34243170304, "31.9Gi"),
+        (999 * 2**30, "999Gi"),
+        (3 * 2**50, "3072Ti"),
+    ],
+)
+def test_amounts_have_three_digits(size, text):
+    assert words.about(size) == text
+
+
+def test_counts_have_their_noun():
+    assert [words.count(number, "CPU") for number in (0, 1, 2)] == ["0 CPUs", "1 CPU", "2 CPUs"]
+
+
+def test_lists_break_at_commas_and_lose_nothing():
+    broken = words.broken("0,4,8,12,16,20", 7)
+    assert broken == "0,4,8,\n12,16,\n20"
+    assert broken.replace("\n", "") == "0,4,8,12,16,20"
+
+
+def test_memory_that_is_unknown_is_not_mentioned():
+    assert (words.memory(0), words.memory(2**30)) == ("", " · 1Gi memory")
+
+
+def test_one_numa_node_needs_no_mention():
+    assert (words.across(nodeset.parse("3")), words.across(nodeset.parse("0-1"))) == (
+        "",
+        "over NUMA nodes 0-1",
+    )
