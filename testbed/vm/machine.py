@@ -1,7 +1,7 @@
 """QEMU with two NUMA nodes, and a shell inside.
 
-    socket 0, node 0: CPUs 0-3 (cores 0,1 and 2,3)      2 GiB
-    socket 1, node 1: CPUs 4-7 (cores 4,5 and 6,7)      2 GiB
+    socket 0, node 0: CPUs 0-7   (cores 0,1  2,3  4,5  6,7)          2 GiB
+    socket 1, node 1: CPUs 8-15  (cores 8,9  10,11  12,13  14,15)    2 GiB
 
 Software emulation: it works on every machine, also inside another virtual machine. The disk is
 opened with snapshot=on, so each run starts from the same state and leaves nothing. The guest
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from testbed.vm.rootfs import Rootfs
 
-SMP = "8,sockets=2,cores=2,threads=2"
+SMP = "16,sockets=2,cores=4,threads=2"
 NODE_MEMORY = "2G"
 BOOT_SECONDS = 420
 
@@ -128,7 +128,7 @@ class Machine:
             *("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", SMP, "-m", "4G"),
             *("-object", f"memory-backend-ram,id=m0,size={NODE_MEMORY}"),
             *("-object", f"memory-backend-ram,id=m1,size={NODE_MEMORY}"),
-            *("-numa", "node,nodeid=0,cpus=0-3,memdev=m0", "-numa", "node,nodeid=1,cpus=4-7,memdev=m1"),
+            *("-numa", "node,nodeid=0,cpus=0-7,memdev=m0", "-numa", "node,nodeid=1,cpus=8-15,memdev=m1"),
             *("-numa", "dist,src=0,dst=1,val=21"),
             *("-kernel", str(self._rootfs.kernel), "-initrd", str(self._rootfs.initrd)),
             *("-append", "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet mitigations=off"),
