@@ -1,13 +1,15 @@
 # `make help` lists the targets. Everything runs in .venv, made on first use.
 SHELL := /bin/bash
-PYTHON ?= python3.11
+PYTHON ?= $(firstword $(foreach version,.11 .12 .13 .14,$(shell command -v python3$(version))) python3)
+# Every test process may run a control plane of its own (300 MB): more than four help little.
+JOBS ?= $(shell jobs=$$(nproc); echo $$((jobs < 4 ? jobs : 4)))
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint format test clean
+.PHONY: help install demo demo-stop test lint format control-plane clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,6 +25,16 @@ $(VENV)/.installed: pyproject.toml constraints.txt hatch_build.py $(PROTOS)
 
 install: $(VENV)/.installed ## make the virtual environment
 
+demo: install ## the two pods of the announcement on two real machines' hardware; KEEP=1 leaves it running
+	@python -m testbed.demo $(if $(filter-out 0 no,$(KEEP)),--keep)
+
+demo-stop: install ## stop what `make demo KEEP=1` left running
+	@python -m testbed.demo --stop
+
+test: install ## unit, conformance and integration tests
+	@python -m testbed.build >/dev/null
+	pytest --numprocesses=$(JOBS) --dist=loadfile
+
 lint: install ## ruff, mypy strict, import directions
 	ruff check .
 	ruff format --check .
@@ -33,8 +45,8 @@ format: install ## let ruff rewrite what it can
 	ruff check --fix .
 	ruff format .
 
-test: install ## unit, conformance and integration tests
-	pytest
+control-plane: install ## run a control plane with the custom resources and kwok until Ctrl-C
+	python -m testbed.control_plane --kwok
 
 clean: ## remove the virtual environment and caches of this checkout
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .testrun

@@ -1,0 +1,56 @@
+"""`python -m testbed.demo`: play the demo; --keep leaves it running, --stop ends those that were left."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+
+from testbed import build
+from testbed.demo import kept
+from testbed.demo.story import Demo, DemoFailedError
+from testbed.processes import ProcessFailedError
+
+FAILURES = (DemoFailedError, build.BuildError, ProcessFailedError, TimeoutError)
+
+
+def main() -> int:
+    """Parse the words of the command line and return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m testbed.demo", description=__doc__)
+    parser.add_argument("--keep", action="store_true", help="leave everything running at the end")
+    parser.add_argument("--stop", action="store_true", help="stop demos that were left running")
+    parser.add_argument("--report-to", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        if options.stop:
+            print(f"stopped {kept.stop()} demos")
+            return 0
+        if options.keep:
+            build.ensure([*build.CONTROL_PLANE, "kwok"])
+            return kept.start()
+        return play(options.report_to)
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+    except FAILURES as error:
+        print(f"\nthe demo failed: {error}", file=sys.stderr)
+        return 1
+
+
+def play(report_to: int | None) -> int:
+    """Play the demo and end it, or, as a keeper, stay."""
+    demo = Demo()
+    with demo.running():
+        if report_to is None:
+            return 0
+        tools = demo.cluster.tools["kubectl"].parent
+        print("\nEverything keeps running. To look around, and to stop it:\n")
+        print(f"    export KUBECONFIG={demo.cluster.kubeconfig} PATH={tools}:$PATH; kubectl get podnuma -A")
+        print("    make demo-stop\n")
+        kept.keep(demo, report_to)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

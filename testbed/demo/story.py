@@ -1,0 +1,190 @@
+"""What the demo does: start everything, let two pods be scheduled, show and check what they got."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import yaml
+from podnuma.cli.render.map import render_node
+from rich.console import Console
+from rich.table import Table
+
+from testbed import build, cgroups
+from testbed.control_plane import ControlPlane
+from testbed.demo import expect
+from testbed.installation import ROOT, FakeNode, Installation
+from testbed.kwok import Kwok
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from testbed.api import Json
+
+PODS = ROOT / "examples" / "pods"
+PROFILES = ROOT / "examples" / "profiles"
+# Node name -> (recorded machine, value of the label that the example profiles and pods select).
+NODES = {
+    "node-1": ("epyc7401-2s-8numa-16l3", "databases"),
+    "node-2": ("xeon-2s-snc2-irregular", "training"),
+}
+WAIT_SECONDS = 45
+# Wide enough for a line of the map, for logs and pipes that have no width of their own.
+PLAIN_WIDTH = 120
+ALLOCATIONS = "/apis/podnuma.dev/v1alpha1/podallocations"
+TOPOLOGIES = "/apis/podnuma.dev/v1alpha1/nodetopologies"
+
+
+class DemoFailedError(RuntimeError):
+    """Something that the demo promises is not so; the text lists what."""
+
+
+class Demo:
+    """One run. `play` raises DemoFailedError; everything stops when the `with` block ends."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._stack = ExitStack()
+        console = Console()
+        self._console = console if console.is_terminal else Console(width=PLAIN_WIDTH)
+        self.cluster = ControlPlane()
+
+    @contextmanager
+    def running(self) -> Iterator[Demo]:
+        """Play, then keep everything running inside the `with` block."""
+        with self._stack:
+            self.play()
+            yield self
+
+    def play(self) -> None:
+        """Do everything in order."""
+        build.ensure([*build.CONTROL_PLANE, "kwok"])
+        self._began = time.monotonic()
+        installation = self._start_cluster()
+        self._start_podnuma(installation)
+        self._create_pods()
+        allocations = self._wait_applied(installation)
+        self._show_resources()
+        self._show_maps(installation, allocations)
+        found = {
+            name: cgroups.containers_of(_node_of(installation, allocation).cgroup_root, allocation)
+            for name, allocation in allocations.items()
+        }
+        self._show_written(installation, allocations, found)
+        self._check(installation, allocations, found)
+
+    def check_alive(self) -> None:
+        """Raise ProcessFailedError if some part has died."""
+        self.cluster.check()
+
+    def _say(self, text: str) -> None:
+        self._console.print(f"[dim]{time.monotonic() - self._began:5.1f} s[/dim]  {text}", highlight=False)
+
+    def _head(self, text: str) -> None:
+        self._console.print(f"\n[bold]{text}[/bold]\n", highlight=False)
+
+    def _start_cluster(self) -> Installation:
+        self._stack.enter_context(self.cluster)
+        self._say(f"control plane ready ({self.cluster.kubectl('version').splitlines()[-1].lower()})")
+        kwok = self._stack.enter_context(Kwok(self.cluster))
+        installation = self._stack.enter_context(Installation(self.cluster))
+        installation.install()
+        self.cluster.apply_files(PROFILES)
+        self._say("custom resources, roles and the example profiles applied")
+        for name, (machine, pool) in NODES.items():
+            node = installation.add_node(kwok, name, machine, {"node-pool": pool})
+            self._say(
+                f"{name} is Ready: {len(node.machine.online)} CPUs, {len(node.machine.nodes)} NUMA nodes "
+                f"({machine}), pool {pool}"
+            )
+        return installation
+
+    def _start_podnuma(self, installation: Installation) -> None:
+        programs = [installation.start_operator(), *(installation.start_agent(name) for name in NODES)]
+        for program in programs:
+            program.wait_ready()
+        self._say(f"operator and {len(NODES)} agents are ready, each with a service account of its own")
+
+    def _create_pods(self) -> None:
+        for file in sorted(PODS.glob("*.yaml")):
+            pod = yaml.safe_load(file.read_text())
+            self.cluster.api.create(pod)
+            self._say(f"pod {pod['metadata']['name']} created: {_budget(pod)}")
+
+    def _wait_applied(self, installation: Installation) -> dict[str, Json]:
+        deadline = time.monotonic() + WAIT_SECONDS
+        applied = {}
+        for name in ("database", "ml-training"):
+            try:
+                applied[name] = self.cluster.api.wait_for(
+                    ALLOCATIONS,
+                    lambda found: found.get("status", {}).get("phase") in {"Applied", "Rejected"},
+                    f"PodAllocation {name} to be Applied",
+                    timeout=max(1, deadline - time.monotonic()),
+                    fieldSelector=f"metadata.name={name}",
+                )
+            except TimeoutError as error:
+                raise DemoFailedError(f"{error}\n{installation.logs()}") from error
+            phase = applied[name]["status"]["phase"]
+            self._say(f"pod {name} on {applied[name]['spec']['nodeName']}: {phase}")
+            if phase != "Applied":
+                raise DemoFailedError(f"pod {name} was rejected: {applied[name]['spec']['decision']}")
+        return applied
+
+    def _show_resources(self) -> None:
+        what = ("get", "nodeprofiles,nodetopologies,podallocations", "-A", "-o", "wide")
+        self._head(f"$ kubectl {' '.join(what)}")
+        self._console.file.write(self.cluster.kubectl(*what))
+
+    def _show_maps(self, installation: Installation, allocations: Mapping[str, Json]) -> None:
+        for name in installation.nodes:
+            self._head(f"$ podnuma map {name}")
+            topology = self.cluster.api.get(f"{TOPOLOGIES}/{name}")
+            self._console.print(render_node(topology, list(allocations.values())))
+
+    def _show_written(
+        self,
+        installation: Installation,
+        allocations: Mapping[str, Json],
+        found: Mapping[str, expect.Containers],
+    ) -> None:
+        self._head("What the agents wrote")
+        table = Table(box=None, pad_edge=False)
+        for title in ("POD", "CONTAINER", "CPUSET.CPUS", "CPUSET.MEMS", "CPU.MAX"):
+            table.add_column(title, header_style="", overflow="fold")
+        for name, allocation in allocations.items():
+            pod = cgroups.pod_group(_node_of(installation, allocation).cgroup_root, allocation)
+            for group in (pod, *found[name].values()):
+                table.add_row(name, group.container, group.cpu_list, group.mem_list, group.cpu_max)
+        self._console.print(table)
+
+    def _check(
+        self,
+        installation: Installation,
+        allocations: Mapping[str, Json],
+        found: Mapping[str, expect.Containers],
+    ) -> None:
+        rules = {"database": expect.database, "ml-training": expect.training}
+        problems = []
+        for name, rule in rules.items():
+            machine = _node_of(installation, allocations[name]).machine
+            problems += [f"pod {name}: {text}" for text in rule(machine, found[name])]
+            problems += [f"pod {name}: {text}" for text in expect.agreement(allocations[name], found[name])]
+        if problems:
+            raise DemoFailedError("\n".join(["the result is not what was promised:", *problems]))
+        self._console.print()
+        self._say(
+            "checked: database has 6 CPUs of its own, both sidecars share 2 others, all in one NUMA node"
+        )
+        self._say("checked: training has 3 CPUs of one NUMA node, its sidecar runs in the node shared pool")
+
+
+def _node_of(installation: Installation, allocation: Json) -> FakeNode:
+    return installation.nodes[allocation["spec"]["nodeName"]]
+
+
+def _budget(pod: Json) -> str:
+    limits = pod["spec"]["resources"]["limits"]
+    count = len(pod["spec"].get("initContainers", [])) + len(pod["spec"]["containers"])
+    return f"{limits['cpu']} CPUs and {limits['memory']} for {count} containers"

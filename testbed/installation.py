@@ -1,0 +1,236 @@
+"""podnuma on a control plane, as it is installed: custom resources, roles, processes of its own.
+
+The operator and every agent are separate processes that know nothing of the test bed. Each has a
+kubeconfig of the service account that `deploy/` ships, with the rights that `deploy/` grants and no
+others; an agent's token is bound to its node, as the token of a DaemonSet's pod is.
+
+A node's machine is a folder: `sys`, `proc` and `cgroup` stand for what an agent mounts of its host.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import requests
+import yaml
+
+from testbed import machines
+from testbed.ports import free_port
+from testbed.processes import Process
+from testbed.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import TracebackType
+
+    from testbed.api import Json
+    from testbed.control_plane import ControlPlane
+    from testbed.kwok import Kwok
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMESPACE = "podnuma-system"
+OPERATOR_ACCOUNT = "podnuma-operator"
+AGENT_ACCOUNT = "podnuma-agent"
+# What an administrator applies beside the workloads; the workloads themselves run here as processes.
+RIGHTS = frozenset(
+    {
+        "Namespace",
+        "ServiceAccount",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "Role",
+        "RoleBinding",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+        "PriorityClass",
+    }
+)
+START_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class FakeNode:
+    """A node with the files of a real machine."""
+
+    name: str
+    machine: machines.Machine
+    folder: Path
+
+    @property
+    def sys_root(self) -> Path:
+        return self.folder / "sys"
+
+    @property
+    def proc_root(self) -> Path:
+        return self.folder / "proc"
+
+    @property
+    def cgroup_root(self) -> Path:
+        return self.folder / "cgroup"
+
+
+class Program:
+    """One podnuma process: starts, can be killed and started again, tells when it is ready."""
+
+    def __init__(self, name: str, arguments: Iterable[str], log: Path) -> None:
+        self.name = name
+        self.port = free_port()
+        self.log = log
+        self._argv = [
+            str(Path(sys.executable).with_name("podnuma")),
+            *arguments,
+            f"--metrics-port={self.port}",
+            "--metrics-host=127.0.0.1",
+        ]
+        self._process: Process | None = None
+
+    @property
+    def process(self) -> Process:
+        """The running process; RuntimeError before `start`."""
+        if self._process is None:
+            raise RuntimeError(f"{self.name} was not started")
+        return self._process
+
+    def start(self) -> Self:
+        self._process = Process(self.name, self._argv, self.log)
+        return self
+
+    def kill(self) -> None:
+        """SIGKILL: no farewell, as when a machine runs out of memory."""
+        self.process.kill()
+
+    def terminate(self) -> int:
+        """SIGTERM, as when a rollout replaces the pod; returns the exit status."""
+        return self.process.terminate()
+
+    def stop(self) -> None:
+        """End it if it runs."""
+        if self._process is not None:
+            self._process.kill()
+
+    def wait_ready(self, timeout: float = START_SECONDS) -> None:
+        """Wait until the readiness probe says yes; ProcessFailedError if the process ends instead."""
+
+        def ready() -> bool:
+            self.process.check()
+            try:
+                return requests.get(f"http://127.0.0.1:{self.port}/readyz", timeout=2).ok
+            except requests.RequestException:
+                return False
+
+        try:
+            until(ready, f"{self.name} to be ready", timeout)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self.process.tail()}") from error
+
+    def metrics(self) -> str:
+        """Return the text that Prometheus would scrape."""
+        return requests.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5).text
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        self.process.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self.process.signal(signal.SIGCONT)
+
+
+class Installation:
+    """What podnuma consists of on one control plane. Leaving the `with` block ends its processes."""
+
+    def __init__(self, cluster: ControlPlane, folder: Path | None = None) -> None:
+        self.cluster = cluster
+        self.folder = folder or cluster.folder
+        self.nodes: dict[str, FakeNode] = {}
+        self.agents: dict[str, Program] = {}
+        self.operator: Program | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def install(self) -> None:
+        """Apply custom resources, service accounts and roles."""
+        self.cluster.apply_crds(ROOT / "crds")
+        shipped = self.cluster.kubectl("kustomize", str(ROOT / "deploy" / "kustomize"))
+        for manifest in sorted(yaml.safe_load_all(shipped), key=_namespaces_first):
+            if manifest["kind"] in RIGHTS:
+                self.cluster.api.apply(manifest, NAMESPACE)
+
+    def add_node(
+        self, kwok: Kwok | None, name: str, machine: str, labels: Mapping[str, str] | None = None
+    ) -> FakeNode:
+        """Create a node with the hardware of a recorded machine; without kwok it is never Ready."""
+        recorded = machines.load(machine)
+        node = FakeNode(name, recorded, self.folder / "nodes" / name)
+        machines.write_sysfs(recorded, node.sys_root)
+        machines.write_proc(recorded, node.proc_root)
+        machines.write_cgroup_root(recorded, node.cgroup_root)
+        amounts = self._amounts(recorded)
+        if kwok is None:
+            from testbed.kwok import node_manifest  # noqa: PLC0415 - the kwok module imports ours
+
+            self.cluster.api.create(node_manifest(name, labels=labels, **amounts))
+        else:
+            kwok.add_node(name, labels=labels, **amounts)
+        self.nodes[name] = node
+        return node
+
+    @staticmethod
+    def _amounts(machine: machines.Machine) -> dict[str, Any]:
+        huge: dict[int, int] = {}
+        for node in machine.nodes:
+            for size, count in node.huge_pages.items():
+                huge[size] = huge.get(size, 0) + size * count
+        return {
+            "cpus": len(machine.online),
+            "memory": machine.memory - machines.KIB * sum(huge.values()),
+            "extra": {f"hugepages-{size // 1024}Mi": f"{total}Ki" for size, total in huge.items()},
+        }
+
+    def start_operator(self, *options: str) -> Program:
+        """Start the operator; `options` are further words of its command line."""
+        kubeconfig = self.cluster.kubeconfig_for(NAMESPACE, OPERATOR_ACCOUNT)
+        arguments = ["operator", f"--kubeconfig={kubeconfig}", f"--namespace={NAMESPACE}", *options]
+        self.operator = self._start("operator", arguments)
+        return self.operator
+
+    def start_agent(self, node: str, *options: str) -> Program:
+        """Start the agent of a node that `add_node` made, with the simulated runtime."""
+        fake = self.nodes[node]
+        kubeconfig = self.cluster.kubeconfig_for(NAMESPACE, AGENT_ACCOUNT, node=node)
+        arguments = [
+            *("agent", "run", f"--node-name={node}", f"--kubeconfig={kubeconfig}"),
+            f"--sys-root={fake.sys_root}",
+            f"--proc-root={fake.proc_root}",
+            f"--cgroup-root={fake.cgroup_root}",
+            "--runtime=simulated",
+            *options,
+        ]
+        self.agents[node] = self._start(f"agent-{node}", arguments)
+        return self.agents[node]
+
+    def _start(self, name: str, arguments: list[str]) -> Program:
+        program = Program(name, arguments, self.folder / f"{name}.log")
+        self._stack.callback(program.stop)
+        return program.start()
+
+    def logs(self) -> str:
+        """Return the end of every process's log, for an error text."""
+        programs = [*([self.operator] if self.operator else []), *self.agents.values()]
+        return "\n".join(f"{program.name}\n{program.process.tail()}" for program in programs)
+
+
+def _namespaces_first(manifest: Json) -> int:
+    return 0 if manifest["kind"] == "Namespace" else 1
