@@ -25,11 +25,10 @@ standard library; names that `__all__` lacks are private.
 """
 
 from podnuma.allocator.check import Problem, SettingsError, check
-from podnuma.allocator.counts import Counts
+from podnuma.allocator.counts import AssignmentType, Counts
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import (
     Admitted,
-    AssignmentType,
     ContainerGrant,
     Isolation,
     MemoryBlock,
@@ -38,6 +37,7 @@ from podnuma.allocator.decision import (
     Rejected,
 )
 from podnuma.allocator.hints import Hint
+from podnuma.allocator.node import Node, StaleDecisionError
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.quantities import Quantity
 from podnuma.allocator.request import Container, ContainerKind, Pod, Qos
@@ -65,6 +65,7 @@ __all__ = [
     "Isolation",
     "MemoryBlock",
     "MemoryManagerPolicy",
+    "Node",
     "NodeSet",
     "NumaNode",
     "Pod",
@@ -77,6 +78,7 @@ __all__ = [
     "ReservedMemory",
     "Settings",
     "SettingsError",
+    "StaleDecisionError",
     "Topology",
     "TopologyError",
     "TopologyManagerPolicy",

@@ -1,16 +1,28 @@
-"""What one decision adds to the three resource manager counters of the kubelet.
+"""What decisions add to the three resource manager counters of the kubelet.
 
 `allocations` and `errors` are keyed by (resource, source), `assignments` by (resource, type);
-resource is "cpu" or "memory", source "pod" or "node", type as in decision.AssignmentType
-(never node_shared: what nobody assigned is not counted). Specification: section 8.1.
+resource is "cpu" or "memory", source "pod" (from a bubble) or "node". Node-shared containers
+are counted nowhere: nobody assigned them anything. Memory from the node counts one allocation
+per memory resource, everything else one per container. Specification: section 8.1.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from types import MappingProxyType
 
 Increments = Mapping[tuple[str, str], int]
 NOTHING: Increments = MappingProxyType({})
+
+
+class AssignmentType(Enum):
+    """Whose resource a container runs on, as the assignment metric spells it."""
+
+    NODE_EXCLUSIVE = "node_exclusive"
+    POD_EXCLUSIVE = "pod_exclusive"
+    POD_SHARED = "pod_shared"
+    NODE_SHARED = "node_shared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +35,21 @@ class Counts:
 
 
 NO_COUNTS = Counts()
+
+Assigned = tuple[str, AssignmentType, int]
+"""(resource, type, how many memory resources; 1 for CPUs) of one container."""
+
+
+def tally(assigned: Iterable[Assigned], error: tuple[str, str] | None = None) -> Counts:
+    """Count assignments, and the error (resource, source) that ended a decision, if any."""
+    allocations: Counter[tuple[str, str]] = Counter()
+    assignments: Counter[tuple[str, str]] = Counter()
+    for resource, kind, amount in assigned:
+        if kind is AssignmentType.NODE_SHARED:
+            continue
+        if kind is AssignmentType.NODE_EXCLUSIVE:
+            allocations[resource, "node"] += amount
+        else:
+            allocations[resource, "pod"] += 1
+        assignments[resource, kind.value] += 1
+    return Counts(allocations, {error: 1} if error else NOTHING, assignments)

@@ -10,27 +10,18 @@ Always true: in a bubble every container's CPUs lie inside `PodGrant.cpus`; with
 node shared pool. Specification: sections 1.6, 1.7, 6.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from types import MappingProxyType
 
 from podnuma.allocator import cpuset
-from podnuma.allocator.counts import Counts
+from podnuma.allocator.counts import Assigned, AssignmentType, Counts, tally
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.hints import Hint
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.request import ContainerKind
 from podnuma.allocator.settings import TopologyManagerScope
-
-
-class AssignmentType(Enum):
-    """Whose resource a container runs on, as the assignment metric spells it."""
-
-    NODE_EXCLUSIVE = "node_exclusive"
-    POD_EXCLUSIVE = "pod_exclusive"
-    POD_SHARED = "pod_shared"
-    NODE_SHARED = "node_shared"
 
 
 class Isolation(Enum):
@@ -123,6 +114,12 @@ class PodGrant:
         """Whether the node has less for others because of this pod."""
         return self.exclusive_cpus != cpuset.EMPTY or bool(self.charged)
 
+    def assigned(self) -> Iterator[Assigned]:
+        """Yield what each container was assigned, CPUs and memory, for counting."""
+        for container in self.containers:
+            yield "cpu", container.cpu_assignment, 1
+            yield "memory", container.memory_assignment, len(container.memory)
+
     def container(self, name: str) -> ContainerGrant:
         """Return the container's share. Raises KeyError if the pod has no such container."""
         for container in self.containers:
@@ -149,8 +146,12 @@ class Admitted:
 
     grant: PodGrant
     generation: int
-    counts: Counts
     hints: Mapping[str, Hint] = field(default_factory=lambda: NO_HINTS)
+
+    @property
+    def counts(self) -> Counts:
+        """What this decision adds to the counters."""
+        return tally(self.grant.assigned())
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ Amounts arrive as the API server stores them, defaults filled in (specification 
 from limit, pod-level requests and huge pages. Specification: sections 0.1, 0.6.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -84,15 +84,14 @@ class Pod:
         )
 
 
-def aggregate(containers: tuple[Container, ...], amount: Callable[[Container], int]) -> int:
-    """Return what the containers need at their peak, for one resource (specification 0.6).
+def aggregate(containers: tuple[Container, ...], sizes: Sequence[int]) -> int:
+    """Return what the containers need at their peak; `sizes` in container order (specification 0.6).
 
     The larger of "all apps and all sidecars" and, for each init container, "itself and the
     sidecars before it".
     """
     running = apps = peak = 0
-    for container in containers:
-        size = amount(container)
+    for container, size in zip(containers, sizes, strict=True):
         if container.kind is ContainerKind.APP:
             apps += size
         elif container.kind is ContainerKind.SIDECAR:

@@ -64,7 +64,8 @@ class Settings:
     `reserved_system_cpus` is a list of CPUs; without one, `reserved_cpu` CPUs (rounded up) are
     picked. `expected_reservation`, where known, is what kube-reserved, system-reserved and the
     eviction threshold add up to, bytes by resource: reserved_memory must agree with it.
-    `cfs_quota_period` is in microseconds.
+    `cfs_quota_period` is in microseconds. Without `pod_level_managers` pods with a budget of
+    their own get nothing, as in a kubelet whose gate PodLevelResourceManagers is off.
     """
 
     cpu_manager_policy: CpuManagerPolicy = CpuManagerPolicy.NONE
@@ -79,6 +80,7 @@ class Settings:
     topology_manager_policy_options: Mapping[str, str] = field(default_factory=lambda: NO_OPTIONS)
     cfs_quota: bool = True
     cfs_quota_period: int = 100_000
+    pod_level_managers: bool = True
 
 
 @dataclass(frozen=True, slots=True)

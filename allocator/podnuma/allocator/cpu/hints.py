@@ -1,0 +1,78 @@
+"""Which NUMA node sets can give a number of CPUs.
+
+The hint list of the kubelet is not written out. It is a predicate: a node set is in it when
+the free CPUs on it suffice, and it holds every CPU that is to be used again. So the list is
+closed upwards: with a set, every larger set of CPU nodes is in it too.
+
+A set is preferred when it has as few nodes as the count would need on an empty machine,
+reserved and busy CPUs counted in; with align-by-socket, when it touches as few sockets as that
+number of nodes needs. Specification: section 3.7.
+"""
+
+from bisect import bisect_left
+
+from podnuma.allocator import nodeset
+from podnuma.allocator.settings import CpuOptions
+from podnuma.allocator.topology import Topology
+
+
+class CpuWish:
+    """A request for `count` CPUs, out of `available` or, on all their nodes, `reusable` ones."""
+
+    __slots__ = ("_available", "_must", "_per_socket", "_topology", "_wanted", "least")
+
+    def __init__(
+        self, topology: Topology, options: CpuOptions, available: int, reusable: int, count: int
+    ) -> None:
+        self._topology = topology
+        self._available = available
+        self._must = int(topology.nodes_of(reusable)) if reusable else 0
+        self._wanted = count - reusable.bit_count()
+        self._per_socket = len(topology.numa) // len(topology.sockets) if options.align_by_socket else None
+        sums = topology.cpu_count_sums
+        self.least = min(bisect_left(sums, count) + 1, len(sums))
+
+    @property
+    def size(self) -> int | None:
+        """How many nodes a preferred set has; None when it is its sockets that count."""
+        return self.least if self._per_socket is None else None
+
+    @property
+    def universe(self) -> int:
+        """The nodes that sets of the list are made of."""
+        return self._topology.cpu_nodes
+
+    def holds(self, nodes: int) -> bool:
+        """Say whether a node set is in the list."""
+        topology = self._topology
+        return (
+            (topology.cpus_on(nodes) & self._available).bit_count() >= self._wanted
+            and not self._must & ~nodes
+            and not nodes & ~topology.cpu_nodes
+        )
+
+    def prefers(self, nodes: int) -> bool:
+        """Say whether a node set in the list is preferred."""
+        if self._per_socket is None:
+            return nodes.bit_count() == self.least
+        if self._per_socket == 0:
+            return False
+        sockets = {self._topology.socket_by_node[node] for node in nodeset.ids(nodes)}
+        return len(sockets) == -(-self.least // self._per_socket)
+
+    def narrowest(self) -> int:
+        """Return the number of nodes of the smallest set in the list, 0 when the list is empty."""
+        if not self.holds(self.universe):
+            return 0
+        have, size = 0, 0
+        rest = []
+        for node, mask in self._topology.numa:
+            free = (mask & self._available).bit_count()
+            if self._must >> node & 1:
+                have, size = have + free, size + 1
+            else:
+                rest.append(free)
+        rest.sort()
+        while have < self._wanted or size == 0:
+            have, size = have + rest.pop(), size + 1
+        return size

@@ -1,0 +1,115 @@
+"""Pick CPUs packed: whole NUMA nodes, whole sockets, (caches,) whole cores, then single threads.
+
+Every step takes what fits entirely and leaves the rest of the need to the next, finer step;
+the last one takes threads from the core that is broken into the most. *Spread* leaves out the
+core step, so CPUs of a socket come in plain id order.
+
+An element is whole when all CPUs it has are free. (The kubelet compares with the machine's
+average, which goes wrong where cores or sockets are unequal; kubernetes issue 140495.)
+
+Always true: the result is part of the available set and has exactly `count` CPUs; the
+available set and the topology alone decide it. Specification: sections 2.2 to 2.4.
+"""
+
+from collections.abc import Iterable
+
+from podnuma.allocator import cpuset
+from podnuma.allocator.cpu.order import Order, by_free
+from podnuma.allocator.refusal import not_enough_cpus
+
+
+class _Hand:
+    """One picking under way: what may be taken, how many are still wanted, what was taken."""
+
+    __slots__ = ("free", "got", "need")
+
+    def __init__(self, free: int, need: int) -> None:
+        self.free = free
+        self.need = need
+        self.got = 0
+
+    def claim(self, cpus: int, count: int) -> None:
+        self.got |= cpus
+        self.free &= ~cpus
+        self.need -= count
+
+    def claim_whole(self, elements: Iterable[tuple[int, int]]) -> None:
+        """Take every (size, mask) of the list that is whole and not more than is wanted."""
+        for size, mask in elements:
+            if size <= self.need and mask & self.free == mask:
+                self.claim(mask, size)
+                if self.need == 0:
+                    return
+
+
+def packed(order: Order, available: int, count: int, *, spread: bool = False, caches: bool = False) -> int:
+    """Return `count` of the available CPUs. Raises Refusal if there are fewer."""
+    if count == 0:
+        return 0
+    hand = _Hand(available & order.all_cpus, count)
+    if count > hand.free.bit_count():
+        raise not_enough_cpus(count, available.bit_count())
+    _widest(order, hand)
+    if caches and hand.need:
+        _caches(order, hand)
+    if hand.need and not spread:
+        for _, outer, _ in order.around_cores(hand.free):
+            hand.claim_whole(order.cores_by_size_in[outer])
+            if hand.need == 0:
+                break
+    if hand.need:
+        _threads(order, hand, spread=spread)
+    return hand.got
+
+
+def _widest(order: Order, hand: _Hand) -> None:
+    steps = [
+        (order.smallest_node, order.numa_nodes),
+        (order.smallest_socket, order.sockets),
+    ]
+    if not order.numa_first:
+        steps.reverse()
+    for smallest, listing in steps:
+        if hand.need >= smallest:
+            hand.claim_whole(
+                [(left, mask) for left, _, mask in listing(hand.free) if left == mask.bit_count()]
+            )
+
+
+def _threads(order: Order, hand: _Hand, *, spread: bool) -> None:
+    elements = order.sockets(hand.free) if spread else order.around_cores(hand.free)
+    for left, outer, mask in elements:
+        parts = [(left, outer, mask)] if spread else by_free(order.cores_in[outer], hand.free)
+        for _, _, part in parts:
+            taken = cpuset.lowest(part & hand.free, hand.need)
+            hand.claim(taken, taken.bit_count())
+            if hand.need == 0:
+                return
+
+
+def _caches(order: Order, hand: _Hand) -> None:
+    for _, _, cache in order.uncores(hand.free):
+        if hand.need >= order.per_uncore:
+            hand.claim_whole(
+                [(left, mask) for left, _, mask in order.uncores(hand.free) if left == mask.bit_count()]
+            )
+        if hand.need:
+            _part_of_cache(order, hand, cache)
+        if hand.need == 0:
+            return
+
+
+def _part_of_cache(order: Order, hand: _Hand, cache: int) -> None:
+    """Take cores of one cache if, from the lowest on, they make exactly what is wanted."""
+    wanted = -(-hand.need // order.per_core)
+    free = 0
+    for _, mask in order.cores:
+        if mask & hand.free & cache:
+            free |= mask & hand.free
+            wanted -= 1
+            if wanted == 0:
+                break
+    if hand.need % 2 and order.per_core > 1 and free.bit_count() > hand.need:
+        free ^= 1 << (free.bit_length() - 1)
+    if free.bit_count() == hand.need:
+        hand.claim(free, hand.need)

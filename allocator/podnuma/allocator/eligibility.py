@@ -1,0 +1,184 @@
+"""What each container and the whole pod may claim for themselves.
+
+Only Guaranteed pods claim anything. In a pod with a budget of its own, a container claims
+CPUs or memory when its own cpu and memory requests equal its limits (*guaranteed-like*); CPUs
+only in whole numbers. Everybody else shares.
+
+`Claims` is worked out once per decision: the exclusive CPU count and the memory map of every
+container, in container order, and those of the pod.
+
+Always true: a container with `cpus` above 0 in a pod with a budget also has a memory map;
+a pod that is not Guaranteed claims nothing. Specification: section 1.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from podnuma.allocator.request import (
+    CPU,
+    MEMORY,
+    Amounts,
+    Container,
+    ContainerKind,
+    Pod,
+    Qos,
+    aggregate,
+    is_memory,
+)
+
+Bytes = Mapping[str, int]
+NO_BYTES: Bytes = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Exclusive claims of one pod; tuples run in container order.
+
+    `cpus` counts CPUs (0: none). `memory` maps resource to bytes (empty: none; None: an amount
+    the kubelet cannot represent). `pod_cpus` and `pod_memory` are those of the pod as a whole.
+    """
+
+    pod: Pod
+    guaranteed: bool
+    cpus: tuple[int, ...]
+    memory: tuple[Bytes | None, ...]
+    pod_cpus: int
+    pod_memory: Bytes | None
+
+
+def claims(pod: Pod, *, pod_level_managers: bool = True) -> Claims:
+    """Work out what a pod claims (specification 1.3 to 1.6)."""
+    containers = pod.containers
+    if qos(pod) is not Qos.GUARANTEED or (pod.pod_level and not pod_level_managers):
+        count = len(containers)
+        return Claims(pod, False, (0,) * count, (NO_BYTES,) * count, 0, NO_BYTES)
+    if not pod.pod_level:
+        cpus = tuple([_whole_cpus(container.requests) for container in containers])
+        memory = tuple([_memory(container.requests) for container in containers])
+        pod_cpus = aggregate(containers, cpus)
+        return Claims(pod, True, cpus, memory, pod_cpus, _peak_memory(containers, memory))
+    like = [container.requests if guaranteed_like(container) else None for container in containers]
+    cpus = tuple([_whole_cpus(requests) if requests else 0 for requests in like])
+    memory = tuple([_memory(requests) if requests else NO_BYTES for requests in like])
+    budget = pod.pod_requests or {}
+    pod_memory = _memory(budget)
+    if pod_memory:
+        pod_memory = {resource: size for resource, size in pod_memory.items() if size > 0}
+    return Claims(pod, True, cpus, memory, _whole_cpus(budget), pod_memory)
+
+
+def guaranteed_like(container: Container) -> bool:
+    """Say whether cpu and memory requests are both above zero and equal to the limits (1.2)."""
+    for resource in (CPU, MEMORY):
+        request = container.requests.get(resource)
+        if request is None or not request.nano or request != container.limits.get(resource):
+            return False
+    return True
+
+
+def qos(pod: Pod) -> Qos:
+    """Return the stored class, or compute it (1.1; a budget hides the containers' amounts)."""
+    if pod.qos is not None:
+        return pod.qos
+    if pod.pod_level:
+        requests = _positive(pod.pod_requests or {})
+        limits = _positive(pod.pod_limits or {})
+        return _class(requests, limits, limited=True)
+    requests, limits, limited = {}, {}, True
+    for container in pod.containers:
+        for resource, nano in _positive(container.requests).items():
+            requests[resource] = requests.get(resource, 0) + nano
+        own = _positive(container.limits)
+        for resource, nano in own.items():
+            limits[resource] = limits.get(resource, 0) + nano
+        limited = limited and len(own) == len((CPU, MEMORY))
+    return _class(requests, limits, limited=limited)
+
+
+def empty_cpu_pool(claims: Claims) -> str | None:
+    """Return the kubelet's words when containers would share CPUs of the budget and none are left (1.8)."""
+    used, needed, budget = 0, False, claims.pod_cpus
+    for container, count in zip(claims.pod.containers, claims.cpus, strict=True):
+        if container.kind is ContainerKind.INIT:
+            if count == 0 and used >= budget:
+                return "pod rejected, pod has shared init containers but no cpus available for them"
+        elif count == 0:
+            needed = True
+        else:
+            used += count
+    if needed and used >= budget:
+        return (
+            "pod rejected, sum of exclusive container cpu requests equals pod budget, "
+            "leaving no cpus for shared containers"
+        )
+    return None
+
+
+def empty_memory_pool(claims: Claims) -> str | None:
+    """Return the kubelet's words when containers would share memory of the budget and none is left (1.8)."""
+    budget = claims.pod_memory or NO_BYTES
+    used = dict.fromkeys(budget, 0)
+    needed = False
+    for container, sizes in zip(claims.pod.containers, claims.memory, strict=True):
+        if container.kind is ContainerKind.INIT:
+            if not sizes and (short := _used_up(used, budget)):
+                return f"pod rejected, pod has shared init containers but no {short} available for them"
+        elif not sizes:
+            needed = True
+        else:
+            for resource, size in sizes.items():
+                used[resource] = used.get(resource, 0) + size
+    if needed and (short := _used_up(used, budget)):
+        return (
+            f"pod rejected, sum of exclusive container {short} requests equals pod budget, "
+            "leaving no memory for shared containers"
+        )
+    return None
+
+
+def _used_up(used: Bytes, budget: Bytes) -> str | None:
+    return next((resource for resource, size in budget.items() if used[resource] >= size), None)
+
+
+def _whole_cpus(requests: Amounts) -> int:
+    amount = requests.get(CPU)
+    return amount.units if amount is not None and amount.integral else 0
+
+
+def _memory(requests: Amounts) -> Bytes | None:
+    sizes: dict[str, int] = {}
+    for resource, amount in requests.items():
+        if is_memory(resource):
+            if not amount.representable:
+                return None
+            sizes[resource] = amount.units
+    return sizes
+
+
+def _peak_memory(containers: tuple[Container, ...], memory: tuple[Bytes | None, ...]) -> Bytes | None:
+    # The kubelet looks at the resources of app containers only and so forgets huge pages that
+    # only an init container asks for (kubernetes issue 140814).
+    known = [sizes for sizes in memory if sizes is not None]
+    if len(known) < len(memory):
+        return None
+    resources = dict.fromkeys(resource for sizes in known for resource in sizes)
+    return {
+        resource: aggregate(containers, [sizes.get(resource, 0) for sizes in known]) for resource in resources
+    }
+
+
+def _positive(amounts: Amounts) -> dict[str, int]:
+    return {
+        resource: amounts[resource].nano
+        for resource in (CPU, MEMORY)
+        if resource in amounts and amounts[resource].nano
+    }
+
+
+def _class(requests: dict[str, int], limits: dict[str, int], *, limited: bool) -> Qos:
+    if not requests and not limits:
+        return Qos.BEST_EFFORT
+    if limited and len(limits) == len((CPU, MEMORY)) and requests == limits:
+        return Qos.GUARANTEED
+    return Qos.BURSTABLE

@@ -1,0 +1,126 @@
+"""What the cgroups of a pod and of its containers get: isolation level, quota, shares, limits.
+
+A container with CPUs of its own has no CPU quota. A container without own limits in a pod
+with a budget is limited by the budget. The pod's own cgroup keeps its quota as soon as one
+container of a pod with a budget shares; in a pod without a budget one exclusive container is
+enough to lift it. Overhead enters the pod's values only.
+
+Quotas are microseconds per period, -1 for none. Shares are the kubelet's cpu_shares.
+Specification: sections 7.1 to 7.6.
+"""
+
+from podnuma.allocator.counts import AssignmentType
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.decision import ContainerGrant, Isolation, PodGrant
+from podnuma.allocator.eligibility import qos
+from podnuma.allocator.nodeset import NodeSet
+from podnuma.allocator.quantities import Quantity
+from podnuma.allocator.request import CPU, MEMORY, Amounts, Container, Pod, Qos, aggregate
+from podnuma.allocator.rules import Rules
+from podnuma.allocator.settings import Settings
+from podnuma.allocator.trial import Share, Trial
+
+NO_QUOTA = -1
+LEAST_SHARES = 2
+MOST_SHARES = 262_144
+LEAST_QUOTA = 1000
+
+_LEVELS = {
+    AssignmentType.NODE_SHARED: Isolation.HOST,
+    AssignmentType.POD_SHARED: Isolation.POD,
+    AssignmentType.POD_EXCLUSIVE: Isolation.CONTAINER,
+    AssignmentType.NODE_EXCLUSIVE: Isolation.CONTAINER,
+}
+
+
+def shares(milli: int) -> int:
+    """Return cpu_shares for millicores."""
+    return min(max(milli * 1024 // 1000, LEAST_SHARES), MOST_SHARES)
+
+
+def quota(milli: int, period: int) -> int:
+    """Return the quota for millicores, -1 for 0 (no limit)."""
+    return max(milli * period // 1000, LEAST_QUOTA) if milli else NO_QUOTA
+
+
+def pod_grant(rules: Rules, pod: Pod, trial: Trial) -> PodGrant:
+    """Return what the trial handed out, with every value the pod's cgroups get."""
+    containers = tuple(
+        [
+            _container_grant(rules.settings, pod, container, share)
+            for container, share in zip(pod.containers, trial.shares, strict=True)
+        ]
+    )
+    request, limit = _pod_milli(pod, pod.pod_requests, "requests"), _pod_milli(pod, pod.pod_limits, "limits")
+    overhead = pod.overhead.get(CPU)
+    if overhead is not None:
+        request += overhead.milli
+        limit += overhead.milli if limit else 0
+    return PodGrant(
+        pod.uid,
+        pod.namespace,
+        pod.name,
+        rules.scope,
+        trial.bubble_cpus is not None or bool(trial.bubble_memory),
+        None if trial.bubble_cpus is None else CpuSet(trial.bubble_cpus),
+        trial.bubble_memory,
+        containers,
+        _pod_quota(rules.settings, pod, containers, limit),
+        shares(request),
+    )
+
+
+def _container_grant(settings: Settings, pod: Pod, container: Container, share: Share) -> ContainerGrant:
+    level = _LEVELS[share.cpu_assignment]
+    request = container.requests.get(CPU)
+    limit = _limit(pod, container, CPU)
+    nodes = 0
+    for block in share.memory or ():
+        nodes |= block.nodes
+    if level is Isolation.CONTAINER or not settings.cfs_quota:
+        own_quota = NO_QUOTA
+    else:
+        own_quota = quota(limit.milli, settings.cfs_quota_period) if limit else NO_QUOTA
+    memory_limit = _limit(pod, container, MEMORY)
+    weighed = limit if request is None else request
+    return ContainerGrant(
+        container.name,
+        container.kind,
+        share.cpu_assignment,
+        share.memory_assignment,
+        level,
+        None if share.cpus is None else CpuSet(share.cpus),
+        NodeSet(nodes) if nodes else None,
+        share.memory or (),
+        own_quota,
+        settings.cfs_quota_period,
+        memory_limit.units if memory_limit else None,
+        shares(weighed.milli if weighed else 0),
+    )
+
+
+def _limit(pod: Pod, container: Container, resource: str) -> Quantity | None:
+    own = container.limits.get(resource)
+    if own is not None and own.nano:
+        return own
+    whole = pod.pod_limits.get(resource) if pod.pod_level and pod.pod_limits else None
+    return whole if whole is not None and whole.nano else None
+
+
+def _pod_milli(pod: Pod, budget: Amounts | None, side: str) -> int:
+    if pod.pod_level and budget and CPU in budget:
+        return budget[CPU].milli
+    nanos = []
+    for container in pod.containers:
+        amount = getattr(container, side).get(CPU)
+        nanos.append(amount.nano if amount else 0)
+    return -(-aggregate(pod.containers, nanos) // 10**6)
+
+
+def _pod_quota(settings: Settings, pod: Pod, containers: tuple[ContainerGrant, ...], limit: int) -> int:
+    alone = [container.isolation is Isolation.CONTAINER for container in containers]
+    exclusive = all(alone) if pod.pod_level else any(alone)
+    if exclusive or not settings.cfs_quota:
+        return NO_QUOTA
+    declared = qos(pod) is Qos.GUARANTEED or all(_limit(pod, container, CPU) for container in pod.containers)
+    return quota(limit, settings.cfs_quota_period) if declared else NO_QUOTA

@@ -1,0 +1,131 @@
+"""Which NUMA node sets can give amounts of memory.
+
+As on the CPU side the hint list is a predicate, not a list. A single node is in it when it is
+in no group and has enough free; a set of several when none of its nodes is tied to anything
+else and together they have enough free. All resources of a request share one list.
+
+A set is preferred when it has as few nodes as the request would need on a machine without
+pods, counting what can be allocated. Nodes without CPUs (persistent memory, memory of
+accelerators) count for that only when the nodes with CPUs could not hold the request at all:
+else their size alone would make every set with CPUs second best, and restricted policies
+would refuse everything.
+
+Specification: section 4.4.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+
+from podnuma.allocator.eligibility import Bytes
+from podnuma.allocator.memory.tables import Layout, Tables
+from podnuma.allocator.nodeset import NodeSet
+
+Reusable = Mapping[tuple[int, str], int]
+"""Bytes of earlier init containers of the same pod that can be used again, by (node set, resource)."""
+
+
+class MemoryWish:
+    """A request for amounts of memory resources, all on the same node set."""
+
+    __slots__ = ("_request", "_reusable", "_tables", "_whole", "least")
+
+    def __init__(self, tables: Tables, request: Bytes, reusable: Reusable) -> None:
+        self._tables = tables
+        self._request = request
+        self._reusable = reusable
+        self.least, self._whole = _fewest(tables.layout, request)
+
+    @property
+    def size(self) -> int:
+        """How many nodes a preferred set has."""
+        return self.least
+
+    @property
+    def universe(self) -> int:
+        """The nodes that sets of the list are made of."""
+        return self._tables.layout.topology.all_nodes
+
+    @property
+    def resources(self) -> int:
+        """How many resources ask with this one list."""
+        return len(self._request)
+
+    def holds(self, nodes: int) -> bool:
+        """Say whether a node set is in the list."""
+        tables = self._tables
+        if nodes & (nodes - 1):
+            if not tables.usable_group(nodes):
+                return False
+        elif tables.groups[nodes.bit_length() - 1] != nodes:
+            return False
+        reusable = self._reusable
+        for resource, size in self._request.items():
+            free = tables.free_on(nodes, resource)
+            if reusable:
+                free += reusable.get((nodes, resource), 0)
+            if free < size:
+                return False
+        return True
+
+    def prefers(self, nodes: int) -> bool:
+        """Say whether a node set in the list is preferred."""
+        return nodes.bit_count() == self.least and (self._whole or not nodes & ~self._tables.layout.cpu_nodes)
+
+    def narrowest(self) -> int:
+        """Return the number of nodes of the smallest set in the list, 0 when the list is empty."""
+        for resource, size in self._request.items():
+            if not self._reusable and self._tables.most(resource) < size:
+                return 0
+        return next((nodes.bit_count() for nodes in self.sets()), 0)
+
+    def sets(self) -> Iterator[NodeSet]:
+        """Yield the list itself, smallest sets first."""
+        topology = self._tables.layout.topology
+        for size in range(1, len(topology.nodes) + 1):
+            for nodes in topology.node_sets(size, closest=False):
+                if self.holds(nodes):
+                    yield nodes
+
+    def best(self, around: int = 0) -> tuple[NodeSet, bool] | None:
+        """Return the best set of the list that contains `around`, and whether it is preferred.
+
+        Preferred goes before not preferred, then the narrower one; None when there is no set.
+        """
+        topology = self._tables.layout.topology
+        for nodes in topology.node_sets(self.least, closest=False):
+            if nodes & around == around and self.prefers(nodes) and self.holds(nodes):
+                return nodes, True
+        found = next((nodes for nodes in self.sets() if nodes & around == around), None)
+        return None if found is None else (found, False)
+
+
+def _fewest(layout: Layout, request: Bytes) -> tuple[int, bool]:
+    """Return the node count of the smallest sufficient set when nothing is charged.
+
+    And whether nodes without CPUs count.
+    """
+    every = len(layout.nodes)
+    if layout.cpu_nodes != layout.topology.all_nodes:
+        found = _fewest_of(layout, request, with_cpus=True)
+        if found:
+            return found, False
+    return _fewest_of(layout, request, with_cpus=False) or every, True
+
+
+def _fewest_of(layout: Layout, request: Bytes, *, with_cpus: bool) -> int:
+    bound = 1
+    for resource, size in request.items():
+        sums = layout.sums(resource, with_cpus=with_cpus)
+        bound = max(bound, bisect_left(sums, size) + 1)
+    members = layout.cpu_nodes if with_cpus else layout.topology.all_nodes
+    if bound > members.bit_count():
+        return 0
+    if len(request) == 1:
+        return bound
+    for count in range(bound, members.bit_count() + 1):
+        for nodes in layout.topology.node_sets(count, closest=False):
+            if nodes & ~members == 0 and all(
+                layout.allocatable(nodes, resource) >= size for resource, size in request.items()
+            ):
+                return count
+    return 0

@@ -1,0 +1,37 @@
+"""Which NUMA node set an allocation of memory finally uses.
+
+The merged hint of the topology manager, when it names nodes and they have enough free; else
+the narrowest wider set that has; without a hint, the best set of the memory side itself. A
+hint that was preferred is never replaced by a set that is not. Specification: section 4.5.
+"""
+
+from podnuma.allocator import refusal
+from podnuma.allocator.eligibility import Bytes
+from podnuma.allocator.hints import Hint
+from podnuma.allocator.memory.hints import MemoryWish, Reusable
+from podnuma.allocator.memory.tables import Tables
+from podnuma.allocator.nodeset import NodeSet
+
+
+def resolve(tables: Tables, request: Bytes, hint: Hint, reusable: Reusable) -> NodeSet:
+    """Return the node set for a request. Raises Refusal with the memory manager's words."""
+    nodes, preferred = hint.nodes, hint.preferred
+    if nodes is None:
+        found = MemoryWish(tables, request, reusable).best()
+        if found is None:
+            raise refusal.memory(
+                "failed to get the default NUMA affinity, no NUMA nodes with enough memory is available"
+            )
+        if preferred and not found[1]:
+            raise refusal.memory("failed to find the default preferred hint")
+        nodes, preferred = found
+    if any(tables.free_on(nodes, resource) < size for resource, size in request.items()):
+        found = MemoryWish(tables, request, reusable).best(around=nodes)
+        if found is None:
+            raise refusal.memory("failed to find NUMA nodes to extend the current topology hint")
+        if preferred and not found[1]:
+            raise refusal.memory("failed to find the extended preferred hint")
+        nodes = found[0]
+    if nodes & (nodes - 1) and not tables.usable_group(nodes):
+        raise refusal.memory("preferred hint violates NUMA node allocation")
+    return nodes

@@ -1,0 +1,161 @@
+"""What every NUMA node has, per memory resource, and how much of it is charged.
+
+`Layout` is what does not change: totals, reservations, what can be allocated. `Tables` is the
+rest: free amounts, how many assignments a node carries, and its *group*. Nodes are used either
+alone or in a group: a block over several nodes makes them one group, and until the last
+assignment is gone none of them serves anything but that very group.
+
+Always true, for every resource: free + reserved = allocatable, on each node; a block over
+several nodes is charged to the lowest node first. When a grant is adopted that no longer fits
+(its nodes have less memory now), the rest is charged to its last node, whose free amount is
+then below zero: nothing is forgotten. A resource that a node lacks counts as 0 there.
+Specification: sections 4.1, 4.6, 4.9.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+
+from podnuma.allocator.request import MEMORY
+from podnuma.allocator.settings import Settings
+from podnuma.allocator.topology import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """One memory resource of one NUMA node, in bytes."""
+
+    total: int
+    system_reserved: int
+    allocatable: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One memory resource of one NUMA node, in bytes, with what is charged."""
+
+    total: int
+    system_reserved: int
+    allocatable: int
+    reserved: int
+    free: int
+
+
+class Layout:
+    """The unchanging side: amounts by NUMA node and resource. One object serves equal nodes."""
+
+    __slots__ = ("_sums", "cpu_nodes", "nodes", "topology")
+
+    nodes: dict[int, Mapping[str, Amounts]]
+
+    def __init__(self, settings: Settings, topology: Topology) -> None:
+        # Where one node is listed twice for a resource, the later amount counts.
+        kept: dict[int, dict[str, int]] = {}
+        for entry in settings.reserved_memory:
+            kept.setdefault(entry.node, {}).update(entry.limits)
+        self.topology = topology
+        self.cpu_nodes = topology.cpu_nodes
+        self.nodes = {}
+        for node in topology.nodes:
+            reserved = kept.get(node.id, {})
+            memory = reserved.get(MEMORY, 0)
+            usable = node.memory - memory - sum(node.hugepages.values())
+            self.nodes[node.id] = {MEMORY: Amounts(node.memory, memory, usable)} | {
+                resource: Amounts(total, reserved.get(resource, 0), total - reserved.get(resource, 0))
+                for resource, total in node.hugepages.items()
+            }
+        self._sums: dict[tuple[str, bool], list[int]] = {}
+
+    def allocatable(self, nodes: int, resource: str) -> int:
+        """Return what a node set could give if nothing were charged."""
+        amounts = (self.nodes[node].get(resource) for node in self.topology.members(nodes))
+        return sum(amount.allocatable for amount in amounts if amount is not None)
+
+    def sums(self, resource: str, *, with_cpus: bool) -> list[int]:
+        """Return allocatable of the largest node, of the two largest, ...; all nodes, or those with CPUs."""
+        key = (resource, with_cpus)
+        if key not in self._sums:
+            members = self.topology.members(self.cpu_nodes if with_cpus else self.topology.all_nodes)
+            found = sorted((self.allocatable(1 << node, resource) for node in members), reverse=True)
+            self._sums[key] = list(accumulate(found))
+        return self._sums[key]
+
+
+class Tables:
+    """The changing side: `free[resource][node]` bytes, `assignments[node]`, `groups[node]` as a node set."""
+
+    __slots__ = ("assignments", "free", "groups", "layout")
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.assignments = dict.fromkeys(layout.nodes, 0)
+        self.groups = {node: 1 << node for node in layout.nodes}
+        self.free: dict[str, dict[int, int]] = {}
+        for node, amounts in layout.nodes.items():
+            for resource, amount in amounts.items():
+                self.free.setdefault(resource, {})[node] = amount.allocatable
+
+    def copy(self) -> "Tables":
+        """Return tables that can be changed without changing these."""
+        twin = Tables.__new__(Tables)
+        twin.layout = self.layout
+        twin.assignments = self.assignments.copy()
+        twin.groups = self.groups.copy()
+        twin.free = {resource: left.copy() for resource, left in self.free.items()}
+        return twin
+
+    def free_on(self, nodes: int, resource: str) -> int:
+        """Return the free bytes of a resource on a node set."""
+        left = self.free.get(resource)
+        if left is None:
+            return 0
+        return sum([left.get(node, 0) for node in self.layout.topology.members(nodes)])
+
+    def most(self, resource: str) -> int:
+        """Return an upper bound of what any node set has free."""
+        return sum([max(left, 0) for left in self.free.get(resource, {}).values()])
+
+    def usable_group(self, nodes: int) -> bool:
+        """Say whether no node of a set of several is tied to anything but this very set."""
+        assignments, groups = self.assignments, self.groups
+        for node in self.layout.topology.members(nodes):
+            if assignments[node] and groups[node] != nodes:
+                return False
+        return True
+
+    def charge(self, nodes: int, resource: str, size: int) -> None:
+        """Charge `size` bytes to a node set, lowest node first; the nodes become one group."""
+        left = self.free.get(resource, {})
+        last = None
+        for node in self.layout.topology.members(nodes & self.layout.topology.all_nodes):
+            self.assignments[node] += 1
+            self.groups[node] = nodes
+            if node in left:
+                last = node
+                taken = min(max(left[node], 0), size)
+                left[node] -= taken
+                size -= taken
+        if size and last is not None:
+            left[last] -= size
+
+    def give_back(self, nodes: int, resource: str, size: int) -> None:
+        """Undo a charge of `size` bytes, lowest node first; a node without assignments leaves its group."""
+        left = self.free.get(resource, {})
+        for node in self.layout.topology.members(nodes & self.layout.topology.all_nodes):
+            self.assignments[node] -= 1
+            if self.assignments[node] == 0:
+                self.groups[node] = 1 << node
+            if node in left:
+                given = min(self.layout.nodes[node][resource].allocatable - left[node], size)
+                left[node] += given
+                size -= given
+
+    def rows(self, node: int) -> dict[str, Row]:
+        """Return one node's table, by resource."""
+        found = {}
+        for resource, amount in self.layout.nodes[node].items():
+            free = self.free[resource][node]
+            found[resource] = Row(
+                amount.total, amount.system_reserved, amount.allocatable, amount.allocatable - free, free
+            )
+        return found

@@ -1,0 +1,158 @@
+"""Merge the wishes of CPUs and memory into one NUMA node set.
+
+The kubelet takes one hint from each list, in every combination, intersects them, and keeps the
+best intersection. Here the combinations are never formed; the same result is found by asking
+node sets, best first, whether any combination has them as its intersection.
+
+Why that is the same. Which of two candidates is kept depends on the two alone, and the
+comparison is a ranking: preferred before not preferred; among preferred ones the narrower
+set; among the others, with b the size of the widest of the lists' narrowest sets, first sets of
+b nodes, then the largest smaller ones, then the smallest larger ones; at equal sizes the lower
+integer, or with prefer-closest the smaller average distance. So the result is the first
+reachable set in that ranking:
+
+* preferred and reachable: the very set is in every list and preferred in each of them;
+* otherwise reachable: it is the intersection of one set of each list. Of the CPU list the
+  largest set that still leaves the intersection right is the one to try, because that list is
+  closed upwards; of the memory list, which is the same for all its resources, the smallest.
+
+Always true: nobody wishing anything is fine under every policy; an impossible wish makes
+everything not preferred. Specification: sections 5.2 to 5.4.
+"""
+
+from collections.abc import Iterator
+from itertools import chain, islice
+from typing import Protocol
+
+from podnuma.allocator.cpu.hints import CpuWish
+from podnuma.allocator.hints import NO_HINT, Hint
+from podnuma.allocator.memory.hints import MemoryWish
+from podnuma.allocator.nodeset import NodeSet
+from podnuma.allocator.settings import TopologyManagerPolicy
+from podnuma.allocator.topology import Topology
+
+SINGLE = TopologyManagerPolicy.SINGLE_NUMA_NODE
+
+# Candidates (and sets of a memory list) looked at when nothing is preferred. Up to 12 NUMA nodes
+# that is all of them; beyond, giving up means "all nodes, not preferred".
+MAX_CANDIDATES = 5_000
+
+
+class Wish(Protocol):
+    """One hint list, as a predicate over node sets."""
+
+    @property
+    def size(self) -> int | None:
+        """The node count of preferred sets, None when it varies."""
+
+    def holds(self, nodes: int) -> bool:
+        """Say whether a set is in the list."""
+
+    def prefers(self, nodes: int) -> bool:
+        """Say whether a set in the list is preferred."""
+
+
+class Merger:
+    """The merge of one node: its topology policy, and whether distances decide between equals."""
+
+    __slots__ = ("_closest", "_policy", "_topology")
+
+    def __init__(self, topology: Topology, policy: TopologyManagerPolicy, *, closest: bool) -> None:
+        self._topology = topology
+        self._policy = policy
+        self._closest = closest and policy is not SINGLE
+
+    def merge(self, cpu: CpuWish | None, memory: MemoryWish | None, *, impossible: bool) -> Hint | None:
+        """Return the merged hint, None when the policy refuses.
+
+        A wish is None when that side has no preference; `impossible` says that some resource
+        cannot be served at all.
+        """
+        if self._policy is TopologyManagerPolicy.NONE:
+            return NO_HINT
+        if cpu is not None and not cpu.holds(cpu.universe):
+            cpu, impossible = None, True
+        if impossible:
+            return self._second_best(cpu, memory)
+        wishes: list[Wish] = [wish for wish in (cpu, memory) if wish is not None]
+        best = self._preferred(wishes)
+        if best is None and memory is not None and memory.narrowest() == 0:
+            # A memory list without any set says nothing, unlike an empty CPU list.
+            memory = None
+            best = self._preferred([] if cpu is None else [cpu])
+        if best is None:
+            return self._second_best(cpu, memory)
+        if self._policy is SINGLE and best == self._topology.all_nodes:
+            return Hint(None, preferred=True)
+        return Hint(best, preferred=True)
+
+    def _preferred(self, wishes: list[Wish]) -> NodeSet | None:
+        if not wishes:
+            return self._topology.all_nodes
+        for size in self._sizes(wishes):
+            for nodes in self._topology.node_sets(size, closest=self._closest):
+                if all(wish.prefers(nodes) and wish.holds(nodes) for wish in wishes):
+                    return nodes
+        return None
+
+    def _sizes(self, wishes: list[Wish]) -> Iterator[int]:
+        sizes = {wish.size for wish in wishes} - {None}
+        for size in range(1, len(self._topology.nodes) + 1):
+            if sizes <= {size} and (size == 1 or self._policy is not SINGLE):
+                yield size
+
+    def _second_best(self, cpu: CpuWish | None, memory: MemoryWish | None) -> Hint | None:
+        if self._policy is not TopologyManagerPolicy.BEST_EFFORT:
+            return None
+        if memory is not None and memory.narrowest() == 0:
+            memory = None
+        return Hint(self._ranked(cpu, memory), preferred=False)
+
+    def _ranked(self, cpu: CpuWish | None, memory: MemoryWish | None) -> NodeSet:
+        every = self._topology.all_nodes
+        if cpu is None and memory is None:
+            return every
+        start = max(cpu.narrowest() if cpu else 0, memory.narrowest() if memory else 0)
+        reach = _Reach(cpu, memory)
+        sizes = chain((start,), range(start - 1, 0, -1), range(start + 1, every.bit_count() + 1))
+        candidates = chain.from_iterable(
+            self._topology.node_sets(size, closest=self._closest) for size in sizes
+        )
+        return next((nodes for nodes in islice(candidates, MAX_CANDIDATES) if reach.holds(nodes)), every)
+
+
+class _Reach:
+    """Which node sets are the intersection of one set of each list."""
+
+    __slots__ = ("_cpu", "_memory", "_sets")
+
+    def __init__(self, cpu: CpuWish | None, memory: MemoryWish | None) -> None:
+        self._cpu = cpu
+        self._memory = memory
+        self._sets: list[NodeSet] | None = None
+
+    def holds(self, nodes: NodeSet) -> bool:
+        """Say whether `nodes` can be reached."""
+        cpu, memory = self._cpu, self._memory
+        if cpu is None:
+            return memory is not None and memory.holds(nodes)
+        if memory is None:
+            return cpu.holds(nodes)
+        if nodes & ~cpu.universe:
+            return False
+        if memory.holds(nodes):
+            return True
+        around = [other for other in self._memory_sets(memory) if other & nodes == nodes]
+        if cpu.holds(nodes):
+            return bool(around)
+        found: set[int] = set(around)
+        for _ in range(memory.resources):
+            if any(cpu.holds(nodes | cpu.universe & ~other) for other in found):
+                return True
+            found = {one & other for one in found for other in around} - found
+        return False
+
+    def _memory_sets(self, memory: MemoryWish) -> list[NodeSet]:
+        if self._sets is None:
+            self._sets = list(islice(memory.sets(), MAX_CANDIDATES))
+        return self._sets

@@ -1,0 +1,73 @@
+"""What is wrong with a grant that was decided earlier, perhaps under other settings or on other hardware.
+
+A running pod keeps what it holds; settings and hardware may have changed around it. Each
+finding is a Problem that names the field of the grant, the value and what follows from it. Only
+an overlap with another held grant makes a grant unusable.
+"""
+
+from collections.abc import Iterable
+
+from podnuma.allocator import cpuset, nodeset
+from podnuma.allocator.check import Problem
+from podnuma.allocator.decision import PodGrant
+from podnuma.allocator.memory.tables import Tables
+from podnuma.allocator.quantities import format_bytes
+from podnuma.allocator.rules import Rules
+
+
+def overlap(grant: PodGrant, held: Iterable[PodGrant]) -> Problem | None:
+    """Return the problem of a grant that shares CPUs with a held one."""
+    for other in held:
+        both = grant.exclusive_cpus & other.exclusive_cpus
+        if both:
+            return Problem(
+                "cpus",
+                cpuset.render(grant.exclusive_cpus),
+                f"CPUs {cpuset.render(both)} are held by pod {other.namespace}/{other.name}; "
+                f"pod {grant.namespace}/{grant.name} is not held, delete one of the two",
+            )
+    return None
+
+
+def misfits(grant: PodGrant, rules: Rules, tables: Tables) -> list[Problem]:
+    """Return what does not fit today; the grant can be held all the same."""
+    pod = f"pod {grant.namespace}/{grant.name}"
+    found = []
+    cpus = grant.exclusive_cpus
+    missing = cpus & ~rules.topology.all_cpus
+    if missing:
+        found.append(
+            Problem(
+                "cpus", cpuset.render(cpus), f"{pod} holds CPUs {cpuset.render(missing)}, which are offline"
+            )
+        )
+    reserved = cpus & rules.reserved
+    if reserved:
+        found.append(
+            Problem(
+                "cpus",
+                cpuset.render(cpus),
+                f"{pod} keeps CPUs {cpuset.render(reserved)}, which are reserved now, until it ends",
+            )
+        )
+    unknown = grant.memory_nodes & ~rules.topology.all_nodes
+    if unknown:
+        found.append(
+            Problem(
+                "memoryNodes",
+                nodeset.render(grant.memory_nodes),
+                f"{pod} holds memory on NUMA nodes {nodeset.render(unknown)}, which do not exist",
+            )
+        )
+    for block in grant.charged:
+        free = tables.free_on(block.nodes & rules.topology.all_nodes, block.resource)
+        if free < block.size:
+            found.append(
+                Problem(
+                    "memory",
+                    format_bytes(block.size),
+                    f"{pod} keeps {format_bytes(block.size)} of {block.resource} on NUMA nodes "
+                    f"{nodeset.render(block.nodes)}, where only {format_bytes(max(free, 0))} are free",
+                )
+            )
+    return found

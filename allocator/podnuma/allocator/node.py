@@ -1,0 +1,222 @@
+"""A node: its machine, its rules, and the grants it holds.
+
+Decide, then hold. `decide` looks at a pod and changes nothing; between it and `hold` the
+decision can be written somewhere, and if that fails there is nothing to undo. A decision is
+stamped with the node's generation; `hold` refuses one that is no longer fresh.
+
+Always true: what is free is the machine less what the held grants take, so releasing a grant
+is forgetting it. No CPU is in two grants. A pod that is already held gets its grant again; it
+is never decided anew. The shared pool is never empty: where pods hold every CPU that is not
+strictly reserved, the shared pool is the reserved CPUs.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from podnuma.allocator import isolation
+from podnuma.allocator.check import Problem
+from podnuma.allocator.counts import AssignmentType, tally
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.decision import Admitted, PodGrant, Rejected
+from podnuma.allocator.eligibility import claims
+from podnuma.allocator.lifecycle import after_start, without_container
+from podnuma.allocator.memory.tables import Row, Tables
+from podnuma.allocator.misfits import misfits, overlap
+from podnuma.allocator.nodeset import NodeSet
+from podnuma.allocator.refusal import Refusal
+from podnuma.allocator.request import Pod
+from podnuma.allocator.rules import Rules
+from podnuma.allocator.scope_container import place_containers
+from podnuma.allocator.scope_pod import place_pod
+from podnuma.allocator.settings import Settings
+from podnuma.allocator.topology import Topology
+from podnuma.allocator.trial import Trial
+
+
+class StaleDecisionError(RuntimeError):
+    """The node changed after the decision was made; decide again."""
+
+
+class Node:
+    """One node. Not safe for concurrent use."""
+
+    __slots__ = ("_default", "_grants", "_rules", "_tables", "generation")
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._default = int(rules.managed_cpus)
+        self._tables = Tables(rules.layout)
+        self._grants: dict[str, PodGrant] = {}
+        self.generation = 0
+
+    @staticmethod
+    def empty(settings: Settings, topology: Topology) -> "Node":
+        """Return a node without pods. Raises SettingsError with everything that is wrong."""
+        return Node(Rules(settings, topology))
+
+    @staticmethod
+    def restore(
+        settings: Settings, topology: Topology, grants: Iterable[PodGrant]
+    ) -> tuple["Node", list[Problem]]:
+        """Return a node that holds these grants, and what is wrong with them.
+
+        Grants are adopted in the order given; see `adopt`. Raises SettingsError.
+        """
+        node = Node.empty(settings, topology)
+        problems = [problem for grant in grants for problem in node.adopt(grant)]
+        return node, problems
+
+    @property
+    def settings(self) -> Settings:
+        """What this node is told."""
+        return self._rules.settings
+
+    @property
+    def topology(self) -> Topology:
+        """The machine."""
+        return self._rules.topology
+
+    @property
+    def rules(self) -> Rules:
+        """Settings and machine made ready; equal nodes can share them."""
+        return self._rules
+
+    @property
+    def reserved_cpus(self) -> CpuSet:
+        """The CPUs that are never granted."""
+        return CpuSet(self._rules.reserved)
+
+    @property
+    def default_set(self) -> CpuSet:
+        """The kubelet's default CPU set: what no grant takes. Can be empty under strict reservation."""
+        return CpuSet(self._default)
+
+    @property
+    def shared_pool(self) -> CpuSet:
+        """The CPUs of every container that has none of its own. Never empty."""
+        return CpuSet(self._default or self._rules.reserved or self._rules.topology.all_cpus)
+
+    @property
+    def grants(self) -> Mapping[str, PodGrant]:
+        """What is held, by pod UID; only grants that take something."""
+        return MappingProxyType(self._grants)
+
+    def free_memory(self, node: int, resource: str) -> int:
+        """Return the free bytes of a memory resource on a NUMA node, 0 if it has none of it."""
+        return self._tables.free_on(1 << node, resource)
+
+    def memory_rows(self, node: int) -> dict[str, Row]:
+        """Return the memory table of a NUMA node, by resource."""
+        return self._tables.rows(node)
+
+    def memory_group(self, node: int) -> NodeSet:
+        """Return the group a NUMA node is in: itself alone, or the nodes it shares blocks with."""
+        return NodeSet(self._tables.groups[node])
+
+    def memory_assignments(self, node: int) -> int:
+        """Return how many blocks a NUMA node carries."""
+        return self._tables.assignments[node]
+
+    def assignment_counts(self) -> Mapping[tuple[str, AssignmentType], int]:
+        """Count the containers of held grants by ("cpu" or "memory", assignment type)."""
+        found: Counter[tuple[str, AssignmentType]] = Counter()
+        for grant in self._grants.values():
+            for container in grant.containers:
+                found["cpu", container.cpu_assignment] += 1
+                found["memory", container.memory_assignment] += 1
+        return found
+
+    def decide(self, pod: Pod) -> Admitted | Rejected:
+        """Decide about one pod; the node stays as it is."""
+        held = self._grants.get(pod.uid)
+        if held is not None:
+            return Admitted(held, self.generation)
+        rules = self._rules
+        trial = Trial(len(pod.containers))
+        wanted = claims(pod, pod_level_managers=rules.settings.pod_level_managers)
+        try:
+            if rules.pod_scope and pod.pod_level:
+                place_pod(rules, self._default, self._tables, wanted, trial)
+            else:
+                place_containers(rules, self._default, self._tables, wanted, trial)
+        except Refusal as refused:
+            return Rejected(refused.reason, refused.message, tally(trial.assigned(), trial.serving))
+        return Admitted(isolation.pod_grant(rules, pod, trial), self.generation, trial.hints)
+
+    def hold(self, decision: Admitted) -> None:
+        """Hold what was decided. Raises StaleDecisionError if the node changed since.
+
+        A grant that takes nothing is not kept; one that is held already changes nothing.
+        """
+        if decision.generation != self.generation:
+            raise StaleDecisionError(
+                f"pod {decision.grant.namespace}/{decision.grant.name} was decided at generation "
+                f"{decision.generation}, the node is at {self.generation}; decide again"
+            )
+        if decision.grant.uid not in self._grants:
+            self._add(decision.grant)
+
+    def adopt(self, grant: PodGrant) -> list[Problem]:
+        """Hold a grant that was decided earlier, and say what about it does not fit any more.
+
+        A grant that shares CPUs with a held one is not held; every other is, however little it
+        fits today's settings. Adopting a held UID again replaces its grant.
+        """
+        self.release(grant.uid)
+        shared = overlap(grant, self._grants.values())
+        if shared is not None:
+            return [shared]
+        problems = misfits(grant, self._rules, self._tables)
+        self._add(grant)
+        return problems
+
+    def release(self, uid: str) -> bool:
+        """Forget a pod's grant; say whether there was one."""
+        grant = self._grants.pop(uid, None)
+        if grant is None:
+            return False
+        self._default |= grant.exclusive_cpus & self._rules.managed_cpus
+        for block in grant.charged:
+            self._tables.give_back(block.nodes, block.resource, block.size)
+        self.generation += 1
+        return True
+
+    def container_started(self, uid: str, name: str) -> None:
+        """Drop the memory records of the init containers that ended before this container started."""
+        if uid in self._grants:
+            self._shrink(self._grants[uid], after_start(self._grants[uid], name))
+
+    def remove_container(self, uid: str, name: str) -> None:
+        """Take away what one container holds. Raises KeyError if a held pod lacks the container."""
+        if uid in self._grants:
+            self._shrink(self._grants[uid], without_container(self._grants[uid], name))
+
+    def _add(self, grant: PodGrant) -> None:
+        if not grant.holds_anything:
+            return
+        self._grants[grant.uid] = grant
+        self._default &= ~grant.exclusive_cpus
+        for block in grant.charged:
+            self._tables.charge(block.nodes, block.resource, block.size)
+        self.generation += 1
+
+    def _shrink(self, old: PodGrant, new: PodGrant) -> None:
+        if new == old:
+            return
+        self._grants[old.uid] = new
+        self._default |= old.exclusive_cpus & ~new.exclusive_cpus & self._rules.managed_cpus
+        if old.memory:
+            gone = () if new.memory else old.memory
+        else:
+            gone = tuple(
+                block
+                for before, after in zip(old.containers, new.containers, strict=True)
+                if not after.memory
+                for block in before.memory
+            )
+        for block in gone:
+            self._tables.give_back(block.nodes, block.resource, block.size)
+        if not new.holds_anything:
+            del self._grants[old.uid]
+        self.generation += 1

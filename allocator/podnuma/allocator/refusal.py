@@ -1,0 +1,71 @@
+"""The refusals of a decision, with the kubelet's reasons and words.
+
+Inside the allocator a refusal travels as an exception to the one place that turns it into a
+Rejected (node.py); nothing is changed on the way, so nothing has to be undone. `resource` and
+`source` say which error counter the kubelet would raise, None for none.
+
+Specification: sections 1.7, 1.8.
+"""
+
+from podnuma.allocator.decision import Reason
+
+
+class Refusal(Exception):  # noqa: N818 - an answer, not a fault
+    """This pod does not fit here."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+def unexpected(cause: str) -> Refusal:
+    """Wrap an allocation error as the kubelet does."""
+    return Refusal(Reason.UNEXPECTED_ADMISSION, f"Allocate failed due to {cause}, which is unexpected")
+
+
+def not_enough_cpus(requested: int, available: int) -> Refusal:
+    """Say that there are fewer CPUs than asked for."""
+    return unexpected(
+        f"not enough cpus available to satisfy request: requested={requested}, available={available}"
+    )
+
+
+def no_locality(*, pod_level: bool, pod_scope: bool) -> Refusal:
+    """Say that the hints have no merge that the policy accepts."""
+    if not pod_level:
+        text = "Resources cannot be allocated with Topology locality"
+    elif pod_scope:
+        text = "Pod Scope pod with pod-level resources failed admission under pod-scope topology manager"
+    else:
+        text = (
+            "Pod Scope pod with pod-level resources failed admission with a container-level topology manager"
+        )
+    return Refusal(Reason.TOPOLOGY_AFFINITY, text)
+
+
+def uneven_smt(requested: int, per_core: int) -> Refusal:
+    """Say that only whole cores are given, and the request is no whole number of them."""
+    return Refusal(
+        Reason.SMT_ALIGNMENT,
+        f"SMT Alignment Error: requested {requested} cpus not multiple cpus per core = {per_core}",
+    )
+
+
+def not_enough_cores(requested: int, available: int, per_core: int) -> Refusal:
+    """Say that only whole cores are given, and too few are free."""
+    return Refusal(
+        Reason.SMT_ALIGNMENT,
+        f"SMT Alignment Error: not enough free physical CPUs: available physical CPUs = {available}, "
+        f"requested CPUs = {requested}, CPUs per core = {per_core}",
+    )
+
+
+def empty_pool(text: str) -> Refusal:
+    """Say that containers would have to share what no one left over."""
+    return Refusal(Reason.EMPTY_POD_SHARED_POOL, text)
+
+
+def memory(cause: str) -> Refusal:
+    """Say that the memory side failed."""
+    return unexpected(f"[memorymanager] {cause}")

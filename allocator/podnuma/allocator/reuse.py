@@ -1,0 +1,61 @@
+"""What standard init containers leave to later containers of the same pod, outside bubbles.
+
+They end before the others start, so their CPUs and memory are used again. Sidecars keep what
+they have.
+
+Always true: `cpus` are CPUs of ended init containers that no running container has; the sizes
+recorded for all containers of a pod add up to what the node is charged. Specification: sections
+3.3, 4.7, 4.8.
+"""
+
+from podnuma.allocator.decision import MemoryBlock
+from podnuma.allocator.request import ContainerKind
+from podnuma.allocator.trial import Blocks, Share
+
+
+class Leftovers:
+    """What can be used again: a CPU set, and bytes by (node set, resource)."""
+
+    __slots__ = ("cpus", "memory")
+
+    def __init__(self) -> None:
+        self.cpus = 0
+        self.memory: dict[tuple[int, str], int] = {}
+
+    def note_cpus(self, kind: ContainerKind, cpus: int) -> None:
+        """Take note of a container's CPUs."""
+        if kind is ContainerKind.INIT:
+            self.cpus |= cpus
+        else:
+            self.cpus &= ~cpus
+
+    def note_memory(self, kind: ContainerKind, blocks: Blocks) -> None:
+        """Take note of a container's memory."""
+        for block in blocks:
+            key = (block.nodes, block.resource)
+            have = self.memory.get(key, 0)
+            if kind is ContainerKind.INIT:
+                self.memory[key] = max(have, block.size)
+            else:
+                self.memory[key] = max(0, have - block.size)
+
+
+def shrink(inits: list[Share], blocks: Blocks) -> None:
+    """Lower the recorded sizes of earlier standard init containers by what `blocks` takes over."""
+    for block in blocks:
+        left = block.size
+        for share in inits:
+            if left and share.memory:
+                share.memory, left = _lowered(share.memory, block, left)
+
+
+def _lowered(blocks: Blocks, taker: MemoryBlock, left: int) -> tuple[Blocks, int]:
+    lowered = []
+    for block in blocks:
+        if block.resource == taker.resource and block.nodes == taker.nodes:
+            taken = min(block.size, left)
+            left -= taken
+            lowered.append(MemoryBlock(block.resource, block.nodes, block.size - taken))
+        else:
+            lowered.append(block)
+    return tuple(lowered), left

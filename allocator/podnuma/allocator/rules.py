@@ -1,0 +1,85 @@
+"""Settings made ready for one machine: everything a decision asks about policies, as functions and masks.
+
+Rules never change and hold nothing of any pod; equal nodes can share one object. Making them
+fails with SettingsError when `check` finds problems. Specification: sections 2.6, 3.1, 5.1.
+"""
+
+from podnuma.allocator.check import Problem, SettingsError, check
+from podnuma.allocator.cpu.pick import picker
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.memory.tables import Layout
+from podnuma.allocator.merge import Merger
+from podnuma.allocator.refusal import Refusal
+from podnuma.allocator.settings import (
+    CpuManagerPolicy,
+    MemoryManagerPolicy,
+    Settings,
+    TopologyManagerPolicy,
+    TopologyManagerScope,
+    cpu_options,
+    topology_options,
+)
+from podnuma.allocator.topology import Topology
+
+
+class Rules:
+    """What a node follows. `reserved` is 0 unless the CPU policy is static."""
+
+    __slots__ = (
+        "aligned",
+        "layout",
+        "merger",
+        "options",
+        "pick",
+        "pod_scope",
+        "reserved",
+        "reserved_cores",
+        "settings",
+        "static_cpu",
+        "static_memory",
+        "topology",
+    )
+
+    def __init__(self, settings: Settings, topology: Topology) -> None:
+        problems = check(settings, topology)
+        if problems:
+            raise SettingsError(problems)
+        self.settings = settings
+        self.topology = topology
+        self.options = cpu_options(settings)
+        self.pick = picker(topology, self.options)
+        self.static_cpu = settings.cpu_manager_policy is CpuManagerPolicy.STATIC
+        self.static_memory = settings.memory_manager_policy is MemoryManagerPolicy.STATIC
+        self.aligned = settings.topology_manager_policy is not TopologyManagerPolicy.NONE
+        self.pod_scope = self.aligned and settings.topology_manager_scope is TopologyManagerScope.POD
+        self.layout = Layout(settings, topology)
+        self.merger = Merger(
+            topology,
+            settings.topology_manager_policy,
+            closest=topology_options(settings).prefer_closest_numa_nodes,
+        )
+        self.reserved = self._reserved()
+        self.reserved_cores = topology.whole_cores(self.reserved)
+
+    @property
+    def managed_cpus(self) -> CpuSet:
+        """The default set of a node without pods: all CPUs, without reserved ones if these are strict."""
+        every = self.topology.all_cpus
+        return CpuSet(every & ~self.reserved) if self.options.strict_cpu_reservation else every
+
+    @property
+    def scope(self) -> TopologyManagerScope:
+        """The scope in force; without a topology policy every container stands alone."""
+        return TopologyManagerScope.POD if self.pod_scope else TopologyManagerScope.CONTAINER
+
+    def _reserved(self) -> CpuSet:
+        settings = self.settings
+        if not self.static_cpu:
+            return CpuSet(0)
+        if settings.reserved_system_cpus is not None:
+            return settings.reserved_system_cpus
+        count = settings.reserved_cpu.units if settings.reserved_cpu else 0
+        try:
+            return CpuSet(self.pick(self.topology.all_cpus, count))
+        except Refusal as refused:
+            raise SettingsError([Problem("reservedCPU", str(count), refused.message)]) from refused

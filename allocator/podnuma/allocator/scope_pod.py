@@ -1,0 +1,84 @@
+"""Serve a pod with a budget of its own as a whole: one bubble, then its slices and its pool.
+
+One node set is chosen for the budget. The CPU side takes its bubble there and cuts it; then
+the memory side does the same. The first failure refuses the pod. The pod's numbers size the
+bubble, not the sum of its containers. Specification: sections 5.6, 6.
+"""
+
+from podnuma.allocator import refusal
+from podnuma.allocator.counts import AssignmentType
+from podnuma.allocator.cpu.hints import CpuWish
+from podnuma.allocator.cpu.pick import check_smt, near, take_aligned
+from podnuma.allocator.eligibility import Claims, empty_cpu_pool, empty_memory_pool
+from podnuma.allocator.hints import Hint
+from podnuma.allocator.memory.hints import MemoryWish
+from podnuma.allocator.memory.resolve import resolve
+from podnuma.allocator.memory.tables import Tables
+from podnuma.allocator.partition import blocks, cut_cpus, cut_memory
+from podnuma.allocator.rules import Rules
+from podnuma.allocator.trial import Trial
+
+
+def place_pod(rules: Rules, default: int, tables: Tables, claims: Claims, trial: Trial) -> None:
+    """Fill the trial with a bubble and its parts. Raises Refusal.
+
+    `default` is the node's default CPU set.
+    """
+    hint = pod_hint(rules, default, tables, claims)
+    if hint is None:
+        raise refusal.no_locality(pod_level=True, pod_scope=True)
+    for container in claims.pod.containers:
+        trial.hints[container.name] = hint
+    if rules.static_cpu and claims.pod_cpus:
+        trial.serving = ("cpu", "pod")
+        _place_cpus(rules, default, claims, hint, trial)
+    if rules.static_memory and claims.pod_memory:
+        trial.serving = ("memory", "pod")
+        _place_memory(tables, claims, hint, trial)
+    trial.serving = None
+
+
+def pod_hint(rules: Rules, default: int, tables: Tables, claims: Claims) -> Hint | None:
+    """Return the merged hint for the budget, None when the policy refuses."""
+    cpu_wish = memory_wish = None
+    impossible = False
+    if rules.static_cpu and claims.pod_cpus:
+        if empty_cpu_pool(claims):
+            impossible = True
+        else:
+            free = default & ~rules.reserved
+            cpu_wish = CpuWish(rules.topology, rules.options, free, 0, claims.pod_cpus)
+    if rules.static_memory and claims.pod_memory:
+        if empty_memory_pool(claims):
+            impossible = True
+        else:
+            memory_wish = MemoryWish(tables, claims.pod_memory, {})
+    return rules.merger.merge(cpu_wish, memory_wish, impossible=impossible)
+
+
+def _place_cpus(rules: Rules, default: int, claims: Claims, hint: Hint, trial: Trial) -> None:
+    problem = empty_cpu_pool(claims)
+    if problem:
+        raise refusal.empty_pool(problem)
+    count = claims.pod_cpus
+    check_smt(rules.options, count, rules.topology.per_core, default & ~rules.reserved_cores)
+    close = near(rules.topology, rules.options, hint.nodes)
+    bubble = take_aligned(rules.pick, default & ~rules.reserved, close, count)
+    cut = cut_cpus(claims, bubble, rules.pick)
+    trial.bubble_cpus = bubble
+    for share, own, cpus in zip(trial.shares, claims.cpus, cut, strict=True):
+        share.cpus = cpus
+        share.cpu_assignment = AssignmentType.POD_EXCLUSIVE if own else AssignmentType.POD_SHARED
+
+
+def _place_memory(tables: Tables, claims: Claims, hint: Hint, trial: Trial) -> None:
+    problem = empty_memory_pool(claims)
+    if problem:
+        raise refusal.empty_pool(problem)
+    budget = claims.pod_memory or {}
+    nodes = resolve(tables, budget, hint, {})
+    cut = cut_memory(claims, budget, nodes)
+    trial.bubble_memory = blocks(nodes, budget)
+    for share, own, memory in zip(trial.shares, claims.memory, cut, strict=True):
+        share.memory = memory
+        share.memory_assignment = AssignmentType.POD_EXCLUSIVE if own else AssignmentType.POD_SHARED
