@@ -102,7 +102,7 @@ class Link:
         reason = ""
         try:
             await self._session.run()
-        except* (NriError, OSError) as group:
+        except* NriError as group:
             reason = _first_text(group)
         finally:
             self._service = self._session = None

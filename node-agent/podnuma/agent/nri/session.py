@@ -40,8 +40,11 @@ class Session:
         self._waiting: dict[int, asyncio.Future[ttrpc.Message | None]] = {}  # None: the session is over
 
     async def run(self) -> None:
-        """Connect and serve until the connection ends; always ends by an exception (in a group)."""
-        reader, self._writer = await asyncio.open_unix_connection(self._settings.socket)
+        """Connect and serve until the connection ends; always ends by an exception, perhaps in a group."""
+        try:
+            reader, self._writer = await asyncio.open_unix_connection(self._settings.socket)
+        except OSError as error:
+            raise DisconnectedError(f"cannot connect: {error.strerror or error}") from error
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read(reader, group))
@@ -92,7 +95,7 @@ class Session:
     async def _read(self, reader: asyncio.StreamReader, group: asyncio.TaskGroup) -> None:
         demux = mux.Demux()
         readers = {mux.PLUGIN_CONN: ttrpc.Reader(), mux.RUNTIME_CONN: ttrpc.Reader()}
-        while data := await reader.read(_READ_SIZE):
+        while data := await _read_some(reader):
             for chunk in demux.feed(data):
                 if chunk.conn in readers:
                     for message in readers[chunk.conn].feed(chunk.data):
@@ -138,3 +141,12 @@ class Session:
             raise DisconnectedError(f"the runtime read nothing for {_WRITE_TIMEOUT:g} s") from None
         except OSError as error:
             raise DisconnectedError(f"the connection broke: {error.strerror or error}") from error
+
+
+async def _read_some(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read(_READ_SIZE)
+    except ConnectionResetError:
+        return b""  # how the end looks when the runtime left with data of ours unread
+    except OSError as error:
+        raise DisconnectedError(f"the connection broke: {error.strerror or error}") from error

@@ -1,0 +1,194 @@
+"""The runtime side of NRI: a small Go program around the adaptation library of containerd.
+
+It is built twice from `runtime/`: with the NRI of containerd 2.4 (a call per event) and with
+the one of containerd 2.0 and 2.1 (StateChange, no version told).
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+from podnuma.agent.nri.link import Link, LinkState
+from podnuma.agent.nri.settings import Settings
+from podnuma.agent.nri.values import Answer, Event, RuntimeInfo, Update
+
+from testbed import build
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from podnuma.agent.nri.service import Served
+
+SOURCES = Path(__file__).parent / "runtime"
+FLAGS = {"0.12": ("-tags", "nri_no_wasm"), "0.8": ("-tags", "nri08", "-modfile=nri08.mod")}
+
+
+def built(version: str) -> Path:
+    """Path of the program for an NRI version, built into the cache on first use."""
+    digest = hashlib.sha256(repr(FLAGS[version]).encode())
+    for path in sorted(SOURCES.iterdir()):
+        digest.update(path.read_bytes())
+    target = build.cache_folder() / "tools" / f"nri-runtime-{digest.hexdigest()[:16]}" / "nri-runtime"
+    if target.exists():
+        return target
+    go = build.find_go()
+    with build.one_build_at_a_time(sys.stderr):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent) as scratch:
+            program = Path(scratch, target.name)
+            argv = [go, "-C", str(SOURCES), "build", "-trimpath", *FLAGS[version], "-o", str(program), "."]
+            progress = build.Progress(f"building the NRI test runtime ({version})", sys.stderr)
+            build.run_logged(argv, Path(scratch, "log"), progress)
+            program.rename(target)
+            progress.done()
+    return target
+
+
+class Runtime:
+    """One run of the program. Replies come back as dictionaries; what plugins do by themselves as notices."""
+
+    def __init__(self, program: Path, socket: Path) -> None:
+        self.socket = socket
+        self.notices: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._program = program
+        self._replies: dict[int, asyncio.Future[dict[str, Any]]] = {}
+
+    async def start(self, *, request_timeout: float = 2.0, **known) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            self._program,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            limit=64 << 20,
+        )
+        self._reading = asyncio.create_task(self._read())
+        await self.know(**known)
+        await self.do("start", socket=str(self.socket), timeout_ms=int(request_timeout * 1000))
+        await self.notices.get()  # the synchronization of plugins that the runtime starts itself: none
+
+    async def kill(self) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+        await self._reading
+
+    async def do(self, what: str, **arguments) -> dict[str, Any]:
+        """Run a command; a reply that carries an error raises it as RuntimeError."""
+        number = len(self._replies) + 1
+        self._replies[number] = asyncio.get_running_loop().create_future()
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"id": number, "do": what, **arguments}).encode() + b"\n")
+        await self._process.stdin.drain()
+        reply = await self._replies[number]
+        if "error" in reply:
+            raise RuntimeError(reply["error"])
+        return reply
+
+    async def know(self, pods=(), containers=(), failing=()) -> None:
+        """Say which pods and containers exist, and which ones fail to be updated."""
+        await self.do("know", pods=list(pods), containers=list(containers), failing=list(failing))
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        while line := await self._process.stdout.readline():
+            message = json.loads(line)
+            if "notice" in message:
+                self.notices.put_nowait(message)
+            else:
+                self._replies[message["id"]].set_result(message)
+
+
+class Recorder:
+    """A plugin that writes down what it is told and answers what a test puts in."""
+
+    def __init__(self) -> None:
+        self.calls: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
+        self.served: list[Served] = []
+        self.runtime: RuntimeInfo | None = None
+        self.answer = Answer()
+        self.updates: Sequence[Update] = ()
+        self.before_answer: Callable[[], Awaitable[object]] | None = None
+
+    async def configured(self, runtime):
+        self.runtime = runtime
+
+    async def synchronize(self, pods, containers):
+        return await self._told(self.updates, "synchronize", pods, containers)
+
+    async def create_container(self, pod, container):
+        return await self._told(self.answer, "create", pod, container)
+
+    async def update_container(self, pod, container, wanted):
+        return await self._told(self.updates, "update", pod, container, wanted)
+
+    async def stop_container(self, pod, container):
+        return await self._told(self.updates, "stop", pod, container)
+
+    async def event(self, event, pod, container):
+        await self._told(None, event, pod, container)
+
+    async def disconnected(self, reason):
+        self.calls.put_nowait(("disconnected", reason))
+
+    async def _told(self, answer: Any, *call: Any) -> Any:
+        self.calls.put_nowait(call)
+        if self.before_answer is not None:
+            await self.before_answer()
+        return answer
+
+
+@pytest.fixture(params=["0.12", "0.8"])
+def nri_version(request):
+    return request.param
+
+
+@pytest.fixture
+def program(nri_version):
+    return built(nri_version)
+
+
+@pytest_asyncio.fixture
+async def runtime(program):
+    # Not tmp_path: a socket's path has at most 107 characters.
+    with tempfile.TemporaryDirectory(dir=os.environ.get("XDG_RUNTIME_DIR")) as folder:
+        runtime = Runtime(program, Path(folder, "nri.sock"))
+        yield runtime
+        await runtime.kill()
+
+
+@pytest.fixture
+def plugin():
+    return Recorder()
+
+
+@pytest_asyncio.fixture
+async def link(plugin, runtime):
+    """A link that is running; tests start the runtime when they want it to connect."""
+    settings = Settings(name="podnuma", index="10", events=frozenset(Event), socket=runtime.socket)
+    link = Link(plugin, settings, observe=plugin.served.append, delay=lambda _attempt: 0.02)
+    running = asyncio.create_task(link.run())
+    yield link
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.fixture
+def synchronized(plugin, link):
+    """Wait until the running link is synchronized, and return what the plugin was told."""
+
+    async def wait():
+        async with asyncio.timeout(10):
+            call = await plugin.calls.get()
+            while call[0] != "synchronize":
+                call = await plugin.calls.get()
+        assert link.state is LinkState.SYNCHRONIZED
+        return call[1:]
+
+    return wait
