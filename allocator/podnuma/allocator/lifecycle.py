@@ -1,7 +1,7 @@
 """What changes in a grant while its pod lives: almost nothing.
 
 A container that stops or restarts keeps what it has; a grant goes with its pod. Two things do
-happen in a kubelet, and both give a new grant for `Node.adopt` to put in the place of the old:
+happen in a kubelet, and both give a new grant in the place of the old:
 
 * a container starts: the standard init containers before it have ended for good, and what they
   hold beyond what later containers took over goes back to the node (memory only; their CPUs
@@ -18,9 +18,8 @@ from podnuma.allocator.decision import ContainerGrant, Isolation, PodGrant
 from podnuma.allocator.request import ContainerKind
 
 
-def started(grant: PodGrant, name: str) -> PodGrant:
-    """Return the grant once container `name` has started. Raises KeyError if there is no such container."""
-    grant.container(name)
+def after_start(grant: PodGrant, name: str) -> PodGrant:
+    """Return the grant once container `name` has started; a name the grant lacks is an ephemeral container's."""
     containers = list(grant.containers)
     for place, container in enumerate(containers):
         if container.name == name:
@@ -30,8 +29,8 @@ def started(grant: PodGrant, name: str) -> PodGrant:
     return _settled(replace(grant, containers=tuple(containers)))
 
 
-def forgotten(grant: PodGrant, name: str) -> PodGrant:
-    """Return the grant without what only container `name` holds. Raises KeyError like `started`."""
+def without_container(grant: PodGrant, name: str) -> PodGrant:
+    """Return the grant without what only container `name` holds. Raises KeyError if there is none."""
     gone = grant.container(name)
     bare = replace(
         _without_memory(gone),
@@ -44,9 +43,7 @@ def forgotten(grant: PodGrant, name: str) -> PodGrant:
 
 
 def _without_memory(container: ContainerGrant) -> ContainerGrant:
-    return replace(
-        container, memory=(), memory_nodes=None, memory_assignment=AssignmentType.NODE_SHARED
-    )
+    return replace(container, memory=(), memory_nodes=None, memory_assignment=AssignmentType.NODE_SHARED)
 
 
 def _settled(grant: PodGrant) -> PodGrant:

@@ -55,7 +55,7 @@ class CpuWish:
         """Say whether a node set in the list is preferred."""
         if self._per_socket is None:
             return nodes.bit_count() == self.least
-        if self._per_socket == 0:
+        if self._per_socket == 0 or nodes & ~self._topology.cpu_nodes:
             return False
         sockets = {self._topology.socket_by_node[node] for node in nodeset.ids(nodes)}
         return len(sockets) == -(-self.least // self._per_socket)
