@@ -19,7 +19,7 @@ from podnuma.allocator.request import ContainerKind
 
 
 def after_start(grant: PodGrant, name: str) -> PodGrant:
-    """Return the grant once container `name` has started; a name the grant lacks is an ephemeral container's."""
+    """Return the grant once container `name` has started; an unknown name is an ephemeral one."""
     containers = list(grant.containers)
     for place, container in enumerate(containers):
         if container.name == name:
