@@ -11,9 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from podnuma.allocator import cpuset, quantities
-from podnuma.allocator.cpuset import CpuSet
-from podnuma.allocator.topology import Cpu, NumaNode, Topology, TopologyError
+from podnuma.allocator import Cpu, CpuSet, NumaNode, Topology, TopologyError, cpuset, quantities
 from podnuma.api.quantity import read_bytes
 from podnuma.api.reading import ABSENT, Fields, integer, parsed, text
 

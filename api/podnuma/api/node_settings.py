@@ -15,14 +15,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from podnuma.allocator import cpuset, quantities
-from podnuma.allocator.settings import (
+from podnuma.allocator import (
     CpuManagerPolicy,
     MemoryManagerPolicy,
     ReservedMemory,
     Settings,
     TopologyManagerPolicy,
     TopologyManagerScope,
+    cpuset,
+    quantities,
 )
 from podnuma.api import names
 from podnuma.api.quantity import read_bytes, read_quantity, render_quantity

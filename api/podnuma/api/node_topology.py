@@ -11,9 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from podnuma.allocator import cpuset, quantities
-from podnuma.allocator.cpuset import CpuSet
-from podnuma.allocator.decision import AssignmentType
+from podnuma.allocator import AssignmentType, CpuSet, cpuset, quantities
 from podnuma.api import names
 from podnuma.api.conditions import Condition, read_conditions, render_conditions
 from podnuma.api.hardware import LONGEST_LIST, MAX_GROUPS, Hardware, read_hardware, render_hardware
@@ -289,6 +287,6 @@ def _rounded(size: int) -> str:
 
 
 def cut_list(texts: Iterable[str], longest: int) -> str:
-    """Texts joined by commas, cut after whole ones, with an ellipsis, when that gets too long."""
+    """Join texts by commas, cut after whole ones, with an ellipsis, when that gets too long."""
     joined = ",".join(texts)
-    return joined if len(joined) <= longest else joined[: joined.rindex(",", 0, longest - 3)] + ",..."
+    return joined if len(joined) <= longest else joined[: joined.rfind(",", 0, longest - 3) + 1] + "..."

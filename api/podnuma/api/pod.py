@@ -19,17 +19,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from podnuma.allocator.quantities import Quantity
-from podnuma.allocator.request import (
-    CPU,
-    HUGEPAGES,
-    Amounts,
-    Container,
-    ContainerKind,
-    Pod,
-    Qos,
-    is_memory,
-)
+from podnuma.allocator import Container, ContainerKind, Pod, Qos, Quantity
+from podnuma.allocator.request import CPU, HUGEPAGES, Amounts, is_memory
 from podnuma.api import names
 from podnuma.api.pod_defaults import together, with_pod_level_defaults
 from podnuma.api.quantity import read_quantity, render_quantity

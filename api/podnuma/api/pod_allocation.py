@@ -15,20 +15,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from podnuma.allocator import cpuset, nodeset, quantities
-from podnuma.allocator.cpuset import CpuSet
-from podnuma.allocator.decision import (
+from podnuma.allocator import (
     Admitted,
     AssignmentType,
     ContainerGrant,
+    ContainerKind,
+    CpuSet,
     Isolation,
     MemoryBlock,
+    NodeSet,
     PodGrant,
     Rejected,
+    TopologyManagerScope,
+    cpuset,
+    nodeset,
+    quantities,
 )
-from podnuma.allocator.nodeset import NodeSet
-from podnuma.allocator.request import ContainerKind
-from podnuma.allocator.settings import TopologyManagerScope
 from podnuma.api import names
 from podnuma.api.conditions import Condition, read_conditions, render_conditions
 from podnuma.api.node_topology import AssignmentCounts, read_assignments, render_assignments

@@ -16,17 +16,8 @@ What can not be understood is left as it is, for ``pod.read_pod`` to name it.
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from podnuma.allocator.quantities import Quantity
-from podnuma.allocator.request import (
-    CPU,
-    HUGEPAGES,
-    MEMORY,
-    Amounts,
-    Container,
-    ContainerKind,
-    aggregate,
-    is_memory,
-)
+from podnuma.allocator import Container, ContainerKind, Quantity
+from podnuma.allocator.request import CPU, HUGEPAGES, MEMORY, Amounts, aggregate, is_memory
 from podnuma.api.quantity import read_quantity, render_quantity
 
 _OVERCOMMITTED: Final = (CPU, MEMORY)

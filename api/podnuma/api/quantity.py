@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from podnuma.allocator import quantities
-from podnuma.allocator.quantities import NANO, Quantity
+from podnuma.allocator import Quantity, quantities
+from podnuma.allocator.quantities import NANO
 from podnuma.allocator.request import CPU
 from podnuma.api.reading import text
 

@@ -1,0 +1,63 @@
+"""Telling the same thing again updates one event."""
+
+import datetime as dt
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+from podnuma.api.events import Event, EventType, Involved, Told, read_told, render_event
+
+NOON = dt.datetime(2026, 5, 1, 12, 0, tzinfo=dt.UTC)
+POD = Involved("v1", "Pod", "shop", "database", "u1")
+EVENT = Event(POD, EventType.WARNING, "TopologyAffinityError", "does not fit", "podnuma-operator")
+
+
+def test_the_first_telling():
+    body = render_event(EVENT, NOON)
+    assert body["involvedObject"] == {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "namespace": "shop",
+        "name": "database",
+        "uid": "u1",
+    }
+    assert body["metadata"] == {"name": EVENT.name, "namespace": "shop"}
+    assert (body["type"], body["reason"], body["count"]) == ("Warning", "TopologyAffinityError", 1)
+    assert (body["firstTimestamp"], body["lastTimestamp"]) == ("2026-05-01T12:00:00Z", "2026-05-01T12:00:00Z")
+
+
+def test_telling_again_counts_and_keeps_the_first_time():
+    told = read_told(render_event(EVENT, NOON))
+    assert told == Told(1, "2026-05-01T12:00:00Z")
+    body = render_event(EVENT, NOON + dt.timedelta(hours=1), told)
+    assert (body["count"], body["firstTimestamp"], body["lastTimestamp"]) == (
+        2,
+        "2026-05-01T12:00:00Z",
+        "2026-05-01T13:00:00Z",
+    )
+
+
+def test_the_name_follows_from_what_is_told_about_whom():
+    assert EVENT.name == replace(EVENT, type=EventType.NORMAL).name
+    assert EVENT.name.startswith("database.")
+    for other in (
+        replace(EVENT, message="does not fit still"),
+        replace(EVENT, reason="SMTAlignmentError"),
+        replace(EVENT, involved=replace(POD, uid="u2")),
+        replace(EVENT, component="podnuma-agent"),
+    ):
+        assert other.name != EVENT.name
+
+
+def test_events_about_cluster_scoped_objects_lie_in_default():
+    node = Involved("v1", "Node", "", "w1", "u")
+    body = render_event(replace(EVENT, involved=node), NOON)
+    assert body["metadata"]["namespace"] == "default"
+    assert "namespace" not in body["involvedObject"]
+
+
+@given(st.text(max_size=300), st.text(max_size=3000))
+def test_names_and_messages_stay_within_the_limits_of_the_api_server(name, message):
+    body = render_event(replace(EVENT, involved=replace(POD, name=name), message=message), NOON)
+    assert len(body["metadata"]["name"]) <= 253
+    assert len(body["message"]) <= 1024

@@ -1,0 +1,263 @@
+"""What a pod holds survives the API exactly, and reads well."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from podnuma.allocator import (
+    Admitted,
+    AssignmentType,
+    ContainerGrant,
+    ContainerKind,
+    Isolation,
+    MemoryBlock,
+    PodGrant,
+    Reason,
+    Rejected,
+    TopologyManagerScope,
+    cpuset,
+    nodeset,
+)
+from podnuma.allocator.counts import NO_COUNTS
+from podnuma.api.conditions import Condition, Status
+from podnuma.api.pod_allocation import (
+    ContainerStatus,
+    Decision,
+    Phase,
+    PodAllocationStatus,
+    Values,
+    Verdict,
+    read_pod_allocation,
+    rejected_grant,
+    render_pod_allocation,
+    render_spec,
+    render_status,
+    render_summary,
+)
+from podnuma.api.reading import ApiError
+
+from tests.unit.api.objects import grants, names
+
+ADMITTED = Decision(admitted=True, generation=5)
+GIB = 2**30
+
+
+def container(
+    name: str, cpu: AssignmentType, cpus: str | None, kind: ContainerKind = ContainerKind.APP
+) -> ContainerGrant:
+    pool = cpu in (AssignmentType.POD_SHARED, AssignmentType.NODE_SHARED)
+    return ContainerGrant(
+        name=name,
+        kind=kind,
+        cpu_assignment=cpu,
+        memory_assignment=cpu,
+        isolation=Isolation.POD if pool else Isolation.CONTAINER,
+        cpus=None if cpus is None else cpuset.parse(cpus),
+        memory_nodes=None if cpus is None else nodeset.of([0]),
+        memory=(),
+        cpu_quota=300_000 if pool else -1,
+        cpu_period=100_000,
+        memory_limit=16 * GIB if pool else 12 * GIB,
+        cpu_shares=8192,
+    )
+
+
+DATABASE = PodGrant(
+    uid="u1",
+    namespace="shop",
+    name="database",
+    scope=TopologyManagerScope.POD,
+    pod_level=True,
+    cpus=cpuset.parse("1-4,49-52"),
+    memory=(MemoryBlock("memory", nodeset.of([0]), 16 * GIB),),
+    containers=(
+        container("migrate", AssignmentType.POD_SHARED, "1-4,49-52", ContainerKind.INIT),
+        container("metrics", AssignmentType.POD_SHARED, "4,52", ContainerKind.SIDECAR),
+        container("database", AssignmentType.POD_EXCLUSIVE, "1-3,49-51"),
+    ),
+    pod_quota=800_000,
+    pod_shares=8192,
+)
+TRAINING = PodGrant(
+    uid="u2",
+    namespace="ml",
+    name="training",
+    scope=TopologyManagerScope.CONTAINER,
+    pod_level=False,
+    cpus=None,
+    memory=(),
+    containers=(
+        container("mesh", AssignmentType.NODE_SHARED, None, ContainerKind.SIDECAR),
+        container("training", AssignmentType.NODE_EXCLUSIVE, "6-8"),
+    ),
+    pod_quota=400_000,
+    pod_shares=4096,
+)
+
+
+@given(grants(), names)
+def test_a_grant_is_read_exactly_as_it_was_rendered(grant, node):
+    body = json.loads(json.dumps(render_pod_allocation(grant, node, ADMITTED)))
+    allocation = read_pod_allocation(body)
+    assert allocation.grant == grant
+    assert (allocation.node_name, allocation.decision, allocation.pod_uid) == (node, ADMITTED, grant.uid)
+
+
+@given(grants(), grants())
+def test_specs_are_equal_exactly_when_grants_are(one, other):
+    other = replace(other, namespace=one.namespace, name=one.name)
+    same = render_spec(one, "w1", ADMITTED) == render_spec(other, "w1", ADMITTED)
+    assert same is (one == other)
+
+
+def test_an_allocation_goes_with_its_pod():
+    body = render_pod_allocation(DATABASE, "w1", ADMITTED)
+    assert body["metadata"] == {
+        "name": "database",
+        "namespace": "shop",
+        "ownerReferences": [
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "name": "database",
+                "uid": "u1",
+                "controller": False,
+                "blockOwnerDeletion": False,
+            }
+        ],
+    }
+
+
+def test_sets_are_kernel_lists_and_memory_is_quantities():
+    spec = render_spec(DATABASE, "w1", ADMITTED)
+    assert spec["cpus"] == "1-4,49-52"
+    assert spec["memory"] == [{"resource": "memory", "size": "16Gi", "nodes": "0"}]
+    assert spec["memoryNodes"] == "0"
+    assert spec["containers"][2] == {
+        "name": "database",
+        "kind": "app",
+        "assignment": {"cpu": "pod_exclusive", "memory": "pod_exclusive"},
+        "isolation": "container",
+        "cpus": "1-3,49-51",
+        "memoryNodes": "0",
+        "cpuQuota": -1,
+        "cpuPeriod": 100000,
+        "cpuShares": 8192,
+        "memoryLimit": "12Gi",
+    }
+
+
+@pytest.mark.parametrize(
+    ("grant", "columns"),
+    [
+        (DATABASE, {"cpus": "1-4,49-52", "numa": "0", "exclusive": "1-3,49-51", "shared": "4,52"}),
+        (TRAINING, {"cpus": "6-8", "numa": "0", "exclusive": "6-8", "shared": "node"}),
+        (
+            rejected_grant("u", "a", "b", TopologyManagerScope.POD),
+            {"cpus": "-", "numa": "-", "exclusive": "-", "shared": "-"},
+        ),
+    ],
+)
+def test_the_columns_say_who_has_what(grant, columns):
+    assert render_summary(grant) == columns
+
+
+@given(grants())
+def test_no_column_is_ever_empty(grant):
+    assert all(render_summary(grant).values())
+
+
+def test_a_decision_records_the_allocators_answer():
+    assert Decision.of(Admitted(DATABASE, 5)) == ADMITTED
+    refused = Rejected(Reason.TOPOLOGY_AFFINITY, "Resources cannot be allocated", NO_COUNTS)
+    assert Decision.of(refused, 6, "needs 2 more CPUs") == Decision(
+        admitted=False,
+        reason="TopologyAffinityError",
+        message="Resources cannot be allocated",
+        generation=6,
+        explanation="needs 2 more CPUs",
+    )
+
+
+def test_a_rejected_pod_holds_nothing():
+    decision = Decision(admitted=False, reason="TopologyAffinityError", message="no", explanation="why")
+    grant = rejected_grant("u", "a", "b", TopologyManagerScope.POD)
+    allocation = read_pod_allocation(render_pod_allocation(grant, "w1", decision))
+    assert (allocation.grant, allocation.decision) == (grant, decision)
+    assert not allocation.grant.holds_anything
+
+
+def edited(**spec) -> dict[str, Any]:
+    body = render_pod_allocation(TRAINING, "w1", ADMITTED)
+    return {**body, "spec": {**body["spec"], **spec}}
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (
+            edited(cpus="6-9"),
+            'PodAllocation ml/training, spec.cpus "6-9": is not what the containers have together: 6-8',
+        ),
+        (edited(cpus="6-7", podLevel=True), 'spec.cpus "6-7": lacks CPUs of its containers: 8'),
+        (edited(cpus=""), "must not be empty; leave the field out"),
+        (edited(cpus="8-6"), "runs backwards"),
+        (edited(scope="node"), "must be one of container, pod"),
+        (edited(nodeName=None), "spec.nodeName: is required"),
+        (edited(containers=[{"name": "a"}]), r"spec.containers\[0\].assignment.cpu: is required"),
+        (
+            edited(containers=edited()["spec"]["containers"] * 2),
+            r'containers\[2\].name "mesh": is there twice',
+        ),
+        (edited(decision={}), "spec.decision.admitted: is required"),
+    ],
+)
+def test_an_allocation_edited_by_hand_is_refused_by_name(body, words):
+    with pytest.raises(ApiError, match=words):
+        read_pod_allocation(body)
+
+
+values = st.builds(Values, st.sampled_from(["", "1-3"]), st.sampled_from(["", "0"]), st.just("max 100000"))
+statuses = st.builds(
+    PodAllocationStatus,
+    observed_generation=st.integers(0, 2**62),
+    phase=st.sampled_from(Phase),
+    conditions=st.just((Condition("Ready", Status.TRUE, "Applied", "", 3, "2026-05-01T12:00:00Z"),)),
+    pod_written=st.none() | values,
+    pod_effective=st.none() | values,
+    containers=st.lists(
+        st.builds(
+            ContainerStatus,
+            name=names,
+            container_id=st.sampled_from(["", "containerd://abc"]),
+            written=st.none() | values,
+            effective=st.none() | values,
+            verdict=st.sampled_from(Verdict),
+            pinned_after_millis=st.none() | st.integers(0, 2**40),
+            message=st.sampled_from(["", "cpuset.cpus: EBUSY"]),
+        ),
+        max_size=3,
+    ).map(tuple),
+    assignments=st.dictionaries(
+        st.tuples(st.sampled_from(["cpu", "memory"]), st.sampled_from(AssignmentType)), st.integers(1, 99)
+    ),
+)
+
+
+@given(statuses)
+def test_a_status_is_read_as_it_was_rendered(status):
+    body = edited() | {"status": json.loads(json.dumps(render_status(status)))}
+    assert read_pod_allocation(body).status == status
+
+
+def test_an_allocation_nobody_has_acted_on_is_pending():
+    assert read_pod_allocation(edited()).status == PodAllocationStatus()
+    assert PodAllocationStatus().phase is Phase.PENDING
+
+
+def test_a_verdict_is_not_taken_for_a_boolean():
+    with pytest.raises(TypeError, match="four values"):
+        bool(Verdict.NOT_PINNED)
