@@ -163,7 +163,7 @@ class Installation:
     def install(self) -> None:
         """Apply custom resources, service accounts and roles."""
         self.cluster.apply_crds(ROOT / "crds")
-        shipped = self.cluster.kubectl("kustomize", str(ROOT / "deploy" / "kustomize"))
+        shipped = self.cluster.kubectl("kustomize", str(ROOT / "deploy" / "kustomize" / "base"))
         for manifest in sorted(yaml.safe_load_all(shipped), key=_namespaces_first):
             if manifest["kind"] in RIGHTS:
                 self.cluster.api.apply(manifest, NAMESPACE)

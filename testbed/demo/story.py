@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from testbed.api import Json
 
-PODS = ROOT / "examples" / "pods"
-PROFILES = ROOT / "examples" / "profiles"
+EXAMPLES = ROOT / "examples"
+PODS = ("database", "ml-training")
 # Node name -> (recorded machine, value of the label that the example profiles and pods select).
 NODES = {
     "node-1": ("epyc7401-2s-8numa-16l3", "databases"),
@@ -90,7 +90,7 @@ class Demo:
         kwok = self._stack.enter_context(Kwok(self.cluster))
         installation = self._stack.enter_context(Installation(self.cluster))
         installation.install()
-        self.cluster.apply_files(PROFILES)
+        self.cluster.apply_files(EXAMPLES / "profiles")
         self._say("custom resources, roles and the example profiles applied")
         for name, (machine, pool) in NODES.items():
             node = installation.add_node(kwok, name, machine, {"node-pool": pool})
@@ -107,15 +107,15 @@ class Demo:
         self._say(f"operator and {len(NODES)} agents are ready, each with a service account of its own")
 
     def _create_pods(self) -> None:
-        for file in sorted(PODS.glob("*.yaml")):
-            pod = yaml.safe_load(file.read_text())
+        for name in PODS:
+            pod = yaml.safe_load((EXAMPLES / "pods" / f"{name}.yaml").read_text())
             self.cluster.api.create(pod)
             self._say(f"pod {pod['metadata']['name']} created: {_budget(pod)}")
 
     def _wait_applied(self, installation: Installation) -> dict[str, Json]:
         deadline = time.monotonic() + WAIT_SECONDS
         applied = {}
-        for name in ("database", "ml-training"):
+        for name in PODS:
             try:
                 applied[name] = self.cluster.api.wait_for(
                     ALLOCATIONS,

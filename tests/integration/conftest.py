@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from testbed import build
-from testbed.api import Api, ApiStatusError
+from testbed.cleaning import delete, wipe
 from testbed.control_plane import ControlPlane
 from testbed.kwok import Kwok
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from testbed.api import Api
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,6 +41,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         build.ensure(needed, sys.__stderr__ or sys.stderr)
     except build.BuildError as error:
         pytest.exit(str(error), 1)
+
+
+@pytest.fixture(scope="session")
+def built() -> None:
+    """Say that a test runs programs of the control plane by itself."""
 
 
 @pytest.fixture(scope="session")
@@ -72,32 +79,11 @@ def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> It
     control_plane.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     yield name
     # No kubelet confirms the end of pods on nodes that kwok does not mind.
-    delete_all(control_plane.api, f"/api/v1/namespaces/{name}/pods")
-    control_plane.api.delete(f"/api/v1/namespaces/{name}")
+    delete(control_plane.api, f"/api/v1/namespaces/{name}/pods")
+    delete(control_plane.api, f"/api/v1/namespaces/{name}")
 
 
 @pytest.fixture
 def clean_cluster(crds: ControlPlane) -> Iterator[ControlPlane]:
     yield crds
-    for collection in ("/api/v1/pods", "/apis/podnuma.dev/v1alpha1/podallocations"):
-        root, plural = collection.rsplit("/", 1)
-        for found in crds.api.items(collection):
-            metadata = found["metadata"]
-            delete(crds.api, f"{root}/namespaces/{metadata['namespace']}/{plural}/{metadata['name']}")
-    for plural in ("nodeprofiles", "nodetopologies"):
-        delete_all(crds.api, f"/apis/podnuma.dev/v1alpha1/{plural}")
-    delete_all(crds.api, "/api/v1/nodes")
-
-
-def delete(api: Api, path: str) -> None:
-    """Delete at once; what is gone already is fine."""
-    try:
-        api.delete(path, grace_seconds=0)
-    except ApiStatusError as error:
-        if error.code != 404:
-            raise
-
-
-def delete_all(api: Api, collection: str) -> None:
-    """Delete a whole collection at once."""
-    api.delete(collection, grace_seconds=0)
+    wipe(crds.api)

@@ -1,0 +1,34 @@
+"""Remove what a test left on a control plane that others will use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import requests
+
+from testbed.api import ApiStatusError
+
+if TYPE_CHECKING:
+    from testbed.api import Api
+
+GROUP = "/apis/podnuma.dev/v1alpha1"
+
+
+def wipe(api: Api) -> None:
+    """Delete all pods, nodes and custom resources of podnuma at once; the resources must be served."""
+    for collection in ("/api/v1/pods", f"{GROUP}/podallocations"):
+        root, _, plural = collection.rpartition("/")
+        for found in api.items(collection):
+            metadata = found["metadata"]
+            delete(api, f"{root}/namespaces/{metadata['namespace']}/{plural}/{metadata['name']}")
+    for collection in (f"{GROUP}/nodeprofiles", f"{GROUP}/nodetopologies", "/api/v1/nodes"):
+        delete(api, collection)
+
+
+def delete(api: Api, path: str) -> None:
+    """Delete an object or a collection without waiting for anybody; what is gone already is fine."""
+    try:
+        api.delete(path, grace_seconds=0)
+    except ApiStatusError as error:
+        if error.code != requests.codes.not_found:
+            raise
