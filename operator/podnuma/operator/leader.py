@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -27,6 +26,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from podnuma.operator.settings import LeaseSettings
     from podnuma.plumbing.kube.client import Client, Json
 
@@ -128,7 +129,9 @@ class Elector:
 
     async def _step(self, began: float) -> None:
         try:
-            lease = await self._client.get(f"{self._path}/{self._settings.name}", deadline=self._settings.retry)
+            lease = await self._client.get(
+                f"{self._path}/{self._settings.name}", deadline=self._settings.retry
+            )
         except errors.NotFoundError:
             created = await self._client.write(
                 "POST", self._path, self._body({}, self._identity, 0), deadline=self._settings.retry
@@ -143,11 +146,10 @@ class Elector:
         version = str((lease.get("metadata") or {}).get("resourceVersion"))
         if version != self._seen[0]:
             self._seen = (version, began)
-        patience = self._settings.duration
-        if holder and began - self._seen[1] < patience:
+        taken = holder not in {"", self._identity}
+        if taken and began - self._seen[1] < self._settings.duration:
             return
-        # A process that finds its own name after a restart begins a new term too: what the
-        # former one had under way is not known here.
+        # Its own name, found after a pause, begins a new term too: others may have been in between.
         self._hold(await self._put(lease, self._identity, _transitions(lease) + 1), began)
 
     async def _put(self, lease: Json, holder: str, transitions: int) -> Json:

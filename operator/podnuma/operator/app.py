@@ -1,0 +1,212 @@
+"""Build the parts, connect them, run until told to stop.
+
+    Kopf's thread -> Watches -> Service -> ApiWriter -> API server
+                                   ^            ^
+                     takes over when elected    asks before each write
+                                        Elector
+
+A process that does not lead watches all the same: it stands by with memory warm, and on
+taking over needs to read the PodAllocations only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import logging
+import random
+import signal
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from podnuma.operator.kinds import Kind
+from podnuma.operator.leader import Alone, Elector
+from podnuma.operator.metrics import Metrics, Snapshot
+from podnuma.operator.reader import ApiReader
+from podnuma.operator.service import Service, Timing
+from podnuma.operator.watching import Watches
+from podnuma.operator.writer import ApiWriter
+from podnuma.plumbing import probes, tasks
+from podnuma.plumbing.backoff import Backoff
+from podnuma.plumbing.kube import errors
+from podnuma.plumbing.kube.client import Access, Client
+
+if TYPE_CHECKING:
+    from podnuma.operator.settings import OperatorSettings
+
+logger = logging.getLogger(__name__)
+
+_RESTARTS = Backoff(first=0.5, limit=15.0)
+_SILENCE = 600.0  # seconds without a sign of life of a watch after which the process is not healthy
+_LAG = 30.0  # seconds the loop may be late before the process is not healthy
+_BEAT = 1.0
+_AFTER_RELIST = 5.0  # seconds for a listing to arrive before it is compared with
+
+
+class Operator:
+    """All parts of one process."""
+
+    def __init__(self, settings: OperatorSettings) -> None:
+        self._settings = settings
+        self._rng = random.Random()
+        self.metrics = Metrics()
+        access = Access(settings.kubeconfig, settings.context)
+        self._client = Client(access, user_agent="podnuma-operator", observe=self.metrics.observe_request)
+        self.elector = (
+            Elector(
+                self._client,
+                settings.lease,
+                namespace=settings.namespace,
+                # Two processes may be given one name; in the Lease they must differ.
+                identity=f"{settings.identity}_{uuid.uuid4().hex[:12]}",
+            )
+            if settings.lease is not None
+            else None
+        )
+        leadership = self.elector if self.elector is not None else Alone()
+        self._leadership = leadership
+        self.service = Service(
+            ApiReader(self._client, page_size=settings.page_size),
+            ApiWriter(self._client, leadership, deadline=settings.write_deadline),
+            metrics=self.metrics,
+            timing=Timing(
+                settle=settings.settle,
+                status_interval=settings.status_interval,
+                resync=settings.resync,
+                concurrency=settings.concurrency,
+            ),
+            clock=time.monotonic,
+            now=lambda: dt.datetime.now(dt.UTC),
+            rng=self._rng,
+        )
+        self.watches = Watches(
+            access, self.service, page_size=settings.page_size, clock=time.monotonic, relisted=self._relisted
+        )
+        self._beat = time.monotonic()
+        self._resync_soon = asyncio.Event()
+        self._deciding = False
+        self.metrics.watch_state(self._snapshot)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set."""
+        server = await self._open_port()
+        parts = [
+            asyncio.create_task(tasks.keep_running(name, part, backoff=_RESTARTS, rng=self._rng), name=name)
+            for name, part in (
+                ("heartbeat", self._heart),
+                ("watches", self._watch),
+                ("decisions", self._lead),
+                ("resync", self._resync),
+                ("events", self.service.announcer.run),
+                *((("lease", self.elector.run),) if self.elector is not None else ()),
+            )
+        ]
+        try:
+            await stop.wait()
+        finally:
+            await self.service.stand_down()
+            await tasks.cancelled(*parts)
+            if self.elector is not None:
+                with contextlib.suppress(errors.KubeError, TimeoutError):
+                    await asyncio.wait_for(self.elector.give_back(), 3.0)
+            if server is not None:
+                server.close()
+            await self._client.close()
+
+    async def _lead(self) -> None:
+        while True:
+            if self.elector is not None:
+                await self.elector.elected()
+            await self.service.take_over()
+            self._deciding = True
+            logger.info("deciding, term %d", self._leadership.term)
+            try:
+                await (self.elector.lost() if self.elector is not None else asyncio.Event().wait())
+            finally:
+                self._deciding = False
+                await self.service.stand_down()
+
+    async def _watch(self) -> None:
+        # A full picture first: Kopf tells what there is, never that something is no longer there.
+        await self.service.sync(Kind)
+        try:
+            await self.watches.run()
+        finally:
+            self.metrics.watch_restarts.inc()
+
+    async def _resync(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(
+                    self._resync_soon.wait(), self._settings.resync * self._rng.uniform(0.8, 1.2)
+                )
+                await asyncio.sleep(_AFTER_RELIST)
+            self._resync_soon.clear()
+            if not self.service.synced:
+                continue
+            try:
+                await self.service.sync(Kind)
+            except errors.KubeError as error:
+                self.metrics.resyncs.labels("failed").inc()
+                logger.warning("resync: %s", error)
+                await asyncio.sleep(self._rng.uniform(5.0, 10.0))
+                self._resync_soon.set()
+                continue
+            self.metrics.resyncs.labels("ok").inc()
+            self.service.mark_everything()
+
+    async def _heart(self) -> None:
+        while True:
+            self._beat = time.monotonic()
+            await asyncio.sleep(_BEAT)
+
+    def _relisted(self, kind: Kind) -> None:
+        logger.info("watch of %s began anew; comparing everything", kind.value)
+        self._resync_soon.set()
+
+    async def _open_port(self) -> asyncio.Server | None:
+        if self._settings.metrics_port is None:
+            return None
+        answers = probes.Probes(self._healthy, self._ready, self.metrics.exposition)
+        server = await probes.serve(answers, self._settings.metrics_host, self._settings.metrics_port)
+        logger.info("answering on port %d", server.sockets[0].getsockname()[1])
+        return server
+
+    def _healthy(self) -> str | None:
+        late = time.monotonic() - self._beat - _BEAT
+        if late > _LAG:
+            return f"the event loop is {late:.0f} s late"
+        age = self.watches.age()
+        if self.service.synced and age > _SILENCE:
+            return f"a watch has given no sign of life for {age:.0f} s"
+        return None
+
+    def _ready(self) -> str | None:
+        if not self.service.synced:
+            return "the cluster has not been listed yet"
+        if self.elector is None and not self._deciding:
+            return "not deciding yet"
+        return None
+
+    def _snapshot(self) -> Snapshot:
+        return self.service.snapshot(
+            leading=self._leadership.remaining() > 0 and self._deciding,
+            term=self._leadership.term,
+            watch_age=max(0.0, self.watches.age()),
+        )
+
+
+async def run(settings: OperatorSettings) -> None:
+    """Run one process until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await Operator(settings).run(stop)
+
+
+def main(settings: OperatorSettings) -> None:
+    """Run one process; the entry point of `podnuma operator`."""
+    asyncio.run(run(settings))

@@ -1,0 +1,125 @@
+"""PodAllocations are the checkpoint: a decision counts once one of them says so.
+
+Three acts, each of which leaves the inventory as the API server has it: `create` a
+decision that nothing is known of, `rewrite` one that somebody changed, `delete` one whose
+pod is gone. None of them ever touches an object of another UID or a newer version.
+
+A write without a clear answer (UncertainError) may have happened. It is raised, and the
+caller must repeat the same act with the same decision: `create` then finds what it wrote.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from podnuma.api.pod_allocation import Decision, render_pod_allocation
+from podnuma.operator import reading
+from podnuma.operator.kinds import Kind
+from podnuma.plumbing.kube import errors
+
+if TYPE_CHECKING:
+    from podnuma.allocator.decision import PodGrant
+    from podnuma.operator.inventory import Inventory
+    from podnuma.operator.reader import Reader
+    from podnuma.operator.records import AllocationRecord, Key
+    from podnuma.operator.writer import Writer
+
+_ATTEMPTS = 5  # each lost race is won by somebody; five in a row are somebody who fights
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision about one pod on one node."""
+
+    key: Key
+    node: str
+    grant: PodGrant
+    decision: Decision
+
+    @property
+    def uid(self) -> str:
+        """Return the UID of the pod."""
+        return self.grant.uid
+
+    def shown_by(self, record: AllocationRecord) -> bool:
+        """Tell whether an object says just this."""
+        model = record.model
+        return (
+            model is not None
+            and record.node == self.node
+            and record.owner == self.uid
+            and model.grant == self.grant
+            and model.decision == self.decision
+        )
+
+
+def decided_in(record: AllocationRecord) -> Decided | None:
+    """Return the decision in an object, None if it cannot be read."""
+    if record.model is None:
+        return None
+    return Decided(record.key, record.node, record.model.grant, record.model.decision)
+
+
+class Checkpoint:
+    """Writes decisions down."""
+
+    def __init__(self, inventory: Inventory, reader: Reader, writer: Writer) -> None:
+        self._inventory = inventory
+        self._reader = reader
+        self._writer = writer
+
+    async def create(self, decided: Decided) -> AllocationRecord:
+        """Write a new decision; return what is stored: this one, or the one that was there before."""
+        for _ in range(_ATTEMPTS):
+            record = self._inventory.allocations.get(decided.key)
+            if record is not None and record.pod_uid == decided.uid:
+                return record
+            if record is not None:
+                await self.delete(record)
+                continue
+            try:
+                stored = await self._writer.create_allocation(decided.key, _body(decided))
+            except errors.AlreadyExistsError:
+                await self._look_again(decided.key)
+                continue
+            return self.take_in(stored)
+        raise errors.ConflictError(409, "Conflict", f"PodAllocation {decided.key} comes back again and again")
+
+    async def rewrite(self, decided: Decided) -> AllocationRecord:
+        """Make the object say this, whatever it says now; return what is stored."""
+        for _ in range(_ATTEMPTS):
+            record = self._inventory.allocations.get(decided.key)
+            if record is None or record.pod_uid != decided.uid:
+                record = await self.create(decided)
+            if decided.shown_by(record):
+                return record
+            body = _body(decided)
+            body["metadata"]["resourceVersion"] = str(record.stamp.version)
+            try:
+                return self.take_in(await self._writer.replace_allocation(decided.key, body))
+            except (errors.ConflictError, errors.NotFoundError):
+                await self._look_again(decided.key)
+        raise errors.ConflictError(409, "Conflict", f"PodAllocation {decided.key} is changed again and again")
+
+    async def delete(self, record: AllocationRecord) -> None:
+        """Remove an object."""
+        await self._writer.delete_allocation(record.key, record.uid)
+        self._inventory.lose(Kind.ALLOCATION, record.key, record.stamp)
+
+    def take_in(self, stored: dict[str, Any]) -> AllocationRecord:
+        """Note what the API server answered to a write."""
+        record = reading.allocation(stored)
+        self._inventory.see(record)
+        return record
+
+    async def _look_again(self, key: Key) -> None:
+        record = await self._reader.allocation(key)
+        if record is not None:
+            self._inventory.see(record)
+        elif (known := self._inventory.allocations.get(key)) is not None:
+            self._inventory.lose(Kind.ALLOCATION, key, known.stamp)
+
+
+def _body(decided: Decided) -> dict[str, Any]:
+    return render_pod_allocation(decided.grant, decided.node, decided.decision)

@@ -1,0 +1,181 @@
+"""Decide the pods of a node that have no decision yet, and the refused ones when there may be room.
+
+Oldest pod first, one after the other: decide, write, hold. The allocator's answer changes
+nothing; when the write fails for good nothing has to be undone, and when its outcome is
+unknown the very same decision is written again before the next pod is looked at.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from podnuma.allocator.decision import Admitted, Rejected
+from podnuma.api.events import EventType
+from podnuma.api.pod_allocation import Decision, rejected_grant, render_summary
+from podnuma.operator import tidying
+from podnuma.operator.announcer import about_pod
+from podnuma.operator.checkpoint import Decided
+from podnuma.operator.records import Key
+from podnuma.plumbing.kube import errors
+
+if TYPE_CHECKING:
+    from podnuma.allocator.request import Pod
+    from podnuma.api.node_settings import NodeSettings
+    from podnuma.operator.book import Book
+    from podnuma.operator.means import Means
+    from podnuma.operator.records import AllocationRecord, PodRecord
+
+logger = logging.getLogger(__name__)
+
+_NAMESPACE_GOING = 5.0  # seconds until a pod whose namespace refuses new objects is looked at again
+
+
+def waiting(means: Means, name: str, book: Book, settings: NodeSettings | None) -> list[PodRecord]:
+    """Return the pods of a node that are to be decided now, oldest first."""
+    if settings is None or book.allocator is None:
+        return []
+    found = []
+    for pod in means.inventory.pods.group(name).values():
+        known = book.decided.get(pod.uid)
+        if known is not None:
+            again = not known.decision.admitted and book.refused_at.get(pod.uid) != book.age
+        else:
+            # A pod that is on its way out starts nothing new.
+            again = pod.uid not in book.idle and not pod.terminating
+        if again and (known is not None or _managed(means, pod, settings)):
+            found.append(pod)
+    return sorted(found, key=lambda pod: (pod.created, pod.key.namespace, pod.key.name))
+
+
+async def decide(means: Means, name: str, book: Book, settings: NodeSettings | None) -> None:
+    """Decide what is waiting on a node."""
+    await _confirm(means, name, book)
+    for pod in waiting(means, name, book, settings):
+        if pod.request is None:
+            book.idle.add(pod.uid)
+            means.announcer.say(
+                about_pod(pod),
+                EventType.WARNING,
+                "Unreadable",
+                f"podnuma cannot manage this pod: {pod.problem}; correct it and create the pod again",
+            )
+            continue
+        await _decide_one(means, name, book, pod, pod.request)
+
+
+async def _decide_one(means: Means, name: str, book: Book, pod: PodRecord, request: Pod) -> None:
+    allocator = book.allocator
+    if allocator is None:
+        return
+    began = means.clock()
+    answer = book.answer(allocator, request)
+    means.metrics.decision_seconds.observe(means.clock() - began)
+    known = book.decided.get(pod.uid)
+    match answer:
+        case Admitted():
+            if not answer.grant.holds_anything and known is None:
+                book.idle.add(pod.uid)
+                means.metrics.decisions.labels("nothing").inc()
+                return
+            decided = Decided(pod.key, name, answer.grant, Decision.of(answer))
+            await _write(means, name, book, pod, decided, answer)
+        case Rejected():
+            book.refused_at[pod.uid] = book.age
+            decision = Decision.of(answer, book.age)
+            if known is not None and (known.decision.reason, known.decision.message) == (
+                decision.reason,
+                decision.message,
+            ):
+                return
+            grant = rejected_grant(pod.uid, pod.key.namespace, pod.key.name, allocator.rules.scope)
+            await _write(means, name, book, pod, Decided(pod.key, name, grant, decision), None)
+            book.refused_at[pod.uid] = book.age
+
+
+async def _confirm(means: Means, name: str, book: Book) -> None:
+    for uid, (decided, answer) in tuple(book.unconfirmed.items()):
+        pod = means.inventory.pods.get(decided.key)
+        if pod is None or pod.uid != uid:
+            if await means.gone(decided.key, uid):
+                del book.unconfirmed[uid]
+            continue
+        if uid in book.decided and book.decided[uid] == decided:
+            del book.unconfirmed[uid]
+            continue
+        await _write(means, name, book, pod, decided, answer)
+
+
+async def _write(
+    means: Means, name: str, book: Book, pod: PodRecord, decided: Decided, answer: Admitted | None
+) -> None:
+    try:
+        stored = await _stored(means, name, book, pod, decided)
+    except errors.UncertainError:
+        book.unconfirmed[pod.uid] = (decided, answer)
+        raise
+    except (errors.NotFoundError, errors.RefusedError) as error:
+        book.unconfirmed.pop(pod.uid, None)
+        namespace = means.inventory.namespaces.get(Key("", pod.key.namespace))
+        if namespace is not None and not namespace.terminating:
+            raise
+        # Nothing can be created in a namespace that is being deleted; its pods go with it.
+        logger.info("pod %s is not decided, its namespace is going: %s", pod.key, error)
+        means.mark(name, _NAMESPACE_GOING)
+        return
+    book.unconfirmed.pop(pod.uid, None)
+    if stored is None:
+        return
+    book.enter(decided, answer)
+    tidying.note_stored(means, book, decided, stored)
+    _tell(means, pod, decided)
+    if not decided.decision.admitted:
+        await tidying.apply_phase(means, decided, stored)
+
+
+async def _stored(
+    means: Means, name: str, book: Book, pod: PodRecord, decided: Decided
+) -> AllocationRecord | None:
+    """Write a decision; None if a decision about the pod was there and has been taken over."""
+    record = means.inventory.allocations.get(pod.key)
+    if record is not None and record.pod_uid == pod.uid:
+        return await means.checkpoint.rewrite(decided)
+    stored = await means.checkpoint.create(decided)
+    if decided.shown_by(stored) or stored.stamp == getattr(record, "stamp", None):
+        return stored
+    if tidying.take_over(means, name, book, pod, stored):
+        return None
+    return await means.checkpoint.rewrite(decided)
+
+
+def _managed(means: Means, pod: PodRecord, settings: NodeSettings) -> bool:
+    return settings.handling.manages(pod.labels, means.namespace_labels(pod.key.namespace))
+
+
+def _tell(means: Means, pod: PodRecord, decided: Decided) -> None:
+    decision = decided.decision
+    if decision.admitted:
+        means.metrics.decisions.labels("admitted").inc()
+        logger.info("node %s: pod %s holds %s", decided.node, pod.key, _holdings(decided))
+        means.announcer.say(about_pod(pod), EventType.NORMAL, "Allocated", f"Holds {_holdings(decided)}")
+    else:
+        means.metrics.decisions.labels("rejected").inc()
+        means.metrics.rejections.labels(decision.reason).inc()
+        logger.info(
+            "node %s: pod %s rejected, %s: %s", decided.node, pod.key, decision.reason, decision.message
+        )
+        means.announcer.say(
+            about_pod(pod),
+            EventType.WARNING,
+            decision.reason,
+            f"Pod was rejected on node {decided.node}: {decision.message}; "
+            f"kubectl podnuma explain pod {pod.key.name} -n {pod.key.namespace} shows what would fit",
+        )
+
+
+def _holdings(decided: Decided) -> str:
+    summary = render_summary(decided.grant)
+    return (
+        f"CPUs {summary['cpus']} on NUMA nodes {summary['numa']} of {decided.node} "
+        f"(exclusive {summary['exclusive']}, shared {summary['shared']})"
+    )

@@ -1,0 +1,64 @@
+"""What every step of the loop works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from podnuma.operator.records import NO_LABELS, Key, Stamp
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Mapping
+
+    from podnuma.operator.announcer import Announcer
+    from podnuma.operator.checkpoint import Checkpoint
+    from podnuma.operator.inventory import Inventory
+    from podnuma.operator.metrics import Metrics
+    from podnuma.operator.reader import Reader
+    from podnuma.operator.rejection import Pacer
+    from podnuma.operator.writer import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """The inventory, the ways to and from the API server, and what is told and counted.
+
+    `clock` counts seconds from anywhere, for durations; `now` is the time of day, for texts.
+    `mark` asks for another run of a node after some seconds.
+    """
+
+    inventory: Inventory
+    reader: Reader
+    writer: Writer
+    checkpoint: Checkpoint
+    announcer: Announcer
+    metrics: Metrics
+    pacer: Pacer
+    clock: Callable[[], float]
+    now: Callable[[], dt.datetime]
+    mark: Callable[[str, float], None]
+    status_interval: float
+
+    async def gone(self, key: Key, uid: str | None) -> bool:
+        """Tell for certain whether a pod that is not in the inventory has ended.
+
+        An event may have been missed or be on its way: only an end that was seen, or a fresh
+        look, counts.
+        """
+        pods = self.inventory.pods
+        if uid is not None and pods.ended(uid):
+            return True
+        found = await self.reader.pod(key)
+        if found is not None and (uid is None or found.uid == uid):
+            pods.prove(found)
+            self.mark(found.node, 0.0)
+            return False
+        if uid is not None:
+            pods.lose(key, Stamp(uid, 0))
+        return True
+
+    def namespace_labels(self, namespace: str) -> Mapping[str, str]:
+        """Return the labels of a namespace; none while it is not known."""
+        record = self.inventory.namespaces.get(Key("", namespace))
+        return record.labels if record is not None else NO_LABELS

@@ -1,0 +1,195 @@
+"""What the operator counts. Every label has a closed set of values; state is never a label.
+
+Counters start at 0 with the process and only grow. Gauges that describe state are computed
+from it at each scrape, through `Sources`, so that they cannot drift. All series of a closed
+label set exist from the start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from podnuma.allocator.decision import Reason
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from podnuma.plumbing.kube.client import Outcome
+
+_FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_WAITS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """State at the moment of a scrape."""
+
+    leading: bool
+    term: int
+    queue_depth: int
+    pods: int
+    nodes: int
+    pods_holding: int
+    pods_rejected: int
+    pods_waiting: int
+    exclusive_cpus: int
+    shared_cpus: int
+    cpus_with_two_owners: int
+    pods_out_of_place: int
+    watch_age: float
+
+
+class _State(Collector):
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterable[Metric]:
+        now = self._snapshot()
+        for name, text, value in (
+            ("podnuma_operator_leader", "1 while this process may write, else 0.", int(now.leading)),
+            ("podnuma_operator_term", "Number of the present leadership, as in the Lease.", now.term),
+            (
+                "podnuma_operator_queue_depth",
+                "Nodes that wait for a worker or are being worked on.",
+                now.queue_depth,
+            ),
+            (
+                "podnuma_operator_pods_known",
+                "Bound pods kept in memory because they may hold something.",
+                now.pods,
+            ),
+            ("podnuma_operator_nodes_managed", "Nodes with settings that decisions follow.", now.nodes),
+            ("podnuma_pods_holding", "Pods that hold CPUs or memory.", now.pods_holding),
+            ("podnuma_pods_rejected", "Pods that exist and do not fit their node.", now.pods_rejected),
+            ("podnuma_pods_waiting", "Pods that are not decided yet.", now.pods_waiting),
+            (
+                "podnuma_exclusive_cpus",
+                "CPUs held exclusively by pods, all nodes together.",
+                now.exclusive_cpus,
+            ),
+            ("podnuma_shared_pool_cpus", "CPUs in node shared pools, all nodes together.", now.shared_cpus),
+            (
+                "podnuma_cpus_with_two_owners",
+                "CPUs that more than one pod holds. Anything but 0 is a fault: report it.",
+                now.cpus_with_two_owners,
+            ),
+            (
+                "podnuma_pods_out_of_place",
+                "Pods that hold what the present settings or hardware would not give them.",
+                now.pods_out_of_place,
+            ),
+            (
+                "podnuma_operator_watch_age_seconds",
+                "Time since the quietest watch last gave a sign of life.",
+                now.watch_age,
+            ),
+        ):
+            yield GaugeMetricFamily(name, text, value=value)
+
+
+class Metrics:
+    """Counters and histograms, and the text for a scrape."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        registry = self._registry
+        self.decisions = Counter(
+            "podnuma_decisions",
+            "Pods decided, by result: admitted, nothing (the pod asks for nothing exclusive) or rejected.",
+            ("result",),
+            registry=registry,
+        )
+        self.rejections = Counter(
+            "podnuma_rejections", "Pods rejected, by the kubelet's reason.", ("reason",), registry=registry
+        )
+        self.decision_seconds = Histogram(
+            "podnuma_decision_duration_seconds",
+            "Time the allocator took for one decision.",
+            registry=registry,
+            buckets=_FAST,
+        )
+        self.admission_seconds = Histogram(
+            "podnuma_admission_duration_seconds",
+            "Time from when a bound pod was first seen to when its decision was stored.",
+            registry=registry,
+            buckets=_WAITS,
+        )
+        self.releases = Counter(
+            "podnuma_releases", "Pods whose CPUs and memory were taken back.", registry=registry
+        )
+        self.restored = Counter(
+            "podnuma_allocations_restored",
+            "PodAllocations that somebody had deleted or edited, and that were put back.",
+            registry=registry,
+        )
+        self.conflicts = Counter(
+            "podnuma_allocation_conflicts",
+            "PodAllocations that could not be taken over because another pod holds the same CPUs.",
+            registry=registry,
+        )
+        self.evictions = Counter(
+            "podnuma_evictions",
+            "Evictions of rejected pods, by result: done, blocked (a disruption budget) or failed.",
+            ("result",),
+            registry=registry,
+        )
+        self.api_requests = Counter(
+            "podnuma_api_requests",
+            "Requests to the API server other than watches, by verb, resource and result.",
+            ("verb", "resource", "code"),
+            registry=registry,
+        )
+        self.api_seconds = Histogram(
+            "podnuma_api_request_duration_seconds",
+            "Duration of requests to the API server other than watches.",
+            ("verb",),
+            registry=registry,
+            buckets=_WAITS,
+        )
+        self.reconciles = Counter(
+            "podnuma_reconciles", "Nodes worked on, by result: ok or failed.", ("result",), registry=registry
+        )
+        self.events_dropped = Counter(
+            "podnuma_events_dropped", "Kubernetes Events that could not be posted.", registry=registry
+        )
+        self.schema_mismatches = Counter(
+            "podnuma_schema_mismatches",
+            "Objects that the API server stored with fields missing: its CRDs are too old.",
+            registry=registry,
+        )
+        self.watch_restarts = Counter(
+            "podnuma_watch_restarts", "Times the watches had to be started again.", registry=registry
+        )
+        self.resyncs = Counter(
+            "podnuma_resyncs",
+            "Full lists compared with memory, by result: ok or failed.",
+            ("result",),
+            registry=registry,
+        )
+        for result in ("admitted", "nothing", "rejected"):
+            self.decisions.labels(result)
+        for reason in Reason:
+            self.rejections.labels(reason.value)
+        for result in ("done", "blocked", "failed"):
+            self.evictions.labels(result)
+        for result in ("ok", "failed"):
+            self.reconciles.labels(result)
+            self.resyncs.labels(result)
+
+    def watch_state(self, snapshot: Callable[[], Snapshot]) -> None:
+        """Compute state gauges from this at each scrape; once."""
+        self._registry.register(_State(snapshot))
+
+    def observe_request(self, outcome: Outcome) -> None:
+        """Count one request to the API server."""
+        self.api_requests.labels(outcome.verb, outcome.resource, outcome.outcome).inc()
+        self.api_seconds.labels(outcome.verb).observe(outcome.seconds)
+
+    def exposition(self) -> tuple[str, bytes]:
+        """Return content type and text of a scrape."""
+        return CONTENT_TYPE_LATEST, generate_latest(self._registry)

@@ -1,0 +1,304 @@
+"""The loop: a dirty node is brought to what it should be, from memory, one step after the other.
+
+    see, lose, sync    news comes in, concerned nodes are marked
+    reconcile          settle   which profile holds; NodeTopology.spec
+                       tidy     releases what is gone, takes over and restores what is there
+                       decide   pods without a decision, oldest first; refused ones if there may be room
+                       follow   evictions
+                       report   NodeTopology.status, and how the node stands to its profiles
+
+A node has one worker at a time, so that the steps of one node never meet. Each step leaves
+memory and API in agreement, and can fail: then the node is tried again later from the start.
+A decision is written first and held afterwards; a write whose outcome is unknown is repeated
+with the same decision before anything else is decided on that node.
+
+The service knows no Kopf and no HTTP: tests drive it with the same calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from podnuma.allocator.rules import Rules
+from podnuma.operator import profiles, reporting
+from podnuma.operator.announcer import Announcer
+from podnuma.operator.book import Book
+from podnuma.operator.checkpoint import Checkpoint
+from podnuma.operator.deciding import decide, waiting
+from podnuma.operator.following import follow
+from podnuma.operator.inventory import EVERY_NODE, Inventory
+from podnuma.operator.kinds import Kind
+from podnuma.operator.means import Means
+from podnuma.operator.metrics import Metrics, Snapshot
+from podnuma.operator.records import Key
+from podnuma.operator.rejection import Pacer
+from podnuma.operator.reporting import Written
+from podnuma.operator.settling import settle
+from podnuma.operator.tidying import tidy
+from podnuma.operator.writer import NotLeadingError
+from podnuma.plumbing.backoff import Backoff
+from podnuma.plumbing.dirty import DirtySet
+
+if TYPE_CHECKING:
+    import datetime as dt
+    import random
+    from collections.abc import Callable, Iterable
+
+    from podnuma.api.node_profile import MatchedNode
+    from podnuma.api.node_settings import NodeSettings
+    from podnuma.operator.inventory import Concerned
+    from podnuma.operator.profiles import Plan
+    from podnuma.operator.reader import Reader
+    from podnuma.operator.records import Record, Stamp
+    from podnuma.operator.writer import Writer
+
+logger = logging.getLogger(__name__)
+
+_NODE_BACKOFF = Backoff(first=0.2, limit=30.0)
+_EVICTION_BACKOFF = Backoff(first=20.0, limit=600.0)
+_PROFILE_BACKOFF = Backoff(first=1.0, limit=60.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Paces of the loop, in seconds, and how many nodes are worked on at once."""
+
+    settle: float = 0.05
+    status_interval: float = 1.0
+    resync: float = 300.0
+    concurrency: int = 16
+
+
+@dataclass(slots=True)
+class _Desk:
+    """What the service keeps of one node between runs."""
+
+    book: Book = field(default_factory=Book)
+    basis: object = None
+    plan: Plan | None = None
+    written: Written = field(default_factory=Written)
+    standings: dict[str, MatchedNode] = field(default_factory=dict)
+
+
+class Service:
+    """Decides for all nodes."""
+
+    def __init__(  # noqa: PLR0913 - its ports, passed in once
+        self,
+        reader: Reader,
+        writer: Writer,
+        *,
+        metrics: Metrics,
+        timing: Timing,
+        clock: Callable[[], float],
+        now: Callable[[], dt.datetime],
+        rng: random.Random,
+    ) -> None:
+        self.inventory = Inventory()
+        self._timing = timing
+        self._clock = clock
+        self._metrics = metrics
+        self._nodes: DirtySet[str] = DirtySet(
+            self.reconcile,
+            backoff=_NODE_BACKOFF,
+            rng=rng,
+            settle=timing.settle,
+            concurrency=timing.concurrency,
+        )
+        self._profiles: DirtySet[str] = DirtySet(
+            self.report_profile,
+            backoff=_PROFILE_BACKOFF,
+            rng=rng,
+            settle=max(timing.settle, 0.2),
+            concurrency=2,
+        )
+        self.announcer = Announcer(writer, now, metrics.events_dropped.inc)
+        self._means = Means(
+            inventory=self.inventory,
+            reader=reader,
+            writer=writer,
+            checkpoint=Checkpoint(self.inventory, reader, writer),
+            announcer=self.announcer,
+            metrics=metrics,
+            pacer=Pacer(_EVICTION_BACKOFF, rng),
+            clock=clock,
+            now=now,
+            mark=self._nodes.mark,
+            status_interval=timing.status_interval,
+        )
+        self._desks: dict[str, _Desk] = {}
+        self._rules: list[tuple[NodeSettings, Rules]] = []
+        self._profiles_written: dict[str, Written] = {}
+        self._first_seen: dict[str, float] = {}
+        self._synced: set[Kind] = set()
+
+    # News
+
+    def see(self, record: Record) -> None:
+        """Take in the state of an object."""
+        self._mark(self.inventory.see(record))
+        if record.kind is Kind.PROFILE:
+            self._profiles.mark(record.key.name)
+
+    def lose(self, kind: Kind, key: Key, stamp: Stamp) -> None:
+        """Take in the end of an object."""
+        self._mark(self.inventory.lose(kind, key, stamp))
+
+    async def sync(self, kinds: Iterable[Kind]) -> None:
+        """Compare memory with full lists, the PodAllocations first: a pod listed later has no older one."""
+        for kind in sorted(kinds, key=lambda kind: kind is not Kind.ALLOCATION):
+            records, version = await self._means.reader.everything(kind)
+            self._mark(self.inventory.replace(kind, records, version))
+            self._synced.add(kind)
+
+    @property
+    def synced(self) -> bool:
+        """Tell whether every kind was listed at least once."""
+        return self._synced == set(Kind)
+
+    # Leading
+
+    async def take_over(self) -> None:
+        """Begin to decide: from the PodAllocations as they are stored now, and nothing else."""
+        self._desks.clear()
+        self._profiles_written.clear()
+        await self.sync([Kind.ALLOCATION] if self.synced else Kind)
+        self._nodes.start()
+        self._profiles.start()
+        self.mark_everything()
+
+    async def stand_down(self) -> None:
+        """Stop deciding; news is still taken in."""
+        await asyncio.gather(self._nodes.stop(), self._profiles.stop())
+
+    def mark_everything(self) -> None:
+        """Ask for a run of every node and profile."""
+        self._mark(frozenset({EVERY_NODE}))
+        for profile in self.inventory.profiles:
+            self._profiles.mark(profile.key.name)
+
+    # Work
+
+    async def reconcile(self, name: str) -> None:
+        """Bring one node to what it should be."""
+        try:
+            await self._reconcile(name)
+        except NotLeadingError:
+            return  # whoever leads does it; taking over marks every node
+        except Exception:
+            self._metrics.reconciles.labels("failed").inc()
+            raise
+        self._metrics.reconciles.labels("ok").inc()
+
+    async def _reconcile(self, name: str) -> None:
+        means, inventory = self._means, self.inventory
+        desk = self._desks.setdefault(name, _Desk())
+        book = desk.book
+        node = inventory.nodes.get(Key("", name))
+        plan = self._plan(name, desk)
+        if node is not None:
+            await settle(means, node, plan, inventory.topologies.get(Key("", name)), book)
+            plan = self._plan(name, desk)
+        book.equip(self._rules_for(name, plan.decide_with))
+        await tidy(means, name, book)
+        await decide(means, name, book, plan.decide_with)
+        await follow(means, name, book, plan.decide_with)
+        await reporting.report_node(means, name, book, plan, desk.written)
+        self._stand(name, desk, plan)
+        if node is None and not book.decided and not inventory.allocations.group(name):
+            del self._desks[name]
+
+    async def report_profile(self, name: str) -> None:
+        """Bring the status of one profile up to date."""
+        record = self.inventory.profiles.get(Key("", name))
+        if record is None:
+            self._profiles_written.pop(name, None)
+            return
+        written = self._profiles_written.setdefault(name, Written())
+        standings = [desk.standings[name] for desk in self._desks.values() if name in desk.standings]
+        try:
+            again = await reporting.report_profile(self._means, record, standings, written)
+        except NotLeadingError:
+            return
+        if again > 0:
+            self._profiles.mark(name, again)
+
+    def _plan(self, name: str, desk: _Desk) -> Plan:
+        inventory = self.inventory
+        node, topology = inventory.nodes.get(Key("", name)), inventory.topologies.get(Key("", name))
+        if node is None:
+            return profiles.NO_NODE
+        candidates = tuple(inventory.profiles)
+        basis = (node.tells, tuple(p.tells for p in candidates), topology.tells if topology else None)
+        if desk.plan is None or desk.basis != basis:
+            desk.plan, desk.basis = profiles.plan(node, candidates, topology), basis
+        return desk.plan
+
+    def _rules_for(self, name: str, settings: NodeSettings | None) -> Rules | None:
+        """Return the rules for a node's settings and hardware; equal nodes share one object."""
+        topology = self.inventory.topologies.get(Key("", name))
+        if settings is None or topology is None or topology.model is None or topology.model.hardware is None:
+            return None
+        machine = topology.model.hardware.topology
+        for known, rules in self._rules:
+            if known == settings and rules.topology == machine:
+                return rules
+        rules = Rules(settings.settings, machine)
+        self._rules = [(settings, rules), *self._rules[:63]]
+        return rules
+
+    def _stand(self, name: str, desk: _Desk, plan: Plan) -> None:
+        standings = dict(reporting.standings(plan, name, desk.book))
+        if standings == desk.standings:
+            return
+        for profile in standings.keys() | desk.standings.keys():
+            if standings.get(profile) != desk.standings.get(profile):
+                self._profiles.mark(profile)
+        desk.standings = standings
+
+    def _mark(self, concerned: Concerned) -> None:
+        if EVERY_NODE in concerned:
+            concerned = frozenset(node.key.name for node in self.inventory.nodes) | self._desks.keys()
+        for name in concerned:
+            if name:
+                self._nodes.mark(name)
+
+    # State for metrics
+
+    def snapshot(self, *, leading: bool, term: int, watch_age: float) -> Snapshot:
+        """Return the present state in numbers."""
+        held = rejected = nodes = exclusive = shared = twice = out = undecided = 0
+        for name, desk in self._desks.items():
+            book = desk.book
+            settings = desk.plan.decide_with if desk.plan else None
+            nodes += settings is not None
+            seen = 0
+            for decided in book.decided.values():
+                held += decided.decision.admitted
+                rejected += not decided.decision.admitted
+                twice += (seen & decided.grant.exclusive_cpus).bit_count()
+                seen |= decided.grant.exclusive_cpus
+            exclusive += seen.bit_count()
+            shared += reporting.shared_cpus(book)
+            out += len(book.out_of_place)
+            undecided += sum(
+                pod.uid not in book.decided for pod in waiting(self._means, name, book, settings)
+            )
+        return Snapshot(
+            leading=leading,
+            term=term,
+            queue_depth=len(self._nodes),
+            pods=len(self.inventory.pods),
+            nodes=nodes,
+            pods_holding=held,
+            pods_rejected=rejected,
+            pods_waiting=undecided,
+            exclusive_cpus=exclusive,
+            shared_cpus=shared,
+            cpus_with_two_owners=twice,
+            pods_out_of_place=out,
+            watch_age=watch_age,
+        )

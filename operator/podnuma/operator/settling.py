@@ -1,0 +1,58 @@
+"""Make the NodeTopology of a node say what the plan wants: settings, profile, owner.
+
+The NodeTopology belongs to the Node object, so that it goes with it. A node that was
+deleted and created again has another UID; its NodeTopology is given to the new one before
+the garbage collector takes it for an orphan.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from podnuma.api.node_topology import NodeTopology, ProfileReference, render_node_topology
+from podnuma.operator import reading
+
+if TYPE_CHECKING:
+    from podnuma.api.node_settings import NodeSettings
+    from podnuma.operator.book import Book
+    from podnuma.operator.means import Means
+    from podnuma.operator.profiles import Plan
+    from podnuma.operator.records import NodeRecord, TopologyRecord
+
+logger = logging.getLogger(__name__)
+
+
+async def settle(
+    means: Means, node: NodeRecord, plan: Plan, topology: TopologyRecord | None, book: Book
+) -> None:
+    """Write what differs; nothing when all is as planned."""
+    if plan.withdraw and topology is not None:
+        if not book.decided:
+            logger.info("node %s: no profile and no pod holds anything, NodeTopology removed", node.key)
+            await means.writer.delete_topology(node.key.name, topology.uid)
+        return
+    wanted = plan.apply
+    if wanted is None and topology is not None and topology.owner != node.uid:
+        wanted = _as_it_is(topology.model)
+    if wanted is None:
+        return
+    settings, profile = wanted
+    body = render_node_topology(node.key.name, settings, profile, [_owner(node)])
+    logger.info("node %s: settings of %s", node.key, profile.name if profile is not None else "hand")
+    means.inventory.see(reading.topology(await means.writer.apply_topology(node.key.name, body)))
+
+
+def _as_it_is(model: NodeTopology | None) -> tuple[NodeSettings, ProfileReference | None] | None:
+    return None if model is None else (model.node, model.profile)
+
+
+def _owner(node: NodeRecord) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "name": node.key.name,
+        "uid": node.uid,
+        "controller": False,
+        "blockOwnerDeletion": False,
+    }

@@ -1,0 +1,177 @@
+"""Bring the book of a node and the PodAllocations of the node together.
+
+    pod gone                          the PodAllocation goes, then what it held is free
+    decision not in its object        the object is put back, with an event
+    object of a pod without decision  the decision in it is taken over (after a restart, or of a
+                                      former leader), unless it meets a grant: then it loses
+    phase not as decided              the operator's part of the status is applied
+
+Releases come first, and are durable before their CPUs can be given again: the agent must
+see the old owner go before it sees the new one.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from podnuma.api import names
+from podnuma.api.conditions import Readiness, merged, readiness, render_conditions
+from podnuma.api.events import EventType
+from podnuma.api.pod_allocation import Phase
+from podnuma.operator.announcer import about_allocation, about_pod
+from podnuma.operator.checkpoint import Decided, decided_in
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from podnuma.operator.book import Book
+    from podnuma.operator.means import Means
+    from podnuma.operator.records import AllocationRecord, PodRecord
+
+logger = logging.getLogger(__name__)
+
+
+async def tidy(means: Means, name: str, book: Book) -> None:
+    """Run all four for one node."""
+    await _release(means, name, book)
+    await _restore(means, book)
+    await _take_over(means, name, book)
+    await _phases(means, book)
+
+
+async def _release(means: Means, name: str, book: Book) -> None:
+    pods, allocations = means.inventory.pods, means.inventory.allocations
+    for uid, decided in tuple(book.decided.items()):
+        pod = pods.get(decided.key)
+        if (pod is not None and pod.uid == uid) or not await means.gone(decided.key, uid):
+            continue
+        record = allocations.get(decided.key)
+        if record is not None and record.pod_uid == uid:
+            await means.checkpoint.delete(record)
+        book.release(uid)
+        if decided.decision.admitted:
+            means.metrics.releases.inc()
+        logger.info("node %s: pod %s (%s) is gone, released", name, decided.key, uid)
+    for record in tuple(allocations.group(name).values()):
+        pod = pods.get(record.key)
+        if pod is not None and record.pod_uid in {pod.uid, None}:
+            continue
+        if record.pod_uid not in book.decided and await means.gone(record.key, record.pod_uid):
+            await means.checkpoint.delete(record)
+
+
+async def _restore(means: Means, book: Book) -> None:
+    for uid, decided in tuple(book.decided.items()):
+        record = means.inventory.allocations.get(decided.key)
+        if record is not None and (
+            decided.shown_by(record) or book.as_stored.get(uid) == record.stamp.version
+        ):
+            continue
+        stored = await means.checkpoint.rewrite(decided)
+        note_stored(means, book, decided, stored)
+        means.metrics.restored.inc()
+        what = "was deleted" if record is None else f"was changed ({_difference(decided, record)})"
+        logger.warning("PodAllocation %s %s, put back", decided.key, what)
+        means.announcer.say(
+            about_allocation(stored),
+            EventType.WARNING,
+            "Restored",
+            f"PodAllocation {decided.key} {what} by somebody else and was put back: it says what the pod "
+            f"holds, so delete the pod if it shall give that up (version {stored.stamp.version})",
+        )
+
+
+async def _take_over(means: Means, name: str, book: Book) -> None:
+    found: list[tuple[PodRecord, AllocationRecord]] = []
+    for pod in means.inventory.pods.group(name).values():
+        record = means.inventory.allocations.get(pod.key)
+        if pod.uid not in book.decided and record is not None and record.pod_uid == pod.uid:
+            found.append((pod, record))
+    # Of two that claim the same CPUs the older pod keeps them.
+    for pod, record in sorted(found, key=lambda pair: (pair[0].created, str(pair[0].key))):
+        take_over(means, name, book, pod, record)
+
+
+def take_over(means: Means, name: str, book: Book, pod: PodRecord, record: AllocationRecord) -> bool:
+    """Take over the decision in an object; False if it cannot be, and the pod has to be decided anew."""
+    decided = decided_in(record)
+    if decided is None:
+        problem = record.problem or "it cannot be read"
+    elif record.node != name:
+        problem = f"spec.nodeName is {record.node}, the pod is on {name}"
+    else:
+        problem = book.adopt(decided) or ""
+    if not problem:
+        return True
+    means.metrics.conflicts.inc()
+    logger.warning("PodAllocation %s cannot be taken over: %s", record.key, problem)
+    means.announcer.say(
+        about_pod(pod),
+        EventType.WARNING,
+        "AllocationConflict",
+        f"PodAllocation {record.key} cannot be used: {problem}; the pod is decided again",
+    )
+    return False
+
+
+async def _phases(means: Means, book: Book) -> None:
+    for decided in tuple(book.decided.values()):
+        record = means.inventory.allocations.get(decided.key)
+        if record is None or record.model is None:
+            continue
+        rejected = record.model.status.phase is Phase.REJECTED
+        if rejected == decided.decision.admitted:
+            await apply_phase(means, decided, record)
+
+
+async def apply_phase(means: Means, decided: Decided, record: AllocationRecord) -> None:
+    """Say Rejected in the status of a rejected pod, and nothing in that of an admitted one."""
+    status: dict[str, Any] = {}
+    if not decided.decision.admitted and record.model is not None:
+        generation = record.model.metadata.generation
+        decision = decided.decision
+        conditions = readiness(Readiness.FAILED, decision.reason, decision.message, generation)
+        status = {
+            "phase": Phase.REJECTED.value,
+            "observedGeneration": generation,
+            "conditions": render_conditions(merged(record.model.status.conditions, conditions, means.now())),
+        }
+    body = {
+        "apiVersion": names.API_VERSION,
+        "kind": names.POD_ALLOCATION.kind,
+        "metadata": {"name": decided.key.name, "namespace": decided.key.namespace, "uid": record.uid},
+        "status": status,
+    }
+    means.checkpoint.take_in(await means.writer.apply_allocation_status(decided.key, body))
+
+
+def note_stored(means: Means, book: Book, decided: Decided, stored: AllocationRecord) -> None:
+    """Remember an object that was stored otherwise than sent: rewriting it would not help."""
+    if decided.shown_by(stored):
+        book.as_stored.pop(decided.uid, None)
+        return
+    book.as_stored[decided.uid] = stored.stamp.version
+    means.metrics.schema_mismatches.inc()
+    logger.error(
+        "PodAllocation %s was stored with fields missing or changed (%s): the custom resource definition is "
+        "older than this operator, or an admission webhook changes it; apply the CRDs of this version",
+        decided.key,
+        _difference(decided, stored),
+    )
+
+
+def _difference(decided: Decided, record: AllocationRecord) -> str:
+    if record.model is None:
+        return record.problem or "unreadable"
+    for field, wanted, found in (
+        ("spec.nodeName", decided.node, record.node),
+        ("metadata.ownerReferences", decided.uid, record.owner),
+        ("spec.decision", decided.decision, record.model.decision),
+        ("spec.cpus", decided.grant.exclusive_cpus, record.model.grant.exclusive_cpus),
+        ("spec.memory", decided.grant.charged, record.model.grant.charged),
+        ("spec.containers", decided.grant.containers, record.model.grant.containers),
+    ):
+        if wanted != found:
+            return field
+    return "spec"
