@@ -116,20 +116,24 @@ def empty_cpu_pool(claims: Claims) -> str | None:
 
 
 def empty_memory_pool(claims: Claims) -> str | None:
-    """Return the kubelet's words when containers would share memory of the budget and none is left (1.8)."""
+    """Return the kubelet's words when containers would share memory of the budget and none is left (1.8).
+
+    Everybody needs memory, but huge pages only who asks for them: an exclusive container may
+    have them all.
+    """
     budget = claims.pod_memory or NO_BYTES
     used = dict.fromkeys(budget, 0)
-    needed = False
+    sharers: list[Container] = []
     for container, sizes in zip(claims.pod.containers, claims.memory, strict=True):
         if container.kind is ContainerKind.INIT:
-            if not sizes and (short := _used_up(used, budget)):
+            if not sizes and (short := _missed(used, budget, [container])):
                 return f"pod rejected, pod has shared init containers but no {short} available for them"
         elif not sizes:
-            needed = True
+            sharers.append(container)
         else:
             for resource, size in sizes.items():
                 used[resource] = used.get(resource, 0) + size
-    if needed and (short := _used_up(used, budget)):
+    if short := _missed(used, budget, sharers):
         return (
             f"pod rejected, sum of exclusive container {short} requests equals pod budget, "
             "leaving no memory for shared containers"
@@ -137,8 +141,14 @@ def empty_memory_pool(claims: Claims) -> str | None:
     return None
 
 
-def _used_up(used: Bytes, budget: Bytes) -> str | None:
-    return next((resource for resource, size in budget.items() if used[resource] >= size), None)
+def _missed(used: Bytes, budget: Bytes, sharers: list[Container]) -> str | None:
+    """Return a resource of which nothing is left and that one of the sharing containers needs."""
+    for resource, size in budget.items():
+        if used[resource] >= size:
+            for container in sharers:
+                if resource == MEMORY or resource in container.requests:
+                    return resource
+    return None
 
 
 def _whole_cpus(requests: Amounts) -> int:

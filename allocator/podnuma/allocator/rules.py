@@ -5,7 +5,7 @@ fails with SettingsError when `check` finds problems. Specification: sections 2.
 """
 
 from podnuma.allocator.check import Problem, SettingsError, check
-from podnuma.allocator.cpu.pick import picker
+from podnuma.allocator.cpu.pick import near_picker, picker
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.memory.tables import Layout
 from podnuma.allocator.merge import Merger
@@ -31,6 +31,7 @@ class Rules:
         "merger",
         "options",
         "pick",
+        "pick_near",
         "pod_scope",
         "reserved",
         "reserved_cores",
@@ -48,6 +49,7 @@ class Rules:
         self.topology = topology
         self.options = cpu_options(settings)
         self.pick = picker(topology, self.options)
+        self.pick_near = near_picker(topology, self.options)
         self.static_cpu = settings.cpu_manager_policy is CpuManagerPolicy.STATIC
         self.static_memory = settings.memory_manager_policy is MemoryManagerPolicy.STATIC
         self.aligned = settings.topology_manager_policy is not TopologyManagerPolicy.NONE

@@ -72,7 +72,7 @@ class Serving:
         check_smt(rules.options, count, rules.topology.per_core, self.default & ~rules.reserved_cores)
         available = self.default & ~rules.reserved | self.left.cpus
         close = near(rules.topology, rules.options, hint.nodes)
-        got = take_aligned(rules.pick, available, close, count)
+        got = take_aligned(rules.pick, rules.pick_near, available, close, count)
         self.default &= ~got
         self.left.note_cpus(kind, got)
         return got

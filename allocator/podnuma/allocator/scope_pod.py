@@ -63,7 +63,7 @@ def _place_cpus(rules: Rules, default: int, claims: Claims, hint: Hint, trial: T
     count = claims.pod_cpus
     check_smt(rules.options, count, rules.topology.per_core, default & ~rules.reserved_cores)
     close = near(rules.topology, rules.options, hint.nodes)
-    bubble = take_aligned(rules.pick, default & ~rules.reserved, close, count)
+    bubble = take_aligned(rules.pick, rules.pick_near, default & ~rules.reserved, close, count)
     cut = cut_cpus(claims, bubble, rules.pick)
     trial.bubble_cpus = bubble
     for share, own, cpus in zip(trial.shares, claims.cpus, cut, strict=True):

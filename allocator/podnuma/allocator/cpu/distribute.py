@@ -9,12 +9,15 @@ A combination is kept the way the kubelet keeps it: in a buffer that later combi
 the same beginning may write over (`_append`). With five NUMA nodes and more, what is finally
 used can therefore differ from what was scored best; decisions are to be the same.
 
+An affinity is binding: of the nodes it names all are used, not as few as could hold the CPUs,
+since something else (memory) needed that many (kubernetes issue 139430).
+
 Always true: the work is bounded (at most MAX_TRIES combinations; dealing ends when a whole
 round deals nothing), and where nothing usable is found the packed order is used, so the result
 always has exactly `count` CPUs. Specification: sections 2.5, 10.2, 12 (Q2, Q9).
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import floor, inf, sqrt
 
@@ -52,12 +55,19 @@ class _Search:
         self.left = {node: count for count, node, _ in listed}
         self.tries = 0
 
-    def run(self) -> int | None:
-        """Return the distributed CPUs, None when no combination can serve."""
-        group, wanted = self.group, -(-self.count // self.group)
-        groups = -(-self.order.cpu_count // group)
+    def over_few(self) -> int | None:
+        """Return the CPUs distributed over as few nodes as possible, None when no combination can serve."""
+        wanted = -(-self.count // self.group)
+        groups = -(-self.order.cpu_count // self.group)
         per_node = -(-groups // len(self.order.nodes))
-        for size in range(-(-wanted // per_node), min(wanted, len(self.nodes)) + 1):
+        return self._over(range(-(-wanted // per_node), min(wanted, len(self.nodes)) + 1))
+
+    def over_all(self) -> int | None:
+        """Return the CPUs distributed over all nodes that have free ones, None when that cannot be."""
+        return self._over((len(self.nodes),))
+
+    def _over(self, sizes: Iterable[int]) -> int | None:
+        for size in sizes:
             best = _Best()
             for view in _combinations(self.nodes, size):
                 if best.score == 0 and (best.one_socket or not self.by_socket):
@@ -177,8 +187,21 @@ def distributed(order: Order, available: int, count: int, group: int, *, by_sock
     free = available & order.all_cpus
     if count > free.bit_count():
         raise not_enough_cpus(count, available.bit_count())
-    got = _Search(order, free, count, group, by_socket=by_socket).run()
+    got = _Search(order, free, count, group, by_socket=by_socket).over_few()
     return packed(order, available, count) if got is None else got
+
+
+def distributed_within(order: Order, available: int, count: int, group: int) -> int:
+    """Return `count` of the CPUs of an affinity, from every NUMA node they are on if that can be.
+
+    Raises Refusal if there are fewer.
+    """
+    free = available & order.all_cpus
+    if 0 < count <= free.bit_count() and count % group == 0:
+        got = _Search(order, free, count, group, by_socket=False).over_all()
+        if got is not None:
+            return got
+    return distributed(order, available, count, group, by_socket=False)
 
 
 def _combinations(nodes: Sequence[int], size: int) -> Iterator[_View]:

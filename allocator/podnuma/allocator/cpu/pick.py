@@ -11,7 +11,7 @@ Specification: sections 2.6, 3.4, 3.5.
 from collections.abc import Callable
 from functools import partial
 
-from podnuma.allocator.cpu.distribute import distributed
+from podnuma.allocator.cpu.distribute import distributed, distributed_within
 from podnuma.allocator.cpu.order import Order
 from podnuma.allocator.cpu.pack import packed
 from podnuma.allocator.nodeset import NodeSet
@@ -37,12 +37,20 @@ def picker(topology: Topology, options: CpuOptions) -> Pick:
     )
 
 
-def take_aligned(pick: Pick, available: int, near: int | None, count: int) -> int:
+def near_picker(topology: Topology, options: CpuOptions) -> Pick:
+    """Return the pick function among the CPUs of an affinity; only distribution has one of its own."""
+    if options.distribute_cpus_across_numa and not options.align_by_socket:
+        group = topology.per_core if options.full_pcpus_only else 1
+        return partial(distributed_within, Order.of(topology), group=group)
+    return picker(topology, options)
+
+
+def take_aligned(pick: Pick, pick_near: Pick, available: int, near: int | None, count: int) -> int:
     """Pick `count` CPUs, those in the set `near` first (None: no affinity)."""
     got = 0
     if near is not None:
         close = available & near
-        got = pick(close, min(count, close.bit_count()))
+        got = pick_near(close, min(count, close.bit_count()))
     return got | pick(available & ~got, count - got.bit_count())
 
 
