@@ -56,18 +56,10 @@ class Scenario:
     steps: tuple[Json, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class NodeSettings:
-    """Settings of a node, and whether pods with a budget of their own are looked at (gates)."""
-
-    settings: Settings
-    pod_level: bool
-
-
 def read_scenario(value: Any) -> Scenario:
     """Read one scenario. Raises ScenarioError; the kubelet section is read by `read_settings`."""
     scenario = expect_object(value, "scenario")
-    steps = _objects(scenario.get("steps"), "steps")
+    steps = _objects(scenario.get("steps") or [], "steps")
     return Scenario(
         name=_text(scenario.get("name", ""), "name"),
         topology=_topology(expect_object(scenario.get("topology"), "topology")),
@@ -77,38 +69,41 @@ def read_scenario(value: Any) -> Scenario:
     )
 
 
-def read_settings(kubelet: Json) -> NodeSettings:
+def read_settings(kubelet: Json) -> Settings:
     """Read the kubelet section. Raises ScenarioError; what it means on a machine is not checked here."""
-    if kubelet.get("nodeReservation"):
-        raise ScenarioError(
-            "kubelet.nodeReservation: podnuma takes the node's reservation from reservedMemory alone; drop it"
-        )
     options = _texts(kubelet.get("cpuManagerPolicyOptions"), "kubelet.cpuManagerPolicyOptions")
     gates = expect_object(kubelet.get("featureGates") or {}, "kubelet.featureGates")
-    settings = Settings(
+    reservation = expect_object(kubelet.get("nodeReservation") or {}, "kubelet.nodeReservation")
+    _check_gates(gates, options)
+    reserved_cpu = reservation.get("cpu") or (not kubelet.get("reservedCPUs") and kubelet.get("reservedCPU"))
+    return Settings(
         cpu_manager_policy=_choice(CpuManagerPolicy, kubelet, "cpuManagerPolicy", "none"),
         cpu_manager_policy_options=options,
         reserved_system_cpus=_cpus(kubelet.get("reservedCPUs")),
-        reserved_cpu=_optional_quantity(kubelet.get("reservedCPU"), "kubelet.reservedCPU"),
+        reserved_cpu=_quantity(reserved_cpu, "kubelet.reservedCPU") if reserved_cpu else None,
         memory_manager_policy=_choice(MemoryManagerPolicy, kubelet, "memoryManagerPolicy", "None"),
         reserved_memory=tuple(_reserved_memory(kubelet.get("reservedMemory"))),
+        expected_reservation={
+            name: _bytes(amount, f"kubelet.nodeReservation.{name}")
+            for name, amount in reservation.items()
+            if name != "cpu"
+        },
         topology_manager_policy=_choice(TopologyManagerPolicy, kubelet, "topologyManagerPolicy", "none"),
         topology_manager_scope=_choice(TopologyManagerScope, kubelet, "topologyManagerScope", "container"),
         topology_manager_policy_options=_texts(
             kubelet.get("topologyManagerPolicyOptions"), "kubelet.topologyManagerPolicyOptions"
         ),
+        pod_level_managers=all(gates.get(name, True) for name in _POD_LEVEL_GATES),
     )
-    return NodeSettings(settings=settings, pod_level=_pod_level(gates, options))
 
 
-def _pod_level(gates: Json, options: Mapping[str, str]) -> bool:
+def _check_gates(gates: Json, options: Mapping[str, str]) -> None:
     for name, on in gates.items():
         if name not in _OPTION_GATES and name not in _POD_LEVEL_GATES:
             raise ScenarioError(f"kubelet.featureGates: {name} has no meaning for podnuma")
         closed = [option for option in _OPTION_GATES.get(name, ()) if option in options and not on]
         if closed:
             raise ScenarioError(f"kubelet.cpuManagerPolicyOptions: {closed[0]} needs feature gate {name}")
-    return all(gates.get(name, True) for name in _POD_LEVEL_GATES)
 
 
 def _topology(topology: Json) -> Topology:
@@ -171,7 +166,7 @@ def _compact(topology: Json) -> list[Cpu]:
         raise ScenarioError(f"topology.uncorePerNuma: {caches} is more than coresPerNuma {cores}")
     if sockets * per_socket * cores * threads > _MOST_CPUS:
         raise ScenarioError(f"topology: more than {_MOST_CPUS} CPUs")
-    numbering = topology.get("numbering", "linear") or "linear"
+    numbering = _text(topology.get("numbering") or "linear", "topology.numbering")
     if numbering not in {"linear", "interleaved", "roundrobin"}:
         raise ScenarioError(f"topology.numbering: {numbering!r} is none of linear, interleaved, roundrobin")
     numa, total = sockets * per_socket, sockets * per_socket * cores
@@ -196,6 +191,8 @@ def _numa_nodes(rows: Sequence[Json]) -> list[NumaNode]:
         distances = row.get("distances")
         if distances is None:
             distances = [_LOCAL if other == ids[index] else _REMOTE for other in ids]
+        elif not isinstance(distances, list):
+            raise ScenarioError(f"{path}.distances: {_shown(distances)} is no list")
         nodes.append(
             NumaNode(
                 id=ids[index],
@@ -240,10 +237,6 @@ def _cpus(value: Any) -> cpuset.CpuSet | None:
         return cpuset.parse(_text(value, "kubelet.reservedCPUs"))
     except ValueError as error:
         raise ScenarioError(f"kubelet.reservedCPUs: {error}") from error
-
-
-def _optional_quantity(value: Any, path: str) -> Quantity | None:
-    return _quantity(value, path) if value else None
 
 
 def _quantity(value: Any, path: str) -> Quantity:

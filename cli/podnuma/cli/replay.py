@@ -1,0 +1,252 @@
+"""`podnuma replay`: what podnuma would decide, scenario by scenario, without a cluster.
+
+JSON lines in, JSON lines out, one result per line, in the formats of
+`tests/conformance/oracle/README.md`: the same line can be given to the kubelet's own code, and
+the answers compared. A line that is no scenario gives a record with its number and the reason,
+and the run goes on.
+
+    {"line": 3, "error": "topology.numaNodes: nothing is no list"}
+
+What is not printed: warnings of API validation of admitted pods, and counters other than the
+three resource_manager_* ones. A pod that the API server would not have stored is refused with
+the reason InvalidPod.
+
+A restart keeps what pods hold: held grants are put back, nothing is decided again.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import IO, Any
+
+from podnuma.allocator import Admitted, Pod, Rejected, SettingsError, Topology
+from podnuma.allocator.node import Node
+from podnuma.api.pod import read_pod
+from podnuma.api.pod_defaults import with_api_defaults
+from podnuma.api.reading import ApiError
+from podnuma.cli import exits, replay_report
+from podnuma.cli.scenario import Json, Scenario, ScenarioError, expect_object, read_scenario, read_settings
+
+# A scenario of a thousand steps has a few hundred kilobytes.
+_LONGEST_LINE = 32 * 2**20
+
+_INVALID = "InvalidPod"
+
+
+def main(stdin: IO[str] = sys.stdin, stdout: IO[str] = sys.stdout) -> int:
+    """Entry point of the verb: standard input to standard output."""
+    return replay(stdin, stdout)
+
+
+def replay(stdin: IO[str], stdout: IO[str]) -> int:
+    """Play every line of `stdin`, write a line each to `stdout`, and return the exit code.
+
+    INPUT when some line was no scenario, FAULT when podnuma itself failed on one, else OK.
+    """
+    code = exits.Exit.OK
+    for number, line in _lines(stdin):
+        try:
+            result = play(_parse(line))
+        except ScenarioError as error:
+            result, code = {"line": number, "error": str(error)}, max(code, exits.Exit.INPUT)
+        except Exception as error:  # noqa: BLE001 - one bad scenario must not end a run of thousands
+            fault = f"fault in podnuma, please report: {type(error).__name__}: {error}"
+            result, code = {"line": number, "error": fault}, exits.Exit.FAULT
+        stdout.write(json.dumps(result, separators=(",", ":")) + "\n")
+    return code
+
+
+def play(scenario: Any) -> dict[str, Any]:
+    """Play one scenario and return its result. Raises ScenarioError if it is none."""
+    read = read_scenario(scenario)
+    result: dict[str, Any] = {
+        "scenario": read.name,
+        "kubelet": f"podnuma {metadata.version('podnuma')}",
+    }
+    player, start = _Player.boot(read)
+    result["start"] = start
+    if player is None:
+        return result
+    result["initial"] = replay_report.state(player.node)
+    steps: list[dict[str, Any]] = []
+    result["steps"] = steps
+    for index, step in enumerate(read.steps):
+        steps.append(player.step(index, step))
+        if not steps[-1].get("start", {"ok": True})["ok"]:
+            break
+    return result
+
+
+def _lines(stdin: IO[str]) -> Iterator[tuple[int, str]]:
+    number = 0
+    while line := stdin.readline(_LONGEST_LINE):
+        number += 1
+        if len(line) == _LONGEST_LINE and not line.endswith("\n"):
+            while (rest := stdin.readline(_LONGEST_LINE)) and not rest.endswith("\n"):
+                pass
+            line = ""  # noqa: PLW2901 - too long to be a scenario: reported as what is left of it
+        elif not line.strip():
+            continue
+        yield number, line
+
+
+def _parse(line: str) -> Any:
+    if not line:
+        raise ScenarioError(f"the line is longer than {_LONGEST_LINE} characters")
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ScenarioError(f"no JSON: {error}") from error
+
+
+class _StepError(Exception):
+    """The step itself is impossible; nothing changed."""
+
+
+@dataclass(slots=True)
+class _Player:
+    """The node as it is now, and what a kubelet knows about its pods beside that."""
+
+    node: Node
+    topology: Topology
+    kubelet: Json
+    api_defaults: bool
+    active: dict[str, Pod] = field(default_factory=dict)
+    hints: dict[str, dict[str, Json]] = field(default_factory=dict)
+    running: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+
+    @classmethod
+    def boot(cls, scenario: Scenario) -> tuple["_Player | None", dict[str, Any]]:
+        """Make an empty node, or say why these settings cannot be used."""
+        try:
+            node = Node.empty(read_settings(scenario.kubelet), scenario.topology)
+        except (ScenarioError, SettingsError) as error:
+            return None, {"ok": False, "stage": "configuration", "error": str(error)}
+        return cls(node, scenario.topology, scenario.kubelet, scenario.api_defaults), {"ok": True}
+
+    def step(self, index: int, step: Json) -> dict[str, Any]:
+        """Do one step and report it."""
+        op = step.get("op")
+        report: dict[str, Any] = {"index": index, "op": op}
+        uid = step.get("uid")
+        if isinstance(uid, str) and uid:
+            report["uid"] = uid
+        try:
+            self._act(op, step, report)
+        except _StepError as error:
+            report["error"] = str(error)
+        if not report.get("start", {"ok": True})["ok"]:
+            return report
+        pod = self.active.get(report.get("uid", ""))
+        if pod is not None and op != "restart":
+            report["pod"] = replay_report.pod(self.node, pod, self.hints.get(pod.uid, {}))
+        report["state"] = replay_report.state(self.node)
+        return report
+
+    def _act(self, op: Any, step: Json, report: dict[str, Any]) -> None:
+        if op == "addPod":
+            self._add(step, report)
+        elif op == "removePod":
+            self._remove(self._pod(step))
+        elif op == "startPod":
+            pod = self._pod(step)
+            for container in pod.containers:
+                self._start(pod, container.name, "")
+        elif op == "startContainer":
+            self._start(self._pod(step), _word(step, "container"), _word(step, "id"))
+        elif op in {"stopContainer", "removeContainer"}:
+            self._stop(step, forget=op == "removeContainer")
+        elif op == "restart":
+            self._restart(step, report)
+        else:
+            raise _StepError(f'unknown op "{op}"')
+
+    def _add(self, step: Json, report: dict[str, Any]) -> None:
+        if step.get("pod") is None:
+            raise _StepError("addPod needs pod")
+        written = _complete(step["pod"], api_defaults=self.api_defaults)
+        uid = report["uid"] = written["metadata"]["uid"]
+        if uid in self.active:
+            raise _StepError(f"pod {uid} is already active")
+        if not expect_object(written.get("spec") or {}, "pod.spec").get("containers"):
+            raise _StepError(f"pod {uid} has no containers")
+        try:
+            pod = read_pod(written)
+        except ApiError as error:
+            report |= {"apiErrors": [str(problem) for problem in error.problems], "admitted": False}
+            report |= {"reason": _INVALID, "message": str(error)}
+            return
+        decision = self.node.decide(pod)
+        report["admitted"] = isinstance(decision, Admitted)
+        if isinstance(decision, Rejected):
+            report |= {"reason": decision.reason.value, "message": decision.message}
+        else:
+            self.node.hold(decision)
+            self.active[uid] = pod
+            self.hints[uid] = {name: replay_report.hint(hint) for name, hint in decision.hints.items()}
+        report["metrics"] = replay_report.metrics(decision.counts)
+
+    def _pod(self, step: Json) -> Pod:
+        uid = _word(step, "uid")
+        if uid not in self.active:
+            raise _StepError(f"pod {uid} is not active")
+        return self.active[uid]
+
+    def _remove(self, pod: Pod) -> None:
+        self.node.release(pod.uid)
+        del self.active[pod.uid]
+        self.hints.pop(pod.uid, None)
+        self.running.pop(pod.uid, None)
+
+    def _start(self, pod: Pod, name: str, given: str) -> None:
+        if all(container.name != name for container in pod.containers):
+            raise _StepError(f"pod {pod.uid} has no container {name}")
+        running = self.running.setdefault(pod.uid, [])
+        self.node.container_started(pod.uid, name)
+        running.append((name, given or f"{pod.uid}.{name}.{len(running)}"))
+
+    def _stop(self, step: Json, *, forget: bool) -> None:
+        uid, name, given = (_word(step, key) for key in ("uid", "container", "id"))
+        running = self.running.get(uid, [])
+        found = next((one for one in running if one[0] == name and given in {"", one[1]}), None)
+        if found is None:
+            raise _StepError(f"pod {uid} has no running container {name}")
+        running.remove(found)
+        if forget:
+            self.node.remove_container(uid, name)
+
+    def _restart(self, step: Json, report: dict[str, Any]) -> None:
+        if step.get("kubelet") is not None:
+            self.kubelet = expect_object(step["kubelet"], "kubelet")
+        try:
+            settings = read_settings(self.kubelet)
+            self.node, _ = Node.restore(settings, self.topology, self.node.grants.values())
+        except (ScenarioError, SettingsError) as error:
+            report["start"] = {"ok": False, "stage": "configuration", "error": str(error)}
+            return
+        report["start"] = {"ok": True}
+        if step.get("readmit", True):
+            report["readmissions"] = [{"uid": uid, "admitted": True} for uid in self.active]
+
+
+def _word(step: Json, key: str) -> str:
+    value = step.get(key) or ""
+    if not isinstance(value, str):
+        raise _StepError(f"{key}: {value!r:.60} is no text")
+    return value
+
+
+def _complete(pod: Any, *, api_defaults: bool) -> dict[str, Any]:
+    """Fill in what a scenario may leave out of a pod: namespace, UID (the name), API defaults."""
+    try:
+        written = expect_object(pod, "pod")
+        meta = dict(expect_object(written.get("metadata") or {}, "pod.metadata"))
+    except ScenarioError as error:
+        raise _StepError(str(error)) from error
+    meta["namespace"] = meta.get("namespace") or "default"
+    meta["name"] = meta.get("name") or ""
+    meta["uid"] = meta.get("uid") or meta["name"]
+    complete: Mapping[str, Any] = {**written, "metadata": meta}
+    return dict(with_api_defaults(complete) if api_defaults else complete)
