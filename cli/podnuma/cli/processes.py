@@ -34,6 +34,22 @@ class LogForm(StrEnum):
     JSON = "json"
 
 
+class RuntimeName(StrEnum):
+    """Where the agent learns of containers, and through what it changes them."""
+
+    AUTO = "auto"
+    NRI = "nri"
+    CRI = "cri"
+    SIMULATED = "simulated"
+
+
+class Metrics(StrEnum):
+    """Whose names the kubelet-compatible metrics have; they were renamed in v1.37."""
+
+    V1_36 = "v1.36"
+    V1_37 = "v1.37"
+
+
 Kubeconfig = Annotated[
     Path | None,
     typer.Option(help="how to reach the API server; without it the pod's service account", dir_okay=False),
@@ -47,6 +63,18 @@ MetricsPort = Annotated[
 ]
 Level = Annotated[LogLevel, typer.Option(envvar="PODNUMA_LOG_LEVEL", help="least level that is logged")]
 Form = Annotated[LogForm, typer.Option(envvar="PODNUMA_LOG_FORMAT", help="for people or for collectors")]
+
+
+NodeName = Annotated[
+    str, typer.Option(envvar="PODNUMA_NODE_NAME", help="name of the Node object of this machine")
+]
+SysRoot = Annotated[Path, typer.Option(help="the host's /sys", file_okay=False)]
+ProcRoot = Annotated[Path, typer.Option(help="the host's /proc", file_okay=False)]
+CgroupRoot = Annotated[Path, typer.Option(help="the host's /sys/fs/cgroup", file_okay=False)]
+KubeletRoot = Annotated[Path, typer.Option(help="the host's /var/lib/kubelet", file_okay=False)]
+RunRoot = Annotated[Path, typer.Option(help="the host's /run, for sockets", file_okay=False)]
+NriSocket = Annotated[Path | None, typer.Option(help="NRI socket; looked for below --run-root if left out")]
+CriSocket = Annotated[Path | None, typer.Option(help="CRI socket; looked for below --run-root if left out")]
 
 
 def register(app: typer.Typer) -> None:
@@ -96,9 +124,56 @@ def operator(
     )
 
 
-def agent_run() -> None:
+def agent_run(
+    node_name: NodeName,
+    kubeconfig: Kubeconfig = None,
+    sys_root: SysRoot = Path("/sys"),
+    proc_root: ProcRoot = Path("/proc"),
+    cgroup_root: CgroupRoot = Path("/sys/fs/cgroup"),
+    kubelet_root: KubeletRoot = Path("/var/lib/kubelet"),
+    run_root: RunRoot = Path("/run"),
+    runtime: Annotated[
+        RuntimeName, typer.Option(envvar="PODNUMA_RUNTIME", help="where containers come from; auto looks")
+    ] = RuntimeName.AUTO,
+    nri_socket: NriSocket = None,
+    cri_socket: CriSocket = None,
+    metrics_host: MetricsHost = "0.0.0.0",  # noqa: S104 - scraped from outside the pod
+    metrics_port: MetricsPort = 9465,
+    metric_names: Annotated[
+        Metrics, typer.Option(envvar="PODNUMA_METRIC_NAMES", help="which kubelet's metric names")
+    ] = Metrics.V1_36,
+    check_seconds: Annotated[
+        float, typer.Option(envvar="PODNUMA_CHECK_SECONDS", help="how often the kernel is asked", min=0.1)
+    ] = 5.0,
+    heartbeat_seconds: Annotated[
+        float, typer.Option(envvar="PODNUMA_HEARTBEAT_SECONDS", help="how often the status says alive", min=1)
+    ] = 60.0,
+    log_level: Level = LogLevel.INFO,
+    log_format: Form = LogForm.TEXT,
+) -> None:
     """Apply: make cgroups of this node follow its PodAllocations."""
-    raise Failure(Exit.FAULT, "not built yet")
+    _log(log_level, log_format)
+    from podnuma.agent import app, settings  # noqa: PLC0415 - the agent's imports are for this verb
+
+    app.main(
+        settings.AgentSettings(
+            node_name=node_name,
+            kubeconfig=kubeconfig,
+            sys_root=sys_root,
+            proc_root=proc_root,
+            cgroup_root=cgroup_root,
+            kubelet_root=kubelet_root,
+            run_root=run_root,
+            runtime=settings.Runtime(runtime.value),
+            nri_socket=nri_socket,
+            cri_socket=cri_socket,
+            metrics_host=metrics_host,
+            metrics_port=metrics_port,
+            metric_names=settings.MetricNames(metric_names.value),
+            check_seconds=check_seconds,
+            heartbeat_seconds=heartbeat_seconds,
+        )
+    )
 
 
 def agent_cleanup() -> None:
