@@ -161,14 +161,16 @@ class ControlPlane:
     def _make_identities(self) -> None:
         self._authority = Authority(self.folder / "pki")
         self.ca_file = self._authority.ca_file
-        self._serving = self._authority.issue("apiserver", "kube-apiserver", hosts=_HOSTS)
-        self._admin = self._authority.issue("admin", "admin", group="system:masters")
+        self.serving_certificate = self._authority.issue("apiserver", "kube-apiserver", hosts=_HOSTS)
+        self.admin_certificate = self._authority.issue("admin", "admin", group="system:masters")
         self._kubelet_client = self._authority.issue(
             "kubelet-client", "kube-apiserver-kubelet-client", group="system:masters"
         )
         self._signing_key = self._authority.signing_key("service-accounts")
-        self.kubeconfig = self._certificate_kubeconfig("admin", self._admin)
-        self.api = self._stack.enter_context(Api(self.server, self.ca_file, certificate=self._admin))
+        self.kubeconfig = self._certificate_kubeconfig("admin", self.admin_certificate)
+        self.api = self._stack.enter_context(
+            Api(self.server, self.ca_file, certificate=self.admin_certificate)
+        )
 
     def kubeconfig_for_user(self, name: str, *, group: str | None = None) -> Path:
         """Return a kubeconfig with a client certificate, as for system:node:NAME in system:nodes."""
@@ -334,8 +336,8 @@ class ControlPlane:
             "--bind-address=127.0.0.1",
             f"--secure-port={self.port}",
             "--permit-port-sharing=true",
-            f"--tls-cert-file={self._serving[0]}",
-            f"--tls-private-key-file={self._serving[1]}",
+            f"--tls-cert-file={self.serving_certificate[0]}",
+            f"--tls-private-key-file={self.serving_certificate[1]}",
             f"--client-ca-file={self.ca_file}",
             f"--kubelet-client-certificate={self._kubelet_client[0]}",
             f"--kubelet-client-key={self._kubelet_client[1]}",
@@ -366,7 +368,10 @@ class ControlPlane:
             # The defaults spare the API server of a large cluster; here they only make tests slow.
             flags += ["--kube-api-qps=200", "--kube-api-burst=400", "--concurrent-gc-syncs=5"]
             if self._real_nodes:
-                flags += [f"--root-ca-file={self.ca_file}", f"--service-account-private-key-file={self._signing_key}"]
+                flags += [
+                    f"--root-ca-file={self.ca_file}",
+                    f"--service-account-private-key-file={self._signing_key}",
+                ]
         else:
             flags += ["--kube-api-qps=500", "--kube-api-burst=1000"]
         return flags
