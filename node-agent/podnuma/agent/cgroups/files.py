@@ -55,12 +55,12 @@ def _mems(text: str) -> NodeSet | None:
     return nodeset.parse(text) or None
 
 
-CPUS = File[CpuSet]("cpuset.cpus", _cpus, cpuset.render)
-EFFECTIVE_CPUS = File[CpuSet]("cpuset.cpus.effective", _cpus, cpuset.render)
-MEMS = File[NodeSet]("cpuset.mems", _mems, nodeset.render)
-EFFECTIVE_MEMS = File[NodeSet]("cpuset.mems.effective", _mems, nodeset.render)
-MAX = File[Bandwidth]("cpu.max", _bandwidth, render_bandwidth)
-RESIDENT = File[int]("memory.current", _number, str)
+CPUS: File[CpuSet] = File("cpuset.cpus", _cpus, cpuset.render)
+EFFECTIVE_CPUS: File[CpuSet] = File("cpuset.cpus.effective", _cpus, cpuset.render)
+MEMS: File[NodeSet] = File("cpuset.mems", _mems, nodeset.render)
+EFFECTIVE_MEMS: File[NodeSet] = File("cpuset.mems.effective", _mems, nodeset.render)
+MAX: File[Bandwidth] = File("cpu.max", _bandwidth, render_bandwidth)
+RESIDENT: File[int] = File("memory.current", _number, str)
 
 CONTROLLERS = "cgroup.controllers"
 SUBTREE = "cgroup.subtree_control"
