@@ -1,0 +1,10 @@
+"""A client for the Container Runtime Interface (runtime.v1) of containerd and CRI-O, in asyncio.
+
+    client.py    one call each, with a deadline; the one place that knows gRPC
+    watch.py     what runs now and what changes, for ever, over restarts of the runtime
+    sockets.py   where runtimes listen
+    values.py    what goes in and out; errors.py what can go wrong; messages/ the wire form
+
+Who may live here: what a client of another project could use as it is. Nothing here knows
+podnuma or how CPUs are chosen. This file stays empty of code.
+"""

@@ -1,0 +1,164 @@
+"""One call to the runtime each, with a deadline, typed values in and out.
+
+The channel connects when first used and reconnects by itself, at most a second after the
+runtime is back. gRPC's errors are translated here and nowhere else (`_calling`).
+"""
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Protocol, Self, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+from podnuma.agent.cri.errors import CriError, LateError, UnreachableError
+from podnuma.agent.cri.messages import cri_pb2 as pb
+from podnuma.agent.cri.messages import reading, writing
+from podnuma.agent.cri.values import (
+    CgroupDriver,
+    Container,
+    ContainerEvent,
+    ContainerState,
+    ContainerStatus,
+    Outcome,
+    Resources,
+    Sandbox,
+    Version,
+)
+
+Response_co = TypeVar("Response_co", bound=Message, covariant=True)
+
+_SERVICE: Final = "/runtime.v1.RuntimeService"
+_TEXT_MAX: Final = 1024  # of a foreign error
+
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", 16 << 20),  # the kubelet's; a list of a big node passes 4 MiB
+    ("grpc.default_authority", "localhost"),  # a socket path is none, and strict servers say so
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+
+
+class _Type(Protocol[Response_co]):
+    """A generated message class, as far as it is used here."""
+
+    def FromString(self, data: bytes, /) -> Response_co: ...  # noqa: N802  protobuf's name
+
+
+class Client:
+    """A connection to one runtime; use it as an async context manager. `deadline` is seconds per call."""
+
+    def __init__(self, socket: Path, *, deadline: float = 2.0) -> None:
+        self.socket = socket
+        self._deadline = deadline
+        self._channel = grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the connection and every call under way."""
+        await self._channel.close()
+
+    async def version(self) -> Version:
+        """Who is there."""
+        return reading.version(await self._ask("Version", pb.VersionRequest(), pb.VersionResponse))
+
+    async def cgroup_driver(self) -> CgroupDriver | None:
+        """Tell who makes cgroups; None from runtimes before CRI had the question (2023)."""
+        try:
+            answer = await self._ask("RuntimeConfig", pb.RuntimeConfigRequest(), pb.RuntimeConfigResponse)
+        except CriError as error:
+            if error.code == grpc.StatusCode.UNIMPLEMENTED.name:
+                return None
+            raise
+        return reading.cgroup_driver(answer)
+
+    async def sandboxes(self) -> tuple[Sandbox, ...]:
+        """List all pods, those that are not ready too."""
+        answer = await self._ask("ListPodSandbox", pb.ListPodSandboxRequest(), pb.ListPodSandboxResponse)
+        return tuple(reading.sandbox(item) for item in answer.items)
+
+    async def containers(self) -> tuple[Container, ...]:
+        """List all containers, exited ones too."""
+        answer = await self._ask("ListContainers", pb.ListContainersRequest(), pb.ListContainersResponse)
+        return tuple(reading.container(item) for item in answer.containers)
+
+    async def container(self, container_id: str) -> ContainerStatus | None:
+        """Show one container in detail; None if it is gone."""
+        request = pb.ContainerStatusRequest(container_id=container_id, verbose=True)
+        try:
+            answer = await self._ask("ContainerStatus", request, pb.ContainerStatusResponse)
+        except CriError as error:
+            if error.code == grpc.StatusCode.NOT_FOUND.name:
+                return None
+            raise
+        return reading.status(answer)
+
+    async def update(self, container_id: str, resources: Resources) -> Outcome:
+        """Change resources of a container that is created or runs; GONE if it is neither any more.
+
+        The runtime keeps the values over its own restart. Only the kernel tells whether they took.
+        """
+        request = pb.UpdateContainerResourcesRequest(
+            container_id=container_id, linux=writing.resources(resources)
+        )
+        try:
+            await self._ask("UpdateContainerResources", request, pb.UpdateContainerResourcesResponse)
+        except (UnreachableError, LateError):
+            raise
+        except CriError:
+            # CRI-O reports an ended container with code UNKNOWN, so its state decides.
+            found = await self.container(container_id)
+            if found is None or found.state is ContainerState.EXITED:
+                return Outcome.GONE
+            raise
+        return Outcome.UPDATED
+
+    async def events(self) -> AsyncGenerator[ContainerEvent]:
+        """Yield what happens to containers from now on, until the runtime ends the stream.
+
+        CRI-O ends it at once unless it is configured for events; containerd before 2.0 gives
+        each event to only one of its listeners, of which the kubelet can be another.
+        """
+        with _calling("GetContainerEvents"):
+            stream = self._method("unary_stream", "GetContainerEvents", pb.ContainerEventResponse)
+            async for message in stream(pb.GetEventsRequest()):
+                event = reading.event(message)
+                if event is not None:
+                    yield event
+
+    async def _ask(self, method: str, request: Message, response: _Type[Response_co]) -> Response_co:
+        with _calling(method):
+            answer: Response_co = await self._method("unary_unary", method, response)(
+                request, timeout=self._deadline
+            )
+            return answer
+
+    def _method(self, form: str, method: str, response: _Type[Any]) -> Any:
+        return getattr(self._channel, form)(
+            f"{_SERVICE}/{method}",
+            request_serializer=Message.SerializeToString,
+            response_deserializer=response.FromString,
+        )
+
+
+@contextmanager
+def _calling(method: str) -> Iterator[None]:
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        code, text = error.code(), str(error.details())[:_TEXT_MAX]
+        kinds: dict[grpc.StatusCode, type[CriError]] = {
+            grpc.StatusCode.UNAVAILABLE: UnreachableError,
+            grpc.StatusCode.DEADLINE_EXCEEDED: LateError,
+        }
+        raise kinds.get(code, CriError)(method, code.name, text) from error

@@ -1,0 +1,25 @@
+"""What a runtime can answer instead of what was asked for.
+
+    CriError            the runtime refused; `code` is the gRPC status ("INVALID_ARGUMENT")
+      UnreachableError  nobody answers on the socket
+      LateError         no answer within the deadline; whether the call took effect is unknown
+
+A container or pod that is not there is no error: things end, so calls return that as a value.
+"""
+
+
+class CriError(Exception):
+    """The runtime refused `method`."""
+
+    def __init__(self, method: str, code: str, text: str) -> None:
+        super().__init__(f"CRI {method}: {code}: {text}")
+        self.method = method
+        self.code = code
+
+
+class UnreachableError(CriError, ConnectionError):
+    """The runtime is not there, or went away during the call."""
+
+
+class LateError(CriError, TimeoutError):
+    """The deadline passed."""

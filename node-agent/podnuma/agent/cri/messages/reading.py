@@ -1,0 +1,130 @@
+"""Protobuf into values. Unknown enum numbers of later versions become UNKNOWN, never an error."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from podnuma.agent.cri.messages import cri_pb2 as pb
+from podnuma.agent.cri.values import (
+    CgroupDriver,
+    Container,
+    ContainerEvent,
+    ContainerState,
+    ContainerStatus,
+    EventKind,
+    Resources,
+    Sandbox,
+    Version,
+)
+
+# Set by the kubelet on every container.
+POD_UID_LABEL: Final = "io.kubernetes.pod.uid"
+POD_NAMESPACE_LABEL: Final = "io.kubernetes.pod.namespace"
+POD_NAME_LABEL: Final = "io.kubernetes.pod.name"
+
+_STATES: Final = {state.value: state for state in ContainerState}
+_EVENTS: Final = {kind.value: kind for kind in EventKind}
+_DRIVERS: Final = {driver.value: driver for driver in CgroupDriver}
+_SANDBOX_READY: Final = 0
+
+
+def version(message: pb.VersionResponse) -> Version:
+    """Read who answers."""
+    return Version(message.runtime_name, message.runtime_version, message.runtime_api_version)
+
+
+def cgroup_driver(message: pb.RuntimeConfigResponse) -> CgroupDriver | None:
+    """Read the cgroup driver; None if it is not told or unknown here."""
+    return _DRIVERS.get(message.linux.cgroup_driver) if message.HasField("linux") else None
+
+
+def sandbox(message: pb.PodSandbox) -> Sandbox:
+    """Read a pod."""
+    return Sandbox(
+        id=message.id,
+        uid=message.metadata.uid,
+        namespace=message.metadata.namespace,
+        name=message.metadata.name,
+        attempt=message.metadata.attempt,
+        ready=message.state == _SANDBOX_READY,
+        created_at=message.created_at,
+        runtime_handler=message.runtime_handler,
+        labels=dict(message.labels),
+        annotations=dict(message.annotations),
+    )
+
+
+def container(message: pb.Container) -> Container:
+    """Read a container of a list."""
+    labels = dict(message.labels)
+    return Container(
+        id=message.id,
+        pod_sandbox_id=message.pod_sandbox_id,
+        pod_uid=labels.get(POD_UID_LABEL, ""),
+        pod_namespace=labels.get(POD_NAMESPACE_LABEL, ""),
+        pod_name=labels.get(POD_NAME_LABEL, ""),
+        name=message.metadata.name,
+        attempt=message.metadata.attempt,
+        state=_STATES.get(message.state, ContainerState.UNKNOWN),
+        created_at=message.created_at,
+        labels=labels,
+        annotations=dict(message.annotations),
+    )
+
+
+def status(message: pb.ContainerStatusResponse) -> ContainerStatus:
+    """Read one container in detail."""
+    of = message.status
+    pid, cgroups_path = _process(message.info)
+    return ContainerStatus(
+        id=of.id,
+        name=of.metadata.name,
+        state=_STATES.get(of.state, ContainerState.UNKNOWN),
+        created_at=of.created_at,
+        started_at=of.started_at,
+        finished_at=of.finished_at,
+        exit_code=of.exit_code,
+        resources=resources(of.resources.linux) if of.resources.HasField("linux") else None,
+        pid=pid,
+        cgroups_path=cgroups_path,
+        labels=dict(of.labels),
+        annotations=dict(of.annotations),
+    )
+
+
+def resources(message: pb.LinuxContainerResources) -> Resources:
+    """Read resources; zero and empty are how CRI says not set."""
+    return Resources(
+        cpus=message.cpuset_cpus or None,
+        mems=message.cpuset_mems or None,
+        cpu_quota=message.cpu_quota or None,
+        cpu_period=message.cpu_period or None,
+        cpu_shares=message.cpu_shares or None,
+        memory_limit=message.memory_limit_in_bytes or None,
+        unified=dict(message.unified),
+    )
+
+
+def event(message: pb.ContainerEventResponse) -> ContainerEvent | None:
+    """Read an event; None for kinds of later versions."""
+    kind = _EVENTS.get(message.container_event_type)
+    if kind is None:
+        return None
+    uid = message.pod_sandbox_status.metadata.uid
+    return ContainerEvent(kind, message.container_id, uid, message.created_at)
+
+
+def _process(info: Mapping[str, str]) -> tuple[int | None, str | None]:
+    # Free text by the standard; containerd and CRI-O agree on JSON with pid and runtimeSpec.
+    try:
+        parsed = json.loads(info.get("info", "null"))
+    except (ValueError, RecursionError):
+        return None, None
+    pid = _member(parsed, "pid")
+    path = _member(_member(_member(parsed, "runtimeSpec"), "linux"), "cgroupsPath")
+    is_pid = isinstance(pid, int) and not isinstance(pid, bool) and pid > 0
+    return pid if is_pid else None, path if isinstance(path, str) and path else None
+
+
+def _member(parent: Any, name: str) -> Any:
+    return parent.get(name) if isinstance(parent, dict) else None

@@ -1,0 +1,104 @@
+"""What runs on the node, for ever: a list now and then, and events in between where there are any.
+
+    Listed          at every (re)connect, a second later once more, then at a slow pace
+    ContainerEvent  at once, where the runtime streams events to all who listen
+    Lost            once per outage, with the reason
+
+Lists are the truth; events only make it earlier. Where a runtime streams nothing (CRI-O unless
+told to, containerd before 2.0 shares its one stream) lists come at the fast pace instead.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final
+
+from podnuma.agent.cri.client import Client
+from podnuma.agent.cri.errors import CriError
+from podnuma.agent.cri.values import Container, ContainerEvent, Version
+
+_OLD_CONTAINERD: Final = re.compile(r"v?[01]\.")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """All containers the runtime has at the moment."""
+
+    containers: tuple[Container, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The runtime does not answer; a Listed follows when it does again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds between lists: `slow` beside a stream of events, `fast` without one and in an outage."""
+
+    slow: float = 30.0
+    fast: float = 1.0
+
+
+Seen = Listed | ContainerEvent | Lost
+
+
+async def watch(client: Client, pace: Pace = Pace()) -> AsyncGenerator[Seen]:
+    """Yield what is seen, until the consumer stops. Raises nothing of its own."""
+    lost = False
+    while True:
+        try:
+            streams = streams_to_all(await client.version())
+            async with aclosing(_follow(client, pace) if streams else _poll(client, pace)) as source:
+                async for seen in source:
+                    lost = False
+                    yield seen
+        except CriError as error:
+            if not lost:
+                lost = True
+                yield Lost(str(error))
+        await asyncio.sleep(pace.fast)
+
+
+def streams_to_all(version: Version) -> bool:
+    """Whether listening for events takes none away from the kubelet."""
+    return version.runtime_name != "containerd" or _OLD_CONTAINERD.match(version.runtime_version) is None
+
+
+async def _poll(client: Client, pace: Pace) -> AsyncGenerator[Seen]:
+    while True:
+        yield Listed(await client.containers())
+        await asyncio.sleep(pace.fast)
+
+
+async def _follow(client: Client, pace: Pace) -> AsyncGenerator[Seen]:
+    """Events and slow lists until the stream ends; fast lists from then on if it brought nothing."""
+    stream = client.events()
+    coming = asyncio.ensure_future(anext(stream, None))
+    try:
+        # The stream may start after the first list was made, hence a second one soon.
+        wait, brought_any = pace.fast, False
+        yield Listed(await client.containers())
+        while True:
+            done, _ = await asyncio.wait({coming}, timeout=wait)
+            if not done:
+                wait = pace.slow
+                yield Listed(await client.containers())
+                continue
+            event = coming.result()
+            if event is None:
+                break
+            brought_any = True
+            yield event
+            coming = asyncio.ensure_future(anext(stream, None))
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+        await stream.aclose()
+    if not brought_any:
+        async for seen in _poll(client, pace):
+            yield seen
