@@ -20,7 +20,7 @@ Always true: nobody wishing anything is fine under every policy; an impossible w
 everything not preferred. Specification: sections 5.2 to 5.4.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import Protocol
 
@@ -42,8 +42,8 @@ class Wish(Protocol):
     """One hint list, as a predicate over node sets."""
 
     @property
-    def size(self) -> int | None:
-        """The node count of preferred sets, None when it varies."""
+    def sizes(self) -> Sequence[int]:
+        """The node counts that preferred sets can have, ascending."""
 
     def holds(self, nodes: int) -> bool:
         """Say whether a set is in the list."""
@@ -96,9 +96,9 @@ class Merger:
         return None
 
     def _sizes(self, wishes: list[Wish]) -> Iterator[int]:
-        sizes = {wish.size for wish in wishes} - {None}
-        for size in range(1, len(self._topology.nodes) + 1):
-            if sizes <= {size} and (size == 1 or self._policy is not SINGLE):
+        first, *others = wishes
+        for size in first.sizes:
+            if (size == 1 or self._policy is not SINGLE) and all(size in wish.sizes for wish in others):
                 yield size
 
     def _second_best(self, cpu: CpuWish | None, memory: MemoryWish | None) -> Hint | None:

@@ -10,6 +10,7 @@ number of nodes needs. Specification: section 3.7.
 """
 
 from bisect import bisect_left
+from collections.abc import Sequence
 
 from podnuma.allocator import nodeset
 from podnuma.allocator.settings import CpuOptions
@@ -33,9 +34,9 @@ class CpuWish:
         self.least = min(bisect_left(sums, count) + 1, len(sums))
 
     @property
-    def size(self) -> int | None:
-        """How many nodes a preferred set has; None when it is its sockets that count."""
-        return self.least if self._per_socket is None else None
+    def sizes(self) -> Sequence[int]:
+        """How many nodes preferred sets can have; any number when it is sockets that count."""
+        return (self.least,) if self._per_socket is None else range(1, len(self._topology.numa) + 1)
 
     @property
     def universe(self) -> int:

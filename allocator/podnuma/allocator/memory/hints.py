@@ -5,10 +5,10 @@ in no group and has enough free; a set of several when none of its nodes is tied
 else and together they have enough free. All resources of a request share one list.
 
 A set is preferred when it has as few nodes as the request would need on a machine without
-pods, counting what can be allocated. Nodes without CPUs (persistent memory, memory of
-accelerators) count for that only when the nodes with CPUs could not hold the request at all:
-else their size alone would make every set with CPUs second best, and restricted policies
-would refuse everything.
+pods, counting what can be allocated. On a machine that has nodes without CPUs (persistent
+memory, memory of accelerators), a set of nodes with CPUs is preferred too when it has as few
+nodes as these alone would need: else one large node without CPUs would make every set with
+CPUs second best, and restricted policies would refuse everything.
 
 Specification: section 4.4.
 """
@@ -27,18 +27,21 @@ Reusable = Mapping[tuple[int, str], int]
 class MemoryWish:
     """A request for amounts of memory resources, all on the same node set."""
 
-    __slots__ = ("_request", "_reusable", "_tables", "_whole", "least")
+    __slots__ = ("_request", "_reusable", "_tables", "least", "least_with_cpus")
 
     def __init__(self, tables: Tables, request: Bytes, reusable: Reusable) -> None:
         self._tables = tables
         self._request = request
         self._reusable = reusable
-        self.least, self._whole = _fewest(tables.layout, request)
+        layout = tables.layout
+        self.least = self.least_with_cpus = fewest(layout, request, with_cpus=False)
+        if layout.cpu_nodes != layout.topology.all_nodes:
+            self.least_with_cpus = fewest(layout, request, with_cpus=True)
 
     @property
-    def size(self) -> int:
-        """How many nodes a preferred set has."""
-        return self.least
+    def sizes(self) -> tuple[int, ...]:
+        """How many nodes preferred sets can have."""
+        return (self.least,) if self.least == self.least_with_cpus else (self.least, self.least_with_cpus)
 
     @property
     def universe(self) -> int:
@@ -69,7 +72,10 @@ class MemoryWish:
 
     def prefers(self, nodes: int) -> bool:
         """Say whether a node set in the list is preferred."""
-        return nodes.bit_count() == self.least and (self._whole or not nodes & ~self._tables.layout.cpu_nodes)
+        size = nodes.bit_count()
+        if size == self.least:
+            return True
+        return size == self.least_with_cpus and not nodes & ~self._tables.layout.cpu_nodes
 
     def narrowest(self) -> int:
         """Return the number of nodes of the smallest set in the list, 0 when the list is empty."""
@@ -92,40 +98,33 @@ class MemoryWish:
         Preferred goes before not preferred, then the narrower one; None when there is no set.
         """
         topology = self._tables.layout.topology
-        for nodes in topology.node_sets(self.least, closest=False):
-            if nodes & around == around and self.prefers(nodes) and self.holds(nodes):
-                return nodes, True
+        for size in self.sizes:
+            for nodes in topology.node_sets(size, closest=False):
+                if nodes & around == around and self.prefers(nodes) and self.holds(nodes):
+                    return nodes, True
         found = next((nodes for nodes in self.sets() if nodes & around == around), None)
         return None if found is None else (found, False)
 
 
-def _fewest(layout: Layout, request: Bytes) -> tuple[int, bool]:
-    """Return the node count of the smallest sufficient set when nothing is charged.
+def fewest(layout: Layout, request: Bytes, *, with_cpus: bool) -> int:
+    """Return the node count of the smallest set that could serve a request if nothing were charged.
 
-    And whether nodes without CPUs count.
+    Of all nodes, or of those with CPUs. The number of all nodes when no set could.
     """
-    every = len(layout.nodes)
-    if layout.cpu_nodes != layout.topology.all_nodes:
-        found = _fewest_of(layout, request, with_cpus=True)
-        if found:
-            return found, False
-    return _fewest_of(layout, request, with_cpus=False) or every, True
-
-
-def _fewest_of(layout: Layout, request: Bytes, *, with_cpus: bool) -> int:
+    members = layout.cpu_nodes if with_cpus else layout.topology.all_nodes
     bound = 1
     for resource, size in request.items():
         sums = layout.sums(resource, with_cpus=with_cpus)
         bound = max(bound, bisect_left(sums, size) + 1)
-    members = layout.cpu_nodes if with_cpus else layout.topology.all_nodes
-    if bound > members.bit_count():
-        return 0
-    if len(request) == 1:
+    if len(request) > 1:
+        for count in range(bound, members.bit_count() + 1):
+            for nodes in layout.topology.node_sets(count, closest=False):
+                if nodes & ~members == 0 and _could_serve(layout, nodes, request):
+                    return count
+    elif bound <= members.bit_count():
         return bound
-    for count in range(bound, members.bit_count() + 1):
-        for nodes in layout.topology.node_sets(count, closest=False):
-            if nodes & ~members == 0 and all(
-                layout.allocatable(nodes, resource) >= size for resource, size in request.items()
-            ):
-                return count
-    return 0
+    return len(layout.nodes)
+
+
+def _could_serve(layout: Layout, nodes: int, request: Bytes) -> bool:
+    return all(layout.allocatable(nodes, resource) >= size for resource, size in request.items())

@@ -2,7 +2,12 @@
 
 The merged hint of the topology manager, when it names nodes and they have enough free; else
 the narrowest wider set that has; without a hint, the best set of the memory side itself. A
-hint that was preferred is never replaced by a set that is not. Specification: section 4.5.
+hint that was preferred is never replaced by a set that is not.
+
+A single node that is in a group is widened as well, to its group: what is on it could not be
+kept apart from what the group holds. (The kubelet would put it on the node alone, and from then
+on the members of the group disagree about it; kubernetes issue 113035.)
+Specification: section 4.5.
 """
 
 from podnuma.allocator import refusal
@@ -25,7 +30,7 @@ def resolve(tables: Tables, request: Bytes, hint: Hint, reusable: Reusable) -> N
         if preferred and not found[1]:
             raise refusal.memory("failed to find the default preferred hint")
         nodes, preferred = found
-    if any(tables.free_on(nodes, resource) < size for resource, size in request.items()):
+    if _tied(tables, nodes) or any(tables.free_on(nodes, name) < size for name, size in request.items()):
         found = MemoryWish(tables, request, reusable).best(around=nodes)
         if found is None:
             raise refusal.memory("failed to find NUMA nodes to extend the current topology hint")
@@ -35,3 +40,8 @@ def resolve(tables: Tables, request: Bytes, hint: Hint, reusable: Reusable) -> N
     if nodes & (nodes - 1) and not tables.usable_group(nodes):
         raise refusal.memory("preferred hint violates NUMA node allocation")
     return nodes
+
+
+def _tied(tables: Tables, nodes: int) -> bool:
+    """Say whether this is one node that shares blocks with others."""
+    return not nodes & (nodes - 1) and tables.groups[nodes.bit_length() - 1] != nodes
