@@ -378,7 +378,8 @@ class ControlPlane:
 
 
 def _condition(found: Json, kind: str) -> bool:
-    conditions = found.get("status", {}).get("conditions", [])
+    # A resource that was just created has "conditions: null".
+    conditions = found.get("status", {}).get("conditions") or []
     return any(entry["type"] == kind and entry["status"] == "True" for entry in conditions)
 
 

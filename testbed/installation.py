@@ -4,7 +4,8 @@ The operator and every agent are separate processes that know nothing of the tes
 kubeconfig of the service account that `deploy/` ships, with the rights that `deploy/` grants and no
 others; an agent's token is bound to its node, as the token of a DaemonSet's pod is.
 
-A node's machine is a folder: `sys`, `proc` and `cgroup` stand for what an agent mounts of its host.
+A node's machine is a folder: `sys`, `proc`, `cgroup`, `kubelet` and `run` stand for what an agent mounts of
+its host.
 """
 
 from __future__ import annotations
@@ -72,6 +73,14 @@ class FakeNode:
     @property
     def cgroup_root(self) -> Path:
         return self.folder / "cgroup"
+
+    @property
+    def kubelet_root(self) -> Path:
+        return self.folder / "kubelet"
+
+    @property
+    def run_root(self) -> Path:
+        return self.folder / "run"
 
 
 class Program:
@@ -177,6 +186,8 @@ class Installation:
         machines.write_sysfs(recorded, node.sys_root)
         machines.write_proc(recorded, node.proc_root)
         machines.write_cgroup_root(recorded, node.cgroup_root)
+        for empty in (node.kubelet_root, node.run_root):
+            empty.mkdir(parents=True)
         amounts = self._amounts(recorded)
         if kwok is None:
             from testbed.kwok import node_manifest  # noqa: PLC0415 - the kwok module imports ours
@@ -215,6 +226,8 @@ class Installation:
             f"--sys-root={fake.sys_root}",
             f"--proc-root={fake.proc_root}",
             f"--cgroup-root={fake.cgroup_root}",
+            f"--kubelet-root={fake.kubelet_root}",
+            f"--run-root={fake.run_root}",
             "--runtime=simulated",
             *options,
         ]
