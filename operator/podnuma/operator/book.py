@@ -32,7 +32,7 @@ class Book:
     Beside them, notes of the steps about pods, by UID: `unconfirmed` decisions whose write had
     no clear answer; the `age` of the book when a pod was last refused (`refused_at`); pods that
     ask for nothing (`idle`); pods that were `evicted`; versions of objects that the API server
-    stored otherwise than they were sent (`as_stored`).
+    stored otherwise than they were sent (`as_stored`); what was `told` about a pod last.
     """
 
     def __init__(self) -> None:
@@ -41,6 +41,7 @@ class Book:
         self.idle: set[str] = set()
         self.evicted: set[str] = set()
         self.as_stored: dict[str, int] = {}
+        self.told: dict[str, tuple[str, str]] = {}
         self._decided: dict[str, Decided] = {}
         self._allocator: Node | None = None
         self._out_of_place: dict[str, str] = {}
@@ -136,6 +137,7 @@ class Book:
         self.unconfirmed.pop(uid, None)
         self.refused_at.pop(uid, None)
         self.as_stored.pop(uid, None)
+        self.told.pop(uid, None)
         self.idle.discard(uid)
         self.evicted.discard(uid)
 

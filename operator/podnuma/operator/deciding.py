@@ -24,11 +24,38 @@ if TYPE_CHECKING:
     from podnuma.api.node_settings import NodeSettings
     from podnuma.operator.book import Book
     from podnuma.operator.means import Means
+    from podnuma.operator.profiles import Plan
     from podnuma.operator.records import AllocationRecord, PodRecord
 
 logger = logging.getLogger(__name__)
 
 _NAMESPACE_GOING = 5.0  # seconds until a pod whose namespace refuses new objects is looked at again
+
+
+def undecided(means: Means, name: str, book: Book, plan: Plan) -> list[PodRecord]:
+    """Return the pods of a node that a profile wants decided and that are not."""
+    settings = plan.decide_with or (plan.apply[0] if plan.apply is not None else None)
+    if settings is None:
+        return []
+    return [
+        pod
+        for pod in means.inventory.pods.group(name).values()
+        if pod.uid not in book.decided and pod.uid not in book.idle and _managed(means, pod, settings)
+    ]
+
+
+async def withdraw(means: Means, book: Book, plan: Plan) -> None:
+    """Take back refusals that no longer concern anybody: no profile wants these pods managed."""
+    settings = plan.decide_with
+    for uid, decided in tuple(book.decided.items()):
+        pod = means.inventory.pods.get(decided.key)
+        if decided.decision.admitted or pod is None or pod.uid != uid:
+            continue
+        if plan.withdraw or (settings is not None and not _managed(means, pod, settings)):
+            record = means.inventory.allocations.get(decided.key)
+            if record is not None and record.pod_uid == uid:
+                await means.checkpoint.delete(record)
+            book.release(uid)
 
 
 def waiting(means: Means, name: str, book: Book, settings: NodeSettings | None) -> list[PodRecord]:
@@ -48,18 +75,18 @@ def waiting(means: Means, name: str, book: Book, settings: NodeSettings | None) 
     return sorted(found, key=lambda pod: (pod.created, pod.key.namespace, pod.key.name))
 
 
-async def decide(means: Means, name: str, book: Book, settings: NodeSettings | None) -> None:
+async def decide(means: Means, name: str, book: Book, plan: Plan) -> None:
     """Decide what is waiting on a node."""
     await _confirm(means, name, book)
+    settings = plan.decide_with
+    if settings is None:
+        for pod in undecided(means, name, book, plan):
+            _tell_once(means, book, pod, "Undecided", f"Waits for node {name}: {plan.usable.message}")
     for pod in waiting(means, name, book, settings):
         if pod.request is None:
             book.idle.add(pod.uid)
-            means.announcer.say(
-                about_pod(pod),
-                EventType.WARNING,
-                "Unreadable",
-                f"podnuma cannot manage this pod: {pod.problem}; correct it and create the pod again",
-            )
+            text = f"podnuma cannot manage this pod: {pod.problem}; correct it and create the pod again"
+            _tell_once(means, book, pod, "Unreadable", text)
             continue
         await _decide_one(means, name, book, pod, pod.request)
 
@@ -128,6 +155,8 @@ async def _write(
         return
     book.enter(decided, answer)
     tidying.note_stored(means, book, decided, stored)
+    if (waited := means.waits.end(pod.uid)) is not None:
+        means.metrics.admission_seconds.observe(waited)
     _tell(means, pod, decided)
     if not decided.decision.admitted:
         await tidying.apply_phase(means, decided, stored)
@@ -150,6 +179,12 @@ async def _stored(
 
 def _managed(means: Means, pod: PodRecord, settings: NodeSettings) -> bool:
     return settings.handling.manages(pod.labels, means.namespace_labels(pod.key.namespace))
+
+
+def _tell_once(means: Means, book: Book, pod: PodRecord, reason: str, message: str) -> None:
+    if book.told.get(pod.uid) != (reason, message):
+        book.told[pod.uid] = (reason, message)
+        means.announcer.say(about_pod(pod), EventType.WARNING, reason, message)
 
 
 def _tell(means: Means, pod: PodRecord, decided: Decided) -> None:

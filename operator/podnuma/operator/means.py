@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,27 @@ if TYPE_CHECKING:
     from podnuma.operator.reader import Reader
     from podnuma.operator.rejection import Pacer
     from podnuma.operator.writer import Writer
+
+_PODS = 20_000  # pods whose waiting time is measured; of more, the latest
+
+
+class Waits:
+    """Since when pods have been waiting for their decision."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._since: OrderedDict[str, float] = OrderedDict()
+
+    def begin(self, uid: str) -> None:
+        """Note that a pod is there; the first time counts."""
+        self._since.setdefault(uid, self._clock())
+        while len(self._since) > _PODS:
+            self._since.popitem(last=False)
+
+    def end(self, uid: str) -> float | None:
+        """Return how many seconds it took; None when the beginning is not known."""
+        since = self._since.pop(uid, None)
+        return None if since is None else self._clock() - since
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +61,7 @@ class Means:
     now: Callable[[], dt.datetime]
     mark: Callable[[str, float], None]
     status_interval: float
+    waits: Waits
 
     async def gone(self, key: Key, uid: str | None) -> bool:
         """Tell for certain whether a pod that is not in the inventory has ended.

@@ -23,6 +23,7 @@ from podnuma.api.node_topology import (
     NodeAllocation,
     NodeCondition,
     NodeFree,
+    NodeTopology,
     render_operator_status,
 )
 from podnuma.operator import reading
@@ -55,15 +56,14 @@ async def report_node(means: Means, name: str, book: Book, plan: Plan, written: 
         return
     allocation = _allocation(book.allocator, book) if book.allocator is not None else None
     conditions = (plan.usable, _settled(book))
-    content = (topology.uid, topology.generation, allocation, conditions)
-    if content == written.content:
+    generation = topology.generation
+    stamped = tuple(replace(condition, observed_generation=generation) for condition in conditions)
+    if _told(topology.model, allocation, generation, stamped):
         return
     wait = written.at + means.status_interval - means.clock()
     if wait > 0:
         means.mark(name, wait)
         return
-    generation = topology.generation
-    stamped = [replace(condition, observed_generation=generation) for condition in conditions]
     body = {
         "apiVersion": names.API_VERSION,
         "kind": names.NODE_TOPOLOGY.kind,
@@ -74,7 +74,6 @@ async def report_node(means: Means, name: str, book: Book, plan: Plan, written: 
     }
     written.at = means.clock()
     means.inventory.see(reading.topology(await means.writer.apply_topology_status(name, body)))
-    written.content = content
 
 
 async def report_profile(
@@ -114,6 +113,18 @@ def standings(plan: Plan, name: str, book: Book) -> Mapping[str, MatchedNode]:
         else node
         for profile, node in plan.standings.items()
     }
+
+
+def _told(
+    model: NodeTopology, allocation: NodeAllocation | None, generation: int, conditions: tuple[Condition, ...]
+) -> bool:
+    """Tell whether the stored status says all of this already."""
+    stored = {condition.type: replace(condition, last_transition_time="") for condition in model.conditions}
+    return (
+        model.allocation == allocation
+        and model.observed_generation == generation
+        and all(stored.get(condition.type) == condition for condition in conditions)
+    )
 
 
 def _allocation(node: Node, book: Book) -> NodeAllocation:

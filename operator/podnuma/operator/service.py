@@ -27,11 +27,11 @@ from podnuma.operator import profiles, reporting
 from podnuma.operator.announcer import Announcer
 from podnuma.operator.book import Book
 from podnuma.operator.checkpoint import Checkpoint
-from podnuma.operator.deciding import decide, waiting
+from podnuma.operator.deciding import decide, undecided, withdraw
 from podnuma.operator.following import follow
 from podnuma.operator.inventory import EVERY_NODE, Inventory
 from podnuma.operator.kinds import Kind
-from podnuma.operator.means import Means
+from podnuma.operator.means import Means, Waits
 from podnuma.operator.metrics import Metrics, Snapshot
 from podnuma.operator.records import Key
 from podnuma.operator.rejection import Pacer
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_NODE_BACKOFF = Backoff(first=0.2, limit=30.0)
+_NODE_BACKOFF = Backoff(first=0.2, limit=10.0)
 _EVICTION_BACKOFF = Backoff(first=20.0, limit=600.0)
 _PROFILE_BACKOFF = Backoff(first=1.0, limit=60.0)
 
@@ -128,11 +128,11 @@ class Service:
             now=now,
             mark=self._nodes.mark,
             status_interval=timing.status_interval,
+            waits=Waits(clock),
         )
         self._desks: dict[str, _Desk] = {}
         self._rules: list[tuple[NodeSettings, Rules]] = []
         self._profiles_written: dict[str, Written] = {}
-        self._first_seen: dict[str, float] = {}
         self._synced: set[Kind] = set()
 
     # News
@@ -140,12 +140,18 @@ class Service:
     def see(self, record: Record) -> None:
         """Take in the state of an object."""
         self._mark(self.inventory.see(record))
-        if record.kind is Kind.PROFILE:
-            self._profiles.mark(record.key.name)
+        match record.kind:
+            case Kind.PROFILE:
+                self._profiles.mark(record.key.name)
+            case Kind.POD:
+                self._means.waits.begin(record.uid)
+            case _:
+                pass
 
     def lose(self, kind: Kind, key: Key, stamp: Stamp) -> None:
         """Take in the end of an object."""
         self._mark(self.inventory.lose(kind, key, stamp))
+        self._means.waits.end(stamp.uid)
 
     async def sync(self, kinds: Iterable[Kind]) -> None:
         """Compare memory with full lists, the PodAllocations first: a pod listed later has no older one."""
@@ -204,7 +210,8 @@ class Service:
             plan = self._plan(name, desk)
         book.equip(self._rules_for(name, plan.decide_with))
         await tidy(means, name, book)
-        await decide(means, name, book, plan.decide_with)
+        await withdraw(means, book, plan)
+        await decide(means, name, book, plan)
         await follow(means, name, book, plan.decide_with)
         await reporting.report_node(means, name, book, plan, desk.written)
         self._stand(name, desk, plan)
@@ -270,7 +277,7 @@ class Service:
 
     def snapshot(self, *, leading: bool, term: int, watch_age: float) -> Snapshot:
         """Return the present state in numbers."""
-        held = rejected = nodes = exclusive = shared = twice = out = undecided = 0
+        held = rejected = nodes = exclusive = shared = twice = out = waiting = 0
         for name, desk in self._desks.items():
             book = desk.book
             settings = desk.plan.decide_with if desk.plan else None
@@ -284,9 +291,7 @@ class Service:
             exclusive += seen.bit_count()
             shared += reporting.shared_cpus(book)
             out += len(book.out_of_place)
-            undecided += sum(
-                pod.uid not in book.decided for pod in waiting(self._means, name, book, settings)
-            )
+            waiting += len(undecided(self._means, name, book, desk.plan)) if desk.plan is not None else 0
         return Snapshot(
             leading=leading,
             term=term,
@@ -295,7 +300,7 @@ class Service:
             nodes=nodes,
             pods_holding=held,
             pods_rejected=rejected,
-            pods_waiting=undecided,
+            pods_waiting=waiting,
             exclusive_cpus=exclusive,
             shared_cpus=shared,
             cpus_with_two_owners=twice,

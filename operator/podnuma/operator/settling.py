@@ -40,7 +40,12 @@ async def settle(
     settings, profile = wanted
     body = render_node_topology(node.key.name, settings, profile, [_owner(node)])
     logger.info("node %s: settings of %s", node.key, profile.name if profile is not None else "hand")
-    means.inventory.see(reading.topology(await means.writer.apply_topology(node.key.name, body)))
+    stored = reading.topology(await means.writer.apply_topology(node.key.name, body))
+    if stored.model is not None and (stored.model.node, stored.model.profile) != wanted:
+        # Fields that somebody else added survive an apply; only replacing the object removes them.
+        replaced = await means.writer.replace_topology_spec(node.key.name, stored.stamp.version, body["spec"])
+        stored = reading.topology(replaced)
+    means.inventory.see(stored)
 
 
 def _as_it_is(model: NodeTopology | None) -> tuple[NodeSettings, ProfileReference | None] | None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from podnuma.api import names
 from podnuma.api.conditions import Readiness, merged, readiness, render_conditions
 from podnuma.api.events import EventType
-from podnuma.api.pod_allocation import Phase
+from podnuma.api.pod_allocation import Phase, render_spec
 from podnuma.operator.announcer import about_allocation, about_pod
 from podnuma.operator.checkpoint import Decided, decided_in
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from podnuma.operator.records import AllocationRecord, PodRecord
 
 logger = logging.getLogger(__name__)
+
+_SHOWN = 120  # characters of a field's value in a message
 
 
 async def tidy(means: Means, name: str, book: Book) -> None:
@@ -162,16 +164,20 @@ def note_stored(means: Means, book: Book, decided: Decided, stored: AllocationRe
 
 
 def _difference(decided: Decided, record: AllocationRecord) -> str:
+    """Name the first field that is not as decided, what it says and what it should say."""
     if record.model is None:
         return record.problem or "unreadable"
-    for field, wanted, found in (
-        ("spec.nodeName", decided.node, record.node),
-        ("metadata.ownerReferences", decided.uid, record.owner),
-        ("spec.decision", decided.decision, record.model.decision),
-        ("spec.cpus", decided.grant.exclusive_cpus, record.model.grant.exclusive_cpus),
-        ("spec.memory", decided.grant.charged, record.model.grant.charged),
-        ("spec.containers", decided.grant.containers, record.model.grant.containers),
-    ):
-        if wanted != found:
-            return field
+    if record.owner != decided.uid:
+        return f"metadata.ownerReferences names {record.owner or 'no pod'} instead of pod {decided.uid}"
+    wanted = render_spec(decided.grant, decided.node, decided.decision)
+    found = render_spec(record.model.grant, record.node, record.model.decision)
+    for field in wanted.keys() | found.keys():
+        if field == "summary" or wanted.get(field) == found.get(field):
+            continue
+        return f"spec.{field} says {_short(found.get(field))} instead of {_short(wanted.get(field))}"
     return "spec"
+
+
+def _short(value: object) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

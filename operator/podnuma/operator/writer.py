@@ -53,6 +53,10 @@ class Writer(Protocol):
         """Create or apply the settings of a node."""
         ...
 
+    async def replace_topology_spec(self, name: str, version: int, spec: Json) -> Json:
+        """Replace the settings of a node, fields of others included, if it is at this version."""
+        ...
+
     async def apply_topology_status(self, name: str, body: Json) -> Json:
         """Apply the operator's part of the status."""
         ...
@@ -98,6 +102,20 @@ class ApiWriter:
 
     async def apply_topology(self, name: str, body: Json) -> Json:
         return await self._apply(PLACES[Kind.TOPOLOGY].object("", name), body)
+
+    async def replace_topology_spec(self, name: str, version: int, spec: Json) -> Json:
+        steps: list[Json] = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": str(version)},
+            {"op": "replace", "path": "/spec", "value": spec},
+        ]
+        return await self._client.write(
+            "PATCH",
+            PLACES[Kind.TOPOLOGY].object("", name),
+            steps,
+            deadline=self._deadline(),
+            content_type=kube.JSON_PATCH,
+            query={"fieldManager": names.OPERATOR_MANAGER},
+        )
 
     async def apply_topology_status(self, name: str, body: Json) -> Json:
         return await self._apply(f"{PLACES[Kind.TOPOLOGY].object('', name)}/status", body)

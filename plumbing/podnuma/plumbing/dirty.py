@@ -83,8 +83,13 @@ class DirtySet(Generic[K]):
             timer.cancel()
 
     def start(self) -> None:
-        """Begin to work; marks made before are kept."""
+        """Begin to work; marks made before are kept, delays after failures are not."""
         self._open = True
+        now = asyncio.get_running_loop().time()
+        for key in self._not_before:
+            self._due[key] = now
+        self._failures.clear()
+        self._not_before.clear()
         for key in list(self._due):
             self._arm(key)
 
@@ -111,6 +116,8 @@ class DirtySet(Generic[K]):
     async def _work(self, key: K) -> None:
         try:
             async with self._slots:
+                if not self._open:
+                    return
                 # Taken here, not when the timer fired: marks made while waiting for a slot are served too.
                 self._due.pop(key, None)
                 await self._handler(key)

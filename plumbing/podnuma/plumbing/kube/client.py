@@ -31,7 +31,7 @@ Version = NewType("Version", str)
 
 APPLY = "application/apply-patch+yaml"
 JSON = "application/json"
-MERGE = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
 
 _FRESH = 60.0  # seconds that credentials are used before their files are read again
 _UNAUTHORIZED = 401
@@ -118,7 +118,7 @@ class Client:
         self,
         method: str,
         path: str,
-        body: Json | None,
+        body: Json | list[Json] | None,
         *,
         deadline: float,
         content_type: str = JSON,
@@ -148,7 +148,7 @@ class Client:
         method: str,
         path: str,
         query: Mapping[str, str],
-        body: Json | None,
+        body: Json | list[Json] | None,
         content_type: str,
         deadline: float,
     ) -> Json:
@@ -182,7 +182,7 @@ class Client:
         method: str,
         path: str,
         query: Mapping[str, str],
-        body: Json | None,
+        body: Json | list[Json] | None,
         content_type: str,
         deadline: float,
     ) -> tuple[int, bytes, str | None]:
