@@ -1,0 +1,189 @@
+"""One running agent: streams in, passes over the node, statuses out.
+
+`app` makes the parts and hands them over; here is only the order of things. A burst of events costs one
+pass; a pass that failed or was refused something comes again after a back-off; without events there is one
+every `check_seconds`, because cgroups change without telling.
+"""
+
+import asyncio
+import contextlib
+import datetime
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from podnuma.agent import paths, report
+from podnuma.agent.discover.current import HardwareUnknown
+from podnuma.agent.keeper import Keeper, Picture
+from podnuma.agent.metrics import State, Tally
+from podnuma.agent.node_report import NodeReport
+from podnuma.agent.publisher import Publisher
+from podnuma.agent.verdicts import Judged
+from podnuma.agent.watch import Watch
+from podnuma.agent.wish import Wanted, Wish
+from podnuma.allocator import cpuset
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.api.conditions import merged
+from podnuma.api.pod_allocation import PodAllocationStatus, render_status
+from podnuma.plumbing.backoff import Backoff
+
+logger = logging.getLogger(__name__)
+
+_SETTLE = 0.005  # seconds that a first event waits for company
+_SETTLE_AFTER_FAILURE = 0.1
+_SILENCE = 600.0  # seconds without any answer of the API server before the process counts as stuck
+_STUCK = 120.0  # seconds without a finished pass
+
+
+@dataclass(slots=True)
+class Parts:
+    """What an agent is made of."""
+
+    wish: Wish
+    keeper: Keeper
+    publisher: Publisher
+    node: NodeReport
+    tally: Tally
+    watches: Sequence[Watch]
+    dirty: asyncio.Event
+    check_seconds: float
+    rng: random.Random
+    clock: Callable[[], datetime.datetime]
+
+
+class Agent:
+    """See the module."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._dirty = parts.dirty
+        self._backoff = Backoff(0.1, 5.0)
+        self._statuses: dict[str, PodAllocationStatus] = {}
+        self._passed_at = time.monotonic()
+        self._trouble: str | None = "no pass yet"
+
+    async def run(self) -> None:
+        """Pass after pass until cancelled."""
+        failures = 0
+        while True:
+            pause = self._backoff.delay(failures, self._parts.rng) if failures else self._parts.check_seconds
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._dirty.wait()
+            # What keeps failing must not make a busy stream of events a busy loop.
+            await asyncio.sleep(_SETTLE_AFTER_FAILURE if failures else _SETTLE)
+            self._dirty.clear()
+            failures = failures + 1 if await self._pass() else 0
+
+    async def _pass(self) -> bool:
+        """Run one pass and tell about it; return whether it is to be repeated soon."""
+        try:
+            self._recall()
+            picture = await self._parts.keeper.settle()
+        except HardwareUnknown as error:
+            self._failed(f"hardware unknown: {error}")
+            self._parts.node.publish()
+            return True
+        except OSError as error:
+            self._failed(f"no pass over the node: {error}")
+            self._parts.node.runtime_lost(str(error))
+            self._parts.node.publish()
+            return True
+        except Exception:
+            logger.exception("a pass over the node failed")
+            self._failed("a pass over the node failed; see the log")
+            return True
+        if self._trouble is not None:
+            logger.info("passing over the node")
+        self._trouble = None
+        self._passed_at = time.monotonic()
+        self._tell(picture)
+        return picture.unfinished
+
+    def _failed(self, why: str) -> None:
+        if self._trouble != why:
+            logger.warning("%s", why)
+        self._trouble = why
+
+    def _recall(self) -> None:
+        """Take over the verdicts that an earlier process wrote."""
+        for wanted in self._parts.wish.all():
+            key = wanted.uid
+            if key in self._statuses or wanted.allocation is None:
+                continue
+            status = self._statuses[key] = wanted.allocation.status
+            self._parts.keeper.verdicts.recall(
+                {
+                    container.container_id: Judged(container.verdict, container.pinned_after_millis)
+                    for container in status.containers
+                }
+            )
+
+    def _tell(self, picture: Picture) -> None:
+        """Hand the statuses over to the publisher."""
+        if not self._parts.wish.allocations_known:
+            return
+        all_wanted = self._parts.wish.all()
+        for wanted in all_wanted:
+            self._tell_one(wanted, picture)
+            if wanted.allocation is not None and wanted.allocation.pod_uid in picture.accepted.grants:
+                self._parts.tally.admitted(wanted.allocation.grant)
+        self._parts.tally.keep(wanted.allocation.pod_uid for wanted in all_wanted if wanted.allocation)
+        alive = {wanted.uid for wanted in all_wanted}
+        self._statuses = {key: status for key, status in self._statuses.items() if key in alive}
+        addresses = {paths.allocation_status(wanted.namespace, wanted.name) for wanted in all_wanted}
+        addresses.add(self._parts.node.path)
+        self._parts.publisher.forget(addresses.__contains__)
+        self._parts.node.runtime_found(picture)
+        self._parts.node.publish()
+
+    def _tell_one(self, wanted: Wanted, picture: Picture) -> None:
+        before = self._statuses.get(wanted.uid, PodAllocationStatus())
+        status = report.allocation_status(wanted, before, picture, self._parts.keeper.verdicts)
+        if status is None:
+            return
+        status = replace(status, conditions=merged(before.conditions, status.conditions, self._parts.clock()))
+        self._statuses[wanted.uid] = status
+        stored = wanted.allocation.status if wanted.allocation is not None else None
+        body = paths.allocation_body(wanted.namespace, wanted.name, wanted.uid, render_status(status))
+        path = paths.allocation_status(wanted.namespace, wanted.name)
+        self._parts.publisher.wish(path, body, again=stored != status)
+
+    def state(self) -> State:
+        """Return what the metrics are computed from."""
+        picture = self._parts.keeper.picture
+        if picture is None:
+            return State()
+        exclusive = 0
+        for grant in picture.accepted.grants.values():
+            exclusive |= grant.exclusive_cpus
+        topology = picture.machine.topology
+        return State(
+            pool=picture.accepted.pool,
+            exclusive=CpuSet(exclusive),
+            exclusive_by_node={
+                node.id: (exclusive & topology.cpus_of_node(node.id)).bit_count()
+                for node in topology.nodes
+                if topology.cpus_of_node(node.id) != cpuset.EMPTY
+            },
+            phases=report.phases(self._statuses),
+            standing_back=picture.standing_back is not None,
+            wrong_places=sum(what is not None for what in picture.differences.values()),
+        )
+
+    def healthy(self) -> str | None:
+        """Return why this process should be replaced, or None."""
+        now = time.monotonic()
+        if now - self._passed_at > _STUCK and self._trouble is None:
+            return f"no pass over the node for {now - self._passed_at:.0f} s"
+        silent = min(now - watch.contact for watch in self._parts.watches)
+        return None if silent < _SILENCE else f"no answer from the API server for {silent:.0f} s"
+
+    def ready(self) -> str | None:
+        """Return what is missing before this agent does its work, or None."""
+        for watch in self._parts.watches:
+            if watch.trouble is not None:
+                return watch.trouble
+        return self._trouble

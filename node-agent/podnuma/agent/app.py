@@ -1,0 +1,258 @@
+"""Builds an agent from settings and runs it until SIGTERM. The only place that wires parts together."""
+
+import asyncio
+import contextlib
+import datetime
+import importlib.metadata
+import logging
+import random
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from podnuma.agent import guard, paths
+from podnuma.agent.agent import Agent, Parts
+from podnuma.agent.cgroups.reader import Reader
+from podnuma.agent.containers import Container, Starting
+from podnuma.agent.discover.current import CurrentMachine, HardwareUnknown
+from podnuma.agent.discover.machine import Machine
+from podnuma.agent.hook import StartHook
+from podnuma.agent.keeper import Keeper, Ports
+from podnuma.agent.kube import Access, Api, Json
+from podnuma.agent.metrics import Metrics, State
+from podnuma.agent.node_report import Identity, NodeReport
+from podnuma.agent.node_side import Ask, NodeSide
+from podnuma.agent.observe import MetricsObserver
+from podnuma.agent.plan.places import Wish
+from podnuma.agent.publisher import Publisher
+from podnuma.agent.settings import AgentSettings, Runtime
+from podnuma.agent.simulated.assembly import simulated
+from podnuma.agent.verify import Processes
+from podnuma.agent.watch import Event, Source, Watch
+from podnuma.agent.wish import Wish as NodeWish
+from podnuma.api import names
+from podnuma.plumbing import probes, tasks
+from podnuma.plumbing.backoff import Backoff
+
+logger = logging.getLogger(__name__)
+
+_RETRY = 5.0  # seconds between looks at hardware that could not be made out
+_RUNTIME_TIMEOUT = 2.0  # seconds; the default of containerd and CRI-O for a plugin's answer
+
+
+def main(settings: AgentSettings) -> None:
+    """Run until SIGTERM or SIGINT. Cgroups stay as they are at the end."""
+    asyncio.run(_until_told(settings))
+
+
+async def _until_told(settings: AgentSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings):
+        await stop.wait()
+        logger.info("stopping; what is applied stays applied")
+
+
+@dataclass(slots=True)
+class Running:
+    """A running agent, for whoever started it. `port`: of metrics and probes, None if there is none."""
+
+    port: int | None
+    agent: Agent | None = None
+
+
+@dataclass(slots=True)
+class _Shared:
+    """What all parts of one agent share."""
+
+    settings: AgentSettings
+    rng: random.Random
+    dirty: asyncio.Event
+    wish: NodeWish
+    metrics: Metrics
+    publisher: Publisher
+    node: NodeReport
+    machine: CurrentMachine
+    connect: Callable[[], Api]
+    watches: list[Watch] = field(default_factory=list)
+
+    def watch(self, source: Source, take: Callable[[Event], None]) -> None:
+        """Watch a source; its events are taken in the event loop's thread."""
+        loop = asyncio.get_running_loop()
+
+        def deliver(event: Event) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended; so does the process
+                loop.call_soon_threadsafe(take, event)
+
+        watch = Watch(source, self.connect, deliver, rng=random.Random(self.rng.random()))
+        self.watches.append(watch)
+        watch.start()
+
+
+@contextlib.asynccontextmanager
+async def running(settings: AgentSettings) -> AsyncIterator[Running]:
+    """Run an agent for the time of the context."""
+    run = Running(port=None)
+    shared = _shared(settings, lambda: State() if run.agent is None else run.agent.state())
+    server = await _serve_probes(shared, run)
+    shared.watch(paths.allocations_of(settings.node_name), shared.wish.take_allocations)
+    shared.watch(paths.topology_of(settings.node_name), shared.wish.take_topology)
+    parts = [
+        asyncio.create_task(_kept("the status writer", shared.publisher.run, shared)),
+        asyncio.create_task(_kept("the agent", lambda: _work(shared, run), shared)),
+    ]
+    try:
+        yield run
+    finally:
+        for watch in shared.watches:
+            watch.stop()
+        await tasks.cancelled(*parts)
+        if server is not None:
+            server.close()
+
+
+async def _kept(name: str, part: Callable[[], Awaitable[None]], shared: _Shared) -> None:
+    await tasks.keep_running(name, part, backoff=Backoff(0.5, 30.0), rng=shared.rng)
+
+
+def _shared(settings: AgentSettings, state: Callable[[], State]) -> _Shared:
+    rng = random.Random()
+    dirty = asyncio.Event()
+    metrics = Metrics(settings.metric_names, state)
+    version = importlib.metadata.version("podnuma")
+    access = Access(settings.kubeconfig, settings.service_account)
+
+    def connect() -> Api:
+        return Api(access, f"podnuma-agent/{version}", metrics.api_error)
+
+    wish = NodeWish(dirty.set)
+    publisher = Publisher(_writer(connect), rng=rng)
+    boot_id = _boot_id(settings)
+    node = NodeReport(
+        Identity(settings.node_name, version, boot_id),
+        wish,
+        publisher,
+        clock=_now,
+        heartbeat=settings.heartbeat_seconds,
+    )
+    machine = CurrentMachine(settings.sys_root, settings.proc_root, node.discovered)
+    return _Shared(settings, rng, dirty, wish, metrics, publisher, node, machine, connect)
+
+
+def _writer(connect: Callable[[], Api]) -> Callable[[str, Json], None]:
+    """Return a function that writes one status; used by one thread at a time."""
+    apis: list[Api] = []
+
+    def write(path: str, body: Json) -> None:
+        if not apis:
+            apis.append(connect())
+        apis[0].apply(path, body, names.AGENT_MANAGER)
+
+    return write
+
+
+async def _work(shared: _Shared, run: Running) -> None:
+    machine = await _first_machine(shared)
+    settings = shared.settings
+    hook: StartHook | None = None
+
+    async def ask(starting: Starting) -> Wish | None:
+        return None if hook is None else await hook.start(starting, settings.hook_share * _RUNTIME_TIMEOUT)
+
+    side = node_side(settings, machine, ask, shared.dirty.set)
+    shared.node.side(side.layout.driver.value, side.describe)
+    observer = MetricsObserver(shared.metrics)
+    keeper = Keeper(
+        Ports(
+            wish=shared.wish,
+            reader=Reader(settings.cgroup_root, side.layout),
+            runtime=side.runtime,
+            mechanisms=side.mechanisms,
+            machine=shared.machine.get,
+            standing_back=lambda containers: standing_back(settings, containers),
+            processes=Processes(settings.proc_root),
+            observer=observer,
+            movable=settings.movable_bytes,
+        )
+    )
+    hook = StartHook(shared.wish, keeper, observer.waited)
+    for source, take in side.sources:
+        shared.watch(source, take)
+    run.agent = Agent(
+        Parts(
+            wish=shared.wish,
+            keeper=keeper,
+            publisher=shared.publisher,
+            node=shared.node,
+            tally=shared.metrics.tally,
+            watches=shared.watches,
+            dirty=shared.dirty,
+            check_seconds=settings.check_seconds,
+            rng=shared.rng,
+            clock=_now,
+        )
+    )
+    async with asyncio.TaskGroup() as group:
+        for task in side.tasks:
+            group.create_task(_kept("a part of the runtime's side", task, shared))
+        await run.agent.run()
+
+
+def node_side(
+    settings: AgentSettings, machine: Machine, ask: Ask, changed: Callable[[], None]
+) -> NodeSide:
+    """Return the node's side for the runtime in the settings."""
+    if settings.runtime is Runtime.SIMULATED:
+        return simulated(settings.node_name, settings.cgroup_root, machine, ask, changed)
+    raise ValueError(f"--runtime {settings.runtime.value}: not built yet")
+
+
+async def _first_machine(shared: _Shared) -> Machine:
+    while True:
+        try:
+            return shared.machine.get()
+        except HardwareUnknown as error:
+            logger.warning("hardware unknown, looking again in %g s: %s", _RETRY, error)
+        shared.node.publish()
+        await asyncio.sleep(_RETRY)
+
+
+def standing_back(settings: AgentSettings, containers: Sequence[Container]) -> str | None:
+    """Return why nothing is to be applied on this node, or None."""
+    static = guard.static_kubelet(settings.kubelet_root)
+    if static is not None:
+        return static
+    others = guard.other_pinners(container.name for container in containers)
+    if others:
+        return f"{', '.join(others)} also pins containers on this node; remove it from this node, or podnuma"
+    return None
+
+
+async def _serve_probes(shared: _Shared, run: Running) -> asyncio.Server | None:
+    if shared.settings.metrics_port is None:
+        return None
+
+    def ready() -> str | None:
+        return "the hardware is not known yet" if run.agent is None else run.agent.ready()
+
+    def healthy() -> str | None:
+        return None if run.agent is None else run.agent.healthy()
+
+    answers = probes.Probes(healthy=healthy, ready=ready, metrics=shared.metrics.exposition)
+    server = await probes.serve(answers, shared.settings.metrics_host, shared.settings.metrics_port)
+    run.port = server.sockets[0].getsockname()[1]
+    logger.info("metrics and probes on port %d", run.port)
+    return server
+
+
+def _boot_id(settings: AgentSettings) -> str:
+    try:
+        return (settings.proc_root / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()[:64]
+    except OSError:
+        return ""
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

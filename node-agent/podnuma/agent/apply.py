@@ -1,0 +1,80 @@
+"""Runs steps through the first mechanism that takes them, in order, with one outcome each.
+
+A step that was refused holds back later steps that would give away what it kept: otherwise two owners
+would hold one CPU. They are due again with the next plan. A cgroup that is gone is a normal end.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from podnuma.agent.cgroups.writers.refusals import PlaceGone, WriteRefused
+from podnuma.agent.plan.places import Place, Step, describe
+from podnuma.allocator import cpuset
+from podnuma.allocator.cpuset import CpuSet
+
+logger = logging.getLogger(__name__)
+
+
+class Mechanism(Protocol):
+    """A way to make the kernel take a value."""
+
+    @property
+    def name(self) -> str: ...
+
+    def takes(self, place: Place) -> bool:
+        """Tell whether this mechanism can write there now."""
+        ...
+
+    async def write(self, step: Step) -> None:
+        """Write what the step carries. Raises PlaceGone or WriteRefused."""
+        ...
+
+
+class Outcome(Enum):
+    """What became of a step."""
+
+    DONE = "done"
+    GONE = "gone"
+    REFUSED = "refused"
+    HELD_BACK = "held back"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One step and what became of it; `why` is empty when it was done."""
+
+    step: Step
+    outcome: Outcome
+    why: str = ""
+
+
+async def apply(steps: Iterable[Step], mechanisms: Sequence[Mechanism]) -> tuple[Result, ...]:
+    """Run the steps. Never raises for what a mechanism refuses."""
+    results = []
+    kept = 0
+    for step in steps:
+        result = await _one(step, mechanisms, CpuSet(kept))
+        if result.outcome in {Outcome.REFUSED, Outcome.HELD_BACK}:
+            kept |= step.losses
+        results.append(result)
+    return tuple(results)
+
+
+async def _one(step: Step, mechanisms: Sequence[Mechanism], kept: CpuSet) -> Result:
+    if step.gains & kept:
+        waits = cpuset.render(CpuSet(step.gains & kept))
+        return Result(step, Outcome.HELD_BACK, f"waits for CPUs {waits}, which somebody could not be taken off")
+    mechanism = next((mechanism for mechanism in mechanisms if mechanism.takes(step.place)), None)
+    if mechanism is None:
+        return Result(step, Outcome.REFUSED, f"{describe(step.place)}: no way to write there; is the runtime connected?")
+    try:
+        await mechanism.write(step)
+    except PlaceGone as gone:
+        logger.debug("%s ended before it was written: %s", describe(step.place), gone)
+        return Result(step, Outcome.GONE, str(gone))
+    except WriteRefused as refused:
+        return Result(step, Outcome.REFUSED, f"{mechanism.name}: {refused}")
+    return Result(step, Outcome.DONE)

@@ -1,0 +1,40 @@
+"""What a runtime tells about a container, and what a container about to start can be told, whatever the runtime."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from podnuma.agent.plan.places import Bandwidth, ContainerPlace
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container that exists now: created or running, not ended.
+
+    `pod_uid` is the UID that names the pod's cgroup. `started` is in seconds since the epoch, by the
+    node's clock; None while it is not known.
+    """
+
+    pod_uid: str
+    namespace: str
+    pod_name: str
+    name: str
+    id: str
+    started: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Starting:
+    """A container that is about to be created. `bandwidth` is what the kubelet asks for it, None if not told.
+
+    `local`: the pod comes from a file on the node, not from the API server.
+    """
+
+    place: ContainerPlace
+    namespace: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    bandwidth: Bandwidth | None = None
+    local: bool = False
+
+
+class StartRefused(Exception):  # noqa: N818 - the text is what the kubelet shows
+    """The container shall not start now; the kubelet tries again and shows the text on the pod."""

@@ -1,0 +1,148 @@
+"""Answers a runtime that is about to create a container: which values it shall start with.
+
+The values are those of `plan.wanted`, as for every other container. What others have to give up first is
+settled before the answer. The answer is bounded in time, well below the runtime's own timeout: a runtime
+that loses patience drops the plugin and starts the container unpinned.
+
+    not a Guaranteed pod                     nothing to say; it follows its slice
+    decided                                  the values
+    undecided, surely to be decided: Wait    refused with a text; the kubelet tries again
+                                     Share   starts in the shared pool; pinned when the decision comes
+    undecided, perhaps to be decided         waits a moment, then as Share
+    undecided, nobody is to decide           nothing to say
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from podnuma.agent.containers import Starting, StartRefused
+from podnuma.agent.plan.places import Bandwidth, ContainerPlace, Qos, Wish
+from podnuma.agent.wish import Settings, Wanted
+from podnuma.allocator.settings import CpuManagerPolicy, MemoryManagerPolicy
+from podnuma.api.node_settings import Management, OnUndecided
+
+_NAME_LABEL = "kubernetes.io/metadata.name"
+
+
+class Expectation(Enum):
+    """Whether the operator is to decide about a pod, as far as a node can know it."""
+
+    SURE = "sure"
+    PERHAPS = "perhaps"
+    NO = "no"
+
+
+class Decisions(Protocol):
+    """Where decisions arrive."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def allocations_known(self) -> bool: ...
+
+    async def decided(self, uid: str, within: float) -> Wanted | None: ...
+
+
+class Plan(Protocol):
+    """The node's plan, as far as a start needs it."""
+
+    @property
+    def enforcing(self) -> bool:
+        """Whether values are written at all on this node now."""
+        ...
+
+    def start_values(self, place: ContainerPlace) -> Wish | None:
+        """Return what a container starts with; None if that is nobody's business."""
+        ...
+
+    async def make_room(self, place: ContainerPlace) -> None:
+        """Take CPUs from whoever has to give them up before this container starts."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """One question of the runtime: how long it waited, and whether there was a decision."""
+
+    seconds: float
+    decided: bool
+    expected: Expectation
+
+
+class StartHook:
+    """See the module."""
+
+    def __init__(
+        self,
+        decisions: Decisions,
+        plan: Plan,
+        observe: Callable[[Waited], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._decisions = decisions
+        self._plan = plan
+        self._observe = observe
+        self._clock = clock
+
+    async def start(self, starting: Starting, within: float) -> Wish | None:
+        """Return the values, None for "nothing to say". Raises StartRefused. Answers `within` seconds."""
+        place = starting.place
+        if place.pod.qos is not Qos.GUARANTEED or not self._plan.enforcing:
+            return None
+        began = self._clock()
+        wanted = await self._decisions.decided(place.pod.uid, 0)
+        expected = Expectation.SURE if wanted else self._expected(starting)
+        if wanted is None and expected is not Expectation.NO:
+            wanted = await self._decisions.decided(place.pod.uid, within)
+        self._observe(Waited(self._clock() - began, wanted is not None, expected))
+        if wanted is None and expected is Expectation.SURE and self._on_undecided is OnUndecided.WAIT:
+            raise StartRefused(
+                f"podnuma: pod {place.pod.uid} has no PodAllocation after {within:.1f} s; it starts when the"
+                " operator has decided (onUndecided: Share in the NodeProfile would start it in the shared pool)"
+            )
+        if wanted is not None:
+            await self._plan.make_room(place)
+        return self._plan.start_values(place)
+
+    @property
+    def _on_undecided(self) -> OnUndecided:
+        settings = self._decisions.settings.settings
+        return OnUndecided.WAIT if settings is None else settings.handling.on_undecided
+
+    def _expected(self, starting: Starting) -> Expectation:
+        if starting.local:
+            # The API server itself may be such a pod: it must never wait for what it serves.
+            return Expectation.NO
+        if not self._decisions.allocations_known:
+            return Expectation.PERHAPS
+        return expectation(self._decisions.settings, starting)
+
+
+def expectation(settings: Settings, starting: Starting) -> Expectation:
+    """Return whether the operator is to decide about the pod of a starting container."""
+    if settings.settings is None or not settings.exists:
+        return Expectation.NO
+    rules, handling = settings.settings.settings, settings.settings.handling
+    with_memory = rules.memory_manager_policy is MemoryManagerPolicy.STATIC
+    with_cpus = rules.cpu_manager_policy is CpuManagerPolicy.STATIC
+    if not with_memory and not with_cpus:
+        return Expectation.NO
+    if not handling.manages(starting.labels, {_NAME_LABEL: starting.namespace}):
+        # A node does not know the other labels of a namespace.
+        by_namespace_only = handling.pod_selector.matches(starting.labels) and (
+            handling.management is Management.ALL or handling.manages(starting.labels, {})
+        )
+        unsure = by_namespace_only and not handling.namespace_selector.selects_everything
+        return Expectation.PERHAPS if unsure else Expectation.NO
+    if with_memory or _whole(starting.bandwidth):
+        return Expectation.SURE
+    return Expectation.PERHAPS
+
+
+def _whole(bandwidth: Bandwidth | None) -> bool:
+    """Tell whether a container is given whole CPUs, going by its quota."""
+    return bandwidth is not None and bandwidth.quota is not None and bandwidth.quota % bandwidth.period == 0

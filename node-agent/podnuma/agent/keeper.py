@@ -1,0 +1,301 @@
+"""Keeps the node as it is wanted. One pass: read, plan, apply, verify, judge.
+
+    picture = await keeper.settle()
+
+A pass starts from what is there, so it can be run at any time and any number of times; the second one writes
+nothing. Passes never overlap. Nothing is written before the API server has said once what is wanted, in mode
+Audit, or while there is a reason to stand back: what runs keeps what it has.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from podnuma.agent import guard, verify
+from podnuma.agent.apply import Mechanism, Outcome, Result, apply
+from podnuma.agent.cgroups.reader import Reader
+from podnuma.agent.containers import Container
+from podnuma.agent.discover.machine import Machine
+from podnuma.agent.plan import wanted as plan
+from podnuma.agent.plan.order import order
+from podnuma.agent.plan.places import ContainerPlace, Place, PodPlace, Qos, Step, Values, Wish, describe
+from podnuma.agent.verdicts import Judged, Verdicts
+from podnuma.agent.wish import Wish as NodeWish
+from podnuma.allocator import cpuset
+from podnuma.allocator.check import SettingsError
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.decision import PodGrant
+from podnuma.allocator.node import Node
+from podnuma.api.node_settings import Mode, OnUndecided
+from podnuma.api.pod_allocation import Phase
+
+logger = logging.getLogger(__name__)
+
+
+class Runtime(Protocol):
+    """Where containers come from."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def containers(self) -> Sequence[Container]:
+        """Return the containers that exist now. Raises OSError while the runtime does not answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What one pass saw, wanted, did and found. `differences`: None where a place is as wanted."""
+
+    machine: Machine
+    accepted: guard.Accepted
+    containers: Mapping[ContainerPlace, Container]
+    wishes: Mapping[Place, Wish] = field(default_factory=dict)
+    seen: Mapping[Place, Values] = field(default_factory=dict)
+    differences: Mapping[Place, str | None] = field(default_factory=dict)
+    results: tuple[Result, ...] = ()
+    standing_back: str | None = None
+    audit: bool = False
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether something was refused that may work later."""
+        return any(result.outcome in {Outcome.REFUSED, Outcome.HELD_BACK} for result in self.results)
+
+    def of_pod(self, uid: str) -> dict[ContainerPlace, Container]:
+        return {place: found for place, found in self.containers.items() if place.pod.uid == uid}
+
+
+class Observer(Protocol):
+    """Who counts."""
+
+    def step(self, result: Result) -> None: ...
+
+    def repaired(self, place: Place) -> None: ...
+
+    def judged(self, judged: Judged) -> None: ...
+
+    def took(self, seconds: float) -> None: ...
+
+
+@dataclass(slots=True)
+class Ports:
+    """What a keeper works with. `machine` and `standing_back` are asked anew in every pass."""
+
+    wish: NodeWish
+    reader: Reader
+    runtime: Runtime
+    mechanisms: Sequence[Mechanism]
+    machine: Callable[[], Machine]
+    standing_back: Callable[[Sequence[Container]], str | None]
+    processes: verify.Processes
+    observer: Observer
+    movable: int
+    now: Callable[[], float] = time.time
+
+
+class Keeper:
+    """See the module."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self._lock = asyncio.Lock()
+        self._applied: dict[str, CpuSet] | None = None
+        self._refusals: dict[Place, str] = {}
+        self.verdicts = Verdicts()
+        self.picture: Picture | None = None
+
+    async def settle(self) -> Picture:
+        """Run one pass. Raises OSError while the runtime does not answer."""
+        async with self._lock:
+            began = time.monotonic()
+            self.picture = await self._settle(self._ports.mechanisms)
+            self._ports.observer.took(time.monotonic() - began)
+            return self.picture
+
+    @property
+    def enforcing(self) -> bool:
+        """Whether values are written on this node."""
+        picture = self.picture
+        return picture is not None and picture.standing_back is None and not picture.audit
+
+    @property
+    def on_undecided(self) -> OnUndecided:
+        settings = self._ports.wish.settings.settings
+        return OnUndecided.WAIT if settings is None else settings.handling.on_undecided
+
+    def start_values(self, place: ContainerPlace) -> Wish | None:
+        """Return what a container starts with, by the last pass."""
+        if self.picture is None:
+            return None
+        return plan.container_start(_node(self.picture, self._ports.movable), place)
+
+    async def make_room(self, place: ContainerPlace) -> None:
+        """Settle, if the pod of a starting container is not part of the last picture yet."""
+        picture = self.picture
+        if picture is None or not picture.accepted.knows(place.pod.uid):
+            await self.settle()
+
+    async def _settle(self, mechanisms: Sequence[Mechanism]) -> Picture:
+        ports = self._ports
+        machine = ports.machine()
+        containers = await ports.runtime.containers()
+        accepted = self._accept(machine)
+        guaranteed = {pod.uid: pod for pod in ports.reader.pods()}
+        places = {
+            ContainerPlace(guaranteed[found.pod_uid], found.name, found.id): found
+            for found in containers
+            if found.pod_uid in guaranteed
+        }
+        before = ports.reader.read(places)
+        base = Picture(
+            machine,
+            accepted,
+            places,
+            standing_back=ports.standing_back(containers),
+            audit=self._audit(),
+        )
+        node = _node(base, ports.movable)
+        wishes = plan.wanted(node, before)
+        results: tuple[Result, ...] = ()
+        after = before
+        if ports.wish.allocations_known and base.standing_back is None and not base.audit:
+            everything = ports.reader.everything() or node.everything
+            steps = order(before, wishes, pool=node.pool, everything=everything)
+            results = await self._apply(steps, mechanisms, before, wishes)
+            after = ports.reader.read(places) if results else before
+        differences = verify.compare(wishes, after, node.everything)
+        picture = Picture(
+            machine,
+            accepted,
+            places,
+            wishes,
+            after,
+            self._stray(differences, wishes, places),
+            results,
+            base.standing_back,
+            base.audit,
+        )
+        self._judge(picture)
+        return picture
+
+    def _accept(self, machine: Machine) -> guard.Accepted:
+        wanted = self._ports.wish.all()
+        grants = [each.grant for each in wanted if each.grant is not None]
+        if self._applied is None and self._ports.wish.allocations_known:
+            # What an earlier agent applied has the older right.
+            self._applied = {
+                each.allocation.pod_uid: each.allocation.grant.exclusive_cpus
+                for each in wanted
+                if each.allocation is not None and each.allocation.status.phase in {Phase.APPLIED, Phase.DRIFTED}
+            }
+        accepted = guard.accept(grants, self._applied or {}, self._cpus(machine))
+        if self._applied is not None:
+            self._applied = {uid: grant.exclusive_cpus for uid, grant in accepted.grants.items()}
+        return accepted
+
+    def _cpus(self, machine: Machine) -> guard.Cpus:
+        topology = machine.topology
+        known = CpuSet(topology.all_cpus | machine.offline)
+        node_settings = self._ports.wish.settings.settings
+        if node_settings is not None:
+            try:
+                node = Node.empty(node_settings.settings, topology)
+            except SettingsError as error:
+                # The operator says so in a condition; what was granted under good settings stays.
+                logger.debug("settings can not be used: %s", error)
+            else:
+                return guard.Cpus(known, node.default_set, node.reserved_cpus)
+        return guard.Cpus(known, topology.all_cpus, cpuset.EMPTY)
+
+    def _audit(self) -> bool:
+        settings = self._ports.wish.settings.settings
+        return settings is not None and settings.handling.mode is Mode.AUDIT
+
+    async def _apply(
+        self,
+        steps: Sequence[Step],
+        mechanisms: Sequence[Mechanism],
+        before: Mapping[Place, Values],
+        wishes: Mapping[Place, Wish],
+    ) -> tuple[Result, ...]:
+        drifted = self._drifted(wishes, before)
+        results = await apply(steps, mechanisms)
+        for result in results:
+            self._ports.observer.step(result)
+            if isinstance(result.step.place, ContainerPlace):
+                self.verdicts.written(result.step.place.id)
+        self._log(results)
+        done = {result.step.place for result in results if result.outcome is Outcome.DONE}
+        for place, what in drifted.items():
+            if place in done:
+                logger.warning("%s had been changed: %s; set again", describe(place), what)
+                self._ports.observer.repaired(place)
+        return results
+
+    def _drifted(self, wishes: Mapping[Place, Wish], seen: Mapping[Place, Values]) -> dict[Place, str]:
+        """Return the places that were right after the last pass, are wanted the same, and are not right now."""
+        last = self.picture
+        if last is None:
+            return {}
+        now = verify.compare(wishes, seen, last.machine.topology.all_cpus)
+        return {
+            place: what
+            for place, what in now.items()
+            if what is not None
+            and last.wishes.get(place) == wishes[place]
+            and last.differences.get(place, "unknown") is None
+        }
+
+    def _log(self, results: Sequence[Result]) -> None:
+        """Say once what is refused, and once that it no longer is."""
+        refusals = {
+            result.step.place: result.why
+            for result in results
+            if result.outcome in {Outcome.REFUSED, Outcome.HELD_BACK}
+        }
+        for place, why in refusals.items():
+            if self._refusals.get(place) != why:
+                logger.warning("%s: %s", describe(place), why)
+        for place in self._refusals.keys() - refusals.keys():
+            logger.info("%s: written now", describe(place))
+        self._refusals = refusals
+
+    def _stray(
+        self,
+        differences: Mapping[Place, str | None],
+        wishes: Mapping[Place, Wish],
+        places: Mapping[ContainerPlace, Container],
+    ) -> dict[Place, str | None]:
+        """Add what the kernel says about the main process of containers that are about to be judged."""
+        found = dict(differences)
+        for place in places:
+            wish = wishes.get(place)
+            new = self.verdicts.of(place.id).after_millis is None
+            if new and wish is not None and wish.cpus is not None and found.get(place, "") is None:
+                folder = self._ports.reader.root / self._ports.reader.layout.folder(place)
+                found[place] = self._ports.processes.stray(folder, wish.cpus)
+        return found
+
+    def _judge(self, picture: Picture) -> None:
+        now = self._ports.now()
+        self.verdicts.keep(place.id for place in picture.containers)
+        for place, container in picture.containers.items():
+            grant = picture.accepted.grants.get(place.pod.uid)
+            if grant is None or place not in picture.wishes:
+                continue
+            judged = self.verdicts.observe(container, right=picture.differences.get(place, "") is None, now=now)
+            if judged is not None:
+                self._ports.observer.judged(judged)
+
+
+def _node(picture: Picture, movable: int) -> plan.Node:
+    return plan.Node(picture.machine.topology.all_cpus, picture.accepted.pool, picture.accepted.grants, movable)
+
+
+def place_of(grant: PodGrant) -> PodPlace:
+    """Return the place of a pod that holds something: only Guaranteed pods can."""
+    return PodPlace(grant.uid, Qos.GUARANTEED)

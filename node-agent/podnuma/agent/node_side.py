@@ -1,0 +1,35 @@
+"""What touches the node: which runtime, which ways to write, what else has to run for them.
+
+`app` asks for one `NodeSide` by settings; everything above works with it and knows no runtime by name.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from podnuma.agent.apply import Mechanism
+from podnuma.agent.cgroups.layout import Layout
+from podnuma.agent.containers import Starting
+from podnuma.agent.keeper import Runtime
+from podnuma.agent.plan.places import Wish
+from podnuma.agent.watch import Event, Source
+
+Ask = Callable[[Starting], Awaitable[Wish | None]]
+"""The start hook: what a container that is about to be created starts with. Raises StartRefused."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSide:
+    """Parts that belong together.
+
+    mechanisms: in the order in which they are tried.
+    sources: what else to watch at the API server, and who takes it.
+    tasks: what has to run besides, each for ever.
+    describe: the first mechanism and the runtime, for the status; they may change while the agent runs.
+    """
+
+    layout: Layout
+    runtime: Runtime
+    mechanisms: Sequence[Mechanism]
+    describe: Callable[[], tuple[str, str]]
+    sources: Sequence[tuple[Source, Callable[[Event], None]]] = ()
+    tasks: Sequence[Callable[[], Awaitable[None]]] = field(default=())

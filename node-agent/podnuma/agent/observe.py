@@ -1,0 +1,37 @@
+"""From what happens in the agent to what is counted."""
+
+from podnuma.agent.apply import Result
+from podnuma.agent.hook import Expectation, Waited
+from podnuma.agent.metrics import Metrics
+from podnuma.agent.plan.places import ContainerPlace, Place, PodPlace, QosPlace
+from podnuma.agent.verdicts import Judged
+
+
+class MetricsObserver:
+    """Counts for `keeper` and `hook`."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def step(self, result: Result) -> None:
+        self._metrics.writes.labels(result.outcome.value.replace(" ", "_")).inc()
+
+    def repaired(self, place: Place) -> None:
+        match place:
+            case QosPlace():
+                self._metrics.drift_repairs.labels("qos").inc()
+            case PodPlace():
+                self._metrics.drift_repairs.labels("pod").inc()
+            case ContainerPlace():
+                self._metrics.drift_repairs.labels("container").inc()
+
+    def judged(self, judged: Judged) -> None:
+        self._metrics.pin_latency.observe((judged.after_millis or 0) / 1000)
+
+    def took(self, seconds: float) -> None:
+        self._metrics.pass_seconds.observe(seconds)
+
+    def waited(self, waited: Waited) -> None:
+        self._metrics.hook_wait.labels("yes" if waited.decided else "no").observe(waited.seconds)
+        if not waited.decided and waited.expected is Expectation.SURE:
+            self._metrics.undecided_starts.inc()

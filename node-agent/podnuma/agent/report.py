@@ -1,0 +1,191 @@
+"""What the API server is told: phase, conditions and values of each allocation. Pure.
+
+    Pending    not every container that shall run was seen right yet
+    Applied    each was, and all that run are right now
+    Drifted    it was applied, something differs now, and repairing it did not help
+    Released   it was applied and the pod's cgroup is gone
+    Rejected   the operator's word, left alone
+
+Containers that ended keep their last entry: an init container's verdict outlives it.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from podnuma.agent.cgroups import files
+from podnuma.agent.keeper import Picture, place_of
+from podnuma.agent.plan.places import ContainerPlace, Place, Values
+from podnuma.agent.verdicts import Verdicts
+from podnuma.agent.wish import Wanted
+from podnuma.allocator import cpuset, nodeset
+from podnuma.allocator.decision import PodGrant
+from podnuma.allocator.request import ContainerKind
+from podnuma.api.conditions import Condition, Readiness, Status, readiness
+from podnuma.api.node_topology import AssignmentCounts
+from podnuma.api.pod_allocation import ContainerStatus, Phase, PodAllocationStatus, Verdict
+from podnuma.api.pod_allocation import Values as Shown
+
+MEMORY_DEFERRED = "MemoryNodesDeferred"
+"""Condition: a running container would have to move to other NUMA nodes; it does when it starts anew."""
+
+_PINNED = (Verdict.PINNED_AT_START, Verdict.PINNED_LATE)
+
+
+def allocation_status(
+    wanted: Wanted, before: PodAllocationStatus, picture: Picture, verdicts: Verdicts
+) -> PodAllocationStatus | None:
+    """Return the status to write, conditions without times; None if there is nothing to say."""
+    if wanted.allocation is None:
+        failed = readiness(Readiness.FAILED, "Unreadable", wanted.problem or "", wanted.generation)
+        return replace(before, observed_generation=wanted.generation, conditions=failed)
+    grant = wanted.grant
+    if grant is None:
+        return None
+    stands = _stands(wanted, grant, before, picture, verdicts)
+    conditions = [*readiness(stands.state, stands.reason, stands.message, wanted.generation)]
+    conditions += _deferred(picture, grant, wanted.generation)
+    pod = place_of(grant)
+    return PodAllocationStatus(
+        observed_generation=wanted.generation,
+        phase=stands.phase,
+        conditions=tuple(conditions),
+        pod_written=_written(picture.seen.get(pod)) or before.pod_written,
+        pod_effective=_effective(picture.seen.get(pod)) or before.pod_effective,
+        containers=stands.containers,
+        assignments=assignments(grant),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Stands:
+    phase: Phase
+    state: Readiness
+    reason: str
+    message: str
+    containers: tuple[ContainerStatus, ...]
+
+
+def _stands(
+    wanted: Wanted, grant: PodGrant, before: PodAllocationStatus, picture: Picture, verdicts: Verdicts
+) -> _Stands:
+    containers = _containers(grant, before, picture, verdicts)
+    phase, reason, message = _phase(grant, before.phase, picture, containers)
+    state = Readiness.CURRENT if phase in {Phase.APPLIED, Phase.RELEASED} else Readiness.IN_PROGRESS
+    if wanted.problem is not None:
+        # What was last readable stays in force; the message says what is wrong with the object.
+        return _Stands(phase, Readiness.FAILED, "Unreadable", wanted.problem, containers)
+    if grant.uid in picture.accepted.refused:
+        why = picture.accepted.refused[grant.uid]
+        return _Stands(Phase.PENDING, Readiness.FAILED, "Refused", why, containers)
+    if picture.standing_back is not None:
+        return _Stands(phase, Readiness.FAILED, "StandingBack", picture.standing_back, containers)
+    if picture.audit:
+        text = "the NodeProfile says mode: Audit; nothing is written on this node"
+        return _Stands(Phase.PENDING, Readiness.CURRENT, "Audit", text, containers)
+    return _Stands(phase, state, reason, message, containers)
+
+
+def _phase(
+    grant: PodGrant, before: Phase, picture: Picture, containers: tuple[ContainerStatus, ...]
+) -> tuple[Phase, str, str]:
+    pod = place_of(grant)
+    if pod not in picture.seen and before in {Phase.APPLIED, Phase.DRIFTED, Phase.RELEASED}:
+        return Phase.RELEASED, "Released", "the pod has ended"
+    wrong = {
+        place: what
+        for place, what in picture.differences.items()
+        if what is not None and (place == pod or (isinstance(place, ContainerPlace) and place.pod == pod))
+    }
+    if wrong:
+        text = "; ".join(f"{_short(place)}: {what}" for place, what in sorted(wrong.items(), key=repr))[:2000]
+        was_applied = before in {Phase.APPLIED, Phase.DRIFTED}
+        return (Phase.DRIFTED, "Drifted", text) if was_applied else (Phase.PENDING, "Pending", text)
+    pinned = {container.name for container in containers if container.verdict in _PINNED}
+    missing = [
+        container.name
+        for container in grant.containers
+        if container.kind is not ContainerKind.INIT and container.name not in pinned
+    ]
+    if missing and before is not Phase.APPLIED:
+        return Phase.PENDING, "Pending", f"waits for the start of {', '.join(missing[:10])}"
+    return Phase.APPLIED, "Applied", "the kernel reports what was decided, for the pod and every container"
+
+
+def _short(place: Place) -> str:
+    return f"container {place.name}" if isinstance(place, ContainerPlace) else "the pod's own cgroup"
+
+
+def _containers(
+    grant: PodGrant, before: PodAllocationStatus, picture: Picture, verdicts: Verdicts
+) -> tuple[ContainerStatus, ...]:
+    earlier = {status.name: status for status in before.containers}
+    running = {place.name: place for place in picture.of_pod(grant.uid)}
+    refusals = {result.step.place: result.why for result in picture.results if result.why}
+    found = []
+    for container in grant.containers:
+        place = running.get(container.name)
+        if place is None:
+            if container.name in earlier:
+                found.append(earlier[container.name])
+            continue
+        judged = verdicts.of(place.id)
+        values = picture.seen.get(place)
+        message = refusals.get(place) or picture.differences.get(place) or ""
+        found.append(
+            ContainerStatus(
+                name=container.name,
+                container_id=place.id,
+                written=_written(values),
+                effective=_effective(values),
+                verdict=judged.verdict,
+                pinned_after_millis=judged.after_millis,
+                message=message[:1024],
+            )
+        )
+    return tuple(found)
+
+
+def _written(values: Values | None) -> Shown | None:
+    if values is None:
+        return None
+    maximum = "" if values.bandwidth is None else files.render_bandwidth(values.bandwidth)
+    return Shown(cpuset.render(values.cpus or 0), nodeset.render(values.mems or 0), maximum)
+
+
+def _effective(values: Values | None) -> Shown | None:
+    if values is None:
+        return None
+    maximum = "" if values.bandwidth is None else files.render_bandwidth(values.bandwidth)
+    return Shown(
+        cpuset.render(values.effective_cpus or 0), nodeset.render(values.effective_mems or 0), maximum
+    )
+
+
+def _deferred(picture: Picture, grant: PodGrant, generation: int) -> list[Condition]:
+    waiting = [
+        f"{place.name} (NUMA nodes {nodeset.render(wish.deferred_mems)})"
+        for place in picture.of_pod(grant.uid)
+        if (wish := picture.wishes.get(place)) is not None and wish.deferred_mems is not None
+    ]
+    if not waiting:
+        return []
+    text = (
+        f"cpuset.mems of {', '.join(waiting)} applies at restart: moving the memory of a running container"
+        " would make it wait"
+    )
+    return [Condition(MEMORY_DEFERRED, Status.TRUE, "ContainerRuns", text, generation)]
+
+
+def assignments(grant: PodGrant) -> AssignmentCounts:
+    """Count the containers of a grant by resource and assignment type."""
+    counts: Counter[tuple[str, object]] = Counter()
+    for container in grant.containers:
+        counts["cpu", container.cpu_assignment] += 1
+        counts["memory", container.memory_assignment] += 1
+    return dict(counts)  # type: ignore[arg-type]
+
+
+def phases(statuses: Mapping[str, PodAllocationStatus]) -> dict[Phase, int]:
+    """Count allocations by phase."""
+    return dict(Counter(status.phase for status in statuses.values()))

@@ -1,0 +1,251 @@
+"""The pods bound to this node, as containers in a fake tree.
+
+A container runs from the moment its pod is Running (an init container: while it is Pending) until its status
+says it ended or the pod is gone; a higher restart count is a new instance. Before one "starts" the hook is
+asked, as a real runtime does, and what it answers is in the files before they can be seen.
+
+Always true: `containers` names exactly the folders there are.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from podnuma.agent.cgroups import files
+from podnuma.agent.cgroups.layout import Layout
+from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
+from podnuma.agent.containers import Container, Starting, StartRefused
+from podnuma.agent.kube import Json
+from podnuma.agent.plan.places import Bandwidth, ContainerPlace, Place, PodPlace, Qos, Step, Wish
+from podnuma.agent.simulated.kernel import FakeKernel
+from podnuma.agent.watch import Changed, Event, Kind, Listed
+from podnuma.allocator import request
+from podnuma.allocator.quantities import Quantity
+from podnuma.api.pod import PodPhase, read_pod, read_pod_facts
+from podnuma.api.reading import ApiError
+
+logger = logging.getLogger(__name__)
+
+_PERIOD = 100_000
+_NO_LIMIT = Bandwidth(None, _PERIOD)
+_CLASSES = {
+    request.Qos.GUARANTEED: Qos.GUARANTEED,
+    request.Qos.BURSTABLE: Qos.BURSTABLE,
+    request.Qos.BEST_EFFORT: Qos.BEST_EFFORT,
+}
+
+Hook = Callable[[Starting], Awaitable[Wish | None]]
+"""Asked before a container exists. Raises StartRefused when it shall not start now."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pod:
+    place: PodPlace
+    namespace: str
+    name: str
+    labels: Mapping[str, str]
+    bandwidth: Bandwidth
+    containers: dict[str, tuple[str, Bandwidth]] = field(default_factory=dict)  # id -> name, cpu.max
+
+
+class SimulatedRuntime:
+    """See the module. `changed` is called when containers came or went."""
+
+    def __init__(self, kernel: FakeKernel, layout: Layout, hook: Hook, changed: Callable[[], None]) -> None:
+        self._kernel = kernel
+        self._layout = layout
+        self._writer = CgroupfsWriter(kernel.root, layout)
+        self._hook = hook
+        self._changed = changed
+        self._pods: dict[str, _Pod] = {}
+        self._running: dict[str, Container] = {}
+        self._places: dict[str, ContainerPlace] = {}
+        self._starting: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def name(self) -> str:
+        return "Simulated"
+
+    def boot(self) -> None:
+        """Make the folders that a kubelet makes first, and find containers of an earlier run."""
+        for qos in Qos:
+            self._kernel.make(self._layout.qos(qos))
+        self._kernel.settle(PurePosixPath())
+
+    async def containers(self) -> tuple[Container, ...]:
+        """Return all containers, of managed pods and others, after the kernel has settled."""
+        self._kernel.settle(self._layout.kubepods)
+        return tuple(self._running.values())
+
+    def takes(self, place: Place) -> bool:
+        """Tell whether this mechanism can write there: everywhere."""
+        del place
+        return True
+
+    async def write(self, step: Step) -> None:
+        """Write files as the kernel would take them."""
+        self._writer.write(step)
+        self._kernel.settle(self._layout.folder(step.place))
+
+    def take_pods(self, event: Event) -> None:
+        """Take an event of the stream of pods on this node."""
+        match event:
+            case Listed(items=items):
+                known = {pod.place.uid: pod for pod in map(_read, items) if pod is not None}
+                for uid in self._pods.keys() - known.keys():
+                    self._end_pod(uid)
+                self._sweep(known)
+                for pod in known.values():
+                    self._set(pod)
+            case Changed(kind=Kind.DELETED, item=item):
+                self._end_pod(_uid(item))
+            case Changed(item=item):
+                changed = _read(item)
+                self._end_pod(_uid(item)) if changed is None else self._set(changed)
+        self._changed()
+
+    def _sweep(self, known: Mapping[str, _Pod]) -> None:
+        """Remove what pods left behind that ended while nobody looked."""
+        for qos in Qos:
+            folder = self._layout.qos(qos)
+            for entry in sorted((self._kernel.root / folder).iterdir()):
+                place = self._layout.pod_of(entry.name, qos)
+                if place is not None and place.uid not in known:
+                    self._kernel.remove(folder / entry.name)
+
+    def _set(self, pod: _Pod) -> None:
+        before = self._pods.get(pod.place.uid)
+        self._pods[pod.place.uid] = pod
+        if before is None:
+            self._kernel.make(self._layout.pod(pod.place), pod.bandwidth)
+            self._kernel.settle(self._layout.pod(pod.place))
+        for gone in [] if before is None else [key for key in before.containers if key not in pod.containers]:
+            self._end(gone)
+        for container_id in pod.containers:
+            if container_id in self._running or container_id in self._starting:
+                continue
+            name, _ = pod.containers[container_id]
+            place = ContainerPlace(pod.place, name, container_id)
+            if (self._kernel.root / self._layout.folder(place)).is_dir():
+                self._run(pod, place)  # it runs since before this process
+            else:
+                self._starting[container_id] = asyncio.create_task(self._start(pod.place.uid, container_id))
+
+    async def _start(self, uid: str, container_id: str) -> None:
+        """Ask the hook until it lets the container start; a kubelet backs off in the same way."""
+        delay = 0.2
+        try:
+            while (pod := self._pods.get(uid)) and container_id in pod.containers:
+                name, bandwidth = pod.containers[container_id]
+                place = ContainerPlace(pod.place, name, container_id)
+                try:
+                    wish = await self._hook(Starting(place, pod.namespace, pod.labels, bandwidth))
+                except StartRefused as refused:
+                    logger.info("container %s of pod %s/%s: %s", name, pod.namespace, pod.name, refused)
+                    await asyncio.sleep(delay)
+                    delay = min(2 * delay, 5.0)
+                    continue
+                self._create(pod, place, bandwidth, wish)
+                return
+        finally:
+            self._starting.pop(container_id, None)
+
+    def _create(self, pod: _Pod, place: ContainerPlace, bandwidth: Bandwidth, wish: Wish | None) -> None:
+        if self._pods.get(pod.place.uid) is None:
+            return
+        folder = self._layout.folder(place)
+        self._kernel.make(folder, bandwidth)
+        if wish is not None:
+            self._writer.write(Step(place, wish.cpus, wish.mems, wish.bandwidth))
+        self._kernel.settle(folder)
+        self._run(pod, place)
+        self._changed()
+
+    def _run(self, pod: _Pod, place: ContainerPlace) -> None:
+        started = (self._kernel.root / self._layout.folder(place) / files.CONTROLLERS).stat().st_mtime
+        self._places[place.id] = place
+        self._running[place.id] = Container(
+            pod.place.uid, pod.namespace, pod.name, place.name, place.id, started
+        )
+
+    def _end(self, container_id: str) -> None:
+        self._running.pop(container_id, None)
+        place = self._places.pop(container_id, None)
+        if place is not None:
+            self._kernel.remove(self._layout.folder(place))
+
+    def _end_pod(self, uid: str) -> None:
+        pod = self._pods.pop(uid, None)
+        if pod is None:
+            return
+        for container_id in pod.containers:
+            self._end(container_id)
+        self._kernel.remove(self._layout.pod(pod.place))
+
+
+def _uid(item: Json) -> str:
+    metadata = item.get("metadata")
+    return str(metadata.get("uid") if isinstance(metadata, dict) else "")
+
+
+def _read(item: Json) -> _Pod | None:
+    """Return the pod with its running containers; None if it has ended or can not be read."""
+    try:
+        facts = read_pod_facts(item)
+        pod = read_pod(item)
+    except ApiError as error:
+        logger.debug("not simulated: %s", error)
+        return None
+    if facts.finished or pod.qos is None:
+        return None
+    place = PodPlace(facts.uid_on_node, _CLASSES[pod.qos])
+    budget = (pod.pod_limits or {}).get(request.CPU)
+    states = dict(_states(item))
+    running = {}
+    for container in pod.containers:
+        restarts, ended = states.get(container.name, (0, False))
+        if ended or not _runs(container.kind, facts.phase):
+            continue
+        limit = container.limits.get(request.CPU) or budget
+        running[_id(place.uid, container.name, restarts)] = (container.name, _bandwidth(limit))
+    limits = [container.limits.get(request.CPU) for container in pod.containers]
+    total = budget.milli if budget else sum(limit.milli for limit in limits if limit) if all(limits) else 0
+    return _Pod(
+        place, facts.metadata.namespace, facts.metadata.name, facts.labels, _of_milli(total), running
+    )
+
+
+def _runs(kind: request.ContainerKind, phase: PodPhase) -> bool:
+    if kind is request.ContainerKind.INIT:
+        return phase is PodPhase.PENDING
+    return phase is PodPhase.RUNNING
+
+
+def _states(item: Json) -> Iterator[tuple[str, tuple[int, bool]]]:
+    """Yield name, restart count and "has ended" of every container that has a status."""
+    status = item.get("status")
+    for field_name in ("initContainerStatuses", "containerStatuses"):
+        entries: Any = status.get(field_name) if isinstance(status, dict) else None
+        for entry in entries if isinstance(entries, list) else []:
+            if isinstance(entry, dict):
+                restarts = entry.get("restartCount")
+                state = entry.get("state")
+                ended = isinstance(state, dict) and "terminated" in state
+                yield str(entry.get("name")), (restarts if isinstance(restarts, int) else 0, ended)
+
+
+def _bandwidth(limit: Quantity | None) -> Bandwidth:
+    return _of_milli(limit.milli if limit else 0)
+
+
+def _of_milli(milli: int) -> Bandwidth:
+    return Bandwidth(max(1000, milli * _PERIOD // 1000), _PERIOD) if milli else _NO_LIMIT
+
+
+def _id(*parts: object) -> str:
+    return hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()
+

@@ -1,0 +1,153 @@
+"""A list that is kept up to date by a watch, in a thread of its own.
+
+    list -> Listed     everything there is; what was known before and is not in it is gone
+    watch -> Changed   one object, from the list's version on
+    a watch that the server ended in time goes on where it was (bookmarks keep that place fresh);
+    any other end (cut, garbage, silence, version too old) leads to a new list after a back-off
+
+What arrives is handed to `deliver` in the thread; it must be quick and safe to call from there.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from podnuma.agent.kube import Api, Json
+from podnuma.plumbing.backoff import Backoff
+from podnuma.plumbing.kube import errors
+
+logger = logging.getLogger(__name__)
+
+
+class Kind(Enum):
+    """What happened to an object."""
+
+    ADDED = "ADDED"
+    MODIFIED = "MODIFIED"
+    DELETED = "DELETED"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """All objects there are."""
+
+    items: tuple[Json, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """One object that changed; of a deleted one its last state."""
+
+    kind: Kind
+    item: Json
+
+
+Event: TypeAlias = Listed | Changed
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is watched: a collection's path and the selectors that narrow it."""
+
+    name: str
+    path: str
+    query: Mapping[str, str]
+
+
+class Watch:
+    """Keeps one source delivered until stopped. `contact`: when the server last answered (monotonic)."""
+
+    def __init__(
+        self,
+        source: Source,
+        connect: Callable[[], Api],
+        deliver: Callable[[Event], None],
+        *,
+        rng: random.Random,
+        backoff: Backoff = Backoff(0.2, 10.0),  # noqa: B008 - a frozen value
+        seconds: float = 240.0,
+    ) -> None:
+        self._source = source
+        self._connect = connect
+        self._deliver = deliver
+        self._rng = rng
+        self._backoff = backoff
+        self._seconds = seconds
+        self._stopping = threading.Event()
+        self._failures = 0
+        self.contact = time.monotonic()
+        self.trouble: str | None = "no list yet"
+
+    def start(self) -> None:
+        # A daemon: nothing has to be finished here, and a blocked read cannot hold up the end of the process.
+        threading.Thread(target=self._run, name=f"watch {self._source.name}", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def _run(self) -> None:
+        api: Api | None = None
+        while not self._stopping.is_set():
+            try:
+                api = api or self._connect()
+                self._follow(api)
+            except errors.KubeError as error:
+                self._failed(error)
+            except Exception as error:
+                logger.exception("watching %s", self._source.name)
+                self._failed(error)
+            else:
+                continue
+            # Connections are made anew: the endpoint may have moved with its certificate.
+            if api is not None:
+                api.close()
+                api = None
+            self._stopping.wait(self._backoff.delay(self._failures, self._rng))
+
+    def _follow(self, api: Api) -> None:
+        """List once, then watch from there until something other than a timely end happens."""
+        items, version = api.pages(self._source.path, self._source.query)
+        self._answered()
+        self._deliver(Listed(tuple(items)))
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            seconds = self._seconds * self._rng.uniform(0.8, 1.0)
+            query = {**self._source.query, "resourceVersion": version}
+            for event in api.watch(self._source.path, query, seconds):
+                self._answered()
+                version = self._take(event, version)
+                if self._stopping.is_set():
+                    return
+            if time.monotonic() - began < min(1.0, seconds / 2):
+                raise errors.UncertainError(0, "CutOff", "the watch ended at once")
+
+    def _take(self, event: Json, version: str) -> str:
+        item = event.get("object")
+        if event.get("type") == "ERROR" or not isinstance(item, dict):
+            code = int(item.get("code") or 0) if isinstance(item, dict) else 0
+            message = str(item.get("message") if isinstance(item, dict) else event)[:300]
+            raise errors.GoneError(code, "WatchError", message)
+        if event.get("type") in Kind.__members__:
+            self._deliver(Changed(Kind(event["type"]), item))
+        metadata = item.get("metadata")
+        return str((metadata or {}).get("resourceVersion") or version)
+
+    def _answered(self) -> None:
+        self.contact = time.monotonic()
+        if self._failures:
+            logger.info("watching %s again", self._source.name)
+        self._failures = 0
+        self.trouble = None
+
+    def _failed(self, error: Exception) -> None:
+        self._failures += 1
+        text = f"watching {self._source.name}: {error}"
+        # One line per state change, not one per attempt.
+        logger.log(logging.WARNING if self.trouble is None or self._failures == 1 else logging.DEBUG, "%s", text)
+        self.trouble = text
+
