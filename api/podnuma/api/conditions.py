@@ -116,7 +116,7 @@ def read_conditions(status: Fields) -> tuple[Condition, ...]:
         Condition(
             type=item.required("type", text(316, shortest=1), ""),
             status=item.required("status", choice(Status), Status.UNKNOWN),
-            reason=item.optional("reason", text(1024), ""),
+            reason=item.required("reason", text(1024, shortest=1), ""),
             message=item.optional("message", text(32768), ""),
             observed_generation=item.maybe("observedGeneration", integer()),
             last_transition_time=item.optional("lastTransitionTime", text(64), ""),

@@ -75,7 +75,7 @@ def read_hardware(fields: Fields) -> Hardware | None:
     before = len(fields.problems.found)
     nodes = [_read_node(item) for item in fields.items("numaNodes", MAX_GROUPS)]
     places = {
-        "cores": _by_cpu(fields, "cores", _read_groups(fields, "cores", MAX_CPUS)),
+        "cores": _by_cpu(fields, "cores", _read_groups(fields, "cores", MAX_CPUS, lowest=0)),
         "sockets": _by_cpu(fields, "sockets", _read_groups(fields, "sockets", MAX_GROUPS)),
         "caches": _by_cpu(fields, "caches", _read_groups(fields, "caches", MAX_CPUS)),
         "numaNodes": _by_cpu(fields, "numaNodes", ((node.id, cpus) for node, cpus in nodes)),
@@ -99,11 +99,17 @@ def read_hardware(fields: Fields) -> Hardware | None:
 _read_list: Final = parsed(cpuset.parse, LONGEST_LIST)
 
 
-def _read_groups(fields: Fields, name: str, most: int) -> list[tuple[int, CpuSet]]:
+def _read_members(value: Any) -> CpuSet:
+    if not (members := _read_list(value)):
+        raise ValueError("must not be empty")
+    return members
+
+
+def _read_groups(fields: Fields, name: str, most: int, lowest: int = -_INT32) -> list[tuple[int, CpuSet]]:
     return [
         (
-            item.required("id", integer(-_INT32, _INT32), 0),
-            item.required("cpus", _read_list, cpuset.EMPTY),
+            item.required("id", integer(lowest, _INT32), 0),
+            item.required("cpus", _read_members, cpuset.EMPTY),
         )
         for item in fields.items(name, most)
     ]

@@ -31,6 +31,7 @@ from podnuma.api.reading import Fields, boolean, choice, integer, parsed, text
 from podnuma.api.selector import EVERYTHING, LabelSelector, read_selector, render_selector
 
 MAX_OPTIONS: Final = 16
+MAX_TOPOLOGY_OPTIONS: Final = 8
 MAX_RESERVED: Final = 64
 MAX_LIMITS: Final = 8
 LONGEST_LIST: Final = 1024
@@ -127,7 +128,9 @@ def _read_settings(spec: Fields) -> Settings:
         topology_manager_scope=spec.optional(
             "topologyManagerScope", choice(TopologyManagerScope), TopologyManagerScope.CONTAINER
         ),
-        topology_manager_policy_options=spec.mapping("topologyManagerPolicyOptions", text(16), MAX_OPTIONS),
+        topology_manager_policy_options=spec.mapping(
+            "topologyManagerPolicyOptions", text(16), MAX_TOPOLOGY_OPTIONS
+        ),
         cfs_quota=spec.optional("cpuCFSQuota", boolean, default=True),
         cfs_quota_period=spec.optional("cpuCFSQuotaPeriod", parsed(_micros, 16), DEFAULT_PERIOD),
     )

@@ -88,7 +88,9 @@ def test_conditions_are_read_as_they_were_rendered():
 
 
 def test_a_bad_condition_is_named():
-    status = Fields.of({"conditions": [{"type": "Ready", "status": "Maybe"}]}, "status", Problems())
+    status = Fields.of(
+        {"conditions": [{"type": "Ready", "status": "Maybe", "reason": "A"}]}, "status", Problems()
+    )
     read_conditions(status)
     with pytest.raises(ApiError, match=r'conditions\[0\].status "Maybe": must be one of True, False'):
         status.problems.check("Node a")
