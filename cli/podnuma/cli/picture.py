@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from podnuma.allocator import cpuset
+from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.cpuset import CpuSet
-from podnuma.allocator.decision import AssignmentType, MemoryBlock, PodGrant
+from podnuma.allocator.decision import MemoryBlock, PodGrant
 from podnuma.allocator.request import ContainerKind
 from podnuma.allocator.topology import Cpu, NumaNode, Topology
 

@@ -1,16 +1,58 @@
 """The verbs that answer a question and end: map, explain, plan, top, savings, discover, replay.
 
-Each declares its options here, reads its objects through `sources`, and leaves thinking to
-a module of its own name. They only ever read.
+Each declares its options here and leaves thinking to a module of its own name, imported when
+the verb is called. They only ever read.
 """
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
+from podnuma.cli.output import Form
+
+Kubeconfig = Annotated[
+    Path | None,
+    typer.Option(help="how to reach the cluster; $KUBECONFIG or ~/.kube/config if left out", dir_okay=False),
+]
+Context = Annotated[str | None, typer.Option(help="context of the kubeconfig")]
+Output = Annotated[
+    Form, typer.Option("--output", "-o", help="text or wide for people, json or yaml for programs")
+]
+Files = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from",
+        metavar="FILE",
+        help="read saved objects instead of a cluster; a folder or - too, repeatable",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the questions to the command line."""
     app.command("map")(node_map)
+    app.command("replay")(replay)
 
 
-def node_map() -> None:
+def node_map(
+    node: Annotated[str, typer.Argument(help="all nodes if left out", metavar="[NODE]")] = "",
+    svg: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="write a picture of the one node instead", dir_okay=False),
+    ] = None,
+    output: Output = Form.TEXT,
+    files: Files = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
     """Draw nodes as people think of them: sockets, NUMA nodes, caches, cores, and who holds what."""
+    from podnuma.cli import node_maps, sources  # noqa: PLC0415 - each verb loads its own
+
+    node_maps.answer(sources.source(files or [], kubeconfig, context), node, svg, output)
+
+
+def replay() -> None:
+    """Decide scenarios without a cluster: JSON lines on standard input, one answer a line on standard output."""
+    from podnuma.cli import replay as verb  # noqa: PLC0415 - each verb loads its own
+
+    raise typer.Exit(verb.main())

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from podnuma.allocator import cpuset, nodeset
+from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.cpuset import CpuSet
-from podnuma.allocator.decision import AssignmentType, ContainerGrant, Isolation, MemoryBlock, PodGrant
+from podnuma.allocator.decision import ContainerGrant, Isolation, MemoryBlock, PodGrant
 from podnuma.allocator.request import ContainerKind
 from podnuma.allocator.settings import TopologyManagerScope
 from podnuma.allocator.topology import Cpu, NumaNode, Topology

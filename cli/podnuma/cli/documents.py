@@ -1,0 +1,126 @@
+"""Kubernetes objects in files: YAML or JSON, several documents, lists unfolded, folders read in order.
+
+Everything wrong is found in one pass, and each problem is one line that starts with the place:
+"pods.yaml document 2 (line 14): ...". Sizes are bounded, so that a wrong file name (a disk image)
+ends in such a line too.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from podnuma.cli.exits import Exit, Failure
+
+STDIN = "-"
+_LARGEST = 64 * 2**20
+_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One object and where it stands. `place` starts every error line about it."""
+
+    place: str
+    value: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """The kind, empty if it has none."""
+        kind = self.value.get("kind")
+        return kind if isinstance(kind, str) else ""
+
+    @property
+    def name(self) -> str:
+        """The object's name, empty if it has none."""
+        metadata = self.value.get("metadata")
+        name = metadata.get("name") if isinstance(metadata, dict) else None
+        return name if isinstance(name, str) else ""
+
+
+def read(names: Iterable[str]) -> list[Document]:
+    """Read files, folders (their YAML and JSON files by name) and "-" for standard input.
+
+    Raises Failure(INPUT) with one line per problem.
+    """
+    found: list[Document] = []
+    problems: list[str] = []
+    for name in names:
+        for label, text in _texts(name, problems):
+            found += _documents(label, text, problems)
+    if problems:
+        raise Failure(Exit.INPUT, *problems)
+    return found
+
+
+def _texts(name: str, problems: list[str]) -> Iterator[tuple[str, str]]:
+    if name == STDIN:
+        yield "standard input", sys.stdin.read(_LARGEST)
+        return
+    path = Path(name)
+    inside = (
+        sorted(entry for entry in path.iterdir() if entry.suffix in _SUFFIXES) if path.is_dir() else [path]
+    )
+    if not inside:
+        problems.append(f"{name}: this folder has no file ending in {', '.join(_SUFFIXES)}")
+    for file in inside:
+        try:
+            if file.stat().st_size > _LARGEST:
+                problems.append(f"{file}: larger than {_LARGEST // 2**20} MiB; is this a manifest?")
+                continue
+            yield str(file), file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+            problems.append(f"{file}: {reason}")
+
+
+def _documents(label: str, text: str, problems: list[str]) -> list[Document]:
+    loader = yaml.CSafeLoader(text)
+    found: list[Document] = []
+    number = 0
+    try:
+        while loader.check_node():
+            number += 1
+            node: Any = loader.get_node()
+            place = f"{label} document {number} (line {node.start_mark.line + 1})"
+            found += _unlisted(place, loader.construct_document(node), problems)
+    except yaml.YAMLError as error:
+        problems.append(f"{label} document {number + 1}: {_yaml_words(error)}")
+    except (RecursionError, ValueError) as error:
+        problems.append(f"{label} document {number}: {type(error).__name__}: {error}")
+    finally:
+        loader.dispose()
+    return found
+
+
+def _yaml_words(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f"line {mark.line + 1} column {mark.column + 1}: " if mark is not None else ""
+    return f"{where}{getattr(error, 'problem', None) or error}"
+
+
+def _unlisted(place: str, value: Any, problems: list[str]) -> Iterator[Document]:
+    if value is None:
+        return
+    if not isinstance(value, dict):
+        problems.append(f"{place}: an object is expected, this is a {type(value).__name__}")
+        return
+    kind = value.get("kind")
+    if not isinstance(kind, str):
+        problems.append(f"{place}: kind: is missing")
+        return
+    items = value.get("items")
+    if kind.endswith("List") and isinstance(items, list):
+        for index, item in enumerate(items):
+            yield from _unlisted(f"{place} items[{index}]", _with_kind(item, kind), problems)
+        return
+    yield Document(place, value)
+
+
+def _with_kind(item: Any, list_kind: str) -> Any:
+    """Items of a typed list (PodList) may leave their kind out, as the API server's answers do."""
+    if isinstance(item, dict) and "kind" not in item and list_kind != "List":
+        return {"kind": list_kind.removesuffix("List"), **item}
+    return item
