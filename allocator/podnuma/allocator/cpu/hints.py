@@ -5,8 +5,8 @@ the free CPUs on it suffice, and it holds every CPU that is to be used again. So
 closed upwards: with a set, every larger set of CPU nodes is in it too.
 
 A set is preferred when it has as few nodes as the count would need on an empty machine,
-reserved and busy CPUs counted in; with align-by-socket, when it touches as few sockets as that
-number of nodes needs. Specification: section 3.7.
+reserved and busy CPUs counted in; with align-by-socket also when it touches as few sockets as
+that number of nodes needs. Specification: section 3.7.
 """
 
 from bisect import bisect_left
@@ -54,9 +54,9 @@ class CpuWish:
 
     def prefers(self, nodes: int) -> bool:
         """Say whether a node set in the list is preferred."""
-        if self._per_socket is None:
-            return nodes.bit_count() == self.least
-        if self._per_socket == 0 or nodes & ~self._topology.cpu_nodes:
+        if nodes.bit_count() == self.least:
+            return True
+        if not self._per_socket or nodes & ~self._topology.cpu_nodes:
             return False
         sockets = {self._topology.socket_by_node[node] for node in nodeset.ids(nodes)}
         return len(sockets) == -(-self.least // self._per_socket)
