@@ -268,9 +268,12 @@ def _limits_below(containers: tuple[Container, ...], resource: str) -> Iterator[
 def _check_requests(requests: Amounts, limits: Amounts, path: str, problems: Problems) -> None:
     for resource, amount in requests.items():
         limit = limits.get(resource)
-        if limit is None:
-            continue
         where = f"{path}.requests[{resource}]"
+        if limit is None:
+            if resource.startswith(HUGEPAGES):
+                message = "huge pages need a limit as well; set limits to the same"
+                problems.add(where, render_quantity(amount, resource), message)
+            continue
         if amount.nano > limit.nano:
             message = f"is more than the limit, {render_quantity(limit, resource)}; lower it"
             problems.add(where, render_quantity(amount, resource), message)

@@ -8,7 +8,8 @@ stored pod comes out unchanged. Rules of v1.36 (specification 0.5):
    what the containers request together, if any of them does, else the pod-level limit.
 3. Under a pod-level budget, a missing limit for huge pages becomes the containers' limits
    together, unless there is a pod-level request for them; a missing request follows the limit.
-4. Amounts are rewritten in their shortest form ("1.5Gi" is stored as "1536Mi").
+4. Amounts with a fraction are rewritten without one ("1.5Gi" as "1536Mi"), which the kubelet can
+   count and the other it can not (0.4).
 
 What can not be understood is left as it is, for ``pod.read_pod`` to name it.
 """
@@ -109,7 +110,8 @@ def _with_budget_defaults(budget: Mapping[Any, Any], containers: tuple[Container
 def _canonical(amounts: Mapping[Any, Any]) -> dict[Any, Any]:
     result = dict(amounts)
     for resource, amount in _amounts(amounts).items():
-        result[resource] = render_quantity(amount, resource)
+        if "." in str(amounts[resource]):
+            result[resource] = render_quantity(amount, resource)
     return result
 
 

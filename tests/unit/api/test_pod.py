@@ -185,6 +185,10 @@ def test_a_bad_annotation_says_what_to_write(budget, words):
             pod(resources={"requests": {"hugepages-2Mi": "2Mi"}, "limits": {"hugepages-2Mi": "4Mi"}}),
             "huge pages can not be overcommitted; request the limit, 4Mi",
         ),
+        (
+            pod(one({"requests": {"hugepages-2Mi": "2Mi"}})),
+            "huge pages need a limit as well; set limits to the same",
+        ),
     ],
 )
 def test_pods_that_bypassed_the_api_servers_checks_are_refused(body, words):

@@ -69,10 +69,11 @@ def test_a_pod_without_a_budget_gets_none():
 
 
 @pytest.mark.parametrize(
-    ("written", "stored"), [("1.5Gi", "1536Mi"), ("0.5", "500m"), ("4000m", "4"), (4, "4"), ("1Gi", "1Gi")]
+    ("written", "stored"),
+    [("1.5Gi", "1536Mi"), ("0.5", "500m"), (1.5, "1500m"), ("4000m", "4000m"), (4, 4), ("2G", "2G")],
 )
-def test_amounts_are_rewritten_in_their_shortest_form(written, stored):
-    resource = "memory" if str(written).endswith("i") else "cpu"
+def test_amounts_with_a_fraction_are_rewritten_without_one(written, stored):
+    resource = "memory" if str(written)[-1] in "iG" else "cpu"
     (found,) = filled(None, container(requests={resource: written}))["containers"]
     assert found["resources"]["requests"] == {resource: stored}
 
