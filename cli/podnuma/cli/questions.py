@@ -31,6 +31,7 @@ Files = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the questions to the command line."""
     app.command("map")(node_map)
+    app.command("plan")(plan)
     app.command("replay")(replay)
 
 
@@ -51,8 +52,30 @@ def node_map(
     node_maps.answer(sources.source(files or [], kubeconfig, context), node, svg, output)
 
 
+def plan(
+    manifests: Annotated[
+        list[str],
+        typer.Option("--filename", "-f", metavar="FILE", help="manifests: file, folder or -; repeatable"),
+    ],
+    node: Annotated[str, typer.Option(help="on this node only")] = "",
+    profile: Annotated[
+        str, typer.Option(help="on nodes with this profile; if it is a file, with its settings on all")
+    ] = "",
+    output: Output = Form.TEXT,
+    files: Files = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Tell what would happen to these pods, without changing anything."""
+    from podnuma.cli import plan as verb  # noqa: PLC0415 - each verb loads its own
+    from podnuma.cli import sources  # noqa: PLC0415
+
+    source = sources.source(files or [], kubeconfig, context)
+    raise typer.Exit(verb.answer(source, manifests, node, profile, output))
+
+
 def replay() -> None:
-    """Decide scenarios without a cluster: JSON lines on standard input, one answer a line on standard output."""
+    """Decide scenarios without a cluster: JSON lines in on standard input, JSON lines out."""
     from podnuma.cli import replay as verb  # noqa: PLC0415 - each verb loads its own
 
     raise typer.Exit(verb.main())

@@ -1,0 +1,131 @@
+"""From manifests to the pods they would make: workloads are unfolded, the rest is told apart.
+
+    Pod                        itself
+    Deployment, ReplicaSet     one pod per replica, named NAME-1, NAME-2 ...
+    StatefulSet                one pod per replica, named NAME-0, NAME-1 ...
+    Job                        as many pods as run at once; CronJob likewise, one run
+    DaemonSet                  one pod; it lands on every node
+
+Pods are given the defaults of the API server before they are read, as if they had been saved.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from podnuma.allocator.request import Pod
+from podnuma.api.pod import read_pod
+from podnuma.api.pod_defaults import with_api_defaults
+from podnuma.api.reading import ApiError
+from podnuma.cli.documents import Document
+from podnuma.cli.unknown import KINDS, unknown_fields
+
+# Of one workload; more replicas of one template say nothing new.
+MOST_REPLICAS = 1000
+
+_DEFAULT_NAMESPACE = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A pod that would be made, its labels, and where its manifest stands."""
+
+    place: str
+    pod: Pod
+    labels: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The name with its namespace."""
+        return f"{self.pod.namespace}/{self.pod.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unfolded:
+    """The pods, and one line for each problem and for each object that has no pods."""
+
+    pods: tuple[Planned, ...]
+    problems: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def unfold(documents: Sequence[Document], namespace: str = _DEFAULT_NAMESPACE) -> Unfolded:
+    """Find all pods. `namespace` is for objects that name none."""
+    pods: list[Planned] = []
+    problems: list[str] = []
+    left_out: list[str] = []
+    for document in documents:
+        if document.kind not in KINDS:
+            left_out.append(f"{document.place}: {document.kind} {document.name} has no pods; left out")
+            continue
+        problems += (f"{document.place}: {text}" for text in unknown_fields(document.kind, document.value))
+        for value in _pods(document, namespace):
+            try:
+                pod = read_pod(value)
+            except ApiError as error:
+                problems += _lines(document, error)
+                break
+            pods.append(Planned(document.place, pod, value["metadata"].get("labels") or {}))
+    return Unfolded(tuple(pods), tuple(problems), tuple(left_out))
+
+
+def _lines(document: Document, error: ApiError) -> Iterator[str]:
+    inside = _TEMPLATES.get(document.kind, "")
+    for problem in error.problems:
+        # Paths are those of a pod; say where they are in this manifest.
+        yield f"{document.place}: {inside}{problem}"
+
+
+_TEMPLATES = {
+    "Deployment": "spec.template.",
+    "ReplicaSet": "spec.template.",
+    "StatefulSet": "spec.template.",
+    "DaemonSet": "spec.template.",
+    "Job": "spec.template.",
+    "CronJob": "spec.jobTemplate.spec.template.",
+}
+
+
+def _pods(document: Document, namespace: str) -> Iterator[dict[str, Any]]:
+    metadata = _object(document.value, "metadata")
+    namespace = str(metadata.get("namespace") or namespace)
+    name = document.name or "unnamed"
+    if document.kind == "Pod":
+        yield _pod(document.value, name, namespace)
+        return
+    spec = _object(document.value, "spec")
+    if document.kind == "CronJob":
+        spec = _object(_object(spec, "jobTemplate"), "spec")
+    template = _object(spec, "template")
+    first = 0 if document.kind == "StatefulSet" else 1
+    for number in range(first, first + _count(document.kind, spec)):
+        yield _pod(template, name if document.kind == "DaemonSet" else f"{name}-{number}", namespace)
+
+
+def _pod(template: Mapping[str, Any], name: str, namespace: str) -> dict[str, Any]:
+    metadata = _object(template, "metadata")
+    named = {**metadata, "name": name, "namespace": namespace, "uid": f"{namespace}/{name}"}
+    # A manifest taken from a cluster holds the status of another life.
+    bare = {key: value for key, value in template.items() if key != "status"}
+    filled: dict[str, Any] = with_api_defaults({**bare, "metadata": named})
+    return filled
+
+
+def _count(kind: str, spec: Mapping[str, Any]) -> int:
+    if kind == "DaemonSet":
+        return 1
+    if kind in ("Job", "CronJob"):
+        wanted = min(_number(spec, "parallelism"), _number(spec, "completions", MOST_REPLICAS))
+    else:
+        wanted = _number(spec, "replicas")
+    return max(0, min(wanted, MOST_REPLICAS))
+
+
+def _number(spec: Mapping[str, Any], name: str, default: int = 1) -> int:
+    value = spec.get(name, default)
+    return value if isinstance(value, int) and not isinstance(value, bool) else default
+
+
+def _object(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = parent.get(name)
+    return value if isinstance(value, Mapping) else {}
