@@ -200,9 +200,7 @@ async def _work(shared: _Shared, run: Running) -> None:
         await run.agent.run()
 
 
-def node_side(
-    settings: AgentSettings, machine: Machine, ask: Ask, changed: Callable[[], None]
-) -> NodeSide:
+def node_side(settings: AgentSettings, machine: Machine, ask: Ask, changed: Callable[[], None]) -> NodeSide:
     """Return the node's side for the runtime in the settings."""
     if settings.runtime is Runtime.SIMULATED:
         return simulated(settings.node_name, settings.cgroup_root, machine, ask, changed)

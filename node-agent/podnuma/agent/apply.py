@@ -66,10 +66,14 @@ async def apply(steps: Iterable[Step], mechanisms: Sequence[Mechanism]) -> tuple
 async def _one(step: Step, mechanisms: Sequence[Mechanism], kept: CpuSet) -> Result:
     if step.gains & kept:
         waits = cpuset.render(CpuSet(step.gains & kept))
-        return Result(step, Outcome.HELD_BACK, f"waits for CPUs {waits}, which somebody could not be taken off")
+        return Result(
+            step, Outcome.HELD_BACK, f"waits for CPUs {waits}, which somebody could not be taken off"
+        )
     mechanism = next((mechanism for mechanism in mechanisms if mechanism.takes(step.place)), None)
     if mechanism is None:
-        return Result(step, Outcome.REFUSED, f"{describe(step.place)}: no way to write there; is the runtime connected?")
+        return Result(
+            step, Outcome.REFUSED, f"{describe(step.place)}: no way to write there; is the runtime connected?"
+        )
     try:
         await mechanism.write(step)
     except PlaceGone as gone:

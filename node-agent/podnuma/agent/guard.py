@@ -48,7 +48,9 @@ def accept(grants: Iterable[PodGrant], applied: Mapping[str, CpuSet], cpus: Cpus
     taken: dict[str, PodGrant] = {}
     refused: dict[str, str] = {}
     exclusive = cpuset.EMPTY
-    for grant in sorted(grants, key=lambda grant: (applied.get(grant.uid) != grant.exclusive_cpus, grant.uid)):
+    for grant in sorted(
+        grants, key=lambda grant: (applied.get(grant.uid) != grant.exclusive_cpus, grant.uid)
+    ):
         both = CpuSet(exclusive | grant.exclusive_cpus)
         why = _strange(grant, cpus.known) or _overlap(grant, taken.values())
         if why is None and not cpus.pool(both):

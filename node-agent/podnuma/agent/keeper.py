@@ -190,7 +190,8 @@ class Keeper:
             self._applied = {
                 each.allocation.pod_uid: each.allocation.grant.exclusive_cpus
                 for each in wanted
-                if each.allocation is not None and each.allocation.status.phase in {Phase.APPLIED, Phase.DRIFTED}
+                if each.allocation is not None
+                and each.allocation.status.phase in {Phase.APPLIED, Phase.DRIFTED}
             }
         accepted = guard.accept(grants, self._applied or {}, self._cpus(machine))
         if self._applied is not None:
@@ -287,13 +288,17 @@ class Keeper:
             grant = picture.accepted.grants.get(place.pod.uid)
             if grant is None or place not in picture.wishes:
                 continue
-            judged = self.verdicts.observe(container, right=picture.differences.get(place, "") is None, now=now)
+            judged = self.verdicts.observe(
+                container, right=picture.differences.get(place, "") is None, now=now
+            )
             if judged is not None:
                 self._ports.observer.judged(judged)
 
 
 def _node(picture: Picture, movable: int) -> plan.Node:
-    return plan.Node(picture.machine.topology.all_cpus, picture.accepted.pool, picture.accepted.grants, movable)
+    return plan.Node(
+        picture.machine.topology.all_cpus, picture.accepted.pool, picture.accepted.grants, movable
+    )
 
 
 def place_of(grant: PodGrant) -> PodPlace:

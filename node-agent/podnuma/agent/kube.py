@@ -51,7 +51,9 @@ class Access:
             token_file = config.user.get("tokenFile")
         except (OSError, PyKubeError, KeyError, ValueError, TypeError) as error:
             where = self.kubeconfig or self.service_account
-            raise errors.RefusedError(0, "NoCredentials", f"cannot read credentials from {where}: {error!r}") from error
+            raise errors.RefusedError(
+                0, "NoCredentials", f"cannot read credentials from {where}: {error!r}"
+            ) from error
         return config, None if token_file is None else self.kubeconfig.parent / token_file
 
 

@@ -127,16 +127,25 @@ class Metrics:
             registry=made,
         )
         self.drift_repairs = prometheus_client.Counter(
-            "podnuma_drift_repairs", "Values that somebody else had changed and that were set again.", ["place"], registry=made
+            "podnuma_drift_repairs",
+            "Values that somebody else had changed and that were set again.",
+            ["place"],
+            registry=made,
         )
-        self.writes = prometheus_client.Counter("podnuma_writes", "Cgroup writes by outcome.", ["outcome"], registry=made)
+        self.writes = prometheus_client.Counter(
+            "podnuma_writes", "Cgroup writes by outcome.", ["outcome"], registry=made
+        )
         self.undecided_starts = prometheus_client.Counter(
-            "podnuma_undecided_starts", "Containers that started in the shared pool before they were decided.", registry=made
+            "podnuma_undecided_starts",
+            "Containers that started in the shared pool before they were decided.",
+            registry=made,
         )
         self.pass_seconds = Histogram(
             "podnuma_pass_seconds", "Time of one comparison of the node with what is wanted.", registry=made
         )
-        self.api_errors = prometheus_client.Counter("podnuma_api_errors", "Requests to the API server that failed.", ["reason"], registry=made)
+        self.api_errors = prometheus_client.Counter(
+            "podnuma_api_errors", "Requests to the API server that failed.", ["reason"], registry=made
+        )
         for outcome in Outcome:
             self.writes.labels(outcome.value.replace(" ", "_"))
         for place in ("qos", "pod", "container"):
@@ -152,12 +161,16 @@ class Metrics:
         text = generate_latest(self.registry)
         # A counter without "_total", as v1.36 exports one, is nothing the library can say.
         name = _NAMES[MetricNames.V1_36].assignments.encode()
-        return CONTENT_TYPE_LATEST, text.replace(b"# TYPE " + name + b" gauge", b"# TYPE " + name + b" counter")
+        return CONTENT_TYPE_LATEST, text.replace(
+            b"# TYPE " + name + b" gauge", b"# TYPE " + name + b" counter"
+        )
 
     def computed(self) -> Iterator[Metric]:
         """Yield the families that are computed at a scrape."""
         names = _NAMES[self._names]
-        yield _counted(names.allocations, _HELP["allocations"], ("resource_name", "source"), self.tally.allocations)
+        yield _counted(
+            names.allocations, _HELP["allocations"], ("resource_name", "source"), self.tally.allocations
+        )
         yield _counted(names.errors, _HELP["errors"], ("resource_name", "source"), self.tally.errors)
         labels = ("resource_name", "assignment_type")
         if self._names is MetricNames.V1_36:
@@ -201,12 +214,16 @@ def _gauges(state: State) -> Iterator[Metric]:
     for node, count in sorted(state.exclusive_by_node.items()):
         by_node.add_metric((str(node),), count)
     yield by_node
-    phases = GaugeMetricFamily("podnuma_allocations", "PodAllocations of this node by phase.", labels=("phase",))
+    phases = GaugeMetricFamily(
+        "podnuma_allocations", "PodAllocations of this node by phase.", labels=("phase",)
+    )
     for phase in Phase:
         phases.add_metric((phase.value,), state.phases.get(phase, 0))
     yield phases
     yield GaugeMetricFamily(
-        "podnuma_standing_back", "1 while the agent applies nothing on this node.", value=int(state.standing_back)
+        "podnuma_standing_back",
+        "1 while the agent applies nothing on this node.",
+        value=int(state.standing_back),
     )
     yield GaugeMetricFamily(
         "podnuma_places_not_as_wanted",

@@ -152,7 +152,10 @@ class NodeReport:
 
 
 def _condition(
-    kind: NodeCondition, holds: bool, if_true: tuple[str, str], if_false: tuple[str, str]  # noqa: FBT001
+    kind: NodeCondition,
+    holds: bool,
+    if_true: tuple[str, str],
+    if_false: tuple[str, str],  # noqa: FBT001
 ) -> Condition:
     reason, message = if_true if holds else if_false
     return Condition(kind, Status.of(holds), reason, message)

@@ -65,6 +65,8 @@ class AgentSettings:
         if not self.node_name:
             raise ValueError("node_name is empty; pass the name of the Node this agent runs on")
         if not 0 < self.hook_share < 1:
-            raise ValueError(f"hook_share {self.hook_share}: a part of the runtime's timeout, between 0 and 1")
+            raise ValueError(
+                f"hook_share {self.hook_share}: a part of the runtime's timeout, between 0 and 1"
+            )
         if self.check_seconds <= 0 or self.heartbeat_seconds <= 0:
             raise ValueError("check_seconds and heartbeat_seconds are times, above 0")

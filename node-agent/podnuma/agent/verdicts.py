@@ -55,7 +55,9 @@ class Verdicts:
             self._judged[container.id] = Judged(Verdict.NOT_PINNED) if tried else PENDING
             return None
         late = container.id in self._late
-        after = 0 if not late or container.started is None else max(0, round((now - container.started) * 1000))
+        after = (
+            0 if not late or container.started is None else max(0, round((now - container.started) * 1000))
+        )
         judged = Judged(Verdict.PINNED_LATE if late else Verdict.PINNED_AT_START, after)
         self._judged[container.id] = judged
         return judged

@@ -38,7 +38,9 @@ def _difference(wish: Wish, values: Values, everything: CpuSet) -> str | None:
         if values.cpus != wish.cpus:
             return _text("cpuset.cpus", cpuset.render(wish.cpus), _cpus(values.cpus))
     if wish.mems is not None and values.effective_mems != wish.mems:
-        return _text("cpuset.mems.effective", nodeset.render(wish.mems), nodeset.render(values.effective_mems or 0))
+        return _text(
+            "cpuset.mems.effective", nodeset.render(wish.mems), nodeset.render(values.effective_mems or 0)
+        )
     if wish.bandwidth is not None and values.bandwidth != wish.bandwidth:
         actual = "nothing" if values.bandwidth is None else files.render_bandwidth(values.bandwidth)
         return _text("cpu.max", files.render_bandwidth(wish.bandwidth), actual)
@@ -76,7 +78,11 @@ class Processes:
             except ValueError:
                 return None
             beyond = CpuSet(cpus & ~allowed)
-            return _text(f"Cpus_allowed_list of process {pid}", cpuset.render(allowed), match[1]) if beyond else None
+            return (
+                _text(f"Cpus_allowed_list of process {pid}", cpuset.render(allowed), match[1])
+                if beyond
+                else None
+            )
         return None
 
 

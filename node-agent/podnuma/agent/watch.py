@@ -148,6 +148,7 @@ class Watch:
         self._failures += 1
         text = f"watching {self._source.name}: {error}"
         # One line per state change, not one per attempt.
-        logger.log(logging.WARNING if self.trouble is None or self._failures == 1 else logging.DEBUG, "%s", text)
+        logger.log(
+            logging.WARNING if self.trouble is None or self._failures == 1 else logging.DEBUG, "%s", text
+        )
         self.trouble = text
-

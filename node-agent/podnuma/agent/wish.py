@@ -132,7 +132,9 @@ class Wish:
         except ApiError as error:
             # Of another object of the same name nothing is kept: that pod is gone.
             same = known is not None and known.uid == uid
-            return replace(wanted, allocation=known.allocation if known and same else None, problem=str(error))
+            return replace(
+                wanted, allocation=known.allocation if known and same else None, problem=str(error)
+            )
 
     def _differs(self, before: Mapping[tuple[str, str], Wanted]) -> bool:
         """Tell whether more than statuses changed: those come back from this agent's own writes."""
@@ -145,7 +147,13 @@ def _without_status(wanted: Wanted) -> object:
     allocation = wanted.allocation
     if allocation is None:
         return wanted
-    return wanted.uid, wanted.problem, allocation.grant, allocation.decision.admitted, allocation.metadata.deleted
+    return (
+        wanted.uid,
+        wanted.problem,
+        allocation.grant,
+        allocation.decision.admitted,
+        allocation.metadata.deleted,
+    )
 
 
 def _is_of(wanted: Wanted, uid: str) -> bool:

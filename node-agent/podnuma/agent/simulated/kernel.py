@@ -32,7 +32,9 @@ class FakeKernel:
                 if not (path / name).exists():
                     (path / name).write_text(f"{text}\n", encoding="ascii")
         if bandwidth is not None:
-            (self.root / folder / files.MAX.name).write_text(f"{files.MAX.render(bandwidth)}\n", encoding="ascii")
+            (self.root / folder / files.MAX.name).write_text(
+                f"{files.MAX.render(bandwidth)}\n", encoding="ascii"
+            )
 
     def remove(self, folder: PurePosixPath) -> None:
         """Remove a group and those below it."""
@@ -72,7 +74,12 @@ class FakeKernel:
         }
         if not group.parts:
             return everything
-        own = {files.CPUS.name: "", files.MEMS.name: "", files.MAX.name: "max 100000", files.RESIDENT.name: "0"}
+        own = {
+            files.CPUS.name: "",
+            files.MEMS.name: "",
+            files.MAX.name: "max 100000",
+            files.RESIDENT.name: "0",
+        }
         return everything | own
 
 

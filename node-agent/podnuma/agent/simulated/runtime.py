@@ -120,7 +120,7 @@ class SimulatedRuntime:
     def _set(self, pod: _Pod) -> None:
         before = self._pods.get(pod.place.uid)
         self._pods[pod.place.uid] = pod
-        if before is None:
+        if before is None and not (self._kernel.root / self._layout.pod(pod.place)).is_dir():
             self._kernel.make(self._layout.pod(pod.place), pod.bandwidth)
             self._kernel.settle(self._layout.pod(pod.place))
         for gone in [] if before is None else [key for key in before.containers if key not in pod.containers]:
@@ -214,9 +214,7 @@ def _read(item: Json) -> _Pod | None:
         running[_id(place.uid, container.name, restarts)] = (container.name, _bandwidth(limit))
     limits = [container.limits.get(request.CPU) for container in pod.containers]
     total = budget.milli if budget else sum(limit.milli for limit in limits if limit) if all(limits) else 0
-    return _Pod(
-        place, facts.metadata.namespace, facts.metadata.name, facts.labels, _of_milli(total), running
-    )
+    return _Pod(place, facts.metadata.namespace, facts.metadata.name, facts.labels, _of_milli(total), running)
 
 
 def _runs(kind: request.ContainerKind, phase: PodPhase) -> bool:
@@ -248,4 +246,3 @@ def _of_milli(milli: int) -> Bandwidth:
 
 def _id(*parts: object) -> str:
     return hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()
-

@@ -157,7 +157,9 @@ def test_an_unreadable_file_is_named(tmp_path):
     path.unlink()
     path.mkdir()  # a folder cannot be read as a file, not even by root
     answer = discover(tmp_path, tmp_path / "proc")
-    assert any(finding.path == str(path) and "cannot be read" in finding.problem for finding in answer.findings)
+    assert any(
+        finding.path == str(path) and "cannot be read" in finding.problem for finding in answer.findings
+    )
 
 
 def test_a_kernel_without_numa_is_one_node_with_the_memory_of_procfs(tmp_path):

@@ -1,0 +1,424 @@
+"""One agent with the simulated runtime on a real API server; the operator's part is played by the test."""
+
+import asyncio
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import requests
+
+from podnuma.agent import app
+from podnuma.agent.settings import AgentSettings, Runtime
+from podnuma.allocator import cpuset
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.decision import Admitted
+from podnuma.allocator.node import Node
+from podnuma.allocator.settings import (
+    CpuManagerPolicy,
+    MemoryManagerPolicy,
+    ReservedMemory,
+    Settings,
+    TopologyManagerPolicy,
+    TopologyManagerScope,
+)
+from podnuma.api.hardware import read_hardware
+from podnuma.api.node_settings import Handling, NodeSettings, OnUndecided
+from podnuma.api.node_topology import render_node_topology
+from podnuma.api.pod import read_pod
+from podnuma.api.pod_allocation import Decision, render_pod_allocation
+from podnuma.api.reading import Fields, Problems
+from testbed import machines
+from testbed.installation import AGENT_ACCOUNT, NAMESPACE, RIGHTS, ROOT, Installation
+from testbed.kwok import node_manifest
+from testbed.waiting import until
+
+GROUP = "/apis/podnuma.dev/v1alpha1"
+MACHINE = "xeon-2s-snc2-irregular"
+GIB = 2**30
+SETTINGS = Settings(
+    cpu_manager_policy=CpuManagerPolicy.STATIC,
+    reserved_system_cpus=cpuset.parse("0,40"),
+    memory_manager_policy=MemoryManagerPolicy.STATIC,
+    reserved_memory=(ReservedMemory(0, {"memory": GIB}),),
+    topology_manager_policy=TopologyManagerPolicy.SINGLE_NUMA_NODE,
+    topology_manager_scope=TopologyManagerScope.POD,
+)
+HANDLING = Handling(on_undecided=OnUndecided.WAIT)
+PODS = "kubepods.slice"
+BURSTABLE = "kubepods.slice/kubepods-burstable.slice"
+
+
+class AgentThread:
+    """An agent in a thread with an event loop of its own, so that tests can block."""
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self.settings = settings
+        self.run: app.Running | None = None
+        self._stop: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
+
+    def __enter__(self) -> "AgentThread":
+        self._thread.start()
+        until(lambda: self.run is not None and self.run.port is not None, "the agent to start", 10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._loop is not None and self._stop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+    async def _main(self) -> None:
+        self._stop = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        async with app.running(self.settings) as self.run:
+            await self._stop.wait()
+
+    def get(self, path: str) -> requests.Response:
+        assert self.run is not None
+        return requests.get(f"http://127.0.0.1:{self.run.port}{path}", timeout=5)
+
+    def metric(self, line: str) -> float:
+        for each in self.get("/metrics").text.splitlines():
+            if each.startswith(f"{line} "):
+                return float(each.split()[-1])
+        return 0.0
+
+    def ready(self) -> None:
+        until(lambda: self.get("/readyz").ok, "the agent to be ready", 20)
+
+
+class OneNode:
+    """A node with its files, and the operator's words about it."""
+
+    def __init__(self, cluster, name: str, folder: Path) -> None:
+        self.cluster = cluster
+        self.api = cluster.api
+        self.name = name
+        self.folder = folder
+        self.machine = machines.load(MACHINE)
+        machines.write_sysfs(self.machine, folder / "sys")
+        machines.write_proc(self.machine, folder / "proc")
+        (folder / "kubelet").mkdir()
+        self.api.create(
+            node_manifest(
+                name, cpus=len(self.machine.online), memory=self.machine.memory, labels={"type": "none"}
+            )
+        )
+        self.write_settings(NodeSettings(SETTINGS, HANDLING))
+        self.allocator: Node | None = None
+
+    def settings(self, **more) -> AgentSettings:
+        kubeconfig = self.cluster.kubeconfig_for(NAMESPACE, AGENT_ACCOUNT, node=self.name)
+        return replace(
+            AgentSettings(
+                node_name=self.name,
+                kubeconfig=kubeconfig,
+                sys_root=self.folder / "sys",
+                proc_root=self.folder / "proc",
+                cgroup_root=self.folder / "cgroup",
+                kubelet_root=self.folder / "kubelet",
+                run_root=self.folder / "run",
+                runtime=Runtime.SIMULATED,
+                metrics_host="127.0.0.1",
+                metrics_port=0,
+                check_seconds=0.3,
+            ),
+            **more,
+        )
+
+    def write_settings(self, settings: NodeSettings) -> None:
+        self.api.apply(render_node_topology(self.name, settings, None), manager="podnuma-operator")
+
+    def topology(self):
+        return self.api.get(f"{GROUP}/nodetopologies/{self.name}")
+
+    def hardware(self):
+        """Return the hardware as the operator reads it."""
+        problems = Problems()
+        status = until(lambda: self.topology()["status"].get("hardware"), "the hardware", 20)
+        found = read_hardware(Fields.of(status, "hardware", problems))
+        problems.check("hardware")
+        return found
+
+    @property
+    def machine_cpus(self) -> CpuSet:
+        return cpuset.of(self.machine.online)
+
+    def file(self, path: str) -> str:
+        return (self.folder / "cgroup" / path).read_text().strip()
+
+    def run_pod(self, namespace: str, manifest):
+        """Create a pod on this node and let it be Running, as kubelet and scheduler would."""
+        manifest["metadata"] |= {"namespace": namespace}
+        manifest["spec"] |= {"nodeName": self.name, "terminationGracePeriodSeconds": 0}
+        pod = self.api.create(manifest)
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod['metadata']['name']}"
+        self.api.request(
+            "PATCH",
+            f"{path}/status",
+            {"status": {"phase": "Running"}},
+            content_type="application/merge-patch+json",
+        )
+        return self.api.get(path)
+
+    def decide(self, pod):
+        """Write the PodAllocation of a pod, as the operator would."""
+        if self.allocator is None:
+            self.allocator = Node.empty(SETTINGS, self.hardware().topology)
+        decided = self.allocator.decide(read_pod(pod))
+        assert isinstance(decided, Admitted), decided
+        self.allocator.hold(decided)
+        body = render_pod_allocation(decided.grant, self.name, Decision.of(decided))
+        self.api.apply(body, manager="podnuma-operator")
+        return decided.grant
+
+    def allocation(self, namespace: str, name: str):
+        return self.api.get(f"{GROUP}/namespaces/{namespace}/podallocations/{name}")
+
+    def wait_phase(self, namespace: str, name: str, phase: str, timeout: float = 10):
+        def reached():
+            found = self.allocation(namespace, name)
+            return found if found["status"].get("phase") == phase else None
+
+        try:
+            return until(reached, f"phase {phase}", timeout)
+        except TimeoutError as error:
+            raise AssertionError(f"{error}: {self.allocation(namespace, name)['status']}") from error
+
+    def condition(self, found, kind: str):
+        (condition,) = [each for each in found["status"]["conditions"] if each["type"] == kind]
+        return condition
+
+
+@pytest.fixture(scope="session")
+def rights(crds):
+    """The service accounts and roles that `deploy/` ships."""
+    import yaml
+
+    shipped = crds.kubectl("kustomize", str(ROOT / "deploy" / "kustomize" / "base"))
+    manifests = [each for each in yaml.safe_load_all(shipped) if each["kind"] in RIGHTS]
+    for manifest in sorted(manifests, key=lambda each: each["kind"] != "Namespace"):
+        crds.api.apply(manifest, NAMESPACE)
+    return crds
+
+
+@pytest.fixture
+def node(rights, clean_cluster, tmp_path):
+    return OneNode(rights, f"node-{time.monotonic_ns() % 10**9}", tmp_path)
+
+
+def database(name: str = "db", cpus: str = "8", own: str = "6"):
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "resources": {
+                "requests": {"cpu": cpus, "memory": "16Gi"},
+                "limits": {"cpu": cpus, "memory": "16Gi"},
+            },
+            "initContainers": [{"name": "backup", "image": "x", "restartPolicy": "Always"}],
+            "containers": [
+                {
+                    "name": "database",
+                    "image": "x",
+                    "resources": {
+                        "requests": {"cpu": own, "memory": "12Gi"},
+                        "limits": {"cpu": own, "memory": "12Gi"},
+                    },
+                },
+                {"name": "metrics", "image": "x"},
+            ],
+        },
+    }
+
+
+def pod_folder(pod) -> str:
+    return f"{PODS}/kubepods-pod{pod['metadata']['uid'].replace('-', '_')}.slice"
+
+
+def values(found) -> dict[str, tuple[str, str, str]]:
+    return {
+        each["name"]: (each["effective"]["cpus"], each["effective"]["mems"], each["effective"]["cpuMax"])
+        for each in found["status"]["containers"]
+    }
+
+
+def test_a_decision_becomes_cgroup_values_and_the_status_tells_them(node, namespace):
+    with AgentThread(node.settings()) as agent:
+        pod = node.run_pod(namespace, database())
+        grant = node.decide(pod)
+        found = node.wait_phase(namespace, "db", "Applied")
+        own = grant.container("database").cpus
+        shared = CpuSet(grant.exclusive_cpus & ~own)
+        assert values(found) == {
+            "backup": (cpuset.render(shared), "0", "800000 100000"),
+            "database": (cpuset.render(own), "0", "max 100000"),
+            "metrics": (cpuset.render(shared), "0", "800000 100000"),
+        }
+        assert {each["verdict"] for each in found["status"]["containers"]} == {"PinnedAtStart"}
+        assert node.condition(found, "Ready")["status"] == "True"
+        pool = cpuset.render(CpuSet(node.allocator.shared_pool))
+        assert node.file(f"{BURSTABLE}/cpuset.cpus.effective") == pool
+        assert node.file(f"{pod_folder(pod)}/cpuset.cpus") == "", "nothing to keep it away from"
+        assert agent.metric('resource_manager_allocations_total{resource_name="cpu",source="pod"}') == 3
+        assert (
+            agent.metric(
+                'resource_manager_container_assignments{assignment_type="pod_shared",resource_name="cpu"}'
+            )
+            == 2
+        )
+
+
+def test_a_pod_is_kept_off_the_cpus_of_the_next_one(node, namespace):
+    with AgentThread(node.settings()):
+        first = node.run_pod(namespace, database("first"))
+        node.decide(first)
+        node.wait_phase(namespace, "first", "Applied")
+        grant = node.decide(node.run_pod(namespace, database("second")))
+        node.wait_phase(namespace, "second", "Applied")
+        allowed = CpuSet(node.machine_cpus & ~grant.exclusive_cpus)
+        until(
+            lambda: node.file(f"{pod_folder(first)}/cpuset.cpus.effective") == cpuset.render(allowed),
+            "the first pod to be kept off",
+            5,
+        )
+
+
+def test_hardware_and_agent_stand_in_the_status_of_the_node(node):
+    with AgentThread(node.settings()) as agent:
+        agent.ready()
+        hardware = node.hardware()
+        assert len(hardware.topology.cpus) == 80
+        assert [dict(numa.hugepages) for numa in hardware.topology.nodes] == [{"hugepages-2Mi": 5 * GIB}] * 4
+        found = until(
+            lambda: node.topology() if node.topology()["status"].get("agent") else None, "the agent", 10
+        )
+        assert found["status"]["agent"]["mechanism"] == "Simulated"
+        until(lambda: node.condition(node.topology(), "AgentReady")["status"] == "True", "AgentReady", 10)
+        assert node.condition(node.topology(), "HardwareKnown")["reason"] == "Known"
+
+
+def test_a_deleted_pod_gives_its_cpus_back_within_two_seconds(node, namespace):
+    with AgentThread(node.settings()):
+        node.decide(node.run_pod(namespace, database()))
+        node.wait_phase(namespace, "db", "Applied")
+        before = node.file(f"{BURSTABLE}/cpuset.cpus.effective")
+        assert before != "0-79"
+        node.api.delete(f"/api/v1/namespaces/{namespace}/pods/db", grace_seconds=0)
+        node.api.delete(f"{GROUP}/namespaces/{namespace}/podallocations/db")
+        until(lambda: node.file(f"{BURSTABLE}/cpuset.cpus.effective") == "0-79", "the CPUs to come back", 2)
+
+
+def test_drift_by_hand_is_repaired_and_counted(node, namespace):
+    with AgentThread(node.settings()) as agent:
+        grant = node.decide(node.run_pod(namespace, database()))
+        found = node.wait_phase(namespace, "db", "Applied")
+        (db,) = [each for each in found["status"]["containers"] if each["name"] == "database"]
+        (folder,) = (node.folder / "cgroup").rglob(f"*{db['containerID']}*")
+        (folder / "cpuset.cpus").write_text("0-79\n")
+        (folder / "cpu.max").write_text("50000 100000\n")
+        wanted = cpuset.render(grant.container("database").cpus)
+        until(lambda: (folder / "cpuset.cpus").read_text().strip() == wanted, "the repair", 5)
+        assert (folder / "cpu.max").read_text().strip() == "max 100000"
+        (node.folder / "cgroup" / BURSTABLE / "cpuset.cpus").write_text("0-79\n")
+        pool = cpuset.render(node.allocator.shared_pool)
+        until(lambda: node.file(f"{BURSTABLE}/cpuset.cpus") == pool, "the repair", 5)
+        until(lambda: agent.metric('podnuma_drift_repairs_total{place="qos"}') >= 1, "the count", 5)
+        assert agent.metric('podnuma_drift_repairs_total{place="container"}') >= 1
+
+
+def test_a_container_waits_for_its_decision(node, namespace):
+    with AgentThread(node.settings()) as agent:
+        agent.ready()
+        pod = node.run_pod(namespace, database())
+        until(lambda: agent.metric("podnuma_undecided_starts_total") >= 1, "a refused start", 10)
+        assert not list((node.folder / "cgroup").rglob("cri-containerd-*"))
+        node.decide(pod)
+        node.wait_phase(namespace, "db", "Applied", timeout=20)
+
+
+def test_a_restarted_agent_changes_nothing(node, namespace):
+    with AgentThread(node.settings()):
+        node.decide(node.run_pod(namespace, database()))
+        node.wait_phase(namespace, "db", "Applied")
+    before = {path: path.stat().st_mtime_ns for path in (node.folder / "cgroup").rglob("*")}
+    status = node.allocation(namespace, "db")["status"]
+    with AgentThread(node.settings()) as agent:
+        agent.ready()
+        until(lambda: agent.metric("podnuma_pass_seconds_count") >= 3, "passes", 10)
+        assert {path: path.stat().st_mtime_ns for path in (node.folder / "cgroup").rglob("*")} == before
+        assert node.allocation(namespace, "db")["status"] == status
+
+
+def test_a_rotated_token_is_picked_up(node):
+    short = node.cluster.token_file(NAMESPACE, AGENT_ACCOUNT, node=node.name)
+    with AgentThread(node.settings(heartbeat_seconds=1)) as agent:
+        agent.ready()
+        # The old token is taken away, as an expired one is: only who reads the file again gets on.
+        good = short.read_text()
+        short.write_text("not.a.token")
+        until(lambda: "Unauthorized" in agent.get("/metrics").text, "a refused request", 20)
+        short.write_text(node.cluster.token(NAMESPACE, AGENT_ACCOUNT, node=node.name, seconds=600))
+        assert short.read_text() != good
+        beat = node.topology()["status"]["agent"]["heartbeatTime"]
+        until(lambda: node.topology()["status"]["agent"]["heartbeatTime"] > beat, "a new heartbeat", 20)
+
+
+def test_an_allocation_that_overlaps_an_applied_one_is_refused_with_a_condition(node, namespace):
+    with AgentThread(node.settings()):
+        first = node.decide(node.run_pod(namespace, database("first")))
+        node.wait_phase(namespace, "first", "Applied")
+        pod = node.run_pod(namespace, database("second"))
+        forged = replace(
+            first,
+            uid=pod["metadata"]["uid"],
+            name="second",
+        )
+        node.api.apply(
+            render_pod_allocation(forged, node.name, Decision(admitted=True)), manager="podnuma-operator"
+        )
+        refused = until(
+            lambda: next(
+                (
+                    each
+                    for each in node.allocation(namespace, "second")["status"]["conditions"]
+                    if each["reason"] == "Refused" and each["type"] == "Ready"
+                ),
+                None,
+            ),
+            "the refusal",
+            10,
+        )
+        assert f"already held by pod {namespace}/first" in refused["message"]
+        assert node.allocation(namespace, "first")["status"]["phase"] == "Applied"
+
+
+def test_a_static_kubelet_makes_the_agent_stand_back(node, namespace):
+    (node.folder / "kubelet" / "cpu_manager_state").write_text('{"policyName":"static","defaultCpuSet":""}')
+    with AgentThread(node.settings()):
+        node.decide(node.run_pod(namespace, database()))
+        until(lambda: node.condition(node.topology(), "StandingBack")["status"] == "True", "StandingBack", 10)
+        assert 'policyName "static"' in node.condition(node.topology(), "StandingBack")["message"]
+        until(lambda: node.file(f"{BURSTABLE}/cpuset.cpus") == "", "nothing written", 2)
+        (node.folder / "kubelet" / "cpu_manager_state").unlink()
+        node.wait_phase(namespace, "db", "Applied")
+
+
+def test_the_api_server_may_be_gone_for_a_while(node, namespace):
+    with AgentThread(node.settings()) as agent:
+        grant = node.decide(node.run_pod(namespace, database()))
+        found = node.wait_phase(namespace, "db", "Applied")
+        (db,) = [each for each in found["status"]["containers"] if each["name"] == "database"]
+        (folder,) = (node.folder / "cgroup").rglob(f"*{db['containerID']}*")
+        with node.cluster.apiserver_gone():
+            until(lambda: not agent.get("/readyz").ok, "not ready", 20)
+            (folder / "cpuset.cpus").write_text("0-79\n")
+            wanted = cpuset.render(grant.container("database").cpus)
+            until(lambda: (folder / "cpuset.cpus").read_text().strip() == wanted, "repair without API", 5)
+        until(lambda: agent.get("/readyz").ok, "ready again", 30)
+        assert node.allocation(namespace, "db")["status"]["phase"] == "Applied"
