@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.api import names
-from podnuma.api.conditions import Condition, Readiness, Status, merged, readiness
+from podnuma.api.conditions import Condition, Readiness, Status, find, merged, readiness
 from podnuma.api.node_profile import (
     MatchedNode,
     NodeProfileStatus,
@@ -55,8 +55,13 @@ async def report_node(means: Means, name: str, book: Book, plan: Plan, written: 
     if topology is None or topology.model is None:
         return
     allocation = _allocation(book.allocator, book) if book.allocator is not None else None
-    conditions = (plan.usable, _settled(book))
     generation = topology.generation
+    settled = _settled(book)
+    conditions = (
+        *_node_readiness(topology.model.conditions, plan.usable, settled, generation),
+        plan.usable,
+        settled,
+    )
     stamped = tuple(replace(condition, observed_generation=generation) for condition in conditions)
     if _told(topology.model, allocation, generation, stamped):
         return
@@ -74,6 +79,25 @@ async def report_node(means: Means, name: str, book: Book, plan: Plan, written: 
     }
     written.at = means.clock()
     means.inventory.see(reading.topology(await means.writer.apply_topology_status(name, body)))
+
+
+def _node_readiness(
+    told: Iterable[Condition], usable: Condition, settled: Condition, generation: int
+) -> tuple[Condition, ...]:
+    """Sum up: what the agent told, whether the settings are usable, whether pods still hold under old ones."""
+    agent = find(told, NodeCondition.AGENT_READY)
+    if usable.status is Status.FALSE:
+        return readiness(Readiness.FAILED, usable.reason, usable.message, generation)
+    if usable.status is Status.UNKNOWN:
+        return readiness(Readiness.IN_PROGRESS, usable.reason, usable.message, generation)
+    if agent is None:
+        text = "no agent of this node has reported yet; see whether its pod runs"
+        return readiness(Readiness.IN_PROGRESS, "AgentMissing", text, generation)
+    if agent.status is not Status.TRUE:
+        return readiness(Readiness.FAILED, "AgentNotReady", f"the agent says: {agent.message}", generation)
+    if settled.status is not Status.TRUE:
+        return readiness(Readiness.IN_PROGRESS, settled.reason, settled.message, generation)
+    return readiness(Readiness.CURRENT, "Ready", "pods are decided and their decisions applied", generation)
 
 
 async def report_profile(
