@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from podnuma.allocator import Node, SettingsError
+from podnuma.allocator import Node, Problem, SettingsError
 from podnuma.api.node_settings import NodeSettings
 from podnuma.api.node_topology import NodeTopology
 from podnuma.cli import reading
@@ -51,13 +51,11 @@ def candidate(
     try:
         node, problems = Node.restore(settings.settings, machine.topology, grants)
     except SettingsError as error:
-        raise Failure(Exit.INPUT, *_lines(topology.name, error)) from error
-    notes += [
-        f"node {topology.name}: {problem.field} {problem.value}: {problem.message}" for problem in problems
-    ]
+        raise Failure(Exit.INPUT, *_lines(topology.name, error.problems)) from error
+    notes += _lines(topology.name, problems)
     return Candidate(topology.name, node, settings, tuple(notes))
 
 
-def _lines(node: str, error: SettingsError) -> Iterator[str]:
-    for problem in error.problems:
+def _lines(node: str, problems: Sequence[Problem]) -> Iterator[str]:
+    for problem in problems:
         yield f"node {node}: {problem.field} {problem.value}: {problem.message}"

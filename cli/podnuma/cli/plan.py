@@ -15,12 +15,16 @@ from podnuma.api import pod_allocation
 from podnuma.api.node_profile import read_node_profile
 from podnuma.api.node_settings import NodeSettings
 from podnuma.api.reading import ApiError
+from podnuma.api.selector import EVERYTHING
 from podnuma.cli import documents, output, wanted
 from podnuma.cli.candidates import Candidate, candidates
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.output import Form
 from podnuma.cli.sources import Json, Source
 from podnuma.cli.workloads import Planned, unfold
+
+
+Labels = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +52,7 @@ class Outcome:
         return self.managed and self.grant is None
 
 
-def decide(
-    pods: Sequence[Planned], nodes: Sequence[Candidate], labels: Mapping[str, Mapping[str, str]]
-) -> list[Outcome]:
+def decide(pods: Sequence[Planned], nodes: Sequence[Candidate], labels: Labels) -> list[Outcome]:
     """Decide every pod in turn; `labels` are those of namespaces, for profiles that select by them."""
     return [_place(pod, nodes, labels.get(pod.pod.namespace, {})) for pod in pods]
 
@@ -84,10 +86,8 @@ def answer(source: Source, files: Sequence[str], node: str, profile: str, form: 
     return Exit.NO if any(outcome.refused for outcome in outcomes) else Exit.OK
 
 
-def _nodes(source: Source, node: str, profile: str) -> tuple[list[Candidate], dict[str, Mapping[str, str]]]:
-    topologies, allocations, namespaces = source.fetch(
-        wanted.topologies(node), wanted.allocations(node), wanted.namespaces()
-    )
+def _nodes(source: Source, node: str, profile: str) -> tuple[list[Candidate], Labels]:
+    topologies, allocations = source.fetch(wanted.topologies(node), wanted.allocations(node))
     instead = None
     if profile and Path(profile).exists():
         instead = _settings(profile)
@@ -103,8 +103,9 @@ def _nodes(source: Source, node: str, profile: str) -> tuple[list[Candidate], di
             f"no node{which} can be planned on: a NodeTopology with status.hardware is needed; "
             "see `kubectl get nodetopologies`, or `podnuma discover` for a machine outside",
         )
-    labels = {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in namespaces}
-    return found, labels
+    selecting = any(one.settings.handling.namespace_selector != EVERYTHING for one in found)
+    namespaces = source.fetch(wanted.namespaces())[0] if selecting else []
+    return found, {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in namespaces}
 
 
 def _settings(file: str) -> NodeSettings:

@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
     """Add the questions to the command line."""
     app.command("map")(node_map)
     app.command("plan")(plan)
+    app.command("discover")(discover)
     app.command("replay")(replay)
 
 
@@ -72,6 +73,18 @@ def plan(
 
     source = sources.source(files or [], kubeconfig, context)
     raise typer.Exit(verb.answer(source, manifests, node, profile, output))
+
+
+def discover(
+    name: Annotated[str, typer.Option(help="name of the NodeTopology; the host name if left out")] = "",
+    sys_root: Annotated[Path, typer.Option(help="a mounted /sys", file_okay=False)] = Path("/sys"),
+    proc_root: Annotated[Path, typer.Option(help="a mounted /proc", file_okay=False)] = Path("/proc"),
+    output: Output = Form.YAML,
+) -> None:
+    """Print the hardware of this machine as a NodeTopology (with -o text: as a map)."""
+    from podnuma.cli import discovery  # noqa: PLC0415 - each verb loads its own
+
+    discovery.answer(sys_root, proc_root, name, output)
 
 
 def replay() -> None:
