@@ -142,11 +142,18 @@ class PodAllocation:
     node_name: str
     grant: PodGrant
     decision: Decision
+    static_uid: str = ""
     status: PodAllocationStatus = field(default_factory=PodAllocationStatus)
 
     @property
     def pod_uid(self) -> str:
+        """The UID of the pod's API object."""
         return self.grant.uid
+
+    @property
+    def uid_on_node(self) -> str:
+        """The UID that names the pod's cgroup and that the runtime reports."""
+        return self.static_uid or self.grant.uid
 
 
 def read_pod_allocation(value: Any) -> PodAllocation:
@@ -160,14 +167,20 @@ def read_pod_allocation(value: Any) -> PodAllocation:
         node_name=spec.required("nodeName", text(253, shortest=1), ""),
         grant=_read_grant(spec, metadata),
         decision=_read_decision(spec.fields("decision")),
+        static_uid=spec.optional("uidOnNode", text(128, shortest=1), ""),
         status=_read_status(fields.fields("status")),
     )
     problems.check(subject(names.POD_ALLOCATION.kind, value))
     return allocation
 
 
-def render_pod_allocation(grant: PodGrant, node_name: str, decision: Decision) -> dict[str, Any]:
-    """Render the JSON of an allocation without status, to apply; owned by the pod, which goes first."""
+def render_pod_allocation(
+    grant: PodGrant, node_name: str, decision: Decision, static_uid: str = ""
+) -> dict[str, Any]:
+    """Render the JSON of an allocation without status, to apply; owned by the pod, which goes first.
+
+    ``static_uid`` is the UID of a static pod on its node (``pod.PodFacts.static_uid``), else empty.
+    """
     return {
         "apiVersion": names.API_VERSION,
         "kind": names.POD_ALLOCATION.kind,
@@ -185,11 +198,11 @@ def render_pod_allocation(grant: PodGrant, node_name: str, decision: Decision) -
                 }
             ],
         },
-        "spec": render_spec(grant, node_name, decision),
+        "spec": render_spec(grant, node_name, decision, static_uid),
     }
 
 
-def render_spec(grant: PodGrant, node_name: str, decision: Decision) -> dict[str, Any]:
+def render_spec(grant: PodGrant, node_name: str, decision: Decision, static_uid: str = "") -> dict[str, Any]:
     """Render the JSON of ``spec``. Two grants are equal exactly when their specs are."""
     body: dict[str, Any] = {
         "podUID": grant.uid,
@@ -202,6 +215,8 @@ def render_spec(grant: PodGrant, node_name: str, decision: Decision) -> dict[str
         "summary": render_summary(grant),
         "decision": _render_decision(decision),
     }
+    if static_uid:
+        body["uidOnNode"] = static_uid
     if grant.exclusive_cpus:
         body["cpus"] = cpuset.render(grant.exclusive_cpus)
     if grant.memory_nodes:

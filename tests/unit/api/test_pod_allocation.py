@@ -170,6 +170,12 @@ def test_no_column_is_ever_empty(grant):
     assert all(render_summary(grant).values())
 
 
+def test_a_static_pod_has_another_uid_on_its_node():
+    assert read_pod_allocation(render_pod_allocation(DATABASE, "w1", ADMITTED)).uid_on_node == "u1"
+    mirror = read_pod_allocation(render_pod_allocation(DATABASE, "w1", ADMITTED, "h1"))
+    assert (mirror.pod_uid, mirror.uid_on_node, mirror.grant) == ("u1", "h1", DATABASE)
+
+
 def test_a_decision_records_the_allocators_answer():
     assert Decision.of(Admitted(DATABASE, 5)) == ADMITTED
     refused = Rejected(Reason.TOPOLOGY_AFFINITY, "Resources cannot be allocated", NO_COUNTS)

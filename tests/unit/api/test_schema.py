@@ -260,7 +260,8 @@ def full_objects(plural: str) -> list[dict[str, Any]]:
     refused = Decision(admitted=False, reason="TopologyAffinityError", message="m", explanation="e")
     nothing = rejected_grant("u", "a", "b", TopologyManagerScope.POD)
     return [
-        render_pod_allocation(grant, "w1", Decision(admitted=True)) | {"status": render_status(status)},
+        render_pod_allocation(grant, "w1", Decision(admitted=True), "static")
+        | {"status": render_status(status)},
         render_pod_allocation(nothing, "w1", refused),
     ]
 
