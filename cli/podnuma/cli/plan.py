@@ -23,7 +23,6 @@ from podnuma.cli.output import Form
 from podnuma.cli.sources import Json, Source
 from podnuma.cli.workloads import Planned, unfold
 
-
 Labels = Mapping[str, Mapping[str, str]]
 
 
