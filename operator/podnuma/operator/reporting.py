@@ -84,7 +84,7 @@ async def report_node(means: Means, name: str, book: Book, plan: Plan, written: 
 def _node_readiness(
     told: Iterable[Condition], usable: Condition, settled: Condition, generation: int
 ) -> tuple[Condition, ...]:
-    """Sum up: what the agent told, whether the settings are usable, whether pods still hold under old ones."""
+    """Sum up what the agent told, whether the settings are usable and whether all pods hold under them."""
     agent = find(told, NodeCondition.AGENT_READY)
     if usable.status is Status.FALSE:
         return readiness(Readiness.FAILED, usable.reason, usable.message, generation)
