@@ -5,10 +5,10 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import pytest
 import requests
-
 from podnuma.agent import app
 from podnuma.agent.settings import AgentSettings, Runtime
 from podnuma.allocator import cpuset
@@ -29,8 +29,9 @@ from podnuma.api.node_topology import render_node_topology
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_allocation import Decision, render_pod_allocation
 from podnuma.api.reading import Fields, Problems
+
 from testbed import machines
-from testbed.installation import AGENT_ACCOUNT, NAMESPACE, RIGHTS, ROOT, Installation
+from testbed.installation import AGENT_ACCOUNT, NAMESPACE, RIGHTS, ROOT
 from testbed.kwok import node_manifest
 from testbed.waiting import until
 
@@ -60,7 +61,7 @@ class AgentThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
 
-    def __enter__(self) -> "AgentThread":
+    def __enter__(self) -> Self:
         self._thread.start()
         until(lambda: self.run is not None and self.run.port is not None, "the agent to start", 10)
         return self
@@ -207,7 +208,7 @@ def rights(crds):
 
 
 @pytest.fixture
-def node(rights, clean_cluster, tmp_path):
+def node(rights, clean_cluster, tmp_path):  # noqa: ARG001 - cleans afterwards
     return OneNode(rights, f"node-{time.monotonic_ns() % 10**9}", tmp_path)
 
 

@@ -7,7 +7,7 @@ every `check_seconds`, because cgroups change without telling.
 
 import asyncio
 import contextlib
-import datetime
+import datetime as dt
 import logging
 import random
 import time
@@ -50,7 +50,7 @@ class Parts:
     dirty: asyncio.Event
     check_seconds: float
     rng: random.Random
-    clock: Callable[[], datetime.datetime]
+    clock: Callable[[], dt.datetime]
 
 
 class Agent:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import datetime
+import datetime as dt
 import importlib.metadata
 import logging
 import random
@@ -252,5 +252,5 @@ def _boot_id(settings: AgentSettings) -> str:
         return ""
 
 
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)

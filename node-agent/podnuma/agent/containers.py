@@ -1,4 +1,4 @@
-"""What a runtime tells about a container, and what a container about to start can be told, whatever the runtime."""
+"""What a runtime tells about containers that exist and about one that is to start, whatever the runtime."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -55,8 +55,8 @@ def accept(grants: Iterable[PodGrant], applied: Mapping[str, CpuSet], cpus: Cpus
         why = _strange(grant, cpus.known) or _overlap(grant, taken.values())
         if why is None and not cpus.pool(both):
             why = (
-                f"spec.cpus {cpuset.render(grant.exclusive_cpus)!r} would leave no CPU for the node shared pool;"
-                " delete the PodAllocation"
+                f"spec.cpus {cpuset.render(grant.exclusive_cpus)!r} would leave no CPU for the node shared"
+                " pool; delete the PodAllocation"
             )
         if why is None:
             taken[grant.uid] = grant

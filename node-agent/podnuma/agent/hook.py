@@ -102,7 +102,7 @@ class StartHook:
         if wanted is None and expected is Expectation.SURE and self._on_undecided is OnUndecided.WAIT:
             raise StartRefused(
                 f"podnuma: pod {place.pod.uid} has no PodAllocation after {within:.1f} s; it starts when the"
-                " operator has decided (onUndecided: Share in the NodeProfile would start it in the shared pool)"
+                " operator has decided (onUndecided: Share in the NodeProfile starts it in the shared pool)"
             )
         if wanted is not None:
             await self._plan.make_room(place)

@@ -238,7 +238,7 @@ class Keeper:
         return results
 
     def _drifted(self, wishes: Mapping[Place, Wish], seen: Mapping[Place, Values]) -> dict[Place, str]:
-        """Return the places that were right after the last pass, are wanted the same, and are not right now."""
+        """Return places that were right after the last pass, are wanted the same, and are not right now."""
         last = self.picture
         if last is None:
             return {}

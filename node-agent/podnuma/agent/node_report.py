@@ -1,6 +1,6 @@
 """What the agent says about its node: hardware, itself, and the conditions that people look for first."""
 
-import datetime
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -34,21 +34,21 @@ class NodeReport:
         wish: Wish,
         publisher: Publisher,
         *,
-        clock: Callable[[], datetime.datetime],
+        clock: Callable[[], dt.datetime],
         heartbeat: float,
     ) -> None:
         self._identity = identity
         self._wish = wish
         self._publisher = publisher
         self._clock = clock
-        self._heartbeat = datetime.timedelta(seconds=heartbeat)
+        self._heartbeat = dt.timedelta(seconds=heartbeat)
         self._discovered = Discovered(None, ())
         self._machine: Machine | None = None
         self._cgroup_driver = ""
         self._describe: Callable[[], tuple[str, str]] = lambda: ("", "")
         self._lost: str | None = "not asked yet"
         self._standing_back: str | None = None
-        self._beat: datetime.datetime | None = None
+        self._beat: dt.datetime | None = None
         self._conditions: tuple[Condition, ...] = ()
 
     @property
@@ -84,7 +84,7 @@ class NodeReport:
             before = settings.status.conditions
         conditions = merged(before, self._wanted(settings.generation), now)
         changed = conditions != self._conditions
-        if self._beat is None or changed or not datetime.timedelta() <= now - self._beat < self._heartbeat:
+        if self._beat is None or changed or not dt.timedelta() <= now - self._beat < self._heartbeat:
             self._beat = now
         self._conditions = conditions
         mechanism, runtime = self._describe()
@@ -153,9 +153,9 @@ class NodeReport:
 
 def _condition(
     kind: NodeCondition,
-    holds: bool,
+    holds: bool,  # noqa: FBT001 - the condition itself
     if_true: tuple[str, str],
-    if_false: tuple[str, str],  # noqa: FBT001
+    if_false: tuple[str, str],
 ) -> Condition:
     reason, message = if_true if holds else if_false
     return Condition(kind, Status.of(holds), reason, message)

@@ -11,27 +11,29 @@ _ROOT = f"/apis/{names.API_VERSION}"
 
 
 def allocations_of(node: str) -> Source:
-    """The PodAllocations of a node, selected by the server."""
+    """Return the PodAllocations of a node, selected by the server."""
     field = f"{names.NODE_NAME_FIELD}={node}"
     return Source("PodAllocations", f"{_ROOT}/{names.POD_ALLOCATION.plural}", {"fieldSelector": field})
 
 
 def topology_of(node: str) -> Source:
-    """The one NodeTopology of a node."""
+    """Return the one NodeTopology of a node."""
     field = f"metadata.name={node}"
     return Source("NodeTopology", f"{_ROOT}/{names.NODE_TOPOLOGY.plural}", {"fieldSelector": field})
 
 
 def pods_of(node: str) -> Source:
-    """The pods bound to a node."""
+    """Return the pods bound to a node."""
     return Source("Pods", "/api/v1/pods", {"fieldSelector": f"spec.nodeName={node}"})
 
 
 def allocation_status(namespace: str, name: str) -> str:
+    """Return where the status of a PodAllocation is applied."""
     return f"{_ROOT}/namespaces/{namespace}/{names.POD_ALLOCATION.plural}/{name}/status"
 
 
 def topology_status(node: str) -> str:
+    """Return where the status of a NodeTopology is applied."""
     return f"{_ROOT}/{names.NODE_TOPOLOGY.plural}/{node}/status"
 
 

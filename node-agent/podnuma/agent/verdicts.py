@@ -1,8 +1,9 @@
 """Whether each container ran on its CPUs from its first instruction on, and since when.
 
 A verdict belongs to one container instance (the runtime's id) and is given once: pinned at start if its
-values were right when they were first seen and nothing had to be written, else after so many milliseconds. Until then it is pending, or not pinned when something was tried and did not help. A
-later drift changes no verdict; the phase tells of it.
+values were right when they were first seen and nothing had to be written, else after so many milliseconds.
+Until then it is pending, or not pinned when something was tried and did not help. A later drift changes no
+verdict; the phase tells of it.
 """
 
 from collections.abc import Iterable, Mapping

@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"[0-9]{1,19}")
 
 @dataclass(frozen=True, slots=True)
 class File(Generic[T]):
-    """`parse` gives None for "nothing written"; it may raise ValueError. `render` is the kernel's spelling."""
+    """`parse` gives None for "nothing written" or raises ValueError. `render` is the kernel's spelling."""
 
     name: str
     parse: Callable[[str], T | None]

@@ -2,7 +2,7 @@
 
     driver    pod, Burstable                                                    container
     systemd   kubepods.slice/kubepods-burstable.slice/                          cri-containerd-<id>.scope
-                kubepods-burstable-pod<uid, - as _>.slice                       crio-<id>.scope (crun: + /container)
+                kubepods-burstable-pod<uid, - as _>.slice                     crio-<id>.scope
     cgroupfs  kubepods/burstable/pod<uid>                                       <id>, crio-<id>
 
 Guaranteed pods lie directly below kubepods. Nested nodes (kind) put everything below another folder,
@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from podnuma.agent.plan.places import ContainerPlace, Place, PodPlace, Qos, QosPlace
 
-# Cgroup names come from the kubelet and the runtime; whoever else makes folders there cannot make us follow them.
+# Names come from the kubelet and the runtime; whoever else makes folders there cannot make us follow them.
 _UID = r"[0-9a-zA-Z][0-9a-zA-Z_.-]{0,127}"
 _ID = r"[0-9a-zA-Z]{12,128}"
 _CONTAINER = re.compile(
@@ -74,7 +74,7 @@ class Layout:
         return self.folder(place).name
 
     def folder(self, place: Place) -> PurePosixPath:
-        """Return the folder of a slice or pod; containers are found by `container_of`, names differ by runtime."""
+        """Return the folder of a slice or pod, or the one that containerd makes for a container."""
         match place:
             case QosPlace(qos=qos):
                 return self.qos(qos)

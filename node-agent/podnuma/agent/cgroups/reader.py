@@ -73,7 +73,7 @@ class Reader:
 
 
 def values_in(folder: Path) -> Values | None:
-    """Return the values of one cgroup; None if it does not exist. Where processes live counts for "effective"."""
+    """Return the values of one cgroup, effective where its processes live; None if it does not exist."""
     if not folder.is_dir():
         return None
     leaf = folder / _CRUN_LEAF

@@ -109,7 +109,7 @@ def _uncores(tree: Tree, online: CpuSet) -> dict[int, int | None]:
 
 
 def _caches(tree: Tree, cpu: int) -> Iterator[tuple[str, int | None]]:
-    """The uncore caches of a CPU with the kernel's id for each, if it gives one."""
+    """Yield the uncore caches of a CPU with the kernel's id for each, if it gives one."""
     folder = f"{_CPU}/cpu{cpu}/cache"
     for index in tree.folders(folder, "index"):
         cache = f"{folder}/index{index}"

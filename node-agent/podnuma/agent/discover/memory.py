@@ -106,7 +106,7 @@ def _spelled(kib: int) -> str:
 
 
 def _distances(tree: Tree, ids: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    """One row per node, columns in node order; where the kernel's rows do not fit, 10 here and 20 elsewhere."""
+    """Return a row per node, columns in node order; where the kernel's do not fit, 10 here, 20 elsewhere."""
     rows = []
     for position, node in enumerate(ids):
         path = f"{_NODE}/node{node}/distance"

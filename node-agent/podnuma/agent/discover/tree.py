@@ -96,7 +96,7 @@ class Tree:
         return None
 
     def folders(self, path: str, prefix: str) -> tuple[int, ...]:
-        """Return the numbers N of the entries `<prefix>N` in a folder, ascending; empty if there is no folder."""
+        """Return the numbers N of the entries `<prefix>N` in a folder, ascending; none without a folder."""
         try:
             names = [entry.name for entry in (self.root / path).iterdir()]
         except (FileNotFoundError, NotADirectoryError):

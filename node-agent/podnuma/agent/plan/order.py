@@ -77,7 +77,7 @@ class _Board:
         return CpuSet(self.effective(place) & ~self.goals[place])
 
     def free_for(self, place: Place) -> CpuSet:
-        """The part of its goal that it may have now; offline CPUs are nobody's and may be wished for."""
+        """Return the part of its goal that it may have now; offline CPUs are nobody's."""
         blocked = 0
         for other in self.goals:
             if not _related(place, other):
@@ -86,7 +86,7 @@ class _Board:
         return CpuSet(self.goals[place] & ~blocked & reachable)
 
     def stood_on(self, place: Place, cpus: CpuSet) -> CpuSet:
-        """What children hold that would have nothing left if the place had only `cpus`."""
+        """Return what children hold that would have nothing left if the place had only `cpus`."""
         held = 0
         for child in self.goals:
             if parent(child) == place and self.written[child] is not None:
@@ -107,7 +107,7 @@ def _line(place: Place) -> Iterator[Place]:
 
 
 def _steps(board: _Board) -> Iterator[Step]:
-    # Ends: a write widens a set within its goal or ends a trespass, and only parking, once per place, undoes one.
+    # Ends: a write widens a set within its goal or ends a trespass; only parking, once per place, does not.
     parked: set[Place] = set()
     while waiting := board.unfinished():
         moved = False

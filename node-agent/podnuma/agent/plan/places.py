@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.nodeset import NodeSet
 
 
 class Qos(Enum):
+    """Quality-of-service class, as cgroup names spell it."""
+
     GUARANTEED = "guaranteed"
     BURSTABLE = "burstable"
     BEST_EFFORT = "besteffort"
@@ -32,6 +35,8 @@ class QosPlace:
 
 @dataclass(frozen=True, slots=True)
 class PodPlace:
+    """One pod; `uid` is the one that names its cgroup."""
+
     uid: str
     qos: Qos
 
@@ -60,6 +65,7 @@ def parent(place: Place) -> Place | None:
 
 
 def depth(place: Place) -> int:
+    """Return how many places are above."""
     above = parent(place)
     return 0 if above is None else 1 + depth(above)
 
@@ -113,5 +119,5 @@ class Step:
     cpus: CpuSet | None = None
     mems: NodeSet | None = None
     bandwidth: Bandwidth | None = None
-    gains: CpuSet = CpuSet(0)
-    losses: CpuSet = CpuSet(0)
+    gains: CpuSet = cpuset.EMPTY
+    losses: CpuSet = cpuset.EMPTY

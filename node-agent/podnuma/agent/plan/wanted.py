@@ -57,7 +57,7 @@ def container_start(node: Node, place: ContainerPlace) -> Wish | None:
 
 
 def pods_of(node: Node) -> Iterable[PodPlace]:
-    """The pods that hold something: only Guaranteed ones can."""
+    """Return the pods that hold something: only Guaranteed ones can."""
     return (PodPlace(uid, Qos.GUARANTEED) for uid in node.grants)
 
 

@@ -1,9 +1,9 @@
 """Every recorded machine, through a tree as its kernel shows it, back to the facts of its record."""
 
 import pytest
-
 from podnuma.agent.discover.machine import Machine, discover
 from podnuma.allocator import cpuset
+
 from testbed import machines
 
 
@@ -190,7 +190,7 @@ def put(root, path, text) -> None:
 
 
 def write_d16(root) -> None:
-    """Write 8 cores, siblings n and n+8, two sockets that are NUMA nodes; only the files that every kernel has."""
+    """Write 8 cores, siblings n and n+8, two sockets that are NUMA nodes; only what every kernel has."""
     put(root, "devices/system/cpu/online", "0-15")
     put(root, "devices/system/cpu/present", "0-15")
     for cpu in range(16):

@@ -1,6 +1,7 @@
 """Steps are read here as a kernel would run them: cgroup v2 rules, one step after the other."""
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from podnuma.allocator.cpuset import CpuSet
 
 BURSTABLE = QosPlace(Qos.BURSTABLE)
 EVERYTHING = cpuset.parse("0-15")
+T = TypeVar("T")
 
 
 @dataclass
@@ -65,48 +67,52 @@ def want(text: str) -> Wish:
     return Wish(cpuset.parse(text))
 
 
+def at(*pairs: tuple[Place, T]) -> dict[Place, T]:
+    return dict(pairs)
+
+
 def spelled(steps: tuple[Step, ...]) -> list[tuple[Place, str]]:
     return [(step.place, cpuset.render(step.cpus)) for step in steps if step.cpus is not None]
 
 
 def test_shared_places_shrink_before_a_new_container_grows():
     db = container("db")
-    seen = {BURSTABLE: Values(None), pod("db"): Values(None), db: Values(None)}
-    wanted = {BURSTABLE: want("0-1,4-15"), pod("db"): want("0-15"), db: want("2-3")}
+    seen = at((BURSTABLE, Values(None)), (pod("db"), Values(None)), (db, Values(None)))
+    wanted = at((BURSTABLE, want("0-1,4-15")), (pod("db"), want("0-15")), (db, want("2-3")))
     steps = order(seen, wanted, pool=cpuset.parse("0-1,4-15"), everything=EVERYTHING)
     assert spelled(steps) == [(db, "2-3"), (BURSTABLE, "0-1,4-15"), (pod("db"), "0-15")]
 
 
 def test_on_release_the_pool_grows_after_the_container_let_go():
     db = container("db")
-    seen = {BURSTABLE: cpus("0-1,4-15"), pod("db"): cpus("0-15"), db: cpus("2-3")}
-    wanted = {BURSTABLE: want("0-15"), pod("db"): want("0-15"), db: want("0-15")}
+    seen = at((BURSTABLE, cpus("0-1,4-15")), (pod("db"), cpus("0-15")), (db, cpus("2-3")))
+    wanted = at((BURSTABLE, want("0-15")), (pod("db"), want("0-15")), (db, want("0-15")))
     steps = order(seen, wanted, pool=EVERYTHING, everything=EVERYTHING)
     assert spelled(steps) == [(BURSTABLE, "0-15"), (db, "0-15")]
 
 
 def test_pod_grows_before_its_container():
     db = container("db")
-    seen = {pod("db"): cpus("0-1"), db: cpus("0-1")}
-    wanted = {pod("db"): want("0-3"), db: want("2-3")}
+    seen = at((pod("db"), cpus("0-1")), (db, cpus("0-1")))
+    wanted = at((pod("db"), want("0-3")), (db, want("2-3")))
     steps = order(seen, wanted, pool=cpuset.parse("0-1"), everything=EVERYTHING)
     assert spelled(steps) == [(pod("db"), "0-3"), (db, "2-3")]
 
 
 def test_two_containers_that_hold_each_others_cpus_change_places_by_way_of_the_pool():
-    seen = {
-        pod("a"): cpus("0-3"),
-        container("a"): cpus("4-5"),
-        pod("b"): cpus("0-1,4-5"),
-        container("b"): cpus("2-3"),
-    }
+    seen = at(
+        (pod("a"), cpus("0-3")),
+        (container("a"), cpus("4-5")),
+        (pod("b"), cpus("0-1,4-5")),
+        (container("b"), cpus("2-3")),
+    )
     seen[pod("a")] = seen[pod("b")] = cpus("0-5")
-    wanted = {
-        pod("a"): want("0-3"),
-        container("a"): want("2-3"),
-        pod("b"): want("0-1,4-5"),
-        container("b"): want("4-5"),
-    }
+    wanted = at(
+        (pod("a"), want("0-3")),
+        (container("a"), want("2-3")),
+        (pod("b"), want("0-1,4-5")),
+        (container("b"), want("4-5")),
+    )
     steps = order(seen, wanted, pool=cpuset.parse("0-1"), everything=EVERYTHING)
     moves = [(place, text) for place, text in spelled(steps) if isinstance(place, ContainerPlace)]
     assert moves[0] == (container("a"), "0-1")
@@ -117,36 +123,36 @@ def test_memory_nodes_and_bandwidth_ride_on_the_last_write_of_their_place():
     db = container("db")
     bandwidth = Bandwidth(None, 100_000)
     wish = Wish(cpuset.parse("2-3"), nodeset.parse("0"), bandwidth)
-    steps = order({db: cpus("2")}, {db: wish}, pool=cpuset.parse("0"), everything=EVERYTHING)
+    steps = order(at((db, cpus("2"))), at((db, wish)), pool=cpuset.parse("0"), everything=EVERYTHING)
     assert steps == (Step(db, cpuset.parse("2-3"), nodeset.parse("0"), bandwidth, gains=cpuset.parse("3")),)
 
 
 def test_quota_alone_is_a_step_of_its_own():
     db = container("db")
     bandwidth = Bandwidth(300_000, 100_000)
-    seen = {db: Values(cpuset.parse("2-3"), None, Bandwidth(None, 100_000))}
-    wanted = {db: Wish(cpuset.parse("2-3"), None, bandwidth)}
+    seen = at((db, Values(cpuset.parse("2-3"), None, Bandwidth(None, 100_000))))
+    wanted = at((db, Wish(cpuset.parse("2-3"), None, bandwidth)))
     steps = order(seen, wanted, pool=cpuset.parse("0"), everything=EVERYTHING)
     assert steps == (Step(db, bandwidth=bandwidth),)
 
 
 def test_a_wish_for_a_place_that_is_gone_makes_no_step():
-    assert order({}, {container("db"): want("2")}, pool=cpuset.parse("0"), everything=EVERYTHING) == ()
+    assert order({}, at((container("db"), want("2"))), pool=cpuset.parse("0"), everything=EVERYTHING) == ()
 
 
 def test_a_set_with_an_offline_cpu_is_written_as_wished():
     db = container("db")
     online = cpuset.parse("0-2,4-15")
     steps = order(
-        {pod("db"): Values(None), db: Values(None)},
-        {pod("db"): want("0-3"), db: want("2-3")},
+        at((pod("db"), Values(None)), (db, Values(None))),
+        at((pod("db"), want("0-3")), (db, want("2-3"))),
         pool=cpuset.parse("0-1"),
         everything=online,
     )
-    kernel = Kernel({pod("db"): None, db: None}, online)
+    kernel = Kernel(at((pod("db"), None), (db, None)), online)
     for step in steps:
         kernel.run(step)
-    assert kernel.written == {pod("db"): cpuset.parse("0-3"), db: cpuset.parse("2-3")}
+    assert kernel.written == at((pod("db"), cpuset.parse("0-3")), (db, cpuset.parse("2-3")))
 
 
 @st.composite
@@ -182,7 +188,7 @@ def overlaps(kernel: Kernel, wanted: dict[Place, Wish], pool: CpuSet) -> set[tup
             if one is other or parent(one) == other or parent(other) == one:
                 continue
             for cpu in cpuset.ids(CpuSet(held[one] & held[other] & ~pool)):
-                both = wanted[one].cpus & wanted[other].cpus
+                both = (wanted[one].cpus or 0) & (wanted[other].cpus or 0)
                 if not both >> cpu & 1:
                     found.add((one, other, cpu))
     return found

@@ -4,7 +4,7 @@ A runtime property (`SetUnitProperties(runtime=true)`) survives daemon-reload an
 bare file write to a unit's own files does not. systemd takes CPUs and memory nodes as a bit mask in bytes,
 lowest first, and bandwidth as microseconds per second.
 
-The names are those of org.freedesktop.systemd1 (man 5 org.freedesktop.systemd1, man 5 systemd.resource-control).
+The names are those of man 5 org.freedesktop.systemd1 and man 5 systemd.resource-control.
 """
 
 import asyncio
