@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import requests
 import yaml
 
 from testbed.control_plane import SERVICE_ADDRESS, ControlPlane
@@ -35,10 +36,21 @@ READY_SECONDS = 420
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node that is Ready: its name and the machine behind it."""
+    """A node that is Ready: its name, the machine behind it, where its kubelet serves and to whom."""
 
     name: str
     machine: Machine
+    kubelet: str
+    certificate: tuple[Path, Path]
+
+    def kubelet_metrics(self) -> str:
+        """Return the kubelet's metrics in text format."""
+        # The kubelet signs its own serving certificate; the API server does not verify it either.
+        answer = requests.get(
+            f"{self.kubelet}/metrics", cert=tuple(map(str, self.certificate)), verify=False, timeout=60
+        )
+        answer.raise_for_status()
+        return answer.text
 
 
 @contextmanager
@@ -61,7 +73,8 @@ def joined(cluster: ControlPlane, images: Iterable[Path] = ()) -> Iterator[Node]
         write_payload(identity, (folder / "key.pub").read_text(), images, payload, base.busybox)
         with Machine(base, payload, key, folder, identity.kubelet_port) as machine:
             until(lambda: _ready(cluster), f"node {NODE_NAME} to be Ready", READY_SECONDS, 1)
-            yield Node(NODE_NAME, machine)
+            address = f"https://127.0.0.1:{identity.kubelet_port}"
+            yield Node(NODE_NAME, machine, address, cluster.admin_certificate)
 
 
 def _ready(cluster: ControlPlane) -> bool:
