@@ -58,6 +58,12 @@ def path_of(manifest: Json, namespace: str = "default") -> str:
     return f"{root}/namespaces/{metadata.get('namespace', namespace)}/{plural}/{metadata['name']}"
 
 
+def _shown(found: Mapping[str, Any]) -> str:
+    """Spell an object for an error text: without the names of who wrote which field, and bounded."""
+    metadata = {key: value for key, value in found.get("metadata", {}).items() if key != "managedFields"}
+    return json.dumps({**found, "metadata": metadata})[:3000]
+
+
 class Api:
     """One identity talking to one server. Close it, or use it as a context manager."""
 
@@ -195,4 +201,4 @@ class Api:
                     return found
                 if time.monotonic() > deadline:
                     break
-        raise TimeoutError(f"waited {timeout:g} s for {what}; last seen: {json.dumps(last)[:1500]}")
+        raise TimeoutError(f"waited {timeout:g} s for {what}; last seen: {_shown(last)}")

@@ -34,6 +34,7 @@ WAIT_SECONDS = 45
 PLAIN_WIDTH = 120
 ALLOCATIONS = "/apis/podnuma.dev/v1alpha1/podallocations"
 TOPOLOGIES = "/apis/podnuma.dev/v1alpha1/nodetopologies"
+NODE_PROFILES = "/apis/podnuma.dev/v1alpha1/nodeprofiles"
 
 
 class DemoFailedError(RuntimeError):
@@ -64,7 +65,11 @@ class Demo:
         installation = self._start_cluster()
         self._start_podnuma(installation)
         self._create_pods()
-        allocations = self._wait_applied(installation)
+        try:
+            allocations = self._wait_applied()
+            self._wait_told(installation)
+        except TimeoutError as error:
+            raise DemoFailedError(f"{error}\n{installation.logs()}") from error
         self._show_resources()
         self._show_maps(installation, allocations)
         found = {
@@ -112,25 +117,33 @@ class Demo:
             self.cluster.api.create(pod)
             self._say(f"pod {pod['metadata']['name']} created: {_budget(pod)}")
 
-    def _wait_applied(self, installation: Installation) -> dict[str, Json]:
+    def _wait_applied(self) -> dict[str, Json]:
         deadline = time.monotonic() + WAIT_SECONDS
         applied = {}
         for name in PODS:
-            try:
-                applied[name] = self.cluster.api.wait_for(
-                    ALLOCATIONS,
-                    lambda found: found.get("status", {}).get("phase") in {"Applied", "Rejected"},
-                    f"PodAllocation {name} to be Applied",
-                    timeout=max(1, deadline - time.monotonic()),
-                    fieldSelector=f"metadata.name={name}",
-                )
-            except TimeoutError as error:
-                raise DemoFailedError(f"{error}\n{installation.logs()}") from error
+            applied[name] = self.cluster.api.wait_for(
+                ALLOCATIONS,
+                lambda found: found.get("status", {}).get("phase") in {"Applied", "Rejected"},
+                f"PodAllocation {name} to be Applied",
+                timeout=max(1, deadline - time.monotonic()),
+                fieldSelector=f"metadata.name={name}",
+            )
             phase = applied[name]["status"]["phase"]
             self._say(f"pod {name} on {applied[name]['spec']['nodeName']}: {phase}")
             if phase != "Applied":
                 raise DemoFailedError(f"pod {name} was rejected: {applied[name]['spec']['decision']}")
         return applied
+
+    def _wait_told(self, installation: Installation) -> None:
+        """Wait until nodes and profiles tell it too: their status is written at a bounded rate."""
+        waits = [
+            *((TOPOLOGIES, name, _tells_of_one_pod) for name in installation.nodes),
+            *((NODE_PROFILES, name, _is_settled) for _, name in NODES.values()),
+        ]
+        for collection, name, fact in waits:
+            self.cluster.api.wait_for(
+                collection, fact, f"the status of {name}", fieldSelector=f"metadata.name={name}"
+            )
 
     def _show_resources(self) -> None:
         what = ("get", "nodeprofiles,nodetopologies,podallocations", "-A", "-o", "wide")
@@ -178,6 +191,21 @@ class Demo:
             "checked: database has 6 CPUs of its own, both sidecars share 2 others, all in one NUMA node"
         )
         self._say("checked: training has 3 CPUs of one NUMA node, its sidecar runs in the node shared pool")
+
+
+def _tells_of_one_pod(topology: Json) -> bool:
+    status = topology.get("status", {})
+    return bool(status.get("summary", {}).get("pods") == "1" and _is_ready(status))
+
+
+def _is_settled(profile: Json) -> bool:
+    status = profile.get("status", {})
+    return bool(status.get("nodesSettled") == 1 and _is_ready(status))
+
+
+def _is_ready(status: Json) -> bool:
+    conditions = status.get("conditions", [])
+    return any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
 
 
 def _node_of(installation: Installation, allocation: Json) -> FakeNode:

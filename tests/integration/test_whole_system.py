@@ -1,0 +1,252 @@
+"""Operator and agents as real processes on a real API server: what outlives whom, and how fast.
+
+One system serves all tests of this module; each test has pods of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+
+from testbed import cgroups
+from testbed.cleaning import GROUP, wipe
+from testbed.demo import expect
+from testbed.installation import ROOT, Installation
+from testbed.waiting import until
+
+pytestmark = pytest.mark.timeout(180)
+
+MACHINES = {
+    "node-1": ("epyc7401-2s-8numa-16l3", "databases"),
+    "node-2": ("xeon-2s-snc2-irregular", "training"),
+}
+APPLIED_SECONDS = 20
+RELEASE_SECONDS = 2
+OUTAGE_SECONDS = 30
+
+
+@pytest.fixture(scope="module")
+def system(control_plane, kwok, tmp_path_factory):
+    with Installation(control_plane, tmp_path_factory.mktemp("system")) as installation:
+        installation.install()
+        control_plane.apply_files(ROOT / "examples" / "profiles")
+        for name, (machine, pool) in MACHINES.items():
+            installation.add_node(kwok, name, machine, {"node-pool": pool})
+        programs = [installation.start_operator(), *(installation.start_agent(name) for name in MACHINES)]
+        for program in programs:
+            program.wait_ready()
+        yield installation
+    wipe(control_plane.api)
+
+
+@pytest.fixture
+def pods(system, namespace):
+    """Both pods of the announcement, applied; returns their PodAllocations by pod name."""
+    for name in ("database", "ml-training"):
+        create_pod(system, namespace, name)
+    return {name: applied(system, namespace, name) for name in ("database", "ml-training")}
+
+
+def create_pod(system, namespace, example, name=None):
+    pod = yaml.safe_load((ROOT / "examples" / "pods" / f"{example}.yaml").read_text())
+    pod["metadata"] |= {"namespace": namespace, "name": name or example}
+    return system.cluster.api.create(pod)
+
+
+def applied(system, namespace, name):
+    try:
+        return system.cluster.api.wait_for(
+            f"{GROUP}/namespaces/{namespace}/podallocations",
+            lambda found: found.get("status", {}).get("phase") == "Applied",
+            f"PodAllocation {namespace}/{name} to be Applied",
+            timeout=APPLIED_SECONDS,
+            fieldSelector=f"metadata.name={name}",
+        )
+    except TimeoutError as error:
+        raise AssertionError(f"{error}\n{system.logs()}") from error
+
+
+def allocations(system, namespace):
+    """Return every PodAllocation as it is stored, without who owns which field since when."""
+    stored = {}
+    for found in system.cluster.api.items(f"{GROUP}/namespaces/{namespace}/podallocations"):
+        found["metadata"].pop("managedFields", None)
+        stored[found["metadata"]["name"]] = found
+    return stored
+
+
+def files(root: Path) -> dict[str, tuple[str, int]]:
+    """Return text and time of the last write of every file of a node's control groups."""
+    return {
+        str(path.relative_to(root)): (path.read_text(), path.stat().st_mtime_ns)
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def texts(root: Path) -> dict[str, str]:
+    return {name: text for name, (text, _) in files(root).items()}
+
+
+def node_of(system, allocation):
+    return system.nodes[allocation["spec"]["nodeName"]]
+
+
+def written(system, allocation):
+    return cgroups.containers_of(node_of(system, allocation).cgroup_root, allocation)
+
+
+def wait_for_operator_at_work(system, namespace):
+    """A new profile is looked at: what the operator does at its start is behind us."""
+    api = system.cluster.api
+    name = f"fence-{namespace}"[:63].rstrip("-")
+    api.create(
+        {
+            "apiVersion": "podnuma.dev/v1alpha1",
+            "kind": "NodeProfile",
+            "metadata": {"name": name},
+            "spec": {"nodeSelector": {"matchLabels": {"no-node": "has-this"}}},
+        }
+    )
+    api.wait_for(
+        f"{GROUP}/nodeprofiles",
+        lambda found: bool(found.get("status", {}).get("conditions")),
+        "the operator to look at a new profile",
+        timeout=20,
+        fieldSelector=f"metadata.name={name}",
+    )
+    api.delete(f"{GROUP}/nodeprofiles/{name}")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_both_pods_get_what_the_announcement_promises(system, pods):
+    database, training = pods["database"], pods["ml-training"]
+    assert expect.database(node_of(system, database).machine, written(system, database)) == []
+    assert expect.training(node_of(system, training).machine, written(system, training)) == []
+    for allocation in pods.values():
+        assert expect.agreement(allocation, written(system, allocation)) == []
+
+
+@pytest.mark.usefixtures("pods")
+def test_killed_operator_finds_every_allocation_and_changes_none(system, namespace):
+    before = allocations(system, namespace)
+    assert set(before) == {"database", "ml-training"}
+    system.operator.kill()
+    system.operator.start().wait_ready()
+    wait_for_operator_at_work(system, namespace)
+    assert allocations(system, namespace) == before
+
+
+def test_killed_operator_decides_what_came_while_it_was_away(system, namespace, pods):
+    system.operator.kill()
+    create_pod(system, namespace, "database", "second")
+    system.cluster.api.delete(f"/api/v1/namespaces/{namespace}/pods/ml-training")
+    system.operator.start()
+    second = applied(system, namespace, "second")
+    main, other = written(system, pods["database"]), written(system, second)
+    assert expect.database(node_of(system, second).machine, other) == []
+    held, new = (frozenset().union(*(group.cpus for group in found.values())) for found in (main, other))
+    assert held.isdisjoint(new)
+    until(lambda: "ml-training" not in allocations(system, namespace), "the allocation to go", 10)
+
+
+@pytest.mark.usefixtures("pods")
+def test_killed_agent_finds_its_allocations_applied_and_writes_nothing(system, namespace):
+    before = allocations(system, namespace)
+    root = system.nodes["node-1"].cgroup_root
+    untouched = files(root)
+    system.agents["node-1"].kill()
+    assert files(root) == untouched
+    system.agents["node-1"].start().wait_ready()
+    # A pod that comes and is applied: what the agent does at its start is behind us.
+    create_pod(system, namespace, "database", "second")
+    applied(system, namespace, "second")
+    after = allocations(system, namespace)
+    assert {name: after[name] for name in before} == before
+    known = {name: after for name, after in files(root).items() if name in untouched and "scope" in name}
+    assert known == {name: untouched[name] for name in known}
+
+
+def test_deleted_pod_gives_its_cpus_back_within_two_seconds_and_a_new_one_gets_them(system, namespace, pods):
+    api, node = system.cluster.api, node_of(system, pods["database"])
+    held = frozenset().union(*(group.cpus for group in written(system, pods["database"]).values()))
+    assert len(held) == 8
+
+    def shared_pool() -> frozenset[int]:
+        group = node.cgroup_root / "kubepods.slice" / "kubepods-burstable.slice"
+        return cgroups.read_group(node.cgroup_root, group, "", "burstable").cpus
+
+    def told_exclusive() -> str:
+        status = api.get(f"{GROUP}/nodetopologies/node-1")["status"]
+        return str(status["summary"]["exclusive"])
+
+    assert held.isdisjoint(shared_pool())
+    api.delete(f"/api/v1/namespaces/{namespace}/pods/database")
+    began = time.monotonic()
+    until(lambda: held <= shared_pool(), "the shared pool to have the CPUs again", RELEASE_SECONDS)
+    left = RELEASE_SECONDS - (time.monotonic() - began)
+    until(lambda: told_exclusive() == "-", "the NodeTopology to say so", left)
+    create_pod(system, namespace, "database", "successor")
+    successor = written(system, applied(system, namespace, "successor"))
+    assert frozenset().union(*(group.cpus for group in successor.values())) == held
+
+
+def test_a_new_pod_of_the_same_name_is_another_pod(system, namespace, pods):
+    api = system.cluster.api
+    api.delete(f"/api/v1/namespaces/{namespace}/pods/database", grace_seconds=0)
+    new = create_pod(system, namespace, "database")
+
+    def decided() -> bool:
+        found = api.find(f"{GROUP}/namespaces/{namespace}/podallocations/database")
+        return found is not None and found["spec"]["podUID"] == new["metadata"]["uid"]
+
+    until(decided, "the allocation of the new pod", APPLIED_SECONDS)
+    allocation = applied(system, namespace, "database")
+    assert allocation["metadata"]["uid"] != pods["database"]["metadata"]["uid"]
+    assert expect.database(node_of(system, allocation).machine, written(system, allocation)) == []
+
+
+@pytest.mark.usefixtures("pods")
+def test_thirty_seconds_without_api_server_change_nothing_and_cost_little(system, namespace):
+    before = allocations(system, namespace)
+    programs = [system.operator, *system.agents.values()]
+    trees = {name: texts(node.cgroup_root) for name, node in system.nodes.items()}
+    used = {program.name: cpu_seconds(program.process.pid) for program in programs}
+    with system.cluster.apiserver_gone():
+        ends = time.monotonic() + OUTAGE_SECONDS
+        while time.monotonic() < ends:
+            for program in programs:
+                program.process.check()
+            time.sleep(1)
+    for program in programs:
+        program.process.check()
+        spent = cpu_seconds(program.process.pid) - used[program.name]
+        assert spent < OUTAGE_SECONDS / 5, f"{program.name} used {spent:.1f} s of processor time"
+    assert {name: texts(node.cgroup_root) for name, node in system.nodes.items()} == trees
+    create_pod(system, namespace, "database", "afterwards")
+    assert written(system, applied(system, namespace, "afterwards"))
+    after = allocations(system, namespace)
+    assert {name: found["spec"] for name, found in after.items() if name in before} == {
+        name: found["spec"] for name, found in before.items()
+    }
+    assert {after[name]["status"]["phase"] for name in before} == {"Applied"}
+
+
+@pytest.mark.usefixtures("pods")
+def test_kubectl_columns_are_filled_and_plain(system, namespace):
+    shown = system.cluster.kubectl("-n", namespace, "get", "pa", "-o", "wide")
+    assert "<none>" not in shown
+    assert "[" not in shown
+    assert "{" not in shown
+    for program in (system.operator, *system.agents.values()):
+        assert requests.get(f"http://127.0.0.1:{program.port}/healthz", timeout=5).ok
