@@ -34,7 +34,7 @@ _NAMESPACE_GOING = 5.0  # seconds until a pod whose namespace refuses new object
 
 def undecided(means: Means, name: str, book: Book, plan: Plan) -> list[PodRecord]:
     """Return the pods of a node that a profile wants decided and that are not."""
-    settings = plan.decide_with or (plan.apply[0] if plan.apply is not None else None)
+    settings = plan.intended
     if settings is None:
         return []
     return [
@@ -158,8 +158,7 @@ async def _write(
     if (waited := means.waits.end(pod.uid)) is not None:
         means.metrics.admission_seconds.observe(waited)
     _tell(means, pod, decided)
-    if not decided.decision.admitted:
-        await tidying.apply_phase(means, decided, stored)
+    await tidying.correct_phase(means, decided, stored)
 
 
 async def _stored(

@@ -12,7 +12,8 @@ NodeTopology by hand hold where no profile wins.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from podnuma.allocator.check import Problem, check
@@ -41,27 +42,22 @@ class Choice:
 class Plan:
     """What shall hold on a node.
 
-    `decide_with`: the settings that decisions follow; None: nothing new is decided.
-    `apply`: what NodeTopology.spec has to become; None: it is right, or there shall be none.
-    `withdraw`: the NodeTopology is ours and no longer wanted.
-    `usable`: the condition for the NodeTopology. `standings`: how the node stands to each
-    profile that selects it, by profile name.
+    `usable`: the condition for the NodeTopology. `decide_with`: the settings that decisions
+    follow; None: nothing new is decided. `intended`: the settings that somebody wants here,
+    whether they can be used or not. `apply`: what NodeTopology.spec has to become; None: it is
+    right, or there shall be none. `withdraw`: the NodeTopology is ours and no longer wanted.
+    `standings`: how the node stands to each profile that selects it, by profile name.
     """
 
-    decide_with: NodeSettings | None
-    apply: tuple[NodeSettings, ProfileReference | None] | None
-    withdraw: bool
     usable: Condition
-    standings: Mapping[str, MatchedNode]
+    decide_with: NodeSettings | None = None
+    intended: NodeSettings | None = None
+    apply: tuple[NodeSettings, ProfileReference | None] | None = None
+    withdraw: bool = False
+    standings: Mapping[str, MatchedNode] = field(default_factory=lambda: MappingProxyType({}))
 
 
-NO_NODE = Plan(
-    None,
-    None,
-    False,
-    Condition(NodeCondition.SETTINGS_USABLE, Status.UNKNOWN, "NoNode", "there is no such node"),
-    {},
-)
+NO_NODE = Plan(Condition(NodeCondition.SETTINGS_USABLE, Status.UNKNOWN, "NoNode", "there is no such node"))
 """For a name without a Node object: pods that are still bound to it keep what they hold."""
 
 
@@ -82,7 +78,7 @@ def plan(node: NodeRecord, profiles: Sequence[ProfileRecord], topology: Topology
     """Work out what shall hold on a node."""
     present = topology.model if topology else None
     if topology is not None and topology.problem is not None:
-        return _nothing(_usable(False, "Unreadable", f"{topology.problem}; correct it or delete it"))
+        return Plan(_usable(False, "Unreadable", f"{topology.problem}; correct it or delete it"))
     unreadable = _unreadable_in_force(profiles, present)
     if unreadable is not None and present is not None:
         return _keep(present, "ProfileUnreadable", f"{unreadable}; the settings from before stay in force")
@@ -90,12 +86,12 @@ def plan(node: NodeRecord, profiles: Sequence[ProfileRecord], topology: Topology
     if choice.winner is not None:
         return _win(node.key.name, choice, choice.winner, present)
     if present is None:
-        return _nothing(_usable(None, "NoProfile", "no NodeProfile selects this node"))
+        return Plan(_usable(None, "NoProfile", "no NodeProfile selects this node"))
     if present.profile is not None:
         message = (
             f"NodeProfile {present.profile.name} does not select this node any more; pods keep what they hold"
         )
-        return Plan(None, None, True, _usable(None, "NoProfile", message), {})
+        return Plan(_usable(None, "NoProfile", message), withdraw=True)
     return _by_hand(present)
 
 
@@ -104,53 +100,51 @@ def _win(name: str, choice: Choice, winner: NodeProfile, present: NodeTopology |
     apply = None if present is not None and (present.node, present.profile) == wanted else wanted
     hardware = present.hardware if present else None
     standings = _overridden(name, choice, winner)
-    if hardware is None:
+    if present is None or hardware is None:
         message = (
             f"the agent of node {name} has not reported its hardware; "
             f"see that the podnuma agent runs there: kubectl describe nodetopology {name}"
         )
-        pending = MatchedNode(name, NodeState.PENDING, "HardwareUnknown", message)
+        standings[winner.name] = MatchedNode(name, NodeState.PENDING, "HardwareUnknown", message)
         usable = _usable(None, "HardwareUnknown", message)
-        return Plan(None, apply, False, usable, {**standings, winner.name: pending})
+        return Plan(usable, intended=winner.node, apply=apply, standings=standings)
     problems = check(winner.node.settings, hardware.topology)
     if problems:
         message = _refusal(winner.name, name, problems)
-        refused = MatchedNode(name, NodeState.REFUSED, "SettingsNotUsable", message)
-        last_good = _last_good(present, hardware.topology)
-        kept = (
-            "; the settings from before stay in force" if last_good else "; nothing is decided on this node"
-        )
-        usable = _usable(False, "SettingsNotUsable", message + kept)
-        return Plan(
-            last_good, None if present else wanted, False, usable, {**standings, winner.name: refused}
-        )
+        standings[winner.name] = MatchedNode(name, NodeState.REFUSED, "SettingsNotUsable", message)
+        good = _last_good(present, hardware.topology)
+        kept = "the settings from before stay in force" if good else "nothing is decided on this node"
+        usable = _usable(False, "SettingsNotUsable", f"{message}; {kept}")
+        return Plan(usable, decide_with=good, intended=winner.node, standings=standings)
     text = f"the settings of NodeProfile {winner.name} are in force"
+    reason = "InForce"
     if choice.rivals:
-        text += f"; {_clash(name, winner, choice.rivals)}"
-    reason = "EqualPriority" if choice.rivals else "InForce"
-    settled = MatchedNode(name, NodeState.SETTLED, reason, text if choice.rivals else "")
-    return Plan(winner.node, apply, False, _usable(True, reason, text), {**standings, winner.name: settled})
+        reason, text = "EqualPriority", f"{text}; {_clash(name, winner, choice.rivals)}"
+    standings[winner.name] = MatchedNode(name, NodeState.SETTLED, reason, text if choice.rivals else "")
+    return Plan(
+        _usable(True, reason, text),
+        decide_with=winner.node,
+        intended=winner.node,
+        apply=apply,
+        standings=standings,
+    )
 
 
 def _by_hand(present: NodeTopology) -> Plan:
     if present.hardware is None:
         message = f"the agent of node {present.name} has not reported its hardware; see that it runs there"
-        return _nothing(_usable(None, "HardwareUnknown", message))
+        return Plan(_usable(None, "HardwareUnknown", message), intended=present.node)
     problems = check(present.node.settings, present.hardware.topology)
     if problems:
-        return _nothing(_usable(False, "SettingsNotUsable", _sentences("spec", problems)))
-    return Plan(
-        present.node, None, False, _usable(True, "ByHand", "settings written by hand are in force"), {}
-    )
+        text = f"NodeTopology {present.name} cannot be used: {_sentences('spec', problems)}"
+        return Plan(_usable(False, "SettingsNotUsable", text), intended=present.node)
+    usable = _usable(True, "ByHand", "settings written by hand are in force")
+    return Plan(usable, decide_with=present.node, intended=present.node)
 
 
 def _keep(present: NodeTopology, reason: str, message: str) -> Plan:
     good = _last_good(present, present.hardware.topology) if present.hardware else None
-    return Plan(good, None, False, _usable(False, reason, message), {})
-
-
-def _nothing(usable: Condition) -> Plan:
-    return Plan(None, None, False, usable, {})
+    return Plan(_usable(False, reason, message), decide_with=good, intended=present.node)
 
 
 def _last_good(present: NodeTopology | None, machine: Topology) -> NodeSettings | None:

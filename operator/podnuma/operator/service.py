@@ -36,7 +36,7 @@ from podnuma.operator.metrics import Metrics, Snapshot
 from podnuma.operator.records import Key
 from podnuma.operator.rejection import Pacer
 from podnuma.operator.reporting import Written
-from podnuma.operator.settling import settle
+from podnuma.operator.settling import clear, settle
 from podnuma.operator.tidying import tidy
 from podnuma.operator.writer import NotLeadingError
 from podnuma.plumbing.backoff import Backoff
@@ -206,11 +206,12 @@ class Service:
         node = inventory.nodes.get(Key("", name))
         plan = self._plan(name, desk)
         if node is not None:
-            await settle(means, node, plan, inventory.topologies.get(Key("", name)), book)
+            await settle(means, node, plan, inventory.topologies.get(Key("", name)))
             plan = self._plan(name, desk)
         book.equip(self._rules_for(name, plan.decide_with))
         await tidy(means, name, book)
         await withdraw(means, book, plan)
+        await clear(means, name, plan, book)
         await decide(means, name, book, plan)
         await follow(means, name, book, plan.decide_with)
         await reporting.report_node(means, name, book, plan, desk.written)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from podnuma.api.node_topology import NodeTopology, ProfileReference, render_node_topology
 from podnuma.operator import reading
+from podnuma.operator.records import Key
 
 if TYPE_CHECKING:
     from podnuma.api.node_settings import NodeSettings
@@ -23,14 +24,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-async def settle(
-    means: Means, node: NodeRecord, plan: Plan, topology: TopologyRecord | None, book: Book
-) -> None:
+async def settle(means: Means, node: NodeRecord, plan: Plan, topology: TopologyRecord | None) -> None:
     """Write what differs; nothing when all is as planned."""
-    if plan.withdraw and topology is not None:
-        if not book.decided:
-            logger.info("node %s: no profile and no pod holds anything, NodeTopology removed", node.key)
-            await means.writer.delete_topology(node.key.name, topology.uid)
+    if plan.withdraw:
         return
     wanted = plan.apply
     if wanted is None and topology is not None and topology.owner != node.uid:
@@ -46,6 +42,14 @@ async def settle(
         replaced = await means.writer.replace_topology_spec(node.key.name, stored.stamp.version, body["spec"])
         stored = reading.topology(replaced)
     means.inventory.see(stored)
+
+
+async def clear(means: Means, name: str, plan: Plan, book: Book) -> None:
+    """Remove a NodeTopology of ours that no profile wants, once no pod holds anything by it."""
+    topology = means.inventory.topologies.get(Key("", name))
+    if plan.withdraw and topology is not None and not book.decided:
+        logger.info("node %s: no profile and no pod holds anything, NodeTopology removed", name)
+        await means.writer.delete_topology(name, topology.uid)
 
 
 def _as_it_is(model: NodeTopology | None) -> tuple[NodeSettings, ProfileReference | None] | None:

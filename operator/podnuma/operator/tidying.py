@@ -120,17 +120,19 @@ def take_over(means: Means, name: str, book: Book, pod: PodRecord, record: Alloc
 async def _phases(means: Means, book: Book) -> None:
     for decided in tuple(book.decided.values()):
         record = means.inventory.allocations.get(decided.key)
-        if record is None or record.model is None:
-            continue
-        rejected = record.model.status.phase is Phase.REJECTED
-        if rejected == decided.decision.admitted:
-            await apply_phase(means, decided, record)
+        if record is not None:
+            await correct_phase(means, decided, record)
 
 
-async def apply_phase(means: Means, decided: Decided, record: AllocationRecord) -> None:
-    """Say Rejected in the status of a rejected pod, and nothing in that of an admitted one."""
+async def correct_phase(means: Means, decided: Decided, record: AllocationRecord) -> None:
+    """Say Rejected in the status of a rejected pod; withdraw it from that of an admitted one."""
+    if record.model is None:
+        return
+    rejected = record.model.status.phase is Phase.REJECTED
+    if rejected != decided.decision.admitted:
+        return
     status: dict[str, Any] = {}
-    if not decided.decision.admitted and record.model is not None:
+    if not decided.decision.admitted:
         generation = record.model.metadata.generation
         decision = decided.decision
         conditions = readiness(Readiness.FAILED, decision.reason, decision.message, generation)

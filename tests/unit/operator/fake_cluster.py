@@ -1,0 +1,274 @@
+"""An API server in memory, as far as the operator can tell: versions, preconditions, events, faults.
+
+Objects are JSON. Each change gets a version; what subscribers hear of it arrives later, and, if told
+so, more than once and in another order for different objects. `fault` sees every request before it is
+carried out and after, and may raise: a request that fails afterwards has happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import datetime as dt
+import itertools
+import random
+from typing import TYPE_CHECKING, Any, Protocol
+
+from podnuma.operator import reading
+from podnuma.operator.kinds import Kind
+from podnuma.operator.records import AllocationRecord, Key, PodRecord, Record, Stamp
+from podnuma.plumbing.kube import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Json = dict[str, Any]
+START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+API = "podnuma.dev/v1alpha1"
+
+
+class Subscriber(Protocol):
+    def see(self, record: Record) -> None: ...
+    def lose(self, kind: Kind, key: Key, stamp: Stamp) -> None: ...
+
+
+def no_fault(_moment: str, _request: str) -> None:
+    pass
+
+
+class FakeCluster:
+    """Reader and Writer at once."""
+
+    def __init__(self, rng: random.Random | None = None) -> None:
+        self.rng = rng or random.Random(1)
+        self.objects: dict[Kind, dict[Key, Json]] = {kind: {} for kind in Kind}
+        self.events: list[Json] = []
+        self.requests: list[str] = []
+        self.subscribers: list[Subscriber] = []
+        self.fault: Callable[[str, str], None] = no_fault
+        self.allows_eviction: Callable[[Key], bool] = lambda _: True
+        self.delay = 0.0
+        self.duplicates = 0.0
+        self.lost = 0.0
+        self.deaf = False
+        self._versions = itertools.count(100)
+        self._uids = itertools.count(1)
+
+    # What a test does
+
+    def now(self) -> dt.datetime:
+        return START + dt.timedelta(seconds=asyncio.get_running_loop().time())
+
+    def put(self, kind: Kind, value: Json) -> Json:
+        """Create or change an object, as anybody but the operator may."""
+        value = copy.deepcopy(value)
+        metadata = value.setdefault("metadata", {})
+        key = reading.key(value)
+        known = self.objects[kind].get(key)
+        if known is None or metadata.get("uid") not in {None, known["metadata"]["uid"]}:
+            metadata.setdefault("uid", f"uid-{next(self._uids)}")
+            metadata.setdefault("creationTimestamp", self.now().strftime("%Y-%m-%dT%H:%M:%SZ"))
+            metadata["generation"] = 1
+        else:
+            for field in ("uid", "creationTimestamp"):
+                metadata[field] = known["metadata"][field]
+            changed = known.get("spec") != value.get("spec")
+            metadata["generation"] = known["metadata"]["generation"] + changed
+        metadata["resourceVersion"] = str(next(self._versions))
+        self.objects[kind][key] = value
+        self._tell(kind, copy.deepcopy(value), ended=False)
+        return copy.deepcopy(value)
+
+    def remove(self, kind: Kind, key: Key) -> None:
+        """Delete an object, and later what it owns."""
+        value = self.objects[kind].pop(key, None)
+        if value is None:
+            return
+        value["metadata"]["resourceVersion"] = str(next(self._versions))
+        self._tell(kind, value, ended=True)
+
+    def get(self, kind: Kind, key: Key) -> Json | None:
+        return self.objects[kind].get(key)
+
+    def collect_garbage(self) -> None:
+        """Delete what lost its owner, as kube-controller-manager does sooner or later."""
+        alive = {
+            value["metadata"]["uid"]
+            for kind in (Kind.POD, Kind.NODE)
+            for value in self.objects[kind].values()
+        }
+        for kind in (Kind.ALLOCATION, Kind.TOPOLOGY):
+            for key, value in list(self.objects[kind].items()):
+                owners = value["metadata"].get("ownerReferences", [])
+                if owners and not any(owner["uid"] in alive for owner in owners):
+                    self.remove(kind, key)
+
+    # Reader
+
+    async def everything(self, kind: Kind) -> tuple[list[Record], int]:
+        async def act() -> tuple[list[Record], int]:
+            records = [reading.READERS[kind](copy.deepcopy(value)) for value in self.objects[kind].values()]
+            return [record for record in records if record is not None], next(self._versions)
+
+        return await self._request(f"list {kind.value}", act)
+
+    async def pod(self, key: Key) -> PodRecord | None:
+        async def act() -> PodRecord | None:
+            value = self.objects[Kind.POD].get(key)
+            return reading.bound_pod(copy.deepcopy(value)) if value is not None else None
+
+        return await self._request(f"get Pod {key}", act)
+
+    async def allocation(self, key: Key) -> AllocationRecord | None:
+        async def act() -> AllocationRecord | None:
+            value = self.objects[Kind.ALLOCATION].get(key)
+            return reading.allocation(copy.deepcopy(value)) if value is not None else None
+
+        return await self._request(f"get PodAllocation {key}", act)
+
+    # Writer
+
+    async def create_allocation(self, key: Key, body: Json) -> Json:
+        async def act() -> Json:
+            namespace = self.objects[Kind.NAMESPACE].get(Key("", key.namespace))
+            if namespace is None:
+                raise errors.NotFoundError(404, "NotFound", f"namespace {key.namespace} not found")
+            if namespace["metadata"].get("deletionTimestamp"):
+                raise errors.RefusedError(403, "Forbidden", f"namespace {key.namespace} is being terminated")
+            if key in self.objects[Kind.ALLOCATION]:
+                raise errors.AlreadyExistsError(409, "AlreadyExists", f"{key} already exists")
+            return self.put(Kind.ALLOCATION, {**body, "status": {"phase": "Pending"}})
+
+        return await self._request(f"create PodAllocation {key}", act)
+
+    async def replace_allocation(self, key: Key, body: Json) -> Json:
+        async def act() -> Json:
+            known = self._at(Kind.ALLOCATION, key)
+            if known["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"]:
+                raise errors.ConflictError(409, "Conflict", f"{key} has been modified")
+            return self.put(Kind.ALLOCATION, {**body, "status": known.get("status", {})})
+
+        return await self._request(f"replace PodAllocation {key}", act)
+
+    async def delete_allocation(self, key: Key, uid: str) -> None:
+        async def act() -> None:
+            known = self.objects[Kind.ALLOCATION].get(key)
+            if known is not None and known["metadata"]["uid"] == uid:
+                self.remove(Kind.ALLOCATION, key)
+
+        await self._request(f"delete PodAllocation {key}", act)
+
+    async def apply_allocation_status(self, key: Key, body: Json) -> Json:
+        async def act() -> Json:
+            known = self._at(Kind.ALLOCATION, key)
+            return self.put(Kind.ALLOCATION, {**known, "status": {"phase": "Pending", **body["status"]}})
+
+        return await self._request(f"apply PodAllocation/status {key}", act)
+
+    async def apply_topology(self, name: str, body: Json) -> Json:
+        async def act() -> Json:
+            known = self.objects[Kind.TOPOLOGY].get(Key("", name), {})
+            spec = {**known.get("spec", {}), **body["spec"]}
+            return self.put(Kind.TOPOLOGY, {**body, "spec": spec, "status": known.get("status", {})})
+
+        return await self._request(f"apply NodeTopology {name}", act)
+
+    async def replace_topology_spec(self, name: str, version: int, spec: Json) -> Json:
+        async def act() -> Json:
+            known = self._at(Kind.TOPOLOGY, Key("", name))
+            if known["metadata"]["resourceVersion"] != str(version):
+                raise errors.RefusedError(422, "Invalid", "the test operation failed")
+            return self.put(Kind.TOPOLOGY, {**known, "spec": spec})
+
+        return await self._request(f"replace NodeTopology {name}", act)
+
+    async def apply_topology_status(self, name: str, body: Json) -> Json:
+        async def act() -> Json:
+            known = self._at(Kind.TOPOLOGY, Key("", name))
+            return self.put(
+                Kind.TOPOLOGY, {**known, "status": _merged(known.get("status", {}), body["status"])}
+            )
+
+        return await self._request(f"apply NodeTopology/status {name}", act)
+
+    async def delete_topology(self, name: str, uid: str) -> None:
+        async def act() -> None:
+            known = self.objects[Kind.TOPOLOGY].get(Key("", name))
+            if known is not None and known["metadata"]["uid"] == uid:
+                self.remove(Kind.TOPOLOGY, Key("", name))
+
+        await self._request(f"delete NodeTopology {name}", act)
+
+    async def apply_profile_status(self, name: str, body: Json) -> Json:
+        async def act() -> Json:
+            known = self._at(Kind.PROFILE, Key("", name))
+            return self.put(Kind.PROFILE, {**known, "status": body["status"]})
+
+        return await self._request(f"apply NodeProfile/status {name}", act)
+
+    async def post_event(self, namespace: str, body: Json) -> None:
+        async def act() -> None:
+            if any(event["metadata"] == body["metadata"] for event in self.events):
+                raise errors.AlreadyExistsError(409, "AlreadyExists", "told before")
+            self.events.append(body)
+
+        await self._request(f"create Event {namespace}", act)
+
+    async def evict(self, key: Key, uid: str) -> None:
+        async def act() -> None:
+            known = self.objects[Kind.POD].get(key)
+            if known is None or known["metadata"]["uid"] != uid:
+                return
+            if not self.allows_eviction(key):
+                raise errors.BusyError(429, "TooManyRequests", "the disruption budget does not allow it", 5.0)
+            known["metadata"]["deletionTimestamp"] = self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+            self.put(Kind.POD, known)
+
+        await self._request(f"evict {key}", act)
+
+    # Inside
+
+    async def _request(self, request: str, act: Callable[[], Any]) -> Any:
+        self.requests.append(request)
+        await asyncio.sleep(self.rng.uniform(0, self.delay))
+        self.fault("before", request)
+        answer = await act()
+        self.fault("after", request)
+        await asyncio.sleep(self.rng.uniform(0, self.delay))
+        return answer
+
+    def _at(self, kind: Kind, key: Key) -> Json:
+        known = self.objects[kind].get(key)
+        if known is None:
+            raise errors.NotFoundError(404, "NotFound", f"{kind.value} {key} not found")
+        return copy.deepcopy(known)
+
+    def _tell(self, kind: Kind, value: Json, *, ended: bool) -> None:
+        if self.deaf or self.rng.random() < self.lost:
+            return
+        times = 1 + (self.rng.random() < self.duplicates)
+        for subscriber in self.subscribers:
+            for _ in range(times):
+                asyncio.get_running_loop().call_later(
+                    self.rng.uniform(0, 2 * self.delay), self._deliver, subscriber, kind, value, ended
+                )
+
+    def _deliver(self, subscriber: Subscriber, kind: Kind, value: Json, ended: bool) -> None:  # noqa: FBT001
+        if subscriber not in self.subscribers:
+            return
+        # A finished pod leaves the selection of the watch: the server says DELETED.
+        if ended or (kind is Kind.POD and reading.finished(value)):
+            subscriber.lose(kind, reading.key(value), reading.stamp(value))
+        elif (record := reading.READERS[kind](value)) is not None:
+            subscriber.see(record)
+
+
+def _merged(before: Json, new: Json) -> Json:
+    conditions = {
+        entry["type"]: entry for entry in [*before.get("conditions", []), *new.get("conditions", [])]
+    }
+    summary = {**before.get("summary", {}), **new.get("summary", {})}
+    merged = {**before, **new, "conditions": list(conditions.values()), "summary": summary}
+    if "allocation" not in new:
+        merged.pop("allocation", None)
+    return merged
