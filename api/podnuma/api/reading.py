@@ -9,6 +9,7 @@ Always true: whatever the input is (missing, of another type, deep, huge, not ev
 but ``ApiError`` leaves this module, and an error text is bounded.
 """
 
+import contextlib
 import enum
 import json
 import math
@@ -157,9 +158,9 @@ def choice(values: type[E]) -> Read[E]:
     """One of the values of an enum of strings."""
 
     def read(value: Any) -> E:
-        for member in values:
-            if isinstance(value, str) and member.value == value:
-                return member
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                return values(value)
         raise ValueError("must be one of " + ", ".join(str(member.value) for member in values))
 
     return read
