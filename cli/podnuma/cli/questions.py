@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
     """Add the questions to the command line."""
     app.command("map")(node_map)
     app.command("plan")(plan)
+    app.command("savings")(savings)
     app.command("discover")(discover)
     app.command("replay")(replay)
 
@@ -73,6 +74,28 @@ def plan(
 
     source = sources.source(files or [], kubeconfig, context)
     raise typer.Exit(verb.answer(source, manifests, node, profile, output))
+
+
+def savings(
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="all namespaces if left out")] = "",
+    sidecar_cpu: Annotated[
+        str, typer.Option(metavar="AMOUNT", help="what a sidecar needs where usage is not measured")
+    ] = "250m",
+    output: Output = Form.TEXT,
+    files: Files = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Report the CPUs that pod budgets with shared sidecars would free; nothing need be installed."""
+    from podnuma.allocator import quantities  # noqa: PLC0415 - each verb loads its own
+    from podnuma.cli import savings_report, sources  # noqa: PLC0415
+
+    try:
+        assumed = quantities.parse(sidecar_cpu).milli
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--sidecar-cpu") from error
+    source = sources.source(files or [], kubeconfig, context)
+    savings_report.answer(source, namespace, assumed, output)
 
 
 def discover(

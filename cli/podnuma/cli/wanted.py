@@ -34,7 +34,8 @@ class Wanted:
     @property
     def resource(self) -> str:
         """The resource as `kubectl auth can-i` spells it."""
-        return f"{self.plural}.{names.GROUP}" if self.root == OURS else self.plural
+        group = self.root.split("/")[2] if self.root.startswith("/apis/") else ""
+        return f"{self.plural}.{group}" if group else self.plural
 
     @property
     def what(self) -> str:
@@ -77,6 +78,11 @@ def allocation(namespace: str, pod: str) -> Wanted:
 def pods(namespace: str = "", name: str = "") -> Wanted:
     """Want all pods, those of a namespace, or one."""
     return Wanted("Pod", "pods", "/api/v1/", namespace, name)
+
+
+def pod_metrics(namespace: str = "") -> Wanted:
+    """Want what pods use now, where a metrics server tells."""
+    return Wanted("PodMetrics", "pods", "/apis/metrics.k8s.io/v1beta1/", namespace)
 
 
 def namespaces() -> Wanted:
