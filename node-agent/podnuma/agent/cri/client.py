@@ -6,6 +6,7 @@ runtime is back. gRPC's errors are translated here and nowhere else (`_calling`)
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
+from operator import methodcaller
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
@@ -146,7 +147,7 @@ class Client:
     def _method(self, form: str, method: str, response: _Type[Any]) -> Any:
         return getattr(self._channel, form)(
             f"{_SERVICE}/{method}",
-            request_serializer=Message.SerializeToString,
+            request_serializer=methodcaller("SerializeToString"),
             response_deserializer=response.FromString,
         )
 
