@@ -79,15 +79,15 @@ def _texts(name: str, problems: list[str]) -> Iterator[tuple[str, str]]:
 def _documents(label: str, text: str, problems: list[str]) -> list[Document]:
     loader = yaml.CSafeLoader(text)
     found: list[Document] = []
-    number = 0
+    number = 1
     try:
         while loader.check_node():
-            number += 1
             node: Any = loader.get_node()
             place = f"{label} document {number} (line {node.start_mark.line + 1})"
             found += _unlisted(place, loader.construct_document(node), problems)
+            number += 1
     except yaml.YAMLError as error:
-        problems.append(f"{label} document {number + 1}: {_yaml_words(error)}")
+        problems.append(f"{label} document {number}: {_yaml_words(error)}")
     except (RecursionError, ValueError) as error:
         problems.append(f"{label} document {number}: {type(error).__name__}: {error}")
     finally:

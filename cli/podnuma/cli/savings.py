@@ -98,7 +98,7 @@ def freed(findings: Iterable[Finding]) -> int:
 
 
 def survey(pods: Sequence[Mapping[str, Any]], usage: Usage, assumed: int) -> Survey:
-    """Look at every pod that has not ended. `assumed`: need of a sidecar that is not measured, in millicores."""
+    """Look at every pod that has not ended. `assumed`: millicores for a sidecar that is not measured."""
     findings: list[Finding] = []
     unreadable: list[str] = []
     looked_at = with_budget = 0

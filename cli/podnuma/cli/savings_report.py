@@ -81,7 +81,8 @@ def _arithmetic(finding: Finding) -> str:
         for one in finding.sidecars
     )
     return (
-        f"{finding.namespace}/{finding.pod}: sidecars need {needs}, in whole CPUs {format_cpu(finding.pool)}; "
+        f"{finding.namespace}/{finding.pod}: sidecars need {needs}, "
+        f"in whole CPUs {format_cpu(finding.pool)}; "
         f"they hold {format_cpu(finding.held)}; freed {format_cpu(finding.freed)}\n"
     )
 
@@ -90,8 +91,9 @@ def _sum(found: Survey, assumed: int) -> str:
     held = sum(finding.held for finding in found.saving)
     pools = sum(finding.pool for finding in found.saving)
     return (
-        f"{words.count(len(found.saving), 'pod')}: sidecars hold {format_cpu(held)} CPUs, shared pools would need "
-        f"{format_cpu(pools)}; {format_cpu(savings.freed(found.saving))} CPUs would be free.\n"
+        f"{words.count(len(found.saving), 'pod')}: sidecars hold {format_cpu(held)} CPUs, "
+        f"shared pools would need {format_cpu(pools)}; "
+        f"{format_cpu(savings.freed(found.saving))} CPUs would be free.\n"
         f"A sidecar is taken to need {savings.HEADROOM} times what it uses now, or {format_cpu(assumed)} "
         f"where that is not measured (--sidecar-cpu).\n"
     )

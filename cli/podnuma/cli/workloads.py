@@ -61,12 +61,21 @@ def unfold(documents: Sequence[Document], namespace: str = _DEFAULT_NAMESPACE) -
         problems += (f"{document.place}: {text}" for text in unknown_fields(document.kind, document.value))
         for value in _pods(document, namespace):
             try:
-                pod = read_pod(value)
+                pod = _read(value)
             except ApiError as error:
                 problems += _lines(document, error)
                 break
             pods.append(Planned(document.place, pod, value["metadata"].get("labels") or {}))
     return Unfolded(tuple(pods), tuple(problems), tuple(left_out))
+
+
+def _read(value: Mapping[str, Any]) -> Pod:
+    try:
+        return read_pod(with_api_defaults(value))
+    except ApiError:
+        # Defaults repeat a bad value in other fields; name it where it was written, if that is enough.
+        read_pod(value)
+        raise
 
 
 def _lines(document: Document, error: ApiError) -> Iterator[str]:
@@ -107,8 +116,7 @@ def _pod(template: Mapping[str, Any], name: str, namespace: str) -> dict[str, An
     named = {**metadata, "name": name, "namespace": namespace, "uid": f"{namespace}/{name}"}
     # A manifest taken from a cluster holds the status of another life.
     bare = {key: value for key, value in template.items() if key != "status"}
-    filled: dict[str, Any] = with_api_defaults({**bare, "metadata": named})
-    return filled
+    return {**bare, "metadata": named}
 
 
 def _count(kind: str, spec: Mapping[str, Any]) -> int:

@@ -14,6 +14,7 @@ from podnuma.allocator.topology import Cpu, NumaNode, Topology
 from podnuma.api import hardware, names, pod_allocation
 
 MACHINES = Path(__file__).parents[2] / "machines"
+PODS = Path(__file__).parents[2] / "pods"
 
 
 def facts(machine: str) -> dict[str, Any]:

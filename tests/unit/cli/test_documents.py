@@ -1,0 +1,89 @@
+"""Manifests are read whole; every problem is one line with its place."""
+
+import io
+
+import pytest
+from podnuma.cli import documents
+from podnuma.cli.exits import Exit, Failure
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def one(name: str, text: str) -> str:
+        (tmp_path / name).write_text(text)
+        return name
+
+    return one
+
+
+def problems(*names: str) -> tuple[str, ...]:
+    with pytest.raises(Failure) as failure:
+        documents.read(names)
+    assert failure.value.code is Exit.INPUT
+    return failure.value.lines
+
+
+def test_documents_know_their_place(write):
+    file = write("two.yaml", "kind: Pod\nmetadata: {name: a}\n---\n\nkind: Job\nmetadata: {name: b}\n")
+    assert [(one.place, one.kind, one.name) for one in documents.read([file])] == [
+        ("two.yaml document 1 (line 1)", "Pod", "a"),
+        ("two.yaml document 2 (line 5)", "Job", "b"),
+    ]
+
+
+def test_lists_are_unfolded_and_items_of_typed_lists_get_their_kind(write):
+    text = "kind: List\nitems: [{kind: Pod}]\n---\nkind: PodList\nitems: [{metadata: {name: x}}]\n"
+    file = write("list.yaml", text)
+    assert [(one.place, one.kind) for one in documents.read([file])] == [
+        ("list.yaml document 1 (line 1) items[0]", "Pod"),
+        ("list.yaml document 2 (line 4) items[0]", "Pod"),
+    ]
+
+
+def test_empty_documents_are_nothing(write):
+    assert documents.read([write("empty.yaml", "---\n---\n# nothing\n")]) == []
+
+
+def test_json_is_read_too(write):
+    assert [one.kind for one in documents.read([write("pod.json", '{"kind": "Pod"}')])] == ["Pod"]
+
+
+def test_folders_are_read_in_the_order_of_their_names(write, tmp_path):
+    write("b.yaml", "kind: B")
+    write("a.yml", "kind: A")
+    write("note.txt", "kind: C")
+    assert [one.kind for one in documents.read([str(tmp_path)])] == ["A", "B"]
+
+
+def test_standard_input_is_a_dash(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("kind: Pod"))
+    assert documents.read(["-"])[0].place == "standard input document 1 (line 1)"
+
+
+def test_all_problems_are_found_in_one_pass(write):
+    bad = write("bad.yaml", "kind: Pod\n---\nmetadata: [\n")
+    strange = write("strange.yaml", "- 1\n---\nname: x\n")
+    assert problems(bad, strange, "missing.yaml") == (
+        "bad.yaml document 2: line 4 column 1: did not find expected node content",
+        "strange.yaml document 1 (line 1): an object is expected, this is a list",
+        "strange.yaml document 2 (line 3): kind: is missing",
+        "missing.yaml: No such file or directory",
+    )
+
+
+def test_a_folder_without_manifests_is_a_problem(tmp_path):
+    assert problems(str(tmp_path)) == (f"{tmp_path}: this folder has no file ending in .yaml, .yml, .json",)
+
+
+def test_bytes_are_no_manifest(tmp_path):
+    file = tmp_path / "image.yaml"
+    file.write_bytes(b"\xff\xfe\x00")
+    assert problems(str(file)) == (f"{file}: is not UTF-8 text",)
+
+
+def test_a_manifest_of_unknown_tags_runs_nothing(write):
+    file = write("tag.yaml", "kind: !!python/object/apply:os.system ['true']\n")
+    (line,) = problems(file)
+    assert line.startswith("tag.yaml document 1: line 1 column 7: could not determine a constructor")
