@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-stop test lint format control-plane clean
+.PHONY: help install demo demo-stop test lint format docs-reference control-plane clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,9 @@ lint: install ## ruff, mypy strict, import directions
 format: install ## let ruff rewrite what it can
 	ruff check --fix .
 	ruff format .
+
+docs-reference: install ## write docs/reference from crds/
+	@python -m testbed.crd_reference
 
 control-plane: install ## run a control plane with the custom resources and kwok until Ctrl-C
 	python -m testbed.control_plane --kwok
