@@ -59,14 +59,17 @@ def rendered(helm: Path) -> dict[Path, str]:
     files = {rbac / name: template(helm, source) for name, source in RBAC.items()}
     files |= {base / name: template(helm, name) for name in BASE}
     files |= {cleanup / name: template(helm, name) for name in CLEANUP}
+    files[rbac / "agent-simulated.yaml"] = template(
+        helm, "agent-simulated.yaml", "--set", "agent.runtime=simulated"
+    )
     files[rbac / "namespace.yaml"] = files[base / "namespace.yaml"] = _NAMESPACE
     files[base / "kustomization.yaml"] = _kustomization(["namespace.yaml", *BASE])
     files[cleanup / "kustomization.yaml"] = _kustomization(CLEANUP)
     return files
 
 
-def template(helm: Path, name: str) -> str:
-    """Render one template of the chart with default values, without what is Helm's own."""
+def template(helm: Path, name: str, *options: str) -> str:
+    """Render one template of the chart with default values (and `options` of Helm), without what is Helm's own."""
     argv = [
         str(helm),
         "template",
@@ -77,7 +80,7 @@ def template(helm: Path, name: str) -> str:
         "--show-only",
         f"templates/{name}",
     ]
-    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    done = subprocess.run([*argv, *options], check=True, capture_output=True, text=True)
     text = _EMPTY_ANNOTATIONS.sub("", _HELM_LINES.sub("", done.stdout))
     return re.sub(r"\n{2,}", "\n", text).removeprefix("---\n")
 

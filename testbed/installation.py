@@ -176,6 +176,7 @@ class Installation:
         for manifest in sorted(yaml.safe_load_all(shipped), key=_namespaces_first):
             if manifest["kind"] in RIGHTS:
                 self.cluster.api.apply(manifest, NAMESPACE)
+        self.cluster.apply_files(ROOT / "deploy" / "rbac" / "agent-simulated.yaml")
 
     def add_node(
         self, kwok: Kwok | None, name: str, machine: str, labels: Mapping[str, str] | None = None
