@@ -1,0 +1,90 @@
+"""`make conformance SEED=n COUNT=m`: fresh scenarios, both sides, agreement, counter-examples.
+
+Exits 0 when every difference is one of `docs/deviations.md`, 1 when there is any other one, 2
+when the oracle cannot be built.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from podnuma.cli import replay
+
+from tests.conformance import examine, kubelet
+from tests.conformance.agreement import Agreement
+from tests.conformance.examine import Examination, Finding
+
+_CHUNK = 250
+_SHOWN = 5
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the comparison; the exit code says what came out."""
+    parser = argparse.ArgumentParser(prog="make conformance", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="scenario i depends on the seed and i only")
+    parser.add_argument("--count", type=int, default=1000, help="how many scenarios")
+    parser.add_argument("--first", type=int, default=0, help="index of the first one")
+    parser.add_argument(
+        "--file", type=Path, action="append", default=[], help="scenarios of a JSON lines file instead"
+    )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--keep", type=Path, help="write every unexplained scenario to this file")
+    chosen = parser.parse_args(arguments)
+    try:
+        kubelet.binary()
+    except kubelet.NoOracleError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    started = time.monotonic()
+    agreement, findings = _run(chosen)
+    for line in agreement.lines():
+        print(line)
+    print(f"reference kubelet v1.37.2, seed {chosen.seed}, {time.monotonic() - started:.0f} s")
+    if chosen.keep:
+        chosen.keep.write_text("".join(json.dumps(finding.scenario) + "\n" for finding in findings))
+    for finding in findings[:_SHOWN]:
+        print(f"\nUNEXPLAINED {finding}")
+        print(json.dumps(examine.counter_example(finding, replay.play)))
+    if len(findings) > _SHOWN:
+        print(f"\n... and {len(findings) - _SHOWN} more unexplained differences")
+        for finding in findings[_SHOWN : 20 * _SHOWN]:
+            print(finding)
+    return 1 if findings else 0
+
+
+def _run(chosen: argparse.Namespace) -> tuple[Agreement, list[Finding]]:
+    agreement, findings = Agreement(), []
+    with ProcessPoolExecutor(chosen.jobs) as pool:
+        for part in pool.map(_examine_chunk, _chunks(chosen)):
+            agreement.add(part.agreement)
+            findings += part.findings
+    return agreement, findings
+
+
+Chunk = list[str] | tuple[int, int, int]
+
+
+def _chunks(chosen: argparse.Namespace) -> Iterator[Chunk]:
+    """Yield lines of files, or (seed, count, first): a worker draws its scenarios itself."""
+    for path in chosen.file:
+        lines = [line for line in path.read_text().splitlines() if line.strip()]
+        for start in range(0, len(lines), _CHUNK):
+            yield lines[start : start + _CHUNK]
+    if not chosen.file:
+        end = chosen.first + chosen.count
+        for start in range(chosen.first, end, _CHUNK):
+            yield chosen.seed, min(_CHUNK, end - start), start
+
+
+def _examine_chunk(chunk: Chunk) -> Examination:
+    lines = chunk if isinstance(chunk, list) else kubelet.generate(*chunk)
+    return examine.examine([json.loads(line) for line in lines], replay.play)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

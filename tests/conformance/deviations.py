@@ -1,0 +1,196 @@
+"""Which differences from the kubelet are meant: exactly the entries of `docs/deviations.md`.
+
+An entry is recognised in one of two ways.
+
+* By its *twin*: the kubelet's way in that one place (`literal.py`). The difference is explained
+  when podnuma with the twin answers as the kubelet does, at that step and before.
+* By its *mark*, where the kubelet's way leads to a crash, to a state that cannot be right, or to
+  something podnuma has no place for: a predicate over that one step of both answers.
+
+Every entry says on which scenarios it can apply at all (`possible`), so that none is tried
+elsewhere. Always true: the names here are the headings of the page; a test compares them.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from tests.conformance import literal
+from tests.conformance.compare import comparable_state
+from tests.conformance.literal import Replacement
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A deviation that is recognised by putting the kubelet's way in its place."""
+
+    name: str
+    possible: Callable[[Json], bool]
+    replacements: tuple[Replacement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A deviation that is recognised by what the two sides say about one step."""
+
+    name: str
+    possible: Callable[[Json], bool]
+    seen: Callable[["Moment"], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One step of a scenario as both sides report it, and the step before."""
+
+    scenario: Json
+    step: Json
+    before: Json | None
+    kubelet: Json
+    podnuma: Json
+    podnuma_before: Json | None
+
+
+def _cpu_options(scenario: Json) -> Mapping[str, str]:
+    return scenario["kubelet"].get("cpuManagerPolicyOptions") or {}
+
+
+def _has_option(scenario: Json, name: str) -> bool:
+    options = {**_cpu_options(scenario), **(scenario["kubelet"].get("topologyManagerPolicyOptions") or {})}
+    return name in options
+
+
+def _always(_: Json) -> bool:
+    return True
+
+
+def _listed_cpus(scenario: Json) -> list[Json]:
+    return scenario["topology"].get("cpus") or []
+
+
+def unequal_cores(scenario: Json) -> bool:
+    """Say whether cores differ in their number of threads, or sockets in their number of CPUs."""
+    cpus = _listed_cpus(scenario)
+    cores = Counter((cpu["numa"], cpu["socket"], cpu["core"]) for cpu in cpus)
+    sockets = Counter(cpu["socket"] for cpu in cpus)
+    return len(set(cores.values())) > 1 or len(set(sockets.values())) > 1
+
+
+def _nodes_without_cpus(scenario: Json) -> bool:
+    cpus = _listed_cpus(scenario)
+    return bool(cpus) and {node["id"] for node in scenario["topology"]["numaNodes"]} > {
+        cpu["numa"] for cpu in cpus
+    }
+
+
+def _gaps_in_node_ids(scenario: Json) -> bool:
+    ids = [node["id"] for node in scenario["topology"]["numaNodes"]]
+    return ids != list(range(len(ids)))
+
+
+def _huge_pages_wanted(scenario: Json) -> bool:
+    return any("hugepages-" in str(step.get("pod")) for step in scenario["steps"])
+
+
+def _requests_of(pod: Json) -> Iterator[Json]:
+    spec = pod["spec"]
+    for part in (spec, *(spec.get("initContainers") or ()), *spec["containers"]):
+        resources = part.get("resources") or {}
+        yield {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+
+
+def _unknown_page_size(moment: Moment) -> bool:
+    if moment.step["op"] != "addPod" or "memorymanager" not in moment.kubelet.get("panic", ""):
+        return False
+    wanted = {name for requests in _requests_of(moment.step["pod"]) for name in requests}
+    sizes = {name.removeprefix("hugepages-") for name in wanted if name.startswith("hugepages-")}
+    return any(sizes - set(node.get("hugepages") or ()) for node in moment.scenario["topology"]["numaNodes"])
+
+
+def _distance_beyond_the_row(moment: Moment) -> bool:
+    return moment.step["op"] == "addPod" and "NUMADistances" in moment.kubelet.get("panic", "")
+
+
+def _redecided(moment: Moment) -> bool:
+    """A restart after which podnuma's pods have what they had, and the kubelet's do not."""
+    ours, theirs = moment.podnuma, moment.kubelet
+    if moment.step["op"] != "restart" or not (ours.get("start") or {}).get("ok"):
+        return False
+    kept = _same_state(ours, moment.podnuma_before)
+    everybody = all(pod["admitted"] for pod in ours.get("readmissions") or ())
+    changed = (
+        not (theirs.get("start") or {}).get("ok")
+        or not all(pod["admitted"] for pod in theirs.get("readmissions") or ())
+        or not _same_state(theirs, moment.before)
+    )
+    return kept and everybody and changed
+
+
+def _same_state(one: Json, other: Json | None) -> bool:
+    return comparable_state(one.get("state")) == comparable_state((other or {}).get("state"))
+
+
+def _corrupt_cores(moment: Moment) -> bool:
+    """The kubelet gave the same CPU away twice, or a reserved one, and cannot go on correctly."""
+    return any("CPUs" in line for line in moment.kubelet.get("violations") or ())
+
+
+def _invalid(moment: Moment) -> bool:
+    return bool(moment.kubelet.get("apiErrors")) and moment.podnuma.get("reason") == "InvalidPod"
+
+
+def _endless(moment: Moment) -> bool:
+    return "neverEnds" in moment.kubelet
+
+
+TWINS: tuple[Twin, ...] = (
+    Twin("Unequal cores and sockets", unequal_cores, literal.WHOLE_BY_AVERAGE),
+    Twin("NUMA nodes without CPUs", _nodes_without_cpus, literal.ALL_NODES_COUNT),
+    Twin(
+        "Huge pages that only exclusive containers want",
+        _huge_pages_wanted,
+        literal.EVERYBODY_MISSES_HUGE_PAGES,
+    ),
+    Twin("Huge pages that only init containers want", _huge_pages_wanted, literal.INIT_ONLY_MEMORY_FORGOTTEN),
+    Twin(
+        "Distribution over the NUMA nodes that were chosen",
+        lambda scenario: _has_option(scenario, "distribute-cpus-across-numa"),
+        literal.AFFINITY_IS_NOT_BINDING,
+    ),
+    Twin("A NUMA node that shares memory blocks with others", _always, literal.GROUP_MEMBERS_ARE_USED_ALONE),
+    Twin("NUMA distances when node ids have gaps", _gaps_in_node_ids, literal.DISTANCE_BY_ID),
+)
+
+MARKS: tuple[Mark, ...] = (
+    Mark("A restart decides nothing", _always, _redecided),
+    Mark("Unequal cores and sockets", unequal_cores, _corrupt_cores),
+    Mark("A huge page size that a NUMA node lacks", _huge_pages_wanted, _unknown_page_size),
+    Mark("NUMA distances when node ids have gaps", _gaps_in_node_ids, _distance_beyond_the_row),
+    Mark("Pods the API server would not store", _always, _invalid),
+    Mark(
+        "Every decision ends",
+        lambda scenario: _has_option(scenario, "distribute-cpus-across-numa"),
+        _endless,
+    ),
+)
+
+
+def twins_for(scenario: Json, active: Iterable[Twin]) -> Iterator[tuple[Twin, ...]]:
+    """Yield sets of twins that could explain a difference, on top of the active ones: single ones, then pairs."""
+    used = set(active)
+    left = [twin for twin in TWINS if twin not in used and twin.possible(scenario)]
+    yield from ((twin,) for twin in left)
+    yield from combinations(left, 2)
+
+
+def marked(moment: Moment) -> str | None:
+    """Return the name of the deviation that marks this step, None if none does."""
+    return next((mark.name for mark in MARKS if mark.possible(moment.scenario) and mark.seen(moment)), None)
+
+
+def names() -> list[str]:
+    """Return the names of all deviations, as in `docs/deviations.md`."""
+    return sorted({entry.name for entry in (*TWINS, *MARKS)})

@@ -1,0 +1,129 @@
+"""The real kubelet code, as a program: build the oracle once, then ask it.
+
+The oracle is the Go module in `oracle/`; one source, two kubelet releases. A build takes
+minutes the first time (it compiles a good part of Kubernetes), so the binary is kept in the
+user's cache, under the hash of everything that went into it: sources, module files and Go
+version. A changed source is another name, so a stale binary is never used.
+
+Always true: `binary` returns an executable that answers for exactly the sources in this
+checkout; two processes that build at once both end with a complete file (it is renamed in).
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from enum import Enum
+from pathlib import Path
+
+SOURCES = Path(__file__).parent / "oracle"
+
+
+class Release(Enum):
+    """A kubelet release the oracle can speak for: the build arguments that choose it."""
+
+    V1_36 = ("1.36", ())
+    V1_37 = ("1.37", ("-modfile=go137.mod", "-tags", "k8s137"))
+
+    @property
+    def line(self) -> str:
+        return self.value[0]
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return self.value[1]
+
+
+REFERENCE = Release.V1_37
+
+
+class NoOracleError(RuntimeError):
+    """The oracle cannot be built or failed; the text says what to do."""
+
+
+def cache_root() -> Path:
+    """Where builds are kept: PODNUMA_CACHE, or ~/.cache/podnuma."""
+    return Path(os.environ.get("PODNUMA_CACHE") or Path.home() / ".cache" / "podnuma")
+
+
+def scratch_root() -> Path | None:
+    """A memory file system for the kubelet's checkpoints, if this machine has one."""
+    shared = Path("/dev/shm")
+    return shared if os.access(shared, os.W_OK) else None
+
+
+def binary(release: Release = REFERENCE) -> Path:
+    """Return the oracle of `release`, building it when the cache has none for these sources."""
+    go = shutil.which("go")
+    if go is None:
+        raise NoOracleError(
+            "the conformance run needs Go to build the kubelet's own code: put `go` (1.26 or newer) on PATH"
+        )
+    version = subprocess.run([go, "version"], capture_output=True, text=True, check=True).stdout
+    kept = cache_root() / "oracle" / f"{_fingerprint(version, release)}-{release.line}"
+    if not kept.exists():
+        _build(go, release, kept)
+    return kept
+
+
+def _fingerprint(go_version: str, release: Release) -> str:
+    digest = hashlib.sha256(f"{go_version}{release}".encode())
+    for path in sorted(SOURCES.iterdir()):
+        if path.suffix in {".go", ".mod", ".sum"} and not path.name.endswith("_test.go"):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:20]
+
+
+def _build(go: str, release: Release, kept: Path) -> None:
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
+        built = Path(scratch) / "oracle"
+        command = [go, "build", "-mod=readonly", "-trimpath", "-ldflags", "-s -w"]
+        command += [*release.arguments, "-o", str(built), "."]
+        done = subprocess.run(
+            command,
+            cwd=SOURCES,
+            env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": ""},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise NoOracleError(f"building the oracle of {release.line} failed:\n{done.stderr[-4000:]}")
+        built.replace(kept)
+
+
+def replay(lines: Iterable[str], release: Release = REFERENCE, *, limit: float | None = None) -> list[str]:
+    """Play scenarios through the kubelet: one result line per scenario line, in order.
+
+    `limit` is seconds for the whole call; TimeoutError when the kubelet code does not come back.
+    """
+    command = [str(binary(release)), "replay"]
+    if (scratch := scratch_root()) is not None:
+        command += ["-state-dir", str(scratch)]
+    return _ask(command, "\n".join(line.strip() for line in lines), limit)
+
+
+def generate(seed: int, count: int, first: int = 0) -> list[str]:
+    """Draw `count` random valid scenarios; number i depends on the seed and i only."""
+    command = [str(binary()), "generate", "-seed", str(seed), "-count", str(count), "-first", str(first)]
+    return _ask(command, "", None)
+
+
+def bench(arguments: Iterable[str] = ()) -> list[str]:
+    """Run the oracle's own benchmark; one JSON line per measurement."""
+    return _ask([str(binary()), "bench", *arguments], "", None)
+
+
+def _ask(command: list[str], question: str, limit: float | None) -> list[str]:
+    try:
+        done = subprocess.run(
+            command, input=question, capture_output=True, text=True, check=False, timeout=limit
+        )
+    except subprocess.TimeoutExpired as late:
+        raise TimeoutError(f"{Path(command[0]).name} {command[1]} gave no answer in {limit} s") from late
+    if done.returncode:
+        raise NoOracleError(f"{' '.join(command)} failed: {done.stderr[-2000:]}")
+    return done.stdout.splitlines()

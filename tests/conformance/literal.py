@@ -1,0 +1,156 @@
+"""The kubelet's ways that podnuma leaves on purpose, each as a replacement for one function.
+
+`docs/deviations.md` says where and why podnuma decides otherwise. Here the other side of each
+such place is written down, to be put in for the length of a comparison: a difference counts as
+explained by a deviation only if podnuma, with the kubelet's way in that one place, comes to the
+kubelet's answer exactly. Nothing of this is part of the product.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from podnuma.allocator import cpuset, eligibility
+from podnuma.allocator.cpu import pick
+from podnuma.allocator.cpu.order import Order, by_free
+from podnuma.allocator.memory import hints as memory_hints
+from podnuma.allocator.refusal import not_enough_cpus
+from podnuma.allocator.request import ContainerKind
+from podnuma.allocator.topology import Topology
+
+Replacement = tuple[str, Callable[..., Any]]
+
+
+@contextmanager
+def in_place(replacements: Iterable[Replacement]) -> Iterator[None]:
+    """Put replacements in for as long as the block runs."""
+    with ExitStack() as stack:
+        for target, function in replacements:
+            stack.enter_context(patch(target, function))
+        yield
+
+
+class _Hand:
+    def __init__(self, free: int, need: int) -> None:
+        self.free, self.need, self.got = free, need, 0
+
+    def claim(self, cpus: int) -> None:
+        self.got |= cpus
+        self.free &= ~cpus
+        self.need -= cpus.bit_count()
+
+    def claim_whole(self, elements: Iterable[tuple[int, int, int]], size: int | None) -> None:
+        """Claim elements that have `size` free CPUs (None: as many as they have in all)."""
+        whole = [mask for left, _, mask in elements if left == (size or mask.bit_count())]
+        for mask in whole:
+            if self.need >= mask.bit_count():
+                self.claim(mask)
+
+
+def packed_by_average(
+    order: Order, available: int, count: int, *, spread: bool = False, caches: bool = False
+) -> int:
+    """Pick CPUs packed, where a core or socket is whole when it has the machine's average of free CPUs."""
+    if count == 0:
+        return 0
+    hand = _Hand(available & order.all_cpus, count)
+    if count > hand.free.bit_count():
+        raise not_enough_cpus(count, available.bit_count())
+    per_socket = order.cpu_count // len(order.socket_ids)
+    steps = [
+        lambda: hand.claim_whole(order.numa_nodes(hand.free), None),
+        lambda: hand.claim_whole(order.sockets(hand.free), per_socket),
+    ]
+    if not order.numa_first:
+        steps.reverse()
+    steps.append(lambda: _caches(order, hand) if caches else None)
+    if not spread:
+        steps.append(lambda: hand.claim_whole(_cores(order, hand.free), order.per_core))
+    for step in steps:
+        step()
+        if hand.need == 0:
+            return hand.got
+    threads = order.sockets(hand.free) if spread else _cores(order, hand.free)
+    for _, _, mask in threads:
+        hand.claim(int(cpuset.lowest(mask & hand.free, hand.need)))
+    return hand.got
+
+
+def _cores(order: Order, free: int) -> list[tuple[int, int, int]]:
+    return [core for _, outer, _ in order.around_cores(free) for core in by_free(order.cores_in[outer], free)]
+
+
+def _caches(order: Order, hand: _Hand) -> None:
+    for _, _, cache in order.uncores(hand.free):
+        if hand.need >= order.per_uncore:
+            hand.claim_whole(order.uncores(hand.free), None)
+        if hand.need:
+            _part_of_cache(order, hand, cache)
+        if hand.need == 0:
+            return
+
+
+def _part_of_cache(order: Order, hand: _Hand, cache: int) -> None:
+    cores = [mask & hand.free for _, mask in order.cores if mask & hand.free & cache]
+    free = 0
+    for mask in cores[: -(-hand.need // order.per_core)]:
+        free |= mask
+    if hand.need % 2 and order.per_core > 1 and free.bit_count() > hand.need:
+        free ^= 1 << (free.bit_length() - 1)
+    if free.bit_count() == hand.need:
+        hand.claim(free)
+
+
+_fewest = memory_hints.fewest
+
+
+def _fewest_of_all_nodes(layout: Any, request: Any, *, with_cpus: bool) -> int:
+    del with_cpus
+    return _fewest(layout, request, with_cpus=False)
+
+
+def _missed_by_anyone(used: Any, budget: Any, sharers: list[Any]) -> str | None:
+    if not sharers:
+        return None
+    return next((resource for resource, size in budget.items() if used[resource] >= size), None)
+
+
+_peak_memory = eligibility._peak_memory
+
+
+def _peak_memory_of_app_names(containers: Any, memory: Any) -> Any:
+    peak = _peak_memory(containers, memory)
+    named = {
+        resource
+        for container, sizes in zip(containers, memory, strict=True)
+        if container.kind is ContainerKind.APP
+        for resource in sizes or ()
+    }
+    return peak and {resource: size for resource, size in peak.items() if resource in named}
+
+
+def _distance_by_id(self: Topology, nodes: int) -> float:
+    members = [node for node in self.nodes if nodes >> node.id & 1]
+    total = sum(one.distances[other.id] for one in members for other in members)
+    return total / len(members) ** 2
+
+
+WHOLE_BY_AVERAGE: tuple[Replacement, ...] = (
+    ("podnuma.allocator.cpu.pick.packed", packed_by_average),
+    ("podnuma.allocator.cpu.distribute.packed", packed_by_average),
+)
+ALL_NODES_COUNT: tuple[Replacement, ...] = (("podnuma.allocator.memory.hints.fewest", _fewest_of_all_nodes),)
+EVERYBODY_MISSES_HUGE_PAGES: tuple[Replacement, ...] = (
+    ("podnuma.allocator.eligibility._missed", _missed_by_anyone),
+)
+INIT_ONLY_MEMORY_FORGOTTEN: tuple[Replacement, ...] = (
+    ("podnuma.allocator.eligibility._peak_memory", _peak_memory_of_app_names),
+)
+AFFINITY_IS_NOT_BINDING: tuple[Replacement, ...] = (("podnuma.allocator.rules.near_picker", pick.picker),)
+DISTANCE_BY_ID: tuple[Replacement, ...] = (
+    ("podnuma.allocator.topology.Topology.average_distance", _distance_by_id),
+)
+GROUP_MEMBERS_ARE_USED_ALONE: tuple[Replacement, ...] = (
+    ("podnuma.allocator.memory.resolve._tied", lambda *_: False),
+)
