@@ -11,6 +11,7 @@ value and back, in the terms of ``podnuma.allocator``:
     pod_defaults      what the API server fills in, for manifests that were never saved
     node_settings     the settings part that NodeProfile and NodeTopology share
     hardware          cores, sockets, caches and NUMA nodes as CPU lists
+    grant             what a pod holds, exact in both directions
     node_profile, node_topology, pod_allocation    the three custom resources
     conditions, events                             status conditions and v1 Events
 

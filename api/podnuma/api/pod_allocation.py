@@ -1,40 +1,29 @@
 """PodAllocation: what one pod holds on its node, and what the agent made of it.
 
-``spec`` is the checkpoint: there is no other record of what has been given out. A ``PodGrant``
-rendered and read back is equal, byte for byte and container for container, so that a restart of
-operator or agent changes nothing. ``spec.summary`` repeats it as texts for people and is never
-read back.
-
-``spec.cpus`` is everything the pod takes from the node. With ``podLevel`` it is the bubble that
-the containers divide among themselves; without, it is the union of the containers' own CPUs, and
-an object in which it is anything else has been edited and is refused.
+``spec`` is the checkpoint: there is no other record of what has been given out, so a grant is
+read back exactly as it was rendered (see ``grant``). ``spec.summary`` repeats it as texts for
+people and is never read back.
 """
 
 import enum
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from podnuma.allocator import (
     Admitted,
     AssignmentType,
-    ContainerGrant,
     ContainerKind,
-    CpuSet,
-    Isolation,
-    MemoryBlock,
-    NodeSet,
     PodGrant,
     Rejected,
+    Topology,
     TopologyManagerScope,
     cpuset,
     nodeset,
-    quantities,
 )
 from podnuma.api import names
 from podnuma.api.conditions import Condition, read_conditions, render_conditions
+from podnuma.api.grant import LONGEST_CPUS, LONGEST_NODES, MAX_CONTAINERS, read_grant, render_grant
 from podnuma.api.node_topology import AssignmentCounts, read_assignments, render_assignments
-from podnuma.api.quantity import read_bytes
 from podnuma.api.reading import (
     Fields,
     Metadata,
@@ -42,16 +31,11 @@ from podnuma.api.reading import (
     boolean,
     choice,
     integer,
-    parsed,
     read_metadata,
     subject,
     text,
 )
 
-MAX_CONTAINERS: Final = 512
-MAX_BLOCKS: Final = 64
-LONGEST_CPUS: Final = 32768
-LONGEST_NODES: Final = 1024
 LONGEST_EXPLANATION: Final = 8192
 
 ADMITTED: Final = "Admitted"
@@ -165,7 +149,7 @@ def read_pod_allocation(value: Any) -> PodAllocation:
     allocation = PodAllocation(
         metadata=metadata,
         node_name=spec.required("nodeName", text(253, shortest=1), ""),
-        grant=_read_grant(spec, metadata),
+        grant=read_grant(spec, metadata),
         decision=_read_decision(spec.fields("decision")),
         static_uid=spec.optional("uidOnNode", text(128, shortest=1), ""),
         status=_read_status(fields.fields("status")),
@@ -175,11 +159,16 @@ def read_pod_allocation(value: Any) -> PodAllocation:
 
 
 def render_pod_allocation(
-    grant: PodGrant, node_name: str, decision: Decision, static_uid: str = ""
+    grant: PodGrant,
+    node_name: str,
+    decision: Decision,
+    static_uid: str = "",
+    topology: Topology | None = None,
 ) -> dict[str, Any]:
     """Render the JSON of an allocation without status, to apply; owned by the pod, which goes first.
 
     ``static_uid`` is the UID of a static pod on its node (``pod.PodFacts.static_uid``), else empty.
+    ``topology`` lets the summary name the NUMA nodes of CPUs, too, not only those of memory.
     """
     return {
         "apiVersion": names.API_VERSION,
@@ -198,31 +187,26 @@ def render_pod_allocation(
                 }
             ],
         },
-        "spec": render_spec(grant, node_name, decision, static_uid),
+        "spec": render_spec(grant, node_name, decision, static_uid, topology),
     }
 
 
-def render_spec(grant: PodGrant, node_name: str, decision: Decision, static_uid: str = "") -> dict[str, Any]:
+def render_spec(
+    grant: PodGrant,
+    node_name: str,
+    decision: Decision,
+    static_uid: str = "",
+    topology: Topology | None = None,
+) -> dict[str, Any]:
     """Render the JSON of ``spec``. Two grants are equal exactly when their specs are."""
-    body: dict[str, Any] = {
-        "podUID": grant.uid,
+    body = {
+        **render_grant(grant),
         "nodeName": node_name,
-        "scope": grant.scope.value,
-        "podLevel": grant.pod_level,
-        "podCPUQuota": grant.pod_quota,
-        "podCPUShares": grant.pod_shares,
-        "containers": [_render_container(container) for container in grant.containers],
-        "summary": render_summary(grant),
+        "summary": render_summary(grant, topology),
         "decision": _render_decision(decision),
     }
     if static_uid:
         body["uidOnNode"] = static_uid
-    if grant.exclusive_cpus:
-        body["cpus"] = cpuset.render(grant.exclusive_cpus)
-    if grant.memory_nodes:
-        body["memoryNodes"] = nodeset.render(grant.memory_nodes)
-    if grant.memory:
-        body["memory"] = _render_blocks(grant.memory)
     return body
 
 
@@ -242,25 +226,30 @@ def rejected_grant(uid: str, namespace: str, name: str, scope: TopologyManagerSc
     )
 
 
-def render_summary(grant: PodGrant) -> dict[str, str]:
-    """Render the texts of the printer columns; "-" for nothing, "node" for the node shared pool."""
+def render_summary(grant: PodGrant, topology: Topology | None = None) -> dict[str, str]:
+    """Render the texts of the printer columns; "-" for nothing, "node" for the node shared pool.
+
+    Standard init containers are left out: what they run on is, for the rest of the pod's life,
+    somebody else's or the pool's.
+    """
     own = shared = 0
     on_node = False
     for container in grant.containers:
+        if container.kind is ContainerKind.INIT:
+            continue
         match container.cpu_assignment:
             case AssignmentType.NODE_EXCLUSIVE | AssignmentType.POD_EXCLUSIVE:
                 own |= container.cpus or 0
             case AssignmentType.POD_SHARED:
-                # A standard init container runs before the pool exists, on what will be the pool and more.
-                shared |= (container.cpus or 0) if container.kind is not ContainerKind.INIT else 0
+                shared |= container.cpus or 0
             case AssignmentType.NODE_SHARED:
                 on_node = True
-    pool = cpuset.render(CpuSet(shared)) or ("node" if on_node else names.NOTHING)
+    nodes = grant.memory_nodes | (topology.nodes_of(grant.exclusive_cpus) if topology is not None else 0)
     return {
         "cpus": cpuset.render(grant.exclusive_cpus) or names.NOTHING,
-        "numa": nodeset.render(grant.memory_nodes) or names.NOTHING,
-        "exclusive": cpuset.render(CpuSet(own)) or names.NOTHING,
-        "shared": pool,
+        "numa": nodeset.render(nodes) or names.NOTHING,
+        "exclusive": cpuset.render(own) or names.NOTHING,
+        "shared": cpuset.render(shared) or ("node" if on_node else names.NOTHING),
     }
 
 
@@ -277,127 +266,6 @@ def render_status(status: PodAllocationStatus) -> dict[str, Any]:
     if pod:
         body["pod"] = pod
     return body
-
-
-# spec
-
-
-def _read_grant(spec: Fields, metadata: Metadata) -> PodGrant:
-    pod_level = spec.optional("podLevel", boolean, default=False)
-    cpus = spec.maybe("cpus", _read_cpus)
-    containers = tuple(_read_container(item) for item in spec.items("containers", MAX_CONTAINERS))
-    grant = PodGrant(
-        uid=spec.required("podUID", text(128, shortest=1), ""),
-        namespace=metadata.namespace,
-        name=metadata.name,
-        scope=spec.required("scope", choice(TopologyManagerScope), TopologyManagerScope.CONTAINER),
-        pod_level=pod_level,
-        cpus=cpus if pod_level else None,
-        memory=tuple(_read_block(item) for item in spec.items("memory", MAX_BLOCKS)),
-        containers=containers,
-        pod_quota=spec.optional("podCPUQuota", integer(-1), -1),
-        pod_shares=spec.optional("podCPUShares", integer(0, 262144), 0),
-    )
-    _check_sets(spec, grant, cpus)
-    return grant
-
-
-def _check_sets(spec: Fields, grant: PodGrant, cpus: CpuSet | None) -> None:
-    union = 0
-    for container in grant.containers:
-        union |= container.cpus or 0
-    given = cpus or cpuset.EMPTY
-    if grant.pod_level and union & ~given:
-        outside = cpuset.render(CpuSet(union & ~given))
-        spec.problems.add(spec.at("cpus"), cpuset.render(given), f"lacks CPUs of its containers: {outside}")
-    if not grant.pod_level and union != given:
-        spec.problems.add(
-            spec.at("cpus"),
-            cpuset.render(given),
-            f"is not what the containers have together: {cpuset.render(CpuSet(union)) or 'nothing'}",
-        )
-    seen: set[str] = set()
-    for index, container in enumerate(grant.containers):
-        if container.name in seen:
-            spec.problems.add(f"{spec.at('containers')}[{index}].name", container.name, "is there twice")
-        seen.add(container.name)
-
-
-def _read_container(item: Fields) -> ContainerGrant:
-    assignment = item.fields("assignment")
-    shared = AssignmentType.NODE_SHARED
-    return ContainerGrant(
-        name=item.required("name", text(63, shortest=1), ""),
-        kind=item.required("kind", choice(ContainerKind), ContainerKind.APP),
-        cpu_assignment=assignment.required("cpu", choice(AssignmentType), shared),
-        memory_assignment=assignment.required("memory", choice(AssignmentType), shared),
-        isolation=item.required("isolation", choice(Isolation), Isolation.HOST),
-        cpus=item.maybe("cpus", _read_cpus),
-        memory_nodes=item.maybe("memoryNodes", _read_nodes),
-        memory=tuple(_read_block(block) for block in item.items("memory", MAX_BLOCKS)),
-        cpu_quota=item.required("cpuQuota", integer(-1), -1),
-        cpu_period=item.required("cpuPeriod", integer(1000, 1_000_000), 100_000),
-        memory_limit=item.maybe("memoryLimit", read_bytes),
-        cpu_shares=item.required("cpuShares", integer(0, 262144), 0),
-    )
-
-
-def _render_container(container: ContainerGrant) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "name": container.name,
-        "kind": container.kind.value,
-        "assignment": {
-            "cpu": container.cpu_assignment.value,
-            "memory": container.memory_assignment.value,
-        },
-        "isolation": container.isolation.value,
-        "cpuQuota": container.cpu_quota,
-        "cpuPeriod": container.cpu_period,
-        "cpuShares": container.cpu_shares,
-    }
-    if container.cpus is not None:
-        body["cpus"] = cpuset.render(container.cpus)
-    if container.memory_nodes is not None:
-        body["memoryNodes"] = nodeset.render(container.memory_nodes)
-    if container.memory:
-        body["memory"] = _render_blocks(container.memory)
-    if container.memory_limit is not None:
-        body["memoryLimit"] = quantities.format_bytes(container.memory_limit)
-    return body
-
-
-def _read_block(item: Fields) -> MemoryBlock:
-    return MemoryBlock(
-        resource=item.required("resource", text(63, shortest=1), ""),
-        nodes=item.required("nodes", _read_nodes, nodeset.EMPTY),
-        size=item.required("size", read_bytes, 0),
-    )
-
-
-def _render_blocks(blocks: Iterable[MemoryBlock]) -> list[dict[str, str]]:
-    return [
-        {
-            "resource": block.resource,
-            "size": quantities.format_bytes(block.size),
-            "nodes": nodeset.render(block.nodes),
-        }
-        for block in blocks
-    ]
-
-
-def _read_cpus(value: Any) -> CpuSet:
-    cpus = parsed(cpuset.parse, LONGEST_CPUS)(value)
-    # In a cpuset file an empty list means "as the parent has it": never what a grant says.
-    if not cpus:
-        raise ValueError("must not be empty; leave the field out")
-    return cpus
-
-
-def _read_nodes(value: Any) -> NodeSet:
-    nodes = parsed(nodeset.parse, LONGEST_NODES)(value)
-    if not nodes:
-        raise ValueError("must not be empty; leave the field out")
-    return nodes
 
 
 def _read_decision(fields: Fields) -> Decision:
@@ -474,7 +342,7 @@ def _read_values(parent: Fields, name: str) -> Values | None:
 
 
 def _render_values_pair(written: Values | None, effective: Values | None) -> dict[str, Any]:
-    pairs: Mapping[str, Values | None] = {"written": written, "effective": effective}
+    pairs = {"written": written, "effective": effective}
     return {
         name: {"cpus": values.cpus, "mems": values.mems, "cpuMax": values.cpu_max}
         for name, values in pairs.items()

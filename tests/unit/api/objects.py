@@ -248,3 +248,59 @@ def node_settings(draw: st.DrawFn) -> NodeSettings:
         mode=draw(st.sampled_from(Mode)),
     )
     return NodeSettings(settings, handling)
+
+
+# The announcement's two pods, as they are held on a machine of 96 CPUs in 8 NUMA nodes.
+
+
+def container(
+    name: str, cpu: AssignmentType, cpus: str | None, kind: ContainerKind = ContainerKind.APP
+) -> ContainerGrant:
+    pool = cpu in (AssignmentType.POD_SHARED, AssignmentType.NODE_SHARED)
+    return ContainerGrant(
+        name=name,
+        kind=kind,
+        cpu_assignment=cpu,
+        memory_assignment=cpu,
+        isolation=Isolation.POD if pool else Isolation.CONTAINER,
+        cpus=None if cpus is None else cpuset.parse(cpus),
+        memory_nodes=None if cpus is None else nodeset.of([0]),
+        memory=(),
+        cpu_quota=300_000 if pool else -1,
+        cpu_period=100_000,
+        memory_limit=16 * 2**30 if pool else 12 * 2**30,
+        cpu_shares=8192,
+    )
+
+
+DATABASE = PodGrant(
+    uid="u1",
+    namespace="shop",
+    name="database",
+    scope=TopologyManagerScope.POD,
+    pod_level=True,
+    cpus=cpuset.parse("1-4,49-52"),
+    memory=(MemoryBlock("memory", nodeset.of([0]), 16 * 2**30),),
+    containers=(
+        container("migrate", AssignmentType.POD_SHARED, "1-4,49-52", ContainerKind.INIT),
+        container("metrics", AssignmentType.POD_SHARED, "4,52", ContainerKind.SIDECAR),
+        container("database", AssignmentType.POD_EXCLUSIVE, "1-3,49-51"),
+    ),
+    pod_quota=800_000,
+    pod_shares=8192,
+)
+TRAINING = PodGrant(
+    uid="u2",
+    namespace="ml",
+    name="training",
+    scope=TopologyManagerScope.CONTAINER,
+    pod_level=False,
+    cpus=None,
+    memory=(),
+    containers=(
+        container("mesh", AssignmentType.NODE_SHARED, None, ContainerKind.SIDECAR),
+        container("training", AssignmentType.NODE_EXCLUSIVE, "6-8"),
+    ),
+    pod_quota=400_000,
+    pod_shares=4096,
+)

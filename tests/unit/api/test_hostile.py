@@ -24,9 +24,8 @@ from podnuma.api.pod_allocation import Decision, read_pod_allocation, render_pod
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.api.reading import ApiError
 
-from tests.unit.api.objects import MACHINES, example, junk, machine, spoiled
+from tests.unit.api.objects import DATABASE, MACHINES, example, junk, machine, spoiled
 from tests.unit.api.test_node_topology import AGENT, AGENT_READY, ALLOCATION, READY
-from tests.unit.api.test_pod_allocation import DATABASE
 
 LONGEST_ERROR = 12_000
 

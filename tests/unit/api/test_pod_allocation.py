@@ -10,16 +10,10 @@ from hypothesis import strategies as st
 from podnuma.allocator import (
     Admitted,
     AssignmentType,
-    ContainerGrant,
     ContainerKind,
-    Isolation,
-    MemoryBlock,
-    PodGrant,
     Reason,
     Rejected,
     TopologyManagerScope,
-    cpuset,
-    nodeset,
 )
 from podnuma.allocator.counts import NO_COUNTS
 from podnuma.api.conditions import Condition, Status
@@ -33,69 +27,14 @@ from podnuma.api.pod_allocation import (
     read_pod_allocation,
     rejected_grant,
     render_pod_allocation,
-    render_spec,
     render_status,
     render_summary,
 )
 from podnuma.api.reading import ApiError
 
-from tests.unit.api.objects import grants, names
+from tests.unit.api.objects import DATABASE, MACHINES, TRAINING, container, grants, machine, names
 
 ADMITTED = Decision(admitted=True, generation=5)
-GIB = 2**30
-
-
-def container(
-    name: str, cpu: AssignmentType, cpus: str | None, kind: ContainerKind = ContainerKind.APP
-) -> ContainerGrant:
-    pool = cpu in (AssignmentType.POD_SHARED, AssignmentType.NODE_SHARED)
-    return ContainerGrant(
-        name=name,
-        kind=kind,
-        cpu_assignment=cpu,
-        memory_assignment=cpu,
-        isolation=Isolation.POD if pool else Isolation.CONTAINER,
-        cpus=None if cpus is None else cpuset.parse(cpus),
-        memory_nodes=None if cpus is None else nodeset.of([0]),
-        memory=(),
-        cpu_quota=300_000 if pool else -1,
-        cpu_period=100_000,
-        memory_limit=16 * GIB if pool else 12 * GIB,
-        cpu_shares=8192,
-    )
-
-
-DATABASE = PodGrant(
-    uid="u1",
-    namespace="shop",
-    name="database",
-    scope=TopologyManagerScope.POD,
-    pod_level=True,
-    cpus=cpuset.parse("1-4,49-52"),
-    memory=(MemoryBlock("memory", nodeset.of([0]), 16 * GIB),),
-    containers=(
-        container("migrate", AssignmentType.POD_SHARED, "1-4,49-52", ContainerKind.INIT),
-        container("metrics", AssignmentType.POD_SHARED, "4,52", ContainerKind.SIDECAR),
-        container("database", AssignmentType.POD_EXCLUSIVE, "1-3,49-51"),
-    ),
-    pod_quota=800_000,
-    pod_shares=8192,
-)
-TRAINING = PodGrant(
-    uid="u2",
-    namespace="ml",
-    name="training",
-    scope=TopologyManagerScope.CONTAINER,
-    pod_level=False,
-    cpus=None,
-    memory=(),
-    containers=(
-        container("mesh", AssignmentType.NODE_SHARED, None, ContainerKind.SIDECAR),
-        container("training", AssignmentType.NODE_EXCLUSIVE, "6-8"),
-    ),
-    pod_quota=400_000,
-    pod_shares=4096,
-)
 
 
 @given(grants(), names)
@@ -104,13 +43,6 @@ def test_a_grant_is_read_exactly_as_it_was_rendered(grant, node):
     allocation = read_pod_allocation(body)
     assert allocation.grant == grant
     assert (allocation.node_name, allocation.decision, allocation.pod_uid) == (node, ADMITTED, grant.uid)
-
-
-@given(grants(), grants())
-def test_specs_are_equal_exactly_when_grants_are(one, other):
-    other = replace(other, namespace=one.namespace, name=one.name)
-    same = render_spec(one, "w1", ADMITTED) == render_spec(other, "w1", ADMITTED)
-    assert same is (one == other)
 
 
 def test_an_allocation_goes_with_its_pod():
@@ -131,25 +63,6 @@ def test_an_allocation_goes_with_its_pod():
     }
 
 
-def test_sets_are_kernel_lists_and_memory_is_quantities():
-    spec = render_spec(DATABASE, "w1", ADMITTED)
-    assert spec["cpus"] == "1-4,49-52"
-    assert spec["memory"] == [{"resource": "memory", "size": "16Gi", "nodes": "0"}]
-    assert spec["memoryNodes"] == "0"
-    assert spec["containers"][2] == {
-        "name": "database",
-        "kind": "app",
-        "assignment": {"cpu": "pod_exclusive", "memory": "pod_exclusive"},
-        "isolation": "container",
-        "cpus": "1-3,49-51",
-        "memoryNodes": "0",
-        "cpuQuota": -1,
-        "cpuPeriod": 100000,
-        "cpuShares": 8192,
-        "memoryLimit": "12Gi",
-    }
-
-
 @pytest.mark.parametrize(
     ("grant", "columns"),
     [
@@ -163,6 +76,21 @@ def test_sets_are_kernel_lists_and_memory_is_quantities():
 )
 def test_the_columns_say_who_has_what(grant, columns):
     assert render_summary(grant) == columns
+
+
+def test_the_numa_column_names_the_nodes_of_cpus_where_the_topology_is_known():
+    grant = replace(TRAINING, containers=tuple(replace(c, memory_nodes=None) for c in TRAINING.containers))
+    (epyc,) = [machine(path) for path in MACHINES if "epyc7401" in path.stem]
+    assert render_summary(grant)["numa"] == "-"
+    assert render_summary(grant, epyc)["numa"] == "1"
+    spec = render_pod_allocation(grant, "w1", ADMITTED, topology=epyc)["spec"]
+    assert spec["summary"]["numa"] == "1"
+
+
+def test_the_columns_leave_out_what_only_init_containers_use():
+    init = container("migrate", AssignmentType.POD_EXCLUSIVE, "1-4,49-52", ContainerKind.INIT)
+    summary = render_summary(replace(DATABASE, containers=(init, *DATABASE.containers[1:])))
+    assert (summary["exclusive"], summary["shared"]) == ("1-3,49-51", "4,52")
 
 
 @given(grants())

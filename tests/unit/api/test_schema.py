@@ -51,9 +51,8 @@ from podnuma.api.pod_allocation import (
 from podnuma.api.reading import ApiError, Problem
 from podnuma.api.selector import LabelSelector, Operator, Requirement, render_selector
 
-from tests.unit.api.objects import MACHINES, crd, machine, schema
+from tests.unit.api.objects import DATABASE, MACHINES, crd, machine, schema
 from tests.unit.api.test_node_topology import AGENT, ALLOCATION
-from tests.unit.api.test_pod_allocation import DATABASE
 
 READERS: Mapping[str, tuple[Callable[[Any], Any], ...]] = {
     "nodeprofiles": (read_node_profile, read_node_profile_status),
