@@ -81,12 +81,12 @@ async def decide(means: Means, name: str, book: Book, plan: Plan) -> None:
     settings = plan.decide_with
     if settings is None:
         for pod in undecided(means, name, book, plan):
-            _tell_once(means, book, pod, "Undecided", f"Waits for node {name}: {plan.usable.message}")
+            tidying.warn_once(means, book, pod, "Undecided", f"Waits for node {name}: {plan.usable.message}")
     for pod in waiting(means, name, book, settings):
         if pod.request is None:
             book.idle.add(pod.uid)
             text = f"podnuma cannot manage this pod: {pod.problem}; correct it and create the pod again"
-            _tell_once(means, book, pod, "Unreadable", text)
+            tidying.warn_once(means, book, pod, "Unreadable", text)
             continue
         await _decide_one(means, name, book, pod, pod.request)
 
@@ -178,12 +178,6 @@ async def _stored(
 
 def _managed(means: Means, pod: PodRecord, settings: NodeSettings) -> bool:
     return settings.handling.manages(pod.labels, means.namespace_labels(pod.key.namespace))
-
-
-def _tell_once(means: Means, book: Book, pod: PodRecord, reason: str, message: str) -> None:
-    if book.told.get(pod.uid) != (reason, message):
-        book.told[pod.uid] = (reason, message)
-        means.announcer.say(about_pod(pod), EventType.WARNING, reason, message)
 
 
 def _tell(means: Means, pod: PodRecord, decided: Decided) -> None:

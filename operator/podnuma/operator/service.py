@@ -274,7 +274,12 @@ class Service:
             if name:
                 self._nodes.mark(name)
 
-    # State for metrics
+    # State
+
+    def desk(self, name: str) -> Book | None:
+        """Return what was decided on a node; None for one that nothing is known of."""
+        desk = self._desks.get(name)
+        return None if desk is None else desk.book
 
     def snapshot(self, *, leading: bool, term: int, watch_age: float) -> Snapshot:
         """Return the present state in numbers."""

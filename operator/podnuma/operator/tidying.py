@@ -106,15 +106,20 @@ def take_over(means: Means, name: str, book: Book, pod: PodRecord, record: Alloc
         problem = book.adopt(decided) or ""
     if not problem:
         return True
-    means.metrics.conflicts.inc()
-    logger.warning("PodAllocation %s cannot be taken over: %s", record.key, problem)
-    means.announcer.say(
-        about_pod(pod),
-        EventType.WARNING,
-        "AllocationConflict",
-        f"PodAllocation {record.key} cannot be used: {problem}; the pod is decided again",
-    )
+    message = f"PodAllocation {record.key} cannot be used: {problem}; the pod is decided again"
+    if warn_once(means, book, pod, "AllocationConflict", message):
+        means.metrics.conflicts.inc()
+        logger.warning("PodAllocation %s cannot be taken over: %s", record.key, problem)
     return False
+
+
+def warn_once(means: Means, book: Book, pod: PodRecord, reason: str, message: str) -> bool:
+    """Tell something about a pod unless it was the last thing told about it; return whether it was new."""
+    if book.told.get(pod.uid) == (reason, message):
+        return False
+    book.told[pod.uid] = (reason, message)
+    means.announcer.say(about_pod(pod), EventType.WARNING, reason, message)
+    return True
 
 
 async def _phases(means: Means, book: Book) -> None:

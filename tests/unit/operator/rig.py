@@ -125,6 +125,7 @@ class Rig:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.service.stand_down()  # its timers die with the process
         self.service = self._service()
 
     async def quiet(self, seconds: float = QUIET) -> None:

@@ -1,0 +1,284 @@
+"""The life of a cluster, from a seed: pods, profiles, nodes come and go, requests fail, the operator dies.
+
+What must hold is checked at every write of the operator and whenever the cluster has come to rest:
+
+  * no CPU is in two PodAllocations, at no moment;
+  * a decision that gave something to a pod never changes while the pod lives;
+  * at rest every pod that wants one has a decision, and nothing is left of pods that are gone;
+  * at rest a refused pod really does not fit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import random
+from dataclasses import dataclass, field
+
+from podnuma.allocator.decision import Rejected
+from podnuma.api.pod_allocation import read_pod_allocation
+from podnuma.operator import reading
+from podnuma.operator.kinds import Kind
+from podnuma.operator.records import Key
+from podnuma.plumbing.kube import errors
+
+from tests.unit.operator.rig import Rig, machine, node, owned_by, pod, profile
+
+NODES = ("n1", "n2", "n3")
+REST = 30.0  # virtual seconds; longer than any back-off of a node
+
+
+@dataclass
+class Killer:
+    """Ends the process at the n-th request from now on, before or after it is carried out."""
+
+    left: int | None = None
+    dead: bool = False
+    kills: int = 0
+
+    def passes(self) -> None:
+        if self.dead:
+            raise asyncio.CancelledError
+        if self.left is None:
+            return
+        self.left -= 1
+        if self.left <= 0:
+            self.left, self.dead = None, True
+            self.kills += 1
+            raise asyncio.CancelledError
+
+
+@dataclass
+class Storm:
+    """One life, step by step."""
+
+    seed: int
+    kill_share: float = 0.3
+    fault_share: float = 0.02
+    edits: bool = True
+    killer: Killer = field(default_factory=Killer)
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.seed)
+        self.rig = Rig(self.seed)
+        self.cluster = self.rig.cluster
+        self.given: dict[str, str] = {}
+        self.edited: set[str] = set()
+        self.steps: list[str] = []
+        self._names = 0
+
+    async def live(self, steps: int) -> None:
+        """Take this many steps and come to rest now and then."""
+        await self._begin()
+        for number in range(steps):
+            action = self.rng.choice(self._actions())
+            self.steps.append(action.__name__)
+            try:
+                action()
+                await asyncio.sleep(self.rng.choice([0.0, 0.01, 0.05, 0.3]))
+                await self._revive()
+                if number % 10 == 9:
+                    await self.rest()
+            except AssertionError as error:
+                raise AssertionError(
+                    f"seed {self.seed}, step {number}, {self.steps[-5:]}: {error}"
+                ) from error
+        await self.rest()
+
+    async def rest(self) -> None:
+        """Let everything settle without faults, and look at all of it."""
+        self.killer.left = None
+        faults, self.fault_share = self.fault_share, 0.0
+        lost, self.cluster.lost = self.cluster.lost, 0.0
+        await self._revive()
+        self.cluster.collect_garbage()
+        await self.rig.service.sync(Kind)
+        self.rig.service.mark_everything()
+        await asyncio.sleep(REST)
+        self._look()
+        # Where nothing can be decided (unusable settings) what was destroyed stays so.
+        self.edited -= {
+            value["spec"]["podUID"]
+            for value in self.cluster.objects[Kind.ALLOCATION].values()
+            if reading.allocation(value).model is not None
+        }
+        self.fault_share, self.cluster.lost = faults, lost
+
+    # Steps
+
+    def _actions(self):  # type: ignore[no-untyped-def]
+        actions = [self.create] * 8 + [self.delete] * 4 + [self.finish] * 3 + [self.replace] * 2
+        actions += [self.edit_profile, self.node_away, self.node_back, self.relabel]
+        if self.rng.random() < self.kill_share:
+            actions += [self.kill] * 12
+        if self.edits:
+            actions += [self.edit_allocation, self.delete_allocation]
+        return actions
+
+    def create(self) -> None:
+        self._names += 1
+        self._create(f"p{self._names}")
+
+    def _create(self, name: str) -> None:
+        cpus = self.rng.choice([1, 2, 2, 3, 4, 6, 9])
+        on = self.rng.choice(NODES)
+        extra = {"ownerReferences": owned_by("ReplicaSet", f"rs{self.rng.randrange(3)}")}
+        value = pod(name, max(cpus, 2), f"{self.rng.choice([1, 2, 8])}Gi", on, **extra)
+        if cpus == 1:
+            value["status"]["qosClass"] = "Burstable"
+        self.cluster.put(Kind.POD, value)
+
+    def _some_pod(self) -> Key | None:
+        pods = sorted(self.cluster.objects[Kind.POD], key=str)
+        return self.rng.choice(pods) if pods else None
+
+    def delete(self) -> None:
+        if key := self._some_pod():
+            self.cluster.remove(Kind.POD, key)
+
+    def finish(self) -> None:
+        if key := self._some_pod():
+            value = self.cluster.objects[Kind.POD][key]
+            self.cluster.put(Kind.POD, {**value, "status": {**value["status"], "phase": "Failed"}})
+
+    def replace(self) -> None:
+        if key := self._some_pod():
+            self.cluster.remove(Kind.POD, key)
+            self._create(key.name)
+
+    def edit_profile(self) -> None:
+        reserved = self.rng.choice(["0,8", "0,8", "0-1,8-9", "0,96"])
+        scope = self.rng.choice(["pod", "container"])
+        policy = self.rng.choice(["single-numa-node", "best-effort", "restricted"])
+        self.cluster.put(
+            Kind.PROFILE,
+            profile(
+                reservedSystemCPUs=reserved,
+                topologyManagerScope=scope,
+                topologyManagerPolicy=policy,
+                onRejection=self.rng.choice(["Evict", "Share"]),
+            ),
+        )
+
+    def node_away(self) -> None:
+        self.cluster.remove(Kind.NODE, Key("", self.rng.choice(NODES)))
+
+    def node_back(self) -> None:
+        for name in NODES:
+            if self.cluster.get(Kind.NODE, Key("", name)) is None:
+                self.cluster.put(Kind.NODE, node(name))
+
+    def relabel(self) -> None:
+        name = self.rng.choice(NODES)
+        if self.cluster.get(Kind.NODE, Key("", name)) is not None:
+            self.cluster.put(Kind.NODE, node(name, pool=self.rng.choice("ab")))
+
+    def kill(self) -> None:
+        self.killer.left = self.rng.randrange(1, 10)
+
+    def edit_allocation(self) -> None:
+        found = sorted(self.cluster.objects[Kind.ALLOCATION], key=str)
+        if not found:
+            return
+        value = copy.deepcopy(self.cluster.objects[Kind.ALLOCATION][self.rng.choice(found)])
+        self.edited.add(value["spec"]["podUID"])
+        value["spec"]["scope"] = "nonsense"
+        self.cluster.put(Kind.ALLOCATION, value)
+
+    def delete_allocation(self) -> None:
+        found = sorted(self.cluster.objects[Kind.ALLOCATION], key=str)
+        if found:
+            key = self.rng.choice(found)
+            self.edited.add(self.cluster.objects[Kind.ALLOCATION][key]["spec"]["podUID"])
+            self.cluster.remove(Kind.ALLOCATION, key)
+
+    # Inside
+
+    async def _begin(self) -> None:
+        await self.rig.furnished(*NODES)
+        self.cluster.delay = 0.004
+        self.cluster.duplicates = 0.1
+        self.cluster.lost = 0.01
+        self.cluster.fault = self._fault
+
+    async def _revive(self) -> None:
+        while self.killer.dead:
+            await self.rig.crash()
+            self.killer.dead = False
+            try:
+                await self.rig.start()
+            except asyncio.CancelledError:
+                continue
+            except errors.KubeError:
+                self.killer.dead = True
+        # Agents report again where a NodeTopology was made anew.
+        for name in NODES:
+            known = self.cluster.get(Kind.TOPOLOGY, Key("", name))
+            if known is not None and "hardware" not in known.get("status", {}):
+                self.rig.report_hardware(name, machine())
+
+    def _fault(self, moment: str, request: str) -> None:
+        self.killer.passes()
+        if moment == "after" and "PodAllocation" in request:
+            self._check_write()
+        if self.rng.random() < self.fault_share:
+            if moment == "after":
+                raise errors.UncertainError(0, "NoAnswer", "the connection was cut")
+            raise self.rng.choice(
+                [
+                    errors.UncertainError(500, "InternalError", "etcd leader changed"),
+                    errors.BusyError(429, "TooManyRequests", "come back later", 0.1),
+                ]
+            )
+
+    def _check_write(self) -> None:
+        self.rig.assert_sound()
+        for value in self.cluster.objects[Kind.ALLOCATION].values():
+            allocation = reading.allocation(value)
+            if allocation.model is None or not allocation.model.decision.admitted:
+                continue
+            told = allocation.model.grant
+            before = self.given.setdefault(told.uid, repr(told))
+            if told.uid in self.edited:
+                # What a person destroys just before the operator dies is lost: it is decided anew.
+                self.given[told.uid] = repr(told)
+                continue
+            assert before == repr(told), f"the decision about {allocation.key} changed: {before} -> {told!r}"
+
+    def _look(self) -> None:
+        self._check_write()
+        alive = {
+            record.uid: record
+            for value in self.cluster.objects[Kind.POD].values()
+            if (record := reading.bound_pod(value)) is not None
+        }
+        for key, value in self.cluster.objects[Kind.ALLOCATION].items():
+            uid = value["spec"]["podUID"]
+            assert uid in alive, f"{key} is left of a pod that is gone"
+            desk = self.rig.service.desk(value["spec"]["nodeName"])
+            if desk is not None and desk.allocator is not None:
+                read_pod_allocation(value)
+        for name in NODES:
+            self._look_at_node(name)
+
+    def _look_at_node(self, name: str) -> None:
+        known = self.cluster.get(Kind.TOPOLOGY, Key("", name))
+        if self.cluster.get(Kind.NODE, Key("", name)) is None or known is None:
+            return
+        desk = self.rig.service.desk(name)
+        assert desk is not None, f"nobody looks after {name}"
+        allocator = desk.allocator
+        if allocator is None:  # no settings that fit: nothing is decided
+            return
+        for value in self.cluster.objects[Kind.POD].values():
+            record = reading.pod(value)
+            if record is None or record.node != name or record.terminating or record.request is None:
+                continue
+            found = self.cluster.get(Kind.ALLOCATION, record.key)
+            assert found is not None, f"{record.key} on {name} has no decision"
+            if not found["spec"]["decision"]["admitted"]:
+                answer = desk.answer(allocator, record.request)
+                assert isinstance(answer, Rejected), f"{record.key} is refused and fits {name}"
+        told = known.get("status", {}).get("allocation", {})
+        held = sum(1 for decided in desk.decided.values() if decided.decision.admitted)
+        assert told.get("pods") == held, f"{name} tells {told.get('pods')} pods, {held} hold something"
