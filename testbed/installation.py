@@ -10,23 +10,19 @@ its host.
 
 from __future__ import annotations
 
-import signal
-import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import requests
 import yaml
 
-from testbed import machines
-from testbed.ports import free_port
-from testbed.processes import Process
-from testbed.waiting import until
+from testbed import cgroups, machines
+from testbed.cleaning import GROUP
+from testbed.program import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from types import TracebackType
 
     from testbed.api import Json
@@ -51,7 +47,7 @@ RIGHTS = frozenset(
         "PriorityClass",
     }
 )
-START_SECONDS = 30
+APPLIED_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,73 +77,6 @@ class FakeNode:
     @property
     def run_root(self) -> Path:
         return self.folder / "run"
-
-
-class Program:
-    """One podnuma process: starts, can be killed and started again, tells when it is ready."""
-
-    def __init__(self, name: str, arguments: Iterable[str], log: Path) -> None:
-        self.name = name
-        self.port = free_port()
-        self.log = log
-        self._argv = [
-            str(Path(sys.executable).with_name("podnuma")),
-            *arguments,
-            f"--metrics-port={self.port}",
-            "--metrics-host=127.0.0.1",
-        ]
-        self._process: Process | None = None
-
-    @property
-    def process(self) -> Process:
-        """The running process; RuntimeError before `start`."""
-        if self._process is None:
-            raise RuntimeError(f"{self.name} was not started")
-        return self._process
-
-    def start(self) -> Self:
-        self._process = Process(self.name, self._argv, self.log)
-        return self
-
-    def kill(self) -> None:
-        """SIGKILL: no farewell, as when a machine runs out of memory."""
-        self.process.kill()
-
-    def terminate(self) -> int:
-        """SIGTERM, as when a rollout replaces the pod; returns the exit status."""
-        return self.process.terminate()
-
-    def stop(self) -> None:
-        """End it if it runs."""
-        if self._process is not None:
-            self._process.kill()
-
-    def wait_ready(self, timeout: float = START_SECONDS) -> None:
-        """Wait until the readiness probe says yes; ProcessFailedError if the process ends instead."""
-
-        def ready() -> bool:
-            self.process.check()
-            try:
-                return requests.get(f"http://127.0.0.1:{self.port}/readyz", timeout=2).ok
-            except requests.RequestException:
-                return False
-
-        try:
-            until(ready, f"{self.name} to be ready", timeout)
-        except TimeoutError as error:
-            raise TimeoutError(f"{error}\n{self.process.tail()}") from error
-
-    def metrics(self) -> str:
-        """Return the text that Prometheus would scrape."""
-        return requests.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5).text
-
-    def pause(self) -> None:
-        """SIGSTOP."""
-        self.process.signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT."""
-        self.process.signal(signal.SIGCONT)
 
 
 class Installation:
@@ -239,6 +168,41 @@ class Installation:
         program = Program(name, arguments, self.folder / f"{name}.log")
         self._stack.callback(program.stop)
         return program.start()
+
+    def create_example(self, namespace: str, example: str, name: str | None = None) -> Json:
+        """Create one of the pods of examples/pods, under another name if one is given."""
+        pod = yaml.safe_load((ROOT / "examples" / "pods" / f"{example}.yaml").read_text())
+        pod["metadata"] |= {"namespace": namespace, "name": name or example}
+        return self.cluster.api.create(pod)
+
+    def allocations(self, namespace: str) -> dict[str, Json]:
+        """Return the PodAllocations of a namespace by name, without who owns which field since when."""
+        stored = {}
+        for found in self.cluster.api.items(f"{GROUP}/namespaces/{namespace}/podallocations"):
+            found["metadata"].pop("managedFields", None)
+            stored[found["metadata"]["name"]] = found
+        return stored
+
+    def wait_applied(self, namespace: str, name: str, timeout: float = APPLIED_SECONDS) -> Json:
+        """Wait until a pod's allocation is applied, and return it; TimeoutError with all logs if not."""
+        try:
+            return self.cluster.api.wait_for(
+                f"{GROUP}/namespaces/{namespace}/podallocations",
+                lambda found: found.get("status", {}).get("phase") in {"Applied", "Rejected"},
+                f"PodAllocation {namespace}/{name} to be Applied",
+                timeout=timeout,
+                fieldSelector=f"metadata.name={name}",
+            )
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self.logs()}") from error
+
+    def node_of(self, allocation: Json) -> FakeNode:
+        """Return the node of a PodAllocation."""
+        return self.nodes[allocation["spec"]["nodeName"]]
+
+    def written(self, allocation: Json) -> dict[str, cgroups.Written]:
+        """Return what the agent wrote for each container of a PodAllocation."""
+        return cgroups.containers_of(self.node_of(allocation).cgroup_root, allocation)
 
     def logs(self) -> str:
         """Return the end of every process's log, for an error text."""

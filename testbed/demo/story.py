@@ -6,15 +6,15 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-import yaml
 from podnuma.cli.render.map import render_node
 from rich.console import Console
 from rich.table import Table
 
 from testbed import build, cgroups
+from testbed.cleaning import GROUP
 from testbed.control_plane import ControlPlane
 from testbed.demo import expect
-from testbed.installation import ROOT, FakeNode, Installation
+from testbed.installation import ROOT, Installation
 from testbed.kwok import Kwok
 
 if TYPE_CHECKING:
@@ -32,9 +32,8 @@ NODES = {
 WAIT_SECONDS = 45
 # Wide enough for a line of the map, for logs and pipes that have no width of their own.
 PLAIN_WIDTH = 120
-ALLOCATIONS = "/apis/podnuma.dev/v1alpha1/podallocations"
-TOPOLOGIES = "/apis/podnuma.dev/v1alpha1/nodetopologies"
-NODE_PROFILES = "/apis/podnuma.dev/v1alpha1/nodeprofiles"
+TOPOLOGIES = f"{GROUP}/nodetopologies"
+NODE_PROFILES = f"{GROUP}/nodeprofiles"
 
 
 class DemoFailedError(RuntimeError):
@@ -64,18 +63,15 @@ class Demo:
         self._began = time.monotonic()
         installation = self._start_cluster()
         self._start_podnuma(installation)
-        self._create_pods()
+        self._create_pods(installation)
+        allocations = self._wait_applied(installation)
         try:
-            allocations = self._wait_applied()
             self._wait_told(installation)
         except TimeoutError as error:
             raise DemoFailedError(f"{error}\n{installation.logs()}") from error
         self._show_resources()
         self._show_maps(installation, allocations)
-        found = {
-            name: cgroups.containers_of(_node_of(installation, allocation).cgroup_root, allocation)
-            for name, allocation in allocations.items()
-        }
+        found = {name: installation.written(allocation) for name, allocation in allocations.items()}
         self._show_written(installation, allocations, found)
         self._check(installation, allocations, found)
 
@@ -111,23 +107,15 @@ class Demo:
             program.wait_ready()
         self._say(f"operator and {len(NODES)} agents are ready, each with a service account of its own")
 
-    def _create_pods(self) -> None:
+    def _create_pods(self, installation: Installation) -> None:
         for name in PODS:
-            pod = yaml.safe_load((EXAMPLES / "pods" / f"{name}.yaml").read_text())
-            self.cluster.api.create(pod)
-            self._say(f"pod {pod['metadata']['name']} created: {_budget(pod)}")
+            pod = installation.create_example("default", name)
+            self._say(f"pod {name} created: {_budget(pod)}")
 
-    def _wait_applied(self) -> dict[str, Json]:
-        deadline = time.monotonic() + WAIT_SECONDS
+    def _wait_applied(self, installation: Installation) -> dict[str, Json]:
         applied = {}
         for name in PODS:
-            applied[name] = self.cluster.api.wait_for(
-                ALLOCATIONS,
-                lambda found: found.get("status", {}).get("phase") in {"Applied", "Rejected"},
-                f"PodAllocation {name} to be Applied",
-                timeout=max(1, deadline - time.monotonic()),
-                fieldSelector=f"metadata.name={name}",
-            )
+            applied[name] = installation.wait_applied("default", name, WAIT_SECONDS)
             phase = applied[name]["status"]["phase"]
             self._say(f"pod {name} on {applied[name]['spec']['nodeName']}: {phase}")
             if phase != "Applied":
@@ -167,7 +155,7 @@ class Demo:
         for title in ("POD", "CONTAINER", "CPUSET.CPUS", "CPUSET.MEMS", "CPU.MAX"):
             table.add_column(title, header_style="", overflow="fold")
         for name, allocation in allocations.items():
-            pod = cgroups.pod_group(_node_of(installation, allocation).cgroup_root, allocation)
+            pod = cgroups.pod_group(installation.node_of(allocation).cgroup_root, allocation)
             for group in (pod, *found[name].values()):
                 table.add_row(name, group.container, group.cpu_list, group.mem_list, group.cpu_max)
         self._console.print(table)
@@ -181,7 +169,7 @@ class Demo:
         rules = {"database": expect.database, "ml-training": expect.training}
         problems = []
         for name, rule in rules.items():
-            machine = _node_of(installation, allocations[name]).machine
+            machine = installation.node_of(allocations[name]).machine
             problems += [f"pod {name}: {text}" for text in rule(machine, found[name])]
             problems += [f"pod {name}: {text}" for text in expect.agreement(allocations[name], found[name])]
         if problems:
@@ -206,10 +194,6 @@ def _is_settled(profile: Json) -> bool:
 def _is_ready(status: Json) -> bool:
     conditions = status.get("conditions", [])
     return any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
-
-
-def _node_of(installation: Installation, allocation: Json) -> FakeNode:
-    return installation.nodes[allocation["spec"]["nodeName"]]
 
 
 def _budget(pod: Json) -> str:

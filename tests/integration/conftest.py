@@ -3,6 +3,7 @@
 `crds`          the control plane with podnuma's custom resources; most tests want this one
 `control_plane` the same without them
 `kwok`          nodes that become Ready and pods that become Running
+`system`        podnuma at work on two nodes, for all tests of a module
 `namespace`     a namespace of the test's own, gone afterwards
 `clean_cluster` `crds`, and after the test no pod, node, profile, topology or allocation is left
 
@@ -22,6 +23,7 @@ import pytest
 from testbed import build
 from testbed.cleaning import delete, wipe
 from testbed.control_plane import ControlPlane
+from testbed.installation import Installation
 from testbed.kwok import Kwok
 
 if TYPE_CHECKING:
@@ -30,6 +32,11 @@ if TYPE_CHECKING:
     from testbed.api import Api
 
 ROOT = Path(__file__).resolve().parents[2]
+
+MACHINES = {
+    "node-1": ("epyc7401-2s-8numa-16l3", "databases"),
+    "node-2": ("xeon-2s-snc2-irregular", "training"),
+}
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -87,3 +94,20 @@ def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> It
 def clean_cluster(crds: ControlPlane) -> Iterator[ControlPlane]:
     yield crds
     wipe(crds.api)
+
+
+@pytest.fixture(scope="module")
+def system(
+    control_plane: ControlPlane, kwok: Kwok, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    """podnuma at work: operator and two agents as processes, on the hardware of real servers."""
+    with Installation(control_plane, tmp_path_factory.mktemp("system")) as installation:
+        installation.install()
+        control_plane.apply_files(ROOT / "examples" / "profiles")
+        for name, (machine, pool) in MACHINES.items():
+            installation.add_node(kwok, name, machine, {"node-pool": pool})
+        programs = [installation.start_operator(), *(installation.start_agent(name) for name in MACHINES)]
+        for program in programs:
+            program.wait_ready()
+        yield installation
+    wipe(control_plane.api)

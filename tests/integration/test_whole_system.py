@@ -11,73 +11,24 @@ from pathlib import Path
 
 import pytest
 import requests
-import yaml
 
 from testbed import cgroups
-from testbed.cleaning import GROUP, wipe
+from testbed.cleaning import GROUP
 from testbed.demo import expect
-from testbed.installation import ROOT, Installation
 from testbed.waiting import until
 
 pytestmark = pytest.mark.timeout(180)
 
-MACHINES = {
-    "node-1": ("epyc7401-2s-8numa-16l3", "databases"),
-    "node-2": ("xeon-2s-snc2-irregular", "training"),
-}
-APPLIED_SECONDS = 20
 RELEASE_SECONDS = 2
 OUTAGE_SECONDS = 30
-
-
-@pytest.fixture(scope="module")
-def system(control_plane, kwok, tmp_path_factory):
-    with Installation(control_plane, tmp_path_factory.mktemp("system")) as installation:
-        installation.install()
-        control_plane.apply_files(ROOT / "examples" / "profiles")
-        for name, (machine, pool) in MACHINES.items():
-            installation.add_node(kwok, name, machine, {"node-pool": pool})
-        programs = [installation.start_operator(), *(installation.start_agent(name) for name in MACHINES)]
-        for program in programs:
-            program.wait_ready()
-        yield installation
-    wipe(control_plane.api)
 
 
 @pytest.fixture
 def pods(system, namespace):
     """Both pods of the announcement, applied; returns their PodAllocations by pod name."""
     for name in ("database", "ml-training"):
-        create_pod(system, namespace, name)
-    return {name: applied(system, namespace, name) for name in ("database", "ml-training")}
-
-
-def create_pod(system, namespace, example, name=None):
-    pod = yaml.safe_load((ROOT / "examples" / "pods" / f"{example}.yaml").read_text())
-    pod["metadata"] |= {"namespace": namespace, "name": name or example}
-    return system.cluster.api.create(pod)
-
-
-def applied(system, namespace, name):
-    try:
-        return system.cluster.api.wait_for(
-            f"{GROUP}/namespaces/{namespace}/podallocations",
-            lambda found: found.get("status", {}).get("phase") == "Applied",
-            f"PodAllocation {namespace}/{name} to be Applied",
-            timeout=APPLIED_SECONDS,
-            fieldSelector=f"metadata.name={name}",
-        )
-    except TimeoutError as error:
-        raise AssertionError(f"{error}\n{system.logs()}") from error
-
-
-def allocations(system, namespace):
-    """Return every PodAllocation as it is stored, without who owns which field since when."""
-    stored = {}
-    for found in system.cluster.api.items(f"{GROUP}/namespaces/{namespace}/podallocations"):
-        found["metadata"].pop("managedFields", None)
-        stored[found["metadata"]["name"]] = found
-    return stored
+        system.create_example(namespace, name)
+    return {name: system.wait_applied(namespace, name) for name in ("database", "ml-training")}
 
 
 def files(root: Path) -> dict[str, tuple[str, int]]:
@@ -91,14 +42,6 @@ def files(root: Path) -> dict[str, tuple[str, int]]:
 
 def texts(root: Path) -> dict[str, str]:
     return {name: text for name, (text, _) in files(root).items()}
-
-
-def node_of(system, allocation):
-    return system.nodes[allocation["spec"]["nodeName"]]
-
-
-def written(system, allocation):
-    return cgroups.containers_of(node_of(system, allocation).cgroup_root, allocation)
 
 
 def wait_for_operator_at_work(system, namespace):
@@ -131,55 +74,55 @@ def cpu_seconds(pid: int) -> float:
 
 def test_both_pods_get_what_the_announcement_promises(system, pods):
     database, training = pods["database"], pods["ml-training"]
-    assert expect.database(node_of(system, database).machine, written(system, database)) == []
-    assert expect.training(node_of(system, training).machine, written(system, training)) == []
+    assert expect.database(system.node_of(database).machine, system.written(database)) == []
+    assert expect.training(system.node_of(training).machine, system.written(training)) == []
     for allocation in pods.values():
-        assert expect.agreement(allocation, written(system, allocation)) == []
+        assert expect.agreement(allocation, system.written(allocation)) == []
 
 
 @pytest.mark.usefixtures("pods")
 def test_killed_operator_finds_every_allocation_and_changes_none(system, namespace):
-    before = allocations(system, namespace)
+    before = system.allocations(namespace)
     assert set(before) == {"database", "ml-training"}
     system.operator.kill()
     system.operator.start().wait_ready()
     wait_for_operator_at_work(system, namespace)
-    assert allocations(system, namespace) == before
+    assert system.allocations(namespace) == before
 
 
 def test_killed_operator_decides_what_came_while_it_was_away(system, namespace, pods):
     system.operator.kill()
-    create_pod(system, namespace, "database", "second")
+    system.create_example(namespace, "database", "second")
     system.cluster.api.delete(f"/api/v1/namespaces/{namespace}/pods/ml-training")
     system.operator.start()
-    second = applied(system, namespace, "second")
-    main, other = written(system, pods["database"]), written(system, second)
-    assert expect.database(node_of(system, second).machine, other) == []
+    second = system.wait_applied(namespace, "second")
+    main, other = system.written(pods["database"]), system.written(second)
+    assert expect.database(system.node_of(second).machine, other) == []
     held, new = (frozenset().union(*(group.cpus for group in found.values())) for found in (main, other))
     assert held.isdisjoint(new)
-    until(lambda: "ml-training" not in allocations(system, namespace), "the allocation to go", 10)
+    until(lambda: "ml-training" not in system.allocations(namespace), "the allocation to go", 10)
 
 
 @pytest.mark.usefixtures("pods")
 def test_killed_agent_finds_its_allocations_applied_and_writes_nothing(system, namespace):
-    before = allocations(system, namespace)
+    before = system.allocations(namespace)
     root = system.nodes["node-1"].cgroup_root
     untouched = files(root)
     system.agents["node-1"].kill()
     assert files(root) == untouched
     system.agents["node-1"].start().wait_ready()
     # A pod that comes and is applied: what the agent does at its start is behind us.
-    create_pod(system, namespace, "database", "second")
-    applied(system, namespace, "second")
-    after = allocations(system, namespace)
+    system.create_example(namespace, "database", "second")
+    system.wait_applied(namespace, "second")
+    after = system.allocations(namespace)
     assert {name: after[name] for name in before} == before
     known = {name: after for name, after in files(root).items() if name in untouched and "scope" in name}
     assert known == {name: untouched[name] for name in known}
 
 
 def test_deleted_pod_gives_its_cpus_back_within_two_seconds_and_a_new_one_gets_them(system, namespace, pods):
-    api, node = system.cluster.api, node_of(system, pods["database"])
-    held = frozenset().union(*(group.cpus for group in written(system, pods["database"]).values()))
+    api, node = system.cluster.api, system.node_of(pods["database"])
+    held = frozenset().union(*(group.cpus for group in system.written(pods["database"]).values()))
     assert len(held) == 8
 
     def shared_pool() -> frozenset[int]:
@@ -196,29 +139,29 @@ def test_deleted_pod_gives_its_cpus_back_within_two_seconds_and_a_new_one_gets_t
     until(lambda: held <= shared_pool(), "the shared pool to have the CPUs again", RELEASE_SECONDS)
     left = RELEASE_SECONDS - (time.monotonic() - began)
     until(lambda: told_exclusive() == "-", "the NodeTopology to say so", left)
-    create_pod(system, namespace, "database", "successor")
-    successor = written(system, applied(system, namespace, "successor"))
+    system.create_example(namespace, "database", "successor")
+    successor = system.written(system.wait_applied(namespace, "successor"))
     assert frozenset().union(*(group.cpus for group in successor.values())) == held
 
 
 def test_a_new_pod_of_the_same_name_is_another_pod(system, namespace, pods):
     api = system.cluster.api
     api.delete(f"/api/v1/namespaces/{namespace}/pods/database", grace_seconds=0)
-    new = create_pod(system, namespace, "database")
+    new = system.create_example(namespace, "database")
 
     def decided() -> bool:
         found = api.find(f"{GROUP}/namespaces/{namespace}/podallocations/database")
         return found is not None and found["spec"]["podUID"] == new["metadata"]["uid"]
 
-    until(decided, "the allocation of the new pod", APPLIED_SECONDS)
-    allocation = applied(system, namespace, "database")
+    until(decided, "the allocation of the new pod", 20)
+    allocation = system.wait_applied(namespace, "database")
     assert allocation["metadata"]["uid"] != pods["database"]["metadata"]["uid"]
-    assert expect.database(node_of(system, allocation).machine, written(system, allocation)) == []
+    assert expect.database(system.node_of(allocation).machine, system.written(allocation)) == []
 
 
 @pytest.mark.usefixtures("pods")
 def test_thirty_seconds_without_api_server_change_nothing_and_cost_little(system, namespace):
-    before = allocations(system, namespace)
+    before = system.allocations(namespace)
     programs = [system.operator, *system.agents.values()]
     trees = {name: texts(node.cgroup_root) for name, node in system.nodes.items()}
     used = {program.name: cpu_seconds(program.process.pid) for program in programs}
@@ -233,9 +176,9 @@ def test_thirty_seconds_without_api_server_change_nothing_and_cost_little(system
         spent = cpu_seconds(program.process.pid) - used[program.name]
         assert spent < OUTAGE_SECONDS / 5, f"{program.name} used {spent:.1f} s of processor time"
     assert {name: texts(node.cgroup_root) for name, node in system.nodes.items()} == trees
-    create_pod(system, namespace, "database", "afterwards")
-    assert written(system, applied(system, namespace, "afterwards"))
-    after = allocations(system, namespace)
+    system.create_example(namespace, "database", "afterwards")
+    assert system.written(system.wait_applied(namespace, "afterwards"))
+    after = system.allocations(namespace)
     assert {name: found["spec"] for name, found in after.items() if name in before} == {
         name: found["spec"] for name, found in before.items()
     }
