@@ -20,13 +20,14 @@ Always true: nobody wishing anything is fine under every policy; an impossible w
 everything not preferred. Specification: sections 5.2 to 5.4.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Protocol
 
 from podnuma.allocator.cpu.hints import CpuWish
 from podnuma.allocator.hints import NO_HINT, Hint
 from podnuma.allocator.memory.hints import MemoryWish
+from podnuma.allocator.nodechoice import Offer, candidates
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.settings import TopologyManagerPolicy
 from podnuma.allocator.topology import Topology
@@ -50,6 +51,9 @@ class Wish(Protocol):
 
     def prefers(self, nodes: int) -> bool:
         """Say whether a set in the list is preferred."""
+
+    def offers(self, size: int) -> tuple[Offer, ...]:
+        """Return what sets of a size can be made of, on wide machines."""
 
 
 class Merger:
@@ -90,7 +94,8 @@ class Merger:
         if not wishes:
             return self._topology.all_nodes
         for size in self._sizes(wishes):
-            for nodes in self._topology.node_sets(size, closest=self._closest):
+            offers = [offer for wish in wishes for offer in wish.offers(size)]
+            for nodes in candidates(self._topology, size, offers, closest=self._closest):
                 if all(wish.prefers(nodes) and wish.holds(nodes) for wish in wishes):
                     return nodes
         return None
@@ -115,10 +120,17 @@ class Merger:
         start = max(cpu.narrowest() if cpu else 0, memory.narrowest() if memory else 0)
         reach = _Reach(cpu, memory)
         sizes = chain((start,), range(start - 1, 0, -1), range(start + 1, every.bit_count() + 1))
-        candidates = chain.from_iterable(
-            self._topology.node_sets(size, closest=self._closest) for size in sizes
-        )
-        return next((nodes for nodes in islice(candidates, MAX_CANDIDATES) if reach.holds(nodes)), every)
+        ranked = chain.from_iterable(self._looked_at(size, cpu, memory) for size in sizes)
+        return next((nodes for nodes in islice(ranked, MAX_CANDIDATES) if reach.holds(nodes)), every)
+
+    def _looked_at(self, size: int, *wishes: Wish | None) -> Iterable[NodeSet]:
+        if not self._topology.wide:
+            return self._topology.node_sets(size, closest=self._closest)
+        each = (candidates(self._topology, size, wish.offers(size)) for wish in wishes if wish is not None)
+        return sorted(set(chain.from_iterable(each)), key=self._rank)
+
+    def _rank(self, nodes: NodeSet) -> tuple[float, NodeSet]:
+        return (self._topology.average_distance(nodes) if self._closest else 0.0), nodes
 
 
 class _Reach:

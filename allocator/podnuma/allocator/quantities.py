@@ -91,7 +91,7 @@ def _decimal(digits: int, length: int, fraction: int, exponent: int) -> Quantity
     scale = exponent - fraction
     if scale >= 0:
         # An exponent of hundreds is far above the largest amount; do not compute it.
-        exact = _LARGEST if digits and scale > _DECIMAL_DIGITS + 1 else digits * 10**scale * NANO
+        exact = _LARGEST + 1 if digits and scale > _DECIMAL_DIGITS + 1 else digits * 10**scale * NANO
     else:
         exact = -(-digits * NANO // 10**-scale) if -scale < 10 * _LONGEST else min(digits, 1)
     nano = min(_LARGEST, exact)

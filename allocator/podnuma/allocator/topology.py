@@ -13,8 +13,7 @@ without CPUs (memory only) and without memory are both fine; ids may have gaps. 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import accumulate, combinations, islice
-from math import comb
+from itertools import accumulate, combinations
 from types import MappingProxyType
 
 from podnuma.allocator import cpuset, nodeset
@@ -23,8 +22,11 @@ from podnuma.allocator.nodeset import NodeSet
 
 Element = tuple[int, int]  # (id, mask of the CPUs in it)
 
-# Of one size, more node sets than this are not looked at: 14 nodes have 3,432 sets of 7.
-MAX_SETS = 4_000
+# Machines with more NUMA nodes are wide: 12 have 924 sets of 6.
+WIDE = 12
+
+# Node sets whose CPUs and members are remembered.
+MAX_KNOWN = 4_096
 
 
 class TopologyError(ValueError):
@@ -172,7 +174,7 @@ class Topology:
             known = 0
             for node in nodeset.ids(nodes):
                 known |= self.node_masks.get(node, 0)
-            if len(self._cpus_on) < MAX_SETS:
+            if len(self._cpus_on) < MAX_KNOWN:
                 self._cpus_on[nodes] = known
         return known
 
@@ -181,7 +183,7 @@ class Topology:
         known = self._members.get(nodes)
         if known is None:
             known = tuple(nodeset.ids(nodes))
-            if len(self._members) < MAX_SETS:
+            if len(self._members) < MAX_KNOWN:
                 self._members[nodes] = known
         return known
 
@@ -227,20 +229,25 @@ class Topology:
             }
         return self._within[key]
 
-    def node_sets(self, size: int, *, closest: bool) -> tuple[NodeSet, ...]:
-        """Return all sets of `size` NUMA nodes, best first: lowest integer, or smallest distance first.
+    @cached_property
+    def wide(self) -> bool:
+        """Whether there are too many NUMA nodes to look at all sets of them."""
+        return len(self.nodes) > WIDE
 
-        On machines with more than MAX_SETS of them only the MAX_SETS lowest come back.
+    def node_sets(self, size: int, *, closest: bool) -> tuple[NodeSet, ...]:
+        """Return all sets of `size` NUMA nodes, best first: lowest integer, or smallest average distance.
+
+        Only for machines that are not wide.
         """
         key = (size, closest)
         if key not in self._node_sets:
-            ordered = [1 << node.id for node in self.nodes]
-            if comb(len(ordered), size) <= MAX_SETS:
-                found = sorted(NodeSet(sum(chosen)) for chosen in combinations(ordered, size))
-            else:
-                found = list(islice(_ascending(ordered, size), MAX_SETS))
+            found = [
+                NodeSet(sum(chosen)) for chosen in combinations([1 << node.id for node in self.nodes], size)
+            ]
             if closest:
                 found.sort(key=lambda nodes: (self.average_distance(nodes), nodes))
+            else:
+                found.sort()
             self._node_sets[key] = tuple(found)
         return self._node_sets[key]
 
@@ -289,16 +296,6 @@ def _in_id_order(nodes: tuple[NumaNode, ...]) -> tuple[NumaNode, ...]:
     )
 
 
-def _ascending(bits: list[int], size: int) -> Iterable[NodeSet]:
-    """Yield sums of `size` of the ascending bits, smallest sum first (the highest bit decides)."""
-    if size == 0:
-        yield NodeSet(0)
-        return
-    for top in range(size - 1, len(bits)):
-        for rest in _ascending(bits[:top], size - 1):
-            yield NodeSet(rest | bits[top])
-
-
 def _check(cpus: tuple[Cpu, ...], nodes: tuple[NumaNode, ...]) -> None:
     if not cpus:
         raise TopologyError("the machine has no online CPU")
@@ -319,7 +316,7 @@ def _check(cpus: tuple[Cpu, ...], nodes: tuple[NumaNode, ...]) -> None:
 
 
 def _check_cpus(cpus: tuple[Cpu, ...], nodes: set[int]) -> None:
-    previous = -1
+    previous = None
     for cpu in cpus:
         if cpu.id == previous:
             raise TopologyError(f"CPU {cpu.id} is listed twice")

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 
 from podnuma.allocator.eligibility import Bytes
 from podnuma.allocator.memory.tables import Layout, Tables
+from podnuma.allocator.nodechoice import Offer, candidates
 from podnuma.allocator.nodeset import NodeSet
 
 Reusable = Mapping[tuple[int, str], int]
@@ -88,9 +89,21 @@ class MemoryWish:
         """Yield the list itself, smallest sets first."""
         topology = self._tables.layout.topology
         for size in range(1, len(topology.nodes) + 1):
-            for nodes in topology.node_sets(size, closest=False):
+            for nodes in candidates(topology, size, self.offers(size)):
                 if self.holds(nodes):
                     yield nodes
+
+    def offers(self, size: int) -> tuple[Offer, ...]:
+        """Return what sets of a size can be made of; nothing where all sets are looked at anyway."""
+        tables = self._tables
+        if not tables.layout.topology.wide:
+            return ()
+        alone = 0
+        for node, group in tables.groups.items():
+            if group == 1 << node and (size == 1 or not tables.assignments[node]):
+                alone |= group
+        demands = tuple((tables.free.get(name, {}), wanted) for name, wanted in self._request.items())
+        return (Offer(alone, demands, tuple(set(tables.groups.values()))),)
 
     def best(self, around: int = 0) -> tuple[NodeSet, bool] | None:
         """Return the best set of the list that contains `around`, and whether it is preferred.
@@ -99,7 +112,7 @@ class MemoryWish:
         """
         topology = self._tables.layout.topology
         for size in self.sizes:
-            for nodes in topology.node_sets(size, closest=False):
+            for nodes in candidates(topology, size, self.offers(size)):
                 if nodes & around == around and self.prefers(nodes) and self.holds(nodes):
                     return nodes, True
         found = next((nodes for nodes in self.sets() if nodes & around == around), None)
@@ -118,7 +131,8 @@ def fewest(layout: Layout, request: Bytes, *, with_cpus: bool) -> int:
         bound = max(bound, bisect_left(sums, size) + 1)
     if len(request) > 1:
         for count in range(bound, members.bit_count() + 1):
-            for nodes in layout.topology.node_sets(count, closest=False):
+            offer = Offer(members, tuple((layout.by_node(name), wanted) for name, wanted in request.items()))
+            for nodes in candidates(layout.topology, count, (offer,)):
                 if nodes & ~members == 0 and _could_serve(layout, nodes, request):
                     return count
     elif bound <= members.bit_count():

@@ -71,6 +71,12 @@ class Layout:
         amounts = (self.nodes[node].get(resource) for node in self.topology.members(nodes))
         return sum(amount.allocatable for amount in amounts if amount is not None)
 
+    def by_node(self, resource: str) -> dict[int, int]:
+        """Return what each NUMA node could give of a resource if nothing were charged."""
+        return {
+            node: amounts[resource].allocatable for node, amounts in self.nodes.items() if resource in amounts
+        }
+
     def sums(self, resource: str, *, with_cpus: bool) -> list[int]:
         """Return allocatable of the largest node, of the two largest, ...; all nodes, or those with CPUs."""
         key = (resource, with_cpus)

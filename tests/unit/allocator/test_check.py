@@ -1,0 +1,173 @@
+"""What is wrong with settings, all at once; specification, sections 2.6, 3.1, 4.2, 5.1."""
+
+from dataclasses import replace
+
+import pytest
+from podnuma.allocator.check import SettingsError, check
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.node import Node
+from podnuma.allocator.quantities import parse
+from podnuma.allocator.settings import ReservedMemory
+from podnuma.allocator.topology import NumaNode
+
+from tests.unit.allocator.shapes import GI, MI, cpus, from_cores, machine, settings
+
+GOOD = settings("restricted")
+
+
+def found(settings, name="DS12"):
+    return [(problem.field, problem.value, problem.message) for problem in check(settings, machine(name))]
+
+
+def test_good_settings_have_no_problem():
+    assert found(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("full-pcpus-only", "distribute-cpus-across-cores"),
+        ("distribute-cpus-across-numa", "distribute-cpus-across-cores"),
+        ("prefer-align-cpus-by-uncorecache", "distribute-cpus-across-cores"),
+        ("prefer-align-cpus-by-uncorecache", "distribute-cpus-across-numa"),
+    ],
+)
+def test_options_that_exclude_each_other_are_named_together(one, other):
+    options = {one: "true", other: "true"}
+    assert found(replace(GOOD, cpu_manager_policy_options=options)) == [
+        (
+            "cpuManagerPolicyOptions",
+            f"{one}, {other}",
+            f"{one} and {other} cannot be used together; switch one off",
+        )
+    ]
+
+
+def test_an_option_that_is_off_excludes_nothing():
+    options = {"full-pcpus-only": "true", "distribute-cpus-across-cores": "false"}
+    assert found(replace(GOOD, cpu_manager_policy_options=options)) == []
+
+
+def test_an_unknown_option_names_the_nearest_known_one():
+    assert found(replace(GOOD, cpu_manager_policy_options={"full-pcpu-only": "true"})) == [
+        ("cpuManagerPolicyOptions.full-pcpu-only", "true", "unknown option; did you mean full-pcpus-only?")
+    ]
+
+
+def test_a_bad_value_is_named():
+    assert found(replace(GOOD, cpu_manager_policy_options={"full-pcpus-only": "yes"})) == [
+        ("cpuManagerPolicyOptions.full-pcpus-only", "yes", "'yes' is neither true nor false")
+    ]
+
+
+def test_policy_none_takes_no_cpu_options():
+    bad = settings("none", cpu="none", options="full-pcpus-only")
+    assert [field for field, _, _ in found(bad)] == ["cpuManagerPolicyOptions"]
+
+
+def test_align_by_socket_does_not_go_with_a_single_numa_node():
+    bad = settings("single-numa-node", options="align-by-socket")
+    assert [field for field, _, _ in found(bad)] == ["cpuManagerPolicyOptions.align-by-socket"]
+
+
+def test_align_by_socket_needs_as_many_nodes_as_sockets():
+    good = settings("restricted", options="align-by-socket")
+    assert "2 nodes and 4 sockets" in found(good, "FK80")[0][2]
+    assert found(good, "MN80") == []
+
+
+def test_reserved_cpus_that_do_not_exist_are_named():
+    assert found(replace(GOOD, reserved_system_cpus=cpus("0,96"))) == [
+        ("reservedSystemCPUs", "0,96", "this machine has CPUs 0-11; drop 96")
+    ]
+
+
+@pytest.mark.parametrize("nothing", [None, CpuSet(0)])
+def test_static_policy_needs_a_reserved_cpu(nothing):
+    assert [field for field, _, _ in found(replace(GOOD, reserved_system_cpus=nothing))] == [
+        "reservedSystemCPUs"
+    ]
+
+
+def test_a_reservation_larger_than_the_machine_is_refused():
+    bad = replace(GOOD, reserved_system_cpus=None, reserved_cpu=parse("12500m"))
+    assert found(bad) == [("reservedCPU", "12500m", "this machine has only 12 CPUs; reserve fewer")]
+
+
+def test_list_and_amount_of_reserved_cpus_must_agree():
+    bad = replace(GOOD, reserved_cpu=parse("2"))
+    assert found(bad) == [("reservedSystemCPUs", "0", "names 1 CPUs, but 2 are reserved; make them equal")]
+
+
+def test_reserved_memory_must_be_on_nodes_that_exist():
+    bad = replace(GOOD, reserved_memory=(ReservedMemory(7, {"memory": GI}),))
+    assert found(bad) == [("reservedMemory[7]", "7", "no such NUMA node; there are 0, 1")]
+
+
+def test_reserved_memory_must_not_exceed_the_node():
+    bad = replace(GOOD, reserved_memory=(ReservedMemory(1, {"memory": 20 * GI}),))
+    assert found(bad) == [("reservedMemory[1].memory", "20Gi", "NUMA node 1 has 9Gi; reserve less")]
+
+
+def test_static_memory_needs_some_reserved():
+    assert found(replace(GOOD, reserved_memory=())) == [
+        ("reservedMemory", "", "memoryManagerPolicy Static needs some memory reserved on a NUMA node")
+    ]
+
+
+def test_reserved_memory_must_add_up_to_what_the_node_reserves():
+    bad = replace(
+        GOOD,
+        reserved_memory=(ReservedMemory(0, {"memory": GI, "hugepages-2Mi": 10 * MI}),),
+        expected_reservation={"memory": 2 * GI, "hugepages-2Mi": 0},
+    )
+    topology = from_cores([((0, 1), 0, 0, None)], [NumaNode(0, 8 * GI, {"hugepages-2Mi": 64 * MI})])
+    assert [problem.message for problem in check(bad, topology)] == [
+        "adds up to 1Gi of memory, but kube-reserved, system-reserved and eviction threshold 2Gi; add 1Gi",
+        (
+            "adds up to 10Mi of hugepages-2Mi, but kube-reserved, system-reserved and eviction threshold 0; "
+            "take 10Mi away"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "fine"), [("true", False), ("7", False), ("08x", False), ("8", True), ("9", True)]
+)
+def test_max_allowable_numa_nodes_is_a_number_of_eight_or_more(text, fine):
+    given = settings("restricted", topology_options={"max-allowable-numa-nodes": text})
+    assert [field for field, _, _ in found(given)] == (
+        [] if fine else ["topologyManagerPolicyOptions.max-allowable-numa-nodes"]
+    )
+
+
+def test_more_nodes_than_allowed_name_the_option_to_raise():
+    wide = from_cores([((node,), 0, node, None) for node in range(9)])
+    (problem,) = check(settings("restricted", nodes=2), wide)
+    assert problem.message == "this machine has 9 NUMA nodes; raise the number"
+    assert check(settings("restricted", topology_options={"max-allowable-numa-nodes": "9"}), wide) == []
+    assert check(settings("none"), wide) == []
+
+
+def test_prefer_closest_needs_distances():
+    dumb = from_cores([((0,), 0, 0, None)], [NumaNode(0, 8 * GI)])
+    given = settings("restricted", nodes=1, topology_options={"prefer-closest-numa-nodes": "true"})
+    assert [problem.message for problem in check(given, dumb)] == ["this machine tells no NUMA distances"]
+
+
+def test_all_problems_come_at_once_and_make_no_node():
+    bad = replace(
+        settings("restricted", options="nonsense", topology_options={"more-nonsense": "1"}),
+        reserved_system_cpus=cpus("99"),
+        reserved_memory=(),
+        cfs_quota_period=1,
+    )
+    with pytest.raises(SettingsError) as error:
+        Node.empty(bad, machine("DS12"))
+    assert [problem.field for problem in error.value.problems] == [
+        "cpuManagerPolicyOptions.nonsense",
+        "reservedSystemCPUs",
+        "reservedMemory",
+        "topologyManagerPolicyOptions.more-nonsense",
+        "cpuCFSQuotaPeriod",
+    ]
