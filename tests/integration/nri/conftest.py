@@ -11,20 +11,16 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from podnuma.agent.nri.link import Link, LinkState
 from podnuma.agent.nri.settings import Settings
-from podnuma.agent.nri.values import Answer, Event, RuntimeInfo, Update
+from podnuma.agent.nri.values import Event
 
 from testbed import build
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-
-    from podnuma.agent.nri.service import Served
+from testbed.nri import Recorder
 
 SOURCES = Path(__file__).parent / "runtime"
 FLAGS = {"0.12": ("-tags", "nri_no_wasm"), "0.8": ("-tags", "nri08", "-modfile=nri08.mod")}
@@ -105,45 +101,6 @@ class Runtime:
                 self._replies[message["id"]].set_result(message)
 
 
-class Recorder:
-    """A plugin that writes down what it is told and answers what a test puts in."""
-
-    def __init__(self) -> None:
-        self.calls: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
-        self.served: list[Served] = []
-        self.runtime: RuntimeInfo | None = None
-        self.answer = Answer()
-        self.updates: Sequence[Update] = ()
-        self.before_answer: Callable[[], Awaitable[object]] | None = None
-
-    async def configured(self, runtime):
-        self.runtime = runtime
-
-    async def synchronize(self, pods, containers):
-        return await self._told(self.updates, "synchronize", pods, containers)
-
-    async def create_container(self, pod, container):
-        return await self._told(self.answer, "create", pod, container)
-
-    async def update_container(self, pod, container, wanted):
-        return await self._told(self.updates, "update", pod, container, wanted)
-
-    async def stop_container(self, pod, container):
-        return await self._told(self.updates, "stop", pod, container)
-
-    async def event(self, event, pod, container):
-        await self._told(None, event, pod, container)
-
-    async def disconnected(self, reason):
-        self.calls.put_nowait(("disconnected", reason))
-
-    async def _told(self, answer: Any, *call: Any) -> Any:
-        self.calls.put_nowait(call)
-        if self.before_answer is not None:
-            await self.before_answer()
-        return answer
-
-
 @pytest.fixture(params=["0.12", "0.8"])
 def nri_version(request):
     return request.param
@@ -184,11 +141,8 @@ def synchronized(plugin, link):
     """Wait until the running link is synchronized, and return what the plugin was told."""
 
     async def wait():
-        async with asyncio.timeout(10):
-            call = await plugin.calls.get()
-            while call[0] != "synchronize":
-                call = await plugin.calls.get()
+        told = await plugin.told("synchronize", within=10)
         assert link.state is LinkState.SYNCHRONIZED
-        return call[1:]
+        return told
 
     return wait

@@ -3,7 +3,6 @@
 import asyncio
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -35,7 +34,7 @@ async def link(containerd, plugin):
     settings = Settings(name="podnuma", index="10", events=frozenset(Event), socket=containerd.nri_socket)
     link = Link(plugin, settings, observe=plugin.served.append, delay=lambda _attempt: 0.02)
     running = asyncio.create_task(link.run())
-    await told(plugin, "synchronize")
+    await plugin.told("synchronize")
     yield link
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
@@ -45,15 +44,6 @@ async def link(containerd, plugin):
 async def shop(containerd):
     """A pod that runs; the plugin is already there."""
     return await LivePod.run(containerd.socket)
-
-
-async def told(plugin, name) -> Any:
-    """Wait until the plugin is told of `name` and return the arguments."""
-    async with asyncio.timeout(30):
-        while True:
-            call = await plugin.calls.get()
-            if call[0] == name:
-                return call[1:]
 
 
 async def test_first_thing_set_for_a_container_is_what_the_plugin_answered(containerd, shop, plugin):
@@ -68,7 +58,7 @@ async def test_first_thing_set_for_a_container_is_what_the_plugin_answered(conta
 
 async def test_plugin_is_told_pod_uid_cgroup_path_and_what_the_kubelet_asked_for(shop, plugin):
     container = await shop.create("database", LIMITED)
-    pod, seen = await told(plugin, "create")
+    pod, seen = await plugin.told("create")
     assert (pod.uid, pod.namespace, pod.name) == (shop.pod.uid, "shop", "db-0")
     assert (pod.cgroup_parent, pod.annotations["team"]) == (shop.pod.cgroup_parent, "data")
     assert (seen.id, seen.name, seen.pod_uid) == (container, "database", shop.pod.uid)
@@ -102,7 +92,7 @@ async def test_resize_by_the_kubelet_does_not_unpin(containerd, shop, plugin):
     container = await shop.running("database", LIMITED)
     plugin.updates = (Update(container, PINNED),)
     await shop.call(Pods.update, container, {2: 400000, 1: 100000, 6: "0-15"})
-    _pod, _container, wanted = await told(plugin, "update")
+    _pod, _container, wanted = await plugin.told("update")
     assert (wanted.cpu_quota, wanted.cpus) == (400000, "0-15")
     cpu = containerd.settings(container)[-1]["resources"]["cpu"]
     assert (cpu["quota"], cpu["cpus"], cpu["mems"]) == (-1, "2-3", "0")
@@ -128,7 +118,7 @@ async def test_unsolicited_update_of_a_container_that_is_gone_counts_as_done(lin
 async def test_container_that_dies_by_itself_is_told_as_stopped(containerd, shop, plugin):
     container = await shop.running("database")
     await asyncio.to_thread(containerd.end, container)
-    pod, seen = await told(plugin, "stop")
+    pod, seen = await plugin.told("stop")
     assert (pod.uid, seen.id, seen.state) == (shop.pod.uid, container, ContainerState.STOPPED)
     assert seen.exit_code == 137
 
@@ -137,7 +127,7 @@ async def test_life_of_a_container_is_told_in_order(shop, plugin):
     container = await shop.running("database")
     await shop.call(Pods.stop, container)
     await shop.call(Pods.remove, container)
-    await told(plugin, "create")
+    await plugin.told("create")
     steps = [Event.POST_CREATE_CONTAINER, Event.START_CONTAINER, Event.POST_START_CONTAINER, "stop"]
     for step in [*steps, Event.REMOVE_CONTAINER]:
         name, _pod, seen = await asyncio.wait_for(plugin.calls.get(), 30)
@@ -148,8 +138,8 @@ async def test_restarted_containerd_finds_its_plugin_again_and_tells_what_runs(c
     plugin.answer = Answer(adjust=PINNED)
     container = await shop.running("database", LIMITED)
     await asyncio.to_thread(containerd.restart)
-    assert await told(plugin, "disconnected") == ("the runtime closed the connection",)
-    _pods, containers = await told(plugin, "synchronize")
+    assert await plugin.told("disconnected") == ("the runtime closed the connection",)
+    _pods, containers = await plugin.told("synchronize")
     seen = next(each for each in containers if each.id == container)
     assert (seen.state, seen.pod_uid) == (ContainerState.RUNNING, shop.pod.uid)
     assert seen.resources.cpus == "2-3"  # the runtime remembers what the plugin set

@@ -9,6 +9,7 @@ to go on after garbage, since the place where the next frame starts is unknown t
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 from podnuma.agent.nri import mux, ttrpc
@@ -21,7 +22,6 @@ RUNTIME_SERVICE: Final = "nri.pkg.api.v1alpha1.Runtime"
 NRI_VERSION: Final = "v0.12.3"  # whose call forms this package knows
 
 _READ_SIZE: Final = 64 << 10
-_WRITE_TIMEOUT: Final = 10.0  # a runtime that reads nothing for so long is gone
 
 # The Go side queues 256 frames per connection and drops the trunk when that overflows.
 _SENT_MESSAGE_MAX: Final = 128 * mux.SENT_PAYLOAD_MAX
@@ -54,6 +54,8 @@ class Session:
             for future in self._waiting.values():
                 if not future.done():
                     future.set_result(None)
+            with suppress(OSError):
+                await self._writer.wait_closed()
 
     def serves_here(self) -> bool:
         """Whether the running task is a callback of this session, for which the runtime waits."""
@@ -133,12 +135,13 @@ class Session:
     async def _send(self, conn: int, message: bytes) -> None:
         if self._writer is None:
             raise NotConnectedError("nothing can be sent before the connection is made")
+        within = self._settings.write_timeout
         try:
-            async with self._write_lock, asyncio.timeout(_WRITE_TIMEOUT):
+            async with self._write_lock, asyncio.timeout(within):
                 self._writer.write(mux.frames(conn, message))
                 await self._writer.drain()
         except TimeoutError:
-            raise DisconnectedError(f"the runtime read nothing for {_WRITE_TIMEOUT:g} s") from None
+            raise DisconnectedError(f"the runtime read nothing for {within:g} s") from None
         except OSError as error:
             raise DisconnectedError(f"the connection broke: {error.strerror or error}") from error
 

@@ -21,7 +21,8 @@ class Settings:
     `index` orders plugins, "00" is asked first. `answer_share` is the part of the runtime's
     request timeout after which a callback is cancelled and answered for. `registration_timeout`
     is how long to wait for the runtime to configure us, in seconds; runtimes register one plugin
-    at a time, so it covers others in front of us. `concurrent_calls` bounds callbacks at a time.
+    at a time, so it covers others in front of us. `write_timeout` is how long a runtime may read
+    nothing, in seconds. `concurrent_calls` bounds callbacks at a time.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Settings:
     socket: Path = DEFAULT_SOCKET
     answer_share: float = 0.75
     registration_timeout: float = 15.0
+    write_timeout: float = 10.0
     concurrent_calls: int = 128
 
     def __post_init__(self) -> None:
