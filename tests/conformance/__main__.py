@@ -43,18 +43,22 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.monotonic()
     agreement, findings = _run(chosen)
     for line in agreement.lines():
-        print(line)
-    print(f"reference kubelet v1.37.2, seed {chosen.seed}, {time.monotonic() - started:.0f} s")
+        _say(line)
+    _say(f"reference kubelet v1.37.2, seed {chosen.seed}, {time.monotonic() - started:.0f} s")
     if chosen.keep:
         chosen.keep.write_text("".join(json.dumps(finding.scenario) + "\n" for finding in findings))
     for finding in findings[:_SHOWN]:
-        print(f"\nUNEXPLAINED {finding}")
-        print(json.dumps(examine.counter_example(finding, replay.play)))
+        _say(f"\nUNEXPLAINED {finding}")
+        _say(json.dumps(examine.counter_example(finding, replay.play)))
     if len(findings) > _SHOWN:
-        print(f"\n... and {len(findings) - _SHOWN} more unexplained differences")
+        _say(f"\n... and {len(findings) - _SHOWN} more unexplained differences")
         for finding in findings[_SHOWN : 20 * _SHOWN]:
-            print(finding)
+            _say(finding)
     return 1 if findings else 0
+
+
+def _say(line: object) -> None:
+    sys.stdout.write(f"{line}\n")
 
 
 def _run(chosen: argparse.Namespace) -> tuple[Agreement, list[Finding]]:

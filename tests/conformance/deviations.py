@@ -193,4 +193,4 @@ def marked(moment: Moment) -> str | None:
 
 def names() -> list[str]:
     """Return the names of all deviations, as in `docs/deviations.md`."""
-    return sorted({entry.name for entry in (*TWINS, *MARKS)})
+    return sorted({twin.name for twin in TWINS} | {mark.name for mark in MARKS})

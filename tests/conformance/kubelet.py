@@ -14,7 +14,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 
@@ -22,18 +22,16 @@ SOURCES = Path(__file__).parent / "oracle"
 
 
 class Release(Enum):
-    """A kubelet release the oracle can speak for: the build arguments that choose it."""
+    """A kubelet release the oracle can speak for."""
 
-    V1_36 = ("1.36", ())
-    V1_37 = ("1.37", ("-modfile=go137.mod", "-tags", "k8s137"))
+    V1_36 = "1.36"
+    V1_37 = "1.37"
 
-    @property
-    def line(self) -> str:
-        return self.value[0]
 
-    @property
-    def arguments(self) -> tuple[str, ...]:
-        return self.value[1]
+_BUILD_ARGUMENTS: Mapping[Release, tuple[str, ...]] = {
+    Release.V1_36: (),
+    Release.V1_37: ("-modfile=go137.mod", "-tags", "k8s137"),
+}
 
 
 REFERENCE = Release.V1_37
@@ -62,14 +60,14 @@ def binary(release: Release = REFERENCE) -> Path:
             "the conformance run needs Go to build the kubelet's own code: put `go` (1.26 or newer) on PATH"
         )
     version = subprocess.run([go, "version"], capture_output=True, text=True, check=True).stdout
-    kept = cache_root() / "oracle" / f"{_fingerprint(version, release)}-{release.line}"
+    kept = cache_root() / "oracle" / f"{_fingerprint(version, release)}-{release.value}"
     if not kept.exists():
         _build(go, release, kept)
     return kept
 
 
 def _fingerprint(go_version: str, release: Release) -> str:
-    digest = hashlib.sha256(f"{go_version}{release}".encode())
+    digest = hashlib.sha256(f"{go_version}{release.value}".encode())
     for path in sorted(SOURCES.iterdir()):
         if path.suffix in {".go", ".mod", ".sum"} and not path.name.endswith("_test.go"):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -81,7 +79,7 @@ def _build(go: str, release: Release, kept: Path) -> None:
     with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
         built = Path(scratch) / "oracle"
         command = [go, "build", "-mod=readonly", "-trimpath", "-ldflags", "-s -w"]
-        command += [*release.arguments, "-o", str(built), "."]
+        command += [*_BUILD_ARGUMENTS[release], "-o", str(built), "."]
         done = subprocess.run(
             command,
             cwd=SOURCES,
@@ -91,7 +89,7 @@ def _build(go: str, release: Release, kept: Path) -> None:
             check=False,
         )
         if done.returncode:
-            raise NoOracleError(f"building the oracle of {release.line} failed:\n{done.stderr[-4000:]}")
+            raise NoOracleError(f"building the oracle of {release.value} failed:\n{done.stderr[-4000:]}")
         built.replace(kept)
 
 
