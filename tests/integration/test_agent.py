@@ -31,7 +31,7 @@ from podnuma.api.pod_allocation import Decision, render_pod_allocation
 from podnuma.api.reading import Fields, Problems
 
 from testbed import machines
-from testbed.installation import AGENT_ACCOUNT, NAMESPACE, RIGHTS, ROOT
+from testbed.installation import AGENT_ACCOUNT, NAMESPACE, Installation
 from testbed.kwok import node_manifest
 from testbed.waiting import until
 
@@ -198,13 +198,9 @@ class OneNode:
 @pytest.fixture(scope="session")
 def rights(crds):
     """The service accounts and roles that `deploy/` ships."""
-    import yaml
-
-    shipped = crds.kubectl("kustomize", str(ROOT / "deploy" / "kustomize" / "base"))
-    manifests = [each for each in yaml.safe_load_all(shipped) if each["kind"] in RIGHTS]
-    for manifest in sorted(manifests, key=lambda each: each["kind"] != "Namespace"):
-        crds.api.apply(manifest, NAMESPACE)
-    return crds
+    with Installation(crds) as installation:
+        installation.install()
+        yield crds
 
 
 @pytest.fixture

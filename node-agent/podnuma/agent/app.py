@@ -16,14 +16,13 @@ from podnuma.agent.cgroups.reader import Reader
 from podnuma.agent.containers import Container, Starting
 from podnuma.agent.discover.current import CurrentMachine, HardwareUnknown
 from podnuma.agent.discover.machine import Machine
-from podnuma.agent.hook import StartHook
+from podnuma.agent.hook import Start, StartHook
 from podnuma.agent.keeper import Keeper, Ports
 from podnuma.agent.kube import Access, Api, Json
 from podnuma.agent.metrics import Metrics, State
 from podnuma.agent.node_report import Identity, NodeReport
-from podnuma.agent.node_side import Ask, NodeSide
+from podnuma.agent.node_side import Ask, NodeSide, NodeUnfit
 from podnuma.agent.observe import MetricsObserver
-from podnuma.agent.plan.places import Wish
 from podnuma.agent.publisher import Publisher
 from podnuma.agent.settings import AgentSettings, Runtime
 from podnuma.agent.simulated.assembly import simulated
@@ -36,8 +35,7 @@ from podnuma.plumbing.backoff import Backoff
 
 logger = logging.getLogger(__name__)
 
-_RETRY = 5.0  # seconds between looks at hardware that could not be made out
-_RUNTIME_TIMEOUT = 2.0  # seconds; the default of containerd and CRI-O for a plugin's answer
+_RETRY = 5.0  # seconds between looks at a node that could not be made out
 
 
 def main(settings: AgentSettings) -> None:
@@ -158,10 +156,10 @@ async def _work(shared: _Shared, run: Running) -> None:
     settings = shared.settings
     hook: StartHook | None = None
 
-    async def ask(starting: Starting) -> Wish | None:
-        return None if hook is None else await hook.start(starting, settings.hook_share * _RUNTIME_TIMEOUT)
+    async def ask(starting: Starting, within: float) -> Start:
+        return Start() if hook is None else await hook.start(starting, within)
 
-    side = node_side(settings, machine, ask, shared.dirty.set)
+    side = await _first_side(shared, machine, ask)
     shared.node.side(side.layout.driver.value, side.describe)
     observer = MetricsObserver(shared.metrics)
     keeper = Keeper(
@@ -204,7 +202,21 @@ def node_side(settings: AgentSettings, machine: Machine, ask: Ask, changed: Call
     """Return the node's side for the runtime in the settings."""
     if settings.runtime is Runtime.SIMULATED:
         return simulated(settings.node_name, settings.cgroup_root, machine, ask, changed)
-    raise ValueError(f"--runtime {settings.runtime.value}: not built yet")
+    # gRPC and protobuf are a third of the agent's memory; a simulated node needs neither.
+    from podnuma.agent.runtimes.assembly import real  # noqa: PLC0415
+
+    return real(settings, ask, changed)
+
+
+async def _first_side(shared: _Shared, machine: Machine, ask: Ask) -> NodeSide:
+    while True:
+        try:
+            return node_side(shared.settings, machine, ask, shared.dirty.set)
+        except NodeUnfit as error:
+            logger.warning("looking again in %g s: %s", _RETRY, error)
+            shared.node.runtime_lost(str(error))
+        shared.node.publish()
+        await asyncio.sleep(_RETRY)
 
 
 async def _first_machine(shared: _Shared) -> Machine:

@@ -24,6 +24,11 @@ class Mechanism(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def rides(self) -> bool:
+        """Whether its writes have to ride on the answer while the runtime waits for a hook."""
+        ...
+
     def takes(self, place: Place) -> bool:
         """Tell whether this mechanism can write there now."""
         ...

@@ -19,7 +19,7 @@ from enum import Enum
 from typing import Protocol
 
 from podnuma.agent.containers import Starting, StartRefused
-from podnuma.agent.plan.places import Bandwidth, ContainerPlace, Qos, Wish
+from podnuma.agent.plan.places import Bandwidth, ContainerPlace, Qos, Step, Wish
 from podnuma.agent.wish import Settings, Wanted
 from podnuma.allocator.settings import CpuManagerPolicy, MemoryManagerPolicy
 from podnuma.api.node_settings import Management, OnUndecided
@@ -59,8 +59,8 @@ class Plan(Protocol):
         """Return what a container starts with; None if that is nobody's business."""
         ...
 
-    async def make_room(self, place: ContainerPlace) -> None:
-        """Take CPUs from whoever has to give them up before this container starts."""
+    async def make_room(self, place: ContainerPlace) -> tuple[Step, ...]:
+        """Take CPUs from whoever has to give them up first; return what has to ride on the answer."""
         ...
 
 
@@ -71,6 +71,14 @@ class Waited:
     seconds: float
     decided: bool
     expected: Expectation
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a container starts with, None for "nothing to say", and what others have to give up for it."""
+
+    values: Wish | None = None
+    riders: tuple[Step, ...] = ()
 
 
 class StartHook:
@@ -88,11 +96,11 @@ class StartHook:
         self._observe = observe
         self._clock = clock
 
-    async def start(self, starting: Starting, within: float) -> Wish | None:
-        """Return the values, None for "nothing to say". Raises StartRefused. Answers `within` seconds."""
+    async def start(self, starting: Starting, within: float) -> Start:
+        """Return the values to start with. Raises StartRefused. Waits `within` seconds for a decision."""
         place = starting.place
         if place.pod.qos is not Qos.GUARANTEED or not self._plan.enforcing:
-            return None
+            return Start()
         began = self._clock()
         wanted = await self._decisions.decided(place.pod.uid, 0)
         expected = Expectation.SURE if wanted else self._expected(starting)
@@ -104,9 +112,8 @@ class StartHook:
                 f"podnuma: pod {place.pod.uid} has no PodAllocation after {within:.1f} s; it starts when the"
                 " operator has decided (onUndecided: Share in the NodeProfile starts it in the shared pool)"
             )
-        if wanted is not None:
-            await self._plan.make_room(place)
-        return self._plan.start_values(place)
+        riders = await self._plan.make_room(place)
+        return Start(self._plan.start_values(place), riders)
 
     @property
     def _on_undecided(self) -> OnUndecided:

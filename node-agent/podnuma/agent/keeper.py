@@ -29,7 +29,7 @@ from podnuma.allocator.check import SettingsError
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import PodGrant
 from podnuma.allocator.node import Node
-from podnuma.api.node_settings import Mode, OnUndecided
+from podnuma.api.node_settings import Mode
 from podnuma.api.pod_allocation import Phase
 
 logger = logging.getLogger(__name__)
@@ -97,6 +97,27 @@ class Ports:
     now: Callable[[], float] = time.time
 
 
+class Riders:
+    """A mechanism that writes nothing: it collects what is to ride on a hook's answer."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+
+    @property
+    def name(self) -> str:
+        return "hook"
+
+    @property
+    def rides(self) -> bool:
+        return True
+
+    def takes(self, place: Place) -> bool:
+        return isinstance(place, ContainerPlace)
+
+    async def write(self, step: Step) -> None:
+        self.steps.append(step)
+
+
 class Keeper:
     """See the module."""
 
@@ -118,26 +139,40 @@ class Keeper:
 
     @property
     def enforcing(self) -> bool:
-        """Whether values are written on this node."""
+        """Whether values are written on this node; before the first pass it is taken to be so."""
         picture = self.picture
-        return picture is not None and picture.standing_back is None and not picture.audit
-
-    @property
-    def on_undecided(self) -> OnUndecided:
-        settings = self._ports.wish.settings.settings
-        return OnUndecided.WAIT if settings is None else settings.handling.on_undecided
+        return picture is None or (picture.standing_back is None and not picture.audit)
 
     def start_values(self, place: ContainerPlace) -> Wish | None:
         """Return what a container starts with, by the last pass."""
-        if self.picture is None:
+        if self.picture is None or not self.enforcing:
             return None
         return plan.container_start(_node(self.picture, self._ports.movable), place)
 
-    async def make_room(self, place: ContainerPlace) -> None:
-        """Settle, if the pod of a starting container is not part of the last picture yet."""
+    async def make_room(self, place: ContainerPlace) -> tuple[Step, ...]:
+        """Settle, if the pod of a starting container is not part of the last picture yet.
+
+        Return the steps that have to ride on the answer: the runtime carries out nothing else meanwhile.
+        """
+        if self._has_room(place):
+            return ()
+        riders = Riders()
+        direct = [mechanism for mechanism in self._ports.mechanisms if not mechanism.rides]
+        any_rides = len(direct) < len(self._ports.mechanisms)
+        async with self._lock:
+            if not self._has_room(place):
+                self.picture = await self._settle([riders, *direct] if any_rides else direct)
+        return tuple(riders.steps)
+
+    def _has_room(self, place: ContainerPlace) -> bool:
+        """Tell whether the last pass saw the pod's cgroup, knew what it holds, and had nothing refused."""
         picture = self.picture
-        if picture is None or not picture.accepted.knows(place.pod.uid):
-            await self.settle()
+        if picture is None or place.pod not in picture.seen or picture.unfinished:
+            return False
+        decided = self._ports.wish.of_pod(place.pod.uid)
+        grant = None if decided is None else decided.grant
+        known = picture.accepted.grants.get(place.pod.uid)
+        return grant is None or known == grant or place.pod.uid in picture.accepted.refused
 
     async def _settle(self, mechanisms: Sequence[Mechanism]) -> Picture:
         ports = self._ports
@@ -277,8 +312,8 @@ class Keeper:
             wish = wishes.get(place)
             new = self.verdicts.of(place.id).after_millis is None
             if new and wish is not None and wish.cpus is not None and found.get(place, "") is None:
-                folder = self._ports.reader.root / self._ports.reader.layout.folder(place)
-                found[place] = self._ports.processes.stray(folder, wish.cpus)
+                folder = self._ports.reader.folder(place)
+                found[place] = None if folder is None else self._ports.processes.stray(folder, wish.cpus)
         return found
 
     def _judge(self, picture: Picture) -> None:

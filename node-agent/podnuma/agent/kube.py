@@ -8,7 +8,7 @@ module sees an error of the HTTP library.
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -122,7 +122,7 @@ class Api:
         query = {"fieldManager": manager, "force": "true", "timeout": f"{_DEADLINE:.0f}s"}
         return self._send("PATCH", path, query, body, {"Content-Type": _APPLY})
 
-    def watch(self, path: str, query: Mapping[str, str], seconds: float) -> Iterator[Json]:
+    def watch(self, path: str, query: Mapping[str, str], seconds: float) -> Generator[Json]:
         """Yield the events of a watch until the server ends it, after `seconds` at the latest.
 
         A silent connection is given up a few seconds after the server should have ended it.

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from podnuma.agent.apply import Mechanism
 from podnuma.agent.cgroups.layout import Layout
 from podnuma.agent.containers import Starting
+from podnuma.agent.hook import Start
 from podnuma.agent.keeper import Runtime
-from podnuma.agent.plan.places import Wish
 from podnuma.agent.watch import Event, Source
 
-Ask = Callable[[Starting], Awaitable[Wish | None]]
-"""The start hook: what a container that is about to be created starts with. Raises StartRefused."""
+Ask = Callable[[Starting, float], Awaitable[Start]]
+"""The start hook: what a container starts with, asked with the time it may wait. Raises StartRefused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +33,7 @@ class NodeSide:
     describe: Callable[[], tuple[str, str]]
     sources: Sequence[tuple[Source, Callable[[Event], None]]] = ()
     tasks: Sequence[Callable[[], Awaitable[None]]] = field(default=())
+
+
+class NodeUnfit(OSError):  # noqa: N818 - a state of the node, not a fault of this program
+    """The node has not what an agent needs, or not yet; the text says what and what to do."""

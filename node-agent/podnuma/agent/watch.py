@@ -8,6 +8,7 @@
 What arrives is handed to `deliver` in the thread; it must be quick and safe to call from there.
 """
 
+import contextlib
 import logging
 import random
 import threading
@@ -91,22 +92,16 @@ class Watch:
         self._stopping.set()
 
     def _run(self) -> None:
-        api: Api | None = None
         while not self._stopping.is_set():
+            # Connections are made anew: the endpoint may have moved with its certificate.
             try:
-                api = api or self._connect()
-                self._follow(api)
+                with contextlib.closing(self._connect()) as api:
+                    self._follow(api)
             except errors.KubeError as error:
                 self._failed(error)
             except Exception as error:
                 logger.exception("watching %s", self._source.name)
                 self._failed(error)
-            else:
-                continue
-            # Connections are made anew: the endpoint may have moved with its certificate.
-            if api is not None:
-                api.close()
-                api = None
             self._stopping.wait(self._backoff.delay(self._failures, self._rng))
 
     def _follow(self, api: Api) -> None:
@@ -118,11 +113,12 @@ class Watch:
             began = time.monotonic()
             seconds = self._seconds * self._rng.uniform(0.8, 1.0)
             query = {**self._source.query, "resourceVersion": version}
-            for event in api.watch(self._source.path, query, seconds):
-                self._answered()
-                version = self._take(event, version)
-                if self._stopping.is_set():
-                    return
+            with contextlib.closing(api.watch(self._source.path, query, seconds)) as events:
+                for event in events:
+                    self._answered()
+                    version = self._take(event, version)
+                    if self._stopping.is_set():
+                        return
             if time.monotonic() - began < min(1.0, seconds / 2):
                 raise errors.UncertainError(0, "CutOff", "the watch ended at once")
 

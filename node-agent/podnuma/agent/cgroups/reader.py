@@ -54,6 +54,10 @@ class Reader:
         named = ((container_of(entry.name), entry) for entry in entries)
         return {container_id: entry for container_id, entry in named if container_id is not None}
 
+    def folder(self, place: ContainerPlace) -> Path | None:
+        """Return the folder of a container, whatever the runtime calls it; None if it is gone."""
+        return self.containers(place.pod).get(place.id)
+
     def read(self, containers: Iterable[ContainerPlace]) -> dict[Place, Values]:
         """Return the values of everything that exists."""
         wanted = list(containers)

@@ -109,6 +109,7 @@ class Wish:
     mems: NodeSet | None = None
     bandwidth: Bandwidth | None = None
     deferred_mems: NodeSet | None = None  # wanted, but only when the container starts anew
+    memory_limit: int | None = None  # bytes; given at the start only, where the kubelet gave none
 
 
 @dataclass(frozen=True, slots=True)

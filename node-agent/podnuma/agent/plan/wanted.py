@@ -16,11 +16,11 @@ to a runtime the empty set means "no change".
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from podnuma.agent.plan.places import Bandwidth, ContainerPlace, Place, PodPlace, Qos, QosPlace, Values, Wish
 from podnuma.allocator.cpuset import CpuSet
-from podnuma.allocator.decision import PodGrant
+from podnuma.allocator.decision import ContainerGrant, PodGrant
 from podnuma.allocator.nodeset import NodeSet
 
 _DEFAULT_PERIOD = 100_000
@@ -53,7 +53,10 @@ def wanted(node: Node, seen: Mapping[Place, Values]) -> dict[Place, Wish]:
 
 def container_start(node: Node, place: ContainerPlace) -> Wish | None:
     """Return what a container that does not exist yet shall start with; None if that is nobody's business."""
-    return _container(node, place, None)
+    wish = _container(node, place, None)
+    pod = node.grants.get(place.pod.uid)
+    grant = None if pod is None else _of(pod, place.name)
+    return wish if wish is None or grant is None else replace(wish, memory_limit=grant.memory_limit)
 
 
 def pods_of(node: Node) -> Iterable[PodPlace]:
@@ -85,7 +88,7 @@ def _container(node: Node, place: ContainerPlace, values: Values | None) -> Wish
         # Only where an earlier grant left a set behind: the pod's own cgroup confines the rest.
         left_behind = place.pod.qos is Qos.GUARANTEED and values is not None and values.cpus is not None
         return _shared(node, values) if left_behind else None
-    grant = next((container for container in pod.containers if container.name == place.name), None)
+    grant = _of(pod, place.name)
     if grant is None:
         return _shared(node, values)
     mems, deferred = _mems(node, grant.memory_nodes, values)
@@ -95,6 +98,10 @@ def _container(node: Node, place: ContainerPlace, values: Values | None) -> Wish
         bandwidth=_bandwidth(grant.cpu_quota, grant.cpu_period),
         deferred_mems=deferred,
     )
+
+
+def _of(pod: PodGrant, name: str) -> ContainerGrant | None:
+    return next((container for container in pod.containers if container.name == name), None)
 
 
 def _shared(node: Node, values: Values | None) -> Wish | None:

@@ -10,7 +10,7 @@ Always true: `containers` names exactly the folders there are.
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -20,6 +20,7 @@ from podnuma.agent.cgroups.layout import Layout
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.containers import Container, Starting, StartRefused
 from podnuma.agent.kube import Json
+from podnuma.agent.node_side import Ask
 from podnuma.agent.plan.places import Bandwidth, ContainerPlace, Place, PodPlace, Qos, Step, Wish
 from podnuma.agent.simulated.kernel import FakeKernel
 from podnuma.agent.watch import Changed, Event, Kind, Listed
@@ -38,8 +39,7 @@ _CLASSES = {
     request.Qos.BEST_EFFORT: Qos.BEST_EFFORT,
 }
 
-Hook = Callable[[Starting], Awaitable[Wish | None]]
-"""Asked before a container exists. Raises StartRefused when it shall not start now."""
+_PATIENCE = 0.5  # seconds; what a runtime with a timeout of 2 s leaves for a decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class _Pod:
 class SimulatedRuntime:
     """See the module. `changed` is called when containers came or went."""
 
-    def __init__(self, kernel: FakeKernel, layout: Layout, hook: Hook, changed: Callable[[], None]) -> None:
+    def __init__(self, kernel: FakeKernel, layout: Layout, hook: Ask, changed: Callable[[], None]) -> None:
         self._kernel = kernel
         self._layout = layout
         self._writer = CgroupfsWriter(kernel.root, layout)
@@ -69,6 +69,10 @@ class SimulatedRuntime:
     @property
     def name(self) -> str:
         return "Simulated"
+
+    @property
+    def rides(self) -> bool:
+        return False
 
     def boot(self) -> None:
         """Make the folders that a kubelet makes first, and find containers of an earlier run."""
@@ -143,13 +147,13 @@ class SimulatedRuntime:
                 name, bandwidth = pod.containers[container_id]
                 place = ContainerPlace(pod.place, name, container_id)
                 try:
-                    wish = await self._hook(Starting(place, pod.namespace, pod.labels, bandwidth))
+                    start = await self._hook(Starting(place, pod.namespace, pod.labels, bandwidth), _PATIENCE)
                 except StartRefused as refused:
                     logger.info("container %s of pod %s/%s: %s", name, pod.namespace, pod.name, refused)
                     await asyncio.sleep(delay)
                     delay = min(2 * delay, 5.0)
                     continue
-                self._create(pod, place, bandwidth, wish)
+                self._create(pod, place, bandwidth, start.values)
                 return
         finally:
             self._starting.pop(container_id, None)

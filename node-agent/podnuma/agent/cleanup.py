@@ -1,0 +1,236 @@
+"""Gives every cgroup of a node back: `podnuma agent cleanup`, and a step of uninstalling.
+
+    slices, pods, containers                  cpuset follows the parent again, parents first
+    a container whose quota was taken off     as many CPUs as it had for itself
+    a pod whose quota was taken off           as many CPUs as its containers had together
+
+Nothing is asked of the API server: what is there to be given back stands in the cgroups, and a node that has
+lost everything can still be cleaned. The agent must not run meanwhile; it would set everything again.
+
+Runtimes know no empty set: they get all CPUs, so that what they keep is right, and the unit or the file is
+emptied afterwards. systemd leaves a live set as it is when the property is reset (systemd 43846), so the file
+is emptied as well; where the agent may not write files, all CPUs stay written, which is the same to a pod.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import yaml
+from podnuma.agent.cgroups.layout import Driver, detect
+from podnuma.agent.cgroups.reader import Reader, values_in
+from podnuma.agent.cgroups.writers.bus import SystemBus
+from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
+from podnuma.agent.cgroups.writers.refusals import PlaceGone, WriteRefused
+from podnuma.agent.cgroups.writers.systemd import SystemdWriter
+from podnuma.agent.plan.places import (
+    Bandwidth,
+    ContainerPlace,
+    Place,
+    PodPlace,
+    Step,
+    Values,
+    depth,
+    describe,
+)
+from podnuma.agent.settings import AgentSettings, Runtime
+from podnuma.agent.simulated.kernel import FakeKernel
+from podnuma.allocator import cpuset, nodeset
+from podnuma.allocator.cpuset import CpuSet
+
+if TYPE_CHECKING:
+    from podnuma.agent.cri.client import Client
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_CONFIG = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one place; `why` is empty when it was given back."""
+
+    place: Place
+    why: str = ""
+
+
+def main(settings: AgentSettings) -> None:
+    """Give the node back and say what was done. Raises SystemExit(1) if something could not be."""
+    outcomes = asyncio.run(clean(settings))
+    for outcome in outcomes:
+        if outcome.why:
+            logger.error("%s: %s", describe(outcome.place), outcome.why)
+    failed = sum(bool(outcome.why) for outcome in outcomes)
+    logger.info("given back: %d of %d cgroups", len(outcomes) - failed, len(outcomes))
+    if failed:
+        raise SystemExit(1)
+
+
+async def clean(settings: AgentSettings) -> tuple[Outcome, ...]:
+    """Give everything back that differs from what the kubelet makes. Never raises for a single place."""
+    layout = detect(settings.cgroup_root)
+    if layout is None:
+        logger.info("%s has no kubepods: nothing to give back", settings.cgroup_root)
+        return ()
+    reader = Reader(settings.cgroup_root, layout)
+    places = [
+        ContainerPlace(pod, "", container_id)
+        for pod in reader.pods()
+        for container_id in reader.containers(pod)
+    ]
+    seen = reader.read(places)
+    everything = reader.everything()
+    if everything is None:
+        return ()
+    steps = give_back(seen, everything, quotas=not _quota_is_off(settings.kubelet_root))
+    async with _ways(settings, reader) as ways:
+        outcomes = tuple([await _give(step, seen[step.place], ways) for step in steps])
+    if settings.runtime is Runtime.SIMULATED:
+        _settle_simulated(settings.cgroup_root)
+    return outcomes
+
+
+def give_back(seen: Mapping[Place, Values], everything: CpuSet, *, quotas: bool) -> list[Step]:
+    """Return one step per place that was touched: all CPUs, and the quota it had. Pure; parents first.
+
+    `quotas`: whether this kubelet sets quotas at all.
+    """
+    steps = []
+    for place, values in sorted(seen.items(), key=lambda item: (depth(item[0]), repr(item[0]))):
+        bandwidth = _original(place, values, seen) if quotas else None
+        touched = values.cpus is not None or values.mems is not None
+        if touched or bandwidth is not None:
+            steps.append(Step(place, everything if touched else None, bandwidth=bandwidth))
+    return steps
+
+
+def _original(place: Place, values: Values, seen: Mapping[Place, Values]) -> Bandwidth | None:
+    """Return the quota that the kubelet gave and that was taken off: exclusive CPUs are whole ones."""
+    if values.bandwidth is None or values.bandwidth.quota is not None:
+        return None
+    match place:
+        case ContainerPlace():
+            own = values.cpus or 0
+        case PodPlace():
+            own = 0
+            for other, its in seen.items():
+                if isinstance(other, ContainerPlace) and other.pod == place and _exclusive(its):
+                    own |= its.cpus or 0
+        case _:
+            return None
+    period = values.bandwidth.period
+    return Bandwidth(own.bit_count() * period, period) if own else None
+
+
+def _exclusive(values: Values) -> bool:
+    return values.bandwidth is not None and values.bandwidth.quota is None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """The ways to write that this node has, all that apply are used in this order."""
+
+    reader: Reader
+    runtime: "Client | None"
+    units: SystemdWriter | None
+    files: CgroupfsWriter
+
+
+@contextlib.asynccontextmanager
+async def _ways(settings: AgentSettings, reader: Reader) -> AsyncIterator[_Ways]:
+    files = CgroupfsWriter(settings.cgroup_root, reader.layout)
+    if settings.runtime is Runtime.SIMULATED:
+        yield _Ways(reader, None, None, files)
+        return
+    bus = SystemBus(f"unix:path={settings.run_root}/dbus/system_bus_socket")
+    units = SystemdWriter(bus.connect, reader.layout) if reader.layout.driver is Driver.SYSTEMD else None
+    async with _client(settings) as runtime:
+        yield _Ways(reader, runtime, units, files)
+    bus.close()
+
+
+@contextlib.asynccontextmanager
+async def _client(settings: AgentSettings) -> "AsyncIterator[Client | None]":
+    # gRPC is loaded only where there is a socket to talk to.
+    from podnuma.agent.cri import sockets  # noqa: PLC0415
+
+    socket = settings.cri_socket or sockets.find(settings.run_root.parent)
+    if socket is None:
+        yield None
+        return
+    from podnuma.agent.cri.client import Client  # noqa: PLC0415
+
+    async with Client(socket) as client:
+        yield client
+
+
+async def _give(step: Step, values: Values, ways: _Ways) -> Outcome:
+    try:
+        if isinstance(step.place, ContainerPlace) and ways.runtime is not None:
+            await _by_runtime(step, step.place, ways)
+        folder = _folder(step.place, ways.reader)
+        if ways.units is not None:
+            await ways.units.write(step, folder.name)
+            if step.cpus is not None:
+                await ways.units.set(
+                    folder.name, [("AllowedCPUs", "ay", b""), ("AllowedMemoryNodes", "ay", b"")]
+                )
+        elif step.bandwidth is not None:
+            ways.files.write(Step(step.place, bandwidth=step.bandwidth), folder)
+        if values.cpus is not None or values.mems is not None:
+            _empty(folder, ways)
+    except PlaceGone:
+        return Outcome(step.place)
+    except WriteRefused as refused:
+        return Outcome(step.place, str(refused))
+    return Outcome(step.place)
+
+
+async def _by_runtime(step: Step, place: ContainerPlace, ways: _Ways) -> None:
+    """Let the runtime keep all CPUs for this container, or its next update would pin it again."""
+    from podnuma.agent.runtimes.mechanisms import cri_update  # noqa: PLC0415
+
+    nodes = values_in(ways.reader.root)
+    mems = None if nodes is None else nodes.effective_mems
+    if ways.runtime is not None:
+        await cri_update(ways.runtime, place, replace(step, mems=mems if step.cpus is not None else None))
+
+
+def _folder(place: Place, reader: Reader) -> PurePosixPath:
+    if not isinstance(place, ContainerPlace):
+        return reader.layout.folder(place)
+    folder = reader.folder(place)
+    if folder is None:
+        raise PlaceGone(describe(place))
+    return PurePosixPath(folder.relative_to(reader.root))
+
+
+def _empty(folder: PurePosixPath, ways: _Ways) -> None:
+    try:
+        ways.files.clear(folder)
+    except WriteRefused as refused:
+        if ways.units is None:
+            raise
+        # All CPUs stay written there, and nothing keeps them: to the processes it is the same.
+        logger.info("%s keeps all CPUs written: %s", folder, refused.why)
+
+
+def _settle_simulated(root: Path) -> None:
+    machine = values_in(root)
+    if machine is not None and machine.effective_cpus and machine.effective_mems:
+        cpus, mems = cpuset.render(machine.effective_cpus), nodeset.render(machine.effective_mems)
+        FakeKernel(root, cpus, mems).settle(PurePosixPath())
+
+
+def _quota_is_off(kubelet_root: Path) -> bool:
+    """Tell whether this kubelet gives no quotas, by its configuration file."""
+    try:
+        with (kubelet_root / "config.yaml").open("rb") as file:
+            config = yaml.safe_load(file.read(_LONGEST_CONFIG))
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    return isinstance(config, dict) and config.get("cpuCFSQuota") is False

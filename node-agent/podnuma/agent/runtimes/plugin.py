@@ -1,0 +1,181 @@
+"""What the agent answers to NRI.
+
+    Synchronize       everything there is; moves come later, from the plan, outside this answer
+    RunPodSandbox     the new pod's slice is confined before its containers are created
+    CreateContainer   the start hook's values, and what others give up first
+    UpdateContainer   the plan's values again, so that a resize by the kubelet unpins nothing
+    the rest          who exists
+
+The hook's question is bounded by a share of the runtime's timeout. What others have to give up rides on the
+answer; runtimes apply it before the container exists, and only log what fails there: the verifier finds it.
+"""
+
+from collections.abc import Callable, Sequence
+
+from podnuma.agent.containers import Container, Starting, StartRefused
+from podnuma.agent.hook import Start
+from podnuma.agent.node_side import Ask
+from podnuma.agent.nri import values as nri
+from podnuma.agent.nri.plugin import Refused
+from podnuma.agent.plan.places import Bandwidth, ContainerPlace, PodPlace, Qos, Step, Wish
+from podnuma.agent.runtimes.giving_way import GivingWay
+from podnuma.agent.runtimes.inventory import Inventory
+from podnuma.agent.runtimes.mechanisms import nri_resources
+
+# Pods that the kubelet reads from files; it writes this annotation itself.
+_SOURCE = "kubernetes.io/config.source"
+_FROM_API = "api"
+_NANO = 10**9
+_ENDED = (nri.ContainerState.STOPPED,)
+
+EVENTS = frozenset(
+    {
+        nri.Event.RUN_POD_SANDBOX,
+        nri.Event.CREATE_CONTAINER,
+        nri.Event.POST_CREATE_CONTAINER,
+        nri.Event.POST_START_CONTAINER,
+        nri.Event.UPDATE_CONTAINER,
+        nri.Event.STOP_CONTAINER,
+        nri.Event.REMOVE_CONTAINER,
+    }
+)
+
+
+class NodePlugin:
+    """See the module; `nri.plugin.Plugin` says when what is called."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        giving_way: GivingWay,
+        ask: Ask,
+        share: float,
+        changed: Callable[[], None],
+    ) -> None:
+        self._inventory = inventory
+        self._giving_way = giving_way
+        self._ask = ask
+        self._share = share
+        self._changed = changed
+        self._patience = share * nri.DEFAULT_REQUEST_TIMEOUT
+        self._pods: dict[str, nri.PodSandbox] = {}
+
+    async def configured(self, runtime: nri.RuntimeInfo) -> None:
+        self._patience = self._share * runtime.request_timeout
+
+    async def synchronize(
+        self, pods: Sequence[nri.PodSandbox], containers: Sequence[nri.Container]
+    ) -> Sequence[nri.Update]:
+        self._pods = {pod.id: pod for pod in pods}
+        self._inventory.replace(
+            self._seen(self._pods.get(container.pod_sandbox_id), container)
+            for container in containers
+            if container.state not in _ENDED
+        )
+        self._changed()
+        return ()
+
+    async def create_container(self, pod: nri.PodSandbox, container: nri.Container) -> nri.Answer:
+        starting = starting_of(pod, container)
+        if starting is None:
+            return nri.Answer()
+        with self._giving_way.hook():
+            try:
+                start = await self._ask(starting, self._patience)
+            except StartRefused as refused:
+                raise Refused(str(refused)) from refused
+        return nri.Answer(_adjust(start, container), tuple(_ride(step) for step in start.riders))
+
+    async def update_container(
+        self, pod: nri.PodSandbox, container: nri.Container, wanted: nri.Resources
+    ) -> Sequence[nri.Update]:
+        starting = starting_of(pod, container)
+        if starting is None:
+            return ()
+        with self._giving_way.hook():
+            start = await self._ask(starting, 0)
+        again = _again(start.values, wanted)
+        return () if again is None else (nri.Update(container.id, again, ignore_failure=True),)
+
+    async def stop_container(self, pod: nri.PodSandbox, container: nri.Container) -> Sequence[nri.Update]:
+        del pod
+        self._inventory.remove(container.id)
+        return ()
+
+    async def event(self, event: nri.Event, pod: nri.PodSandbox, container: nri.Container | None) -> None:
+        match event:
+            case nri.Event.POST_CREATE_CONTAINER | nri.Event.POST_START_CONTAINER if container is not None:
+                self._inventory.add(self._seen(pod, container))
+            case nri.Event.REMOVE_CONTAINER if container is not None:
+                self._inventory.remove(container.id)
+            case _:
+                pass
+        self._changed()
+
+    async def disconnected(self, reason: str) -> None:
+        del reason
+        self._changed()
+
+    @staticmethod
+    def _seen(pod: nri.PodSandbox | None, container: nri.Container) -> Container:
+        started = container.started_at or container.created_at
+        return Container(
+            pod_uid=(pod.uid if pod is not None else "") or container.pod_uid,
+            namespace=pod.namespace if pod is not None else "",
+            pod_name=pod.name if pod is not None else "",
+            name=container.name,
+            id=container.id,
+            started=started / _NANO if started else None,
+        )
+
+
+def starting_of(pod: nri.PodSandbox, container: nri.Container) -> Starting | None:
+    """Return what the hook wants to know; None for what no kubelet started."""
+    qos = qos_of(pod.cgroup_parent)
+    if qos is None or not pod.uid:
+        return None
+    resources = container.resources
+    bandwidth = None
+    if resources.cpu_quota is not None and resources.cpu_period:
+        bandwidth = Bandwidth(resources.cpu_quota if resources.cpu_quota > 0 else None, resources.cpu_period)
+    return Starting(
+        place=ContainerPlace(PodPlace(pod.uid, qos), container.name, container.id),
+        namespace=pod.namespace,
+        labels=pod.labels,
+        bandwidth=bandwidth,
+        local=pod.annotations.get(_SOURCE, _FROM_API) != _FROM_API,
+    )
+
+
+def qos_of(cgroup_parent: str) -> Qos | None:
+    """Return the class of a pod by where its cgroup is; None if that is nowhere below kubepods."""
+    parts = cgroup_parent.strip("/").split("/")
+    if not any("kubepods" in part for part in parts):
+        return None
+    for qos in (Qos.BURSTABLE, Qos.BEST_EFFORT):
+        if any(part == qos.value or f"kubepods-{qos.value}" in part for part in parts):
+            return qos
+    return Qos.GUARANTEED
+
+
+def _adjust(start: Start, container: nri.Container) -> nri.Resources | None:
+    wish = start.values
+    if wish is None:
+        return None
+    memory = None if container.resources.memory_limit else wish.memory_limit
+    return nri_resources(wish.cpus, wish.mems, wish.bandwidth, memory)
+
+
+def _again(wish: Wish | None, wanted: nri.Resources) -> nri.Resources | None:
+    """Return the values that override what somebody asks for; memory nodes of what runs stay alone."""
+    if wish is None:
+        return None
+    bandwidth = wish.bandwidth if wanted.cpu_quota is not None else None
+    return nri_resources(wish.cpus, None, bandwidth)
+
+
+def _ride(step: Step) -> nri.Update:
+    if not isinstance(step.place, ContainerPlace):
+        raise TypeError("only containers ride on an answer")
+    resources = nri_resources(step.cpus, step.mems, step.bandwidth)
+    return nri.Update(step.place.id, resources, ignore_failure=True)
