@@ -1,0 +1,36 @@
+import socket
+
+import pytest
+from podnuma.agent.cri import sockets
+
+
+@pytest.fixture
+def listen(tmp_path):
+    opened = []
+
+    def listen(path):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(tmp_path / path))
+        opened.append(listener)
+
+    yield listen
+    for listener in opened:
+        listener.close()
+
+
+def test_node_without_a_runtime_has_no_socket(tmp_path):
+    assert sockets.find(tmp_path) is None
+
+
+def test_runtime_of_a_distribution_goes_before_a_bare_containerd(tmp_path, listen):
+    listen("run/containerd/containerd.sock")
+    assert sockets.find(tmp_path) == tmp_path / "run/containerd/containerd.sock"
+    listen("run/crio/crio.sock")
+    assert sockets.find(tmp_path) == tmp_path / "run/crio/crio.sock"
+
+
+def test_file_that_is_no_socket_does_not_count(tmp_path):
+    (tmp_path / "run/containerd").mkdir(parents=True)
+    (tmp_path / "run/containerd/containerd.sock").touch()
+    assert sockets.find(tmp_path) is None
