@@ -118,8 +118,6 @@ class ControlPlane:
         self._spawn("etcd", self._etcd_flags())
         self._wait("etcd to serve", self._etcd_healthy)
         self.start_apiserver()
-        for name in ("kube-controller-manager", "kube-scheduler"):
-            self._spawn(name, self._controller_flags(name))
 
     def stop(self) -> None:
         """Stop everything and remove the temporary folder. May be called twice."""
@@ -139,9 +137,16 @@ class ControlPlane:
     # -- the API server can go away and come back ---------------------------------------------------
 
     def start_apiserver(self) -> None:
-        """Start the API server on its port and wait until it is ready."""
+        """Start the API server on its port, wait until it is ready, and start its clients.
+
+        Controllers and scheduler start anew each time: after an outage they would wait up to a minute.
+        """
         self._spawn("kube-apiserver", self._apiserver_flags())
         self._wait("the API server to be ready", self._apiserver_ready)
+        for name in ("kube-controller-manager", "kube-scheduler"):
+            if name in self._processes:
+                self._processes.pop(name).kill()
+            self._spawn(name, self._controller_flags(name))
 
     def stop_apiserver(self) -> None:
         """Kill the API server: connections break, new ones are refused, the data stays in etcd."""

@@ -86,6 +86,16 @@ class Kwok:
         self._out = out
 
     def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def restart(self) -> None:
+        """Start anew: after an outage of the API server kwok would wait for up to a minute."""
+        self.process.kill()
+        self.start()
+
+    def start(self) -> None:
+        """Start the process; leaving the `with` block ends it."""
         program = build.ensure(["kwok"], self._out)["kwok"]
         ((key, value),) = MARK.items()
         self.process = Process(
@@ -100,7 +110,6 @@ class Kwok:
             # kwok looks for a configuration of its user: there is none here.
             env={"HOME": os.fspath(self._control_plane.folder)},
         )
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
