@@ -20,8 +20,10 @@ Always true: nobody wishing anything is fine under every policy; an impossible w
 everything not preferred. Specification: sections 5.2 to 5.4.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import reduce
 from itertools import chain, islice
+from operator import and_
 from typing import Protocol
 
 from podnuma.allocator.cpu.hints import CpuWish
@@ -146,20 +148,29 @@ class _Reach:
     def holds(self, nodes: NodeSet) -> bool:
         """Say whether `nodes` can be reached."""
         cpu, memory = self._cpu, self._memory
-        if cpu is None:
-            return memory is not None and memory.holds(nodes)
         if memory is None:
-            return cpu.holds(nodes)
-        if nodes & ~cpu.universe:
+            return cpu is not None and cpu.holds(nodes)
+        if cpu is not None and nodes & ~cpu.universe:
             return False
         if memory.holds(nodes):
             return True
         around = [other for other in self._memory_sets(memory) if other & nodes == nodes]
+        if not around:
+            return False
+        if cpu is None:
+            return self._common(around, memory.resources, lambda other: other == nodes)
         if cpu.holds(nodes):
-            return bool(around)
+            return True
+        return self._common(around, memory.resources, lambda other: cpu.holds(nodes | cpu.universe & ~other))
+
+    @staticmethod
+    def _common(around: list[NodeSet], resources: int, enough: Callable[[int], bool]) -> bool:
+        """Say whether an intersection of at most one set per resource is small enough."""
+        if not enough(reduce(and_, around)):
+            return False
         found: set[int] = set(around)
-        for _ in range(memory.resources):
-            if any(cpu.holds(nodes | cpu.universe & ~other) for other in found):
+        for _ in range(resources):
+            if any(enough(other) for other in found):
                 return True
             found = {one & other for one in found for other in around} - found
         return False

@@ -7,6 +7,7 @@ container, `s` one without resources; amounts are Kubernetes quantities.
 from collections.abc import Iterable, Mapping
 from functools import cache
 
+from hypothesis import settings as settings_of_hypothesis
 from podnuma.allocator import cpuset, nodeset, quantities
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import Admitted, Rejected
@@ -25,6 +26,12 @@ from podnuma.allocator.topology import Cpu, NumaNode, Topology
 
 MI, GI = 2**20, 2**30
 INIT, SIDECAR, APP = ContainerKind.INIT, ContainerKind.SIDECAR, ContainerKind.APP
+
+
+def unhurried(examples: int = 100) -> settings_of_hypothesis:
+    """Return hypothesis settings without a time limit per example: a busy machine is no failure."""
+    return settings_of_hypothesis(max_examples=examples, deadline=None)
+
 
 Core = tuple[tuple[int, ...], int, int, int | None]
 """(threads, socket, NUMA node, uncore cache) of one core."""

@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.allocator import cpuset
 
+from tests.unit.allocator.shapes import unhurried
+
 
 @pytest.mark.parametrize(
     ("text", "members", "rendered"),
@@ -50,6 +52,7 @@ def test_lowest_takes_from_the_bottom():
     assert cpuset.lowest(0b1, 5) == 0b1
 
 
+@unhurried()
 @given(st.sets(st.integers(min_value=0, max_value=5000), max_size=60))
 def test_text_and_set_are_the_same_thing(members):
     found = cpuset.of(members)

@@ -14,7 +14,7 @@ from podnuma.allocator.merge import Merger
 from podnuma.allocator.settings import CpuOptions, Settings, TopologyManagerPolicy
 from podnuma.allocator.topology import NumaNode
 
-from tests.unit.allocator.shapes import from_cores
+from tests.unit.allocator.shapes import from_cores, unhurried
 
 BEST_EFFORT = TopologyManagerPolicy.BEST_EFFORT
 RESTRICTED = TopologyManagerPolicy.RESTRICTED
@@ -140,6 +140,7 @@ def nodes(draw):
     return topology, tables, topology.all_cpus & ~busy
 
 
+@unhurried(200)
 @given(
     node=nodes(),
     policy=st.sampled_from([BEST_EFFORT, RESTRICTED, SINGLE]),
@@ -218,6 +219,15 @@ def test_with_equal_distances_the_lower_nodes_win():
         CpuWish(topology, CpuOptions(), 0b1101, 0, 2), None, impossible=False
     )
     assert merged == Hint(nodeset.parse("0,2"), preferred=True)
+
+
+def test_two_memory_resources_can_meet_in_a_set_that_neither_list_has():
+    # {4} alone can serve, but {0,4} and {0,1} do too, and what they have in common is lower.
+    topology = machine([1] * 5, [(4, {})] * 4 + [(5, {})])
+    wish = MemoryWish(Tables(Layout(Settings(), topology)), {"memory": 5, "hugepages-2Mi": 0}, {})
+    merged = Merger(topology, BEST_EFFORT, closest=False).merge(None, wish, impossible=True)
+    assert not wish.holds(1)
+    assert merged == Hint(nodeset.of([0]), preferred=False)
 
 
 def half_used():

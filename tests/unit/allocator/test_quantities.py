@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.allocator.quantities import Quantity, format_bytes, format_cpu, of, parse
 
+from tests.unit.allocator.shapes import unhurried
+
 
 @pytest.mark.parametrize(
     ("value", "milli", "units", "integral"),
@@ -119,11 +121,13 @@ def test_cpus_are_written_as_kubernetes_does(milli, text):
     assert format_cpu(milli) == text
 
 
+@unhurried()
 @given(st.integers(min_value=0, max_value=2**62))
 def test_written_bytes_read_back(size):
     assert parse(format_bytes(size)).bytes == size
 
 
+@unhurried()
 @given(st.text(max_size=70))
 def test_no_text_does_anything_but_parse_or_raise_value_error(text):
     with contextlib.suppress(ValueError):

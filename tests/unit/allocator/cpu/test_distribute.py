@@ -8,7 +8,7 @@ from podnuma.allocator.cpu.distribute import distributed, distributed_within
 from podnuma.allocator.cpu.order import Order
 from podnuma.allocator.refusal import Refusal
 
-from tests.unit.allocator.shapes import cpus, from_cores, machine
+from tests.unit.allocator.shapes import cpus, from_cores, machine, unhurried
 
 L256_BUSY = (
     "0,30-31,43-47,62-63,75-79,94,96,101-111,126-128,158-159,171-175,190-191,203-207,222-223,229-239,254-255"
@@ -105,6 +105,7 @@ def test_broken_cores_on_every_node_end_in_an_answer(count):
     assert got.bit_count() == count
 
 
+@unhurried()
 @given(
     name=st.sampled_from(["DS12", "MN80", "FK80", "MT80", "L256"]),
     free=st.integers(min_value=0, max_value=2**256 - 1),

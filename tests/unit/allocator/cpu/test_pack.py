@@ -8,7 +8,7 @@ from podnuma.allocator.cpu.order import Order
 from podnuma.allocator.cpu.pack import packed
 from podnuma.allocator.refusal import Refusal
 
-from tests.unit.allocator.shapes import cpus, from_cores, machine
+from tests.unit.allocator.shapes import cpus, from_cores, machine, unhurried
 
 PACKED = [
     ("SS8", "0-7", 1, "0"),
@@ -88,6 +88,7 @@ def test_unequal_sockets_are_whole_when_their_own_cpus_are_free():
     assert packed(Order.of(lopsided), cpus("0-11"), 8) == cpus("0-3,4-7")
 
 
+@unhurried()
 @given(
     name=st.sampled_from(["SS8", "DS12", "MN80", "FK80", "TS18", "U16A", "U16B", "U16C", "U16D", "MT80"]),
     free=st.integers(min_value=0, max_value=2**80 - 1),
