@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-stop test lint format docs-reference control-plane clean
+.PHONY: bench-scale help install demo demo-stop test lint format docs-reference control-plane clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,10 @@ docs-reference: install ## write docs/reference from crds/
 
 control-plane: install ## run a control plane with the custom resources and kwok until Ctrl-C
 	python -m testbed.control_plane --kwok
+
+bench-scale: install ## the operator with 1,000 nodes and 30,000 pods, next to the aims
+	@python -m testbed.build >/dev/null
+	@python -m benchmarks.scale $(SCALE)
 
 clean: ## remove the virtual environment and caches of this checkout
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .testrun

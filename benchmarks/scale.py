@@ -1,0 +1,364 @@
+"""How the operator stands a large cluster: `make bench-scale`.
+
+A real API server with NODES nodes and PODS bound pods, of which MANAGED hold CPUs; no kubelets and no
+agents, their part is played by objects written once. Then, printed next to the aim:
+
+    cold start     from the start of the process until it is ready with everything in memory
+    memory         resident set of the operator after that, and its peak
+    latency        from the answer to the request that binds a pod until a watch sees its PodAllocation,
+                   at RATE new managed pods a second
+    requests       of the operator to the API server per new managed pod
+
+API server, etcd, this bench and the operator share the machine, so figures say something only together
+with the machine's size. Nothing here is a test: the exit status says whether the run was complete.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from podnuma.allocator.topology import Cpu, NumaNode, Topology
+from podnuma.api.hardware import Hardware
+from podnuma.api.node_topology import AgentReport, render_agent_status
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from testbed.api import Api, Json
+from testbed.control_plane import ControlPlane
+from testbed.installation import Installation
+from testbed.kwok import node_manifest
+from testbed.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from testbed.program import Program
+
+Value = TypeVar("Value")
+CORES_PER_NODE = 32
+GIB = 2**30
+CLIENTS = 8
+API_VERSION = "podnuma.dev/v1alpha1"
+ALLOCATIONS = "/apis/podnuma.dev/v1alpha1/podallocations"
+TOPOLOGIES = "/apis/podnuma.dev/v1alpha1/nodetopologies"
+PROFILE: Json = {
+    "apiVersion": API_VERSION,
+    "kind": "NodeProfile",
+    "metadata": {"name": "all"},
+    "spec": {
+        "nodeSelector": {"matchLabels": {"type": "kwok"}},
+        "cpuManagerPolicy": "static",
+        "memoryManagerPolicy": "Static",
+        "topologyManagerPolicy": "best-effort",
+        "topologyManagerScope": "pod",
+        "reservedSystemCPUs": "0,64",
+        "reservedMemory": [{"numaNode": 0, "limits": {"memory": "2Gi"}}],
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large the cluster is and how fast pods arrive in the second part."""
+
+    nodes: int
+    pods: int
+    managed: int
+    rate: int
+    seconds: int
+
+
+@dataclass(slots=True)
+class Figures:
+    """What was measured, in seconds, bytes and requests."""
+
+    cold_start: float = 0.0
+    resident: int = 0
+    peak: int = 0
+    latencies: list[float] = field(default_factory=list)
+    requests_per_pod: float = 0.0
+    by_kind: dict[str, float] = field(default_factory=dict)
+
+
+def machine() -> Topology:
+    """128 CPUs: two sockets, one NUMA node each, 32 cores of two threads per node."""
+    cores = 2 * CORES_PER_NODE
+    cpus = [
+        Cpu(
+            thread * cores + core,
+            core,
+            core // CORES_PER_NODE,
+            core // CORES_PER_NODE,
+            core // CORES_PER_NODE,
+        )
+        for thread in range(2)
+        for core in range(cores)
+    ]
+    nodes = [NumaNode(node, 256 * GIB, {}, (10, 21) if node == 0 else (21, 10)) for node in range(2)]
+    return Topology.build(cpus, nodes)
+
+
+def managed_pod(name: str, node: str) -> Json:
+    """Return a pod of 4 CPUs: two exclusive ones, a sidecar and an exporter."""
+    amounts = {"cpu": "4", "memory": "8Gi"}
+    own = {"cpu": "2", "memory": "4Gi"}
+    pod = _pod(name, node, ["main", "proxy", "exporter"])
+    pod["spec"]["resources"] = {"requests": amounts, "limits": amounts}
+    pod["spec"]["containers"][0]["resources"] = {"requests": own, "limits": own}
+    return pod
+
+
+def other_pod(name: str, node: str) -> Json:
+    """Return a Burstable pod of two containers."""
+    pod = _pod(name, node, ["app", "proxy"])
+    for container in pod["spec"]["containers"]:
+        container["resources"] = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
+    return pod
+
+
+def _pod(name: str, node: str, containers: Iterable[str]) -> Json:
+    """Return a pod of the size that pods have in practice: about 6 KB with environment and probes."""
+    environment = [{"name": f"SETTING_{index}", "value": "v" * 40} for index in range(20)]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": name.rpartition("-")[0], "tier": "backend"}},
+        "spec": {
+            "nodeName": node,
+            "containers": [
+                {
+                    "name": container,
+                    "image": f"registry.example/{container}:1.2.3",
+                    "env": environment,
+                    "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 10},
+                }
+                for container in containers
+            ],
+        },
+    }
+
+
+class Bench:
+    """One run: fill the cluster, measure the start, measure arrivals."""
+
+    def __init__(self, cluster: ControlPlane, folder: Path, size: Size, console: Console) -> None:
+        self._cluster = cluster
+        self._folder = folder
+        self._size = size
+        self._console = console
+        self._installation = Installation(cluster, folder)
+        self._local = threading.local()
+        self._pool = ThreadPoolExecutor(CLIENTS)
+        self.figures = Figures()
+
+    def run(self) -> Figures:
+        """Do everything; the operator is gone afterwards."""
+        self._installation.install()
+        self._cluster.api.apply(PROFILE)
+        nodes = [f"node-{index:04}" for index in range(self._size.nodes)]
+        share = 2 * CORES_PER_NODE * 2
+        self._each(
+            "nodes", nodes, lambda name: self._api().create(node_manifest(name, cpus=share, memory=512 * GIB))
+        )
+        operator = self._installation.start_operator()
+        self._report_hardware(nodes)
+        self._create_pods(nodes)
+        self._wait_for_allocations(self._size.managed)
+        operator.stop()
+        self._measure_start(operator)
+        self._measure_arrivals(operator, nodes)
+        operator.stop()
+        return self.figures
+
+    # -- filling ------------------------------------------------------------------------------------
+
+    def _api(self) -> Api:
+        found: Api | None = getattr(self._local, "api", None)
+        if found is None:
+            found = Api(
+                self._cluster.server, self._cluster.ca_file, certificate=self._cluster.admin_certificate
+            )
+            self._local.api = found
+        return found
+
+    def _each(self, what: str, values: list[Value], act: Callable[[Value], object]) -> None:
+        with Progress(console=self._console, transient=True) as progress:
+            task = progress.add_task(f"creating {what}", total=len(values))
+            for _ in self._pool.map(act, values):
+                progress.advance(task)
+        self._console.print(f"created {len(values)} {what}")
+
+    def _report_hardware(self, nodes: list[str]) -> None:
+        status = render_agent_status(Hardware(machine()), AgentReport(mechanism="NRI"), [])
+
+        def all_there() -> bool:
+            return len(self._names(TOPOLOGIES)) >= len(nodes)
+
+        until(all_there, "a NodeTopology for every node", 300, 1)
+
+        def report(name: str) -> None:
+            body = {
+                "apiVersion": API_VERSION,
+                "kind": "NodeTopology",
+                "metadata": {"name": name},
+                "status": status,
+            }
+            self._api().apply(body, manager="podnuma-agent", subresource="status")
+
+        self._each("hardware reports", nodes, report)
+
+    def _create_pods(self, nodes: list[str]) -> None:
+        size = self._size
+        pods = [other_pod(f"web-{i}", nodes[i % len(nodes)]) for i in range(size.pods - size.managed)]
+        pods += [managed_pod(f"db-{i}", nodes[i % len(nodes)]) for i in range(size.managed)]
+        self._each("pods", pods, lambda pod: self._api().create(pod))
+
+    def _wait_for_allocations(self, count: int) -> None:
+        until(lambda: len(self._names(ALLOCATIONS)) >= count, f"{count} PodAllocations", 900, 2)
+
+    def _names(self, path: str) -> list[str]:
+        """List names only: the API server sends tables of metadata."""
+        found: list[str] = []
+        token = ""
+        while True:
+            page = self._cluster.api.get(path, limit="1000", **({"continue": token} if token else {}))
+            found += [item["metadata"]["name"] for item in page["items"]]
+            token = page["metadata"].get("continue", "")
+            if not token:
+                return found
+
+    # -- measuring ----------------------------------------------------------------------------------
+
+    def _measure_start(self, operator: Program) -> None:
+        began = time.monotonic()
+        operator.start()
+        operator.wait_ready(600)
+        self.figures.cold_start = time.monotonic() - began
+        self.figures.resident, self.figures.peak = memory_of(operator.process.pid)
+
+    def _measure_arrivals(self, operator: Program, nodes: list[str]) -> None:
+        count = self._size.rate * self._size.seconds
+        names = [f"new-{index}" for index in range(count)]
+        bound: dict[str, float] = {}
+        seen: dict[str, float] = {}
+        watching, done = threading.Event(), threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(set(names), seen, watching, done))
+        watcher.start()
+        watching.wait()
+        before = requests_of(operator.metrics())
+        began = time.monotonic()
+
+        def create(index: int) -> None:
+            time.sleep(max(0.0, began + index / self._size.rate - time.monotonic()))
+            name = names[index]
+            self._api().create(managed_pod(name, nodes[index * 7 % len(nodes)]))
+            bound[name] = time.monotonic()
+
+        self._each(f"pods at {self._size.rate} a second", list(range(count)), create)
+        if not done.wait(120):
+            raise TimeoutError(f"only {len(seen)} of {count} pods were decided within 120 s")
+        watcher.join()
+        self.figures.latencies = sorted(max(0.0, seen[name] - bound[name]) for name in names)
+        # Status writes of nodes and events follow within a few seconds; wait until nothing more comes.
+        after = settled(lambda: requests_of(operator.metrics()))
+        rose = {key: value - before.get(key, 0.0) for key, value in after.items()}
+        self.figures.by_kind = {key: value / count for key, value in rose.items() if value}
+        self.figures.requests_per_pod = sum(rose.values()) / count
+        self.figures.resident, self.figures.peak = memory_of(operator.process.pid)
+
+    def _watch(
+        self, names: set[str], seen: dict[str, float], watching: threading.Event, done: threading.Event
+    ) -> None:
+        with Api(
+            self._cluster.server, self._cluster.ca_file, certificate=self._cluster.admin_certificate
+        ) as api:
+            version = api.get(ALLOCATIONS, limit="1")["metadata"]["resourceVersion"]
+            watching.set()
+            for _, found in api.watch(ALLOCATIONS, timeout=600, resourceVersion=version):
+                name = found["metadata"]["name"]
+                if name in names:
+                    seen.setdefault(name, time.monotonic())
+                    if len(seen) == len(names):
+                        done.set()
+                        return
+
+
+def settled(
+    read: Callable[[], dict[str, float]], quiet: float = 5.0, limit: float = 120.0
+) -> dict[str, float]:
+    """Return what `read` gives once it has not changed for `quiet` seconds."""
+    deadline = time.monotonic() + limit
+    last, since = read(), time.monotonic()
+    while time.monotonic() - since < quiet and time.monotonic() < deadline:
+        time.sleep(0.5)
+        if (now := read()) != last:
+            last, since = now, time.monotonic()
+    return last
+
+
+def requests_of(metrics: str) -> dict[str, float]:
+    """Return `verb resource` -> requests so far, without the Lease, which does not depend on pods."""
+    found: dict[str, float] = {}
+    for labels, value in re.findall(r"^podnuma_api_requests_total\{(.*)\} (\S+)$", metrics, re.MULTILINE):
+        named = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+        if named["resource"] != "leases":
+            key = f"{named['verb']} {named['resource']}"
+            found[key] = found.get(key, 0.0) + float(value)
+    return found
+
+
+def memory_of(pid: int) -> tuple[int, int]:
+    """Return resident and peak resident bytes of a process (proc(5), status)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    resident, peak = (int(re.search(rf"{key}:\s+(\d+) kB", status)[1]) for key in ("VmRSS", "VmHWM"))  # type: ignore[index]
+    return resident * 1024, peak * 1024
+
+
+def table(size: Size, figures: Figures) -> Table:
+    """Put figures next to aims."""
+    found = Table(title=f"{size.nodes} nodes, {size.pods} pods, {size.managed} of them managed")
+    for heading in ("figure", "measured", "aim"):
+        found.add_column(heading, justify="left" if heading == "figure" else "right")
+    cuts = statistics.quantiles(figures.latencies, n=100)
+    for row in (
+        ("cold start until ready", f"{figures.cold_start:.1f} s", "< 60 s"),
+        ("resident memory", f"{figures.resident / 1e6:.0f} MB", "< 500 MB"),
+        ("peak memory", f"{figures.peak / 1e6:.0f} MB", ""),
+        (f"bind to PodAllocation, median, {size.rate} pods/s", f"{cuts[49] * 1000:.0f} ms", ""),
+        (f"bind to PodAllocation, p99, {size.rate} pods/s", f"{cuts[98] * 1000:.0f} ms", "< 500 ms"),
+        ("API requests per managed pod", f"{figures.requests_per_pod:.2f}", "<= 4"),
+        *((f"    {kind}", f"{value:.2f}", "") for kind, value in sorted(figures.by_kind.items())),
+    ):
+        found.add_row(*row)
+    return found
+
+
+def main() -> int:
+    """Run the bench and print the table."""
+    parser = argparse.ArgumentParser(prog="make bench-scale", description=__doc__.partition("\n")[0])
+    parser.add_argument("--nodes", type=int, default=1000)
+    parser.add_argument("--pods", type=int, default=30_000, help="bound pods in all")
+    parser.add_argument("--managed", type=int, default=3000, help="how many of them hold CPUs")
+    parser.add_argument("--rate", type=int, default=50, help="new managed pods a second")
+    parser.add_argument("--seconds", type=int, default=20, help="how long they arrive")
+    size = Size(**vars(parser.parse_args()))
+    console = Console(stderr=True)
+    with ControlPlane() as cluster, tempfile.TemporaryDirectory(prefix="podnuma-scale-") as folder:
+        figures = Bench(cluster, Path(folder), size, console).run()
+    Console().print(table(size, figures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
