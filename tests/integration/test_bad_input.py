@@ -1,0 +1,174 @@
+"""Bad input at work gets a message that names object, field and value; nothing that runs is lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from testbed.api import ApiStatusError
+from testbed.cleaning import GROUP
+from testbed.demo import expect
+from testbed.waiting import until
+
+pytestmark = pytest.mark.timeout(120)
+TOLD_SECONDS = 15
+
+
+def wait_condition(system, plural, name, kind, status):
+    """Wait until a condition of a cluster-scoped object has a status, and return its message."""
+
+    def told() -> str | None:
+        found = system.cluster.api.get(f"{GROUP}/{plural}/{name}")
+        conditions = found.get("status", {}).get("conditions", [])
+        present = {entry["type"]: (entry["status"], entry["message"]) for entry in conditions}
+        assert kind in present, present
+        assert present[kind][0] == status, present
+        return str(present[kind][1])
+
+    return until(told, f"{kind} of {name} to be {status}", TOLD_SECONDS)
+
+
+def wait_topology(system, name):
+    path = f"{GROUP}/nodetopologies/{name}"
+    until(lambda: system.cluster.api.find(path), f"the NodeTopology of {name}", TOLD_SECONDS)
+
+
+@pytest.fixture
+def profile_spec(system):
+    """Return the spec of the profile "databases"; it is put back afterwards."""
+    path = f"{GROUP}/nodeprofiles/databases"
+    before = system.cluster.api.get(path)
+    yield before["spec"]
+    system.cluster.api.merge(path, {"spec": {"reservedSystemCPUs": before["spec"]["reservedSystemCPUs"]}})
+    wait_condition(system, "nodetopologies", "node-1", "SettingsUsable", "True")
+
+
+@pytest.mark.usefixtures("profile_spec")
+def test_reserved_cpus_that_the_node_lacks_are_named_and_running_pods_keep_what_they_hold(system, namespace):
+    system.create_example(namespace, "database")
+    before = system.written(system.wait_applied(namespace, "database"))
+    system.cluster.api.merge(f"{GROUP}/nodeprofiles/databases", {"spec": {"reservedSystemCPUs": "0,96"}})
+    message = wait_condition(system, "nodetopologies", "node-1", "SettingsUsable", "False")
+    for part in ("databases", "reservedSystemCPUs", "96", "node-1"):
+        assert part in message
+    until(
+        lambda: "reservedSystemCPUs" in system.cluster.kubectl("describe", "nodeprofile", "databases"),
+        "kubectl describe to name the field",
+        TOLD_SECONDS,
+    )
+    allocation = system.allocations(namespace)["database"]
+    assert system.written(allocation) == before
+    # The settings from before stay in force for new pods, too.
+    system.create_example(namespace, "database", "second")
+    second = system.wait_applied(namespace, "second")
+    assert expect.database(system.node_of(second).machine, system.written(second)) == []
+
+
+def test_two_profiles_of_equal_priority_for_one_node_name_each_other(system):
+    api = system.cluster.api
+    rival = {
+        "apiVersion": "podnuma.dev/v1alpha1",
+        "kind": "NodeProfile",
+        "metadata": {"name": "other-databases"},
+        "spec": {
+            "nodeSelector": {"matchLabels": {"node-pool": "databases"}},
+            "cpuManagerPolicy": "static",
+            "reservedSystemCPUs": "0-3",
+        },
+    }
+    api.create(rival)
+    try:
+        first = wait_condition(system, "nodeprofiles", "databases", "Conflict", "True")
+        second = wait_condition(system, "nodeprofiles", "other-databases", "Conflict", "True")
+    finally:
+        api.delete(f"{GROUP}/nodeprofiles/other-databases")
+    assert "other-databases" in first
+    assert "databases" in second
+    assert "priority" in first
+    # The name decides, so nothing changes for the node.
+    assert api.get(f"{GROUP}/nodetopologies/node-1")["spec"]["profile"]["name"] == "databases"
+    wait_condition(system, "nodeprofiles", "databases", "Conflict", "False")
+
+
+def test_a_pod_whose_limits_are_below_its_containers_sum_is_refused_by_the_api_server(system, namespace):
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "too-small", "namespace": namespace},
+        "spec": {
+            "containers": [{"name": "main", "image": "none", "resources": {"requests": {"cpu": "3"}}}],
+            "resources": {"requests": {"cpu": "2"}},
+        },
+    }
+    with pytest.raises(ApiStatusError, match=r"spec\.resources\.requests\[cpu\].*aggregate container"):
+        system.cluster.api.create(pod)
+
+
+def test_an_allocation_edited_by_hand_is_restored_with_an_event(system, namespace):
+    api = system.cluster.api
+    system.create_example(namespace, "database")
+    allocation = system.wait_applied(namespace, "database")
+    path = f"{GROUP}/namespaces/{namespace}/podallocations/database"
+    before = system.written(allocation)
+    api.merge(path, {"spec": {"cpus": "10-17"}})
+
+    def restored() -> bool:
+        found = api.find(path)
+        return found is not None and found["spec"] == allocation["spec"]
+
+    until(restored, "the allocation to be as it was", TOLD_SECONDS)
+
+    def told() -> str | None:
+        events = api.items(f"/api/v1/namespaces/{namespace}/events")
+        texts = [event["message"] for event in events if event["type"] == "Warning"]
+        return next((text for text in texts if "database" in text or "edited" in text), None)
+
+    assert until(told, "an event", TOLD_SECONDS)
+    until(
+        lambda: system.written(system.wait_applied(namespace, "database")) == before,
+        "the cgroups to be as they were",
+        TOLD_SECONDS,
+    )
+
+
+def test_an_allocation_deleted_by_hand_comes_back_with_the_same_cpus(system, namespace):
+    system.create_example(namespace, "database")
+    allocation = system.wait_applied(namespace, "database")
+    system.create_example(namespace, "database", "neighbour")
+    system.wait_applied(namespace, "neighbour")
+    path = f"{GROUP}/namespaces/{namespace}/podallocations/database"
+    system.cluster.api.delete(path)
+
+    def back() -> bool:
+        found = system.cluster.api.find(path)
+        return found is not None and found["metadata"]["uid"] != allocation["metadata"]["uid"]
+
+    until(back, "the allocation to be back", TOLD_SECONDS)
+    again = system.wait_applied(namespace, "database")
+    assert again["spec"]["cpus"] == allocation["spec"]["cpus"]
+    assert expect.database(system.node_of(again).machine, system.written(again)) == []
+
+
+def test_broken_sysfs_files_are_named_in_the_nodes_status_and_the_agent_lives(system, kwok):
+    node = system.add_node(kwok, "node-broken", "xeon-2s-snc2-irregular", {"node-pool": "databases"})
+    folder = node.sys_root / "devices" / "system" / "node"
+    (folder / "node0" / "meminfo").unlink()
+    (folder / "node1" / "distance").write_text("a lot\n")
+    agent = system.start_agent("node-broken")
+    agent.wait_ready()
+    wait_topology(system, "node-broken")
+    message = wait_condition(system, "nodetopologies", "node-broken", "HardwareKnown", "True")
+    assert "node0/meminfo" in message
+    assert "node1/distance" in message
+    agent.process.check()
+
+
+def test_a_machine_without_any_readable_cpu_is_reported_and_never_decided_on(system, kwok):
+    node = system.add_node(kwok, "node-blind", "laptop-hybrid-6p8e", {"node-pool": "databases"})
+    cpus = node.sys_root / "devices" / "system" / "cpu"
+    cpus.rename(cpus.with_name("gone"))
+    agent = system.start_agent("node-blind")
+    wait_topology(system, "node-blind")
+    message = wait_condition(system, "nodetopologies", "node-blind", "HardwareKnown", "False")
+    assert "names no online CPU" in message
+    wait_condition(system, "nodetopologies", "node-blind", "Ready", "False")
+    agent.process.check()
