@@ -151,7 +151,10 @@ def _reserved_cpus(settings: Settings, topology: Topology) -> Iterator[Problem]:
 
 
 def _reserved_memory(settings: Settings, topology: Topology) -> Iterator[Problem]:
-    have = {node.id: {MEMORY: node.memory, **node.hugepages} for node in topology.nodes}
+    have = {
+        node.id: {MEMORY: node.memory - sum(node.hugepages.values()), **node.hugepages}
+        for node in topology.nodes
+    }
     sums: dict[str, int] = {}
     for entry in settings.reserved_memory:
         for resource, size in entry.limits.items():

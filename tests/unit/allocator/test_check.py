@@ -109,6 +109,12 @@ def test_reserved_memory_must_not_exceed_the_node():
     assert found(bad) == [("reservedMemory[1].memory", "20Gi", "NUMA node 1 has 9Gi; reserve less")]
 
 
+def test_huge_pages_are_no_memory_to_reserve_from():
+    topology = from_cores([((0, 1), 0, 0, None)], [NumaNode(0, 8 * GI, {"hugepages-2Mi": 6 * GI})])
+    bad = replace(GOOD, reserved_memory=(ReservedMemory(0, {"memory": 3 * GI}),))
+    assert [problem.message for problem in check(bad, topology)] == ["NUMA node 0 has 2Gi; reserve less"]
+
+
 def test_static_memory_needs_some_reserved():
     assert found(replace(GOOD, reserved_memory=())) == [
         ("reservedMemory", "", "memoryManagerPolicy Static needs some memory reserved on a NUMA node")

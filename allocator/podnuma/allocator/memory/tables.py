@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from podnuma.allocator.request import MEMORY
-from podnuma.allocator.settings import Settings
+from podnuma.allocator.settings import MemoryManagerPolicy, Settings
 from podnuma.allocator.topology import Topology
 
 
@@ -49,10 +49,11 @@ class Layout:
     nodes: dict[int, Mapping[str, Amounts]]
 
     def __init__(self, settings: Settings, topology: Topology) -> None:
-        # Where one node is listed twice for a resource, the later amount counts.
         kept: dict[int, dict[str, int]] = {}
-        for entry in settings.reserved_memory:
-            kept.setdefault(entry.node, {}).update(entry.limits)
+        if settings.memory_manager_policy is MemoryManagerPolicy.STATIC:
+            # Where one node is listed twice for a resource, the later amount counts.
+            for entry in settings.reserved_memory:
+                kept.setdefault(entry.node, {}).update(entry.limits)
         self.topology = topology
         self.cpu_nodes = topology.cpu_nodes
         self.nodes = {}

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.allocator import nodeset
 from podnuma.allocator.memory.tables import Layout, Row, Tables
-from podnuma.allocator.settings import ReservedMemory, Settings
+from podnuma.allocator.settings import MemoryManagerPolicy, ReservedMemory, Settings
 from podnuma.allocator.topology import NumaNode
 
 from tests.unit.allocator.shapes import GI, MI, from_cores, unhurried
@@ -16,7 +16,8 @@ def tables(*memories, reserved=(), pages=()):
         [((node,), node, node, None) for node in range(len(memories))],
         [NumaNode(node, memory, pages[node] if pages else {}) for node, memory in enumerate(memories)],
     )
-    return Tables(Layout(Settings(reserved_memory=tuple(reserved)), topology))
+    told = Settings(memory_manager_policy=MemoryManagerPolicy.STATIC, reserved_memory=tuple(reserved))
+    return Tables(Layout(told, topology))
 
 
 def test_huge_pages_and_reservations_are_no_allocatable_memory():
