@@ -20,7 +20,6 @@ from podnuma.agent.cri import sockets
 from podnuma.agent.cri import values as cri_values
 from podnuma.agent.node_side import Ask, NodeSide, NodeUnfit
 from podnuma.agent.nri.link import Link, LinkState
-from podnuma.agent.nri.settings import DEFAULT_SOCKET
 from podnuma.agent.nri.settings import Settings as NriSettings
 from podnuma.agent.runtimes.giving_way import GivingWay
 from podnuma.agent.runtimes.inventory import Inventory
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from podnuma.agent.apply import Mechanism
     from podnuma.agent.cri.client import Client
 
+NRI_SOCKET = Path("nri/nri.sock")  # below /run
 _PLUGIN = "podnuma"
 _INDEX = "50"
 _HEAD_START = 1.0  # seconds that NRI has before CRI is tried
@@ -91,7 +91,7 @@ class _RealNode:
         self._cri_version = ""
         self.cri: Client | None = None
         plugin = NodePlugin(self._by_nri, giving_way, ask, settings.hook_share, changed)
-        socket = settings.nri_socket or DEFAULT_SOCKET
+        socket = settings.nri_socket or settings.run_root / NRI_SOCKET
         self.link = Link(plugin, NriSettings(_PLUGIN, _INDEX, EVENTS, socket))
 
     @property
