@@ -24,7 +24,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         if options.stop:
-            print(f"stopped {kept.stop()} demos")
+            stopped = kept.stop()
+            print(f"stopped {stopped} demo{'' if stopped == 1 else 's'}")
             return 0
         if options.keep:
             build.ensure([*build.CONTROL_PLANE, "kwok"])

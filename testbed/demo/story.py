@@ -6,6 +6,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from podnuma.cli import output
 from podnuma.cli.render.map import render_node
 from rich.console import Console
 from rich.table import Table
@@ -142,7 +143,7 @@ class Demo:
         for name in installation.nodes:
             self._head(f"$ podnuma map {name}")
             topology = self.cluster.api.get(f"{TOPOLOGIES}/{name}")
-            self._console.print(render_node(topology, list(allocations.values())))
+            output.show(render_node(topology, list(allocations.values())))
 
     def _show_written(
         self,
@@ -157,8 +158,10 @@ class Demo:
         for name, allocation in allocations.items():
             pod = cgroups.pod_group(installation.node_of(allocation).cgroup_root, allocation)
             for group in (pod, *found[name].values()):
-                table.add_row(name, group.container, group.cpu_list, group.mem_list, group.cpu_max)
-        self._console.print(table)
+                table.add_row(
+                    name, group.container, _set(group.cpu_list), _set(group.mem_list), group.cpu_max
+                )
+        output.show(table)
 
     def _check(
         self,
@@ -200,3 +203,8 @@ def _budget(pod: Json) -> str:
     limits = pod["spec"]["resources"]["limits"]
     count = len(pod["spec"].get("initContainers", [])) + len(pod["spec"]["containers"])
     return f"{limits['cpu']} CPUs and {limits['memory']} for {count} containers"
+
+
+def _set(listed: str) -> str:
+    """Spell a set for the table: what nobody wrote is what the group above allows."""
+    return "(not set)" if listed == "-" else listed

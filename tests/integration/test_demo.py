@@ -71,7 +71,7 @@ def test_kept_demo_can_be_looked_at_and_stopped(demo_environment, tmp_path):
         assert re.search(r"database +node-1 +pod", seen)
     finally:
         stopped = run([*DEMO, "--stop"], demo_environment)
-    assert stopped.stdout == "stopped 1 demos\n"
+    assert stopped.stdout == "stopped 1 demo\n"
     assert children_below(tmp_path) == []
     assert list(tmp_path.glob("podnuma-*")) == []
 
