@@ -38,8 +38,9 @@ _OPTIONS: Final = (
     ("grpc.max_receive_message_length", 16 << 20),  # the kubelet's; a list of a big node passes 4 MiB
     ("grpc.default_authority", "localhost"),  # a socket path is none, and strict servers say so
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # In spite of its name the time that one attempt may take; a busy node needs more than a moment.
+    ("grpc.min_reconnect_backoff_ms", 10_000),
 )
 
 

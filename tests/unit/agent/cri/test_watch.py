@@ -26,7 +26,7 @@ async def seen(client):
 
 
 def ids(listed):
-    assert isinstance(listed, Listed)
+    assert isinstance(listed, Listed), listed
     return [container.id for container in listed.containers]
 
 
@@ -67,14 +67,23 @@ async def test_stream_that_ends_after_events_is_opened_again(seen, events, fake_
     assert sum(isinstance(request, pb.VersionRequest) for request in fake_runtime.requests) == 2
 
 
-async def test_outage_is_told_once_and_ends_with_a_list(seen, fake_runtime):
+async def test_outage_is_told_once_and_ends_with_a_list(seen, client, fake_runtime, monkeypatch):
+    attempts: asyncio.Queue[None] = asyncio.Queue()
+    ask = client.version
+
+    async def version():
+        attempts.put_nowait(None)
+        return await ask()
+
+    monkeypatch.setattr(client, "version", version)
     await anext(seen)
     await fake_runtime.stop()
     while not isinstance(lost := await anext(seen), Lost):
         pass
     assert "UNAVAILABLE" in lost.reason or "CANCELLED" in lost.reason
     waiting = asyncio.ensure_future(anext(seen))
-    await asyncio.sleep(0.1)  # ten attempts
+    for _ in range(5):
+        await attempts.get()
     assert not waiting.done()
     await fake_runtime.start()
     assert ids(await waiting) == ["c1"]
