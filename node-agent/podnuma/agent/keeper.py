@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from podnuma.agent import guard, verify
@@ -282,8 +282,10 @@ class Keeper:
             place: what
             for place, what in now.items()
             if what is not None
-            and last.wishes.get(place) == wishes[place]
-            and last.differences.get(place, "unknown") is None
+            and place in last.seen
+            and last.differences.get(place) is None
+            # A place nobody had touched had no wish for CPUs; that somebody has is drift, too.
+            and last.wishes.get(place, Wish()) in {wishes[place], replace(wishes[place], cpus=None)}
         }
 
     def _log(self, results: Sequence[Result]) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 import pykube
 import requests
+import yaml
 from podnuma.plumbing.kube import errors
 from pykube.exceptions import PyKubeError
 from pykube.http import HTTPClient, KubernetesHTTPAdapter
@@ -49,7 +50,7 @@ class Access:
                 return config, self.service_account / "token"
             config = pykube.KubeConfig.from_file(str(self.kubeconfig))
             token_file = config.user.get("tokenFile")
-        except (OSError, PyKubeError, KeyError, ValueError, TypeError) as error:
+        except (OSError, PyKubeError, KeyError, ValueError, TypeError, yaml.YAMLError) as error:
             where = self.kubeconfig or self.service_account
             raise errors.RefusedError(
                 0, "NoCredentials", f"cannot read credentials from {where}: {error!r}"

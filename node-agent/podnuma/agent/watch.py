@@ -13,12 +13,12 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
-from podnuma.agent.kube import Api, Json
+from podnuma.agent.kube import Json
 from podnuma.plumbing.backoff import Backoff
 from podnuma.plumbing.kube import errors
 
@@ -60,13 +60,27 @@ class Source:
     query: Mapping[str, str]
 
 
+class Server(Protocol):
+    """What a watch needs of an API server; every failure is a KubeError."""
+
+    def pages(self, path: str, query: Mapping[str, str]) -> tuple[list[Json], str]:
+        """Return all items, and the version to watch from."""
+        ...
+
+    def watch(self, path: str, query: Mapping[str, str], seconds: float) -> Generator[Json]:
+        """Yield events until the server ends the watch, after `seconds` at the latest."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class Watch:
     """Keeps one source delivered until stopped. `contact`: when the server last answered (monotonic)."""
 
     def __init__(
         self,
         source: Source,
-        connect: Callable[[], Api],
+        connect: Callable[[], Server],
         deliver: Callable[[Event], None],
         *,
         rng: random.Random,
@@ -104,7 +118,7 @@ class Watch:
                 self._failed(error)
             self._stopping.wait(self._backoff.delay(self._failures, self._rng))
 
-    def _follow(self, api: Api) -> None:
+    def _follow(self, api: Server) -> None:
         """List once, then watch from there until something other than a timely end happens."""
         items, version = api.pages(self._source.path, self._source.query)
         self._answered()

@@ -9,9 +9,10 @@ The runtime's ways come first for containers: it keeps the values over its own r
 only the kernel has is undone by the runtime's next update.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from podnuma.agent.cgroups.reader import Reader
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
@@ -21,17 +22,12 @@ from podnuma.agent.cri import values as cri_values
 from podnuma.agent.cri.errors import CriError
 from podnuma.agent.nri import values as nri_values
 from podnuma.agent.nri.errors import NriError
-from podnuma.agent.nri.link import Link, LinkState
+from podnuma.agent.nri.link import LinkState
 from podnuma.agent.plan.places import Bandwidth, ContainerPlace, Place, Step, describe
 from podnuma.agent.runtimes.giving_way import GivingWay
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.nodeset import NodeSet
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from podnuma.agent.cri.client import Client  # gRPC is loaded only where CRI is used
 
 NO_QUOTA = -1
 
@@ -57,11 +53,31 @@ def nri_resources(
     )
 
 
+class Plugged(Protocol):
+    """What is needed of `nri.link.Link`."""
+
+    @property
+    def state(self) -> LinkState: ...
+
+    @property
+    def runtime(self) -> nri_values.RuntimeInfo | None: ...
+
+    async def update_containers(
+        self, updates: Iterable[nri_values.Update]
+    ) -> tuple[nri_values.Update, ...]: ...
+
+
+class Updating(Protocol):
+    """What is needed of `cri.client.Client`."""
+
+    async def update(self, container_id: str, resources: cri_values.Resources) -> cri_values.Outcome: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Nri:
     """Updates through the plugin's own connection."""
 
-    link: Link
+    link: Plugged
     giving_way: GivingWay
     name: str = "NRI"
     rides: bool = True
@@ -87,7 +103,7 @@ class Nri:
 class Cri:
     """Updates through the runtime's socket. `client` gives None where there is none."""
 
-    client: "Callable[[], Client | None]"
+    client: Callable[[], Updating | None]
     giving_way: GivingWay
     name: str = "CRI"
     rides: bool = True
@@ -102,7 +118,7 @@ class Cri:
         await self.giving_way.outside(describe(place), cri_update(client, place, step))
 
 
-async def cri_update(client: "Client", place: ContainerPlace, step: Step) -> None:
+async def cri_update(client: Updating, place: ContainerPlace, step: Step) -> None:
     """Write a step through CRI. Raises PlaceGone or WriteRefused."""
     amount, period = quota(step.bandwidth)
     resources = cri_values.Resources(

@@ -1,0 +1,83 @@
+import pytest
+from podnuma.agent.cgroups.layout import Driver, Layout, container_of, detect
+from podnuma.agent.plan.places import ContainerPlace, PodPlace, Qos, QosPlace
+
+UID = "0f3a-11-aa"
+
+
+@pytest.mark.parametrize(
+    ("layout", "qos", "folder"),
+    [
+        (Layout(Driver.SYSTEMD), Qos.GUARANTEED, "kubepods.slice/kubepods-pod0f3a_11_aa.slice"),
+        (
+            Layout(Driver.SYSTEMD),
+            Qos.BURSTABLE,
+            "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0f3a_11_aa.slice",
+        ),
+        (Layout(Driver.CGROUPFS), Qos.GUARANTEED, "kubepods/pod0f3a-11-aa"),
+        (Layout(Driver.CGROUPFS), Qos.BEST_EFFORT, "kubepods/besteffort/pod0f3a-11-aa"),
+        (
+            Layout(Driver.SYSTEMD, "kubelet"),
+            Qos.BURSTABLE,
+            (
+                "kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice"
+                "/kubelet-kubepods-burstable-pod0f3a_11_aa.slice"
+            ),
+        ),
+        (Layout(Driver.CGROUPFS, "kubelet"), Qos.GUARANTEED, "kubelet/kubepods/pod0f3a-11-aa"),
+    ],
+)
+def test_pod_folders_of_each_driver_and_nesting(layout, qos, folder):
+    pod = PodPlace(UID, qos)
+    assert str(layout.folder(pod)) == folder
+    assert layout.pod_of(folder.rsplit("/", 1)[1], qos) == pod
+
+
+def test_slices_are_units():
+    assert Layout(Driver.SYSTEMD).unit(QosPlace(Qos.BURSTABLE)) == "kubepods-burstable.slice"
+
+
+@pytest.mark.parametrize(
+    ("name", "container_id"),
+    [
+        ("cri-containerd-0123456789abcdef.scope", "0123456789abcdef"),
+        ("crio-0123456789abcdef.scope", "0123456789abcdef"),
+        ("docker-0123456789abcdef.scope", "0123456789abcdef"),
+        ("0123456789abcdef", "0123456789abcdef"),
+        ("crio-0123456789abcdef", "0123456789abcdef"),
+        ("crio-conmon-0123456789abcdef.scope", None),
+        ("init.scope", None),
+        ("cri-containerd-../../x.scope", None),
+    ],
+)
+def test_container_folders_of_each_runtime(name, container_id):
+    assert container_of(name) == container_id
+
+
+def test_a_folder_that_is_no_pods_is_nobody():
+    layout = Layout(Driver.SYSTEMD)
+    for name in ("kubepods-burstable.slice", "kubepods-pod.slice", "kubepods-podx/y.slice", "x"):
+        assert layout.pod_of(name, Qos.GUARANTEED) is None
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        Layout(Driver.SYSTEMD),
+        Layout(Driver.CGROUPFS),
+        Layout(Driver.SYSTEMD, "kubelet"),
+        Layout(Driver.CGROUPFS, "kubelet"),
+    ],
+)
+def test_the_layout_is_detected_by_looking(layout, tmp_path):
+    (tmp_path / "system.slice").mkdir()
+    assert detect(tmp_path) is None
+    (tmp_path / layout.kubepods).mkdir(parents=True)
+    assert detect(tmp_path) == layout
+
+
+def test_a_container_lies_below_its_pod():
+    place = ContainerPlace(PodPlace(UID, Qos.GUARANTEED), "db", "0123456789ab")
+    assert str(Layout(Driver.SYSTEMD).folder(place)) == (
+        "kubepods.slice/kubepods-pod0f3a_11_aa.slice/cri-containerd-0123456789ab.scope"
+    )

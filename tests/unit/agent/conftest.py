@@ -1,0 +1,278 @@
+"""A bench: the D16 machine (8 cores, siblings n and n+8, two sockets that are NUMA nodes) as a fake cgroup
+tree, a runtime that lists what the test started, and a keeper over both."""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from podnuma.agent import verify
+from podnuma.agent.apply import Result
+from podnuma.agent.cgroups.layout import Driver, Layout
+from podnuma.agent.cgroups.reader import Reader
+from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
+from podnuma.agent.cgroups.writers.refusals import WriteRefused
+from podnuma.agent.containers import Container
+from podnuma.agent.discover.machine import Machine
+from podnuma.agent.keeper import Keeper, Picture, Ports
+from podnuma.agent.plan.places import Bandwidth, ContainerPlace, Place, PodPlace, Qos, QosPlace, Step, Values
+from podnuma.agent.simulated.kernel import FakeKernel
+from podnuma.agent.verdicts import Judged
+from podnuma.agent.watch import Changed, Kind, Listed
+from podnuma.agent.wish import Wish
+from podnuma.allocator import cpuset, nodeset
+from podnuma.allocator.counts import AssignmentType
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.decision import ContainerGrant, Isolation, PodGrant
+from podnuma.allocator.request import ContainerKind
+from podnuma.allocator.settings import CpuManagerPolicy, Settings, TopologyManagerScope
+from podnuma.allocator.topology import Cpu, NumaNode, Topology
+from podnuma.api.node_settings import Handling, Mode, NodeSettings
+from podnuma.api.node_topology import render_node_topology
+from podnuma.api.pod_allocation import Decision, render_pod_allocation
+
+PERIOD = 100_000
+
+
+def machine(cpus: str = "0-15", offline: str = "") -> Machine:
+    online = [
+        Cpu(id=cpu, core=cpu % 8, socket=cpu % 8 // 4, node=cpu % 8 // 4)
+        for cpu in cpuset.ids(cpuset.parse(cpus))
+    ]
+    nodes = [NumaNode(0, 32 * 2**30, distances=(10, 21)), NumaNode(1, 32 * 2**30, distances=(21, 10))]
+    return Machine(Topology.build(online, nodes), cpuset.parse(offline), cpuset.EMPTY, {}, smt=True)
+
+
+def container_grant(name: str, cpus: str | None = None, quota: int = -1, mems: str | None = None, **more):
+    exclusive = cpus is not None and quota < 0
+    kind = AssignmentType.POD_EXCLUSIVE if exclusive else AssignmentType.POD_SHARED
+    return dataclasses.replace(
+        ContainerGrant(
+            name=name,
+            kind=ContainerKind.APP,
+            cpu_assignment=kind if cpus else AssignmentType.NODE_SHARED,
+            memory_assignment=AssignmentType.NODE_SHARED,
+            isolation=Isolation.CONTAINER if exclusive else Isolation.POD,
+            cpus=cpuset.parse(cpus) if cpus else None,
+            memory_nodes=nodeset.parse(mems) if mems else None,
+            memory=(),
+            cpu_quota=quota,
+            cpu_period=PERIOD,
+            memory_limit=None,
+            cpu_shares=1024,
+        ),
+        **more,
+    )
+
+
+def pod_grant(uid: str, *containers: ContainerGrant, cpus: str | None = None, quota: int = -1) -> PodGrant:
+    return PodGrant(
+        uid=uid,
+        namespace="default",
+        name=uid,
+        scope=TopologyManagerScope.POD,
+        pod_level=cpus is not None,
+        cpus=cpuset.parse(cpus) if cpus else None,
+        memory=(),
+        containers=containers,
+        pod_quota=quota,
+        pod_shares=1024,
+    )
+
+
+class Observer:
+    """Counts what a keeper tells."""
+
+    def __init__(self) -> None:
+        self.steps: list[Result] = []
+        self.repairs: list[Place] = []
+        self.verdicts: list[Judged] = []
+
+    def step(self, result: Result) -> None:
+        self.steps.append(result)
+
+    def repaired(self, place: Place) -> None:
+        self.repairs.append(place)
+
+    def judged(self, judged: Judged) -> None:
+        self.verdicts.append(judged)
+
+    def took(self, seconds: float) -> None:
+        assert seconds >= 0
+
+
+class FakeWays:
+    """Writes the tree as the kernel would take it; `refuse` may raise first."""
+
+    name = "fake"
+    rides = False
+
+    def __init__(self, bench: "Bench") -> None:
+        self._bench = bench
+        self.refuse: Callable[[Step], None] = lambda _: None
+        self.written: list[Step] = []
+
+    def takes(self, place: Place) -> bool:
+        del place
+        return True
+
+    async def write(self, step: Step) -> None:
+        self.refuse(step)
+        self.written.append(step)
+        self._bench.writer.write(step)
+        self._bench.kernel.settle(self._bench.layout.kubepods)
+
+
+class Bench:
+    """See the module. Everything is plain and can be changed by a test."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.layout = Layout(Driver.SYSTEMD)
+        self.machine = machine()
+        self.kernel = FakeKernel(root, "0-15", "0-1")
+        for qos in Qos:
+            self.kernel.make(self.layout.qos(qos))
+        self.writer = CgroupfsWriter(root, self.layout)
+        self.reader = Reader(root, self.layout)
+        self.running: dict[str, Container] = {}
+        self.standing_back: str | None = None
+        self.changes = 0
+        self.wish = Wish(self._change)
+        self.wish.take_allocations(Listed(()))
+        self.ways = FakeWays(self)
+        self.observer = Observer()
+        self.now = 1000.0
+        self.keeper = Keeper(
+            Ports(
+                wish=self.wish,
+                reader=self.reader,
+                runtime=self,
+                mechanisms=(self.ways,),
+                machine=lambda: self.machine,
+                standing_back=lambda _: self.standing_back,
+                processes=verify.Processes(root / "proc"),
+                observer=self.observer,
+                movable=64 * 2**20,
+                now=lambda: self.now,
+            )
+        )
+
+    def _change(self) -> None:
+        self.changes += 1
+
+    # the runtime's side
+
+    @property
+    def name(self) -> str:
+        return "fake"
+
+    async def containers(self) -> tuple[Container, ...]:
+        self.kernel.settle(self.layout.kubepods)
+        return tuple(self.running.values())
+
+    def pod(self, uid: str, qos: Qos = Qos.GUARANTEED) -> PodPlace:
+        place = PodPlace(uid, qos)
+        self.kernel.make(self.layout.pod(place))
+        return place
+
+    def start(self, pod: PodPlace, name: str, cpu_max: str = "max 100000", number: int = 1) -> ContainerPlace:
+        place = ContainerPlace(pod, name, f"{pod.uid}x{name}x{number}".ljust(24, "0"))
+        self.kernel.make(self.layout.folder(place))
+        self.put(place, "cpu.max", cpu_max)
+        self.running[place.id] = Container(pod.uid, "default", pod.uid, name, place.id, self.now)
+        return place
+
+    def stop(self, place: ContainerPlace) -> None:
+        del self.running[place.id]
+        self.kernel.remove(self.layout.folder(place))
+
+    # the API server's side
+
+    def grant(self, grant: PodGrant, generation: int = 1) -> None:
+        item = render_pod_allocation(grant, "node", Decision(admitted=True))
+        item["metadata"] |= {"uid": f"pa-{grant.uid}", "generation": generation}
+        self.wish.take_allocations(Changed(Kind.ADDED, item))
+
+    def release(self, grant: PodGrant) -> None:
+        item = {"metadata": {"namespace": grant.namespace, "name": grant.name}}
+        self.wish.take_allocations(Changed(Kind.DELETED, item))
+
+    def settings(self, reserved: str | None = None, mode: Mode = Mode.ENFORCE, **more) -> None:
+        rules = Settings(
+            cpu_manager_policy=CpuManagerPolicy.STATIC,
+            reserved_system_cpus=cpuset.parse(reserved) if reserved else None,
+            **more,
+        )
+        body = render_node_topology("node", NodeSettings(rules, Handling(mode=mode)), None)
+        body["metadata"] |= {"uid": "nt", "generation": 1}
+        self.wish.take_topology(Changed(Kind.ADDED, body))
+
+    # looking
+
+    def settle(self) -> Picture:
+        return asyncio.run(self.keeper.settle())
+
+    def file(self, place: Place, name: str) -> str:
+        return (self.root / self.layout.folder(place) / name).read_text().strip()
+
+    def put(self, place: Place, name: str, text: str) -> None:
+        (self.root / self.layout.folder(place) / name).write_text(f"{text}\n")
+
+    def cpus(self, place: Place) -> str:
+        return self.file(place, "cpuset.cpus")
+
+    def effective(self, place: Place) -> str:
+        return self.file(place, "cpuset.cpus.effective")
+
+
+@pytest.fixture
+def bench(tmp_path) -> Bench:
+    return Bench(tmp_path)
+
+
+BURSTABLE = QosPlace(Qos.BURSTABLE)
+BEST_EFFORT = QosPlace(Qos.BEST_EFFORT)
+
+
+class Words:
+    """Short words for tests, handed over as a fixture."""
+
+    burstable = BURSTABLE
+    best_effort = BEST_EFFORT
+    period = PERIOD
+    machine = staticmethod(machine)
+    container = staticmethod(container_grant)
+    pod = staticmethod(pod_grant)
+    refused = WriteRefused
+
+    @staticmethod
+    def cpus(text: str) -> CpuSet:
+        return cpuset.parse(text)
+
+    @staticmethod
+    def values(cpus: str | None = None, **more) -> Values:
+        return Values(cpuset.parse(cpus) if cpus else None, **more)
+
+    @staticmethod
+    def bandwidth(text: str) -> Bandwidth:
+        quota, period = text.split()
+        return Bandwidth(None if quota == "max" else int(quota), int(period))
+
+
+@pytest.fixture
+def words() -> Words:
+    return Words()
+
+
+@pytest.fixture
+def reached():
+    """Wait until a fact holds, five seconds at the longest."""
+
+    async def wait(fact: Callable[[], object]) -> None:
+        async with asyncio.timeout(5):
+            while not fact():  # noqa: ASYNC110 - facts of many kinds, and a deadline
+                await asyncio.sleep(0.005)
+
+    return wait

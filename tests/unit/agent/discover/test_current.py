@@ -1,0 +1,61 @@
+import pytest
+from podnuma.agent.discover.current import CurrentMachine, HardwareUnknown
+from podnuma.agent.discover.machine import Discovered
+from podnuma.allocator import cpuset
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def put(root, path, text):
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+@pytest.fixture
+def machine(tmp_path):
+    for cpu in range(4):
+        put(tmp_path, f"devices/system/cpu/cpu{cpu}/topology/thread_siblings_list", str(cpu))
+        put(tmp_path, f"devices/system/cpu/cpu{cpu}/topology/physical_package_id", "0")
+    put(tmp_path, "devices/system/cpu/online", "0-3")
+    put(tmp_path, "devices/system/cpu/present", "0-3")
+    put(tmp_path, "proc/meminfo", "MemTotal: 1024 kB\n")
+    found: list[Discovered] = []
+    clock = Clock()
+    current = CurrentMachine(tmp_path, tmp_path / "proc", found.append, clock)
+    return current, found, clock
+
+
+def test_the_tree_is_read_again_only_when_something_tells(machine, tmp_path):
+    current, found, clock = machine
+    assert current.get() is current.get()
+    assert len(found) == 1
+    put(tmp_path, "devices/system/cpu/online", "0-2")
+    assert current.get().topology.all_cpus == cpuset.parse("0-2")
+    assert current.get().offline == cpuset.parse("3")
+    assert len(found) == 2
+    clock.now = 1000
+    current.get()
+    assert len(found) == 3
+
+
+def test_the_last_machine_stays_while_the_tree_is_unreadable(machine, tmp_path):
+    current, found, _ = machine
+    before = current.get()
+    for path in sorted((tmp_path / "devices").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    assert current.get() == before
+    assert found[-1].machine is None
+
+
+def test_a_machine_that_was_never_made_out_is_told(tmp_path):
+    found: list[Discovered] = []
+    current = CurrentMachine(tmp_path / "none", tmp_path / "proc", found.append)
+    with pytest.raises(HardwareUnknown, match="names no online CPU"):
+        current.get()
+    assert len(found) == 1

@@ -1,0 +1,121 @@
+from types import SimpleNamespace
+
+import pytest
+from podnuma.agent.cgroups.layout import Driver, Layout
+from podnuma.agent.cgroups.reader import Reader
+from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
+from podnuma.agent.cgroups.writers.refusals import PlaceGone, WriteRefused
+from podnuma.agent.cgroups.writers.systemd import SystemdWriter
+from podnuma.agent.cri import values as cri
+from podnuma.agent.cri.errors import LateError
+from podnuma.agent.nri import values as nri
+from podnuma.agent.nri.errors import NotConnectedError
+from podnuma.agent.nri.link import LinkState
+from podnuma.agent.plan.places import Bandwidth, ContainerPlace, PodPlace, Qos, QosPlace, Step
+from podnuma.agent.runtimes.giving_way import GivingWay
+from podnuma.agent.runtimes.mechanisms import Cri, Files, Nri, Systemd
+from podnuma.allocator import cpuset, nodeset
+
+SLICE = QosPlace(Qos.BURSTABLE)
+DB = ContainerPlace(PodPlace("db", Qos.GUARANTEED), "db", "0123456789abcdef")
+STEP = Step(DB, cpuset.parse("1,9"), nodeset.parse("0"), Bandwidth(None, 100_000))
+
+
+class Link:
+    def __init__(self, version=(0, 12, 1), failed=(), error=None):
+        self.runtime = nri.RuntimeInfo("containerd", "v2", version)
+        self.state = LinkState.SYNCHRONIZED
+        self.failed = failed
+        self.error = error
+        self.updates = []
+
+    async def update_containers(self, updates):
+        self.updates += updates
+        if self.error is not None:
+            raise self.error
+        return self.failed
+
+
+async def test_nri_takes_containers_where_updates_cannot_deadlock():
+    assert Nri(Link(), GivingWay()).takes(DB)
+    assert not Nri(Link(), GivingWay()).takes(SLICE)
+    assert not Nri(Link(version=(0, 11, 0)), GivingWay()).takes(DB)
+    down = Link()
+    down.state = LinkState.DOWN
+    assert not Nri(down, GivingWay()).takes(DB)
+
+
+async def test_nri_sends_named_fields():
+    link = Link()
+    await Nri(link, GivingWay()).write(STEP)
+    assert link.updates == [
+        nri.Update(DB.id, nri.Resources(cpus="1,9", mems="0", cpu_quota=-1, cpu_period=100_000))
+    ]
+    assert not link.updates[0].resources.unified
+
+
+@pytest.mark.parametrize(
+    "link", [Link(failed=(nri.Update("x", nri.Resources()),)), Link(error=NotConnectedError("away"))]
+)
+async def test_a_refusal_by_nri_is_told(link):
+    with pytest.raises(WriteRefused, match="cpus 1,9"):
+        await Nri(link, GivingWay()).write(STEP)
+
+
+class Client:
+    def __init__(self, answer):
+        self.answer = answer
+        self.updates = []
+
+    async def update(self, container_id, resources):
+        self.updates.append((container_id, resources))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+async def test_cri_sends_what_changes_and_nothing_else():
+    client = Client(cri.Outcome.UPDATED)
+    await Cri(lambda: client, GivingWay()).write(Step(DB, cpuset.parse("1,9")))
+    assert client.updates == [(DB.id, cri.Resources(cpus="1,9"))]
+
+
+async def test_an_ended_container_is_gone_and_a_late_answer_is_due_again():
+    with pytest.raises(PlaceGone):
+        await Cri(lambda: Client(cri.Outcome.GONE), GivingWay()).write(STEP)
+    with pytest.raises(WriteRefused) as caught:
+        await Cri(lambda: Client(LateError("Update", "DEADLINE_EXCEEDED", "")), GivingWay()).write(STEP)
+    assert caught.value.again
+
+
+async def test_without_a_socket_cri_takes_nothing():
+    assert not Cri(lambda: None, GivingWay()).takes(DB)
+
+
+async def test_units_are_found_by_the_name_that_the_runtime_gave(tmp_path):
+    reader = Reader(tmp_path, Layout(Driver.SYSTEMD))
+    (tmp_path / "kubepods.slice/kubepods-poddb.slice" / f"crio-{DB.id}.scope").mkdir(parents=True)
+    calls = []
+
+    async def connect():
+        return SimpleNamespace(set_unit_properties=record)
+
+    async def record(unit, _):
+        calls.append(unit)
+
+    systemd = Systemd(SystemdWriter(connect, reader.layout), reader)
+    await systemd.write(Step(DB, cpuset.parse("1")))
+    await systemd.write(Step(SLICE, cpuset.parse("1")))
+    assert calls == [f"crio-{DB.id}.scope", "kubepods-burstable.slice"]
+    with pytest.raises(PlaceGone):
+        await systemd.write(Step(ContainerPlace(DB.pod, "gone", "f" * 16), cpuset.parse("1")))
+
+
+async def test_files_are_written_where_the_runtime_made_them(tmp_path):
+    layout = Layout(Driver.CGROUPFS)
+    folder = tmp_path / "kubepods/poddb" / f"crio-{DB.id}"
+    folder.mkdir(parents=True)
+    (folder / "cpuset.cpus").write_text("")
+    files = Files(CgroupfsWriter(tmp_path, layout), Reader(tmp_path, layout))
+    await files.write(Step(DB, cpuset.parse("1,9")))
+    assert (folder / "cpuset.cpus").read_text() == "1,9\n"

@@ -1,0 +1,99 @@
+import asyncio
+
+import pytest
+from podnuma.agent import cleanup
+from podnuma.agent.plan.places import Bandwidth
+from podnuma.agent.settings import AgentSettings, Runtime
+from podnuma.allocator import cpuset
+
+
+@pytest.fixture
+def settings(bench):
+    return AgentSettings(
+        "node", cgroup_root=bench.root, kubelet_root=bench.root / "kubelet", runtime=Runtime.SIMULATED
+    )
+
+
+def snapshot(bench):
+    return {path: path.read_text() for path in sorted(bench.root.rglob("*")) if path.is_file()}
+
+
+def start_pods(bench):
+    mixed, exclusive = bench.pod("mixed"), bench.pod("exclusive")
+    bench.put(mixed, "cpu.max", "400000 100000")
+    bench.put(exclusive, "cpu.max", "300000 100000")
+    return [
+        bench.start(mixed, "db", "200000 100000"),
+        bench.start(mixed, "log", "400000 100000"),
+        bench.start(exclusive, "a", "200000 100000"),
+        bench.start(exclusive, "b", "100000 100000"),
+    ]
+
+
+def test_the_node_is_as_if_podnuma_had_never_been_there(bench, words, settings):
+    start_pods(bench)
+    before = snapshot(bench)
+    bench.grant(
+        words.pod(
+            "mixed",
+            words.container("db", "1,9", mems="0"),
+            words.container("log", "2,10", 400_000, mems="0"),
+            cpus="1-2,9-10",
+            quota=400_000,
+        )
+    )
+    bench.grant(
+        words.pod("exclusive", words.container("a", "4,12"), words.container("b", "5"), cpus="4-5,12")
+    )
+    bench.settle()
+    assert snapshot(bench) != before
+    outcomes = asyncio.run(cleanup.clean(settings))
+    assert [outcome.why for outcome in outcomes if outcome.why] == []
+    assert snapshot(bench) == before
+
+
+def test_an_untouched_node_is_left_alone(bench, settings):
+    start_pods(bench)
+    before = {path: path.stat().st_mtime_ns for path in bench.root.rglob("cpuset.*") if path.is_file()}
+    assert asyncio.run(cleanup.clean(settings)) == ()
+    assert {
+        path: path.stat().st_mtime_ns for path in bench.root.rglob("cpuset.*") if path.is_file()
+    } == before
+
+
+def test_parents_are_given_back_before_their_children(words, bench):
+    pod = bench.pod("p")
+    place = bench.start(pod, "c")
+    seen = {place: words.values("1"), pod: words.values("0-1"), words.burstable: words.values("0")}
+    steps = cleanup.give_back(seen, cpuset.parse("0-15"), quotas=True)
+    assert [step.place for step in steps][-1] == place
+    assert {cpuset.render(step.cpus or 0) for step in steps} == {"0-15"}, "runtimes know no empty set"
+
+
+def test_no_quota_is_given_where_the_kubelet_gives_none(bench, words, settings):
+    pod = bench.pod("p")
+    place = bench.start(pod, "c")
+    bench.put(place, "cpuset.cpus", "1,9")
+    (bench.root / "kubelet").mkdir()
+    (bench.root / "kubelet/config.yaml").write_text("kind: KubeletConfiguration\ncpuCFSQuota: false\n")
+    asyncio.run(cleanup.clean(settings))
+    assert bench.file(place, "cpu.max") == "max 100000"
+    unlimited = words.values("1,9", bandwidth=Bandwidth(None, 100_000))
+    (step,) = cleanup.give_back({place: unlimited}, cpuset.parse("0-15"), quotas=True)
+    assert step.bandwidth == Bandwidth(200_000, 100_000)
+
+
+def test_what_cannot_be_given_back_is_named_and_the_exit_status_says_so(bench, settings):
+    place = bench.start(bench.pod("p"), "c")
+    bench.put(place, "cpuset.cpus", "1,9")
+    path = bench.root / bench.layout.folder(place) / "cpuset.mems"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(SystemExit) as caught:
+        cleanup.main(settings)
+    assert caught.value.code == 1
+
+
+def test_a_node_without_a_kubelet_has_nothing_to_give_back(tmp_path):
+    settings = AgentSettings("node", cgroup_root=tmp_path / "none", runtime=Runtime.SIMULATED)
+    assert asyncio.run(cleanup.clean(settings)) == ()

@@ -1,0 +1,142 @@
+import asyncio
+from dataclasses import replace
+
+import pytest
+from podnuma.agent.containers import Starting, StartRefused
+from podnuma.agent.hook import Expectation, StartHook, Waited, expectation
+from podnuma.agent.plan.places import Bandwidth, ContainerPlace, PodPlace, Qos, Wish
+from podnuma.agent.wish import Settings as Told
+from podnuma.allocator import cpuset
+from podnuma.allocator.settings import CpuManagerPolicy, MemoryManagerPolicy, Settings
+from podnuma.api.node_settings import Handling, Management, NodeSettings, OnUndecided
+from podnuma.api.selector import LabelSelector
+
+VALUES = Wish(cpuset.parse("1,9"))
+
+
+def starting(qos=Qos.GUARANTEED, **more):
+    place = ContainerPlace(PodPlace("uid-1", qos), "db", "id-1")
+    return replace(Starting(place, "shop", {}, Bandwidth(200_000, 100_000)), **more)
+
+
+class Decisions:
+    def __init__(self, handling=None, *, decision=None, known=True, memory=MemoryManagerPolicy.STATIC):
+        rules = Settings(cpu_manager_policy=CpuManagerPolicy.STATIC, memory_manager_policy=memory)
+        self.settings = Told(exists=True, settings=NodeSettings(rules, handling or Handling()))
+        self.allocations_known = known
+        self.decision = decision
+        self.waits = []
+
+    async def decided(self, uid, within):
+        assert uid == "uid-1"
+        self.waits.append(within)
+        return self.decision
+
+
+class Plan:
+    def __init__(self, *, enforcing=True):
+        self.enforcing = enforcing
+        self.rooms = 0
+
+    async def make_room(self, _):
+        self.rooms += 1
+        return ()
+
+    def start_values(self, _):
+        return VALUES
+
+
+def ask(decisions, plan, what):
+    observed: list[Waited] = []
+    start = asyncio.run(StartHook(decisions, plan, observed.append).start(what, 0.5))
+    return start, observed
+
+
+def test_a_decided_container_gets_its_values_after_room_was_made():
+    decisions, plan = Decisions(decision=object()), Plan()
+    start, observed = ask(decisions, plan, starting())
+    assert start.values == VALUES
+    assert plan.rooms == 1
+    assert decisions.waits == [0]
+    assert [each.decided for each in observed] == [True]
+
+
+def test_other_classes_follow_their_slice_without_waiting():
+    decisions, plan = Decisions(), Plan()
+    start, observed = ask(decisions, plan, starting(Qos.BURSTABLE))
+    assert start.values is None
+    assert decisions.waits == observed == []
+
+
+def test_an_undecided_container_is_refused_with_what_to_wait_for():
+    decisions, plan = Decisions(), Plan()
+    with pytest.raises(StartRefused, match=r"pod uid-1 has no PodAllocation after 0\.5 s"):
+        ask(decisions, plan, starting())
+    assert decisions.waits == [0, 0.5]
+
+
+def test_with_share_an_undecided_container_starts_and_is_counted():
+    decisions, plan = Decisions(Handling(on_undecided=OnUndecided.SHARE)), Plan()
+    start, observed = ask(decisions, plan, starting())
+    assert start.values == VALUES
+    assert [(each.decided, each.expected) for each in observed] == [(False, Expectation.SURE)]
+
+
+def test_a_static_pod_never_waits():
+    decisions, plan = Decisions(), Plan()
+    start, _ = ask(decisions, plan, starting(local=True))
+    assert decisions.waits == [0]
+    assert start.values == VALUES
+    assert plan.rooms == 1, "its slice is confined all the same"
+
+
+def test_while_the_api_server_never_answered_a_container_waits_but_is_not_refused():
+    decisions, plan = Decisions(known=False), Plan()
+    start, _ = ask(decisions, plan, starting())
+    assert decisions.waits == [0, 0.5]
+    assert start.values == VALUES
+
+
+def test_where_nothing_is_enforced_nothing_is_said():
+    start, _ = ask(Decisions(), Plan(enforcing=False), starting())
+    assert start.values is None
+
+
+def by_namespace(key, value):
+    return Handling(namespace_selector=LabelSelector(match_labels={key: value}))
+
+
+@pytest.mark.parametrize(
+    ("decisions", "what", "expected"),
+    [
+        (Decisions(), starting(), Expectation.SURE),
+        (Decisions(memory=MemoryManagerPolicy.NONE), starting(), Expectation.SURE),
+        (
+            Decisions(memory=MemoryManagerPolicy.NONE),
+            starting(bandwidth=Bandwidth(150_000, 100_000)),
+            Expectation.PERHAPS,
+        ),
+        (Decisions(memory=MemoryManagerPolicy.NONE), starting(bandwidth=None), Expectation.PERHAPS),
+        (Decisions(Handling(management=Management.OPT_IN)), starting(), Expectation.NO),
+        (
+            Decisions(Handling(management=Management.OPT_IN)),
+            starting(labels={"podnuma.dev/managed": "true"}),
+            Expectation.SURE,
+        ),
+        (Decisions(by_namespace("kubernetes.io/metadata.name", "shop")), starting(), Expectation.SURE),
+        (Decisions(by_namespace("team", "shop")), starting(), Expectation.PERHAPS),
+        (
+            Decisions(Handling(pod_selector=LabelSelector(match_labels={"app": "db"}))),
+            starting(),
+            Expectation.NO,
+        ),
+    ],
+)
+def test_what_a_node_can_know_about_who_decides(decisions, what, expected):
+    assert expectation(decisions.settings, what) is expected
+
+
+def test_without_settings_nobody_decides():
+    assert expectation(Told(), starting()) is Expectation.NO
+    nothing = Told(exists=True, settings=NodeSettings(Settings(), Handling()))
+    assert expectation(nothing, starting()) is Expectation.NO

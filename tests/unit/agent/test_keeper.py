@@ -1,0 +1,330 @@
+"""Passes over a fake node, with cgroup v2 rules, from decisions to files."""
+
+import asyncio
+import errno
+
+import pytest
+from podnuma.agent.apply import Outcome
+from podnuma.agent.plan.places import Qos
+from podnuma.allocator import cpuset
+from podnuma.api.node_settings import Mode
+from podnuma.api.pod_allocation import Verdict
+
+
+@pytest.fixture
+def database(bench, words):
+    """A running pod of four CPUs: db has 1,9, two sidecars share 2,10."""
+    grant = words.pod(
+        "db",
+        words.container("db", "1,9", mems="0"),
+        words.container("log", "2,10", 400_000, mems="0"),
+        words.container("mesh", "2,10", 400_000, mems="0"),
+        cpus="1-2,9-10",
+        quota=400_000,
+    )
+    bench.grant(grant)
+    pod = bench.pod("db")
+    places = {name: bench.start(pod, name, "200000 100000") for name in ("db", "log", "mesh")}
+    return grant, pod, places
+
+
+def test_every_container_of_a_pod_gets_its_own_slice_and_everybody_else_the_rest(bench, words, database):
+    _, pod, places = database
+    other = bench.pod("other")
+    bench.settle()
+    assert [bench.effective(places[name]) for name in ("db", "log", "mesh")] == ["1,9", "2,10", "2,10"]
+    assert bench.file(places["db"], "cpu.max") == "max 100000"
+    assert bench.file(places["log"], "cpu.max") == "400000 100000"
+    assert bench.file(pod, "cpu.max") == "400000 100000"
+    assert bench.file(places["db"], "cpuset.mems") == "0"
+    assert bench.effective(words.burstable) == bench.effective(words.best_effort) == "0,3-8,11-15"
+    assert bench.effective(other) == "0,3-8,11-15", "a Guaranteed pod that holds nothing"
+    assert bench.effective(pod) == "0-15", "its own CPUs and the shared pool"
+
+
+@pytest.mark.usefixtures("database")
+def test_a_second_pass_writes_nothing(bench):
+    bench.settle()
+    before = len(bench.ways.written)
+    assert before > 0
+    for _ in range(3):
+        picture = bench.settle()
+        assert picture.results == ()
+    assert len(bench.ways.written) == before
+
+
+def test_a_node_without_exclusive_cpus_is_left_as_it_was(bench, words):
+    pod = bench.pod("plain")
+    bench.start(pod, "app")
+    bench.settle()
+    assert bench.ways.written == []
+    assert bench.cpus(words.burstable) == bench.cpus(pod) == ""
+
+
+def test_a_released_pod_gives_back_and_the_set_is_written_explicitly(bench, words, database):
+    grant, _, places = database
+    bench.settle()
+    bench.release(grant)
+    bench.settle()
+    assert bench.cpus(places["db"]) == "0-15"
+    assert bench.cpus(words.burstable) == "0-15"
+    assert not any(step.cpus == cpuset.EMPTY for step in bench.ways.written)
+
+
+def test_an_ephemeral_container_of_a_managed_pod_runs_in_the_node_shared_pool(bench, database):
+    _, pod, _ = database
+    debug = bench.start(pod, "debugger")
+    bench.settle()
+    assert bench.effective(debug) == "0,3-8,11-15"
+
+
+@pytest.mark.usefixtures("words", "database")
+def test_the_agents_own_container_is_confined_like_any_shared_one(bench):
+    agent = bench.start(bench.pod("agent", Qos.BURSTABLE), "agent")
+    bench.settle()
+    bench.kernel.settle(bench.layout.kubepods)
+    assert bench.effective(agent) == "0,3-8,11-15"
+
+
+def test_quota_is_part_of_the_drift_check(bench, database):
+    _, _, places = database
+    bench.settle()
+    bench.put(places["log"], "cpu.max", "max 100000")
+    bench.put(places["db"], "cpu.max", "400000 100000")
+    bench.settle()
+    assert bench.file(places["log"], "cpu.max") == "400000 100000"
+    assert bench.file(places["db"], "cpu.max") == "max 100000"
+    assert set(bench.observer.repairs) == {places["log"], places["db"]}
+
+
+def test_a_pod_cgroup_that_clips_its_container_is_set_again(bench, database):
+    _, pod, places = database
+    bench.settle()
+    bench.put(pod, "cpuset.cpus", "1,9")
+    bench.settle()
+    assert bench.effective(places["log"]) == "2,10"
+    assert bench.cpus(pod) == "0-15"
+    assert bench.observer.repairs == [pod]
+
+
+def test_a_new_instance_gets_the_same_cpus_and_the_old_one_is_not_written_to(bench, words, database):
+    _, pod, places = database
+    bench.settle()
+    bench.stop(places["db"])
+    again = bench.start(pod, "db", "200000 100000", number=2)
+    bench.settle()
+    assert bench.effective(again) == "1,9"
+    assert bench.effective(words.burstable) == "0,3-8,11-15", "an exit gives nothing back"
+    assert places["db"] not in {step.place for step in bench.ways.written[-1:]}
+
+
+def test_an_id_that_the_runtime_no_longer_lists_is_not_written_to(bench, words):
+    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
+    pod = bench.pod("db")
+    old = bench.start(pod, "db", number=1)
+    del bench.running[old.id]  # exited, its cgroup lingers
+    new = bench.start(pod, "db", number=2)
+    bench.settle()
+    assert bench.cpus(old) == ""
+    assert bench.cpus(new) == "1,9"
+
+
+def test_two_refusals_are_one_warning_and_no_failure(bench, words, database, caplog):
+    _, _, places = database
+    refusals = iter([errno.ENOSPC, errno.ENOSPC])
+
+    def refuse(step):
+        if step.place == places["db"] and (number := next(refusals, None)) is not None:
+            raise words.refused("cpuset.cpus", "1,9", errno.errorcode[number])
+
+    bench.ways.refuse = refuse
+    tries = 0
+    while bench.settle().unfinished:
+        tries += 1
+    assert tries == 2
+    assert bench.effective(places["db"]) == "1,9"
+    assert sum("ENOSPC" in record.message for record in caplog.records) == 1
+
+
+def test_exclusive_cpus_wait_for_whoever_cannot_be_taken_off(bench, words, database):
+    _, _, places = database
+
+    def refuse(step):
+        if step.place == words.burstable:
+            raise words.refused("burstable", "0,3-8,11-15", "EBUSY")
+
+    bench.ways.refuse = refuse
+    picture = bench.settle()
+    assert picture.unfinished
+    assert bench.effective(words.burstable) == "0-15"
+    bench.ways.refuse = lambda _: None
+    assert not bench.settle().unfinished
+    assert bench.effective(places["db"]) == "1,9"
+
+
+def test_a_container_that_ends_before_its_write_is_no_failure(bench, database, caplog):
+    _, _, places = database
+    original = bench.ways.refuse
+
+    def vanish(step):
+        if step.place == places["mesh"]:
+            bench.kernel.remove(bench.layout.folder(places["mesh"]))
+        original(step)
+
+    bench.ways.refuse = vanish
+    picture = bench.settle()
+    assert not picture.unfinished
+    assert Outcome.GONE in {result.outcome for result in picture.results}
+    assert not caplog.records
+
+
+def test_an_offline_cpu_leaves_the_effective_set_and_comes_back_without_a_write(bench, words, database):
+    _, _, places = database
+    bench.settle()
+    bench.machine = words.machine("0-8,10-15", offline="9")
+    bench.kernel = type(bench.kernel)(bench.root, "0-8,10-15", "0-1")
+    bench.kernel.settle(bench.layout.kubepods.parent)
+    picture = bench.settle()
+    assert bench.effective(places["db"]) == "1"
+    assert picture.differences[places["db"]] is None, "all that is online of 1,9"
+    bench.machine = words.machine()
+    bench.kernel = type(bench.kernel)(bench.root, "0-15", "0-1")
+    bench.kernel.settle(bench.layout.kubepods.parent)
+    bench.settle()
+    assert bench.effective(places["db"]) == "1,9"
+    assert bench.effective(words.burstable) == "0,3-8,11-15"
+
+
+def test_new_cpus_join_the_shared_pool_and_pods_keep_theirs(bench, words):
+    bench.machine = words.machine("0-7")
+    bench.kernel = type(bench.kernel)(bench.root, "0-7", "0-1")
+    bench.kernel.settle(bench.layout.kubepods.parent)
+    bench.grant(words.pod("u1", words.container("app", "2-3"), cpus="2-3"))
+    app = bench.start(bench.pod("u1"), "app")
+    bench.settle()
+    assert bench.effective(words.burstable) == "0-1,4-7"
+    bench.machine = words.machine()
+    bench.kernel = type(bench.kernel)(bench.root, "0-15", "0-1")
+    bench.kernel.settle(bench.layout.kubepods.parent)
+    bench.settle()
+    assert bench.effective(words.burstable) == "0-1,4-15"
+    assert bench.effective(app) == "2-3"
+
+
+def test_memory_nodes_of_a_big_running_container_are_not_narrowed(bench, words):
+    bench.grant(words.pod("db", words.container("db", "1,9", mems="0"), cpus="1,9"))
+    db = bench.start(bench.pod("db"), "db")
+    bench.put(db, "memory.current", str(20 * 2**30))
+    picture = bench.settle()
+    assert bench.file(db, "cpuset.mems") == ""
+    assert picture.wishes[db].deferred_mems == 1
+    assert picture.differences[db] is None
+
+
+@pytest.mark.usefixtures("database")
+def test_strictly_reserved_cpus_are_not_in_the_shared_pool(bench, words):
+    bench.settings("0,8", cpu_manager_policy_options={"strict-cpu-reservation": "true"})
+    bench.settle()
+    assert bench.effective(words.burstable) == "3-7,11-15"
+
+
+@pytest.mark.usefixtures("words", "database")
+def test_in_audit_mode_nothing_is_written(bench):
+    bench.settings(mode=Mode.AUDIT)
+    picture = bench.settle()
+    assert bench.ways.written == []
+    assert picture.audit
+    assert not bench.keeper.enforcing
+
+
+def test_standing_back_leaves_what_is_applied(bench, words, database):
+    _, _, places = database
+    bench.settle()
+    bench.standing_back = "the kubelet pins"
+    bench.put(places["db"], "cpuset.cpus", "0-15")
+    bench.settle()
+    assert bench.cpus(places["db"]) == "0-15"
+    assert bench.cpus(words.burstable) == "0,3-8,11-15"
+
+
+@pytest.mark.usefixtures("database")
+def test_nothing_is_written_before_the_api_server_has_spoken(bench, words):
+    bench.settle()
+    bench.wish.allocations_known = False
+    bench.put(words.burstable, "cpuset.cpus", "0-15")
+    before = len(bench.ways.written)
+    bench.settle()
+    assert len(bench.ways.written) == before
+
+
+def test_a_grant_outside_the_settings_of_today_is_kept(bench, words, database):
+    _, _, places = database
+    bench.settings("1,9")
+    bench.settle()
+    assert bench.effective(places["db"]) == "1,9"
+    assert not set(cpuset.ids(cpuset.parse(bench.effective(words.burstable)))) & {1, 2, 9, 10}
+
+
+def test_a_container_without_a_cgroup_of_its_own_is_nothing_to_pin(bench, words):
+    bench.grant(words.pod("kata", words.container("vm", "1,9"), cpus="1,9"))
+    vm = bench.start(bench.pod("kata"), "vm")
+    bench.kernel.remove(bench.layout.folder(vm))
+    picture = bench.settle()
+    assert vm not in picture.differences
+    assert not picture.unfinished
+
+
+def test_verdicts_tell_when_a_container_was_pinned(bench, database):
+    _, pod, places = database
+    bench.now += 0.25
+    bench.settle()
+    late = bench.keeper.verdicts.of(places["db"].id)
+    assert (late.verdict, late.after_millis) == (Verdict.PINNED_LATE, 250)
+    bench.stop(places["db"])
+    again = bench.start(pod, "db", number=2)
+    start = bench.keeper.start_values(again)
+    bench.put(again, "cpuset.cpus", cpuset.render(start.cpus))
+    bench.put(again, "cpuset.mems", "0")
+    bench.settle()
+    assert bench.keeper.verdicts.of(again.id).verdict is Verdict.PINNED_AT_START
+
+
+def test_a_process_that_may_run_elsewhere_is_found(bench, words):
+    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
+    db = bench.start(bench.pod("db"), "db")
+    bench.put(db, "cgroup.procs", "77")
+    (bench.root / "proc/77").mkdir(parents=True)
+    (bench.root / "proc/77/status").write_text("Name:\tdb\nCpus_allowed_list:\t0-15\n")
+    picture = bench.settle()
+    assert picture.differences[db] == "Cpus_allowed_list of process 77 is 0-15, wanted 1,9"
+    assert bench.keeper.verdicts.of(db.id).verdict is Verdict.NOT_PINNED
+
+
+def test_room_is_made_before_a_container_starts(bench, words):
+    bench.settle()
+    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
+    pod = bench.pod("db")
+    place = bench.start(pod, "db")
+    bench.stop(place)
+    assert asyncio.run(bench.keeper.make_room(place)) == ()
+    assert bench.effective(words.burstable) == "0,2-8,10-15"
+    written = len(bench.ways.written)
+    asyncio.run(bench.keeper.make_room(place))
+    assert len(bench.ways.written) == written
+
+
+def test_what_can_only_ride_is_handed_over_in_the_order_of_the_plan(bench, words):
+    bench.grant(words.pod("first", words.container("shared", None, 50_000)))
+    shared = bench.start(bench.pod("first"), "shared", "50000 100000")
+    bench.grant(words.pod("warm", words.container("c", "5"), cpus="5"))
+    bench.settle()
+    assert bench.cpus(shared) == "0-4,6-15"
+    bench.ways.rides = True
+    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
+    place = bench.start(bench.pod("db"), "db")
+    bench.stop(place)
+    direct = type(bench.ways)(bench)
+    bench.keeper._ports.mechanisms = (bench.ways, direct)
+    riders = asyncio.run(bench.keeper.make_room(place))
+    assert [(step.place, cpuset.render(step.cpus)) for step in riders] == [(shared, "0,2-4,6-8,10-15")]
+    assert bench.effective(words.burstable) == "0,2-4,6-8,10-15"

@@ -1,0 +1,131 @@
+import pytest
+from podnuma.agent.metrics import Metrics, State
+from podnuma.agent.settings import MetricNames
+from podnuma.allocator import cpuset
+from podnuma.allocator.counts import AssignmentType
+from podnuma.allocator.decision import MemoryBlock
+from podnuma.allocator.nodeset import NodeSet
+from podnuma.api.pod_allocation import Phase
+
+
+@pytest.fixture
+def metrics():
+    return Metrics(MetricNames.V1_36, lambda: STATE)
+
+
+STATE = State(
+    pool=cpuset.parse("0,3-8,11-15"),
+    exclusive=cpuset.parse("1-2,9-10"),
+    exclusive_by_node={0: 4, 1: 0},
+    phases={Phase.APPLIED: 2},
+    wrong_places=1,
+)
+
+
+def samples(metrics, prefix):
+    text = metrics.exposition()[1].decode()
+    return {
+        line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1])
+        for line in text.splitlines()
+        if line.startswith(prefix)
+    }
+
+
+def bubble(words, uid="db"):
+    return words.pod(
+        uid,
+        words.container("db", "1,9"),
+        words.container("a", "2", 100),
+        words.container("b", "2", 100),
+        cpus="1-2,9",
+    )
+
+
+def test_a_pod_with_a_bubble_counts_as_the_kubelet_counts_it(metrics, words):
+    metrics.tally.admitted(bubble(words))
+    assert samples(metrics, "resource_manager_") == {
+        'resource_manager_allocations_total{resource_name="cpu",source="pod"}': 3,
+        'resource_manager_container_assignments{assignment_type="pod_exclusive",resource_name="cpu"}': 1,
+        'resource_manager_container_assignments{assignment_type="pod_shared",resource_name="cpu"}': 2,
+    }
+
+
+def test_memory_of_the_node_counts_once_per_resource(metrics, words):
+    blocks = tuple(MemoryBlock(name, NodeSet(1), 2**30) for name in ("memory", "hugepages-2Mi"))
+    container = words.container(
+        "c",
+        "1,9",
+        cpu_assignment=AssignmentType.NODE_EXCLUSIVE,
+        memory_assignment=AssignmentType.NODE_EXCLUSIVE,
+        memory=blocks,
+    )
+    metrics.tally.admitted(words.pod("p", container))
+    assert samples(metrics, "resource_manager_allocations_total") == {
+        'resource_manager_allocations_total{resource_name="cpu",source="node"}': 1,
+        'resource_manager_allocations_total{resource_name="memory",source="node"}': 2,
+    }
+
+
+def test_a_pod_is_counted_once_and_counters_never_fall(metrics, words):
+    for _ in range(3):
+        metrics.tally.admitted(bubble(words))
+    metrics.tally.keep([])
+    assert samples(metrics, "resource_manager_allocations_total") == {
+        'resource_manager_allocations_total{resource_name="cpu",source="pod"}': 3
+    }
+    metrics.tally.admitted(bubble(words))
+    assert samples(metrics, "resource_manager_allocations_total") == {
+        'resource_manager_allocations_total{resource_name="cpu",source="pod"}': 6
+    }
+
+
+def test_refusals_count_as_errors(metrics):
+    metrics.tally.rejected("p", "cpu", "pod")
+    assert samples(metrics, "resource_manager_allocation_errors_total") == {
+        'resource_manager_allocation_errors_total{resource_name="cpu",source="pod"}': 1
+    }
+
+
+def test_the_names_of_v1_37_are_an_option(words):
+    metrics = Metrics(MetricNames.V1_37, lambda: STATE)
+    metrics.tally.admitted(bubble(words))
+    assert not samples(metrics, "resource_manager_")
+    assert samples(metrics, "kubelet_resource_manager_container_assignments_total") == {
+        "kubelet_resource_manager_container_assignments_total"
+        '{assignment_type="pod_exclusive",resource_name="cpu"}': 1,
+        "kubelet_resource_manager_container_assignments_total"
+        '{assignment_type="pod_shared",resource_name="cpu"}': 2,
+    }
+
+
+def test_the_third_metric_of_v1_36_is_a_counter_without_total(metrics, words):
+    metrics.tally.admitted(bubble(words))
+    text = metrics.exposition()[1].decode()
+    assert "# TYPE resource_manager_container_assignments counter" in text
+    assert "resource_manager_container_assignments_total" not in text
+    assert "# HELP resource_manager_container_assignments [ALPHA] Number of containers" in text
+
+
+def test_gauges_come_from_state(metrics):
+    assert samples(metrics, "podnuma_shared_pool_cpus") == {"podnuma_shared_pool_cpus": 12}
+    assert samples(metrics, "podnuma_exclusive_cpus_per_numa") == {
+        'podnuma_exclusive_cpus_per_numa{numa_node="0"}': 4,
+        'podnuma_exclusive_cpus_per_numa{numa_node="1"}': 0,
+    }
+    assert samples(metrics, "podnuma_allocations")['podnuma_allocations{phase="Applied"}'] == 2
+
+
+def test_a_thousand_pods_make_no_new_series(metrics, words):
+    metrics.tally.admitted(bubble(words))
+    metrics.api_error("reason-x")
+    before = len(metrics.exposition()[1].splitlines())
+    for number in range(1000):
+        metrics.tally.admitted(bubble(words, f"p{number}"))
+        metrics.tally.keep([])
+    for reason in (f"reason-{number}" for number in range(1000)):
+        metrics.api_error(reason)
+    assert len(metrics.exposition()[1].splitlines()) == before
+
+
+def test_nothing_is_ever_not_a_number(metrics):
+    assert "nan" not in metrics.exposition()[1].decode().lower()

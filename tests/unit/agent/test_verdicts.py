@@ -1,0 +1,51 @@
+import pytest
+from podnuma.agent.containers import Container
+from podnuma.agent.verdicts import Judged, Verdicts
+from podnuma.api.pod_allocation import Verdict
+
+
+@pytest.fixture
+def db():
+    return Container("uid", "default", "db", "db", "id-1", started=100.0)
+
+
+def test_right_at_first_sight_is_pinned_at_start(db):
+    verdicts = Verdicts()
+    assert verdicts.observe(db, right=True, now=107.0) == Judged(Verdict.PINNED_AT_START, 0)
+
+
+def test_right_after_a_write_is_pinned_late_by_the_nodes_clock(db):
+    verdicts = Verdicts()
+    verdicts.written(db.id)
+    assert verdicts.observe(db, right=True, now=100.12) == Judged(Verdict.PINNED_LATE, 120)
+
+
+def test_wrong_at_first_is_pending_then_not_pinned_then_late(db):
+    verdicts = Verdicts()
+    assert verdicts.observe(db, right=False, now=100.1) is None
+    assert verdicts.of(db.id).verdict is Verdict.PENDING
+    verdicts.observe(db, right=False, now=100.2)
+    assert verdicts.of(db.id).verdict is Verdict.NOT_PINNED
+    assert verdicts.observe(db, right=True, now=103.0) == Judged(Verdict.PINNED_LATE, 3000)
+
+
+def test_a_verdict_is_given_once(db):
+    verdicts = Verdicts()
+    verdicts.observe(db, right=True, now=100.0)
+    assert verdicts.observe(db, right=False, now=200.0) is None
+    assert verdicts.of(db.id).verdict is Verdict.PINNED_AT_START
+
+
+def test_a_clock_that_jumps_back_makes_no_negative_time(db):
+    verdicts = Verdicts()
+    verdicts.written(db.id)
+    assert verdicts.observe(db, right=True, now=40.0) == Judged(Verdict.PINNED_LATE, 0)
+
+
+def test_verdicts_of_an_earlier_agent_are_taken_over_and_forgotten_with_their_containers(db):
+    verdicts = Verdicts()
+    verdicts.recall({db.id: Judged(Verdict.PINNED_LATE, 70), "id-2": Judged(Verdict.NOT_PINNED)})
+    assert verdicts.of(db.id) == Judged(Verdict.PINNED_LATE, 70)
+    assert verdicts.of("id-2").verdict is Verdict.PENDING
+    verdicts.keep([])
+    assert verdicts.of(db.id).verdict is Verdict.PENDING

@@ -1,0 +1,135 @@
+import asyncio
+
+import pytest
+from podnuma.agent.watch import Changed, Kind, Listed
+from podnuma.agent.wish import Wish
+from podnuma.allocator import cpuset
+from podnuma.api.node_settings import Handling, Mode, NodeSettings
+from podnuma.api.node_topology import render_node_topology
+from podnuma.api.pod_allocation import Decision, render_pod_allocation
+
+
+class Calls:
+    def __init__(self):
+        self.count = 0
+
+    def __call__(self):
+        self.count += 1
+
+
+@pytest.fixture
+def wish():
+    return Wish(Calls())
+
+
+def item(words, uid="p1", cpus="1,9", object_uid="pa-1", generation=1):
+    grant = words.pod(uid, words.container("c", cpus), cpus=cpus)
+    body = render_pod_allocation(grant, "node", Decision(admitted=True))
+    body["metadata"] |= {"uid": object_uid, "generation": generation}
+    return body
+
+
+def cpus_of(wish):
+    return {each.name: cpuset.render(each.grant.exclusive_cpus) for each in wish.all() if each.grant}
+
+
+def test_a_list_replaces_what_was_known(wish, words):
+    wish.take_allocations(Changed(Kind.ADDED, item(words, "old")))
+    wish.take_allocations(Listed((item(words, "p1"), item(words, "p2", "2"))))
+    assert cpus_of(wish) == {"p1": "1,9", "p2": "2"}
+    assert wish.allocations_known
+
+
+def test_a_broken_edit_keeps_the_last_good_state_and_says_what_is_wrong(wish, words):
+    wish.take_allocations(Listed((item(words),)))
+    broken = item(words, generation=2)
+    broken["spec"]["cpus"] = "9-1"
+    wish.take_allocations(Changed(Kind.MODIFIED, broken))
+    (wanted,) = wish.all()
+    assert cpus_of(wish) == {"p1": "1,9"}
+    assert wanted.generation == 2
+    assert "PodAllocation default/p1" in wanted.problem
+    assert "spec.cpus" in wanted.problem
+
+
+def test_a_broken_object_of_a_new_pod_of_the_same_name_inherits_nothing(wish, words):
+    wish.take_allocations(Listed((item(words),)))
+    broken = item(words, object_uid="pa-2")
+    broken["spec"]["cpus"] = 7
+    wish.take_allocations(Changed(Kind.MODIFIED, broken))
+    assert cpus_of(wish) == {}
+
+
+@pytest.mark.parametrize(
+    "hostile", [{}, {"metadata": None}, {"metadata": {"name": 5}, "spec": []}, {"spec": "x"}]
+)
+def test_hostile_objects_take_nothing_away(wish, words, hostile):
+    wish.take_allocations(Listed((item(words),)))
+    wish.take_allocations(Changed(Kind.ADDED, hostile))
+    assert cpus_of(wish) == {"p1": "1,9"}
+
+
+def test_a_rejected_pod_holds_nothing(wish, words):
+    body = item(words)
+    body["spec"] |= {"containers": [], "decision": {"admitted": False, "reason": "TopologyAffinityError"}}
+    del body["spec"]["cpus"]
+    body["spec"]["podLevel"] = False
+    wish.take_allocations(Listed((body,)))
+    assert cpus_of(wish) == {}
+    assert wish.of_pod("p1") is not None
+
+
+def test_only_differences_are_told(wish, words):
+    wish.take_allocations(Listed((item(words),)))
+    told = wish._changed.count
+    again = item(words)
+    again["status"] = {"phase": "Applied"}
+    wish.take_allocations(Changed(Kind.MODIFIED, again))
+    assert wish._changed.count == told
+    wish.take_allocations(Changed(Kind.MODIFIED, item(words, cpus="2")))
+    assert wish._changed.count == told + 1
+    wish.take_allocations(Changed(Kind.DELETED, item(words)))
+    assert wish._changed.count == told + 2
+
+
+async def test_waiting_for_a_decision_ends_when_it_arrives(wish, words):
+    waiting = asyncio.ensure_future(wish.decided("p1", 5))
+    await asyncio.sleep(0)
+    wish.take_allocations(Changed(Kind.ADDED, item(words, "other", "3")))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    wish.take_allocations(Changed(Kind.ADDED, item(words)))
+    assert (await waiting).name == "p1"
+
+
+async def test_waiting_for_a_decision_is_bounded(wish):
+    assert await wish.decided("p1", 0.01) is None
+
+
+def topology(mode=Mode.ENFORCE, **spec):
+    body = render_node_topology("node", NodeSettings(words_settings(), Handling(mode=mode)), None)
+    body["metadata"] |= {"uid": "nt", "generation": 1}
+    body["spec"] |= spec
+    return body
+
+
+def words_settings():
+    from podnuma.allocator.settings import Settings
+
+    return Settings()
+
+
+def test_broken_settings_keep_the_last_good_ones(wish):
+    wish.take_topology(Listed((topology(Mode.AUDIT),)))
+    wish.take_topology(Changed(Kind.MODIFIED, topology(mode=Mode.ENFORCE, cpuManagerPolicy="dynamic")))
+    assert wish.settings.settings.handling.mode is Mode.AUDIT
+    assert "spec.cpuManagerPolicy" in wish.settings.problem
+
+
+def test_a_deleted_topology_leaves_the_settings_in_force(wish):
+    wish.take_topology(Listed((topology(Mode.AUDIT),)))
+    wish.take_topology(Changed(Kind.DELETED, topology()))
+    assert not wish.settings.exists
+    assert wish.settings.settings.handling.mode is Mode.AUDIT
+    wish.take_topology(Listed(()))
+    assert not wish.settings.exists
