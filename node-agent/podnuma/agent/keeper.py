@@ -284,8 +284,7 @@ class Keeper:
             if what is not None
             and place in last.seen
             and last.differences.get(place) is None
-            # A place nobody had touched had no wish for CPUs; that somebody has is drift, too.
-            and last.wishes.get(place, Wish()) in {wishes[place], replace(wishes[place], cpus=None)}
+            and _as_before(last.wishes.get(place, Wish()), wishes[place], seen[place])
         }
 
     def _log(self, results: Sequence[Result]) -> None:
@@ -330,6 +329,14 @@ class Keeper:
             )
             if judged is not None:
                 self._ports.observer.judged(judged)
+
+
+def _as_before(last: Wish, now: Wish, values: Values) -> bool:
+    """Tell whether the same is wanted as in the last pass.
+
+    A place that nobody had touched had no wish for CPUs; it has one as soon as somebody writes there.
+    """
+    return last == now or (values.cpus is not None and last == replace(now, cpus=None))
 
 
 def _node(picture: Picture, movable: int) -> plan.Node:

@@ -107,6 +107,16 @@ def test_a_pod_cgroup_that_clips_its_container_is_set_again(bench, database):
     assert bench.observer.repairs == [pod]
 
 
+def test_the_first_pod_of_a_node_is_no_drift(bench, words, caplog):
+    bench.settle()
+    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
+    bench.start(bench.pod("db"), "db")
+    bench.settle()
+    assert bench.effective(words.burstable) == "0,2-8,10-15"
+    assert bench.observer.repairs == []
+    assert not caplog.records
+
+
 def test_a_new_instance_gets_the_same_cpus_and_the_old_one_is_not_written_to(bench, words, database):
     _, pod, places = database
     bench.settle()

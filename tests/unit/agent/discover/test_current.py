@@ -1,6 +1,5 @@
 import pytest
 from podnuma.agent.discover.current import CurrentMachine, HardwareUnknown
-from podnuma.agent.discover.machine import Discovered
 from podnuma.allocator import cpuset
 
 
@@ -9,6 +8,11 @@ class Clock:
 
     def __call__(self):
         return self.now
+
+
+class Found:
+    def __init__(self):
+        self.discoveries = []
 
 
 def put(root, path, text):
@@ -25,23 +29,22 @@ def machine(tmp_path):
     put(tmp_path, "devices/system/cpu/online", "0-3")
     put(tmp_path, "devices/system/cpu/present", "0-3")
     put(tmp_path, "proc/meminfo", "MemTotal: 1024 kB\n")
-    found: list[Discovered] = []
-    clock = Clock()
-    current = CurrentMachine(tmp_path, tmp_path / "proc", found.append, clock)
+    found, clock = Found(), Clock()
+    current = CurrentMachine(tmp_path, tmp_path / "proc", found.discoveries.append, clock)
     return current, found, clock
 
 
 def test_the_tree_is_read_again_only_when_something_tells(machine, tmp_path):
     current, found, clock = machine
     assert current.get() is current.get()
-    assert len(found) == 1
+    assert len(found.discoveries) == 1
     put(tmp_path, "devices/system/cpu/online", "0-2")
     assert current.get().topology.all_cpus == cpuset.parse("0-2")
     assert current.get().offline == cpuset.parse("3")
-    assert len(found) == 2
+    assert len(found.discoveries) == 2
     clock.now = 1000
     current.get()
-    assert len(found) == 3
+    assert len(found.discoveries) == 3
 
 
 def test_the_last_machine_stays_while_the_tree_is_unreadable(machine, tmp_path):
@@ -50,12 +53,12 @@ def test_the_last_machine_stays_while_the_tree_is_unreadable(machine, tmp_path):
     for path in sorted((tmp_path / "devices").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     assert current.get() == before
-    assert found[-1].machine is None
+    assert found.discoveries[-1].machine is None
 
 
 def test_a_machine_that_was_never_made_out_is_told(tmp_path):
-    found: list[Discovered] = []
-    current = CurrentMachine(tmp_path / "none", tmp_path / "proc", found.append)
+    found = Found()
+    current = CurrentMachine(tmp_path / "none", tmp_path / "proc", found.discoveries.append)
     with pytest.raises(HardwareUnknown, match="names no online CPU"):
         current.get()
-    assert len(found) == 1
+    assert len(found.discoveries) == 1
