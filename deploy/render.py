@@ -69,7 +69,7 @@ def rendered(helm: Path) -> dict[Path, str]:
 
 
 def template(helm: Path, name: str, *options: str) -> str:
-    """Render one template of the chart with default values (and `options` of Helm), without what is Helm's own."""
+    """Render one template, by default values and `options`, without what is Helm's own."""
     argv = [
         str(helm),
         "template",

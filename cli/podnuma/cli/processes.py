@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from podnuma.cli.exits import Exit, Failure
 
 NAMESPACE = "podnuma-system"
 
@@ -73,17 +72,21 @@ ProcRoot = Annotated[Path, typer.Option(help="the host's /proc", file_okay=False
 CgroupRoot = Annotated[Path, typer.Option(help="the host's /sys/fs/cgroup", file_okay=False)]
 KubeletRoot = Annotated[Path, typer.Option(help="the host's /var/lib/kubelet", file_okay=False)]
 RunRoot = Annotated[Path, typer.Option(help="the host's /run, for sockets", file_okay=False)]
+RuntimeOption = Annotated[
+    RuntimeName, typer.Option(envvar="PODNUMA_RUNTIME", help="where containers come from; auto looks")
+]
 NriSocket = Annotated[Path | None, typer.Option(help="NRI socket; looked for below --run-root if left out")]
 CriSocket = Annotated[Path | None, typer.Option(help="CRI socket; looked for below --run-root if left out")]
 
 
 def register(app: typer.Typer) -> None:
-    """Add `operator` and `agent` to the command line."""
+    """Add `operator`, `agent` and `release-nodes` to the command line."""
     app.command("operator")(operator)
     agent = typer.Typer(help="The node agent: what was decided becomes cgroup values.", no_args_is_help=True)
     agent.command("run")(agent_run)
     agent.command("cleanup")(agent_cleanup)
     app.add_typer(agent, name="agent")
+    app.command("release-nodes")(release_nodes)
 
 
 def operator(
@@ -132,9 +135,7 @@ def agent_run(
     cgroup_root: CgroupRoot = Path("/sys/fs/cgroup"),
     kubelet_root: KubeletRoot = Path("/var/lib/kubelet"),
     run_root: RunRoot = Path("/run"),
-    runtime: Annotated[
-        RuntimeName, typer.Option(envvar="PODNUMA_RUNTIME", help="where containers come from; auto looks")
-    ] = RuntimeName.AUTO,
+    runtime: RuntimeOption = RuntimeName.AUTO,
     nri_socket: NriSocket = None,
     cri_socket: CriSocket = None,
     metrics_host: MetricsHost = "0.0.0.0",  # noqa: S104 - scraped from outside the pod
@@ -176,9 +177,54 @@ def agent_run(
     )
 
 
-def agent_cleanup() -> None:
-    """Give every cgroup of this node back to the kubelet and the runtime."""
-    raise Failure(Exit.FAULT, "not built yet")
+def agent_cleanup(
+    cgroup_root: CgroupRoot = Path("/sys/fs/cgroup"),
+    kubelet_root: KubeletRoot = Path("/var/lib/kubelet"),
+    run_root: RunRoot = Path("/run"),
+    runtime: RuntimeOption = RuntimeName.AUTO,
+    cri_socket: CriSocket = None,
+    hold: Annotated[bool, typer.Option(help="stay afterwards, ready, until told to stop")] = False,
+    metrics_host: MetricsHost = "0.0.0.0",  # noqa: S104 - probed from outside the pod
+    metrics_port: MetricsPort = 9465,
+    log_level: Level = LogLevel.INFO,
+    log_format: Form = LogForm.TEXT,
+) -> None:
+    """Give every cgroup of this node back to the kubelet and the runtime. The agent must not run."""
+    _log(log_level, log_format)
+    from podnuma.agent import cleanup, settings  # noqa: PLC0415 - the agent's imports are for this verb
+
+    cleanup.main(
+        settings.AgentSettings(
+            # No object of the API is touched; the name is not used.
+            node_name=socket.gethostname(),
+            cgroup_root=cgroup_root,
+            kubelet_root=kubelet_root,
+            run_root=run_root,
+            runtime=settings.Runtime(runtime.value),
+            cri_socket=cri_socket,
+        )
+    )
+    if hold:
+        from podnuma.cli import hold as waiting  # noqa: PLC0415 - rarely wanted
+
+        waiting.hold(metrics_host, metrics_port)
+
+
+def release_nodes(
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    namespace: Annotated[
+        str, typer.Option(envvar="PODNUMA_NAMESPACE", help="where podnuma is installed")
+    ] = NAMESPACE,
+    operator_name: Annotated[str, typer.Option("--operator", help="its Deployment")] = "podnuma-operator",
+    agent_name: Annotated[str, typer.Option("--agent", help="its DaemonSet")] = "podnuma-agent",
+    timeout: Annotated[float, typer.Option(help="seconds until it gives up", min=1)] = 300.0,
+) -> None:
+    """Stop the operator and have all agents give their nodes back, before an uninstall."""
+    from podnuma.cli import release  # noqa: PLC0415 - each verb loads its own
+
+    names = release.Names(namespace, operator_name, agent_name, timeout)
+    release.answer(release.access(kubeconfig, context), names)
 
 
 def _log(level: LogLevel, form: LogForm) -> None:
