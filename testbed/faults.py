@@ -261,7 +261,7 @@ class FaultyApiServer:
         url = self._cluster.server + request.path_qs
         try:
             async with self._upstream.request(
-                call.method, url, headers=headers, data=call.body, allow_redirects=False
+                call.method, url, headers=headers, data=call.body or None, allow_redirects=False
             ) as answer:
                 kept = {key: value for key, value in answer.headers.items() if key.lower() not in _NOT_PASSED}
                 response = web.StreamResponse(status=answer.status, headers=kept)

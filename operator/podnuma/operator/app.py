@@ -82,7 +82,12 @@ class Operator:
             rng=self._rng,
         )
         self.watches = Watches(
-            access, self.service, page_size=settings.page_size, clock=time.monotonic, relisted=self._relisted
+            access,
+            self.service,
+            page_size=settings.page_size,
+            clock=time.monotonic,
+            rng=self._rng,
+            relisted=self._relisted,
         )
         self._beat = time.monotonic()
         self._resync_soon = asyncio.Event()

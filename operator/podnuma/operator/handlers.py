@@ -120,4 +120,6 @@ def settings(page_size: int) -> kopf.OperatorSettings:
         if place.field_selector:
             chosen.watching.field_selectors[place.group, place.version, place.plural] = place.field_selector
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    # It says that it cannot take signals in a thread: they are ours.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
     return chosen

@@ -92,7 +92,9 @@ async def _take_over(means: Means, name: str, book: Book) -> None:
             found.append((pod, record))
     # Of two that claim the same CPUs the older pod keeps them.
     for pod, record in sorted(found, key=lambda pair: (pair[0].created, str(pair[0].key))):
-        take_over(means, name, book, pod, record)
+        if not take_over(means, name, book, pod, record) and pod.terminating:
+            # Nothing is decided any more for a pod that is on its way out.
+            await means.checkpoint.delete(record)
 
 
 def take_over(means: Means, name: str, book: Book, pod: PodRecord, record: AllocationRecord) -> bool:

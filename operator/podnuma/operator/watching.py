@@ -6,6 +6,10 @@ into records in its thread and handed over in batches, in order.
 
 A sign of life of a watch is an event of its kind or a request that was answered: watches
 are finite, so a healthy one is opened anew every few minutes even if nothing happens.
+
+What a restarting API server answers is waited out below Kopf (see plumbing.kube.patience).
+When a part of Kopf ends all the same, it is not trusted to end the rest: it is cancelled,
+left behind after a few seconds, and begun anew in a fresh loop.
 """
 
 from __future__ import annotations
@@ -21,8 +25,11 @@ import aiohttp
 import kopf
 from podnuma.operator import handlers
 from podnuma.operator.kinds import PLACES, Kind
+from podnuma.plumbing.backoff import Backoff
+from podnuma.plumbing.kube.patience import Patience
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Iterable, Mapping
 
     from podnuma.operator.records import Key, Record, Stamp
@@ -31,8 +38,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BATCH = 500  # news taken in at once, before the loop may do something else
-_LOGIN_PAUSE = 1.0  # seconds; credentials that are refused are read again, but not in a hot loop
-_PATIENCE = 20.0  # seconds for Kopf to end when asked to
+_PATIENCE = 5.0  # seconds for Kopf to end when asked to
+_RETRIES = Backoff(first=0.3, limit=5.0)
 
 News = tuple[Kind, "Record | None", "Key", "Stamp"]
 
@@ -59,12 +66,14 @@ class Watches:
         *,
         page_size: int,
         clock: Callable[[], float],
+        rng: random.Random,
         relisted: Callable[[Kind], None],
     ) -> None:
         self._access = access
         self._sink = sink
         self._page_size = page_size
         self._clock = clock
+        self._rng = rng
         self._relisted = relisted
         self._news: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._draining = False
@@ -72,7 +81,6 @@ class Watches:
         self._lock = threading.Lock()
         self._alive = dict.fromkeys(Kind, clock())
         self._streaming: set[Kind] = set()
-        self._logged_in = False
 
     def age(self) -> float:
         """Return for how many seconds the quietest watch has given no sign of life."""
@@ -82,16 +90,18 @@ class Watches:
         """Watch until cancelled; raise if Kopf ends by itself."""
         self._loop = asyncio.get_running_loop()
         self._streaming.clear()
-        stop = threading.Event()
         ended: asyncio.Future[None] = self._loop.create_future()
-        thread = threading.Thread(target=self._thread, args=(stop, ended), name="kopf", daemon=True)
+        theirs = asyncio.new_event_loop()
+        stop = asyncio.Event()
+        thread = threading.Thread(target=self._thread, args=(theirs, stop, ended), name="kopf", daemon=True)
         thread.start()
         try:
             await asyncio.shield(ended)
         finally:
-            stop.set()
-            with contextlib.suppress(TimeoutError, Exception):
-                await asyncio.wait_for(asyncio.shield(ended), _PATIENCE)
+            with contextlib.suppress(RuntimeError):  # its loop is closed already
+                theirs.call_soon_threadsafe(stop.set)
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(asyncio.shield(ended), 2 * _PATIENCE)
         raise RuntimeError("Kopf ended by itself")
 
     # In Kopf's thread
@@ -112,28 +122,55 @@ class Watches:
         self._streaming.add(kind)
         self._hand_over(self._sink.lose, kind, key, stamp)
 
-    def _thread(self, stop: threading.Event, ended: asyncio.Future[None]) -> None:
+    def _thread(
+        self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event, ended: asyncio.Future[None]
+    ) -> None:
         error: BaseException | None = None
         try:
-            kopf.run(
-                loop=None,
-                registry=handlers.registry(self, self._login),
-                settings=handlers.settings(self._page_size),
-                standalone=True,
-                clusterwide=True,
-                stop_flag=stop,
-            )
-        except BaseException as problem:  # noqa: BLE001 - passed on to the loop
+            loop.run_until_complete(self._kopf(stop))
+        except BaseException as problem:  # noqa: BLE001 - told to the loop that waits for it
             error = problem
-        loop = ended.get_loop()
+        with contextlib.suppress(Exception):
+            loop.run_until_complete(_abandon())
+        loop.close()
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(_finish, ended, error)
+            ended.get_loop().call_soon_threadsafe(_finish, ended, error)
+
+    async def _kopf(self, stop: asyncio.Event) -> None:
+        """Run Kopf until told to stop or until any part of it ends: what remains would be half blind."""
+        sessions: list[aiohttp.ClientSession] = []
+
+        async def login() -> kopf.AiohttpSession:
+            context = await self._login()
+            sessions.append(context.aiohttp_session)
+            return context
+
+        parts = await kopf.spawn_tasks(
+            registry=handlers.registry(self, login),
+            settings=handlers.settings(self._page_size),
+            standalone=True,
+            clusterwide=True,
+        )
+        running = asyncio.create_task(
+            kopf.run_tasks(parts, ignored=frozenset(asyncio.all_tasks() - {*parts}))
+        )
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([*parts, running, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if not stop.is_set():
+                failed = [part for part in parts if part.done() and not part.cancelled() and part.exception()]
+                raise RuntimeError(
+                    f"{failed[0].get_name()}: {failed[0].exception()!r}" if failed else "ended"
+                )
+        finally:
+            stopping.cancel()
+            running.cancel()
+            await asyncio.wait([running], timeout=_PATIENCE)
+            for session in sessions:
+                await session.close()
 
     async def _login(self) -> kopf.AiohttpSession:
-        await asyncio.sleep(_LOGIN_PAUSE if self._logged_in else 0)
-        self._logged_in = True
         configuration = await self._access.read()
-        auth = (await configuration.auth_settings()).get("BearerToken")
         info = kopf.ConnectionInfo(
             server=configuration.host,
             ca_path=configuration.ssl_ca_cert,
@@ -145,8 +182,9 @@ class Watches:
         trace.on_request_end.append(self._answered)
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
-            headers={"Authorization": str(auth["value"])} if auth else {},
+            headers={"User-Agent": "podnuma-operator-watch"},
             trace_configs=[trace],
+            middlewares=(Patience(self._access.authorization, backoff=_RETRIES, rng=self._rng),),
         )
         return kopf.AiohttpSession(aiohttp_session=session, server=configuration.host)
 
@@ -182,10 +220,19 @@ class Watches:
             return [self._news.popleft() for _ in range(min(_BATCH, len(self._news)))]
 
 
+async def _abandon() -> None:
+    """Cancel what is left in this loop, and wait for it, but not for ever."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=_PATIENCE)
+
+
 def _finish(ended: asyncio.Future[None], error: BaseException | None) -> None:
     if ended.done():
         return
     if error is None:
         ended.set_result(None)
     else:
-        ended.set_exception(RuntimeError(f"Kopf ended: {error!r}"))
+        ended.set_exception(RuntimeError(f"Kopf ended: {error}"))

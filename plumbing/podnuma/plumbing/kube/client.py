@@ -68,6 +68,16 @@ class Access:
         configuration.retries = None
         return configuration
 
+    async def authorization(self) -> str | None:
+        """Read the present value of the Authorization header; None where certificates do."""
+        return await authorization(await self.read())
+
+
+async def authorization(configuration: kubernetes_client.Configuration) -> str | None:
+    """Return the value of the Authorization header in a configuration."""
+    auth = (await configuration.auth_settings()).get("BearerToken")
+    return str(auth["value"]) if auth else None
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -202,8 +212,7 @@ class Client:
         if self._api is not None and self._read_at and now - self._read_at < _FRESH:
             return self._api
         configuration = await self._access.read()
-        auth = (await configuration.auth_settings()).get("BearerToken")
-        self._authorization = auth["value"] if auth else None
+        self._authorization = await authorization(configuration)
         endpoint = (
             configuration.host,
             configuration.ssl_ca_cert,

@@ -1,0 +1,251 @@
+"""What an administrator and a pod see of the operator, on a real API server."""
+
+from __future__ import annotations
+
+import pytest
+
+from testbed.waiting import until
+from tests.integration.operator_site import API, GROUP, SOON, Site, machine, pod, profile
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def running(crds, tmp_path_factory):
+    with Site(crds, "", tmp_path_factory.mktemp("operator")) as found:
+        found.install()
+        found.start()
+        yield found
+
+
+@pytest.fixture
+def site(running, clean_cluster, namespace):
+    assert clean_cluster is running.cluster
+    running.namespace = namespace
+    yield running
+    running.operators[0].process.check()
+
+
+def test_cpus_of_a_deleted_pod_go_to_a_new_one_within_two_seconds(site):
+    site.furnish()
+    site.report_hardware()
+    site.create(pod("a", 6))
+    site.create(pod("b", 6))
+    assert {site.decided("a"), site.decided("b")} == {"1-3,9-11", "4-6,12-14"}
+    freed = site.cpus("a")
+    site.delete("a")
+    site.gone("a", timeout=2)
+    site.create(pod("c", 6))
+    assert site.decided("c") == freed
+
+
+def test_a_finished_pod_holds_nothing(site):
+    site.furnish()
+    site.report_hardware()
+    site.create(pod("a", 6))
+    site.decided("a")
+    site.finish("a")
+    site.gone("a")
+    assert site.pod("a") is not None
+
+
+def test_describe_of_a_rejected_pod_says_what_to_do_next(site):
+    site.furnish(onRejection="Share")
+    site.report_hardware()
+    site.create(pod("big", 9))
+    assert site.decided("big") == "-"
+    until(lambda: site.events("TopologyAffinityError"), "the event on the pod", SOON)
+    told = site.cluster.kubectl("describe", "pod", "big", "-n", site.namespace)
+    assert "Pod was rejected on node n1" in told
+    assert f"kubectl podnuma explain pod big -n {site.namespace}" in told
+    until(lambda: site.allocation("big")["status"]["phase"] == "Rejected", "phase Rejected", SOON)
+    row = site.cluster.kubectl("get", "pa", "-n", site.namespace, "--no-headers").split()
+    assert row[:7] == ["big", "n1", "pod", "-", "-", "-", "-"]
+    assert row[7] == "Rejected"
+
+
+def test_a_rejected_pod_is_evicted_as_far_as_its_disruption_budget_allows(site):
+    site.furnish()
+    site.report_hardware()
+    budget = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "all", "namespace": site.namespace},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "x"}}},
+    }
+    site.api.create(budget)
+    site.create(pod("big", 9, labels={"app": "x"}))
+    # A pod that is not ready may always be evicted unless the budget says otherwise: make it ready.
+    ready = [{"type": "Ready", "status": "True"}, {"type": "ContainersReady", "status": "True"}]
+    path = f"/api/v1/namespaces/{site.namespace}/pods/big/status"
+    site.api.merge(path, {"status": {"phase": "Running", "conditions": ready}})
+    until(lambda: site.events("EvictionBlocked") or site.pod("big") is None, "an eviction", SOON)
+    site.api.delete(f"/apis/policy/v1/namespaces/{site.namespace}/poddisruptionbudgets/all")
+    until(lambda: site.pod("big") is None, f"the eviction\n{site.logs()}", 60)
+    site.gone("big")
+
+
+def test_podallocations_changed_by_hand_come_back_with_an_event(site):
+    site.furnish()
+    site.report_hardware()
+    site.create(pod("db"))
+    site.decided("db")
+    before = site.allocation("db")["spec"]
+    path = f"{GROUP}/namespaces/{site.namespace}/podallocations/db"
+    site.api.merge(path, {"spec": {"cpus": "4-7,12-15", "memoryNodes": "1"}})
+    until(lambda: site.allocation("db")["spec"] == before, f"the edit to be undone\n{site.logs()}", SOON)
+    site.api.delete(path)
+    until(lambda: (site.allocation("db") or {}).get("spec") == before, "the object to be back", SOON)
+    messages = until(
+        lambda: len(site.events("Restored")) >= 2 and site.events("Restored"), "two events", SOON
+    )
+    assert any("spec.cpus" in message and "4-7,12-15" in message for message in messages)
+    assert any("was deleted" in message for message in messages)
+
+
+def test_a_profile_that_does_not_fit_is_refused_by_name_field_and_value(site):
+    site.furnish()
+    site.report_hardware()
+    site.create(pod("db"))
+    site.decided("db")
+    site.api.apply(profile(reservedSystemCPUs="0,96"))
+    refused = until(
+        lambda: (
+            site.condition("nodeprofiles", "main", "Ready").get("reason") == "NodesRefused"
+            and site.condition("nodeprofiles", "main", "Ready")
+        ),
+        "the refusal",
+        SOON,
+    )
+    for words in ("NodeProfile main", "node n1", "reservedSystemCPUs", "0,96", "drop 96"):
+        assert words in refused["message"]
+    told = site.cluster.kubectl("describe", "nodeprofile", "main")
+    assert "Stalled" in told
+    assert "drop 96" in told
+    until(
+        lambda: (
+            "stay in force" in site.condition("nodetopologies", "n1", "SettingsUsable").get("message", "")
+        ),
+        "the NodeTopology to say which settings hold",
+        SOON,
+    )
+    assert site.cpus("db") == "1-2,9-10"
+    site.create(pod("next"))
+    assert site.decided("next") == "4-5,12-13"
+
+
+def test_conflicting_profiles_are_both_told_what_to_do(site):
+    site.furnish()
+    site.report_hardware()
+    site.api.apply(profile("other"))
+    for name in ("main", "other"):
+
+        def in_conflict(name=name):
+            return site.condition("nodeprofiles", name, "Conflict").get("status") == "True"
+
+        until(in_conflict, f"the conflict of {name}", SOON)
+        told = site.cluster.kubectl("describe", "nodeprofile", name)
+        for words in ("main", "other", "equal spec.priority 0", "raise the priority"):
+            assert words in told
+
+
+def test_a_node_without_agent_says_so_on_profile_topology_and_pod(site):
+    site.furnish()
+    site.create(pod("db"))
+    until(lambda: site.events("Undecided"), "the event on the pod", SOON)
+    for kind, name in (("nodeprofile", "main"), ("nodetopology", "n1")):
+
+        def described(kind=kind, name=name):
+            return "see that the podnuma agent runs there" in site.cluster.kubectl("describe", kind, name)
+
+        until(described, f"{kind} {name} to say what is missing", SOON)
+
+
+def test_a_namespace_with_podallocations_can_be_deleted(site):
+    site.furnish()
+    site.report_hardware()
+    site.create(pod("db"))
+    site.decided("db")
+    site.cluster.kubectl("delete", "namespace", site.namespace, "--timeout=45s")
+    assert site.api.find(f"/api/v1/namespaces/{site.namespace}") is None
+
+
+def test_a_node_that_is_gone_takes_its_nodetopology_and_comes_back_new(site):
+    site.furnish("n1", "n2")
+    site.report_hardware("n1", "n2")
+    before = site.api.get(f"{GROUP}/nodetopologies/n1")["metadata"]["uid"]
+    site.api.delete("/api/v1/nodes/n1")
+    until(lambda: site.api.find(f"{GROUP}/nodetopologies/n1") is None, "NodeTopology n1 to go", 30)
+    site.add_node("n1")
+    site.report_hardware("n1")
+    found = site.api.get(f"{GROUP}/nodetopologies/n1")["metadata"]
+    assert found["uid"] != before
+    assert found["ownerReferences"][0]["uid"] == site.api.get("/api/v1/nodes/n1")["metadata"]["uid"]
+    assert site.api.find(f"{GROUP}/nodetopologies/n2") is not None
+
+
+def test_mirror_pods_of_static_pods_are_decided_and_never_evicted(site):
+    site.furnish()
+    site.report_hardware()
+    marks = {"kubernetes.io/config.mirror": "0a1b", "kubernetes.io/config.hash": "0a1b"}
+    site.create(pod("static", annotations=marks))
+    site.create(pod("toobig", 9, annotations=marks))
+    assert site.decided("static") == "1-2,9-10"
+    assert site.decided("toobig") == "-"
+    assert site.allocation("static")["spec"]["podUID"] == site.pod("static")["metadata"]["uid"]
+    site.create(pod("evictable", 9))
+    until(lambda: site.pod("evictable") is None, "the eviction of an ordinary pod", SOON)
+    assert "deletionTimestamp" not in site.pod("toobig")["metadata"]
+
+
+def test_hardware_that_shrinks_under_a_pod_is_reported_and_takes_nothing(site):
+    site.furnish()
+    site.report_hardware()
+    site.create(pod("db"))
+    site.decided("db")
+    site.report_hardware(hardware=machine(cores=2, nodes=1))
+    until(
+        lambda: site.condition("nodetopologies", "n1", "SettingsUsable").get("status") == "False",
+        "the settings to be refused",
+        SOON,
+    )
+    assert site.cpus("db") == "1-2,9-10"
+
+
+def test_no_trace_of_the_operator_is_left_on_pods_nodes_and_namespaces(site):
+    site.furnish()
+    site.report_hardware()
+    site.create(pod("db"))
+    site.decided("db")
+    for found in (
+        site.pod("db"),
+        site.api.get("/api/v1/nodes/n1"),
+        site.api.get(f"/api/v1/namespaces/{site.namespace}"),
+    ):
+        managers = {entry["manager"] for entry in found["metadata"].get("managedFields", [])}
+        assert not any("podnuma" in manager or "kopf" in manager for manager in managers)
+        assert "finalizers" not in found["metadata"]
+    assert "finalizers" not in site.allocation("db")["metadata"]
+
+
+def test_settings_edited_by_hand_under_a_profile_are_put_back(site):
+    site.furnish()
+    site.report_hardware()
+    before = site.api.get(f"{GROUP}/nodetopologies/n1")["spec"]
+    edit = {"spec": {"mode": "Audit", "podSelector": {"matchLabels": {"a": "b"}}}}
+    site.api.merge(f"{GROUP}/nodetopologies/n1", edit)
+    until(
+        lambda: site.api.get(f"{GROUP}/nodetopologies/n1")["spec"] == before,
+        f"the settings to be back\n{site.logs()}",
+        SOON,
+    )
+
+
+def test_settings_written_by_hand_hold_where_no_profile_wins(site):
+    site.furnish(nodeSelector={"matchLabels": {"pool": "none"}})
+    spec = {key: value for key, value in profile()["spec"].items() if key != "nodeSelector"}
+    site.api.create({"apiVersion": API, "kind": "NodeTopology", "metadata": {"name": "n1"}, "spec": spec})
+    site.report_hardware()
+    site.create(pod("db"))
+    assert site.decided("db") == "1-2,9-10"
+    assert site.api.get(f"{GROUP}/nodetopologies/n1")["spec"]["profile"]["name"] == "-"
