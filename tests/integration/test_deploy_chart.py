@@ -1,0 +1,291 @@
+"""The chart: rendered, refused by its schema, accepted by a real API server, installed and removed again."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from deploy import render
+from testbed import build
+from testbed.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from testbed.control_plane import ControlPlane
+    from testbed.kwok import Kwok
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "deploy" / "chart" / "podnuma"
+SYSTEM = "podnuma-system"
+FOREIGN = {"PodMonitor", "PrometheusRule"}
+EVERYTHING = (
+    "monitoring.podMonitor.enabled=true",
+    "monitoring.rules.enabled=true",
+    "monitoring.dashboard.enabled=true",
+    "agent.seLinuxType=spc_t",
+    "imagePullSecrets[0].name=pull",
+)
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    return build.ensure(["helm"])["helm"]
+
+
+def run(helm: Path, *arguments: str, cluster: ControlPlane | None = None) -> subprocess.CompletedProcess[str]:
+    kubeconfig = ["--kubeconfig", str(cluster.kubeconfig)] if cluster else []
+    return subprocess.run(
+        [helm, *arguments, *kubeconfig], check=False, capture_output=True, text=True, timeout=50
+    )
+
+
+def rendered(helm: Path, *values: str) -> list[dict[str, Any]]:
+    sets = [part for value in values for part in ("--set", value)]
+    done = run(helm, "template", "podnuma", str(CHART), "--namespace", SYSTEM, *sets)
+    assert done.returncode == 0, done.stderr
+    return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
+
+
+def workloads(manifests: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {
+        manifest["metadata"]["name"]: manifest["spec"]["template"]["spec"]
+        for manifest in manifests
+        if manifest["kind"] in {"Deployment", "DaemonSet", "Job"}
+    }
+
+
+def test_lint_finds_nothing(helm):
+    done = run(helm, "lint", str(CHART), "--strict")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_plain_manifests_are_those_of_the_chart(helm):
+    stale = [
+        str(path)
+        for path, text in render.rendered(helm).items()
+        if (ROOT / "deploy" / path).read_text() != text
+    ]
+    assert stale == [], "run `python deploy/render.py --helm HELM`"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("agent.wrong=1", "additional properties 'wrong' not allowed"),
+        ("operator.replicas=0", "minimum"),
+        ("agent.runtime=docker", "value must be one of"),
+        ("image.digest=latest", "does not match pattern"),
+        ("networkPolicy.apiServerPorts[0]=0", "minimum"),
+        ("agent.runtimeDirectory=run/crio", "does not match pattern"),
+    ],
+)
+def test_wrong_values_are_refused_with_their_path(helm, value, words):
+    done = run(helm, "template", "podnuma", str(CHART), "--set", value)
+    assert done.returncode != 0
+    assert words in done.stderr
+    assert value.split("=", maxsplit=1)[0].split(".")[0] in done.stderr
+
+
+def test_values_and_schema_name_the_same_keys():
+    schema = yaml.safe_load((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+
+    def keys(part: dict[str, Any], node: dict[str, Any], path: str) -> Iterator[str]:
+        if node.get("additionalProperties") is not False:
+            return
+        for name in part.keys() | node["properties"].keys() - {"global", "claims"}:
+            assert name in part, f"values.yaml lacks {path}{name}"
+            assert name in node["properties"], f"values.schema.json lacks {path}{name}"
+            yield name
+            if isinstance(part[name], dict):
+                yield from keys(part[name], node["properties"][name], f"{path}{name}.")
+
+    assert len(list(keys(values, schema, ""))) > 40
+
+
+def test_no_container_may_do_more_than_it_must(helm):
+    pods = workloads(rendered(helm, *EVERYTHING))
+    assert sorted(pods) == ["podnuma-agent", "podnuma-cleanup", "podnuma-operator"]
+    for name, pod in pods.items():
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not pod.get("hostNetwork")
+        assert not pod.get("hostIPC")
+        assert pod.get("hostPID", False) is (name == "podnuma-agent")
+        assert pod["securityContext"].get("runAsNonRoot", False) is (name != "podnuma-agent")
+        for container in pod["containers"]:
+            context = container["securityContext"]
+            assert context["capabilities"] == {"drop": ["ALL"]}
+            assert context["allowPrivilegeEscalation"] is False
+            assert context["readOnlyRootFilesystem"] is True
+            assert "privileged" not in context
+
+
+def test_every_host_path_is_known_and_has_its_reason(helm):
+    agent = workloads(rendered(helm))["podnuma-agent"]
+    paths = {volume["hostPath"]["path"] for volume in agent["volumes"]}
+    assert paths == {"/sys/fs/cgroup", "/run/nri", "/run/containerd", "/run/dbus", "/var/lib/kubelet"}
+    text = (CHART / "templates" / "agent.yaml").read_text().splitlines()
+    for number, line in enumerate(text):
+        if "hostPath:" in line:
+            assert text[number - 2].strip().startswith("#"), f"no reason above {line.strip()}"
+
+
+def test_only_what_is_written_is_mounted_writable(helm):
+    (container,) = workloads(rendered(helm))["podnuma-agent"]["containers"]
+    read_only = {mount["name"] for mount in container["volumeMounts"] if mount.get("readOnly")}
+    assert read_only == {"kubelet"}
+
+
+def test_the_agent_runs_on_every_node_and_the_operator_twice(helm):
+    manifests = rendered(helm)
+    assert workloads(manifests)["podnuma-agent"]["tolerations"] == [{"operator": "Exists"}]
+    (deployment,) = [one for one in manifests if one["kind"] == "Deployment"]
+    (budget,) = [one for one in manifests if one["kind"] == "PodDisruptionBudget"]
+    assert deployment["spec"]["replicas"] == 2
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert "PodDisruptionBudget" not in {one["kind"] for one in rendered(helm, "operator.replicas=1")}
+
+
+def test_crds_are_those_of_the_project_and_survive_an_uninstall(helm):
+    shipped = {
+        one["metadata"]["name"]: one for one in rendered(helm) if one["kind"] == "CustomResourceDefinition"
+    }
+    for file in (ROOT / "crds").glob("*.yaml"):
+        ours = yaml.safe_load(file.read_text())
+        assert shipped[ours["metadata"]["name"]]["spec"] == ours["spec"]
+    kept = {one["metadata"]["annotations"]["helm.sh/resource-policy"] for one in shipped.values()}
+    assert kept == {"keep"}
+    assert not [
+        one for one in rendered(helm, "crds.enabled=false") if one["kind"] == "CustomResourceDefinition"
+    ]
+
+
+def test_a_release_elsewhere_collides_with_no_other(helm):
+    usual = {
+        (one["kind"], one["metadata"]["name"]) for one in rendered(helm) if "namespace" not in one["metadata"]
+    }
+    done = run(
+        helm, "template", "other", str(CHART), "--namespace", "elsewhere", "--set", "crds.enabled=false"
+    )
+    others = [one for one in yaml.safe_load_all(done.stdout) if one and "namespace" not in one["metadata"]]
+    assert others
+    assert not usual & {(one["kind"], one["metadata"]["name"]) for one in others}
+
+
+def test_the_api_server_accepts_every_manifest(helm, clean_cluster):
+    cluster = clean_cluster
+    cluster.apply_files(ROOT / "deploy" / "rbac" / "namespace.yaml")
+    manifests = [one for one in rendered(helm, *EVERYTHING) if one["kind"] not in FOREIGN]
+    text = yaml.safe_dump_all(manifests)
+    answer = cluster.kubectl(
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--dry-run=server",
+        "--validate=strict",
+        "-f",
+        "-",
+        stdin=text,
+    )
+    assert answer.count("serverside-applied (server dry run)") == len(manifests)
+
+
+@pytest.mark.parametrize("name", ["base", "cleanup"])
+def test_the_api_server_accepts_the_kustomize_bases(clean_cluster, name):
+    cluster = clean_cluster
+    cluster.apply_files(ROOT / "deploy" / "rbac" / "namespace.yaml")
+    text = cluster.kubectl("kustomize", str(ROOT / "deploy" / "kustomize" / name))
+    answer = cluster.kubectl(
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--dry-run=server",
+        "--validate=strict",
+        "-f",
+        "-",
+        stdin=text,
+    )
+    assert answer.count("serverside-applied (server dry run)") == len(list(yaml.safe_load_all(text)))
+
+
+@pytest.fixture
+def installed(helm: Path, clean_cluster: ControlPlane, kwok: Kwok) -> Iterator[ControlPlane]:
+    """The chart on a cluster of two nodes."""
+    cluster = clean_cluster
+    for node in ("node-a", "node-b"):
+        kwok.add_node(node, cpus=8, memory=2**34)
+    install = ("upgrade", "--install", "podnuma", str(CHART), "--namespace", SYSTEM, "--create-namespace")
+    # The test bed's API server has these definitions already, without Helm's marks.
+    done = run(helm, *install, "--take-ownership", "--wait", "--timeout=40s", cluster=cluster)
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield cluster
+    run(helm, "uninstall", "podnuma", "--namespace", SYSTEM, "--no-hooks", cluster=cluster)
+
+
+def test_installed_it_runs_everywhere_and_says_what_to_do_next(installed, helm):
+    deployment = installed.api.get(f"/apis/apps/v1/namespaces/{SYSTEM}/deployments/podnuma-operator")
+    agents = installed.api.get(f"/apis/apps/v1/namespaces/{SYSTEM}/daemonsets/podnuma-agent")
+    assert deployment["status"]["readyReplicas"] == 2
+    assert agents["status"]["numberReady"] == 2
+    notes = run(helm, "get", "notes", "podnuma", "--namespace", SYSTEM, cluster=installed).stdout
+    assert "kubectl apply -f examples/profiles/" in notes
+
+
+def test_nodes_are_released_with_the_rights_of_the_cleanup_job_alone(installed, helm):
+    cleanup = installed.kubectl("kustomize", str(ROOT / "deploy" / "kustomize" / "cleanup"))
+    for manifest in yaml.safe_load_all(cleanup):
+        if manifest["kind"] != "Job":
+            installed.api.apply(manifest, SYSTEM)
+    kubeconfig = installed.kubeconfig_for(SYSTEM, "podnuma-cleanup")
+    podnuma = ROOT / ".venv" / "bin" / "podnuma"
+    done = subprocess.run(
+        [podnuma, "release-nodes", "--kubeconfig", kubeconfig, "--namespace", SYSTEM, "--timeout", "30"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "every node is given back"
+    deployment = installed.api.get(f"/apis/apps/v1/namespaces/{SYSTEM}/deployments/podnuma-operator")
+    assert deployment["spec"]["replicas"] == 0
+    agents = installed.api.get(f"/apis/apps/v1/namespaces/{SYSTEM}/daemonsets/podnuma-agent")
+    (container,) = agents["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == [
+        "agent",
+        "cleanup",
+        "--hold",
+        "--runtime=auto",
+        "--cgroup-root=/host/cgroup",
+        "--kubelet-root=/host/kubelet",
+        "--run-root=/host/run",
+        "--metrics-port=9465",
+    ]
+
+
+def test_uninstalled_it_leaves_definitions_and_profiles_only(installed, helm):
+    installed.apply_files(ROOT / "examples" / "profiles")
+    done = run(helm, "uninstall", "podnuma", "--namespace", SYSTEM, "--timeout=40s", cluster=installed)
+    assert done.returncode == 0, done.stdout + done.stderr
+    left = until(lambda: _left(installed), "everything of the release to be gone", 20)
+    assert left == ["nothing"]
+    assert len(installed.api.items("/apis/podnuma.dev/v1alpha1/nodeprofiles")) == 2
+
+
+def _left(cluster: ControlPlane) -> list[str]:
+    marked = {"labelSelector": "app.kubernetes.io/instance=podnuma"}
+    paths = (
+        f"/apis/apps/v1/namespaces/{SYSTEM}/deployments",
+        f"/apis/apps/v1/namespaces/{SYSTEM}/daemonsets",
+        f"/apis/batch/v1/namespaces/{SYSTEM}/jobs",
+        f"/api/v1/namespaces/{SYSTEM}/serviceaccounts",
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+        "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
+    )
+    left = [one["metadata"]["name"] for path in paths for one in cluster.api.items(path, **marked)]
+    return [] if left else ["nothing"]
