@@ -236,7 +236,7 @@ def test_installed_it_runs_everywhere_and_says_what_to_do_next(installed, helm):
     assert "kubectl apply -f examples/profiles/" in notes
 
 
-def test_nodes_are_released_with_the_rights_of_the_cleanup_job_alone(installed, helm):
+def test_nodes_are_released_with_the_rights_of_the_cleanup_job_alone(installed):
     cleanup = installed.kubectl("kustomize", str(ROOT / "deploy" / "kustomize" / "cleanup"))
     for manifest in yaml.safe_load_all(cleanup):
         if manifest["kind"] != "Job":
