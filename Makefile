@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: bench-scale help install demo demo-stop test lint format docs-reference control-plane clean
+.PHONY: bench-scale help install demo demo-stop test test-long lint format docs-reference control-plane clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,10 @@ demo-stop: install ## stop what `make demo KEEP=1` left running
 test: install ## unit, conformance and integration tests
 	@python -m testbed.build >/dev/null
 	pytest --numprocesses=$(JOBS) --dist=loadfile
+
+test-long: install ## the operator's long lives: hundreds of kills and seeds (PODNUMA_SEED=n); takes half an hour
+	@python -m testbed.build >/dev/null
+	pytest tests/long --numprocesses=$(JOBS) --dist=loadfile
 
 lint: install ## ruff, mypy strict, import directions
 	ruff check .

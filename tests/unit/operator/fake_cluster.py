@@ -12,7 +12,7 @@ import copy
 import datetime as dt
 import itertools
 import random
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from podnuma.operator import reading
 from podnuma.operator.kinds import Kind
@@ -20,9 +20,10 @@ from podnuma.operator.records import AllocationRecord, Key, PodRecord, Record, S
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 Json = dict[str, Any]
+T = TypeVar("T")
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 API = "podnuma.dev/v1alpha1"
 
@@ -228,7 +229,7 @@ class FakeCluster:
 
     # Inside
 
-    async def _request(self, request: str, act: Callable[[], Any]) -> Any:
+    async def _request(self, request: str, act: Callable[[], Awaitable[T]]) -> T:
         self.requests.append(request)
         await asyncio.sleep(self.rng.uniform(0, self.delay))
         self.fault("before", request)

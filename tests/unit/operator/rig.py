@@ -177,7 +177,7 @@ class Rig:
         found = self.allocation(name)
         if found is None:
             return None
-        return found["spec"].get("cpus", "-")
+        return str(found["spec"].get("cpus", "-"))
 
     def topology(self, name: str = "n1") -> Json | None:
         return self.cluster.get(Kind.TOPOLOGY, Key("", name))

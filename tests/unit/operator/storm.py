@@ -106,7 +106,7 @@ class Storm:
 
     # Steps
 
-    def _actions(self):  # type: ignore[no-untyped-def]
+    def _actions(self):
         actions = [self.create] * 8 + [self.delete] * 4 + [self.finish] * 3 + [self.replace] * 2
         actions += [self.edit_profile, self.node_away, self.node_back, self.relabel]
         if self.rng.random() < self.kill_share:
