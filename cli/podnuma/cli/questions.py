@@ -31,6 +31,7 @@ Files = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the questions to the command line."""
     app.command("map")(node_map)
+    app.command("explain")(explain)
     app.command("plan")(plan)
     app.command("savings")(savings)
     app.command("discover")(discover)
@@ -52,6 +53,23 @@ def node_map(
     from podnuma.cli import node_maps, sources  # noqa: PLC0415 - each verb loads its own
 
     node_maps.answer(sources.source(files or [], kubeconfig, context), node, svg, output)
+
+
+def explain(
+    pod: Annotated[list[str], typer.Argument(metavar="POD", help="NAME, NAMESPACE/NAME or pod NAME")],
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="where NAME is")] = "default",
+    node: Annotated[str, typer.Option(help="what this node would decide, instead of the pod's own")] = "",
+    output: Output = Form.TEXT,
+    files: Files = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Tell why a pod is where it is, or why it was refused and what would make it fit."""
+    from podnuma.cli import explain as verb  # noqa: PLC0415 - each verb loads its own
+    from podnuma.cli import sources  # noqa: PLC0415
+
+    key = verb.key_of(pod, namespace)
+    raise typer.Exit(verb.answer(sources.source(files or [], kubeconfig, context), key, node, output))
 
 
 def plan(

@@ -85,6 +85,6 @@ def pod_metrics(namespace: str = "") -> Wanted:
     return Wanted("PodMetrics", "pods", "/apis/metrics.k8s.io/v1beta1/", namespace)
 
 
-def namespaces() -> Wanted:
-    """Want all namespaces."""
-    return Wanted("Namespace", "namespaces", "/api/v1/")
+def namespaces(name: str = "") -> Wanted:
+    """Want all namespaces, or one."""
+    return Wanted("Namespace", "namespaces", "/api/v1/", name=name)

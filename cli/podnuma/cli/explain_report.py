@@ -1,0 +1,268 @@
+"""What `podnuma explain` prints: asked, free, considered, decided, what the kernel has, what would fit."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from podnuma.allocator import Admitted, Pod, PodGrant, Rejected, nodeset
+from podnuma.allocator.change import Change
+from podnuma.allocator.explain import Explanation
+from podnuma.allocator.hints import Hint
+from podnuma.allocator.notes import Side, Step
+from podnuma.allocator.quantities import format_bytes, format_cpu
+from podnuma.allocator.request import CPU, MEMORY, Amounts
+from podnuma.api import pod_allocation
+from podnuma.api.conditions import Status
+from podnuma.api.pod_allocation import ContainerStatus, PodAllocation, Values
+from podnuma.cli.output import columns
+from podnuma.cli.render import words
+
+if TYPE_CHECKING:
+    from podnuma.cli.explain import Explained
+
+# More hints of one side than fit a line tell nobody anything; -o json has them all.
+_HINTS_SHOWN = 12
+
+
+def admitted(now: Explanation) -> bool:
+    """Whether the pod would be admitted now."""
+    return isinstance(now.decision, Admitted)
+
+
+def as_text(explained: "Explained", *, wide: bool) -> str:
+    """Set everything for people; `wide` shows every hint."""
+    now, stored = explained.now, explained.stored
+    parts = [
+        _title(explained),
+        _section("asked", _asked(explained.pod, now)),
+        _section("free on the node without it", _free(now)),
+        _section("considered", "".join(_steps(now.steps, wide=wide))),
+    ]
+    grant = _grant(explained)
+    if grant is not None:
+        parts.append(_section("decided" if stored else "would be decided", _decided(grant)))
+    if stored is not None and stored.status.containers:
+        parts.append(_section("in the kernel", _kernel(stored)))
+    parts.append(_section("notes", "".join(f"{note}\n" for note in now.notes)))
+    parts.append(_section("any one of these would make it fit", "".join(map(_change, now.changes))))
+    parts.append(_section("these together would make it fit", "".join(map(_change, now.together))))
+    return "\n".join(part for part in parts if part)
+
+
+def _section(head: str, body: str) -> str:
+    lines = "".join(f"  {line}\n" for line in body.splitlines())
+    return f"{head}\n{lines}" if lines else ""
+
+
+def _title(explained: "Explained") -> str:
+    pod, stored, node = explained.pod, explained.stored, explained.node.name
+    name = f"pod {pod.namespace}/{pod.name} on {node}"
+    if not explained.managed:
+        return f"{name}: not managed, by the selectors of the node's profile\n"
+    if stored is None:
+        return f"{name}: not decided; {_would(explained.now)}\n"
+    if not stored.decision.admitted:
+        refused = f"{name}: refused, {stored.decision.reason}: {stored.decision.message}\n"
+        return refused + (f"now {_would(explained.now)}\n" if admitted(explained.now) else "")
+    return f"{name}: {stored.status.phase.value}\n" + "".join(
+        f"{one.type} {one.status.value}, {one.reason}: {one.message}\n"
+        for one in stored.status.conditions
+        if one.type == "Ready" and one.status is not Status.TRUE
+    )
+
+
+def _would(now: Explanation) -> str:
+    match now.decision:
+        case Admitted():
+            return "it would be admitted"
+        case Rejected() as rejected:
+            return f"it would be refused, {rejected.reason.value}: {rejected.message}"
+
+
+def _asked(pod: Pod, now: Explanation) -> str:
+    budget = f", budget {_amounts(pod.pod_requests or {})}" if pod.pod_level else ", no budget of its own"
+    rows = [
+        (one.name, one.kind.value, _amounts(one.requests), _amounts(one.limits)) for one in pod.containers
+    ]
+    table = columns(("CONTAINER", "KIND", "REQUESTS", "LIMITS"), rows)
+    return f"QoS class {now.qos.value}{budget}\n{table}"
+
+
+def _amounts(amounts: Amounts) -> str:
+    shown = [
+        f"{format_cpu(amount.milli)} CPU" if name == CPU else f"{format_bytes(amount.bytes)} {name}"
+        for name, amount in sorted(amounts.items())
+    ]
+    return ", ".join(shown)
+
+
+def _free(now: Explanation) -> str:
+    resources = list(dict.fromkeys(row.resource for row in now.free))
+    cells = {(row.node, row.resource): row for row in now.free}
+    rows = []
+    for node in dict.fromkeys(row.node for row in now.free):
+        found = [cells.get((node, resource)) for resource in resources]
+        shared = {nodeset.render(row.group) for row in found if row and row.group.bit_count() > 1}
+        texts = [
+            f"{_size(row.resource, row.free)} of {_size(row.resource, row.grantable)}" if row else ""
+            for row in found
+        ]
+        rows.append(
+            (str(node), *texts, f"memory shared with NUMA nodes {', '.join(shared)}" if shared else "")
+        )
+    if not rows:
+        return ""
+    heads = ("NUMA", *(resource.upper() for resource in resources), "")
+    return (
+        columns(heads, rows)
+        if any(row[-1] for row in rows)
+        else columns(heads[:-1], [row[:-1] for row in rows])
+    )
+
+
+def _size(resource: str, amount: int) -> str:
+    return str(amount) if resource == CPU else words.about(amount)
+
+
+def _steps(steps: Sequence[Step], *, wide: bool) -> Iterator[str]:
+    for step in steps:
+        for side in step.sides:
+            yield f"{step.subject} wants {side.wanted}: {_hints(side, wide=wide)}\n"
+        if step.merged is None:
+            yield f"{step.subject}: no set of NUMA nodes will do\n"
+        else:
+            yield f"{step.subject}: {_merged(step.merged)}\n"
+
+
+def _hints(side: Side, *, wide: bool) -> str:
+    if side.hints is None:
+        return "no set of NUMA nodes has it" if side.resource == MEMORY else "no preference"
+    if not side.hints:
+        return "no set of NUMA nodes has it"
+    shown = side.hints if wide else side.hints[:_HINTS_SHOWN]
+    more = len(side.hints) - len(shown)
+    return "NUMA nodes " + " | ".join(map(_hint, shown)) + (f" | {more} more (-o wide)" if more else "")
+
+
+def _hint(hint: Hint) -> str:
+    return _nodes(hint) + ("" if hint.preferred else " (not preferred)")
+
+
+def _merged(hint: Hint) -> str:
+    return f"chosen are NUMA nodes {_nodes(hint)}" + ("" if hint.preferred else ", more than would be best")
+
+
+def _nodes(hint: Hint) -> str:
+    return "any" if hint.nodes is None else nodeset.render(hint.nodes)
+
+
+def _grant(explained: "Explained") -> PodGrant | None:
+    if explained.stored is not None:
+        return explained.stored.grant if explained.stored.decision.admitted else None
+    decision = explained.now.decision
+    return decision.grant if isinstance(decision, Admitted) else None
+
+
+def _decided(grant: PodGrant) -> str:
+    summary = pod_allocation.render_summary(grant)
+    decision = pod_allocation.Decision(admitted=True)
+    spec = pod_allocation.render_spec(grant, "-", decision)
+    rows = [
+        (
+            one["name"],
+            one["assignment"]["cpu"],
+            one.get("cpus", "node pool"),
+            one["assignment"]["memory"],
+            one.get("memoryNodes", ""),
+            "max" if one["cpuQuota"] < 0 else f"{one['cpuQuota']} {one['cpuPeriod']}",
+        )
+        for one in spec["containers"]
+    ]
+    heads = ("CONTAINER", "CPU", "CPUS", "MEMORY", "MEMS", "CPU.MAX")
+    return f"CPUs {summary['cpus']}, NUMA nodes {summary['numa']}\n{columns(heads, rows)}"
+
+
+def _kernel(stored: PodAllocation) -> str:
+    heads = ("CONTAINER", "CPUS", "MEMS", "CPU.MAX", "VERDICT", "AFTER", "")
+    rows = [_kernel_row(one) for one in stored.status.containers]
+    return columns(heads, rows)
+
+
+def _kernel_row(one: ContainerStatus) -> tuple[str, ...]:
+    seen, wrote = one.effective or Values(), one.written or Values()
+    differs = [name for name in ("cpus", "mems") if getattr(seen, name) != getattr(wrote, name) != ""]
+    text = one.message or "".join(f"{name} written: {getattr(wrote, name)}" for name in differs)
+    after = "" if one.pinned_after_millis is None else f"{one.pinned_after_millis} ms"
+    return one.name, seen.cpus, seen.mems, seen.cpu_max, one.verdict.value, after, text
+
+
+def _change(change: Change) -> str:
+    unit = " CPU" if change.resource == CPU else f" {change.resource}"
+    where = "the budget" if change.where == "pod" else f"container {change.where}"
+    return f"{where}: {change.needed}{unit} instead of {change.now}\n"
+
+
+def as_data(explained: "Explained") -> dict[str, Any]:
+    """Return everything for programs."""
+    now, stored = explained.now, explained.stored
+    grant = _grant(explained)
+    decision = pod_allocation.Decision(admitted=True)
+    return {
+        "pod": f"{explained.pod.namespace}/{explained.pod.name}",
+        "node": explained.node.name,
+        "managed": explained.managed,
+        "stored": _stored_data(stored) if stored else None,
+        "now": _now_data(now),
+        "qosClass": now.qos.value,
+        "free": [
+            {"numaNode": row.node, "resource": row.resource, "free": row.free, "grantable": row.grantable}
+            for row in now.free
+        ],
+        "steps": [_step_data(step) for step in now.steps],
+        "allocation": pod_allocation.render_spec(grant, explained.node.name, decision) if grant else None,
+        "notes": list(now.notes),
+        "changes": [_change_data(one) for one in now.changes],
+        "changesTogether": [_change_data(one) for one in now.together],
+    }
+
+
+def _stored_data(stored: PodAllocation) -> dict[str, Any]:
+    return {
+        "admitted": stored.decision.admitted,
+        "reason": stored.decision.reason,
+        "message": stored.decision.message,
+        "phase": stored.status.phase.value,
+        "containers": pod_allocation.render_status(stored.status)["containers"],
+    }
+
+
+def _now_data(now: Explanation) -> dict[str, Any]:
+    match now.decision:
+        case Admitted():
+            return {"admitted": True, "reason": pod_allocation.ADMITTED, "message": ""}
+        case Rejected() as rejected:
+            return {"admitted": False, "reason": rejected.reason.value, "message": rejected.message}
+
+
+def _step_data(step: Step) -> dict[str, Any]:
+    return {
+        "subject": step.subject,
+        "sides": [
+            {
+                "resource": side.resource,
+                "wanted": side.wanted,
+                "free": side.free,
+                "hints": None if side.hints is None else list(_hint_data(side.hints)),
+            }
+            for side in step.sides
+        ],
+        "merged": next(_hint_data([step.merged])) if step.merged else None,
+    }
+
+
+def _hint_data(hints: Iterable[Hint]) -> Iterator[dict[str, Any]]:
+    for hint in hints:
+        yield {"numaNodes": _nodes(hint), "preferred": hint.preferred}
+
+
+def _change_data(change: Change) -> dict[str, str]:
+    return {"where": change.where, "resource": change.resource, "now": change.now, "needed": change.needed}
