@@ -24,6 +24,7 @@ integers used as masks. Nothing here does I/O, reads a clock, or imports anythin
 standard library; names that `__all__` lacks are private.
 """
 
+from podnuma.allocator.change import Change
 from podnuma.allocator.check import Problem, SettingsError, check
 from podnuma.allocator.counts import AssignmentType, Counts
 from podnuma.allocator.cpuset import CpuSet
@@ -36,9 +37,11 @@ from podnuma.allocator.decision import (
     Reason,
     Rejected,
 )
+from podnuma.allocator.explain import Explanation, FreeRow, explain
 from podnuma.allocator.hints import Hint
 from podnuma.allocator.node import Node, StaleDecisionError
 from podnuma.allocator.nodeset import NodeSet
+from podnuma.allocator.notes import Path, Side, Step
 from podnuma.allocator.quantities import Quantity
 from podnuma.allocator.request import Container, ContainerKind, Pod, Qos
 from podnuma.allocator.settings import (
@@ -54,6 +57,7 @@ from podnuma.allocator.topology import Cpu, NumaNode, Topology, TopologyError
 __all__ = [
     "Admitted",
     "AssignmentType",
+    "Change",
     "Container",
     "ContainerGrant",
     "ContainerKind",
@@ -61,6 +65,8 @@ __all__ = [
     "Cpu",
     "CpuManagerPolicy",
     "CpuSet",
+    "Explanation",
+    "FreeRow",
     "Hint",
     "Isolation",
     "MemoryBlock",
@@ -68,6 +74,7 @@ __all__ = [
     "Node",
     "NodeSet",
     "NumaNode",
+    "Path",
     "Pod",
     "PodGrant",
     "Problem",
@@ -78,10 +85,13 @@ __all__ = [
     "ReservedMemory",
     "Settings",
     "SettingsError",
+    "Side",
     "StaleDecisionError",
+    "Step",
     "Topology",
     "TopologyError",
     "TopologyManagerPolicy",
     "TopologyManagerScope",
     "check",
+    "explain",
 ]

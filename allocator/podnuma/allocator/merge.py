@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
 from itertools import chain, islice
 from operator import and_
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from podnuma.allocator.cpu.hints import CpuWish
 from podnuma.allocator.hints import NO_HINT, Hint
@@ -44,6 +44,9 @@ MAX_CANDIDATES = 5_000
 class Wish(Protocol):
     """One hint list, as a predicate over node sets."""
 
+    least: int
+    """How many nodes the request would need on an empty machine."""
+
     @property
     def sizes(self) -> Sequence[int]:
         """The node counts that preferred sets can have, ascending."""
@@ -56,6 +59,14 @@ class Wish(Protocol):
 
     def offers(self, size: int) -> tuple[Offer, ...]:
         """Return what sets of a size can be made of, on wide machines."""
+
+
+class Wishes(NamedTuple):
+    """What is merged. A side is None without preference; `impossible`: something cannot be served at all."""
+
+    cpu: CpuWish | None
+    memory: MemoryWish | None
+    impossible: bool
 
 
 class Merger:

@@ -78,6 +78,11 @@ class Node:
         return self._rules.topology
 
     @property
+    def tables(self) -> Tables:
+        """The memory tables themselves, to look at; changing them is the node's own business."""
+        return self._tables
+
+    @property
     def rules(self) -> Rules:
         """Settings and machine made ready; equal nodes can share them."""
         return self._rules
@@ -126,6 +131,16 @@ class Node:
                 found["cpu", container.cpu_assignment] += 1
                 found["memory", container.memory_assignment] += 1
         return found
+
+    def without(self, uid: str) -> "Node":
+        """Return another node in the same state, but without one pod; this one stays as it is."""
+        twin = Node(self._rules)
+        twin._default = self._default
+        twin._tables = self._tables.copy()
+        twin._grants = self._grants.copy()
+        twin.generation = self.generation
+        twin.release(uid)
+        return twin
 
     def decide(self, pod: Pod) -> Admitted | Rejected:
         """Decide about one pod; the node stays as it is."""

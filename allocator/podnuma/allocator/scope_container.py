@@ -18,6 +18,7 @@ from podnuma.allocator.hints import NO_HINT, Hint
 from podnuma.allocator.memory.hints import MemoryWish
 from podnuma.allocator.memory.resolve import resolve
 from podnuma.allocator.memory.tables import Tables
+from podnuma.allocator.merge import Wishes
 from podnuma.allocator.request import ContainerKind
 from podnuma.allocator.reuse import Leftovers, shrink
 from podnuma.allocator.rules import Rules
@@ -36,6 +37,14 @@ class Serving:
 
     def hint(self, cpus: int, memory: Bytes | None) -> Hint:
         """Merge the wishes of a container or of a whole pod. Raises Refusal."""
+        wishes = self.wishes(cpus, memory)
+        merged = self.rules.merger.merge(wishes.cpu, wishes.memory, impossible=wishes.impossible)
+        if merged is None:
+            raise refusal.no_locality(pod_level=self.claims.pod.pod_level, pod_scope=False)
+        return merged
+
+    def wishes(self, cpus: int, memory: Bytes | None) -> Wishes:
+        """Return what the two sides wish for a container or for a whole pod."""
         rules = self.rules
         cpu_wish = memory_wish = None
         if cpus and rules.static_cpu:
@@ -43,10 +52,7 @@ class Serving:
             cpu_wish = CpuWish(rules.topology, rules.options, free, self.left.cpus, cpus)
         if memory and rules.static_memory:
             memory_wish = MemoryWish(self.tables, memory, self.left.memory)
-        merged = rules.merger.merge(cpu_wish, memory_wish, impossible=False)
-        if merged is None:
-            raise refusal.no_locality(pod_level=self.claims.pod.pod_level, pod_scope=False)
-        return merged
+        return Wishes(cpu_wish, memory_wish, impossible=False)
 
     def serve(self, place: int, hint: Hint, trial: Trial) -> None:
         """Give the container at `place` its CPUs and memory. Raises Refusal."""

@@ -14,6 +14,7 @@ from podnuma.allocator.hints import Hint
 from podnuma.allocator.memory.hints import MemoryWish
 from podnuma.allocator.memory.resolve import resolve
 from podnuma.allocator.memory.tables import Tables
+from podnuma.allocator.merge import Wishes
 from podnuma.allocator.partition import blocks, cut_cpus, cut_memory
 from podnuma.allocator.rules import Rules
 from podnuma.allocator.trial import Trial
@@ -24,7 +25,8 @@ def place_pod(rules: Rules, default: int, tables: Tables, claims: Claims, trial:
 
     `default` is the node's default CPU set.
     """
-    hint = pod_hint(rules, default, tables, claims)
+    wishes = pod_wishes(rules, default, tables, claims)
+    hint = rules.merger.merge(wishes.cpu, wishes.memory, impossible=wishes.impossible)
     if hint is None:
         raise refusal.no_locality(pod_level=True, pod_scope=True)
     for container in claims.pod.containers:
@@ -38,8 +40,8 @@ def place_pod(rules: Rules, default: int, tables: Tables, claims: Claims, trial:
     trial.serving = None
 
 
-def pod_hint(rules: Rules, default: int, tables: Tables, claims: Claims) -> Hint | None:
-    """Return the merged hint for the budget, None when the policy refuses."""
+def pod_wishes(rules: Rules, default: int, tables: Tables, claims: Claims) -> Wishes:
+    """Return what the two sides wish for the budget."""
     cpu_wish = memory_wish = None
     impossible = False
     if rules.static_cpu and claims.pod_cpus:
@@ -53,7 +55,7 @@ def pod_hint(rules: Rules, default: int, tables: Tables, claims: Claims) -> Hint
             impossible = True
         else:
             memory_wish = MemoryWish(tables, claims.pod_memory, {})
-    return rules.merger.merge(cpu_wish, memory_wish, impossible=impossible)
+    return Wishes(cpu_wish, memory_wish, impossible)
 
 
 def _place_cpus(rules: Rules, default: int, claims: Claims, hint: Hint, trial: Trial) -> None:

@@ -1,0 +1,148 @@
+"""What is easily overlooked about a decision, as sentences for people.
+
+The steps of an explanation are numbers; these sentences say what they mean: why a pod holds
+nothing, which group of NUMA nodes is in the way and who holds it, why a set that fits is
+refused. They never contain anything that steps, tables and grants do not say.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from podnuma.allocator import nodeset
+from podnuma.allocator.eligibility import Claims, empty_cpu_pool, empty_memory_pool, qos
+from podnuma.allocator.hints import Hint
+from podnuma.allocator.node import Node
+from podnuma.allocator.quantities import format_cpu
+from podnuma.allocator.request import CPU, MEMORY, Qos
+from podnuma.allocator.settings import TopologyManagerPolicy
+
+MAX_NAMES = 5
+
+
+class Path(Enum):
+    """Which way a pod is served."""
+
+    BUBBLE = "bubble"
+    CONTAINERS = "containers"
+    SHARED = "shared"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a merge: what is wanted ("4 cpu"), what all nodes had free, the hint list, narrowest first.
+
+    `hints` is None when the side has no preference, empty when it cannot serve at all. `least` is
+    how many NUMA nodes the request would need on an empty machine, 0 when that is not asked.
+    """
+
+    resource: str
+    wanted: str
+    free: str
+    least: int
+    hints: tuple[Hint, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One merge. `subject` is "pod" or a container's name; `merged` is None when refused."""
+
+    subject: str
+    sides: tuple[Side, ...]
+    merged: Hint | None
+
+
+def notes(node: Node, claims: Claims, path: Path, steps: Sequence[Step]) -> Iterator[str]:
+    """Yield what should be said about a decision, most important first."""
+    yield from _about_claims(node, claims, path)
+    for step in steps:
+        yield from _about_step(node, step)
+    if any(side.resource == MEMORY for step in steps for side in step.sides):
+        yield from _about_groups(node)
+
+
+def _about_claims(node: Node, claims: Claims, path: Path) -> Iterator[str]:
+    pod = claims.pod
+    if path is Path.SHARED:
+        found = qos(pod)
+        if found is Qos.GUARANTEED:
+            yield "pod-level resource managers are off: pods with a budget hold nothing"
+        else:
+            yield (
+                f"QoS class {found.value}: only Guaranteed pods hold anything; "
+                "the containers run in the node shared pool"
+            )
+        return
+    budget = (pod.pod_requests or {}).get(CPU) if pod.pod_level else None
+    if path is Path.BUBBLE:
+        if budget is not None and not budget.integral:
+            yield f"a budget of {format_cpu(budget.milli)} CPUs is not whole: no container gets own CPUs"
+        if claims.pod_memory is None:
+            yield "the budget's memory is no plain number of bytes: no memory is bound"
+        for problem in (empty_cpu_pool(claims) if claims.pod_cpus else None, empty_memory_pool(claims)):
+            if problem:
+                yield problem
+    elif pod.pod_level:
+        shared = [one.name for one, count in zip(pod.containers, claims.cpus, strict=True) if not count]
+        if shared and node.rules.static_cpu:
+            yield f"only pod scope has pod shared pools; in the node shared pool: {_names(shared)}"
+
+
+def _about_step(node: Node, step: Step) -> Iterator[str]:
+    for side in step.sides:
+        if side.resource == CPU and side.hints == () and side.least:
+            yield f"{step.subject} wants {side.wanted}; the whole node has {side.free} free"
+        if side.resource == MEMORY and side.hints is None:
+            yield (
+                f"{step.subject} wants {side.wanted}; no usable set of NUMA nodes has it free, "
+                f"the whole node has {side.free}"
+            )
+    least = {side.resource: side.least for side in step.sides if side.hints}
+    if len(set(least.values())) > 1:
+        yield (
+            f"{step.subject}: CPUs need {_count(least[CPU])}, memory needs {_count(least[MEMORY])}: "
+            "no set of nodes is best for both"
+        )
+    elif step.merged is None:
+        yield from _about_second_best(node, step)
+
+
+def _about_second_best(node: Node, step: Step) -> Iterator[str]:
+    policy = node.settings.topology_manager_policy
+    for side in step.sides:
+        if side.hints and not any(hint.preferred for hint in side.hints):
+            fits = side.hints[0].nodes or 0
+            yield (
+                f"{step.subject}: {side.wanted} fit on NUMA nodes {nodeset.render(fits)}, when empty "
+                f"{_count(side.least)} is enough: {policy.value} refuses"
+            )
+        elif policy is TopologyManagerPolicy.SINGLE_NUMA_NODE and side.least > 1:
+            yield f"{step.subject}: {side.wanted} need {_count(side.least)}, {policy.value} allows one"
+
+
+def _about_groups(node: Node) -> Iterator[str]:
+    told = set()
+    for one in node.topology.nodes:
+        group = node.memory_group(one.id)
+        if group in told or not node.memory_assignments(one.id):
+            continue
+        told.add(group)
+        owners = [
+            f"{grant.namespace}/{grant.name}"
+            for grant in node.grants.values()
+            if any(block.nodes == group for block in grant.charged)
+        ]
+        if group.bit_count() > 1:
+            yield (
+                f"NUMA nodes {nodeset.render(group)} are one memory group while {_names(owners)} run: "
+                "they serve only all together"
+            )
+
+
+def _count(nodes: int) -> str:
+    return "one NUMA node" if nodes == 1 else f"{nodes} NUMA nodes"
+
+
+def _names(names: Sequence[str]) -> str:
+    listed = ", ".join(names[:MAX_NAMES])
+    return f"{listed} and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else listed
