@@ -96,7 +96,7 @@ def _node_of(pod: Json, allocation: Json | None) -> str:
 
 
 def _in_namespace(pod: Json, namespace: str) -> Json:
-    """A manifest that was never saved may name no namespace."""
+    """Name the namespace, which a manifest that was never saved may leave out."""
     return {**pod, "metadata": {"namespace": namespace, **(pod.get("metadata") or {})}}
 
 
