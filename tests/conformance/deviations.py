@@ -23,6 +23,8 @@ from tests.conformance.literal import Replacement
 
 Json = Mapping[str, Any]
 
+LARGEST_MASK_BIT = 63
+
 
 @dataclass(frozen=True, slots=True)
 class Twin:
@@ -114,6 +116,14 @@ def _distance_beyond_the_row(moment: Moment) -> bool:
     return moment.step["op"] == "addPod" and "NUMADistances" in moment.kubelet.get("panic", "")
 
 
+def _ids_above_63(scenario: Json) -> bool:
+    return any(node["id"] > LARGEST_MASK_BIT for node in scenario["topology"]["numaNodes"])
+
+
+def _panicked(moment: Moment) -> bool:
+    return moment.step["op"] == "addPod" and "panic" in moment.kubelet
+
+
 def _redecided(moment: Moment) -> bool:
     """A restart after which podnuma's pods have what they had, and the kubelet's do not."""
     ours, theirs = moment.podnuma, moment.kubelet
@@ -169,6 +179,7 @@ MARKS: tuple[Mark, ...] = (
     Mark("Unequal cores and sockets", unequal_cores, _corrupt_cores),
     Mark("A huge page size that a NUMA node lacks", _huge_pages_wanted, _unknown_page_size),
     Mark("NUMA distances when node ids have gaps", _gaps_in_node_ids, _distance_beyond_the_row),
+    Mark("NUMA node ids above 63", _ids_above_63, _panicked),
     Mark("Pods the API server would not store", _always, _invalid),
     Mark(
         "Every decision ends",
@@ -179,7 +190,7 @@ MARKS: tuple[Mark, ...] = (
 
 
 def twins_for(scenario: Json, active: Iterable[Twin]) -> Iterator[tuple[Twin, ...]]:
-    """Yield sets of twins that could explain a difference, on top of the active ones: single ones, then pairs."""
+    """Yield sets of twins that could explain a difference beside the active ones: single ones, then pairs."""
     used = set(active)
     left = [twin for twin in TWINS if twin not in used and twin.possible(scenario)]
     yield from ((twin,) for twin in left)

@@ -13,7 +13,7 @@ too (`NEVER_ENDS`), not a run that hangs.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,8 +28,8 @@ Play = Callable[[Scenario], Result]
 
 NEVER_ENDS: Result = {"neverEnds": True}
 
-# One scenario takes 10 ms on average, seconds at most.
-_CHUNK_SECONDS, _SCENARIO_SECONDS = 240.0, 20.0
+# One scenario takes 10 ms of processor time on average, seconds at most.
+_CHUNK, _CHUNK_SECONDS, _SCENARIO_SECONDS = 250, 300, 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,12 @@ def examine(scenarios: Sequence[Scenario], play: Play) -> Examination:
     return out
 
 
+def findings_of(pairs: Iterable[tuple[Scenario, Result]], play: Play) -> list[str]:
+    """Return every unexplained difference from recorded answers."""
+    verdicts = (judge(scenario, answer, play) for scenario, answer in pairs)
+    return [str(verdict.finding) for verdict in verdicts if verdict.finding is not None]
+
+
 def counter_example(finding: Finding, play: Play) -> Scenario:
     """Return the smallest scenario with an unexplained difference in the same kind of step."""
     kind = _kind(finding)
@@ -154,19 +160,20 @@ def _kind(finding: Finding) -> tuple[str, str]:
     return steps[step]["op"] if 0 <= step < len(steps) else "", finding.difference.path.split(".")[0]
 
 
-def answers(scenarios: Sequence[Scenario]) -> Iterator[Result]:
+def answers(scenarios: Sequence[Scenario], release: kubelet.Release = kubelet.REFERENCE) -> Iterator[Result]:
     """Yield the kubelet's results in order; NEVER_ENDS where its code does not come back."""
-    lines = [json.dumps(scenario) for scenario in scenarios]
-    try:
-        whole = kubelet.replay(lines, limit=_CHUNK_SECONDS)
-    except TimeoutError:
-        whole = None
-    if whole is not None:
-        yield from map(json.loads, whole)
-        return
-    for line in lines:
+    for start in range(0, len(scenarios), _CHUNK):
+        lines = [json.dumps(scenario) for scenario in scenarios[start : start + _CHUNK]]
         try:
-            (answer,) = kubelet.replay([line], limit=_SCENARIO_SECONDS)
-            yield json.loads(answer)
+            yield from map(json.loads, kubelet.replay(lines, release, limit=_CHUNK_SECONDS))
         except TimeoutError:
-            yield NEVER_ENDS
+            yield from (_answer(line, release) for line in lines)
+
+
+def _answer(line: str, release: kubelet.Release) -> Result:
+    try:
+        (answer,) = kubelet.replay([line], release, limit=_SCENARIO_SECONDS)
+    except TimeoutError:
+        return NEVER_ENDS
+    result: Result = json.loads(answer)
+    return result

@@ -12,6 +12,7 @@ checkout; two processes that build at once both end with a complete file (it is 
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -35,6 +36,9 @@ _BUILD_ARGUMENTS: Mapping[Release, tuple[str, ...]] = {
 
 
 REFERENCE = Release.V1_37
+
+
+_KILLED_BY_LIMIT = (-signal.SIGXCPU, -signal.SIGKILL)
 
 
 class NoOracleError(RuntimeError):
@@ -93,35 +97,29 @@ def _build(go: str, release: Release, kept: Path) -> None:
         built.replace(kept)
 
 
-def replay(lines: Iterable[str], release: Release = REFERENCE, *, limit: float | None = None) -> list[str]:
+def replay(lines: Iterable[str], release: Release = REFERENCE, *, limit: int | None = None) -> list[str]:
     """Play scenarios through the kubelet: one result line per scenario line, in order.
 
-    `limit` is seconds for the whole call; TimeoutError when the kubelet code does not come back.
+    `limit` is in seconds of processor time for the whole call, so that a busy machine changes
+    nothing; TimeoutError when the kubelet code does not come back.
     """
     command = [str(binary(release)), "replay"]
     if (scratch := scratch_root()) is not None:
         command += ["-state-dir", str(scratch)]
-    return _ask(command, "\n".join(line.strip() for line in lines), limit)
+    return ask(command, "\n".join(line.strip() for line in lines), limit=limit)
 
 
 def generate(seed: int, count: int, first: int = 0) -> list[str]:
     """Draw `count` random valid scenarios; number i depends on the seed and i only."""
-    command = [str(binary()), "generate", "-seed", str(seed), "-count", str(count), "-first", str(first)]
-    return _ask(command, "", None)
+    return ask([str(binary()), "generate", "-seed", str(seed), "-count", str(count), "-first", str(first)])
 
 
-def bench(arguments: Iterable[str] = ()) -> list[str]:
-    """Run the oracle's own benchmark; one JSON line per measurement."""
-    return _ask([str(binary()), "bench", *arguments], "", None)
-
-
-def _ask(command: list[str], question: str, limit: float | None) -> list[str]:
-    try:
-        done = subprocess.run(
-            command, input=question, capture_output=True, text=True, check=False, timeout=limit
-        )
-    except subprocess.TimeoutExpired as late:
-        raise TimeoutError(f"{Path(command[0]).name} {command[1]} gave no answer in {limit} s") from late
+def ask(command: list[str], question: str = "", *, limit: int | None = None) -> list[str]:
+    """Run an oracle command and return the lines it prints. Raises NoOracleError, TimeoutError."""
+    shell = ["sh", "-c", f'ulimit -t {limit or "unlimited"}; exec "$@"', "sh", *command]
+    done = subprocess.run(shell, input=question, capture_output=True, text=True, check=False)
+    if limit and done.returncode in _KILLED_BY_LIMIT:
+        raise TimeoutError(f"{Path(command[0]).name} {command[1]} took more than {limit} s")
     if done.returncode:
         raise NoOracleError(f"{' '.join(command)} failed: {done.stderr[-2000:]}")
     return done.stdout.splitlines()

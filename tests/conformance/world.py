@@ -152,7 +152,7 @@ def even(
     pages: Mapping[str, str] | None = None,
     caches: int = 0,
 ) -> Json:
-    """Return a regular machine, siblings as far apart as there are cores; `numa` and `cores` per socket and node."""
+    """Return a regular machine: `numa` nodes per socket, `cores` per node, first threads numbered first."""
     out: Json = {
         "sockets": sockets,
         "numaPerSocket": numa,

@@ -161,3 +161,20 @@ def test_huge_pages_that_only_the_budget_names_are_placed(pages, policy, nodes):
     if nodes is not None:
         size = int(pages.removesuffix("Gi")) * GI
         assert step.bubble_memory == {"memory": (8 * GI, tuple(nodes)), "hugepages-1Gi": (size, tuple(nodes))}
+
+
+@pytest.mark.parametrize("policy", ["best-effort", "restricted", "single-numa-node"])
+def test_a_page_size_that_one_node_lacks_is_none_there(policy):
+    """Only node 1 knows 1Gi pages; the pod goes there."""
+    topology = d16()
+    topology["numaNodes"][1]["hugepages"] = {"1Gi": "4Gi"}
+    wanted = pod("p", budget(2, "2Gi", huge_1Gi="2Gi"), [shared()])
+    step = said(scenario("one node", topology, settings(policy=policy), add(wanted))).last
+    assert (step.bubble, step.mems("c0")) == ("4,12", [1])
+
+
+def test_a_page_size_that_the_machine_lacks_is_refused():
+    wanted = pod("p", budget(2, "2Gi", huge_1Gi="2Gi"), [shared()])
+    for policy in ("best-effort", "single-numa-node", "restricted"):
+        step = said(scenario("nowhere", d16(pages={"2Mi": "1Gi"}), settings(policy=policy), add(wanted))).last
+        assert not step.admitted

@@ -1,0 +1,115 @@
+"""The page of deviations, its tests and the comparison know the same entries."""
+
+import re
+from pathlib import Path
+
+import pytest
+from podnuma.cli import replay
+
+from tests.conformance import compare, deviations, examine, literal
+from tests.conformance.deviations import Moment
+from tests.conformance.world import RESTART, Json, add, budget, d16, g, pod, scenario, settings, shared
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "deviations.md").read_text()
+TESTS = "".join(path.read_text() for path in (ROOT / "tests" / "conformance" / "cases").glob("test_*.py"))
+
+
+def entries():
+    """The page's sections that name a test, by heading."""
+    sections = re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]
+    return {text.split("\n")[0]: text for text in sections if "**Test:**" in text}
+
+
+def test_the_page_and_the_comparison_have_the_same_entries():
+    assert sorted(entries()) == deviations.names()
+
+
+def test_every_entry_says_what_podnuma_does():
+    assert all("**podnuma:**" in text for text in entries().values())
+
+
+def test_every_test_named_on_the_page_exists():
+    named = re.findall(r"`(test_\w+)", PAGE)
+    assert named
+    assert [name for name in named if f"def {name}(" not in TESTS] == []
+
+
+def test_page_names_no_entry_twice():
+    assert len(re.findall(r"^## ", PAGE, flags=re.MULTILINE)) == len(
+        set(re.findall(r"^## .*", PAGE, re.MULTILINE))
+    )
+
+
+CASE = scenario(
+    "case",
+    d16(pages={"1Gi": "4Gi"}),
+    settings(),
+    add(pod("p", budget(4, "4Gi", huge_1Gi="2Gi"), [g(2, "2Gi", huge_1Gi="2Gi"), shared()])),
+)
+
+
+def kubelet_like(*replacements):
+    with literal.in_place(replacements):
+        return replay.play(CASE)
+
+
+def test_a_twin_explains_exactly_the_kubelets_answer():
+    theirs = kubelet_like(*literal.EVERYBODY_MISSES_HUGE_PAGES)
+    verdict = examine.judge(CASE, theirs, replay.play)
+    assert verdict.twins == ("Huge pages that only exclusive containers want",)
+    assert verdict.finding is None
+
+
+@pytest.mark.parametrize("field", ["reason", "message"])
+def test_a_twin_does_not_explain_another_answer(field):
+    theirs = kubelet_like(*literal.EVERYBODY_MISSES_HUGE_PAGES)
+    theirs["steps"][0][field] = "something else"
+    verdict = examine.judge(CASE, theirs, replay.play)
+    assert verdict.twins == ()
+    assert verdict.finding is not None
+    assert verdict.finding.difference.step == 0
+
+
+def test_a_changed_cpu_is_a_finding():
+    theirs = replay.play(CASE)
+    theirs["steps"][0]["pod"]["containers"][0]["cpuset"] = "1,10"
+    verdict = examine.judge(CASE, theirs, replay.play)
+    assert "kubelet '1,10', podnuma '1,9'" in str(verdict.finding)
+
+
+def restarted():
+    case = scenario("restart", d16(), settings(), add(pod("p", budget(4), [shared()])), RESTART)
+    return case, replay.play(case)
+
+
+def test_a_restart_explains_only_what_the_kubelet_changed():
+    case, ours = restarted()
+    theirs = replay.play(case)
+    theirs["steps"][1]["readmissions"][0]["admitted"] = False
+    assert examine.judge(case, theirs, replay.play).mark == "A restart decides nothing"
+    lost = replay.play(case)
+    lost["steps"][1]["state"]["podCPUs"] = {}
+    moment = Moment(case, RESTART, ours["steps"][0], ours["steps"][1], lost["steps"][1], ours["steps"][0])
+    assert deviations.marked(moment) is None
+
+
+def test_memory_is_compared_by_the_sum_of_a_group():
+    rows: list[Json] = [
+        {"id": node, "assignments": 1, "cells": [0, 1], "memory": {"memory": table}}
+        for node, table in enumerate(
+            (
+                {"total": 9, "systemReserved": 1, "allocatable": 8, "reserved": 8, "free": 0},
+                {"total": 9, "systemReserved": 1, "allocatable": 8, "reserved": 2, "free": 6},
+            )
+        )
+    ]
+    state = {"defaultCPUSet": "", "cpus": {}, "podCPUs": {}, "memory": {}, "podMemory": {}, "numa": rows}
+    moved = [
+        {**row, "memory": {"memory": {**row["memory"]["memory"], "reserved": 5, "free": 3}}} for row in rows
+    ]
+    assert compare.comparable_state({**state, "numa": moved}) == compare.comparable_state(state)
+    less = [
+        {**row, "memory": {"memory": {**row["memory"]["memory"], "reserved": 5, "free": 2}}} for row in rows
+    ]
+    assert compare.comparable_state({**state, "numa": less}) != compare.comparable_state(state)
