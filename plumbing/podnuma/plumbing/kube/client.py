@@ -153,6 +153,10 @@ class Client:
                 return
             follow = {"continue": str(metadata["continue"])}
 
+    async def text(self, path: str, *, deadline: float = 30.0) -> str:
+        """Read what is not JSON, such as the metrics behind a node's proxy."""
+        return (await self._answer("GET", path, {}, None, JSON, deadline)).decode(errors="replace")
+
     async def _send(
         self,
         method: str,
@@ -162,6 +166,26 @@ class Client:
         content_type: str,
         deadline: float,
     ) -> Json:
+        data = await self._answer(method, path, query, body, content_type, deadline)
+        try:
+            answer: Any = json.loads(data) if data else {}
+        except ValueError as error:
+            raise errors.no_answer(error) from error
+        if not isinstance(answer, dict):
+            raise errors.no_answer(
+                TypeError(f"{method} {path} answered {type(answer).__name__}, not an object")
+            )
+        return answer
+
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Json | list[Json] | None,
+        content_type: str,
+        deadline: float,
+    ) -> bytes:
         began = self._clock()
         outcome = "error"
         try:
@@ -176,16 +200,11 @@ class Client:
             outcome = str(status)
             if status >= 400:  # noqa: PLR2004
                 raise errors.from_answer(status, data, retry_after)
-            answer: Any = json.loads(data) if data else {}
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise errors.no_answer(error) from error
         finally:
             self._observe(Outcome(method, _resource(path), outcome, self._clock() - began))
-        if not isinstance(answer, dict):
-            raise errors.no_answer(
-                TypeError(f"{method} {path} answered {type(answer).__name__}, not an object")
-            )
-        return answer
+        return data
 
     async def _exchange(
         self,
