@@ -20,6 +20,7 @@ from podnuma.allocator.node import Node
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
     from podnuma.allocator.request import Pod
     from podnuma.allocator.rules import Rules
@@ -31,8 +32,8 @@ class Book:
 
     Beside them, notes of the steps about pods, by UID: `unconfirmed` decisions whose write had
     no clear answer; the `age` of the book when a pod was last refused (`refused_at`); pods that
-    ask for nothing (`idle`); pods that were `evicted`; versions of objects that the API server
-    stored otherwise than they were sent (`as_stored`); what was `told` about a pod last.
+    ask for nothing (`idle`); pods that were `evicted`; UID and generation of objects that the API
+    server stored otherwise than they were sent (`as_stored`); what was `told` about a pod last.
     """
 
     def __init__(self) -> None:
@@ -40,7 +41,7 @@ class Book:
         self.refused_at: dict[str, int] = {}
         self.idle: set[str] = set()
         self.evicted: set[str] = set()
-        self.as_stored: dict[str, int] = {}
+        self.as_stored: dict[str, tuple[str, int]] = {}
         self.told: dict[str, tuple[str, str]] = {}
         self._decided: dict[str, Decided] = {}
         self._allocator: Node | None = None
@@ -131,6 +132,15 @@ class Book:
         if self._allocator is not None and uid in self._allocator.grants:
             self._allocator.release(uid)
         self._age += 1
+
+    def forget_others(self, present: AbstractSet[str]) -> None:
+        """Drop the notes about pods that are neither present nor in the book."""
+        kept = present | self._decided.keys() | self.unconfirmed.keys()
+        self.idle &= kept
+        self.evicted &= kept
+        for notes in (self.refused_at, self.as_stored, self.told):
+            for uid in notes.keys() - kept:
+                del notes[uid]
 
     def forget(self, uid: str) -> None:
         """Drop the notes about a pod that is gone."""

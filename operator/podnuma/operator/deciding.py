@@ -11,8 +11,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from podnuma.allocator.decision import Admitted, Rejected
+from podnuma.allocator.quantities import NANO, format_bytes
+from podnuma.allocator.request import CPU, MEMORY, aggregate
 from podnuma.api.events import EventType
-from podnuma.api.pod_allocation import Decision, rejected_grant, render_summary
+from podnuma.api.pod_allocation import LONGEST_EXPLANATION, Decision, rejected_grant, render_summary
 from podnuma.operator import tidying
 from podnuma.operator.announcer import about_pod
 from podnuma.operator.checkpoint import Decided
@@ -20,7 +22,8 @@ from podnuma.operator.records import Key
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
-    from podnuma.allocator.request import Pod
+    from podnuma.allocator.node import Node
+    from podnuma.allocator.request import Container, Pod
     from podnuma.api.node_settings import NodeSettings
     from podnuma.operator.book import Book
     from podnuma.operator.means import Means
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_SHOWN = 500  # characters of an explanation in an event
 _NAMESPACE_GOING = 5.0  # seconds until a pod whose namespace refuses new objects is looked at again
 
 
@@ -109,7 +113,7 @@ async def _decide_one(means: Means, name: str, book: Book, pod: PodRecord, reque
             await _write(means, name, book, pod, decided, answer)
         case Rejected():
             book.refused_at[pod.uid] = book.age
-            decision = Decision.of(answer, book.age)
+            decision = Decision.of(answer, book.age, explanation(allocator, request))
             if known is not None and (known.decision.reason, known.decision.message) == (
                 decision.reason,
                 decision.message,
@@ -180,6 +184,34 @@ def _managed(means: Means, pod: PodRecord, settings: NodeSettings) -> bool:
     return settings.handling.manages(pod.labels, means.namespace_labels(pod.key.namespace))
 
 
+def explanation(node: Node, request: Pod) -> str:
+    """Say what a pod asks for and what each NUMA node has free."""
+    asked = request.pod_requests or {}
+    free = node.default_set & ~node.reserved_cpus
+    rows = []
+    for numa in node.topology.nodes:
+        amounts = [f"{(free & node.topology.cpus_of_node(numa.id)).bit_count()} CPUs"]
+        amounts += [
+            f"{format_bytes(node.free_memory(numa.id, resource))} {resource}"
+            for resource in node.memory_rows(numa.id)
+        ]
+        rows.append(f"NUMA node {numa.id}: {', '.join(amounts)}")
+    needs = {
+        resource: asked[resource].nano if resource in asked else _together(request, resource)
+        for resource in (CPU, MEMORY)
+    }
+    cpus, memory = needs[CPU] / NANO, format_bytes(-(-needs[MEMORY] // NANO))
+    return f"asks for {cpus:g} CPUs and {memory} memory; free on {'; on '.join(rows)}"[:LONGEST_EXPLANATION]
+
+
+def _together(request: Pod, resource: str) -> int:
+    def amount(container: Container) -> int:
+        given = container.requests.get(resource)
+        return 0 if given is None else given.nano
+
+    return aggregate(request.containers, [amount(container) for container in request.containers])
+
+
 def _tell(means: Means, pod: PodRecord, decided: Decided) -> None:
     decision = decided.decision
     if decision.admitted:
@@ -196,7 +228,7 @@ def _tell(means: Means, pod: PodRecord, decided: Decided) -> None:
             about_pod(pod),
             EventType.WARNING,
             decision.reason,
-            f"Pod was rejected on node {decided.node}: {decision.message}; "
+            f"Pod was rejected on node {decided.node}: {decision.message}; {decision.explanation[:_SHOWN]}; "
             f"kubectl podnuma explain pod {pod.key.name} -n {pod.key.namespace} shows what would fit",
         )
 

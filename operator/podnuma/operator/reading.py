@@ -140,6 +140,7 @@ def allocation(value: Json) -> AllocationRecord:
         stamp=stamp(value),
         key=key(value),
         node=str(spec.get("nodeName") or ""),
+        generation=_generation(value),
         owner=_owner(_dict(value.get("metadata")), "Pod"),
         model=model,
         problem=problem,

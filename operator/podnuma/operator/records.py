@@ -157,6 +157,7 @@ class AllocationRecord(Record):
 
     kind = Kind.ALLOCATION
 
+    generation: int
     owner: str | None
     model: PodAllocation | None
     problem: str | None

@@ -219,7 +219,7 @@ def _profile_readiness(nodes: tuple[MatchedNode, ...], generation: int) -> tuple
         return readiness(Readiness.CURRENT, "NoNodes", text, generation)
     settled = len(by_state[NodeState.SETTLED])
     over = len(nodes) - settled
-    text = f"{settled} nodes work with this profile" + (f", {over} with another one" if over else "")
+    text = f"in force on {settled} of {len(nodes)} nodes" + (f", overridden on {over}" if over else "")
     return readiness(Readiness.CURRENT, "Settled", text, generation)
 
 

@@ -36,6 +36,7 @@ _SHOWN = 120  # characters of a field's value in a message
 
 async def tidy(means: Means, name: str, book: Book) -> None:
     """Run all four for one node."""
+    book.forget_others({pod.uid for pod in means.inventory.pods.group(name).values()})
     await _release(means, name, book)
     await _restore(means, book)
     await _take_over(means, name, book)
@@ -67,7 +68,7 @@ async def _restore(means: Means, book: Book) -> None:
     for uid, decided in tuple(book.decided.items()):
         record = means.inventory.allocations.get(decided.key)
         if record is not None and (
-            decided.shown_by(record) or book.as_stored.get(uid) == record.stamp.version
+            decided.shown_by(record) or book.as_stored.get(uid) == (record.uid, record.generation)
         ):
             continue
         stored = await means.checkpoint.rewrite(decided)
@@ -162,7 +163,7 @@ def note_stored(means: Means, book: Book, decided: Decided, stored: AllocationRe
     if decided.shown_by(stored):
         book.as_stored.pop(decided.uid, None)
         return
-    book.as_stored[decided.uid] = stored.stamp.version
+    book.as_stored[decided.uid] = (stored.uid, stored.generation)
     means.metrics.schema_mismatches.inc()
     logger.error(
         "PodAllocation %s was stored with fields missing or changed (%s): the custom resource definition is "
