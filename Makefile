@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: bench-scale help install demo demo-stop test test-long lint format docs-reference control-plane clean
+.PHONY: bench bench-scale conformance help install demo demo-stop test test-long lint format docs-reference control-plane clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -54,6 +54,12 @@ docs-reference: install ## write docs/reference from crds/
 
 control-plane: install ## run a control plane with the custom resources and kwok until Ctrl-C
 	python -m testbed.control_plane --kwok
+
+conformance: install ## fresh scenarios through podnuma and the kubelet's own code; SEED=n COUNT=m
+	@python -m tests.conformance --seed $(or $(SEED),1) --count $(or $(COUNT),1000)
+
+bench: install ## admissions per second next to the kubelet's own code; memory of 10,000 nodes
+	@python -m benchmarks
 
 bench-scale: install ## the operator with 1,000 nodes and 30,000 pods, next to the aims
 	@python -m testbed.build >/dev/null
