@@ -4,6 +4,7 @@ Text comes from the kernel and, on hostile nodes, from whoever else can write th
 parse is None, as an absent file is, and the verifier reports the difference.
 """
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from podnuma.allocator.nodeset import NodeSet
 
 T = TypeVar("T")
 
+_LONGEST = 32 * 1024
+
 _MAX = re.compile(r"(max|[0-9]{1,15}) ([0-9]{1,9})")
 _NUMBER = re.compile(r"[0-9]{1,19}")
 
@@ -27,6 +30,23 @@ class File(Generic[T]):
     name: str
     parse: Callable[[str], T | None]
     render: Callable[[T], str]
+
+
+def content(path: str) -> str | None:
+    """Return a file's text without outer blanks; None if it cannot be read.
+
+    Hundreds of these are read every few seconds for as long as the node lives, hence no objects around it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return os.read(descriptor, _LONGEST).decode("ascii", "replace").strip()
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def _bandwidth(text: str) -> Bandwidth:

@@ -4,6 +4,7 @@ Reads files and writes none. A cgroup that is gone is left out: it just ended. O
 read: the QoS slices, the pods directly below kubepods, and the containers that the runtime named.
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,6 @@ from podnuma.allocator.cpuset import CpuSet
 
 T = TypeVar("T")
 
-_LONGEST = 32 * 1024
 _CRUN_LEAF = "container"
 
 
@@ -30,7 +30,7 @@ class Reader:
     def everything(self) -> CpuSet | None:
         """Return the CPUs that kubepods may use, or those of the root where it has no cpuset yet."""
         for folder in (self.root / self.layout.kubepods, self.root):
-            cpus = _value(folder, files.EFFECTIVE_CPUS)
+            cpus = _value(str(folder), files.EFFECTIVE_CPUS)
             if cpus is not None:
                 return cpus
         return None
@@ -48,11 +48,12 @@ class Reader:
         """Return the folders of a pod's containers by the runtime's id; the sandbox is one of them."""
         folder = self.root / self.layout.pod(pod)
         try:
-            entries = [entry for entry in folder.iterdir() if entry.is_dir()]
+            with os.scandir(folder) as entries:
+                names = [entry.name for entry in entries if entry.is_dir()]
         except OSError:
             return {}
-        named = ((container_of(entry.name), entry) for entry in entries)
-        return {container_id: entry for container_id, entry in named if container_id is not None}
+        named = ((container_of(name), name) for name in names)
+        return {container_id: folder / name for container_id, name in named if container_id is not None}
 
     def folder(self, place: ContainerPlace) -> Path | None:
         """Return the folder of a container, whatever the runtime calls it; None if it is gone."""
@@ -80,22 +81,22 @@ def values_in(folder: Path) -> Values | None:
     """Return the values of one cgroup, effective where its processes live; None if it does not exist."""
     if not folder.is_dir():
         return None
-    leaf = folder / _CRUN_LEAF
-    effective = leaf if leaf.is_dir() else folder
+    own = str(folder)
+    leaf = f"{own}/{_CRUN_LEAF}"
+    effective = leaf if Path(leaf).is_dir() else own
     return Values(
-        cpus=_value(folder, files.CPUS),
-        mems=_value(folder, files.MEMS),
-        bandwidth=_value(folder, files.MAX),
+        cpus=_value(own, files.CPUS),
+        mems=_value(own, files.MEMS),
+        bandwidth=_value(own, files.MAX),
         effective_cpus=_value(effective, files.EFFECTIVE_CPUS),
         effective_mems=_value(effective, files.EFFECTIVE_MEMS),
-        resident=_value(folder, files.RESIDENT) or 0,
+        resident=_value(own, files.RESIDENT) or 0,
     )
 
 
-def _value(folder: Path, file: files.File[T]) -> T | None:
+def _value(folder: str, file: files.File[T]) -> T | None:
+    text = files.content(f"{folder}/{file.name}")
     try:
-        with (folder / file.name).open("rb") as source:
-            text = source.read(_LONGEST).decode("ascii", "replace").strip()
-        return file.parse(text)
-    except (OSError, ValueError):
+        return None if text is None else file.parse(text)
+    except ValueError:
         return None

@@ -4,6 +4,7 @@ A group's effective CPUs are its own within its parent's, or its parent's where 
 nothing was written; likewise memory nodes. `settle` makes the files say so after writes from outside.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -46,23 +47,25 @@ class FakeKernel:
 
     def settle(self, folder: PurePosixPath) -> None:
         """Work out the effective sets of a group and of all below it."""
-        path = self.root / folder
-        above = path.parent if folder.parts else None
-        self._settle(path, above, cpuset.parse, files.CPUS.name, self.cpus)
-        self._settle(path, above, nodeset.parse, files.MEMS.name, self.nodes)
-        for entry in sorted(path.iterdir()):
-            if entry.is_dir():
-                self.settle(folder / entry.name)
+        path = str(self.root / folder)
+        above = str((self.root / folder).parent) if folder.parts else None
+        self._settle(path, above)
 
-    def _settle(
-        self, path: Path, above: Path | None, parse: Callable[[str], int], name: str, machine: str
-    ) -> None:
-        effective = f"{name}.effective"
-        parents = parse(machine if above is None else _text(above / effective))
-        own = _parsed(_text(path / name), parse)
-        text = cpuset.render(own & parents or parents)
-        if _text(path / effective) != text:
-            (path / effective).write_text(f"{text}\n", encoding="ascii")
+    def _settle(self, path: str, above: str | None) -> None:
+        for parse, name, machine in (
+            (cpuset.parse, files.CPUS.name, self.cpus),
+            (nodeset.parse, files.MEMS.name, self.nodes),
+        ):
+            allowed = machine if above is None else files.content(f"{above}/{name}.effective") or ""
+            parents = _parsed(allowed, parse)
+            own = _parsed(files.content(f"{path}/{name}") or "", parse)
+            text = cpuset.render(own & parents or parents)
+            if files.content(f"{path}/{name}.effective") != text:
+                Path(f"{path}/{name}.effective").write_text(f"{text}\n", encoding="ascii")
+        with os.scandir(path) as entries:
+            below = sorted(entry.path for entry in entries if entry.is_dir())
+        for group in below:
+            self._settle(group, path)
 
     def _fresh(self, group: PurePosixPath) -> dict[str, str]:
         everything = {
@@ -81,13 +84,6 @@ class FakeKernel:
             files.RESIDENT.name: "0",
         }
         return everything | own
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
 
 
 def _parsed(text: str, parse: Callable[[str], int]) -> int:
