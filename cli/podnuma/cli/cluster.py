@@ -44,6 +44,19 @@ class Cluster:
                 return None
             raise
 
+    def text(self, path: str) -> str:
+        """Return what the API server answers at a path that is not JSON."""
+        return asyncio.run(self._text(path))
+
+    async def _text(self, path: str) -> str:
+        client = Client(self._access, user_agent="podnuma-cli")
+        try:
+            return await client.text(path)
+        except errors.KubeError as error:
+            raise Failure(Exit.NOT_FOUND, f"{path}: {error}") from error
+        finally:
+            await client.close()
+
     async def _fetch(self, wanted: Sequence[Wanted]) -> list[list[Json]]:
         client = Client(self._access, user_agent="podnuma-cli")
         try:

@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
     app.command("map")(node_map)
     app.command("explain")(explain)
     app.command("plan")(plan)
+    app.command("top")(top)
     app.command("savings")(savings)
     app.command("discover")(discover)
     app.command("replay")(replay)
@@ -92,6 +93,21 @@ def plan(
 
     source = sources.source(files or [], kubeconfig, context)
     raise typer.Exit(verb.answer(source, manifests, node, profile, output))
+
+
+def top(
+    node: Annotated[str, typer.Argument(help="all nodes if left out", metavar="[NODE]")] = "",
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="all namespaces if left out")] = "",
+    output: Output = Form.TEXT,
+    files: Files = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Show use, throttling and drift of every container of managed pods."""
+    from podnuma.cli import sources  # noqa: PLC0415 - each verb loads its own
+    from podnuma.cli import top as verb  # noqa: PLC0415
+
+    raise typer.Exit(verb.answer(sources.source(files or [], kubeconfig, context), namespace, node, output))
 
 
 def savings(

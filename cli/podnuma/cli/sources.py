@@ -22,6 +22,10 @@ class Source(Protocol):
         """Return one object, or None if there is no such."""
         ...
 
+    def text(self, path: str) -> str:
+        """Return what a cluster answers at a path that is not JSON; Failure(NOT_FOUND) for files."""
+        ...
+
 
 class Saved:
     """Objects in files. Kinds that nobody asks for do no harm."""
@@ -37,6 +41,10 @@ class Saved:
     def find(self, wanted: Wanted) -> Json | None:
         """Return one object, or None if it is not in the files."""
         return next(filter(wanted.matches, self._objects), None)
+
+    def text(self, path: str) -> str:
+        """Say that files have no such thing."""
+        raise Failure(Exit.NOT_FOUND, f"{path} is not in {self._label}")
 
     def _matching(self, wanted: Wanted) -> list[Json]:
         found = [value for value in self._objects if wanted.matches(value)]
