@@ -86,7 +86,7 @@ def _lines(stdin: IO[str]) -> Iterator[tuple[int, str]]:
         if len(line) == _LONGEST_LINE and not line.endswith("\n"):
             while (rest := stdin.readline(_LONGEST_LINE)) and not rest.endswith("\n"):
                 pass
-            line = ""  # noqa: PLW2901 - too long to be a scenario: reported as what is left of it
+            line = ""
         elif not line.strip():
             continue
         yield number, line
@@ -134,7 +134,7 @@ class _Player:
         if isinstance(uid, str) and uid:
             report["uid"] = uid
         try:
-            self._act(op, step, report)
+            self._act(_word(step, "op"), step, report)
         except _StepError as error:
             report["error"] = str(error)
         if not report.get("start", {"ok": True})["ok"]:
@@ -145,7 +145,7 @@ class _Player:
         report["state"] = replay_report.state(self.node)
         return report
 
-    def _act(self, op: Any, step: Json, report: dict[str, Any]) -> None:
+    def _act(self, op: str, step: Json, report: dict[str, Any]) -> None:
         if op == "addPod":
             self._add(step, report)
         elif op == "removePod":
