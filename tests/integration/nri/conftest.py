@@ -128,7 +128,10 @@ def plugin():
 @pytest_asyncio.fixture
 async def link(plugin, runtime):
     """A link that is running; tests start the runtime when they want it to connect."""
-    settings = Settings(name="podnuma", index="10", events=frozenset(Event), socket=runtime.socket)
+    # A small share: a test of lateness is quick and still far from the runtime's own deadline.
+    settings = Settings(
+        name="podnuma", index="10", events=frozenset(Event), socket=runtime.socket, answer_share=0.1
+    )
     link = Link(plugin, settings, observe=plugin.served.append, delay=lambda _attempt: 0.02)
     running = asyncio.create_task(link.run())
     yield link
