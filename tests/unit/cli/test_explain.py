@@ -1,0 +1,142 @@
+"""One pod: what was asked, what was free, what was decided, what the kernel has, what would fit."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import yaml
+from podnuma.allocator import Admitted
+from podnuma.cli import explain
+from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.output import Form
+from podnuma.cli.sources import Saved
+
+from tests.unit.cli.objects import PODS, allocation_object, grant, topology_object
+
+EPYC = "epyc7401-2s-8numa-16l3"
+KEY = ("payments", "ledger-db-0")
+
+
+def saved(tmp_path, *objects) -> Saved:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(yaml.safe_dump_all([topology_object(EPYC, reserved="0,48"), *objects]))
+    return Saved([str(path), str(PODS / "01-postgres-native-sidecar.yaml")])
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (["db"], ("default", "db")),
+        (["shop/db"], ("shop", "db")),
+        (["pod", "db"], ("default", "db")),
+        (["pod/db"], ("default", "db")),
+        (["pods", "shop/db"], ("shop", "db")),
+    ],
+)
+def test_a_pod_is_named_as_in_kubectl(words, key):
+    assert explain.key_of(words, "default") == key
+
+
+def test_two_pods_are_too_many():
+    with pytest.raises(Failure) as failure:
+        explain.key_of(["a", "b"], "default")
+    assert failure.value.code is Exit.USAGE
+
+
+def test_an_unbound_pod_is_explained_on_the_node_that_is_named(tmp_path, capsys):
+    assert explain.answer(saved(tmp_path), KEY, "node-a", Form.TEXT) is Exit.OK
+    text = capsys.readouterr().out
+    assert text.startswith("pod payments/ledger-db-0 on node-a: not decided; it would be admitted\n")
+    sections = [line for line in text.splitlines() if line and not line.startswith(" ")][1:]
+    assert sections == ["asked", "free on the node without it", "considered", "would be decided"]
+    assert "QoS class Guaranteed, budget 6 CPU, 12Gi memory" in text
+    assert "pod wants 6 cpu: NUMA nodes 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 0-1 (not preferred)" in text
+
+
+def test_an_unbound_pod_needs_a_node(tmp_path):
+    with pytest.raises(Failure) as failure:
+        explain.answer(saved(tmp_path), KEY, "", Form.TEXT)
+    assert "is on no node yet; name one with --node NODE" in failure.value.lines[0]
+
+
+def test_a_pod_that_does_not_exist_is_said_so(tmp_path):
+    with pytest.raises(Failure) as failure:
+        explain.answer(saved(tmp_path), ("a", "b"), "", Form.TEXT)
+    assert (failure.value.code, failure.value.lines) == (
+        Exit.NOT_FOUND,
+        ("there is no pod a/b; see `kubectl get pods -A`",),
+    )
+
+
+def large() -> dict[str, Any]:
+    """A pod that fits no NUMA node of 12 CPUs."""
+    amounts = {"cpu": "16", "memory": "1Gi"}
+    resources = {"requests": amounts, "limits": amounts}
+    return {
+        "kind": "Pod",
+        "metadata": {"name": "large", "namespace": "a", "uid": "uid-large"},
+        "spec": {"nodeName": "node-a", "resources": resources, "containers": [{"name": "main"}]},
+    }
+
+
+def test_a_refused_pod_is_no_and_gets_the_smallest_change(tmp_path, capsys):
+    refused = allocation_object(grant("a/large", ""), phase="Rejected", reason="TopologyAffinityError")
+    assert explain.answer(saved(tmp_path, large(), refused), ("a", "large"), "", Form.TEXT) is Exit.NO
+    text = capsys.readouterr().out
+    assert text.startswith("pod a/large on node-a: refused, TopologyAffinityError: ")
+    assert "\nany one of these would make it fit\n  the budget: 12 CPU instead of 16\n" in text
+
+
+def test_a_refused_pod_that_fits_meanwhile_is_said_so(tmp_path, capsys):
+    small = large()
+    small["spec"]["resources"]["requests"]["cpu"] = small["spec"]["resources"]["limits"]["cpu"] = "4"
+    refused = allocation_object(grant("a/large", ""), phase="Rejected", reason="TopologyAffinityError")
+    explain.answer(saved(tmp_path, small, refused), ("a", "large"), "", Form.TEXT)
+    assert capsys.readouterr().out.splitlines()[1] == "now it would be admitted"
+
+
+def test_an_unmanaged_pod_is_said_so_and_is_well(tmp_path, capsys):
+    topology = topology_object(EPYC, reserved="0,48", name="node-b")
+    topology["spec"]["management"] = "OptIn"
+    assert explain.answer(saved(tmp_path, topology), KEY, "node-b", Form.TEXT) is Exit.OK
+    assert ": not managed, by the selectors of the node's profile" in capsys.readouterr().out
+
+
+def bound(tmp_path, **status) -> Saved:
+    """The database pod as it runs on node-a."""
+    pod = yaml.safe_load((PODS / "01-postgres-native-sidecar.yaml").read_text())
+    pod["metadata"]["uid"], pod["spec"]["nodeName"] = "uid-1", "node-a"
+    explained = explain.gather(saved(tmp_path), *KEY, "node-a")
+    decision = explained.now.decision
+    assert isinstance(decision, Admitted)
+    held = replace(decision.grant, uid="uid-1")
+    allocation = allocation_object(held)
+    allocation["status"].update(status)
+    path = tmp_path / "bound.yaml"
+    path.write_text(yaml.safe_dump_all([topology_object(EPYC, reserved="0,48"), allocation, pod]))
+    return Saved([str(path)])
+
+
+def test_a_running_pod_shows_what_the_kernel_has(tmp_path, capsys):
+    seen = {"cpus": "1-2,49-50", "mems": "0-7", "cpuMax": "max 100000"}
+    container = {"name": "postgres", "verdict": "PinnedAtStart", "pinnedAfterMillis": 0, "effective": seen}
+    source = bound(tmp_path, containers=[container])
+    assert explain.answer(source, KEY, "", Form.TEXT) is Exit.OK
+    text = capsys.readouterr().out
+    assert text.startswith("pod payments/ledger-db-0 on node-a: Applied\n")
+    assert "postgres    1-2,49-50   0-7    max 100000   PinnedAtStart   0 ms" in text
+
+
+def test_a_drifted_pod_is_not_well(tmp_path):
+    assert explain.answer(bound(tmp_path, phase="Drifted"), KEY, "", Form.TEXT) is Exit.NO
+
+
+def test_programs_get_everything(tmp_path, capsys):
+    explain.answer(bound(tmp_path), KEY, "", Form.JSON)
+    found = json.loads(capsys.readouterr().out)
+    assert found["stored"]["phase"] == "Applied"
+    assert found["now"] == {"admitted": True, "reason": "Admitted", "message": ""}
+    assert found["steps"][0]["merged"] == {"numaNodes": "0", "preferred": True}
+    assert len(found["steps"][0]["sides"][0]["hints"]) > 200
+    assert found["allocation"]["cpus"] == "1-3,49-51"
