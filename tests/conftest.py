@@ -1,7 +1,6 @@
-"""What holds for all tests."""
+"""What holds for every test: property tests are bounded by their number of examples, not by a clock."""
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
-# Two test processes and two control planes share a machine: how long an example takes says nothing there.
-settings.register_profile("podnuma", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("podnuma", deadline=None)
 settings.load_profile("podnuma")
