@@ -213,6 +213,7 @@ def run_logged(argv: list[str], log: Path, progress: Progress) -> None:
     finally:
         process.kill()
     if status != 0:
+        progress.break_off()
         raise BuildError(f"{' '.join(argv)} failed\n{tail(log)}")
 
 
@@ -247,6 +248,11 @@ class Progress:
         elif time.monotonic() - self._start >= self._next_line:
             print(f"{self._what}  {self._elapsed()}", file=self._out, flush=True)
             self._next_line += self.QUIET_SECONDS
+
+    def break_off(self) -> None:
+        """Leave the line as it is: what follows starts a new one."""
+        if self._live:
+            print(file=self._out, flush=True)
 
     def done(self) -> None:
         """Tell the whole time."""

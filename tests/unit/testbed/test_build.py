@@ -111,6 +111,29 @@ def test_kwok_comes_with_the_stages_of_its_module(fake_go):
     assert [part.strip() for part in stages.split("---")] == [f"name: {stage}" for stage in build.KWOK_STAGES]
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_sees_one_line_with_the_time_so_far(fake_go):
+    fake_go(before="sleep 1.1")
+    out = Terminal()
+    build.ensure(["etcd"], out)
+    line = "\rbuilding etcd (1 of 1)  0:0"
+    assert out.getvalue().count("\n") == 1
+    assert out.getvalue().startswith(line + "0 " + line)
+    assert re.search(r"done in 0:0\d \n$", out.getvalue())
+
+
+def test_a_failure_on_a_terminal_starts_a_new_line(fake_go):
+    fake_go(before="exit 1")
+    out = Terminal()
+    with pytest.raises(build.BuildError):
+        build.ensure(["etcd"], out)
+    assert out.getvalue().endswith("\n")
+
+
 def test_versions_are_those_of_the_modules_and_reach_the_linker():
     assert build.version_of("kubernetes", "k8s.io/kubernetes") == "v1.36.3"
     assert build.version_of("etcd", "go.etcd.io/etcd/server/v3") == "v3.6.16"
