@@ -53,7 +53,6 @@ def main(arguments: list[str] | None = None) -> int:
             f"{ours.per_second / theirs.per_second:.1f}",
             f"{ours.per_second / theirs.without_checkpoint:.1f}",
         )
-        sys.stderr.write(f"{ours}\n{theirs}\n")
     Console(width=max(120, Console().width)).print(table)
     if not chosen.without_memory:
         subprocess.run([sys.executable, "-m", "benchmarks.memory"], check=True)
