@@ -12,7 +12,7 @@ from podnuma.api import names
 from podnuma.api.hardware import Hardware, render_hardware
 from podnuma.cli import output, reading
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.output import Form
+from podnuma.cli.forms import Form
 from podnuma.cli.picture import paint
 from podnuma.cli.render import map as terminal
 from podnuma.cli.sources import Json

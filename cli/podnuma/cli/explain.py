@@ -18,7 +18,7 @@ from podnuma.api.reading import ApiError
 from podnuma.cli import explain_report, output, reading, wanted
 from podnuma.cli.candidates import Candidate, candidate
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.output import Form
+from podnuma.cli.forms import Form
 from podnuma.cli.sources import Json, Source
 
 

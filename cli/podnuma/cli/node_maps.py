@@ -6,7 +6,7 @@ from typing import Any
 from podnuma.allocator import cpuset
 from podnuma.cli import output, reading, wanted
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.output import Form
+from podnuma.cli.forms import Form
 from podnuma.cli.picture import Picture, Zone
 from podnuma.cli.render import map as terminal
 from podnuma.cli.render import svg as drawing

@@ -8,28 +8,14 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Any
 
 import yaml
+from podnuma.cli.forms import Form
 from rich.console import Console, RenderableType
 
 # Wide enough for a map of 96 cores a line; pagers and editors cut or wrap as they like.
 _PIPED_WIDTH = 132
-
-
-class Form(StrEnum):
-    """How an answer is written."""
-
-    TEXT = "text"
-    WIDE = "wide"
-    JSON = "json"
-    YAML = "yaml"
-
-    @property
-    def for_programs(self) -> bool:
-        """Whether a program reads this."""
-        return self in (Form.JSON, Form.YAML)
 
 
 def show(*parts: RenderableType) -> None:

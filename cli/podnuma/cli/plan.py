@@ -19,7 +19,7 @@ from podnuma.api.selector import EVERYTHING
 from podnuma.cli import documents, output, wanted
 from podnuma.cli.candidates import Candidate, candidates
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.output import Form
+from podnuma.cli.forms import Form
 from podnuma.cli.sources import Json, Source
 from podnuma.cli.workloads import Planned, unfold
 

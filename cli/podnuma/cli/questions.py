@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from podnuma.cli.output import Form
+from podnuma.cli.forms import Form
 
 Kubeconfig = Annotated[
     Path | None,

@@ -6,7 +6,7 @@ from typing import Any
 from podnuma.allocator.quantities import format_cpu
 from podnuma.cli import output, savings, wanted
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.output import Form
+from podnuma.cli.forms import Form
 from podnuma.cli.render import words
 from podnuma.cli.savings import Finding, Survey
 from podnuma.cli.sources import Source

@@ -20,7 +20,7 @@ from podnuma.api.pod_allocation import ContainerStatus, PodAllocation, read_pod_
 from podnuma.api.reading import ApiError
 from podnuma.cli import output, wanted
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.output import Form
+from podnuma.cli.forms import Form
 from podnuma.cli.render import words
 from podnuma.cli.sources import Json, Source
 

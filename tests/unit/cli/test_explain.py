@@ -9,7 +9,7 @@ import yaml
 from podnuma.allocator import Admitted
 from podnuma.cli import explain
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.output import Form
+from podnuma.cli.forms import Form
 from podnuma.cli.sources import Saved
 
 from tests.unit.cli.objects import PODS, allocation_object, grant, topology_object

@@ -9,7 +9,7 @@ from podnuma.cli import plan
 from podnuma.cli.candidates import candidates
 from podnuma.cli.documents import Document
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.output import Form
+from podnuma.cli.forms import Form
 from podnuma.cli.sources import Saved
 from podnuma.cli.workloads import unfold
 

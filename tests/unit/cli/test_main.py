@@ -1,0 +1,182 @@
+"""How the process ends, in which code, and what it loads on the way."""
+
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+import yaml
+from podnuma.cli import exits, main
+from podnuma.cli.exits import Exit
+
+from tests.unit.cli.objects import allocation_object, database, topology_object
+
+
+def run(*words: str, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own, with no cluster to find."""
+    code = "from podnuma.cli.main import run; run()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        input=stdin,
+        timeout=50,
+        env={"HOME": "/nonexistent", "PATH": "/usr/bin:/bin", "COLUMNS": "100", **environment},
+    )
+
+
+@pytest.fixture
+def saved(tmp_path) -> str:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(
+        yaml.safe_dump_all([topology_object("laptop-hybrid-6p8e"), allocation_object(database())])
+    )
+    return str(path)
+
+
+def ending(arguments: list[str]) -> int | str | None:
+    with pytest.raises(SystemExit) as end:
+        main.run(arguments)
+    return end.value.code
+
+
+def test_every_code_is_in_the_table_of_the_module_and_once():
+    table = {line.split("|")[2].strip(): int(line.split("|")[1]) for line in _rows(exits.__doc__ or "")}
+    assert table == {code.name: code.value for code in Exit}
+
+
+def _rows(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("| ") and line[2].isdigit()]
+
+
+def test_version_is_that_of_the_package(capsys):
+    assert ending(["version"]) == Exit.OK
+    assert capsys.readouterr().out == f"podnuma {metadata.version('podnuma')}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["nonsense"],
+        ["map", "--nonsense"],
+        ["plan"],
+        ["completion", "tcsh"],
+        ["agent", "run", "--node-name", "n", "--runtime", "docker"],
+        ["savings", "--sidecar-cpu", "much"],
+        ["map", "-o", "xml"],
+    ],
+)
+def test_a_wrong_command_line_is_usage(words, capsys):
+    assert ending(words) == Exit.USAGE
+    assert capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there_is_input(capsys):
+    assert ending(["map", "--from", "/nonexistent.yaml"]) == Exit.INPUT
+    assert capsys.readouterr().err == "/nonexistent.yaml: No such file or directory\n"
+
+
+def test_an_object_that_is_not_there_is_not_found(saved, capsys):
+    assert ending(["map", "nobody", "--from", saved]) == Exit.NOT_FOUND
+    assert capsys.readouterr().err.startswith("there is no NodeTopology nobody in ")
+
+
+def test_no_cluster_is_unreachable_with_the_next_step():
+    done = run("map")
+    assert done.returncode == Exit.UNREACHABLE
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("no cluster: ")
+    assert "--kubeconfig FILE" in line
+    assert "--from FILE" in line
+
+
+def test_a_server_that_does_not_answer_is_unreachable(tmp_path):
+    kubeconfig = tmp_path / "config"
+    cluster = {"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    user = {"name": "u", "user": {}}
+    content = {"clusters": [cluster], "contexts": [context], "users": [user], "current-context": "c"}
+    kubeconfig.write_text(yaml.safe_dump(content))
+    done = run("map", KUBECONFIG=str(kubeconfig))
+    assert done.returncode == Exit.UNREACHABLE
+    assert done.stderr.startswith("the API server gives no answer about nodetopologies.podnuma.dev: ")
+
+
+def test_a_bug_has_its_own_code_and_shows_the_trace(monkeypatch, capsys, saved):
+    monkeypatch.setattr("podnuma.cli.node_maps.answer", lambda *_: 1 / 0)
+    assert ending(["map", "--from", saved]) == Exit.FAULT
+    shown = capsys.readouterr().err
+    assert "ZeroDivisionError" in shown
+    assert shown.endswith("this is a bug in podnuma: please report the lines above\n")
+
+
+def test_ctrl_c_is_no_bug(monkeypatch, saved):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("podnuma.cli.node_maps.answer", interrupted)
+    assert ending(["map", "--from", saved]) == Exit.INTERRUPTED
+
+
+def test_a_closed_pipe_ends_quietly(saved):
+    command = f"{sys.executable} -c 'from podnuma.cli.main import run; run()'"
+    line = f"{command} map -o json --from {saved} | head -n 1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line], check=False, capture_output=True, text=True, timeout=50
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[\n", "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_printed_for_every_shell(shell):
+    done = run("completion", shell)
+    assert done.returncode == Exit.OK
+    assert "_PODNUMA_COMPLETE=complete_" in done.stdout
+
+
+def test_verbs_are_completed():
+    done = run(_PODNUMA_COMPLETE="complete_bash", COMP_WORDS="podnuma agent r", COMP_CWORD="2")
+    assert done.stdout.split() == ["run"]
+
+
+def test_as_a_plugin_of_kubectl_it_says_so():
+    code = "import sys; sys.argv[0] = 'kubectl-podnuma'; from podnuma.cli.main import run; run()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "map", "--help"], check=False, capture_output=True, text=True, timeout=50
+    )
+    assert done.stdout.startswith("Usage: kubectl podnuma map ")
+
+
+@pytest.mark.parametrize(
+    ("words", "foreign"),
+    [
+        (["agent", "run", "--help"], ["kopf", "grpc", "kubernetes", "pykube", "dbus_fast", "rich.console"]),
+        (["operator", "--help"], ["grpc", "pykube", "kopf", "kubernetes"]),
+        (["version"], ["kopf", "grpc", "kubernetes", "pykube", "yaml", "rich.console"]),
+    ],
+)
+def test_a_verb_loads_what_it_needs_only(words, foreign):
+    code = (
+        "import sys\nfrom podnuma.cli.main import run\n"
+        f"try:\n    run({words!r})\nexcept SystemExit:\n    pass\n"
+        f"print(sorted(set({foreign!r}) & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=50
+    )
+    assert done.stderr == "[]\n"
+
+
+def test_a_running_agent_never_loads_kopf_nor_the_operator():
+    code = (
+        "import sys\nfrom podnuma.agent import app\n"
+        "app.main = lambda settings: None\n"
+        "from podnuma.cli.main import run\n"
+        "try:\n    run(['agent', 'run', '--node-name', 'n'])\nexcept SystemExit:\n    pass\n"
+        "print([name for name in sys.modules if name.startswith(('kopf', 'podnuma.operator', 'kubernetes'))])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=50
+    )
+    assert done.stdout == "[]\n", done.stderr
