@@ -128,8 +128,7 @@ class Agent:
         all_wanted = self._parts.wish.all()
         for wanted in all_wanted:
             self._tell_one(wanted, picture)
-            if wanted.allocation is not None and wanted.allocation.pod_uid in picture.accepted.grants:
-                self._parts.tally.admitted(wanted.allocation.grant)
+            self._count(wanted, picture)
         self._parts.tally.keep(wanted.allocation.pod_uid for wanted in all_wanted if wanted.allocation)
         alive = {wanted.uid for wanted in all_wanted}
         self._statuses = {key: status for key, status in self._statuses.items() if key in alive}
@@ -138,6 +137,15 @@ class Agent:
         self._parts.publisher.forget(addresses.__contains__)
         self._parts.node.runtime_found(picture)
         self._parts.node.publish()
+
+    def _count(self, wanted: Wanted, picture: Picture) -> None:
+        if wanted.allocation is None:
+            return
+        grant, decision = wanted.allocation.grant, wanted.allocation.decision
+        if not decision.admitted:
+            self._parts.tally.rejected(grant.uid, decision, grant.scope)
+        elif grant.uid in picture.accepted.grants:
+            self._parts.tally.admitted(grant)
 
     def _tell_one(self, wanted: Wanted, picture: Picture) -> None:
         before = self._statuses.get(wanted.uid, PodAllocationStatus())
@@ -170,6 +178,7 @@ class Agent:
             },
             phases=report.phases(self._statuses),
             standing_back=picture.standing_back is not None,
+            dropped_fields=len(self._parts.publisher.dropped),
             wrong_places=sum(what is not None for what in picture.differences.values()),
         )
 

@@ -21,8 +21,10 @@ from podnuma.agent.keeper import Keeper, Ports
 from podnuma.agent.kube import Access, Api, Json
 from podnuma.agent.metrics import Metrics, State
 from podnuma.agent.node_report import Identity, NodeReport
-from podnuma.agent.node_side import Ask, NodeSide, NodeUnfit
+from podnuma.agent.node_side import Hook, NodeSide, NodeUnfit
 from podnuma.agent.observe import MetricsObserver
+from podnuma.agent.plan.places import ContainerPlace
+from podnuma.agent.plan.places import Wish as Values
 from podnuma.agent.publisher import Publisher
 from podnuma.agent.settings import AgentSettings, Runtime
 from podnuma.agent.simulated.assembly import simulated
@@ -89,6 +91,19 @@ class _Shared:
         watch.start()
 
 
+class _LateHook:
+    """A hook that a runtime can be given before what answers exists: plan and runtime need each other."""
+
+    def __init__(self) -> None:
+        self.answers: StartHook | None = None
+
+    async def start(self, starting: Starting, within: float) -> Start:
+        return Start() if self.answers is None else await self.answers.start(starting, within)
+
+    def values(self, place: ContainerPlace) -> Values | None:
+        return None if self.answers is None else self.answers.values(place)
+
+
 @contextlib.asynccontextmanager
 async def running(settings: AgentSettings) -> AsyncIterator[Running]:
     """Run an agent for the time of the context."""
@@ -139,14 +154,14 @@ def _shared(settings: AgentSettings, state: Callable[[], State]) -> _Shared:
     return _Shared(settings, rng, dirty, wish, metrics, publisher, node, machine, connect)
 
 
-def _writer(connect: Callable[[], Api]) -> Callable[[str, Json], None]:
+def _writer(connect: Callable[[], Api]) -> Callable[[str, Json], Json]:
     """Return a function that writes one status; used by one thread at a time."""
     apis: list[Api] = []
 
-    def write(path: str, body: Json) -> None:
+    def write(path: str, body: Json) -> Json:
         if not apis:
             apis.append(connect())
-        apis[0].apply(path, body, names.AGENT_MANAGER)
+        return apis[0].apply(path, body, names.AGENT_MANAGER)
 
     return write
 
@@ -154,12 +169,8 @@ def _writer(connect: Callable[[], Api]) -> Callable[[str, Json], None]:
 async def _work(shared: _Shared, run: Running) -> None:
     machine = await _first_machine(shared)
     settings = shared.settings
-    hook: StartHook | None = None
-
-    async def ask(starting: Starting, within: float) -> Start:
-        return Start() if hook is None else await hook.start(starting, within)
-
-    side = await _first_side(shared, machine, ask)
+    hook = _LateHook()
+    side = await _first_side(shared, machine, hook)
     shared.node.side(side.layout.driver.value, side.describe)
     observer = MetricsObserver(shared.metrics)
     keeper = Keeper(
@@ -175,7 +186,7 @@ async def _work(shared: _Shared, run: Running) -> None:
             movable=settings.movable_bytes,
         )
     )
-    hook = StartHook(shared.wish, keeper, observer.waited)
+    hook.answers = StartHook(shared.wish, keeper, observer.waited)
     for source, take in side.sources:
         shared.watch(source, take)
     run.agent = Agent(
@@ -198,20 +209,20 @@ async def _work(shared: _Shared, run: Running) -> None:
         await run.agent.run()
 
 
-def node_side(settings: AgentSettings, machine: Machine, ask: Ask, changed: Callable[[], None]) -> NodeSide:
+def node_side(settings: AgentSettings, machine: Machine, hook: Hook, changed: Callable[[], None]) -> NodeSide:
     """Return the node's side for the runtime in the settings."""
     if settings.runtime is Runtime.SIMULATED:
-        return simulated(settings.node_name, settings.cgroup_root, machine, ask, changed)
+        return simulated(settings.node_name, settings.cgroup_root, machine, hook, changed)
     # gRPC and protobuf are a third of the agent's memory; a simulated node needs neither.
     from podnuma.agent.runtimes.assembly import real  # noqa: PLC0415
 
-    return real(settings, ask, changed)
+    return real(settings, hook, changed)
 
 
-async def _first_side(shared: _Shared, machine: Machine, ask: Ask) -> NodeSide:
+async def _first_side(shared: _Shared, machine: Machine, hook: Hook) -> NodeSide:
     while True:
         try:
-            return node_side(shared.settings, machine, ask, shared.dirty.set)
+            return node_side(shared.settings, machine, hook, shared.dirty.set)
         except NodeUnfit as error:
             logger.warning("looking again in %g s: %s", _RETRY, error)
             shared.node.runtime_lost(str(error))

@@ -87,20 +87,27 @@ def _overlap(grant: PodGrant, taken: Iterable[PodGrant]) -> str | None:
 
 
 def static_kubelet(kubelet_root: Path) -> str | None:
-    """Return why the kubelet's own CPU manager rules here, by its state file; None if it does not."""
-    path = kubelet_root / "cpu_manager_state"
+    """Return why the kubelet's own managers rule here, by their state files; None if they do not."""
+    for file, policy, field in (
+        ("cpu_manager_state", "static", "cpuManagerPolicy: none"),
+        ("memory_manager_state", "Static", "memoryManagerPolicy: None"),
+    ):
+        path = kubelet_root / file
+        if _policy(path) == policy:
+            return (
+                f'{path} says policyName "{policy}": the kubelet pins containers itself and would undo every'
+                f" value; set {field} in its configuration, remove that file and restart it"
+            )
+    return None
+
+
+def _policy(path: Path) -> object:
     try:
         with path.open("rb") as file:
             state = json.loads(file.read(_LONGEST_STATE))
     except (OSError, ValueError):
         return None
-    policy = state.get("policyName") if isinstance(state, dict) else None
-    if policy != "static":
-        return None
-    return (
-        f'{path} says policyName "static": the kubelet pins containers itself and would undo every value;'
-        " set cpuManagerPolicy: none in its configuration, remove that file and restart it"
-    )
+    return state.get("policyName") if isinstance(state, dict) else None
 
 
 @dataclass(frozen=True, slots=True)

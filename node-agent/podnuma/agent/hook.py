@@ -115,6 +115,10 @@ class StartHook:
         riders = await self._plan.make_room(place)
         return Start(self._plan.start_values(place), riders)
 
+    def values(self, place: ContainerPlace) -> Wish | None:
+        """Return at once what a container shall have now; None for "nothing to say"."""
+        return self._plan.start_values(place)
+
     @property
     def _on_undecided(self) -> OnUndecided:
         settings = self._decisions.settings.settings

@@ -13,10 +13,11 @@ from typing import TypeAlias
 import prometheus_client
 from podnuma.agent.apply import Outcome
 from podnuma.agent.settings import MetricNames
-from podnuma.allocator.counts import AssignmentType, Counts, tally
+from podnuma.allocator.counts import NO_COUNTS, AssignmentType, Counts, tally
 from podnuma.allocator.cpuset import CpuSet
-from podnuma.allocator.decision import PodGrant
-from podnuma.api.pod_allocation import Phase
+from podnuma.allocator.decision import PodGrant, Reason
+from podnuma.allocator.settings import TopologyManagerScope
+from podnuma.api.pod_allocation import Decision, Phase
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -65,6 +66,7 @@ class State:
     phases: Mapping[Phase, int] = field(default_factory=dict)
     standing_back: bool = False
     wrong_places: int = 0
+    dropped_fields: int = 0
 
 
 @dataclass(slots=True)
@@ -80,9 +82,14 @@ class Tally:
         """Count a grant as the kubelet counts the admission of its pod."""
         self._add(grant.uid, tally(_assigned(grant)))
 
-    def rejected(self, uid: str, resource: str, source: str) -> None:
-        """Count a refusal: which resource failed, from which source ("pod" or "node")."""
-        self._add(uid, tally((), (resource, source)))
+    def rejected(self, uid: str, decision: Decision, scope: TopologyManagerScope) -> None:
+        """Count a refusal, as far as reason and words tell which manager refused; a merge is none's error."""
+        if decision.reason == Reason.TOPOLOGY_AFFINITY.value:
+            self._add(uid, NO_COUNTS)
+            return
+        of_memory = decision.reason != Reason.SMT_ALIGNMENT.value and "memory" in decision.message.lower()
+        source = "pod" if scope is TopologyManagerScope.POD else "node"
+        self._add(uid, tally((), ("memory" if of_memory else "cpu", source)))
 
     def keep(self, uids: Iterable[str]) -> None:
         """Forget which pods were counted, but for these; the counts stay."""
@@ -229,4 +236,9 @@ def _gauges(state: State) -> Iterator[Metric]:
         "podnuma_places_not_as_wanted",
         "Cgroups whose effective values differ from what is wanted.",
         value=state.wrong_places,
+    )
+    yield GaugeMetricFamily(
+        "podnuma_dropped_status_fields",
+        "Status fields that the API server does not store: its CRDs are older than the agent.",
+        value=state.dropped_fields,
     )

@@ -5,16 +5,27 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from podnuma.agent.apply import Mechanism
 from podnuma.agent.cgroups.layout import Layout
 from podnuma.agent.containers import Starting
 from podnuma.agent.hook import Start
 from podnuma.agent.keeper import Runtime
+from podnuma.agent.plan.places import ContainerPlace, Wish
 from podnuma.agent.watch import Event, Source
 
-Ask = Callable[[Starting, float], Awaitable[Start]]
-"""The start hook: what a container starts with, asked with the time it may wait. Raises StartRefused."""
+
+class Hook(Protocol):
+    """What a runtime asks about a container; `hook.StartHook` answers."""
+
+    async def start(self, starting: Starting, within: float) -> Start:
+        """Return what a container starts with; waits `within` seconds. Raises StartRefused."""
+        ...
+
+    def values(self, place: ContainerPlace) -> Wish | None:
+        """Return at once what a container shall have now; None for "nothing to say"."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

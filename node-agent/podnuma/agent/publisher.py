@@ -1,15 +1,17 @@
 """Writes statuses to the API server, at a bounded rate, newest first thing, oldest never.
 
 Only the last wish for an object counts; an equal one is not written again for a while, so that a server that
-drops fields (an old CRD) or another writer cannot make this loop hot. Failures are retried with back-off; an
-object that is gone is forgotten.
+drops fields (an old CRD) or another writer cannot make this loop hot. What the server answers is compared
+with what was sent: fields that it dropped are named. Failures are retried with back-off; an object that is
+gone is forgotten.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from podnuma.agent.kube import Json
 from podnuma.plumbing.backoff import Backoff
@@ -31,14 +33,14 @@ class _Entry:
 
 
 class Publisher:
-    """`write(path, body)` blocks and raises KubeError; it runs in a thread, one call at a time.
+    """`write(path, body)` blocks, returns what is stored and raises KubeError; it runs in one thread at a time.
 
-    `not_before`: seconds between two writes of one object.
+    `not_before`: seconds between two writes of one object. `dropped`: fields that the server did not store.
     """
 
     def __init__(
         self,
-        write: Callable[[str, Json], None],
+        write: Callable[[str, Json], Json],
         *,
         rng: random.Random,
         backoff: Backoff = Backoff(0.5, 30.0),  # noqa: B008 - a frozen value
@@ -51,6 +53,7 @@ class Publisher:
         self._entries: dict[str, _Entry] = {}
         self._wake = asyncio.Event()
         self.trouble: str | None = None
+        self.dropped: frozenset[str] = frozenset()
 
     def wish(self, path: str, body: Json, *, again: bool = False) -> None:
         """Ask for a status to be written. `again`: also if it is what was written last, a while ago."""
@@ -97,7 +100,7 @@ class Publisher:
         if body is None:
             return
         try:
-            await asyncio.to_thread(self._write, path, body)
+            stored = await asyncio.to_thread(self._write, path, body)
         except errors.NotFoundError:
             self._entries.pop(path, None)
         except errors.KubeError as error:
@@ -114,3 +117,32 @@ class Publisher:
             entry.written, entry.written_at = body, loop.time()
             entry.due = loop.time() + self._not_before
             self.trouble = None
+            self._compare(path, body, stored)
+
+    def _compare(self, path: str, sent: Json, stored: Json) -> None:
+        lost = frozenset(lacking(sent.get("status"), stored.get("status"), "status"))
+        if lost - self.dropped:
+            logger.warning(
+                "the API server dropped %s of %s: its custom resource definitions are older than this agent;"
+                " apply crds/ of this release",
+                ", ".join(sorted(lost)[:10]),
+                path,
+            )
+        # Of one kind of object nothing is known from a write of another.
+        self.dropped = (self.dropped | lost) if lost else frozenset()
+
+
+def lacking(sent: Any, stored: Any, path: str) -> Iterator[str]:
+    """Yield the paths of fields that were sent, not empty, and are not there; list entries by their names."""
+    if isinstance(sent, dict):
+        there = stored if isinstance(stored, dict) else {}
+        for key, value in sent.items():
+            if value in (None, "", [], {}):
+                continue
+            if key not in there:
+                yield f"{path}.{key}"
+            else:
+                yield from lacking(value, there[key], f"{path}.{key}")
+    elif isinstance(sent, list) and isinstance(stored, list) and len(sent) == len(stored):
+        for one, other in zip(sent, stored, strict=True):
+            yield from lacking(one, other, f"{path}[]")

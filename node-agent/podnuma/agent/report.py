@@ -29,6 +29,9 @@ from podnuma.api.pod_allocation import Values as Shown
 MEMORY_DEFERRED = "MemoryNodesDeferred"
 """Condition: a running container would have to move to other NUMA nodes; it does when it starts anew."""
 
+CPUS_OFFLINE = "CPUsOffline"
+"""Condition: some CPUs of the pod are switched off; its containers run on what is left of theirs."""
+
 _PINNED = (Verdict.PINNED_AT_START, Verdict.PINNED_LATE)
 
 
@@ -45,6 +48,7 @@ def allocation_status(
     stands = _stands(wanted, grant, before, picture, verdicts)
     conditions = [*readiness(stands.state, stands.reason, stands.message, wanted.generation)]
     conditions += _deferred(picture, grant, wanted.generation)
+    conditions += _offline(picture, grant, wanted.generation)
     pod = place_of(grant)
     return PodAllocationStatus(
         observed_generation=wanted.generation,
@@ -175,6 +179,17 @@ def _deferred(picture: Picture, grant: PodGrant, generation: int) -> list[Condit
         " would make it wait"
     )
     return [Condition(MEMORY_DEFERRED, Status.TRUE, "ContainerRuns", text, generation)]
+
+
+def _offline(picture: Picture, grant: PodGrant, generation: int) -> list[Condition]:
+    offline = cpuset.CpuSet(grant.exclusive_cpus & ~picture.machine.topology.all_cpus)
+    if not offline:
+        return []
+    text = (
+        f"CPUs {cpuset.render(offline)} of {cpuset.render(grant.exclusive_cpus)} are offline; they count"
+        " again when they are switched on"
+    )
+    return [Condition(CPUS_OFFLINE, Status.TRUE, "Hotplug", text, generation)]
 
 
 def assignments(grant: PodGrant) -> AssignmentCounts:

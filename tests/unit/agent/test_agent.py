@@ -47,6 +47,7 @@ class Running:
     def write(self, path, body):
         self.written[path.rsplit("/", 2)[1]] = body["status"]
         self.writes += 1
+        return body
 
 
 @contextlib.asynccontextmanager

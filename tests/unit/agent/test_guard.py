@@ -76,6 +76,11 @@ def test_a_static_kubelet_is_found_by_its_state_file(tmp_path):
     assert f'{state} says policyName "static"' in (guard.static_kubelet(tmp_path) or "")
 
 
+def test_a_static_memory_manager_is_found_too(tmp_path):
+    (tmp_path / "memory_manager_state").write_text('{"policyName":"Static"}')
+    assert "memoryManagerPolicy: None" in (guard.static_kubelet(tmp_path) or "")
+
+
 def test_other_pinners_are_named_by_their_containers():
     names = ["nginx", "nri-resource-policy-balloons", "koordlet", "dracpu"]
     assert guard.other_pinners(names) == ("dra-driver-cpu", "koordlet", "nri-plugins")

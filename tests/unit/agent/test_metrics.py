@@ -5,7 +5,8 @@ from podnuma.allocator import cpuset
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.decision import MemoryBlock
 from podnuma.allocator.nodeset import NodeSet
-from podnuma.api.pod_allocation import Phase
+from podnuma.allocator.settings import TopologyManagerScope
+from podnuma.api.pod_allocation import Decision, Phase
 
 
 @pytest.fixture
@@ -79,11 +80,32 @@ def test_a_pod_is_counted_once_and_counters_never_fall(metrics, words):
     }
 
 
-def test_refusals_count_as_errors(metrics):
-    metrics.tally.rejected("p", "cpu", "pod")
+@pytest.mark.parametrize(
+    ("reason", "message", "scope", "series"),
+    [
+        ("SMTAlignmentError", "needs memory of cores", "pod", '{resource_name="cpu",source="pod"}'),
+        ("EmptyPodSharedPoolError", "no CPUs left", "pod", '{resource_name="cpu",source="pod"}'),
+        (
+            "UnexpectedAdmissionError",
+            "preferred hint violates NUMA node memory",
+            "container",
+            '{resource_name="memory",source="node"}',
+        ),
+    ],
+)
+def test_a_manager_that_refused_counts_an_error(metrics, reason, message, scope, series):
+    for _ in range(2):
+        metrics.tally.rejected("p", Decision(False, reason, message), TopologyManagerScope(scope))
     assert samples(metrics, "resource_manager_allocation_errors_total") == {
-        'resource_manager_allocation_errors_total{resource_name="cpu",source="pod"}': 1
+        f"resource_manager_allocation_errors_total{series}": 1
     }
+
+
+def test_a_merge_that_was_not_admitted_is_no_managers_error(metrics):
+    metrics.tally.rejected(
+        "p", Decision(False, "TopologyAffinityError", "cannot be aligned"), TopologyManagerScope.POD
+    )
+    assert samples(metrics, "resource_manager_allocation_errors_total") == {}
 
 
 def test_the_names_of_v1_37_are_an_option(words):

@@ -12,11 +12,13 @@ class Server:
     def __init__(self):
         self.written = []
         self.errors = []
+        self.prunes = False
 
     def write(self, path, body):
         if self.errors:
             raise self.errors.pop(0)
         self.written.append((path, body))
+        return {"status": {"phase": "Applied"}} if self.prunes else body
 
 
 @pytest.fixture
@@ -92,3 +94,19 @@ async def test_forgotten_objects_are_not_written(server, reached):
         publisher.wish("a", {"n": 2})
         publisher.forget(lambda path: path != "a")
         assert publisher.pending() == 0
+
+
+async def test_fields_that_the_server_drops_are_named_once_and_not_written_in_a_loop(server, reached, caplog):
+    server.prunes = True
+    async with running(server, not_before=0) as publisher:
+        for number in range(3):
+            body = {"status": {"phase": "Applied", "pools": {"shared": str(number)}, "empty": []}}
+            publisher.wish("a", body)
+            await reached(lambda number=number: len(server.written) == number + 1)
+        await reached(lambda: publisher.dropped == {"status.pools"})
+        warnings = [record.message for record in caplog.records]
+        assert len(warnings) == 1
+        assert "dropped status.pools of a" in warnings[0]
+        server.prunes = False
+        publisher.wish("a", {"status": {"phase": "Applied", "pools": {"shared": "9"}}})
+        await reached(lambda: publisher.dropped == frozenset())

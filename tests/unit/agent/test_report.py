@@ -125,6 +125,16 @@ def test_memory_that_stays_where_it_is_has_a_condition(bench, words, tell):
     assert status.phase is Phase.APPLIED
 
 
+def test_cpus_that_are_switched_off_have_a_condition(bench, words, tell):
+    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
+    bench.start(bench.pod("db"), "db")
+    bench.machine = words.machine("0-8,10-15", offline="9")
+    bench.kernel = type(bench.kernel)(bench.root, "0-8,10-15", "0-1")
+    bench.kernel.settle(bench.layout.kubepods.parent)
+    (offline,) = [each for each in tell().conditions if each.type == report.CPUS_OFFLINE]
+    assert "CPUs 9 of 1,9 are offline" in offline.message
+
+
 def test_a_rejected_pod_is_the_operators_to_tell(bench, words):
     item_of = words.pod("no")
     bench.grant(item_of)

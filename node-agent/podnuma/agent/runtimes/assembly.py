@@ -18,7 +18,7 @@ from podnuma.agent.cgroups.writers.systemd import SystemdWriter
 from podnuma.agent.containers import Container
 from podnuma.agent.cri import sockets
 from podnuma.agent.cri import values as cri_values
-from podnuma.agent.node_side import Ask, NodeSide, NodeUnfit
+from podnuma.agent.node_side import Hook, NodeSide, NodeUnfit
 from podnuma.agent.nri.link import Link, LinkState
 from podnuma.agent.nri.settings import Settings as NriSettings
 from podnuma.agent.runtimes.giving_way import GivingWay
@@ -36,16 +36,17 @@ _PLUGIN = "podnuma"
 _INDEX = "50"
 _HEAD_START = 1.0  # seconds that NRI has before CRI is tried
 _LOOK_AGAIN = 2.0
+_GRACE = 10.0  # seconds that the last word of a lost runtime counts
 _NANO = 10**9
 _GONE = (cri_values.ContainerState.EXITED,)
 
 
-def real(settings: AgentSettings, ask: Ask, changed: Callable[[], None]) -> NodeSide:
+def real(settings: AgentSettings, hook: Hook, changed: Callable[[], None]) -> NodeSide:
     """Return the side of a real node. Raises NodeUnfit with what is missing."""
     layout = _layout(settings.cgroup_root)
     reader = Reader(settings.cgroup_root, layout)
     giving_way = GivingWay()
-    node = _RealNode(settings, giving_way, ask, changed)
+    node = _RealNode(settings, giving_way, hook, changed)
     mechanisms: list[Mechanism] = []
     if settings.runtime is not Runtime.CRI:
         mechanisms.append(Nri(node.link, giving_way))
@@ -81,7 +82,7 @@ class _RealNode:
     """The containers of a real node: by NRI while that is synchronized, else by CRI."""
 
     def __init__(
-        self, settings: AgentSettings, giving_way: GivingWay, ask: Ask, changed: Callable[[], None]
+        self, settings: AgentSettings, giving_way: GivingWay, hook: Hook, changed: Callable[[], None]
     ) -> None:
         self._settings = settings
         self._changed = changed
@@ -89,8 +90,9 @@ class _RealNode:
         self._by_cri = Inventory(changed)
         self._cri_trouble: str | None = "not asked yet"
         self._cri_version = ""
+        self._seen_at = float("-inf")
         self.cri: Client | None = None
-        plugin = NodePlugin(self._by_nri, giving_way, ask, settings.hook_share, changed)
+        plugin = NodePlugin(self._by_nri, giving_way, hook, settings.hook_share, changed)
         socket = settings.nri_socket or settings.run_root / NRI_SOCKET
         self.link = Link(plugin, NriSettings(_PLUGIN, _INDEX, EVENTS, socket))
 
@@ -100,10 +102,15 @@ class _RealNode:
 
     async def containers(self) -> Sequence[Container]:
         """Return what runs. Raises OSError while nobody can tell."""
+        now = asyncio.get_running_loop().time()
         if self._settings.runtime is not Runtime.CRI and self.link.state is LinkState.SYNCHRONIZED:
+            self._seen_at = now
             return self._by_nri.all()
         if self._settings.runtime is not Runtime.NRI and self._cri_trouble is None:
             return self._by_cri.all()
+        if now - self._seen_at < _GRACE:
+            # A runtime that restarts keeps its containers running, and slices go on needing care.
+            return self._by_nri.all()
         raise OSError(f"no runtime is connected; NRI: {self.link.reason}; CRI: {self._cri_trouble}")
 
     def describe(self) -> tuple[str, str]:

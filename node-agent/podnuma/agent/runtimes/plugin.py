@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from podnuma.agent.containers import Container, Starting, StartRefused
 from podnuma.agent.hook import Start
-from podnuma.agent.node_side import Ask
+from podnuma.agent.node_side import Hook
 from podnuma.agent.nri import values as nri
 from podnuma.agent.nri.plugin import Refused
 from podnuma.agent.plan.places import Bandwidth, ContainerPlace, PodPlace, Qos, Step, Wish
@@ -48,13 +48,13 @@ class NodePlugin:
         self,
         inventory: Inventory,
         giving_way: GivingWay,
-        ask: Ask,
+        hook: Hook,
         share: float,
         changed: Callable[[], None],
     ) -> None:
         self._inventory = inventory
         self._giving_way = giving_way
-        self._ask = ask
+        self._hook = hook
         self._share = share
         self._changed = changed
         self._patience = share * nri.DEFAULT_REQUEST_TIMEOUT
@@ -81,7 +81,7 @@ class NodePlugin:
             return nri.Answer()
         with self._giving_way.hook():
             try:
-                start = await self._ask(starting, self._patience)
+                start = await self._hook.start(starting, self._patience)
             except StartRefused as refused:
                 raise Refused(str(refused)) from refused
         return nri.Answer(_adjust(start, container), tuple(_ride(step) for step in start.riders))
@@ -92,9 +92,8 @@ class NodePlugin:
         starting = starting_of(pod, container)
         if starting is None:
             return ()
-        with self._giving_way.hook():
-            start = await self._ask(starting, 0)
-        again = _again(start.values, wanted)
+        # Answered from the last pass: the one under way may be waiting for this very update.
+        again = _again(self._hook.values(starting.place), wanted)
         return () if again is None else (nri.Update(container.id, again, ignore_failure=True),)
 
     async def stop_container(self, pod: nri.PodSandbox, container: nri.Container) -> Sequence[nri.Update]:

@@ -6,21 +6,21 @@ from pathlib import Path
 from podnuma.agent import paths
 from podnuma.agent.cgroups.layout import Driver, Layout, detect
 from podnuma.agent.discover.machine import Machine
-from podnuma.agent.node_side import Ask, NodeSide
+from podnuma.agent.node_side import Hook, NodeSide
 from podnuma.agent.simulated.kernel import FakeKernel
 from podnuma.agent.simulated.runtime import SimulatedRuntime
 from podnuma.allocator import cpuset, nodeset
 
 
 def simulated(
-    node: str, cgroup_root: Path, machine: Machine, ask: Ask, changed: Callable[[], None]
+    node: str, cgroup_root: Path, machine: Machine, hook: Hook, changed: Callable[[], None]
 ) -> NodeSide:
     """Make the fake tree below `cgroup_root` if it is not there, and a runtime in it."""
     layout = detect(cgroup_root) or Layout(Driver.SYSTEMD)
     topology = machine.topology
     with_memory = nodeset.of(numa.id for numa in topology.nodes if numa.memory)
     kernel = FakeKernel(cgroup_root, cpuset.render(topology.all_cpus), nodeset.render(with_memory))
-    runtime = SimulatedRuntime(kernel, layout, ask, changed)
+    runtime = SimulatedRuntime(kernel, layout, hook, changed)
     runtime.boot()
     return NodeSide(
         layout=layout,

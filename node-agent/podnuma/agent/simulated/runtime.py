@@ -20,7 +20,7 @@ from podnuma.agent.cgroups.layout import Layout
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.containers import Container, Starting, StartRefused
 from podnuma.agent.kube import Json
-from podnuma.agent.node_side import Ask
+from podnuma.agent.node_side import Hook
 from podnuma.agent.plan.places import Bandwidth, ContainerPlace, Place, PodPlace, Qos, Step, Wish
 from podnuma.agent.simulated.kernel import FakeKernel
 from podnuma.agent.watch import Changed, Event, Kind, Listed
@@ -55,7 +55,7 @@ class _Pod:
 class SimulatedRuntime:
     """See the module. `changed` is called when containers came or went."""
 
-    def __init__(self, kernel: FakeKernel, layout: Layout, hook: Ask, changed: Callable[[], None]) -> None:
+    def __init__(self, kernel: FakeKernel, layout: Layout, hook: Hook, changed: Callable[[], None]) -> None:
         self._kernel = kernel
         self._layout = layout
         self._writer = CgroupfsWriter(kernel.root, layout)
@@ -147,7 +147,8 @@ class SimulatedRuntime:
                 name, bandwidth = pod.containers[container_id]
                 place = ContainerPlace(pod.place, name, container_id)
                 try:
-                    start = await self._hook(Starting(place, pod.namespace, pod.labels, bandwidth), _PATIENCE)
+                    starting = Starting(place, pod.namespace, pod.labels, bandwidth)
+                    start = await self._hook.start(starting, _PATIENCE)
                 except StartRefused as refused:
                     logger.info("container %s of pod %s/%s: %s", name, pod.namespace, pod.name, refused)
                     await asyncio.sleep(delay)

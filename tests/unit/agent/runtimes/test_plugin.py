@@ -34,7 +34,10 @@ class Hook:
         self.asked = []
         self.answer = Start()
 
-    async def __call__(self, starting, within):
+    def values(self, _):
+        return self.answer.values
+
+    async def start(self, starting, within):
         self.asked.append((starting, within))
         if isinstance(self.answer, Exception):
             raise self.answer

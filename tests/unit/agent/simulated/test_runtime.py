@@ -17,12 +17,15 @@ class Hook:
         self.asked = []
         self.refusals = 0
 
-    async def __call__(self, starting, _within):
+    async def start(self, starting, _within):
         self.asked.append(starting)
         if self.refusals:
             self.refusals -= 1
             raise StartRefused("not yet")
         return Start(Wish(cpuset.parse("1,9")))
+
+    def values(self, _):
+        return None
 
 
 @pytest.fixture
