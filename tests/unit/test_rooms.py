@@ -1,0 +1,151 @@
+"""Who may live where: arrows between the parts, what a pure part may import, and modules nobody tests.
+
+The arrows are the same as in pyproject.toml, where `make lint` checks them with everything that is
+imported along the way. Here they are read from the text of each module, so that a test run alone
+already says no, and without installing a linter.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = {
+    "allocator": "allocator",
+    "api": "api",
+    "plumbing": "plumbing",
+    "operator": "operator",
+    "agent": "node-agent",
+    "cli": "cli",
+}
+MAY_IMPORT = {
+    "allocator": set(),
+    "plumbing": set(),
+    "api": {"allocator"},
+    "operator": {"allocator", "api", "plumbing"},
+    "agent": {"allocator", "api", "plumbing"},
+    "cli": {"allocator", "api", "plumbing", "operator", "agent"},
+}
+# Of the standard library: values, numbers, iteration. No files, no time, no processes, no network.
+PURE = {
+    "abc", "bisect", "collections", "dataclasses", "difflib", "enum", "functools", "heapq", "itertools",
+    "math", "operator", "re", "types", "typing", "__future__",
+}  # fmt: skip
+# The API's shapes are texts as well.
+SHAPES = PURE | {"json", "datetime", "contextlib", "hashlib"}
+
+
+def modules(part: str) -> Iterator[Path]:
+    folder = ROOT / FOLDERS[part] / "podnuma" / part
+    for path in sorted(folder.rglob("*.py")):
+        if not path.name.endswith(("_pb2.py", "_pb2_grpc.py")):
+            yield path
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that is imported in a file, wherever it stands, as absolute names."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the room they name"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("part", FOLDERS)
+def test_every_part_imports_only_parts_below_it(part):
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in modules(part)
+        for name in imports(path)
+        if name.startswith("podnuma.") and name.split(".")[1] not in MAY_IMPORT[part] | {part}
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("part", FOLDERS)
+def test_the_product_never_imports_the_test_bed(part):
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in modules(part)
+        for name in imports(path)
+        if name.split(".")[0] in {"testbed", "tests", "deploy"}
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(("part", "allowed"), [("allocator", PURE), ("api", SHAPES)])
+def test_pure_parts_import_values_only(part, allowed):
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in modules(part)
+        for name in imports(path)
+        if name.split(".")[0] not in allowed | {"podnuma"}
+    ]
+    assert wrong == []
+    assert sys.stdlib_module_names >= allowed
+
+
+# What a leaf of the agent may know beside itself: sets of CPUs and NUMA nodes, and what it writes.
+SETS = ("podnuma.allocator.cpuset", "podnuma.allocator.nodeset", "podnuma.allocator.topology")
+LEAVES = {"nri": (), "cri": (), "discover": SETS, "cgroups": (*SETS, "podnuma.agent.plan.places")}
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_leaves_of_the_agent_know_nothing_else_of_podnuma(leaf):
+    rooms = (f"podnuma.agent.{leaf}", *LEAVES[leaf])
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in modules("agent")
+        if path.is_relative_to(ROOT / "node-agent" / "podnuma" / "agent" / leaf)
+        for name in imports(path)
+        if name.startswith("podnuma.") and not name.startswith(rooms)
+    ]
+    assert wrong == []
+
+
+def test_the_namespace_has_no_init_file():
+    found = [
+        path.relative_to(ROOT)
+        for folder in FOLDERS.values()
+        for path in (ROOT / folder / "__init__.py", ROOT / folder / "podnuma" / "__init__.py")
+        if path.exists()
+    ]
+    assert found == []
+
+
+def test_every_package_says_who_may_live_there():
+    silent = [
+        str(path.relative_to(ROOT))
+        for part in FOLDERS
+        for path in modules(part)
+        if path.name == "__init__.py"
+        and path.parent.name != "messages"
+        and not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert silent == []
+
+
+def test_every_module_is_reached_by_a_test():
+    """By a test file of its name, or by one that imports it, or imports what imports it."""
+    named = {path.stem.removeprefix("test_") for path in (ROOT / "tests").rglob("test_*.py")}
+    everything = {_dotted(path): path for part in FOLDERS for path in modules(part)}
+    waiting = [name for path in (ROOT / "tests").rglob("*.py") for name in imports(path)]
+    waiting += [dotted for dotted in everything if dotted.rpartition(".")[2] in named]
+    reached: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        # `from room import thing` names a module or something in one.
+        for module in (name, name.rpartition(".")[0]):
+            if module in everything and module not in reached:
+                reached.add(module)
+                waiting += imports(everything[module])
+    assert sorted(everything.keys() - reached) == []
+
+
+def _dotted(path: Path) -> str:
+    parts = path.with_suffix("").parts[path.parts.index("podnuma", len(ROOT.parts)) :]
+    return ".".join(parts).removesuffix(".__init__")
