@@ -10,15 +10,17 @@ without CPUs (memory only) and without memory are both fine; ids may have gaps. 
 `distances` belongs to the i-th listed node. Specification: section 2.1.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, combinations
-from types import MappingProxyType
 
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.hardware import Cpu, NumaNode, TopologyError, check_facts, in_id_order
 from podnuma.allocator.nodeset import NodeSet
+
+__all__ = ["Cpu", "Element", "NumaNode", "Topology", "TopologyError"]
 
 Element = tuple[int, int]  # (id, mask of the CPUs in it)
 
@@ -27,31 +29,6 @@ WIDE = 12
 
 # Node sets whose CPUs and members are remembered.
 MAX_KNOWN = 4_096
-
-
-class TopologyError(ValueError):
-    """The facts about a machine contradict each other; the text names the CPU or node."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cpu:
-    """One online logical CPU. `uncore` is the id of its L3 group, None when unknown."""
-
-    id: int
-    core: int
-    socket: int
-    node: int
-    uncore: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NumaNode:
-    """One NUMA node. `memory` in bytes, huge pages included; `hugepages` bytes by resource name."""
-
-    id: int
-    memory: int
-    hugepages: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    distances: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +47,7 @@ class Topology:
         """
         listed = tuple(nodes)
         ordered = tuple(sorted(cpus, key=lambda cpu: cpu.id))
-        _check(ordered, listed)
+        check_facts(ordered, listed)
         lowest: dict[tuple[int, int, int], int] = {}
         for cpu in ordered:
             lowest.setdefault((cpu.socket, cpu.node, cpu.core), cpu.id)
@@ -84,7 +61,7 @@ class Topology:
             )
             for cpu in ordered
         )
-        return Topology(renamed, _in_id_order(listed))
+        return Topology(renamed, in_id_order(listed))
 
     @cached_property
     def all_cpus(self) -> CpuSet:
@@ -284,44 +261,3 @@ class Topology:
             name = getattr(cpu, level)
             masks[name] = masks.get(name, 0) | 1 << cpu.id
         return tuple(sorted(masks.items()))
-
-
-def _in_id_order(nodes: tuple[NumaNode, ...]) -> tuple[NumaNode, ...]:
-    order = sorted(range(len(nodes)), key=lambda place: nodes[place].id)
-    return tuple(
-        replace(nodes[place], distances=tuple(nodes[place].distances[column] for column in order))
-        if nodes[place].distances
-        else nodes[place]
-        for place in order
-    )
-
-
-def _check(cpus: tuple[Cpu, ...], nodes: tuple[NumaNode, ...]) -> None:
-    if not cpus:
-        raise TopologyError("the machine has no online CPU")
-    seen: set[int] = set()
-    for node in nodes:
-        if node.id in seen:
-            raise TopologyError(f"NUMA node {node.id} is listed twice")
-        if not 0 <= node.id <= nodeset.MAX_ID:
-            raise TopologyError(f"NUMA node id {node.id} is outside 0-{nodeset.MAX_ID}")
-        if node.memory < 0 or any(size < 0 for size in node.hugepages.values()):
-            raise TopologyError(f"NUMA node {node.id} has a negative amount of memory")
-        if node.distances and len(node.distances) != len(nodes):
-            raise TopologyError(
-                f"NUMA node {node.id} lists {len(node.distances)} distances for {len(nodes)} nodes"
-            )
-        seen.add(node.id)
-    _check_cpus(cpus, seen)
-
-
-def _check_cpus(cpus: tuple[Cpu, ...], nodes: set[int]) -> None:
-    previous = None
-    for cpu in cpus:
-        if cpu.id == previous:
-            raise TopologyError(f"CPU {cpu.id} is listed twice")
-        if not 0 <= cpu.id <= cpuset.MAX_ID:
-            raise TopologyError(f"CPU id {cpu.id} is outside 0-{cpuset.MAX_ID}")
-        if cpu.node not in nodes:
-            raise TopologyError(f"CPU {cpu.id} is on NUMA node {cpu.node}, which is not listed")
-        previous = cpu.id
