@@ -5,7 +5,7 @@ finding is a Problem that names the field of the grant, the value and what follo
 an overlap with another held grant makes a grant unusable.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.check import Problem
@@ -31,43 +31,48 @@ def overlap(grant: PodGrant, held: Iterable[PodGrant]) -> Problem | None:
 
 def misfits(grant: PodGrant, rules: Rules, tables: Tables) -> list[Problem]:
     """Return what does not fit today; the grant can be held all the same."""
-    pod = f"pod {grant.namespace}/{grant.name}"
-    found = []
-    cpus = grant.exclusive_cpus
+    return [*_cpu_misfits(grant, rules), *_memory_misfits(grant, rules, tables)]
+
+
+def _cpu_misfits(grant: PodGrant, rules: Rules) -> Iterator[Problem]:
+    pod, cpus = f"pod {grant.namespace}/{grant.name}", grant.exclusive_cpus
+    text = cpuset.render(cpus)
     missing = cpus & ~rules.topology.all_cpus
     if missing:
-        found.append(
-            Problem(
-                "cpus", cpuset.render(cpus), f"{pod} holds CPUs {cpuset.render(missing)}, which are offline"
-            )
-        )
+        yield Problem("cpus", text, f"{pod} holds CPUs {cpuset.render(missing)}, which are offline")
     reserved = cpus & rules.reserved
     if reserved:
-        found.append(
-            Problem(
-                "cpus",
-                cpuset.render(cpus),
-                f"{pod} keeps CPUs {cpuset.render(reserved)}, which are reserved now, until it ends",
-            )
+        yield Problem(
+            "cpus", text, f"{pod} keeps CPUs {cpuset.render(reserved)}, which are reserved now, until it ends"
         )
+    if cpus and not rules.static_cpu:
+        yield Problem(
+            "cpus", text, f"{pod} keeps CPUs of its own until it ends; cpuManagerPolicy is none now"
+        )
+
+
+def _memory_misfits(grant: PodGrant, rules: Rules, tables: Tables) -> Iterator[Problem]:
+    pod = f"pod {grant.namespace}/{grant.name}"
     unknown = grant.memory_nodes & ~rules.topology.all_nodes
     if unknown:
-        found.append(
-            Problem(
-                "memoryNodes",
-                nodeset.render(grant.memory_nodes),
-                f"{pod} holds memory on NUMA nodes {nodeset.render(unknown)}, which do not exist",
-            )
+        yield Problem(
+            "memoryNodes",
+            nodeset.render(grant.memory_nodes),
+            f"{pod} holds memory on NUMA nodes {nodeset.render(unknown)}, which do not exist",
         )
+    if grant.charged and not rules.static_memory:
+        yield Problem(
+            "memoryNodes",
+            nodeset.render(grant.memory_nodes),
+            f"{pod} keeps its memory nodes until it ends; memoryManagerPolicy is None now",
+        )
+        return
     for block in grant.charged:
         free = tables.free_on(block.nodes & rules.topology.all_nodes, block.resource)
         if free < block.size:
-            found.append(
-                Problem(
-                    "memory",
-                    format_bytes(block.size),
-                    f"{pod} keeps {format_bytes(block.size)} of {block.resource} on NUMA nodes "
-                    f"{nodeset.render(block.nodes)}, where only {format_bytes(max(free, 0))} are free",
-                )
+            yield Problem(
+                "memory",
+                format_bytes(block.size),
+                f"{pod} keeps {format_bytes(block.size)} of {block.resource} on NUMA nodes "
+                f"{nodeset.render(block.nodes)}, where only {format_bytes(max(free, 0))} are free",
             )
-    return found

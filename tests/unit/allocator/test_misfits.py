@@ -93,3 +93,14 @@ def test_a_pod_out_of_policy_keeps_what_it_has_and_the_next_one_fits_the_new_set
     narrow, _ = Node.restore(settings(reserved="0-3,8-11"), machine("D16"), [old])
     assert narrow.grants["old"] == old
     assert admitted(narrow, pod((4, "1Gi"), s(), uid="new")).grant.exclusive_cpus == cpus("4-5,12-13")
+
+
+def test_a_pod_pinned_under_another_policy_stays_pinned_until_it_ends():
+    node, problems = restored(grant(), cpu="none", memory="None")
+    assert [(problem.field, problem.message) for problem in problems] == [
+        ("cpus", "pod lab/u1 keeps CPUs of its own until it ends; cpuManagerPolicy is none now"),
+        ("memoryNodes", "pod lab/u1 keeps its memory nodes until it ends; memoryManagerPolicy is None now"),
+    ]
+    assert node.shared_pool == cpus("0-1,3,5-7,9,11")
+    node.release("u1")
+    assert node.shared_pool == cpus("0-11")
