@@ -71,10 +71,7 @@ class Book:
     @property
     def held_cpus(self) -> CpuSet:
         """Return all CPUs that pods hold exclusively."""
-        held = 0
-        for decided in self._decided.values():
-            held |= decided.grant.exclusive_cpus
-        return CpuSet(held)
+        return self._held_by_others("")
 
     def equip(self, rules: Rules | None) -> None:
         """Decide by these rules from now on; None: decide nothing."""
@@ -108,7 +105,7 @@ class Book:
         """Decide a pod, changing nothing."""
         answer = allocator.decide(request)
         if isinstance(answer, Admitted):
-            lost = CpuSet(answer.grant.exclusive_cpus & self.held_cpus)
+            lost = CpuSet(answer.grant.exclusive_cpus & self._held_by_others(request.uid))
             if lost:
                 message = (
                     f"CPUs {cpuset.render(lost)} are still held by pods that started under other settings; "
@@ -150,6 +147,13 @@ class Book:
         self.told.pop(uid, None)
         self.idle.discard(uid)
         self.evicted.discard(uid)
+
+    def _held_by_others(self, uid: str) -> CpuSet:
+        held = 0
+        for decided in self._decided.values():
+            if decided.uid != uid:
+                held |= decided.grant.exclusive_cpus
+        return CpuSet(held)
 
     def _rebuilt(self, node: Node) -> Node:
         for decided in sorted(self._decided.values(), key=lambda decided: str(decided.key)):

@@ -18,6 +18,8 @@ from podnuma.plumbing.kube import client as kube
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from podnuma.operator.leader import Leadership
     from podnuma.operator.records import Key
 
@@ -78,10 +80,27 @@ class Writer(Protocol):
         ...
 
 
+class Sender(Protocol):
+    """The one thing a writer asks of a client."""
+
+    async def write(
+        self,
+        method: str,
+        path: str,
+        body: Json | list[Json] | None,
+        *,
+        deadline: float,
+        content_type: str = kube.JSON,
+        query: Mapping[str, str] | None = None,
+    ) -> Json:
+        """Send a write that is not carried out after `deadline` seconds."""
+        ...
+
+
 class ApiWriter:
     """Writer over a client and a leadership."""
 
-    def __init__(self, client: kube.Client, leadership: Leadership, *, deadline: float) -> None:
+    def __init__(self, client: Sender, leadership: Leadership, *, deadline: float) -> None:
         self._client = client
         self._leadership = leadership
         self._longest = deadline

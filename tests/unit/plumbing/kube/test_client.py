@@ -1,0 +1,161 @@
+"""Requests against a small HTTP server: deadlines, pages, rotated tokens, one class per failure."""
+
+import asyncio
+import contextlib
+import json
+
+import pytest
+import yaml
+from aiohttp import web
+from podnuma.plumbing.kube import errors
+from podnuma.plumbing.kube.client import Access, Client, Outcome
+
+
+class Server:
+    """Answers as told and remembers what it was asked."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.requests = []
+        self.answer = lambda _: web.json_response({"ok": True})
+        self.token_file = folder / "token"
+        self.token_file.write_text("first")
+
+    async def handle(self, request):
+        self.requests.append((request, await request.text()))
+        answer = self.answer(request)
+        return await answer if asyncio.iscoroutine(answer) else answer
+
+    def access(self, port):
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+            "users": [{"name": "u", "user": {"tokenFile": str(self.token_file)}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        }
+        path = self.folder / "kubeconfig"
+        path.write_text(yaml.safe_dump(content))
+        return Access(path)
+
+
+@contextlib.asynccontextmanager
+async def serving(folder):
+    server = Server(folder)
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", server.handle)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    outcomes: list[Outcome] = []
+    client = Client(server.access(port), user_agent="test", observe=outcomes.append)
+    try:
+        yield server, client, outcomes
+    finally:
+        await client.close()
+        await runner.cleanup()
+
+
+async def test_a_write_tells_its_deadline_to_the_server_too(tmp_path):
+    async with serving(tmp_path) as (server, client, outcomes):
+        answer = await client.write("POST", "/api/v1/namespaces/a/events", {"x": 1}, deadline=2.5)
+        assert answer == {"ok": True}
+        request, body = server.requests[0]
+        assert request.query["timeout"] == "2.500s"
+        assert request.headers["Authorization"].lower() == "bearer first"
+        assert json.loads(body) == {"x": 1}
+        assert (outcomes[0].verb, outcomes[0].resource, outcomes[0].outcome) == ("POST", "events", "200")
+
+
+async def test_an_answer_that_does_not_come_leaves_the_outcome_open(tmp_path):
+    async with serving(tmp_path) as (server, client, outcomes):
+
+        async def never(_):
+            await asyncio.sleep(5)
+            return web.json_response({})
+
+        server.answer = never
+        with pytest.raises(errors.UncertainError):
+            await client.write("POST", "/api/v1/namespaces", {}, deadline=0.1)
+        assert outcomes[0].outcome == "error"
+
+
+async def test_a_cut_connection_leaves_the_outcome_open(tmp_path):
+    async with serving(tmp_path) as (server, client, _):
+
+        def cut(request):
+            request.transport.abort()
+            return web.Response()
+
+        server.answer = cut
+        with pytest.raises(errors.UncertainError):
+            await client.write("POST", "/api/v1/namespaces", {}, deadline=1.0)
+
+
+async def test_something_that_is_no_json_object_is_no_answer(tmp_path):
+    async with serving(tmp_path) as (server, client, _):
+        for text in ("<html>", "[1]", '"x"'):
+            server.answer = lambda _, text=text: web.Response(text=text)
+            with pytest.raises(errors.UncertainError):
+                await client.get("/api/v1/pods")
+
+
+async def test_a_rotated_token_is_read_after_a_401(tmp_path):
+    async with serving(tmp_path) as (server, client, _):
+        await client.get("/api/v1/pods")
+        server.token_file.write_text("second")
+
+        def only_second(request):
+            good = request.headers["Authorization"].lower() == "bearer second"
+            return web.json_response({} if good else {"reason": "Unauthorized"}, status=200 if good else 401)
+
+        server.answer = only_second
+        assert await client.get("/api/v1/pods") == {}
+
+
+async def test_a_token_that_stays_wrong_is_refused_without_a_loop(tmp_path):
+    async with serving(tmp_path) as (server, client, _):
+        server.answer = lambda _: web.json_response({"reason": "Unauthorized"}, status=401)
+        with pytest.raises(errors.RefusedError):
+            await client.get("/api/v1/pods")
+        assert len(server.requests) == 2
+
+
+async def test_pages_are_followed_to_the_end_and_share_a_version(tmp_path):
+    async with serving(tmp_path) as (server, client, _):
+
+        def page(request):
+            last = "continue" in request.query
+            metadata = {"resourceVersion": "7", **({} if last else {"continue": "more"})}
+            return web.json_response({"items": [{"n": 2 if last else 1}], "metadata": metadata})
+
+        server.answer = page
+        found = [item async for item in client.pages("/api/v1/pods", size=1, query={"fieldSelector": "a"})]
+        assert found == [([{"n": 1}], "7"), ([{"n": 2}], "7")]
+        assert all(request.query["fieldSelector"] == "a" for request, _ in server.requests)
+
+
+@pytest.mark.parametrize(
+    ("path", "resource"),
+    [
+        ("/api/v1/pods", "pods"),
+        ("/api/v1/namespaces/a/pods/b/eviction", "pods/eviction"),
+        ("/api/v1/namespaces", "namespaces"),
+        ("/apis/podnuma.dev/v1alpha1/nodetopologies/n1/status", "nodetopologies/status"),
+        ("/apis/podnuma.dev/v1alpha1/namespaces/a/podallocations/b", "podallocations"),
+        ("/apis/coordination.k8s.io/v1/namespaces/a/leases/b", "leases"),
+    ],
+)
+async def test_requests_are_counted_by_resource_never_by_name(tmp_path, path, resource):
+    async with serving(tmp_path) as (_, client, outcomes):
+        await client.get(path)
+        assert outcomes[0].resource == resource
+
+
+async def test_missing_credentials_are_told_in_one_sentence(tmp_path):
+    client = Client(Access(tmp_path / "missing"), user_agent="test")
+    with pytest.raises(errors.RefusedError, match=r"cannot read credentials from .*missing"):
+        await client.get("/api/v1/pods")
