@@ -60,9 +60,18 @@ class Cluster:
     async def _fetch(self, wanted: Sequence[Wanted]) -> list[list[Json]]:
         client = Client(self._access, user_agent="podnuma-cli")
         try:
-            return list(await asyncio.gather(*(self._one(client, one) for one in wanted)))
+            answers = await asyncio.gather(
+                *(self._one(client, one) for one in wanted), return_exceptions=True
+            )
         finally:
             await client.close()
+        found = []
+        for answer in answers:
+            # The first that failed, as asked: not the first that happened to come back.
+            if isinstance(answer, BaseException):
+                raise answer
+            found.append(answer)
+        return found
 
     async def _one(self, client: Client, wanted: Wanted) -> list[Json]:
         try:
