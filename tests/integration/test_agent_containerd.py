@@ -66,11 +66,20 @@ class Shadow:
             self._kernel.settle(PurePosixPath("kubepods"))
 
     def _take(self, entry) -> None:
-        if entry["call"] == "create":
-            self._folders[entry["id"]] = PurePosixPath(entry["cgroupsPath"].strip("/"))
-            self._kernel.make(self._folders[entry["id"]])
-        folder = self._kernel.root / self._folders[entry["id"]]
         cpu = entry["resources"].get("cpu", {})
+        if entry["call"] == "update":
+            self._write(self._kernel.root / self._folders[entry["id"]], cpu)
+            return
+        folder = self._folders[entry["id"]] = PurePosixPath(entry["cgroupsPath"].strip("/"))
+        # A container is never seen without its values: the kernel has them before the first process.
+        staging = PurePosixPath("staging") / entry["id"]
+        self._kernel.make(staging)
+        self._write(self._kernel.root / staging, cpu)
+        self._kernel.settle(PurePosixPath("staging"))
+        (self._kernel.root / staging).rename(self._kernel.root / folder)
+
+    @staticmethod
+    def _write(folder: Path, cpu) -> None:
         for key, file in (("cpus", "cpuset.cpus"), ("mems", "cpuset.mems")):
             if cpu.get(key):
                 (folder / file).write_text(f"{cpu[key]}\n")

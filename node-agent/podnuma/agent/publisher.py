@@ -33,7 +33,7 @@ class _Entry:
 
 
 class Publisher:
-    """`write(path, body)` blocks, returns what is stored and raises KubeError; it runs in one thread at a time.
+    """`write(path, body)` blocks, returns what is stored, raises KubeError; it runs in one thread at a time.
 
     `not_before`: seconds between two writes of one object. `dropped`: fields that the server did not store.
     """
