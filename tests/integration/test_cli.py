@@ -81,7 +81,7 @@ def test_explain_reads_pod_allocation_and_node(filled, namespace):
 
 
 def test_plan_decides_beside_what_is_held(filled):
-    done = podnuma("plan", "-f", ROOT / "examples" / "pods", kubeconfig=filled.kubeconfig)
+    done = podnuma("plan", "-f", ROOT / "examples" / "pods" / "database.yaml", kubeconfig=filled.kubeconfig)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]
     assert rows[1][:3] == ["default/database", "node-a", "admitted"]
