@@ -45,7 +45,7 @@ class Shadow:
         self._lines = runtime.folder / "settings.jsonl"
         self._kernel = kernel
         self._folders: dict[str, PurePosixPath] = {}
-        self._read = 0
+        self._read = len(self._lines.read_text().splitlines())  # of the tests before
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -60,8 +60,9 @@ class Shadow:
     def _run(self) -> None:
         while not self._stop.wait(0.01):
             lines = self._lines.read_text().splitlines()
-            for line in lines[self._read :]:
-                self._take(json.loads(line))
+            for entry in map(json.loads, lines[self._read :]):
+                if entry["call"] == "create" or entry["id"] in self._folders:
+                    self._take(entry)
             self._read = len(lines)
             self._kernel.settle(PurePosixPath("kubepods"))
 
