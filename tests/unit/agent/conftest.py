@@ -232,6 +232,12 @@ def bench(tmp_path) -> Bench:
     return Bench(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def bench_class() -> type[Bench]:
+    """For tests that need a new bench per example."""
+    return Bench
+
+
 BURSTABLE = QosPlace(Qos.BURSTABLE)
 BEST_EFFORT = QosPlace(Qos.BEST_EFFORT)
 
@@ -261,7 +267,7 @@ class Words:
         return Bandwidth(None if quota == "max" else int(quota), int(period))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def words() -> Words:
     return Words()
 

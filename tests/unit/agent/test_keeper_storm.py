@@ -1,0 +1,147 @@
+"""Random lives of a node: pods come and go, containers restart, values are changed by hand, the agent is
+killed between two writes. Looked at after every single write."""
+
+import asyncio
+import dataclasses
+import tempfile
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from podnuma.agent.keeper import Keeper
+from podnuma.agent.plan.places import ContainerPlace, Qos
+from podnuma.allocator import cpuset
+
+RESERVED = 0b1
+
+
+class Killed(BaseException):
+    """SIGKILL, as far as a test can send one."""
+
+
+class Life:
+    """A node and what the API server says about it, with the truth about who may have which CPU."""
+
+    def __init__(self, bench, words) -> None:
+        self.bench = bench
+        self.words = words
+        self.grants: dict[str, object] = {}
+        self.places: dict[str, ContainerPlace] = {}
+        self.numbers = 0
+        self.left = None
+        bench.pod("plain")
+        bench.ways.refuse = self._maybe_kill
+        write = bench.ways.write
+
+        async def watched(step) -> None:
+            before = self.overlaps()
+            await write(step)
+            assert self.overlaps() <= before, f"{step} gave a CPU away twice"
+
+        bench.ways.write = watched
+
+    def _maybe_kill(self, _) -> None:
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                raise Killed
+
+    def overlaps(self) -> set[tuple[str, str, int]]:
+        """Who holds a CPU that belongs to somebody else, whose container runs on it."""
+        held = {
+            "slices": cpuset.parse(self.bench.effective(self.words.burstable))
+            | cpuset.parse(self.bench.effective(self.words.best_effort)),
+        }
+        for uid, place in self.places.items():
+            held[uid] = cpuset.parse(self.bench.effective(place))
+        found = set()
+        for owner, grant in self.grants.items():
+            if owner not in self.places:
+                continue
+            own = grant.exclusive_cpus & held[owner]
+            for other, cpus in held.items():
+                if other != owner:
+                    found |= {(owner, other, cpu) for cpu in cpuset.ids(own & cpus)}
+        return found
+
+    def add(self, mask: int) -> None:
+        taken = RESERVED
+        for grant in self.grants.values():
+            taken |= grant.exclusive_cpus
+        free = mask & ~taken & 0xFFFF
+        if not free:
+            return
+        self.numbers += 1
+        uid, cpus = f"p{self.numbers}", cpuset.render(free)
+        self.grants[uid] = self.words.pod(uid, self.words.container("c", cpus), cpus=cpus)
+        self.bench.grant(self.grants[uid])
+        self.bench.pod(uid)
+        self.start(uid)
+
+    def start(self, uid: str) -> None:
+        self.numbers += 1
+        self.places[uid] = self.bench.start(self.bench.pod(uid), "c", number=self.numbers)
+        self.bench.kernel.settle(self.bench.layout.kubepods)
+
+    def remove(self, number: int) -> None:
+        if not self.grants:
+            return
+        uid = sorted(self.grants)[number % len(self.grants)]
+        self.bench.stop(self.places.pop(uid))
+        self.bench.kernel.remove(self.bench.layout.pod(self.bench.pod(uid)))
+        self.bench.release(self.grants.pop(uid))
+
+    def restart(self, number: int) -> None:
+        if self.places:
+            uid = sorted(self.places)[number % len(self.places)]
+            self.bench.stop(self.places[uid])
+            self.start(uid)
+
+    def drift(self, number: int, mask: int) -> None:
+        targets = [self.words.burstable, self.words.best_effort, *self.places.values()]
+        self.bench.put(targets[number % len(targets)], "cpuset.cpus", cpuset.render(mask & 0xFFFF or 1))
+        self.bench.kernel.settle(self.bench.layout.kubepods)
+
+    def settle(self, left: int | None) -> None:
+        self.left = left
+        try:
+            self.bench.settle()
+        except Killed:
+            # The next agent knows what the API server says and what the kernel has, nothing else.
+            self.bench.keeper = Keeper(dataclasses.replace(self.bench.keeper._ports))
+        finally:
+            self.left = None
+
+
+masks = st.integers(1, 0xFFFF)
+numbers = st.integers(0, 7)
+steps = st.one_of(
+    st.tuples(st.just("add"), masks),
+    st.tuples(st.just("remove"), numbers),
+    st.tuples(st.just("restart"), numbers),
+    st.tuples(st.just("drift"), numbers, masks),
+    st.tuples(st.just("settle"), st.none() | st.integers(0, 4)),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(steps, min_size=3, max_size=14))
+def test_no_write_ever_gives_a_cpu_to_two_and_all_ends_well(bench_class, words, story):
+    with tempfile.TemporaryDirectory() as folder:
+        life = Life(bench_class(Path(folder)), words)
+        for what, *arguments in story:
+            getattr(life, what)(*arguments)
+        life.settle(None)
+        life.settle(None)
+        bench = life.bench
+        exclusive = 0
+        for uid, grant in life.grants.items():
+            assert bench.effective(life.places[uid]) == cpuset.render(grant.exclusive_cpus)
+            exclusive |= grant.exclusive_cpus
+        pool = cpuset.render(0xFFFF & ~exclusive)
+        assert bench.effective(words.burstable) == bench.effective(words.best_effort) == pool
+        assert bench.effective(bench.layout and bench.pod("plain", Qos.GUARANTEED)) == pool
+        written = len(bench.ways.written)
+        asyncio.run(bench.keeper.settle())
+        assert len(bench.ways.written) == written
