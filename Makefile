@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: bench bench-scale conformance help install demo demo-stop test test-long lint format docs-reference control-plane clean
+.PHONY: bench bench-scale conformance help install demo demo-stop test test-long lint format docs-reference docs-metrics image manifests control-plane clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,15 @@ format: install ## let ruff rewrite what it can
 
 docs-reference: install ## write docs/reference from crds/
 	@python -m testbed.crd_reference
+
+docs-metrics: install ## write docs/metrics.md from the code and the alert rules
+	@python -m testbed.metrics_reference
+
+image: install ## dist/podnuma-image.tar, an OCI archive, without Docker
+	@python deploy/image.py
+
+manifests: install ## write deploy/rbac and deploy/kustomize from the chart
+	@python deploy/render.py --helm "$$(python -m testbed.build helm | cut -f2)"
 
 control-plane: install ## run a control plane with the custom resources and kwok until Ctrl-C
 	python -m testbed.control_plane --kwok
