@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -179,18 +180,19 @@ def test_deleted_pod_gives_its_cpus_back_within_two_seconds_and_a_new_one_gets_t
 def test_a_new_pod_of_the_same_name_is_another_pod(system, namespace, pods):
     api = system.cluster.api
     pod_path = f"/api/v1/namespaces/{namespace}/pods/database"
-    api.delete(pod_path, grace_seconds=0)
+    api.delete(pod_path)
+    until(lambda: api.find(pod_path) is None, "the pod to go", 10)
 
-    def decided() -> bool:
+    def applied_anew() -> dict[str, Any] | None:
         pod = api.find(pod_path)
         if pod is None:
             # kwok deletes by name: it may take the new pod for the old one, and then it goes, too.
             pod = system.create_example(namespace, "database")
         found = api.find(f"{GROUP}/namespaces/{namespace}/podallocations/database")
-        return found is not None and found["spec"]["podUID"] == pod["metadata"]["uid"]
+        applied = found is not None and found.get("status", {}).get("phase") == "Applied"
+        return found if applied and found["spec"]["podUID"] == pod["metadata"]["uid"] else None
 
-    until(decided, "the allocation of the new pod", 20)
-    allocation = system.wait_applied(namespace, "database")
+    allocation = until(applied_anew, "the allocation of the new pod", 20)
     assert allocation["metadata"]["uid"] != pods["database"]["metadata"]["uid"]
     assert expect.database(system.node_of(allocation).machine, system.written(allocation)) == []
 
