@@ -15,11 +15,12 @@ from podnuma.api.pod import read_pod
 from podnuma.api.pod_allocation import Phase, PodAllocation, Verdict, read_pod_allocation
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.api.reading import ApiError
-from podnuma.cli import explain_report, output, reading, wanted
+from podnuma.cli import documents, explain_report, output, reading, wanted
 from podnuma.cli.candidates import Candidate, candidate
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.forms import Form
 from podnuma.cli.sources import Json, Source
+from podnuma.cli.workloads import first_pod
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,14 @@ def key_of(words: Sequence[str], namespace: str) -> tuple[str, str]:
     return (first, name) if slash else (namespace, first)
 
 
-def answer(source: Source, key: tuple[str, str], node: str, form: Form) -> Exit:
+def from_manifests(files: Sequence[str], namespace: str) -> Json:
+    """Return the first pod of some manifests: one that was refused may be gone already."""
+    return first_pod(documents.read(files), namespace)
+
+
+def answer(source: Source, key: tuple[str, str], node: str, form: Form, manifest: Json | None = None) -> Exit:
     """Explain one pod; NO if it is refused, drifted or not pinned. `node`: ask this one, not its own."""
-    explained = gather(source, *key, node)
+    explained = gather(source, *key, node, manifest)
     for note in explained.node.notes:
         output.note(note)
     if form.for_programs:
@@ -65,12 +71,16 @@ def answer(source: Source, key: tuple[str, str], node: str, form: Form) -> Exit:
     return Exit.OK if explained.well else Exit.NO
 
 
-def gather(source: Source, namespace: str, name: str, node: str) -> Explained:
+def gather(source: Source, namespace: str, name: str, node: str, manifest: Json | None = None) -> Explained:
     """Read everything about a pod and its node. Failure names what is missing."""
-    value = source.find(wanted.pods(namespace, name))
-    allocation = source.find(wanted.allocation(namespace, name))
+    value = manifest or source.find(wanted.pods(namespace, name))
+    allocation = None if manifest else source.find(wanted.allocation(namespace, name))
     if value is None:
-        raise Failure(Exit.NOT_FOUND, f"there is no pod {namespace}/{name}; see `kubectl get pods -A`")
+        raise Failure(
+            Exit.NOT_FOUND,
+            f"there is no pod {namespace}/{name}; "
+            "if it was evicted, explain its manifest: -f FILE --node NODE",
+        )
     where = node or _node_of(value, allocation)
     if not where:
         raise Failure(

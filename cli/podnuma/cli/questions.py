@@ -57,7 +57,13 @@ def node_map(
 
 
 def explain(
-    pod: Annotated[list[str], typer.Argument(metavar="POD", help="NAME, NAMESPACE/NAME or pod NAME")],
+    pod: Annotated[
+        list[str] | None, typer.Argument(metavar="[POD]", help="NAME, NAMESPACE/NAME or pod NAME")
+    ] = None,
+    manifests: Annotated[
+        list[str] | None,
+        typer.Option("--filename", "-f", metavar="FILE", help="the pod of a manifest instead, with --node"),
+    ] = None,
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="where NAME is")] = "default",
     node: Annotated[str, typer.Option(help="what this node would decide, instead of the pod's own")] = "",
     output: Output = Form.TEXT,
@@ -69,8 +75,12 @@ def explain(
     from podnuma.cli import explain as verb  # noqa: PLC0415 - each verb loads its own
     from podnuma.cli import sources  # noqa: PLC0415
 
-    key = verb.key_of(pod, namespace)
-    raise typer.Exit(verb.answer(sources.source(files or [], kubeconfig, context), key, node, output))
+    source = sources.source(files or [], kubeconfig, context)
+    if manifests:
+        value = verb.from_manifests(manifests, namespace)
+        key = (value["metadata"]["namespace"], value["metadata"]["name"])
+        raise typer.Exit(verb.answer(source, key, node, output, value))
+    raise typer.Exit(verb.answer(source, verb.key_of(pod or [], namespace), node, output))
 
 
 def plan(

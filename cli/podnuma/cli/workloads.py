@@ -18,6 +18,7 @@ from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.api.reading import ApiError
 from podnuma.cli.documents import Document
+from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.unknown import KINDS, unknown_fields
 
 # Of one workload; more replicas of one template say nothing new.
@@ -67,6 +68,15 @@ def unfold(documents: Sequence[Document], namespace: str = _DEFAULT_NAMESPACE) -
                 break
             pods.append(Planned(document.place, pod, value["metadata"].get("labels") or {}))
     return Unfolded(tuple(pods), tuple(problems), tuple(left_out))
+
+
+def first_pod(documents: Sequence[Document], namespace: str = _DEFAULT_NAMESPACE) -> dict[str, Any]:
+    """Return the JSON of the first pod that the manifests would make. Failure(INPUT) if there is none."""
+    for document in documents:
+        if document.kind in KINDS:
+            for value in _pods(document, namespace):
+                return value
+    raise Failure(Exit.INPUT, "there is no pod in these manifests")
 
 
 def _read(value: Mapping[str, Any]) -> Pod:

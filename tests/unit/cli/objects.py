@@ -13,6 +13,7 @@ from podnuma.allocator.settings import TopologyManagerScope
 from podnuma.allocator.topology import Cpu, NumaNode, Topology
 from podnuma.api import hardware, names, pod_allocation
 
+ROOT = Path(__file__).parents[3]
 MACHINES = Path(__file__).parents[2] / "machines"
 PODS = Path(__file__).parents[2] / "pods"
 

@@ -12,7 +12,7 @@ from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.forms import Form
 from podnuma.cli.sources import Saved
 
-from tests.unit.cli.objects import PODS, allocation_object, grant, topology_object
+from tests.unit.cli.objects import PODS, ROOT, allocation_object, grant, topology_object
 
 EPYC = "epyc7401-2s-8numa-16l3"
 KEY = ("payments", "ledger-db-0")
@@ -65,8 +65,17 @@ def test_a_pod_that_does_not_exist_is_said_so(tmp_path):
         explain.answer(saved(tmp_path), ("a", "b"), "", Form.TEXT)
     assert (failure.value.code, failure.value.lines) == (
         Exit.NOT_FOUND,
-        ("there is no pod a/b; see `kubectl get pods -A`",),
+        ("there is no pod a/b; if it was evicted, explain its manifest: -f FILE --node NODE",),
     )
+
+
+def test_the_pod_of_a_manifest_is_explained_without_one_in_the_cluster(tmp_path, capsys):
+    manifest = explain.from_manifests([str(ROOT / "examples" / "pods" / "too-large.yaml")], "default")
+    code = explain.answer(saved(tmp_path), ("default", "too-large"), "node-a", Form.TEXT, manifest)
+    assert code is Exit.NO
+    text = capsys.readouterr().out
+    assert text.startswith("pod default/too-large on node-a: not decided; it would be refused, Topology")
+    assert "64 cpu need 6 NUMA nodes, single-numa-node allows one" in text
 
 
 def large() -> dict[str, Any]:
