@@ -145,7 +145,15 @@ def _same_state(one: Json, other: Json | None) -> bool:
 
 def _corrupt_cores(moment: Moment) -> bool:
     """The kubelet gave the same CPU away twice, or a reserved one, and cannot go on correctly."""
-    return any("CPUs" in line for line in moment.kubelet.get("violations") or ())
+    steps = (moment.before or {}, moment.kubelet)
+    return any("CPUs" in line for step in steps for line in step.get("violations") or ())
+
+
+def _disagreeing_group(moment: Moment) -> bool:
+    """In the kubelet's state a NUMA node is in a group whose other members know nothing of it."""
+    rows = (moment.kubelet.get("state") or {}).get("numa") or ()
+    groups = {row["id"]: row["cells"] for row in rows}
+    return any(groups[member] != cells for cells in groups.values() for member in cells)
 
 
 def _invalid(moment: Moment) -> bool:
@@ -177,6 +185,7 @@ TWINS: tuple[Twin, ...] = (
 MARKS: tuple[Mark, ...] = (
     Mark("A restart decides nothing", _always, _redecided),
     Mark("Unequal cores and sockets", unequal_cores, _corrupt_cores),
+    Mark("A NUMA node that shares memory blocks with others", _always, _disagreeing_group),
     Mark("A huge page size that a NUMA node lacks", _huge_pages_wanted, _unknown_page_size),
     Mark("NUMA distances when node ids have gaps", _gaps_in_node_ids, _distance_beyond_the_row),
     Mark("NUMA node ids above 63", _ids_above_63, _panicked),

@@ -13,6 +13,7 @@ from tests.conformance import examine, record, releases
 FILES = record.recorded_files()
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("path", record.recorded_files("written"), ids=lambda path: path.name.split(".")[0])
 def test_answers_are_the_kubelets(path):
     assert examine.findings_of(record.read(path), replay.play) == []
