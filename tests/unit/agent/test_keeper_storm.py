@@ -8,10 +8,9 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from podnuma.agent.keeper import Keeper
 from podnuma.agent.plan.places import ContainerPlace, Qos
-from podnuma.allocator import cpuset
+from podnuma.allocator import cpuset, decision
 
 RESERVED = 0b1
 
@@ -26,10 +25,11 @@ class Life:
     def __init__(self, bench, words) -> None:
         self.bench = bench
         self.words = words
-        self.grants: dict[str, object] = {}
+        self.grants: dict[str, decision.PodGrant] = {}
         self.places: dict[str, ContainerPlace] = {}
         self.numbers = 0
-        self.left = None
+        self.left: int | None = None
+        self.loose = False  # something runs where it likes until the next pass
         bench.pod("plain")
         bench.ways.refuse = self._maybe_kill
         write = bench.ways.write
@@ -80,9 +80,22 @@ class Life:
         self.start(uid)
 
     def start(self, uid: str) -> None:
+        """Start a container as a runtime does that asks first, every third time as one that does not."""
         self.numbers += 1
-        self.places[uid] = self.bench.start(self.bench.pod(uid), "c", number=self.numbers)
+        pod = self.bench.pod(uid)
+        place = self.bench.start(pod, "c", number=self.numbers)
+        asks = self.numbers % 3 != 0
+        self.loose |= not asks
+        if asks:
+            self.bench.stop(place)
+            asyncio.run(self.bench.keeper.make_room(place))
+            start = self.bench.keeper.start_values(place)
+            place = self.bench.start(pod, "c", number=self.numbers)
+            self.bench.put(place, "cpuset.cpus", cpuset.render(start.cpus))
+        self.places[uid] = place
         self.bench.kernel.settle(self.bench.layout.kubepods)
+        if asks and not self.loose:
+            assert not [each for each in self.overlaps() if each[0] == uid], "somebody was in its place"
 
     def remove(self, number: int) -> None:
         if not self.grants:
@@ -95,18 +108,33 @@ class Life:
     def restart(self, number: int) -> None:
         if self.places:
             uid = sorted(self.places)[number % len(self.places)]
-            self.bench.stop(self.places[uid])
+            self.bench.stop(self.places.pop(uid))
             self.start(uid)
 
     def drift(self, number: int, mask: int) -> None:
+        self.loose = True
         targets = [self.words.burstable, self.words.best_effort, *self.places.values()]
         self.bench.put(targets[number % len(targets)], "cpuset.cpus", cpuset.render(mask & 0xFFFF or 1))
+        self.bench.kernel.settle(self.bench.layout.kubepods)
+
+    def chaos(self, mask: int) -> None:
+        """Change everything by hand at once: containers away from what is theirs, slices onto it."""
+        for uid in self.places:
+            self.bench.put(
+                self.places[uid],
+                "cpuset.cpus",
+                cpuset.render(mask & ~self.grants[uid].exclusive_cpus & 0xFFFF),
+            )
+        for place in (self.words.burstable, self.words.best_effort):
+            self.bench.put(place, "cpuset.cpus", "0-15")
+        self.loose = True
         self.bench.kernel.settle(self.bench.layout.kubepods)
 
     def settle(self, left: int | None) -> None:
         self.left = left
         try:
             self.bench.settle()
+            self.loose = False
         except Killed:
             # The next agent knows what the API server says and what the kernel has, nothing else.
             self.bench.keeper = Keeper(dataclasses.replace(self.bench.keeper._ports))
@@ -121,6 +149,7 @@ steps = st.one_of(
     st.tuples(st.just("remove"), numbers),
     st.tuples(st.just("restart"), numbers),
     st.tuples(st.just("drift"), numbers, masks),
+    st.tuples(st.just("chaos"), masks),
     st.tuples(st.just("settle"), st.none() | st.integers(0, 4)),
 )
 
@@ -141,7 +170,7 @@ def test_no_write_ever_gives_a_cpu_to_two_and_all_ends_well(bench_class, words, 
             exclusive |= grant.exclusive_cpus
         pool = cpuset.render(0xFFFF & ~exclusive)
         assert bench.effective(words.burstable) == bench.effective(words.best_effort) == pool
-        assert bench.effective(bench.layout and bench.pod("plain", Qos.GUARANTEED)) == pool
+        assert bench.effective(bench.pod("plain", Qos.GUARANTEED)) == pool
         written = len(bench.ways.written)
         asyncio.run(bench.keeper.settle())
         assert len(bench.ways.written) == written
