@@ -44,7 +44,7 @@ def podnuma(scenario: Json, seconds: float) -> Rate:
     """Measure podnuma's allocator, one thread."""
     read = read_scenario(scenario)
     node = Node.empty(read_settings(read.kubelet), read.topology)
-    shapes = [_read(step["pod"]) for step in scenario["steps"]]
+    shapes = [read_shape(step["pod"]) for step in scenario["steps"]]
     took, admitted, most = 0.0, 0, 0
     while took < seconds:
         for every in (2, 1):
@@ -57,7 +57,8 @@ def podnuma(scenario: Json, seconds: float) -> Rate:
     return Rate(scenario["name"], admitted / took, most)
 
 
-def _read(pod: Json) -> Pod:
+def read_shape(pod: Json) -> Pod:
+    """Return a shape of the mix as the API server would store it."""
     meta = {"namespace": "default", "uid": pod["metadata"]["name"], **pod["metadata"]}
     return read_pod(with_api_defaults({**pod, "metadata": meta}))
 
