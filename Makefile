@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: bench bench-scale conformance help install demo demo-stop test test-long lint format docs-reference docs-metrics image manifests control-plane clean
+.PHONY: bench bench-scale conformance help install demo demo-stop test test-long lint format docs-reference docs-metrics image manifests control-plane e2e e2e-vm clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -63,6 +63,15 @@ manifests: install ## write deploy/rbac and deploy/kustomize from the chart
 
 control-plane: install ## run a control plane with the custom resources and kwok until Ctrl-C
 	python -m testbed.control_plane --kwok
+
+e2e-vm: install ## end to end on a virtual machine with two NUMA nodes, beside the kubelet's own feature
+	@pytest tests/e2e -q --no-header -p no:cacheprovider -p no:xdist
+
+# From the command line only: a cluster is never taken from the environment.
+e2e: install ## the same scenarios on your cluster: make e2e KUBECONFIG=file [NODE=name] [IMAGE=busybox with probe]
+	@$(if $(filter command line,$(origin KUBECONFIG)),true,echo "say which cluster: make e2e KUBECONFIG=/path/to/file"; exit 2)
+	@PODNUMA_E2E_KUBECONFIG="$(KUBECONFIG)" $(if $(NODE),PODNUMA_E2E_NODE="$(NODE)") $(if $(IMAGE),PODNUMA_E2E_IMAGE="$(IMAGE)") \
+	  pytest tests/e2e -q --no-header -p no:cacheprovider -p no:xdist
 
 conformance: install ## fresh scenarios through podnuma and the kubelet's own code; SEED=n COUNT=m
 	@python -m tests.conformance --seed $(or $(SEED),1) --count $(or $(COUNT),1000)

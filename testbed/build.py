@@ -1,12 +1,13 @@
 """Build the programs of the control plane from pinned Go modules into a cache folder.
 
 Each folder of `modules/` is a Go module whose `go.mod` and `go.sum` fix, by hash, every line of
-source that goes into its tools. A built program lies in
+source that goes into its tools (`probe` is our own). A built program lies in
 
     $PODNUMA_CACHE/tools/<module>-<key>/<program>
 
-where <key> is a hash of those two files and of the build flags: a new version is a new folder, and
-nothing that exists is ever rebuilt or changed. A program appears by rename, so what is there is whole.
+where <key> is a hash of those two files, of Go files beside them and of the build flags: a new version
+is a new folder, and nothing that exists is ever rebuilt or changed. A program appears by rename, so what
+is there is whole.
 One build runs at a time per cache, across processes; who comes second finds the work done.
 Downloads are made by the ordinary `go` command with the caller's own Go settings.
 """
@@ -70,6 +71,7 @@ PROGRAMS = {
             Program(name, "containerd", f"github.com/containerd/containerd/v2/cmd/{name}")
             for name in ("containerd", "containerd-shim-runc-v2", "ctr")
         ),
+        Program("probe", "probe", "."),
     )
 }
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
@@ -112,8 +114,8 @@ def build_flags(module: str) -> tuple[str, ...]:
 def tool_folder(module: str) -> Path:
     """Return the folder in the cache that holds the tools of a module, keyed by its content."""
     digest = hashlib.sha256()
-    for part in ("go.mod", "go.sum"):
-        digest.update((MODULES / module / part).read_bytes())
+    for path in (*sorted((MODULES / module).glob("go.*")), *sorted((MODULES / module).glob("*.go"))):
+        digest.update(path.read_bytes())
     digest.update(json.dumps([build_flags(module), os.uname().machine]).encode())
     return cache_folder() / "tools" / f"{module}-{digest.hexdigest()[:16]}"
 

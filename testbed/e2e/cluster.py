@@ -16,13 +16,14 @@ from testbed.e2e.observe import Shell, Snapshot, snapshot
 from testbed.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from testbed.api import Json
 
 # Generous, for software emulation: what is awaited ends the wait, not the clock.
 POD_SECONDS = 240
+SCHEDULED_SECONDS = 30
 ENDED = ("Succeeded", "Failed")
 
 
@@ -32,13 +33,20 @@ class KubectlError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """kubectl: the program. node: where the suite's pods go. shell: root on that node. image: a busybox."""
+    """Everything the scenarios use.
+
+    kubectl: the program. node: where the suite's pods go. shell: root on that node. image: busybox with
+    the suite's probe. probe: that program as a path on the node. web: returns what a URL of the pod
+    network serves.
+    """
 
     kubectl: str
     kubeconfig: Path
     node: str
     shell: Shell
     image: str
+    probe: str
+    web: Callable[[str], str]
     namespace: str = "default"
 
     def run(self, *args: str, stdin: str | None = None, timeout: float = POD_SECONDS) -> str:
@@ -70,32 +78,70 @@ class Cluster:
         text = self.run("get", kind, name, "-o", "json", "--ignore-not-found")
         return json.loads(text) if text.strip() else None
 
+    def pinned_to_node(self, pod: Json) -> Json:
+        """Return the pod with a selector for the suite's node."""
+        return pod | {"spec": pod["spec"] | {"nodeSelector": {"kubernetes.io/hostname": self.node}}}
+
     def start(self, pod: Json) -> None:
         """Create a pod on the suite's node and return once the scheduler has bound it there.
 
         So pods started one after the other are admitted by the node in this order.
         """
-        spec = pod["spec"] | {"nodeSelector": {"kubernetes.io/hostname": self.node}}
-        self.apply(pod | {"spec": spec})
-        self.run(
-            *(
-                "wait",
-                "pod",
-                pod["metadata"]["name"],
-                "--for=condition=PodScheduled",
-                f"--timeout={POD_SECONDS}s",
-            ),
-            timeout=POD_SECONDS + 10,
-        )
+        self.apply(self.pinned_to_node(pod))
+        name = pod["metadata"]["name"]
+        try:
+            self.run(
+                *("wait", "pod", name, "--for=condition=PodScheduled", f"--timeout={SCHEDULED_SECONDS}s"),
+                timeout=POD_SECONDS,
+            )
+        except KubectlError as error:
+            raise TimeoutError(f"{error}\n{self.why(name)}") from error
 
     def settled(self, name: str) -> Json:
-        """Wait until a pod is ready or has ended (completed, refused) and return it."""
+        """Wait until a pod is ready or has ended (completed, refused) and return it.
+
+        A pod that was refused and evicted is returned as Failed, with the reason of its last warning.
+        """
+        last: Json = {}
 
         def check() -> Json | None:
-            pod = self.get("pod", name)
+            nonlocal last
+            pod = self.find("pod", name)
+            if pod is None:
+                return last | {"status": {"phase": "Failed", "reason": self._last_warning(last)}}
+            last = pod
             return pod if pod["status"].get("phase") in ENDED or is_ready(pod) else None
 
-        return until(check, f"pod {name} to be ready or ended", POD_SECONDS, 1)
+        try:
+            return until(check, f"pod {name} to be ready or ended", POD_SECONDS, 0.5)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self.why(name)}") from error
+
+    def events(self, uid: str) -> list[Json]:
+        """Return the events of an object, oldest first."""
+        text = self.run("get", "events", f"--field-selector=involvedObject.uid={uid}", "-o", "json")
+        found: list[Json] = json.loads(text)["items"]
+        return sorted(found, key=lambda event: str(event["metadata"]["creationTimestamp"]))
+
+    def why(self, name: str) -> str:
+        """Return what a person would look at when a pod does not run: conditions, states, events."""
+        pod = self.find("pod", name)
+        if pod is None:
+            return f"pod {name} is gone"
+        status = pod["status"]
+        states = [entry for key, entries in status.items() if key.endswith("Statuses") for entry in entries]
+        lines = [
+            f"{entry['type']}={entry['status']} {entry.get('message', '')}" for entry in status["conditions"]
+        ]
+        lines += [f"{entry['name']}: {entry.get('state')}" for entry in states]
+        events = self.events(pod["metadata"]["uid"])
+        lines += [f"{event['type']} {event['reason']}: {event['message']}" for event in events[-10:]]
+        return "\n".join(f"    {line}" for line in lines)
+
+    def _last_warning(self, pod: Json) -> str:
+        events = self.events(pod["metadata"]["uid"]) if pod else []
+        warnings = [str(event["reason"]) for event in events if event["type"] == "Warning"]
+        return warnings[-1] if warnings else "deleted"
 
     def delete(self, *names: str) -> None:
         """Delete pods and wait until they are gone."""
@@ -116,6 +162,16 @@ class Cluster:
         try:
             for pod in pods:
                 self.start(pod)
+            yield [self.settled(name) for name in names]
+        finally:
+            self.delete(*names)
+
+    @contextmanager
+    def running_at_once(self, *pods: Json) -> Iterator[list[Json]]:
+        """Start pods all together, yield them once settled, delete them at the end."""
+        names = [pod["metadata"]["name"] for pod in pods]
+        try:
+            self.apply(*map(self.pinned_to_node, pods))
             yield [self.settled(name) for name in names]
         finally:
             self.delete(*names)

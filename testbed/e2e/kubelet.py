@@ -1,7 +1,7 @@
 """Switch the virtual machine's kubelet between its defaults and its own resource managers.
 
-The kubelet refuses to start when its policy differs from its state files, so these go; pods must have
-been deleted before.
+A drop-in is added to its configuration, or all are taken away. The kubelet refuses to start when its
+policy differs from its state files, so these go; pods must have been deleted before.
 """
 
 from __future__ import annotations
@@ -14,23 +14,32 @@ from testbed.waiting import until
 if TYPE_CHECKING:
     from testbed.e2e.cluster import Cluster
 
+READY_SECONDS = 240
+
 
 class Managers(Enum):
-    """Which configuration of `files/payload/etc/kubernetes` the kubelet runs with."""
+    """Which drop-in of `files/payload/etc/kubernetes` the kubelet runs with; "" is none."""
 
-    DEFAULT = "kubelet.yaml"
-    OWN = "kubelet-resource-managers.yaml"
+    DEFAULT = ""
+    POD_SCOPE = "pod-scope.conf"
+    CONTAINER_SCOPE = "container-scope.conf"
 
 
 def switch(cluster: Cluster, managers: Managers) -> None:
     """Restart the kubelet with other resource managers and wait until it reports as ready again."""
-    before = _heartbeat(cluster)
-    configuration = f"/payload/etc/kubernetes/{managers.value}"
+    folder = "/etc/kubernetes/kubelet.d"
+    added = f"cp /payload/etc/kubernetes/{managers.value} {folder}/ && " if managers.value else ""
+    before = heartbeat(cluster)
     cluster.shell(
-        "systemctl stop kubelet && rm -f /var/lib/kubelet/{cpu,memory}_manager_state"
-        f" && cp {configuration} /etc/kubernetes/kubelet.yaml && systemctl start kubelet"
+        "systemctl stop kubelet && cd /var/lib/kubelet && rm -f cpu_manager_state memory_manager_state"
+        f" {folder}/*.conf && {added}systemctl start kubelet"
     )
-    until(lambda: _heartbeat(cluster) > before, "the kubelet to report after its restart", 240, 1)
+    wait_reported(cluster, before)
+
+
+def wait_reported(cluster: Cluster, before: str) -> None:
+    """Wait until the kubelet has reported itself ready after the heartbeat `before`."""
+    until(lambda: heartbeat(cluster) > before, "the kubelet to report after its restart", READY_SECONDS, 0.5)
 
 
 def counts(metrics: str) -> dict[str, float]:
@@ -43,8 +52,8 @@ def counts(metrics: str) -> dict[str, float]:
     return samples
 
 
-def _heartbeat(cluster: Cluster) -> str:
-    """Return the time of the Ready condition's transition or heartbeat; it grows as text."""
+def heartbeat(cluster: Cluster) -> str:
+    """Return the time of the Ready condition's heartbeat, which grows as text; "" if it is not ready."""
     conditions = cluster.get("node", cluster.node)["status"]["conditions"]
     (ready,) = [entry for entry in conditions if entry["type"] == "Ready"]
     return str(ready["lastHeartbeatTime"]) if ready["status"] == "True" else ""

@@ -23,6 +23,11 @@ FILES = (
     "cpu.max",
     "memory.max",
 )
+# Everything in a cgroup that says how much of something may be used there.
+_LIMITS = (
+    *("cpuset.cpus", "cpuset.mems", "cpuset.cpus.partition", "cpu.max", "cpu.weight", "cpu.idle"),
+    *("memory.min", "memory.low", "memory.high", "memory.max", "memory.swap.max", "pids.max"),
+)
 # One process for all files: a fork per file would take seconds under emulation.
 _DUMP = (
     "cd /sys/fs/cgroup && find . -path '*kubepods*' \\( "
@@ -85,6 +90,21 @@ def snapshot(shell: Shell) -> Snapshot:
         path, _, name = file.removeprefix("./").rpartition("/")
         values.setdefault(path, {})[name] = value
     return Snapshot({path: _cgroup(path, files) for path, files in values.items()})
+
+
+def limits(shell: Shell, pods: Iterable[Json] = ()) -> dict[str, str]:
+    """Return every file that limits the slices of the kubelet and the given pods, by path."""
+    uids = [pod["metadata"]["uid"].replace("-", "_") for pod in pods]
+    names = " -o ".join(f"-name {name}" for name in _LIMITS)
+    text = shell(
+        f"cd /sys/fs/cgroup && find . -path '*kubepods*' \\( {names} \\) -print0 | xargs -0 -r grep -s -H ''"
+    )
+    found = dict(line.split(":", 1) for line in text.splitlines())
+    return {
+        path: value
+        for path, value in found.items()
+        if "pod" not in path.replace("kubepods", "") or any(uid in path.replace("-", "_") for uid in uids)
+    }
 
 
 def container_id(pod: Json, name: str) -> str:

@@ -2,51 +2,62 @@
 
 The first recording is the kubelet with its own resource managers, the second podnuma on a stock
 kubelet. Both see the same pods in the same order; compared are admission, the values that the kernel
-enforces for each container and each pod, and the counts of assignments.
+enforces for each container and each pod, what ended init containers could use, and the counts of
+assignments.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from testbed.e2e import pods
 from testbed.e2e.cluster import ENDED, Cluster, containers_of
-from testbed.e2e.observe import render_list
+from testbed.e2e.observe import parse_list, render_list
+from testbed.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from testbed.api import Json
 
 ROOT = Path(__file__).parents[2]
-# Each wave fits the machine (7 unreserved CPUs per NUMA node) and starts on an empty node.
-WAVES: tuple[tuple[str, ...], ...] = (
+# Each wave fits the machine (7 unreserved CPUs per NUMA node, 14 in all) and starts on an empty node.
+POD_SCOPE: tuple[tuple[str, ...], ...] = (
     (
         "examples/pods/database.yaml",
         "tests/pods/16-fractional-budget.yaml",
         "tests/pods/09-invalid-empty-shared-pool.yaml",
     ),
     (
-        "examples/pods/ml-training.yaml",
         "tests/pods/03-java-api-mesh-injected.yaml",
         "tests/pods/12-cassandra-cpu-only-budget.yaml",
+        "tests/pods/10-spark-executor-burstable.yaml",
     ),
     (
         "tests/pods/01-postgres-native-sidecar.yaml",
         "tests/pods/02-cache-pod-level-only.yaml",
-        "tests/pods/10-spark-executor-burstable.yaml",
+        "tests/pods/11-spark-driver-limits-only.yaml",
     ),
     (
         "tests/pods/07-radio-fractional-equal.yaml",
-        "tests/pods/22-batch-short-lived.yaml",
         "tests/pods/08-trading-two-exclusive.yaml",
+        "tests/pods/22-batch-short-lived.yaml",
     ),
-    ("tests/pods/11-spark-driver-limits-only.yaml", "tests/pods/17-vm-sandbox-overhead.yaml"),
+    ("tests/pods/17-vm-sandbox-overhead.yaml", "tests/pods/23-hugepages-init-only.yaml"),
 )
+CONTAINER_SCOPE: tuple[tuple[str, ...], ...] = (
+    (
+        "examples/pods/ml-training.yaml",
+        "tests/pods/01-postgres-native-sidecar.yaml",
+        "tests/pods/07-radio-fractional-equal.yaml",
+    ),
+)
+# The kubelet brings containers in line every second here (cpuManagerReconcilePeriod).
+_STILL_SECONDS = 3.0
+_SETTLE_SECONDS = 60.0
+_METRICS = "resource_manager_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +66,43 @@ class Seen:
 
     cpus: str
     mems: str
-    cpu_max: str
-    memory_max: str
+    cpu_max: str = ""
+    memory_max: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Recording:
-    """Outcome per pod, values per (pod, container; "" is the pod itself), what the counts rose by."""
+    """Outcome per pod, values per (pod, container; "" is the pod itself), what the counts rose by.
 
-    outcomes: Mapping[str, str]
-    values: Mapping[tuple[str, str], Seen]
-    counts: Mapping[str, float]
+    first_words: what init containers that have ended were allowed to use, per (pod, container).
+    Keys begin with the scope.
+    """
+
+    outcomes: dict[str, str] = field(default_factory=dict)
+    values: dict[tuple[str, str], Seen] = field(default_factory=dict)
+    first_words: dict[tuple[str, str], Seen] = field(default_factory=dict)
+    counts: dict[str, float] = field(default_factory=dict)
+
+    def add_counts(self, scope: str, before: Mapping[str, float], after: Mapping[str, float]) -> None:
+        """Take what the three metrics rose by between two readings of one process."""
+        for name, value in after.items():
+            risen = value - before.get(name, 0)
+            if risen:
+                self.counts[f"{scope}/{name.removeprefix(_METRICS)}"] = risen
+
+
+def record(
+    cluster: Cluster,
+    scope: str,
+    waves: Sequence[Sequence[str]],
+    into: Recording,
+    say: Callable[[str], None],
+) -> None:
+    """Run the waves one after the other and record what the node does with them."""
+    for wave in waves:
+        with cluster.running(*manifests(wave, cluster)) as settled:
+            _observe(cluster, scope, settled, into)
+        say(f"       recorded {', '.join(pod['metadata']['name'] for pod in settled)}")
 
 
 def manifests(wave: Sequence[str], cluster: Cluster) -> Iterator[Json]:
@@ -77,30 +114,61 @@ def manifests(wave: Sequence[str], cluster: Cluster) -> Iterator[Json]:
         yield pod
 
 
-def record(cluster: Cluster, counts: Mapping[str, float]) -> None:
-    raise NotImplementedError
-
-
-def observe(cluster: Cluster, settled: Sequence[Json]) -> tuple[dict[str, str], dict[tuple[str, str], Seen]]:
-    """Return outcome and values of pods that have settled."""
-    outcomes, values = {}, {}
-    kernel = cluster.snapshot()
+def _observe(cluster: Cluster, scope: str, settled: Sequence[Json], into: Recording) -> None:
+    alive = []
     for pod in settled:
-        name = pod["metadata"]["name"]
-        outcomes[name] = (
-            pod["status"].get("reason", "admitted") if pod["status"]["phase"] in ENDED else "admitted"
-        )
-        if pod["status"]["phase"] in ENDED:
-            continue
-        groups = [(container, kernel.container(pod, container)) for container in containers_of(pod)]
+        key = f"{scope}/{pod['metadata']['name']}"
+        ended = pod["status"]["phase"] in ENDED
+        into.outcomes[key] = pod["status"].get("reason", pod["status"]["phase"]) if ended else "admitted"
+        if not ended:
+            alive.append(pod)
+    into.values.update(_still(cluster, scope, alive))
+    for pod in alive:
+        for entry in pod["spec"].get("initContainers", []):
+            if entry.get("restartPolicy") != "Always":
+                words = first_words(cluster.logs(pod["metadata"]["name"], entry["name"]))
+                into.first_words[f"{scope}/{pod['metadata']['name']}", entry["name"]] = words
+
+
+def _still(cluster: Cluster, scope: str, alive: Sequence[Json]) -> dict[tuple[str, str], Seen]:
+    """Return the values once they have not changed for a while: shared containers follow with a delay."""
+    last = _values(cluster, scope, alive)
+
+    def check() -> dict[tuple[str, str], Seen] | None:
+        nonlocal last
+        now = _values(cluster, scope, alive)
+        same, last = now == last, now
+        return now if same else None
+
+    return until(check, "cgroup values that stay as they are", _SETTLE_SECONDS, _STILL_SECONDS)
+
+
+def _values(cluster: Cluster, scope: str, alive: Sequence[Json]) -> dict[tuple[str, str], Seen]:
+    kernel = cluster.snapshot()
+    values = {}
+    for pod in alive:
+        groups = [(name, kernel.container(pod, name)) for name in containers_of(pod)]
         for container, cgroup in [("", kernel.pod(pod)), *groups]:
-            values[name, container] = Seen(
+            values[f"{scope}/{pod['metadata']['name']}", container] = Seen(
                 render_list(cgroup.effective_cpus),
                 render_list(cgroup.effective_mems),
                 cgroup.cpu_max,
                 cgroup.memory_max,
             )
-    return outcomes, values
+    return values
+
+
+def first_words(log: str) -> Seen:
+    """Read what a container printed first: the CPUs and memory nodes it was allowed to use."""
+    found: dict[str, str] = {}
+    for line in log.splitlines():
+        name, _, value = line.partition(":")
+        if name.endswith("_allowed_list"):
+            found.setdefault(name, value.strip())
+    return Seen(
+        render_list(parse_list(found["Cpus_allowed_list"])),
+        render_list(parse_list(found["Mems_allowed_list"])),
+    )
 
 
 def _scale(pod: Json) -> None:
@@ -109,8 +177,3 @@ def _scale(pod: Json) -> None:
         for amounts in resources.values():
             if amounts.get("cpu") in ("8", "6"):
                 amounts["cpu"] = str(int(amounts["cpu"]) // 2)
-
-
-def dump(path: Path, recording: Recording) -> None:
-    """Write a recording for people to read."""
-    path.write_text(yaml.safe_dump({"outcomes": dict(recording.outcomes)}))

@@ -47,7 +47,10 @@ class Node:
         """Return the kubelet's metrics in text format."""
         # The kubelet signs its own serving certificate; the API server does not verify it either.
         answer = requests.get(
-            f"{self.kubelet}/metrics", cert=tuple(map(str, self.certificate)), verify=False, timeout=60
+            f"{self.kubelet}/metrics",
+            cert=(str(self.certificate[0]), str(self.certificate[1])),
+            verify=False,
+            timeout=60,
         )
         answer.raise_for_status()
         return answer.text

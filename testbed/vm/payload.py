@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FILES = Path(__file__).parent / "files" / "payload"
-PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr", "kubelet")
+PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr", "kubelet", "probe")
 # What the pods of the suite run; `pause` holds a sandbox as the Kubernetes image does.
 APPLETS = (
     "sh",
@@ -35,6 +35,8 @@ APPLETS = (
     "mkdir",
     "chroot",
     "nproc",
+    "kill",
+    "wget",
 )
 BUSYBOX = "localhost/busybox:1"
 PAUSE = "localhost/pause:1"
@@ -68,9 +70,8 @@ def write_payload(
         configuration = root / "etc" / "kubernetes"
         (configuration / "kubelet.kubeconfig").write_text(identity.kubeconfig)
         shutil.copy(identity.ca_file, configuration / "ca.crt")
-        for name in ("kubelet.yaml", "kubelet-resource-managers.yaml"):
-            with (configuration / name).open("a") as file:
-                file.write(f"port: {identity.kubelet_port}\n")
+        with (configuration / "kubelet.yaml").open("a") as file:
+            file.write(f"port: {identity.kubelet_port}\n")
         (root / "node").write_text(f"NODE_NAME={identity.name}\nNODE_IP=10.0.2.15\n")
         (root / "api-server").write_text(
             f"SERVICE_ADDRESS={identity.service_address}\nAPI_SERVER={identity.api_server}\n"
@@ -92,11 +93,13 @@ def _add_programs(folder: Path) -> None:
 
 
 def _add_images(folder: Path, images: Iterable[Path], busybox: Path) -> None:
-    folder.mkdir()
+    first = folder / "first"
+    first.mkdir(parents=True)
     for image in images:
         shutil.copy(image, folder)
     links = {f"bin/{name}": "busybox" for name in APPLETS}
-    write_image(Image(BUSYBOX, ("/bin/sh",), {"bin/busybox": busybox}, links), folder / "busybox.tar")
+    programs = {"bin/busybox": busybox, "bin/probe": build.tool_path("probe")}
+    write_image(Image(BUSYBOX, ("/bin/sh",), programs, links), first / "busybox.tar")
     write_image(
-        Image(PAUSE, ("/bin/busybox", "sleep", "infinity"), {"bin/busybox": busybox}), folder / "pause.tar"
+        Image(PAUSE, ("/bin/busybox", "sleep", "infinity"), {"bin/busybox": busybox}), first / "pause.tar"
     )

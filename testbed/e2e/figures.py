@@ -1,0 +1,109 @@
+"""Numbers that the suite prints at its end: waiting times, memory and CPU time of the agent."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from testbed.e2e.cluster import Cluster
+    from testbed.e2e.product import Product
+
+_BUCKET = re.compile(r'^podnuma_hook_wait_seconds_bucket\{.*le="([^"]+)".*\} ([0-9.e+]+)$', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Resident bytes of the agent, and its share of one CPU over a span of seconds."""
+
+    resident: int
+    share: float
+    seconds: float
+
+    def __str__(self) -> str:
+        memory = self.resident / 2**20
+        return f"{memory:.0f} MiB resident, {self.share:.1%} of one CPU over {self.seconds:.0f} s"
+
+
+@contextmanager
+def agent_usage(product: Product) -> Iterator[list[Usage]]:
+    """Measure the agent inside the `with` block; the list has one entry at its end."""
+    usage: list[Usage] = []
+    before, began = _ticks(product), time.monotonic()
+    yield usage
+    seconds = time.monotonic() - began
+    ticks = _ticks(product) - before
+    process = product.agent_process()
+    kilobytes = product.cluster.shell(
+        f"sed -n 's/^VmRSS:[^0-9]*\\([0-9]*\\) kB/\\1/p' /proc/{process}/status"
+    )
+    usage.append(Usage(int(kilobytes) * 1024, ticks / 100 / seconds, seconds))
+
+
+def _ticks(product: Product) -> int:
+    text = product.cluster.shell(f"cat /proc/{product.agent_process()}/stat")
+    fields = text.rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def hook_wait(metrics: str) -> dict[float, float]:
+    """Return the cumulated histogram of waits in the hook: upper bound in seconds -> count."""
+    summed: dict[float, float] = {}
+    for bound, count in _BUCKET.findall(metrics):
+        upper = float(bound.replace("+Inf", "inf"))
+        summed[upper] = summed.get(upper, 0) + float(count)
+    return dict(sorted(summed.items()))
+
+
+def quantile(histogram: dict[float, float], part: float) -> float:
+    """Return the upper bound of the bucket that holds a quantile; 0 for an empty histogram."""
+    total = max(histogram.values(), default=0)
+    if not total:
+        return 0.0
+    return next(bound for bound, count in histogram.items() if count >= part * total)
+
+
+@dataclass(slots=True)
+class Phases:
+    """When each PodAllocation was first seen, and when it was first seen applied; seconds."""
+
+    seen: dict[str, float] = field(default_factory=dict)
+    applied: dict[str, float] = field(default_factory=dict)
+
+    def waits(self) -> list[float]:
+        """Return the time from one to the other, shortest first."""
+        return sorted(self.applied[name] - self.seen[name] for name in self.applied)
+
+
+@contextmanager
+def phases(cluster: Cluster) -> Iterator[Phases]:
+    """Watch PodAllocations inside the `with` block, with this host's clock."""
+    found = Phases()
+    columns = "custom-columns=NAME:.metadata.name,PHASE:.status.phase"
+    argv: Sequence[str] = [
+        *(cluster.kubectl, f"--kubeconfig={cluster.kubeconfig}", f"--namespace={cluster.namespace}"),
+        *("get", "podallocations", "--watch", "--no-headers", "-o", columns),
+    ]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as watching:
+
+        def follow() -> None:
+            for line in watching.stdout or ():
+                name, phase = line.split()
+                found.seen.setdefault(name, time.monotonic())
+                if phase == "Applied":
+                    found.applied.setdefault(name, time.monotonic())
+
+        reader = threading.Thread(target=follow, daemon=True)
+        reader.start()
+        try:
+            yield found
+        finally:
+            watching.terminate()
+            reader.join(10)

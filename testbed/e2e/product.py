@@ -1,0 +1,174 @@
+"""podnuma on a cluster, installed from `deploy/` with the rights and privileges that stand there.
+
+The agent is always the DaemonSet. The operator is the Deployment, except on the virtual machine: there
+it is a process beside it, with the shipped service account and its rights, because two Python processes
+more would take the emulated machine minutes to start.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from testbed.waiting import until
+
+if TYPE_CHECKING:
+    from testbed.api import Json
+    from testbed.e2e.cluster import Cluster
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE = "podnuma-system"
+AGENT = "podnuma-agent"
+OPERATOR = "podnuma-operator"
+PROFILE = "e2e"
+READY_SECONDS = 300
+METRICS_PORT = 9465
+_FIRST = {"Namespace": 0, "CustomResourceDefinition": 1}
+POD_SCOPE = {"topologyManagerPolicy": "single-numa-node", "topologyManagerScope": "pod"}
+CONTAINER_SCOPE = {"topologyManagerPolicy": "best-effort", "topologyManagerScope": "container"}
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """podnuma at work on one cluster."""
+
+    cluster: Cluster
+
+    def install(self, *, operator: bool) -> None:
+        """Apply everything of `deploy/kustomize/base`; without the operator's Deployment if told so."""
+        text = self.cluster.run("kustomize", str(ROOT / "deploy" / "kustomize" / "base"))
+        manifests = [manifest for manifest in yaml.safe_load_all(text) if manifest]
+        if not operator:
+            manifests = [entry for entry in manifests if entry["kind"] != "Deployment"]
+        self.cluster.apply(*sorted(manifests, key=lambda entry: _FIRST.get(entry["kind"], 2)))
+
+    def profile(self, settings: Json) -> None:
+        """Write the profile of the suite's node and wait until the node is settled on it."""
+        spec = {
+            "nodeSelector": {"matchLabels": {"kubernetes.io/hostname": self.cluster.node}},
+            "cpuManagerPolicy": "static",
+            "memoryManagerPolicy": "Static",
+            "reservedSystemCPUs": "0,8",
+            "reservedMemory": [{"numaNode": 0, "limits": {"memory": "400Mi"}}],
+        }
+        self.cluster.apply(
+            {
+                "apiVersion": "podnuma.dev/v1alpha1",
+                "kind": "NodeProfile",
+                "metadata": {"name": PROFILE},
+                "spec": spec | settings,
+            }
+        )
+
+        def settled() -> bool:
+            topology = self.cluster.find("nodetopology", self.cluster.node)
+            return topology is not None and settings.items() <= topology["spec"].items()
+
+        until(settled, f"NodeTopology {self.cluster.node} to carry the profile", 60, 0.5)
+
+    def wait_agent(self) -> None:
+        """Wait until the agent's pod is ready."""
+        try:
+            self._kubectl("rollout", "status", f"daemonset/{AGENT}", f"--timeout={READY_SECONDS}s")
+        except RuntimeError as error:
+            raise TimeoutError(f"{error}\n{self._kubectl('describe', 'pod')}\n{self.agent_log()}") from error
+        self.wait_condition("AgentReady", "True")
+
+    def wait_condition(self, kind: str, status: str, seconds: float = READY_SECONDS) -> Json:
+        """Wait for a condition of the NodeTopology and return it."""
+
+        def check() -> Json | None:
+            for entry in self.conditions():
+                if entry["type"] == kind and entry["status"] == status:
+                    return entry
+            return None
+
+        try:
+            return until(check, f"condition {kind} of the NodeTopology to be {status}", seconds, 0.5)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\nconditions: {self.conditions()}\n{self.agent_log()}") from error
+
+    def conditions(self) -> list[Json]:
+        """Return the conditions of the NodeTopology."""
+        topology = self.cluster.find("nodetopology", self.cluster.node)
+        found: list[Json] = topology.get("status", {}).get("conditions", []) if topology else []
+        return found
+
+    def allocation(self, pod: str) -> Json | None:
+        """Return the PodAllocation of a pod of the suite."""
+        return self.cluster.find("podallocation", pod)
+
+    def wait_applied(self, pod: str, seconds: float = 60) -> Json:
+        """Wait until the agent reports a pod's allocation as applied, and return it."""
+
+        def check() -> Json | None:
+            found = self.allocation(pod)
+            return found if found and found.get("status", {}).get("phase") == "Applied" else None
+
+        try:
+            return until(check, f"PodAllocation {pod} to be Applied", seconds, 0.5)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self.allocation(pod)}\n{self.agent_log()}") from error
+
+    def agent_pod(self) -> Json:
+        """Return the agent's pod on the suite's node."""
+        text = self._kubectl("get", "pod", "-l", "app.kubernetes.io/component=agent", "-o", "json")
+        (pod,) = [
+            pod
+            for pod in json.loads(text)["items"]
+            if pod["spec"].get("nodeName") == self.cluster.node and "deletionTimestamp" not in pod["metadata"]
+        ]
+        found: Json = pod
+        return found
+
+    def agent_metrics(self) -> str:
+        """Return the agent's metrics in text format."""
+        address = self.agent_pod()["status"]["podIP"]
+        return self.cluster.web(f"http://{address}:{METRICS_PORT}/metrics")
+
+    def agent_log(self) -> str:
+        """Return the end of the agent's log."""
+        return self._kubectl("logs", f"daemonset/{AGENT}", "--tail=25")
+
+    def agent_process(self) -> int:
+        """Return the process id of the agent on its node; 0 while it does not run."""
+        # By what the kernel shows, not by a program that a node may not have.
+        text = self.cluster.shell("grep -las 'podnuma.agent.run' /proc/[0-9]*/cmdline | head -1; true")
+        return int(text.split("/")[2]) if text.strip() else 0
+
+    def kill_agent(self) -> None:
+        """SIGKILL the agent; the kubelet starts it again."""
+        self.cluster.shell(f"kill -9 {self.agent_process()}")
+
+    def without_agent(self) -> None:
+        """Take the agent off the node, as an administrator who cleans up does, and wait until it is gone."""
+        self._select_nodes({"podnuma.dev/e2e": "nowhere"})
+        until(lambda: self.agent_process() == 0, "the agent to be gone", READY_SECONDS, 0.5)
+
+    def with_agent(self) -> None:
+        """Bring the agent back."""
+        self._select_nodes({"podnuma.dev/e2e": None})
+        self.wait_agent()
+
+    def clean(self) -> None:
+        """Run the shipped job that gives all nodes back."""
+        text = self.cluster.run("kustomize", str(ROOT / "deploy" / "kustomize" / "cleanup"))
+        self.cluster.apply(*(manifest for manifest in yaml.safe_load_all(text) if manifest))
+        try:
+            self._kubectl(
+                "wait", "job/podnuma-cleanup", "--for=condition=Complete", f"--timeout={READY_SECONDS}s"
+            )
+        except RuntimeError as error:
+            logs = self._kubectl("logs", "job/podnuma-cleanup", "--tail=25")
+            raise TimeoutError(f"{error}\n{logs}\n{self.agent_log()}") from error
+
+    def _select_nodes(self, labels: dict[str, str | None]) -> None:
+        patch = {"spec": {"template": {"spec": {"nodeSelector": labels}}}}
+        self._kubectl("patch", "daemonset", AGENT, "--type=merge", "-p", json.dumps(patch))
+
+    def _kubectl(self, *args: str) -> str:
+        return self.cluster.run(f"--namespace={NAMESPACE}", *args, timeout=READY_SECONDS + 10)

@@ -1,0 +1,96 @@
+"""Watch the cpusets of a node's containers while something happens to them.
+
+    with sampled(cluster) as samples:
+        ...
+    samples.violations(owners)
+
+The node runs a small program (`testbed/modules/probe`) that reads all container cgroups every 20 ms and
+writes what two sweeps in a row agree on. From the containers and the CPUs that they are known to own
+follows whether anybody else could ever run there.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from testbed.e2e.observe import parse_list, render_list
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from testbed.e2e.cluster import Cluster
+
+PERIOD = "20ms"
+_SAMPLES, _PID = "/run/podnuma-samples", "/run/podnuma-sampler.pid"
+
+
+@dataclass(slots=True)
+class Samples:
+    """Moments in order: container cgroup path -> CPUs where its processes may run. Times are seconds."""
+
+    moments: list[tuple[float, dict[str, frozenset[int]]]] = field(default_factory=list)
+    sweeps: int = 0
+    stable: int = 0
+    longest_gap: float = 0.0
+
+    def violations(self, owners: Mapping[str, tuple[str, frozenset[int]]]) -> list[str]:
+        """Return every moment at which a container could run on a CPU that another pod owned.
+
+        owners: container id -> (pod UID, CPUs it has for itself from start to end). A container owns
+        its CPUs only while it has processes. Containers of its own pod are that pod's affair.
+        """
+        found: dict[str, None] = {}
+        for time, sets in self.moments:
+            present = [(path, *owner) for path in sets for name, owner in owners.items() if name in path]
+            for owner_path, uid, cpus in present:
+                for path, others in sets.items():
+                    both = cpus & others
+                    if both and path != owner_path and not _of_pod(path, uid):
+                        found[
+                            f"{time:.3f}: {path} on {render_list(others)}, of which {owner_path} owns"
+                            f" {render_list(both)}"
+                        ] = None
+        return list(found)
+
+
+def _of_pod(path: str, uid: str) -> bool:
+    return uid in path or uid.replace("-", "_") in path
+
+
+@contextmanager
+def sampled(cluster: Cluster) -> Iterator[Samples]:
+    """Sample inside the `with` block; what is yielded is filled at its end."""
+    samples = Samples()
+    root = cluster.shell(
+        "ls -d /sys/fs/cgroup/kubepods* /sys/fs/cgroup/kubelet*/kubelet-kubepods* 2>/dev/null | head -1"
+    )
+    cluster.shell(
+        f"nohup {cluster.probe} sample {root.strip()} {PERIOD} >{_SAMPLES} 2>&1 </dev/null & echo $! >{_PID}"
+    )
+    try:
+        yield samples
+    finally:
+        text = cluster.shell(
+            f"kill $(cat {_PID}); while kill -0 $(cat {_PID}) 2>/dev/null; do sleep 0.1; done; cat {_SAMPLES}"
+        )
+        _read(text, samples)
+
+
+def _read(text: str, samples: Samples) -> None:
+    for line in text.splitlines():
+        entry = json.loads(line)
+        if "sets" in entry:
+            sets = {path: parse_list(cpus) for path, cpus in entry["sets"].items()}
+            samples.moments.append((entry["time"] / 1e9, sets))
+        else:
+            samples.sweeps, samples.stable = entry["sweeps"], entry["stable"]
+            samples.longest_gap = entry["longest"] / 1e9
+
+
+def median(values: list[float]) -> float:
+    """Return the median; 0 without values."""
+    return statistics.median(values) if values else 0.0

@@ -1,0 +1,182 @@
+"""Where the suite runs: the virtual machine of this testbed, or a cluster somebody names.
+
+    with machine() as site: ...            boots, joins, brings its own control plane
+    with given(kubeconfig, node) as site:  touches only that cluster, through that file
+
+On a given cluster root on the node is a privileged pod of the suite's own namespace.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from testbed import build
+from testbed.control_plane import ControlPlane
+from testbed.e2e import image
+from testbed.e2e.cluster import Cluster, KubectlError
+from testbed.program import Program
+from testbed.vm import rootfs
+from testbed.vm.node import Node, joined
+from testbed.vm.payload import BUSYBOX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from testbed.e2e.product import Product
+
+OPERATOR_SECONDS = 60
+_HELPER, _HELPER_NAMESPACE = "podnuma-e2e-node", "podnuma-e2e"
+
+
+@dataclass(slots=True)
+class Machine:
+    """The virtual machine with its control plane. `operator`: a process beside it, once started."""
+
+    cluster: Cluster
+    control_plane: ControlPlane
+    node: Node
+    operator: Program | None = None
+
+    def start_operator(self) -> None:
+        """Start the operator with the shipped service account and wait until it is ready."""
+        kubeconfig = self.control_plane.kubeconfig_for("podnuma-system", "podnuma-operator")
+        arguments = ["operator", f"--kubeconfig={kubeconfig}", "--namespace=podnuma-system"]
+        log = self.control_plane.folder / "operator.log"
+        self.operator = Program("operator", arguments, log).start()
+        self.operator.wait_ready(OPERATOR_SECONDS)
+
+
+@contextmanager
+def machine() -> Iterator[Machine]:
+    """Boot the virtual machine as a node of a control plane of its own."""
+    rootfs.require_tools()
+    build.ensure((*build.CONTROL_PLANE, "containerd", "containerd-shim-runc-v2", "ctr", "kubelet", "probe"))
+    rootfs.ensure()
+    archive = image.ensure()
+    with ControlPlane(real_nodes=True) as control_plane, joined(control_plane, [archive]) as node:
+
+        def shell(command: str) -> str:
+            return node.machine.run(command).output
+
+        cluster = Cluster(
+            kubectl=str(control_plane.tools["kubectl"]),
+            kubeconfig=control_plane.kubeconfig,
+            node=node.name,
+            shell=shell,
+            image=BUSYBOX,
+            probe="/payload/bin/probe",
+            web=lambda url: shell(f"busybox wget -qO- {url}"),
+        )
+        site = Machine(cluster, control_plane, node)
+        try:
+            yield site
+        finally:
+            if site.operator is not None:
+                site.operator.stop()
+
+
+@contextmanager
+def given(kubeconfig: Path, node: str | None, busybox: str) -> Iterator[Cluster]:
+    """Use a cluster that its owner named: the current context of that very file and nothing else."""
+    kubectl = shutil.which("kubectl") or str(build.ensure(["kubectl"])["kubectl"])
+    if not kubeconfig.is_file():
+        raise KubectlError(f"{kubeconfig} is no file; name the kubeconfig of the cluster to be used")
+
+    def run(*args: str, stdin: str | None = None) -> str:
+        done = subprocess.run(
+            [kubectl, f"--kubeconfig={kubeconfig}", f"--namespace={_HELPER_NAMESPACE}", *args],
+            check=False,
+            capture_output=True,
+            text=True,
+            input=stdin,
+            timeout=300,
+        )
+        if done.returncode != 0:
+            raise KubectlError(f"kubectl {' '.join(args)}: {done.stderr.strip()}")
+        return done.stdout
+
+    name = node or _a_worker(json.loads(run("get", "nodes", "-o", "json")))
+    run("apply", "--server-side", "-f", "-", stdin=json.dumps(_helper(name, busybox)))
+    try:
+        run("wait", "pod", _HELPER, "--for=condition=Ready", "--timeout=240s")
+
+        def shell(command: str) -> str:
+            return run("exec", _HELPER, "--", "chroot", "/host", "sh", "-c", command)
+
+        run("exec", _HELPER, "--", "sh", "-c", "cp /bin/probe /host/run/podnuma-probe")
+        yield Cluster(
+            kubectl=kubectl,
+            kubeconfig=kubeconfig,
+            node=name,
+            shell=shell,
+            image=busybox,
+            probe="/run/podnuma-probe",
+            web=lambda url: run("exec", _HELPER, "--", "wget", "-qO-", url),
+            namespace=_HELPER_NAMESPACE,
+        )
+    finally:
+        run("delete", "namespace", _HELPER_NAMESPACE, "--ignore-not-found")
+
+
+def _a_worker(nodes: dict[str, list[dict[str, dict[str, object]]]]) -> str:
+    names = [str(node["metadata"]["name"]) for node in nodes["items"] if not node["spec"].get("taints")]
+    if not names:
+        raise KubectlError("no node of this cluster is free of taints: name one with NODE=")
+    return names[-1]
+
+
+def _helper(node: str, busybox: str) -> dict[str, object]:
+    namespace = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": _HELPER_NAMESPACE,
+            "labels": {"pod-security.kubernetes.io/enforce": "privileged"},
+        },
+    }
+    container = {
+        "name": "shell",
+        "image": busybox,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sh", "-c", "trap 'exit 0' TERM; sleep 1000000 & wait"],
+        "securityContext": {"privileged": True},
+        "volumeMounts": [{"name": "host", "mountPath": "/host"}],
+    }
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": _HELPER, "namespace": _HELPER_NAMESPACE},
+        "spec": {
+            "nodeName": node,
+            "hostPID": True,
+            "hostNetwork": True,
+            "terminationGracePeriodSeconds": 1,
+            "tolerations": [{"operator": "Exists"}],
+            "containers": [container],
+            "volumes": [{"name": "host", "hostPath": {"path": "/"}}],
+        },
+    }
+    return {"apiVersion": "v1", "kind": "List", "items": [namespace, pod]}
+
+
+def operator_of(site: Machine | Cluster, product: Product) -> None:
+    """Bring the operator to work, by the way that fits the site."""
+    if isinstance(site, Machine):
+        site.start_operator()
+    else:
+        product.cluster.run(
+            *(
+                "--namespace=podnuma-system",
+                "rollout",
+                "status",
+                "deployment/podnuma-operator",
+                "--timeout=300s",
+            ),
+            timeout=310,
+        )

@@ -1,0 +1,3 @@
+module podnuma.dev/testbed/probe
+
+go 1.26

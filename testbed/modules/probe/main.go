@@ -1,0 +1,192 @@
+// Probe is what the end-to-end suite runs beside and inside its pods. One static program:
+//
+//	probe sample ROOT PERIOD   watch the cpusets of all containers below a cgroup folder
+//	probe burn THREADS         use CPU time and tell on which CPUs it was spent
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+func main() {
+	if len(os.Args) == 4 && os.Args[1] == "sample" {
+		period, err := time.ParseDuration(os.Args[3])
+		if err != nil {
+			fail(err)
+		}
+		sample(os.Args[2], period)
+		return
+	}
+	if len(os.Args) == 3 && os.Args[1] == "burn" {
+		threads, err := strconv.Atoi(os.Args[2])
+		if err != nil {
+			fail(err)
+		}
+		burn(threads)
+		return
+	}
+	fail(fmt.Errorf("usage: probe sample ROOT PERIOD | probe burn THREADS"))
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, "probe:", err)
+	os.Exit(2)
+}
+
+// A state is one moment: container cgroups that hold processes, by path, and where these may run.
+type state map[string]string
+
+type record struct {
+	Time int64 `json:"time"` // Unix nanoseconds
+	Sets state `json:"sets"`
+}
+
+type summary struct {
+	Sweeps  int   `json:"sweeps"`
+	Stable  int   `json:"stable"`  // two sweeps in a row saw the same: all of it held at one moment
+	Longest int64 `json:"longest"` // nanoseconds between two stable sweeps
+}
+
+// sample prints every stable state that differs from the one before, as JSON lines, and a summary at
+// the end. Files are read one after the other, so one sweep alone may mix two moments; what two
+// sweeps in a row agree on held between them.
+func sample(root string, period time.Duration) {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	out := json.NewEncoder(os.Stdout)
+	ticks := time.NewTicker(period)
+	defer ticks.Stop()
+	var counts summary
+	var told state
+	last := time.Now()
+	for {
+		first, second := sweep(root), sweep(root)
+		counts.Sweeps++
+		if same(first, second) {
+			now := time.Now()
+			counts.Stable++
+			counts.Longest = max(counts.Longest, now.Sub(last).Nanoseconds())
+			last = now
+			if told == nil || !same(first, told) {
+				told = first
+				_ = out.Encode(record{now.UnixNano(), first})
+			}
+		}
+		select {
+		case <-stop:
+			_ = out.Encode(counts)
+			return
+		case <-ticks.C:
+		}
+	}
+}
+
+func sweep(root string) state {
+	seen := state{}
+	_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() {
+			return nil
+		}
+		name := entry.Name()
+		if strings.HasSuffix(name, ".slice") || strings.HasPrefix(name, "kubepods") || strings.HasPrefix(name, "pod") ||
+			name == "burstable" || name == "besteffort" {
+			return nil
+		}
+		procs, err := os.ReadFile(filepath.Join(path, "cgroup.procs"))
+		if err == nil && len(procs) > 0 {
+			cpus, err := os.ReadFile(filepath.Join(path, "cpuset.cpus.effective"))
+			if err == nil {
+				relative, _ := filepath.Rel(root, path)
+				seen[relative] = strings.TrimSpace(string(cpus))
+			}
+		}
+		return nil
+	})
+	return seen
+}
+
+func same(a, b state) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for path, cpus := range a {
+		if other, there := b[path]; !there || other != cpus {
+			return false
+		}
+	}
+	return true
+}
+
+// burn keeps threads busy for a fifth of the time, so that the scheduler moves them about, and prints
+// twice a second the time and the CPUs they were seen on since the last line: "1700000000.5 1,4,5".
+func burn(threads int) {
+	var mutex sync.Mutex
+	seen := map[int]bool{}
+	for range threads {
+		go func() {
+			runtime.LockOSThread()
+			for {
+				for until := time.Now().Add(2 * time.Millisecond); time.Now().Before(until); {
+				}
+				cpu := lastCPU()
+				mutex.Lock()
+				seen[cpu] = true
+				mutex.Unlock()
+				time.Sleep(8 * time.Millisecond)
+			}
+		}()
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	ticks := time.NewTicker(500 * time.Millisecond)
+	for {
+		select {
+		case <-stop:
+			return
+		case now := <-ticks.C:
+			mutex.Lock()
+			fmt.Printf("%.1f %s\n", float64(now.UnixNano())/1e9, list(seen))
+			clear(seen)
+			mutex.Unlock()
+		}
+	}
+}
+
+// lastCPU reads field 39 of the calling thread's stat file (man 5 proc): the CPU it last ran on.
+func lastCPU() int {
+	text, err := os.ReadFile("/proc/thread-self/stat")
+	if err != nil {
+		return -1
+	}
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	cpu, err := strconv.Atoi(fields[39-3])
+	if err != nil {
+		return -1
+	}
+	return cpu
+}
+
+func list(seen map[int]bool) string {
+	cpus := make([]int, 0, len(seen))
+	for cpu := range seen {
+		cpus = append(cpus, cpu)
+	}
+	sort.Ints(cpus)
+	texts := make([]string, len(cpus))
+	for place, cpu := range cpus {
+		texts[place] = strconv.Itoa(cpu)
+	}
+	return strings.Join(texts, ",")
+}

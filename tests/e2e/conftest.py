@@ -1,0 +1,181 @@
+"""One boot, one story: first the kubelet's own feature as the reference, then podnuma on a stock kubelet.
+
+`machine`    the virtual machine, for what only its owner may do to a node (switch the kubelet, stop the API
+             server); tests that need it have the marker `machine` and are not part of `make e2e`
+`cluster`    that machine's cluster, or the one that PODNUMA_E2E_KUBECONFIG names
+`reference`  what the kubelet's own managers do with the pods of the table; recorded before podnuma comes
+`podnuma`    podnuma installed from deploy/ and at work
+`figures`    numbers for the end of the log
+
+Files run in the order of their names. The log has one line per scenario, with the property it shows.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from testbed import build
+from testbed.e2e import kubelet, reference, site
+from testbed.e2e.observe import limits
+from testbed.e2e.product import POD_SCOPE, Product
+from testbed.e2e.reference import Recording
+from testbed.vm import rootfs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from testbed.e2e.cluster import Cluster
+
+KUBECONFIG = "PODNUMA_E2E_KUBECONFIG"
+BEGAN = time.monotonic()
+
+
+@dataclass(slots=True)
+class Report:
+    """What is printed when all is done."""
+
+    table: list[str] = field(default_factory=list)
+    figures: list[str] = field(default_factory=list)
+
+
+REPORT = pytest.StashKey[Report]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "machine: needs the virtual machine, not any cluster")
+    config.stash[REPORT] = Report()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        # Boot, reference and installation count into the test that needs them first.
+        item.add_marker(pytest.mark.timeout(1800))
+    if KUBECONFIG in os.environ:
+        kept = [item for item in items if item.get_closest_marker("machine") is None]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if session.items and KUBECONFIG not in os.environ:
+        try:
+            rootfs.require_tools()
+        except build.BuildError as error:
+            pytest.exit(str(error), 1)
+
+
+def say(text: str) -> None:
+    """Write a line with the time since the start, past pytest's capture."""
+    out = sys.__stderr__ or sys.stderr
+    print(f"{time.monotonic() - BEGAN:7.1f} s  {text}", file=out, flush=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    report = yield
+    if report.when == "call" or report.failed:
+        doc = getattr(getattr(item, "function", None), "__doc__", None) or item.name
+        words = " ".join(doc.split())
+        say(f"{'ok    ' if report.passed else 'FAILED'} {call.duration:6.1f} s  {words}")
+    return report
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    # The line above says it all.
+    return (report.outcome, "", "") if report.passed else None
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
+    del exitstatus
+    report = config.stash[REPORT]
+    for title, lines in (("the kubelet and podnuma side by side", report.table), ("figures", report.figures)):
+        if lines:
+            terminalreporter.section(title)
+            for line in lines:
+                terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def figures(pytestconfig: pytest.Config) -> list[str]:
+    return pytestconfig.stash[REPORT].figures
+
+
+@pytest.fixture(scope="session")
+def table(pytestconfig: pytest.Config) -> list[str]:
+    return pytestconfig.stash[REPORT].table
+
+
+@pytest.fixture(scope="session")
+def _site() -> Iterator[site.Machine | Cluster]:
+    named = os.environ.get(KUBECONFIG)
+    if named is None:
+        say("booting the virtual machine")
+        with site.machine() as machine:
+            say(f"the node is Ready; ssh answered after {machine.node.machine.boot_seconds:.0f} s")
+            yield machine
+    else:
+        busybox = os.environ.get("PODNUMA_E2E_IMAGE", "localhost/busybox:1")
+        with site.given(Path(named), os.environ.get("PODNUMA_E2E_NODE"), busybox) as cluster:
+            yield cluster
+
+
+@pytest.fixture(scope="session")
+def cluster(_site: site.Machine | Cluster) -> Cluster:
+    return _site.cluster if isinstance(_site, site.Machine) else _site
+
+
+@pytest.fixture(scope="session")
+def machine(_site: site.Machine | Cluster) -> site.Machine:
+    assert isinstance(_site, site.Machine)
+    return _site
+
+
+@pytest.fixture(scope="session")
+def reference_recording(machine: site.Machine) -> Recording:
+    """What the kubelet does with its own managers, in both scopes; it is stock again afterwards."""
+    recording = Recording()
+    for scope, managers, waves in (
+        ("pod", kubelet.Managers.POD_SCOPE, reference.POD_SCOPE),
+        ("container", kubelet.Managers.CONTAINER_SCOPE, reference.CONTAINER_SCOPE),
+    ):
+        kubelet.switch(machine.cluster, managers)
+        say(f"the kubelet has its own managers on, scope {scope}")
+        reference.record(machine.cluster, scope, waves, recording, say)
+        recording.add_counts(scope, {}, kubelet.counts(machine.node.kubelet_metrics()))
+    kubelet.switch(machine.cluster, kubelet.Managers.DEFAULT)
+    say("the kubelet is a stock one again")
+    return recording
+
+
+@pytest.fixture(scope="session")
+def untouched(
+    _site: site.Machine | Cluster, cluster: Cluster, request: pytest.FixtureRequest
+) -> dict[str, str]:
+    """The files of the kubelet's slices before podnuma came."""
+    if isinstance(_site, site.Machine) and any(
+        "reference_recording" in getattr(item, "fixturenames", ()) for item in request.session.items
+    ):
+        request.getfixturevalue("reference_recording")
+    return limits(cluster.shell)
+
+
+@pytest.fixture(scope="session")
+def podnuma(_site: site.Machine | Cluster, cluster: Cluster, untouched: dict[str, str]) -> Product:
+    """podnuma installed from deploy/ and at work, in scope pod."""
+    assert untouched
+    product = Product(cluster)
+    product.install(operator=not isinstance(_site, site.Machine))
+    site.operator_of(_site, product)
+    product.profile(POD_SCOPE)
+    product.wait_agent()
+    say("podnuma is installed and at work")
+    return product

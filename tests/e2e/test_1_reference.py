@@ -1,0 +1,51 @@
+"""The same pods, with the kubelet's own feature and with podnuma on a stock kubelet, side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from testbed.e2e import kubelet, reference
+from testbed.e2e.deviations import KINDS, differences, documented, kind_of
+from testbed.e2e.product import CONTAINER_SCOPE, POD_SCOPE
+from testbed.e2e.reference import Recording
+from testbed.e2e.table import side_by_side
+
+from .conftest import say
+
+if TYPE_CHECKING:
+    from testbed.e2e.cluster import Cluster
+    from testbed.e2e.product import Product
+
+pytestmark = pytest.mark.machine
+
+
+def test_every_value_is_the_kubelets_or_an_explained_one(
+    reference_recording: Recording, podnuma: Product, cluster: Cluster, table: list[str]
+) -> None:
+    """Admission, cpusets, memory nodes, quotas, memory limits, counts: the kubelet's, or explained."""
+    recording = Recording()
+    try:
+        for scope, settings, waves in (
+            ("pod", POD_SCOPE, reference.POD_SCOPE),
+            ("container", CONTAINER_SCOPE, reference.CONTAINER_SCOPE),
+        ):
+            podnuma.profile(settings)
+            before = kubelet.counts(podnuma.agent_metrics())
+            reference.record(cluster, scope, waves, recording, say)
+            recording.add_counts(scope, before, kubelet.counts(podnuma.agent_metrics()))
+    finally:
+        podnuma.profile(POD_SCOPE)
+    table += side_by_side(reference_recording, recording)
+    unexplained = [
+        str(difference)
+        for difference in differences(reference_recording, recording)
+        if kind_of(difference) is None
+    ]
+    assert unexplained == []
+
+
+def test_every_kind_of_difference_is_documented() -> None:
+    """docs/deviations.md explains exactly the kinds of differences that are let through."""
+    assert documented() == set(KINDS)

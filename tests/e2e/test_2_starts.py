@@ -1,0 +1,169 @@
+"""Containers are on their CPUs from the first instruction on: in a crowd, again and again, however short."""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import pytest
+
+from testbed.e2e import pods, words
+from testbed.e2e.cluster import is_ready
+from testbed.e2e.figures import agent_usage, hook_wait, phases, quantile
+from testbed.e2e.observe import container_id
+from testbed.e2e.sampling import median, sampled
+from testbed.waiting import until
+
+from .conftest import say
+
+if TYPE_CHECKING:
+    from testbed.api import Json
+    from testbed.e2e.cluster import Cluster
+    from testbed.e2e.observe import Snapshot
+    from testbed.e2e.product import Product
+
+MIXED = [f"mixed-{number}" for number in range(6)]
+
+
+def mixed(name: str, image: str) -> Json:
+    """A budget of 2 CPUs: one for the application alone, one for its sidecar; an init container of 50 ms."""
+    return pods.pod(name, image, {"app": "1"}, budget="2", sidecars=["sidecar"], inits=["init"])
+
+
+def others(image: str) -> list[Json]:
+    """Fourteen pods that hold no CPU: BestEffort, Burstable, and Guaranteed with half a CPU."""
+    kinds = {"best-effort": None, "guaranteed": "500m"}
+    made = [
+        pods.pod(f"{kind}-{number}", image, {"app": cpus})
+        for kind, cpus in kinds.items()
+        for number in range(5)
+    ]
+    burstable = [pods.pod(f"burstable-{number}", image, {"app": None}) for number in range(4)]
+    for pod in burstable:
+        pod["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "100m"}}
+    return made + burstable
+
+
+def check_mixed(
+    cluster: Cluster, settled: list[Json], kernel: Snapshot
+) -> dict[str, tuple[str, frozenset[int]]]:
+    """Every mixed pod has one CPU for the application and one for its sidecar, in one NUMA node.
+
+    Returns the owners for `Samples.violations`.
+    """
+    said = words.of_all(cluster)
+    taken: dict[str, frozenset[int]] = {}
+    owners = {}
+    for pod in settled:
+        name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+        app, sidecar = kernel.container(pod, "app"), kernel.container(pod, "sidecar")
+        assert len(app.effective_cpus) == 1, f"{name}: {app}"
+        assert len(sidecar.effective_cpus) == 1, f"{name}: {sidecar}"
+        assert not app.effective_cpus & sidecar.effective_cpus
+        own = app.effective_cpus | sidecar.effective_cpus
+        assert len({cpu // 8 for cpu in own}) == 1, f"{name} is spread over NUMA nodes: {sorted(own)}"
+        assert app.effective_mems == frozenset(cpu // 8 for cpu in own)
+        taken[name] = own
+        assert said[uid, "app"][0].cpus == app.effective_cpus, f"first words of {name}/app"
+        assert said[uid, "app"][0].mems == app.effective_mems
+        assert said[uid, "sidecar"][0].cpus == sidecar.effective_cpus, f"first words of {name}/sidecar"
+        assert said[uid, "init"][0].cpus <= own, f"first words of {name}/init"
+        for container, cgroup in (("app", app), ("sidecar", sidecar)):
+            owners[container_id(pod, container)] = (uid, cgroup.effective_cpus)
+    for one, other in combinations(taken, 2):
+        assert not taken[one] & taken[other], f"{one} and {other} share CPUs"
+    return owners
+
+
+def test_twenty_pods_at_once_start_right(cluster: Cluster, podnuma: Product, figures: list[str]) -> None:
+    """20 pods at once, 32 starts: first words right, own CPUs disjoint and in one node, others off them."""
+    waits = hook_wait(podnuma.agent_metrics())
+    crowd = [*(mixed(name, cluster.image) for name in MIXED), *others(cluster.image)]
+    with (
+        sampled(cluster) as samples,
+        phases(cluster) as seen,
+        agent_usage(podnuma) as usage,
+        cluster.running_at_once(*crowd) as settled,
+    ):
+        for pod in settled:
+            assert is_ready(pod), pod["status"]
+        for name in MIXED:
+            podnuma.wait_applied(name)
+        kernel = cluster.snapshot()
+        holders = [pod for pod in settled if pod["metadata"]["name"] in MIXED]
+        owners = check_mixed(cluster, holders, kernel)
+        exclusive = frozenset().union(*(cpus for _, cpus in owners.values()))
+        for pod in settled:
+            if pod not in holders:
+                assert not kernel.container(pod, "app").effective_cpus & exclusive
+        verdicts = [
+            (name, entry["name"], entry["verdict"])
+            for name in MIXED
+            for entry in (podnuma.allocation(name) or {})["status"]["containers"]
+        ]
+    assert samples.violations(owners) == []
+    assert [verdict for verdict in verdicts if verdict[2] != "PinnedAtStart"] == []
+    now = hook_wait(podnuma.agent_metrics())
+    risen = {bound: count - waits.get(bound, 0) for bound, count in now.items()}
+    applied = seen.waits()
+    longest = max(applied, default=0)
+    figures += [
+        f"20 pods at once, emulated: {max(risen.values(), default=0):g} starts waited in the hook",
+        f"  at most {quantile(risen, 0.5) * 1000:g} ms (median), {quantile(risen, 0.99) * 1000:g} ms (p99)",
+        f"  PodAllocation to Applied: median {median(applied):.1f} s, longest {longest:.1f} s",
+        f"  agent: {usage[0]}",
+        f"  {samples.sweeps} samples, {samples.stable} whole, longest gap {samples.longest_gap:.2f} s",
+    ]
+
+
+def test_the_same_names_again_start_right_too(cluster: Cluster, podnuma: Product) -> None:
+    """The six pods deleted and created anew under the same names, 18 starts: as right as before."""
+    again = [mixed(name, cluster.image) for name in MIXED]
+    with sampled(cluster) as samples, cluster.running_at_once(*again) as settled:
+        for name in MIXED:
+            podnuma.wait_applied(name)
+        owners = check_mixed(cluster, settled, cluster.snapshot())
+    assert samples.violations(owners) == []
+
+
+def test_a_restarted_container_has_its_cpus_back_from_the_first_instruction(
+    cluster: Cluster, podnuma: Product
+) -> None:
+    """Main process killed: the next one starts on the same CPUs; its neighbours notice nothing."""
+    with cluster.running(mixed("restarted", cluster.image)) as (pod,):
+        podnuma.wait_applied("restarted")
+        before = cluster.snapshot()
+        was, beside = before.container(pod, "app"), before.container(pod, "sidecar")
+        cluster.shell(f"kill -9 $(head -1 /sys/fs/cgroup/{was.path}/cgroup.procs)")
+
+        def again() -> Json | None:
+            now = cluster.get("pod", "restarted")
+            return now if is_ready(now) and container_id(now, "app") not in was.path else None
+
+        now = until(again, "the container to run again", 120, 0.5)
+        after = cluster.snapshot()
+        second = words.of_all(cluster)[pod["metadata"]["uid"], "app"][-1]
+        assert second.cpus == after.container(now, "app").effective_cpus == was.effective_cpus
+        assert after.container(now, "sidecar") == beside
+
+
+@pytest.mark.machine
+def test_a_static_pod_is_pinned_although_nobody_asked_before_it_ran(
+    cluster: Cluster, podnuma: Product
+) -> None:
+    """A static pod starts without waiting for anybody, and has its CPU to itself soon after."""
+    pod = pods.pod("static", cluster.image, {"app": "1"})
+    pod["metadata"]["namespace"] = cluster.namespace
+    file = "/etc/kubernetes/manifests/static.json"
+    cluster.shell(f"cat > {file} <<'END'\n{json.dumps(pod)}\nEND")
+    name = f"static-{cluster.node}"
+    try:
+        until(lambda: cluster.find("pod", name), "the static pod's mirror", 120, 0.5)
+        mirror = cluster.settled(name)
+        say(f"       {podnuma.wait_applied(name)['status']['containers']}")
+        cpus = cluster.snapshot().container(mirror, "app").effective_cpus
+        assert len(cpus) == 1
+    finally:
+        cluster.shell(f"rm -f {file}")
+        until(lambda: cluster.find("pod", name) is None, "the static pod to be gone", 120, 0.5)
