@@ -18,7 +18,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -30,11 +30,22 @@ class ProcessFailedError(RuntimeError):
     """A child process ended by itself; the text holds the end of its log."""
 
 
-def die_with_parent() -> Callable[[], None]:
+@contextlib.contextmanager
+def _no_interruption() -> Iterator[set[signal.Signals]]:
+    """Let Ctrl-C wait: an exception in the callbacks that Python runs around a fork would be lost."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield {signal.Signals(number) for number in before}
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _die_with_parent(mask: set[signal.Signals]) -> Callable[[], None]:
     """Return what a child runs before exec so that it is killed when its parent is gone."""
     parent = os.getpid()
 
     def before_exec() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it ended before prctl took effect
             os._exit(1)
@@ -51,7 +62,7 @@ class Process:
         self.name = name
         self.argv = tuple(argv)
         self.log = log
-        with log.open("ab") as sink:
+        with log.open("ab") as sink, _no_interruption() as mask:
             self._popen = subprocess.Popen(
                 self.argv,
                 stdin=subprocess.DEVNULL,
@@ -59,7 +70,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 env=None if env is None else {**os.environ, **env},
                 process_group=0,
-                preexec_fn=die_with_parent(),  # noqa: PLW1509 - one prctl call, nothing that can lock
+                preexec_fn=_die_with_parent(mask),  # noqa: PLW1509 - two system calls, nothing that can lock
             )
 
     @property

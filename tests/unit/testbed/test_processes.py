@@ -77,6 +77,16 @@ def test_child_does_not_get_the_signals_of_our_process_group(tmp_path):
         process.kill()
 
 
+def test_child_takes_the_signals_that_its_parent_holds_back_while_it_forks(tmp_path):
+    process = Process("sleeper", SLEEPER, tmp_path / "log")
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        assert "SigBlk:\t0000000000000000" in status
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+    finally:
+        process.kill()
+
+
 def test_tail_shows_the_last_lines_and_cuts_long_ones(tmp_path):
     log = tmp_path / "log"
     assert "(empty)" in tail(log)
