@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 _SETTLE = 0.005  # seconds that a first event waits for company
 _SETTLE_AFTER_FAILURE = 0.1
-_SILENCE = 600.0  # seconds without any answer of the API server before the process counts as stuck
+_STILL = 600.0  # seconds without an answer or a failure before a watch counts as stuck
 _STUCK = 120.0  # seconds without a finished pass
 
 
@@ -187,8 +187,9 @@ class Agent:
         now = time.monotonic()
         if now - self._passed_at > _STUCK and self._trouble is None:
             return f"no pass over the node for {now - self._passed_at:.0f} s"
-        silent = min(now - watch.contact for watch in self._parts.watches)
-        return None if silent < _SILENCE else f"no answer from the API server for {silent:.0f} s"
+        # An API server that is away is no reason: what is applied is better kept by a process that knows it.
+        still = max((now - watch.moved for watch in self._parts.watches), default=0.0)
+        return None if still < _STILL else f"a watch has not moved for {still:.0f} s"
 
     def ready(self) -> str | None:
         """Return what is missing before this agent does its work, or None."""

@@ -75,7 +75,11 @@ class Server(Protocol):
 
 
 class Watch:
-    """Keeps one source delivered until stopped. `contact`: when the server last answered (monotonic)."""
+    """Keeps one source delivered until stopped.
+
+    `moved`: when something last happened, be it a failure (monotonic); a thread that hangs stops moving.
+    `trouble`: why nothing is delivered at the moment, None while all is well.
+    """
 
     def __init__(
         self,
@@ -95,7 +99,7 @@ class Watch:
         self._seconds = seconds
         self._stopping = threading.Event()
         self._failures = 0
-        self.contact = time.monotonic()
+        self.moved = time.monotonic()
         self.trouble: str | None = "no list yet"
 
     def start(self) -> None:
@@ -148,13 +152,14 @@ class Watch:
         return str((metadata or {}).get("resourceVersion") or version)
 
     def _answered(self) -> None:
-        self.contact = time.monotonic()
+        self.moved = time.monotonic()
         if self._failures:
             logger.info("watching %s again", self._source.name)
         self._failures = 0
         self.trouble = None
 
     def _failed(self, error: Exception) -> None:
+        self.moved = time.monotonic()
         self._failures += 1
         text = f"watching {self._source.name}: {error}"
         # One line per state change, not one per attempt.

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import datetime as dt
 import random
+import time
+from types import SimpleNamespace
 
 import pytest
 from podnuma.agent.agent import Agent, Parts
@@ -131,6 +133,17 @@ async def test_a_runtime_that_does_not_answer_is_a_condition_and_comes_back(benc
         assert running.agent.ready() == "no pass over the node: no runtime is connected"
         bench.containers = answer
         await reached(lambda: condition(running.written["node"], "RuntimeConnected")["status"] == "True")
+
+
+async def test_only_what_hangs_is_unhealthy(bench, reached):
+    async with agent_over(bench) as running:
+        await reached(lambda: running.agent.ready() is None)
+        away = SimpleNamespace(moved=time.monotonic(), trouble="watching: connection refused")
+        running.agent._parts.watches = (away,)
+        assert running.agent.healthy() is None
+        assert running.agent.ready() == "watching: connection refused"
+        away.moved -= 700
+        assert "has not moved for 700 s" in running.agent.healthy()
 
 
 async def test_a_fault_in_a_pass_is_logged_and_the_loop_goes_on(bench, database, caplog, reached):

