@@ -145,7 +145,7 @@ def pack(tree: Path) -> bytes:
     """Return the tree as a tar layer: sorted, owned by root, without times."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for path in sorted(tree.rglob("*")):
+        for path in sorted(tree.rglob("*"), key=str):
             entry = tar.gettarinfo(path, str(path.relative_to(tree)))
             entry.uid = entry.gid = entry.mtime = 0
             entry.uname = entry.gname = ""
