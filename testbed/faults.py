@@ -207,9 +207,20 @@ class FaultyApiServer:
         await web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=serving).start()
 
     async def _close(self) -> None:
+        handlers = self._runner.server.connections if self._runner.server else []
+        transports = [handler.transport for handler in handlers]
         await self._runner.cleanup()
+        # Watches that are being passed on.
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
         await self._upstream.close()
-        # Transports of TLS connections end one turn of the loop later.
+        # TLS says goodbye and waits for the answer of a client that may be gone.
+        for transport in transports:
+            if transport is not None:
+                transport.abort()
+        # Sockets are closed some turns of the loop later.
         await asyncio.sleep(0.05)
 
     def _faults_for(self, call: Call) -> list[Fault]:
