@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from podnuma.allocator import Admitted, Node, Rejected
+from podnuma.allocator import Admitted, Node, Pod, Rejected
+from podnuma.allocator.explain import Explanation, explain
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.cli import replay
@@ -127,8 +128,7 @@ def node(scenario: Json) -> Node:
 
 def decide(node: Node, pod: Json) -> Admitted | Rejected:
     """Decide about a pod as written in a manifest."""
-    stored = with_api_defaults({**pod, "metadata": {"namespace": "default", **pod["metadata"]}})
-    return node.decide(read_pod(stored))
+    return node.decide(stored(pod))
 
 
 def granted(node: Node, pod: Json) -> Admitted:
@@ -137,3 +137,13 @@ def granted(node: Node, pod: Json) -> Admitted:
     assert isinstance(decision, Admitted), decision
     node.hold(decision)
     return decision
+
+
+def explained(node: Node, pod: Json) -> Explanation:
+    """Explain the decision about a pod as written in a manifest."""
+    return explain(node, stored(pod))
+
+
+def stored(pod: Json) -> Pod:
+    """Return a pod of a manifest as the API server would store it."""
+    return read_pod(with_api_defaults({**pod, "metadata": {"namespace": "default", **pod["metadata"]}}))

@@ -4,7 +4,7 @@ import pytest
 from podnuma.allocator import check
 from podnuma.cli.scenario import read_scenario, read_settings
 
-from tests.conformance.said import said
+from tests.conformance.said import explained, granted, node, said
 from tests.conformance.world import (
     GI,
     RESTART,
@@ -85,6 +85,15 @@ def test_a_grouped_node_serves_nobody_else_until_the_group_is_gone():
     assert big.mems("c0") == [0, 1]
     assert (small.admitted, small.reason) == (False, "TopologyAffinityError")
     assert again.mems("c0") == [0]
+
+
+def test_the_explanation_names_the_group_and_its_owner():
+    """The same report: what the refused pod is told."""
+    kubelet = settings(policy="restricted", scope="container")
+    on = node(scenario("owner", unequal_nodes(), kubelet))
+    granted(on, fraction("m2", "91268055040"))
+    why = explained(on, fraction("m1", "1Gi"))
+    assert any("0-1" in note and "m2" in note for note in why.notes)
 
 
 def test_cpu_for_one_node_and_memory_for_two_do_not_meet():
