@@ -67,8 +67,8 @@ def test_members_of_a_group_offer_only_the_group(policy, first, second, left):
 def unequal_nodes():
     """Two nodes with 78483636224 and 87445463040 bytes to give."""
     topology = d16()
-    for node, size in zip(topology["numaNodes"], (78483636224, 87445463040), strict=True):
-        node["memoryBytes"] = size + GI
+    for row, size in zip(topology["numaNodes"], (78483636224, 87445463040), strict=True):
+        row["memoryBytes"] = size + GI
     return topology
 
 
@@ -108,12 +108,11 @@ def test_cpu_for_one_node_and_memory_for_two_do_not_meet():
 def test_huge_pages_of_an_init_container_count_for_the_pod(pages, cpus):
     """kubernetes/kubernetes#140814: only the init container wants them."""
     topology = d16()
-    for node in topology["numaNodes"]:
-        node["hugepages"] = pages.get(node["id"], {"1Gi": 0})
+    for row in topology["numaNodes"]:
+        row["hugepages"] = pages.get(row["id"], {"1Gi": 0})
     step = said(scenario("init pages", topology, settings(), add(pod_file("23")))).last
     assert step.cpus("warm") == step.cpus("app") == cpus
-    (node,) = pages
-    assert step.memory("warm")["hugepages-1Gi"] == (2 * GI, (node,))
+    assert step.memory("warm")["hugepages-1Gi"] == (2 * GI, tuple(pages))
     assert step.free("hugepages-1Gi") == 2 * GI
 
 
