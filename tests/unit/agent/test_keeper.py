@@ -338,3 +338,21 @@ def test_what_can_only_ride_is_handed_over_in_the_order_of_the_plan(bench, words
     riders = asyncio.run(bench.keeper.make_room(place))
     assert [(step.place, cpuset.render(step.cpus)) for step in riders] == [(shared, "0,2-4,6-8,10-15")]
     assert bench.effective(words.burstable) == "0,2-4,6-8,10-15"
+
+
+@pytest.mark.usefixtures("database")
+def test_an_idle_node_is_silent(bench, caplog):
+    # A hundred ended init containers, and fifty that wait for their start.
+    pod = bench.pod("busy")
+    for number in range(100):
+        bench.stop(bench.start(pod, f"init-{number}"))
+    for number in range(50):
+        waiting = bench.start(pod, f"wait-{number}")
+        bench.kernel.remove(bench.layout.folder(waiting))
+    bench.settle()
+    written = len(bench.ways.written)
+    caplog.clear()
+    for _ in range(30):
+        bench.settle()
+    assert len(bench.ways.written) == written
+    assert caplog.records == []

@@ -1,0 +1,20 @@
+from podnuma.agent.plan.places import ContainerPlace, PodPlace, Qos, QosPlace, depth, describe, parent
+
+BURSTABLE = QosPlace(Qos.BURSTABLE)
+GUARANTEED_POD = PodPlace("u-1", Qos.GUARANTEED)
+BURSTABLE_POD = PodPlace("u-2", Qos.BURSTABLE)
+DB = ContainerPlace(GUARANTEED_POD, "db", "0123456789abcdef")
+
+
+def test_guaranteed_pods_hang_directly_below_kubepods():
+    assert parent(GUARANTEED_POD) is None
+    assert parent(BURSTABLE_POD) == BURSTABLE
+    assert parent(BURSTABLE) is None
+    assert parent(DB) == GUARANTEED_POD
+    assert [depth(place) for place in (BURSTABLE, GUARANTEED_POD, BURSTABLE_POD, DB)] == [0, 0, 1, 1]
+
+
+def test_places_are_named_for_people():
+    assert describe(BURSTABLE) == "the burstable slice"
+    assert describe(GUARANTEED_POD) == "pod u-1"
+    assert describe(DB) == "container db (0123456789ab) of pod u-1"
