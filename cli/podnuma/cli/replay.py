@@ -18,6 +18,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import metadata
 from typing import IO, Any
 
@@ -63,7 +64,7 @@ def play(scenario: Any) -> dict[str, Any]:
     read = read_scenario(scenario)
     result: dict[str, Any] = {
         "scenario": read.name,
-        "kubelet": f"podnuma {metadata.version('podnuma')}",
+        "kubelet": _version(),
     }
     player, start = _Player.boot(read)
     result["start"] = start
@@ -77,6 +78,11 @@ def play(scenario: Any) -> dict[str, Any]:
         if not steps[-1].get("start", {"ok": True})["ok"]:
             break
     return result
+
+
+@cache
+def _version() -> str:
+    return f"podnuma {metadata.version('podnuma')}"
 
 
 def _lines(stdin: IO[str]) -> Iterator[tuple[int, str]]:
