@@ -103,7 +103,7 @@ def _moment(scenario: Scenario, theirs: Result, ours: Result, step: int) -> Mome
     def at(result: Result, index: int) -> Result | None:
         steps = result.get("steps") or ()
         if index < 0:
-            return {"state": result.get("initial")}
+            return {**result, "state": result.get("initial")}
         return steps[index] if index < len(steps) else None
 
     return Moment(

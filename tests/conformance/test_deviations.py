@@ -113,3 +113,10 @@ def test_memory_is_compared_by_the_sum_of_a_group():
         {**row, "memory": {"memory": {**row["memory"]["memory"], "reserved": 5, "free": 2}}} for row in rows
     ]
     assert compare.comparable_state({**state, "numa": less}) != compare.comparable_state(state)
+
+
+def test_a_kubelet_that_never_comes_back_is_explained_only_where_that_is_known():
+    case = scenario("endless", d16(), settings(cpu=["full-pcpus-only", "distribute-cpus-across-numa"]))
+    assert examine.judge(case, examine.NEVER_ENDS, replay.play).mark == "Every decision ends"
+    plain = scenario("endless", d16(), settings())
+    assert examine.judge(plain, examine.NEVER_ENDS, replay.play).finding is not None
