@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 
 from podnuma.agent import paths, report
 from podnuma.agent.discover.current import HardwareUnknown
-from podnuma.agent.keeper import Keeper, Picture
+from podnuma.agent.keeper import Keeper
 from podnuma.agent.metrics import State, Tally
 from podnuma.agent.node_report import NodeReport
+from podnuma.agent.picture import Picture
 from podnuma.agent.publisher import Publisher
 from podnuma.agent.verdicts import Judged
 from podnuma.agent.watch import Watch

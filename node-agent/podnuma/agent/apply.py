@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Protocol
 
 from podnuma.agent.cgroups.writers.refusals import PlaceGone, WriteRefused
-from podnuma.agent.plan.places import Place, Step, describe
+from podnuma.agent.plan.places import ContainerPlace, Place, Step, describe
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 
@@ -36,6 +36,27 @@ class Mechanism(Protocol):
     async def write(self, step: Step) -> None:
         """Write what the step carries. Raises PlaceGone or WriteRefused."""
         ...
+
+
+class Riders:
+    """A mechanism that writes nothing: it collects what is to ride on a hook's answer."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+
+    @property
+    def name(self) -> str:
+        return "hook"
+
+    @property
+    def rides(self) -> bool:
+        return True
+
+    def takes(self, place: Place) -> bool:
+        return isinstance(place, ContainerPlace)
+
+    async def write(self, step: Step) -> None:
+        self.steps.append(step)
 
 
 class Outcome(Enum):

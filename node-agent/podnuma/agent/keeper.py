@@ -11,26 +11,22 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from podnuma.agent import guard, verify
-from podnuma.agent.apply import Mechanism, Outcome, Result, apply
+from podnuma.agent import verify
+from podnuma.agent.acceptance import Acceptance
+from podnuma.agent.apply import Mechanism, Outcome, Result, Riders, apply
 from podnuma.agent.cgroups.reader import Reader
 from podnuma.agent.containers import Container
 from podnuma.agent.discover.machine import Machine
+from podnuma.agent.picture import Picture
 from podnuma.agent.plan import wanted as plan
 from podnuma.agent.plan.order import order
-from podnuma.agent.plan.places import ContainerPlace, Place, PodPlace, Qos, Step, Values, Wish, describe
+from podnuma.agent.plan.places import ContainerPlace, Place, Step, Values, Wish, describe
 from podnuma.agent.verdicts import Judged, Verdicts
 from podnuma.agent.wish import Wish as NodeWish
-from podnuma.allocator import cpuset
-from podnuma.allocator.check import SettingsError
-from podnuma.allocator.cpuset import CpuSet
-from podnuma.allocator.decision import PodGrant
-from podnuma.allocator.node import Node
 from podnuma.api.node_settings import Mode
-from podnuma.api.pod_allocation import Phase
 
 logger = logging.getLogger(__name__)
 
@@ -44,29 +40,6 @@ class Runtime(Protocol):
     async def containers(self) -> Sequence[Container]:
         """Return the containers that exist now. Raises OSError while the runtime does not answer."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """What one pass saw, wanted, did and found. `differences`: None where a place is as wanted."""
-
-    machine: Machine
-    accepted: guard.Accepted
-    containers: Mapping[ContainerPlace, Container]
-    wishes: Mapping[Place, Wish] = field(default_factory=dict)
-    seen: Mapping[Place, Values] = field(default_factory=dict)
-    differences: Mapping[Place, str | None] = field(default_factory=dict)
-    results: tuple[Result, ...] = ()
-    standing_back: str | None = None
-    audit: bool = False
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether something was refused that may work later."""
-        return any(result.outcome in {Outcome.REFUSED, Outcome.HELD_BACK} for result in self.results)
-
-    def of_pod(self, uid: str) -> dict[ContainerPlace, Container]:
-        return {place: found for place, found in self.containers.items() if place.pod.uid == uid}
 
 
 class Observer(Protocol):
@@ -97,34 +70,13 @@ class Ports:
     now: Callable[[], float] = time.time
 
 
-class Riders:
-    """A mechanism that writes nothing: it collects what is to ride on a hook's answer."""
-
-    def __init__(self) -> None:
-        self.steps: list[Step] = []
-
-    @property
-    def name(self) -> str:
-        return "hook"
-
-    @property
-    def rides(self) -> bool:
-        return True
-
-    def takes(self, place: Place) -> bool:
-        return isinstance(place, ContainerPlace)
-
-    async def write(self, step: Step) -> None:
-        self.steps.append(step)
-
-
 class Keeper:
     """See the module."""
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
         self._lock = asyncio.Lock()
-        self._applied: dict[str, CpuSet] | None = None
+        self._acceptance = Acceptance()
         self._refusals: dict[Place, str] = {}
         self.verdicts = Verdicts()
         self.picture: Picture | None = None
@@ -147,7 +99,7 @@ class Keeper:
         """Return what a container starts with, by the last pass."""
         if self.picture is None or not self.enforcing:
             return None
-        return plan.container_start(_node(self.picture, self._ports.movable), place)
+        return plan.container_start(self.picture.node(self._ports.movable), place)
 
     async def make_room(self, place: ContainerPlace) -> tuple[Step, ...]:
         """Settle, if the pod of a starting container is not part of the last picture yet.
@@ -178,7 +130,7 @@ class Keeper:
         ports = self._ports
         machine = ports.machine()
         containers = await ports.runtime.containers()
-        accepted = self._accept(machine)
+        accepted = self._acceptance.accept(ports.wish, machine)
         guaranteed = {pod.uid: pod for pod in ports.reader.pods()}
         places = {
             ContainerPlace(guaranteed[found.pod_uid], found.name, found.id): found
@@ -193,7 +145,7 @@ class Keeper:
             standing_back=ports.standing_back(containers),
             audit=self._audit(),
         )
-        node = _node(base, ports.movable)
+        node = base.node(ports.movable)
         wishes = plan.wanted(node, before)
         results: tuple[Result, ...] = ()
         after = before
@@ -216,36 +168,6 @@ class Keeper:
         )
         self._judge(picture)
         return picture
-
-    def _accept(self, machine: Machine) -> guard.Accepted:
-        wanted = self._ports.wish.all()
-        grants = [each.grant for each in wanted if each.grant is not None]
-        if self._applied is None and self._ports.wish.allocations_known:
-            # What an earlier agent applied has the older right.
-            self._applied = {
-                each.allocation.pod_uid: each.allocation.grant.exclusive_cpus
-                for each in wanted
-                if each.allocation is not None
-                and each.allocation.status.phase in {Phase.APPLIED, Phase.DRIFTED}
-            }
-        accepted = guard.accept(grants, self._applied or {}, self._cpus(machine))
-        if self._applied is not None:
-            self._applied = {uid: grant.exclusive_cpus for uid, grant in accepted.grants.items()}
-        return accepted
-
-    def _cpus(self, machine: Machine) -> guard.Cpus:
-        topology = machine.topology
-        known = CpuSet(topology.all_cpus | machine.offline)
-        node_settings = self._ports.wish.settings.settings
-        if node_settings is not None:
-            try:
-                node = Node.empty(node_settings.settings, topology)
-            except SettingsError as error:
-                # The operator says so in a condition; what was granted under good settings stays.
-                logger.debug("settings can not be used: %s", error)
-            else:
-                return guard.Cpus(known, node.default_set, node.reserved_cpus)
-        return guard.Cpus(known, topology.all_cpus, cpuset.EMPTY)
 
     def _audit(self) -> bool:
         settings = self._ports.wish.settings.settings
@@ -337,14 +259,3 @@ def _as_before(last: Wish, now: Wish, values: Values) -> bool:
     A place that nobody had touched had no wish for CPUs; it has one as soon as somebody writes there.
     """
     return last == now or (values.cpus is not None and last == replace(now, cpus=None))
-
-
-def _node(picture: Picture, movable: int) -> plan.Node:
-    return plan.Node(
-        picture.machine.topology.all_cpus, picture.accepted.pool, picture.accepted.grants, movable
-    )
-
-
-def place_of(grant: PodGrant) -> PodPlace:
-    """Return the place of a pod that holds something: only Guaranteed pods can."""
-    return PodPlace(grant.uid, Qos.GUARANTEED)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from podnuma.agent import paths
 from podnuma.agent.discover.machine import Discovered, Machine
-from podnuma.agent.keeper import Picture
+from podnuma.agent.picture import Picture
 from podnuma.agent.publisher import Publisher
 from podnuma.agent.wish import Wish
 from podnuma.api.conditions import Condition, Status, merged, timestamp

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from podnuma.agent.cgroups import files
-from podnuma.agent.keeper import Picture, place_of
+from podnuma.agent.picture import Picture, place_of
 from podnuma.agent.plan.places import ContainerPlace, Place, Values
 from podnuma.agent.verdicts import Verdicts
 from podnuma.agent.wish import Wanted

@@ -15,7 +15,8 @@ from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.cgroups.writers.refusals import WriteRefused
 from podnuma.agent.containers import Container
 from podnuma.agent.discover.machine import Machine
-from podnuma.agent.keeper import Keeper, Picture, Ports
+from podnuma.agent.keeper import Keeper, Ports
+from podnuma.agent.picture import Picture
 from podnuma.agent.plan.places import Bandwidth, ContainerPlace, Place, PodPlace, Qos, QosPlace, Step, Values
 from podnuma.agent.simulated.kernel import FakeKernel
 from podnuma.agent.verdicts import Judged
