@@ -211,10 +211,17 @@ class Life:
 
         def at_rest() -> bool:
             self._report()
-            pods, found = self._pods(), self.site.allocations()
-            return pods.keys() == found.keys() and all(
-                pods[name]["metadata"]["uid"] == spec["podUID"] for name, spec in found.items()
+            wanted = {
+                name: (value["metadata"]["uid"], value["spec"]["nodeName"])
+                for name, value in self._pods().items()
+            }
+            found = {
+                name: (spec["podUID"], spec["nodeName"]) for name, spec in self.site.allocations().items()
+            }
+            assert wanted == found, (
+                f"undecided {wanted.items() - found.items()}, left {found.items() - wanted.items()}"
             )
+            return True
 
         until(at_rest, "every pod to be decided and nothing to be left of others", REST_SECONDS, every=0.3)
         self._look()

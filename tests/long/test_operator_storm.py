@@ -21,4 +21,4 @@ async def test_nothing_is_lost_or_given_twice_whatever_happens(seed):
 @pytest.mark.parametrize("seed", range(FIRST + 1000, FIRST + 1050))
 @virtual
 async def test_every_kill_point_leaves_decisions_as_they_were(seed):
-    await Storm(seed, kill_share=1.0, fault_share=0.0, edits=False).live(200)
+    await Storm(seed, kill_share=1.0, fault_share=0.0, edits=False, rest_every=25).live(200)

@@ -42,7 +42,7 @@ _RESTARTS = Backoff(first=0.5, limit=15.0)
 _SILENCE = 600.0  # seconds without a sign of life of a watch after which the process is not healthy
 _LAG = 30.0  # seconds the loop may be late before the process is not healthy
 _BEAT = 1.0
-_AFTER_RELIST = 5.0  # seconds for a listing to arrive before it is compared with
+_POLL = 0.05
 
 
 class Operator:
@@ -87,10 +87,8 @@ class Operator:
             page_size=settings.page_size,
             clock=time.monotonic,
             rng=self._rng,
-            relisted=self._relisted,
         )
         self._beat = time.monotonic()
-        self._resync_soon = asyncio.Event()
         self._deciding = False
         self.metrics.watch_state(self._snapshot)
 
@@ -102,6 +100,7 @@ class Operator:
             for name, part in (
                 ("heartbeat", self._heart),
                 ("watches", self._watch),
+                ("lists", self._list),
                 ("decisions", self._lead),
                 ("resync", self._resync),
                 ("events", self.service.announcer.run),
@@ -124,6 +123,7 @@ class Operator:
         while True:
             if self.elector is not None:
                 await self.elector.elected()
+            await self.service.whole()
             await self.service.take_over()
             self._deciding = True
             logger.info("deciding, term %d", self._leadership.term)
@@ -134,42 +134,41 @@ class Operator:
                 await self.service.stand_down()
 
     async def _watch(self) -> None:
-        # A full picture first: Kopf tells what there is, never that something is no longer there.
-        await self.service.sync(Kind)
         try:
             await self.watches.run()
         finally:
             self.metrics.watch_restarts.inc()
 
-    async def _resync(self) -> None:
+    async def _list(self) -> None:
+        """List what has come to be watched: all of it first, later what a watch may have missed."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(
-                    self._resync_soon.wait(), self._settings.resync * self._rng.uniform(0.8, 1.2)
-                )
-                await asyncio.sleep(_AFTER_RELIST)
-            self._resync_soon.clear()
-            if not self.service.synced:
+            kinds = await self.watches.gaps()
+            if self.watches.missing and not self.service.synced:
+                # Not before every watch stands: what happens between two lists must not be lost.
+                self.watches.give_back(kinds)
+                await asyncio.sleep(_POLL)
                 continue
             try:
-                await self.service.sync(Kind)
+                await self.service.sync(kinds)
             except errors.KubeError as error:
                 self.metrics.resyncs.labels("failed").inc()
-                logger.warning("resync: %s", error)
-                await asyncio.sleep(self._rng.uniform(5.0, 10.0))
-                self._resync_soon.set()
+                logger.warning("listing %s: %s", ", ".join(sorted(kind.value for kind in kinds)), error)
+                self.watches.give_back(kinds)
+                await asyncio.sleep(_RESTARTS.delay(3, self._rng))
                 continue
             self.metrics.resyncs.labels("ok").inc()
-            self.service.mark_everything()
+
+    async def _resync(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.resync * self._rng.uniform(0.8, 1.2))
+            if self.service.synced:
+                self.watches.give_back(Kind)
+                self.service.mark_everything()
 
     async def _heart(self) -> None:
         while True:
             self._beat = time.monotonic()
             await asyncio.sleep(_BEAT)
-
-    def _relisted(self, kind: Kind) -> None:
-        logger.info("watch of %s began anew; comparing everything", kind.value)
-        self._resync_soon.set()
 
     async def _open_port(self) -> asyncio.Server | None:
         if self._settings.metrics_port is None:
@@ -190,7 +189,8 @@ class Operator:
 
     def _ready(self) -> str | None:
         if not self.service.synced:
-            return "the cluster has not been listed yet"
+            missing = ", ".join(sorted(kind.value for kind in self.watches.missing))
+            return f"not watched yet: {missing}" if missing else "the cluster has not been listed yet"
         if self.elector is None and not self._deciding:
             return "not deciding yet"
         return None

@@ -103,8 +103,15 @@ class Checkpoint:
         raise errors.ConflictError(409, "Conflict", f"PodAllocation {decided.key} is changed again and again")
 
     async def delete(self, record: AllocationRecord) -> None:
-        """Remove an object."""
-        await self._writer.delete_allocation(record.key, record.uid)
+        """Remove an object; when this returns it is not there any more."""
+        try:
+            await self._writer.delete_allocation(record.key, record.uid)
+        except errors.ConflictError:
+            # Another object has the name, says the server. Only a look proves that this one is gone.
+            await self._look_again(record.key)
+            present = self._inventory.allocations.get(record.key)
+            if present is not None and present.uid == record.uid:
+                raise
         self._inventory.lose(Kind.ALLOCATION, record.key, record.stamp)
 
     def take_in(self, stored: dict[str, Any]) -> AllocationRecord:

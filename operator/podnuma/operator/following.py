@@ -52,6 +52,9 @@ async def _evict(means: Means, name: str, book: Book, pod: PodRecord) -> None:
         )
         means.mark(name, max(error.retry_after or 0.0, means.pacer.wait(controller, means.clock())))
         return
+    except errors.ConflictError:
+        means.mark(name, means.pacer.wait(controller, means.clock()))
+        return
     except errors.RefusedError as error:
         means.metrics.evictions.labels("failed").inc()
         book.evicted.add(pod.uid)

@@ -19,16 +19,14 @@ from podnuma.operator import reading
 from podnuma.operator.kinds import PLACES, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from podnuma.operator.records import Key, Record, Stamp
 
 
 class Intake(Protocol):
     """Where news goes; called in Kopf's thread."""
 
-    def seen(self, kind: Kind, record: Record | None, event: Mapping[str, Any]) -> None:
-        """Take in a state; `record` None: the object cannot matter. A listed object's event has no type."""
+    def seen(self, kind: Kind, record: Record | None) -> None:
+        """Take in a state; `record` None: the object cannot matter."""
         ...
 
     def ended(self, kind: Kind, key: Key, stamp: Stamp) -> None:
@@ -95,7 +93,7 @@ def _register(
         if event["type"] == "DELETED":
             intake.ended(kind, reading.key(value), reading.stamp(value))
         else:
-            intake.seen(kind, read(value), event)
+            intake.seen(kind, read(value))
 
 
 def settings(page_size: int) -> kopf.OperatorSettings:

@@ -49,11 +49,11 @@ class Written:
     at: float = float("-inf")
 
 
-async def report_node(means: Means, name: str, book: Book, plan: Plan, written: Written) -> None:
-    """Bring the operator's part of NodeTopology.status up to date."""
+async def report_node(means: Means, name: str, book: Book, plan: Plan, written: Written) -> float:
+    """Bring the operator's part of NodeTopology.status up to date; return as `report_profile` does."""
     topology = means.inventory.topologies.get(Key("", name))
     if topology is None or topology.model is None:
-        return
+        return 0.0
     allocation = _allocation(book.allocator, book) if book.allocator is not None else None
     generation = topology.generation
     settled = _settled(book)
@@ -64,11 +64,10 @@ async def report_node(means: Means, name: str, book: Book, plan: Plan, written: 
     )
     stamped = tuple(replace(condition, observed_generation=generation) for condition in conditions)
     if _told(topology.model, allocation, generation, stamped):
-        return
+        return 0.0
     wait = written.at + means.status_interval - means.clock()
     if wait > 0:
-        means.mark(name, wait)
-        return
+        return wait
     body = {
         "apiVersion": names.API_VERSION,
         "kind": names.NODE_TOPOLOGY.kind,
@@ -79,6 +78,7 @@ async def report_node(means: Means, name: str, book: Book, plan: Plan, written: 
     }
     written.at = means.clock()
     means.inventory.see(reading.topology(await means.writer.apply_topology_status(name, body)))
+    return 0.0
 
 
 def _node_readiness(

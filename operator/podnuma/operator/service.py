@@ -5,7 +5,7 @@
                        tidy     releases what is gone, takes over and restores what is there
                        decide   pods without a decision, oldest first; refused ones if there may be room
                        follow   evictions
-                       report   NodeTopology.status, and how the node stands to its profiles
+    report             NodeTopology.status and NodeProfile.status; apart, telling must not delay deciding
 
 A node has one worker at a time, so that the steps of one node never meet. Each step leaves
 memory and API in agreement, and can fail: then the node is tried again later from the start.
@@ -115,6 +115,13 @@ class Service:
             settle=max(timing.settle, 0.2),
             concurrency=2,
         )
+        self._reports: DirtySet[str] = DirtySet(
+            self.report_node,
+            backoff=_NODE_BACKOFF,
+            rng=rng,
+            settle=max(timing.settle, timing.status_interval / 4),
+            concurrency=4,
+        )
         self.announcer = Announcer(writer, now, metrics.events_dropped.inc)
         self._means = Means(
             inventory=self.inventory,
@@ -134,6 +141,7 @@ class Service:
         self._rules: list[tuple[NodeSettings, Rules]] = []
         self._profiles_written: dict[str, Written] = {}
         self._synced: set[Kind] = set()
+        self._whole = asyncio.Event()
 
     # News
 
@@ -159,11 +167,17 @@ class Service:
             records, version = await self._means.reader.everything(kind)
             self._mark(self.inventory.replace(kind, records, version))
             self._synced.add(kind)
+        if self.synced:
+            self._whole.set()
 
     @property
     def synced(self) -> bool:
         """Tell whether every kind was listed at least once."""
         return self._synced == set(Kind)
+
+    async def whole(self) -> None:
+        """Wait until every kind was listed at least once."""
+        await self._whole.wait()
 
     # Leading
 
@@ -173,12 +187,13 @@ class Service:
         self._profiles_written.clear()
         await self.sync([Kind.ALLOCATION] if self.synced else Kind)
         self._nodes.start()
+        self._reports.start()
         self._profiles.start()
         self.mark_everything()
 
     async def stand_down(self) -> None:
         """Stop deciding; news is still taken in."""
-        await asyncio.gather(self._nodes.stop(), self._profiles.stop())
+        await asyncio.gather(self._nodes.stop(), self._reports.stop(), self._profiles.stop())
 
     def mark_everything(self) -> None:
         """Ask for a run of every node and profile."""
@@ -214,10 +229,22 @@ class Service:
         await clear(means, name, plan, book)
         await decide(means, name, book, plan)
         await follow(means, name, book, plan.decide_with)
-        await reporting.report_node(means, name, book, plan, desk.written)
+        self._reports.mark(name)
         self._stand(name, desk, plan)
         if node is None and not book.decided and not inventory.allocations.group(name):
             del self._desks[name]
+
+    async def report_node(self, name: str) -> None:
+        """Bring the status of one node up to date."""
+        desk = self._desks.get(name)
+        if desk is None or desk.plan is None:
+            return
+        try:
+            again = await reporting.report_node(self._means, name, desk.book, desk.plan, desk.written)
+        except NotLeadingError:
+            return
+        if again > 0:
+            self._reports.mark(name, again)
 
     async def report_profile(self, name: str) -> None:
         """Bring the status of one profile up to date."""

@@ -1,5 +1,12 @@
 """Kopf in a thread of its own, and what it sees handed over to the loop of the service.
 
+Kopf lists each kind before it watches it, and spends half a millisecond on every object; it
+never tells what is no longer there. So its lists are kept empty, by a selector that no object
+meets, and the service lists for itself once a watch stands: cheaply, page by page, and from
+then on completely. When Kopf lists a kind again, because a watch could not be continued, the
+kind is listed for the service again. `gaps` has the kinds whose watch stands and whose objects
+have not been listed since.
+
 Kopf cancels every task of its event loop when it ends, and it ends at errors it does not
 know; so it gets a loop that nothing else lives in, and is started again. Events are turned
 into records in its thread and handed over in batches, in order.
@@ -30,7 +37,7 @@ from podnuma.plumbing.kube.patience import Patience
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from podnuma.operator.records import Key, Record, Stamp
     from podnuma.plumbing.kube.client import Access
@@ -40,6 +47,9 @@ logger = logging.getLogger(__name__)
 _BATCH = 500  # news taken in at once, before the loop may do something else
 _PATIENCE = 5.0  # seconds for Kopf to end when asked to
 _RETRIES = Backoff(first=0.3, limit=5.0)
+_WATCH = "watch"  # the query parameter that makes a watch of a list
+_NO_OBJECT = "metadata.name=-"  # no object can have this name
+_COLLECTIONS = {place.collection: kind for kind, place in PLACES.items()}
 
 News = tuple[Kind, "Record | None", "Key", "Stamp"]
 
@@ -57,7 +67,7 @@ class Sink(Protocol):
 
 
 class Watches:
-    """All watches. `relisted` is called when a kind was listed again: something may have been missed."""
+    """All watches, and what they may have missed."""
 
     def __init__(
         self,
@@ -67,20 +77,39 @@ class Watches:
         page_size: int,
         clock: Callable[[], float],
         rng: random.Random,
-        relisted: Callable[[Kind], None],
     ) -> None:
         self._access = access
         self._sink = sink
         self._page_size = page_size
         self._clock = clock
         self._rng = rng
-        self._relisted = relisted
         self._news: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._draining = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
         self._alive = dict.fromkeys(Kind, clock())
-        self._streaming: set[Kind] = set()
+        self._standing: set[Kind] = set()
+        self._gaps: set[Kind] = set()
+        self._news_of_gaps = asyncio.Event()
+
+    @property
+    def missing(self) -> frozenset[Kind]:
+        """Return the kinds that are not watched now."""
+        return frozenset(Kind) - self._standing
+
+    async def gaps(self) -> frozenset[Kind]:
+        """Wait until kinds have to be listed, and return them; who takes them must list them."""
+        while not self._gaps:
+            self._news_of_gaps.clear()
+            await self._news_of_gaps.wait()
+        found = frozenset(self._gaps)
+        self._gaps.clear()
+        return found
+
+    def give_back(self, kinds: Iterable[Kind]) -> None:
+        """Note that kinds could not be listed after all."""
+        self._gaps |= self._standing & set(kinds)
+        self._news_of_gaps.set()
 
     def age(self) -> float:
         """Return for how many seconds the quietest watch has given no sign of life."""
@@ -89,7 +118,8 @@ class Watches:
     async def run(self) -> None:
         """Watch until cancelled; raise if Kopf ends by itself."""
         self._loop = asyncio.get_running_loop()
-        self._streaming.clear()
+        self._standing.clear()
+        self._gaps.clear()
         ended: asyncio.Future[None] = self._loop.create_future()
         theirs = asyncio.new_event_loop()
         stop = asyncio.Event()
@@ -106,20 +136,13 @@ class Watches:
 
     # In Kopf's thread
 
-    def seen(self, kind: Kind, record: Record | None, event: Mapping[str, Any]) -> None:
+    def seen(self, kind: Kind, record: Record | None) -> None:
         self._alive[kind] = self._clock()
-        if event["type"] is not None:
-            self._streaming.add(kind)
-        elif kind in self._streaming:
-            # A listed object after streamed ones: the watch broke and began anew.
-            self._streaming.discard(kind)
-            self._hand_over(self._relisted, kind)
         if record is not None:
             self._hand_over(self._sink.see, record)
 
     def ended(self, kind: Kind, key: Key, stamp: Stamp) -> None:
         self._alive[kind] = self._clock()
-        self._streaming.add(kind)
         self._hand_over(self._sink.lose, kind, key, stamp)
 
     def _thread(
@@ -184,17 +207,30 @@ class Watches:
             connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
             headers={"User-Agent": "podnuma-operator-watch"},
             trace_configs=[trace],
-            middlewares=(Patience(self._access.authorization, backoff=_RETRIES, rng=self._rng),),
+            middlewares=(
+                Patience(self._access.authorization, backoff=_RETRIES, rng=self._rng),
+                self._empty_lists,
+            ),
         )
         return kopf.AiohttpSession(aiohttp_session=session, server=configuration.host)
 
     async def _answered(
         self, _session: object, _context: object, request: aiohttp.TraceRequestEndParams
     ) -> None:
-        path = request.url.path
-        for kind, place in PLACES.items():
-            if path == place.collection and request.response.status < 400:  # noqa: PLR2004
-                self._alive[kind] = self._clock()
+        kind = _COLLECTIONS.get(request.url.path)
+        if kind is not None and request.response.status < 400 and _WATCH in request.url.query:  # noqa: PLR2004
+            self._alive[kind] = self._clock()
+            self._hand_over(self._stands, kind)
+
+    async def _empty_lists(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        kind = _COLLECTIONS.get(request.url.path)
+        if kind is not None and _WATCH not in request.url.query:
+            self._hand_over(self._begins, kind)
+            # An old version is fine: the watch goes on from it.
+            request.url = request.url.update_query(fieldSelector=_NO_OBJECT, resourceVersion="0")
+        return await handler(request)
 
     def _hand_over(self, call: Callable[..., None], *arguments: Any) -> None:
         with self._lock:
@@ -206,6 +242,18 @@ class Watches:
             self._loop.call_soon_threadsafe(self._drain)
 
     # In the service's loop
+
+    def _begins(self, kind: Kind) -> None:
+        if kind in self._standing:
+            logger.info("the watch of %s could not be continued and begins anew", kind.value)
+        self._standing.discard(kind)
+        self._gaps.discard(kind)
+
+    def _stands(self, kind: Kind) -> None:
+        if kind not in self._standing:
+            self._standing.add(kind)
+            self._gaps.add(kind)
+            self._news_of_gaps.set()
 
     def _drain(self) -> None:
         for call, arguments in self._take():

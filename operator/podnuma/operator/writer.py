@@ -44,7 +44,7 @@ class Writer(Protocol):
         ...
 
     async def delete_allocation(self, key: Key, uid: str) -> None:
-        """Delete this very object; no error if it is not there any more."""
+        """Delete this very object if there is one of the name; ConflictError if it is another one."""
         ...
 
     async def apply_allocation_status(self, key: Key, body: Json) -> Json:
@@ -64,7 +64,7 @@ class Writer(Protocol):
         ...
 
     async def delete_topology(self, name: str, uid: str) -> None:
-        """Delete this very object; no error if it is not there any more."""
+        """Delete this very object if there is one of the name; ConflictError if it is another one."""
         ...
 
     async def apply_profile_status(self, name: str, body: Json) -> Json:
@@ -76,7 +76,10 @@ class Writer(Protocol):
         ...
 
     async def evict(self, key: Key, uid: str) -> None:
-        """Ask the Eviction API; BusyError if a disruption budget says no for now."""
+        """Ask the Eviction API.
+
+        BusyError if a disruption budget says no for now, ConflictError if it is another pod.
+        """
         ...
 
 
@@ -156,7 +159,7 @@ class ApiWriter:
             "deleteOptions": {"preconditions": {"uid": uid}},
         }
         path = f"{PLACES[Kind.POD].object(key.namespace, key.name)}/eviction"
-        with contextlib.suppress(errors.NotFoundError, errors.ConflictError):  # it is gone already
+        with contextlib.suppress(errors.NotFoundError):  # it is gone already
             await self._write("POST", path, body)
 
     async def _apply(self, path: str, body: Json) -> Json:
@@ -173,8 +176,7 @@ class ApiWriter:
             "propagationPolicy": "Background",
             "preconditions": {"uid": uid},
         }
-        # A conflict means that another object has the name by now.
-        with contextlib.suppress(errors.NotFoundError, errors.ConflictError):
+        with contextlib.suppress(errors.NotFoundError):
             await self._write("DELETE", path, body)
 
     async def _write(self, method: str, path: str, body: Json, **query: str) -> Json:

@@ -153,9 +153,7 @@ class FakeCluster:
 
     async def delete_allocation(self, key: Key, uid: str) -> None:
         async def act() -> None:
-            known = self.objects[Kind.ALLOCATION].get(key)
-            if known is not None and known["metadata"]["uid"] == uid:
-                self.remove(Kind.ALLOCATION, key)
+            self._remove_this(Kind.ALLOCATION, key, uid)
 
         await self._request(f"delete PodAllocation {key}", act)
 
@@ -194,9 +192,7 @@ class FakeCluster:
 
     async def delete_topology(self, name: str, uid: str) -> None:
         async def act() -> None:
-            known = self.objects[Kind.TOPOLOGY].get(Key("", name))
-            if known is not None and known["metadata"]["uid"] == uid:
-                self.remove(Kind.TOPOLOGY, Key("", name))
+            self._remove_this(Kind.TOPOLOGY, Key("", name), uid)
 
         await self._request(f"delete NodeTopology {name}", act)
 
@@ -218,8 +214,10 @@ class FakeCluster:
     async def evict(self, key: Key, uid: str) -> None:
         async def act() -> None:
             known = self.objects[Kind.POD].get(key)
-            if known is None or known["metadata"]["uid"] != uid:
+            if known is None:
                 return
+            if known["metadata"]["uid"] != uid:
+                raise errors.ConflictError(409, "Conflict", "another uid")
             if not self.allows_eviction(key):
                 raise errors.BusyError(429, "TooManyRequests", "the disruption budget does not allow it", 5.0)
             known["metadata"]["deletionTimestamp"] = self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -237,6 +235,14 @@ class FakeCluster:
         self.fault("after", request)
         await asyncio.sleep(self.rng.uniform(0, self.delay))
         return answer
+
+    def _remove_this(self, kind: Kind, key: Key, uid: str) -> None:
+        known = self.objects[kind].get(key)
+        if known is None:
+            return
+        if known["metadata"]["uid"] != uid:
+            raise errors.ConflictError(409, "Conflict", "another uid")
+        self.remove(kind, key)
 
     def _at(self, kind: Kind, key: Key) -> Json:
         known = self.objects[kind].get(key)

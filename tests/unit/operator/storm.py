@@ -56,6 +56,7 @@ class Storm:
     kill_share: float = 0.3
     fault_share: float = 0.02
     edits: bool = True
+    rest_every: int = 10
     killer: Killer = field(default_factory=Killer)
 
     def __post_init__(self) -> None:
@@ -77,7 +78,7 @@ class Storm:
                 action()
                 await asyncio.sleep(self.rng.choice([0.0, 0.01, 0.05, 0.3]))
                 await self._revive()
-                if number % 10 == 9:
+                if number % self.rest_every == self.rest_every - 1:
                     await self.rest()
             except AssertionError as error:
                 raise AssertionError(
@@ -110,7 +111,7 @@ class Storm:
         actions = [self.create] * 8 + [self.delete] * 4 + [self.finish] * 3 + [self.replace] * 2
         actions += [self.edit_profile, self.node_away, self.node_back, self.relabel]
         if self.rng.random() < self.kill_share:
-            actions += [self.kill] * 12
+            actions += [self.kill] * 24
         if self.edits:
             actions += [self.edit_allocation, self.delete_allocation]
         return actions
@@ -228,6 +229,7 @@ class Storm:
                 [
                     errors.UncertainError(500, "InternalError", "etcd leader changed"),
                     errors.BusyError(429, "TooManyRequests", "come back later", 0.1),
+                    errors.ConflictError(409, "Conflict", "refused for no good reason"),
                 ]
             )
 

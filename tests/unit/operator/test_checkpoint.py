@@ -135,3 +135,21 @@ async def test_deleting_means_this_object_and_no_later_one(desk):
     await desk.checkpoint.create(decided)
     await desk.checkpoint.delete(old)
     assert decided.shown_by(desk.stored(decided))
+
+
+@virtual
+async def test_a_conflict_counts_as_gone_only_when_a_look_confirms_it(desk):
+    desk.cluster.put(Kind.NAMESPACE, namespace())
+    stored = await desk.checkpoint.create(desk.decision())
+
+    def fault(moment, sent):
+        if moment == "before" and sent.startswith("delete"):
+            raise errors.ConflictError(409, "Conflict", "refused for no good reason")
+
+    desk.cluster.fault = fault
+    with pytest.raises(errors.ConflictError):
+        await desk.checkpoint.delete(stored)
+    assert desk.inventory.allocations.get(stored.key) == stored
+    desk.cluster.remove(Kind.ALLOCATION, stored.key)
+    await desk.checkpoint.delete(stored)
+    assert desk.inventory.allocations.get(stored.key) is None

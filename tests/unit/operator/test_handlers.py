@@ -16,8 +16,8 @@ class Notes:
         self.seen_records = []
         self.ended_objects = []
 
-    def seen(self, kind, record, event):
-        self.seen_records.append((kind, record, event["type"]))
+    def seen(self, kind, record):
+        self.seen_records.append((kind, record))
 
     def ended(self, kind, key, stamp):
         self.ended_objects.append((kind, key, stamp))
@@ -66,13 +66,8 @@ def test_an_event_becomes_a_record():
     notes = Notes()
     value = pod(uid="u1", resourceVersion="7")
     handle(notes, Kind.POD, {"type": "ADDED", "object": value})
-    ((kind, record, event_type),) = notes.seen_records
-    assert (kind, record.key, record.stamp, event_type) == (
-        Kind.POD,
-        Key("default", "db"),
-        Stamp("u1", 7),
-        "ADDED",
-    )
+    ((kind, record),) = notes.seen_records
+    assert (kind, record.key, record.stamp) == (Kind.POD, Key("default", "db"), Stamp("u1", 7))
 
 
 def test_an_object_that_cannot_matter_becomes_a_sign_of_life():
@@ -80,7 +75,7 @@ def test_an_object_that_cannot_matter_becomes_a_sign_of_life():
     value = pod()
     value["status"]["qosClass"] = "BestEffort"
     handle(notes, Kind.POD, {"type": None, "object": value})
-    assert notes.seen_records == [(Kind.POD, None, None)]
+    assert notes.seen_records == [(Kind.POD, None)]
 
 
 def test_an_end_is_told_with_name_and_uid():
