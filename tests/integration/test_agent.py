@@ -335,7 +335,7 @@ def test_a_container_waits_for_its_decision(node, namespace):
     with AgentThread(node.settings()) as agent:
         agent.ready()
         pod = node.run_pod(namespace, database())
-        until(lambda: agent.metric("podnuma_undecided_starts_total") >= 1, "a refused start", 10)
+        until(lambda: agent.metric("podnuma_put_off_starts_total") >= 1, "a refused start", 10)
         assert not list((node.folder / "cgroup").rglob("cri-containerd-*"))
         node.decide(pod)
         node.wait_phase(namespace, "db", "Applied", timeout=20)

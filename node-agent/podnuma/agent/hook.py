@@ -64,13 +64,21 @@ class Plan(Protocol):
         ...
 
 
+class Answered(Enum):
+    """How a question of the runtime was answered."""
+
+    DECIDED = "decided"
+    PUT_OFF = "put off"
+    SHARED = "shared"
+    NOBODYS = "nobody's"
+
+
 @dataclass(frozen=True, slots=True)
 class Waited:
-    """One question of the runtime: how long it waited, and whether there was a decision."""
+    """One question of the runtime: how long it waited, and how it was answered."""
 
     seconds: float
-    decided: bool
-    expected: Expectation
+    answered: Answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +114,9 @@ class StartHook:
         expected = Expectation.SURE if wanted else self._expected(starting)
         if wanted is None and expected is not Expectation.NO:
             wanted = await self._decisions.decided(place.pod.uid, within)
-        self._observe(Waited(self._clock() - began, wanted is not None, expected))
-        if wanted is None and expected is Expectation.SURE and self._on_undecided is OnUndecided.WAIT:
+        answered = self._answer(wanted, expected)
+        self._observe(Waited(self._clock() - began, answered))
+        if answered is Answered.PUT_OFF:
             raise StartRefused(
                 f"podnuma: pod {place.pod.uid} has no PodAllocation after {within:.1f} s; it starts when the"
                 " operator has decided (onUndecided: Share in the NodeProfile starts it in the shared pool)"
@@ -119,10 +128,14 @@ class StartHook:
         """Return at once what a container shall have now; None for "nothing to say"."""
         return self._plan.start_values(place)
 
-    @property
-    def _on_undecided(self) -> OnUndecided:
+    def _answer(self, wanted: Wanted | None, expected: Expectation) -> Answered:
+        if wanted is not None:
+            return Answered.DECIDED
+        if expected is not Expectation.SURE:
+            return Answered.NOBODYS
         settings = self._decisions.settings.settings
-        return OnUndecided.WAIT if settings is None else settings.handling.on_undecided
+        waits = settings is None or settings.handling.on_undecided is OnUndecided.WAIT
+        return Answered.PUT_OFF if waits else Answered.SHARED
 
     def _expected(self, starting: Starting) -> Expectation:
         if starting.local:

@@ -147,6 +147,11 @@ class Metrics:
             "Containers that started in the shared pool before they were decided.",
             registry=made,
         )
+        self.put_off_starts = prometheus_client.Counter(
+            "podnuma_put_off_starts",
+            "Container starts that were refused for now because the pod was not decided yet.",
+            registry=made,
+        )
         self.pass_seconds = Histogram(
             "podnuma_pass_seconds", "Time of one comparison of the node with what is wanted.", registry=made
         )

@@ -1,7 +1,7 @@
 """From what happens in the agent to what is counted."""
 
 from podnuma.agent.apply import Result
-from podnuma.agent.hook import Expectation, Waited
+from podnuma.agent.hook import Answered, Waited
 from podnuma.agent.metrics import Metrics
 from podnuma.agent.plan.places import ContainerPlace, Place, PodPlace, QosPlace
 from podnuma.agent.verdicts import Judged
@@ -32,6 +32,9 @@ class MetricsObserver:
         self._metrics.pass_seconds.observe(seconds)
 
     def waited(self, waited: Waited) -> None:
-        self._metrics.hook_wait.labels("yes" if waited.decided else "no").observe(waited.seconds)
-        if not waited.decided and waited.expected is Expectation.SURE:
+        decided = waited.answered is Answered.DECIDED
+        self._metrics.hook_wait.labels("yes" if decided else "no").observe(waited.seconds)
+        if waited.answered is Answered.SHARED:
             self._metrics.undecided_starts.inc()
+        elif waited.answered is Answered.PUT_OFF:
+            self._metrics.put_off_starts.inc()

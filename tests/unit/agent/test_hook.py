@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 from podnuma.agent.containers import Starting, StartRefused
-from podnuma.agent.hook import Expectation, StartHook, Waited, expectation
+from podnuma.agent.hook import Answered, Expectation, StartHook, Waited, expectation
 from podnuma.agent.plan.places import Bandwidth, ContainerPlace, PodPlace, Qos, Wish
 from podnuma.agent.wish import Settings as Told
 from podnuma.allocator import cpuset
@@ -58,7 +58,7 @@ def test_a_decided_container_gets_its_values_after_room_was_made():
     assert start.values == VALUES
     assert plan.rooms == 1
     assert decisions.waits == [0]
-    assert [each.decided for each in observed] == [True]
+    assert [each.answered for each in observed] == [Answered.DECIDED]
 
 
 def test_other_classes_follow_their_slice_without_waiting():
@@ -79,7 +79,7 @@ def test_with_share_an_undecided_container_starts_and_is_counted():
     decisions, plan = Decisions(Handling(on_undecided=OnUndecided.SHARE)), Plan()
     start, observed = ask(decisions, plan, starting())
     assert start.values == VALUES
-    assert [(each.decided, each.expected) for each in observed] == [(False, Expectation.SURE)]
+    assert [each.answered for each in observed] == [Answered.SHARED]
 
 
 def test_a_static_pod_never_waits():

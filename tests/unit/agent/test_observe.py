@@ -1,5 +1,5 @@
 from podnuma.agent.apply import Outcome, Result
-from podnuma.agent.hook import Expectation, Waited
+from podnuma.agent.hook import Answered, Waited
 from podnuma.agent.metrics import Metrics, State
 from podnuma.agent.observe import MetricsObserver
 from podnuma.agent.plan.places import ContainerPlace, PodPlace, Qos, QosPlace, Step
@@ -25,9 +25,10 @@ def test_what_happens_is_counted_under_bounded_labels():
     observer.judged(Judged(Verdict.PINNED_LATE, 300))
     observer.judged(Judged(Verdict.PINNED_AT_START, 0))
     observer.took(0.01)
-    observer.waited(Waited(0.02, decided=True, expected=Expectation.SURE))
-    observer.waited(Waited(0.5, decided=False, expected=Expectation.SURE))
-    observer.waited(Waited(0.5, decided=False, expected=Expectation.PERHAPS))
+    observer.waited(Waited(0.02, Answered.DECIDED))
+    observer.waited(Waited(0.5, Answered.SHARED))
+    observer.waited(Waited(0.5, Answered.NOBODYS))
+    observer.waited(Waited(0.5, Answered.PUT_OFF))
     assert value(metrics, "podnuma_writes_total", outcome="held_back") == 1
     assert [
         value(metrics, "podnuma_drift_repairs_total", place=kind) for kind in ("qos", "pod", "container")
@@ -40,5 +41,6 @@ def test_what_happens_is_counted_under_bounded_labels():
     assert value(metrics, "podnuma_pin_latency_seconds_count") == 2
     assert value(metrics, "podnuma_pass_seconds_count") == 1
     assert value(metrics, "podnuma_hook_wait_seconds_count", decided="yes") == 1
-    assert value(metrics, "podnuma_hook_wait_seconds_count", decided="no") == 2
+    assert value(metrics, "podnuma_hook_wait_seconds_count", decided="no") == 3
     assert value(metrics, "podnuma_undecided_starts_total") == 1
+    assert value(metrics, "podnuma_put_off_starts_total") == 1
