@@ -186,7 +186,7 @@ async def _work(shared: _Shared, run: Running) -> None:
             movable=settings.movable_bytes,
         )
     )
-    hook.answers = StartHook(shared.wish, keeper, observer.waited)
+    hook.answers = StartHook(shared.wish, keeper, observer.waited, settings.put_off_seconds)
     for source, take in side.sources:
         shared.watch(source, take)
     run.agent = Agent(

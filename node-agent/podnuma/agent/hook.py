@@ -6,12 +6,13 @@ that loses patience drops the plugin and starts the container unpinned.
 
     not a Guaranteed pod                     nothing to say; it follows its slice
     decided                                  the values
-    undecided, surely to be decided: Wait    refused with a text; the kubelet tries again
+    undecided, surely to be decided: Wait    refused with a text; the kubelet tries again, for two minutes
                                      Share   starts in the shared pool; pinned when the decision comes
     undecided, perhaps to be decided         waits a moment, then as Share
     undecided, nobody is to decide           nothing to say
 """
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,8 +23,13 @@ from podnuma.agent.containers import Starting, StartRefused
 from podnuma.agent.plan.places import Bandwidth, ContainerPlace, Qos, Step, Wish
 from podnuma.agent.wish import Settings, Wanted
 from podnuma.allocator.settings import CpuManagerPolicy, MemoryManagerPolicy
+from podnuma.api.conditions import Status, find
 from podnuma.api.node_settings import Management, OnUndecided
+from podnuma.api.node_topology import NodeCondition
 
+logger = logging.getLogger(__name__)
+
+_FORGOTTEN = 3600.0  # seconds after which a pod counts as a new one
 _NAME_LABEL = "kubernetes.io/metadata.name"
 
 
@@ -97,12 +103,15 @@ class StartHook:
         decisions: Decisions,
         plan: Plan,
         observe: Callable[[Waited], None],
+        put_off: float = 120.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._decisions = decisions
         self._plan = plan
         self._observe = observe
+        self._put_off = put_off
         self._clock = clock
+        self._asked: dict[str, float] = {}  # pod UID -> when a start of it was first put off
 
     async def start(self, starting: Starting, within: float) -> Start:
         """Return the values to start with. Raises StartRefused. Waits `within` seconds for a decision."""
@@ -114,7 +123,7 @@ class StartHook:
         expected = Expectation.SURE if wanted else self._expected(starting)
         if wanted is None and expected is not Expectation.NO:
             wanted = await self._decisions.decided(place.pod.uid, within)
-        answered = self._answer(wanted, expected)
+        answered = self._answer(place.pod.uid, wanted, expected)
         self._observe(Waited(self._clock() - began, answered))
         if answered is Answered.PUT_OFF:
             raise StartRefused(
@@ -128,14 +137,30 @@ class StartHook:
         """Return at once what a container shall have now; None for "nothing to say"."""
         return self._plan.start_values(place)
 
-    def _answer(self, wanted: Wanted | None, expected: Expectation) -> Answered:
+    def _answer(self, uid: str, wanted: Wanted | None, expected: Expectation) -> Answered:
         if wanted is not None:
+            self._asked.pop(uid, None)
             return Answered.DECIDED
         if expected is not Expectation.SURE:
             return Answered.NOBODYS
         settings = self._decisions.settings.settings
-        waits = settings is None or settings.handling.on_undecided is OnUndecided.WAIT
-        return Answered.PUT_OFF if waits else Answered.SHARED
+        if settings is not None and settings.handling.on_undecided is OnUndecided.SHARE:
+            return Answered.SHARED
+        return Answered.PUT_OFF if self._may_put_off(uid) else Answered.SHARED
+
+    def _may_put_off(self, uid: str) -> bool:
+        now = self._clock()
+        self._asked = {pod: since for pod, since in self._asked.items() if now - since < _FORGOTTEN}
+        waited = now - self._asked.setdefault(uid, now)
+        if waited <= self._put_off:
+            return True
+        logger.warning(
+            "pod %s has no PodAllocation after %.0f s: it starts in the shared pool and is pinned when one"
+            " comes; is the operator running?",
+            uid,
+            waited,
+        )
+        return False
 
     def _expected(self, starting: Starting) -> Expectation:
         if starting.local:
@@ -162,9 +187,19 @@ def expectation(settings: Settings, starting: Starting) -> Expectation:
         )
         unsure = by_namespace_only and not handling.namespace_selector.selects_everything
         return Expectation.PERHAPS if unsure else Expectation.NO
+    if _refused_by_the_operator(settings):
+        return Expectation.PERHAPS
     if with_memory or _whole(starting.bandwidth):
         return Expectation.SURE
     return Expectation.PERHAPS
+
+
+def _refused_by_the_operator(settings: Settings) -> bool:
+    """Tell whether the operator says that it cannot decide with these settings on this hardware."""
+    if settings.status is None:
+        return False
+    usable = find(settings.status.conditions, NodeCondition.SETTINGS_USABLE)
+    return usable is not None and usable.status is Status.FALSE
 
 
 def _whole(bandwidth: Bandwidth | None) -> bool:

@@ -1,5 +1,6 @@
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from podnuma.agent.containers import Starting, StartRefused
@@ -8,7 +9,9 @@ from podnuma.agent.plan.places import Bandwidth, ContainerPlace, PodPlace, Qos, 
 from podnuma.agent.wish import Settings as Told
 from podnuma.allocator import cpuset
 from podnuma.allocator.settings import CpuManagerPolicy, MemoryManagerPolicy, Settings
+from podnuma.api.conditions import Condition, Status
 from podnuma.api.node_settings import Handling, Management, NodeSettings, OnUndecided
+from podnuma.api.node_topology import NodeCondition
 from podnuma.api.selector import LabelSelector
 
 VALUES = Wish(cpuset.parse("1,9"))
@@ -75,6 +78,20 @@ def test_an_undecided_container_is_refused_with_what_to_wait_for():
     assert decisions.waits == [0, 0.5]
 
 
+def test_a_pod_is_not_put_off_for_ever(caplog):
+    now = [100.0]
+    observed: list[Waited] = []
+    decisions, plan = Decisions(), Plan()
+    hook = StartHook(decisions, plan, observed.append, 120.0, lambda: now[0])
+    for now[0] in (100.0, 160.0, 219.0):
+        with pytest.raises(StartRefused):
+            asyncio.run(hook.start(starting(), 0.5))
+    now[0] = 221.0
+    assert asyncio.run(hook.start(starting(), 0.5)).values == VALUES
+    assert [each.answered for each in observed] == [*[Answered.PUT_OFF] * 3, Answered.SHARED]
+    assert "is the operator running?" in caplog.text
+
+
 def test_with_share_an_undecided_container_starts_and_is_counted():
     decisions, plan = Decisions(Handling(on_undecided=OnUndecided.SHARE)), Plan()
     start, observed = ask(decisions, plan, starting())
@@ -134,6 +151,14 @@ def by_namespace(key, value):
 )
 def test_what_a_node_can_know_about_who_decides(decisions, what, expected):
     assert expectation(decisions.settings, what) is expected
+
+
+def test_with_settings_that_the_operator_cannot_use_nobody_is_put_off():
+    decisions = Decisions()
+    unusable = Condition(NodeCondition.SETTINGS_USABLE, Status.FALSE, "Invalid", "reservedSystemCPUs ...")
+    status = SimpleNamespace(conditions=(unusable,))
+    told = replace(decisions.settings, status=status)
+    assert expectation(told, starting()) is Expectation.PERHAPS
 
 
 def test_without_settings_nobody_decides():
