@@ -1,6 +1,5 @@
 import asyncio
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 from podnuma.agent.containers import Starting, StartRefused
@@ -11,7 +10,8 @@ from podnuma.allocator import cpuset
 from podnuma.allocator.settings import CpuManagerPolicy, MemoryManagerPolicy, Settings
 from podnuma.api.conditions import Condition, Status
 from podnuma.api.node_settings import Handling, Management, NodeSettings, OnUndecided
-from podnuma.api.node_topology import NodeCondition
+from podnuma.api.node_topology import NodeCondition, NodeTopology
+from podnuma.api.reading import Metadata
 from podnuma.api.selector import LabelSelector
 
 VALUES = Wish(cpuset.parse("1,9"))
@@ -156,7 +156,8 @@ def test_what_a_node_can_know_about_who_decides(decisions, what, expected):
 def test_with_settings_that_the_operator_cannot_use_nobody_is_put_off():
     decisions = Decisions()
     unusable = Condition(NodeCondition.SETTINGS_USABLE, Status.FALSE, "Invalid", "reservedSystemCPUs ...")
-    status = SimpleNamespace(conditions=(unusable,))
+    metadata = Metadata("node", "", "nt", "1", 1, deleted=False)
+    status = NodeTopology(metadata, None, decisions.settings.settings, conditions=(unusable,))
     told = replace(decisions.settings, status=status)
     assert expectation(told, starting()) is Expectation.PERHAPS
 
