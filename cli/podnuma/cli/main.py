@@ -8,7 +8,9 @@ Verbs are declared in `processes` and `questions`; this module puts them togethe
 the only place that ends the process, always with a code of `exits.Exit`.
 """
 
+import contextlib
 import os
+import shlex
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -50,6 +52,20 @@ def completion(
     # Typer answers this request itself; asking through the environment is its public way.
     os.environ[_COMPLETE] = f"source_{shell}"
     typer.main.get_command(app).main(args=[], prog_name="podnuma", complete_var=_COMPLETE)
+
+
+def complete() -> None:
+    """Entry point of `kubectl_complete-podnuma`, by which kubectl asks a plugin for completions.
+
+    One candidate a line, then a line that says what the shell shall do with them (":0": the usual).
+    """
+    words = sys.argv[1:]
+    os.environ[_COMPLETE] = "complete_bash"
+    os.environ["COMP_WORDS"] = shlex.join(["podnuma", *words])
+    os.environ["COMP_CWORD"] = str(len(words))
+    with contextlib.suppress(SystemExit):
+        typer.main.get_command(app).main(args=[], prog_name="podnuma", complete_var=_COMPLETE)
+    sys.stdout.write(":0\n")
 
 
 def run(arguments: list[str] | None = None) -> None:

@@ -140,6 +140,23 @@ def test_verbs_are_completed():
     assert done.stdout.split() == ["run"]
 
 
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["agent", ""], ["run", "cleanup"]),
+        (["ma"], ["map"]),
+        (["map", "--sv"], ["--svg"]),
+        (["nothing-so"], []),
+    ],
+)
+def test_kubectl_completes_its_plugin(words, found):
+    code = "from podnuma.cli.main import complete; complete()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], check=False, capture_output=True, text=True, timeout=50
+    )
+    assert done.stdout.split() == [*found, ":0"]
+
+
 def test_as_a_plugin_of_kubectl_it_says_so():
     code = "import sys; sys.argv[0] = 'kubectl-podnuma'; from podnuma.cli.main import run; run()"
     done = subprocess.run(
