@@ -51,8 +51,12 @@ class Cluster:
 
     def run(self, *args: str, stdin: str | None = None, timeout: float = POD_SECONDS) -> str:
         """Run kubectl and return its output; KubectlError with its words when it fails."""
+        return self.run_anywhere(f"--namespace={self.namespace}", *args, stdin=stdin, timeout=timeout)
+
+    def run_anywhere(self, *args: str, stdin: str | None = None, timeout: float = POD_SECONDS) -> str:
+        """Run kubectl without the suite's namespace."""
         done = subprocess.run(
-            [self.kubectl, f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}", *args],
+            [self.kubectl, f"--kubeconfig={self.kubeconfig}", *args],
             check=False,
             capture_output=True,
             text=True,
@@ -64,9 +68,15 @@ class Cluster:
         return done.stdout
 
     def apply(self, *manifests: Json) -> None:
-        """Server-side apply manifests in one call."""
-        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(manifests)})
-        self.run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
+        """Server-side apply manifests in one call; those without a namespace go to the suite's."""
+        items = [
+            manifest | {"metadata": {"namespace": self.namespace} | manifest["metadata"]}
+            if manifest["kind"] == "Pod"
+            else manifest
+            for manifest in manifests
+        ]
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+        self.run_anywhere("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
 
     def get(self, kind: str, name: str) -> Json:
         """Return one object."""

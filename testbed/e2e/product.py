@@ -171,4 +171,4 @@ class Product:
         self._kubectl("patch", "daemonset", AGENT, "--type=merge", "-p", json.dumps(patch))
 
     def _kubectl(self, *args: str) -> str:
-        return self.cluster.run(f"--namespace={NAMESPACE}", *args, timeout=READY_SECONDS + 10)
+        return self.cluster.run_anywhere(f"--namespace={NAMESPACE}", *args, timeout=READY_SECONDS + 10)

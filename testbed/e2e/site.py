@@ -170,13 +170,5 @@ def operator_of(site: Machine | Cluster, product: Product) -> None:
     if isinstance(site, Machine):
         site.start_operator()
     else:
-        product.cluster.run(
-            *(
-                "--namespace=podnuma-system",
-                "rollout",
-                "status",
-                "deployment/podnuma-operator",
-                "--timeout=300s",
-            ),
-            timeout=310,
-        )
+        waited = ("rollout", "status", "deployment/podnuma-operator", "--timeout=300s")
+        product.cluster.run_anywhere("--namespace=podnuma-system", *waited, timeout=310)

@@ -89,7 +89,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
     # The line above says it all.
-    return (report.outcome, "", "") if report.passed else None
+    return (report.outcome, "", "") if report.passed and report.when == "call" else None
 
 
 def pytest_terminal_summary(

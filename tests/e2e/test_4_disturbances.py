@@ -120,7 +120,7 @@ def test_restart_of_the_agent(cluster: Cluster, held: Held, podnuma: Product) ->
 
     def restart() -> None:
         name = podnuma.agent_pod()["metadata"]["name"]
-        cluster.run("--namespace=podnuma-system", "delete", "pod", name, timeout=300)
+        cluster.run_anywhere("--namespace=podnuma-system", "delete", "pod", name, timeout=300)
         podnuma.wait_agent()
 
     undisturbed(cluster, held, restart)
