@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: bench bench-scale conformance help install demo demo-stop test test-long lint format docs-reference docs-metrics image manifests control-plane e2e e2e-vm clean
+.PHONY: bench bench-scale conformance help install demo demo-stop test test-long lint format docs-reference docs-metrics image manifests control-plane e2e e2e-vm e2e-kind clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -72,6 +72,9 @@ e2e: install ## the same scenarios on your cluster: make e2e KUBECONFIG=file [NO
 	@$(if $(filter command line,$(origin KUBECONFIG)),true,echo "say which cluster: make e2e KUBECONFIG=/path/to/file"; exit 2)
 	@PODNUMA_E2E_KUBECONFIG="$(KUBECONFIG)" $(if $(NODE),PODNUMA_E2E_NODE="$(NODE)") $(if $(IMAGE),PODNUMA_E2E_IMAGE="$(IMAGE)") \
 	  pytest tests/e2e -q --no-header --tb=short -p no:cacheprovider -p no:xdist
+
+e2e-kind: install ## the chart and the same scenarios on a kind cluster; needs Docker, kind, kubectl and helm; KEEP=1
+	@KEEP=$(or $(KEEP),0) deploy/kind/run.sh
 
 conformance: install ## fresh scenarios through podnuma and the kubelet's own code; SEED=n COUNT=m
 	@python -m tests.conformance --seed $(or $(SEED),1) --count $(or $(COUNT),1000)

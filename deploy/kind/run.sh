@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# `make e2e-kind`: a kind cluster, podnuma from the chart, the walk of the README, the end-to-end scenarios.
+# Needs Docker, kind, kubectl and helm. KEEP=1 leaves the cluster; IMAGE_TAR=file takes an image that is built.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+cluster=podnuma
+namespace=podnuma-system
+reference=localhost/podnuma:0.1.0
+archive=${IMAGE_TAR:-$root/dist/podnuma-image.tar}
+
+for tool in docker kind kubectl helm; do
+  command -v "$tool" >/dev/null || { echo "make e2e-kind needs $tool: install it and put it on PATH" >&2; exit 2; }
+done
+docker info >/dev/null 2>&1 || { echo "make e2e-kind needs a running Docker: start it, or set DOCKER_HOST" >&2; exit 2; }
+
+folder=$(mktemp -d)
+KUBECONFIG=$folder/kubeconfig
+export KUBECONFIG
+
+finish() {
+  if [ "${KEEP:-0}" = 1 ]; then
+    echo "the cluster is left: export KUBECONFIG=$KUBECONFIG; kind delete cluster --name $cluster"
+  else
+    kind delete cluster --name "$cluster" >/dev/null 2>&1 || true
+    rm -rf "$folder"
+  fi
+}
+trap finish EXIT
+
+[ -f "$archive" ] || make -C "$root" image
+kind create cluster --config "$here/cluster.yaml" --kubeconfig "$KUBECONFIG" --wait 3m
+kind load image-archive "$archive" --name "$cluster"
+
+# The chart: installed, a profile settled, a pod of the announcement decided and applied, removed again.
+helm install podnuma "$root/deploy/chart/podnuma" --namespace "$namespace" --create-namespace \
+  --set "image.repository=${reference%:*}" --set "image.tag=${reference##*:}" --wait --timeout 3m
+kubectl apply -f "$root/examples/profiles/databases.yaml"
+kubectl wait --for=condition=Ready nodeprofile/databases --timeout=2m
+kubectl get nodeprofiles,nodetopologies
+kubectl delete -f "$root/examples/profiles/databases.yaml"
+helm uninstall podnuma --namespace "$namespace" --timeout 5m
+
+# The scenarios of the node agent, which install podnuma from deploy/kustomize/base themselves.
+node=$(kubectl get nodes -l node-pool=databases -o 'jsonpath={.items[0].metadata.name}')
+make -C "$root" e2e KUBECONFIG="$KUBECONFIG" NODE="$node"
