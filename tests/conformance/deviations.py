@@ -151,7 +151,8 @@ def _corrupt_cores(moment: Moment) -> bool:
 
 def _disagreeing_group(moment: Moment) -> bool:
     """In the kubelet's state a NUMA node is in a group whose other members know nothing of it."""
-    rows = (moment.kubelet.get("state") or {}).get("numa") or ()
+    state = moment.kubelet.get("state") or (moment.before or {}).get("state") or {}
+    rows = state.get("numa") or ()
     groups = {row["id"]: row["cells"] for row in rows}
     return any(groups[member] != cells for cells in groups.values() for member in cells)
 
