@@ -61,7 +61,8 @@ type summary struct {
 
 // sample prints every stable state that differs from the one before, as JSON lines, and a summary at
 // the end. Files are read one after the other, so one sweep alone may mix two moments; what two
-// sweeps in a row agree on held between them.
+// sweeps in a row agree on held between them. New cgroups are looked for every few sweeps only, and
+// files stay open: the node has better things to do.
 func sample(root string, period time.Duration) {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
@@ -70,18 +71,23 @@ func sample(root string, period time.Duration) {
 	defer ticks.Stop()
 	var counts summary
 	var told state
+	watched := containers{}
 	last := time.Now()
 	for {
-		first, second := sweep(root), sweep(root)
+		if counts.Sweeps%sweepsPerScan == 0 {
+			watched.scan(root)
+		}
+		seen := watched.sweep()
 		counts.Sweeps++
-		if same(first, second) {
+		known := told != nil && same(seen, told)
+		if known || same(seen, watched.sweep()) {
 			now := time.Now()
 			counts.Stable++
 			counts.Longest = max(counts.Longest, now.Sub(last).Nanoseconds())
 			last = now
-			if told == nil || !same(first, told) {
-				told = first
-				_ = out.Encode(record{now.UnixNano(), first})
+			if !known {
+				told = seen
+				_ = out.Encode(record{now.UnixNano(), seen})
 			}
 		}
 		select {
@@ -93,8 +99,15 @@ func sample(root string, period time.Duration) {
 	}
 }
 
-func sweep(root string) state {
-	seen := state{}
+const sweepsPerScan = 5
+
+// containers are the cgroups below the pods', with their files open.
+type containers map[string]files
+
+type files struct{ populated, cpus *os.File }
+
+func (c containers) scan(root string) {
+	there := map[string]bool{}
 	_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.IsDir() {
 			return nil
@@ -104,16 +117,43 @@ func sweep(root string) state {
 			name == "burstable" || name == "besteffort" {
 			return nil
 		}
-		procs, err := os.ReadFile(filepath.Join(path, "cgroup.procs"))
-		if err == nil && len(procs) > 0 {
-			cpus, err := os.ReadFile(filepath.Join(path, "cpuset.cpus.effective"))
-			if err == nil {
-				relative, _ := filepath.Rel(root, path)
-				seen[relative] = strings.TrimSpace(string(cpus))
+		there[path] = true
+		if _, known := c[path]; !known {
+			populated, err := os.Open(filepath.Join(path, "cgroup.events"))
+			if err != nil {
+				return nil
 			}
+			cpus, err := os.Open(filepath.Join(path, "cpuset.cpus.effective"))
+			if err != nil {
+				populated.Close()
+				return nil
+			}
+			c[path] = files{populated, cpus}
 		}
 		return nil
 	})
+	for path, open := range c {
+		if !there[path] {
+			open.populated.Close()
+			open.cpus.Close()
+			delete(c, path)
+		}
+	}
+}
+
+func (c containers) sweep() state {
+	seen := state{}
+	buffer := make([]byte, 4096)
+	for path, open := range c {
+		count, _ := open.populated.ReadAt(buffer, 0)
+		if !strings.Contains(string(buffer[:count]), "populated 1") {
+			continue
+		}
+		count, _ = open.cpus.ReadAt(buffer, 0)
+		if count > 0 {
+			seen[path] = strings.TrimSpace(string(buffer[:count]))
+		}
+	}
 	return seen
 }
 
