@@ -29,11 +29,11 @@ _STYLE = (
 
 
 class Source:
-    """Queries of one Prometheus over the last `window` seconds."""
+    """Queries of one Prometheus over the `window` seconds before `at`, a Unix time."""
 
-    def __init__(self, url: str, window: float) -> None:
+    def __init__(self, url: str, window: float, at: float) -> None:
         self._url = url
-        self._end = time.time()
+        self._end = at
         self.window = window
 
     def now(self, query: str) -> list[dict[str, Any]]:
@@ -66,7 +66,7 @@ def _panel(source: Source, panel: dict[str, Any]) -> str:
     width, height = place["w"] * CELL_WIDTH - 8, place["h"] * CELL_HEIGHT - 8
     left, top = place["x"] * CELL_WIDTH, place["y"] * CELL_HEIGHT + 40
     draw = _stat if panel["type"] == "stat" else _lines
-    body = draw(source, panel, unit, (width - 20, height - 60))
+    body = draw(source, panel, unit, (width - 20, height - 84))
     box = f"left:{left}px;top:{top}px;width:{width}px;height:{height}px"
     return f'<section style="{box}"><h2>{html.escape(panel["title"])}</h2>{body}</section>'
 
@@ -131,8 +131,10 @@ def main() -> None:
     parser.add_argument("url", help="a Prometheus, as http://127.0.0.1:9090")
     parser.add_argument("page", type=Path, help="the HTML file to write")
     parser.add_argument("--window", type=float, default=180, help="seconds to look back")
+    parser.add_argument("--at", type=float, default=time.time(), help="Unix time to look back from; now")
     options = parser.parse_args()
-    options.page.write_text(page(Source(options.url, options.window), json.loads(DASHBOARD.read_text())))
+    source = Source(options.url, options.window, options.at)
+    options.page.write_text(page(source, json.loads(DASHBOARD.read_text())))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,9 @@ chart) exports them under the names that v1.37 gave them, with the prefix `kubel
 
 The Grafana dashboard is [dashboard.json](../deploy/chart/podnuma/files/dashboard.json), the rules are
 [alerts.yaml](../deploy/chart/podnuma/files/alerts.yaml); `monitoring.dashboard` and `monitoring.rules`
-install them.
+install them. Each panel answers one question; here from a run with pods that come and go:
+
+![the dashboard's panels](images/dashboard.png)
 """
 
 

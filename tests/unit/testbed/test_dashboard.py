@@ -10,7 +10,7 @@ class Answers(dashboard.Source):
     """A Prometheus with the same answer to everything."""
 
     def __init__(self, *values: str) -> None:
-        super().__init__("http://nowhere", 100)
+        super().__init__("http://nowhere", 100, at=100)
         self._values = values
 
     def _ask(self, what, params):

@@ -20,7 +20,7 @@ _PAD = 10
 _LINE = 18
 _WIDTH = 920
 _CORES_PER_ROW = 24
-_LIST_WIDTH = 56
+_LIST_WIDTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ def _lines(picture: Picture, zone: Zone) -> Iterator[_Block]:
             _text(24, 12, share.holder.hold.value),
             _text(180, 12, amount, anchor="end"),
             *(_text(196, 12 + row * _LINE, text) for row, text in enumerate(listed)),
-            _text(560, 12, _who(share.holder)),
+            _text(430, 12, _who(share.holder)),
         ]
         yield _Block(_WIDTH, _LINE * len(listed), tuple(marks))
     for held in zone.memory:
@@ -144,7 +144,7 @@ def _lines(picture: Picture, zone: Zone) -> Iterator[_Block]:
             _text(24, 12, held.block.resource),
             _text(180, 12, words.about(held.block.size), anchor="end"),
             _text(196, 12, words.across(held.block.nodes)),
-            _text(560, 12, held.pod),
+            _text(430, 12, held.pod),
         ]
         yield _Block(_WIDTH, _LINE, tuple(marks))
 
