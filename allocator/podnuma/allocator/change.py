@@ -159,7 +159,9 @@ def _nearest(knob: _Knob, fits: Fits) -> Iterator[int]:
     def fitting_mib(value: int) -> bool:
         return fitting(value * MIB)
 
-    for start, end in ((knob.value // MIB, -(-knob.least // MIB)), (-(-knob.value // MIB), knob.most // MIB)):
+    above = -(-knob.value // MIB)
+    # What the machine has may be less than is asked for: then nothing above is worth a try.
+    for start, end in ((knob.value // MIB, -(-knob.least // MIB)), (above, max(above, knob.most // MIB))):
         yield from (value * MIB for value in _gallop(start, end, fitting_mib))
 
 

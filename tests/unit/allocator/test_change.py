@@ -47,6 +47,13 @@ def test_nothing_is_raised_above_the_machine():
     assert changes(pod((6, "1Gi"), s()), lambda other: amount(other, "cpu") > 64, MOST).single == ()
 
 
+def test_a_resource_that_the_machine_does_not_manage_is_not_searched_downwards_as_if_it_were_raised():
+    found = changes(
+        pod((6, "100Gi"), g(2, "50Gi"), s()), lambda other: not amount(other, "memory"), {"cpu": 64}
+    )
+    assert found.single == ()
+
+
 def test_cpus_and_memory_change_together_when_neither_helps_alone():
     def fits(other):
         return amount(other, "cpu") <= 5 and amount(other, "memory") <= GI
