@@ -132,17 +132,22 @@ class Site:
     def add_node(self, name: str) -> None:
         self.api.create(node_manifest(name, cpus=16, memory=64 * 2**30, labels={"pool": "a"}))
 
-    def start(self, through: FaultyApiServer | None = None, *, ready: bool = True) -> Program:
+    def start(self, through: FaultyApiServer | None = None, *options: str) -> Program:
         """Start one more operator, with the rights that are shipped."""
         source = through or self.cluster
         kubeconfig = source.kubeconfig_for(NAMESPACE, OPERATOR_ACCOUNT)
         name = f"operator-{len(self.operators)}"
-        words = ["operator", f"--kubeconfig={kubeconfig}", f"--namespace={NAMESPACE}", f"--identity={name}"]
+        words = [
+            "operator",
+            f"--kubeconfig={kubeconfig}",
+            f"--namespace={NAMESPACE}",
+            f"--identity={name}",
+            *options,
+        ]
         program = Program(name, words, self.folder / f"{name}.log")
         self._stack.callback(program.stop)
         self.operators.append(program.start())
-        if ready:
-            program.wait_ready()
+        program.wait_ready()
         return program
 
     def report_hardware(self, *names: str, hardware: Topology | None = None) -> None:

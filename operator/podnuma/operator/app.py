@@ -163,7 +163,7 @@ class Operator:
             await asyncio.sleep(self._settings.resync * self._rng.uniform(0.8, 1.2))
             if self.service.synced:
                 self.watches.give_back(Kind)
-                self.service.mark_everything()
+                self.service.look_again()
 
     async def _heart(self) -> None:
         while True:

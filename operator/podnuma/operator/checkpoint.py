@@ -54,6 +54,14 @@ class Decided:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What is stored after an act, and whether it was written by it or had been there before."""
+
+    record: AllocationRecord
+    written: bool
+
+
 def decided_in(record: AllocationRecord) -> Decided | None:
     """Return the decision in an object, None if it cannot be read."""
     if record.model is None:
@@ -69,12 +77,12 @@ class Checkpoint:
         self._reader = reader
         self._writer = writer
 
-    async def create(self, decided: Decided) -> AllocationRecord:
-        """Write a new decision; return what is stored: this one, or the one that was there before."""
+    async def create(self, decided: Decided) -> Stored:
+        """Write a new decision, unless there is one about this pod already."""
         for _ in range(_ATTEMPTS):
             record = self._inventory.allocations.get(decided.key)
             if record is not None and record.pod_uid == decided.uid:
-                return record
+                return Stored(record, written=False)
             if record is not None:
                 await self.delete(record)
                 continue
@@ -83,7 +91,7 @@ class Checkpoint:
             except errors.AlreadyExistsError:
                 await self._look_again(decided.key)
                 continue
-            return self.take_in(stored)
+            return Stored(self.take_in(stored), written=True)
         raise errors.ConflictError(409, "Conflict", f"PodAllocation {decided.key} comes back again and again")
 
     async def rewrite(self, decided: Decided) -> AllocationRecord:
@@ -91,7 +99,10 @@ class Checkpoint:
         for _ in range(_ATTEMPTS):
             record = self._inventory.allocations.get(decided.key)
             if record is None or record.pod_uid != decided.uid:
-                record = await self.create(decided)
+                stored = await self.create(decided)
+                record = stored.record
+                if stored.written:
+                    return record
             if decided.shown_by(record):
                 return record
             body = _body(decided)

@@ -173,9 +173,9 @@ async def _stored(
     if record is not None and record.pod_uid == pod.uid:
         return await means.checkpoint.rewrite(decided)
     stored = await means.checkpoint.create(decided)
-    if decided.shown_by(stored) or stored.stamp == getattr(record, "stamp", None):
-        return stored
-    if tidying.take_over(means, name, book, pod, stored):
+    if stored.written or decided.shown_by(stored.record):
+        return stored.record
+    if tidying.take_over(means, name, book, pod, stored.record):
         return None
     return await means.checkpoint.rewrite(decided)
 

@@ -201,6 +201,12 @@ class Service:
         for profile in self.inventory.profiles:
             self._profiles.mark(profile.key.name)
 
+    def look_again(self) -> None:
+        """Ask for a run of everything, and for another try at what was stored otherwise than sent."""
+        for desk in self._desks.values():
+            desk.book.as_stored.clear()
+        self.mark_everything()
+
     # Work
 
     async def reconcile(self, name: str) -> None:
@@ -289,7 +295,7 @@ class Service:
         standings = dict(reporting.standings(plan, name, desk.book))
         if standings == desk.standings:
             return
-        for profile in standings.keys() | desk.standings.keys():
+        for profile in sorted(standings.keys() | desk.standings.keys()):
             if standings.get(profile) != desk.standings.get(profile):
                 self._profiles.mark(profile)
         desk.standings = standings
@@ -297,7 +303,7 @@ class Service:
     def _mark(self, concerned: Concerned) -> None:
         if EVERY_NODE in concerned:
             concerned = frozenset(node.key.name for node in self.inventory.nodes) | self._desks.keys()
-        for name in concerned:
+        for name in sorted(concerned):  # the same order each run
             if name:
                 self._nodes.mark(name)
 

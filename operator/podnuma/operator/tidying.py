@@ -181,7 +181,7 @@ def _difference(decided: Decided, record: AllocationRecord) -> str:
         return f"metadata.ownerReferences names {record.owner or 'no pod'} instead of pod {decided.uid}"
     wanted = render_spec(decided.grant, decided.node, decided.decision)
     found = render_spec(record.model.grant, record.node, record.model.decision)
-    for field in wanted.keys() | found.keys():
+    for field in sorted(wanted.keys() | found.keys()):
         if field == "summary" or wanted.get(field) == found.get(field):
             continue
         return f"spec.{field} says {_short(found.get(field))} instead of {_short(wanted.get(field))}"

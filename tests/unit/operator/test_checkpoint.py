@@ -37,6 +37,10 @@ class Desk:
         return reading.allocation(value)
 
 
+async def created(desk, decided):
+    return (await desk.checkpoint.create(decided)).record
+
+
 @pytest.fixture
 def desk():
     return Desk()
@@ -46,7 +50,7 @@ def desk():
 async def test_what_is_created_says_what_was_decided_and_is_known_at_once(desk):
     desk.cluster.put(Kind.NAMESPACE, namespace())
     decided = desk.decision()
-    stored = await desk.checkpoint.create(decided)
+    stored = await created(desk, decided)
     assert decided.shown_by(stored)
     assert decided_in(stored) == decided
     assert desk.inventory.allocations.get(decided.key) == stored
@@ -56,18 +60,18 @@ async def test_what_is_created_says_what_was_decided_and_is_known_at_once(desk):
 async def test_creating_twice_returns_the_first_decision(desk):
     desk.cluster.put(Kind.NAMESPACE, namespace())
     first, second = desk.decision(cpus=4), desk.decision(cpus=6)
-    await desk.checkpoint.create(first)
+    await created(desk, first)
     desk.inventory.__init__()  # another process, that knows nothing
-    stored = await desk.checkpoint.create(second)
+    stored = await created(desk, second)
     assert first.shown_by(stored)
 
 
 @virtual
 async def test_the_object_of_an_earlier_pod_of_that_name_makes_room(desk):
     desk.cluster.put(Kind.NAMESPACE, namespace())
-    await desk.checkpoint.create(desk.decision(uid="old"))
+    await created(desk, desk.decision(uid="old"))
     decided = desk.decision(uid="new")
-    assert decided.shown_by(await desk.checkpoint.create(decided))
+    assert decided.shown_by(await created(desk, decided))
     assert decided.shown_by(desk.stored(decided))
 
 
@@ -83,8 +87,8 @@ async def test_a_write_whose_answer_was_lost_is_found_when_it_is_repeated(desk):
     desk.cluster.fault = fault
     decided = desk.decision()
     with pytest.raises(errors.UncertainError):
-        await desk.checkpoint.create(decided)
-    stored = await desk.checkpoint.create(decided)
+        await created(desk, decided)
+    stored = await created(desk, decided)
     assert decided.shown_by(stored)
     assert desk.cluster.requests.count("create PodAllocation default/db") == 2
 
@@ -93,7 +97,7 @@ async def test_a_write_whose_answer_was_lost_is_found_when_it_is_repeated(desk):
 async def test_an_edit_is_overwritten_even_if_another_one_followed(desk):
     desk.cluster.put(Kind.NAMESPACE, namespace())
     decided = desk.decision()
-    await desk.checkpoint.create(decided)
+    await created(desk, decided)
     value = desk.cluster.get(Kind.ALLOCATION, decided.key)
     assert value is not None
     value["spec"]["cpus"] = "3"
@@ -109,7 +113,7 @@ async def test_an_edit_is_overwritten_even_if_another_one_followed(desk):
 async def test_somebody_who_fights_for_an_object_is_not_fought_for_ever(desk):
     desk.cluster.put(Kind.NAMESPACE, namespace())
     decided = desk.decision()
-    await desk.checkpoint.create(decided)
+    await created(desk, decided)
 
     def fault(moment, sent):
         if moment == "before" and sent.startswith("replace"):
@@ -128,11 +132,11 @@ async def test_somebody_who_fights_for_an_object_is_not_fought_for_ever(desk):
 @virtual
 async def test_deleting_means_this_object_and_no_later_one(desk):
     desk.cluster.put(Kind.NAMESPACE, namespace())
-    old = await desk.checkpoint.create(desk.decision(uid="old"))
+    old = await created(desk, desk.decision(uid="old"))
     desk.cluster.remove(Kind.ALLOCATION, old.key)
     desk.inventory.lose(Kind.ALLOCATION, old.key, old.stamp)
     decided = desk.decision(uid="new")
-    await desk.checkpoint.create(decided)
+    await created(desk, decided)
     await desk.checkpoint.delete(old)
     assert decided.shown_by(desk.stored(decided))
 
@@ -140,7 +144,7 @@ async def test_deleting_means_this_object_and_no_later_one(desk):
 @virtual
 async def test_a_conflict_counts_as_gone_only_when_a_look_confirms_it(desk):
     desk.cluster.put(Kind.NAMESPACE, namespace())
-    stored = await desk.checkpoint.create(desk.decision())
+    stored = await created(desk, desk.decision())
 
     def fault(moment, sent):
         if moment == "before" and sent.startswith("delete"):
