@@ -101,10 +101,8 @@ func sample(root string, period time.Duration) {
 
 const sweepsPerScan = 5
 
-// containers are the cgroups below the pods', with their files open.
-type containers map[string]files
-
-type files struct{ populated, cpus *os.File }
+// containers are the cgroups below the pods' that hold processes, with their file of CPUs open.
+type containers map[string]*os.File
 
 func (c containers) scan(root string) {
 	there := map[string]bool{}
@@ -117,25 +115,21 @@ func (c containers) scan(root string) {
 			name == "burstable" || name == "besteffort" {
 			return nil
 		}
+		events, err := os.ReadFile(filepath.Join(path, "cgroup.events"))
+		if err != nil || !strings.Contains(string(events), "populated 1") {
+			return nil
+		}
 		there[path] = true
 		if _, known := c[path]; !known {
-			populated, err := os.Open(filepath.Join(path, "cgroup.events"))
-			if err != nil {
-				return nil
+			if cpus, err := os.Open(filepath.Join(path, "cpuset.cpus.effective")); err == nil {
+				c[path] = cpus
 			}
-			cpus, err := os.Open(filepath.Join(path, "cpuset.cpus.effective"))
-			if err != nil {
-				populated.Close()
-				return nil
-			}
-			c[path] = files{populated, cpus}
 		}
 		return nil
 	})
-	for path, open := range c {
+	for path, cpus := range c {
 		if !there[path] {
-			open.populated.Close()
-			open.cpus.Close()
+			cpus.Close()
 			delete(c, path)
 		}
 	}
@@ -144,13 +138,8 @@ func (c containers) scan(root string) {
 func (c containers) sweep() state {
 	seen := state{}
 	buffer := make([]byte, 4096)
-	for path, open := range c {
-		count, _ := open.populated.ReadAt(buffer, 0)
-		if !strings.Contains(string(buffer[:count]), "populated 1") {
-			continue
-		}
-		count, _ = open.cpus.ReadAt(buffer, 0)
-		if count > 0 {
+	for path, cpus := range c {
+		if count, _ := cpus.ReadAt(buffer, 0); count > 0 {
 			seen[path] = strings.TrimSpace(string(buffer[:count]))
 		}
 	}
