@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parents[2]
-PODNUMA = ROOT / ".venv" / "bin" / "podnuma"
+PODNUMA = Path(sys.executable).with_name("podnuma")
 EPYC = "epyc7401-2s-8numa-16l3"
 OURS = "/apis/podnuma.dev/v1alpha1"
 

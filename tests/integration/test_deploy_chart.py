@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -242,7 +243,7 @@ def test_nodes_are_released_with_the_rights_of_the_cleanup_job_alone(installed):
         if manifest["kind"] != "Job":
             installed.api.apply(manifest, SYSTEM)
     kubeconfig = installed.kubeconfig_for(SYSTEM, "podnuma-cleanup")
-    podnuma = ROOT / ".venv" / "bin" / "podnuma"
+    podnuma = Path(sys.executable).with_name("podnuma")
     done = subprocess.run(
         [podnuma, "release-nodes", "--kubeconfig", kubeconfig, "--namespace", SYSTEM, "--timeout", "30"],
         check=False,

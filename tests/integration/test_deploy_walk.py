@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ class Person:
     """Runs command lines in a shell, in the project's folder, against one cluster."""
 
     def __init__(self, cluster: ControlPlane, helm: Path) -> None:
-        places = (cluster.tools["kubectl"].parent, helm.parent, ROOT / ".venv" / "bin")
+        places = (cluster.tools["kubectl"].parent, helm.parent, Path(sys.executable).parent)
         path = os.pathsep.join([*map(str, places), os.environ["PATH"]])
         self._environment = {"PATH": path, "HOME": str(cluster.folder), "KUBECONFIG": str(cluster.kubeconfig)}
         self.done: list[str] = []
