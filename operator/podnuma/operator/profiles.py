@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from podnuma.allocator.check import Problem, check
-from podnuma.api.conditions import Condition, Status
+from podnuma.api.conditions import Condition, Status, find
 from podnuma.api.node_profile import MatchedNode, NodeProfile, NodeState
 from podnuma.api.node_topology import NodeCondition, NodeTopology, ProfileReference
 
@@ -108,6 +108,9 @@ def _win(name: str, choice: Choice, winner: NodeProfile, present: NodeTopology |
         standings[winner.name] = MatchedNode(name, NodeState.PENDING, "HardwareUnknown", message)
         usable = _usable(None, "HardwareUnknown", message)
         return Plan(usable, intended=winner.node, apply=apply, standings=standings)
+    if back := _standing_back(present):
+        standings[winner.name] = MatchedNode(name, NodeState.REFUSED, "StandingBack", back)
+        return Plan(_usable(False, "StandingBack", back), intended=None, apply=apply, standings=standings)
     problems = check(winner.node.settings, hardware.topology)
     if problems:
         message = _refusal(winner.name, name, problems)
@@ -134,12 +137,22 @@ def _by_hand(present: NodeTopology) -> Plan:
     if present.hardware is None:
         message = f"the agent of node {present.name} has not reported its hardware; see that it runs there"
         return Plan(_usable(None, "HardwareUnknown", message), intended=present.node)
+    if back := _standing_back(present):
+        return Plan(_usable(False, "StandingBack", back))
     problems = check(present.node.settings, present.hardware.topology)
     if problems:
         text = f"NodeTopology {present.name} cannot be used: {_sentences('spec', problems)}"
         return Plan(_usable(False, "SettingsNotUsable", text), intended=present.node)
     usable = _usable(True, "ByHand", "settings written by hand are in force")
     return Plan(usable, decide_with=present.node, intended=present.node)
+
+
+def _standing_back(present: NodeTopology) -> str | None:
+    """Say why nothing is decided on a node whose agent applies nothing."""
+    condition = find(present.conditions, NodeCondition.STANDING_BACK)
+    if condition is None or condition.status is not Status.TRUE:
+        return None
+    return f"the agent of node {present.name} stands back: {condition.message}"
 
 
 def _keep(present: NodeTopology, reason: str, message: str) -> Plan:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
+from podnuma.api.conditions import holds
+from podnuma.api.node_topology import NodeCondition
 from podnuma.operator.kinds import Kind
 
 if TYPE_CHECKING:
@@ -147,8 +149,11 @@ class TopologyRecord(Record):
 
     @property
     def tells(self) -> object:
-        hardware = self.model.hardware if self.model else None
-        return (self.uid, self.generation, self.owner, hardware, self.problem)
+        model = self.model
+        if model is None:
+            return (self.uid, self.generation, self.owner, self.problem)
+        back = holds(model.conditions, NodeCondition.STANDING_BACK)
+        return (self.uid, self.generation, self.owner, model.hardware, back)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ be room. Besides, with onRejection Evict, it is evicted, unless that would help 
   * a static pod or one of a daemon set would come back to the same node at once;
   * a pod from before podnuma took over the node has been running without a grant and may
     go on: taking over a node must not empty it;
-  * a pod that is being deleted anyway.
+  * a pod that is being deleted anyway;
+  * with mode Audit nothing is changed at all.
 
 A controller replaces what is evicted, and the scheduler knows nothing of NUMA nodes, so the
 replacement may well be refused again. Evictions for one controller are therefore spaced by
@@ -20,7 +21,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from podnuma.api.node_settings import OnRejection
+from podnuma.api.node_settings import Mode, OnRejection
 
 if TYPE_CHECKING:
     import random
@@ -35,6 +36,7 @@ _CONTROLLERS = 10_000  # whose last evictions are remembered
 class Spared(enum.Enum):
     """Why a refused pod is not evicted."""
 
+    AUDIT = "mode is Audit: nothing is changed"
     SHARE = "onRejection is Share: it runs in the node shared pool"
     STAYS = "it would come back to this node at once: it runs in the node shared pool"
     WAS_THERE = "it ran here before podnuma took over the node: it goes on in the node shared pool"
@@ -43,6 +45,8 @@ class Spared(enum.Enum):
 
 def spared(pod: PodRecord, handling: Handling, taken_over: str) -> Spared | None:
     """Say why a refused pod is not evicted; None: it is. `taken_over` is when the NodeTopology was made."""
+    if handling.mode is Mode.AUDIT:
+        return Spared.AUDIT
     if handling.on_rejection is OnRejection.SHARE:
         return Spared.SHARE
     if pod.stays:

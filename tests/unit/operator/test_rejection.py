@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from podnuma.api.node_settings import Handling, OnRejection
+from podnuma.api.node_settings import Handling, Mode, OnRejection
 from podnuma.operator import reading
 from podnuma.operator.rejection import Pacer, Spared, spared
 from podnuma.plumbing.backoff import Backoff
@@ -26,6 +26,7 @@ def record(**metadata):
     [
         ({}, EVICT, None),
         ({}, SHARE, Spared.SHARE),
+        ({}, Handling(on_rejection=OnRejection.EVICT, mode=Mode.AUDIT), Spared.AUDIT),
         ({"ownerReferences": owned_by("DaemonSet", "d")}, EVICT, Spared.STAYS),
         ({"creationTimestamp": "2026-01-01T11:59:59Z"}, EVICT, Spared.WAS_THERE),
         ({"deletionTimestamp": "2026-01-01T12:00:09Z"}, EVICT, Spared.ENDING),

@@ -609,3 +609,38 @@ async def test_a_full_list_puts_right_what_events_did_not_tell():
     await rig.quiet()
     assert rig.allocation("a") is None
     assert rig.cpus("b") not in {None, "-"}
+
+
+@virtual
+async def test_nothing_is_decided_where_the_agent_stands_back():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod("before"))
+    known = rig.topology()
+    assert known is not None
+    back = {
+        "type": "StandingBack",
+        "status": "True",
+        "reason": "StaticKubelet",
+        "message": "the kubelet's own static CPU manager is on; set cpuManagerPolicy none",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    conditions = [*known["status"]["conditions"], back]
+    rig.cluster.put(Kind.TOPOLOGY, {**known, "status": {**known["status"], "conditions": conditions}})
+    await rig.quiet()
+    await rig.create(pod("after", 9))
+    assert rig.cpus("before") == "1-2,9-10"
+    assert rig.allocation("after") is None
+    ready = rig.condition(Kind.PROFILE, "main", "Ready")
+    assert ready["reason"] == "NodesRefused"
+    assert "set cpuManagerPolicy none" in ready["message"]
+
+
+@virtual
+async def test_audit_decides_and_evicts_nobody():
+    rig = Rig()
+    await rig.furnished(mode="Audit")
+    await rig.create(pod("big", 9))
+    await rig.quiet(60)
+    assert rig.cpus("big") == "-"
+    assert "evict default/big" not in rig.cluster.requests
