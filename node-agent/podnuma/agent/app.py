@@ -37,6 +37,7 @@ from podnuma.plumbing.backoff import Backoff
 
 logger = logging.getLogger(__name__)
 
+_FAREWELL = 1.0  # seconds for a watch to end
 _RETRY = 5.0  # seconds between looks at a node that could not be made out
 
 
@@ -122,6 +123,8 @@ async def running(settings: AgentSettings) -> AsyncIterator[Running]:
         for watch in shared.watches:
             watch.stop()
         await tasks.cancelled(*parts)
+        for watch in shared.watches:
+            await asyncio.to_thread(watch.wait, _FAREWELL)
         if server is not None:
             server.close()
 

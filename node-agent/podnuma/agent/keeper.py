@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from podnuma.agent import verify
@@ -20,12 +20,14 @@ from podnuma.agent.apply import Mechanism, Outcome, Result, Riders, apply
 from podnuma.agent.cgroups.reader import Reader
 from podnuma.agent.containers import Container
 from podnuma.agent.discover.machine import Machine
+from podnuma.agent.drift import Drift
 from podnuma.agent.picture import Picture
 from podnuma.agent.plan import wanted as plan
 from podnuma.agent.plan.order import order
 from podnuma.agent.plan.places import ContainerPlace, Place, Step, Values, Wish, describe
 from podnuma.agent.verdicts import Judged, Verdicts
 from podnuma.agent.wish import Wish as NodeWish
+from podnuma.allocator.cpuset import CpuSet
 from podnuma.api.node_settings import Mode
 
 logger = logging.getLogger(__name__)
@@ -77,6 +79,7 @@ class Keeper:
         self._ports = ports
         self._lock = asyncio.Lock()
         self._acceptance = Acceptance()
+        self._drift = Drift()
         self._refusals: dict[Place, str] = {}
         self.verdicts = Verdicts()
         self.picture: Picture | None = None
@@ -152,7 +155,7 @@ class Keeper:
         if ports.wish.allocations_known and base.standing_back is None and not base.audit:
             everything = ports.reader.everything() or node.everything
             steps = order(before, wishes, pool=node.pool, everything=everything)
-            results = await self._apply(steps, mechanisms, before, wishes)
+            results = await self._apply(steps, mechanisms, before, wishes, node.everything)
             after = ports.reader.read(places) if results else before
         differences = verify.compare(wishes, after, node.everything)
         picture = Picture(
@@ -166,6 +169,7 @@ class Keeper:
             base.standing_back,
             base.audit,
         )
+        self._drift.remember(wishes, after, picture.differences)
         self._judge(picture)
         return picture
 
@@ -179,8 +183,9 @@ class Keeper:
         mechanisms: Sequence[Mechanism],
         before: Mapping[Place, Values],
         wishes: Mapping[Place, Wish],
+        everything: CpuSet,
     ) -> tuple[Result, ...]:
-        drifted = self._drifted(wishes, before)
+        drifted = self._drift.found(wishes, before, everything)
         results = await apply(steps, mechanisms)
         for result in results:
             self._ports.observer.step(result)
@@ -191,23 +196,9 @@ class Keeper:
         for place, what in drifted.items():
             if place in done:
                 logger.warning("%s had been changed: %s; set again", describe(place), what)
+                self._drift.repaired(place)
                 self._ports.observer.repaired(place)
         return results
-
-    def _drifted(self, wishes: Mapping[Place, Wish], seen: Mapping[Place, Values]) -> dict[Place, str]:
-        """Return places that were right after the last pass, are wanted the same, and are not right now."""
-        last = self.picture
-        if last is None:
-            return {}
-        now = verify.compare(wishes, seen, last.machine.topology.all_cpus)
-        return {
-            place: what
-            for place, what in now.items()
-            if what is not None
-            and place in last.seen
-            and last.differences.get(place) is None
-            and _as_before(last.wishes.get(place, Wish()), wishes[place], seen[place])
-        }
 
     def _log(self, results: Sequence[Result]) -> None:
         """Say once what is refused, and once that it no longer is."""
@@ -251,11 +242,3 @@ class Keeper:
             )
             if judged is not None:
                 self._ports.observer.judged(judged)
-
-
-def _as_before(last: Wish, now: Wish, values: Values) -> bool:
-    """Tell whether the same is wanted as in the last pass.
-
-    A place that nobody had touched had no wish for CPUs; it has one as soon as somebody writes there.
-    """
-    return last == now or (values.cpus is not None and last == replace(now, cpus=None))

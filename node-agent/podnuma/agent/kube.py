@@ -89,7 +89,7 @@ class _Adapter(KubernetesHTTPAdapter):  # type: ignore[misc]  # pykube is untype
 
 
 class Api:
-    """One connection. Not for two threads at once."""
+    """One connection. Not for two threads at once, but for `abort`."""
 
     def __init__(self, access: Access, user_agent: str, count_error: Callable[[str], None]) -> None:
         config, token_file = access.read()
@@ -99,6 +99,7 @@ class Api:
         self._client.session.trust_env = False
         self._client.session.headers["User-Agent"] = user_agent
         self._count_error = count_error
+        self._following: requests.Response | None = None
         for name in _QUIET:
             logging.getLogger(name).setLevel(logging.ERROR)
 
@@ -135,8 +136,20 @@ class Api:
             with self._client.session.get(url, stream=True, timeout=patience) as response:
                 if response.status_code >= _REFUSED:
                     raise errors.from_answer(response.status_code, response.content)
-                for line in _lines(response):
-                    yield json.loads(line)
+                self._following = response
+                try:
+                    for line in _lines(response):
+                        yield json.loads(line)
+                finally:
+                    self._following = None
+
+    def abort(self) -> None:
+        """End a watch that another thread is waiting in."""
+        response = self._following
+        if response is not None:
+            # urllib3 says so where there is nothing (left) to shut down.
+            with contextlib.suppress(OSError, ValueError, RuntimeError, AttributeError):
+                response.raw.shutdown()
 
     def close(self) -> None:
         self._client.session.close()

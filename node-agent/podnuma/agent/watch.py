@@ -71,6 +71,10 @@ class Server(Protocol):
         """Yield events until the server ends the watch, after `seconds` at the latest."""
         ...
 
+    def abort(self) -> None:
+        """End a watch that another thread is waiting in."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -98,23 +102,32 @@ class Watch:
         self._backoff = backoff
         self._seconds = seconds
         self._stopping = threading.Event()
+        self._server: Server | None = None
+        # A daemon: nothing has to be finished here, and a blocked read cannot hold up the end of the process.
+        self._thread = threading.Thread(target=self._run, name=f"watch {source.name}", daemon=True)
         self._failures = 0
         self.moved = time.monotonic()
         self.trouble: str | None = "no list yet"
 
     def start(self) -> None:
-        # A daemon: nothing has to be finished here, and a blocked read cannot hold up the end of the process.
-        threading.Thread(target=self._run, name=f"watch {self._source.name}", daemon=True).start()
+        self._thread.start()
 
     def stop(self) -> None:
+        """Deliver nothing more and end the connection."""
         self._stopping.set()
+        if self._server is not None:
+            self._server.abort()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a stopped watch has ended."""
+        self._thread.join(seconds)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             # Connections are made anew: the endpoint may have moved with its certificate.
             try:
-                with contextlib.closing(self._connect()) as api:
-                    self._follow(api)
+                with contextlib.closing(self._connect()) as self._server:
+                    self._follow(self._server)
             except errors.KubeError as error:
                 self._failed(error)
             except Exception as error:
@@ -133,10 +146,12 @@ class Watch:
             query = {**self._source.query, "resourceVersion": version}
             with contextlib.closing(api.watch(self._source.path, query, seconds)) as events:
                 for event in events:
-                    self._answered()
-                    version = self._take(event, version)
                     if self._stopping.is_set():
                         return
+                    self._answered()
+                    version = self._take(event, version)
+            if self._stopping.is_set():
+                return
             if time.monotonic() - began < min(1.0, seconds / 2):
                 raise errors.UncertainError(0, "CutOff", "the watch ended at once")
 
@@ -159,6 +174,8 @@ class Watch:
         self.trouble = None
 
     def _failed(self, error: Exception) -> None:
+        if self._stopping.is_set():
+            return
         self.moved = time.monotonic()
         self._failures += 1
         text = f"watching {self._source.name}: {error}"

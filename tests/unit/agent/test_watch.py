@@ -26,6 +26,7 @@ class Api:
         self.script = script
         self.done = done
         self.asked = []
+        self.aborted = threading.Event()
 
     def pages(self, path, query):
         assert path == SOURCE.path
@@ -47,6 +48,9 @@ class Api:
             yield answer
         if seconds < 1:
             threading.Event().wait(seconds)  # as a server that ends a watch in time
+
+    def abort(self):
+        self.aborted.set()
 
     def close(self):
         pass
@@ -108,7 +112,7 @@ def test_a_watch_that_ends_at_once_does_not_run_hot():
 
 
 def test_failures_are_signs_of_life():
-    _, _, watch = run([errors.UncertainError(503, "x", "away")] * 3 + [([], "1")])
+    watch = Watch(SOURCE, lambda: Api([], threading.Event()), print, rng=random.Random(1))
     before = watch.moved
     watch._failed(errors.UncertainError(503, "x", "away"))
     assert watch.moved > before
@@ -122,3 +126,23 @@ def test_trouble_is_told_until_the_server_answers(caplog):
     assert watch.trouble != "watching Things: no list for you"
     told = [record.levelname for record in caplog.records if "no list for you" in record.message]
     assert told.count("WARNING") == 1, "one line per change, not one per attempt"
+
+
+def test_a_stopped_watch_ends_at_once_and_delivers_nothing_more():
+    class Waiting(Api):
+        def watch(self, path, query, seconds):
+            del path, query, seconds
+            self.done.set()
+            assert self.aborted.wait(5), "nobody ended the read"
+            yield event("ADDED", "late", 9)
+
+    done = threading.Event()
+    seen: list[Listed | Changed] = []
+    api = Waiting([([], "7")], done)
+    watch = Watch(SOURCE, lambda: api, seen.append, rng=random.Random(1))
+    watch.start()
+    assert done.wait(5)
+    watch.stop()
+    watch.wait(5)
+    assert not watch._thread.is_alive()
+    assert seen == [Listed(())]

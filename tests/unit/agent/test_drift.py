@@ -1,0 +1,66 @@
+from podnuma.agent.drift import Drift
+from podnuma.agent.plan.places import Place, Qos, QosPlace, Values, Wish
+from podnuma.allocator import cpuset
+
+SLICE: Place = QosPlace(Qos.BURSTABLE)
+EVERYTHING = cpuset.parse("0-15")
+POOL = Wish(cpuset.parse("0,3-15"))
+RIGHT = {SLICE: Values(POOL.cpus, effective_cpus=POOL.cpus)}
+WRONG = {SLICE: Values(EVERYTHING, effective_cpus=EVERYTHING)}
+UNTOUCHED = {SLICE: Values(None, effective_cpus=EVERYTHING)}
+
+
+def found(drift, wishes, seen):
+    return set(drift.found(wishes, seen, EVERYTHING))
+
+
+def test_a_value_that_was_right_and_is_wanted_the_same_has_drifted():
+    drift = Drift()
+    drift.remember({SLICE: POOL}, RIGHT, {SLICE: None})
+    assert found(drift, {SLICE: POOL}, WRONG) == {SLICE}
+    assert found(drift, {SLICE: POOL}, RIGHT) == set()
+
+
+def test_a_value_that_was_never_right_has_not():
+    drift = Drift()
+    drift.remember({SLICE: POOL}, WRONG, {SLICE: "differs"})
+    assert found(drift, {SLICE: POOL}, WRONG) == set()
+
+
+def test_a_new_wish_is_no_drift():
+    drift = Drift()
+    drift.remember({SLICE: POOL}, RIGHT, {SLICE: None})
+    assert found(drift, {SLICE: Wish(cpuset.parse("0,4-15"))}, RIGHT) == set()
+    drift.remember({}, UNTOUCHED, {})
+    assert found(drift, {SLICE: POOL}, UNTOUCHED) == set(), "the first pod of a node"
+
+
+def test_a_hand_on_what_nobody_had_touched_is_drift():
+    drift = Drift()
+    drift.remember({}, UNTOUCHED, {})
+    narrowed = {SLICE: Values(cpuset.parse("1"), effective_cpus=cpuset.parse("1"))}
+    assert found(drift, {SLICE: Wish(EVERYTHING)}, narrowed) == {SLICE}
+
+
+def test_drift_seen_only_after_the_writes_of_a_pass_is_still_drift():
+    drift = Drift()
+    drift.remember({SLICE: POOL}, RIGHT, {SLICE: None})
+    drift.remember({SLICE: POOL}, WRONG, {SLICE: "differs"})
+    assert found(drift, {SLICE: POOL}, WRONG) == {SLICE}
+
+
+def test_a_drift_counts_once_until_it_was_right_again():
+    drift = Drift()
+    drift.remember({SLICE: POOL}, RIGHT, {SLICE: None})
+    drift.repaired(SLICE)
+    drift.remember({SLICE: POOL}, WRONG, {SLICE: "differs"})
+    assert found(drift, {SLICE: POOL}, WRONG) == set()
+    drift.remember({SLICE: POOL}, RIGHT, {SLICE: None})
+    assert found(drift, {SLICE: POOL}, WRONG) == {SLICE}
+
+
+def test_places_that_are_gone_are_forgotten():
+    drift = Drift()
+    drift.remember({SLICE: POOL}, RIGHT, {SLICE: None})
+    drift.remember({SLICE: POOL}, {}, {})
+    assert found(drift, {SLICE: POOL}, WRONG) == set()
