@@ -11,6 +11,7 @@ Every entry says on which scenarios it can apply at all (`possible`), so that no
 elsewhere. Always true: the names here are the headings of the page; a test compares them.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -104,16 +105,24 @@ def _requests_of(pod: Json) -> Iterator[Json]:
         yield {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
 
 
+def failed_package(step: Json) -> str:
+    """Return the kubelet package whose code failed in a step; "" if none did."""
+    text = str(step.get("panic", ""))
+    found = re.search(r"\[(\w+)\.", text)
+    return found[1] if found else text
+
+
 def _unknown_page_size(moment: Moment) -> bool:
-    if moment.step["op"] != "addPod" or "memorymanager" not in moment.kubelet.get("panic", ""):
+    if moment.step["op"] != "addPod" or failed_package(moment.kubelet) != "memorymanager":
         return False
     wanted = {name for requests in _requests_of(moment.step["pod"]) for name in requests}
     sizes = {name.removeprefix("hugepages-") for name in wanted if name.startswith("hugepages-")}
+    # Nodes list sizes as "2Mi"; a node without the entry does not know that size.
     return any(sizes - set(node.get("hugepages") or ()) for node in moment.scenario["topology"]["numaNodes"])
 
 
 def _distance_beyond_the_row(moment: Moment) -> bool:
-    return moment.step["op"] == "addPod" and "NUMADistances" in moment.kubelet.get("panic", "")
+    return moment.step["op"] == "addPod" and failed_package(moment.kubelet) == "topologymanager"
 
 
 def _ids_above_63(scenario: Json) -> bool:
