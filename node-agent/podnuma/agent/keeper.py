@@ -18,15 +18,16 @@ from podnuma.agent import verify
 from podnuma.agent.acceptance import Acceptance
 from podnuma.agent.apply import Mechanism, Outcome, Result, Riders, apply
 from podnuma.agent.cgroups.reader import Reader
-from podnuma.agent.containers import Container
+from podnuma.agent.containers import Container, StartRefused
 from podnuma.agent.discover.machine import Machine
 from podnuma.agent.drift import Drift
 from podnuma.agent.picture import Picture
 from podnuma.agent.plan import wanted as plan
 from podnuma.agent.plan.order import order
-from podnuma.agent.plan.places import ContainerPlace, Place, Step, Values, Wish, describe
+from podnuma.agent.plan.places import ContainerPlace, Place, Step, Values, Wish, describe, parent
 from podnuma.agent.verdicts import Judged, Verdicts
 from podnuma.agent.wish import Wish as NodeWish
+from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.api.node_settings import Mode
 
@@ -108,6 +109,7 @@ class Keeper:
         """Settle, if the pod of a starting container is not part of the last picture yet.
 
         Return the steps that have to ride on the answer: the runtime carries out nothing else meanwhile.
+        Raises StartRefused while somebody else could not be taken off its CPUs.
         """
         if self._has_room(place):
             return ()
@@ -117,7 +119,22 @@ class Keeper:
         async with self._lock:
             if not self._has_room(place):
                 self.picture = await self._settle([riders, *direct] if any_rides else direct)
+                self._refuse_overlap(place, self.picture)
         return tuple(riders.steps)
+
+    def _refuse_overlap(self, place: ContainerPlace, picture: Picture) -> None:
+        wish = self.start_values(place)
+        if wish is None or wish.cpus is None:
+            return
+        own = CpuSet(wish.cpus & ~picture.accepted.pool)
+        for result in picture.results:
+            step = result.step
+            refused = result.outcome in {Outcome.REFUSED, Outcome.HELD_BACK}
+            if refused and step.losses & own and place.pod not in {step.place, parent(step.place)}:
+                cpus = cpuset.render(CpuSet(step.losses & own))
+                raise StartRefused(
+                    f"podnuma: {describe(step.place)} could not be taken off CPUs {cpus} yet: {result.why}"
+                )
 
     def _has_room(self, place: ContainerPlace) -> bool:
         """Tell whether the last pass saw the pod's cgroup, knew what it holds, and had nothing refused."""

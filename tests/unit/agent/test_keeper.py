@@ -5,6 +5,7 @@ import errno
 
 import pytest
 from podnuma.agent.apply import Outcome
+from podnuma.agent.containers import StartRefused
 from podnuma.agent.plan.places import Qos
 from podnuma.allocator import cpuset
 from podnuma.api.node_settings import Mode
@@ -321,6 +322,24 @@ def test_room_is_made_before_a_container_starts(bench, words):
     written = len(bench.ways.written)
     asyncio.run(bench.keeper.make_room(place))
     assert len(bench.ways.written) == written
+
+
+def test_nobody_starts_on_cpus_that_others_could_not_be_taken_off(bench, words):
+    bench.settle()
+    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
+    place = bench.start(bench.pod("db"), "db")
+    bench.stop(place)
+
+    def refuse(step):
+        if step.place == words.burstable:
+            raise words.refused("burstable", "0,2-8,10-15", "systemd did not answer within 5 s")
+
+    bench.ways.refuse = refuse
+    with pytest.raises(StartRefused, match=r"burstable slice could not be taken off CPUs 1,9 yet: .*5 s"):
+        asyncio.run(bench.keeper.make_room(place))
+    bench.ways.refuse = lambda _: None
+    asyncio.run(bench.keeper.make_room(place))
+    assert bench.effective(words.burstable) == "0,2-8,10-15"
 
 
 def test_what_can_only_ride_is_handed_over_in_the_order_of_the_plan(bench, words):
