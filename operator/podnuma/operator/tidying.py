@@ -93,8 +93,8 @@ async def _take_over(means: Means, name: str, book: Book) -> None:
             found.append((pod, record))
     # Of two that claim the same CPUs the older pod keeps them.
     for pod, record in sorted(found, key=lambda pair: (pair[0].created, str(pair[0].key))):
-        if not take_over(means, name, book, pod, record) and pod.terminating:
-            # Nothing is decided any more for a pod that is on its way out.
+        if not take_over(means, name, book, pod, record):
+            # It goes before anything is decided: what it says is not held, but its agent may still act on it.
             await means.checkpoint.delete(record)
 
 

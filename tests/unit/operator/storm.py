@@ -65,6 +65,7 @@ class Storm:
         self.cluster = self.rig.cluster
         self.given: dict[str, str] = {}
         self.edited: set[str] = set()
+        self.broken: list[str] = []
         self.steps: list[str] = []
         self._names = 0
 
@@ -78,6 +79,7 @@ class Storm:
                 action()
                 await asyncio.sleep(self.rng.choice([0.0, 0.01, 0.05, 0.3]))
                 await self._revive()
+                assert not self.broken, self.broken[0]
                 if number % self.rest_every == self.rest_every - 1:
                     await self.rest()
             except AssertionError as error:
@@ -221,7 +223,11 @@ class Storm:
     def _fault(self, moment: str, request: str) -> None:
         self.killer.passes()
         if moment == "after" and "PodAllocation" in request:
-            self._check_write()
+            try:
+                self._check_write()
+            except AssertionError as error:
+                # The operator would take it for a failed request and go on.
+                self.broken.append(f"after {request}: {error}")
         if self.rng.random() < self.fault_share:
             if moment == "after":
                 raise errors.UncertainError(0, "NoAnswer", "the connection was cut")

@@ -644,3 +644,31 @@ async def test_audit_decides_and_evicts_nobody():
     await rig.quiet(60)
     assert rig.cpus("big") == "-"
     assert "evict default/big" not in rig.cluster.requests
+
+
+@virtual
+async def test_what_an_unusable_object_says_is_not_given_to_others_while_it_is_there():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod("victim", 6, creationTimestamp="2026-01-01T00:00:09Z"))
+    await rig.crash()
+    known = rig.allocation("victim")
+    assert known is not None
+    rig.cluster.put(Kind.ALLOCATION, {**known, "spec": {**known["spec"], "scope": "nonsense"}})
+    # Older than the victim, so it is decided first, and onto the CPUs that the victim had.
+    rig.cluster.put(Kind.POD, pod("older", 6, creationTimestamp="2026-01-01T00:00:01Z"))
+
+    broken = []
+
+    def fault(moment, request):
+        if moment == "after" and "PodAllocation" in request:
+            try:
+                rig.assert_sound()
+            except AssertionError as error:
+                broken.append(error)
+
+    rig.cluster.fault = fault
+    await rig.start()
+    await rig.quiet()
+    assert broken == []
+    assert {rig.cpus("older"), rig.cpus("victim")} == {"1-3,9-11", "4-6,12-14"}
