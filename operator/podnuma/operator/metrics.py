@@ -68,11 +68,15 @@ class _State(Collector):
             ("podnuma_pods_rejected", "Pods that exist and do not fit their node.", now.pods_rejected),
             ("podnuma_pods_waiting", "Pods that are not decided yet.", now.pods_waiting),
             (
-                "podnuma_exclusive_cpus",
+                "podnuma_operator_exclusive_cpus",
                 "CPUs held exclusively by pods, all nodes together.",
                 now.exclusive_cpus,
             ),
-            ("podnuma_shared_pool_cpus", "CPUs in node shared pools, all nodes together.", now.shared_cpus),
+            (
+                "podnuma_operator_shared_pool_cpus",
+                "CPUs in node shared pools, all nodes together.",
+                now.shared_cpus,
+            ),
             (
                 "podnuma_cpus_with_two_owners",
                 "CPUs that more than one pod holds. Anything but 0 is a fault: report it.",

@@ -34,7 +34,7 @@ def test_state_is_computed_at_the_scrape():
     text = exposed()
     assert "podnuma_operator_leader 1.0" in text
     assert "podnuma_operator_term 3.0" in text
-    assert "podnuma_exclusive_cpus 16.0" in text
+    assert "podnuma_operator_exclusive_cpus 16.0" in text
     assert "podnuma_cpus_with_two_owners 0.0" in text
 
 
