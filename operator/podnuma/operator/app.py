@@ -174,7 +174,11 @@ class Operator:
         if self._settings.metrics_port is None:
             return None
         answers = probes.Probes(self._healthy, self._ready, self.metrics.exposition)
-        server = await probes.serve(answers, self._settings.metrics_host, self._settings.metrics_port)
+        host, port = self._settings.metrics_host, self._settings.metrics_port
+        try:
+            server = await probes.serve(answers, host, port)
+        except OSError as error:
+            raise SystemExit(f"cannot answer probes on {host}, port {port}: {error.strerror}") from error
         logger.info("answering on port %d", server.sockets[0].getsockname()[1])
         return server
 
@@ -209,6 +213,10 @@ async def run(settings: OperatorSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    try:
+        await Access(settings.kubeconfig, settings.context).read()
+    except errors.RefusedError as error:
+        raise SystemExit(error.message) from error
     await Operator(settings).run(stop)
 
 

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from podnuma.operator.inventory import Concerned
     from podnuma.operator.profiles import Plan
     from podnuma.operator.reader import Reader
-    from podnuma.operator.records import Record, Stamp
+    from podnuma.operator.records import Record, Stamp, TopologyRecord
     from podnuma.operator.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ class _Desk:
     book: Book = field(default_factory=Book)
     basis: object = None
     plan: Plan | None = None
+    rules: Rules | None = None
     written: Written = field(default_factory=Written)
     standings: dict[str, MatchedNode] = field(default_factory=dict)
 
@@ -229,7 +230,7 @@ class Service:
         if node is not None:
             await settle(means, node, plan, inventory.topologies.get(Key("", name)))
             plan = self._plan(name, desk)
-        book.equip(self._rules_for(name, plan.decide_with))
+        book.equip(desk.rules if node is not None else None)
         await tidy(means, name, book)
         await withdraw(means, book, plan)
         await clear(means, name, plan, book)
@@ -276,11 +277,11 @@ class Service:
         basis = (node.tells, tuple(p.tells for p in candidates), topology.tells if topology else None)
         if desk.plan is None or desk.basis != basis:
             desk.plan, desk.basis = profiles.plan(node, candidates, topology), basis
+            desk.rules = self._rules_for(topology, desk.plan.decide_with)
         return desk.plan
 
-    def _rules_for(self, name: str, settings: NodeSettings | None) -> Rules | None:
+    def _rules_for(self, topology: TopologyRecord | None, settings: NodeSettings | None) -> Rules | None:
         """Return the rules for a node's settings and hardware; equal nodes share one object."""
-        topology = self.inventory.topologies.get(Key("", name))
         if settings is None or topology is None or topology.model is None or topology.model.hardware is None:
             return None
         machine = topology.model.hardware.topology
