@@ -70,7 +70,8 @@ def _pod_cpuset(difference: Difference) -> bool:
 
 
 def _refused_by_v1_36(difference: Difference) -> bool:
-    return difference.pod.startswith("container/")
+    counts = difference.value == "count" and difference.pod.startswith("container/")
+    return counts or difference.pod == "container/ml-training"
 
 
 KINDS: dict[str, Callable[[Difference], bool]] = {

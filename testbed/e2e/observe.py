@@ -7,7 +7,7 @@ not share its mistakes. Files: kernel documentation, admin-guide/cgroup-v2 (cpus
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -44,9 +44,13 @@ class Shell(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Cgroup:
-    """The values of one cgroup; CPU and node sets as frozen sets, the rest as the kernel writes it."""
+    """The values of one cgroup; CPU and node sets as frozen sets, the rest as the kernel writes it.
+
+    leaf: the cgroup that holds the processes; crun makes one of its own below the container's.
+    """
 
     path: str
+    leaf: str
     cpus: frozenset[int]
     effective_cpus: frozenset[int]
     mems: frozenset[int]
@@ -64,13 +68,18 @@ class Snapshot:
     def container(self, pod: Json, name: str) -> Cgroup:
         """Return the cgroup of a running container; LookupError when there is none (yet)."""
         identity = container_id(pod, name)
-        # crun keeps the processes in a child cgroup: the deepest one counts.
-        found = [cgroup for path, cgroup in self.cgroups.items() if identity in path]
+        found = sorted(
+            (cgroup for path, cgroup in self.cgroups.items() if identity in path),
+            key=lambda cgroup: len(cgroup.path),
+        )
         if not found:
             raise LookupError(
                 f"no cgroup of container {name} ({identity[:12]}) of pod {pod['metadata']['name']}"
             )
-        return max(found, key=lambda cgroup: len(cgroup.path))
+        outer, leaf = found[0], found[-1]
+        return replace(
+            outer, leaf=leaf.path, effective_cpus=leaf.effective_cpus, effective_mems=leaf.effective_mems
+        )
 
     def pod(self, pod: Json) -> Cgroup:
         """Return the cgroup of the pod itself, under either cgroup driver; LookupError when it is gone."""
@@ -140,6 +149,7 @@ def render_list(members: Iterable[int]) -> str:
 def _cgroup(path: str, files: Mapping[str, str]) -> Cgroup:
     return Cgroup(
         path=path,
+        leaf=path,
         cpus=parse_list(files.get("cpuset.cpus", "")),
         effective_cpus=parse_list(files.get("cpuset.cpus.effective", "")),
         mems=parse_list(files.get("cpuset.mems", "")),

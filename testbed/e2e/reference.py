@@ -48,11 +48,7 @@ POD_SCOPE: tuple[tuple[str, ...], ...] = (
     ("tests/pods/17-vm-sandbox-overhead.yaml", "tests/pods/23-hugepages-init-only.yaml"),
 )
 CONTAINER_SCOPE: tuple[tuple[str, ...], ...] = (
-    (
-        "examples/pods/ml-training.yaml",
-        "tests/pods/01-postgres-native-sidecar.yaml",
-        "tests/pods/07-radio-fractional-equal.yaml",
-    ),
+    ("tests/pods/23-hugepages-init-only.yaml", "examples/pods/ml-training.yaml"),
 )
 # The kubelet brings containers in line every second here (cpuManagerReconcilePeriod).
 _STILL_SECONDS = 3.0

@@ -82,6 +82,8 @@ def sampled(cluster: Cluster) -> Iterator[Samples]:
 
 def _read(text: str, samples: Samples) -> None:
     for line in text.splitlines():
+        if not line.startswith("{"):
+            raise RuntimeError(f"the sampler says: {text[-500:]}")
         entry = json.loads(line)
         if "sets" in entry:
             sets = {path: parse_list(cpus) for path, cpus in entry["sets"].items()}

@@ -109,14 +109,14 @@ def given(kubeconfig: Path, node: str | None, busybox: str) -> Iterator[Cluster]
         def shell(command: str) -> str:
             return run("exec", _HELPER, "--", "chroot", "/host", "sh", "-c", command)
 
-        run("exec", _HELPER, "--", "sh", "-c", "cp /bin/probe /host/run/podnuma-probe")
+        run("exec", _HELPER, "--", "sh", "-c", "cp /bin/probe /host/var/tmp/podnuma-probe")
         yield Cluster(
             kubectl=kubectl,
             kubeconfig=kubeconfig,
             node=name,
             shell=shell,
             image=busybox,
-            probe="/run/podnuma-probe",
+            probe="/var/tmp/podnuma-probe",
             web=lambda url: run("exec", _HELPER, "--", "wget", "-qO-", url),
             namespace=_HELPER_NAMESPACE,
         )

@@ -135,7 +135,7 @@ def test_a_restarted_container_has_its_cpus_back_from_the_first_instruction(
         podnuma.wait_applied("restarted")
         before = cluster.snapshot()
         was, beside = before.container(pod, "app"), before.container(pod, "sidecar")
-        cluster.shell(f"kill -9 $(head -1 /sys/fs/cgroup/{was.path}/cgroup.procs)")
+        cluster.shell(f"kill -9 $(head -1 /sys/fs/cgroup/{was.leaf}/cgroup.procs)")
 
         def again() -> Json | None:
             now = cluster.get("pod", "restarted")

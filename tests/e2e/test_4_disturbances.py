@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from testbed.e2e import kubelet, pods
+from testbed.e2e.figures import agent_usage
 from testbed.e2e.observe import container_id
 from testbed.e2e.sampling import sampled
 from testbed.waiting import until
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from testbed.e2e.site import Machine
 
 OUTAGE_SECONDS = 60
+REST_SECONDS = 15
 REPAIR_SECONDS = 60
 
 
@@ -80,6 +82,16 @@ def undisturbed(cluster: Cluster, held: Held, disturb: Callable[[], object]) -> 
         for path, cpus in sets.items():
             own = next((cpus for name, (_, cpus) in held.owners.items() if name in path), None)
             assert own is None or cpus == own, f"{moment}: {path} on {sorted(cpus)}"
+
+
+def test_the_agent_at_rest(held: Held, podnuma: Product, figures: list[str]) -> None:
+    """Nothing happens for a while: the agent writes nothing and takes little."""
+    before = writes(podnuma)
+    with agent_usage(podnuma) as usage:
+        time.sleep(REST_SECONDS)  # the time for which the agent is watched
+    figures.append(f"agent at rest, emulated: {usage[0]}")
+    held.repaired()
+    assert writes(podnuma) == before
 
 
 @pytest.mark.machine
@@ -202,7 +214,15 @@ def test_drift_of_a_slice_is_repaired(cluster: Cluster, held: Held) -> None:
 
 def repairs(podnuma: Product) -> float:
     """Return how many drifts the agent has repaired."""
-    found = re.findall(
-        r"^podnuma_drift_repairs_total\{.*\} ([0-9.e+]+)$", podnuma.agent_metrics(), re.MULTILINE
-    )
+    return total(podnuma, "podnuma_drift_repairs_total")
+
+
+def writes(podnuma: Product) -> float:
+    """Return how many cgroup writes the agent has made or tried."""
+    return total(podnuma, "podnuma_writes_total")
+
+
+def total(podnuma: Product, counter: str) -> float:
+    """Return the sum of a counter over its labels."""
+    found = re.findall(rf"^{counter}\{{.*\}} ([0-9.e+]+)$", podnuma.agent_metrics(), re.MULTILINE)
     return sum(map(float, found))
