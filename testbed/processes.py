@@ -53,6 +53,11 @@ def _die_with_parent(mask: set[signal.Signals]) -> Callable[[], None]:
     return before_exec
 
 
+def hear_ctrl_c() -> None:
+    """Run before exec in a child that is to be interrupted: below a job started with `&` SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Process:
     """One running child and its log file."""
 

@@ -14,6 +14,7 @@ import requests
 
 from testbed.api import ApiStatusError
 from testbed.control_plane import ControlPlane
+from testbed.processes import hear_ctrl_c
 from testbed.waiting import until
 
 GIB = 2**30
@@ -115,14 +116,14 @@ def test_scheduler_binds_to_a_kwok_node_and_kwok_runs_the_pod(control_plane, kwo
 def test_nothing_outlives_a_control_plane_that_is_stopped_by_a_signal(tmp_path, number):
     folder = tmp_path / "cluster"
     argv = [sys.executable, "-m", "testbed.control_plane", "--folder", str(folder)]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c) as process:
         try:
             assert process.stdout is not None
             assert "ready" in process.stdout.readline()
             assert len(children_of(folder)) >= 4
         finally:
             process.send_signal(number)
-            process.wait(10)
+            process.wait(30)
     until(lambda: not children_of(folder), "every child to be gone", 5)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from testbed import build
+from testbed.processes import hear_ctrl_c
 from testbed.waiting import until
 
 pytestmark = pytest.mark.timeout(240)
@@ -78,7 +79,13 @@ def test_kept_demo_can_be_looked_at_and_stopped(demo_environment, tmp_path):
 
 @pytest.mark.usefixtures("built")
 def test_interrupted_demo_leaves_nothing(demo_environment, tmp_path):
-    with subprocess.Popen(DEMO, env=demo_environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        DEMO,
+        env=demo_environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_ctrl_c,
+    ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if "control plane ready" in line:

@@ -105,7 +105,7 @@ async def test_deadline_that_passes_is_late(fake_runtime):
 
 async def test_late_update_is_not_asked_after(fake_runtime):
     fake_runtime.answers["UpdateContainerResources"] = lambda _request: asyncio.Event().wait()
-    async with Client(fake_runtime.socket, deadline=0.05) as client:
+    async with Client(fake_runtime.socket, deadline=1) as client:
         with pytest.raises(LateError):
             await client.update("c1", PINNED)
     assert len(fake_runtime.requests) == 1
