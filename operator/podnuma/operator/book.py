@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import Admitted, PodGrant, Reason, Rejected
-from podnuma.allocator.node import Node
+from podnuma.allocator.node import Node, StaleDecisionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,9 +117,18 @@ class Book:
     def enter(self, decided: Decided, answer: Admitted | None) -> None:
         """Note a decision that is durable now; `answer` is what the allocator said, None for a refusal."""
         self._decided[decided.uid] = decided
-        if answer is not None and self._allocator is not None:
+        if answer is None or self._allocator is None:
+            return
+        self._age += 1
+        try:
             self._allocator.hold(answer)
-            self._age += 1
+        except StaleDecisionError:
+            # Its write took several attempts, and pods came or went in between.
+            self._place(self._allocator, decided.grant)
+
+    def room_for(self, decided: Decided) -> bool:
+        """Tell whether a decision from a while ago meets nothing that others hold by now."""
+        return not decided.grant.exclusive_cpus & self._held_by_others(decided.uid)
 
     def release(self, uid: str) -> None:
         """Forget a pod that is gone; what it held is free."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_SOON = 0.1  # seconds
 _SHOWN = 500  # characters of an explanation in an event
 _NAMESPACE_GOING = 5.0  # seconds until a pod whose namespace refuses new objects is looked at again
 
@@ -87,6 +88,9 @@ async def decide(means: Means, name: str, book: Book, plan: Plan) -> None:
         for pod in undecided(means, name, book, plan):
             tidying.warn_once(means, book, pod, "Undecided", f"Waits for node {name}: {plan.usable.message}")
     for pod in waiting(means, name, book, settings):
+        if tidying.strays(means, name, book):
+            means.mark(name, _SOON)
+            return
         if pod.request is None:
             book.idle.add(pod.uid)
             text = f"podnuma cannot manage this pod: {pod.problem}; correct it and create the pod again"
@@ -131,7 +135,8 @@ async def _confirm(means: Means, name: str, book: Book) -> None:
             if await means.gone(decided.key, uid):
                 del book.unconfirmed[uid]
             continue
-        if uid in book.decided and book.decided[uid] == decided:
+        if uid in book.decided or not book.room_for(decided):
+            # Taken over meanwhile; or others hold what it says: if it was written, it is a stray now.
             del book.unconfirmed[uid]
             continue
         await _write(means, name, book, pod, decided, answer)

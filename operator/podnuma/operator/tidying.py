@@ -43,6 +43,16 @@ async def tidy(means: Means, name: str, book: Book) -> None:
     await _phases(means, book)
 
 
+def strays(means: Means, name: str, book: Book) -> bool:
+    """Tell whether a PodAllocation on the node is not in the book: what it says is nobody's to give.
+
+    News that arrives while `tidy` waits for an answer can leave one behind; the next run sees to it.
+    """
+    return any(
+        record.pod_uid not in book.decided for record in means.inventory.allocations.group(name).values()
+    )
+
+
 async def _release(means: Means, name: str, book: Book) -> None:
     pods, allocations = means.inventory.pods, means.inventory.allocations
     for uid, decided in tuple(book.decided.items()):
@@ -89,7 +99,7 @@ async def _take_over(means: Means, name: str, book: Book) -> None:
     found: list[tuple[PodRecord, AllocationRecord]] = []
     for pod in means.inventory.pods.group(name).values():
         record = means.inventory.allocations.get(pod.key)
-        if pod.uid not in book.decided and record is not None and record.pod_uid == pod.uid:
+        if pod.uid not in book.decided and record is not None and record.pod_uid in {pod.uid, None}:
             found.append((pod, record))
     # Of two that claim the same CPUs the older pod keeps them.
     for pod, record in sorted(found, key=lambda pair: (pair[0].created, str(pair[0].key))):

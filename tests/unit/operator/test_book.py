@@ -144,3 +144,26 @@ def test_notes_go_with_the_pods_they_are_about(book):
     assert book.idle == book.evicted == set(book.refused_at) == set(book.told) == {"u-a", "u-here"}
     book.release(decided.uid)
     assert book.idle == set(book.told) == {"u-here"}
+
+
+def test_a_decision_that_took_long_to_write_is_held_all_the_same(book):
+    key, asked = request("slow")
+    answer = book.answer(book.allocator, asked)
+    assert isinstance(answer, Admitted)
+    decided = Decided(key, "n1", answer.grant, Decision.of(answer))
+    # Meanwhile another pod came and went: the answer is of an earlier generation.
+    others = rules(topologyManagerPolicy="best-effort")
+    book.equip(others)
+    assert book.room_for(decided)
+    book.enter(decided, replace(answer, generation=77))
+    assert book.held_cpus == decided.grant.exclusive_cpus
+    assert decided.uid in book.allocator.grants
+
+
+def test_a_decision_from_a_while_ago_has_no_room_where_others_moved_in(book):
+    key, asked = request("slow")
+    answer = book.answer(book.allocator, asked)
+    assert isinstance(answer, Admitted)
+    decided = Decided(key, "n1", answer.grant, Decision.of(answer))
+    admit(book, "quick")
+    assert not book.room_for(decided)
