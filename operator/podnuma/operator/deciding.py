@@ -135,7 +135,7 @@ async def _confirm(means: Means, name: str, book: Book) -> None:
             if await means.gone(decided.key, uid):
                 del book.unconfirmed[uid]
             continue
-        if uid in book.decided or not book.room_for(decided):
+        if book.decided.get(uid) == decided or not book.room_for(decided):
             # Taken over meanwhile; or others hold what it says: if it was written, it is a stray now.
             del book.unconfirmed[uid]
             continue

@@ -76,6 +76,8 @@ async def _release(means: Means, name: str, book: Book) -> None:
 
 async def _restore(means: Means, book: Book) -> None:
     for uid, decided in tuple(book.decided.items()):
+        if uid in book.unconfirmed:
+            continue  # a later decision may have been written; it is repeated before anything else
         record = means.inventory.allocations.get(decided.key)
         if record is not None and (
             decided.shown_by(record) or book.as_stored.get(uid) == (record.uid, record.generation)
@@ -138,7 +140,7 @@ def warn_once(means: Means, book: Book, pod: PodRecord, reason: str, message: st
 async def _phases(means: Means, book: Book) -> None:
     for decided in tuple(book.decided.values()):
         record = means.inventory.allocations.get(decided.key)
-        if record is not None:
+        if record is not None and decided.uid not in book.unconfirmed:
             await correct_phase(means, decided, record)
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 from podnuma.operator.kinds import Kind
 from podnuma.operator.records import Key
+from podnuma.plumbing.kube import errors
 
 from tests.unit.operator.rig import Rig, machine, node, owned_by, pod, profile
 from tests.unit.operator.virtual import virtual
@@ -672,3 +673,27 @@ async def test_what_an_unusable_object_says_is_not_given_to_others_while_it_is_t
     await rig.quiet()
     assert broken == []
     assert {rig.cpus("older"), rig.cpus("victim")} == {"1-3,9-11", "4-6,12-14"}
+
+
+@virtual
+async def test_an_admission_whose_write_had_no_answer_is_not_taken_back():
+    rig = Rig()
+    await rig.furnished(onRejection="Share")
+    await rig.create(pod("a", 6))
+    await rig.create(pod("b", 6))
+    await rig.create(pod("c", 6))
+    assert rig.cpus("c") == "-"
+    lose = iter([True, True, True])
+    seen = []
+
+    def fault(moment, request):
+        if moment == "after" and request == "replace PodAllocation default/c":
+            seen.append(rig.cpus("c"))
+            if next(lose, False):
+                raise errors.UncertainError(0, "NoAnswer", "cut")
+
+    rig.cluster.fault = fault
+    await rig.delete("b")
+    await rig.quiet(10)
+    assert rig.cpus("c") == "4-6,12-14"
+    assert set(seen) == {"4-6,12-14"}
