@@ -27,7 +27,7 @@ SUITE = "trixie"
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "udev", "kmod", "procps", "mount", "util-linux"),
     *("linux-image-cloud-amd64", "initramfs-tools", "lz4", "openssh-server", "iproute2", "iptables"),
-    *("crun", "runc", "containernetworking-plugins", "conntrack", "socat", "ca-certificates", "busybox-static"),
+    *("runc", "containernetworking-plugins", "conntrack", "socat", "ca-certificates", "busybox-static"),
 )
 DISK_SIZE = "4G"
 TOOLS = {"debootstrap": "debootstrap", "mke2fs": "e2fsprogs", "qemu-system-x86_64": "qemu-system-x86"}
