@@ -54,7 +54,7 @@ def _die_with_parent(mask: set[signal.Signals]) -> Callable[[], None]:
 
 
 def hear_ctrl_c() -> None:
-    """Run before exec in a child that is to be interrupted: below a job started with `&` SIGINT is ignored."""
+    """Run before exec in a child that is to be interrupted: below a job started with `&` SIGINT is dead."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
