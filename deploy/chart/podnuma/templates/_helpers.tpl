@@ -63,16 +63,18 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
-{{/* Probes of both processes: one port for them and the metrics. */}}
+{{/* Probes of both processes: one port for them and the metrics. Patient: a node that starts many pods at
+once has little time for this one, and killing it then helps nobody. */}}
 {{- define "podnuma.probes" -}}
 startupProbe:
   httpGet: {path: /healthz, port: metrics}
   periodSeconds: 2
-  failureThreshold: 60
+  failureThreshold: 150
 livenessProbe:
   httpGet: {path: /healthz, port: metrics}
   periodSeconds: 20
-  timeoutSeconds: 5
+  timeoutSeconds: 10
+  failureThreshold: 6
 readinessProbe:
   httpGet: {path: /readyz, port: metrics}
   periodSeconds: 5
