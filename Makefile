@@ -65,13 +65,13 @@ control-plane: install ## run a control plane with the custom resources and kwok
 	python -m testbed.control_plane --kwok
 
 e2e-vm: install ## end to end on a virtual machine with two NUMA nodes, beside the kubelet's own feature
-	@pytest tests/e2e -q --no-header --tb=short -p no:cacheprovider -p no:xdist
+	@pytest tests/e2e -q --no-header --tb=short --capture=sys -p no:cacheprovider -p no:xdist
 
 # From the command line only: a cluster is never taken from the environment.
 e2e: install ## the same scenarios on your cluster: make e2e KUBECONFIG=file [NODE=name] [IMAGE=busybox with probe]
 	@$(if $(filter command line,$(origin KUBECONFIG)),true,echo "say which cluster: make e2e KUBECONFIG=/path/to/file"; exit 2)
 	@PODNUMA_E2E_KUBECONFIG="$(KUBECONFIG)" $(if $(NODE),PODNUMA_E2E_NODE="$(NODE)") $(if $(IMAGE),PODNUMA_E2E_IMAGE="$(IMAGE)") \
-	  pytest tests/e2e -q --no-header --tb=short -p no:cacheprovider -p no:xdist
+	  pytest tests/e2e -q --no-header --tb=short --capture=sys -p no:cacheprovider -p no:xdist
 
 e2e-kind: install ## the chart and the same scenarios on a kind cluster; needs Docker, kind, kubectl and helm; KEEP=1
 	@KEEP=$(or $(KEEP),0) deploy/kind/run.sh
