@@ -1,8 +1,9 @@
 """What is told about pods and objects as Kubernetes Events.
 
-Events inform, they decide nothing: they are posted in the background, never hold up a
-decision, and are dropped when the queue is full. An event's name follows from its text, so
-saying the same again, after a restart too, is one object and one refused request.
+Events inform, they decide nothing: they are posted in the background, one at a time, stand
+back for a while when decisions are waiting, and are dropped when the queue is full. An
+event's name follows from its text, so saying the same again, after a restart too, is one
+object and one refused request.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 _WAITING = 5_000  # events; more are dropped: people cannot read them anyway
 _ATTEMPTS = 4
 _PAUSE = 2.0  # seconds before another attempt
+_COURTESIES, _COURTESY = 20, 0.05  # pauses, and seconds of each, for which an event stands back
+_PATIENT = 200  # events in the queue; with more, none stands back
 
 
 def about_pod(pod: PodRecord) -> Involved:
@@ -44,10 +47,17 @@ def about_allocation(record: AllocationRecord) -> Involved:
 class Announcer:
     """Queue of events to post."""
 
-    def __init__(self, writer: Writer, now: Callable[[], dt.datetime], dropped: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        now: Callable[[], dt.datetime],
+        dropped: Callable[[], None],
+        busy: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._writer = writer
         self._now = now
         self._dropped = dropped
+        self._busy = busy
         self._queue: asyncio.Queue[Event] = asyncio.Queue(_WAITING)
 
     def say(self, involved: Involved, kind: EventType, reason: str, message: str) -> None:
@@ -60,7 +70,12 @@ class Announcer:
     async def run(self) -> None:
         """Post for ever."""
         while True:
-            await self._post(await self._queue.get())
+            event = await self._queue.get()
+            for _ in range(_COURTESIES):
+                if not self._busy() or self._queue.qsize() > _PATIENT:
+                    break
+                await asyncio.sleep(_COURTESY)
+            await self._post(event)
 
     async def _post(self, event: Event) -> None:
         body = render_event(event, self._now())

@@ -59,6 +59,7 @@ logger = logging.getLogger(__name__)
 
 _NODE_BACKOFF = Backoff(first=0.2, limit=10.0)
 _EVICTION_BACKOFF = Backoff(first=20.0, limit=600.0)
+_BUSY = 4  # nodes in the queue; with more, telling stands back
 _PROFILE_BACKOFF = Backoff(first=1.0, limit=60.0)
 
 
@@ -121,9 +122,9 @@ class Service:
             backoff=_NODE_BACKOFF,
             rng=rng,
             settle=max(timing.settle, timing.status_interval / 4),
-            concurrency=4,
+            concurrency=2,
         )
-        self.announcer = Announcer(writer, now, metrics.events_dropped.inc)
+        self.announcer = Announcer(writer, now, metrics.events_dropped.inc, lambda: len(self._nodes) > _BUSY)
         self._means = Means(
             inventory=self.inventory,
             reader=reader,
