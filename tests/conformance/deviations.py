@@ -166,6 +166,14 @@ def _disagreeing_group(moment: Moment) -> bool:
     return any(groups[member] != cells for cells in groups.values() for member in cells)
 
 
+def _more_than_there_is(moment: Moment) -> bool:
+    """The kubelet started with more memory to give than a NUMA node has; podnuma said what is wrong."""
+    rows = (moment.kubelet.get("state") or {}).get("numa") or ()
+    wrapped = any(table["allocatable"] > table["total"] for row in rows for table in row["memory"].values())
+    refused = moment.podnuma.get("start") or {}
+    return wrapped and "reserve less" in refused.get("error", "")
+
+
 def _invalid(moment: Moment) -> bool:
     return bool(moment.kubelet.get("apiErrors")) and moment.podnuma.get("reason") == "InvalidPod"
 
@@ -198,6 +206,7 @@ MARKS: tuple[Mark, ...] = (
     Mark("A NUMA node that shares memory blocks with others", _always, _disagreeing_group),
     Mark("A huge page size that a NUMA node lacks", _huge_pages_wanted, _unknown_page_size),
     Mark("NUMA distances when node ids have gaps", _gaps_in_node_ids, _distance_beyond_the_row),
+    Mark("Memory reserved that a NUMA node does not have", _always, _more_than_there_is),
     Mark("NUMA node ids above 63", _ids_above_63, _panicked),
     Mark("Pods the API server would not store", _always, _invalid),
     Mark(

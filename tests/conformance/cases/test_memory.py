@@ -133,6 +133,18 @@ def test_a_reservation_that_does_not_add_up_is_named_with_numbers():
 
 
 @pytest.mark.parametrize(
+    ("resource", "size", "have"), [("memory", "2Gi", "1Gi"), ("hugepages-1Gi", "4Gi", "3Gi")]
+)
+def test_a_reservation_larger_than_the_node_is_refused(resource, size, have):
+    """4Gi, of which 3Gi are huge pages."""
+    kubelet = settings()
+    kubelet["reservedMemory"][0]["limits"][resource] = size
+    answer = said(scenario("too much", d16(memory="4Gi", pages={"1Gi": "3Gi"}), kubelet))
+    assert not answer.start["ok"]
+    assert f"{resource}: NUMA node 0 has {have}; reserve less" in answer.start["error"]
+
+
+@pytest.mark.parametrize(
     ("topology", "nodes", "cpus"),
     [
         (None, [0, 1], None),
