@@ -243,14 +243,15 @@ class Storm:
         self.rig.assert_sound()
         for value in self.cluster.objects[Kind.ALLOCATION].values():
             allocation = reading.allocation(value)
-            if allocation.model is None or not allocation.model.decision.admitted:
+            if allocation.model is None:
                 continue
             told = allocation.model.grant
-            before = self.given.setdefault(told.uid, repr(told))
             if told.uid in self.edited:
                 # What a person destroys just before the operator dies is lost: it is decided anew.
-                self.given[told.uid] = repr(told)
+                self.given.pop(told.uid, None)
+            if not allocation.model.decision.admitted:
                 continue
+            before = self.given.setdefault(told.uid, repr(told))
             assert before == repr(told), f"the decision about {allocation.key} changed: {before} -> {told!r}"
 
     def _look(self) -> None:
