@@ -89,4 +89,4 @@ def documented() -> set[str]:
     """Return the kinds that the page explains: bold names at the start of the section's list items."""
     text = PAGE.read_text()
     section = text.partition(f"{SECTION}\n")[2].partition("\n## ")[0]
-    return set(re.findall(r"^[*-] \*\*([a-z-]+)\*\*", section, re.MULTILINE))
+    return set(re.findall(r"^[*-] \*\*([a-z0-9-]+)\*\*", section, re.MULTILINE))

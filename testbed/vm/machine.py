@@ -11,13 +11,14 @@ forwards on 127.0.0.1.
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from testbed.ports import free_port
-from testbed.processes import Process
+from testbed.processes import Process, ProcessFailedError
 from testbed.waiting import until
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 SMP = "16,sockets=2,cores=4,threads=2"
 NODE_MEMORY = "2G"
 BOOT_SECONDS = 420
+# QEMU's multi-threaded emulation sometimes crashes while the guest brings up its CPUs.
+BOOT_TRIES = 3
 # Left alone the kernel mistrusts the emulated TSC and reads a device for every time stamp, which
 # makes Go programs several times slower.
 _CLOCK = "tsc=reliable clocksource=tsc"
@@ -63,17 +66,30 @@ class Machine:
         self.ssh_port = free_port()
         self.console = folder / "console.log"
         self.boot_seconds = 0.0
+        self.crashes = 0
 
     def __enter__(self) -> Self:
         began = time.monotonic()
+        while not self._boots():
+            self.crashes += 1
+            if self.crashes == BOOT_TRIES:
+                self._process.check()
+        self.boot_seconds = time.monotonic() - began
+        return self
+
+    def _boots(self) -> bool:
+        """Start the emulator; False if it crashed before the guest answered."""
         self._process = Process("qemu-system-x86_64", self._argv(), self._folder / "qemu.log")
         try:
             until(self._answers, f"the virtual machine to answer (console: {self.console})", BOOT_SECONDS, 1)
+        except ProcessFailedError:
+            if self._process.returncode == -signal.SIGSEGV:
+                return False
+            raise
         except BaseException:
             self._process.kill()
             raise
-        self.boot_seconds = time.monotonic() - began
-        return self
+        return True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

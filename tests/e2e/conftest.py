@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from testbed.e2e import kubelet, reference, site
 from testbed.e2e.observe import limits
 from testbed.e2e.product import POD_SCOPE, Product
 from testbed.e2e.reference import Recording
+from testbed.processes import ProcessFailedError
 from testbed.vm import rootfs
 
 if TYPE_CHECKING:
@@ -119,8 +121,14 @@ def _site() -> Iterator[site.Machine | Cluster]:
     named = os.environ.get(KUBECONFIG)
     if named is None:
         say("booting the virtual machine")
-        with site.machine() as machine:
-            say(f"the node is Ready; ssh answered after {machine.node.machine.boot_seconds:.0f} s")
+        with ExitStack() as stack:
+            try:
+                machine = stack.enter_context(site.machine())
+            except (ProcessFailedError, TimeoutError) as error:
+                pytest.exit(f"no virtual machine, so nothing was tested: {error}", 1)
+            booted = machine.node.machine
+            again = f"; QEMU crashed and was started again: {booted.crashes}" if booted.crashes else ""
+            say(f"the node is Ready; ssh answered after {booted.boot_seconds:.0f} s{again}")
             yield machine
     else:
         busybox = os.environ.get("PODNUMA_E2E_IMAGE", "localhost/busybox:1")
