@@ -99,12 +99,16 @@ class Cluster:
         """
         self.apply(self.pinned_to_node(pod))
         name = pod["metadata"]["name"]
+
+        def bound() -> bool:
+            # Not the condition PodScheduled: a kubelet that refuses a pod overwrites its status. Nor may
+            # the pod be missed: refused and evicted, it is gone at once.
+            now = self.find("pod", name)
+            return now is None or "nodeName" in now["spec"]
+
         try:
-            self.run(
-                *("wait", "pod", name, "--for=condition=PodScheduled", f"--timeout={SCHEDULED_SECONDS}s"),
-                timeout=POD_SECONDS,
-            )
-        except KubectlError as error:
+            until(bound, f"pod {name} to be bound to a node", SCHEDULED_SECONDS)
+        except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self.why(name)}") from error
 
     def settled(self, name: str) -> Json:
@@ -141,7 +145,8 @@ class Cluster:
         status = pod["status"]
         states = [entry for key, entries in status.items() if key.endswith("Statuses") for entry in entries]
         lines = [
-            f"{entry['type']}={entry['status']} {entry.get('message', '')}" for entry in status["conditions"]
+            f"{entry['type']}={entry['status']} {entry.get('message', '')}"
+            for entry in status.get("conditions", [])
         ]
         lines += [f"{entry['name']}: {entry.get('state')}" for entry in states]
         events = self.events(pod["metadata"]["uid"])
