@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import subprocess
 import tempfile
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import requests
 import yaml
+from urllib3.exceptions import InsecureRequestWarning
 
 from testbed.control_plane import SERVICE_ADDRESS, ControlPlane
 from testbed.ports import free_port
@@ -46,12 +48,14 @@ class Node:
     def kubelet_metrics(self) -> str:
         """Return the kubelet's metrics in text format."""
         # The kubelet signs its own serving certificate; the API server does not verify it either.
-        answer = requests.get(
-            f"{self.kubelet}/metrics",
-            cert=(str(self.certificate[0]), str(self.certificate[1])),
-            verify=False,
-            timeout=60,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InsecureRequestWarning)
+            answer = requests.get(
+                f"{self.kubelet}/metrics",
+                cert=(str(self.certificate[0]), str(self.certificate[1])),
+                verify=False,
+                timeout=60,
+            )
         answer.raise_for_status()
         return answer.text
 
