@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from podnuma.allocator import Container, ContainerKind, Pod, Qos, Quantity
-from podnuma.allocator.request import CPU, HUGEPAGES, Amounts, is_memory
+from podnuma.allocator.request import CPU, HUGEPAGES, MEMORY, Amounts, is_memory
 from podnuma.api import names
 from podnuma.api.pod_defaults import together, with_pod_level_defaults
 from podnuma.api.quantity import read_quantity, render_quantity
@@ -142,6 +142,26 @@ def read_pod(value: Any) -> Pod:
         _check_budget(budget, containers, problems)
     problems.check(subject(POD, value))
     return pod
+
+
+def is_guaranteed_budget(annotation: str) -> bool:
+    """Tell whether the text of a budget annotation makes its pod Guaranteed whatever its containers ask for.
+
+    So it does when it names requests equal to limits for CPU and memory. For a node, which sees the
+    annotation of a pod that is about to start and nothing else of its manifest. Never raises.
+    """
+    if not annotation or len(annotation) > LONGEST_BUDGET:
+        return False
+    problems = Problems()
+    try:
+        holder = Fields({"budget": json.loads(annotation)}, "", problems)
+    except (ValueError, RecursionError):
+        return False
+    budget = _read_budget(holder, "budget")
+    return not problems.found and all(
+        resource in budget.limits and budget.requests.get(resource) == budget.limits[resource]
+        for resource in (CPU, MEMORY)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from podnuma.agent.plan.places import (
     ContainerPlace,
     Place,
     PodPlace,
+    Qos,
     Step,
     Values,
     depth,
@@ -77,12 +78,14 @@ async def clean(settings: AgentSettings) -> tuple[Outcome, ...]:
         logger.info("%s has no kubepods: nothing to give back", settings.cgroup_root)
         return ()
     reader = Reader(settings.cgroup_root, layout)
-    places = [
-        ContainerPlace(pod, "", container_id)
-        for pod in reader.pods()
-        for container_id in reader.containers(pod)
+    # A pod of a slice has a set of its own only where podnuma wrote one.
+    pods = [
+        pod for qos in Qos for pod in reader.pods(qos) if qos is Qos.GUARANTEED or reader.has_own_cpus(pod)
     ]
-    seen = reader.read(places)
+    places = [
+        ContainerPlace(pod, "", container_id) for pod in pods for container_id in reader.containers(pod)
+    ]
+    seen = reader.read(pods, places)
     everything = reader.everything()
     if everything is None:
         return ()

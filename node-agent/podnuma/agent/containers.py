@@ -27,6 +27,7 @@ class Starting:
     """A container that is about to be created. `bandwidth` is what the kubelet asks for it, None if not told.
 
     `local`: the pod comes from a file on the node, not from the API server.
+    `annotated`: an annotation gives the pod a budget that makes it Guaranteed, which the kubelet ignores.
     """
 
     place: ContainerPlace
@@ -34,6 +35,7 @@ class Starting:
     labels: Mapping[str, str] = field(default_factory=dict)
     bandwidth: Bandwidth | None = None
     local: bool = False
+    annotated: bool = False
 
 
 class StartRefused(Exception):  # noqa: N818 - the text is what the kubelet shows

@@ -4,7 +4,8 @@ The values are those of `plan.wanted`, as for every other container. What others
 settled before the answer. The answer is bounded in time, well below the runtime's own timeout: a runtime
 that loses patience drops the plugin and starts the container unpinned.
 
-    not a Guaranteed pod                     nothing to say; it follows its slice
+    a pod that can hold nothing              nothing to say; it follows its slice, or its pod's own set where
+                                             the slice has guests
     decided                                  the values
     undecided, surely to be decided: Wait    refused with a text; the kubelet tries again, for two minutes
                                      Share   starts in the shared pool; pinned when the decision comes
@@ -59,6 +60,10 @@ class Plan(Protocol):
     @property
     def enforcing(self) -> bool:
         """Whether values are written at all on this node now."""
+        ...
+
+    def has_guests(self, qos: Qos) -> bool:
+        """Whether a pod in the slice of a QoS class holds CPUs: then being in the slice confines nobody."""
         ...
 
     def start_values(self, place: ContainerPlace) -> Wish | None:
@@ -116,10 +121,13 @@ class StartHook:
     async def start(self, starting: Starting, within: float) -> Start:
         """Return the values to start with. Raises StartRefused. Waits `within` seconds for a decision."""
         place = starting.place
-        if place.pod.qos is not Qos.GUARANTEED or not self._plan.enforcing:
+        if not self._plan.enforcing:
             return Start()
         began = self._clock()
         wanted = await self._decisions.decided(place.pod.uid, 0)
+        if wanted is None and place.pod.qos is not Qos.GUARANTEED and not starting.annotated:
+            has_guests = self._plan.has_guests(place.pod.qos)
+            return Start(riders=await self._plan.make_room(place) if has_guests else ())
         expected = Expectation.SURE if wanted else self._expected(starting)
         if wanted is None and expected is not Expectation.NO:
             wanted = await self._decisions.decided(place.pod.uid, within)
@@ -189,7 +197,7 @@ def expectation(settings: Settings, starting: Starting) -> Expectation:
         return Expectation.PERHAPS if unsure else Expectation.NO
     if _refused_by_the_operator(settings):
         return Expectation.PERHAPS
-    if with_memory or _whole(starting.bandwidth):
+    if with_memory or starting.annotated or _whole(starting.bandwidth):
         return Expectation.SURE
     return Expectation.PERHAPS
 

@@ -21,10 +21,21 @@ from podnuma.agent.cgroups.reader import Reader
 from podnuma.agent.containers import Container, StartRefused
 from podnuma.agent.discover.machine import Machine
 from podnuma.agent.drift import Drift
+from podnuma.agent.guard import Accepted
 from podnuma.agent.picture import Picture
 from podnuma.agent.plan import wanted as plan
 from podnuma.agent.plan.order import order
-from podnuma.agent.plan.places import ContainerPlace, Place, Step, Values, Wish, describe, parent
+from podnuma.agent.plan.places import (
+    ContainerPlace,
+    Place,
+    PodPlace,
+    Qos,
+    Step,
+    Values,
+    Wish,
+    describe,
+    parent,
+)
 from podnuma.agent.verdicts import Judged, Verdicts
 from podnuma.agent.wish import Wish as NodeWish
 from podnuma.allocator import cpuset
@@ -99,6 +110,10 @@ class Keeper:
         picture = self.picture
         return picture is None or (picture.standing_back is None and not picture.audit)
 
+    def has_guests(self, qos: Qos) -> bool:
+        """Whether a pod in the slice of a QoS class holds CPUs, by the last pass."""
+        return self.picture is not None and self.picture.has_guests(qos)
+
     def start_values(self, place: ContainerPlace) -> Wish | None:
         """Return what a container starts with, by the last pass."""
         if self.picture is None or not self.enforcing:
@@ -124,16 +139,21 @@ class Keeper:
 
     def _refuse_overlap(self, place: ContainerPlace, picture: Picture) -> None:
         wish = self.start_values(place)
-        if wish is None or wish.cpus is None:
-            return
-        own = CpuSet(wish.cpus & ~picture.accepted.pool)
+        cpus = None if wish is None else wish.cpus
+        own = CpuSet((cpus or cpuset.EMPTY) & ~picture.accepted.pool)
         for result in picture.results:
             step = result.step
-            refused = result.outcome in {Outcome.REFUSED, Outcome.HELD_BACK}
-            if refused and step.losses & own and place.pod not in {step.place, parent(step.place)}:
-                cpus = cpuset.render(CpuSet(step.losses & own))
+            if result.outcome not in {Outcome.REFUSED, Outcome.HELD_BACK} or parent(step.place) == place.pod:
+                continue
+            if step.place == place.pod:
+                # What has a set of its own needs no fence around it.
+                wrong = step.losses if cpus is None else cpuset.EMPTY
+            else:
+                wrong = CpuSet(step.losses & own)
+            if wrong:
                 raise StartRefused(
-                    f"podnuma: {describe(step.place)} could not be taken off CPUs {cpus} yet: {result.why}"
+                    f"podnuma: {describe(step.place)} could not be taken off CPUs {cpuset.render(wrong)} yet:"
+                    f" {result.why}"
                 )
 
     def _has_room(self, place: ContainerPlace) -> bool:
@@ -151,13 +171,13 @@ class Keeper:
         machine = ports.machine()
         containers = await ports.runtime.containers()
         accepted = self._acceptance.accept(ports.wish, machine)
-        guaranteed = {pod.uid: pod for pod in ports.reader.pods()}
+        pods = self._pods(accepted)
         places = {
-            ContainerPlace(guaranteed[found.pod_uid], found.name, found.id): found
+            ContainerPlace(pods[found.pod_uid], found.name, found.id): found
             for found in containers
-            if found.pod_uid in guaranteed
+            if found.pod_uid in pods
         }
-        before = ports.reader.read(places)
+        before = ports.reader.read(pods.values(), places)
         base = Picture(
             machine,
             accepted,
@@ -173,7 +193,7 @@ class Keeper:
             everything = ports.reader.everything() or node.everything
             steps = order(before, wishes, pool=node.pool, everything=everything)
             results = await self._apply(steps, mechanisms, before, wishes, node.everything)
-            after = ports.reader.read(places) if results else before
+            after = ports.reader.read(pods.values(), places) if results else before
         differences = verify.compare(wishes, after, node.everything)
         picture = Picture(
             machine,
@@ -189,6 +209,19 @@ class Keeper:
         self._drift.remember(wishes, after, picture.differences)
         self._judge(picture)
         return picture
+
+    def _pods(self, accepted: Accepted) -> dict[str, PodPlace]:
+        """Return the pods that have to be looked at, by UID.
+
+        Those of a QoS slice follow it, unless it has guests, or had: see `plan.wanted`.
+        """
+        reader = self._ports.reader
+        pods = {pod.uid: pod for pod in reader.pods(Qos.GUARANTEED)}
+        for qos in (Qos.BURSTABLE, Qos.BEST_EFFORT):
+            below = reader.pods(qos)
+            guests = any(pod.uid in accepted.grants for pod in below)
+            pods |= {pod.uid: pod for pod in below if guests or reader.has_own_cpus(pod)}
+        return pods
 
     def _audit(self) -> bool:
         settings = self._ports.wish.settings.settings

@@ -9,7 +9,6 @@ from podnuma.agent.containers import Container
 from podnuma.agent.discover.machine import Machine
 from podnuma.agent.plan import wanted as plan
 from podnuma.agent.plan.places import ContainerPlace, Place, PodPlace, Qos, Values, Wish
-from podnuma.allocator.decision import PodGrant
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,14 @@ class Picture:
     def of_pod(self, uid: str) -> dict[ContainerPlace, Container]:
         return {place: found for place, found in self.containers.items() if place.pod.uid == uid}
 
+    def pod(self, uid: str) -> PodPlace | None:
+        """Return where a pod's cgroup is, if it was seen."""
+        places = (PodPlace(uid, qos) for qos in Qos)
+        return next((place for place in places if place in self.seen), None)
 
-def place_of(grant: PodGrant) -> PodPlace:
-    """Return the place of a pod that holds something: only Guaranteed pods can."""
-    return PodPlace(grant.uid, Qos.GUARANTEED)
+    def has_guests(self, qos: Qos) -> bool:
+        """Tell whether a pod in the slice of a QoS class holds CPUs: the slice is wider than the pool then."""
+        return any(
+            isinstance(place, PodPlace) and place.qos is qos and place.uid in self.accepted.grants
+            for place in self.seen
+        )

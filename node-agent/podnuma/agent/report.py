@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from podnuma.agent.cgroups import files
-from podnuma.agent.picture import Picture, place_of
+from podnuma.agent.picture import Picture
 from podnuma.agent.plan.places import ContainerPlace, Place, Values
 from podnuma.agent.verdicts import Verdicts
 from podnuma.agent.wish import Wanted
@@ -49,13 +49,14 @@ def allocation_status(
     conditions = [*readiness(stands.state, stands.reason, stands.message, wanted.generation)]
     conditions += _deferred(picture, grant, wanted.generation)
     conditions += _offline(picture, grant, wanted.generation)
-    pod = place_of(grant)
+    pod = picture.pod(grant.uid)
+    values = None if pod is None else picture.seen[pod]
     return PodAllocationStatus(
         observed_generation=wanted.generation,
         phase=stands.phase,
         conditions=tuple(conditions),
-        pod_written=_written(picture.seen.get(pod)) or before.pod_written,
-        pod_effective=_effective(picture.seen.get(pod)) or before.pod_effective,
+        pod_written=_written(values) or before.pod_written,
+        pod_effective=_effective(values) or before.pod_effective,
         containers=stands.containers,
         assignments=assignments(grant),
     )
@@ -93,8 +94,8 @@ def _stands(
 def _phase(
     grant: PodGrant, before: Phase, picture: Picture, containers: tuple[ContainerStatus, ...]
 ) -> tuple[Phase, str, str]:
-    pod = place_of(grant)
-    if pod not in picture.seen and before in {Phase.APPLIED, Phase.DRIFTED, Phase.RELEASED}:
+    pod = picture.pod(grant.uid)
+    if pod is None and before in {Phase.APPLIED, Phase.DRIFTED, Phase.RELEASED}:
         return Phase.RELEASED, "Released", "the pod has ended"
     wrong = {
         place: what

@@ -37,9 +37,13 @@ class Decisions:
 
 
 class Plan:
-    def __init__(self, *, enforcing=True):
+    def __init__(self, *, enforcing=True, guests=()):
         self.enforcing = enforcing
+        self.guests = guests
         self.rooms = 0
+
+    def has_guests(self, qos):
+        return qos in self.guests
 
     async def make_room(self, _):
         self.rooms += 1
@@ -68,7 +72,31 @@ def test_other_classes_follow_their_slice_without_waiting():
     decisions, plan = Decisions(), Plan()
     start, observed = ask(decisions, plan, starting(Qos.BURSTABLE))
     assert start.values is None
-    assert decisions.waits == observed == []
+    assert decisions.waits == [0]
+    assert observed == []
+    assert plan.rooms == 0
+
+
+def test_beside_a_guest_a_pod_is_confined_before_its_container_starts():
+    decisions, plan = Decisions(), Plan(guests=(Qos.BURSTABLE,))
+    start, observed = ask(decisions, plan, starting(Qos.BURSTABLE))
+    assert (start.values, observed, plan.rooms) == (None, [], 1)
+    ask(decisions, plan, starting(Qos.BEST_EFFORT))
+    assert plan.rooms == 1
+
+
+def test_a_guest_gets_its_values_as_any_other():
+    decisions, plan = Decisions(decision=object()), Plan()
+    start, observed = ask(decisions, plan, starting(Qos.BURSTABLE, annotated=True))
+    assert start.values == VALUES
+    assert [each.answered for each in observed] == [Answered.DECIDED]
+
+
+def test_a_pod_with_a_budget_in_an_annotation_waits_for_its_decision():
+    decisions, plan = Decisions(memory=MemoryManagerPolicy.NONE), Plan()
+    with pytest.raises(StartRefused):
+        ask(decisions, plan, starting(Qos.BURSTABLE, annotated=True, bandwidth=None))
+    assert decisions.waits == [0, 0.5]
 
 
 def test_an_undecided_container_is_refused_with_what_to_wait_for():

@@ -31,6 +31,8 @@ class Life:
         self.left: int | None = None
         self.loose = False  # something runs where it likes until the next pass
         bench.pod("plain")
+        self.beside = (bench.pod("web", Qos.BURSTABLE), bench.pod("batch", Qos.BEST_EFFORT))
+        self.qos: dict[str, Qos] = {}
         bench.ways.refuse = self._maybe_kill
         write = bench.ways.write
 
@@ -49,10 +51,7 @@ class Life:
 
     def overlaps(self) -> set[tuple[str, str, int]]:
         """Who holds a CPU that belongs to somebody else, whose container runs on it."""
-        held = {
-            "slices": cpuset.parse(self.bench.effective(self.words.burstable))
-            | cpuset.parse(self.bench.effective(self.words.best_effort)),
-        }
+        held = {place.uid: cpuset.parse(self.bench.effective(place)) for place in self.beside}
         for uid, place in self.places.items():
             held[uid] = cpuset.parse(self.bench.effective(place))
         found = set()
@@ -76,13 +75,14 @@ class Life:
         uid, cpus = f"p{self.numbers}", cpuset.render(free)
         self.grants[uid] = self.words.pod(uid, self.words.container("c", cpus), cpus=cpus)
         self.bench.grant(self.grants[uid])
-        self.bench.pod(uid)
+        # Every other one is a guest of a slice: its budget stands in an annotation.
+        self.qos[uid] = (Qos.GUARANTEED, Qos.BURSTABLE, Qos.GUARANTEED, Qos.BEST_EFFORT)[self.numbers % 4]
         self.start(uid)
 
     def start(self, uid: str) -> None:
         """Start a container as a runtime does that asks first, every third time as one that does not."""
         self.numbers += 1
-        pod = self.bench.pod(uid)
+        pod = self.bench.pod(uid, self.qos[uid])
         place = self.bench.start(pod, "c", number=self.numbers)
         asks = self.numbers % 3 != 0
         self.loose |= not asks
@@ -102,7 +102,7 @@ class Life:
             return
         uid = sorted(self.grants)[number % len(self.grants)]
         self.bench.stop(self.places.pop(uid))
-        self.bench.kernel.remove(self.bench.layout.pod(self.bench.pod(uid)))
+        self.bench.kernel.remove(self.bench.layout.pod(self.bench.pod(uid, self.qos[uid])))
         self.bench.release(self.grants.pop(uid))
 
     def restart(self, number: int) -> None:
@@ -169,7 +169,12 @@ def test_no_write_ever_gives_a_cpu_to_two_and_all_ends_well(bench_class, words, 
             assert bench.effective(life.places[uid]) == cpuset.render(grant.exclusive_cpus)
             exclusive |= grant.exclusive_cpus
         pool = cpuset.render(0xFFFF & ~exclusive)
-        assert bench.effective(words.burstable) == bench.effective(words.best_effort) == pool
+        for place in (words.burstable, words.best_effort):
+            guests = 0
+            for uid, grant in life.grants.items():
+                guests |= grant.exclusive_cpus if life.qos[uid] is place.qos else 0
+            assert bench.effective(place) == cpuset.render(0xFFFF & ~exclusive | guests)
+        assert {bench.effective(place) for place in life.beside} == {pool}
         assert bench.effective(bench.pod("plain", Qos.GUARANTEED)) == pool
         written = len(bench.ways.written)
         asyncio.run(bench.keeper.settle())

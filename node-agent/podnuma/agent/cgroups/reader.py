@@ -1,7 +1,7 @@
 """The kernel's side of all places: what is written in their cgroups, and what the kernel made of it.
 
 Reads files and writes none. A cgroup that is gone is left out: it just ended. Only what a plan needs is
-read: the QoS slices, the pods directly below kubepods, and the containers that the runtime named.
+read: the QoS slices, and the pods and containers that the caller names.
 """
 
 import os
@@ -35,14 +35,19 @@ class Reader:
                 return cpus
         return None
 
-    def pods(self) -> list[PodPlace]:
-        """Return the pods directly below kubepods: the Guaranteed ones."""
+    def pods(self, qos: Qos) -> list[PodPlace]:
+        """Return the pods whose cgroups lie where those of a QoS class do."""
         try:
-            names = sorted(entry.name for entry in (self.root / self.layout.kubepods).iterdir())
+            with os.scandir(self.root / self.layout.qos(qos)) as entries:
+                names = sorted(entry.name for entry in entries)
         except OSError:
             return []
-        found = (self.layout.pod_of(name, Qos.GUARANTEED) for name in names)
+        found = (self.layout.pod_of(name, qos) for name in names)
         return [pod for pod in found if pod is not None]
+
+    def has_own_cpus(self, pod: PodPlace) -> bool:
+        """Tell whether a set is written in a pod's own cgroup."""
+        return _value(str(self.root / self.layout.pod(pod)), files.CPUS) is not None
 
     def containers(self, pod: PodPlace) -> dict[str, Path]:
         """Return the folders of a pod's containers by the runtime's id; the sandbox is one of them."""
@@ -59,12 +64,12 @@ class Reader:
         """Return the folder of a container, whatever the runtime calls it; None if it is gone."""
         return self.containers(place.pod).get(place.id)
 
-    def read(self, containers: Iterable[ContainerPlace]) -> dict[Place, Values]:
-        """Return the values of everything that exists."""
+    def read(self, pods: Iterable[PodPlace], containers: Iterable[ContainerPlace]) -> dict[Place, Values]:
+        """Return the values of everything that exists: both QoS slices and what is named."""
         wanted = list(containers)
         seen: dict[Place, Values] = {}
         slices: tuple[Place, ...] = (QosPlace(Qos.BURSTABLE), QosPlace(Qos.BEST_EFFORT))
-        for above in (*slices, *self.pods()):
+        for above in (*slices, *pods):
             values = values_in(self.root.joinpath(self.layout.folder(above)))
             if values is not None:
                 seen[above] = values

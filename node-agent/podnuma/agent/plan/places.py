@@ -2,6 +2,8 @@
 
     kubepods                 never written: all CPUs of the node
       QosPlace               Burstable, BestEffort: all pods below follow it, present and future
+        PodPlace             named only where one of them is a guest: it holds CPUs by a budget that the
+          ContainerPlace     kubelet does not know of (an annotation)
       PodPlace               Guaranteed pods hang directly below kubepods
         ContainerPlace       one container instance, named by the runtime's id
 

@@ -2,10 +2,16 @@
 
     who                                           cpuset.cpus                     cpu.max       cpuset.mems
     Burstable and BestEffort slice                shared pool
+      with guests                                 and the CPUs of its guests
     Guaranteed pod that holds nothing             shared pool
+    other pod of a slice with guests              shared pool
     pod that holds something                      its CPUs and the shared pool    its quota
       container of the grant                      its CPUs, else the shared pool  its quota     its nodes
       any other container (a debug container)     shared pool
+
+A guest is a pod that holds CPUs by the annotation of its budget: the kubelet does not know of that and puts
+its cgroup into one of the two slices. A slice with guests is wider than the shared pool, so every other pod
+in it gets a set of its own, and keeps one that follows the pool when the last guest is gone.
 
 So an ephemeral container can run where the kubelet would let it, and nothing of a pod can touch the
 exclusive CPUs of another. The sandbox container is left alone, as in the kubelet.
@@ -15,10 +21,11 @@ CPUs looks as if podnuma were not there. A value once written is only ever repla
 to a runtime the empty set means "no change".
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from podnuma.agent.plan.places import Bandwidth, ContainerPlace, Place, PodPlace, Qos, QosPlace, Values, Wish
+from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import ContainerGrant, PodGrant
 from podnuma.allocator.nodeset import NodeSet
@@ -42,10 +49,14 @@ class Node:
 
 
 def wanted(node: Node, seen: Mapping[Place, Values]) -> dict[Place, Wish]:
-    """Return the wishes for all places seen, and for the two QoS slices."""
+    """Return the wishes for all places seen, and for the two QoS slices.
+
+    Of a slice with guests all pods must be among those seen.
+    """
     wishes: dict[Place, Wish] = {}
+    guests = _guests(node, seen)
     for place in (QosPlace(Qos.BURSTABLE), QosPlace(Qos.BEST_EFFORT), *seen):
-        wish = _wish(node, place, seen.get(place))
+        wish = _wish(node, place, seen.get(place), guests)
         if wish is not None:
             wishes[place] = wish
     return wishes
@@ -59,25 +70,33 @@ def container_start(node: Node, place: ContainerPlace) -> Wish | None:
     return wish if wish is None or grant is None else replace(wish, memory_limit=grant.memory_limit)
 
 
-def pods_of(node: Node) -> Iterable[PodPlace]:
-    """Return the pods that hold something: only Guaranteed ones can."""
-    return (PodPlace(uid, Qos.GUARANTEED) for uid in node.grants)
+def _guests(node: Node, seen: Mapping[Place, Values]) -> dict[Qos, CpuSet]:
+    """Return the CPUs that pods within the two slices hold; a slice without guests is not named."""
+    guests: dict[Qos, CpuSet] = {}
+    for place in seen:
+        if isinstance(place, PodPlace) and place.qos is not Qos.GUARANTEED and place.uid in node.grants:
+            own = node.grants[place.uid].exclusive_cpus
+            guests[place.qos] = CpuSet(guests.get(place.qos, cpuset.EMPTY) | own)
+    return guests
 
 
-def _wish(node: Node, place: Place, values: Values | None) -> Wish | None:
+def _wish(node: Node, place: Place, values: Values | None, guests: Mapping[Qos, CpuSet]) -> Wish | None:
     match place:
-        case QosPlace():
-            return _shared(node, values)
+        case QosPlace(qos=qos):
+            cpus = _unless_untouched(node, CpuSet(node.pool | guests.get(qos, cpuset.EMPTY)), values)
+            return None if cpus is None else Wish(cpus)
         case PodPlace():
-            return _pod(node, place, values)
+            return _pod(node, place, values, guests)
         case ContainerPlace():
             return _container(node, place, values)
 
 
-def _pod(node: Node, place: PodPlace, values: Values | None) -> Wish | None:
+def _pod(node: Node, place: PodPlace, values: Values | None, guests: Mapping[Qos, CpuSet]) -> Wish | None:
     grant = node.grants.get(place.uid)
     if grant is None:
-        return _shared(node, values) if place.qos is Qos.GUARANTEED else None
+        confined_above = place.qos is not Qos.GUARANTEED and place.qos not in guests
+        untouched = values is None or values.cpus is None
+        return None if confined_above and untouched else _shared(node, values)
     cpus = _unless_untouched(node, CpuSet(grant.exclusive_cpus | node.pool), values)
     return Wish(cpus, bandwidth=_bandwidth(grant.pod_quota, _period(grant)))
 
@@ -86,7 +105,7 @@ def _container(node: Node, place: ContainerPlace, values: Values | None) -> Wish
     pod = node.grants.get(place.pod.uid)
     if pod is None:
         # Only where an earlier grant left a set behind: the pod's own cgroup confines the rest.
-        left_behind = place.pod.qos is Qos.GUARANTEED and values is not None and values.cpus is not None
+        left_behind = values is not None and values.cpus is not None
         return _shared(node, values) if left_behind else None
     grant = _of(pod, place.name)
     if grant is None:

@@ -21,6 +21,8 @@ from podnuma.agent.plan.places import Bandwidth, ContainerPlace, PodPlace, Qos, 
 from podnuma.agent.runtimes.giving_way import GivingWay
 from podnuma.agent.runtimes.inventory import Inventory
 from podnuma.agent.runtimes.mechanisms import nri_resources
+from podnuma.api.names import RESOURCES_ANNOTATION
+from podnuma.api.pod import is_guaranteed_budget
 
 # Pods that the kubelet reads from files; it writes this annotation itself.
 _SOURCE = "kubernetes.io/config.source"
@@ -143,6 +145,7 @@ def starting_of(pod: nri.PodSandbox, container: nri.Container) -> Starting | Non
         labels=pod.labels,
         bandwidth=bandwidth,
         local=pod.annotations.get(_SOURCE, _FROM_API) != _FROM_API,
+        annotated=is_guaranteed_budget(pod.annotations.get(RESOURCES_ANNOTATION, "")),
     )
 
 

@@ -26,18 +26,15 @@ from podnuma.agent.simulated.kernel import FakeKernel
 from podnuma.agent.watch import Changed, Event, Kind, Listed
 from podnuma.allocator import request
 from podnuma.allocator.quantities import Quantity
-from podnuma.api.pod import PodPhase, read_pod, read_pod_facts
+from podnuma.api.names import RESOURCES_ANNOTATION
+from podnuma.api.pod import PodPhase, is_guaranteed_budget, read_pod, read_pod_facts
 from podnuma.api.reading import ApiError
 
 logger = logging.getLogger(__name__)
 
 _PERIOD = 100_000
 _NO_LIMIT = Bandwidth(None, _PERIOD)
-_CLASSES = {
-    request.Qos.GUARANTEED: Qos.GUARANTEED,
-    request.Qos.BURSTABLE: Qos.BURSTABLE,
-    request.Qos.BEST_EFFORT: Qos.BEST_EFFORT,
-}
+_CLASSES = {"Guaranteed": Qos.GUARANTEED, "Burstable": Qos.BURSTABLE, "BestEffort": Qos.BEST_EFFORT}
 
 _PATIENCE = 0.5  # seconds; what a runtime with a timeout of 2 s leaves for a decision
 
@@ -48,6 +45,7 @@ class _Pod:
     namespace: str
     name: str
     labels: Mapping[str, str]
+    annotated: bool
     bandwidth: Bandwidth
     containers: dict[str, tuple[str, Bandwidth]] = field(default_factory=dict)  # id -> name, cpu.max
 
@@ -147,7 +145,7 @@ class SimulatedRuntime:
                 name, bandwidth = pod.containers[container_id]
                 place = ContainerPlace(pod.place, name, container_id)
                 try:
-                    starting = Starting(place, pod.namespace, pod.labels, bandwidth)
+                    starting = Starting(place, pod.namespace, pod.labels, bandwidth, annotated=pod.annotated)
                     start = await self._hook.start(starting, _PATIENCE)
                 except StartRefused as refused:
                     logger.info("container %s of pod %s/%s: %s", name, pod.namespace, pod.name, refused)
@@ -205,10 +203,12 @@ def _read(item: Json) -> _Pod | None:
     except ApiError as error:
         logger.debug("not simulated: %s", error)
         return None
-    if facts.finished or pod.qos is None:
+    qos = _class_of(item)
+    if facts.finished or qos is None:
         return None
-    place = PodPlace(facts.uid_on_node, _CLASSES[pod.qos])
-    budget = (pod.pod_limits or {}).get(request.CPU)
+    place = PodPlace(facts.uid_on_node, qos)
+    # A kubelet knows nothing of a budget in an annotation.
+    budget = (pod.pod_limits or {}).get(request.CPU) if _has_budget(item) else None
     states = dict(_states(item))
     running = {}
     for container in pod.containers:
@@ -219,7 +219,26 @@ def _read(item: Json) -> _Pod | None:
         running[_id(place.uid, container.name, restarts)] = (container.name, _bandwidth(limit))
     limits = [container.limits.get(request.CPU) for container in pod.containers]
     total = budget.milli if budget else sum(limit.milli for limit in limits if limit) if all(limits) else 0
-    return _Pod(place, facts.metadata.namespace, facts.metadata.name, facts.labels, _of_milli(total), running)
+    metadata = facts.metadata
+    annotated = is_guaranteed_budget(_annotation(item))
+    return _Pod(place, metadata.namespace, metadata.name, facts.labels, annotated, _of_milli(total), running)
+
+
+def _class_of(item: Json) -> Qos | None:
+    """Return the QoS class that the API server stored; it decides where a kubelet puts the cgroup."""
+    status = item.get("status")
+    return _CLASSES.get(str(status.get("qosClass"))) if isinstance(status, dict) else None
+
+
+def _has_budget(item: Json) -> bool:
+    spec = item.get("spec")
+    return isinstance(spec, dict) and "resources" in spec
+
+
+def _annotation(item: Json) -> str:
+    metadata = item.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+    return str(annotations.get(RESOURCES_ANNOTATION) or "") if isinstance(annotations, dict) else ""
 
 
 def _runs(kind: request.ContainerKind, phase: PodPhase) -> bool:

@@ -10,7 +10,7 @@ def test_everything_that_exists_is_read_and_what_is_gone_is_left_out(bench, word
     bench.put(db, "memory.current", "4096")
     bench.kernel.settle(bench.layout.kubepods)
     gone = ContainerPlace(pod, "gone", "0" * 16)
-    seen = bench.reader.read([db, gone])
+    seen = bench.reader.read([pod], [db, gone])
     assert set(seen) == {words.burstable, words.best_effort, pod, db}
     assert seen[db] == Values(
         cpuset.parse("1,9"),
@@ -32,22 +32,31 @@ def test_crun_keeps_the_processes_in_a_child_group(bench):
 
 
 def test_senseless_content_reads_as_nothing(bench):
-    db = bench.start(bench.pod("db"), "db")
+    pod = bench.pod("db")
+    db = bench.start(pod, "db")
     for text in ("banana", "3-1", "0-99999999", "\x00"):
         bench.put(db, "cpuset.cpus", text)
         bench.put(db, "cpu.max", text)
-        values = bench.reader.read([db])[db]
+        values = bench.reader.read([pod], [db])[db]
         assert (values.cpus, values.bandwidth) == (None, None)
 
 
 def test_a_node_that_has_no_kubepods_is_empty(tmp_path, bench):
     reader = type(bench.reader)(tmp_path / "nowhere", bench.layout)
-    assert reader.read([]) == {}
-    assert reader.pods() == []
+    assert reader.read([], []) == {}
+    assert reader.pods(Qos.GUARANTEED) == []
     assert reader.everything() is None
 
 
-def test_only_guaranteed_pods_hang_below_kubepods(bench):
-    bench.pod("b", Qos.BURSTABLE)
-    bench.pod("g")
-    assert bench.reader.pods() == [PodPlace("g", Qos.GUARANTEED)]
+def test_every_class_of_pods_lies_where_the_kubelet_puts_it(bench):
+    places = [bench.pod("b", Qos.BURSTABLE), bench.pod("e", Qos.BEST_EFFORT), bench.pod("g")]
+    assert [bench.reader.pods(place.qos) for place in places] == [[place] for place in places]
+
+
+def test_a_pod_has_cpus_of_its_own_when_somebody_wrote_them(bench):
+    pod = bench.pod("b", Qos.BURSTABLE)
+    bench.kernel.settle(bench.layout.kubepods)
+    assert not bench.reader.has_own_cpus(pod)
+    bench.put(pod, "cpuset.cpus", "3")
+    assert bench.reader.has_own_cpus(pod)
+    assert not bench.reader.has_own_cpus(PodPlace("gone", Qos.BURSTABLE))

@@ -54,9 +54,43 @@ def test_a_container_of_no_grant_is_left_alone_unless_an_earlier_grant_left_a_se
 
 def test_a_burstable_pod_follows_its_slice(node, words):
     pod = PodPlace("web", Qos.BURSTABLE)
-    seen: dict[Place, Values] = {pod: words.values(), ContainerPlace(pod, "web", "id-5"): words.values("2-3")}
+    seen: dict[Place, Values] = {pod: words.values(), ContainerPlace(pod, "web", "id-5"): words.values()}
     wishes = plan.wanted(node(words.container("db", "1,9"), cpus="1,9"), seen)
     assert set(wishes) == {QosPlace(Qos.BURSTABLE), QosPlace(Qos.BEST_EFFORT)}
+
+
+@pytest.mark.parametrize("qos", [Qos.BURSTABLE, Qos.BEST_EFFORT])
+def test_the_slice_of_a_guest_is_wider_and_everybody_else_in_it_is_confined(node, words, qos):
+    guest, web = PodPlace("db", qos), PodPlace("web", qos)
+    inside = ContainerPlace(guest, "db", "id-1")
+    grant = node(words.container("db", "1,9"), cpus="1-2,9-10", pool="0,3-8,11-15", quota=400_000)
+    seen: dict[Place, Values] = {guest: words.values(), web: words.values(), inside: words.values()}
+    wishes = plan.wanted(grant, seen)
+    pool = cpuset.parse("0,3-8,11-15")
+    other = Qos.BEST_EFFORT if qos is Qos.BURSTABLE else Qos.BURSTABLE
+    assert QosPlace(qos) not in wishes, "its guest's CPUs and the pool are the whole machine"
+    assert wishes[QosPlace(other)] == Wish(pool)
+    assert wishes[web] == Wish(pool)
+    assert wishes[guest].bandwidth == Bandwidth(400_000, 100_000)
+    assert wishes[inside].cpus == cpuset.parse("1,9")
+
+
+def test_a_guest_opens_its_slice_to_its_own_cpus_and_not_to_those_of_others(words):
+    guest = words.pod("guest", words.container("a", "2"), cpus="2")
+    holder = words.pod("db", words.container("db", "1"), cpus="1")
+    grants = {"guest": guest, "db": holder}
+    node = plan.Node(EVERYTHING, cpuset.parse("0,3-15"), grants, movable=1000)
+    seen: dict[Place, Values] = {PodPlace("guest", Qos.BURSTABLE): words.values(), POD: words.values()}
+    wishes = plan.wanted(node, seen)
+    assert wishes[QosPlace(Qos.BURSTABLE)] == Wish(cpuset.parse("0,2-15"))
+    assert wishes[QosPlace(Qos.BEST_EFFORT)] == Wish(cpuset.parse("0,3-15"))
+
+
+def test_what_was_confined_beside_a_guest_follows_the_pool_when_the_guest_is_gone(node, words):
+    web = PodPlace("web", Qos.BURSTABLE)
+    seen: dict[Place, Values] = {web: words.values("0,5-15")}
+    wishes = plan.wanted(node(words.container("db", "1,9"), cpus="1,9"), seen)
+    assert wishes[web] == wishes[QosPlace(Qos.BURSTABLE)] == Wish(cpuset.parse("0,3-8,11-15"))
 
 
 @pytest.mark.parametrize(
