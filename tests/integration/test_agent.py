@@ -1,6 +1,7 @@
 """One agent with the simulated runtime on a real API server; the operator's part is played by the test."""
 
 import asyncio
+import json
 import threading
 import time
 from dataclasses import replace
@@ -24,6 +25,7 @@ from podnuma.allocator.settings import (
     TopologyManagerScope,
 )
 from podnuma.api.hardware import read_hardware
+from podnuma.api.names import RESOURCES_ANNOTATION
 from podnuma.api.node_settings import Handling, NodeSettings, OnUndecided
 from podnuma.api.node_topology import render_node_topology
 from podnuma.api.pod import read_pod
@@ -235,6 +237,11 @@ def database(name: str = "db", cpus: str = "8", own: str = "6"):
     }
 
 
+def burstable(name: str, resources):
+    containers = [{"name": "web", "image": "x", "resources": resources}]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"containers": containers}}
+
+
 def pod_folder(pod) -> str:
     return f"{PODS}/kubepods-pod{pod['metadata']['uid'].replace('-', '_')}.slice"
 
@@ -285,6 +292,29 @@ def test_a_pod_is_kept_off_the_cpus_of_the_next_one(node, namespace):
             "the first pod to be kept off",
             5,
         )
+
+
+def test_a_budget_in_an_annotation_is_applied_within_the_burstable_slice(node, namespace):
+    manifest = database("guest")
+    manifest["metadata"]["annotations"] = {
+        RESOURCES_ANNOTATION: json.dumps(manifest["spec"].pop("resources"))
+    }
+    with AgentThread(node.settings()):
+        web = {"requests": {"cpu": "100m"}}
+        before = node.run_pod(namespace, burstable("before", web))
+        pod = node.run_pod(namespace, manifest)
+        assert pod["status"]["qosClass"] == "Burstable"
+        grant = node.decide(pod)
+        found = node.wait_phase(namespace, "guest", "Applied")
+        assert {each["verdict"] for each in found["status"]["containers"]} == {"PinnedAtStart"}
+        own = grant.container("database").cpus
+        assert values(found)["database"] == (cpuset.render(own), "0", "max 100000")
+        pool = cpuset.render(node.allocator.shared_pool)
+        after = node.run_pod(namespace, burstable("after", web))
+        for other in (before, after):
+            folder = f"{BURSTABLE}/kubepods-burstable-pod{other['metadata']['uid'].replace('-', '_')}.slice"
+            until(lambda folder=folder: node.file(f"{folder}/cpuset.cpus.effective") == pool, folder, 5)
+        assert node.file(f"{BURSTABLE}/cpuset.cpus.effective") == "0-79", "its guest's CPUs and the pool"
 
 
 def test_hardware_and_agent_stand_in_the_status_of_the_node(node):

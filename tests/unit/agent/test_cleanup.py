@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 from podnuma.agent import cleanup
-from podnuma.agent.plan.places import Bandwidth
+from podnuma.agent.plan.places import Bandwidth, Qos
 from podnuma.agent.settings import AgentSettings, Runtime
 from podnuma.allocator import cpuset
 
@@ -49,6 +49,18 @@ def test_the_node_is_as_if_podnuma_had_never_been_there(bench, words, settings):
     assert snapshot(bench) != before
     outcomes = asyncio.run(cleanup.clean(settings))
     assert [outcome.why for outcome in outcomes if outcome.why] == []
+    assert snapshot(bench) == before
+
+
+def test_a_guest_of_a_slice_and_its_neighbours_are_given_back_too(bench, words, settings):
+    guest, web = bench.pod("guest", Qos.BURSTABLE), bench.pod("web", Qos.BURSTABLE)
+    bench.start(guest, "db", "200000 100000")
+    bench.start(web, "web")
+    before = snapshot(bench)
+    bench.grant(words.pod("guest", words.container("db", "1,9"), cpus="1,9"))
+    bench.settle()
+    assert bench.cpus(web) == "0,2-8,10-15"
+    assert asyncio.run(cleanup.clean(settings))
     assert snapshot(bench) == before
 
 

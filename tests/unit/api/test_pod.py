@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 from podnuma.allocator import Container, ContainerKind, Pod, Qos, Quantity
-from podnuma.api.pod import LONGEST_BUDGET, MAX_CONTAINERS, PodPhase, read_pod, read_pod_facts
+from podnuma.api.pod import (
+    LONGEST_BUDGET,
+    MAX_CONTAINERS,
+    PodPhase,
+    is_guaranteed_budget,
+    read_pod,
+    read_pod_facts,
+)
 from podnuma.api.reading import ApiError
 
 from tests.unit.api.objects import example
@@ -122,6 +129,25 @@ def test_an_annotation_gets_the_defaults_of_the_api_server():
     assert read.pod_requests == amounts(4, 8)
     read = read_pod(annotated({"limits": {"cpu": "4", "memory": "8Gi"}}, one({"requests": {"cpu": "1"}})))
     assert read.pod_requests == {**amounts(4, 8), "cpu": Quantity(10**9)}
+
+
+@pytest.mark.parametrize(
+    ("written", "guaranteed"),
+    [
+        (json.dumps(same("4", "8Gi")), True),
+        ('{"requests": {"cpu": 4, "memory": "8Gi"}, "limits": {"cpu": "4000m", "memory": 8589934592}}', True),
+        ('{"limits": {"cpu": "4", "memory": "8Gi"}}', False),
+        ('{"requests": {"cpu": "3", "memory": "8Gi"}, "limits": {"cpu": "4", "memory": "8Gi"}}', False),
+        ('{"requests": {"cpu": "4"}, "limits": {"cpu": "4"}}', False),
+        ('{"requests": {"cpu": "many", "memory": "1Gi"}, "limits": {"cpu": "many", "memory": "1Gi"}}', False),
+        ("[" * 4000, False),
+        ("7", False),
+        ("{" + " " * 5000 + "}", False),
+        ("", False),
+    ],
+)
+def test_a_node_can_tell_from_the_annotation_alone_whether_a_pod_is_guaranteed(written, guaranteed):
+    assert is_guaranteed_budget(written) is guaranteed
 
 
 def test_the_field_wins_over_the_annotation():

@@ -1,3 +1,6 @@
+import dataclasses
+import json
+
 import pytest
 from podnuma.agent.containers import StartRefused
 from podnuma.agent.hook import Start
@@ -73,6 +76,19 @@ async def test_a_container_starts_with_the_values_of_the_hook(plugin, hook):
     assert starting.place == ContainerPlace(PodPlace("uid-1", Qos.GUARANTEED), "db", "id-1")
     assert starting.bandwidth == Bandwidth(200_000, 100_000)
     assert (starting.namespace, starting.labels, starting.local) == ("shop", {"app": "db"}, False)
+
+
+async def test_a_budget_in_an_annotation_is_told_to_the_hook(plugin, hook):
+    same = {"cpu": "4", "memory": "8Gi"}
+    budget = json.dumps({"requests": same, "limits": same})
+    pod = dataclasses.replace(
+        POD,
+        cgroup_parent="/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-poduid_1.slice",
+        annotations={"podnuma.dev/resources": budget},
+    )
+    await plugin.create_container(pod, DB)
+    starting, _ = hook.asked[0]
+    assert (starting.annotated, starting.place.pod.qos) == (True, Qos.BURSTABLE)
 
 
 async def test_a_memory_limit_is_given_where_the_kubelet_gave_none(plugin, hook):
