@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -242,6 +243,10 @@ def burstable(name: str, resources):
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"containers": containers}}
 
 
+def _says(node: OneNode, file: str, text: str) -> bool:
+    return node.file(file) == text
+
+
 def pod_folder(pod) -> str:
     return f"{PODS}/kubepods-pod{pod['metadata']['uid'].replace('-', '_')}.slice"
 
@@ -312,8 +317,9 @@ def test_a_budget_in_an_annotation_is_applied_within_the_burstable_slice(node, n
         pool = cpuset.render(node.allocator.shared_pool)
         after = node.run_pod(namespace, burstable("after", web))
         for other in (before, after):
-            folder = f"{BURSTABLE}/kubepods-burstable-pod{other['metadata']['uid'].replace('-', '_')}.slice"
-            until(lambda folder=folder: node.file(f"{folder}/cpuset.cpus.effective") == pool, folder, 5)
+            name = f"kubepods-burstable-pod{other['metadata']['uid'].replace('-', '_')}.slice"
+            file = f"{BURSTABLE}/{name}/cpuset.cpus.effective"
+            until(partial(_says, node, file, pool), file, 5)
         assert node.file(f"{BURSTABLE}/cpuset.cpus.effective") == "0-79", "its guest's CPUs and the pool"
 
 

@@ -78,10 +78,7 @@ async def clean(settings: AgentSettings) -> tuple[Outcome, ...]:
         logger.info("%s has no kubepods: nothing to give back", settings.cgroup_root)
         return ()
     reader = Reader(settings.cgroup_root, layout)
-    # A pod of a slice has a set of its own only where podnuma wrote one.
-    pods = [
-        pod for qos in Qos for pod in reader.pods(qos) if qos is Qos.GUARANTEED or reader.has_own_cpus(pod)
-    ]
+    pods = [pod for qos in Qos for pod in reader.pods(qos)]
     places = [
         ContainerPlace(pod, "", container_id) for pod in pods for container_id in reader.containers(pod)
     ]

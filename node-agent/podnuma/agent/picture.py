@@ -43,7 +43,7 @@ class Picture:
         return next((place for place in places if place in self.seen), None)
 
     def has_guests(self, qos: Qos) -> bool:
-        """Tell whether a pod in the slice of a QoS class holds CPUs: the slice is wider than the pool then."""
+        """Tell whether a pod in the slice of a class holds CPUs: the slice is wider than the pool then."""
         return any(
             isinstance(place, PodPlace) and place.qos is qos and place.uid in self.accepted.grants
             for place in self.seen

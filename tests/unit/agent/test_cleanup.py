@@ -54,6 +54,7 @@ def test_the_node_is_as_if_podnuma_had_never_been_there(bench, words, settings):
 
 def test_a_guest_of_a_slice_and_its_neighbours_are_given_back_too(bench, words, settings):
     guest, web = bench.pod("guest", Qos.BURSTABLE), bench.pod("web", Qos.BURSTABLE)
+    bench.put(guest, "cpu.max", "200000 100000")
     bench.start(guest, "db", "200000 100000")
     bench.start(web, "web")
     before = snapshot(bench)
