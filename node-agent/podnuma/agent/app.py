@@ -101,6 +101,10 @@ class _LateHook:
     async def start(self, starting: Starting, within: float) -> Start:
         return Start() if self.answers is None else await self.answers.start(starting, within)
 
+    async def before_start(self, place: ContainerPlace) -> None:
+        if self.answers is not None:
+            await self.answers.before_start(place)
+
     def values(self, place: ContainerPlace) -> Values | None:
         return None if self.answers is None else self.answers.values(place)
 

@@ -74,6 +74,10 @@ class Plan(Protocol):
         """Take CPUs from whoever has to give them up first; return what has to ride on the answer."""
         ...
 
+    async def before_start(self, place: ContainerPlace) -> None:
+        """Look at a container that has been created and has not begun to run."""
+        ...
+
 
 class Answered(Enum):
     """How a question of the runtime was answered."""
@@ -140,6 +144,10 @@ class StartHook:
             )
         riders = await self._plan.make_room(place)
         return Start(self._plan.start_values(place), riders)
+
+    async def before_start(self, place: ContainerPlace) -> None:
+        """Prove that a container that has been created and has not begun to run has its values."""
+        await self._plan.before_start(place)
 
     def values(self, place: ContainerPlace) -> Wish | None:
         """Return at once what a container shall have now; None for "nothing to say"."""

@@ -11,12 +11,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from podnuma.agent import verify
 from podnuma.agent.acceptance import Acceptance
-from podnuma.agent.apply import Mechanism, Outcome, Result, Riders, apply
+from podnuma.agent.apply import HOOK, Mechanism, Outcome, Result, Riders, apply
 from podnuma.agent.cgroups.reader import Reader
 from podnuma.agent.containers import Container, StartRefused
 from podnuma.agent.discover.machine import Machine
@@ -43,6 +43,9 @@ from podnuma.allocator.cpuset import CpuSet
 from podnuma.api.node_settings import Mode
 
 logger = logging.getLogger(__name__)
+
+# Seconds between looks: systemd answers a little before it has written.
+_SYSTEMD_TAKES = (0.002, 0.01, 0.05, 0.1)
 
 
 class Runtime(Protocol):
@@ -93,6 +96,7 @@ class Keeper:
         self._acceptance = Acceptance()
         self._drift = Drift()
         self._refusals: dict[Place, str] = {}
+        self._useless: dict[Place, frozenset[str]] = {}
         self.verdicts = Verdicts()
         self.picture: Picture | None = None
 
@@ -136,6 +140,35 @@ class Keeper:
                 self.picture = await self._settle([riders, *direct] if any_rides else direct)
                 self._refuse_overlap(place, self.picture)
         return tuple(riders.steps)
+
+    async def before_start(self, place: ContainerPlace) -> None:
+        """Look at a container that has been created and has not begun to run, and judge it.
+
+        It is the last moment to put something right that its processes would notice.
+        The runtime carries out nothing meanwhile, so only other ways to write are tried.
+        """
+        wish = self.start_values(place)
+        picture = self.picture
+        if picture is None or wish is None or place.pod.uid not in picture.accepted.grants:
+            return
+        if not self._is_right(place, wish, picture):
+            step = Step(place, wish.cpus, wish.mems, wish.bandwidth)
+            direct = [mechanism for mechanism in self._ports.mechanisms if not mechanism.rides]
+            for result in await apply([step], direct, {}):
+                self._ports.observer.step(result)
+        for pause in _SYSTEMD_TAKES:
+            if self._is_right(place, wish, picture):
+                if (judged := self.verdicts.at_start(place.id)) is not None:
+                    self._ports.observer.judged(judged)
+                return
+            await asyncio.sleep(pause)
+
+    def _is_right(self, place: ContainerPlace, wish: Wish, picture: Picture) -> bool:
+        values = self._ports.reader.container(place)
+        if values is None:
+            return False
+        everything = picture.machine.topology.all_cpus
+        return verify.compare({place: wish}, {place: values}, everything)[place] is None
 
     def _refuse_overlap(self, place: ContainerPlace, picture: Picture) -> None:
         wish = self.start_values(place)
@@ -192,8 +225,11 @@ class Keeper:
         if ports.wish.allocations_known and base.standing_back is None and not base.audit:
             everything = ports.reader.everything() or node.everything
             steps = order(before, wishes, pool=node.pool, everything=everything)
-            results = await self._apply(steps, mechanisms, before, wishes, node.everything)
+            drifted = self._drift.found(wishes, before, node.everything)
+            results = await apply(steps, mechanisms, self._useless)
             after = ports.reader.read(pods.values(), places) if results else before
+            results = self._proven(results, after)
+            self._count(results, drifted)
         differences = verify.compare(wishes, after, node.everything)
         picture = Picture(
             machine,
@@ -227,16 +263,26 @@ class Keeper:
         settings = self._ports.wish.settings.settings
         return settings is not None and settings.handling.mode is Mode.AUDIT
 
-    async def _apply(
-        self,
-        steps: Sequence[Step],
-        mechanisms: Sequence[Mechanism],
-        before: Mapping[Place, Values],
-        wishes: Mapping[Place, Wish],
-        everything: CpuSet,
-    ) -> tuple[Result, ...]:
-        drifted = self._drift.found(wishes, before, everything)
-        results = await apply(steps, mechanisms)
+    def _proven(self, results: Sequence[Result], after: Mapping[Place, Values]) -> tuple[Result, ...]:
+        """Take what the kernel does not show as refused, and remember who said that it was done.
+
+        Containers only: systemd answers before it has written its slices.
+        """
+        self._useless = {place: names for place, names in self._useless.items() if place in after}
+        return tuple(self._proof(result, after.get(result.step.place)) for result in results)
+
+    def _proof(self, result: Result, values: Values | None) -> Result:
+        place = result.step.place
+        claimed = result.outcome is Outcome.DONE and result.by != HOOK and isinstance(place, ContainerPlace)
+        if not claimed or values is None:
+            return result
+        what = verify.unwritten(result.step, values)
+        if what is None:
+            return result
+        self._useless[place] = self._useless.get(place, frozenset()) | {result.by}
+        return replace(result, outcome=Outcome.REFUSED, why=f"{result.by} said it was done, but {what}")
+
+    def _count(self, results: Sequence[Result], drifted: Mapping[Place, str]) -> None:
         for result in results:
             self._ports.observer.step(result)
             if isinstance(result.step.place, ContainerPlace):
@@ -248,7 +294,6 @@ class Keeper:
                 logger.warning("%s had been changed: %s; set again", describe(place), what)
                 self._drift.repaired(place)
                 self._ports.observer.repaired(place)
-        return results
 
     def _log(self, results: Sequence[Result]) -> None:
         """Say once what is refused, and once that it no longer is."""
@@ -285,7 +330,7 @@ class Keeper:
         self.verdicts.keep(place.id for place in picture.containers)
         for place, container in picture.containers.items():
             grant = picture.accepted.grants.get(place.pod.uid)
-            if grant is None or place not in picture.wishes:
+            if grant is None or place not in picture.wishes or place not in picture.seen:
                 continue
             judged = self.verdicts.observe(
                 container, right=picture.differences.get(place, "") is None, now=now

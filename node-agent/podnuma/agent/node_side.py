@@ -23,6 +23,10 @@ class Hook(Protocol):
         """Return what a container starts with; waits `within` seconds. Raises StartRefused."""
         ...
 
+    async def before_start(self, place: ContainerPlace) -> None:
+        """Prove that a container that has been created and has not begun to run has its values."""
+        ...
+
     def values(self, place: ContainerPlace) -> Wish | None:
         """Return at once what a container shall have now; None for "nothing to say"."""
         ...

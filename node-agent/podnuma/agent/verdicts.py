@@ -1,7 +1,8 @@
 """Whether each container ran on its CPUs from its first instruction on, and since when.
 
 A verdict belongs to one container instance (the runtime's id) and is given once: pinned at start if its
-values were right when they were first seen and nothing had to be written, else after so many milliseconds.
+values were right before it began to run, or when they were first seen and nothing had to be written, else
+after so many milliseconds.
 Until then it is pending, or not pinned when something was tried and did not help. A later drift changes no
 verdict; the phase tells of it.
 """
@@ -44,6 +45,13 @@ class Verdicts:
         for container_id, judged in known.items():
             if judged.verdict in _FINAL:
                 self._judged.setdefault(container_id, judged)
+
+    def at_start(self, container_id: str) -> Judged | None:
+        """Take note that the kernel had the right values before the first instruction; see `observe`."""
+        if self.of(container_id).verdict is Verdict.PINNED_AT_START:
+            return None
+        self._judged[container_id] = Judged(Verdict.PINNED_AT_START, 0)
+        return self._judged[container_id]
 
     def observe(self, container: Container, *, right: bool, now: float) -> Judged | None:
         """Take note of what the verifier saw; return the verdict if this was the moment of it."""

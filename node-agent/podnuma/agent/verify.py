@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from podnuma.agent.cgroups import files
-from podnuma.agent.plan.places import Place, Values, Wish
+from podnuma.agent.plan.places import Bandwidth, Place, Step, Values, Wish
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.cpuset import CpuSet
 
@@ -28,6 +28,15 @@ def compare(
     }
 
 
+def unwritten(step: Step, values: Values) -> str | None:
+    """Return what of a step is not in the cgroup's files although it was written; None if all is."""
+    if step.cpus is not None and values.cpus != step.cpus:
+        return _text("cpuset.cpus", cpuset.render(step.cpus), _cpus(values.cpus))
+    if step.bandwidth is not None and values.bandwidth != step.bandwidth:
+        return _bandwidth_text(step.bandwidth, values.bandwidth)
+    return None
+
+
 def _difference(wish: Wish, values: Values, everything: CpuSet) -> str | None:
     if wish.cpus is not None:
         reachable = CpuSet(wish.cpus & everything)
@@ -42,9 +51,13 @@ def _difference(wish: Wish, values: Values, everything: CpuSet) -> str | None:
             "cpuset.mems.effective", nodeset.render(wish.mems), nodeset.render(values.effective_mems or 0)
         )
     if wish.bandwidth is not None and values.bandwidth != wish.bandwidth:
-        actual = "nothing" if values.bandwidth is None else files.render_bandwidth(values.bandwidth)
-        return _text("cpu.max", files.render_bandwidth(wish.bandwidth), actual)
+        return _bandwidth_text(wish.bandwidth, values.bandwidth)
     return None
+
+
+def _bandwidth_text(wanted: Bandwidth, actual: Bandwidth | None) -> str:
+    shown = "nothing" if actual is None else files.render_bandwidth(actual)
+    return _text("cpu.max", files.render_bandwidth(wanted), shown)
 
 
 def _cpus(value: CpuSet | None) -> str:

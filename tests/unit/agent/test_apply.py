@@ -28,8 +28,8 @@ class Way:
             raise self.error
 
 
-def run(steps, *ways):
-    return [(result.outcome, result.why) for result in asyncio.run(apply(steps, ways))]
+def run(steps, *ways, useless=None):
+    return [(result.outcome, result.why) for result in asyncio.run(apply(steps, ways, useless or {}))]
 
 
 def step(place, cpus, gains="", losses=""):
@@ -41,6 +41,14 @@ def test_a_step_goes_through_the_first_way_that_takes_it():
     run([step(DB, "1"), step(SLICE, "0")], first, second)
     assert [each.place for each in first.steps] == [DB]
     assert [each.place for each in second.steps] == [SLICE]
+
+
+def test_a_way_that_does_not_do_what_it_says_comes_last_at_that_place():
+    first, second = Way("NRI", {DB, LOG}), Way("Systemd", {DB})
+    useless = {DB: frozenset({"NRI"}), LOG: frozenset({"NRI"})}
+    assert run([step(DB, "1"), step(LOG, "0")], first, second, useless=useless) == [(Outcome.DONE, "")] * 2
+    assert [each.place for each in first.steps] == [LOG], "where no other is left it is tried all the same"
+    assert [each.place for each in second.steps] == [DB]
 
 
 def test_a_refusal_does_not_stop_the_rest_and_says_who_refused():

@@ -6,7 +6,7 @@ import errno
 import pytest
 from podnuma.agent.apply import Outcome
 from podnuma.agent.containers import StartRefused
-from podnuma.agent.plan.places import Qos
+from podnuma.agent.plan.places import ContainerPlace, Qos
 from podnuma.allocator import cpuset
 from podnuma.api.node_settings import Mode
 from podnuma.api.pod_allocation import Verdict
@@ -309,6 +309,76 @@ def test_a_process_that_may_run_elsewhere_is_found(bench, words):
     picture = bench.settle()
     assert picture.differences[db] == "Cpus_allowed_list of process 77 is 0-15, wanted 1,9"
     assert bench.keeper.verdicts.of(db.id).verdict is Verdict.NOT_PINNED
+
+
+class Liar:
+    """Says that it wrote, as runtimes do above a crun that takes "no quota" for a small one."""
+
+    name = "liar"
+    rides = True
+
+    def __init__(self):
+        self.steps = []
+
+    def takes(self, place):
+        return isinstance(place, ContainerPlace)
+
+    async def write(self, step):
+        self.steps.append(step)
+
+
+def test_what_the_kernel_does_not_show_counts_as_refused_and_the_next_way_is_tried(bench, words, caplog):
+    liar = Liar()
+    bench.keeper._ports.mechanisms = (liar, bench.ways)
+    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
+    db = bench.start(bench.pod("db"), "db", "1000 100000")
+    first = bench.settle()
+    assert first.unfinished
+    assert "liar said it was done, but cpuset.cpus is empty, wanted 1,9" in caplog.text
+    assert not bench.settle().unfinished
+    assert (bench.cpus(db), bench.file(db, "cpu.max")) == ("1,9", "max 100000")
+    assert len(liar.steps) == 1
+    assert bench.keeper.verdicts.of(db.id).verdict is Verdict.PINNED_LATE
+
+
+def test_a_container_is_judged_before_its_first_instruction(bench, words):
+    bench.settle()
+    bench.grant(words.pod("db", words.container("init", "1,9"), cpus="1,9"))
+    pod = bench.pod("db")
+    asyncio.run(bench.keeper.make_room(ContainerPlace(pod, "init", "0" * 16)))
+    place = bench.start(pod, "init")
+    bench.put(place, "cpuset.cpus", "1,9")
+    bench.kernel.settle(bench.layout.kubepods)
+    written = len(bench.ways.written)
+    asyncio.run(bench.keeper.before_start(place))
+    bench.kernel.remove(bench.layout.folder(place))
+    bench.settle()
+    bench.settle()
+    assert bench.keeper.verdicts.of(place.id).verdict is Verdict.PINNED_AT_START
+    assert len(bench.ways.written) == written
+
+
+def test_what_the_runtime_made_wrong_is_put_right_before_the_first_instruction(bench, words):
+    bench.settle()
+    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
+    pod = bench.pod("db")
+    asyncio.run(bench.keeper.make_room(ContainerPlace(pod, "db", "0" * 16)))
+    liar = Liar()
+    bench.keeper._ports.mechanisms = (liar, bench.ways)
+    place = bench.start(pod, "db", "1000 100000")
+    asyncio.run(bench.keeper.before_start(place))
+    assert (bench.cpus(place), bench.file(place, "cpu.max")) == ("1,9", "max 100000")
+    assert bench.keeper.verdicts.of(place.id).verdict is Verdict.PINNED_AT_START
+    assert liar.steps == []
+
+
+def test_a_container_of_which_nothing_was_seen_is_not_judged(bench, words):
+    bench.grant(words.pod("db", words.container("init", "1,9"), cpus="1,9"))
+    place = bench.start(bench.pod("db"), "init")
+    bench.kernel.remove(bench.layout.folder(place))
+    bench.settle()
+    bench.settle()
+    assert bench.keeper.verdicts.of(place.id).verdict is Verdict.PENDING
 
 
 def test_room_is_made_before_a_container_starts(bench, words):

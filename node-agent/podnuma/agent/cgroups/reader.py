@@ -64,6 +64,11 @@ class Reader:
         """Return the folder of a container, whatever the runtime calls it; None if it is gone."""
         return self.containers(place.pod).get(place.id)
 
+    def container(self, place: ContainerPlace) -> Values | None:
+        """Return the values of one container; None if it has no cgroup."""
+        folder = self.folder(place)
+        return None if folder is None else values_in(folder)
+
     def read(self, pods: Iterable[PodPlace], containers: Iterable[ContainerPlace]) -> dict[Place, Values]:
         """Return the values of everything that exists: both QoS slices and what is named."""
         wanted = list(containers)

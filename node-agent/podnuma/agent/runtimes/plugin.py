@@ -3,6 +3,7 @@
     Synchronize       everything there is; moves come later, from the plan, outside this answer
     RunPodSandbox     the new pod's slice is confined before its containers are created
     CreateContainer   the start hook's values, and what others give up first
+    StartContainer    the cgroup is there and nothing runs in it yet: the kernel is asked what it has
     UpdateContainer   the plan's values again, so that a resize by the kubelet unpins nothing
     the rest          who exists
 
@@ -10,6 +11,8 @@ The hook's question is bounded by a share of the runtime's timeout. What others 
 answer; runtimes apply it before the container exists, and only log what fails there: the verifier finds it.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 
 from podnuma.agent.containers import Container, Starting, StartRefused
@@ -35,6 +38,7 @@ EVENTS = frozenset(
         nri.Event.RUN_POD_SANDBOX,
         nri.Event.CREATE_CONTAINER,
         nri.Event.POST_CREATE_CONTAINER,
+        nri.Event.START_CONTAINER,
         nri.Event.POST_START_CONTAINER,
         nri.Event.UPDATE_CONTAINER,
         nri.Event.STOP_CONTAINER,
@@ -107,6 +111,9 @@ class NodePlugin:
         match event:
             case nri.Event.POST_CREATE_CONTAINER | nri.Event.POST_START_CONTAINER if container is not None:
                 self._inventory.add(self._seen(pod, container))
+            case nri.Event.START_CONTAINER if container is not None:
+                self._inventory.add(self._seen(pod, container))
+                await self._before_start(pod, container)
             case nri.Event.REMOVE_CONTAINER if container is not None:
                 self._inventory.remove(container.id)
             case _:
@@ -116,6 +123,14 @@ class NodePlugin:
     async def disconnected(self, reason: str) -> None:
         del reason
         self._changed()
+
+    async def _before_start(self, pod: nri.PodSandbox, container: nri.Container) -> None:
+        starting = starting_of(pod, container)
+        if starting is None:
+            return
+        with self._giving_way.hook(), contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._patience):
+                await self._hook.before_start(starting.place)
 
     @staticmethod
     def _seen(pod: nri.PodSandbox | None, container: nri.Container) -> Container:

@@ -35,10 +35,14 @@ RUNTIME = nri.RuntimeInfo("containerd", "v2", request_timeout=4.0)
 class Hook:
     def __init__(self):
         self.asked = []
+        self.created = []
         self.answer = Start()
 
     def values(self, _):
         return self.answer.values
+
+    async def before_start(self, place):
+        self.created.append(place)
 
     async def start(self, starting, within):
         self.asked.append((starting, within))
@@ -144,6 +148,15 @@ async def test_the_inventory_follows_the_events(plugin, inventory):
     await plugin.stop_container(POD, DB)
     await plugin.event(nri.Event.REMOVE_CONTAINER, POD, new)
     assert inventory.all() == ()
+
+
+async def test_a_container_that_exists_and_does_not_run_yet_is_looked_at(plugin, hook, inventory):
+    await plugin.event(nri.Event.START_CONTAINER, POD, DB)
+    assert [place.id for place in hook.created] == ["id-1"]
+    assert [container.id for container in inventory.all()] == ["id-1"]
+    foreign = nri.PodSandbox(id="x", uid="", namespace="", name="x", cgroup_parent="/user.slice")
+    await plugin.event(nri.Event.START_CONTAINER, foreign, DB)
+    assert len(hook.created) == 1
 
 
 @pytest.mark.parametrize(

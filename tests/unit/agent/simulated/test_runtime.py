@@ -27,6 +27,9 @@ class Hook:
     def values(self, _):
         return None
 
+    async def before_start(self, _):
+        raise AssertionError("nothing runs here, so nothing is about to")
+
 
 @pytest.fixture
 def hook():
