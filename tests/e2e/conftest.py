@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from testbed.e2e.cluster import Cluster
 
 KUBECONFIG = "PODNUMA_E2E_KUBECONFIG"
+CUT = 600  # characters of a failure in its line; the end of the log has all of it
 BEGAN = time.monotonic()
 
 
@@ -86,6 +87,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
         doc = getattr(getattr(item, "function", None), "__doc__", None) or item.name
         words = " ".join(doc.split())
         say(f"{'ok    ' if report.passed else 'FAILED'} {call.duration:6.1f} s  {words}")
+        if call.excinfo is not None:
+            say(f"       {' '.join(call.excinfo.exconly().split())[:CUT]}")
     return report
 
 

@@ -41,6 +41,7 @@ class Plan:
         self.enforcing = enforcing
         self.guests = guests
         self.rooms = 0
+        self.looked_at = []
 
     def has_guests(self, qos):
         return qos in self.guests
@@ -51,6 +52,9 @@ class Plan:
 
     def start_values(self, _):
         return VALUES
+
+    async def before_start(self, place):
+        self.looked_at.append(place)
 
 
 def ask(decisions, plan, what):
@@ -83,6 +87,12 @@ def test_beside_a_guest_a_pod_is_confined_before_its_container_starts():
     assert (start.values, observed, plan.rooms) == (None, [], 1)
     ask(decisions, plan, starting(Qos.BEST_EFFORT))
     assert plan.rooms == 1
+
+
+def test_what_was_created_is_looked_at_before_it_starts():
+    plan, place = Plan(), starting().place
+    asyncio.run(StartHook(Decisions(), plan, [].append).before_start(place))
+    assert plan.looked_at == [place]
 
 
 def test_a_guest_gets_its_values_as_any_other():
