@@ -91,7 +91,8 @@ def test_beside_a_guest_a_pod_is_confined_before_its_container_starts():
 
 def test_what_was_created_is_looked_at_before_it_starts():
     plan, place = Plan(), starting().place
-    asyncio.run(StartHook(Decisions(), plan, [].append).before_start(place))
+    observed: list[Waited] = []
+    asyncio.run(StartHook(Decisions(), plan, observed.append).before_start(place))
     assert plan.looked_at == [place]
 
 
