@@ -155,7 +155,12 @@ class Cluster:
 
     def _last_warning(self, pod: Json) -> str:
         events = self.events(pod["metadata"]["uid"]) if pod else []
-        warnings = [str(event["reason"]) for event in events if event["type"] == "Warning"]
+        # The kubelet has warnings of its own, about containers that it was not allowed to start.
+        warnings = [
+            str(event["reason"])
+            for event in events
+            if event["type"] == "Warning" and event.get("reportingComponent") != "kubelet"
+        ]
         return warnings[-1] if warnings else "deleted"
 
     def delete(self, *names: str) -> None:

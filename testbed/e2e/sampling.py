@@ -37,11 +37,16 @@ class Samples:
     stable: int = 0
     longest_gap: float = 0.0
 
-    def violations(self, owners: Mapping[str, tuple[str, frozenset[int]]]) -> list[str]:
+    def violations(
+        self,
+        owners: Mapping[str, tuple[str, frozenset[int]]],
+        unconfined: frozenset[int] = frozenset(),
+    ) -> list[str]:
         """Return every moment at which a container could run on a CPU that another pod owned.
 
         owners: container id -> (pod UID, CPUs it has for itself from start to end). A container owns
         its CPUs only while it has processes. Containers of its own pod are that pod's affair.
+        unconfined: a set that nobody gave to a container and that does not count.
         """
         found: dict[str, None] = {}
         for time, sets in self.moments:
@@ -49,7 +54,7 @@ class Samples:
             for owner_path, uid, cpus in present:
                 for path, others in sets.items():
                     both = cpus & others
-                    if both and path != owner_path and not _of_pod(path, uid):
+                    if both and others != unconfined and path != owner_path and not _of_pod(path, uid):
                         found[
                             f"{time:.3f}: {path} on {render_list(others)}, of which {owner_path} owns"
                             f" {render_list(both)}"

@@ -192,7 +192,8 @@ def test_mirror_pods_of_static_pods_are_decided_and_never_evicted(site):
     site.create(pod("toobig", 9, annotations=marks))
     assert site.decided("static") == "1-2,9-10"
     assert site.decided("toobig") == "-"
-    assert site.allocation("static")["spec"]["podUID"] == site.pod("static")["metadata"]["uid"]
+    spec = site.allocation("static")["spec"]
+    assert (spec["podUID"], spec["uidOnNode"]) == (site.pod("static")["metadata"]["uid"], "0a1b")
     site.create(pod("evictable", 9))
     until(lambda: site.pod("evictable") is None, "the eviction of an ordinary pod", SOON)
     assert "deletionTimestamp" not in site.pod("toobig")["metadata"]

@@ -45,6 +45,8 @@ MAX_RESOURCES: Final = 64
 LONGEST_BUDGET: Final = 4096
 """Characters of the budget annotation; annotations may have 256 KiB."""
 
+LONGEST_STATIC_UID: Final = 128
+
 POD: Final = "Pod"
 
 _POD_LEVEL: Final = re.compile(r"cpu|memory|hugepages-[1-9][0-9]{0,9}(?:Ki|Mi|Gi)", re.ASCII)
@@ -105,7 +107,7 @@ def read_pod_facts(value: Any) -> PodFacts:
         node_name=fields.fields("spec").optional("nodeName", text(253), ""),
         phase=fields.fields("status").optional("phase", choice(PodPhase), PodPhase.PENDING),
         labels=read_labels(metadata),
-        static_uid=_static_uid(metadata.fields("annotations")),
+        static_uid=static_uid(metadata.content.get("annotations")),
     )
     problems.check(subject(POD, value))
     return facts
@@ -173,10 +175,15 @@ class _Budget:
     limits: Amounts
 
 
-def _static_uid(annotations: Fields) -> str:
-    if not annotations.has(names.STATIC_POD_MIRROR_ANNOTATION):
+def static_uid(annotations: Any) -> str:
+    """Return the UID by which a node knows the static pod that these annotations' pod is the mirror of.
+
+    Empty for any other pod. Never raises: a kubelet writes them.
+    """
+    if not isinstance(annotations, Mapping) or names.STATIC_POD_MIRROR_ANNOTATION not in annotations:
         return ""
-    return annotations.optional(names.STATIC_POD_HASH_ANNOTATION, text(128), "")
+    uid = annotations.get(names.STATIC_POD_HASH_ANNOTATION)
+    return uid if isinstance(uid, str) and len(uid) <= LONGEST_STATIC_UID else ""
 
 
 def _read_containers(spec: Fields) -> tuple[Container, ...]:

@@ -24,6 +24,7 @@ from podnuma.api import names
 from podnuma.api.conditions import Condition, read_conditions, render_conditions
 from podnuma.api.grant import LONGEST_CPUS, LONGEST_NODES, MAX_CONTAINERS, read_grant, render_grant
 from podnuma.api.node_topology import AssignmentCounts, read_assignments, render_assignments
+from podnuma.api.pod import LONGEST_STATIC_UID
 from podnuma.api.reading import (
     Fields,
     Metadata,
@@ -151,7 +152,7 @@ def read_pod_allocation(value: Any) -> PodAllocation:
         node_name=spec.required("nodeName", text(253, shortest=1), ""),
         grant=read_grant(spec, metadata),
         decision=_read_decision(spec.fields("decision")),
-        static_uid=spec.optional("uidOnNode", text(128, shortest=1), ""),
+        static_uid=spec.optional("uidOnNode", text(LONGEST_STATIC_UID, shortest=1), ""),
         status=_read_status(fields.fields("status")),
     )
     problems.check(subject(names.POD_ALLOCATION.kind, value))

@@ -24,7 +24,7 @@ class Acceptance:
         """Sort out what can be applied of what is wanted now."""
         if self._applied is None and wish.allocations_known:
             self._applied = {
-                each.allocation.pod_uid: each.allocation.grant.exclusive_cpus
+                each.allocation.uid_on_node: each.allocation.grant.exclusive_cpus
                 for each in wish.all()
                 if each.allocation is not None
                 and each.allocation.status.phase in {Phase.APPLIED, Phase.DRIFTED}

@@ -130,7 +130,7 @@ class Agent:
         for wanted in all_wanted:
             self._tell_one(wanted, picture)
             self._count(wanted, picture)
-        self._parts.tally.keep(wanted.allocation.pod_uid for wanted in all_wanted if wanted.allocation)
+        self._parts.tally.keep(wanted.allocation.uid_on_node for wanted in all_wanted if wanted.allocation)
         alive = {wanted.uid for wanted in all_wanted}
         self._statuses = {key: status for key, status in self._statuses.items() if key in alive}
         addresses = {paths.allocation_status(wanted.namespace, wanted.name) for wanted in all_wanted}
@@ -142,10 +142,11 @@ class Agent:
     def _count(self, wanted: Wanted, picture: Picture) -> None:
         if wanted.allocation is None:
             return
-        grant, decision = wanted.allocation.grant, wanted.allocation.decision
+        uid, decision = wanted.allocation.uid_on_node, wanted.allocation.decision
+        grant = picture.accepted.grants.get(uid)
         if not decision.admitted:
-            self._parts.tally.rejected(grant.uid, decision, grant.scope)
-        elif grant.uid in picture.accepted.grants:
+            self._parts.tally.rejected(uid, decision, wanted.allocation.grant.scope)
+        elif grant is not None:
             self._parts.tally.admitted(grant)
 
     def _tell_one(self, wanted: Wanted, picture: Picture) -> None:

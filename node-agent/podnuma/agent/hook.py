@@ -7,6 +7,8 @@ that loses patience drops the plugin and starts the container unpinned.
     a pod that can hold nothing              nothing to say; it follows its slice, or its pod's own set where
                                              the slice has guests
     decided                                  the values
+    refused by the operator: Evict           refused with its reason, for two minutes: it is being evicted
+                             Share           starts in the shared pool
     undecided, surely to be decided: Wait    refused with a text; the kubelet tries again, for two minutes
                                      Share   starts in the shared pool; pinned when the decision comes
     undecided, perhaps to be decided         waits a moment, then as Share
@@ -25,7 +27,7 @@ from podnuma.agent.plan.places import Bandwidth, ContainerPlace, Qos, Step, Wish
 from podnuma.agent.wish import Settings, Wanted
 from podnuma.allocator.settings import CpuManagerPolicy, MemoryManagerPolicy
 from podnuma.api.conditions import Status, find
-from podnuma.api.node_settings import Management, OnUndecided
+from podnuma.api.node_settings import Management, OnRejection, OnUndecided
 from podnuma.api.node_topology import NodeCondition
 
 logger = logging.getLogger(__name__)
@@ -83,6 +85,7 @@ class Answered(Enum):
     """How a question of the runtime was answered."""
 
     DECIDED = "decided"
+    REFUSED = "refused"
     PUT_OFF = "put off"
     SHARED = "shared"
     NOBODYS = "nobody's"
@@ -135,8 +138,14 @@ class StartHook:
         expected = Expectation.SURE if wanted else self._expected(starting)
         if wanted is None and expected is not Expectation.NO:
             wanted = await self._decisions.decided(place.pod.uid, within)
-        answered = self._answer(place.pod.uid, wanted, expected)
+        answered = self._answer(starting, wanted, expected)
         self._observe(Waited(self._clock() - began, answered))
+        if answered is Answered.REFUSED and wanted is not None and wanted.allocation is not None:
+            decision = wanted.allocation.decision
+            raise StartRefused(
+                f"podnuma: pod {wanted.namespace}/{wanted.name} was rejected and is being evicted:"
+                f" {decision.reason}: {decision.message}"
+            )
         if answered is Answered.PUT_OFF:
             raise StartRefused(
                 f"podnuma: pod {place.pod.uid} has no PodAllocation after {within:.1f} s; it starts when the"
@@ -153,7 +162,12 @@ class StartHook:
         """Return at once what a container shall have now; None for "nothing to say"."""
         return self._plan.start_values(place)
 
-    def _answer(self, uid: str, wanted: Wanted | None, expected: Expectation) -> Answered:
+    def _answer(self, starting: Starting, wanted: Wanted | None, expected: Expectation) -> Answered:
+        uid = starting.place.pod.uid
+        if wanted is not None and self._to_be_evicted(starting, wanted):
+            return (
+                Answered.REFUSED if self._may_put_off(uid, "is rejected and not evicted") else Answered.SHARED
+            )
         if wanted is not None:
             self._asked.pop(uid, None)
             return Answered.DECIDED
@@ -162,18 +176,29 @@ class StartHook:
         settings = self._decisions.settings.settings
         if settings is not None and settings.handling.on_undecided is OnUndecided.SHARE:
             return Answered.SHARED
-        return Answered.PUT_OFF if self._may_put_off(uid) else Answered.SHARED
+        return Answered.PUT_OFF if self._may_put_off(uid, "has no PodAllocation") else Answered.SHARED
 
-    def _may_put_off(self, uid: str) -> bool:
+    def _to_be_evicted(self, starting: Starting, wanted: Wanted) -> bool:
+        settings = self._decisions.settings.settings
+        return (
+            wanted.allocation is not None
+            and not wanted.allocation.decision.admitted
+            and not starting.local  # nobody evicts what comes from a file
+            and settings is not None
+            and settings.handling.on_rejection is OnRejection.EVICT
+        )
+
+    def _may_put_off(self, uid: str, why: str) -> bool:
         now = self._clock()
         self._asked = {pod: since for pod, since in self._asked.items() if now - since < _FORGOTTEN}
         waited = now - self._asked.setdefault(uid, now)
         if waited <= self._put_off:
             return True
         logger.warning(
-            "pod %s has no PodAllocation after %.0f s: it starts in the shared pool and is pinned when one"
-            " comes; is the operator running?",
+            "pod %s %s after %.0f s: it starts in the shared pool and is pinned when it is admitted; is the"
+            " operator running?",
             uid,
+            why,
             waited,
         )
         return False

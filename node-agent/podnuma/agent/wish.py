@@ -36,10 +36,12 @@ class Wanted:
 
     @property
     def grant(self) -> PodGrant | None:
-        """What the pod holds; None if it was rejected or was never readable."""
-        if self.allocation is None or not self.allocation.decision.admitted:
+        """What the pod holds, under the UID that names its cgroup; None if rejected or never readable."""
+        allocation = self.allocation
+        if allocation is None or not allocation.decision.admitted:
             return None
-        return self.allocation.grant
+        static = allocation.uid_on_node != allocation.pod_uid
+        return replace(allocation.grant, uid=allocation.uid_on_node) if static else allocation.grant
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,7 @@ def _without_status(wanted: Wanted) -> object:
 
 
 def _is_of(wanted: Wanted, uid: str) -> bool:
-    return wanted.allocation is not None and wanted.allocation.pod_uid == uid
+    return wanted.allocation is not None and wanted.allocation.uid_on_node == uid
 
 
 def _keyed(all_wanted: Iterable[Wanted]) -> Iterable[tuple[tuple[str, str], Wanted]]:

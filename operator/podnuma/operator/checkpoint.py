@@ -30,12 +30,13 @@ _ATTEMPTS = 5  # each lost race is won by somebody; five in a row are somebody w
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision about one pod on one node."""
+    """A decision about one pod on one node; `static_uid` as in `PodRecord`."""
 
     key: Key
     node: str
     grant: PodGrant
     decision: Decision
+    static_uid: str = ""
 
     @property
     def uid(self) -> str:
@@ -51,6 +52,7 @@ class Decided:
             and record.owner == self.uid
             and model.grant == self.grant
             and model.decision == self.decision
+            and model.static_uid == self.static_uid
         )
 
 
@@ -66,7 +68,8 @@ def decided_in(record: AllocationRecord) -> Decided | None:
     """Return the decision in an object, None if it cannot be read."""
     if record.model is None:
         return None
-    return Decided(record.key, record.node, record.model.grant, record.model.decision)
+    model = record.model
+    return Decided(record.key, record.node, model.grant, model.decision, model.static_uid)
 
 
 class Checkpoint:
@@ -140,4 +143,4 @@ class Checkpoint:
 
 
 def _body(decided: Decided) -> dict[str, Any]:
-    return render_pod_allocation(decided.grant, decided.node, decided.decision)
+    return render_pod_allocation(decided.grant, decided.node, decided.decision, decided.static_uid)

@@ -113,7 +113,7 @@ async def _decide_one(means: Means, name: str, book: Book, pod: PodRecord, reque
                 book.idle.add(pod.uid)
                 means.metrics.decisions.labels("nothing").inc()
                 return
-            decided = Decided(pod.key, name, answer.grant, Decision.of(answer))
+            decided = Decided(pod.key, name, answer.grant, Decision.of(answer), pod.static_uid)
             await _write(means, name, book, pod, decided, answer)
         case Rejected():
             book.refused_at[pod.uid] = book.age
@@ -124,7 +124,8 @@ async def _decide_one(means: Means, name: str, book: Book, pod: PodRecord, reque
             ):
                 return
             grant = rejected_grant(pod.uid, pod.key.namespace, pod.key.name, allocator.rules.scope)
-            await _write(means, name, book, pod, Decided(pod.key, name, grant, decision), None)
+            decided = Decided(pod.key, name, grant, decision, pod.static_uid)
+            await _write(means, name, book, pod, decided, None)
             book.refused_at[pod.uid] = book.age
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from podnuma.api import names
 from podnuma.api.node_profile import read_node_profile
 from podnuma.api.node_topology import read_node_topology
-from podnuma.api.pod import read_pod
+from podnuma.api.pod import read_pod, static_uid
 from podnuma.api.pod_allocation import read_pod_allocation
 from podnuma.api.reading import ApiError
 from podnuma.operator.kinds import Kind
@@ -92,6 +92,7 @@ def bound_pod(value: Json) -> PodRecord | None:
         stays=owner.get("kind") in {"DaemonSet", "Node"}
         or names.STATIC_POD_MIRROR_ANNOTATION in _dict(metadata.get("annotations")),
         terminating=bool(metadata.get("deletionTimestamp")),
+        static_uid=static_uid(metadata.get("annotations")),
     )
 
 

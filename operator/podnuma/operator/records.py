@@ -76,6 +76,7 @@ class PodRecord(Record):
     `request` is None when the pod cannot be read; `problem` then says why. `created` is the
     server's time as text, which sorts. `controller` is the UID of what would replace the pod;
     `stays` says that a replacement would land on the same node (daemon sets, static pods).
+    `static_uid` is the UID of a static pod on its node, of which this object is the mirror; else empty.
     """
 
     kind = Kind.POD
@@ -87,6 +88,7 @@ class PodRecord(Record):
     controller: str | None
     stays: bool
     terminating: bool
+    static_uid: str = ""
 
     @property
     def tells(self) -> object:

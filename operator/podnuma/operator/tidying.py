@@ -191,8 +191,9 @@ def _difference(decided: Decided, record: AllocationRecord) -> str:
         return record.problem or "unreadable"
     if record.owner != decided.uid:
         return f"metadata.ownerReferences names {record.owner or 'no pod'} instead of pod {decided.uid}"
-    wanted = render_spec(decided.grant, decided.node, decided.decision)
-    found = render_spec(record.model.grant, record.node, record.model.decision)
+    model = record.model
+    wanted = render_spec(decided.grant, decided.node, decided.decision, decided.static_uid)
+    found = render_spec(model.grant, record.node, model.decision, model.static_uid)
     for field in sorted(wanted.keys() | found.keys()):
         if field == "summary" or wanted.get(field) == found.get(field):
             continue

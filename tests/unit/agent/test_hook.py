@@ -6,11 +6,13 @@ from podnuma.agent.containers import Starting, StartRefused
 from podnuma.agent.hook import Answered, Expectation, StartHook, Waited, expectation
 from podnuma.agent.plan.places import Bandwidth, ContainerPlace, PodPlace, Qos, Wish
 from podnuma.agent.wish import Settings as Told
+from podnuma.agent.wish import Wanted
 from podnuma.allocator import cpuset
-from podnuma.allocator.settings import CpuManagerPolicy, MemoryManagerPolicy, Settings
+from podnuma.allocator.settings import CpuManagerPolicy, MemoryManagerPolicy, Settings, TopologyManagerScope
 from podnuma.api.conditions import Condition, Status
-from podnuma.api.node_settings import Handling, Management, NodeSettings, OnUndecided
+from podnuma.api.node_settings import Handling, Management, NodeSettings, OnRejection, OnUndecided
 from podnuma.api.node_topology import NodeCondition, NodeTopology
+from podnuma.api.pod_allocation import Decision, PodAllocation, rejected_grant
 from podnuma.api.reading import Metadata
 from podnuma.api.selector import LabelSelector
 
@@ -64,7 +66,7 @@ def ask(decisions, plan, what):
 
 
 def test_a_decided_container_gets_its_values_after_room_was_made():
-    decisions, plan = Decisions(decision=object()), Plan()
+    decisions, plan = Decisions(decision=admitted()), Plan()
     start, observed = ask(decisions, plan, starting())
     assert start.values == VALUES
     assert plan.rooms == 1
@@ -97,7 +99,7 @@ def test_what_was_created_is_looked_at_before_it_starts():
 
 
 def test_a_guest_gets_its_values_as_any_other():
-    decisions, plan = Decisions(decision=object()), Plan()
+    decisions, plan = Decisions(decision=admitted()), Plan()
     start, observed = ask(decisions, plan, starting(Qos.BURSTABLE, annotated=True))
     assert start.values == VALUES
     assert [each.answered for each in observed] == [Answered.DECIDED]
@@ -129,6 +131,32 @@ def test_a_pod_is_not_put_off_for_ever(caplog):
     assert asyncio.run(hook.start(starting(), 0.5)).values == VALUES
     assert [each.answered for each in observed] == [*[Answered.PUT_OFF] * 3, Answered.SHARED]
     assert "is the operator running?" in caplog.text
+
+
+def rejected():
+    decision = Decision(admitted=False, reason="TopologyAffinityError", message="does not fit")
+    grant = rejected_grant("uid-1", "shop", "db", TopologyManagerScope.POD)
+    allocation = PodAllocation(Metadata("db", "shop", "uid", "1", 1, deleted=False), "node", grant, decision)
+    return Wanted("shop", "db", "uid", 1, allocation, None)
+
+
+def admitted():
+    return Wanted("shop", "db", "uid", 1, None, None)
+
+
+def test_a_rejected_pod_that_is_to_be_evicted_does_not_start():
+    decisions, plan = Decisions(decision=rejected()), Plan()
+    with pytest.raises(
+        StartRefused, match=r"pod shop/db was rejected .*: TopologyAffinityError: does not fit"
+    ):
+        ask(decisions, plan, starting())
+    assert plan.rooms == 0
+
+
+def test_a_rejected_pod_that_nobody_evicts_starts_in_the_shared_pool():
+    share = Handling(on_rejection=OnRejection.SHARE)
+    assert ask(Decisions(share, decision=rejected()), Plan(), starting())[0].values == VALUES
+    assert ask(Decisions(decision=rejected()), Plan(), starting(local=True))[0].values == VALUES
 
 
 def test_with_share_an_undecided_container_starts_and_is_counted():

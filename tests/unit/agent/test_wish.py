@@ -79,6 +79,14 @@ def test_a_rejected_pod_holds_nothing(wish, words):
     assert wish.of_pod("p1") is not None
 
 
+def test_a_static_pod_goes_by_the_uid_that_its_node_knows(wish, words):
+    grant = words.pod("mirror", words.container("c", "1"), cpus="1")
+    body = render_pod_allocation(grant, "node", Decision(admitted=True), "0a1b")
+    wish.take_allocations(Listed((body,)))
+    assert wish.of_pod("0a1b").grant.uid == "0a1b"
+    assert wish.of_pod("mirror") is None
+
+
 def test_only_differences_are_told(wish, words):
     wish.take_allocations(Listed((item(words),)))
     told = wish._changed.count

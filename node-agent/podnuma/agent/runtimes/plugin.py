@@ -7,8 +7,10 @@
     UpdateContainer   the plan's values again, so that a resize by the kubelet unpins nothing
     the rest          who exists
 
-The hook's question is bounded by a share of the runtime's timeout. What others have to give up rides on the
-answer; runtimes apply it before the container exists, and only log what fails there: the verifier finds it.
+The hook's question is bounded by a share of the runtime's timeout, the whole answer by a greater one: a
+plugin that answers late is dropped, and everything starts without it until it is connected again. What
+others have to give up rides on the answer; runtimes apply it before the container exists, and only log what
+fails there: the verifier finds it.
 """
 
 import asyncio
@@ -31,6 +33,7 @@ from podnuma.api.pod import is_guaranteed_budget
 _SOURCE = "kubernetes.io/config.source"
 _FROM_API = "api"
 _NANO = 10**9
+_DEADLINE = 0.6  # of the runtime's timeout, for the whole answer
 _ENDED = (nri.ContainerState.STOPPED,)
 
 EVENTS = frozenset(
@@ -64,10 +67,12 @@ class NodePlugin:
         self._share = share
         self._changed = changed
         self._patience = share * nri.DEFAULT_REQUEST_TIMEOUT
+        self._deadline = _DEADLINE * nri.DEFAULT_REQUEST_TIMEOUT
         self._pods: dict[str, nri.PodSandbox] = {}
 
     async def configured(self, runtime: nri.RuntimeInfo) -> None:
         self._patience = self._share * runtime.request_timeout
+        self._deadline = _DEADLINE * runtime.request_timeout
 
     async def synchronize(
         self, pods: Sequence[nri.PodSandbox], containers: Sequence[nri.Container]
@@ -87,9 +92,15 @@ class NodePlugin:
             return nri.Answer()
         with self._giving_way.hook():
             try:
-                start = await self._hook.start(starting, self._patience)
+                async with asyncio.timeout(self._deadline):
+                    start = await self._hook.start(starting, self._patience)
             except StartRefused as refused:
                 raise Refused(str(refused)) from refused
+            except TimeoutError as late:
+                raise Refused(
+                    "podnuma: others could not be taken off this container's CPUs within"
+                    f" {self._deadline:.1f} s; it starts at the next try"
+                ) from late
         return nri.Answer(_adjust(start, container), tuple(_ride(step) for step in start.riders))
 
     async def update_container(

@@ -1,3 +1,4 @@
+import asyncio
 import dataclasses
 import json
 
@@ -48,6 +49,8 @@ class Hook:
         self.asked.append((starting, within))
         if isinstance(self.answer, Exception):
             raise self.answer
+        if isinstance(self.answer, asyncio.Event):
+            await self.answer.wait()
         return self.answer
 
 
@@ -112,6 +115,13 @@ async def test_what_others_give_up_rides_on_the_answer(plugin, hook):
 async def test_a_refusal_reaches_the_kubelet_with_its_text(plugin, hook):
     hook.answer = StartRefused("podnuma: not decided yet")
     with pytest.raises(Refused, match="not decided yet"):
+        await plugin.create_container(POD, DB)
+
+
+async def test_an_answer_that_would_come_too_late_is_a_refusal(plugin, hook):
+    await plugin.configured(nri.RuntimeInfo("containerd", "v2", request_timeout=0.1))
+    hook.answer = asyncio.Event()
+    with pytest.raises(Refused, match=r"could not be taken off this container's CPUs within 0\.1 s"):
         await plugin.create_container(POD, DB)
 
 
