@@ -130,7 +130,7 @@ def _site() -> Iterator[site.Machine | Cluster]:
             except (ProcessFailedError, TimeoutError) as error:
                 pytest.exit(f"no virtual machine, so nothing was tested: {error}", 1)
             booted = machine.node.machine
-            again = f"; QEMU crashed and was started again: {booted.crashes}" if booted.crashes else ""
+            again = f" (boots that crashed before: {booted.crashes})" if booted.crashes else ""
             say(f"the node is Ready; ssh answered after {booted.boot_seconds:.0f} s{again}")
             yield machine
     else:
