@@ -39,6 +39,7 @@ _CLOCK = "tsc=reliable clocksource=tsc"
 # Emulation runs string instructions byte by byte, and switches that guard user memory cost a new
 # translation each: without these features the kernel takes plain loops, and pods start far sooner.
 _CPU = "max,-erms,-smap,-pku,-la57"
+_QUICK = "quiet mitigations=off panic=-1"
 _PLAIN_LOOPS = "clearcpuid=rep_good"
 
 
@@ -169,7 +170,7 @@ class Machine:
             *("-kernel", str(self._rootfs.kernel), "-initrd", str(self._rootfs.initrd)),
             *(
                 "-append",
-                f"root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet mitigations=off panic=-1 {_CLOCK} {_PLAIN_LOOPS}",
+                f"root=/dev/vda rw console=ttyS0 net.ifnames=0 {_QUICK} {_CLOCK} {_PLAIN_LOOPS}",
             ),
             *("-drive", f"file={self._rootfs.disk},if=virtio,format=raw,snapshot=on"),
             *("-drive", f"file={self._payload},if=virtio,format=raw,snapshot=on"),
