@@ -33,13 +33,13 @@ BOOT_SECONDS = 420
 # Multi-threaded emulation races while the guest brings up its CPUs and patches its own code: one boot in
 # several ends with a crash of QEMU or a panic of the guest. Once it is up it runs.
 BOOT_TRIES = 5
+_QUICK = "quiet mitigations=off panic=-1"
 # Left alone the kernel mistrusts the emulated TSC and reads a device for every time stamp, which
 # makes Go programs several times slower.
 _CLOCK = "tsc=reliable clocksource=tsc"
 # Emulation runs string instructions byte by byte, and switches that guard user memory cost a new
 # translation each: without these features the kernel takes plain loops, and pods start far sooner.
 _CPU = "max,-erms,-smap,-pku,-la57"
-_QUICK = "quiet mitigations=off panic=-1"
 _PLAIN_LOOPS = "clearcpuid=rep_good"
 
 
