@@ -116,13 +116,13 @@ class Cluster:
 
         A pod that was refused and evicted is returned as Failed, with the reason of its last warning.
         """
-        last: Json = {}
+        last: Json = {"metadata": {"name": name}}
 
         def check() -> Json | None:
             nonlocal last
             pod = self.find("pod", name)
             if pod is None:
-                return last | {"status": {"phase": "Failed", "reason": self._last_warning(last)}}
+                return last | {"status": {"phase": "Failed", "reason": self._last_warning(name)}}
             last = pod
             return pod if pod["status"].get("phase") in ENDED or is_ready(pod) else None
 
@@ -131,9 +131,10 @@ class Cluster:
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self.why(name)}") from error
 
-    def events(self, uid: str) -> list[Json]:
-        """Return the events of an object, oldest first."""
-        text = self.run("get", "events", f"--field-selector=involvedObject.uid={uid}", "-o", "json")
+    def events(self, pod: str) -> list[Json]:
+        """Return the events of all pods that had a name, oldest first."""
+        selector = f"--field-selector=involvedObject.kind=Pod,involvedObject.name={pod}"
+        text = self.run("get", "events", selector, "-o", "json")
         found: list[Json] = json.loads(text)["items"]
         return sorted(found, key=lambda event: str(event["metadata"]["creationTimestamp"]))
 
@@ -149,16 +150,15 @@ class Cluster:
             for entry in status.get("conditions", [])
         ]
         lines += [f"{entry['name']}: {entry.get('state')}" for entry in states]
-        events = self.events(pod["metadata"]["uid"])
+        events = self.events(name)
         lines += [f"{event['type']} {event['reason']}: {event['message']}" for event in events[-10:]]
         return "\n".join(f"    {line}" for line in lines)
 
-    def _last_warning(self, pod: Json) -> str:
-        events = self.events(pod["metadata"]["uid"]) if pod else []
+    def _last_warning(self, pod: str) -> str:
         # The kubelet has warnings of its own, about containers that it was not allowed to start.
         warnings = [
             str(event["reason"])
-            for event in events
+            for event in self.events(pod)
             if event["type"] == "Warning" and event.get("reportingComponent") != "kubelet"
         ]
         return warnings[-1] if warnings else "deleted"

@@ -136,9 +136,9 @@ class Product:
 
     def agent_process(self) -> int:
         """Return the process id of the agent on its node; 0 while it does not run."""
-        # By what the kernel shows, not by a program that a node may not have. The brackets keep grep and
-        # its shell, whose own command lines are there too, from being found.
-        text = self.cluster.shell("grep -las 'podnuma[.]agent[.]run' /proc/[0-9]*/cmdline | head -1; true")
+        # By what the kernel shows, not by a program that a node may not have. Arguments end with a zero
+        # byte each; the brackets keep grep and its shell, which are there too, from being found.
+        text = self.cluster.shell("grep -las 'podnuma.agent.[r]un' /proc/[0-9]*/cmdline | head -1; true")
         return int(text.split("/")[2]) if text.strip() else 0
 
     def kill_agent(self) -> None:
