@@ -2,17 +2,20 @@
 
 ``spec`` is the checkpoint: there is no other record of what has been given out, so a grant is
 read back exactly as it was rendered (see ``grant``). ``spec.summary`` repeats it as texts for
-people and is never read back.
+people; no decision is read back from it.
 """
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from podnuma.allocator import (
     Admitted,
     AssignmentType,
     ContainerKind,
+    NodeSet,
     PodGrant,
     Rejected,
     Topology,
@@ -40,6 +43,10 @@ from podnuma.api.reading import (
 LONGEST_EXPLANATION: Final = 8192
 
 ADMITTED: Final = "Admitted"
+
+_COLUMNS: Final = MappingProxyType(
+    {"cpus": LONGEST_CPUS, "numa": LONGEST_NODES, "exclusive": LONGEST_CPUS, "shared": LONGEST_CPUS}
+)
 
 
 class Phase(enum.Enum):
@@ -121,13 +128,17 @@ class PodAllocationStatus:
 
 @dataclass(frozen=True, slots=True)
 class PodAllocation:
-    """A PodAllocation as stored. ``grant`` has no containers when the pod was rejected."""
+    """A PodAllocation as stored. ``grant`` has no containers when the pod was rejected.
+
+    ``summary`` is what stands in the printer columns; nothing depends on it.
+    """
 
     metadata: Metadata
     node_name: str
     grant: PodGrant
     decision: Decision
     static_uid: str = ""
+    summary: Mapping[str, str] = field(default_factory=dict)
     status: PodAllocationStatus = field(default_factory=PodAllocationStatus)
 
     @property
@@ -153,10 +164,15 @@ def read_pod_allocation(value: Any) -> PodAllocation:
         grant=read_grant(spec, metadata),
         decision=_read_decision(spec.fields("decision")),
         static_uid=spec.optional("uidOnNode", text(LONGEST_STATIC_UID, shortest=1), ""),
+        summary=_read_summary(spec.fields("summary")),
         status=_read_status(fields.fields("status")),
     )
     problems.check(subject(names.POD_ALLOCATION.kind, value))
     return allocation
+
+
+def _read_summary(fields: Fields) -> dict[str, str]:
+    return {column: fields.optional(column, text(longest, shortest=1), "") for column, longest in _COLUMNS.items()}
 
 
 def render_pod_allocation(
@@ -164,12 +180,12 @@ def render_pod_allocation(
     node_name: str,
     decision: Decision,
     static_uid: str = "",
-    topology: Topology | None = None,
+    numa: NodeSet | None = None,
 ) -> dict[str, Any]:
     """Render the JSON of an allocation without status, to apply; owned by the pod, which goes first.
 
     ``static_uid`` is the UID of a static pod on its node (``pod.PodFacts.static_uid``), else empty.
-    ``topology`` lets the summary name the NUMA nodes of CPUs, too, not only those of memory.
+    ``numa`` is for the summary, see ``numa_nodes``.
     """
     return {
         "apiVersion": names.API_VERSION,
@@ -188,7 +204,7 @@ def render_pod_allocation(
                 }
             ],
         },
-        "spec": render_spec(grant, node_name, decision, static_uid, topology),
+        "spec": render_spec(grant, node_name, decision, static_uid, numa),
     }
 
 
@@ -197,13 +213,13 @@ def render_spec(
     node_name: str,
     decision: Decision,
     static_uid: str = "",
-    topology: Topology | None = None,
+    numa: NodeSet | None = None,
 ) -> dict[str, Any]:
     """Render the JSON of ``spec``. Two grants are equal exactly when their specs are."""
     body = {
         **render_grant(grant),
         "nodeName": node_name,
-        "summary": render_summary(grant, topology),
+        "summary": render_summary(grant, numa),
         "decision": _render_decision(decision),
     }
     if static_uid:
@@ -227,9 +243,23 @@ def rejected_grant(uid: str, namespace: str, name: str, scope: TopologyManagerSc
     )
 
 
-def render_summary(grant: PodGrant, topology: Topology | None = None) -> dict[str, str]:
+def numa_nodes(grant: PodGrant, topology: Topology) -> NodeSet:
+    """Return the NUMA nodes of what a pod holds: of its CPUs and of its memory."""
+    return NodeSet(grant.memory_nodes | topology.nodes_of(grant.exclusive_cpus))
+
+
+def numa_in(summary: Mapping[str, str]) -> NodeSet | None:
+    """Return the NUMA nodes that a summary names; None if it names none that can be read."""
+    try:
+        return NodeSet(nodeset.parse(summary.get("numa", "").replace(names.NOTHING, "", 1)))
+    except ValueError:
+        return None
+
+
+def render_summary(grant: PodGrant, numa: NodeSet | None = None) -> dict[str, str]:
     """Render the texts of the printer columns; "-" for nothing, "node" for the node shared pool.
 
+    ``numa`` are the NUMA nodes of the whole (``numa_nodes``); without them those of its memory are named.
     Standard init containers are left out: what they run on is, for the rest of the pod's life,
     somebody else's or the pool's.
     """
@@ -245,10 +275,9 @@ def render_summary(grant: PodGrant, topology: Topology | None = None) -> dict[st
                 shared |= container.cpus or 0
             case AssignmentType.NODE_SHARED:
                 on_node = True
-    nodes = grant.memory_nodes | (topology.nodes_of(grant.exclusive_cpus) if topology is not None else 0)
     return {
         "cpus": cpuset.render(grant.exclusive_cpus) or names.NOTHING,
-        "numa": nodeset.render(nodes) or names.NOTHING,
+        "numa": nodeset.render(grant.memory_nodes if numa is None else numa) or names.NOTHING,
         "exclusive": cpuset.render(own) or names.NOTHING,
         "shared": cpuset.render(shared) or ("node" if on_node else names.NOTHING),
     }

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from podnuma.allocator import Admitted, Pod, PodGrant, Rejected, nodeset
+from podnuma.allocator import Admitted, Node, Pod, PodGrant, Rejected, nodeset
 from podnuma.allocator.change import Change
 from podnuma.allocator.explain import Explanation
 from podnuma.allocator.hints import Hint
@@ -39,7 +39,9 @@ def as_text(explained: "Explained", *, wide: bool) -> str:
     ]
     grant = _grant(explained)
     if grant is not None:
-        parts.append(_section("decided" if stored else "would be decided", _decided(grant)))
+        parts.append(
+            _section("decided" if stored else "would be decided", _decided(grant, explained.node.node))
+        )
     if stored is not None and stored.status.containers:
         parts.append(_section("in the kernel", _kernel(stored)))
     parts.append(_section("notes", "".join(f"{note}\n" for note in now.notes)))
@@ -162,8 +164,8 @@ def _grant(explained: "Explained") -> PodGrant | None:
     return decision.grant if isinstance(decision, Admitted) else None
 
 
-def _decided(grant: PodGrant) -> str:
-    summary = pod_allocation.render_summary(grant)
+def _decided(grant: PodGrant, node: Node) -> str:
+    summary = pod_allocation.render_summary(grant, pod_allocation.numa_nodes(grant, node.topology))
     decision = pod_allocation.Decision(admitted=True)
     spec = pod_allocation.render_spec(grant, "-", decision)
     rows = [
@@ -179,6 +181,11 @@ def _decided(grant: PodGrant) -> str:
     ]
     heads = ("CONTAINER", "CPU", "CPUS", "MEMORY", "MEMS", "CPU.MAX")
     return f"CPUs {summary['cpus']}, NUMA nodes {summary['numa']}\n{columns(heads, rows)}"
+
+
+def _allocation(explained: "Explained", grant: PodGrant, decision: pod_allocation.Decision) -> dict[str, Any]:
+    numa = pod_allocation.numa_nodes(grant, explained.node.node.topology)
+    return pod_allocation.render_spec(grant, explained.node.name, decision, numa=numa)
 
 
 def _kernel(stored: PodAllocation) -> str:
@@ -218,7 +225,7 @@ def as_data(explained: "Explained") -> dict[str, Any]:
             for row in now.free
         ],
         "steps": [_step_data(step) for step in now.steps],
-        "allocation": pod_allocation.render_spec(grant, explained.node.name, decision) if grant else None,
+        "allocation": _allocation(explained, grant, decision) if grant else None,
         "notes": list(now.notes),
         "changes": [_change_data(one) for one in now.changes],
         "changesTogether": [_change_data(one) for one in now.together],

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from podnuma.allocator import Admitted, PodGrant, Rejected
+from podnuma.allocator import Admitted, NodeSet, PodGrant, Rejected
 from podnuma.api import pod_allocation
 from podnuma.api.node_profile import read_node_profile
 from podnuma.api.node_settings import NodeSettings
@@ -37,13 +37,17 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What would happen to one pod. `grant` None: no node admits it, or none manages it (`managed` False)."""
+    """What would happen to one pod. `grant` None: no node admits it, or none manages it (`managed` False).
+
+    `numa`: the NUMA nodes of what it would hold.
+    """
 
     planned: Planned
     node: str
     grant: PodGrant | None
     refusals: tuple[Refusal, ...]
     managed: bool = True
+    numa: NodeSet | None = None
 
     @property
     def refused(self) -> bool:
@@ -63,7 +67,8 @@ def _place(planned: Planned, nodes: Sequence[Candidate], namespace: Mapping[str,
         match candidate.node.decide(planned.pod):
             case Admitted() as admitted:
                 candidate.node.hold(admitted)
-                return Outcome(planned, candidate.name, admitted.grant, tuple(refusals))
+                numa = pod_allocation.numa_nodes(admitted.grant, candidate.node.topology)
+                return Outcome(planned, candidate.name, admitted.grant, tuple(refusals), numa=numa)
             case Rejected() as rejected:
                 refusals.append(Refusal(candidate.name, rejected.reason.value, rejected.message))
     return Outcome(planned, "", None, tuple(refusals), managed=bool(managing))
@@ -143,7 +148,7 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
         return outcome.planned.name, "", "not managed", "", "", "", ""
     if outcome.grant is None:
         return outcome.planned.name, "", "refused", "", "", "", ""
-    summary = pod_allocation.render_summary(outcome.grant)
+    summary = pod_allocation.render_summary(outcome.grant, outcome.numa)
     shown = (summary["cpus"], summary["numa"], summary["exclusive"], summary["shared"])
     return outcome.planned.name, outcome.node, "admitted", *shown
 
@@ -171,7 +176,7 @@ def as_data(outcome: Outcome) -> dict[str, Any]:
     allocation = None
     if outcome.grant is not None:
         decision = pod_allocation.Decision(admitted=True)
-        allocation = pod_allocation.render_spec(outcome.grant, outcome.node, decision)
+        allocation = pod_allocation.render_spec(outcome.grant, outcome.node, decision, numa=outcome.numa)
     return {
         "pod": outcome.planned.name,
         "manifest": outcome.planned.place,

@@ -44,13 +44,15 @@ class Cpus:
 
 
 def accept(grants: Iterable[PodGrant], applied: Mapping[str, CpuSet], cpus: Cpus) -> Accepted:
-    """Sort out what can be applied. `applied`: exclusive CPUs by pod UID that are in force now."""
+    """Sort out what can be applied; where nothing is held nothing is to be applied.
+
+    `applied`: exclusive CPUs by pod UID that are in force now.
+    """
     taken: dict[str, PodGrant] = {}
     refused: dict[str, str] = {}
     exclusive = cpuset.EMPTY
-    for grant in sorted(
-        grants, key=lambda grant: (applied.get(grant.uid) != grant.exclusive_cpus, grant.uid)
-    ):
+    holding = [grant for grant in grants if grant.holds_anything]
+    for grant in sorted(holding, key=lambda each: (applied.get(each.uid) != each.exclusive_cpus, each.uid)):
         both = CpuSet(exclusive | grant.exclusive_cpus)
         why = _strange(grant, cpus.known) or _overlap(grant, taken.values())
         if why is None and not cpus.pool(both):

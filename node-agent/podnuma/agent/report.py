@@ -45,6 +45,10 @@ def allocation_status(
     grant = wanted.grant
     if grant is None:
         return None
+    if not grant.holds_anything and wanted.problem is None:
+        text = "the pod holds nothing; it runs in the node shared pool"
+        ready = readiness(Readiness.CURRENT, "HoldsNothing", text, wanted.generation)
+        return PodAllocationStatus(wanted.generation, Phase.APPLIED, ready)
     stands = _stands(wanted, grant, before, picture, verdicts)
     conditions = [*readiness(stands.state, stands.reason, stands.message, wanted.generation)]
     conditions += _deferred(picture, grant, wanted.generation)

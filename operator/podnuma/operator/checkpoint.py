@@ -13,13 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from podnuma.api.pod_allocation import Decision, render_pod_allocation
+from podnuma.api.pod_allocation import Decision, numa_in, render_pod_allocation, render_summary
 from podnuma.operator import reading
 from podnuma.operator.kinds import Kind
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
     from podnuma.allocator.decision import PodGrant
+    from podnuma.allocator.nodeset import NodeSet
     from podnuma.operator.inventory import Inventory
     from podnuma.operator.reader import Reader
     from podnuma.operator.records import AllocationRecord, Key
@@ -30,13 +31,17 @@ _ATTEMPTS = 5  # each lost race is won by somebody; five in a row are somebody w
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision about one pod on one node; `static_uid` as in `PodRecord`."""
+    """A decision about one pod on one node.
+
+    `static_uid` as in `PodRecord`; `numa` are the NUMA nodes of what it holds, for the summary.
+    """
 
     key: Key
     node: str
     grant: PodGrant
     decision: Decision
     static_uid: str = ""
+    numa: NodeSet | None = None
 
     @property
     def uid(self) -> str:
@@ -53,6 +58,7 @@ class Decided:
             and model.grant == self.grant
             and model.decision == self.decision
             and model.static_uid == self.static_uid
+            and model.summary == render_summary(self.grant, self.numa)
         )
 
 
@@ -69,7 +75,8 @@ def decided_in(record: AllocationRecord) -> Decided | None:
     if record.model is None:
         return None
     model = record.model
-    return Decided(record.key, record.node, model.grant, model.decision, model.static_uid)
+    numa = numa_in(model.summary)
+    return Decided(record.key, record.node, model.grant, model.decision, model.static_uid, numa)
 
 
 class Checkpoint:
@@ -143,4 +150,6 @@ class Checkpoint:
 
 
 def _body(decided: Decided) -> dict[str, Any]:
-    return render_pod_allocation(decided.grant, decided.node, decided.decision, decided.static_uid)
+    return render_pod_allocation(
+        decided.grant, decided.node, decided.decision, decided.static_uid, decided.numa
+    )

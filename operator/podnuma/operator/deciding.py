@@ -11,10 +11,17 @@ import logging
 from typing import TYPE_CHECKING
 
 from podnuma.allocator.decision import Admitted, Rejected
+from podnuma.allocator.eligibility import qos
 from podnuma.allocator.quantities import NANO, format_bytes
-from podnuma.allocator.request import CPU, MEMORY, aggregate
+from podnuma.allocator.request import CPU, MEMORY, Qos, aggregate
 from podnuma.api.events import EventType
-from podnuma.api.pod_allocation import LONGEST_EXPLANATION, Decision, rejected_grant, render_summary
+from podnuma.api.pod_allocation import (
+    LONGEST_EXPLANATION,
+    Decision,
+    numa_nodes,
+    rejected_grant,
+    render_summary,
+)
 from podnuma.operator import tidying
 from podnuma.operator.announcer import about_pod
 from podnuma.operator.checkpoint import Decided
@@ -24,6 +31,7 @@ from podnuma.plumbing.kube import errors
 if TYPE_CHECKING:
     from podnuma.allocator.node import Node
     from podnuma.allocator.request import Container, Pod
+    from podnuma.allocator.rules import Rules
     from podnuma.api.node_settings import NodeSettings
     from podnuma.operator.book import Book
     from podnuma.operator.means import Means
@@ -109,11 +117,13 @@ async def _decide_one(means: Means, name: str, book: Book, pod: PodRecord, reque
     known = book.decided.get(pod.uid)
     match answer:
         case Admitted():
-            if not answer.grant.holds_anything and known is None:
+            grant = answer.grant
+            if not grant.holds_anything and known is None and not _awaited(allocator.rules, request):
                 book.idle.add(pod.uid)
                 means.metrics.decisions.labels("nothing").inc()
                 return
-            decided = Decided(pod.key, name, answer.grant, Decision.of(answer), pod.static_uid)
+            numa = numa_nodes(grant, allocator.topology)
+            decided = Decided(pod.key, name, grant, Decision.of(answer), pod.static_uid, numa)
             await _write(means, name, book, pod, decided, answer)
         case Rejected():
             book.refused_at[pod.uid] = book.age
@@ -127,6 +137,11 @@ async def _decide_one(means: Means, name: str, book: Book, pod: PodRecord, reque
             decided = Decided(pod.key, name, grant, decision, pod.static_uid)
             await _write(means, name, book, pod, decided, None)
             book.refused_at[pod.uid] = book.age
+
+
+def _awaited(rules: Rules, request: Pod) -> bool:
+    """Tell whether an agent makes the containers of a pod wait for a decision, though it may hold nothing."""
+    return (rules.static_cpu or rules.static_memory) and qos(request) is Qos.GUARANTEED
 
 
 async def _confirm(means: Means, name: str, book: Book) -> None:
@@ -220,7 +235,10 @@ def _together(request: Pod, resource: str) -> int:
 
 def _tell(means: Means, pod: PodRecord, decided: Decided) -> None:
     decision = decided.decision
-    if decision.admitted:
+    if not decided.grant.holds_anything and decision.admitted:
+        means.metrics.decisions.labels("nothing").inc()
+        logger.debug("node %s: pod %s holds nothing", decided.node, pod.key)
+    elif decision.admitted:
         means.metrics.decisions.labels("admitted").inc()
         logger.info("node %s: pod %s holds %s", decided.node, pod.key, _holdings(decided))
         means.announcer.say(about_pod(pod), EventType.NORMAL, "Allocated", f"Holds {_holdings(decided)}")
@@ -240,7 +258,7 @@ def _tell(means: Means, pod: PodRecord, decided: Decided) -> None:
 
 
 def _holdings(decided: Decided) -> str:
-    summary = render_summary(decided.grant)
+    summary = render_summary(decided.grant, decided.numa)
     return (
         f"CPUs {summary['cpus']} on NUMA nodes {summary['numa']} of {decided.node} "
         f"(exclusive {summary['exclusive']}, shared {summary['shared']})"

@@ -178,4 +178,5 @@ class AllocationRecord(Record):
     def tells(self) -> object:
         if self.model is None:
             return (self.uid, self.owner, self.problem)
-        return (self.uid, self.owner, self.node, self.model.grant, self.model.decision)
+        model = self.model
+        return (self.uid, self.owner, self.node, model.grant, model.decision, model.static_uid, model.summary)

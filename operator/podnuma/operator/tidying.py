@@ -192,10 +192,12 @@ def _difference(decided: Decided, record: AllocationRecord) -> str:
     if record.owner != decided.uid:
         return f"metadata.ownerReferences names {record.owner or 'no pod'} instead of pod {decided.uid}"
     model = record.model
-    wanted = render_spec(decided.grant, decided.node, decided.decision, decided.static_uid)
+    wanted = render_spec(decided.grant, decided.node, decided.decision, decided.static_uid, decided.numa)
     found = render_spec(model.grant, record.node, model.decision, model.static_uid)
-    for field in sorted(wanted.keys() | found.keys()):
-        if field == "summary" or wanted.get(field) == found.get(field):
+    found["summary"] = dict(model.summary)
+    # The summary follows from the rest: it is the difference only where nothing else is.
+    for field in sorted(wanted.keys() | found.keys(), key=lambda field: (field == "summary", field)):
+        if wanted.get(field) == found.get(field):
             continue
         return f"spec.{field} says {_short(found.get(field))} instead of {_short(wanted.get(field))}"
     return "spec"

@@ -100,6 +100,16 @@ def test_ended_containers_keep_their_last_entry(bench, grant, tell):
     assert after.phase is Phase.APPLIED, "a restart on its way is no drift"
 
 
+def test_a_pod_that_holds_nothing_is_applied_at_once_and_left_alone(bench, words, tell):
+    bench.grant(words.pod("web", words.container("web", None, 150_000)))
+    place = bench.start(bench.pod("web"), "web", "70000 100000")
+    status = tell()
+    assert status.phase is Phase.APPLIED
+    assert ready(status)[:2] == (Status.TRUE, "HoldsNothing")
+    assert bench.file(place, "cpu.max") == "70000 100000", "what the kubelet gave it"
+    assert bench.ways.written == []
+
+
 def test_a_refused_grant_says_who_holds_its_cpus(bench, words, grant):
     other = words.pod("a-other", words.container("c", "1"), cpus="1")
     bench.grant(grant)

@@ -24,6 +24,7 @@ from podnuma.api.pod_allocation import (
     PodAllocationStatus,
     Values,
     Verdict,
+    numa_nodes,
     read_pod_allocation,
     rejected_grant,
     render_pod_allocation,
@@ -82,8 +83,8 @@ def test_the_numa_column_names_the_nodes_of_cpus_where_the_topology_is_known():
     grant = replace(TRAINING, containers=tuple(replace(c, memory_nodes=None) for c in TRAINING.containers))
     (epyc,) = [machine(path) for path in MACHINES if "epyc7401" in path.stem]
     assert render_summary(grant)["numa"] == "-"
-    assert render_summary(grant, epyc)["numa"] == "1"
-    spec = render_pod_allocation(grant, "w1", ADMITTED, topology=epyc)["spec"]
+    assert render_summary(grant, numa_nodes(grant, epyc))["numa"] == "1"
+    spec = render_pod_allocation(grant, "w1", ADMITTED, numa=numa_nodes(grant, epyc))["spec"]
     assert spec["summary"]["numa"] == "1"
 
 

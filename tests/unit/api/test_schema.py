@@ -64,7 +64,7 @@ READERS: Mapping[str, tuple[Callable[[Any], Any], ...]] = {
 WRITTEN_ONLY = {
     "nodeprofiles": {"status.nodesMatched", "status.nodesSettled", "status.nodesRefused"},
     "nodetopologies": {"status.summary"},
-    "podallocations": {"spec.summary", "spec.memoryNodes"},
+    "podallocations": {"spec.memoryNodes"},
 }
 
 # Read, and rendered as something equal: the sum of both reservations is written as kubeReserved.

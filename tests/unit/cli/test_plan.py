@@ -102,7 +102,7 @@ def test_the_answer_is_a_table_and_yes(saved, tmp_path, capsys):
     assert plan.answer(saved, manifest(tmp_path, pod("one", 6)), "", "", Form.TEXT) is Exit.OK
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].split() == ["POD", "NODE", "RESULT", "CPUS", "NUMA", "EXCLUSIVE", "SHARED"]
-    assert shown[1].split() == ["a/one", "node-a", "admitted", "6-8,54-56", "-", "-", "6-8,54-56"]
+    assert shown[1].split() == ["a/one", "node-a", "admitted", "6-8,54-56", "1", "-", "6-8,54-56"]
 
 
 def test_a_refusal_is_no_and_names_the_kubelets_reason(saved, tmp_path, capsys):

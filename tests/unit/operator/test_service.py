@@ -149,6 +149,51 @@ async def test_pods_that_are_not_guaranteed_are_not_even_remembered():
     assert len(rig.service.inventory.pods) == 0
 
 
+def without_whole_cpus() -> dict[str, object]:
+    value = pod("fraction")
+    value["spec"]["containers"] = [{"name": "main", "resources": {}}]
+    budget = {"cpu": "1500m", "memory": "1Gi"}
+    value["spec"]["resources"] = {"requests": budget, "limits": budget}
+    return value
+
+
+@virtual
+async def test_a_guaranteed_pod_that_gets_nothing_is_decided_too_for_its_agent_waits():
+    rig = Rig()
+    await rig.furnished(memoryManagerPolicy="None", reservedMemory=[])
+    await rig.create(without_whole_cpus())
+    spec = rig.allocation("fraction")["spec"]  # type: ignore[index]
+    assert spec["summary"] == {"cpus": "-", "numa": "-", "exclusive": "-", "shared": "node"}
+    assert spec["decision"]["admitted"]
+    assert rig.told("Allocated") == []
+    await rig.crash()
+    await rig.start()
+    await rig.quiet()
+    assert rig.allocation("fraction")["spec"] == spec  # type: ignore[index]
+    rig.assert_sound()
+
+
+@virtual
+async def test_where_neither_manager_is_on_nobody_waits_and_nothing_is_written():
+    rig = Rig()
+    await rig.furnished(cpuManagerPolicy="none", memoryManagerPolicy="None", reservedMemory=[])
+    await rig.create(without_whole_cpus())
+    assert rig.allocation("fraction") is None
+
+
+@virtual
+async def test_the_numa_nodes_of_cpus_are_told_where_memory_is_not_bound():
+    rig = Rig()
+    await rig.furnished(memoryManagerPolicy="None", reservedMemory=[])
+    await rig.create(pod())
+    assert rig.allocation()["spec"]["summary"]["numa"] == "0"  # type: ignore[index]
+    await rig.crash()
+    await rig.start()
+    await rig.quiet()
+    assert rig.allocation()["spec"]["summary"]["numa"] == "0"  # type: ignore[index]
+    assert rig.told("Restored") == []
+
+
 @virtual
 async def test_a_deleted_podallocation_comes_back_as_it_was_with_an_event():
     rig = Rig()
@@ -171,6 +216,8 @@ async def test_a_deleted_podallocation_comes_back_as_it_was_with_an_event():
         ("containers", [], "spec.containers"),
         ("scope", "container", "spec.scope says container instead of pod"),
         ("cpus", "no list", "spec.cpus"),
+        ("summary", {"cpus": "1", "numa": "0", "exclusive": "1", "shared": "-"}, "spec.summary"),
+        ("uidOnNode", "another", "spec.uidOnNode says another instead of nothing"),
     ],
 )
 @virtual
