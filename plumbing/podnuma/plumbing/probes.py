@@ -64,8 +64,13 @@ async def serve(probes: Probes, host: str, port: int) -> asyncio.Server:
     """Listen until the returned server is closed; port 0 takes a free one."""
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Cancelled at the end of the process: nobody awaits this task, and streams log it as an error.
         with contextlib.suppress(
-            OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError
+            OSError,
+            TimeoutError,
+            asyncio.IncompleteReadError,
+            asyncio.LimitOverrunError,
+            asyncio.CancelledError,
         ):
             async with asyncio.timeout(_PATIENCE):
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -81,7 +86,7 @@ async def serve(probes: Probes, host: str, port: int) -> asyncio.Server:
                     writer.write(reply.body)
                 await writer.drain()
         writer.close()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, asyncio.CancelledError):
             await writer.wait_closed()
 
     return await asyncio.start_server(connection, host, port, limit=_LONGEST_REQUEST)

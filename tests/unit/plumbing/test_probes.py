@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import socket
 
 import pytest
 from podnuma.plumbing.probes import Probes, serve
@@ -55,3 +56,22 @@ async def test_odd_requests_get_an_error_or_are_dropped(request_bytes, status):
             answer = await send(number, request_bytes)
         assert answer.startswith(f"HTTP/1.1 {status}" if status else "")
         assert (await send(number, b"GET /healthz HTTP/1.1\r\n\r\n")).endswith("ok\n")
+
+
+def test_a_process_that_ends_while_somebody_asks_logs_nothing():
+    logged: list[dict[str, object]] = []
+    client = socket.socket()
+
+    async def life() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: logged.append(context))
+        async with port() as number:
+            client.connect(("127.0.0.1", number))
+            client.send(b"GET /heal")
+            for _ in range(10):  # the loop takes the connection in
+                await asyncio.sleep(0.001)
+            assert len(asyncio.all_tasks()) == 2
+
+    with client:
+        asyncio.run(life())
+    assert logged == []
