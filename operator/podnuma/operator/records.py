@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
-from podnuma.api.conditions import holds
+from podnuma.api.conditions import find, holds
 from podnuma.api.node_topology import NodeCondition
 from podnuma.operator.kinds import Kind
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from podnuma.allocator.request import Pod
+    from podnuma.api.conditions import Condition
     from podnuma.api.node_profile import NodeProfile
     from podnuma.api.node_topology import NodeTopology
     from podnuma.api.pod_allocation import PodAllocation
@@ -156,6 +157,16 @@ class TopologyRecord(Record):
             return (self.uid, self.generation, self.owner, self.problem)
         back = holds(model.conditions, NodeCondition.STANDING_BACK)
         return (self.uid, self.generation, self.owner, model.hardware, back)
+
+    @property
+    def heartbeat(self) -> str:
+        """Return the time of the agent's last report, by the node's clock; empty if there was none."""
+        return self.model.agent.heartbeat_time if self.model is not None and self.model.agent else ""
+
+    @property
+    def agent_says(self) -> Condition | None:
+        """Return what the agent says about itself: to be told on, and no reason to decide anything."""
+        return None if self.model is None else find(self.model.conditions, NodeCondition.AGENT_READY)
 
 
 @dataclass(frozen=True, slots=True)

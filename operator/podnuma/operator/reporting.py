@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from podnuma.operator.profiles import Plan
     from podnuma.operator.records import ProfileRecord
 
+_SILENT = 180.0  # seconds without a new heartbeat; agents send one a minute
 _NAMED = 3  # pods or nodes named in a sentence; the rest is counted
 
 
@@ -49,7 +50,27 @@ class Written:
     at: float = float("-inf")
 
 
-async def report_node(means: Means, name: str, book: Book, plan: Plan, written: Written) -> float:
+@dataclass(slots=True)
+class Heard:
+    """The last heartbeat of a node's agent and when it was new, by this process's clock.
+
+    The time in the heartbeat itself is the node's, which may be anything.
+    """
+
+    heartbeat: str = ""
+    at: float = float("inf")
+    silent: bool = False
+
+    def listen(self, heartbeat: str, now: float) -> None:
+        """Take in the heartbeat that is stored now."""
+        if heartbeat != self.heartbeat or now < self.at:
+            self.heartbeat, self.at = heartbeat, now
+        self.silent = bool(heartbeat) and now - self.at > _SILENT
+
+
+async def report_node(
+    means: Means, name: str, book: Book, plan: Plan, written: Written, heard: Heard
+) -> float:
     """Bring the operator's part of NodeTopology.status up to date; return as `report_profile` does."""
     topology = means.inventory.topologies.get(Key("", name))
     if topology is None or topology.model is None:
@@ -57,8 +78,9 @@ async def report_node(means: Means, name: str, book: Book, plan: Plan, written: 
     allocation = _allocation(book.allocator, book) if book.allocator is not None else None
     generation = topology.generation
     settled = _settled(book)
+    heard.listen(topology.heartbeat, means.clock())
     conditions = (
-        *_node_readiness(topology.model.conditions, plan.usable, settled, generation),
+        *_node_readiness(topology.model.conditions, plan.usable, settled, heard, generation),
         plan.usable,
         settled,
     )
@@ -82,7 +104,7 @@ async def report_node(means: Means, name: str, book: Book, plan: Plan, written: 
 
 
 def _node_readiness(
-    told: Iterable[Condition], usable: Condition, settled: Condition, generation: int
+    told: Iterable[Condition], usable: Condition, settled: Condition, heard: Heard, generation: int
 ) -> tuple[Condition, ...]:
     """Sum up what the agent told, whether the settings are usable and whether all pods hold under them."""
     agent = find(told, NodeCondition.AGENT_READY)
@@ -93,6 +115,12 @@ def _node_readiness(
     if agent is None:
         text = "no agent of this node has reported yet; see whether its pod runs"
         return readiness(Readiness.IN_PROGRESS, "AgentMissing", text, generation)
+    if heard.silent:
+        text = (
+            f"the agent's last report is of {heard.heartbeat}; what runs keeps its CPUs, what starts may be"
+            " pinned late; see whether the agent's pod runs and reaches the API server"
+        )
+        return readiness(Readiness.IN_PROGRESS, "AgentSilent", text, generation)
     if agent.status is not Status.TRUE:
         return readiness(Readiness.FAILED, "AgentNotReady", f"the agent says: {agent.message}", generation)
     if settled.status is not Status.TRUE:

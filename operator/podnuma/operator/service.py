@@ -33,9 +33,9 @@ from podnuma.operator.inventory import EVERY_NODE, Inventory
 from podnuma.operator.kinds import Kind
 from podnuma.operator.means import Means, Waits
 from podnuma.operator.metrics import Metrics, Snapshot
-from podnuma.operator.records import Key
+from podnuma.operator.records import Key, PodRecord, ProfileRecord, TopologyRecord
 from podnuma.operator.rejection import Pacer
-from podnuma.operator.reporting import Written
+from podnuma.operator.reporting import Heard, Written
 from podnuma.operator.settling import clear, settle
 from podnuma.operator.tidying import tidy
 from podnuma.operator.writer import NotLeadingError
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from podnuma.operator.inventory import Concerned
     from podnuma.operator.profiles import Plan
     from podnuma.operator.reader import Reader
-    from podnuma.operator.records import Record, Stamp, TopologyRecord
+    from podnuma.operator.records import Record, Stamp
     from podnuma.operator.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -82,6 +82,7 @@ class _Desk:
     plan: Plan | None = None
     rules: Rules | None = None
     written: Written = field(default_factory=Written)
+    heard: Heard = field(default_factory=Heard)
     standings: dict[str, MatchedNode] = field(default_factory=dict)
 
 
@@ -149,12 +150,20 @@ class Service:
 
     def see(self, record: Record) -> None:
         """Take in the state of an object."""
+        before = self.inventory.topologies.get(record.key) if record.kind is Kind.TOPOLOGY else None
         self._mark(self.inventory.see(record))
-        match record.kind:
-            case Kind.PROFILE:
+        match record:
+            case ProfileRecord():
                 self._profiles.mark(record.key.name)
-            case Kind.POD:
+            case PodRecord():
                 self._means.waits.begin(record.uid)
+            case TopologyRecord():
+                news = before is None or before.agent_says != record.agent_says
+                if (desk := self._desks.get(record.key.name)) is not None:
+                    was_silent = desk.heard.silent
+                    desk.heard.listen(record.heartbeat, self._clock())
+                    if news or was_silent:
+                        self._reports.mark(record.key.name)
             case _:
                 pass
 
@@ -248,7 +257,9 @@ class Service:
         if desk is None or desk.plan is None:
             return
         try:
-            again = await reporting.report_node(self._means, name, desk.book, desk.plan, desk.written)
+            again = await reporting.report_node(
+                self._means, name, desk.book, desk.plan, desk.written, desk.heard
+            )
         except NotLeadingError:
             return
         if again > 0:

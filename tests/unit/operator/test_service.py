@@ -38,6 +38,40 @@ async def test_a_node_with_a_profile_gets_a_nodetopology_that_goes_with_it():
     assert found["status"]["allocation"]["sharedPool"] == "0-15"
 
 
+def hear(rig: Rig, heartbeat: str) -> None:
+    """Let the agent of n1 report that all is well, with a heartbeat."""
+    known = rig.topology()
+    assert known is not None
+    ready = [entry for entry in known["status"].get("conditions", []) if entry["type"] != "AgentReady"]
+    ready.append({"type": "AgentReady", "status": "True", "reason": "Ready", "message": "all is well"})
+    status = {**known["status"], "agent": {"version": "0", "heartbeatTime": heartbeat}, "conditions": ready}
+    rig.cluster.put(Kind.TOPOLOGY, {**known, "status": status})
+
+
+@virtual
+async def test_a_node_whose_agent_fell_silent_says_so_until_it_is_heard_again():
+    rig = Rig()
+    await rig.furnished()
+    hear(rig, "2026-01-01T00:01:00Z")
+    await rig.quiet()
+    assert rig.condition(Kind.TOPOLOGY, "n1", "Ready")["reason"] == "Ready"
+    await rig.quiet(100)
+    hear(rig, "2026-01-01T00:02:00Z")
+    await rig.quiet(170)
+    rig.service.look_again()
+    await rig.quiet()
+    assert rig.condition(Kind.TOPOLOGY, "n1", "Ready")["reason"] == "Ready"
+    await rig.quiet(20)
+    rig.service.look_again()
+    await rig.quiet()
+    silent = rig.condition(Kind.TOPOLOGY, "n1", "Ready")
+    assert (silent["status"], silent["reason"]) == ("False", "AgentSilent")
+    assert "last report is of 2026-01-01T00:02:00Z" in silent["message"]
+    hear(rig, "2026-01-01T00:09:00Z")
+    await rig.quiet()
+    assert rig.condition(Kind.TOPOLOGY, "n1", "Ready")["status"] == "True"
+
+
 @virtual
 async def test_cpus_of_a_deleted_pod_go_to_the_next_one():
     rig = Rig()
