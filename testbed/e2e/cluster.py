@@ -155,11 +155,14 @@ class Cluster:
         return "\n".join(f"    {line}" for line in lines)
 
     def _last_warning(self, pod: str) -> str:
-        # The kubelet has warnings of its own, about containers that it was not allowed to start.
+        # The kubelet has warnings of its own, about containers that it was not allowed to start, and the
+        # eviction is what follows from the refusal.
         warnings = [
             str(event["reason"])
             for event in self.events(pod)
-            if event["type"] == "Warning" and event.get("reportingComponent") != "kubelet"
+            if event["type"] == "Warning"
+            and event["reason"] != "Evicted"
+            and event.get("reportingComponent") != "kubelet"
         ]
         return warnings[-1] if warnings else "deleted"
 

@@ -59,6 +59,16 @@ class Phase(enum.Enum):
     RELEASED = "Released"
 
 
+class _Resource(enum.Enum):
+    CPU = "cpu"
+    MEMORY = "memory"
+
+
+class _Source(enum.Enum):
+    POD = "pod"
+    NODE = "node"
+
+
 class Verdict(enum.Enum):
     """Whether a container ran on its CPUs from its first instruction on."""
 
@@ -73,13 +83,18 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How an allocation came about. ``reason`` is "Admitted" or the kubelet's for a refusal."""
+    """How an allocation came about. ``reason`` is "Admitted" or the kubelet's for a refusal.
+
+    ``refused_by`` are resource and source of the manager that refused, as the kubelet's metric of errors
+    has them; None for an admission, and where the merge of hints was refused.
+    """
 
     admitted: bool
     reason: str = ADMITTED
     message: str = ""
     generation: int = 0
     explanation: str = ""
+    refused_by: tuple[str, str] | None = None
 
     @classmethod
     def of(cls, decided: Admitted | Rejected, generation: int = 0, explanation: str = "") -> "Decision":
@@ -88,7 +103,8 @@ class Decision:
             case Admitted():
                 return cls(True, ADMITTED, "", decided.generation, explanation)
             case Rejected():
-                return cls(False, decided.reason.value, decided.message, generation, explanation)
+                manager = next(iter(decided.counts.errors), None)
+                return cls(False, decided.reason.value, decided.message, generation, explanation, manager)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +188,9 @@ def read_pod_allocation(value: Any) -> PodAllocation:
 
 
 def _read_summary(fields: Fields) -> dict[str, str]:
-    return {column: fields.optional(column, text(longest, shortest=1), "") for column, longest in _COLUMNS.items()}
+    return {
+        column: fields.optional(column, text(longest, shortest=1), "") for column, longest in _COLUMNS.items()
+    }
 
 
 def render_pod_allocation(
@@ -305,7 +323,13 @@ def _read_decision(fields: Fields) -> Decision:
         message=fields.optional("message", text(2048), ""),
         generation=fields.optional("generation", integer(), 0),
         explanation=fields.optional("explanation", text(LONGEST_EXPLANATION), ""),
+        refused_by=_read_manager(fields.fields("refusedBy")) if fields.has("refusedBy") else None,
     )
+
+
+def _read_manager(fields: Fields) -> tuple[str, str]:
+    resource = fields.required("resource", choice(_Resource), _Resource.CPU)
+    return resource.value, fields.required("source", choice(_Source), _Source.NODE).value
 
 
 def _render_decision(decision: Decision) -> dict[str, Any]:
@@ -318,6 +342,8 @@ def _render_decision(decision: Decision) -> dict[str, Any]:
         body["message"] = decision.message[:2048]
     if decision.explanation:
         body["explanation"] = decision.explanation[:LONGEST_EXPLANATION]
+    if decision.refused_by is not None:
+        body["refusedBy"] = dict(zip(("resource", "source"), decision.refused_by, strict=True))
     return body
 
 

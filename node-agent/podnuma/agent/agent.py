@@ -145,7 +145,7 @@ class Agent:
         uid, decision = wanted.allocation.uid_on_node, wanted.allocation.decision
         grant = picture.accepted.grants.get(uid)
         if not decision.admitted:
-            self._parts.tally.rejected(uid, decision, wanted.allocation.grant.scope)
+            self._parts.tally.rejected(uid, decision)
         elif grant is not None:
             self._parts.tally.admitted(grant)
 

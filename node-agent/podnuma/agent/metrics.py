@@ -13,10 +13,9 @@ from typing import TypeAlias
 import prometheus_client
 from podnuma.agent.apply import Outcome
 from podnuma.agent.settings import MetricNames
-from podnuma.allocator.counts import NO_COUNTS, AssignmentType, Counts, tally
+from podnuma.allocator.counts import AssignmentType, Counts, tally
 from podnuma.allocator.cpuset import CpuSet
-from podnuma.allocator.decision import PodGrant, Reason
-from podnuma.allocator.settings import TopologyManagerScope
+from podnuma.allocator.decision import PodGrant
 from podnuma.api.pod_allocation import Decision, Phase
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -82,14 +81,9 @@ class Tally:
         """Count a grant as the kubelet counts the admission of its pod."""
         self._add(grant.uid, tally(_assigned(grant)))
 
-    def rejected(self, uid: str, decision: Decision, scope: TopologyManagerScope) -> None:
-        """Count a refusal, as far as reason and words tell which manager refused; a merge is none's error."""
-        if decision.reason == Reason.TOPOLOGY_AFFINITY.value:
-            self._add(uid, NO_COUNTS)
-            return
-        of_memory = decision.reason != Reason.SMT_ALIGNMENT.value and "memory" in decision.message.lower()
-        source = "pod" if scope is TopologyManagerScope.POD else "node"
-        self._add(uid, tally((), ("memory" if of_memory else "cpu", source)))
+    def rejected(self, uid: str, decision: Decision) -> None:
+        """Count a refusal as the kubelet counts it: an error of the manager that refused, if one did."""
+        self._add(uid, tally((), decision.refused_by))
 
     def keep(self, uids: Iterable[str]) -> None:
         """Forget which pods were counted, but for these; the counts stay."""

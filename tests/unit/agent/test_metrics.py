@@ -5,7 +5,6 @@ from podnuma.allocator import cpuset
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.decision import MemoryBlock
 from podnuma.allocator.nodeset import NodeSet
-from podnuma.allocator.settings import TopologyManagerScope
 from podnuma.api.pod_allocation import Decision, Phase
 
 
@@ -80,31 +79,17 @@ def test_a_pod_is_counted_once_and_counters_never_fall(metrics, words):
     }
 
 
-@pytest.mark.parametrize(
-    ("reason", "message", "scope", "series"),
-    [
-        ("SMTAlignmentError", "needs memory of cores", "pod", '{resource_name="cpu",source="pod"}'),
-        ("EmptyPodSharedPoolError", "no CPUs left", "pod", '{resource_name="cpu",source="pod"}'),
-        (
-            "UnexpectedAdmissionError",
-            "preferred hint violates NUMA node memory",
-            "container",
-            '{resource_name="memory",source="node"}',
-        ),
-    ],
-)
-def test_a_manager_that_refused_counts_an_error(metrics, reason, message, scope, series):
+@pytest.mark.parametrize("manager", [("cpu", "pod"), ("memory", "node")])
+def test_a_manager_that_refused_counts_one_error(metrics, manager):
     for _ in range(2):
-        metrics.tally.rejected("p", Decision(False, reason, message), TopologyManagerScope(scope))
-    assert samples(metrics, "resource_manager_allocation_errors_total") == {
-        f"resource_manager_allocation_errors_total{series}": 1
-    }
+        metrics.tally.rejected("p", Decision(False, "UnexpectedAdmissionError", "no", refused_by=manager))
+    resource, source = manager
+    series = f'resource_manager_allocation_errors_total{{resource_name="{resource}",source="{source}"}}'
+    assert samples(metrics, "resource_manager_allocation_errors_total") == {series: 1}
 
 
 def test_a_merge_that_was_not_admitted_is_no_managers_error(metrics):
-    metrics.tally.rejected(
-        "p", Decision(False, "TopologyAffinityError", "cannot be aligned"), TopologyManagerScope.POD
-    )
+    metrics.tally.rejected("p", Decision(False, "TopologyAffinityError", "cannot be aligned"))
     assert samples(metrics, "resource_manager_allocation_errors_total") == {}
 
 

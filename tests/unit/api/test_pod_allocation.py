@@ -15,7 +15,7 @@ from podnuma.allocator import (
     Rejected,
     TopologyManagerScope,
 )
-from podnuma.allocator.counts import NO_COUNTS
+from podnuma.allocator.counts import NO_COUNTS, tally
 from podnuma.api.conditions import Condition, Status
 from podnuma.api.pod_allocation import (
     ContainerStatus,
@@ -115,10 +115,18 @@ def test_a_decision_records_the_allocators_answer():
         generation=6,
         explanation="needs 2 more CPUs",
     )
+    by_memory = Rejected(Reason.UNEXPECTED_ADMISSION, "no", tally((), ("memory", "node")))
+    assert Decision.of(by_memory).refused_by == ("memory", "node")
 
 
 def test_a_rejected_pod_holds_nothing():
-    decision = Decision(admitted=False, reason="TopologyAffinityError", message="no", explanation="why")
+    decision = Decision(
+        admitted=False,
+        reason="UnexpectedAdmissionError",
+        message="no",
+        explanation="why",
+        refused_by=("memory", "pod"),
+    )
     grant = rejected_grant("u", "a", "b", TopologyManagerScope.POD)
     allocation = read_pod_allocation(render_pod_allocation(grant, "w1", decision))
     assert (allocation.grant, allocation.decision) == (grant, decision)

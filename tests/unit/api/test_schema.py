@@ -256,7 +256,7 @@ def full_objects(plural: str) -> list[dict[str, Any]]:
         pod_effective=VALUES,
         containers=(ContainerStatus("c", "id", VALUES, VALUES, pinned_after_millis=3, message="m"),),
     )
-    refused = Decision(admitted=False, reason="TopologyAffinityError", message="m", explanation="e")
+    refused = Decision(False, "TopologyAffinityError", "m", explanation="e", refused_by=("cpu", "pod"))
     nothing = rejected_grant("u", "a", "b", TopologyManagerScope.POD)
     return [
         render_pod_allocation(grant, "w1", Decision(admitted=True), "static")
