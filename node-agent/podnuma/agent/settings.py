@@ -60,7 +60,7 @@ class AgentSettings:
     metric_names: MetricNames = MetricNames.V1_36
     check_seconds: float = 5.0
     heartbeat_seconds: float = 60.0
-    hook_share: float = 0.25
+    hook_share: float = 0.4
     put_off_seconds: float = 120.0
     movable_bytes: int = 64 * _MIB
 

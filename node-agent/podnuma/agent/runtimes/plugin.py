@@ -33,7 +33,7 @@ from podnuma.api.pod import is_guaranteed_budget
 _SOURCE = "kubernetes.io/config.source"
 _FROM_API = "api"
 _NANO = 10**9
-_DEADLINE = 0.6  # of the runtime's timeout, for the whole answer
+_DEADLINE = 0.7  # of the runtime's timeout, for the whole answer
 _ENDED = (nri.ContainerState.STOPPED,)
 
 EVENTS = frozenset(
