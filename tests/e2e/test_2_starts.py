@@ -161,7 +161,8 @@ def test_a_static_pod_is_pinned_although_nobody_asked_before_it_ran(
     try:
         until(lambda: cluster.find("pod", name), "the static pod's mirror", 120, 0.5)
         mirror = cluster.settled(name)
-        say(f"       {podnuma.wait_applied(name)['status']['containers']}")
+        (told,) = podnuma.wait_applied(name)["status"]["containers"]
+        say(f"       {told['verdict']}, {told['pinnedAfterMillis']} ms after its start")
         cpus = cluster.snapshot().container(mirror, "app").effective_cpus
         assert len(cpus) == 1
     finally:

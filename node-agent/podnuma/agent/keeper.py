@@ -268,7 +268,9 @@ class Keeper:
 
         Containers only: systemd answers before it has written its slices.
         """
-        self._useless = {place: names for place, names in self._useless.items() if place in after}
+        # Nothing to write at a place: it is right, and every mechanism has another chance there.
+        written = {result.step.place for result in results}
+        self._useless = {place: names for place, names in self._useless.items() if place in written}
         return tuple(self._proof(result, after.get(result.step.place)) for result in results)
 
     def _proof(self, result: Result, values: Values | None) -> Result:

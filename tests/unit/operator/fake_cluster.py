@@ -2,12 +2,14 @@
 
 Objects are JSON. Each change gets a version; what subscribers hear of it arrives later, and, if told
 so, more than once and in another order for different objects. `fault` sees every request before it is
-carried out and after, and may raise: a request that fails afterwards has happened.
+carried out and after, and may raise: a request that fails afterwards has happened. `late` may say after
+how many seconds a request whose answer is lost is carried out.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import datetime as dt
 import itertools
@@ -37,6 +39,10 @@ def no_fault(_moment: str, _request: str) -> None:
     pass
 
 
+def in_time(_request: str) -> None:
+    pass
+
+
 class FakeCluster:
     """Reader and Writer at once."""
 
@@ -47,6 +53,7 @@ class FakeCluster:
         self.requests: list[str] = []
         self.subscribers: list[Subscriber] = []
         self.fault: Callable[[str, str], None] = no_fault
+        self.late: Callable[[str], float | None] = in_time
         self.allows_eviction: Callable[[Key], bool] = lambda _: True
         self.delay = 0.0
         self.duplicates = 0.0
@@ -54,6 +61,7 @@ class FakeCluster:
         self.deaf = False
         self._versions = itertools.count(100)
         self._uids = itertools.count(1)
+        self._on_their_way: list[asyncio.TimerHandle] = []
 
     # What a test does
 
@@ -90,6 +98,12 @@ class FakeCluster:
 
     def get(self, kind: Kind, key: Key) -> Json | None:
         return self.objects[kind].get(key)
+
+    def drop_late_requests(self) -> None:
+        """Carry out nothing more of what was sent: its deadline has passed."""
+        for handle in self._on_their_way:
+            handle.cancel()
+        self._on_their_way.clear()
 
     def collect_garbage(self) -> None:
         """Delete what lost its owner, as kube-controller-manager does sooner or later."""
@@ -231,6 +245,11 @@ class FakeCluster:
         self.requests.append(request)
         await asyncio.sleep(self.rng.uniform(0, self.delay))
         self.fault("before", request)
+        wait = self.late(request)
+        if wait is not None:
+            loop = asyncio.get_running_loop()
+            self._on_their_way.append(loop.call_later(wait, lambda: loop.create_task(_quietly(act))))
+            raise errors.UncertainError(0, "NoAnswer", "the connection was cut")
         answer = await act()
         self.fault("after", request)
         await asyncio.sleep(self.rng.uniform(0, self.delay))
@@ -268,6 +287,11 @@ class FakeCluster:
             subscriber.lose(kind, reading.key(value), reading.stamp(value))
         elif (record := reading.READERS[kind](value)) is not None:
             subscriber.see(record)
+
+
+async def _quietly(act: Callable[[], Awaitable[Any]]) -> None:
+    with contextlib.suppress(errors.KubeError):
+        await act()
 
 
 def _merged(before: Json, new: Json) -> Json:

@@ -126,6 +126,7 @@ class Rig:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.service.stand_down()  # its timers die with the process
+        self.cluster.drop_late_requests()  # the next one leads when their deadlines have passed
         self.service = self._service()
 
     async def quiet(self, seconds: float = QUIET) -> None:

@@ -3,7 +3,8 @@
 What must hold is checked at every write of the operator and whenever the cluster has come to rest:
 
   * no CPU is in two PodAllocations, at no moment;
-  * a decision that gave something to a pod never changes while the pod lives;
+  * a decision that gave something to a pod never changes while the pod lives, and what somebody
+    destroys comes back as it was; only what was destroyed when the operator died is lost;
   * at rest every pod that wants one has a decision, and nothing is left of pods that are gone;
   * at rest a refused pod really does not fit.
 """
@@ -14,6 +15,7 @@ import asyncio
 import copy
 import random
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from podnuma.allocator.decision import Rejected
 from podnuma.api.pod_allocation import read_pod_allocation
@@ -24,8 +26,13 @@ from podnuma.plumbing.kube import errors
 
 from tests.unit.operator.rig import Rig, machine, node, owned_by, pod, profile
 
+if TYPE_CHECKING:
+    from tests.unit.operator.fake_cluster import Json
+
 NODES = ("n1", "n2", "n3")
+WRITES = ("create PodAllocation", "replace PodAllocation", "delete PodAllocation")
 REST = 30.0  # virtual seconds; longer than any back-off of a node
+LOST = 0.01  # of all news
 
 
 @dataclass
@@ -64,7 +71,8 @@ class Storm:
         self.rig = Rig(self.seed)
         self.cluster = self.rig.cluster
         self.given: dict[str, str] = {}
-        self.edited: set[str] = set()
+        self.destroyed: set[str] = set()
+        self.unanswered = 0
         self.broken: list[str] = []
         self.steps: list[str] = []
         self._names = 0
@@ -92,26 +100,22 @@ class Storm:
         """Let everything settle without faults, and look at all of it."""
         self.killer.left = None
         faults, self.fault_share = self.fault_share, 0.0
-        lost, self.cluster.lost = self.cluster.lost, 0.0
+        self.cluster.lost, self.unanswered = 0.0, 0
         await self._revive()
         self.cluster.collect_garbage()
         await self.rig.service.sync(Kind)
         self.rig.service.mark_everything()
         await asyncio.sleep(REST)
         self._look()
-        # Where nothing can be decided (unusable settings) what was destroyed stays so.
-        self.edited -= {
-            value["spec"]["podUID"]
-            for value in self.cluster.objects[Kind.ALLOCATION].values()
-            if reading.allocation(value).model is not None
-        }
-        self.fault_share, self.cluster.lost = faults, lost
+        self.fault_share, self.cluster.lost = faults, LOST
 
     # Steps
 
     def _actions(self):
         actions = [self.create] * 8 + [self.delete] * 4 + [self.finish] * 3 + [self.replace] * 2
         actions += [self.edit_profile, self.node_away, self.node_back, self.relabel]
+        if self.fault_share:
+            actions += [self.silence, self.leave_unanswered]
         if self.rng.random() < self.kill_share:
             actions += [self.kill] * 24
         if self.edits:
@@ -184,7 +188,7 @@ class Storm:
         if not found:
             return
         value = copy.deepcopy(self.cluster.objects[Kind.ALLOCATION][self.rng.choice(found)])
-        self.edited.add(value["spec"]["podUID"])
+        self._destroy(value)
         value["spec"]["scope"] = "nonsense"
         self.cluster.put(Kind.ALLOCATION, value)
 
@@ -192,20 +196,41 @@ class Storm:
         found = sorted(self.cluster.objects[Kind.ALLOCATION], key=str)
         if found:
             key = self.rng.choice(found)
-            self.edited.add(self.cluster.objects[Kind.ALLOCATION][key]["spec"]["podUID"])
+            self._destroy(self.cluster.objects[Kind.ALLOCATION][key])
             self.cluster.remove(Kind.ALLOCATION, key)
 
+    def silence(self) -> None:
+        """Let half of all news wait for the next full list."""
+        self.cluster.lost = 0.5
+
+    def leave_unanswered(self) -> None:
+        """Lose the answers to the next writes; some of them are carried out seconds later."""
+        self.unanswered = self.rng.randrange(1, 4)
+
     # Inside
+
+    def _destroy(self, value: Json) -> None:
+        uid = value["spec"]["podUID"]
+        book = self.rig.service.desk(value["spec"]["nodeName"])
+        if book is not None and (uid in book.decided or uid in book.unconfirmed):
+            self.destroyed.add(uid)
+        else:
+            # The operator that would know has died: it is decided anew.
+            self.given.pop(uid, None)
 
     async def _begin(self) -> None:
         await self.rig.furnished(*NODES)
         self.cluster.delay = 0.004
         self.cluster.duplicates = 0.1
-        self.cluster.lost = 0.01
+        self.cluster.lost = LOST
         self.cluster.fault = self._fault
+        self.cluster.late = self._late
 
     async def _revive(self) -> None:
         while self.killer.dead:
+            for uid in self.destroyed:
+                self.given.pop(uid, None)
+            self.destroyed.clear()
             await self.rig.crash()
             self.killer.dead = False
             try:
@@ -223,11 +248,7 @@ class Storm:
     def _fault(self, moment: str, request: str) -> None:
         self.killer.passes()
         if moment == "after" and "PodAllocation" in request:
-            try:
-                self._check_write()
-            except AssertionError as error:
-                # The operator would take it for a failed request and go on.
-                self.broken.append(f"after {request}: {error}")
+            self._watch_write(request)
         if self.rng.random() < self.fault_share:
             if moment == "after":
                 raise errors.UncertainError(0, "NoAnswer", "the connection was cut")
@@ -239,6 +260,21 @@ class Storm:
                 ]
             )
 
+    def _late(self, request: str) -> float | None:
+        if not self.unanswered or not request.startswith(WRITES):
+            return None
+        self.unanswered -= 1
+        wait = self.rng.choice([0.0, 0.0, 0.3, 4.0])
+        asyncio.get_running_loop().call_later(wait + 0.001, self._watch_write, f"late {request}")
+        return wait
+
+    def _watch_write(self, request: str) -> None:
+        try:
+            self._check_write()
+        except AssertionError as error:
+            # The operator would take it for a failed request and go on.
+            self.broken.append(f"after {request}: {error}")
+
     def _check_write(self) -> None:
         self.rig.assert_sound()
         for value in self.cluster.objects[Kind.ALLOCATION].values():
@@ -246,9 +282,7 @@ class Storm:
             if allocation.model is None:
                 continue
             told = allocation.model.grant
-            if told.uid in self.edited:
-                # What a person destroys just before the operator dies is lost: it is decided anew.
-                self.given.pop(told.uid, None)
+            self.destroyed.discard(told.uid)
             if not allocation.model.decision.admitted:
                 continue
             before = self.given.setdefault(told.uid, repr(told))
@@ -261,6 +295,9 @@ class Storm:
             for value in self.cluster.objects[Kind.POD].values()
             if (record := reading.bound_pod(value)) is not None
         }
+        left = sorted(str(alive[uid].key) for uid in self.destroyed & alive.keys())
+        assert not left, f"what somebody destroyed did not come back: {left}"
+        self.destroyed.clear()
         for key, value in self.cluster.objects[Kind.ALLOCATION].items():
             uid = value["spec"]["podUID"]
             assert uid in alive, f"{key} is left of a pod that is gone"

@@ -4,6 +4,7 @@ The channel connects when first used and reconnects by itself, at most a second 
 runtime is back. gRPC's errors are translated here and nowhere else (`_calling`).
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from operator import methodcaller
@@ -157,6 +158,12 @@ class Client:
 def _calling(method: str) -> Iterator[None]:
     try:
         yield
+    except asyncio.CancelledError as error:
+        # A channel that is closed cancels its calls, which is not the end of whoever made them.
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise
+        code = grpc.StatusCode.CANCELLED.name
+        raise UnreachableError(method, code, "the connection was closed during the call") from error
     except grpc.aio.AioRpcError as error:
         code, text = error.code(), str(error.details())[:_TEXT_MAX]
         kinds: dict[grpc.StatusCode, type[CriError]] = {

@@ -48,6 +48,8 @@ class GivingWay:
         began = asyncio.ensure_future(self._began.wait())
         try:
             await asyncio.wait({task, began}, return_when=asyncio.FIRST_COMPLETED)
+            if task.cancelled():
+                raise WriteRefused(what, "update", "the connection to the runtime ended")
             if task.done():
                 return task.result()
         finally:

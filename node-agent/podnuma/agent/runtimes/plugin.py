@@ -3,7 +3,8 @@
     Synchronize       everything there is; moves come later, from the plan, outside this answer
     RunPodSandbox     the new pod's slice is confined before its containers are created
     CreateContainer   the start hook's values, and what others give up first
-    StartContainer    the cgroup is there and nothing runs in it yet: the kernel is asked what it has
+    StartContainer    the cgroup is there and nothing runs in it yet: the kernel is asked what it has.
+                      Earlier it is nothing to look at: the runtime is still making it
     UpdateContainer   the plan's values again, so that a resize by the kubelet unpins nothing
     the rest          who exists
 
@@ -40,7 +41,6 @@ EVENTS = frozenset(
     {
         nri.Event.RUN_POD_SANDBOX,
         nri.Event.CREATE_CONTAINER,
-        nri.Event.POST_CREATE_CONTAINER,
         nri.Event.START_CONTAINER,
         nri.Event.POST_START_CONTAINER,
         nri.Event.UPDATE_CONTAINER,
@@ -120,7 +120,7 @@ class NodePlugin:
 
     async def event(self, event: nri.Event, pod: nri.PodSandbox, container: nri.Container | None) -> None:
         match event:
-            case nri.Event.POST_CREATE_CONTAINER | nri.Event.POST_START_CONTAINER if container is not None:
+            case nri.Event.POST_START_CONTAINER if container is not None:
                 self._inventory.add(self._seen(pod, container))
             case nri.Event.START_CONTAINER if container is not None:
                 self._inventory.add(self._seen(pod, container))

@@ -103,6 +103,31 @@ async def test_deadline_that_passes_is_late(fake_runtime):
             await client.containers()
 
 
+async def test_a_connection_that_is_closed_during_a_call_is_no_cancellation(fake_runtime):
+    asked = asyncio.Event()
+
+    async def never(_request):
+        asked.set()
+        await asyncio.Event().wait()
+
+    fake_runtime.answers["ListContainers"] = never
+    client = Client(fake_runtime.socket)
+    call = asyncio.create_task(client.containers())
+    await asked.wait()
+    await client.close()
+    with pytest.raises(UnreachableError, match="the connection was closed during the call"):
+        await call
+
+
+async def test_a_caller_that_is_cancelled_is_cancelled(client, fake_runtime):
+    fake_runtime.answers["ListContainers"] = lambda _request: asyncio.Event().wait()
+    call = asyncio.create_task(client.containers())
+    await asyncio.sleep(0)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
 async def test_late_update_is_not_asked_after(fake_runtime):
     fake_runtime.answers["UpdateContainerResources"] = lambda _request: asyncio.Event().wait()
     async with Client(fake_runtime.socket, deadline=1) as client:

@@ -41,6 +41,14 @@ async def test_a_failure_of_the_update_is_the_callers():
         await GivingWay().outside("db", failing())
 
 
+async def test_a_call_that_is_cancelled_by_its_connection_is_a_refusal():
+    async def cut():
+        raise asyncio.CancelledError
+
+    with pytest.raises(WriteRefused, match="the connection to the runtime ended"):
+        await GivingWay().outside("db", cut())
+
+
 async def test_two_hooks_have_to_end_both():
     giving_way = GivingWay()
     with giving_way.hook():

@@ -153,7 +153,7 @@ async def test_the_inventory_follows_the_events(plugin, inventory):
         5.0,
     )
     new = nri.Container("id-2", "sandbox", "uid-1", "log", created_at=1)
-    await plugin.event(nri.Event.POST_CREATE_CONTAINER, POD, new)
+    await plugin.event(nri.Event.POST_START_CONTAINER, POD, new)
     assert {container.id for container in inventory.all()} == {"id-1", "id-2"}
     await plugin.stop_container(POD, DB)
     await plugin.event(nri.Event.REMOVE_CONTAINER, POD, new)
