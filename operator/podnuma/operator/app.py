@@ -76,6 +76,7 @@ class Operator:
                 status_interval=settings.status_interval,
                 resync=settings.resync,
                 concurrency=settings.concurrency,
+                write_deadline=settings.write_deadline,
             ),
             clock=time.monotonic,
             now=lambda: dt.datetime.now(dt.UTC),

@@ -4,8 +4,10 @@ Three acts, each of which leaves the inventory as the API server has it: `create
 decision that nothing is known of, `rewrite` one that somebody changed, `delete` one whose
 pod is gone. None of them ever touches an object of another UID or a newer version.
 
-A write without a clear answer (UncertainError) may have happened. It is raised, and the
-caller must repeat the same act with the same decision: `create` then finds what it wrote.
+A write without a clear answer (UncertainError) may have happened, or may happen until its
+deadline has passed. It is raised, and the caller must repeat the same act with the same
+decision: `create` then finds what it wrote. Where there is nothing to repeat, because the pod
+has gone or others hold what was decided, only `certain` tells whether something was left behind.
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ from podnuma.operator.kinds import Kind
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from podnuma.allocator.decision import PodGrant
     from podnuma.allocator.nodeset import NodeSet
-    from podnuma.operator.inventory import Inventory
+    from podnuma.operator.inventory import Concerned, Inventory
     from podnuma.operator.reader import Reader
     from podnuma.operator.records import AllocationRecord, Key
     from podnuma.operator.writer import Writer
@@ -82,10 +86,23 @@ def decided_in(record: AllocationRecord) -> Decided | None:
 class Checkpoint:
     """Writes decisions down."""
 
-    def __init__(self, inventory: Inventory, reader: Reader, writer: Writer) -> None:
+    def __init__(
+        self,
+        inventory: Inventory,
+        reader: Reader,
+        writer: Writer,
+        *,
+        mark: Callable[[Concerned], None],
+        clock: Callable[[], float],
+        write_deadline: float,
+    ) -> None:
         self._inventory = inventory
         self._reader = reader
         self._writer = writer
+        self._mark = mark
+        self._clock = clock
+        self._write_deadline = write_deadline
+        self._open_until: dict[Key, float] = {}
 
     async def create(self, decided: Decided) -> Stored:
         """Write a new decision, unless there is one about this pod already."""
@@ -101,6 +118,9 @@ class Checkpoint:
             except errors.AlreadyExistsError:
                 await self._look_again(decided.key)
                 continue
+            except errors.UncertainError:
+                self._open(decided.key)
+                raise
             return Stored(self.take_in(stored), written=True)
         raise errors.ConflictError(409, "Conflict", f"PodAllocation {decided.key} comes back again and again")
 
@@ -121,6 +141,9 @@ class Checkpoint:
                 return self.take_in(await self._writer.replace_allocation(decided.key, body))
             except (errors.ConflictError, errors.NotFoundError):
                 await self._look_again(decided.key)
+            except errors.UncertainError:
+                self._open(decided.key)
+                raise
         raise errors.ConflictError(409, "Conflict", f"PodAllocation {decided.key} is changed again and again")
 
     async def delete(self, record: AllocationRecord) -> None:
@@ -135,18 +158,33 @@ class Checkpoint:
                 raise
         self._inventory.lose(Kind.ALLOCATION, record.key, record.stamp)
 
+    async def certain(self, key: Key) -> bool:
+        """Tell whether the inventory has what is stored under a name, and no write can change it any more."""
+        until = self._open_until.get(key)
+        if until is None:
+            return True
+        over = self._clock() > until
+        await self._look_again(key)
+        if over:
+            self._open_until.pop(key, None)
+        return over
+
     def take_in(self, stored: dict[str, Any]) -> AllocationRecord:
         """Note what the API server answered to a write."""
         record = reading.allocation(stored)
         self._inventory.see(record)
         return record
 
+    def _open(self, key: Key) -> None:
+        self._open_until[key] = self._clock() + self._write_deadline
+
     async def _look_again(self, key: Key) -> None:
         record = await self._reader.allocation(key)
+        # What was seen here first is no news when its event comes, and it may be another node's.
         if record is not None:
-            self._inventory.see(record)
+            self._mark(self._inventory.see(record))
         elif (known := self._inventory.allocations.get(key)) is not None:
-            self._inventory.lose(Kind.ALLOCATION, key, known.stamp)
+            self._mark(self._inventory.lose(Kind.ALLOCATION, key, known.stamp))
 
 
 def _body(decided: Decided) -> dict[str, Any]:

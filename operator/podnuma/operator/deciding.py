@@ -2,7 +2,8 @@
 
 Oldest pod first, one after the other: decide, write, hold. The allocator's answer changes
 nothing; when the write fails for good nothing has to be undone, and when its outcome is
-unknown the very same decision is written again before the next pod is looked at.
+unknown the very same decision is written again before the next pod is looked at, or, if there
+is nothing to write any more, nothing is decided until it is certain what is stored.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SOON = 0.1  # seconds
+_SOON = 0.2  # seconds
 _SHOWN = 500  # characters of an explanation in an event
 _NAMESPACE_GOING = 5.0  # seconds until a pod whose namespace refuses new objects is looked at again
 
@@ -90,7 +91,9 @@ def waiting(means: Means, name: str, book: Book, settings: NodeSettings | None) 
 
 async def decide(means: Means, name: str, book: Book, plan: Plan) -> None:
     """Decide what is waiting on a node."""
-    await _confirm(means, name, book)
+    if not await _confirm(means, name, book):
+        means.mark(name, _SOON)
+        return
     settings = plan.decide_with
     if settings is None:
         for pod in undecided(means, name, book, plan):
@@ -144,18 +147,28 @@ def _awaited(rules: Rules, request: Pod) -> bool:
     return (rules.static_cpu or rules.static_memory) and qos(request) is Qos.GUARANTEED
 
 
-async def _confirm(means: Means, name: str, book: Book) -> None:
+async def _confirm(means: Means, name: str, book: Book) -> bool:
+    """Repeat what had no clear answer; False: something may be left of a decision that is not repeated.
+
+    Then nothing else is decided before the next run has tidied it away.
+    """
+    clear = True
     for uid, (decided, answer) in tuple(book.unconfirmed.items()):
         pod = means.inventory.pods.get(decided.key)
         if pod is None or pod.uid != uid:
-            if await means.gone(decided.key, uid):
-                del book.unconfirmed[uid]
+            moot = await means.gone(decided.key, uid)
+        elif book.decided.get(uid) == decided:
+            del book.unconfirmed[uid]  # taken over meanwhile
             continue
-        if book.decided.get(uid) == decided or not book.room_for(decided):
-            # Taken over meanwhile; or others hold what it says: if it was written, it is a stray now.
+        elif book.room_for(decided):
+            await _write(means, name, book, pod, decided, answer)
+            continue
+        else:
+            moot = True
+        clear = False
+        if moot and await means.checkpoint.certain(decided.key):
             del book.unconfirmed[uid]
-            continue
-        await _write(means, name, book, pod, decided, answer)
+    return clear
 
 
 async def _write(

@@ -65,12 +65,16 @@ _PROFILE_BACKOFF = Backoff(first=1.0, limit=60.0)
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Paces of the loop, in seconds, and how many nodes are worked on at once."""
+    """Paces of the loop, in seconds, and how many nodes are worked on at once.
+
+    After `write_deadline` seconds no write is carried out any more.
+    """
 
     settle: float = 0.05
     status_interval: float = 1.0
     resync: float = 300.0
     concurrency: int = 16
+    write_deadline: float = 5.0
 
 
 @dataclass(slots=True)
@@ -130,7 +134,14 @@ class Service:
             inventory=self.inventory,
             reader=reader,
             writer=writer,
-            checkpoint=Checkpoint(self.inventory, reader, writer),
+            checkpoint=Checkpoint(
+                self.inventory,
+                reader,
+                writer,
+                mark=self._mark,
+                clock=clock,
+                write_deadline=timing.write_deadline,
+            ),
             announcer=self.announcer,
             metrics=metrics,
             pacer=Pacer(_EVICTION_BACKOFF, rng),

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_SOON = 0.5  # seconds
 _SHOWN = 120  # characters of a field's value in a message
 
 
@@ -59,6 +60,9 @@ async def _release(means: Means, name: str, book: Book) -> None:
         pod = pods.get(decided.key)
         if (pod is not None and pod.uid == uid) or not await means.gone(decided.key, uid):
             continue
+        if not await means.checkpoint.certain(decided.key):
+            means.mark(name, _SOON)
+            continue
         record = allocations.get(decided.key)
         if record is not None and record.pod_uid == uid:
             await means.checkpoint.delete(record)
@@ -78,6 +82,9 @@ async def _restore(means: Means, book: Book) -> None:
     for uid, decided in tuple(book.decided.items()):
         if uid in book.unconfirmed:
             continue  # a later decision may have been written; it is repeated before anything else
+        pod = means.inventory.pods.get(decided.key)
+        if pod is None or pod.uid != uid:
+            continue  # on its way out, and the name may be another pod's by now
         record = means.inventory.allocations.get(decided.key)
         if record is not None and (
             decided.shown_by(record) or book.as_stored.get(uid) == (record.uid, record.generation)
@@ -140,7 +147,7 @@ def warn_once(means: Means, book: Book, pod: PodRecord, reason: str, message: st
 async def _phases(means: Means, book: Book) -> None:
     for decided in tuple(book.decided.values()):
         record = means.inventory.allocations.get(decided.key)
-        if record is not None and decided.uid not in book.unconfirmed:
+        if record is not None and record.pod_uid == decided.uid and decided.uid not in book.unconfirmed:
             await correct_phase(means, decided, record)
 
 

@@ -1,5 +1,6 @@
 """Writing decisions down: never over another object, never a second decision for one pod."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -22,7 +23,14 @@ class Desk:
     def __init__(self):
         self.cluster = FakeCluster()
         self.inventory = Inventory()
-        self.checkpoint = Checkpoint(self.inventory, self.cluster, self.cluster)
+        self.checkpoint = Checkpoint(
+            self.inventory,
+            self.cluster,
+            self.cluster,
+            mark=lambda _: None,
+            clock=lambda: asyncio.get_running_loop().time(),
+            write_deadline=5.0,
+        )
 
     def decision(self, name="db", cpus=4, uid=None):
         book = Book()
