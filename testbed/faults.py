@@ -149,6 +149,7 @@ class FaultyApiServer:
         self.port = free_port()
         self.server = f"https://127.0.0.1:{self.port}"
         self.calls: list[Call] = []
+        self._under_way = 0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -172,6 +173,10 @@ class FaultyApiServer:
         """Forget all rules."""
         with self._lock:
             self._rules.clear()
+
+    def idle(self) -> bool:
+        """Tell whether every request has been answered, watches left out."""
+        return self._under_way == 0
 
     def count(self, match: Match) -> int:
         """Count the requests so far that match."""
@@ -243,12 +248,16 @@ class FaultyApiServer:
             body=await request.read(),
         )
         self.calls.append(call)
-        faults = self._faults_for(call)
-        for fault in faults:
-            answer = await self._before(request, call, fault)
-            if answer is not None:
-                return answer
-        return await self._pass_on(request, call, faults)
+        self._under_way += not call.watch
+        try:
+            faults = self._faults_for(call)
+            for fault in faults:
+                answer = await self._before(request, call, fault)
+                if answer is not None:
+                    return answer
+            return await self._pass_on(request, call, faults)
+        finally:
+            self._under_way -= not call.watch
 
     async def _before(self, request: web.Request, call: Call, fault: Fault) -> web.StreamResponse | None:
         match fault:

@@ -82,6 +82,8 @@ class Life:
                     self._step(self.rng.choice(kinds))
                 self._child.join()
                 self.faulty.heal()
+                # With a Lease the next one waits until no write of the dead one can be carried out.
+                until(self.faulty.idle, "the last requests of the dead operator to end", REST_SECONDS)
                 self._look()
                 self.start()
                 if self.kills % 10 == 0:
