@@ -35,7 +35,8 @@ _SOURCE = "kubernetes.io/config.source"
 _FROM_API = "api"
 _NANO = 10**9
 _DEADLINE = 0.7  # of the runtime's timeout, for the whole answer
-_ENDED = (nri.ContainerState.STOPPED,)
+# What is created only is still being made; its start is told.
+_NOTHING_RUNS = (nri.ContainerState.CREATED, nri.ContainerState.STOPPED)
 
 EVENTS = frozenset(
     {
@@ -81,7 +82,7 @@ class NodePlugin:
         self._inventory.replace(
             self._seen(self._pods.get(container.pod_sandbox_id), container)
             for container in containers
-            if container.state not in _ENDED
+            if container.state not in _NOTHING_RUNS
         )
         self._changed()
         return ()

@@ -143,7 +143,9 @@ async def test_a_resize_by_the_kubelet_unpins_nothing(plugin, hook):
 
 async def test_the_inventory_follows_the_events(plugin, inventory):
     stopped = nri.Container("id-0", "sandbox", "uid-1", "old", state=nri.ContainerState.STOPPED)
-    await plugin.synchronize([POD], [DB, stopped])
+    being_made = nri.Container("id-9", "sandbox", "uid-1", "new", state=nri.ContainerState.CREATED)
+    running = dataclasses.replace(DB, state=nri.ContainerState.RUNNING)
+    await plugin.synchronize([POD], [running, stopped, being_made])
     (known,) = inventory.all()
     assert (known.pod_uid, known.namespace, known.pod_name, known.name, known.started) == (
         "uid-1",
