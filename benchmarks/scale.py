@@ -11,12 +11,16 @@ agents, their part is played by objects written once. Then, printed next to the 
 
 API server, etcd, this bench and the operator share the machine, so figures say something only together
 with the machine's size. Nothing here is a test: the exit status says whether the run was complete.
+
+With `--profile` the operator runs under a profiler, and where its processor time goes is printed instead:
+the figures of such a run say nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import signal
 import statistics
 import sys
 import tempfile
@@ -34,6 +38,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks import profiled
 from testbed.api import Api, Json
 from testbed.control_plane import ControlPlane
 from testbed.installation import Installation
@@ -152,8 +157,11 @@ def _pod(name: str, node: str, containers: Iterable[str]) -> Json:
 class Bench:
     """One run: fill the cluster, measure the start, measure arrivals."""
 
-    def __init__(self, cluster: ControlPlane, folder: Path, size: Size, console: Console) -> None:
+    def __init__(
+        self, cluster: ControlPlane, folder: Path, size: Size, console: Console, *, profile: bool
+    ) -> None:
         self._cluster = cluster
+        self._profile = folder / "profile" if profile else None
         self._folder = folder
         self._size = size
         self._console = console
@@ -161,6 +169,7 @@ class Bench:
         self._local = threading.local()
         self._pool = ThreadPoolExecutor(CLIENTS)
         self.figures = Figures()
+        self.profiles: list[Path] = []
 
     def run(self) -> Figures:
         """Do everything; the operator is gone afterwards."""
@@ -171,14 +180,17 @@ class Bench:
         self._each(
             "nodes", nodes, lambda name: self._api().create(node_manifest(name, cpus=share, memory=512 * GIB))
         )
-        operator = self._installation.start_operator()
+        through = (sys.executable, "-m", "benchmarks.profiled", str(self._profile)) if self._profile else ()
+        operator = self._installation.start_operator(through=through)
         self._report_hardware(nodes)
         self._create_pods(nodes)
         self._wait_for_allocations(self._size.managed)
         # In order, so that the Lease is given back: what is measured next is a start, not a takeover.
         operator.terminate()
         self._measure_start(operator)
+        self._take_profile(operator)
         self._measure_arrivals(operator, nodes)
+        self._take_profile(operator)
         operator.stop()
         return self.figures
 
@@ -248,6 +260,13 @@ class Bench:
         until(lambda: "podnuma_operator_leader 1.0" in operator.metrics(), "the operator to lead", 60)
         self.figures.cold_start = time.monotonic() - began
         self.figures.resident, self.figures.peak = memory_of(operator.process.pid)
+
+    def _take_profile(self, operator: Program) -> None:
+        if self._profile is not None:
+            path = Path(f"{self._profile}.{len(self.profiles) + 1}")
+            operator.process.signal(signal.SIGUSR1)
+            until(path.exists, f"{path}", 60)
+            self.profiles.append(path)
 
     def _measure_arrivals(self, operator: Program, nodes: list[str]) -> None:
         count = self._size.rate * self._size.seconds
@@ -346,6 +365,25 @@ def table(size: Size, figures: Figures) -> Table:
     return found
 
 
+def profile_table(size: Size, profiles: Iterable[Path]) -> Table:
+    """Say where processor time goes, per pod that is listed at the start and per pod that arrives."""
+    start, arrivals = (profiled.shares(path) for path in profiles)
+    found = Table(title="processor time of the operator, under a profiler")
+    for heading in ("part", "start, per 1,000 pods", "share", "per pod that arrives", "share"):
+        found.add_column(heading, justify="left" if heading == "part" else "right")
+    listed, arrived = size.pods / 1000, size.rate * size.seconds
+    for part in sorted(start.keys() | arrivals.keys(), key=lambda part: -arrivals.get(part, 0.0)):
+        first, later = start.get(part, 0.0), arrivals.get(part, 0.0)
+        found.add_row(
+            part,
+            f"{1000 * first / listed:.1f} ms",
+            f"{100 * first / sum(start.values()):.0f} %",
+            f"{1000 * later / arrived:.2f} ms",
+            f"{100 * later / sum(arrivals.values()):.0f} %",
+        )
+    return found
+
+
 def main() -> int:
     """Run the bench and print the table."""
     parser = argparse.ArgumentParser(prog="make bench-scale", description=__doc__.partition("\n")[0])
@@ -354,11 +392,21 @@ def main() -> int:
     parser.add_argument("--managed", type=int, default=3000, help="how many of them hold CPUs")
     parser.add_argument("--rate", type=int, default=50, help="new managed pods a second")
     parser.add_argument("--seconds", type=int, default=20, help="how long they arrive")
-    size = Size(**vars(parser.parse_args()))
+    parser.add_argument("--profile", action="store_true", help="show where the operator's time goes")
+    chosen = vars(parser.parse_args())
+    profile = chosen.pop("profile")
+    size = Size(**chosen)
     console = Console(stderr=True)
     with ControlPlane() as cluster, tempfile.TemporaryDirectory(prefix="podnuma-scale-") as folder:
-        figures = Bench(cluster, Path(folder), size, console).run()
-    Console().print(table(size, figures))
+        bench = Bench(cluster, Path(folder), size, console, profile=profile)
+        figures = bench.run()
+        if profile:
+            Console(width=120).print(profile_table(size, bench.profiles))
+            for path in bench.profiles:
+                for function, seconds in profiled.dearest(path, 12):
+                    console.print(f"{seconds:8.3f} s  {function}", highlight=False)
+        else:
+            Console().print(table(size, figures))
     return 0
 
 

@@ -22,7 +22,7 @@ from testbed.cleaning import GROUP
 from testbed.program import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from types import TracebackType
 
     from testbed.api import Json
@@ -140,11 +140,11 @@ class Installation:
             "extra": {f"hugepages-{size // 1024}Mi": f"{total}Ki" for size, total in huge.items()},
         }
 
-    def start_operator(self, *options: str) -> Program:
-        """Start the operator; `options` are further words of its command line."""
+    def start_operator(self, *options: str, through: Iterable[str] = ()) -> Program:
+        """Start the operator; `options` are further words of its command line, `through` as in Program."""
         kubeconfig = self.cluster.kubeconfig_for(NAMESPACE, OPERATOR_ACCOUNT)
         arguments = ["operator", f"--kubeconfig={kubeconfig}", f"--namespace={NAMESPACE}", *options]
-        self.operator = self._start("operator", arguments)
+        self.operator = self._start("operator", arguments, through)
         return self.operator
 
     def start_agent(self, node: str, *options: str) -> Program:
@@ -164,8 +164,8 @@ class Installation:
         self.agents[node] = self._start(f"agent-{node}", arguments)
         return self.agents[node]
 
-    def _start(self, name: str, arguments: list[str]) -> Program:
-        program = Program(name, arguments, self.folder / f"{name}.log")
+    def _start(self, name: str, arguments: list[str], through: Iterable[str] = ()) -> Program:
+        program = Program(name, arguments, self.folder / f"{name}.log", through)
         self._stack.callback(program.stop)
         return program.start()
 

@@ -20,14 +20,17 @@ START_SECONDS = 30
 
 
 class Program:
-    """One podnuma process: starts, can be killed and started again, tells when it is ready."""
+    """One podnuma process: starts, can be killed and started again, tells when it is ready.
 
-    def __init__(self, name: str, arguments: Iterable[str], log: Path) -> None:
+    `through` is what runs it instead of the installed script, for example under a profiler.
+    """
+
+    def __init__(self, name: str, arguments: Iterable[str], log: Path, through: Iterable[str] = ()) -> None:
         self.name = name
         self.port = free_port()
         self.log = log
         self._argv = [
-            str(Path(sys.executable).with_name("podnuma")),
+            *(tuple(through) or (str(Path(sys.executable).with_name("podnuma")),)),
             *arguments,
             f"--metrics-port={self.port}",
             "--metrics-host=127.0.0.1",

@@ -172,3 +172,22 @@ def test_a_machine_without_any_readable_cpu_is_reported_and_never_decided_on(sys
     assert "names no online CPU" in message
     wait_condition(system, "nodetopologies", "node-blind", "Ready", "False")
     agent.process.check()
+
+
+def test_describe_of_a_node_that_cannot_be_used_says_what_to_do_next(system):
+    state = system.nodes["node-2"].kubelet_root / "cpu_manager_state"
+    state.write_text('{"policyName":"static","defaultCpuSet":""}')
+    try:
+        for kind, name in (("nodetopology", "node-2"), ("nodeprofile", "training")):
+
+            def described(kind=kind, name=name):
+                told = system.cluster.kubectl("describe", kind, name)
+                assert "stands back" in told, told
+                assert "set cpuManagerPolicy: none in its configuration, remove that file" in told, told
+                return True
+
+            until(described, f"{kind} {name} to say what to do", TOLD_SECONDS)
+        wait_condition(system, "nodetopologies", "node-2", "Ready", "False")
+    finally:
+        state.unlink()
+    wait_condition(system, "nodetopologies", "node-2", "Ready", "True")
