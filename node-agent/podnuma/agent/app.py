@@ -28,6 +28,7 @@ from podnuma.agent.plan.places import Wish as Values
 from podnuma.agent.publisher import Publisher
 from podnuma.agent.settings import AgentSettings, Runtime
 from podnuma.agent.simulated.assembly import simulated
+from podnuma.agent.starts import Starts
 from podnuma.agent.verify import Processes
 from podnuma.agent.watch import Event, Source, Watch
 from podnuma.agent.wish import Wish as NodeWish
@@ -193,7 +194,7 @@ async def _work(shared: _Shared, run: Running) -> None:
             movable=settings.movable_bytes,
         )
     )
-    hook.answers = StartHook(shared.wish, keeper, observer.waited, settings.put_off_seconds)
+    hook.answers = StartHook(shared.wish, Starts(keeper), observer.waited, settings.put_off_seconds)
     for source, take in side.sources:
         shared.watch(source, take)
     run.agent = Agent(

@@ -16,9 +16,9 @@ from typing import Protocol
 
 from podnuma.agent import verify
 from podnuma.agent.acceptance import Acceptance
-from podnuma.agent.apply import HOOK, Mechanism, Outcome, Result, Riders, apply
+from podnuma.agent.apply import HOOK, Mechanism, Outcome, Result, apply
 from podnuma.agent.cgroups.reader import Reader
-from podnuma.agent.containers import Container, StartRefused
+from podnuma.agent.containers import Container
 from podnuma.agent.discover.machine import Machine
 from podnuma.agent.drift import Drift
 from podnuma.agent.guard import Accepted
@@ -30,22 +30,15 @@ from podnuma.agent.plan.places import (
     Place,
     PodPlace,
     Qos,
-    Step,
     Values,
     Wish,
     describe,
-    parent,
 )
 from podnuma.agent.verdicts import Judged, Verdicts
 from podnuma.agent.wish import Wish as NodeWish
-from podnuma.allocator import cpuset
-from podnuma.allocator.cpuset import CpuSet
 from podnuma.api.node_settings import Mode
 
 logger = logging.getLogger(__name__)
-
-# Seconds between looks: systemd answers a little before it has written.
-_SYSTEMD_TAKES = (0.002, 0.01, 0.05, 0.1)
 
 
 class Runtime(Protocol):
@@ -91,7 +84,7 @@ class Keeper:
     """See the module."""
 
     def __init__(self, ports: Ports) -> None:
-        self._ports = ports
+        self.ports = ports
         self._lock = asyncio.Lock()
         self._acceptance = Acceptance()
         self._drift = Drift()
@@ -104,103 +97,25 @@ class Keeper:
         """Run one pass. Raises OSError while the runtime does not answer."""
         async with self._lock:
             began = time.monotonic()
-            self.picture = await self._settle(self._ports.mechanisms)
-            self._ports.observer.took(time.monotonic() - began)
+            self.picture = await self._settle(self.ports.mechanisms)
+            self.ports.observer.took(time.monotonic() - began)
             return self.picture
 
-    @property
-    def enforcing(self) -> bool:
-        """Whether values are written on this node; before the first pass it is taken to be so."""
-        picture = self.picture
-        return picture is None or (picture.standing_back is None and not picture.audit)
+    async def settle_by(self, mechanisms: Sequence[Mechanism], needed: Callable[[], bool]) -> bool:
+        """Run one pass that writes in these ways only, if it is needed, still when its turn comes.
 
-    def has_guests(self, qos: Qos) -> bool:
-        """Whether a pod in the slice of a QoS class holds CPUs, by the last pass."""
-        return self.picture is not None and self.picture.has_guests(qos)
-
-    def start_values(self, place: ContainerPlace) -> Wish | None:
-        """Return what a container starts with, by the last pass."""
-        if self.picture is None or not self.enforcing:
-            return None
-        return plan.container_start(self.picture.node(self._ports.movable), place)
-
-    async def make_room(self, place: ContainerPlace) -> tuple[Step, ...]:
-        """Settle, if the pod of a starting container is not part of the last picture yet.
-
-        Return the steps that have to ride on the answer: the runtime carries out nothing else meanwhile.
-        Raises StartRefused while somebody else could not be taken off its CPUs.
+        Return whether it ran. Raises OSError while the runtime does not answer.
         """
-        if self._has_room(place):
-            return ()
-        riders = Riders()
-        direct = [mechanism for mechanism in self._ports.mechanisms if not mechanism.rides]
-        any_rides = len(direct) < len(self._ports.mechanisms)
+        if not needed():
+            return False
         async with self._lock:
-            if not self._has_room(place):
-                self.picture = await self._settle([riders, *direct] if any_rides else direct)
-                self._refuse_overlap(place, self.picture)
-        return tuple(riders.steps)
-
-    async def before_start(self, place: ContainerPlace) -> None:
-        """Look at a container that has been created and has not begun to run, and judge it.
-
-        It is the last moment to put something right that its processes would notice.
-        The runtime carries out nothing meanwhile, so only other ways to write are tried.
-        """
-        wish = self.start_values(place)
-        picture = self.picture
-        if picture is None or wish is None or place.pod.uid not in picture.accepted.grants:
-            return
-        if not self._is_right(place, wish, picture):
-            step = Step(place, wish.cpus, wish.mems, wish.bandwidth)
-            direct = [mechanism for mechanism in self._ports.mechanisms if not mechanism.rides]
-            for result in await apply([step], direct, {}):
-                self._ports.observer.step(result)
-        for pause in _SYSTEMD_TAKES:
-            if self._is_right(place, wish, picture):
-                if (judged := self.verdicts.at_start(place.id)) is not None:
-                    self._ports.observer.judged(judged)
-                return
-            await asyncio.sleep(pause)
-
-    def _is_right(self, place: ContainerPlace, wish: Wish, picture: Picture) -> bool:
-        values = self._ports.reader.container(place)
-        if values is None:
-            return False
-        everything = picture.machine.topology.all_cpus
-        return verify.compare({place: wish}, {place: values}, everything)[place] is None
-
-    def _refuse_overlap(self, place: ContainerPlace, picture: Picture) -> None:
-        wish = self.start_values(place)
-        cpus = None if wish is None else wish.cpus
-        own = CpuSet((cpus or cpuset.EMPTY) & ~picture.accepted.pool)
-        for result in picture.results:
-            step = result.step
-            if result.outcome not in {Outcome.REFUSED, Outcome.HELD_BACK} or parent(step.place) == place.pod:
-                continue
-            if step.place == place.pod:
-                # What has a set of its own needs no fence around it.
-                wrong = step.losses if cpus is None else cpuset.EMPTY
-            else:
-                wrong = CpuSet(step.losses & own)
-            if wrong:
-                raise StartRefused(
-                    f"podnuma: {describe(step.place)} could not be taken off CPUs {cpuset.render(wrong)} yet:"
-                    f" {result.why}"
-                )
-
-    def _has_room(self, place: ContainerPlace) -> bool:
-        """Tell whether the last pass saw the pod's cgroup, knew what it holds, and had nothing refused."""
-        picture = self.picture
-        if picture is None or place.pod not in picture.seen or picture.unfinished:
-            return False
-        decided = self._ports.wish.of_pod(place.pod.uid)
-        grant = None if decided is None else decided.grant
-        known = picture.accepted.grants.get(place.pod.uid)
-        return grant is None or known == grant or place.pod.uid in picture.accepted.refused
+            if not needed():
+                return False
+            self.picture = await self._settle(mechanisms)
+            return True
 
     async def _settle(self, mechanisms: Sequence[Mechanism]) -> Picture:
-        ports = self._ports
+        ports = self.ports
         machine = ports.machine()
         containers = await ports.runtime.containers()
         accepted = self._acceptance.accept(ports.wish, machine)
@@ -251,7 +166,7 @@ class Keeper:
 
         Those of a QoS slice follow it, unless it has guests, or had: see `plan.wanted`.
         """
-        reader = self._ports.reader
+        reader = self.ports.reader
         pods = {pod.uid: pod for pod in reader.pods(Qos.GUARANTEED)}
         for qos in (Qos.BURSTABLE, Qos.BEST_EFFORT):
             below = reader.pods(qos)
@@ -260,7 +175,7 @@ class Keeper:
         return pods
 
     def _audit(self) -> bool:
-        settings = self._ports.wish.settings.settings
+        settings = self.ports.wish.settings.settings
         return settings is not None and settings.handling.mode is Mode.AUDIT
 
     def _proven(self, results: Sequence[Result], after: Mapping[Place, Values]) -> tuple[Result, ...]:
@@ -286,7 +201,7 @@ class Keeper:
 
     def _count(self, results: Sequence[Result], drifted: Mapping[Place, str]) -> None:
         for result in results:
-            self._ports.observer.step(result)
+            self.ports.observer.step(result)
             if isinstance(result.step.place, ContainerPlace):
                 self.verdicts.written(result.step.place.id)
         self._log(results)
@@ -295,7 +210,7 @@ class Keeper:
             if place in done:
                 logger.warning("%s had been changed: %s; set again", describe(place), what)
                 self._drift.repaired(place)
-                self._ports.observer.repaired(place)
+                self.ports.observer.repaired(place)
 
     def _log(self, results: Sequence[Result]) -> None:
         """Say once what is refused, and once that it no longer is."""
@@ -323,12 +238,12 @@ class Keeper:
             wish = wishes.get(place)
             new = self.verdicts.of(place.id).after_millis is None
             if new and wish is not None and wish.cpus is not None and found.get(place, "") is None:
-                folder = self._ports.reader.folder(place)
-                found[place] = None if folder is None else self._ports.processes.stray(folder, wish.cpus)
+                folder = self.ports.reader.folder(place)
+                found[place] = None if folder is None else self.ports.processes.stray(folder, wish.cpus)
         return found
 
     def _judge(self, picture: Picture) -> None:
-        now = self._ports.now()
+        now = self.ports.now()
         self.verdicts.keep(place.id for place in picture.containers)
         for place, container in picture.containers.items():
             grant = picture.accepted.grants.get(place.pod.uid)
@@ -338,4 +253,4 @@ class Keeper:
                 container, right=picture.differences.get(place, "") is None, now=now
             )
             if judged is not None:
-                self._ports.observer.judged(judged)
+                self.ports.observer.judged(judged)

@@ -19,6 +19,7 @@ from podnuma.agent.keeper import Keeper, Ports
 from podnuma.agent.picture import Picture
 from podnuma.agent.plan.places import Bandwidth, ContainerPlace, Place, PodPlace, Qos, QosPlace, Step, Values
 from podnuma.agent.simulated.kernel import FakeKernel
+from podnuma.agent.starts import Starts
 from podnuma.agent.verdicts import Judged
 from podnuma.agent.watch import Changed, Kind, Listed
 from podnuma.agent.wish import Wish
@@ -159,6 +160,11 @@ class Bench:
                 now=lambda: self.now,
             )
         )
+
+    @property
+    def starts(self) -> Starts:
+        """What the hook of the keeper of now would ask."""
+        return Starts(self.keeper)
 
     def _change(self) -> None:
         self.changes += 1

@@ -151,9 +151,9 @@ async def test_a_fault_in_a_pass_is_logged_and_the_loop_goes_on(bench, database,
         await reached(lambda: "node" in running.written)
         good = bench.standing_back
         bench.standing_back = None
-        bench.keeper._ports.standing_back = lambda _: 1 / 0
+        bench.keeper.ports.standing_back = lambda _: 1 / 0
         await reached(lambda: "a pass over the node failed" in caplog.text)
-        bench.keeper._ports.standing_back = lambda _: good
+        bench.keeper.ports.standing_back = lambda _: good
         bench.put(database, "cpuset.cpus", "0-15")
         await reached(lambda: bench.effective(database) == "1,9")
 

@@ -1,11 +1,9 @@
 """Passes over a fake node, with cgroup v2 rules, from decisions to files."""
 
-import asyncio
 import errno
 
 import pytest
 from podnuma.agent.apply import Outcome
-from podnuma.agent.containers import StartRefused
 from podnuma.agent.plan.places import ContainerPlace, Qos
 from podnuma.allocator import cpuset
 from podnuma.api.node_settings import Mode
@@ -245,7 +243,7 @@ def test_in_audit_mode_nothing_is_written(bench):
     picture = bench.settle()
     assert bench.ways.written == []
     assert picture.audit
-    assert not bench.keeper.enforcing
+    assert not bench.starts.enforcing
 
 
 def test_standing_back_leaves_what_is_applied(bench, words, database):
@@ -293,7 +291,7 @@ def test_verdicts_tell_when_a_container_was_pinned(bench, database):
     assert (late.verdict, late.after_millis) == (Verdict.PINNED_LATE, 250)
     bench.stop(places["db"])
     again = bench.start(pod, "db", number=2)
-    start = bench.keeper.start_values(again)
+    start = bench.starts.start_values(again)
     bench.put(again, "cpuset.cpus", cpuset.render(start.cpus))
     bench.put(again, "cpuset.mems", "0")
     bench.settle()
@@ -329,7 +327,7 @@ class Liar:
 
 def test_what_the_kernel_does_not_show_counts_as_refused_and_the_next_way_is_tried(bench, words, caplog):
     liar = Liar()
-    bench.keeper._ports.mechanisms = (liar, bench.ways)
+    bench.keeper.ports.mechanisms = (liar, bench.ways)
     bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
     db = bench.start(bench.pod("db"), "db", "1000 100000")
     first = bench.settle()
@@ -341,37 +339,6 @@ def test_what_the_kernel_does_not_show_counts_as_refused_and_the_next_way_is_tri
     assert bench.keeper.verdicts.of(db.id).verdict is Verdict.PINNED_LATE
 
 
-def test_a_container_is_judged_before_its_first_instruction(bench, words):
-    bench.settle()
-    bench.grant(words.pod("db", words.container("init", "1,9"), cpus="1,9"))
-    pod = bench.pod("db")
-    asyncio.run(bench.keeper.make_room(ContainerPlace(pod, "init", "0" * 16)))
-    place = bench.start(pod, "init")
-    bench.put(place, "cpuset.cpus", "1,9")
-    bench.kernel.settle(bench.layout.kubepods)
-    written = len(bench.ways.written)
-    asyncio.run(bench.keeper.before_start(place))
-    bench.kernel.remove(bench.layout.folder(place))
-    bench.settle()
-    bench.settle()
-    assert bench.keeper.verdicts.of(place.id).verdict is Verdict.PINNED_AT_START
-    assert len(bench.ways.written) == written
-
-
-def test_what_the_runtime_made_wrong_is_put_right_before_the_first_instruction(bench, words):
-    bench.settle()
-    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
-    pod = bench.pod("db")
-    asyncio.run(bench.keeper.make_room(ContainerPlace(pod, "db", "0" * 16)))
-    liar = Liar()
-    bench.keeper._ports.mechanisms = (liar, bench.ways)
-    place = bench.start(pod, "db", "1000 100000")
-    asyncio.run(bench.keeper.before_start(place))
-    assert (bench.cpus(place), bench.file(place, "cpu.max")) == ("1,9", "max 100000")
-    assert bench.keeper.verdicts.of(place.id).verdict is Verdict.PINNED_AT_START
-    assert liar.steps == []
-
-
 def test_a_container_of_which_nothing_was_seen_is_not_judged(bench, words):
     bench.grant(words.pod("db", words.container("init", "1,9"), cpus="1,9"))
     place = bench.start(bench.pod("db"), "init")
@@ -379,54 +346,6 @@ def test_a_container_of_which_nothing_was_seen_is_not_judged(bench, words):
     bench.settle()
     bench.settle()
     assert bench.keeper.verdicts.of(place.id).verdict is Verdict.PENDING
-
-
-def test_room_is_made_before_a_container_starts(bench, words):
-    bench.settle()
-    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
-    pod = bench.pod("db")
-    place = bench.start(pod, "db")
-    bench.stop(place)
-    assert asyncio.run(bench.keeper.make_room(place)) == ()
-    assert bench.effective(words.burstable) == "0,2-8,10-15"
-    written = len(bench.ways.written)
-    asyncio.run(bench.keeper.make_room(place))
-    assert len(bench.ways.written) == written
-
-
-def test_nobody_starts_on_cpus_that_others_could_not_be_taken_off(bench, words):
-    bench.settle()
-    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
-    place = bench.start(bench.pod("db"), "db")
-    bench.stop(place)
-
-    def refuse(step):
-        if step.place == words.burstable:
-            raise words.refused("burstable", "0,2-8,10-15", "systemd did not answer within 5 s")
-
-    bench.ways.refuse = refuse
-    with pytest.raises(StartRefused, match=r"burstable slice could not be taken off CPUs 1,9 yet: .*5 s"):
-        asyncio.run(bench.keeper.make_room(place))
-    bench.ways.refuse = lambda _: None
-    asyncio.run(bench.keeper.make_room(place))
-    assert bench.effective(words.burstable) == "0,2-8,10-15"
-
-
-def test_what_can_only_ride_is_handed_over_in_the_order_of_the_plan(bench, words):
-    bench.grant(words.pod("first", words.container("own", "12"), words.container("shared", None, 50_000)))
-    shared = bench.start(bench.pod("first"), "shared", "50000 100000")
-    bench.grant(words.pod("warm", words.container("c", "5"), cpus="5"))
-    bench.settle()
-    assert bench.cpus(shared) == "0-4,6-11,13-15"
-    bench.ways.rides = True
-    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
-    place = bench.start(bench.pod("db"), "db")
-    bench.stop(place)
-    direct = type(bench.ways)(bench)
-    bench.keeper._ports.mechanisms = (bench.ways, direct)
-    riders = asyncio.run(bench.keeper.make_room(place))
-    assert [(step.place, cpuset.render(step.cpus)) for step in riders] == [(shared, "0,2-4,6-8,10-11,13-15")]
-    assert bench.effective(words.burstable) == "0,2-4,6-8,10-11,13-15"
 
 
 @pytest.mark.usefixtures("database")

@@ -88,8 +88,8 @@ class Life:
         self.loose |= not asks
         if asks:
             self.bench.stop(place)
-            asyncio.run(self.bench.keeper.make_room(place))
-            start = self.bench.keeper.start_values(place)
+            asyncio.run(self.bench.starts.make_room(place))
+            start = self.bench.starts.start_values(place)
             place = self.bench.start(pod, "c", number=self.numbers)
             self.bench.put(place, "cpuset.cpus", cpuset.render(start.cpus))
         self.places[uid] = place
@@ -137,7 +137,7 @@ class Life:
             self.loose = False
         except Killed:
             # The next agent knows what the API server says and what the kernel has, nothing else.
-            self.bench.keeper = Keeper(dataclasses.replace(self.bench.keeper._ports))
+            self.bench.keeper = Keeper(dataclasses.replace(self.bench.keeper.ports))
         finally:
             self.left = None
 

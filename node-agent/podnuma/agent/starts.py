@@ -1,0 +1,123 @@
+"""What a starting container finds: room on its CPUs, its values, and a proof of them before it runs.
+
+    make_room      its creation is asked for: others give up what is to be its own
+    start_values   what it is created with, by the last pass
+    before_start   it exists and does not run yet: the kernel is asked, and put right if need be
+
+While the runtime waits for an answer it carries out nothing else. So what has to go through the runtime rides
+on the answer, and the rest is written directly. A start is refused, and tried again by the kubelet, while
+somebody could not be taken off CPUs that are to be its own, or it off those of others.
+"""
+
+import asyncio
+
+from podnuma.agent import verify
+from podnuma.agent.apply import Mechanism, Outcome, Riders, apply
+from podnuma.agent.containers import StartRefused
+from podnuma.agent.keeper import Keeper
+from podnuma.agent.picture import Picture
+from podnuma.agent.plan import wanted as plan
+from podnuma.agent.plan.places import ContainerPlace, Qos, Step, Wish, describe, parent
+from podnuma.allocator import cpuset
+from podnuma.allocator.cpuset import CpuSet
+
+# Seconds between looks: systemd answers a little before it has written.
+_SYSTEMD_TAKES = (0.002, 0.01, 0.05, 0.1)
+
+
+class Starts:
+    """See the module; `hook.Plan` is what the hook needs of it."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+
+    @property
+    def enforcing(self) -> bool:
+        """Whether values are written on this node; before the first pass it is taken to be so."""
+        picture = self._keeper.picture
+        return picture is None or (picture.standing_back is None and not picture.audit)
+
+    def has_guests(self, qos: Qos) -> bool:
+        """Whether a pod in the slice of a QoS class holds CPUs, by the last pass."""
+        picture = self._keeper.picture
+        return picture is not None and picture.has_guests(qos)
+
+    def start_values(self, place: ContainerPlace) -> Wish | None:
+        """Return what a container starts with, by the last pass."""
+        picture = self._keeper.picture
+        if picture is None or not self.enforcing:
+            return None
+        return plan.container_start(picture.node(self._keeper.ports.movable), place)
+
+    async def make_room(self, place: ContainerPlace) -> tuple[Step, ...]:
+        """Run a pass, if the pod of a starting container is not part of the last one yet.
+
+        Return the steps that have to ride on the answer. Raises StartRefused.
+        """
+        riders, direct = Riders(), self._direct()
+        any_rides = len(direct) < len(self._keeper.ports.mechanisms)
+        ways = [riders, *direct] if any_rides else direct
+        if await self._keeper.settle_by(ways, lambda: not self._has_room(place)):
+            self._refuse_overlap(place)
+        return tuple(riders.steps)
+
+    async def before_start(self, place: ContainerPlace) -> None:
+        """Look at a container that has been created and has not begun to run, and judge it.
+
+        It is the last moment to put something right that its processes would notice.
+        """
+        wish, picture, ports = self.start_values(place), self._keeper.picture, self._keeper.ports
+        if picture is None or wish is None or place.pod.uid not in picture.accepted.grants:
+            return
+        if not self._is_right(place, wish, picture):
+            step = Step(place, wish.cpus, wish.mems, wish.bandwidth)
+            for result in await apply([step], self._direct(), {}):
+                ports.observer.step(result)
+        for pause in _SYSTEMD_TAKES:
+            if self._is_right(place, wish, picture):
+                if (judged := self._keeper.verdicts.at_start(place.id)) is not None:
+                    ports.observer.judged(judged)
+                return
+            await asyncio.sleep(pause)
+
+    def _direct(self) -> list[Mechanism]:
+        return [mechanism for mechanism in self._keeper.ports.mechanisms if not mechanism.rides]
+
+    def _is_right(self, place: ContainerPlace, wish: Wish, picture: Picture) -> bool:
+        values = self._keeper.ports.reader.container(place)
+        if values is None:
+            return False
+        everything = picture.machine.topology.all_cpus
+        return verify.compare({place: wish}, {place: values}, everything)[place] is None
+
+    def _refuse_overlap(self, place: ContainerPlace) -> None:
+        wish, picture = self.start_values(place), self._keeper.picture
+        cpus = None if wish is None else wish.cpus
+        if picture is None:
+            return
+        own = CpuSet((cpus or cpuset.EMPTY) & ~picture.accepted.pool)
+        for result in picture.results:
+            step = result.step
+            if result.outcome not in {Outcome.REFUSED, Outcome.HELD_BACK} or parent(step.place) == place.pod:
+                continue
+            if step.place == place.pod:
+                # What has a set of its own needs no fence around it.
+                wrong = step.losses if cpus is None else cpuset.EMPTY
+            else:
+                wrong = CpuSet(step.losses & own)
+            if wrong:
+                raise StartRefused(
+                    f"podnuma: {describe(step.place)} could not be taken off CPUs {cpuset.render(wrong)} yet:"
+                    f" {result.why}"
+                )
+
+    def _has_room(self, place: ContainerPlace) -> bool:
+        """Tell whether the last pass saw the pod's cgroup, knew what it holds, and had nothing refused."""
+        picture = self._keeper.picture
+        if picture is None or place.pod not in picture.seen or picture.unfinished:
+            return False
+        decided = self._keeper.ports.wish.of_pod(place.pod.uid)
+        grant = None if decided is None else decided.grant
+        if grant is None or not grant.holds_anything or place.pod.uid in picture.accepted.refused:
+            return True
+        return picture.accepted.grants.get(place.pod.uid) == grant
