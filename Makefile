@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: bench bench-scale conformance help install demo demo-stop test test-long lint format docs-reference docs-metrics image manifests control-plane e2e e2e-vm e2e-kind clean
+.PHONY: bench bench-scale conformance fuzz help install demo demo-stop test test-long lint format docs-reference docs-metrics image manifests control-plane e2e e2e-vm e2e-kind clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -78,6 +78,9 @@ e2e-kind: install ## the chart and the same scenarios on a kind cluster; needs D
 
 conformance: install ## fresh scenarios through podnuma and the kubelet's own code; SEED=n COUNT=m
 	@python -m tests.conformance --seed $(or $(SEED),1) --count $(or $(COUNT),1000)
+
+fuzz: install ## changed inputs for everything that reads what others wrote; SECONDS=n SEED=m
+	@python -m tests.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1)
 
 bench: install ## admissions per second next to the kubelet's own code; memory of 10,000 nodes
 	@python -m benchmarks

@@ -34,7 +34,7 @@ from podnuma.operator.records import (
 Json = Mapping[str, Any]
 T = TypeVar("T")
 
-_FINISHED: Final = frozenset({"Succeeded", "Failed"})
+_FINISHED: Final = ("Succeeded", "Failed")
 _GUARANTEED: Final = "Guaranteed"
 _LONGEST_VERSION: Final = 19  # digits of a 64-bit number
 
@@ -89,7 +89,7 @@ def bound_pod(value: Json) -> PodRecord | None:
         request=request,
         problem=problem,
         controller=str(owner.get("uid") or "") or None,
-        stays=owner.get("kind") in {"DaemonSet", "Node"}
+        stays=owner.get("kind") in ("DaemonSet", "Node")
         or names.STATIC_POD_MIRROR_ANNOTATION in _dict(metadata.get("annotations")),
         terminating=bool(metadata.get("deletionTimestamp")),
         static_uid=static_uid(metadata.get("annotations")),

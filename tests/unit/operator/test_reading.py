@@ -94,6 +94,14 @@ def test_absurd_quantities_and_container_counts_are_refused_in_words():
     assert len(record.problem or "") < 10_000
 
 
+def test_fields_of_another_type_are_none_of_the_known_values():
+    value = pod(ownerReferences=[{"controller": True, "kind": ["DaemonSet"], "uid": {}}])
+    value["status"]["phase"] = ["Failed"]
+    record = reading.pod(value)
+    assert record is not None
+    assert not record.stays
+
+
 def test_unicode_in_names_and_labels_is_kept_as_it_is():
     value = pod(labels={"a": "\u202e\u0000\U0001f600"})
     record = reading.pod(value)

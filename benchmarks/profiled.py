@@ -1,0 +1,143 @@
+"""Where a podnuma process spends its processor time: `make bench-scale SCALE=--profile`.
+
+`python -m benchmarks.profiled FILE operator ...` is `podnuma operator ...` with every thread under
+cProfile, by the thread's own processor time, so that waiting costs nothing. At each SIGUSR1 the profile
+so far goes to FILE.1, FILE.2 and so on, and a new one begins. `shares` sums one up by part of the
+program. Profiling makes code of many small functions look dearer than it is: shares say where to look,
+not how long something takes.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import itertools
+import pickle
+import pstats
+import signal
+import sys
+import threading
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from podnuma.cli.main import run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# The first that occurs in a file's name decides; whatever has none of them belongs to its caller.
+PARTS = (
+    ("/podnuma/allocator/", "allocator: the decision itself"),
+    ("/podnuma/api/", "reading and rendering objects"),
+    ("/podnuma/operator/reading.py", "reading and rendering objects"),
+    ("/podnuma/operator/", "operator: keeping records, the loop"),
+    ("/podnuma/plumbing/", "requests: HTTP, TLS"),
+    ("/kopf/", "Kopf: watches and its queues"),
+    ("/json/", "JSON"),
+    ("/aiohttp/", "requests: HTTP, TLS"),
+    ("/kubernetes/", "requests: HTTP, TLS"),
+    ("/ssl.py", "requests: HTTP, TLS"),
+    ("/asyncio/", "event loop"),
+    ("/selectors.py", "event loop"),
+    ("/logging/", "log"),
+    ("/prometheus_client/", "metrics"),
+)
+OTHER = "other"
+
+Function = tuple[str, int, str]
+Stats = dict[Function, tuple[int, int, float, float, dict[Function, tuple[int, int, float, float]]]]
+
+
+class Recorder:
+    """One profile per thread, and the files they go to."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._numbers = itertools.count(1)
+        self._profiles: list[cProfile.Profile] = []
+
+    def record(self) -> None:
+        """Profile the thread that calls this."""
+        profile = cProfile.Profile(time.thread_time)
+        self._profiles.append(profile)
+        profile.enable()
+
+    def record_threads(self) -> None:
+        """Profile threads that are started from now on."""
+        original = threading.Thread.run
+
+        def recorded(thread: threading.Thread) -> None:
+            self.record()
+            original(thread)
+
+        threading.Thread.run = recorded  # type: ignore[method-assign,assignment]
+
+    def write(self, *_: object) -> None:
+        """Write what was recorded since the last time."""
+        every: list[Any] = []
+        for profile in self._profiles:
+            unfinished: Any = profile
+            unfinished.snapshot_stats()  # `create_stats` would end the recording
+            every.append(unfinished.stats)
+            profile.clear()
+        path = Path(f"{self._target}.{next(self._numbers)}")
+        hidden = path.with_name(f".{path.name}")
+        hidden.write_bytes(pickle.dumps(every))
+        hidden.replace(path)
+
+
+def shares(path: Path) -> Mapping[str, float]:
+    """Return seconds of processor time by part of the program."""
+    found: dict[str, float] = defaultdict(float)
+    for stats in pickle.loads(path.read_bytes()):  # noqa: S301 - this program wrote it
+        for function, (_, _, own, _, callers) in stats.items():
+            for part, seconds in _parts(stats, function, own, callers, depth=8).items():
+                found[part] += seconds
+    return dict(sorted(found.items(), key=lambda entry: -entry[1]))
+
+
+def _parts(
+    stats: Stats,
+    function: Function,
+    own: float,
+    callers: Mapping[Function, tuple[int, int, float, float]],
+    depth: int,
+) -> dict[str, float]:
+    name = function[0].replace("\\", "/")
+    for sign, part in PARTS:
+        if sign in name:
+            return {part: own}
+    total = sum(each[2] for each in callers.values())
+    if not total or not depth:
+        return {OTHER: own}
+    found: dict[str, float] = defaultdict(float)
+    for caller, (_, _, within, _) in callers.items():
+        above = stats[caller][4] if caller in stats else {}
+        for part, seconds in _parts(stats, caller, own * within / total, above, depth - 1).items():
+            found[part] += seconds
+    return found
+
+
+def dearest(path: Path, count: int) -> list[tuple[str, float]]:
+    """Return the functions with most time of their own, in seconds, for whoever wants to improve one."""
+    found: dict[str, float] = defaultdict(float)
+    for stats in pickle.loads(path.read_bytes()):  # noqa: S301 - this program wrote it
+        for function, (_, _, own, _, _) in stats.items():
+            found[str(pstats.func_std_string(function))] += own  # type: ignore[attr-defined]
+    return sorted(found.items(), key=lambda entry: -entry[1])[:count]
+
+
+def main() -> None:
+    """Run podnuma with the rest of the command line."""
+    target, *words = sys.argv[1:]
+    recorder = Recorder(target)
+    signal.signal(signal.SIGUSR1, recorder.write)
+    recorder.record_threads()
+    recorder.record()
+    sys.argv[1:] = words
+    run()
+
+
+if __name__ == "__main__":
+    main()
