@@ -6,7 +6,7 @@
     Released   it was applied and the pod's cgroup is gone
     Rejected   the operator's word, left alone
 
-Containers that ended keep their last entry: an init container's verdict outlives it.
+Containers that ended keep their last entry, with the verdict: that of an init container outlives it.
 """
 
 from collections import Counter
@@ -139,6 +139,11 @@ def _containers(
                 found.append(earlier[container.name])
             continue
         judged = verdicts.of(place.id)
+        known = earlier.get(container.name)
+        if place not in picture.seen and known is not None and known.container_id == place.id:
+            # It ended: what it had stays, and the verdict may have come after the last report.
+            found.append(replace(known, verdict=judged.verdict, pinned_after_millis=judged.after_millis))
+            continue
         values = picture.seen.get(place)
         message = refusals.get(place) or picture.differences.get(place) or ""
         found.append(

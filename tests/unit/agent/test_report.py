@@ -1,9 +1,11 @@
+import asyncio
 import dataclasses
 
 import pytest
 from podnuma.agent import report
+from podnuma.agent.plan.places import ContainerPlace
 from podnuma.api.conditions import Status
-from podnuma.api.pod_allocation import Phase, PodAllocationStatus, Verdict
+from podnuma.api.pod_allocation import ContainerStatus, Phase, PodAllocationStatus, Verdict
 from podnuma.api.pod_allocation import Values as Shown
 
 
@@ -98,6 +100,25 @@ def test_ended_containers_keep_their_last_entry(bench, grant, tell):
     after = tell(before)
     assert after.containers[0] == before.containers[0]
     assert after.phase is Phase.APPLIED, "a restart on its way is no drift"
+
+
+def test_a_container_that_ended_before_it_was_reported_has_its_verdict(bench, words):
+    bench.settle()
+    bench.grant(words.pod("db", words.container("init", "1,9"), cpus="1,9"))
+    pod = bench.pod("db")
+    asyncio.run(bench.starts.make_room(ContainerPlace(pod, "init", "0" * 16)))
+    place = bench.start(pod, "init")
+    pending = PodAllocationStatus(containers=(ContainerStatus("init", place.id),))
+    bench.put(place, "cpuset.cpus", "1,9")
+    bench.kernel.settle(bench.layout.kubepods)
+    asyncio.run(bench.starts.before_start(place))
+    bench.kernel.remove(bench.layout.folder(place))
+    (wanted,) = bench.wish.all()
+    for before in (PodAllocationStatus(), pending):
+        status = report.allocation_status(wanted, before, bench.settle(), bench.keeper.verdicts)
+        assert [(each.name, each.verdict) for each in status.containers] == [
+            ("init", Verdict.PINNED_AT_START)
+        ]
 
 
 def test_a_pod_that_holds_nothing_is_applied_at_once_and_left_alone(bench, words, tell):

@@ -94,6 +94,8 @@ def values_in(folder: Path) -> Values | None:
     own = str(folder)
     leaf = f"{own}/{_CRUN_LEAF}"
     effective = leaf if Path(leaf).is_dir() else own
+    if files.content(f"{effective}/{files.EFFECTIVE_CPUS.name}") == "":
+        return None  # no cgroup is without CPUs; this one is just being removed
     return Values(
         cpus=_value(own, files.CPUS),
         mems=_value(own, files.MEMS),

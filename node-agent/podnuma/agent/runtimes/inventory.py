@@ -1,28 +1,40 @@
 """Which containers exist, as the runtime last told. One owner of that knowledge, two ways to learn it.
 
 NRI tells everything once when it synchronizes and every change after that. CRI is asked. Only containers
-that were created and have not ended are in it: values are never written to an id of an old status.
+that were created and have not ended exist: values are never written to an id of an old status. What ended
+is named a little longer, or nobody would learn of a container that lived shorter than a pass takes to come.
 """
 
+import time
 from collections.abc import Callable, Iterable
 
 from podnuma.agent.containers import Container
+
+_NAMED_FOR = 15.0  # seconds; passes come every few
+_NAMED = 256
 
 
 class Inventory:
     """See the module. `changed` is called after every difference."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    def __init__(self, changed: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._changed = changed
+        self._clock = clock
         self._containers: dict[str, Container] = {}
+        self._ended: list[tuple[float, Container]] = []
 
     def all(self) -> tuple[Container, ...]:
-        return tuple(self._containers.values())
+        """Return what ended a moment ago, then what exists."""
+        now = self._clock()
+        self._ended = [entry for entry in self._ended if now - entry[0] < _NAMED_FOR][-_NAMED:]
+        return (*(container for _, container in self._ended), *self._containers.values())
 
     def replace(self, containers: Iterable[Container]) -> None:
         """Take a complete list."""
         now = {container.id: container for container in containers}
         if now != self._containers:
+            for gone in self._containers.keys() - now.keys():
+                self._end(gone)
             self._containers = now
             self._changed()
 
@@ -34,5 +46,9 @@ class Inventory:
 
     def remove(self, container_id: str) -> None:
         """Take note of one that ended."""
-        if self._containers.pop(container_id, None) is not None:
+        if container_id in self._containers:
+            self._end(container_id)
             self._changed()
+
+    def _end(self, container_id: str) -> None:
+        self._ended.append((self._clock(), self._containers.pop(container_id)))
