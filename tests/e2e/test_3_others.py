@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from testbed.e2e.cluster import Cluster
     from testbed.e2e.product import Product
 
-BURN = "exec probe burn 4"
+BURN = "export GOMAXPROCS=2; exec probe burn 2"
 LOOK_SECONDS = 4.0
 
 

@@ -158,7 +158,7 @@ func same(a, b state) bool {
 	return true
 }
 
-// burn keeps threads busy for a fifth of the time, so that the scheduler moves them about, and prints
+// burn keeps threads busy for a tenth of the time, so that the scheduler moves them about, and prints
 // twice a second the time and the CPUs they were seen on since the last line: "1700000000.5 1,4,5".
 func burn(threads int) {
 	var mutex sync.Mutex
@@ -173,7 +173,7 @@ func burn(threads int) {
 				mutex.Lock()
 				seen[cpu] = true
 				mutex.Unlock()
-				time.Sleep(8 * time.Millisecond)
+				time.Sleep(18 * time.Millisecond)
 			}
 		}()
 	}
