@@ -850,3 +850,28 @@ async def test_a_late_admission_of_a_refused_pod_that_has_gone_meets_nobody(afte
         await rig.quiet(0.05)
     assert rig.cpus("d") == "4-6,12-14"
     assert rig.allocation("c") is None
+
+
+@virtual
+async def test_pods_created_and_deleted_by_the_thousand_leave_nothing_and_hold_up_nobody():
+    rig = Rig()
+    await rig.furnished()
+    rig.cluster.requests.clear()
+    for number in range(3000):
+        name = f"p{number % 50}"
+        rig.cluster.put(Kind.POD, pod(name, 9 if number % 2 else 3))
+        if number % 60 == 0:
+            await rig.quiet(0.03)
+        rig.cluster.remove(Kind.POD, Key("default", name))
+    began = len(rig.cluster.requests)
+    await rig.create(pod("good"))
+    assert rig.cpus("good") == "1-2,9-10"
+    await rig.quiet(10)
+    book = rig.service.desk("n1")
+    assert book is not None
+    assert [str(decided.key) for decided in book.decided.values()] == ["default/good"]
+    assert {*book.unconfirmed, *book.refused_at, *book.idle, *book.evicted, *book.as_stored} == set()
+    assert len(rig.service.inventory.pods) == len(rig.service.inventory.allocations) == 1
+    assert len(rig.cluster.objects[Kind.ALLOCATION]) == 1
+    # What was gone before its node's turn came cost nothing.
+    assert began < 6 * 3000 / 60

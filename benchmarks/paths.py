@@ -1,0 +1,134 @@
+"""What the hot paths cost, in microseconds of processor time, one by one: `python -m benchmarks.paths`.
+
+Nothing waits here and nothing is asked over a network; what requests cost stands in `benchmarks.scale`.
+The agent's paths run on a fake cgroup tree with 17 pods of three containers on 16 CPUs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from podnuma.agent.containers import Starting
+from podnuma.agent.hook import StartHook
+from podnuma.agent.plan.places import Bandwidth
+from podnuma.allocator import Admitted, Node
+from podnuma.api.node_profile import read_node_profile
+from podnuma.api.pod_allocation import Decision, numa_nodes, render_pod_allocation
+from podnuma.operator import reading
+from podnuma.operator.inventory import Inventory
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import scale
+from tests.unit.agent.conftest import Bench, container_grant, pod_grant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SECONDS = 1.0
+PODS = 17
+
+
+def micros(act: Callable[[], object]) -> float:
+    """Return microseconds of processor time per call."""
+    act()
+    calls, took, batch = 0, 0.0, 1
+    while took < SECONDS:
+        start = time.process_time()
+        for _ in range(batch):
+            act()
+        took += time.process_time() - start
+        calls += batch
+        batch = min(2 * batch, 1000)
+    return 1e6 * took / calls
+
+
+def stored(pod: Any, qos: str) -> Any:
+    """Return a pod as the API server has it once it is bound."""
+    metadata = {**pod["metadata"], "namespace": "default", "uid": f"u-{qos}", "resourceVersion": "7"}
+    return {**pod, "metadata": metadata, "status": {"phase": "Pending", "qosClass": qos}}
+
+
+def operator() -> Iterator[tuple[str, float]]:
+    """From an event to the object that is written."""
+    other = json.dumps(stored(scale.other_pod("web-1", "n1"), "Burstable"))
+    managed = json.dumps(stored(scale.managed_pod("db-1", "n1"), "Guaranteed"))
+    yield "JSON of one pod to Python", micros(lambda: json.loads(other))
+    burstable, guaranteed = json.loads(other), json.loads(managed)
+    yield "event of a pod that can hold nothing", micros(lambda: reading.pod(burstable))
+    yield "event of a pod that may hold something", micros(lambda: reading.pod(guaranteed))
+    record = reading.pod(guaranteed)
+    if record is None or record.request is None:
+        raise RuntimeError(f"the pod of the bench cannot be read: {record}")
+    inventory = Inventory()
+    yield "its record taken in, nothing new", micros(lambda: inventory.see(record))
+    request = record.request
+    settings = read_node_profile(scale.PROFILE).node.settings
+    node = Node.empty(settings, scale.machine())
+    answer = node.decide(request)
+    if not isinstance(answer, Admitted):
+        raise TypeError(f"the pod of the bench does not fit: {answer}")
+    yield "admission, 128 CPUs", micros(lambda: node.decide(request))
+    grant, decision = answer.grant, Decision.of(answer)
+    numa = numa_nodes(grant, node.topology)
+
+    def rendered() -> Any:
+        return render_pod_allocation(grant, "n1", decision, "", numa)
+
+    yield "PodAllocation from the grant", micros(rendered)
+    body = json.loads(json.dumps(rendered()))
+    body["metadata"] |= {"uid": "a", "resourceVersion": "8", "generation": 1}
+    yield "PodAllocation read back", micros(lambda: reading.allocation(body))
+
+
+def agent() -> Iterator[tuple[str, float]]:
+    """Let a container start, then let nothing happen."""
+    with tempfile.TemporaryDirectory(prefix="podnuma-paths-") as folder:
+        bench = Bench(Path(folder))
+        bench.settings()
+        places = []
+        for number in range(PODS):
+            containers = [container_grant(name, "1,9", 300_000) for name in ("app", "log", "mesh")]
+            bench.grant(pod_grant(f"p{number}", *containers, quota=300_000))
+            pod = bench.pod(f"p{number}")
+            places += [bench.start(pod, name) for name in ("app", "log", "mesh")]
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(bench.keeper.settle())
+        hook = StartHook(bench.wish, bench.starts, lambda _: None)
+        starting = Starting(places[0], "default", {}, Bandwidth(300_000, 100_000))
+
+        def ask(count: int = 200) -> None:
+            async def many() -> None:
+                for _ in range(count):
+                    await hook.start(starting, 0.8)
+
+            loop.run_until_complete(many())
+
+        yield "start of a container, decided, nobody in the way", micros(ask) / 200
+        yield (
+            f"a pass over {len(places)} containers, nothing to do",
+            micros(lambda: loop.run_until_complete(bench.keeper.settle())),
+        )
+        loop.close()
+
+
+def main() -> int:
+    """Measure and print."""
+    table = Table(title="processor time, one thread")
+    table.add_column("path")
+    table.add_column("µs", justify="right")
+    for part, paths in (("operator", operator()), ("agent", agent())):
+        for path, cost in paths:
+            table.add_row(f"{part}: {path}", f"{cost:,.1f}")
+    Console(width=100).print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
