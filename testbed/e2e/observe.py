@@ -25,7 +25,14 @@ FILES = (
 )
 # Everything in a cgroup that says how much of something may be used there.
 _LIMITS = (
-    *("cpuset.cpus", "cpuset.mems", "cpuset.cpus.partition", "cpu.max", "cpu.weight", "cpu.idle"),
+    *(
+        "cpuset.cpus",
+        "cpuset.mems",
+        "cpuset.cpus.effective",
+        "cpuset.mems.effective",
+        "cpuset.cpus.partition",
+    ),
+    *("cpu.max", "cpu.weight", "cpu.idle"),
     *("memory.min", "memory.low", "memory.high", "memory.max", "memory.swap.max", "pids.max"),
 )
 # One process for all files: a fork per file would take seconds under emulation.

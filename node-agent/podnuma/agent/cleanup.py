@@ -7,16 +7,16 @@
 Nothing is asked of the API server: what is there to be given back stands in the cgroups, and a node that has
 lost everything can still be cleaned. The agent must not run meanwhile; it would set everything again.
 
-Runtimes know no empty set: they get all CPUs, so that what they keep is right, and the unit or the file is
-emptied afterwards. systemd leaves a live set as it is when the property is reset (systemd 43846), so the file
-is emptied as well; where the agent may not write files, all CPUs stay written, which is the same to a pod.
+Runtimes know no empty set: they get all CPUs, so that what they keep is right, and the unit is emptied
+afterwards. So is the file, where nothing runs below it: Linux lets nobody empty a set of a cgroup that has
+processes (ENOSPC). There all CPUs stay written until the pod ends, which is the same to it.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,7 @@ from podnuma.agent.settings import AgentSettings, Runtime
 from podnuma.agent.simulated.kernel import FakeKernel
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.nodeset import NodeSet
 
 if TYPE_CHECKING:
     from podnuma.agent.cri.client import Client
@@ -83,10 +84,11 @@ async def clean(settings: AgentSettings) -> tuple[Outcome, ...]:
         ContainerPlace(pod, "", container_id) for pod in pods for container_id in reader.containers(pod)
     ]
     seen = reader.read(pods, places)
-    everything = reader.everything()
-    if everything is None:
+    everything, machine = reader.everything(), values_in(settings.cgroup_root)
+    if everything is None or machine is None:
         return ()
-    steps = give_back(seen, everything, quotas=not _quota_is_off(settings.kubelet_root))
+    quotas = not _quota_is_off(settings.kubelet_root)
+    steps = give_back(seen, everything, machine.effective_mems, quotas=quotas)
     async with _ways(settings, reader) as ways:
         outcomes = tuple([await _give(step, seen[step.place], ways) for step in steps])
     if settings.runtime is Runtime.SIMULATED:
@@ -94,17 +96,20 @@ async def clean(settings: AgentSettings) -> tuple[Outcome, ...]:
     return outcomes
 
 
-def give_back(seen: Mapping[Place, Values], everything: CpuSet, *, quotas: bool) -> list[Step]:
-    """Return one step per place that was touched: all CPUs, and the quota it had. Pure; parents first.
+def give_back(
+    seen: Mapping[Place, Values], everything: CpuSet, nodes: NodeSet | None, *, quotas: bool
+) -> list[Step]:
+    """Return one step per place that was touched: all CPUs and memory nodes, the quota it had. Parents first.
 
-    `quotas`: whether this kubelet sets quotas at all.
+    Pure. `nodes`: the memory nodes of the machine; `quotas`: whether this kubelet sets quotas at all.
     """
     steps = []
     for place, values in sorted(seen.items(), key=lambda item: (depth(item[0]), repr(item[0]))):
         bandwidth = _original(place, values, seen) if quotas else None
         touched = values.cpus is not None or values.mems is not None
         if touched or bandwidth is not None:
-            steps.append(Step(place, everything if touched else None, bandwidth=bandwidth))
+            mems = nodes if values.mems is not None else None
+            steps.append(Step(place, everything if touched else None, mems, bandwidth))
     return steps
 
 
@@ -179,8 +184,8 @@ async def _give(step: Step, values: Values, ways: _Ways) -> Outcome:
                 await ways.units.set(
                     folder.name, [("AllowedCPUs", "ay", b""), ("AllowedMemoryNodes", "ay", b"")]
                 )
-        elif step.bandwidth is not None:
-            ways.files.write(Step(step.place, bandwidth=step.bandwidth), folder)
+        else:
+            ways.files.write(step, folder)
         if values.cpus is not None or values.mems is not None:
             _empty(folder, ways)
     except PlaceGone:
@@ -194,10 +199,8 @@ async def _by_runtime(step: Step, place: ContainerPlace, ways: _Ways) -> None:
     """Let the runtime keep all CPUs for this container, or its next update would pin it again."""
     from podnuma.agent.runtimes.mechanisms import cri_update  # noqa: PLC0415
 
-    nodes = values_in(ways.reader.root)
-    mems = None if nodes is None else nodes.effective_mems
     if ways.runtime is not None:
-        await cri_update(ways.runtime, place, replace(step, mems=mems if step.cpus is not None else None))
+        await cri_update(ways.runtime, place, step)
 
 
 def _folder(place: Place, reader: Reader) -> PurePosixPath:
@@ -213,10 +216,7 @@ def _empty(folder: PurePosixPath, ways: _Ways) -> None:
     try:
         ways.files.clear(folder)
     except WriteRefused as refused:
-        if ways.units is None:
-            raise
-        # All CPUs stay written there, and nothing keeps them: to the processes it is the same.
-        logger.info("%s keeps all CPUs written: %s", folder, refused.why)
+        logger.debug("%s keeps all CPUs written: %s", folder, refused.why)
 
 
 def _settle_simulated(root: Path) -> None:

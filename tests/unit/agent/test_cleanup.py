@@ -2,9 +2,10 @@ import asyncio
 
 import pytest
 from podnuma.agent import cleanup
+from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.plan.places import Bandwidth, Qos
 from podnuma.agent.settings import AgentSettings, Runtime
-from podnuma.allocator import cpuset
+from podnuma.allocator import cpuset, nodeset
 
 
 @pytest.fixture
@@ -65,6 +66,23 @@ def test_a_guest_of_a_slice_and_its_neighbours_are_given_back_too(bench, words, 
     assert snapshot(bench) == before
 
 
+def test_where_nothing_can_be_emptied_all_cpus_stay_written(bench, words, settings, monkeypatch):
+    """Linux refuses to empty the set of a cgroup that has processes."""
+
+    def refuse(_self, folder):
+        raise words.refused(str(folder), "", "ENOSPC")
+
+    monkeypatch.setattr(CgroupfsWriter, "clear", refuse)
+    place = bench.start(bench.pod("db"), "db", "200000 100000")
+    bench.grant(words.pod("db", words.container("db", "1,9", mems="0"), cpus="1,9"))
+    bench.settle()
+    outcomes = asyncio.run(cleanup.clean(settings))
+    assert [outcome.why for outcome in outcomes if outcome.why] == []
+    assert (bench.cpus(place), bench.effective(place)) == ("0-15", "0-15")
+    assert bench.file(place, "cpuset.mems.effective") == "0-1"
+    assert bench.file(place, "cpu.max") == "200000 100000"
+
+
 def test_an_untouched_node_is_left_alone(bench, settings):
     start_pods(bench)
     before = {path: path.stat().st_mtime_ns for path in bench.root.rglob("cpuset.*") if path.is_file()}
@@ -78,7 +96,7 @@ def test_parents_are_given_back_before_their_children(words, bench):
     pod = bench.pod("p")
     place = bench.start(pod, "c")
     seen = {place: words.values("1"), pod: words.values("0-1"), words.burstable: words.values("0")}
-    steps = cleanup.give_back(seen, cpuset.parse("0-15"), quotas=True)
+    steps = cleanup.give_back(seen, cpuset.parse("0-15"), nodeset.parse("0-1"), quotas=True)
     assert [step.place for step in steps][-1] == place
     assert {cpuset.render(step.cpus or 0) for step in steps} == {"0-15"}, "runtimes know no empty set"
 
@@ -92,19 +110,24 @@ def test_no_quota_is_given_where_the_kubelet_gives_none(bench, words, settings):
     asyncio.run(cleanup.clean(settings))
     assert bench.file(place, "cpu.max") == "max 100000"
     unlimited = words.values("1,9", bandwidth=Bandwidth(None, 100_000))
-    (step,) = cleanup.give_back({place: unlimited}, cpuset.parse("0-15"), quotas=True)
+    (step,) = cleanup.give_back({place: unlimited}, cpuset.parse("0-15"), nodeset.parse("0-1"), quotas=True)
     assert step.bandwidth == Bandwidth(200_000, 100_000)
 
 
-def test_what_cannot_be_given_back_is_named_and_the_exit_status_says_so(bench, settings):
+def test_what_cannot_be_given_back_is_named_and_the_exit_status_says_so(
+    bench, words, settings, monkeypatch, caplog
+):
     place = bench.start(bench.pod("p"), "c")
     bench.put(place, "cpuset.cpus", "1,9")
-    path = bench.root / bench.layout.folder(place) / "cpuset.mems"
-    path.unlink()
-    path.mkdir()
+
+    def refuse(_self, step, _folder=None):
+        raise words.refused(str(step.place), "0-15", "EROFS")
+
+    monkeypatch.setattr(CgroupfsWriter, "write", refuse)
     with pytest.raises(SystemExit) as caught:
         cleanup.main(settings)
     assert caught.value.code == 1
+    assert "EROFS" in caplog.text
 
 
 def test_a_node_without_a_kubelet_has_nothing_to_give_back(tmp_path):

@@ -116,6 +116,7 @@ def test_a_container_that_ended_before_it_was_reported_has_its_verdict(bench, wo
     (wanted,) = bench.wish.all()
     for before in (PodAllocationStatus(), pending):
         status = report.allocation_status(wanted, before, bench.settle(), bench.keeper.verdicts)
+        assert status is not None
         assert [(each.name, each.verdict) for each in status.containers] == [
             ("init", Verdict.PINNED_AT_START)
         ]
