@@ -91,32 +91,30 @@ def shares(path: Path) -> Mapping[str, float]:
     """Return seconds of processor time by part of the program."""
     found: dict[str, float] = defaultdict(float)
     for stats in pickle.loads(path.read_bytes()):  # noqa: S301 - this program wrote it
-        for function, (_, _, own, _, callers) in stats.items():
-            for part, seconds in _parts(stats, function, own, callers, depth=8).items():
-                found[part] += seconds
+        known: dict[Function, Mapping[str, float]] = {}
+        for function, (_, _, own, _, _) in stats.items():
+            for part, share in _mix(stats, function, known).items():
+                found[part] += own * share
     return dict(sorted(found.items(), key=lambda entry: -entry[1]))
 
 
-def _parts(
-    stats: Stats,
-    function: Function,
-    own: float,
-    callers: Mapping[Function, tuple[int, int, float, float]],
-    depth: int,
-) -> dict[str, float]:
-    name = function[0].replace("\\", "/")
-    for sign, part in PARTS:
-        if sign in name:
-            return {part: own}
-    total = sum(each[2] for each in callers.values())
-    if not total or not depth:
-        return {OTHER: own}
-    found: dict[str, float] = defaultdict(float)
-    for caller, (_, _, within, _) in callers.items():
-        above = stats[caller][4] if caller in stats else {}
-        for part, seconds in _parts(stats, caller, own * within / total, above, depth - 1).items():
-            found[part] += seconds
-    return found
+def _mix(stats: Stats, function: Function, known: dict[Function, Mapping[str, float]]) -> Mapping[str, float]:
+    """Return to which parts a function belongs, in shares: of one without a part, those of its callers."""
+    if function in known:
+        return known[function]
+    known[function] = {OTHER: 1.0}  # whoever calls itself in a circle
+    part = next((part for sign, part in PARTS if sign in function[0]), None)
+    callers = stats[function][4] if function in stats else {}
+    total = sum(caller[2] for caller in callers.values())
+    if part is not None:
+        known[function] = {part: 1.0}
+    elif total:
+        mixed: dict[str, float] = defaultdict(float)
+        for caller, (_, _, within, _) in callers.items():
+            for name, share in _mix(stats, caller, known).items():
+                mixed[name] += share * within / total
+        known[function] = mixed
+    return known[function]
 
 
 def dearest(path: Path, count: int) -> list[tuple[str, float]]:

@@ -182,13 +182,13 @@ def _told(
 def _allocation(node: Node, book: Book) -> NodeAllocation:
     free = node.default_set & ~node.reserved_cpus
     topology = node.topology
-    rejected = sum(not decided.decision.admitted for decided in book.decided.values())
+    decisions = book.decided.values()
     return NodeAllocation(
         reserved=node.reserved_cpus,
         exclusive=book.held_cpus,
         shared_pool=node.shared_pool,
-        pods=len(book.decided) - rejected,
-        rejected=rejected,
+        pods=sum(decided.grant.holds_anything for decided in decisions),
+        rejected=sum(not decided.decision.admitted for decided in decisions),
         nodes=tuple(
             NodeFree(
                 numa.id,

@@ -347,7 +347,7 @@ class Service:
             nodes += settings is not None
             seen = 0
             for decided in book.decided.values():
-                held += decided.decision.admitted
+                held += decided.grant.holds_anything
                 rejected += not decided.decision.admitted
                 twice += (seen & decided.grant.exclusive_cpus).bit_count()
                 seen |= decided.grant.exclusive_cpus

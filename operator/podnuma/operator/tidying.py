@@ -67,7 +67,7 @@ async def _release(means: Means, name: str, book: Book) -> None:
         if record is not None and record.pod_uid == uid:
             await means.checkpoint.delete(record)
         book.release(uid)
-        if decided.decision.admitted:
+        if decided.grant.holds_anything:
             means.metrics.releases.inc()
         logger.info("node %s: pod %s (%s) is gone, released", name, decided.key, uid)
     for record in tuple(allocations.group(name).values()):

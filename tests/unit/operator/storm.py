@@ -326,5 +326,5 @@ class Storm:
                 answer = desk.answer(allocator, record.request)
                 assert isinstance(answer, Rejected), f"{record.key} is refused and fits {name}"
         told = known.get("status", {}).get("allocation", {})
-        held = sum(1 for decided in desk.decided.values() if decided.decision.admitted)
+        held = sum(decided.grant.holds_anything for decided in desk.decided.values())
         assert told.get("pods") == held, f"{name} tells {told.get('pods')} pods, {held} hold something"

@@ -201,6 +201,9 @@ async def test_a_guaranteed_pod_that_gets_nothing_is_decided_too_for_its_agent_w
     assert spec["summary"] == {"cpus": "-", "numa": "-", "exclusive": "-", "shared": "node"}
     assert spec["decision"]["admitted"]
     assert rig.told("Allocated") == []
+    assert rig.topology()["status"]["allocation"]["pods"] == 0  # type: ignore[index]
+    now = rig.service.snapshot(leading=True, term=1, watch_age=0.0)
+    assert (now.pods_holding, now.pods_rejected, now.pods_waiting) == (0, 0, 0)
     await rig.crash()
     await rig.start()
     await rig.quiet()
