@@ -10,6 +10,7 @@ somebody could not be taken off CPUs that are to be its own, or it off those of 
 """
 
 import asyncio
+import logging
 
 from podnuma.agent import verify
 from podnuma.agent.apply import Mechanism, Outcome, Riders, apply
@@ -20,6 +21,8 @@ from podnuma.agent.plan import wanted as plan
 from podnuma.agent.plan.places import ContainerPlace, Qos, Step, Wish, describe, parent
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
+
+logger = logging.getLogger(__name__)
 
 # Seconds between looks: systemd answers a little before it has written.
 _SYSTEMD_TAKES = (0.002, 0.01, 0.05, 0.1)
@@ -69,12 +72,14 @@ class Starts:
         wish, picture, ports = self.start_values(place), self._keeper.picture, self._keeper.ports
         if picture is None or wish is None or place.pod.uid not in picture.accepted.grants:
             return
-        if not self._is_right(place, wish, picture):
+        wrong = self._difference(place, wish, picture)
+        if wrong is not None:
+            logger.warning("%s is not as wanted before its start: %s", describe(place), wrong)
             step = Step(place, wish.cpus, wish.mems, wish.bandwidth)
             for result in await apply([step], self._direct(), {}):
                 ports.observer.step(result)
         for pause in _SYSTEMD_TAKES:
-            if self._is_right(place, wish, picture):
+            if self._difference(place, wish, picture) is None:
                 if (judged := self._keeper.verdicts.at_start(place.id)) is not None:
                     ports.observer.judged(judged)
                 return
@@ -83,12 +88,12 @@ class Starts:
     def _direct(self) -> list[Mechanism]:
         return [mechanism for mechanism in self._keeper.ports.mechanisms if not mechanism.rides]
 
-    def _is_right(self, place: ContainerPlace, wish: Wish, picture: Picture) -> bool:
+    def _difference(self, place: ContainerPlace, wish: Wish, picture: Picture) -> str | None:
         values = self._keeper.ports.reader.container(place)
         if values is None:
-            return False
+            return "it has no cgroup"
         everything = picture.machine.topology.all_cpus
-        return verify.compare({place: wish}, {place: values}, everything)[place] is None
+        return verify.compare({place: wish}, {place: values}, everything)[place]
 
     def _refuse_overlap(self, place: ContainerPlace) -> None:
         wish, picture = self.start_values(place), self._keeper.picture
