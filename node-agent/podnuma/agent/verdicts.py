@@ -32,6 +32,7 @@ class Verdicts:
     def __init__(self) -> None:
         self._judged: dict[str, Judged] = {}
         self._late: set[str] = set()
+        self._missing: set[str] = set()
 
     def of(self, container_id: str) -> Judged:
         return self._judged.get(container_id, PENDING)
@@ -72,7 +73,9 @@ class Verdicts:
         return judged
 
     def keep(self, ids: Iterable[str]) -> None:
-        """Forget all containers but these."""
-        alive = set(ids)
-        self._judged = {key: judged for key, judged in self._judged.items() if key in alive}
-        self._late &= alive
+        """Forget all containers but these, at the second time: the first pass may have begun before they did."""
+        missing = (self._judged.keys() | self._late) - set(ids)
+        gone = missing & self._missing
+        self._missing = missing - gone
+        self._judged = {key: judged for key, judged in self._judged.items() if key not in gone}
+        self._late -= gone

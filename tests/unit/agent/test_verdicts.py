@@ -48,4 +48,16 @@ def test_verdicts_of_an_earlier_agent_are_taken_over_and_forgotten_with_their_co
     assert verdicts.of(db.id) == Judged(Verdict.PINNED_LATE, 70)
     assert verdicts.of("id-2").verdict is Verdict.PENDING
     verdicts.keep([])
+    verdicts.keep([])
+    assert verdicts.of(db.id).verdict is Verdict.PENDING
+
+
+def test_a_pass_that_began_before_a_container_does_not_forget_its_verdict(db):
+    verdicts = Verdicts()
+    verdicts.at_start(db.id)
+    verdicts.keep([])
+    verdicts.keep([db.id])
+    verdicts.keep([])
+    assert verdicts.of(db.id) == Judged(Verdict.PINNED_AT_START, 0)
+    verdicts.keep([])
     assert verdicts.of(db.id).verdict is Verdict.PENDING
