@@ -73,7 +73,7 @@ class Verdicts:
         return judged
 
     def keep(self, ids: Iterable[str]) -> None:
-        """Forget all containers but these, at the second time: the first pass may have begun before they did."""
+        """Forget all containers but these when they are missing twice: a pass may have begun before them."""
         missing = (self._judged.keys() | self._late) - set(ids)
         gone = missing & self._missing
         self._missing = missing - gone
