@@ -67,14 +67,14 @@ def _of_pod(path: str, uid: str) -> bool:
 
 
 @contextmanager
-def sampled(cluster: Cluster) -> Iterator[Samples]:
+def sampled(cluster: Cluster, period: str = PERIOD) -> Iterator[Samples]:
     """Sample inside the `with` block; what is yielded is filled at its end."""
     samples = Samples()
     root = cluster.shell(
         "ls -d /sys/fs/cgroup/kubepods* /sys/fs/cgroup/kubelet*/kubelet-kubepods* 2>/dev/null | head -1"
     )
     cluster.shell(
-        f"nohup {cluster.probe} sample {root.strip()} {PERIOD} >{_SAMPLES} 2>&1 </dev/null & echo $! >{_PID}"
+        f"nohup {cluster.probe} sample {root.strip()} {period} >{_SAMPLES} 2>&1 </dev/null & echo $! >{_PID}"
     )
     try:
         yield samples

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from testbed.e2e.observe import Snapshot
     from testbed.e2e.product import Product
 
+# Every look costs the emulated machine time that starting pods need.
+CROWD_PERIOD = "100ms"
 MIXED = [f"mixed-{number}" for number in range(6)]
 
 
@@ -81,7 +83,7 @@ def test_twenty_pods_at_once_start_right(cluster: Cluster, podnuma: Product, fig
     waits = hook_wait(podnuma.agent_metrics())
     crowd = [*(mixed(name, cluster.image) for name in MIXED), *others(cluster.image)]
     with (
-        sampled(cluster) as samples,
+        sampled(cluster, CROWD_PERIOD) as samples,
         phases(cluster) as seen,
         agent_usage(podnuma) as usage,
         cluster.running_at_once(*crowd) as settled,
@@ -120,7 +122,7 @@ def test_twenty_pods_at_once_start_right(cluster: Cluster, podnuma: Product, fig
 def test_the_same_names_again_start_right_too(cluster: Cluster, podnuma: Product) -> None:
     """The six pods deleted and created anew under the same names, 18 starts: as right as before."""
     again = [mixed(name, cluster.image) for name in MIXED]
-    with sampled(cluster) as samples, cluster.running_at_once(*again) as settled:
+    with sampled(cluster, CROWD_PERIOD) as samples, cluster.running_at_once(*again) as settled:
         for name in MIXED:
             podnuma.wait_applied(name)
         owners = check_mixed(cluster, settled, cluster.snapshot())
