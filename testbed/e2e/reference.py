@@ -38,14 +38,13 @@ POD_SCOPE: tuple[tuple[str, ...], ...] = (
     (
         "tests/pods/01-postgres-native-sidecar.yaml",
         "tests/pods/02-cache-pod-level-only.yaml",
-        "tests/pods/11-spark-driver-limits-only.yaml",
     ),
     (
         "tests/pods/07-radio-fractional-equal.yaml",
         "tests/pods/08-trading-two-exclusive.yaml",
         "tests/pods/22-batch-short-lived.yaml",
+        "tests/pods/23-hugepages-init-only.yaml",
     ),
-    ("tests/pods/17-vm-sandbox-overhead.yaml", "tests/pods/23-hugepages-init-only.yaml"),
 )
 CONTAINER_SCOPE: tuple[tuple[str, ...], ...] = (
     ("tests/pods/23-hugepages-init-only.yaml", "examples/pods/ml-training.yaml"),
@@ -93,11 +92,16 @@ def record(
     waves: Sequence[Sequence[str]],
     into: Recording,
     say: Callable[[str], None],
+    look: Callable[[Sequence[Json]], None] = lambda _: None,
 ) -> None:
-    """Run the waves one after the other and record what the node does with them."""
+    """Run the waves one after the other and record what the node does with them.
+
+    `look` is called with the pods of each wave while they run.
+    """
     for wave in waves:
         with cluster.running(*manifests(wave, cluster)) as settled:
             _observe(cluster, scope, settled, into)
+            look(settled)
         say(f"       recorded {', '.join(pod['metadata']['name'] for pod in settled)}")
 
 

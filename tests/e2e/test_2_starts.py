@@ -120,10 +120,11 @@ def test_twenty_pods_at_once_start_right(cluster: Cluster, podnuma: Product, fig
 
 
 def test_the_same_names_again_start_right_too(cluster: Cluster, podnuma: Product) -> None:
-    """The six pods deleted and created anew under the same names, 18 starts: as right as before."""
-    again = [mixed(name, cluster.image) for name in MIXED]
+    """Three pods deleted and created anew under the same names, 9 starts: as right as before."""
+    names = MIXED[:3]
+    again = [mixed(name, cluster.image) for name in names]
     with sampled(cluster, CROWD_PERIOD) as samples, cluster.running_at_once(*again) as settled:
-        for name in MIXED:
+        for name in names:
             podnuma.wait_applied(name)
         owners = check_mixed(cluster, settled, cluster.snapshot())
     assert samples.violations(owners) == []
