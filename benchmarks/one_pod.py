@@ -1,0 +1,164 @@
+"""Where the operator's processor time goes for one pod, without a cluster: `python -m benchmarks.one_pod`.
+
+The service with its real client against a server in a thread of its own that answers every write with
+what it was sent. News is handed to the service as records are; Kopf and TLS are not in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import cProfile
+import datetime as dt
+import itertools
+import json
+import pickle
+import random
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from podnuma.api.hardware import Hardware, render_hardware
+from podnuma.operator import reading
+from podnuma.operator.leader import Alone
+from podnuma.operator.metrics import Metrics
+from podnuma.operator.reader import ApiReader
+from podnuma.operator.service import Service, Timing
+from podnuma.operator.writer import ApiWriter
+from podnuma.plumbing.kube.client import Access, Client
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import profiled, scale
+from testbed.ports import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NODES, PODS = 20, 200
+HEARD = threading.Event()
+TOPOLOGIES: dict[str, Any] = {}
+
+
+def serve(port: int) -> None:
+    """Answer lists with nothing and writes with what was sent; runs in its own thread."""
+    versions = itertools.count(1000)
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.method == "GET":
+            return web.json_response({"metadata": {"resourceVersion": "1"}, "items": []})
+        body: dict[str, Any] = json.loads(await request.read())
+        version = str(next(versions))
+        known = TOPOLOGIES.get(request.path.split("/")[5], {}) if "/nodetopologies/" in request.path else {}
+        body = {**known, **body, "status": {**known.get("status", {}), **body.get("status", {})}}
+        body["metadata"] = {**known.get("metadata", {}), **body["metadata"]}
+        body["metadata"] = {"uid": f"uid-{version}", **body["metadata"], "resourceVersion": version}
+        return web.json_response({**body, "metadata": {"generation": 1, **body["metadata"]}})
+
+    async def run() -> None:
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", answer)
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        HEARD.set()
+        await asyncio.Event().wait()
+
+    asyncio.run(run())
+
+
+def stored(value: Any, number: int, **more: Any) -> Any:
+    """Return an object as an API server has it."""
+    metadata = {**value["metadata"], "uid": f"u{number}", "resourceVersion": str(10 + number)}
+    return {**value, "metadata": metadata, **more}
+
+
+async def decide(port: int, folder: Path) -> cProfile.Profile:
+    """Let 400 pods arrive on 20 nodes, and profile from the first to the last decision."""
+    kubeconfig = folder / "kubeconfig"
+    cluster = {"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    user = {"name": "u", "user": {"token": "t"}}
+    words = {"clusters": [cluster], "contexts": [context], "users": [user], "current-context": "c"}
+    kubeconfig.write_text(json.dumps(words))
+    metrics = Metrics()
+    client = Client(Access(kubeconfig), user_agent="bench", observe=metrics.observe_request)
+    clock: Callable[[], float] = time.monotonic
+    service = Service(
+        ApiReader(client, page_size=500),
+        ApiWriter(client, Alone(), deadline=30.0),
+        metrics=metrics,
+        timing=Timing(),
+        clock=clock,
+        now=lambda: dt.datetime.now(dt.UTC),
+        rng=random.Random(1),
+    )
+    await service.take_over()
+    told = asyncio.create_task(service.announcer.run())
+    namespace = {"metadata": {"name": "default"}}
+    service.see(reading.namespace(stored(namespace, 1)))
+    service.see(reading.profile(stored(scale.PROFILE, 2)))
+    hardware = render_hardware(Hardware(scale.machine()))
+    for number in range(NODES):
+        name = f"n{number}"
+        service.see(reading.node(stored({"metadata": {"name": name, "labels": {"type": "kwok"}}}, number)))
+        spec = {key: value for key, value in scale.PROFILE["spec"].items() if key != "nodeSelector"}
+        spec["profile"] = {"name": "all", "generation": 0}
+        topology = {"metadata": {"name": name}, "spec": spec, "status": {"hardware": hardware}}
+        TOPOLOGIES[name] = stored(topology, number)
+        service.see(reading.topology(TOPOLOGIES[name]))
+    await asyncio.sleep(3)
+    pods = []
+    for number in range(PODS):
+        pod = stored(scale.managed_pod(f"db-{number}", f"n{number % NODES}"), 5000 + number)
+        pod["metadata"]["namespace"] = "default"
+        pods.append({**pod, "status": {"phase": "Pending", "qosClass": "Guaranteed"}})
+    profile = cProfile.Profile(time.thread_time)
+    profile.enable()
+    for pod in pods:
+        record = reading.pod(pod)
+        if record is not None:
+            service.see(record)
+        await asyncio.sleep(0.02)
+    async with asyncio.timeout(240):
+        while sum(len(book.decided) for book in _books(service)) < PODS:  # noqa: ASYNC110 - a bench
+            await asyncio.sleep(0.5)
+    await asyncio.sleep(2)
+    profile.disable()
+    told.cancel()
+    await service.stand_down()
+    await client.close()
+    return profile
+
+
+def _books(service: Service) -> list[Any]:
+    return [book for number in range(NODES) if (book := service.desk(f"n{number}")) is not None]
+
+
+def main() -> int:
+    """Measure and print."""
+    port = free_port()
+    threading.Thread(target=serve, args=(port,), daemon=True).start()
+    HEARD.wait()
+    with tempfile.TemporaryDirectory(prefix="podnuma-one-pod-") as folder:
+        profile: Any = asyncio.run(decide(port, Path(folder)))
+        profile.create_stats()
+        path = Path(folder) / "profile"
+        path.write_bytes(pickle.dumps([profile.stats]))
+        shares = profiled.shares(path)
+    table = Table(title=f"processor time of the operator for {PODS} pods, under a profiler")
+    for heading in ("part", "ms per pod", "share"):
+        table.add_column(heading, justify="left" if heading == "part" else "right")
+    total = sum(shares.values())
+    for part, seconds in shares.items():
+        table.add_row(part, f"{1000 * seconds / PODS:.2f}", f"{100 * seconds / total:.0f} %")
+    table.add_row("together", f"{1000 * total / PODS:.2f}", "100 %")
+    Console(width=100).print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
