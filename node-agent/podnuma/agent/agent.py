@@ -1,8 +1,9 @@
 """One running agent: streams in, passes over the node, statuses out.
 
 `app` makes the parts and hands them over; here is only the order of things. A burst of events costs one
-pass; a pass that failed or was refused something comes again after a back-off; without events there is one
-every `check_seconds`, because cgroups change without telling.
+pass, and passes take a fifth of the time at most: the start of a container does not wait for them. A pass
+that failed or was refused something comes again after a back-off; without events there is one every
+`check_seconds`, because cgroups change without telling.
 """
 
 import asyncio
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 _SETTLE = 0.005  # seconds that a first event waits for company
 _SETTLE_AFTER_FAILURE = 0.1
+_REST = 4.0  # times as long as a pass took
+_LONGEST_REST = 1.0  # seconds
 _STILL = 600.0  # seconds without an answer or a failure before a watch counts as stuck
 _STUCK = 120.0  # seconds without a finished pass
 
@@ -76,7 +79,9 @@ class Agent:
             # What keeps failing must not make a busy stream of events a busy loop.
             await asyncio.sleep(_SETTLE_AFTER_FAILURE if failures else _SETTLE)
             self._dirty.clear()
+            began = time.monotonic()
             failures = failures + 1 if await self._pass() else 0
+            await asyncio.sleep(min(_REST * (time.monotonic() - began), _LONGEST_REST))
 
     async def _pass(self) -> bool:
         """Run one pass and tell about it; return whether it is to be repeated soon."""
