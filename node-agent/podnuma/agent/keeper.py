@@ -181,23 +181,26 @@ class Keeper:
     def _proven(self, results: Sequence[Result], after: Mapping[Place, Values]) -> tuple[Result, ...]:
         """Take what the kernel does not show as refused, and remember who said that it was done.
 
-        Containers only: systemd answers before it has written its slices.
+        A place may have been written more than once, to less first and to more when there was room: the
+        kernel shows the last. Containers only: systemd answers before it has written its slices.
         """
         # Nothing to write at a place: it is right, and every mechanism has another chance there.
         written = {result.step.place for result in results}
         self._useless = {place: names for place, names in self._useless.items() if place in written}
-        return tuple(self._proof(result, after.get(result.step.place)) for result in results)
+        last = {result.step.place: result for result in results if _claimed(result)}
+        unwritten = {
+            place: what
+            for place, result in last.items()
+            if place in after and (what := verify.unwritten(result.step, after[place])) is not None
+        }
+        return tuple(self._proof(result, unwritten.get(result.step.place)) for result in results)
 
-    def _proof(self, result: Result, values: Values | None) -> Result:
+    def _proof(self, result: Result, unwritten: str | None) -> Result:
+        if unwritten is None or not _claimed(result):
+            return result
         place = result.step.place
-        claimed = result.outcome is Outcome.DONE and result.by != HOOK and isinstance(place, ContainerPlace)
-        if not claimed or values is None:
-            return result
-        what = verify.unwritten(result.step, values)
-        if what is None:
-            return result
         self._useless[place] = self._useless.get(place, frozenset()) | {result.by}
-        return replace(result, outcome=Outcome.REFUSED, why=f"{result.by} said it was done, but {what}")
+        return replace(result, outcome=Outcome.REFUSED, why=f"{result.by} said it was done, but {unwritten}")
 
     def _count(self, results: Sequence[Result], drifted: Mapping[Place, str]) -> None:
         for result in results:
@@ -254,3 +257,9 @@ class Keeper:
             )
             if judged is not None:
                 self.ports.observer.judged(judged)
+
+
+def _claimed(result: Result) -> bool:
+    return (
+        result.outcome is Outcome.DONE and result.by != HOOK and isinstance(result.step.place, ContainerPlace)
+    )

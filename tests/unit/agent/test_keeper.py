@@ -364,3 +364,40 @@ def test_an_idle_node_is_silent(bench, caplog):
         bench.settle()
     assert len(bench.ways.written) == written
     assert caplog.records == []
+
+
+def test_a_place_that_is_written_twice_in_a_pass_is_judged_by_the_last(bench, words, caplog):
+    """Each holds what is the other's: the first gives up a CPU, waits for its own, and gets it."""
+    places = {}
+    for uid, own, drifted in (("p", "1,5", "2,5"), ("q", "2", "1")):
+        bench.grant(words.pod(uid, words.container("c", own), cpus=own))
+        places[uid] = bench.start(bench.pod(uid), "c")
+        bench.put(places[uid], "cpuset.cpus", drifted)
+    picture = bench.settle()
+    twice = [result.step.cpus for result in picture.results if result.step.place == places["p"]]
+    assert twice == [words.cpus("5"), words.cpus("1,5")], "else this test is about nothing"
+    assert {result.outcome for result in picture.results} == {Outcome.DONE}
+    assert bench.effective(places["p"]) == "1,5"
+    assert "said it was done, but" not in caplog.text
+
+
+def test_who_lies_about_a_place_has_done_none_of_its_steps(bench, words):
+    for uid, own, drifted in (("p", "1,5", "2,5"), ("q", "2", "1")):
+        bench.grant(words.pod(uid, words.container("c", own), cpus=own))
+        place = bench.start(bench.pod(uid), "c")
+        bench.put(place, "cpuset.cpus", drifted)
+    write = bench.ways.write
+
+    async def lie(step) -> None:
+        if not (isinstance(step.place, ContainerPlace) and step.place.pod.uid == "p"):
+            await write(step)
+
+    bench.ways.write = lie
+    of_p = [
+        result
+        for result in bench.settle().results
+        if isinstance(result.step.place, ContainerPlace) and result.step.place.pod.uid == "p"
+    ]
+    assert len(of_p) == 2
+    assert {result.outcome for result in of_p} == {Outcome.REFUSED}
+    assert words.cpus("2") & of_p[0].step.losses, "CPU 2 is not free, and a start on it can be refused"
