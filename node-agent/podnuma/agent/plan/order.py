@@ -86,12 +86,13 @@ class _Board:
         return CpuSet(self.goals[place] & ~blocked & reachable)
 
     def stood_on(self, place: Place, cpus: CpuSet) -> CpuSet:
-        """Return what children hold that would have nothing left if the place had only `cpus`."""
+        """Return what places below hold that would have nothing left if the place had only `cpus`."""
         held = 0
         for child in self.goals:
-            if parent(child) == place and self.written[child] is not None:
+            if parent(child) == place:
                 own = self.effective(child)
-                held |= 0 if own & cpus else own
+                left = CpuSet(own & cpus)
+                held |= self.stood_on(child, left) if left else own
         return CpuSet(held)
 
 

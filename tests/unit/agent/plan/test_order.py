@@ -157,7 +157,10 @@ def test_a_set_with_an_offline_cpu_is_written_as_wished():
 
 @st.composite
 def situations(draw):
-    """Any sets seen, and wanted ones as a plan makes them: a pool, disjoint pods, containers within them."""
+    """Any sets seen, and wanted ones as a plan makes them: a pool, disjoint pods, containers within them.
+
+    Some of the pods are guests of a slice, as is one that holds nothing.
+    """
     reserved = draw(st.integers(1, 3))
     owner = draw(st.lists(st.integers(0, 4), min_size=16 - reserved, max_size=16 - reserved))
     sets = [0] * 5
@@ -168,14 +171,29 @@ def situations(draw):
     seen: dict[Place, Values] = {BURSTABLE: Values(draw(anything))}
     wanted: dict[Place, Wish] = {BURSTABLE: Wish(pool)}
     for number, own in enumerate(sets[1:]):
-        uid = f"p{number}"
-        seen[pod(uid)] = Values(draw(anything))
-        wanted[pod(uid)] = Wish(CpuSet(own | pool))
+        here = PodPlace(f"p{number}", draw(st.sampled_from((Qos.GUARANTEED, Qos.BURSTABLE))))
+        if here.qos is Qos.BURSTABLE:
+            wanted[BURSTABLE] = Wish(CpuSet((wanted[BURSTABLE].cpus or pool) | own))
+        seen[here] = Values(draw(anything))
+        wanted[here] = Wish(CpuSet(own | pool))
         for name in draw(st.sets(st.sampled_from("abc"), max_size=3)):
-            seen[container(uid, name)] = Values(draw(anything))
+            below = ContainerPlace(here, name, f"{here.uid}-{name}")
+            seen[below] = Values(draw(anything))
             part = CpuSet(draw(st.integers(0, (1 << 16) - 1)) & own)
-            wanted[container(uid, name)] = Wish(part or pool)
+            wanted[below] = Wish(part or pool)
+    if draw(st.booleans()):
+        beside = PodPlace("beside", Qos.BURSTABLE)
+        seen[beside] = Values(draw(anything))
+        wanted[beside] = Wish(pool)
     return seen, wanted, pool
+
+
+def above(place: Place) -> list[Place]:
+    """The places that one lies in."""
+    found = []
+    while (higher := parent(place)) is not None:
+        found.append(place := higher)
+    return found
 
 
 def overlaps(kernel: Kernel, wanted: dict[Place, Wish], pool: CpuSet) -> set[tuple[Place, Place, int]]:
@@ -185,7 +203,7 @@ def overlaps(kernel: Kernel, wanted: dict[Place, Wish], pool: CpuSet) -> set[tup
     held = {place: kernel.effective(place) for place in places}
     for one in places:
         for other in places:
-            if one is other or parent(one) == other or parent(other) == one:
+            if one is other or one in above(other) or other in above(one):
                 continue
             for cpu in cpuset.ids(CpuSet(held[one] & held[other] & ~pool)):
                 both = (wanted[one].cpus or 0) & (wanted[other].cpus or 0)
