@@ -63,6 +63,15 @@ class _Board:
         own = self.written.get(place)
         return above if own is None else CpuSet(own & above or above)
 
+    def has_fallen(self, place: Place) -> bool:
+        """Tell whether nothing of its own set is within its parent's: it has all of the parent's then.
+
+        One whose goal is offline as a whole has fallen for good.
+        """
+        own = self.written[place]
+        lost = own is not None and not own & self.effective(parent(place))
+        return lost and (own != self.goals[place] or bool(self.goals[place] & self.everything))
+
     def write(self, place: Place, cpus: CpuSet) -> Step:
         before = self.effective(place)
         self.written[place] = cpus
@@ -112,20 +121,24 @@ def _steps(board: _Board) -> Iterator[Step]:
     parked: set[Place] = set()
     while waiting := board.unfinished():
         moved = False
-        for step in (*_shrink(board, waiting), *_grow(board, waiting)):
+        for step in (*_shrink(board), *_grow(board, waiting)):
             moved = True
             yield step
         if not moved:
             yield _unlock(board, waiting, parked)
 
 
-def _shrink(board: _Board, waiting: list[Place]) -> Iterator[Step]:
-    for place in reversed(waiting):
-        own, goal, has = board.written[place], board.goals[place], board.effective(place)
+def _shrink(board: _Board) -> Iterator[Step]:
+    for place in reversed(board.goals):
+        own, goal = board.written[place], board.goals[place]
+        fallen = board.has_fallen(place)
+        if own == goal and not fallen:
+            continue
+        has = board.effective(place)
         keep = CpuSet(has & goal)
         keep = CpuSet(keep | board.stood_on(place, keep))
-        if own is None or own & ~(goal | has):
-            # More than it has now would become its own when the parent grows.
+        if own is None or fallen or own & ~(goal | has):
+            # More than it has now, or something else, would become its own when the parent grows.
             yield board.write(place, keep or has)
         elif keep and own & ~(goal | keep):
             yield board.write(place, keep)
@@ -136,6 +149,8 @@ def _grow(board: _Board, waiting: list[Place]) -> Iterator[Step]:
         own, goal = board.written[place], board.goals[place]
         may = board.free_for(place)
         may = CpuSet(may | board.stood_on(place, may))
+        if goal & board.everything and not may & board.everything:
+            continue  # only offline ones: it would have all of its parent's
         has = own is not None and not own & ~(goal | may) and not may & ~own
         if may and not has:
             yield board.write(place, may)

@@ -159,7 +159,7 @@ def test_a_set_with_an_offline_cpu_is_written_as_wished():
 def situations(draw):
     """Any sets seen, and wanted ones as a plan makes them: a pool, disjoint pods, containers within them.
 
-    Some of the pods are guests of a slice, as is one that holds nothing.
+    Some of the pods are guests of a slice, as is one that holds nothing. CPUs may be offline, of no place all.
     """
     reserved = draw(st.integers(1, 3))
     owner = draw(st.lists(st.integers(0, 4), min_size=16 - reserved, max_size=16 - reserved))
@@ -185,7 +185,10 @@ def situations(draw):
         beside = PodPlace("beside", Qos.BURSTABLE)
         seen[beside] = Values(draw(anything))
         wanted[beside] = Wish(pool)
-    return seen, wanted, pool
+    online = EVERYTHING & ~draw(st.just(0) | st.integers(0, (1 << 16) - 1))
+    for wish in wanted.values():
+        online |= 0 if wish.cpus is None or wish.cpus & online else wish.cpus
+    return seen, wanted, pool, CpuSet(online)
 
 
 def above(place: Place) -> list[Place]:
@@ -215,10 +218,10 @@ def overlaps(kernel: Kernel, wanted: dict[Place, Wish], pool: CpuSet) -> set[tup
 @settings(deadline=None, max_examples=300)
 @given(situations())
 def test_at_no_step_do_two_owners_newly_hold_one_cpu(situation):
-    seen, wanted, pool = situation
-    kernel = Kernel({place: values.cpus for place, values in seen.items()})
+    seen, wanted, pool, online = situation
+    kernel = Kernel({place: values.cpus for place, values in seen.items()}, online)
     before = overlaps(kernel, wanted, pool)
-    for step in order(seen, wanted, pool=pool, everything=EVERYTHING):
+    for step in order(seen, wanted, pool=pool, everything=online):
         kernel.run(step)
         now = overlaps(kernel, wanted, pool)
         assert now <= before
@@ -229,19 +232,19 @@ def test_at_no_step_do_two_owners_newly_hold_one_cpu(situation):
 @settings(deadline=None, max_examples=300)
 @given(situations())
 def test_no_step_is_empty_and_all_lead_to_what_is_wanted(situation):
-    seen, wanted, pool = situation
-    kernel = Kernel({place: values.cpus for place, values in seen.items()})
-    for step in order(seen, wanted, pool=pool, everything=EVERYTHING):
+    seen, wanted, pool, online = situation
+    kernel = Kernel({place: values.cpus for place, values in seen.items()}, online)
+    for step in order(seen, wanted, pool=pool, everything=online):
         assert step.cpus != 0
         assert step.cpus is not None
         kernel.run(step)
     assert kernel.written == {place: wish.cpus for place, wish in wanted.items()}
-    assert all(kernel.effective(place) == wish.cpus for place, wish in wanted.items())
+    assert all(kernel.effective(place) == (wish.cpus or 0) & online for place, wish in wanted.items())
 
 
 @settings(deadline=None, max_examples=100)
 @given(situations())
 def test_applying_twice_changes_nothing(situation):
-    _, wanted, pool = situation
+    _, wanted, pool, online = situation
     applied = {place: Values(wish.cpus) for place, wish in wanted.items()}
-    assert order(applied, wanted, pool=pool, everything=EVERYTHING) == ()
+    assert order(applied, wanted, pool=pool, everything=online) == ()
