@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import selectors
 import ssl
 import threading
 from contextlib import suppress
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 # Hop by hop, or wrong once the body has been read and written again (RFC 9110, section 7.6.1).
 _NOT_PASSED = frozenset({"connection", "transfer-encoding", "content-length", "content-encoding", "host"})
 _LARGEST_BODY = 16 * 2**20
+# Seconds. A client may be gone, or in the middle of its handshake.
+_HANDSHAKE_WITHIN = 3
+_GOODBYE_WITHIN = 0.2
+_CLOSED_WITHIN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,9 @@ class FaultyApiServer:
         self._cluster = cluster
         self._rules: list[_Rule] = []
         self._lock = threading.Lock()
-        self._loop = asyncio.new_event_loop()
+        self._selector = selectors.DefaultSelector()
+        self._loop = asyncio.SelectorEventLoop(self._selector)
+        self._answering: set[asyncio.Task[object]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="faulty-api-server", daemon=True)
         self.port = free_port()
         self.server = f"https://127.0.0.1:{self.port}"
@@ -209,24 +216,36 @@ class FaultyApiServer:
         await self._runner.setup()
         serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         serving.load_cert_chain(*self._cluster.serving_certificate)
-        await web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=serving).start()
+        assert self._runner.server is not None, "aiohttp makes it in setup"
+        self._server = self._runner.server
+        self._listening = await self._loop.create_server(
+            self._server,
+            "127.0.0.1",
+            self.port,
+            ssl=serving,
+            ssl_handshake_timeout=_HANDSHAKE_WITHIN,
+            ssl_shutdown_timeout=_GOODBYE_WITHIN,
+        )
 
     async def _close(self) -> None:
-        handlers = self._runner.server.connections if self._runner.server else []
-        transports = [handler.transport for handler in handlers]
-        await self._runner.cleanup()
-        # Watches that are being passed on.
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        # Not closed yet: asyncio would lose the sockets of clients it has accepted and not greeted.
+        for listening in self._listening.sockets:
+            self._loop.remove_reader(listening.fileno())
         await self._upstream.close()
-        # TLS says goodbye and waits for the answer of a client that may be gone.
-        for transport in transports:
-            if transport is not None:
-                transport.abort()
-        # Sockets are closed some turns of the loop later.
-        await asyncio.sleep(0.05)
+        for answering in tuple(self._answering):
+            answering.cancel()
+        async with asyncio.timeout(_CLOSED_WITHIN):
+            while self._is_anything_open():
+                for connection in self._server.connections:
+                    if connection.transport is not None:
+                        connection.transport.abort()
+                await asyncio.sleep(0.01)
+        self._listening.close()
+        await self._runner.cleanup()
+
+    def _is_anything_open(self) -> bool:
+        """Tell whether there is more than the loop's own wake-up and the task that asks."""
+        return len(self._selector.get_map()) > 1 or len(asyncio.all_tasks()) > 1
 
     def _faults_for(self, call: Call) -> list[Fault]:
         found = []
@@ -249,6 +268,9 @@ class FaultyApiServer:
         )
         self.calls.append(call)
         self._under_way += not call.watch
+        task = asyncio.current_task()
+        assert task is not None, "a coroutine runs in one"
+        self._answering.add(task)
         try:
             faults = self._faults_for(call)
             for fault in faults:
@@ -257,6 +279,7 @@ class FaultyApiServer:
                     return answer
             return await self._pass_on(request, call, faults)
         finally:
+            self._answering.discard(task)
             self._under_way -= not call.watch
 
     async def _before(self, request: web.Request, call: Call, fault: Fault) -> web.StreamResponse | None:

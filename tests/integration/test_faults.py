@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import socket
+import ssl
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 import requests
@@ -10,6 +15,7 @@ import requests
 from testbed import faults
 from testbed.api import Api, ApiStatusError
 from testbed.faults import FaultyApiServer
+from testbed.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +113,27 @@ def test_callback_comes_after_the_write_and_before_the_answer(client, faulty, na
     faulty.next(faults.writes("secrets"), faults.Tell(look, done=True))
     client.create(secret(namespace, "a"))
     assert stored == [("POST", 0), ("POST", 1)]
+
+
+def test_nothing_is_left_open_however_clients_connect_while_it_stops(control_plane):
+    trust = ssl.create_default_context(cafile=str(control_plane.ca_file))
+    clients: list[ssl.SSLSocket] = []
+
+    def hammer(port: int) -> None:
+        """Connect for as long as somebody listens; never say goodbye, nor hear it."""
+        with suppress(ConnectionRefusedError):
+            while True:
+                clients.append(client := trust.wrap_socket(socket.socket(), server_hostname="127.0.0.1"))
+                client.settimeout(1)
+                with suppress(ConnectionResetError, ssl.SSLError, TimeoutError):
+                    client.connect(("127.0.0.1", port))
+
+    with ThreadPoolExecutor(4) as threads:
+        with FaultyApiServer(control_plane) as running:
+            hammers = [threads.submit(hammer, running.port) for _ in range(4)]
+            until(lambda: len(clients) > 20, "clients are connected", 10)
+        for each in hammers:
+            each.result(10)
+    for client in clients:
+        client.close()
+    gc.collect()  # what is left open is an error of this test

@@ -159,7 +159,8 @@ def test_a_set_with_an_offline_cpu_is_written_as_wished():
 def situations(draw):
     """Any sets seen, and wanted ones as a plan makes them: a pool, disjoint pods, containers within them.
 
-    Some of the pods are guests of a slice, as is one that holds nothing. CPUs may be offline, of no place all.
+    Some of the pods are guests of a slice, as is one that holds nothing. CPUs may be offline, but never all
+    of a place.
     """
     reserved = draw(st.integers(1, 3))
     owner = draw(st.lists(st.integers(0, 4), min_size=16 - reserved, max_size=16 - reserved))
