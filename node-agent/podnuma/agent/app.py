@@ -35,15 +35,18 @@ from podnuma.agent.wish import Wish as NodeWish
 from podnuma.api import names
 from podnuma.plumbing import probes, tasks
 from podnuma.plumbing.backoff import Backoff
+from podnuma.plumbing.pauses import keep_short
 
 logger = logging.getLogger(__name__)
 
+_PAUSE = 0.01  # seconds, while a container may be waiting for its start
 _FAREWELL = 1.0  # seconds for a watch to end
 _RETRY = 5.0  # seconds between looks at a node that could not be made out
 
 
 def main(settings: AgentSettings) -> None:
     """Run until SIGTERM or SIGINT. Cgroups stay as they are at the end."""
+    keep_short(_PAUSE)
     asyncio.run(_until_told(settings))
 
 

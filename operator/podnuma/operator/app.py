@@ -32,6 +32,7 @@ from podnuma.plumbing import probes, tasks
 from podnuma.plumbing.backoff import Backoff
 from podnuma.plumbing.kube import errors
 from podnuma.plumbing.kube.client import Access, Client
+from podnuma.plumbing.pauses import keep_short
 
 if TYPE_CHECKING:
     from podnuma.operator.settings import OperatorSettings
@@ -42,6 +43,7 @@ _RESTARTS = Backoff(first=0.5, limit=15.0)
 _SILENCE = 600.0  # seconds without a sign of life of a watch after which the process is not healthy
 _LAG = 30.0  # seconds the loop may be late before the process is not healthy
 _BEAT = 1.0
+_PAUSE = 0.05  # seconds for which everything may stand still
 _POLL = 0.05
 
 
@@ -223,4 +225,5 @@ async def run(settings: OperatorSettings) -> None:
 
 def main(settings: OperatorSettings) -> None:
     """Run one process; the entry point of `podnuma operator`."""
+    keep_short(_PAUSE)
     asyncio.run(run(settings))
