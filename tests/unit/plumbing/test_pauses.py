@@ -23,7 +23,7 @@ class Knot:
     """Garbage that only the collector finds."""
 
     def __init__(self) -> None:
-        self.itself = self
+        self.itself: object = self
 
 
 @pytest.fixture

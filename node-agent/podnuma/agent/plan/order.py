@@ -63,14 +63,24 @@ class _Board:
         own = self.written.get(place)
         return above if own is None else CpuSet(own & above or above)
 
-    def has_fallen(self, place: Place) -> bool:
-        """Tell whether nothing of its own set is within its parent's: it has all of the parent's then.
+    def fallen(self, place: Place, cpus: CpuSet) -> list[Place]:
+        """Return the places below that have nothing of their own sets now, the lowest first.
 
-        One whose goal is offline as a whole has fallen for good.
+        None if that does no harm when the place is given `cpus`: every place below would have what it has now
+        and what it shall have, at the most.
         """
-        own = self.written[place]
-        lost = own is not None and not own & self.effective(parent(place))
-        return lost and (own != self.goals[place] or bool(self.goals[place] & self.everything))
+        below = [other for other in self.goals if other != place and place in _line(other)]
+        now = {other: self.effective(other) for other in below}
+        before, self.written[place] = self.written[place], cpus
+        thrown = any(self.effective(other) & ~(now[other] | self.goals[other]) for other in below)
+        self.written[place] = before
+        if not thrown:
+            return []
+        return [
+            other
+            for other in reversed(below)
+            if (own := self.written[other]) is not None and not own & self.effective(parent(other))
+        ]
 
     def write(self, place: Place, cpus: CpuSet) -> Step:
         before = self.effective(place)
@@ -121,24 +131,20 @@ def _steps(board: _Board) -> Iterator[Step]:
     parked: set[Place] = set()
     while waiting := board.unfinished():
         moved = False
-        for step in (*_shrink(board), *_grow(board, waiting)):
+        for step in (*_shrink(board, waiting), *_grow(board, waiting)):
             moved = True
             yield step
         if not moved:
             yield _unlock(board, waiting, parked)
 
 
-def _shrink(board: _Board) -> Iterator[Step]:
-    for place in reversed(board.goals):
-        own, goal = board.written[place], board.goals[place]
-        fallen = board.has_fallen(place)
-        if own == goal and not fallen:
-            continue
-        has = board.effective(place)
+def _shrink(board: _Board, waiting: list[Place]) -> Iterator[Step]:
+    for place in reversed(waiting):
+        own, goal, has = board.written[place], board.goals[place], board.effective(place)
         keep = CpuSet(has & goal)
         keep = CpuSet(keep | board.stood_on(place, keep))
-        if own is None or fallen or own & ~(goal | has):
-            # More than it has now, or something else, would become its own when the parent grows.
+        if own is None or own & ~(goal | has):
+            # More than it has now would become its own when the parent grows.
             yield board.write(place, keep or has)
         elif keep and own & ~(goal | keep):
             yield board.write(place, keep)
@@ -153,6 +159,8 @@ def _grow(board: _Board, waiting: list[Place]) -> Iterator[Step]:
             continue  # only offline ones: it would have all of its parent's
         has = own is not None and not own & ~(goal | may) and not may & ~own
         if may and not has:
+            for fallen in board.fallen(place, may):
+                yield board.write(fallen, board.effective(fallen))
             yield board.write(place, may)
 
 
