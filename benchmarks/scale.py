@@ -1,7 +1,8 @@
 """How the operator stands a large cluster: `make bench-scale`.
 
 A real API server with NODES nodes and PODS bound pods, of which MANAGED hold CPUs; no kubelets and no
-agents, their part is played by objects written once. Then, printed next to the aim:
+agents: of the latters' part, the hardware is reported once and each node's heartbeat once a minute. Then,
+printed next to the aim:
 
     cold start     from the start of the process until it is ready with everything in memory
     memory         resident set of the operator after that, and its peak
@@ -19,6 +20,7 @@ the figures of such a run say nothing.
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import signal
 import statistics
@@ -27,11 +29,14 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from podnuma.allocator.topology import Cpu, NumaNode, Topology
+from podnuma.api.conditions import timestamp
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_topology import AgentReport, render_agent_status
 from rich.console import Console
@@ -46,12 +51,13 @@ from testbed.kwok import node_manifest
 from testbed.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from testbed.program import Program
 
 Value = TypeVar("Value")
 CORES_PER_NODE = 32
+HEARTBEAT = 60.0  # seconds between two of one node
 GIB = 2**30
 CLIENTS = 8
 API_VERSION = "podnuma.dev/v1alpha1"
@@ -183,14 +189,15 @@ class Bench:
         through = (sys.executable, "-m", "benchmarks.profiled", str(self._profile)) if self._profile else ()
         operator = self._installation.start_operator(through=through)
         self._report_hardware(nodes)
-        self._create_pods(nodes)
-        self._wait_for_allocations(self._size.managed)
-        # In order, so that the Lease is given back: what is measured next is a start, not a takeover.
-        operator.terminate()
-        self._measure_start(operator)
-        self._take_profile(operator)
-        self._measure_arrivals(operator, nodes)
-        self._take_profile(operator)
+        with self._hearts(nodes):
+            self._create_pods(nodes)
+            self._wait_for_allocations(self._size.managed)
+            # In order, so that the Lease is given back: what is measured next is a start, not a takeover.
+            operator.terminate()
+            self._measure_start(operator)
+            self._take_profile(operator)
+            self._measure_arrivals(operator, nodes)
+            self._take_profile(operator)
         operator.stop()
         return self.figures
 
@@ -213,23 +220,41 @@ class Bench:
         self._console.print(f"created {len(values)} {what}")
 
     def _report_hardware(self, nodes: list[str]) -> None:
-        status = render_agent_status(Hardware(machine()), AgentReport(mechanism="NRI"), [])
-
         def all_there() -> bool:
             return len(self._names(TOPOLOGIES)) >= len(nodes)
 
         until(all_there, "a NodeTopology for every node", 300, 1)
+        self._each("hardware reports", nodes, self._report)
 
-        def report(name: str) -> None:
-            body = {
-                "apiVersion": API_VERSION,
-                "kind": "NodeTopology",
-                "metadata": {"name": name},
-                "status": status,
-            }
-            self._api().apply(body, manager="podnuma-agent", subresource="status")
+    def _report(self, node: str) -> None:
+        """Write what the agent of a node writes, with the heartbeat of now."""
+        beat = AgentReport(mechanism="NRI", heartbeat_time=timestamp(datetime.now(UTC)))
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": "NodeTopology",
+            "metadata": {"name": node},
+            "status": render_agent_status(Hardware(machine()), beat, []),
+        }
+        self._api().apply(body, manager="podnuma-agent", subresource="status")
 
-        self._each("hardware reports", nodes, report)
+    @contextmanager
+    def _hearts(self, nodes: list[str]) -> Iterator[None]:
+        """Let every node's heart beat once a minute."""
+        stop = threading.Event()
+
+        def beat() -> None:
+            for node in itertools.cycle(nodes):
+                if stop.wait(HEARTBEAT / len(nodes)):
+                    return
+                self._report(node)
+
+        beating = threading.Thread(target=beat)
+        beating.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            beating.join()
 
     def _create_pods(self, nodes: list[str]) -> None:
         size = self._size

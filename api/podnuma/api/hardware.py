@@ -7,13 +7,15 @@ Always true for what is accepted: every CPU is in exactly one core, one socket a
 and in at most one cache.
 """
 
+import marshal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from podnuma.allocator import Cpu, CpuSet, NumaNode, Topology, TopologyError, cpuset, quantities
 from podnuma.api.quantity import read_bytes
-from podnuma.api.reading import ABSENT, Fields, integer, parsed, text
+from podnuma.api.reading import ABSENT, Fields, Problems, integer, parsed, text
 
 MAX_CPUS: Final = 8192
 """Cores, caches and CPUs: the largest NR_CPUS of Linux."""
@@ -23,6 +25,10 @@ MAX_GROUPS: Final = 1024
 
 LONGEST_LIST: Final = 32768
 _INT32: Final = 2**31 - 1
+_LONGEST_REMEMBERED: Final = 65536
+_MARSHAL_WITHOUT_REFERENCES: Final = (
+    2  # equal values, equal bytes; whether they are one object does not matter
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,29 @@ def _render_node(node: NumaNode, topology: Topology) -> dict[str, Any]:
 
 
 def read_hardware(fields: Fields) -> Hardware | None:
-    """Read the hardware at ``fields``; None when it contradicts itself or is not there, which is noted."""
+    """Read the hardware at ``fields``; None when it contradicts itself or is not there, which is noted.
+
+    Equal hardware is read once: a NodeTopology comes again with every heartbeat, and nodes are of few kinds.
+    """
+    content: Any = fields.content
+    try:
+        return _remembered(marshal.dumps(content, _MARSHAL_WITHOUT_REFERENCES))
+    except ValueError:
+        return _read(fields)  # to note what is wrong, and where
+
+
+@lru_cache(maxsize=256)
+def _remembered(content: bytes) -> Hardware:
+    """Return what is read from marshalled JSON; ValueError where something is wrong, or too long to keep."""
+    if len(content) > _LONGEST_REMEMBERED:
+        raise ValueError("too long to remember")
+    found = _read(Fields.of(marshal.loads(content), "", Problems()))  # noqa: S302 - marshalled by the caller
+    if found is None:
+        raise ValueError("not a machine")
+    return found
+
+
+def _read(fields: Fields) -> Hardware | None:
     before = len(fields.problems.found)
     nodes = [_read_node(item) for item in fields.items("numaNodes", MAX_GROUPS)]
     places = {

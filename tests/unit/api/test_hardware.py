@@ -1,5 +1,6 @@
 """Hardware survives the API unchanged, and hardware that contradicts itself is refused."""
 
+import datetime
 import json
 
 import pytest
@@ -108,3 +109,23 @@ def test_a_machine_without_cpus_is_refused():
 
 def test_cpus_without_a_cache_count_as_in_the_cache_of_their_socket():
     assert {cpu.uncore for cpu in read({**SMALL, "caches": []}).topology.cpus} == {0}
+
+
+def test_nodes_of_one_kind_share_what_is_read():
+    assert read(json.loads(json.dumps(SMALL))) is read(json.loads(json.dumps(SMALL)))
+    other = SMALL | {"isolatedCPUs": "3"}
+    assert read(other).isolated == cpuset.parse("3")
+    assert read(SMALL).isolated == cpuset.EMPTY
+
+
+def test_what_is_wrong_is_noted_each_time_at_its_path():
+    for path in ("status.hardware", "elsewhere"):
+        fields = Fields.of(SMALL | {"sockets": [{"id": 0, "cpus": "0-2"}]}, path, Problems())
+        assert read_hardware(fields) is None
+        with pytest.raises(ApiError, match=f"{path}.sockets"):
+            fields.problems.check("NodeTopology w1")
+
+
+def test_values_that_are_no_json_are_refused_as_others_are():
+    fields = Fields.of(SMALL | {"isolatedCPUs": datetime.date(2026, 1, 1)}, "status.hardware", Problems())
+    assert read_hardware(fields) is None
