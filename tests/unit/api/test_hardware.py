@@ -1,6 +1,6 @@
 """Hardware survives the API unchanged, and hardware that contradicts itself is refused."""
 
-import datetime
+import datetime as dt
 import json
 
 import pytest
@@ -127,5 +127,5 @@ def test_what_is_wrong_is_noted_each_time_at_its_path():
 
 
 def test_values_that_are_no_json_are_refused_as_others_are():
-    fields = Fields.of(SMALL | {"isolatedCPUs": datetime.date(2026, 1, 1)}, "status.hardware", Problems())
+    fields = Fields.of(SMALL | {"isolatedCPUs": dt.date(2026, 1, 1)}, "status.hardware", Problems())
     assert read_hardware(fields) is None
