@@ -302,7 +302,8 @@ class Bench:
         watcher = threading.Thread(target=self._watch, args=(set(names), seen, watching, done))
         watcher.start()
         watching.wait()
-        before = requests_of(operator.metrics())
+        # What the operator before this one had no time to tell about nodes is told first.
+        before = settled(lambda: requests_of(operator.metrics()))
         began = time.monotonic()
 
         def create(index: int) -> None:
