@@ -17,6 +17,7 @@ class Server:
     def __init__(self, folder):
         self.folder = folder
         self.requests = []
+        self.url = ""
         self.answer = lambda _: web.json_response({"ok": True})
         self.token_file = folder / "token"
         self.token_file.write_text("first")
@@ -26,11 +27,11 @@ class Server:
         answer = self.answer(request)
         return await answer if asyncio.iscoroutine(answer) else answer
 
-    def access(self, port):
+    def access(self, url):
         content = {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+            "clusters": [{"name": "c", "cluster": {"server": url}}],
             "users": [{"name": "u", "user": {"tokenFile": str(self.token_file)}}],
             "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
             "current-context": "x",
@@ -49,9 +50,9 @@ async def serving(folder):
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    port = runner.addresses[0][1]
+    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     outcomes: list[Outcome] = []
-    client = Client(server.access(port), user_agent="test", observe=outcomes.append)
+    client = Client(server.access(server.url), user_agent="test", observe=outcomes.append)
     try:
         yield server, client, outcomes
     finally:
@@ -159,3 +160,23 @@ async def test_missing_credentials_are_told_in_one_sentence(tmp_path):
     client = Client(Access(tmp_path / "missing"), user_agent="test")
     with pytest.raises(errors.RefusedError, match=r"cannot read credentials from .*missing"):
         await client.get("/api/v1/pods")
+
+
+async def test_requests_go_through_the_proxy_that_the_environment_names(tmp_path, monkeypatch):
+    async with serving(tmp_path) as (proxy, _, _):
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "other.invalid")
+        client = Client(proxy.access("http://api.invalid"), user_agent="test")
+        try:
+            assert await client.get("/version") == {"ok": True}
+        finally:
+            await client.close()
+        assert proxy.requests[0][0].url.host == "api.invalid"
+
+
+async def test_no_proxy_is_used_for_a_server_that_the_environment_excepts(tmp_path, monkeypatch):
+    async with serving(tmp_path) as (server, client, _):
+        monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert await client.get("/version") == {"ok": True}
+        assert len(server.requests) == 1
