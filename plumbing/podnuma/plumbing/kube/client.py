@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NewType
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -101,6 +101,18 @@ class Outcome:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is asked for; it may be sent twice. `deadline`: seconds."""
+
+    method: str
+    path: str
+    deadline: float
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Json | list[Json] | None = None
+    content_type: str = JSON
+
+
 def _ignore(_: Outcome) -> None:
     pass
 
@@ -134,7 +146,7 @@ class Client:
 
     async def get(self, path: str, *, query: Mapping[str, str] | None = None, deadline: float = 30.0) -> Json:
         """Read one object or one page."""
-        return await self._send("GET", path, query or {}, None, JSON, deadline)
+        return await self._send(_Request("GET", path, deadline, query or {}))
 
     async def write(
         self,
@@ -148,7 +160,7 @@ class Client:
     ) -> Json:
         """POST, PUT, PATCH or DELETE; not carried out by the server after `deadline` seconds."""
         bounded = {**(query or {}), "timeout": f"{deadline:.3f}s"}
-        return await self._send(method, path, bounded, body, content_type, deadline)
+        return await self._send(_Request(method, path, deadline, bounded, body, content_type))
 
     async def pages(
         self, path: str, *, size: int, query: Mapping[str, str] | None = None, deadline: float = 60.0
@@ -167,73 +179,49 @@ class Client:
 
     async def text(self, path: str, *, deadline: float = 30.0) -> str:
         """Read what is not JSON, such as the metrics behind a node's proxy."""
-        return (await self._answer("GET", path, {}, None, JSON, deadline)).decode(errors="replace")
+        return (await self._answer(_Request("GET", path, deadline))).decode(errors="replace")
 
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        body: Json | list[Json] | None,
-        content_type: str,
-        deadline: float,
-    ) -> Json:
-        data = await self._answer(method, path, query, body, content_type, deadline)
+    async def _send(self, request: _Request) -> Json:
+        data = await self._answer(request)
         try:
             answer: Any = json.loads(data) if data else {}
         except ValueError as error:
             raise errors.no_answer(error) from error
         if not isinstance(answer, dict):
             raise errors.no_answer(
-                TypeError(f"{method} {path} answered {type(answer).__name__}, not an object")
+                TypeError(f"{request.method} {request.path} answered {type(answer).__name__}, not an object")
             )
         return answer
 
-    async def _answer(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        body: Json | list[Json] | None,
-        content_type: str,
-        deadline: float,
-    ) -> bytes:
+    async def _answer(self, request: _Request) -> bytes:
         began = self._clock()
         outcome = "error"
         try:
-            status, data, retry_after = await self._exchange(
-                method, path, query, body, content_type, deadline
-            )
+            status, data, retry_after = await self._exchange(request)
             if status == _UNAUTHORIZED:
                 self._read_at = 0.0
-                status, data, retry_after = await self._exchange(
-                    method, path, query, body, content_type, deadline
-                )
+                status, data, retry_after = await self._exchange(request)
             outcome = str(status)
             if status >= 400:  # noqa: PLR2004
                 raise errors.from_answer(status, data, retry_after)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise errors.no_answer(error) from error
         finally:
-            self._observe(Outcome(method, _resource(path), outcome, self._clock() - began))
+            self._observe(Outcome(request.method, _resource(request.path), outcome, self._clock() - began))
         return data
 
-    async def _exchange(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        body: Json | list[Json] | None,
-        content_type: str,
-        deadline: float,
-    ) -> tuple[int, bytes, str | None]:
+    async def _exchange(self, request: _Request) -> tuple[int, bytes, str | None]:
         api = await self._connected()
-        headers = {"Accept": JSON, "Content-Type": content_type, "User-Agent": self._user_agent}
+        headers = {"Accept": JSON, "Content-Type": request.content_type, "User-Agent": self._user_agent}
         if self._authorization:
             headers["Authorization"] = self._authorization
-        url = f"{api.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
+        query = f"?{urlencode(request.query)}" if request.query else ""
         response: Any = await api.call_api(
-            method, url, headers, body, _request_timeout=aiohttp.ClientTimeout(total=deadline)
+            request.method,
+            f"{api.configuration.host}{request.path}{query}",
+            headers,
+            request.body,
+            _request_timeout=aiohttp.ClientTimeout(total=request.deadline),
         )
         data: bytes = await response.read()
         return int(response.status), data, response.getheader("Retry-After")
