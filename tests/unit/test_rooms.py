@@ -35,7 +35,7 @@ PURE = {
     "math", "operator", "re", "types", "typing", "__future__",
 }  # fmt: skip
 # The API's shapes are texts as well.
-SHAPES = PURE | {"json", "datetime", "contextlib", "hashlib"}
+SHAPES = PURE | {"json", "marshal", "datetime", "contextlib", "hashlib"}
 
 
 def modules(part: str) -> Iterator[Path]:
