@@ -63,9 +63,12 @@ class Problems:
     left_out: int = 0
 
     def add(self, path: str, value: Any, message: str) -> None:
-        """Note a problem; ``value`` may be anything, only a bounded text of it is kept."""
+        """Note a problem; ``value`` may be anything, only a bounded text of it is kept.
+
+        A path may have keys in it that somebody else chose.
+        """
         if len(self.found) < MAX_PROBLEMS:
-            self.found.append(Problem(path, shown(value), cut(message, 400)))
+            self.found.append(Problem(cut(path, 400), shown(value), cut(message, 400)))
         else:
             self.left_out += 1
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from podnuma.api.reading import ABSENT, Fields, choice, text
+from podnuma.api.reading import ABSENT, Fields, choice, cut, text
 
 MAX_REQUIREMENTS: Final = 32
 MAX_VALUES: Final = 64
@@ -95,7 +95,7 @@ def read_selector(parent: Fields, name: str) -> LabelSelector:
     fields = parent.fields(name)
     labels = fields.mapping("matchLabels", _read_value, MAX_REQUIREMENTS)
     for key in labels:
-        _check_key(fields, f"matchLabels[{key[:80]}]", key)
+        _check_key(fields, f"matchLabels[{cut(key)}]", key)
     return LabelSelector(
         labels,
         tuple(_read_requirement(item) for item in fields.items("matchExpressions", MAX_REQUIREMENTS)),

@@ -210,3 +210,11 @@ def test_a_manifest_may_leave_the_end_of_its_name_to_the_server():
     reader = fields({"metadata": {"generateName": "batch-"}}, "")
     assert read_metadata(reader).name == "batch-"
     assert found(reader) == []
+
+
+def test_no_path_brings_characters_into_an_error_that_a_terminal_would_obey():
+    problems = Problems()
+    problems.add("spec.labels[\x1b[2J]", 1, "is wrong")
+    with pytest.raises(ApiError) as refused:
+        problems.check("Pod a")
+    assert str(refused.value) == "Pod a, spec.labels[?[2J] 1: is wrong"

@@ -83,3 +83,12 @@ def test_a_selector_that_can_not_work_is_refused(selector, words):
 @given(selectors)
 def test_a_selector_is_read_as_it_was_rendered(selector):
     assert read(render_selector(selector)) == selector
+
+
+def test_a_key_is_named_in_printable_characters_only():
+    problems = Problems()
+    read_selector(Fields.of({"s": {"matchLabels": {"a\x00\nb": "x"}}}, "spec", problems), "s")
+    with pytest.raises(ApiError) as refused:
+        problems.check("NodeProfile p")
+    assert "spec.s.matchLabels[a??b]" in str(refused.value)
+    assert str(refused.value).isprintable()
