@@ -26,9 +26,8 @@ MAX_GROUPS: Final = 1024
 LONGEST_LIST: Final = 32768
 _INT32: Final = 2**31 - 1
 _LONGEST_REMEMBERED: Final = 65536
-_MARSHAL_WITHOUT_REFERENCES: Final = (
-    2  # equal values, equal bytes; whether they are one object does not matter
-)
+# Version 2 of marshal: equal values are equal bytes, whether or not they are one object.
+_MARSHAL_WITHOUT_REFERENCES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
