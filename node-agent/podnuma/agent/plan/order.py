@@ -6,7 +6,8 @@
              shared pool first.
 
 The first two are repeated until nothing is left to do, nearly always once. A child whose set misses its
-parent's new one would run on *all* of it (cgroup v2): a parent keeps what a child still stands on.
+parent's new one would run on *all* of it (cgroup v2): a parent keeps what a child still stands on, and what
+has fallen onto its parent's set already is held there before the parent grows, if growth would do harm.
 
 Always true, and what the property tests check:
 * a CPU outside the shared pool is never open to two places at once, unless both shall have it in the end
@@ -64,17 +65,14 @@ class _Board:
         return above if own is None else CpuSet(own & above or above)
 
     def fallen(self, place: Place, cpus: CpuSet) -> list[Place]:
-        """Return the places below that have nothing of their own sets now, the lowest first.
+        """Return the places below that have to be held before the place is given `cpus`, the lowest first.
 
-        None if that does no harm when the place is given `cpus`: every place below would have what it has now
-        and what it shall have, at the most.
+        They have nothing of their own sets now. There are none to hold if all below would have at the most
+        what they have now and what they shall have.
         """
         below = [other for other in self.goals if other != place and place in _line(other)]
-        now = {other: self.effective(other) for other in below}
-        before, self.written[place] = self.written[place], cpus
-        thrown = any(self.effective(other) & ~(now[other] | self.goals[other]) for other in below)
-        self.written[place] = before
-        if not thrown:
+        after = _Board({**self.written, place: cpus}, self.goals, self.pool, self.everything)
+        if not any(after.trespass(other) & ~self.effective(other) for other in below):
             return []
         return [
             other
@@ -127,7 +125,8 @@ def _line(place: Place) -> Iterator[Place]:
 
 
 def _steps(board: _Board) -> Iterator[Step]:
-    # Ends: a write widens a set within its goal or ends a trespass; only parking, once per place, does not.
+    # Ends: a write widens a set within its goal, ends a trespass, or holds what has fallen for the widening
+    # that follows at once; only parking, once per place, does neither.
     parked: set[Place] = set()
     while waiting := board.unfinished():
         moved = False
