@@ -151,12 +151,11 @@ class FaultyApiServer:
         self._lock = threading.Lock()
         self._selector = selectors.DefaultSelector()
         self._loop = asyncio.SelectorEventLoop(self._selector)
-        self._answering: set[asyncio.Task[object]] = set()
+        self._answering: dict[asyncio.Task[object], Call] = {}
         self._thread = threading.Thread(target=self._loop.run_forever, name="faulty-api-server", daemon=True)
         self.port = free_port()
         self.server = f"https://127.0.0.1:{self.port}"
         self.calls: list[Call] = []
-        self._under_way = 0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -183,7 +182,7 @@ class FaultyApiServer:
 
     def idle(self) -> bool:
         """Tell whether every request has been answered, watches left out."""
-        return self._under_way == 0
+        return all(call.watch for call in tuple(self._answering.values()))
 
     def count(self, match: Match) -> int:
         """Count the requests so far that match."""
@@ -267,10 +266,9 @@ class FaultyApiServer:
             body=await request.read(),
         )
         self.calls.append(call)
-        self._under_way += not call.watch
         task = asyncio.current_task()
         assert task is not None, "a coroutine runs in one"
-        self._answering.add(task)
+        self._answering[task] = call
         try:
             faults = self._faults_for(call)
             for fault in faults:
@@ -279,8 +277,7 @@ class FaultyApiServer:
                     return answer
             return await self._pass_on(request, call, faults)
         finally:
-            self._answering.discard(task)
-            self._under_way -= not call.watch
+            del self._answering[task]
 
     async def _before(self, request: web.Request, call: Call, fault: Fault) -> web.StreamResponse | None:
         match fault:
