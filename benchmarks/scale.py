@@ -172,6 +172,7 @@ class Bench:
         self._size = size
         self._console = console
         self._installation = Installation(cluster, folder)
+        self._hardware = Hardware(machine())
         self._local = threading.local()
         self._pool = ThreadPoolExecutor(CLIENTS)
         self.figures = Figures()
@@ -233,7 +234,7 @@ class Bench:
             "apiVersion": API_VERSION,
             "kind": "NodeTopology",
             "metadata": {"name": node},
-            "status": render_agent_status(Hardware(machine()), beat, []),
+            "status": render_agent_status(self._hardware, beat, []),
         }
         self._api().apply(body, manager="podnuma-agent", subresource="status")
 
