@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 START_SECONDS = 60
+_ORDERLY_SECONDS = 60
+_AUDIT_LOG = "audit.log"
 # The address by which a QEMU guest with user networking sees its host.
 _GUEST_SIDE = "10.0.2.2"
 # The cluster IP of the service `kubernetes`: the first address of the range.
@@ -54,7 +56,7 @@ class ControlPlane:
     """One running control plane; `start` and `stop`, or a `with` block.
 
     folder: where its files lie; a temporary one, removed at the end, if not given.
-    audit: write every request's user, verb and resource to `audit.log` in the folder.
+    audit: note every request's user, verb and resource for `end_audit_log`.
     feature_gates: further gates of the API server beside PodLevelResources, as {"Name": True}.
     real_nodes: kubelets join and run pods, which get service account tokens; they are reached under
     their host names.
@@ -151,6 +153,21 @@ class ControlPlane:
     def stop_apiserver(self) -> None:
         """Kill the API server: connections break, new ones are refused, the data stays in etcd."""
         self._processes.pop("kube-apiserver").kill()
+
+    def end_audit_log(self) -> list[Json]:
+        """End the API server in order and return everything it noted (see `audit`), oldest first.
+
+        A request is noted after its answer went out, when its effect may be seen already: only of an
+        API server that has ended is the log complete. End all clients before: it waits for a watch
+        as long as it may.
+        """
+        for client in ("kube-controller-manager", "kube-scheduler"):
+            self._processes.pop(client).kill()
+        status = self._processes.pop("kube-apiserver").terminate(_ORDERLY_SECONDS)
+        if status != 0:
+            raise ProcessFailedError(f"kube-apiserver did not end in order: status {status}")
+        lines = (self.folder / _AUDIT_LOG).read_text().splitlines()
+        return [json.loads(line) for line in lines]
 
     @contextmanager
     def apiserver_gone(self) -> Iterator[None]:
@@ -364,7 +381,7 @@ class ControlPlane:
             policy.write_text(
                 yaml.safe_dump({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [rule]})
             )
-            flags += [f"--audit-policy-file={policy}", f"--audit-log-path={self.folder / 'audit.log'}"]
+            flags += [f"--audit-policy-file={policy}", f"--audit-log-path={self.folder / _AUDIT_LOG}"]
         return flags
 
     def _controller_flags(self, program: str) -> list[str]:

@@ -6,7 +6,6 @@ somebody edits a PodAllocation, the operator is replaced, a node goes. Then the 
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -37,10 +36,10 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module")
 def log() -> list[dict[str, Any]]:
     """What the API server noted while podnuma lived through everything."""
-    with ControlPlane(audit=True) as cluster, Kwok(cluster) as kwok, Installation(cluster) as installation:
-        live(cluster, kwok, installation)
-        lines = (cluster.folder / "audit.log").read_text().splitlines()
-    return [json.loads(line) for line in lines if line]
+    with ControlPlane(audit=True) as cluster:
+        with Kwok(cluster) as kwok, Installation(cluster) as installation:
+            live(cluster, kwok, installation)
+        return cluster.end_audit_log()
 
 
 def live(cluster: ControlPlane, kwok: Kwok, installation: Installation) -> None:
