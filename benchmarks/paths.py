@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from podnuma.agent.containers import Starting
 from podnuma.agent.hook import StartHook
-from podnuma.agent.plan.places import Bandwidth
-from podnuma.allocator import Admitted, Node
+from podnuma.agent.plan.order import order
+from podnuma.agent.plan.places import Bandwidth, ContainerPlace, Place, PodPlace, Qos, Values, Wish
+from podnuma.allocator import Admitted, Node, cpuset
 from podnuma.api.node_profile import read_node_profile
 from podnuma.api.pod_allocation import Decision, numa_nodes, render_pod_allocation
 from podnuma.operator import reading
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 SECONDS = 1.0
 PODS = 17
+FOLLOWERS = 110  # as many pods as a kubelet takes by default
 
 
 def micros(act: Callable[[], object]) -> float:
@@ -116,6 +118,25 @@ def agent() -> Iterator[tuple[str, float]]:
             micros(lambda: loop.run_until_complete(bench.keeper.settle())),
         )
         loop.close()
+    yield f"order of the writes when {FOLLOWERS} pods leave the CPUs of a new one", micros(leaving())
+
+
+def leaving() -> Callable[[], object]:
+    """Return what orders the writes of a node whose pods, all Guaranteed, run in the shared pool."""
+    everything, left, own = (cpuset.parse(text) for text in ("0-127", "0-3,8-127", "4-7"))
+    seen: dict[Place, Values] = {}
+    wishes: dict[Place, Wish] = {}
+    for number in range(FOLLOWERS):
+        pod = PodPlace(f"pod-{number}", Qos.GUARANTEED)
+        for place in (
+            pod,
+            ContainerPlace(pod, "app", f"{number}-app"),
+            ContainerPlace(pod, "log", f"{number}-log"),
+        ):
+            seen[place], wishes[place] = Values(everything), Wish(left)
+    new = ContainerPlace(PodPlace("new", Qos.GUARANTEED), "app", "new-app")
+    seen[new], wishes[new] = Values(None), Wish(own)
+    return lambda: order(seen, wishes, pool=left, everything=everything)
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ Always true, and what the property tests check:
 * the steps lead to what is wanted, and from there no steps lead on.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from podnuma.agent.plan.places import Place, Step, Values, Wish, depth, parent
 from podnuma.allocator.cpuset import CpuSet
@@ -43,7 +43,11 @@ def _rank(place: Place) -> tuple[int, str]:
 
 
 class _Board:
-    """The sets as they would be after the steps so far."""
+    """The sets as they would be after the steps so far.
+
+    Hundreds of pods may follow the shared pool, and a container's start waits for the order of their writes:
+    what a place has and whether it is in others' way is kept, and made anew only for what a write changes.
+    """
 
     def __init__(
         self,
@@ -56,13 +60,36 @@ class _Board:
         self.goals = goals
         self.pool = pool
         self.everything = everything
+        self._children: dict[Place, list[Place]] = {}
+        self._below: dict[Place, list[Place]] = {}
+        for place in goals:
+            above = parent(place)
+            if above is not None:
+                self._children.setdefault(above, []).append(place)
+            for each in _line(above):
+                self._below.setdefault(each, []).append(place)
+        self._effective: dict[Place, CpuSet] = {}
+        self._blocking: dict[Place, CpuSet] = {}
+        self._look(goals)
 
     def effective(self, place: Place | None) -> CpuSet:
         if place is None:
             return self.everything
-        above = self.effective(parent(place))
-        own = self.written.get(place)
-        return above if own is None else CpuSet(own & above or above)
+        known = self._effective.get(place)
+        return self._made(place) if known is None else known
+
+    def _made(self, place: Place) -> CpuSet:
+        return _made_of(self.written.get(place), self.effective(parent(place)))
+
+    def _look(self, changed: Iterable[Place]) -> None:
+        """Make anew what is kept about places, those above first."""
+        for place in changed:
+            self._effective[place] = self._made(place)
+            blocked = CpuSet(self.trespass(place) & ~self.pool)
+            if blocked:
+                self._blocking[place] = blocked
+            else:
+                self._blocking.pop(place, None)
 
     def fallen(self, place: Place, cpus: CpuSet) -> list[Place]:
         """Return the places below that have to be held before the place is given `cpus`, the lowest first.
@@ -70,9 +97,11 @@ class _Board:
         They have nothing of their own sets now. There are none to hold if all below would have at the most
         what they have now and what they shall have.
         """
-        below = [other for other in self.goals if other != place and place in _line(other)]
-        after = _Board({**self.written, place: cpus}, self.goals, self.pool, self.everything)
-        if not any(after.trespass(other) & ~self.effective(other) for other in below):
+        below = self._below.get(place, [])
+        if not any(
+            self._if_given(other, place, cpus) & ~(self.goals[other] | self.effective(other))
+            for other in below
+        ):
             return []
         return [
             other
@@ -80,9 +109,17 @@ class _Board:
             if (own := self.written[other]) is not None and not own & self.effective(parent(other))
         ]
 
+    def _if_given(self, other: Place | None, place: Place, cpus: CpuSet) -> CpuSet:
+        """Return what a place would have if one at or above it were given `cpus`."""
+        if other is None:
+            return self.everything
+        own = cpus if other == place else self.written.get(other)
+        return _made_of(own, self._if_given(parent(other), place, cpus))
+
     def write(self, place: Place, cpus: CpuSet) -> Step:
         before = self.effective(place)
         self.written[place] = cpus
+        self._look((place, *self._below.get(place, ())))
         after = self.effective(place)
         return Step(place, cpus, gains=CpuSet(after & ~before), losses=CpuSet(before & ~after))
 
@@ -96,29 +133,33 @@ class _Board:
     def free_for(self, place: Place) -> CpuSet:
         """Return the part of its goal that it may have now; offline CPUs are nobody's."""
         blocked = 0
-        for other in self.goals:
+        for other, cpus in self._blocking.items():
             if not _related(place, other):
-                blocked |= self.trespass(other) & ~self.pool
+                blocked |= cpus
         reachable = self.effective(parent(place)) | ~self.everything
         return CpuSet(self.goals[place] & ~blocked & reachable)
 
     def stood_on(self, place: Place, cpus: CpuSet) -> CpuSet:
         """Return what places below hold that would have nothing left if the place had only `cpus`."""
         held = 0
-        for child in self.goals:
-            if parent(child) == place:
-                own = self.effective(child)
-                left = CpuSet(own & cpus)
-                held |= self.stood_on(child, left) if left else own
+        for child in self._children.get(place, ()):
+            own = self.effective(child)
+            left = CpuSet(own & cpus)
+            held |= self.stood_on(child, left) if left else own
         return CpuSet(held)
+
+
+def _made_of(own: CpuSet | None, above: CpuSet) -> CpuSet:
+    """Return what cgroup v2 makes of a set below another: without a common CPU, all of that other."""
+    return above if own is None else CpuSet(own & above or above)
 
 
 def _related(one: Place, other: Place) -> bool:
     return other in _line(one) or one in _line(other)
 
 
-def _line(place: Place) -> Iterator[Place]:
-    above: Place | None = place
+def _line(place: Place | None) -> Iterator[Place]:
+    above = place
     while above is not None:
         yield above
         above = parent(above)
