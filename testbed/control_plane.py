@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 START_SECONDS = 60
 _ORDERLY_SECONDS = 60
 _AUDIT_LOG = "audit.log"
+_CLIENTS = ("kube-controller-manager", "kube-scheduler")
 # The address by which a QEMU guest with user networking sees its host.
 _GUEST_SIDE = "10.0.2.2"
 # The cluster IP of the service `kubernetes`: the first address of the range.
@@ -145,7 +146,7 @@ class ControlPlane:
         """
         self._spawn("kube-apiserver", self._apiserver_flags())
         self._wait("the API server to be ready", self._apiserver_ready)
-        for name in ("kube-controller-manager", "kube-scheduler"):
+        for name in _CLIENTS:
             if name in self._processes:
                 self._processes.pop(name).kill()
             self._spawn(name, self._controller_flags(name))
@@ -161,8 +162,8 @@ class ControlPlane:
         API server that has ended is the log complete. End all clients before: it waits for a watch
         as long as it may.
         """
-        for client in ("kube-controller-manager", "kube-scheduler"):
-            self._processes.pop(client).kill()
+        for name in _CLIENTS:
+            self._processes.pop(name).kill()
         status = self._processes.pop("kube-apiserver").terminate(_ORDERLY_SECONDS)
         if status != 0:
             raise ProcessFailedError(f"kube-apiserver did not end in order: status {status}")

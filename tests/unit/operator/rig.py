@@ -145,6 +145,12 @@ class Rig:
             self.report_hardware(name, hardware or machine())
         await self.quiet()
 
+    async def crowded(self) -> None:
+        """Furnish n1 and create pods a, b and c, of which only two fit; who is refused is not evicted."""
+        await self.furnished(onRejection="Share")
+        for name in ("a", "b", "c"):
+            await self.create(pod(name, 6))
+
     def report_hardware(self, name: str, hardware: Topology) -> None:
         """Do what the agent does first."""
         known = self.cluster.get(Kind.TOPOLOGY, Key("", name))

@@ -14,10 +14,7 @@ from tests.unit.operator.virtual import virtual
 @virtual
 async def test_an_admission_whose_write_had_no_answer_is_not_taken_back():
     rig = Rig()
-    await rig.furnished(onRejection="Share")
-    await rig.create(pod("a", 6))
-    await rig.create(pod("b", 6))
-    await rig.create(pod("c", 6))
+    await rig.crowded()
     assert rig.cpus("c") == "-"
     lose = iter([True, True, True])
     seen = []
@@ -94,9 +91,7 @@ async def test_what_is_put_back_while_its_pod_goes_meets_nobody(after):
 @virtual
 async def test_a_late_admission_of_a_refused_pod_that_has_gone_meets_nobody(after):
     rig = Rig()
-    await rig.furnished(onRejection="Share")
-    for name in ("a", "b", "c"):
-        await rig.create(pod(name, 6))
+    await rig.crowded()
     carried_out(rig, "replace PodAllocation default/c", after)
     rig.cluster.remove(Kind.POD, Key("default", "b"))
     await rig.quiet(0.1)

@@ -29,10 +29,7 @@ async def test_a_pod_that_does_not_fit_is_rejected_in_the_words_of_the_kubelet_a
 @virtual
 async def test_a_rejected_pod_is_decided_again_when_there_is_room():
     rig = Rig()
-    await rig.furnished(onRejection="Share")
-    await rig.create(pod("a", 6))
-    await rig.create(pod("b", 6))
-    await rig.create(pod("c", 6))
+    await rig.crowded()
     assert rig.cpus("c") == "-"
     await rig.delete("b")
     found = rig.allocation("c")

@@ -29,13 +29,10 @@ def order(
 
     `pool`: the wanted shared pool, not empty; `everything`: the CPUs of kubepods.
     """
-    goals = {
-        place: wish.cpus
-        for place, wish in sorted(wanted.items(), key=lambda item: _rank(item[0]))
-        if wish.cpus is not None and place in seen
-    }
+    places = sorted((place for place in wanted if place in seen), key=_rank)
+    goals = {place: cpus for place in places if (cpus := wanted[place].cpus) is not None}
     board = _Board({place: values.cpus for place, values in seen.items()}, goals, pool, everything)
-    return _with_the_rest(list(_steps(board)), seen, wanted)
+    return _with_the_rest(list(_steps(board)), places, seen, wanted)
 
 
 def _rank(place: Place) -> tuple[int, str]:
@@ -60,14 +57,10 @@ class _Board:
         self.goals = goals
         self.pool = pool
         self.everything = everything
-        self._children: dict[Place, list[Place]] = {}
         self._below: dict[Place, list[Place]] = {}
         for place in goals:
-            above = parent(place)
-            if above is not None:
-                self._children.setdefault(above, []).append(place)
-            for each in _line(above):
-                self._below.setdefault(each, []).append(place)
+            for above in _line(parent(place)):
+                self._below.setdefault(above, []).append(place)
         self._effective: dict[Place, CpuSet] = {}
         self._blocking: dict[Place, CpuSet] = {}
         self._look(goals)
@@ -142,10 +135,11 @@ class _Board:
     def stood_on(self, place: Place, cpus: CpuSet) -> CpuSet:
         """Return what places below hold that would have nothing left if the place had only `cpus`."""
         held = 0
-        for child in self._children.get(place, ()):
-            own = self.effective(child)
-            left = CpuSet(own & cpus)
-            held |= self.stood_on(child, left) if left else own
+        for child in self._below.get(place, ()):
+            if parent(child) == place:
+                own = self.effective(child)
+                left = CpuSet(own & cpus)
+                held |= self.stood_on(child, left) if left else own
         return CpuSet(held)
 
 
@@ -216,11 +210,11 @@ def _unlock(board: _Board, waiting: list[Place], parked: set[Place]) -> Step:
 
 
 def _with_the_rest(
-    steps: list[Step], seen: Mapping[Place, Values], wanted: Mapping[Place, Wish]
+    steps: list[Step], places: Iterable[Place], seen: Mapping[Place, Values], wanted: Mapping[Place, Wish]
 ) -> tuple[Step, ...]:
     """Let memory nodes and bandwidth ride on the last write of their place, or follow in one of their own."""
     last = {step.place: number for number, step in enumerate(steps)}
-    for place in sorted(set(seen) & set(wanted), key=_rank):
+    for place in places:
         wish, values = wanted[place], seen[place]
         mems = wish.mems if wish.mems != values.mems else None
         bandwidth = wish.bandwidth if wish.bandwidth != values.bandwidth else None
