@@ -18,7 +18,7 @@ from typing import Any
 from podnuma.allocator import Admitted, Node, Pod
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
-from podnuma.cli.scenario import read_scenario, read_settings
+from podnuma.cli.objects.scenarios import read_scenario, read_settings
 
 from tests.conformance import kubelet
 

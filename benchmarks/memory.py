@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 
 from podnuma.allocator import Admitted, Node
-from podnuma.cli.scenario import read_scenario, read_settings
+from podnuma.cli.objects.scenarios import read_scenario, read_settings
 
 from benchmarks import admissions, shapes
 

@@ -6,8 +6,8 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from podnuma.cli import output
-from podnuma.cli.render.map import render_node
+from podnuma.cli.commands import output
+from podnuma.cli.commands.map import render_node
 from rich.console import Console
 from rich.table import Table
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from podnuma.cli import replay
+from podnuma.cli.commands import replay
 
 from tests.conformance import examine, kubelet
 from tests.conformance.agreement import Agreement

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from podnuma.cli import replay
+from podnuma.cli.commands import replay
 
 from tests.conformance import compare, deviations, examine, kubelet, minimise, releases, worked
 

@@ -12,8 +12,8 @@ from podnuma.allocator import Admitted, Node, Pod, Rejected
 from podnuma.allocator.explain import Explanation, explain
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
-from podnuma.cli import replay
-from podnuma.cli.scenario import read_scenario, read_settings
+from podnuma.cli.commands import replay
+from podnuma.cli.objects.scenarios import read_scenario, read_settings
 
 Json = Mapping[str, Any]
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from podnuma.cli import replay
+from podnuma.cli.commands import replay
 
 from tests.conformance import compare, deviations, examine, literal
 from tests.conformance.deviations import Moment

@@ -7,7 +7,7 @@ from podnuma.allocator import Admitted, Node, Rejected, SettingsError
 from podnuma.allocator.explain import explain
 from podnuma.api.pod import read_pod
 from podnuma.api.reading import ApiError
-from podnuma.cli.scenario import ScenarioError, read_scenario, read_settings
+from podnuma.cli.objects.scenarios import ScenarioError, read_scenario, read_settings
 
 from tests.conformance import record
 

@@ -6,7 +6,7 @@ The drawn ones are in a file of their own, so that two processes can share the w
 import json
 
 import pytest
-from podnuma.cli import replay
+from podnuma.cli.commands import replay
 
 from tests.conformance import examine, record, releases
 

@@ -1,7 +1,7 @@
 """podnuma says what the kubelet said to drawn scenarios when they were recorded. Needs no Go."""
 
 import pytest
-from podnuma.cli import replay
+from podnuma.cli.commands import replay
 
 from tests.conformance import examine, record
 

@@ -16,7 +16,7 @@ from podnuma.cli.exits import Exit
 from testbed.api import ApiStatusError
 from testbed.control_plane import ControlPlane
 from testbed.waiting import until
-from tests.unit.cli.objects import allocation_object, database, topology_object
+from tests.unit.cli.builders import allocation_object, database, topology_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from podnuma.api.node_profile import read_node_profile
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.cli.main import app
-from podnuma.cli.unknown import unknown_fields
+from podnuma.cli.objects.unknown_fields import unknown_fields
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])

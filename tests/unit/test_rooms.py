@@ -115,6 +115,41 @@ def test_leaves_of_the_agent_know_nothing_else_of_podnuma(leaf):
     assert wrong == []
 
 
+# Rooms of the command line, and what each may know of the others.
+CLI_ROOMS = {"objects": set(), "render": set(), "commands": {"objects", "render"}}
+
+
+@pytest.mark.parametrize("room", CLI_ROOMS)
+def test_rooms_of_the_command_line_import_only_rooms_below_them(room):
+    folder = ROOT / "cli" / "podnuma" / "cli"
+    allowed = CLI_ROOMS[room] | {room, "exits"}
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in modules("cli")
+        if path.is_relative_to(folder / room)
+        for name in imports(path)
+        if name.startswith("podnuma.cli.") and name.split(".")[2] not in allowed
+    ]
+    assert wrong == []
+
+
+# What a drawing may import of the standard library beside what is pure.
+DRAWING = PURE | {"xml"}
+
+
+def test_drawing_is_pure():
+    render = ROOT / "cli" / "podnuma" / "cli" / "render"
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in modules("cli")
+        if path.is_relative_to(render)
+        for name in imports(path)
+        if not name.startswith(("podnuma.allocator", "podnuma.api", "podnuma.cli.render", "rich."))
+        and name.split(".")[0] not in DRAWING
+    ]
+    assert wrong == []
+
+
 def test_the_namespace_has_no_init_file():
     found = [
         path.relative_to(ROOT)

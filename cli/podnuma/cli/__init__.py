@@ -1,9 +1,12 @@
 """The command line: `podnuma`, also `kubectl podnuma`.
 
-Who may live here: verbs, the reading of objects from a cluster or from files, and
-everything that draws. Nothing is decided here: decisions are the allocator's, shapes
-are the API's, processes are started by their own `app.main`. Nobody imports this part.
+    main        puts the commands together and ends the process
+    exits       what the exit codes mean
+    commands    one module per command
+    objects     reads objects from a cluster or from files
+    render      turns values into text and pictures
 
-`main` knows the verbs, `exits` what their exit codes mean. A verb's own module is
-imported when it is called, so that `podnuma agent` stays as small as an agent can be.
+`commands` imports `objects` and `render`, which do not know each other. Nothing is decided here:
+decisions are the allocator's, field names are the API's, and the operator and the agent are started by
+their own `app.main`. No other part imports this one.
 """

@@ -1,4 +1,4 @@
-"""What the exit code of `podnuma` means, and the one way for a verb to fail.
+"""What the exit code of `podnuma` means, and the one way for a command to fail.
 
 | code | name        | meaning |
 | ---- | ----------- | ------- |
@@ -18,9 +18,12 @@ Standard output carries answers only; every error goes to standard error.
 
 from enum import IntEnum
 
+INSTALL_NAMESPACE = "podnuma-system"
+"""Where podnuma is installed unless an option says otherwise; some next steps name it."""
+
 
 class Exit(IntEnum):
-    """The closed set of exit codes; see the table above."""
+    """All exit codes that podnuma ends with; the table above says when."""
 
     OK = 0
     NO = 1
@@ -34,8 +37,8 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-class Failure(Exception):  # noqa: N818 - it is the verb that failed, not podnuma that erred
-    """A verb cannot give an answer. `lines` are printed one by one, each with its next step."""
+class Failure(Exception):  # noqa: N818 - the command failed, podnuma has no bug
+    """A command cannot give an answer. Each of `lines` is one line on standard error, with its next step."""
 
     def __init__(self, code: Exit, *lines: str) -> None:
         super().__init__("\n".join(lines))

@@ -3,7 +3,7 @@
 import pytest
 from podnuma.allocator import Container, ContainerKind, Node, Pod, Rejected, cpuset
 from podnuma.allocator.quantities import parse
-from podnuma.cli.scenario import read_scenario, read_settings
+from podnuma.cli.objects.scenarios import read_scenario, read_settings
 
 from tests.conformance.said import granted, node, said
 from tests.conformance.world import (

@@ -2,7 +2,7 @@
 
 import pytest
 from podnuma.allocator import Node, check
-from podnuma.cli.scenario import read_scenario, read_settings
+from podnuma.cli.objects.scenarios import read_scenario, read_settings
 
 from tests.conformance.said import granted, node, said
 from tests.conformance.world import (

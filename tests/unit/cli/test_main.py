@@ -9,7 +9,7 @@ import yaml
 from podnuma.cli import exits, main
 from podnuma.cli.exits import Exit
 
-from tests.unit.cli.objects import allocation_object, database, topology_object
+from tests.unit.cli.builders import allocation_object, database, topology_object
 
 
 def run(*words: str, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -104,7 +104,7 @@ def test_a_server_that_does_not_answer_is_unreachable(tmp_path):
 
 
 def test_a_bug_has_its_own_code_and_shows_the_trace(monkeypatch, capsys, saved):
-    monkeypatch.setattr("podnuma.cli.node_maps.answer", lambda *_: 1 / 0)
+    monkeypatch.setattr("podnuma.cli.commands.map.read_maps", lambda *_: 1 / 0)
     assert ending(["map", "--from", saved]) == Exit.FAULT
     shown = capsys.readouterr().err
     assert "ZeroDivisionError" in shown
@@ -115,7 +115,7 @@ def test_ctrl_c_is_no_bug(monkeypatch, saved):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("podnuma.cli.node_maps.answer", interrupted)
+    monkeypatch.setattr("podnuma.cli.commands.map.read_maps", interrupted)
     assert ending(["map", "--from", saved]) == Exit.INTERRUPTED
 
 
@@ -170,6 +170,7 @@ def test_as_a_plugin_of_kubectl_it_says_so():
     [
         (["agent", "run", "--help"], ["kopf", "grpc", "kubernetes", "pykube", "dbus_fast", "rich.console"]),
         (["operator", "--help"], ["grpc", "pykube", "kopf", "kubernetes"]),
+        (["--help"], ["kopf", "grpc", "kubernetes", "pykube", "dbus_fast", "aiohttp"]),
         (["version"], ["kopf", "grpc", "kubernetes", "pykube", "yaml", "rich.console"]),
     ],
 )

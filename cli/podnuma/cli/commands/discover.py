@@ -1,42 +1,51 @@
 """`podnuma discover`: the hardware of this machine as a NodeTopology, without a cluster or an agent.
 
-What it prints can be saved and given to `podnuma plan --from` or `podnuma map --from`: so a
-machine can be tried before it joins a cluster.
+Its output can be saved and given to `podnuma plan --from` or `podnuma map --from`, to try a machine
+before it joins a cluster.
 """
 
 import platform
 from pathlib import Path
+from typing import Annotated
 
-from podnuma.agent.discover.machine import Discovered, Machine, discover
+import typer
+from podnuma.agent.discover import machine
 from podnuma.api import names
 from podnuma.api.hardware import Hardware, render_hardware
-from podnuma.cli import output, reading
+from podnuma.cli.commands import output
+from podnuma.cli.commands.map import render_node
+from podnuma.cli.commands.options import Output, OutputFormat, new_app
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.forms import Form
-from podnuma.cli.picture import paint
-from podnuma.cli.render import map as terminal
-from podnuma.cli.sources import Json
+from podnuma.cli.objects.queries import Json
+
+app = new_app()
 
 
-def answer(sys_root: Path, proc_root: Path, name: str, form: Form) -> None:
-    """Print the machine, and on standard error what of it could not be read."""
-    found = discover(sys_root, proc_root)
-    lines = [str(finding) for finding in found.findings]
+@app.command("discover")
+def discover_hardware(
+    name: Annotated[str, typer.Option(help="name of the NodeTopology; the host name if left out")] = "",
+    sys_root: Annotated[Path, typer.Option(help="a mounted /sys", file_okay=False)] = Path("/sys"),
+    proc_root: Annotated[Path, typer.Option(help="a mounted /proc", file_okay=False)] = Path("/proc"),
+    form: Output = OutputFormat.YAML,
+) -> None:
+    """Print the hardware of this machine as a NodeTopology (with -o text: as a map)."""
+    found = machine.discover(sys_root, proc_root)
+    problems = [str(finding) for finding in found.findings]
     if found.machine is None:
-        raise Failure(Exit.INPUT, *lines)
-    for line in lines:
+        raise Failure(Exit.INPUT, *problems)
+    for line in problems:
         output.note(line)
-    topology = as_topology(found.machine, found, name or platform.node())
-    if form.for_programs:
+    seen = found.machine
+    hardware = Hardware(seen.topology, seen.offline, seen.isolated, tuple(problems))
+    topology = node_topology(name or platform.node(), hardware)
+    if form.structured:
         output.dump(topology, form)
     else:
-        output.show(terminal.render(paint(reading.machine_of(reading.topology_of(topology)), [])))
+        output.show(render_node(topology, []))
 
 
-def as_topology(machine: Machine, found: Discovered, name: str) -> Json:
+def node_topology(name: str, hardware: Hardware) -> Json:
     """Return the NodeTopology that an agent on this machine would fill in."""
-    problems = tuple(str(finding) for finding in found.findings)
-    hardware = Hardware(machine.topology, machine.offline, machine.isolated, problems)
     return {
         "apiVersion": names.API_VERSION,
         "kind": names.NODE_TOPOLOGY.kind,

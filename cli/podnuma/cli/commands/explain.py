@@ -1,46 +1,57 @@
-"""`podnuma explain`: one pod's decision, step by step, and what the kernel says now.
+"""`podnuma explain`: one pod's decision, step by step, and what the kernel has now.
 
-Two things are told apart. What *is* stands in the PodAllocation: what was decided, what the agent
-wrote, what the kernel reports. What the allocator *would* decide now is worked out anew, on the node
-as it is without this pod; for a pod that was refused, that is why, and what would make it fit.
+What *is* stands in the PodAllocation: what was decided, what the agent wrote, what the kernel reports.
+What *would* be decided now is computed again, on the node as it is without this pod; for a refused pod
+this says why, and what would make it fit.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from podnuma.allocator import Pod
-from podnuma.allocator.explain import Explanation, explain
+from podnuma.allocator import explain as explain_decision
 from podnuma.api.pod import read_pod
-from podnuma.api.pod_allocation import Phase, PodAllocation, Verdict, read_pod_allocation
+from podnuma.api.pod_allocation import PodAllocation, read_pod_allocation
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.api.reading import ApiError
-from podnuma.cli import documents, explain_report, output, reading, wanted
-from podnuma.cli.candidates import Candidate, candidate
+from podnuma.cli.commands import output
+from podnuma.cli.commands.options import Context, Files, Kubeconfig, Output, OutputFormat, new_app
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.forms import Form
-from podnuma.cli.sources import Json, Source
-from podnuma.cli.workloads import first_pod
+from podnuma.cli.objects import queries
+from podnuma.cli.objects.documents import read_documents
+from podnuma.cli.objects.nodes import CandidateNode, candidate_node, read_topology
+from podnuma.cli.objects.queries import Json
+from podnuma.cli.objects.sources import ObjectSource, open_source
+from podnuma.cli.objects.workloads import first_pod
+from podnuma.cli.render.explain_report import PodExplanation, explanation_data, explanation_text
+
+app = new_app()
 
 
-@dataclass(frozen=True, slots=True)
-class Explained:
-    """A pod, what is stored about it (None: nothing), the node, and what would be decided there now."""
-
-    pod: Pod
-    managed: bool
-    stored: PodAllocation | None
-    node: Candidate
-    now: Explanation
-
-    @property
-    def well(self) -> bool:
-        """Whether the pod fits and, if it is applied, the kernel has what was decided."""
-        if self.stored is None:
-            return not self.managed or explain_report.admitted(self.now)
-        wrong = (Phase.REJECTED, Phase.DRIFTED)
-        late = any(one.verdict is Verdict.NOT_PINNED for one in self.stored.status.containers)
-        return self.stored.decision.admitted and self.stored.status.phase not in wrong and not late
+@app.command("explain")
+def explain_pod(
+    pod: Annotated[
+        list[str] | None, typer.Argument(metavar="[POD]", help="NAME, NAMESPACE/NAME or pod NAME")
+    ] = None,
+    manifests: Annotated[
+        list[str] | None,
+        typer.Option("--filename", "-f", metavar="FILE", help="the pod of a manifest instead, with --node"),
+    ] = None,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="where NAME is")] = "default",
+    node: Annotated[str, typer.Option(help="what this node would decide, instead of the pod's own")] = "",
+    form: Output = OutputFormat.TEXT,
+    files: Files = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Explain why a pod is where it is, or why it was refused and what would make it fit."""
+    source = open_source(files, kubeconfig, context)
+    if manifests:
+        value = from_manifests(manifests, namespace)
+        key = (value["metadata"]["namespace"], value["metadata"]["name"])
+        raise typer.Exit(print_explanation(source, key, node, form, value))
+    raise typer.Exit(print_explanation(source, key_of(pod or [], namespace), node, form))
 
 
 def key_of(words: Sequence[str], namespace: str) -> tuple[str, str]:
@@ -55,26 +66,30 @@ def key_of(words: Sequence[str], namespace: str) -> tuple[str, str]:
 
 
 def from_manifests(files: Sequence[str], namespace: str) -> Json:
-    """Return the first pod of some manifests: one that was refused may be gone already."""
-    return first_pod(documents.read(files), namespace)
+    """Return the first pod of some manifests: a refused pod may no longer exist."""
+    return first_pod(read_documents(files), namespace)
 
 
-def answer(source: Source, key: tuple[str, str], node: str, form: Form, manifest: Json | None = None) -> Exit:
+def print_explanation(
+    source: ObjectSource, key: tuple[str, str], node: str, form: OutputFormat, manifest: Json | None = None
+) -> Exit:
     """Explain one pod; NO if it is refused, drifted or not pinned. `node`: ask this one, not its own."""
-    explained = gather(source, *key, node, manifest)
-    for note in explained.node.notes:
-        output.note(note)
-    if form.for_programs:
-        output.dump(explain_report.as_data(explained), form)
+    explained, remarks = gather(source, *key, node, manifest)
+    for remark in remarks:
+        output.note(remark)
+    if form.structured:
+        output.dump(explanation_data(explained), form)
     else:
-        output.write(explain_report.as_text(explained, wide=form is Form.WIDE))
-    return Exit.OK if explained.well else Exit.NO
+        output.write(explanation_text(explained, wide=form is OutputFormat.WIDE))
+    return Exit.OK if explained.healthy else Exit.NO
 
 
-def gather(source: Source, namespace: str, name: str, node: str, manifest: Json | None = None) -> Explained:
-    """Read everything about a pod and its node. Failure names what is missing."""
-    value = manifest or source.find(wanted.pods(namespace, name))
-    allocation = None if manifest else source.find(wanted.allocation(namespace, name))
+def gather(
+    source: ObjectSource, namespace: str, name: str, node: str, manifest: Json | None = None
+) -> tuple[PodExplanation, Sequence[str]]:
+    """Read everything about a pod and its node, with remarks on the node. Failure names what is missing."""
+    value = manifest or source.find(queries.pods(namespace, name))
+    allocation = None if manifest else source.find(queries.pod_allocation(namespace, name))
     if value is None:
         raise Failure(
             Exit.NOT_FOUND,
@@ -87,17 +102,19 @@ def gather(source: Source, namespace: str, name: str, node: str, manifest: Json 
             Exit.NOT_FOUND,
             f"pod {namespace}/{name} is on no node yet; name one with --node NODE to see what would happen",
         )
-    topologies, allocations = source.fetch(wanted.topologies(where), wanted.allocations(where))
-    topology = reading.topology_of(topologies[0])
-    asked = candidate(topology, allocations, topology.node)
+    topologies, allocations = source.fetch(queries.node_topologies(where), queries.pod_allocations(where))
+    topology = read_topology(topologies[0])
+    asked = candidate_node(topology, allocations, topology.node)
     pod = _read(_in_namespace(value, namespace))
-    return Explained(
+    explained = PodExplanation(
         pod=pod,
         managed=_managed(source, asked, value),
         stored=_stored(allocation) if not node or node == _node_of(value, allocation) else None,
-        node=asked,
-        now=explain(asked.node, pod),
+        node_name=asked.name,
+        allocator=asked.allocator,
+        now=explain_decision(asked.allocator, pod),
     )
+    return explained, asked.remarks
 
 
 def _node_of(pod: Json, allocation: Json | None) -> str:
@@ -106,7 +123,7 @@ def _node_of(pod: Json, allocation: Json | None) -> str:
 
 
 def _in_namespace(pod: Json, namespace: str) -> Json:
-    """Name the namespace, which a manifest that was never saved may leave out."""
+    """Fill in the namespace, which a manifest may leave out."""
     return {**pod, "metadata": {"namespace": namespace, **(pod.get("metadata") or {})}}
 
 
@@ -126,8 +143,8 @@ def _stored(value: Json | None) -> PodAllocation | None:
         raise Failure(Exit.INPUT, *(f"{error.subject}, {problem}" for problem in error.problems)) from error
 
 
-def _managed(source: Source, node: Candidate, pod: Json) -> bool:
+def _managed(source: ObjectSource, node: CandidateNode, pod: Json) -> bool:
     metadata = pod.get("metadata") or {}
-    space = source.find(wanted.namespaces(metadata.get("namespace", "default")))
+    space = source.find(queries.namespaces(metadata.get("namespace", "default")))
     labels = ((space or {}).get("metadata") or {}).get("labels") or {}
     return node.settings.handling.manages(metadata.get("labels") or {}, labels)

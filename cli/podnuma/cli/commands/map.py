@@ -1,58 +1,108 @@
-"""`podnuma map`: nodes as people think of them, and who holds what."""
+"""`podnuma map`: the CPUs and memory of nodes, drawn, and which pod holds which of them."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from podnuma.allocator import cpuset
-from podnuma.cli import output, reading, wanted
+from podnuma.api.node_topology import NodeTopology
+from podnuma.cli.commands import output
+from podnuma.cli.commands.options import Context, Files, Kubeconfig, Output, OutputFormat, new_app
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.forms import Form
-from podnuma.cli.picture import Picture, Zone
-from podnuma.cli.render import map as terminal
-from podnuma.cli.render import svg as drawing
-from podnuma.cli.sources import Source
+from podnuma.cli.objects import queries
+from podnuma.cli.objects.nodes import grants_on, hardware_of, read_topology
+from podnuma.cli.objects.sources import ObjectSource, open_source
+from podnuma.cli.render.node_map import MappedNode, NodeMap, Zone, draw_up
+from podnuma.cli.render.svg_map import render_svg
+from podnuma.cli.render.terminal_map import render_terminal
 from rich.console import RenderableType
 from rich.text import Text
 
+app = new_app()
 
-def answer(source: Source, node: str, svg: Path | None, form: Form) -> None:
-    """Draw one node, or all of them. Nodes without known hardware are named on standard error."""
-    topologies, allocations = source.fetch(wanted.topologies(node), wanted.allocations(node))
+
+@app.command("map")
+def map_nodes(
+    node: Annotated[str, typer.Argument(help="all nodes if left out", metavar="[NODE]")] = "",
+    svg: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="write a picture of the one node instead", dir_okay=False),
+    ] = None,
+    form: Output = OutputFormat.TEXT,
+    files: Files = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Draw the sockets, NUMA nodes, caches and cores of nodes, and which pod holds which CPUs."""
+    maps = read_maps(open_source(files, kubeconfig, context), node)
+    if svg is not None:
+        _write_svg(svg, maps)
+    elif form.structured:
+        output.dump([map_data(one) for one in maps], form)
+    else:
+        output.show(*_spaced(maps))
+
+
+def read_maps(source: ObjectSource, node: str) -> list[NodeMap]:
+    """Map one node, or all by name. Of several, those without known hardware are named on standard error."""
+    topologies, allocations = source.fetch(queries.node_topologies(node), queries.pod_allocations(node))
     if not topologies:
         raise Failure(
             Exit.NOT_FOUND,
-            "there is no NodeTopology: the operator makes one per node that a NodeProfile selects; "
+            "there is no NodeTopology: the operator creates one per node that a NodeProfile selects; "
             "see `kubectl get nodeprofiles`",
         )
-    pictures = []
+    maps = []
     for topology in sorted(topologies, key=lambda found: str(found["metadata"]["name"])):
         try:
-            pictures.append(reading.picture_of(topology, allocations))
+            maps.append(map_of(topology, allocations))
         except Failure as failure:
             if len(topologies) == 1:
                 raise
             for line in failure.lines:
                 output.note(line)
-    if svg is not None:
-        _write(svg, pictures)
-    elif form.for_programs:
-        output.dump([as_data(picture) for picture in pictures], form)
-    else:
-        output.show(*_spaced(pictures))
+    return maps
 
 
-def as_data(picture: Picture) -> dict[str, Any]:
-    """Return what a map says, for programs."""
+def map_of(topology: Mapping[str, Any], allocations: Sequence[Mapping[str, Any]]) -> NodeMap:
+    """Map one node. Allocations of other nodes, rejected and released ones are left out."""
+    node = read_topology(topology)
+    grants, remarks = grants_on(node.name, allocations)
+    return draw_up(mapped_node(node, remarks), grants)
+
+
+def mapped_node(node: NodeTopology, remarks: Sequence[str] = ()) -> MappedNode:
+    """Return what a map shows of the node itself; Failure(NOT_FOUND) without hardware."""
+    hardware = hardware_of(node)
+    # What the operator reserved, or, before it did, what the settings name.
+    named = node.node.settings.reserved_system_cpus or cpuset.EMPTY
+    return MappedNode(
+        name=node.name,
+        topology=hardware.topology,
+        reserved=node.allocation.reserved if node.allocation else named,
+        offline=hardware.offline,
+        remarks=tuple(remarks),
+    )
+
+
+def render_node(topology: Mapping[str, Any], allocations: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Draw one node for a terminal, from its NodeTopology and all PodAllocations."""
+    return render_terminal(map_of(topology, allocations))
+
+
+def map_data(one: NodeMap) -> dict[str, Any]:
+    """Return what a map shows, for programs."""
     return {
-        "node": picture.name,
-        "pods": list(picture.pods),
-        "numaNodes": [_zone(zone) for zone in picture.zones],
-        "offlineCPUs": cpuset.render(picture.offline),
-        "notes": list(picture.notes),
+        "node": one.name,
+        "pods": list(one.pods),
+        "numaNodes": [_zone_data(zone) for zone in one.zones],
+        "offlineCPUs": cpuset.render(one.offline),
+        "notes": list(one.remarks),
     }
 
 
-def _zone(zone: Zone) -> dict[str, Any]:
+def _zone_data(zone: Zone) -> dict[str, Any]:
     return {
         "id": zone.id,
         "sockets": list(zone.sockets),
@@ -77,18 +127,18 @@ def _zone(zone: Zone) -> dict[str, Any]:
     }
 
 
-def _write(path: Path, pictures: list[Picture]) -> None:
-    if len(pictures) != 1:
+def _write_svg(path: Path, maps: list[NodeMap]) -> None:
+    if len(maps) != 1:
         raise Failure(Exit.USAGE, "--svg draws one node: name it, as in `podnuma map NODE --svg FILE`")
     try:
-        path.write_text(drawing.render(pictures[0]), encoding="utf-8")
+        path.write_text(render_svg(maps[0]), encoding="utf-8")
     except OSError as error:
         raise Failure(Exit.INPUT, f"{path}: {error.strerror}") from error
 
 
-def _spaced(pictures: list[Picture]) -> list[RenderableType]:
+def _spaced(maps: list[NodeMap]) -> list[RenderableType]:
     parts: list[RenderableType] = []
-    for picture in pictures:
+    for one in maps:
         parts += [Text()] if parts else []
-        parts.append(terminal.render(picture))
+        parts.append(render_terminal(one))
     return parts

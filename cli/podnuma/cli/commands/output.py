@@ -1,17 +1,16 @@
-"""The one way in which answers leave: text for people, JSON or YAML for programs.
+"""How commands print: text for people, JSON or YAML for programs, remarks on standard error.
 
-Text is coloured on a terminal and plain when piped; NO_COLOR is respected. A reader that closes
-the pipe early (`| head`) ends the process quietly.
+Text is coloured on a terminal and plain when piped; NO_COLOR is respected. When the reader closes
+the pipe early (`| head`), the process ends quietly.
 """
 
 import json
 import os
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import yaml
-from podnuma.cli.forms import Form
+from podnuma.cli.commands.options import OutputFormat
 from rich.console import Console, RenderableType
 
 # Wide enough for a map of 96 cores a line; pagers and editors cut or wrap as they like.
@@ -27,39 +26,29 @@ def show(*parts: RenderableType) -> None:
         return
     with console.capture() as capture:
         console.print(*parts, sep="\n")
-    # Rich fills lines up to the width of a table; nobody wants that in a file.
+    # Rich fills lines up to the width of a table; a file should not have that.
     write("".join(line.rstrip() + "\n" for line in capture.get().splitlines()))
 
 
-def dump(value: Any, form: Form) -> None:
+def dump(value: Any, form: OutputFormat) -> None:
     """Print for programs."""
-    if form is Form.YAML:
+    if form is OutputFormat.YAML:
         write(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=False))
     else:
         write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Set rows under heads as kubectl does: three blanks between, nothing cut, "-" for nothing."""
-    lines = [list(heads), *([cell or "-" for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "".join(
-        "   ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() + "\n"
-        for line in lines
-    )
-
-
 def write(text: str) -> None:
-    """Write to standard output; a closed pipe ends the process without a complaint."""
+    """Write to standard output; a closed pipe ends the process without an error."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The interpreter flushes once more on its way out and would complain.
+        # The interpreter flushes once more at exit and would report an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
 
 
 def note(line: str) -> None:
-    """Tell people something that is not part of the answer."""
+    """Print something that is not part of the answer, on standard error."""
     sys.stderr.write(line + "\n")

@@ -1,34 +1,41 @@
-"""`podnuma plan`: what would happen to these pods on these nodes. Nothing is changed, nothing scheduled.
+"""`podnuma plan`: what would happen to these pods on these nodes. Nothing is changed or scheduled.
 
-Pods are decided in the order of their manifests, each on the first node, by name, that admits it;
-what an earlier one got is held for the later ones. Decisions are the allocator's own, on the state
+Pods are decided in the order of their manifests, each on the first node, by name, that admits it,
+and what they get is held against the later ones. Decisions are the allocator's own, on the state
 that PodAllocations describe, so an answer is the operator's as long as nothing else happens.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from podnuma.allocator import Admitted, NodeSet, PodGrant, Rejected
 from podnuma.api import pod_allocation
 from podnuma.api.node_profile import read_node_profile
 from podnuma.api.node_settings import NodeSettings
 from podnuma.api.reading import ApiError
 from podnuma.api.selector import EVERYTHING
-from podnuma.cli import documents, output, wanted
-from podnuma.cli.candidates import Candidate, candidates
+from podnuma.cli.commands import output
+from podnuma.cli.commands.options import Context, Files, Kubeconfig, Output, OutputFormat, new_app
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.forms import Form
-from podnuma.cli.sources import Json, Source
-from podnuma.cli.workloads import Planned, unfold
+from podnuma.cli.objects import queries
+from podnuma.cli.objects.documents import read_documents
+from podnuma.cli.objects.nodes import CandidateNode, candidate_nodes
+from podnuma.cli.objects.queries import Json
+from podnuma.cli.objects.sources import ObjectSource, open_source
+from podnuma.cli.objects.workloads import PlannedPod, expand
+from podnuma.cli.render.wording import columns
 
-Labels = Mapping[str, Mapping[str, str]]
+app = new_app()
+
+NamespaceLabels = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why one node does not take a pod."""
+class NodeRefusal:
+    """Why one node refuses a pod."""
 
     node: str
     reason: str
@@ -36,69 +43,93 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PodPlan:
     """What would happen to one pod. `grant` None: no node admits it, or none manages it (`managed` False).
 
-    `numa`: the NUMA nodes of what it would hold.
+    `numa`: the NUMA nodes of the CPUs and memory it would hold.
     """
 
-    planned: Planned
+    planned: PlannedPod
     node: str
     grant: PodGrant | None
-    refusals: tuple[Refusal, ...]
+    refusals: tuple[NodeRefusal, ...]
     managed: bool = True
     numa: NodeSet | None = None
 
     @property
     def refused(self) -> bool:
-        """Whether the pod asks for something that no node can give."""
+        """Whether every node that manages the pod refuses it."""
         return self.managed and self.grant is None
 
 
-def decide(pods: Sequence[Planned], nodes: Sequence[Candidate], labels: Labels) -> list[Outcome]:
-    """Decide every pod in turn; `labels` are those of namespaces, for profiles that select by them."""
+def plan_pods(
+    pods: Sequence[PlannedPod], nodes: Sequence[CandidateNode], labels: NamespaceLabels
+) -> list[PodPlan]:
+    """Decide the pods in turn; `labels` are those of namespaces, for profiles that select by them."""
     return [_place(pod, nodes, labels.get(pod.pod.namespace, {})) for pod in pods]
 
 
-def _place(planned: Planned, nodes: Sequence[Candidate], namespace: Mapping[str, str]) -> Outcome:
+def _place(planned: PlannedPod, nodes: Sequence[CandidateNode], namespace: Mapping[str, str]) -> PodPlan:
     managing = [one for one in nodes if one.settings.handling.manages(planned.labels, namespace)]
-    refusals: list[Refusal] = []
+    refusals: list[NodeRefusal] = []
     for candidate in managing:
-        match candidate.node.decide(planned.pod):
+        match candidate.allocator.decide(planned.pod):
             case Admitted() as admitted:
-                candidate.node.hold(admitted)
-                numa = pod_allocation.numa_nodes(admitted.grant, candidate.node.topology)
-                return Outcome(planned, candidate.name, admitted.grant, tuple(refusals), numa=numa)
+                candidate.allocator.hold(admitted)
+                numa = pod_allocation.numa_nodes(admitted.grant, candidate.allocator.topology)
+                return PodPlan(planned, candidate.name, admitted.grant, tuple(refusals), numa=numa)
             case Rejected() as rejected:
-                refusals.append(Refusal(candidate.name, rejected.reason.value, rejected.message))
-    return Outcome(planned, "", None, tuple(refusals), managed=bool(managing))
+                refusals.append(NodeRefusal(candidate.name, rejected.reason.value, rejected.message))
+    return PodPlan(planned, "", None, tuple(refusals), managed=bool(managing))
 
 
-def answer(source: Source, files: Sequence[str], node: str, profile: str, form: Form) -> Exit:
+@app.command("plan")
+def plan_manifests(
+    manifests: Annotated[
+        list[str],
+        typer.Option("--filename", "-f", metavar="FILE", help="manifests: file, folder or -; repeatable"),
+    ],
+    node: Annotated[str, typer.Option(help="on this node only")] = "",
+    profile: Annotated[
+        str, typer.Option(help="on nodes with this profile; if it is a file, with its settings on all")
+    ] = "",
+    form: Output = OutputFormat.TEXT,
+    files: Files = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Tell what would happen to these pods, without changing anything."""
+    source = open_source(files, kubeconfig, context)
+    raise typer.Exit(print_plan(source, manifests, node, profile, form))
+
+
+def print_plan(
+    source: ObjectSource, files: Sequence[str], node: str, profile: str, form: OutputFormat
+) -> Exit:
     """Plan the pods in `files`, print what would happen, and return NO if one would be refused."""
-    unfolded = unfold(documents.read(files))
+    expanded = expand(read_documents(files))
     nodes, labels = _nodes(source, node, profile)
-    outcomes = decide(unfolded.pods, nodes, labels)
-    for line in (*unfolded.left_out, *unfolded.problems):
+    plans = plan_pods(expanded.pods, nodes, labels)
+    for line in (*expanded.skipped, *expanded.problems):
         output.note(line)
-    if form.for_programs:
-        output.dump([as_data(outcome) for outcome in outcomes], form)
+    if form.structured:
+        output.dump([plan_data(plan) for plan in plans], form)
     else:
-        output.write(as_text(outcomes, wide=form is Form.WIDE))
-    if unfolded.problems:
+        output.write(plan_text(plans, wide=form is OutputFormat.WIDE))
+    if expanded.problems:
         return Exit.INPUT
-    return Exit.NO if any(outcome.refused for outcome in outcomes) else Exit.OK
+    return Exit.NO if any(plan.refused for plan in plans) else Exit.OK
 
 
-def _nodes(source: Source, node: str, profile: str) -> tuple[list[Candidate], Labels]:
-    topologies, allocations = source.fetch(wanted.topologies(node), wanted.allocations(node))
+def _nodes(source: ObjectSource, node: str, profile: str) -> tuple[list[CandidateNode], NamespaceLabels]:
+    topologies, allocations = source.fetch(queries.node_topologies(node), queries.pod_allocations(node))
     instead = None
     if profile and Path(profile).exists():
         instead = _settings(profile)
     elif profile:
         topologies = [one for one in topologies if _profile_of(one) == profile]
-    found, problems = candidates(topologies, allocations, instead)
-    for line in (*problems, *(note for one in found for note in one.notes)):
+    found, problems = candidate_nodes(topologies, allocations, instead)
+    for line in (*problems, *(remark for one in found for remark in one.remarks)):
         output.note(line)
     if not found:
         which = f" with profile {profile}" if profile and instead is None else ""
@@ -108,12 +139,12 @@ def _nodes(source: Source, node: str, profile: str) -> tuple[list[Candidate], La
             "see `kubectl get nodetopologies`, or `podnuma discover` for a machine outside",
         )
     selecting = any(one.settings.handling.namespace_selector != EVERYTHING for one in found)
-    namespaces = source.fetch(wanted.namespaces())[0] if selecting else []
+    namespaces = source.fetch(queries.namespaces())[0] if selecting else []
     return found, {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in namespaces}
 
 
 def _settings(file: str) -> NodeSettings:
-    profiles = [document for document in documents.read([file]) if document.kind == "NodeProfile"]
+    profiles = [document for document in read_documents([file]) if document.kind == "NodeProfile"]
     if len(profiles) != 1:
         raise Failure(Exit.INPUT, f"{file}: one NodeProfile is expected, there are {len(profiles)}")
     try:
@@ -127,39 +158,39 @@ def _profile_of(topology: Json) -> str:
     return name
 
 
-def as_text(outcomes: Sequence[Outcome], *, wide: bool) -> str:
-    """Set the outcomes as a table, refusals below it; `wide` adds a table of containers."""
+def plan_text(plans: Sequence[PodPlan], *, wide: bool) -> str:
+    """Write the plans as a table with refusals below; `wide` adds a table of containers."""
     heads = ("POD", "NODE", "RESULT", "CPUS", "NUMA", "EXCLUSIVE", "SHARED")
-    text = output.columns(heads, [_row(outcome) for outcome in outcomes])
+    text = columns(heads, [_row(plan) for plan in plans])
     if wide:
         heads = ("POD", "CONTAINER", "KIND", "ASSIGNMENT", "CPUS", "MEMS", "QUOTA")
-        rows = [row for outcome in outcomes for row in _containers(outcome)]
-        text += "\n" + output.columns(heads, rows) if rows else ""
-    refused = [outcome for outcome in outcomes if outcome.refused]
+        rows = [row for plan in plans for row in _containers(plan)]
+        text += "\n" + columns(heads, rows) if rows else ""
+    refused = [plan for plan in plans if plan.refused]
     return text + "".join(
-        f"\n{outcome.planned.name} on {refusal.node}: {refusal.reason}: {refusal.message}\n"
-        for outcome in refused
-        for refusal in outcome.refusals
+        f"\n{plan.planned.name} on {refusal.node}: {refusal.reason}: {refusal.message}\n"
+        for plan in refused
+        for refusal in plan.refusals
     )
 
 
-def _row(outcome: Outcome) -> tuple[str, ...]:
-    if not outcome.managed:
-        return outcome.planned.name, "", "not managed", "", "", "", ""
-    if outcome.grant is None:
-        return outcome.planned.name, "", "refused", "", "", "", ""
-    summary = pod_allocation.render_summary(outcome.grant, outcome.numa)
+def _row(plan: PodPlan) -> tuple[str, ...]:
+    if not plan.managed:
+        return plan.planned.name, "", "not managed", "", "", "", ""
+    if plan.grant is None:
+        return plan.planned.name, "", "refused", "", "", "", ""
+    summary = pod_allocation.render_summary(plan.grant, plan.numa)
     shown = (summary["cpus"], summary["numa"], summary["exclusive"], summary["shared"])
-    return outcome.planned.name, outcome.node, "admitted", *shown
+    return plan.planned.name, plan.node, "admitted", *shown
 
 
-def _containers(outcome: Outcome) -> list[tuple[str, ...]]:
-    if outcome.grant is None:
+def _containers(plan: PodPlan) -> list[tuple[str, ...]]:
+    if plan.grant is None:
         return []
-    spec = pod_allocation.render_spec(outcome.grant, outcome.node, pod_allocation.Decision(admitted=True))
+    spec = pod_allocation.render_spec(plan.grant, plan.node, pod_allocation.Decision(admitted=True))
     return [
         (
-            outcome.planned.name,
+            plan.planned.name,
             one["name"],
             one["kind"],
             one["assignment"]["cpu"],
@@ -171,20 +202,20 @@ def _containers(outcome: Outcome) -> list[tuple[str, ...]]:
     ]
 
 
-def as_data(outcome: Outcome) -> dict[str, Any]:
-    """Return one outcome for programs; `allocation` is the spec that the operator would write."""
+def plan_data(plan: PodPlan) -> dict[str, Any]:
+    """Return one plan for programs; `allocation` is the spec that the operator would write."""
     allocation = None
-    if outcome.grant is not None:
+    if plan.grant is not None:
         decision = pod_allocation.Decision(admitted=True)
-        allocation = pod_allocation.render_spec(outcome.grant, outcome.node, decision, numa=outcome.numa)
+        allocation = pod_allocation.render_spec(plan.grant, plan.node, decision, numa=plan.numa)
     return {
-        "pod": outcome.planned.name,
-        "manifest": outcome.planned.place,
-        "managed": outcome.managed,
-        "admitted": outcome.grant is not None,
-        "node": outcome.node or None,
+        "pod": plan.planned.name,
+        "manifest": plan.planned.place,
+        "managed": plan.managed,
+        "admitted": plan.grant is not None,
+        "node": plan.node or None,
         "allocation": allocation,
         "refusals": [
-            {"node": one.node, "reason": one.reason, "message": one.message} for one in outcome.refusals
+            {"node": one.node, "reason": one.reason, "message": one.message} for one in plan.refusals
         ],
     }

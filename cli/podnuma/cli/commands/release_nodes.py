@@ -1,11 +1,12 @@
-"""`podnuma release-nodes`: the step before an uninstall. Nobody decides any more, every node is given back.
+"""`podnuma release-nodes`: the step before an uninstall. Decisions stop, and every node is given back.
 
-    1  the operator is scaled to nothing, so that nobody hands out CPUs any more
-    2  the agents' DaemonSet is told to run `agent cleanup --hold` instead: each agent ends, and its
-       successor on the same node, with the same mounts, gives every cgroup back and then waits
-    3  done when every pod of the DaemonSet is of the new kind and ready; ready means: all given back
+    1  the operator is scaled to zero, so that no more CPUs are handed out
+    2  the agents' DaemonSet is changed to run `agent cleanup --hold`: each agent ends, and its
+       successor on the same node, with the same mounts, gives all cgroups back and then waits
+    3  done when every pod of the DaemonSet is updated and ready; ready means that all is given back
 
-What is left can be deleted. Run again, it finds its work done; after a time-out it names the nodes.
+What remains can be deleted. A second run finds the work done; after a time-out the remaining nodes
+are named.
 """
 
 import asyncio
@@ -13,14 +14,16 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from podnuma.cli import output
-from podnuma.cli.exits import Exit, Failure
+import typer
+from podnuma.cli.commands import output
+from podnuma.cli.commands.options import Context, PodKubeconfig, new_app
+from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
 from podnuma.plumbing.kube import errors
-from podnuma.plumbing.kube.client import Access, Client
 
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    from podnuma.plumbing.kube.client import Client
 
 _DEADLINE = 15.0
 _MERGE = "application/merge-patch+json"
@@ -28,9 +31,12 @@ _STRATEGIC = "application/strategic-merge-patch+json"
 _PAUSE = 1.0
 
 
+app = new_app()
+
+
 @dataclass(frozen=True, slots=True)
-class Names:
-    """What is to be released, and how long it may take, in seconds."""
+class Installation:
+    """An installation to be released: its namespace, Deployment, DaemonSet, and a time-out in seconds."""
 
     namespace: str
     operator: str
@@ -38,21 +44,39 @@ class Names:
     timeout: float
 
     @property
-    def workloads(self) -> str:
-        return f"/apis/apps/v1/namespaces/{self.namespace}"
+    def deployment_path(self) -> str:
+        """The path of the operator's Deployment."""
+        return f"/apis/apps/v1/namespaces/{self.namespace}/deployments/{self.operator}"
+
+    @property
+    def daemon_set_path(self) -> str:
+        """The path of the agents' DaemonSet."""
+        return f"/apis/apps/v1/namespaces/{self.namespace}/daemonsets/{self.agent}"
 
 
-def answer(access: Access, names: Names) -> None:
-    """Release all nodes. Failure names what could not be done."""
-    asyncio.run(_release(access, names))
+@app.command("release-nodes")
+def release_nodes(
+    kubeconfig: PodKubeconfig = None,
+    context: Context = None,
+    namespace: Annotated[
+        str, typer.Option(envvar="PODNUMA_NAMESPACE", help="where podnuma is installed")
+    ] = INSTALL_NAMESPACE,
+    operator_name: Annotated[str, typer.Option("--operator", help="its Deployment")] = "podnuma-operator",
+    agent_name: Annotated[str, typer.Option("--agent", help="its DaemonSet")] = "podnuma-agent",
+    timeout: Annotated[float, typer.Option(help="seconds until it gives up", min=1)] = 300.0,
+) -> None:
+    """Stop the operator and have all agents give their nodes back, before an uninstall."""
+    asyncio.run(_release(kubeconfig, context, Installation(namespace, operator_name, agent_name, timeout)))
 
 
-async def _release(access: Access, names: Names) -> None:
-    client = Client(access, user_agent="podnuma-release")
+async def _release(kubeconfig: Path | None, context: str | None, target: Installation) -> None:
+    from podnuma.plumbing.kube.client import Access, Client  # noqa: PLC0415 - slow to load: not for --help
+
+    client = Client(Access(kubeconfig, context), user_agent="podnuma-release")
     try:
-        await _stop_operator(client, names)
-        await _turn_agents(client, names)
-        await _wait(client, names)
+        await _stop_operator(client, target)
+        await _turn_agents(client, target)
+        await _wait(client, target)
     except errors.NotFoundError as error:
         output.note(f"nothing to release: {error.message}")
     except errors.KubeError as error:
@@ -62,53 +86,53 @@ async def _release(access: Access, names: Names) -> None:
         await client.close()
 
 
-async def _stop_operator(client: Client, names: Names) -> None:
-    path = f"{names.workloads}/deployments/{names.operator}"
+async def _stop_operator(client: "Client", target: Installation) -> None:
+    path = target.deployment_path
     try:
         await client.write("PATCH", path, {"spec": {"replicas": 0}}, deadline=_DEADLINE, content_type=_MERGE)
     except errors.NotFoundError:
         return
-    output.note(f"operator {names.operator} is told to stop")
-    await _until(names, lambda: _stopped(client, path), "the operator still runs; see its pods")
+    output.note(f"stopping operator {target.operator}")
+    await _until(target, lambda: _stopped(client, path), "the operator is still running; see its pods")
 
 
-async def _stopped(client: Client, path: str) -> bool:
+async def _stopped(client: "Client", path: str) -> bool:
     status = (await client.get(path, deadline=_DEADLINE)).get("status", {})
     return not status.get("replicas")
 
 
-async def _turn_agents(client: Client, names: Names) -> None:
-    path = f"{names.workloads}/daemonsets/{names.agent}"
+async def _turn_agents(client: "Client", target: Installation) -> None:
+    path = target.daemon_set_path
     pod = (await client.get(path, deadline=_DEADLINE))["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     # All nodes at once: from now on no order among them matters.
     at_once = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%", "maxSurge": 0}}
-    changed = {"name": container["name"], "args": cleaning(container["args"])}
+    changed = {"name": container["name"], "args": cleanup_arguments(container["args"])}
     change = {"spec": {"updateStrategy": at_once, "template": {"spec": {"containers": [changed]}}}}
     await client.write("PATCH", path, change, deadline=_DEADLINE, content_type=_STRATEGIC)
-    output.note(f"agents of {names.agent} are told to give their nodes back")
+    output.note(f"agents of {target.agent} now give their nodes back")
 
 
-def cleaning(arguments: list[str]) -> list[str]:
+def cleanup_arguments(arguments: list[str]) -> list[str]:
     """Turn the arguments of `agent run` into those of `agent cleanup --hold` on the same node."""
     kept = ("--cgroup-root", "--kubelet-root", "--run-root", "--runtime", "--cri-socket", "--metrics-port")
     return ["agent", "cleanup", "--hold", *(one for one in arguments if one.split("=")[0] in kept)]
 
 
-async def _wait(client: Client, names: Names) -> None:
-    path = f"{names.workloads}/daemonsets/{names.agent}"
+async def _wait(client: "Client", target: Installation) -> None:
+    path = target.daemon_set_path
 
     async def finished() -> bool:
-        return done(await client.get(path, deadline=_DEADLINE))
+        return all_released(await client.get(path, deadline=_DEADLINE))
 
     try:
-        await _until(names, finished, "")
+        await _until(target, finished, "")
     except Failure:
-        raise Failure(Exit.NO, *await _left(client, names)) from None
+        raise Failure(Exit.NO, *await _left(client, target)) from None
     output.note("every node is given back")
 
 
-def done(daemon_set: Mapping[str, Any]) -> bool:
+def all_released(daemon_set: Mapping[str, Any]) -> bool:
     """Whether every node that should have the new pod has it, and it is ready."""
     status = daemon_set.get("status", {})
     wanted = status.get("desiredNumberScheduled", 0)
@@ -116,16 +140,18 @@ def done(daemon_set: Mapping[str, Any]) -> bool:
     return bool(seen and status.get("updatedNumberScheduled", 0) == wanted == status.get("numberReady", 0))
 
 
-async def _left(client: Client, names: Names) -> list[str]:
+async def _left(client: "Client", target: Installation) -> list[str]:
     selector = {"labelSelector": "app.kubernetes.io/component=agent"}
-    pods = await client.get(f"/api/v1/namespaces/{names.namespace}/pods", query=selector, deadline=_DEADLINE)
+    pods = await client.get(f"/api/v1/namespaces/{target.namespace}/pods", query=selector, deadline=_DEADLINE)
     lines = [
         f"node {pod['spec'].get('nodeName', '(none)')} is not given back; "
-        f"see `kubectl -n {names.namespace} logs {pod['metadata']['name']}`"
+        f"see `kubectl -n {target.namespace} logs {pod['metadata']['name']}`"
         for pod in pods["items"]
         if not _ready(pod)
     ]
-    return lines or [f"after {names.timeout:.0f} s some node has no agent of {names.agent}; run this again"]
+    return lines or [
+        f"after {target.timeout:.0f} s some nodes have no agent of {target.agent} yet; run this again"
+    ]
 
 
 def _ready(pod: Mapping[str, Any]) -> bool:
@@ -133,14 +159,9 @@ def _ready(pod: Mapping[str, Any]) -> bool:
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
-async def _until(names: Names, check: Any, failure: str) -> None:
-    deadline = time.monotonic() + names.timeout
+async def _until(target: Installation, check: Any, failure: str) -> None:
+    deadline = time.monotonic() + target.timeout
     while not await check():
         if time.monotonic() > deadline:
-            raise Failure(Exit.NO, f"after {names.timeout:.0f} s {failure}")
+            raise Failure(Exit.NO, f"after {target.timeout:.0f} s {failure}")
         await asyncio.sleep(_PAUSE)
-
-
-def access(kubeconfig: Path | None, context: str | None) -> Access:
-    """Return how to reach the cluster: a kubeconfig, or the service account of the pod."""
-    return Access(kubeconfig, context)

@@ -2,8 +2,8 @@
 
 JSON lines in, JSON lines out, one result per line, in the formats of
 `tests/conformance/oracle/README.md`: the same line can be given to the kubelet's own code, and
-the answers compared. A line that is no scenario gives a record with its number and the reason,
-and the run goes on.
+the answers compared. A line that is not a scenario gives a record with its number and the reason,
+and the run continues.
 
     {"line": 3, "error": "topology.numaNodes: nothing is no list"}
 
@@ -11,7 +11,7 @@ What is not printed: warnings of API validation of admitted pods, and counters o
 three resource_manager_* ones. A pod that the API server would not have stored is refused with
 the reason InvalidPod.
 
-A restart keeps what pods hold: held grants are put back, nothing is decided again.
+A restart keeps what pods hold: grants are restored, nothing is decided again.
 """
 
 import json
@@ -22,13 +22,25 @@ from functools import cache
 from importlib import metadata
 from typing import IO, Any
 
+import typer
 from podnuma.allocator import Admitted, Pod, Rejected, SettingsError, Topology
 from podnuma.allocator.node import Node
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.api.reading import ApiError
-from podnuma.cli import exits, replay_report
-from podnuma.cli.scenario import Json, Scenario, ScenarioError, expect_object, read_scenario, read_settings
+from podnuma.cli.commands.options import new_app
+from podnuma.cli.exits import Exit
+from podnuma.cli.objects.scenarios import (
+    Scenario,
+    ScenarioError,
+    ScenarioJson,
+    expect_object,
+    read_scenario,
+    read_settings,
+)
+from podnuma.cli.render import replay_results
+
+app = new_app()
 
 # A scenario of a thousand steps has a few hundred kilobytes.
 _LONGEST_LINE = 32 * 2**20
@@ -36,31 +48,32 @@ _LONGEST_LINE = 32 * 2**20
 _INVALID = "InvalidPod"
 
 
-def main(stdin: IO[str] = sys.stdin, stdout: IO[str] = sys.stdout) -> int:
-    """Entry point of the verb: standard input to standard output."""
-    return replay(stdin, stdout)
+@app.command("replay")
+def replay_scenarios() -> None:
+    """Decide scenarios without a cluster: JSON lines in on standard input, JSON lines out."""
+    raise typer.Exit(replay_lines(sys.stdin, sys.stdout))
 
 
-def replay(stdin: IO[str], stdout: IO[str]) -> int:
+def replay_lines(stdin: IO[str], stdout: IO[str]) -> int:
     """Play every line of `stdin`, write a line each to `stdout`, and return the exit code.
 
-    INPUT when some line was no scenario, FAULT when podnuma itself failed on one, else OK.
+    INPUT when a line was not a scenario, FAULT when podnuma itself failed on one, else OK.
     """
-    code = exits.Exit.OK
+    code = Exit.OK
     for number, line in _lines(stdin):
         try:
             result = play(_parse(line))
         except ScenarioError as error:
-            result, code = {"line": number, "error": str(error)}, max(code, exits.Exit.INPUT)
+            result, code = {"line": number, "error": str(error)}, max(code, Exit.INPUT)
         except Exception as error:  # noqa: BLE001 - one bad scenario must not end a run of thousands
             fault = f"fault in podnuma, please report: {type(error).__name__}: {error}"
-            result, code = {"line": number, "error": fault}, exits.Exit.FAULT
+            result, code = {"line": number, "error": fault}, Exit.FAULT
         stdout.write(json.dumps(result, separators=(",", ":")) + "\n")
     return code
 
 
 def play(scenario: Any) -> dict[str, Any]:
-    """Play one scenario and return its result. Raises ScenarioError if it is none."""
+    """Play one scenario and return its result. Raises ScenarioError if it is not a scenario."""
     read = read_scenario(scenario)
     result: dict[str, Any] = {
         "scenario": read.name,
@@ -70,7 +83,7 @@ def play(scenario: Any) -> dict[str, Any]:
     result["start"] = start
     if player is None:
         return result
-    result["initial"] = replay_report.state(player.node)
+    result["initial"] = replay_results.node_result(player.node)
     steps: list[dict[str, Any]] = []
     result["steps"] = steps
     for index, step in enumerate(read.steps):
@@ -113,14 +126,14 @@ class _StepError(Exception):
 
 @dataclass(slots=True)
 class _Player:
-    """The node as it is now, and what a kubelet knows about its pods beside that."""
+    """The node as it is now, and what a kubelet would know about its pods besides."""
 
     node: Node
     topology: Topology
-    kubelet: Json
+    kubelet: ScenarioJson
     api_defaults: bool
     active: dict[str, Pod] = field(default_factory=dict)
-    hints: dict[str, dict[str, Json]] = field(default_factory=dict)
+    hints: dict[str, dict[str, ScenarioJson]] = field(default_factory=dict)
     running: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
     @classmethod
@@ -132,7 +145,7 @@ class _Player:
             return None, {"ok": False, "stage": "configuration", "error": str(error)}
         return cls(node, scenario.topology, scenario.kubelet, scenario.api_defaults), {"ok": True}
 
-    def step(self, index: int, step: Json) -> dict[str, Any]:
+    def step(self, index: int, step: ScenarioJson) -> dict[str, Any]:
         """Do one step and report it."""
         op = step.get("op")
         report: dict[str, Any] = {"index": index, "op": op}
@@ -147,11 +160,11 @@ class _Player:
             return report
         pod = self.active.get(report.get("uid", ""))
         if pod is not None and op != "restart":
-            report["pod"] = replay_report.pod(self.node, pod, self.hints.get(pod.uid, {}))
-        report["state"] = replay_report.state(self.node)
+            report["pod"] = replay_results.pod_result(self.node, pod, self.hints.get(pod.uid, {}))
+        report["state"] = replay_results.node_result(self.node)
         return report
 
-    def _act(self, op: str, step: Json, report: dict[str, Any]) -> None:
+    def _act(self, op: str, step: ScenarioJson, report: dict[str, Any]) -> None:
         if op == "addPod":
             self._add(step, report)
         elif op == "removePod":
@@ -169,7 +182,7 @@ class _Player:
         else:
             raise _StepError(f'unknown op "{op}"')
 
-    def _add(self, step: Json, report: dict[str, Any]) -> None:
+    def _add(self, step: ScenarioJson, report: dict[str, Any]) -> None:
         if step.get("pod") is None:
             raise _StepError("addPod needs pod")
         written = _complete(step["pod"], api_defaults=self.api_defaults)
@@ -191,10 +204,12 @@ class _Player:
         else:
             self.node.hold(decision)
             self.active[uid] = pod
-            self.hints[uid] = {name: replay_report.hint(hint) for name, hint in decision.hints.items()}
-        report["metrics"] = replay_report.metrics(decision.counts)
+            self.hints[uid] = {
+                name: replay_results.hint_result(hint) for name, hint in decision.hints.items()
+            }
+        report["metrics"] = replay_results.counter_result(decision.counts)
 
-    def _pod(self, step: Json) -> Pod:
+    def _pod(self, step: ScenarioJson) -> Pod:
         uid = _word(step, "uid")
         if uid not in self.active:
             raise _StepError(f"pod {uid} is not active")
@@ -213,7 +228,7 @@ class _Player:
         self.node.container_started(pod.uid, name)
         running.append((name, given or f"{pod.uid}.{name}.{len(running)}"))
 
-    def _stop(self, step: Json, *, forget: bool) -> None:
+    def _stop(self, step: ScenarioJson, *, forget: bool) -> None:
         uid, name, given = (_word(step, key) for key in ("uid", "container", "id"))
         running = self.running.get(uid, [])
         found = next((one for one in running if one[0] == name and given in {"", one[1]}), None)
@@ -223,7 +238,7 @@ class _Player:
         if forget:
             self.node.remove_container(uid, name)
 
-    def _restart(self, step: Json, report: dict[str, Any]) -> None:
+    def _restart(self, step: ScenarioJson, report: dict[str, Any]) -> None:
         if step.get("kubelet") is not None:
             self.kubelet = expect_object(step["kubelet"], "kubelet")
         try:
@@ -237,7 +252,7 @@ class _Player:
             report["readmissions"] = [{"uid": uid, "admitted": True} for uid in self.active]
 
 
-def _word(step: Json, key: str) -> str:
+def _word(step: ScenarioJson, key: str) -> str:
     value = step.get(key) or ""
     if not isinstance(value, str):
         raise _StepError(f"{key}: {value!r:.60} is no text")

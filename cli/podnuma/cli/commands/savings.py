@@ -1,32 +1,64 @@
-"""What `podnuma savings` prints: the arithmetic, per workload, with a sum and the assumptions."""
+"""`podnuma savings`: the CPUs that pod budgets with shared sidecars would free, per workload and in sum.
+
+Nothing is changed and nothing need be installed in the cluster; the arithmetic is that of
+`objects.sidecar_survey`, and the assumptions are printed below the sum.
+"""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+from podnuma.allocator import quantities
 from podnuma.allocator.quantities import format_cpu
-from podnuma.cli import output, savings, wanted
+from podnuma.cli.commands import output
+from podnuma.cli.commands.options import Context, Files, Kubeconfig, Output, OutputFormat, new_app
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.forms import Form
-from podnuma.cli.render import words
-from podnuma.cli.savings import Finding, Survey
-from podnuma.cli.sources import Source
+from podnuma.cli.objects import queries
+from podnuma.cli.objects.sidecar_survey import (
+    HEADROOM,
+    PodSavings,
+    SidecarSurvey,
+    Usage,
+    container_usage,
+    survey_sidecars,
+    total_freed,
+)
+from podnuma.cli.objects.sources import ObjectSource, open_source
+from podnuma.cli.render.wording import columns, count
+
+app = new_app()
 
 
-def answer(source: Source, namespace: str, assumed: int, form: Form) -> None:
-    """Survey a cluster or saved pods. `assumed` in millicores."""
-    pods = source.fetch(wanted.pods(namespace))[0]
-    found = savings.survey(pods, _usage(source, namespace), assumed)
+@app.command("savings")
+def report_savings(
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="all namespaces if left out")] = "",
+    sidecar_cpu: Annotated[
+        str, typer.Option(metavar="AMOUNT", help="what a sidecar needs where usage is not measured")
+    ] = "250m",
+    form: Output = OutputFormat.TEXT,
+    files: Files = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Report the CPUs that pod budgets with shared sidecars would free; nothing need be installed."""
+    try:
+        assumed = quantities.parse(sidecar_cpu).milli
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--sidecar-cpu") from error
+    source = open_source(files, kubeconfig, context)
+    pods = source.fetch(queries.pods(namespace))[0]
+    found = survey_sidecars(pods, _usage(source, namespace), assumed)
     for line in found.unreadable:
         output.note(f"left out: {line}")
-    if form.for_programs:
-        output.dump(as_data(found), form)
+    if form.structured:
+        output.dump(savings_data(found), form)
     else:
-        output.write(as_text(found, assumed, wide=form is Form.WIDE))
+        output.write(savings_text(found, assumed, wide=form is OutputFormat.WIDE))
 
 
-def _usage(source: Source, namespace: str) -> savings.Usage:
+def _usage(source: ObjectSource, namespace: str) -> Usage:
     try:
-        return savings.usage_of(source.fetch(wanted.pod_metrics(namespace))[0])
+        return container_usage(source.fetch(queries.pod_metrics(namespace))[0])
     except Failure as failure:
         if failure.code not in (Exit.NOT_FOUND, Exit.FORBIDDEN, Exit.NOT_SERVED):
             raise
@@ -34,11 +66,11 @@ def _usage(source: Source, namespace: str) -> savings.Usage:
         return {}
 
 
-def as_text(found: Survey, assumed: int, *, wide: bool) -> str:
-    """Set the findings as a table with its sum; `wide` spells every sidecar out."""
+def savings_text(found: SidecarSurvey, assumed: int, *, wide: bool) -> str:
+    """Write the findings as a table with its sum; `wide` adds the arithmetic of each workload."""
     groups = found.by_workload()
     head = (
-        f"{words.count(found.looked_at, 'pod')} looked at, "
+        f"{count(found.looked_at, 'pod')} looked at, "
         f"{found.with_budget} with a budget already, {len(found.findings)} Guaranteed with sidecars\n"
     )
     if not groups:
@@ -53,16 +85,16 @@ def as_text(found: Survey, assumed: int, *, wide: bool) -> str:
         "FREED PER POD",
         "FREED",
     )
-    text = head + "\n" + output.columns(heads, [_row(group) for group in groups])
+    text = head + "\n" + columns(heads, [_row(group) for group in groups])
     if wide:
         text += "\n" + "".join(_arithmetic(group[0]) for group in groups)
     return text + "\n" + _sum(found, assumed)
 
 
-def _row(group: Sequence[Finding]) -> tuple[str, ...]:
+def _row(group: Sequence[PodSavings]) -> tuple[str, ...]:
     first = group[0]
     # Pods of one workload may differ while a rollout is under way: show what holds for most of them.
-    per_pod = savings.freed(group) // len(group)
+    per_pod = total_freed(group) // len(group)
     return (
         first.namespace,
         first.workload,
@@ -71,11 +103,11 @@ def _row(group: Sequence[Finding]) -> tuple[str, ...]:
         f"{'+'.join(format_cpu(one.holds) for one in first.sidecars)} = {format_cpu(first.held)}",
         format_cpu(first.pool),
         format_cpu(per_pod),
-        format_cpu(savings.freed(group)),
+        format_cpu(total_freed(group)),
     )
 
 
-def _arithmetic(finding: Finding) -> str:
+def _arithmetic(finding: PodSavings) -> str:
     needs = " + ".join(
         f"{one.name} {format_cpu(one.needs)}{'' if one.measured else ' (assumed)'}"
         for one in finding.sidecars
@@ -87,24 +119,24 @@ def _arithmetic(finding: Finding) -> str:
     )
 
 
-def _sum(found: Survey, assumed: int) -> str:
+def _sum(found: SidecarSurvey, assumed: int) -> str:
     held = sum(finding.held for finding in found.saving)
     pools = sum(finding.pool for finding in found.saving)
     return (
-        f"{words.count(len(found.saving), 'pod')}: sidecars hold {format_cpu(held)} CPUs, "
+        f"{count(len(found.saving), 'pod')}: sidecars hold {format_cpu(held)} CPUs, "
         f"shared pools would need {format_cpu(pools)}; "
-        f"{format_cpu(savings.freed(found.saving))} CPUs would be free.\n"
-        f"A sidecar is taken to need {savings.HEADROOM} times what it uses now, or {format_cpu(assumed)} "
+        f"{format_cpu(total_freed(found.saving))} CPUs would be free.\n"
+        f"A sidecar is taken to need {HEADROOM} times what it uses now, or {format_cpu(assumed)} "
         f"where that is not measured (--sidecar-cpu).\n"
     )
 
 
-def as_data(found: Survey) -> dict[str, Any]:
+def savings_data(found: SidecarSurvey) -> dict[str, Any]:
     """Return the survey for programs; amounts in millicores."""
     return {
         "podsLookedAt": found.looked_at,
         "podsWithBudget": found.with_budget,
-        "freedMilliCPU": savings.freed(found.saving),
+        "freedMilliCPU": total_freed(found.saving),
         "pods": [
             {
                 "namespace": one.namespace,

@@ -1,30 +1,35 @@
-"""`podnuma top`: what each container of a managed pod uses, how often it was throttled, is it pinned.
+"""`podnuma top`: what each container of managed pods uses, how often it is throttled, whether it is pinned.
 
-decided      PodAllocation.spec       CPUs it may use, and its kind of share
-pinned       PodAllocation.status     the agent's verdict; DRIFT where the kernel says something else
+SHARE, CPUS  PodAllocation.spec       CPUs it may use, and whether they are exclusive or shared
+PINNED       PodAllocation.status     the agent's verdict; DRIFT where the kernel says something else
 CPU, MEMORY  metrics.k8s.io           used now; "-" where the cluster has no metrics server
-THROTTLED    the kubelet's cAdvisor   share of CFS periods since its start in which it was held up;
-                                          by the API server's node proxy, "-" without that right
+THROTTLED    the kubelet's cAdvisor   share of CFS periods since its start in which it was throttled;
+                                          read through the API server's node proxy, "-" without that right
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from podnuma.allocator import cpuset, quantities
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.quantities import format_cpu
 from podnuma.allocator.request import ContainerKind
 from podnuma.api.pod_allocation import ContainerStatus, PodAllocation, read_pod_allocation
 from podnuma.api.reading import ApiError
-from podnuma.cli import output, wanted
+from podnuma.cli.commands import output
+from podnuma.cli.commands.options import Context, Files, Kubeconfig, Output, OutputFormat, new_app
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.forms import Form
-from podnuma.cli.render import words
-from podnuma.cli.sources import Json, Source
+from podnuma.cli.objects import queries
+from podnuma.cli.objects.queries import Json
+from podnuma.cli.objects.sources import ObjectSource, open_source
+from podnuma.cli.render.wording import columns, rounded
 
-Key = tuple[str, str, str]
+app = new_app()
+
+ContainerKey = tuple[str, str, str]
 """Namespace, pod, container."""
 
 _SAMPLE = re.compile(
@@ -35,7 +40,7 @@ _ABSENT = (Exit.NOT_FOUND, Exit.FORBIDDEN, Exit.NOT_SERVED, Exit.UNREACHABLE)
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class ContainerUse:
     """What a container uses now: millicores and bytes."""
 
     cpu: int
@@ -43,42 +48,55 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One container. `throttled` is a share from 0 to 1; None where nothing is known."""
+class TopRow:
+    """One container. `throttled` is a share from 0 to 1; None means not known."""
 
     node: str
-    key: Key
+    key: ContainerKey
     share: str
     cpus: str
     verdict: str
     drift: str
-    use: Use | None
+    use: ContainerUse | None
     throttled: float | None
 
 
-def answer(source: Source, namespace: str, node: str, form: Form) -> Exit:
+@app.command("top")
+def top_containers(
+    node: Annotated[str, typer.Argument(help="all nodes if left out", metavar="[NODE]")] = "",
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="all namespaces if left out")] = "",
+    form: Output = OutputFormat.TEXT,
+    files: Files = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Show usage, throttling and drift of each container of managed pods."""
+    raise typer.Exit(print_top(open_source(files, kubeconfig, context), namespace, node, form))
+
+
+def print_top(source: ObjectSource, namespace: str, node: str, form: OutputFormat) -> Exit:
     """Print every container of the managed pods; NO if one has drifted."""
     allocations = [
         found
-        for value in source.fetch(wanted.allocations(node))[0]
+        for value in source.fetch(queries.pod_allocations(node))[0]
         if (found := _read(value)) and namespace in ("", found.metadata.namespace)
     ]
     nodes = sorted({found.node_name for found in allocations})
-    rows = rows_of(allocations, _use(source, namespace), _throttling(source, nodes))
-    if form.for_programs:
-        output.dump([as_data(row) for row in rows], form)
+    rows = top_rows(allocations, _use(source, namespace), _throttling(source, nodes))
+    if form.structured:
+        output.dump([top_data(row) for row in rows], form)
     else:
         heads = ("NODE", "POD", "CONTAINER", "SHARE", "CPUS", "CPU", "MEMORY", "THROTTLED", "PINNED", "DRIFT")
-        output.write(
-            output.columns(heads, [_cells(row) for row in rows]) if rows else "no pod holds anything\n"
-        )
+        output.write(columns(heads, [_cells(row) for row in rows]) if rows else "no pod holds anything\n")
     return Exit.NO if any(row.drift for row in rows) else Exit.OK
 
 
-def rows_of(
-    allocations: Sequence[PodAllocation], use: Mapping[Key, Use], throttled: Mapping[Key, float]
-) -> list[Row]:
-    """Join what is decided with what is seen; the busiest container first."""
+def top_rows(
+    allocations: Sequence[PodAllocation],
+    use: Mapping[ContainerKey, ContainerUse],
+    throttled: Mapping[ContainerKey, float],
+) -> list[TopRow]:
+    """Join what is decided with what is measured; the busiest container first."""
     rows = []
     for one in allocations:
         status = {container.name: container for container in one.status.containers}
@@ -87,7 +105,7 @@ def rows_of(
             seen = status.get(grant.name, ContainerStatus(grant.name))
             key = (one.grant.namespace, one.grant.name, grant.name)
             rows.append(
-                Row(
+                TopRow(
                     node=one.node_name,
                     key=key,
                     share=grant.cpu_assignment.value,
@@ -108,10 +126,10 @@ def _drift(decided: CpuSet | None, seen: ContainerStatus) -> str:
     return "" if effective == cpuset.render(decided) else f"kernel has {effective}"
 
 
-def throttling_of(metrics: str) -> dict[Key, float]:
+def throttling_of(metrics: str) -> dict[ContainerKey, float]:
     """Read cAdvisor's exposition text: throttled periods of all periods, per container."""
-    periods: dict[Key, float] = {}
-    held: dict[Key, float] = {}
+    periods: dict[ContainerKey, float] = {}
+    held: dict[ContainerKey, float] = {}
     for throttled, labels, value in _SAMPLE.findall(metrics):
         found = dict(_LABEL.findall(labels))
         key = (found.get("namespace", ""), found.get("pod", ""), found.get("container", ""))
@@ -120,15 +138,15 @@ def throttling_of(metrics: str) -> dict[Key, float]:
     return {key: held.get(key, 0.0) / count for key, count in periods.items() if count}
 
 
-def use_of(metrics: Iterable[Mapping[str, Any]]) -> dict[Key, Use]:
+def use_of(metrics: Iterable[Mapping[str, Any]]) -> dict[ContainerKey, ContainerUse]:
     """Read PodMetrics of metrics.k8s.io."""
-    found: dict[Key, Use] = {}
+    found: dict[ContainerKey, ContainerUse] = {}
     for pod in metrics:
         space, name = pod["metadata"].get("namespace", "default"), pod["metadata"]["name"]
         for one in pod.get("containers", []):
             usage = one.get("usage", {})
             cpu, memory = quantities.parse(usage.get("cpu", "0")), quantities.parse(usage.get("memory", "0"))
-            found[space, name, one["name"]] = Use(cpu.milli, memory.bytes)
+            found[space, name, one["name"]] = ContainerUse(cpu.milli, memory.bytes)
     return found
 
 
@@ -141,9 +159,9 @@ def _read(value: Json) -> PodAllocation | None:
     return found if found.decision.admitted else None
 
 
-def _use(source: Source, namespace: str) -> dict[Key, Use]:
+def _use(source: ObjectSource, namespace: str) -> dict[ContainerKey, ContainerUse]:
     try:
-        return use_of(source.fetch(wanted.pod_metrics(namespace))[0])
+        return use_of(source.fetch(queries.pod_metrics(namespace))[0])
     except Failure as failure:
         if failure.code not in _ABSENT:
             raise
@@ -151,8 +169,8 @@ def _use(source: Source, namespace: str) -> dict[Key, Use]:
         return {}
 
 
-def _throttling(source: Source, nodes: Sequence[str]) -> dict[Key, float]:
-    found: dict[Key, float] = {}
+def _throttling(source: ObjectSource, nodes: Sequence[str]) -> dict[ContainerKey, float]:
+    found: dict[ContainerKey, float] = {}
     for node in nodes:
         try:
             found |= throttling_of(source.text(f"/api/v1/nodes/{node}/proxy/metrics/cadvisor"))
@@ -163,7 +181,7 @@ def _throttling(source: Source, nodes: Sequence[str]) -> dict[Key, float]:
     return found
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: TopRow) -> tuple[str, ...]:
     space, pod, container = row.key
     return (
         row.node,
@@ -172,14 +190,14 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.share,
         row.cpus,
         format_cpu(row.use.cpu) if row.use else "",
-        words.about(row.use.memory) if row.use else "",
+        rounded(row.use.memory) if row.use else "",
         "" if row.throttled is None else f"{row.throttled:.1%}",
         row.verdict,
         row.drift,
     )
 
 
-def as_data(row: Row) -> dict[str, Any]:
+def top_data(row: TopRow) -> dict[str, Any]:
     """Return one container for programs."""
     space, pod, container = row.key
     return {

@@ -1,8 +1,8 @@
 """Kubernetes objects in files: YAML or JSON, several documents, lists unfolded, folders read in order.
 
-Everything wrong is found in one pass, and each problem is one line that starts with the place:
-"pods.yaml document 2 (line 14): ...". Sizes are bounded, so that a wrong file name (a disk image)
-ends in such a line too.
+All problems are found in one pass, and each is one line that starts with the place:
+"pods.yaml document 2 (line 14): ...". Sizes are bounded, so that naming a disk image by mistake ends
+in such a line too.
 """
 
 import sys
@@ -21,7 +21,7 @@ _SUFFIXES = (".yaml", ".yml", ".json")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One object and where it stands. `place` starts every error line about it."""
+    """One object, and its place in the files, which starts every error line about it."""
 
     place: str
     value: dict[str, Any]
@@ -40,7 +40,7 @@ class Document:
         return name if isinstance(name, str) else ""
 
 
-def read(names: Iterable[str]) -> list[Document]:
+def read_documents(names: Iterable[str]) -> list[Document]:
     """Read files, folders (their YAML and JSON files by name) and "-" for standard input.
 
     Raises Failure(INPUT) with one line per problem.
@@ -84,10 +84,10 @@ def _documents(label: str, text: str, problems: list[str]) -> list[Document]:
         while loader.check_node():
             node: Any = loader.get_node()
             place = f"{label} document {number} (line {node.start_mark.line + 1})"
-            found += _unlisted(place, loader.construct_document(node), problems)
+            found += _expand_lists(place, loader.construct_document(node), problems)
             number += 1
     except yaml.YAMLError as error:
-        problems.append(f"{label} document {number}: {_yaml_words(error)}")
+        problems.append(f"{label} document {number}: {_yaml_message(error)}")
     except (RecursionError, ValueError) as error:
         problems.append(f"{label} document {number}: {type(error).__name__}: {error}")
     finally:
@@ -95,13 +95,13 @@ def _documents(label: str, text: str, problems: list[str]) -> list[Document]:
     return found
 
 
-def _yaml_words(error: yaml.YAMLError) -> str:
+def _yaml_message(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     where = f"line {mark.line + 1} column {mark.column + 1}: " if mark is not None else ""
     return f"{where}{getattr(error, 'problem', None) or error}"
 
 
-def _unlisted(place: str, value: Any, problems: list[str]) -> Iterator[Document]:
+def _expand_lists(place: str, value: Any, problems: list[str]) -> Iterator[Document]:
     if value is None:
         return
     if not isinstance(value, dict):
@@ -114,7 +114,7 @@ def _unlisted(place: str, value: Any, problems: list[str]) -> Iterator[Document]
     items = value.get("items")
     if kind.endswith("List") and isinstance(items, list):
         for index, item in enumerate(items):
-            yield from _unlisted(f"{place} items[{index}]", _with_kind(item, kind), problems)
+            yield from _expand_lists(f"{place} items[{index}]", _with_kind(item, kind), problems)
         return
     yield Document(place, value)
 

@@ -1,7 +1,8 @@
-"""Nodes as the allocator sees them now: hardware, settings, and what pods hold there.
+"""Nodes as the command line sees them: hardware, settings, and what pods hold there.
 
-Taken from NodeTopologies and PodAllocations, the same objects the operator restarts from, so a
-question gets the answer that the operator would give.
+Read from NodeTopologies and PodAllocations, the objects that the operator restarts from too, so a
+question gets the answer that the operator would give. A PodAllocation that cannot be read becomes a
+remark and the rest is used; only a node without known hardware cannot be shown or asked.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,53 +10,91 @@ from dataclasses import dataclass
 from typing import Any
 
 from podnuma.allocator import Node, Problem, SettingsError
+from podnuma.allocator.decision import PodGrant
+from podnuma.api.hardware import Hardware
 from podnuma.api.node_settings import NodeSettings
-from podnuma.api.node_topology import NodeTopology
-from podnuma.cli import reading
-from podnuma.cli.exits import Exit, Failure
+from podnuma.api.node_topology import NodeTopology, read_node_topology
+from podnuma.api.pod_allocation import Phase, read_pod_allocation
+from podnuma.api.reading import ApiError
+from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A node that can be asked. `notes` say what of its objects could not be used."""
+class CandidateNode:
+    """A node that can be asked for a decision. `remarks`: what of its objects could not be used."""
 
     name: str
-    node: Node
+    allocator: Node
     settings: NodeSettings
-    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
-def candidates(
+def candidate_nodes(
     topologies: Sequence[Mapping[str, Any]],
     allocations: Sequence[Mapping[str, Any]],
     instead: NodeSettings | None = None,
-) -> tuple[list[Candidate], list[str]]:
+) -> tuple[list[CandidateNode], list[str]]:
     """Return the nodes by name, and why others cannot be asked. `instead`: settings to try on all of them."""
-    found: list[Candidate] = []
+    found: list[CandidateNode] = []
     problems: list[str] = []
     for value in topologies:
         try:
-            topology = reading.topology_of(value)
-            found.append(candidate(topology, allocations, instead or topology.node))
+            topology = read_topology(value)
+            found.append(candidate_node(topology, allocations, instead or topology.node))
         except Failure as failure:
             problems += failure.lines
     return sorted(found, key=lambda one: one.name), problems
 
 
-def candidate(
+def candidate_node(
     topology: NodeTopology, allocations: Sequence[Mapping[str, Any]], settings: NodeSettings
-) -> Candidate:
+) -> CandidateNode:
     """Return one node. Failure(NOT_FOUND) without hardware, Failure(INPUT) if the settings do not fit it."""
-    machine = reading.machine_of(topology)
-    grants, notes = reading.grants_on(topology.name, allocations)
+    hardware = hardware_of(topology)
+    grants, remarks = grants_on(topology.name, allocations)
     try:
-        node, problems = Node.restore(settings.settings, machine.topology, grants)
+        allocator, problems = Node.restore(settings.settings, hardware.topology, grants)
     except SettingsError as error:
         raise Failure(Exit.INPUT, *_lines(topology.name, error.problems)) from error
-    notes += _lines(topology.name, problems)
-    return Candidate(topology.name, node, settings, tuple(notes))
+    remarks += _lines(topology.name, problems)
+    return CandidateNode(topology.name, allocator, settings, tuple(remarks))
 
 
 def _lines(node: str, problems: Sequence[Problem]) -> Iterator[str]:
     for problem in problems:
         yield f"node {node}: {problem.field} {problem.value}: {problem.message}"
+
+
+def read_topology(value: Mapping[str, Any]) -> NodeTopology:
+    """Read a NodeTopology. Failure(INPUT) names every field that is wrong."""
+    try:
+        return read_node_topology(value)
+    except ApiError as error:
+        raise Failure(Exit.INPUT, *(f"{error.subject}, {problem}" for problem in error.problems)) from error
+
+
+def hardware_of(node: NodeTopology) -> Hardware:
+    """Return the node's hardware; Failure(NOT_FOUND) if the agent has not reported any."""
+    if node.hardware is None:
+        raise Failure(
+            Exit.NOT_FOUND,
+            f"NodeTopology {node.name}: status.hardware is empty; "
+            f"see whether the agent runs there: kubectl -n {INSTALL_NAMESPACE} get pods -o wide",
+        )
+    return node.hardware
+
+
+def grants_on(node: str, allocations: Sequence[Mapping[str, Any]]) -> tuple[list[PodGrant], list[str]]:
+    """Read what pods hold on a node, and a remark for each allocation that cannot be read."""
+    grants, remarks = [], []
+    for value in allocations:
+        if value.get("spec", {}).get("nodeName") != node:
+            continue
+        try:
+            allocation = read_pod_allocation(value)
+        except ApiError as error:
+            remarks.append(f"not drawn: {error}")
+            continue
+        if allocation.decision.admitted and allocation.status.phase is not Phase.RELEASED:
+            grants.append(allocation.grant)
+    return grants, remarks

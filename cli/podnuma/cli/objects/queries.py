@@ -1,4 +1,4 @@
-"""What a question wants to read: one object or a collection, the same for a cluster and for files."""
+"""Queries for objects: one object or a collection, the same for a cluster and for files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,12 +6,14 @@ from typing import Any
 
 from podnuma.api import names
 
-OURS = f"/apis/{names.API_VERSION}/"
+Json = dict[str, Any]
+
+PODNUMA_API = f"/apis/{names.API_VERSION}/"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Objects of one kind. `name` empty: the whole collection; `node`: only what is on that node."""
+class ObjectQuery:
+    """A query for objects of one kind. `name` empty: all of them; `node`: only those on that node."""
 
     kind: str
     plural: str
@@ -22,13 +24,13 @@ class Wanted:
 
     @property
     def path(self) -> str:
-        """The path below the API server."""
+        """The path at the API server."""
         within = f"namespaces/{self.namespace}/" if self.namespace else ""
         return f"{self.root}{within}{self.plural}" + (f"/{self.name}" if self.name else "")
 
     @property
     def query(self) -> Mapping[str, str]:
-        """The server selects by node; both kinds that have one know the field."""
+        """The query string: the server selects by node."""
         return {"fieldSelector": f"spec.nodeName={self.node}"} if self.node else {}
 
     @property
@@ -38,14 +40,14 @@ class Wanted:
         return f"{self.plural}.{group}" if group else self.plural
 
     @property
-    def what(self) -> str:
-        """What to call it in a sentence."""
+    def label(self) -> str:
+        """What to call it in a message."""
         if not self.name:
             return self.resource
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
     def matches(self, value: Mapping[str, Any]) -> bool:
-        """Whether a saved object is wanted."""
+        """Whether a saved object is an answer."""
         metadata, spec = value.get("metadata") or {}, value.get("spec") or {}
         return (
             value.get("kind") == self.kind
@@ -55,36 +57,31 @@ class Wanted:
         )
 
 
-def topologies(node: str = "") -> Wanted:
-    """Want all NodeTopologies, or that of a node."""
-    return Wanted("NodeTopology", names.NODE_TOPOLOGY.plural, OURS, name=node)
+def node_topologies(node: str = "") -> ObjectQuery:
+    """Query all NodeTopologies, or that of a node."""
+    return ObjectQuery("NodeTopology", names.NODE_TOPOLOGY.plural, PODNUMA_API, name=node)
 
 
-def profiles(name: str = "") -> Wanted:
-    """Want all NodeProfiles, or one."""
-    return Wanted("NodeProfile", names.NODE_PROFILE.plural, OURS, name=name)
+def pod_allocations(node: str = "") -> ObjectQuery:
+    """Query all PodAllocations, or those of one node."""
+    return ObjectQuery("PodAllocation", names.POD_ALLOCATION.plural, PODNUMA_API, node=node)
 
 
-def allocations(node: str = "") -> Wanted:
-    """Want all PodAllocations, or those of one node."""
-    return Wanted("PodAllocation", names.POD_ALLOCATION.plural, OURS, node=node)
+def pod_allocation(namespace: str, pod: str) -> ObjectQuery:
+    """Query the PodAllocation of a pod."""
+    return ObjectQuery("PodAllocation", names.POD_ALLOCATION.plural, PODNUMA_API, namespace, pod)
 
 
-def allocation(namespace: str, pod: str) -> Wanted:
-    """Want the PodAllocation of a pod."""
-    return Wanted("PodAllocation", names.POD_ALLOCATION.plural, OURS, namespace, pod)
+def pods(namespace: str = "", name: str = "") -> ObjectQuery:
+    """Query all pods, those of a namespace, or one."""
+    return ObjectQuery("Pod", "pods", "/api/v1/", namespace, name)
 
 
-def pods(namespace: str = "", name: str = "") -> Wanted:
-    """Want all pods, those of a namespace, or one."""
-    return Wanted("Pod", "pods", "/api/v1/", namespace, name)
+def pod_metrics(namespace: str = "") -> ObjectQuery:
+    """Query the current usage of pods, which a metrics server serves."""
+    return ObjectQuery("PodMetrics", "pods", "/apis/metrics.k8s.io/v1beta1/", namespace)
 
 
-def pod_metrics(namespace: str = "") -> Wanted:
-    """Want what pods use now, where a metrics server tells."""
-    return Wanted("PodMetrics", "pods", "/apis/metrics.k8s.io/v1beta1/", namespace)
-
-
-def namespaces(name: str = "") -> Wanted:
-    """Want all namespaces, or one."""
-    return Wanted("Namespace", "namespaces", "/api/v1/", name=name)
+def namespaces(name: str = "") -> ObjectQuery:
+    """Query all namespaces, or one."""
+    return ObjectQuery("Namespace", "namespaces", "/api/v1/", name=name)

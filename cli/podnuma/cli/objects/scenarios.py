@@ -2,10 +2,10 @@
 
 The format is the one `tests/conformance/oracle/README.md` describes, so that the same line can
 be given to the kubelet's own code. A topology is compact (counts and a numbering rule) or lists
-every CPU; settings carry the field names of KubeletConfiguration; steps stay JSON and are read
-when they are played, because a later step may be wrong without hurting the earlier ones.
+every CPU; settings have the field names of KubeletConfiguration; steps stay JSON and are read
+when they are played, because a wrong step must not stop the steps before it.
 
-A scenario is either read completely or refused with a ScenarioError that names field and value.
+A scenario is read completely or refused with a ScenarioError that names field and value.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,14 +24,14 @@ from podnuma.allocator.settings import (
 )
 from podnuma.allocator.topology import Cpu, NumaNode, Topology, TopologyError
 
-Json = Mapping[str, Any]
+ScenarioJson = Mapping[str, Any]
 
-# More than any machine has; an expansion beyond it would only burn memory.
+# More than any machine has; a larger compact topology is a mistake and would only use memory.
 _MOST_CPUS = 65536
 
 _LOCAL, _REMOTE = 10, 20
 
-# What podnuma always does; a scenario may switch them off to see a kubelet without them.
+# Always on in podnuma; a scenario may switch them off to behave as a kubelet without them.
 _POD_LEVEL_GATES = ("PodLevelResources", "PodLevelResourceManagers")
 _OPTION_GATES: Mapping[str, tuple[str, ...]] = {
     "CPUManagerPolicyAlphaOptions": ("align-by-socket", "distribute-cpus-across-cores"),
@@ -42,7 +42,7 @@ _OPTION_GATES: Mapping[str, tuple[str, ...]] = {
 
 
 class ScenarioError(ValueError):
-    """The scenario makes no sense; the text names field, value and what would be right."""
+    """The scenario is invalid; the text names field, value and what would be right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,9 @@ class Scenario:
 
     name: str
     topology: Topology
-    kubelet: Json
+    kubelet: ScenarioJson
     api_defaults: bool
-    steps: tuple[Json, ...]
+    steps: tuple[ScenarioJson, ...]
 
 
 def read_scenario(value: Any) -> Scenario:
@@ -69,7 +69,7 @@ def read_scenario(value: Any) -> Scenario:
     )
 
 
-def read_settings(kubelet: Json) -> Settings:
+def read_settings(kubelet: ScenarioJson) -> Settings:
     """Read the kubelet section. Raises ScenarioError; what it means on a machine is not checked here."""
     options = _texts(kubelet.get("cpuManagerPolicyOptions"), "kubelet.cpuManagerPolicyOptions")
     gates = expect_object(kubelet.get("featureGates") or {}, "kubelet.featureGates")
@@ -97,7 +97,7 @@ def read_settings(kubelet: Json) -> Settings:
     )
 
 
-def _check_gates(gates: Json, options: Mapping[str, str]) -> None:
+def _check_gates(gates: ScenarioJson, options: Mapping[str, str]) -> None:
     for name, on in gates.items():
         if name not in _OPTION_GATES and name not in _POD_LEVEL_GATES:
             raise ScenarioError(f"kubelet.featureGates: {name} has no meaning for podnuma")
@@ -106,7 +106,7 @@ def _check_gates(gates: Json, options: Mapping[str, str]) -> None:
             raise ScenarioError(f"kubelet.cpuManagerPolicyOptions: {closed[0]} needs feature gate {name}")
 
 
-def _topology(topology: Json) -> Topology:
+def _topology(topology: ScenarioJson) -> Topology:
     nodes = _numa_nodes(_objects(topology.get("numaNodes"), "topology.numaNodes"))
     if not nodes:
         raise ScenarioError("topology.numaNodes: the machine has no NUMA nodes; list at least one")
@@ -124,7 +124,7 @@ def _topology(topology: Json) -> Topology:
         raise ScenarioError(f"topology: {error}") from error
 
 
-def _listed(places: Sequence[Json]) -> list[Cpu]:
+def _listed(places: Sequence[ScenarioJson]) -> list[Cpu]:
     read = [
         tuple(
             _integer(place.get(key), f"topology.cpus[{index}].{key}")
@@ -154,7 +154,7 @@ def _listed(places: Sequence[Json]) -> list[Cpu]:
     ]
 
 
-def _compact(topology: Json) -> list[Cpu]:
+def _compact(topology: ScenarioJson) -> list[Cpu]:
     counts = ("sockets", "numaPerSocket", "coresPerNuma", "threadsPerCore", "uncorePerNuma")
     sockets, per_socket, cores, threads, caches = (
         _integer(topology.get(key, 0), f"topology.{key}") for key in counts
@@ -182,7 +182,7 @@ def _compact(topology: Json) -> list[Cpu]:
     return out
 
 
-def _numa_nodes(rows: Sequence[Json]) -> list[NumaNode]:
+def _numa_nodes(rows: Sequence[ScenarioJson]) -> list[NumaNode]:
     ids = [_integer(row.get("id"), f"topology.numaNodes[{index}].id") for index, row in enumerate(rows)]
     nodes = []
     for index, row in enumerate(rows):
@@ -221,7 +221,7 @@ def _reserved_memory(value: Any) -> Iterator[ReservedMemory]:
         )
 
 
-def _choice(kind: Any, kubelet: Json, field: str, default: str) -> Any:
+def _choice(kind: Any, kubelet: ScenarioJson, field: str, default: str) -> Any:
     value = kubelet.get(field) or default
     try:
         return kind(value)
@@ -257,14 +257,14 @@ def _texts(value: Any, path: str) -> Mapping[str, str]:
     return {name: _text(text, f"{path}.{name}") for name, text in read.items()}
 
 
-def expect_object(value: Any, path: str) -> Json:
+def expect_object(value: Any, path: str) -> ScenarioJson:
     """Return `value` if it is a JSON object. Raises ScenarioError with the path."""
     if not isinstance(value, Mapping):
         raise ScenarioError(f"{path}: {_shown(value)} is no object")
     return value
 
 
-def _objects(value: Any, path: str) -> list[Json]:
+def _objects(value: Any, path: str) -> list[ScenarioJson]:
     if not isinstance(value, list):
         raise ScenarioError(f"{path}: {_shown(value)} is no list")
     return [expect_object(entry, f"{path}[{index}]") for index, entry in enumerate(value)]

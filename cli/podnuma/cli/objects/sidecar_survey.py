@@ -1,4 +1,4 @@
-"""`podnuma savings`: the CPUs that pod budgets with shared sidecars would free. Read-only, nothing installed.
+"""Pods whose sidecars hold CPUs, and how many of those a pod budget with shared sidecars would free.
 
 Without a pod budget, a container gets CPUs of its own only in a Guaranteed pod, and such a pod needs
 a CPU request for every sidecar too. With one, the sidecars share a pool:
@@ -43,7 +43,7 @@ class Sidecar:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class PodSavings:
     """What one pod could give back. Amounts in millicores."""
 
     namespace: str
@@ -71,35 +71,35 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class SidecarSurvey:
     """All pods that were looked at. `saving` are the findings that free something."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[PodSavings, ...]
     looked_at: int
     with_budget: int
     unreadable: tuple[str, ...]
 
     @property
-    def saving(self) -> tuple[Finding, ...]:
+    def saving(self) -> tuple[PodSavings, ...]:
         """The findings that free something."""
         return tuple(finding for finding in self.findings if finding.freed)
 
-    def by_workload(self) -> list[tuple[Finding, ...]]:
+    def by_workload(self) -> list[tuple[PodSavings, ...]]:
         """Group the saving findings by workload, the largest saving first."""
-        groups: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+        groups: dict[tuple[str, str], list[PodSavings]] = defaultdict(list)
         for finding in self.saving:
             groups[finding.namespace, finding.workload].append(finding)
-        return sorted(map(tuple, groups.values()), key=lambda group: (-freed(group), group[0].pod))
+        return sorted(map(tuple, groups.values()), key=lambda group: (-total_freed(group), group[0].pod))
 
 
-def freed(findings: Iterable[Finding]) -> int:
+def total_freed(findings: Iterable[PodSavings]) -> int:
     """Add up what findings free, in millicores."""
     return sum(finding.freed for finding in findings)
 
 
-def survey(pods: Sequence[Mapping[str, Any]], usage: Usage, assumed: int) -> Survey:
+def survey_sidecars(pods: Sequence[Mapping[str, Any]], usage: Usage, assumed: int) -> SidecarSurvey:
     """Look at every pod that has not ended. `assumed`: millicores for a sidecar that is not measured."""
-    findings: list[Finding] = []
+    findings: list[PodSavings] = []
     unreadable: list[str] = []
     looked_at = with_budget = 0
     for value in pods:
@@ -114,10 +114,10 @@ def survey(pods: Sequence[Mapping[str, Any]], usage: Usage, assumed: int) -> Sur
         with_budget += pod.pod_level
         finding = None if pod.pod_level else _finding(pod, value, usage, assumed)
         findings += [finding] if finding else []
-    return Survey(tuple(findings), looked_at, with_budget, tuple(unreadable))
+    return SidecarSurvey(tuple(findings), looked_at, with_budget, tuple(unreadable))
 
 
-def _finding(pod: Pod, value: Mapping[str, Any], usage: Usage, assumed: int) -> Finding | None:
+def _finding(pod: Pod, value: Mapping[str, Any], usage: Usage, assumed: int) -> PodSavings | None:
     if not all(guaranteed_like(container) for container in pod.containers):
         return None
     lasting = [one for one in pod.containers if one.kind is not ContainerKind.INIT]
@@ -125,7 +125,7 @@ def _finding(pod: Pod, value: Mapping[str, Any], usage: Usage, assumed: int) -> 
     if main is None or len(lasting) == 1:
         return None
     used = usage.get((pod.namespace, pod.name), {})
-    return Finding(
+    return PodSavings(
         namespace=pod.namespace,
         workload=workload_of(value),
         pod=pod.name,
@@ -149,7 +149,7 @@ def _sidecar(container: Container, used: Mapping[str, int], assumed: int) -> Sid
 
 
 def workload_of(pod: Mapping[str, Any]) -> str:
-    """Name what made a pod: "Deployment/api", "StatefulSet/db", or "Pod/one" if nothing did."""
+    """Name what created a pod: "Deployment/api", "StatefulSet/db", or "Pod/one" if nothing did."""
     metadata = pod["metadata"]
     for owner in metadata.get("ownerReferences") or []:
         if owner.get("controller"):
@@ -160,7 +160,7 @@ def workload_of(pod: Mapping[str, Any]) -> str:
     return f"Pod/{metadata['name']}"
 
 
-def usage_of(metrics: Sequence[Mapping[str, Any]]) -> Usage:
+def container_usage(metrics: Sequence[Mapping[str, Any]]) -> Usage:
     """Read PodMetrics of metrics.k8s.io."""
     used: dict[tuple[str, str], dict[str, int]] = {}
     for pod in metrics:

@@ -1,62 +1,60 @@
-"""Where a question reads its objects: a cluster, or files saved from one (`kubectl get -o yaml`)."""
+"""Where a command reads objects: a cluster, or files saved from one (`kubectl get -o yaml`)."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from podnuma.cli.documents import read
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.wanted import Wanted
+from podnuma.cli.objects.documents import read_documents
+from podnuma.cli.objects.queries import Json, ObjectQuery
 
-Json = dict[str, Any]
 
+class ObjectSource(Protocol):
+    """Answers queries, in their order; a single object is a list of one. Raises Failure."""
 
-class Source(Protocol):
-    """Answers what is wanted, in order; a single object as a list of one. Raises Failure."""
-
-    def fetch(self, *wanted: Wanted) -> list[list[Json]]:
-        """Return the objects of each wanted kind."""
+    def fetch(self, *queries: ObjectQuery) -> list[list[Json]]:
+        """Return the objects of each query."""
         ...
 
-    def find(self, wanted: Wanted) -> Json | None:
-        """Return one object, or None if there is no such."""
+    def find(self, query: ObjectQuery) -> Json | None:
+        """Return one object, or None if it does not exist."""
         ...
 
     def text(self, path: str) -> str:
-        """Return what a cluster answers at a path that is not JSON; Failure(NOT_FOUND) for files."""
+        """Return what a cluster serves at a path as text; Failure(NOT_FOUND) for files."""
         ...
 
 
-class Saved:
-    """Objects in files. Kinds that nobody asks for do no harm."""
+class FileSource:
+    """Objects in files. Objects that no query matches are ignored."""
 
     def __init__(self, files: Sequence[str]) -> None:
         self._label = ", ".join(files)
-        self._objects = [document.value for document in read(files)]
+        self._objects = [document.value for document in read_documents(files)]
 
-    def fetch(self, *wanted: Wanted) -> list[list[Json]]:
-        """Return the objects of each wanted kind; Failure(NOT_FOUND) for a single one that is not there."""
-        return [self._matching(one) for one in wanted]
+    def fetch(self, *queries: ObjectQuery) -> list[list[Json]]:
+        """Return the objects of each query; Failure(NOT_FOUND) for a named one that is not there."""
+        return [self._matching(one) for one in queries]
 
-    def find(self, wanted: Wanted) -> Json | None:
+    def find(self, query: ObjectQuery) -> Json | None:
         """Return one object, or None if it is not in the files."""
-        return next(filter(wanted.matches, self._objects), None)
+        return next(filter(query.matches, self._objects), None)
 
     def text(self, path: str) -> str:
-        """Say that files have no such thing."""
+        """Raise Failure: files hold objects only."""
         raise Failure(Exit.NOT_FOUND, f"{path} is not in {self._label}")
 
-    def _matching(self, wanted: Wanted) -> list[Json]:
-        found = [value for value in self._objects if wanted.matches(value)]
-        if wanted.name and not found:
-            raise Failure(Exit.NOT_FOUND, f"there is no {wanted.what} in {self._label}")
+    def _matching(self, query: ObjectQuery) -> list[Json]:
+        found = [value for value in self._objects if query.matches(value)]
+        if query.name and not found:
+            raise Failure(Exit.NOT_FOUND, f"there is no {query.label} in {self._label}")
         return found
 
 
-def source(files: Sequence[str], kubeconfig: Path | None, context: str | None) -> Source:
+def open_source(files: Sequence[str] | None, kubeconfig: Path | None, context: str | None) -> ObjectSource:
     """Return the files if any are named, else the cluster."""
     if files:
-        return Saved(files)
-    from podnuma.cli.cluster import Cluster  # noqa: PLC0415 - the client library is slow to load
+        return FileSource(files)
+    from podnuma.cli.objects.cluster import ClusterSource  # noqa: PLC0415 - the client library is slow to load
 
-    return Cluster(kubeconfig, context)
+    return ClusterSource(kubeconfig, context)

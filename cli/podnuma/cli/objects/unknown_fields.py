@@ -1,15 +1,14 @@
-"""Fields of a manifest that the Kubernetes API does not know: most often a slip of the pen.
+"""Fields of a manifest that the Kubernetes API does not know: most often a typing error.
 
-The API's own types are taken from the `kubernetes` package, so that there is no second list to
-keep. Only shapes are looked at: a field of the right name and a wrong value is another module's.
+The known fields are those of the `kubernetes` package, so that there is no second list to maintain.
+Only names are checked; wrong values are found where manifests are read.
 """
 
 import difflib
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
-
-from kubernetes.client import models
 
 _LIST = re.compile(r"[Ll]ist\[(.+)\]")
 _MAP = re.compile(r"Dict\[str, (.+)\]")
@@ -17,10 +16,8 @@ _DEEPEST = 32
 
 
 def unknown_fields(kind: str, value: Any) -> Iterator[str]:
-    """Yield one sentence for each unknown field of an object of a built-in kind, with its path."""
-    model = getattr(models, _MODELS[kind], None)
-    if model is not None:
-        yield from _walk(model, value, "", _DEEPEST)
+    """Yield one sentence for each unknown field of an object of one of KINDS, with its path."""
+    yield from _walk(_model(_MODELS[kind]), value, "", _DEEPEST)
 
 
 _MODELS = {
@@ -33,6 +30,13 @@ _MODELS = {
     "CronJob": "V1CronJob",
 }
 KINDS = frozenset(_MODELS)
+
+
+@cache
+def _model(name: str) -> Any:
+    from kubernetes.client import models  # noqa: PLC0415 - slow to load: not for --help
+
+    return getattr(models, name, None)
 
 
 def _walk(model: Any, value: Any, path: str, depth: int) -> Iterator[str]:
@@ -58,4 +62,4 @@ def _inside(kind: str, value: Any, path: str, depth: int) -> Iterator[str]:
         for key, item in value.items():
             yield from _inside(found[1], item, f"{path}[{key}]", depth)
     else:
-        yield from _walk(getattr(models, kind, None), value, path, depth)
+        yield from _walk(_model(kind), value, path, depth)

@@ -1,4 +1,4 @@
-"""From manifests to the pods they would make: workloads are unfolded, the rest is told apart.
+"""The pods that manifests would create: workloads are expanded, objects without pods are skipped.
 
     Pod                        itself
     Deployment, ReplicaSet     one pod per replica, named NAME-1, NAME-2 ...
@@ -6,7 +6,7 @@
     Job                        as many pods as run at once; CronJob likewise, one run
     DaemonSet                  one pod; it lands on every node
 
-Pods are given the defaults of the API server before they are read, as if they had been saved.
+Pods get the API server's defaults before they are read, as if they had been stored.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,19 +17,19 @@ from podnuma.allocator.request import Pod
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.api.reading import ApiError
-from podnuma.cli.documents import Document
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.unknown import KINDS, unknown_fields
+from podnuma.cli.objects.documents import Document
+from podnuma.cli.objects.unknown_fields import KINDS, unknown_fields
 
-# Of one workload; more replicas of one template say nothing new.
+# Of one workload; more replicas of the same template would add nothing.
 MOST_REPLICAS = 1000
 
 _DEFAULT_NAMESPACE = "default"
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """A pod that would be made, its labels, and where its manifest stands."""
+class PlannedPod:
+    """A pod that would be created, its labels, and the place of its manifest."""
 
     place: str
     pod: Pod
@@ -42,22 +42,22 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
-class Unfolded:
-    """The pods, and one line for each problem and for each object that has no pods."""
+class ExpandedPods:
+    """The pods, one line for each problem, and one for each object that was skipped."""
 
-    pods: tuple[Planned, ...]
+    pods: tuple[PlannedPod, ...]
     problems: tuple[str, ...]
-    left_out: tuple[str, ...]
+    skipped: tuple[str, ...]
 
 
-def unfold(documents: Sequence[Document], namespace: str = _DEFAULT_NAMESPACE) -> Unfolded:
-    """Find all pods. `namespace` is for objects that name none."""
-    pods: list[Planned] = []
+def expand(documents: Sequence[Document], namespace: str = _DEFAULT_NAMESPACE) -> ExpandedPods:
+    """Find all pods of these manifests. `namespace` is for objects that name none."""
+    pods: list[PlannedPod] = []
     problems: list[str] = []
-    left_out: list[str] = []
+    skipped: list[str] = []
     for document in documents:
         if document.kind not in KINDS:
-            left_out.append(f"{document.place}: {document.kind} {document.name} has no pods; left out")
+            skipped.append(f"{document.place}: {document.kind} {document.name} has no pods; left out")
             continue
         problems += (f"{document.place}: {text}" for text in unknown_fields(document.kind, document.value))
         for value in _pods(document, namespace):
@@ -66,12 +66,12 @@ def unfold(documents: Sequence[Document], namespace: str = _DEFAULT_NAMESPACE) -
             except ApiError as error:
                 problems += _lines(document, error)
                 break
-            pods.append(Planned(document.place, pod, value["metadata"].get("labels") or {}))
-    return Unfolded(tuple(pods), tuple(problems), tuple(left_out))
+            pods.append(PlannedPod(document.place, pod, value["metadata"].get("labels") or {}))
+    return ExpandedPods(tuple(pods), tuple(problems), tuple(skipped))
 
 
 def first_pod(documents: Sequence[Document], namespace: str = _DEFAULT_NAMESPACE) -> dict[str, Any]:
-    """Return the JSON of the first pod that the manifests would make. Failure(INPUT) if there is none."""
+    """Return the JSON of the first pod that the manifests would create. Failure(INPUT) if there is none."""
     for document in documents:
         if document.kind in KINDS:
             for value in _pods(document, namespace):
@@ -83,7 +83,7 @@ def _read(value: Mapping[str, Any]) -> Pod:
     try:
         return read_pod(with_api_defaults(value))
     except ApiError:
-        # Defaults repeat a bad value in other fields; name it where it was written, if that is enough.
+        # Defaulting copies a bad value to other fields; report it where it was written, if that is enough.
         read_pod(value)
         raise
 
@@ -91,7 +91,7 @@ def _read(value: Mapping[str, Any]) -> Pod:
 def _lines(document: Document, error: ApiError) -> Iterator[str]:
     inside = _TEMPLATES.get(document.kind, "")
     for problem in error.problems:
-        # Paths are those of a pod; say where they are in this manifest.
+        # Paths are those of a pod; put the path of the pod template before them.
         yield f"{document.place}: {inside}{problem}"
 
 
@@ -124,7 +124,7 @@ def _pods(document: Document, namespace: str) -> Iterator[dict[str, Any]]:
 def _pod(template: Mapping[str, Any], name: str, namespace: str) -> dict[str, Any]:
     metadata = _object(template, "metadata")
     named = {**metadata, "name": name, "namespace": namespace, "uid": f"{namespace}/{name}"}
-    # A manifest taken from a cluster holds the status of another life.
+    # A manifest copied from a cluster may hold the status that the object had there.
     bare = {key: value for key, value in template.items() if key != "status"}
     return {**bare, "metadata": named}
 

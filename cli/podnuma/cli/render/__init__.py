@@ -1,1 +1,1 @@
-"""Drawing: plain data in, rich renderables or text out. Nothing here reads a cluster or a file."""
+"""Drawing and wording: values in, text or rich renderables out. Pure: no cluster, no file, no output."""

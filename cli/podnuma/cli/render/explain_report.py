@@ -1,7 +1,8 @@
-"""What `podnuma explain` prints: asked, free, considered, decided, what the kernel has, what would fit."""
+"""What `podnuma explain` says of a pod: asked, free, considered, decided, in the kernel, what would fit."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from podnuma.allocator import Admitted, Node, Pod, PodGrant, Rejected, nodeset
 from podnuma.allocator.change import Change
@@ -12,24 +13,52 @@ from podnuma.allocator.quantities import format_bytes, format_cpu
 from podnuma.allocator.request import CPU, MEMORY, Amounts
 from podnuma.api import pod_allocation
 from podnuma.api.conditions import Status
-from podnuma.api.pod_allocation import ContainerStatus, PodAllocation, Values
-from podnuma.cli.output import columns
-from podnuma.cli.render import words
+from podnuma.api.pod_allocation import ContainerStatus, Phase, PodAllocation, Values, Verdict
+from podnuma.cli.render.wording import columns, rounded
 
-if TYPE_CHECKING:
-    from podnuma.cli.explain import Explained
-
-# More hints of one side than fit a line tell nobody anything; -o json has them all.
+# More hints do not fit a line; -o wide and -o json have them all.
 _HINTS_SHOWN = 12
 
 
-def admitted(now: Explanation) -> bool:
-    """Whether the pod would be admitted now."""
-    return isinstance(now.decision, Admitted)
+@dataclass(frozen=True, slots=True)
+class PodExplanation:
+    """A pod on a node: what is stored about it (None: nothing), and what would be decided there now.
+
+    `managed`: the node's profile selects the pod. `allocator`: the node without the pod, for `now`.
+    """
+
+    pod: Pod
+    managed: bool
+    stored: PodAllocation | None
+    node_name: str
+    allocator: Node
+    now: Explanation
+
+    @property
+    def admitted_now(self) -> bool:
+        """Whether the pod would be admitted now."""
+        return isinstance(self.now.decision, Admitted)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the pod fits and, if it is applied, the kernel has what was decided."""
+        if self.stored is None:
+            return not self.managed or self.admitted_now
+        wrong = (Phase.REJECTED, Phase.DRIFTED)
+        unpinned = any(one.verdict is Verdict.NOT_PINNED for one in self.stored.status.containers)
+        return self.stored.decision.admitted and self.stored.status.phase not in wrong and not unpinned
+
+    @property
+    def grant(self) -> PodGrant | None:
+        """What the pod holds, or would hold if nothing is stored; None if it is refused."""
+        if self.stored is not None:
+            return self.stored.grant if self.stored.decision.admitted else None
+        decision = self.now.decision
+        return decision.grant if isinstance(decision, Admitted) else None
 
 
-def as_text(explained: "Explained", *, wide: bool) -> str:
-    """Set everything for people; `wide` shows every hint."""
+def explanation_text(explained: PodExplanation, *, wide: bool) -> str:
+    """Write everything for people; `wide` shows every hint."""
     now, stored = explained.now, explained.stored
     parts = [
         _title(explained),
@@ -37,10 +66,10 @@ def as_text(explained: "Explained", *, wide: bool) -> str:
         _section("free on the node without it", _free(now)),
         _section("considered", "".join(_steps(now.steps, wide=wide))),
     ]
-    grant = _grant(explained)
+    grant = explained.grant
     if grant is not None:
         parts.append(
-            _section("decided" if stored else "would be decided", _decided(grant, explained.node.node))
+            _section("decided" if stored else "would be decided", _decided(grant, explained.allocator))
         )
     if stored is not None and stored.status.containers:
         parts.append(_section("in the kernel", _kernel(stored)))
@@ -55,8 +84,8 @@ def _section(head: str, body: str) -> str:
     return f"{head}\n{lines}" if lines else ""
 
 
-def _title(explained: "Explained") -> str:
-    pod, stored, node = explained.pod, explained.stored, explained.node.name
+def _title(explained: PodExplanation) -> str:
+    pod, stored, node = explained.pod, explained.stored, explained.node_name
     name = f"pod {pod.namespace}/{pod.name} on {node}"
     if not explained.managed:
         return f"{name}: not managed, by the selectors of the node's profile\n"
@@ -64,7 +93,7 @@ def _title(explained: "Explained") -> str:
         return f"{name}: not decided; {_would(explained.now)}\n"
     if not stored.decision.admitted:
         refused = f"{name}: refused, {stored.decision.reason}: {stored.decision.message}\n"
-        return refused + (f"now {_would(explained.now)}\n" if admitted(explained.now) else "")
+        return refused + (f"now {_would(explained.now)}\n" if explained.admitted_now else "")
     return f"{name}: {stored.status.phase.value}\n" + "".join(
         f"{one.type} {one.status.value}, {one.reason}: {one.message}\n"
         for one in stored.status.conditions
@@ -122,7 +151,7 @@ def _free(now: Explanation) -> str:
 
 
 def _size(resource: str, amount: int) -> str:
-    return str(amount) if resource == CPU else words.about(amount)
+    return str(amount) if resource == CPU else rounded(amount)
 
 
 def _steps(steps: Sequence[Step], *, wide: bool) -> Iterator[str]:
@@ -157,13 +186,6 @@ def _nodes(hint: Hint) -> str:
     return "any" if hint.nodes is None else nodeset.render(hint.nodes)
 
 
-def _grant(explained: "Explained") -> PodGrant | None:
-    if explained.stored is not None:
-        return explained.stored.grant if explained.stored.decision.admitted else None
-    decision = explained.now.decision
-    return decision.grant if isinstance(decision, Admitted) else None
-
-
 def _decided(grant: PodGrant, node: Node) -> str:
     summary = pod_allocation.render_summary(grant, pod_allocation.numa_nodes(grant, node.topology))
     decision = pod_allocation.Decision(admitted=True)
@@ -183,9 +205,10 @@ def _decided(grant: PodGrant, node: Node) -> str:
     return f"CPUs {summary['cpus']}, NUMA nodes {summary['numa']}\n{columns(heads, rows)}"
 
 
-def _allocation(explained: "Explained", grant: PodGrant, decision: pod_allocation.Decision) -> dict[str, Any]:
-    numa = pod_allocation.numa_nodes(grant, explained.node.node.topology)
-    return pod_allocation.render_spec(grant, explained.node.name, decision, numa=numa)
+def _allocation_data(explained: PodExplanation, grant: PodGrant) -> dict[str, Any]:
+    numa = pod_allocation.numa_nodes(grant, explained.allocator.topology)
+    decision = pod_allocation.Decision(admitted=True)
+    return pod_allocation.render_spec(grant, explained.node_name, decision, numa=numa)
 
 
 def _kernel(stored: PodAllocation) -> str:
@@ -208,14 +231,13 @@ def _change(change: Change) -> str:
     return f"{where}: {change.needed}{unit} instead of {change.now}\n"
 
 
-def as_data(explained: "Explained") -> dict[str, Any]:
+def explanation_data(explained: PodExplanation) -> dict[str, Any]:
     """Return everything for programs."""
     now, stored = explained.now, explained.stored
-    grant = _grant(explained)
-    decision = pod_allocation.Decision(admitted=True)
+    grant = explained.grant
     return {
         "pod": f"{explained.pod.namespace}/{explained.pod.name}",
-        "node": explained.node.name,
+        "node": explained.node_name,
         "managed": explained.managed,
         "stored": _stored_data(stored) if stored else None,
         "now": _now_data(now),
@@ -225,7 +247,7 @@ def as_data(explained: "Explained") -> dict[str, Any]:
             for row in now.free
         ],
         "steps": [_step_data(step) for step in now.steps],
-        "allocation": _allocation(explained, grant, decision) if grant else None,
+        "allocation": _allocation_data(explained, grant) if grant else None,
         "notes": list(now.notes),
         "changes": [_change_data(one) for one in now.changes],
         "changesTogether": [_change_data(one) for one in now.together],

@@ -1,14 +1,14 @@
-"""A node as people think of it, and who holds which part of it. Pure; nothing is drawn here.
+"""The model of a node map: the node's hardware, and who holds which part of it. Nothing is drawn here.
 
-    Picture   one node
+    NodeMap   one node
       Zone      a NUMA node: its caches, its memory, and what each holder has of it
         Cache     the cores behind one last-level cache (one unnamed cache if none is known)
           cores     tuples of CPU ids, threads in ascending order
 
 Each online CPU has exactly one holder, found in this order: two pods at once (CONTESTED,
-which must never be and is therefore shown), a container's exclusive slice, the pool of a
-pod, reserved for the system, and what is left: the node shared pool. Init containers are
-not drawn: what they used is again their pod's. Offline CPUs have no holder but a place.
+which must never happen and is therefore shown), a container's exclusive CPUs, the shared pool of
+a pod, reserved for the system, and what remains: the node's shared pool. Init containers are
+not shown: their pod has back what they used. Offline CPUs have no holder; they are only listed.
 """
 
 from collections import defaultdict
@@ -47,14 +47,14 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """The hardware and settings that matter for a picture; `notes` are printed below it."""
+class MappedNode:
+    """The facts of a node that a map shows beside its pods; `remarks` are printed below it."""
 
     name: str
     topology: Topology
     reserved: CpuSet = cpuset.EMPTY
     offline: CpuSet = cpuset.EMPTY
-    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,8 @@ class Cache:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """What one holder has of one zone."""
+class CpuShare:
+    """The CPUs that one holder has in one zone."""
 
     holder: Holder
     cpus: CpuSet
@@ -80,7 +80,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class MemoryShare:
-    """A block of memory that a pod holds, here or partly here."""
+    """A block of memory that a pod holds, all or partly in one zone."""
 
     pod: str
     block: MemoryBlock
@@ -93,7 +93,7 @@ class Zone:
     id: int
     sockets: tuple[int, ...]
     caches: tuple[Cache, ...]
-    shares: tuple[Share, ...]
+    shares: tuple[CpuShare, ...]
     capacity: int
     memory: tuple[MemoryShare, ...]
 
@@ -104,15 +104,15 @@ class Zone:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """One node, ready to be drawn."""
+class NodeMap:
+    """One node, ready to be drawn: every online CPU has exactly one holder."""
 
     name: str
     zones: tuple[Zone, ...]
     holders: Mapping[int, Holder]
     pods: tuple[str, ...]
     offline: CpuSet
-    notes: tuple[str, ...]
+    remarks: tuple[str, ...]
 
     @property
     def sockets(self) -> tuple[int, ...]:
@@ -129,18 +129,18 @@ class Picture:
         return cpuset.of(cpu for cpu, holder in self.holders.items() if holder.hold is hold)
 
 
-def paint(machine: Machine, grants: Iterable[PodGrant]) -> Picture:
-    """Put the pods of a node on its hardware."""
+def draw_up(node: MappedNode, grants: Iterable[PodGrant]) -> NodeMap:
+    """Make the map of a node and the pods on it."""
     ordered = sorted(grants, key=_name)
-    holders = _holders(machine, ordered)
+    holders = _holders(node, ordered)
     memory = [MemoryShare(_name(grant), block) for grant in ordered for block in grant.charged]
-    return Picture(
-        name=machine.name,
-        zones=tuple(_zone(node, machine.topology, holders, memory) for node in machine.topology.nodes),
+    return NodeMap(
+        name=node.name,
+        zones=tuple(_zone(numa, node.topology, holders, memory) for numa in node.topology.nodes),
         holders=holders,
         pods=tuple(_name(grant) for grant in ordered),
-        offline=machine.offline,
-        notes=machine.notes,
+        offline=node.offline,
+        remarks=node.remarks,
     )
 
 
@@ -148,14 +148,14 @@ def _name(grant: PodGrant) -> str:
     return f"{grant.namespace}/{grant.name}"
 
 
-def _holders(machine: Machine, grants: Sequence[PodGrant]) -> dict[int, Holder]:
-    claims: dict[int, list[Holder]] = defaultdict(list)
+def _holders(node: MappedNode, grants: Sequence[PodGrant]) -> dict[int, Holder]:
+    holders: dict[int, list[Holder]] = defaultdict(list)
     for grant in grants:
-        for cpu, holder in _claims(grant):
-            claims[cpu].append(holder)
+        for cpu, holder in _grant_holders(grant):
+            holders[cpu].append(holder)
     found = {}
-    for cpu in cpuset.ids(machine.topology.all_cpus):
-        mine = claims.get(cpu, [])
+    for cpu in cpuset.ids(node.topology.all_cpus):
+        mine = holders.get(cpu, [])
         if len(mine) > 1:
             pods = " and ".join(dict.fromkeys(holder.pod for holder in mine))
             names = tuple(dict.fromkeys(name for holder in mine for name in holder.containers))
@@ -163,11 +163,11 @@ def _holders(machine: Machine, grants: Sequence[PodGrant]) -> dict[int, Holder]:
         elif mine:
             found[cpu] = mine[0]
         else:
-            found[cpu] = Holder(Hold.RESERVED if machine.reserved >> cpu & 1 else Hold.NODE_SHARED)
+            found[cpu] = Holder(Hold.RESERVED if node.reserved >> cpu & 1 else Hold.NODE_SHARED)
     return found
 
 
-def _claims(grant: PodGrant) -> Iterable[tuple[int, Holder]]:
+def _grant_holders(grant: PodGrant) -> Iterable[tuple[int, Holder]]:
     lasting = [container for container in grant.containers if container.kind is not ContainerKind.INIT]
     taken = 0
     for container in lasting:
@@ -205,11 +205,11 @@ def _caches(cpus: Sequence[Cpu]) -> tuple[Cache, ...]:
     return tuple(sorted(caches, key=lambda cache: cache.cores[0]))
 
 
-def _shares(cpus: Sequence[Cpu], holders: Mapping[int, Holder]) -> tuple[Share, ...]:
+def _shares(cpus: Sequence[Cpu], holders: Mapping[int, Holder]) -> tuple[CpuShare, ...]:
     sets: dict[Holder, list[int]] = defaultdict(list)
     for cpu in cpus:
         sets[holders[cpu.id]].append(cpu.id)
-    return tuple(Share(holder, cpuset.of(sets[holder])) for holder in sorted(sets, key=_rank))
+    return tuple(CpuShare(holder, cpuset.of(sets[holder])) for holder in sorted(sets, key=_rank))
 
 
 def _rank(holder: Holder) -> tuple[int, str, tuple[str, ...]]:

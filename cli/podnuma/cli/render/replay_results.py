@@ -1,7 +1,7 @@
-"""What a node and its pods look like in a result line of `podnuma replay`.
+"""How a node and its pods are written in a result line of `podnuma replay`.
 
 The shapes are those of `tests/conformance/oracle/README.md`; everything is derived from the
-node's held grants and memory tables, nothing is kept here.
+node's held grants and memory tables, nothing is stored here.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,15 +15,15 @@ from podnuma.allocator.node import Node
 _NO_HINT: Mapping[str, Any] = {"numaNodes": None, "preferred": False}
 
 
-def pod(node: Node, pod: Pod, hints: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def pod_result(node: Node, pod: Pod, hints: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Report what a pod has now."""
     grant = node.grants.get(pod.uid)
     held = {} if grant is None else {container.name: container for container in grant.containers}
-    bubble = None if grant is None else grant.cpus
+    budget_cpus = None if grant is None else grant.cpus
     return {
         "uid": pod.uid,
         "qos": qos(pod).value,
-        "cpuset": None if bubble is None else cpuset.render(bubble),
+        "cpuset": None if budget_cpus is None else cpuset.render(budget_cpus),
         "memory": _blocks(grant.memory) if grant is not None and grant.memory else None,
         "containers": [
             {
@@ -66,7 +66,7 @@ def _assignment(kind: AssignmentType) -> str:
     return "none" if kind is AssignmentType.NODE_SHARED else kind.value
 
 
-def hint(hint: Hint) -> dict[str, Any]:
+def hint_result(hint: Hint) -> dict[str, Any]:
     """Report a hint."""
     nodes = None if hint.nodes is None else list(nodeset.ids(hint.nodes))
     return {"numaNodes": nodes, "preferred": hint.preferred}
@@ -79,7 +79,7 @@ def _blocks(blocks: Iterable[MemoryBlock]) -> list[dict[str, Any]]:
     ]
 
 
-def metrics(counts: Counts) -> dict[str, int]:
+def counter_result(counts: Counts) -> dict[str, int]:
     """Report what a decision adds to the three resource manager counters."""
     named = (
         ("resource_manager_allocations_total{{resource_name={},source={}}}", counts.allocations),
@@ -93,7 +93,7 @@ def metrics(counts: Counts) -> dict[str, int]:
     return out
 
 
-def state(node: Node) -> dict[str, Any]:
+def node_result(node: Node) -> dict[str, Any]:
     """Report everything the node's pods hold, and the memory tables."""
     held = [grant for grant in node.grants.values() if grant.holds_anything]
     return {

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from podnuma.allocator import cpuset
-from podnuma.cli.picture import Cache, Holder, Picture, Zone
-from podnuma.cli.render import palette, words
+from podnuma.cli.render import palette, wording
+from podnuma.cli.render.node_map import Cache, Holder, NodeMap, Zone
 
 _SQUARE = 18
 _GAP = 3
@@ -32,26 +32,26 @@ class _Block:
     marks: tuple[str, ...]
 
 
-def render(picture: Picture) -> str:
+def render_svg(node: NodeMap) -> str:
     """Draw one node as a complete SVG document."""
-    zones = [_zone(picture, zone) for zone in picture.zones]
+    zones = [_zone(node, zone) for zone in node.zones]
     body, height = [], _PAD + 2 * _LINE
     for block in zones:
         body.append(_at(_PAD, height, block))
         height += block.height + _PAD
-    if picture.offline:
-        body.append(_text(_PAD, height + _LINE // 2, f"offline CPUs: {cpuset.render(picture.offline)}"))
+    if node.offline:
+        body.append(_text(_PAD, height + _LINE // 2, f"offline CPUs: {cpuset.render(node.offline)}"))
         height += _LINE
-    for note in picture.notes:
-        body.append(_text(_PAD, height + _LINE // 2, note))
+    for remark in node.remarks:
+        body.append(_text(_PAD, height + _LINE // 2, remark))
         height += _LINE
     facts = " · ".join(
         (
-            words.count(len(picture.sockets), "socket"),
-            words.count(len(picture.zones), "NUMA node"),
-            words.count(picture.cores, "core"),
-            words.count(len(picture.holders), "CPU"),
-            words.count(len(picture.pods), "pod"),
+            wording.count(len(node.sockets), "socket"),
+            wording.count(len(node.zones), "NUMA node"),
+            wording.count(node.cores, "core"),
+            wording.count(len(node.holders), "CPU"),
+            wording.count(len(node.pods), "pod"),
         )
     )
     width = max([_WIDTH, *(block.width for block in zones)]) + 2 * _PAD
@@ -60,9 +60,9 @@ def render(picture: Picture) -> str:
     return "\n".join(
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font} role="img">',
-            f"<title>{escape(picture.name)}: who holds which CPU</title>",
+            f"<title>{escape(node.name)}: who holds which CPU</title>",
             f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
-            _text(_PAD, _PAD + _LINE, picture.name, weight="bold"),
+            _text(_PAD, _PAD + _LINE, node.name, weight="bold"),
             _text(width - _PAD, _PAD + _LINE, facts, anchor="end"),
             *body,
             "</svg>",
@@ -71,15 +71,15 @@ def render(picture: Picture) -> str:
     )
 
 
-def _zone(picture: Picture, zone: Zone) -> _Block:
+def _zone(node: NodeMap, zone: Zone) -> _Block:
     socket = f"socket {', '.join(map(str, zone.sockets))}" if zone.sockets else "memory only"
     marks = [
         _text(_PAD, _LINE, f"NUMA node {zone.id}", weight="bold"),
-        _text(_WIDTH - _PAD, _LINE, socket + words.memory(zone.capacity), anchor="end"),
+        _text(_WIDTH - _PAD, _LINE, socket + wording.memory_suffix(zone.capacity), anchor="end"),
     ]
     x, y, tallest, right = _PAD, _LINE + _PAD, 0, _WIDTH
     for cache in zone.caches:
-        block = _cache(picture, cache)
+        block = _cache(node, cache)
         if x > _PAD and x + block.width > _WIDTH - _PAD:
             x, y, tallest = _PAD, y + tallest + _GAP, 0
         marks.append(_at(x, y, block))
@@ -87,21 +87,21 @@ def _zone(picture: Picture, zone: Zone) -> _Block:
         right = max(right, x + _PAD)
         tallest = max(tallest, block.height)
     y += tallest + _LINE
-    for line in _lines(picture, zone):
+    for line in _lines(node, zone):
         marks.append(_at(_PAD, y, line))
         y += line.height
     frame = f'<rect width="{right}" height="{y}" rx="6" fill="none" stroke="#767676"/>'
     return _Block(right, y, (frame, *marks))
 
 
-def _cache(picture: Picture, cache: Cache) -> _Block:
+def _cache(node: NodeMap, cache: Cache) -> _Block:
     step = _SQUARE + 1
     marks = []
     for position, core in enumerate(cache.cores):
         column, row = position % _CORES_PER_ROW, position // _CORES_PER_ROW
         x = _GAP + column * (_SQUARE + _GAP)
         top = _GAP + row * (cache.threads * step + _GAP)
-        marks += [_square(picture, cpu, x, top + thread * step, _SQUARE) for thread, cpu in enumerate(core)]
+        marks += [_square(node, cpu, x, top + thread * step, _SQUARE) for thread, cpu in enumerate(core)]
     columns = min(len(cache.cores), _CORES_PER_ROW)
     rows = -(-len(cache.cores) // _CORES_PER_ROW)
     width, height = _GAP + columns * (_SQUARE + _GAP), _GAP + rows * (cache.threads * step + _GAP)
@@ -112,27 +112,27 @@ def _cache(picture: Picture, cache: Cache) -> _Block:
     return _Block(width, height, (frame, *marks))
 
 
-def _square(picture: Picture, cpu: int, x: int, y: int, size: int) -> str:
-    holder = picture.holders[cpu]
-    return _sign(picture, holder, x, y, size, f"CPU {cpu}: {_words(holder)}")
+def _square(node: NodeMap, cpu: int, x: int, y: int, size: int) -> str:
+    holder = node.holders[cpu]
+    return _sign(node, holder, x, y, size, f"CPU {cpu}: {_holder_text(holder)}")
 
 
-def _sign(picture: Picture, holder: Holder, x: int, y: int, size: int, title: str) -> str:
-    colours = palette.paint(picture, holder)
+def _sign(node: NodeMap, holder: Holder, x: int, y: int, size: int, title: str) -> str:
+    colours = palette.colours(node, holder)
     return (
         f'<g><title>{escape(title)}</title><rect x="{x}" y="{y}" width="{size}" height="{size}" rx="2" '
         f'fill="{colours.ground or "#ffffff"}" stroke="#b0b0b0"/>'
         f'<text x="{x + size // 2}" y="{y + size // 2}" text-anchor="middle" dominant-baseline="central" '
-        f'fill="{colours.text or "#595959"}">{escape(palette.sign(picture, holder))}</text></g>'
+        f'fill="{colours.text or "#595959"}">{escape(palette.sign(node, holder))}</text></g>'
     )
 
 
-def _lines(picture: Picture, zone: Zone) -> Iterator[_Block]:
+def _lines(node: NodeMap, zone: Zone) -> Iterator[_Block]:
     for share in zone.shares:
-        listed = words.broken(cpuset.render(share.cpus), _LIST_WIDTH).split("\n")
-        amount = words.count(share.cpus.bit_count(), "CPU")
+        listed = wording.wrap_list(cpuset.render(share.cpus), _LIST_WIDTH).split("\n")
+        amount = wording.count(share.cpus.bit_count(), "CPU")
         marks = [
-            _sign(picture, share.holder, 0, 0, _SQUARE - 3, _words(share.holder)),
+            _sign(node, share.holder, 0, 0, _SQUARE - 3, _holder_text(share.holder)),
             _text(24, 12, share.holder.hold.value),
             _text(180, 12, amount, anchor="end"),
             *(_text(196, 12 + row * _LINE, text) for row, text in enumerate(listed)),
@@ -142,14 +142,14 @@ def _lines(picture: Picture, zone: Zone) -> Iterator[_Block]:
     for held in zone.memory:
         marks = [
             _text(24, 12, held.block.resource),
-            _text(180, 12, words.about(held.block.size), anchor="end"),
-            _text(196, 12, words.across(held.block.nodes)),
+            _text(180, 12, wording.rounded(held.block.size), anchor="end"),
+            _text(196, 12, wording.across(held.block.nodes)),
             _text(430, 12, held.pod),
         ]
         yield _Block(_WIDTH, _LINE, tuple(marks))
 
 
-def _words(holder: Holder) -> str:
+def _holder_text(holder: Holder) -> str:
     return " ".join(filter(None, (holder.hold.value, _who(holder))))
 
 

@@ -10,13 +10,11 @@ Letters are given to pods in the order of their names and start again after Z; t
 below each NUMA node always name the pod.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from podnuma.allocator import cpuset
-from podnuma.cli.picture import Cache, Holder, Picture, Zone
-from podnuma.cli.reading import picture_of
-from podnuma.cli.render import palette, words
+from podnuma.cli.render import palette, wording
+from podnuma.cli.render.node_map import Cache, Holder, NodeMap, Zone
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
@@ -30,52 +28,47 @@ _LIST_WIDTH = 60
 _BEFORE_LIST = _INDENT + _KIND_WIDTH + _AMOUNT_WIDTH + 8
 
 
-def render_node(topology: Mapping[str, Any], allocations: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """Draw one node from its NodeTopology; PodAllocations of other nodes are left out."""
-    return render(picture_of(topology, allocations))
-
-
-def render(picture: Picture) -> RenderableType:
+def render_terminal(node: NodeMap) -> RenderableType:
     """Draw one node."""
-    parts: list[RenderableType] = [_title(picture)]
-    for zone in picture.zones:
+    parts: list[RenderableType] = [_title(node)]
+    for zone in node.zones:
         parts += [Text(), _heading(zone)]
         if zone.caches:
-            parts.append(_Cores(picture, zone))
-        parts.append(_Words(picture, zone))
-    if picture.offline:
-        parts += [Text(), Text(f"offline CPUs: {cpuset.render(picture.offline)}", style="dim")]
-    parts += [Text(note, style="bold red") for note in picture.notes]
+            parts.append(_Cores(node, zone))
+        parts.append(_Holders(node, zone))
+    if node.offline:
+        parts += [Text(), Text(f"offline CPUs: {cpuset.render(node.offline)}", style="dim")]
+    parts += [Text(remark, style="bold red") for remark in node.remarks]
     return Group(*parts)
 
 
-def _title(picture: Picture) -> Text:
+def _title(node: NodeMap) -> Text:
     facts = (
-        words.count(len(picture.sockets), "socket"),
-        words.count(len(picture.zones), "NUMA node"),
-        words.count(picture.cores, "core"),
-        words.count(len(picture.holders), "CPU"),
-        words.count(len(picture.pods), "pod"),
+        wording.count(len(node.sockets), "socket"),
+        wording.count(len(node.zones), "NUMA node"),
+        wording.count(node.cores, "core"),
+        wording.count(len(node.holders), "CPU"),
+        wording.count(len(node.pods), "pod"),
     )
-    return Text.assemble((picture.name, "bold"), "  ", " · ".join(facts))
+    return Text.assemble((node.name, "bold"), "  ", " · ".join(facts))
 
 
 def _heading(zone: Zone) -> Text:
     facts = [f"socket {', '.join(map(str, zone.sockets))}"] if zone.sockets else ["memory only"]
     if zone.caches:
-        facts.append(words.count(sum(len(cache.cores) for cache in zone.caches), "core"))
-        facts.append(words.count(zone.cpus.bit_count(), "CPU"))
+        facts.append(wording.count(sum(len(cache.cores) for cache in zone.caches), "core"))
+        facts.append(wording.count(zone.cpus.bit_count(), "CPU"))
     if len(zone.caches) > 1:
-        facts.append(words.count(len(zone.caches), "L3 cache"))
-    text = " · ".join(facts) + words.memory(zone.capacity)
+        facts.append(wording.count(len(zone.caches), "L3 cache"))
+    text = " · ".join(facts) + wording.memory_suffix(zone.capacity)
     return Text.assemble((f"NUMA node {zone.id}", "bold"), "  ", text)
 
 
 class _Cores:
     """The cores of a zone, as wide as the console allows; whole caches per line where possible."""
 
-    def __init__(self, picture: Picture, zone: Zone) -> None:
-        self._picture = picture
+    def __init__(self, node: NodeMap, zone: Zone) -> None:
+        self._node = node
         self._zone = zone
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
@@ -102,10 +95,8 @@ class _Cores:
                 if thread >= len(core):
                     text.append(" " * cell)
                     continue
-                holder = self._picture.holders[core[thread]]
-                text.append(
-                    f"{palette.sign(self._picture, holder):{cell}}", style=_style(self._picture, holder)
-                )
+                holder = self._node.holders[core[thread]]
+                text.append(f"{palette.sign(self._node, holder):{cell}}", style=_style(self._node, holder))
         return text
 
 
@@ -135,16 +126,16 @@ def _label(caches: Sequence[Cache], thread: int) -> str:
     return text if len(text) <= _LABEL_WIDTH else f"{min(cpus)}…{max(cpus)}"
 
 
-def _style(picture: Picture, holder: Holder) -> str:
-    colours = palette.paint(picture, holder)
+def _style(node: NodeMap, holder: Holder) -> str:
+    colours = palette.colours(node, holder)
     return f"{colours.text or 'default'} on {colours.ground or 'default'}"
 
 
-class _Words:
+class _Holders:
     """Who holds what of a zone, in words: one line a holder, long CPU lists broken at commas."""
 
-    def __init__(self, picture: Picture, zone: Zone) -> None:
-        self._picture = picture
+    def __init__(self, node: NodeMap, zone: Zone) -> None:
+        self._node = node
         self._zone = zone
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
@@ -161,11 +152,11 @@ class _Words:
         table.add_column(no_wrap=True, min_width=_LABEL_WIDTH)
         table.add_column(overflow="fold")
         for share, who in shares:
-            cpus = words.broken(cpuset.render(share.cpus), lists)
-            sign = Text(palette.sign(self._picture, share.holder), style=_style(self._picture, share.holder))
+            cpus = wording.wrap_list(cpuset.render(share.cpus), lists)
+            sign = Text(palette.sign(self._node, share.holder), style=_style(self._node, share.holder))
             table.add_row("", sign, share.holder.hold.value, str(share.cpus.bit_count()), cpus, who)
         for held in self._zone.memory:
-            size, across = words.about(held.block.size), words.across(held.block.nodes)
+            size, across = wording.rounded(held.block.size), wording.across(held.block.nodes)
             table.add_row("", "", held.block.resource, size, across, held.pod)
         yield table
 

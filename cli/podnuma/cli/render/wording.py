@@ -1,36 +1,38 @@
-"""Small amounts of text that several drawings need in the same words."""
+"""Pieces of text that several commands write in the same words, and kubectl-like columns."""
+
+from collections.abc import Sequence
 
 from podnuma.allocator import nodeset
 from podnuma.allocator.nodeset import NodeSet
 
 
 def count(number: int, noun: str) -> str:
-    """Give a number its noun: "1 CPU", "2 CPUs"."""
+    """Write a number with its noun: "1 CPU", "2 CPUs"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def about(size: int) -> str:
-    """Render bytes for reading, to three digits: "16Gi", "31.9Gi", "512Mi". Not exact: for people only."""
+def rounded(size: int) -> str:
+    """Write bytes rounded to three digits, for people: "16Gi", "31.9Gi", "512Mi"."""
     value = float(size)
     for unit in ("", "Ki", "Mi", "Gi", "Ti"):
-        if value < 1000 or unit == "Ti":  # noqa: PLR2004 - four digits read worse than the next unit
+        if value < 1000 or unit == "Ti":  # noqa: PLR2004 - "1000" is longer than the next unit's "0.98"
             return f"{value:.3g}{unit}" if value < 1000 else f"{value:.0f}{unit}"  # noqa: PLR2004
         value /= 1024
     raise AssertionError(size)
 
 
-def memory(capacity: int) -> str:
-    """End a list of facts with an amount of memory, unless none is known."""
-    return f" · {about(capacity)} memory" if capacity else ""
+def memory_suffix(capacity: int) -> str:
+    """Return the end of a list of facts: the amount of memory, if it is known."""
+    return f" · {rounded(capacity)} memory" if capacity else ""
 
 
 def across(nodes: NodeSet) -> str:
-    """Say over which NUMA nodes a block lies, if it is more than one."""
+    """Name the NUMA nodes of a block of memory, if there is more than one."""
     return f"over NUMA nodes {nodeset.render(nodes)}" if nodes.bit_count() > 1 else ""
 
 
-def broken(items: str, width: int) -> str:
-    """Break a comma list into lines of at most `width` characters, at commas only."""
+def wrap_list(items: str, width: int) -> str:
+    """Wrap a comma list into lines of at most `width` characters, only after commas."""
     lines = [""]
     for item in items.split(","):
         if lines[-1] and len(lines[-1]) + 1 + len(item) > width:
@@ -39,3 +41,13 @@ def broken(items: str, width: int) -> str:
         else:
             lines[-1] += f",{item}" if lines[-1] else item
     return "\n".join(lines)
+
+
+def columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Set rows under heads as kubectl does: three blanks between columns, nothing cut, "-" for empty."""
+    lines = [list(heads), *([cell or "-" for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "".join(
+        "   ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() + "\n"
+        for line in lines
+    )

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from podnuma.cli import savings
-from podnuma.cli.savings import survey
+from podnuma.cli.objects import sidecar_survey
+from podnuma.cli.objects.sidecar_survey import survey_sidecars
 
 
 def container(name: str, cpu: str, memory: str = "1Gi", **more: Any) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def fleet_pod(**more: Any) -> dict[str, Any]:
 
 
 def test_sidecars_share_whole_cpus_of_what_they_need_together():
-    (finding,) = survey([fleet_pod()], {}, assumed=250).findings
+    (finding,) = survey_sidecars([fleet_pod()], {}, assumed=250).findings
     assert (finding.main, finding.main_holds) == ("db", 8000)
     assert sorted(one.name for one in finding.sidecars) == ["backup", "log", "proxy"]
     assert (finding.held, finding.pool, finding.freed) == (4000, 1000, 3000)
@@ -45,7 +45,7 @@ def test_sidecars_share_whole_cpus_of_what_they_need_together():
 
 def test_measured_use_counts_twice_and_never_more_than_is_held():
     usage = {("shop", "db-0"): {"log": 700, "proxy": 400, "backup": 5}}
-    (finding,) = survey([fleet_pod()], usage, assumed=250).findings
+    (finding,) = survey_sidecars([fleet_pod()], usage, assumed=250).findings
     needs = {one.name: (one.needs, one.measured) for one in finding.sidecars}
     assert needs == {"log": (1000, True), "proxy": (800, True), "backup": (10, True)}
     assert (finding.pool, finding.freed) == (2000, 2000)
@@ -53,15 +53,15 @@ def test_measured_use_counts_twice_and_never_more_than_is_held():
 
 def test_fractional_sidecars_may_free_nothing():
     small = pod("db-0", container("db", "8"), container("log", "250m"))
-    result = survey([small], {}, assumed=250)
+    result = survey_sidecars([small], {}, assumed=250)
     assert (len(result.findings), result.saving) == (1, ())
 
 
 def test_the_main_container_is_the_largest_or_the_annotated_one():
     both = (container("a", "4"), container("b", "2"))
-    assert survey([pod("p", *both)], {}, 250).findings[0].main == "a"
-    annotated = {"annotations": {savings.DEFAULT_CONTAINER: "b"}}
-    assert survey([pod("p", *both, metadata=annotated)], {}, 250).findings[0].main == "b"
+    assert survey_sidecars([pod("p", *both)], {}, 250).findings[0].main == "a"
+    annotated = {"annotations": {sidecar_survey.DEFAULT_CONTAINER: "b"}}
+    assert survey_sidecars([pod("p", *both, metadata=annotated)], {}, 250).findings[0].main == "b"
 
 
 @pytest.mark.parametrize(
@@ -75,25 +75,25 @@ def test_the_main_container_is_the_largest_or_the_annotated_one():
     ids=lambda value: value["metadata"]["name"],
 )
 def test_pods_without_anything_to_share_are_no_findings(other):
-    assert survey([other], {}, 250).findings == ()
+    assert survey_sidecars([other], {}, 250).findings == ()
 
 
 def test_pods_with_a_budget_are_counted_only():
     budget = {"requests": {"cpu": "12", "memory": "8Gi"}, "limits": {"cpu": "12", "memory": "8Gi"}}
-    result = survey([fleet_pod(resources=budget)], {}, 250)
+    result = survey_sidecars([fleet_pod(resources=budget)], {}, 250)
     assert (result.looked_at, result.with_budget, result.findings) == (1, 1, ())
 
 
 def test_ended_pods_hold_nothing():
     ended = fleet_pod()
     ended["status"]["phase"] = "Succeeded"
-    assert survey([ended], {}, 250).looked_at == 0
+    assert survey_sidecars([ended], {}, 250).looked_at == 0
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_counted():
     broken = fleet_pod()
     broken["spec"]["containers"][0]["resources"]["limits"] = {"cpu": "many"}
-    result = survey([broken, fleet_pod()], {}, 250)
+    result = survey_sidecars([broken, fleet_pod()], {}, 250)
     assert (len(result.unreadable), len(result.findings)) == (1, 1)
     assert result.unreadable[0].startswith('Pod shop/db-0, spec.containers[0].resources.limits[cpu] "many"')
 
@@ -103,18 +103,18 @@ def test_workloads_are_named_by_what_people_wrote():
         owner = {"kind": kind, "name": name, "controller": True}
         return {"metadata": {"name": "p", "ownerReferences": [owner], "labels": labels}}
 
-    assert savings.workload_of(owned("StatefulSet", "db")) == "StatefulSet/db"
+    assert sidecar_survey.workload_of(owned("StatefulSet", "db")) == "StatefulSet/db"
     deployed = owned("ReplicaSet", "api-5d8b7", **{"pod-template-hash": "5d8b7"})
-    assert savings.workload_of(deployed) == "Deployment/api"
-    assert savings.workload_of(owned("ReplicaSet", "alone")) == "ReplicaSet/alone"
-    assert savings.workload_of({"metadata": {"name": "p"}}) == "Pod/p"
+    assert sidecar_survey.workload_of(deployed) == "Deployment/api"
+    assert sidecar_survey.workload_of(owned("ReplicaSet", "alone")) == "ReplicaSet/alone"
+    assert sidecar_survey.workload_of({"metadata": {"name": "p"}}) == "Pod/p"
 
 
 def test_the_largest_saving_comes_first():
     small = pod("web-0", container("web", "2"), container("log", "2"))
-    groups = survey([small, fleet_pod()], {}, 250).by_workload()
+    groups = survey_sidecars([small, fleet_pod()], {}, 250).by_workload()
     assert [group[0].pod for group in groups] == ["db-0", "web-0"]
-    assert [savings.freed(group) for group in groups] == [3000, 1000]
+    assert [sidecar_survey.total_freed(group) for group in groups] == [3000, 1000]
 
 
 def test_usage_is_read_from_pod_metrics():
@@ -125,4 +125,4 @@ def test_usage_is_read_from_pod_metrics():
             {"name": "db", "usage": {}},
         ],
     }
-    assert savings.usage_of([metrics]) == {("shop", "db-0"): {"log": 2}}
+    assert sidecar_survey.container_usage([metrics]) == {("shop", "db-0"): {"log": 2}}

@@ -1,8 +1,8 @@
 """Workloads become the pods they would make."""
 
 import yaml
-from podnuma.cli.documents import Document
-from podnuma.cli.workloads import MOST_REPLICAS, unfold
+from podnuma.cli.objects.documents import Document
+from podnuma.cli.objects.workloads import MOST_REPLICAS, expand
 
 POD_SPEC = "{containers: [{name: c, resources: {limits: {cpu: '2', memory: 1Gi}}}]}"
 
@@ -14,7 +14,7 @@ def documents(text: str) -> list[Document]:
 
 
 def names(text: str) -> list[str]:
-    return [planned.name for planned in unfold(documents(text)).pods]
+    return [planned.name for planned in expand(documents(text)).pods]
 
 
 def workload(kind: str, spec: str) -> str:
@@ -49,7 +49,7 @@ def test_replicas_are_one_if_nothing_is_said_and_bounded_if_too_much_is():
 
 
 def test_api_defaults_are_filled_in():
-    (planned,) = unfold(documents(f"{{kind: Pod, metadata: {{name: p}}, spec: {POD_SPEC}}}")).pods
+    (planned,) = expand(documents(f"{{kind: Pod, metadata: {{name: p}}, spec: {POD_SPEC}}}")).pods
     assert planned.pod.containers[0].requests["cpu"].milli == 2000
     assert (planned.pod.uid, planned.pod.qos) == ("default/p", None)
 
@@ -57,19 +57,19 @@ def test_api_defaults_are_filled_in():
 def test_labels_of_the_template_are_those_of_the_pod():
     template = f"template: {{metadata: {{labels: {{a: b}}}}, spec: {POD_SPEC}}}"
     text = f"{{kind: Job, metadata: {{name: w, labels: {{x: y}}}}, spec: {{{template}}}}}"
-    assert unfold(documents(text)).pods[0].labels == {"a": "b"}
+    assert expand(documents(text)).pods[0].labels == {"a": "b"}
 
 
 def test_kinds_without_pods_are_named_and_left_out():
-    result = unfold(documents("{kind: Service, metadata: {name: s}}"))
+    result = expand(documents("{kind: Service, metadata: {name: s}}"))
     assert (result.pods, result.problems) == ((), ())
-    assert result.left_out == ("f document 1: Service s has no pods; left out",)
+    assert result.skipped == ("f document 1: Service s has no pods; left out",)
 
 
 def test_a_bad_quantity_is_one_line_with_the_path_in_the_manifest():
     text = "{kind: Deployment, metadata: {name: w}, spec: {replicas: 3, template: {spec: {containers: "
     text += "[{name: c, resources: {limits: {cpu: lots}}}]}}}}"
-    result = unfold(documents(text))
+    result = expand(documents(text))
     assert len(result.problems) == 1
     assert result.problems[0].startswith(
         'f document 1: spec.template.spec.containers[0].resources.limits[cpu] "lots": '
@@ -77,6 +77,6 @@ def test_a_bad_quantity_is_one_line_with_the_path_in_the_manifest():
 
 
 def test_unknown_fields_are_problems_but_the_pod_is_planned():
-    result = unfold(documents("{kind: Pod, metadata: {name: p}, spec: {containers: [{name: c, imaeg: x}]}}"))
+    result = expand(documents("{kind: Pod, metadata: {name: p}, spec: {containers: [{name: c, imaeg: x}]}}"))
     assert result.problems == ("f document 1: spec.containers[0].imaeg: unknown field; did you mean image?",)
     assert len(result.pods) == 1

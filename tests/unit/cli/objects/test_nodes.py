@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 from podnuma.allocator import cpuset
-from podnuma.cli import reading
+from podnuma.cli.commands.map import map_of, mapped_node
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.picture import Hold
+from podnuma.cli.objects import nodes
+from podnuma.cli.render.node_map import Hold
 
-from tests.unit.cli.objects import (
+from tests.unit.cli.builders import (
     allocation_object,
     block,
     container,
@@ -28,7 +29,7 @@ def node_a(**status: Any) -> dict[str, Any]:
 
 
 def test_hardware_of_a_real_machine_is_read_whole():
-    machine = reading.machine_of(reading.topology_of(node_a()))
+    machine = mapped_node(nodes.read_topology(node_a()))
     assert len(machine.topology.cpus) == 96
     assert [len(machine.topology.sockets), len(machine.topology.cores), len(machine.topology.uncores)] == [
         2,
@@ -40,15 +41,15 @@ def test_hardware_of_a_real_machine_is_read_whole():
 
 
 def test_reserved_cpus_of_the_operator_win_over_the_spec():
-    node = reading.topology_of(node_a(allocation={"reservedCPUs": "0-1,48-49"}))
-    assert cpuset.render(reading.machine_of(node).reserved) == "0-1,48-49"
+    node = nodes.read_topology(node_a(allocation={"reservedCPUs": "0-1,48-49"}))
+    assert cpuset.render(mapped_node(node).reserved) == "0-1,48-49"
 
 
 def test_memory_of_containers_counts_where_the_pod_has_no_budget():
     huge = block(64 * 2**20, "0-1", "hugepages-2Mi")
     pod = allocation_object(grant("a/b", "", container("c", "node_exclusive", "1", memory=(huge,))))
-    picture = reading.picture_of(node_a(), [pod])
-    assert [share.block for share in picture.zones[1].memory] == [huge]
+    drawn = map_of(node_a(), [pod])
+    assert [share.block for share in drawn.zones[1].memory] == [huge]
 
 
 def test_pods_of_other_nodes_and_rejected_and_released_ones_are_left_out():
@@ -59,24 +60,24 @@ def test_pods_of_other_nodes_and_rejected_and_released_ones_are_left_out():
         allocation_object(grant("a/released", "", alone), phase="Released"),
     ]
     ours = [allocation_object(database()), allocation_object(training())]
-    picture = reading.picture_of(node_a(), others + ours)
-    assert picture.pods == ("ml/training", "shop/database")
-    assert cpuset.render(picture.held(Hold.EXCLUSIVE)) == "1-3,6-8,49-51"
-    assert picture.notes == ()
+    drawn = map_of(node_a(), others + ours)
+    assert drawn.pods == ("ml/training", "shop/database")
+    assert cpuset.render(drawn.held(Hold.EXCLUSIVE)) == "1-3,6-8,49-51"
+    assert drawn.remarks == ()
 
 
 def test_an_allocation_that_cannot_be_read_is_noted_and_the_rest_drawn():
     edited = allocation_object(training())
     edited["spec"]["cpus"] = "6-x"
-    picture = reading.picture_of(node_a(), [edited, allocation_object(database())])
-    assert picture.pods == ("shop/database",)
-    assert len(picture.notes) == 1
-    assert picture.notes[0].startswith('not drawn: PodAllocation ml/training, spec.cpus "6-x": ')
+    drawn = map_of(node_a(), [edited, allocation_object(database())])
+    assert drawn.pods == ("shop/database",)
+    assert len(drawn.remarks) == 1
+    assert drawn.remarks[0].startswith('not drawn: PodAllocation ml/training, spec.cpus "6-x": ')
 
 
 def test_a_node_without_hardware_says_where_to_look():
     with pytest.raises(Failure) as failure:
-        reading.machine_of(reading.topology_of({"metadata": {"name": "w1"}, "spec": {}}))
+        nodes.hardware_of(nodes.read_topology({"metadata": {"name": "w1"}, "spec": {}}))
     assert failure.value.code is Exit.NOT_FOUND
     assert failure.value.lines[0].startswith("NodeTopology w1: status.hardware is empty; ")
     assert failure.value.lines[0].endswith(": kubectl -n podnuma-system get pods -o wide")
@@ -84,7 +85,7 @@ def test_a_node_without_hardware_says_where_to_look():
 
 def test_every_problem_of_a_topology_is_one_line_with_its_path():
     with pytest.raises(Failure) as failure:
-        reading.topology_of(
+        nodes.read_topology(
             {"metadata": {"name": "w1"}, "spec": {"cpuManagerPolicy": "x", "reservedSystemCPUs": "9-"}}
         )
     assert failure.value.code is Exit.INPUT

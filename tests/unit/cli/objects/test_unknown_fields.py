@@ -2,9 +2,9 @@
 
 import pytest
 import yaml
-from podnuma.cli.unknown import KINDS, unknown_fields
+from podnuma.cli.objects.unknown_fields import KINDS, unknown_fields
 
-from tests.unit.cli.objects import PODS
+from tests.unit.cli.builders import PODS
 
 
 def found(kind: str, text: str) -> list[str]:

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 import yaml
-from podnuma.cli import plan
-from podnuma.cli.candidates import candidates
-from podnuma.cli.documents import Document
+from podnuma.cli.commands import plan
+from podnuma.cli.commands.options import OutputFormat
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.forms import Form
-from podnuma.cli.sources import Saved
-from podnuma.cli.workloads import unfold
+from podnuma.cli.objects.documents import Document
+from podnuma.cli.objects.nodes import candidate_nodes
+from podnuma.cli.objects.sources import FileSource
+from podnuma.cli.objects.workloads import expand
 
-from tests.unit.cli.objects import allocation_object, database, topology_object
+from tests.unit.cli.builders import allocation_object, database, topology_object
 
 EPYC = "epyc7401-2s-8numa-16l3"
 
@@ -30,10 +30,10 @@ def pod(name: str, cpu: int, **metadata: object) -> dict[str, Any]:
 
 
 def outcomes(pods, topologies, allocations=(), labels=None):
-    nodes, problems = candidates(topologies, allocations)
+    nodes, problems = candidate_nodes(topologies, allocations)
     assert problems == []
-    unfolded = unfold([Document(f"document {number}", one) for number, one in enumerate(pods)])
-    return plan.decide(unfolded.pods, nodes, labels or {})
+    expanded = expand([Document(f"document {number}", one) for number, one in enumerate(pods)])
+    return plan.plan_pods(expanded.pods, nodes, labels or {})
 
 
 def test_what_an_earlier_pod_got_is_held_for_the_later_ones():
@@ -89,7 +89,7 @@ def saved(tmp_path):
     path.write_text(
         yaml.safe_dump_all([topology_object(EPYC, reserved="0,48"), allocation_object(database())])
     )
-    return Saved([str(path)])
+    return FileSource([str(path)])
 
 
 def manifest(tmp_path, *objects) -> list[str]:
@@ -99,14 +99,14 @@ def manifest(tmp_path, *objects) -> list[str]:
 
 
 def test_the_answer_is_a_table_and_yes(saved, tmp_path, capsys):
-    assert plan.answer(saved, manifest(tmp_path, pod("one", 6)), "", "", Form.TEXT) is Exit.OK
+    assert plan.print_plan(saved, manifest(tmp_path, pod("one", 6)), "", "", OutputFormat.TEXT) is Exit.OK
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].split() == ["POD", "NODE", "RESULT", "CPUS", "NUMA", "EXCLUSIVE", "SHARED"]
     assert shown[1].split() == ["a/one", "node-a", "admitted", "6-8,54-56", "1", "-", "6-8,54-56"]
 
 
 def test_a_refusal_is_no_and_names_the_kubelets_reason(saved, tmp_path, capsys):
-    assert plan.answer(saved, manifest(tmp_path, pod("one", 95)), "", "", Form.TEXT) is Exit.NO
+    assert plan.print_plan(saved, manifest(tmp_path, pod("one", 95)), "", "", OutputFormat.TEXT) is Exit.NO
     assert "\na/one on node-a: TopologyAffinityError: " in capsys.readouterr().out
 
 
@@ -114,7 +114,9 @@ def test_problems_of_a_manifest_are_said_and_the_rest_is_planned(saved, tmp_path
     service = {"kind": "Service", "metadata": {"name": "s"}}
     wrong = pod("wrong", 2)
     wrong["spec"]["resources"]["limits"] = {"cpu": "1"}
-    code = plan.answer(saved, manifest(tmp_path, service, wrong, pod("one", 2)), "", "", Form.TEXT)
+    code = plan.print_plan(
+        saved, manifest(tmp_path, service, wrong, pod("one", 2)), "", "", OutputFormat.TEXT
+    )
     shown = capsys.readouterr()
     assert code is Exit.INPUT
     lines = [line.removeprefix(f"{tmp_path}/") for line in shown.err.splitlines() if "pods.yaml" in line]
@@ -124,7 +126,7 @@ def test_problems_of_a_manifest_are_said_and_the_rest_is_planned(saved, tmp_path
 
 
 def test_programs_get_the_spec_that_the_operator_would_write(saved, tmp_path, capsys):
-    plan.answer(saved, manifest(tmp_path, pod("one", 2)), "", "", Form.JSON)
+    plan.print_plan(saved, manifest(tmp_path, pod("one", 2)), "", "", OutputFormat.JSON)
     (found,) = json.loads(capsys.readouterr().out)
     assert (found["pod"], found["node"], found["admitted"]) == ("a/one", "node-a", True)
     assert found["allocation"]["cpus"] == "5,53"
@@ -132,7 +134,7 @@ def test_programs_get_the_spec_that_the_operator_would_write(saved, tmp_path, ca
 
 
 def test_wide_shows_containers(saved, tmp_path, capsys):
-    plan.answer(saved, manifest(tmp_path, pod("one", 2)), "", "", Form.WIDE)
+    plan.print_plan(saved, manifest(tmp_path, pod("one", 2)), "", "", OutputFormat.WIDE)
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.split() == ["a/one", "main", "app", "pod_shared", "5,53", "-", "200000/100000"]
 
@@ -141,7 +143,7 @@ def test_a_profile_in_a_file_is_tried_on_all_nodes(saved, tmp_path, capsys):
     profile = tmp_path / "profile.yaml"
     spec = {"nodeSelector": {}, "cpuManagerPolicy": "none"}
     profile.write_text(yaml.safe_dump({"kind": "NodeProfile", "metadata": {"name": "p"}, "spec": spec}))
-    plan.answer(saved, manifest(tmp_path, pod("one", 95)), "", str(profile), Form.TEXT)
+    plan.print_plan(saved, manifest(tmp_path, pod("one", 95)), "", str(profile), OutputFormat.TEXT)
     assert capsys.readouterr().out.splitlines()[1].split()[2:] == ["admitted", "-", "-", "-", "node"]
 
 
@@ -149,12 +151,12 @@ def test_settings_that_do_not_fit_the_hardware_are_named(tmp_path, capsys):
     path = tmp_path / "cluster.yaml"
     path.write_text(yaml.safe_dump(topology_object("laptop-hybrid-6p8e", reserved="0,500")))
     with pytest.raises(Failure) as failure:
-        plan.answer(Saved([str(path)]), manifest(tmp_path, pod("one", 2)), "", "", Form.TEXT)
+        plan.print_plan(FileSource([str(path)]), manifest(tmp_path, pod("one", 2)), "", "", OutputFormat.TEXT)
     assert failure.value.code is Exit.NOT_FOUND
     assert "node node-a: reservedSystemCPUs" in capsys.readouterr().err
 
 
 def test_a_profile_that_no_node_has_is_named(saved, tmp_path):
     with pytest.raises(Failure) as failure:
-        plan.answer(saved, manifest(tmp_path, pod("one", 2)), "", "nobody", Form.TEXT)
+        plan.print_plan(saved, manifest(tmp_path, pod("one", 2)), "", "nobody", OutputFormat.TEXT)
     assert failure.value.lines[0].startswith("no node with profile nobody can be planned on: ")

@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from podnuma.agent.settings import AgentSettings
-from podnuma.agent.settings import MetricNames as AgentMetricNames
-from podnuma.agent.settings import Runtime as AgentRuntime
-from podnuma.cli import main, processes
+from podnuma.agent.settings import AgentSettings, MetricNames, Runtime
+from podnuma.cli import main
 from podnuma.operator.settings import OperatorSettings
 
 
@@ -79,12 +77,12 @@ def test_the_agents_options_reach_it(agent):
         cgroup_root=Path("/c"),
         kubelet_root=Path("/l"),
         run_root=Path("/r"),
-        runtime=AgentRuntime.CRI,
+        runtime=Runtime.CRI,
         nri_socket=Path("/n"),
         cri_socket=Path("/x"),
         metrics_host="h",
         metrics_port=1,
-        metric_names=AgentMetricNames.V1_37,
+        metric_names=MetricNames.V1_37,
         check_seconds=2.0,
         heartbeat_seconds=3.0,
     )
@@ -97,19 +95,14 @@ def test_the_environment_says_the_same(agent, monkeypatch):
     settings = agent()
     assert (settings.node_name, settings.runtime, settings.metrics_port) == (
         "by-environment",
-        AgentRuntime.NRI,
+        Runtime.NRI,
         7,
     )
 
 
-def test_choices_of_the_command_line_are_those_of_the_parts():
-    assert [one.value for one in processes.RuntimeName] == [one.value for one in AgentRuntime]
-    assert [one.value for one in processes.Metrics] == [one.value for one in AgentMetricNames]
-
-
 def test_cleanup_cleans_the_same_node_and_holds_if_told(monkeypatch):
     held = []
-    monkeypatch.setattr("podnuma.cli.hold.hold", lambda host, port: held.append((host, port)))
+    monkeypatch.setattr("podnuma.cli.commands.agent.stay_ready", lambda host, port: held.append((host, port)))
     words = (
         "agent",
         "cleanup",
@@ -122,12 +115,14 @@ def test_cleanup_cleans_the_same_node_and_holds_if_told(monkeypatch):
         "9",
     )
     settings = started(monkeypatch, "podnuma.agent.cleanup.main", *words)
-    assert (settings.cgroup_root, settings.runtime) == (Path("/c"), AgentRuntime.SIMULATED)
+    assert (settings.cgroup_root, settings.runtime) == (Path("/c"), Runtime.SIMULATED)
     assert held == [("0.0.0.0", 9)]
 
 
 def test_cleanup_ends_when_it_is_done(monkeypatch):
-    monkeypatch.setattr("podnuma.cli.hold.hold", lambda *_: pytest.fail("it was not told to hold"))
+    monkeypatch.setattr(
+        "podnuma.cli.commands.agent.stay_ready", lambda *_: pytest.fail("it was not told to hold")
+    )
     assert started(monkeypatch, "podnuma.agent.cleanup.main", "agent", "cleanup")
 
 

@@ -7,21 +7,21 @@ from typing import Any
 import pytest
 import yaml
 from podnuma.allocator import Admitted
-from podnuma.cli import explain
+from podnuma.cli.commands import explain
+from podnuma.cli.commands.options import OutputFormat
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.forms import Form
-from podnuma.cli.sources import Saved
+from podnuma.cli.objects.sources import FileSource
 
-from tests.unit.cli.objects import PODS, ROOT, allocation_object, grant, topology_object
+from tests.unit.cli.builders import PODS, ROOT, allocation_object, grant, topology_object
 
 EPYC = "epyc7401-2s-8numa-16l3"
 KEY = ("payments", "ledger-db-0")
 
 
-def saved(tmp_path, *objects) -> Saved:
+def saved(tmp_path, *objects) -> FileSource:
     path = tmp_path / "cluster.yaml"
     path.write_text(yaml.safe_dump_all([topology_object(EPYC, reserved="0,48"), *objects]))
-    return Saved([str(path), str(PODS / "01-postgres-native-sidecar.yaml")])
+    return FileSource([str(path), str(PODS / "01-postgres-native-sidecar.yaml")])
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_two_pods_are_too_many():
 
 
 def test_an_unbound_pod_is_explained_on_the_node_that_is_named(tmp_path, capsys):
-    assert explain.answer(saved(tmp_path), KEY, "node-a", Form.TEXT) is Exit.OK
+    assert explain.print_explanation(saved(tmp_path), KEY, "node-a", OutputFormat.TEXT) is Exit.OK
     text = capsys.readouterr().out
     assert text.startswith("pod payments/ledger-db-0 on node-a: not decided; it would be admitted\n")
     sections = [line for line in text.splitlines() if line and not line.startswith(" ")][1:]
@@ -56,13 +56,13 @@ def test_an_unbound_pod_is_explained_on_the_node_that_is_named(tmp_path, capsys)
 
 def test_an_unbound_pod_needs_a_node(tmp_path):
     with pytest.raises(Failure) as failure:
-        explain.answer(saved(tmp_path), KEY, "", Form.TEXT)
+        explain.print_explanation(saved(tmp_path), KEY, "", OutputFormat.TEXT)
     assert "is on no node yet; name one with --node NODE" in failure.value.lines[0]
 
 
 def test_a_pod_that_does_not_exist_is_said_so(tmp_path):
     with pytest.raises(Failure) as failure:
-        explain.answer(saved(tmp_path), ("a", "b"), "", Form.TEXT)
+        explain.print_explanation(saved(tmp_path), ("a", "b"), "", OutputFormat.TEXT)
     assert (failure.value.code, failure.value.lines) == (
         Exit.NOT_FOUND,
         ("there is no pod a/b; if it was evicted, explain its manifest: -f FILE --node NODE",),
@@ -71,7 +71,9 @@ def test_a_pod_that_does_not_exist_is_said_so(tmp_path):
 
 def test_the_pod_of_a_manifest_is_explained_without_one_in_the_cluster(tmp_path, capsys):
     manifest = explain.from_manifests([str(ROOT / "examples" / "pods" / "too-large.yaml")], "default")
-    code = explain.answer(saved(tmp_path), ("default", "too-large"), "node-a", Form.TEXT, manifest)
+    code = explain.print_explanation(
+        saved(tmp_path), ("default", "too-large"), "node-a", OutputFormat.TEXT, manifest
+    )
     assert code is Exit.NO
     text = capsys.readouterr().out
     assert text.startswith("pod default/too-large on node-a: not decided; it would be refused, Topology")
@@ -91,7 +93,10 @@ def large() -> dict[str, Any]:
 
 def test_a_refused_pod_is_no_and_gets_the_smallest_change(tmp_path, capsys):
     refused = allocation_object(grant("a/large", ""), phase="Rejected", reason="TopologyAffinityError")
-    assert explain.answer(saved(tmp_path, large(), refused), ("a", "large"), "", Form.TEXT) is Exit.NO
+    assert (
+        explain.print_explanation(saved(tmp_path, large(), refused), ("a", "large"), "", OutputFormat.TEXT)
+        is Exit.NO
+    )
     text = capsys.readouterr().out
     assert text.startswith("pod a/large on node-a: refused, TopologyAffinityError: ")
     assert "\nany one of these would make it fit\n  the budget: 12 CPU instead of 16\n" in text
@@ -101,22 +106,22 @@ def test_a_refused_pod_that_fits_meanwhile_is_said_so(tmp_path, capsys):
     small = large()
     small["spec"]["resources"]["requests"]["cpu"] = small["spec"]["resources"]["limits"]["cpu"] = "4"
     refused = allocation_object(grant("a/large", ""), phase="Rejected", reason="TopologyAffinityError")
-    explain.answer(saved(tmp_path, small, refused), ("a", "large"), "", Form.TEXT)
+    explain.print_explanation(saved(tmp_path, small, refused), ("a", "large"), "", OutputFormat.TEXT)
     assert capsys.readouterr().out.splitlines()[1] == "now it would be admitted"
 
 
 def test_an_unmanaged_pod_is_said_so_and_is_well(tmp_path, capsys):
     topology = topology_object(EPYC, reserved="0,48", name="node-b")
     topology["spec"]["management"] = "OptIn"
-    assert explain.answer(saved(tmp_path, topology), KEY, "node-b", Form.TEXT) is Exit.OK
+    assert explain.print_explanation(saved(tmp_path, topology), KEY, "node-b", OutputFormat.TEXT) is Exit.OK
     assert ": not managed, by the selectors of the node's profile" in capsys.readouterr().out
 
 
-def bound(tmp_path, **status) -> Saved:
+def bound(tmp_path, **status) -> FileSource:
     """The database pod as it runs on node-a."""
     pod = yaml.safe_load((PODS / "01-postgres-native-sidecar.yaml").read_text())
     pod["metadata"]["uid"], pod["spec"]["nodeName"] = "uid-1", "node-a"
-    explained = explain.gather(saved(tmp_path), *KEY, "node-a")
+    explained, _ = explain.gather(saved(tmp_path), *KEY, "node-a")
     decision = explained.now.decision
     assert isinstance(decision, Admitted)
     held = replace(decision.grant, uid="uid-1")
@@ -124,25 +129,25 @@ def bound(tmp_path, **status) -> Saved:
     allocation["status"].update(status)
     path = tmp_path / "bound.yaml"
     path.write_text(yaml.safe_dump_all([topology_object(EPYC, reserved="0,48"), allocation, pod]))
-    return Saved([str(path)])
+    return FileSource([str(path)])
 
 
 def test_a_running_pod_shows_what_the_kernel_has(tmp_path, capsys):
     seen = {"cpus": "1-2,49-50", "mems": "0-7", "cpuMax": "max 100000"}
     container = {"name": "postgres", "verdict": "PinnedAtStart", "pinnedAfterMillis": 0, "effective": seen}
     source = bound(tmp_path, containers=[container])
-    assert explain.answer(source, KEY, "", Form.TEXT) is Exit.OK
+    assert explain.print_explanation(source, KEY, "", OutputFormat.TEXT) is Exit.OK
     text = capsys.readouterr().out
     assert text.startswith("pod payments/ledger-db-0 on node-a: Applied\n")
     assert "postgres    1-2,49-50   0-7    max 100000   PinnedAtStart   0 ms" in text
 
 
 def test_a_drifted_pod_is_not_well(tmp_path):
-    assert explain.answer(bound(tmp_path, phase="Drifted"), KEY, "", Form.TEXT) is Exit.NO
+    assert explain.print_explanation(bound(tmp_path, phase="Drifted"), KEY, "", OutputFormat.TEXT) is Exit.NO
 
 
 def test_programs_get_everything(tmp_path, capsys):
-    explain.answer(bound(tmp_path), KEY, "", Form.JSON)
+    explain.print_explanation(bound(tmp_path), KEY, "", OutputFormat.JSON)
     found = json.loads(capsys.readouterr().out)
     assert found["stored"]["phase"] == "Applied"
     assert found["now"] == {"admitted": True, "reason": "Admitted", "message": ""}

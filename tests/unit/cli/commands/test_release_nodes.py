@@ -1,7 +1,7 @@
 """When all nodes are given back, and what their agents are told to run."""
 
 import pytest
-from podnuma.cli.release import cleaning, done
+from podnuma.cli.commands.release_nodes import all_released, cleanup_arguments
 
 
 def daemon_set(generation: int, **status: int) -> dict[str, object]:
@@ -40,7 +40,7 @@ def daemon_set(generation: int, **status: int) -> dict[str, object]:
     ],
 )
 def test_done_is_when_every_node_has_the_new_pod_and_it_is_ready(found, finished):
-    assert done(found) is finished
+    assert all_released(found) is finished
 
 
 def test_cleaning_keeps_where_the_host_is_and_drops_the_rest():
@@ -52,11 +52,11 @@ def test_cleaning_keeps_where_the_host_is_and_drops_the_rest():
         "--metric-names=v1.37",
         "--metrics-port=1",
     ]
-    assert cleaning(arguments) == [
+    assert cleanup_arguments(arguments) == [
         *("agent", "cleanup", "--hold", "--runtime=nri", "--cgroup-root=/c", "--metrics-port=1")
     ]
 
 
 def test_cleaning_twice_is_the_same():
-    once = cleaning(["agent", "run", "--runtime=nri"])
-    assert cleaning(once) == once
+    once = cleanup_arguments(["agent", "run", "--runtime=nri"])
+    assert cleanup_arguments(once) == once

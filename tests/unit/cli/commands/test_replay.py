@@ -4,9 +4,9 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from podnuma.cli import replay
+from podnuma.cli.commands import replay
 from podnuma.cli.exits import Exit
-from podnuma.cli.scenario import ScenarioError
+from podnuma.cli.objects.scenarios import ScenarioError
 
 MACHINE = {"sockets": 1, "coresPerNuma": 4, "numaNodes": [{"id": 0, "memoryBytes": "8Gi"}]}
 KUBELET = {
@@ -37,7 +37,7 @@ def scenario(*steps, **more):
 
 def run(*lines):
     out = io.StringIO()
-    code = replay.replay(io.StringIO("".join(f"{line}\n" for line in lines)), out)
+    code = replay.replay_lines(io.StringIO("".join(f"{line}\n" for line in lines)), out)
     return code, [json.loads(line) for line in out.getvalue().splitlines()]
 
 

@@ -9,10 +9,10 @@ from podnuma.api.pod_allocation import (
     Verdict,
     read_pod_allocation,
 )
-from podnuma.cli import top
-from podnuma.cli.top import Use
+from podnuma.cli.commands import top
+from podnuma.cli.commands.top import ContainerUse
 
-from tests.unit.cli.objects import allocation_object, database
+from tests.unit.cli.builders import allocation_object, database
 
 
 def sample(name: str, container: str, value: int) -> str:
@@ -40,7 +40,7 @@ def test_throttling_is_a_share_of_periods_and_pods_sums_are_left_out():
 
 
 def test_init_containers_have_ended():
-    rows = top.rows_of([allocation()], {}, {})
+    rows = top.top_rows([allocation()], {}, {})
     assert [row.key[2] for row in rows] == ["backup", "database", "metrics"]
     assert {row.verdict for row in rows} == {"Pending"}
 
@@ -48,7 +48,7 @@ def test_init_containers_have_ended():
 def test_drift_is_what_the_kernel_says_instead():
     right = ContainerStatus("database", effective=Values(cpus="1-3,49-51"), verdict=Verdict.PINNED_AT_START)
     wrong = ContainerStatus("backup", effective=Values(cpus="0-95"), verdict=Verdict.NOT_PINNED)
-    rows = {row.key[2]: row for row in top.rows_of([allocation(right, wrong)], {}, {})}
+    rows = {row.key[2]: row for row in top.top_rows([allocation(right, wrong)], {}, {})}
     assert (rows["database"].drift, rows["database"].verdict) == ("", "PinnedAtStart")
     assert (rows["backup"].drift, rows["backup"].verdict) == ("kernel has 0-95", "NotPinned")
     assert rows["metrics"].drift == ""
@@ -56,10 +56,10 @@ def test_drift_is_what_the_kernel_says_instead():
 
 def test_the_busiest_container_comes_first():
     use = {
-        ("shop", "database", "metrics"): Use(900, 2**20),
-        ("shop", "database", "database"): Use(5000, 2**30),
+        ("shop", "database", "metrics"): ContainerUse(900, 2**20),
+        ("shop", "database", "database"): ContainerUse(5000, 2**30),
     }
-    assert [row.key[2] for row in top.rows_of([allocation()], use, {})] == ["database", "metrics", "backup"]
+    assert [row.key[2] for row in top.top_rows([allocation()], use, {})] == ["database", "metrics", "backup"]
 
 
 def test_use_is_read_from_pod_metrics():
@@ -67,4 +67,4 @@ def test_use_is_read_from_pod_metrics():
         "metadata": {"name": "database", "namespace": "shop"},
         "containers": [{"name": "backup", "usage": {"cpu": "12345678n", "memory": "2Mi"}}],
     }
-    assert top.use_of([metrics]) == {("shop", "database", "backup"): Use(13, 2 * 2**20)}
+    assert top.use_of([metrics]) == {("shop", "database", "backup"): ContainerUse(13, 2 * 2**20)}

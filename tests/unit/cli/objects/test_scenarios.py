@@ -1,6 +1,6 @@
 import pytest
 from podnuma.allocator import CpuManagerPolicy, TopologyManagerPolicy, TopologyManagerScope, check
-from podnuma.cli.scenario import ScenarioError, read_scenario, read_settings
+from podnuma.cli.objects.scenarios import ScenarioError, read_scenario, read_settings
 
 NODES = [{"id": 0, "memoryBytes": 2**30}, {"id": 1, "memoryBytes": "2Gi", "hugepages": {"2Mi": "1Gi"}}]
 

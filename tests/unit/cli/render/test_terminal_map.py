@@ -1,10 +1,10 @@
 """The map says the same in letters, in words and in colour."""
 
 import pytest
-from podnuma.cli.render.map import render_node
+from podnuma.cli.commands.map import render_node
 from rich.console import Console
 
-from tests.unit.cli.objects import allocation_object, container, database, grant, topology_object, training
+from tests.unit.cli.builders import allocation_object, container, database, grant, topology_object, training
 
 EPYC = "epyc7401-2s-8numa-16l3"
 

@@ -3,8 +3,8 @@
 import io
 
 import pytest
-from podnuma.cli import documents
 from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.objects import documents
 
 
 @pytest.fixture
@@ -20,14 +20,14 @@ def write(tmp_path, monkeypatch):
 
 def problems(*names: str) -> tuple[str, ...]:
     with pytest.raises(Failure) as failure:
-        documents.read(names)
+        documents.read_documents(names)
     assert failure.value.code is Exit.INPUT
     return failure.value.lines
 
 
 def test_documents_know_their_place(write):
     file = write("two.yaml", "kind: Pod\nmetadata: {name: a}\n---\n\nkind: Job\nmetadata: {name: b}\n")
-    assert [(one.place, one.kind, one.name) for one in documents.read([file])] == [
+    assert [(one.place, one.kind, one.name) for one in documents.read_documents([file])] == [
         ("two.yaml document 1 (line 1)", "Pod", "a"),
         ("two.yaml document 2 (line 5)", "Job", "b"),
     ]
@@ -36,30 +36,30 @@ def test_documents_know_their_place(write):
 def test_lists_are_unfolded_and_items_of_typed_lists_get_their_kind(write):
     text = "kind: List\nitems: [{kind: Pod}]\n---\nkind: PodList\nitems: [{metadata: {name: x}}]\n"
     file = write("list.yaml", text)
-    assert [(one.place, one.kind) for one in documents.read([file])] == [
+    assert [(one.place, one.kind) for one in documents.read_documents([file])] == [
         ("list.yaml document 1 (line 1) items[0]", "Pod"),
         ("list.yaml document 2 (line 4) items[0]", "Pod"),
     ]
 
 
 def test_empty_documents_are_nothing(write):
-    assert documents.read([write("empty.yaml", "---\n---\n# nothing\n")]) == []
+    assert documents.read_documents([write("empty.yaml", "---\n---\n# nothing\n")]) == []
 
 
 def test_json_is_read_too(write):
-    assert [one.kind for one in documents.read([write("pod.json", '{"kind": "Pod"}')])] == ["Pod"]
+    assert [one.kind for one in documents.read_documents([write("pod.json", '{"kind": "Pod"}')])] == ["Pod"]
 
 
 def test_folders_are_read_in_the_order_of_their_names(write, tmp_path):
     write("b.yaml", "kind: B")
     write("a.yml", "kind: A")
     write("note.txt", "kind: C")
-    assert [one.kind for one in documents.read([str(tmp_path)])] == ["A", "B"]
+    assert [one.kind for one in documents.read_documents([str(tmp_path)])] == ["A", "B"]
 
 
 def test_standard_input_is_a_dash(monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("kind: Pod"))
-    assert documents.read(["-"])[0].place == "standard input document 1 (line 1)"
+    assert documents.read_documents(["-"])[0].place == "standard input document 1 (line 1)"
 
 
 def test_all_problems_are_found_in_one_pass(write):

@@ -2,7 +2,7 @@
 
 import pytest
 from podnuma.allocator import nodeset
-from podnuma.cli.render import words
+from podnuma.cli.render import wording
 
 
 @pytest.mark.parametrize(
@@ -18,25 +18,25 @@ from podnuma.cli.render import words
     ],
 )
 def test_amounts_have_three_digits(size, text):
-    assert words.about(size) == text
+    assert wording.rounded(size) == text
 
 
 def test_counts_have_their_noun():
-    assert [words.count(number, "CPU") for number in (0, 1, 2)] == ["0 CPUs", "1 CPU", "2 CPUs"]
+    assert [wording.count(number, "CPU") for number in (0, 1, 2)] == ["0 CPUs", "1 CPU", "2 CPUs"]
 
 
 def test_lists_break_at_commas_and_lose_nothing():
-    broken = words.broken("0,4,8,12,16,20", 7)
+    broken = wording.wrap_list("0,4,8,12,16,20", 7)
     assert broken == "0,4,8,\n12,16,\n20"
     assert broken.replace("\n", "") == "0,4,8,12,16,20"
 
 
 def test_memory_that_is_unknown_is_not_mentioned():
-    assert (words.memory(0), words.memory(2**30)) == ("", " · 1Gi memory")
+    assert (wording.memory_suffix(0), wording.memory_suffix(2**30)) == ("", " · 1Gi memory")
 
 
 def test_one_numa_node_needs_no_mention():
-    assert (words.across(nodeset.parse("3")), words.across(nodeset.parse("0-1"))) == (
+    assert (wording.across(nodeset.parse("3")), wording.across(nodeset.parse("0-1"))) == (
         "",
         "over NUMA nodes 0-1",
     )
