@@ -1,6 +1,6 @@
 """A few calls to a Kubernetes API server for tests and demo: JSON in, JSON out.
 
-Deliberately not one of the clients that podnuma uses: what checks the product must not share its
+Deliberately not one of the clients that podnuma uses: a test must not share the product's
 mistakes. Paths are those of the HTTP API ("/api/v1/nodes"); `path_of` makes them from a manifest.
 """
 
@@ -59,7 +59,7 @@ def path_of(manifest: Json, namespace: str = "default") -> str:
 
 
 def _shown(found: Mapping[str, Any]) -> str:
-    """Spell an object for an error text: without the names of who wrote which field, and bounded."""
+    """Render an object for an error text: without managedFields, and of bounded length."""
     metadata = {key: value for key, value in found.get("metadata", {}).items() if key != "managedFields"}
     return json.dumps({**found, "metadata": metadata})[:3000]
 
@@ -191,7 +191,7 @@ class Api:
         timeout: float = TIMEOUT,
         **params: str,
     ) -> Json:
-        """Watch a collection until one object fits `fact` and return it; TimeoutError names `what`."""
+        """Watch a collection until one object satisfies `fact` and return it; TimeoutError names `what`."""
         deadline = time.monotonic() + timeout
         last: Mapping[str, Any] = {}
         while (left := deadline - time.monotonic()) > 0:

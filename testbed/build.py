@@ -6,9 +6,9 @@ source that goes into its tools (`probe` is our own). A built program lies in
     $PODNUMA_CACHE/tools/<module>-<key>/<program>
 
 where <key> is a hash of those two files, of Go files beside them and of the build flags: a new version
-is a new folder, and nothing that exists is ever rebuilt or changed. A program appears by rename, so what
-is there is whole.
-One build runs at a time per cache, across processes; who comes second finds the work done.
+is a new folder, and nothing that exists is ever rebuilt or changed. A program appears by rename, so it
+is never incomplete.
+One build runs at a time per cache, across processes; a second one waits and finds the work done.
 Downloads are made by the ordinary `go` command with the caller's own Go settings.
 """
 
@@ -244,7 +244,7 @@ class Progress:
         return f"{seconds // 60}:{seconds % 60:02d}"
 
     def show(self) -> None:
-        """Tell the time so far, at a bounded rate."""
+        """Show the time so far, at a bounded rate."""
         if self._live:
             print(f"\r{self._what}  {self._elapsed()} ", end="", file=self._out, flush=True)
         elif time.monotonic() - self._start >= self._next_line:
@@ -252,12 +252,12 @@ class Progress:
             self._next_line += self.QUIET_SECONDS
 
     def break_off(self) -> None:
-        """Leave the line as it is: what follows starts a new one."""
+        """End the line, so that further output starts a new one."""
         if self._live:
             print(file=self._out, flush=True)
 
     def done(self) -> None:
-        """Tell the whole time."""
+        """Show the total time."""
         start = "\r" if self._live else ""
         print(f"{start}{self._what}  done in {self._elapsed()} ", file=self._out, flush=True)
 

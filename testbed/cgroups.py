@@ -1,7 +1,7 @@
-"""Read what an agent wrote for each container, from the files of a node and nothing else.
+"""Read what an agent wrote for each container, from nothing but the files of a node.
 
-Which folder is which container's is found by the container id of the PodAllocation's status; the
-values are those of the files. Nothing of podnuma's own reader is used: this is what checks it.
+A container's folder is found by the container id in the PodAllocation's status, and the values are
+those of the files. podnuma's own reader is not used: this module checks it.
 """
 
 from __future__ import annotations

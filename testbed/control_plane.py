@@ -3,15 +3,15 @@
     with ControlPlane() as cluster:
         cluster.kubectl("get", "namespaces")
 
-What always holds: everything lies in one temporary folder that goes with the control plane; every port
-is reserved before it is used, so any number of control planes run side by side; leaving the `with`
+What always holds: all files are in one temporary folder that is removed with the control plane; every
+port is reserved before it is used, so any number of control planes run side by side; leaving the `with`
 block, an exception and the death of this process all stop every child (see `processes`). Ready means
-that the API server says so and the scheduler and the controllers run; a child that dies is reported
-with the end of its log, never waited for.
+that the API server reports ready and the scheduler and the controllers run; a child that dies is
+reported with the end of its log at once.
 
 Users: `admin` (system:masters) by certificate, and any service account by a token from the API
 server's own TokenRequest, so RBAC and token expiry are the real ones. The ServiceAccount admission
-plugin is off, pods need no token volume, unless kubelets run them (`real_nodes`).
+plugin is off, so that pods need no token volume, unless kubelets run them (`real_nodes`).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class ControlPlane:
     """One running control plane; `start` and `stop`, or a `with` block.
 
     folder: where its files lie; a temporary one, removed at the end, if not given.
-    audit: note every request's user, verb and resource for `end_audit_log`.
+    audit: record every request's user, verb and resource for `end_audit_log`.
     feature_gates: further gates of the API server beside PodLevelResources, as {"Name": True}.
     real_nodes: kubelets join and run pods, which get service account tokens; they are reached under
     their host names.
@@ -156,7 +156,7 @@ class ControlPlane:
         self._processes.pop("kube-apiserver").kill()
 
     def end_audit_log(self) -> list[Json]:
-        """End the API server in order and return everything it noted (see `audit`), oldest first.
+        """End the API server in order and return everything it recorded (see `audit`), oldest first.
 
         A request is noted after its answer went out, when its effect may be seen already: only of an
         API server that has ended is the log complete. End all clients before: it waits for a watch
@@ -172,7 +172,7 @@ class ControlPlane:
 
     @contextmanager
     def apiserver_gone(self) -> Iterator[None]:
-        """Be without API server inside the `with` block."""
+        """Stop the API server inside the `with` block."""
         self.stop_apiserver()
         try:
             yield
@@ -262,7 +262,7 @@ class ControlPlane:
     def kubectl(
         self, *args: str, stdin: str | None = None, kubeconfig: Path | None = None, check: bool = True
     ) -> str:
-        """Run kubectl (as admin by default) and return its output; RuntimeError with its words if it fails.
+        """Run kubectl (as admin by default) and return its output; RuntimeError with its output if it fails.
 
         With check=False the output is stdout and stderr together, whatever the exit status.
         """

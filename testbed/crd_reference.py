@@ -25,7 +25,7 @@ PAGES = ROOT / "docs" / "reference"
 
 NOTICE = "<!-- Written by `make docs-reference` from crds/; edit it there. -->"
 
-# What a reader of a page wants to see before the fields.
+# Shown before the fields.
 EXAMPLES = {"NodeProfile": ROOT / "examples" / "profiles" / "databases.yaml"}
 
 Node = dict[str, Any]

@@ -1,8 +1,8 @@
 """`python -m testbed.dashboard URL PAGE`: draw the Grafana dashboard from a Prometheus, without Grafana.
 
 Every panel of deploy/chart/podnuma/files/dashboard.json becomes a piece of one HTML page: a stat as its
-number, a time series as lines. Enough to see that each query answers, and what the answer looks like; the
-picture in the documentation is made by it from a real run.
+number, a time series as lines. Enough to see that each query returns something sensible; the picture
+in the documentation was made with it from a real run.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Source:
         self.window = window
 
     def now(self, query: str) -> list[dict[str, Any]]:
-        """Return the present value of every series."""
+        """Return the current value of every series."""
         return self._ask("query", {"query": query, "time": str(self._end)})
 
     def course(self, query: str) -> list[dict[str, Any]]:
@@ -106,7 +106,7 @@ def _lines(source: Source, panel: dict[str, Any], unit: str, size: tuple[int, in
 
 
 def _numbers(values: list[tuple[float, str]]) -> list[tuple[float, float]]:
-    """Leave out what a quantile of nothing is."""
+    """Leave out NaN, which is a quantile of nothing."""
     return [(float(at), float(value)) for at, value in values if value != "NaN"]
 
 
@@ -117,7 +117,7 @@ def _legend(template: str, labels: dict[str, str]) -> str:
 
 
 def shown(value: float, unit: str) -> str:
-    """Write a value as a person reads it."""
+    """Format a value for people."""
     if unit == "s" and value < 1:
         return f"{value * 1000:.3g} ms"
     if unit == "bytes":

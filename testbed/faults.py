@@ -4,10 +4,10 @@
         kubeconfig = faulty.kubeconfig_for("podnuma-system", "podnuma-operator")
         faulty.next(writes("podallocations"), Refuse(409, "Conflict"))
 
-Every request passes through as it is until a rule says otherwise. A rule is a predicate on `Call` and a
-fault; it applies `times` times and is gone. `calls` is the history, for counting requests and for
-finding kill points: `Tell` calls back, on the proxy's thread, before a request is passed on or after it
-was carried out but before the client hears of it, and waits for the call to return.
+Every request passes through unchanged until a rule says otherwise. A rule is a predicate on `Call` and a
+fault; it applies `times` times and is then removed. `calls` is the history, for counting requests and
+for finding kill points: `Notify` calls back, on the proxy's thread, before a request is passed on or
+after it was carried out but before the client gets the response, and waits for the call to return.
 
 Clients authenticate by token (their certificates end at the proxy). TLS is real, by the control
 plane's own authority.
@@ -48,7 +48,7 @@ _CLOSED_WITHIN = 10
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request as the proxy saw it. `watch` is true for a watch; `user_agent` tells whose it is."""
+    """One request as the proxy saw it. `watch` is true for a watch; `user_agent` says whose it is."""
 
     method: str
     path: str
@@ -90,7 +90,7 @@ class CutWatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Twice:
+class DuplicateEvents:
     """Send every event of a watch twice, and the second copy after the following event."""
 
 
@@ -103,14 +103,14 @@ class EndWatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
+class Notify:
     """Call `callback` before the request is passed on, or once it was carried out (`done`)."""
 
     callback: Callable[[Call], None]
     done: bool = False
 
 
-Fault: TypeAlias = Refuse | Delay | Cut | CutWatch | Twice | EndWatch | Tell
+Fault: TypeAlias = Refuse | Delay | Cut | CutWatch | DuplicateEvents | EndWatch | Notify
 Match: TypeAlias = "Callable[[Call], bool]"
 
 
@@ -171,17 +171,17 @@ class FaultyApiServer:
         self._loop.close()
 
     def next(self, match: Match, fault: Fault, times: int = 1) -> None:
-        """Let the next `times` requests that match meet with a fault."""
+        """Apply a fault to the next `times` requests that match."""
         with self._lock:
             self._rules.append(_Rule(match, fault, times))
 
     def heal(self) -> None:
-        """Forget all rules."""
+        """Remove all rules."""
         with self._lock:
             self._rules.clear()
 
     def idle(self) -> bool:
-        """Tell whether every request has been answered, watches left out."""
+        """Return whether every request except watches has been answered."""
         return all(call.watch for call in tuple(self._answering.values()))
 
     def count(self, match: Match) -> int:
@@ -189,7 +189,7 @@ class FaultyApiServer:
         return sum(match(call) for call in list(self.calls))
 
     def kubeconfig_for(self, namespace: str, service_account: str, *, node: str | None = None) -> Path:
-        """Return a kubeconfig of a service account that leads through the proxy."""
+        """Return a kubeconfig of a service account that goes through the proxy."""
         direct = self._cluster.kubeconfig_for(namespace, service_account, node=node)
         content = yaml.safe_load(direct.read_text())
         content["clusters"][0]["cluster"]["server"] = self.server
@@ -243,7 +243,7 @@ class FaultyApiServer:
         await self._runner.cleanup()
 
     def _is_anything_open(self) -> bool:
-        """Tell whether there is more than the loop's own wake-up and the task that asks."""
+        """Return whether there is more than the loop's own wake-up and the task that asks."""
         return len(self._selector.get_map()) > 1 or len(asyncio.all_tasks()) > 1
 
     def _faults_for(self, call: Call) -> list[Fault]:
@@ -290,7 +290,7 @@ class FaultyApiServer:
                 await asyncio.sleep(seconds)
             case Cut(done=False):
                 return _hang_up(request)
-            case Tell(callback=callback, done=False):
+            case Notify(callback=callback, done=False):
                 await self._loop.run_in_executor(None, callback, call)
             case _:
                 pass
@@ -312,7 +312,7 @@ class FaultyApiServer:
             return _hang_up(request)
         for fault in faults:
             match fault:
-                case Tell(callback=callback, done=True):
+                case Notify(callback=callback, done=True):
                     await self._loop.run_in_executor(None, callback, call)
                 case Cut(done=True):
                     return _hang_up(request)
@@ -343,12 +343,12 @@ class FaultyApiServer:
 
 
 class _WatchStream:
-    """What becomes of the events of one watch."""
+    """Applies faults to the events of one watch."""
 
     def __init__(self, faults: list[Fault]) -> None:
         cuts = [fault.events for fault in faults if isinstance(fault, CutWatch)]
         self._left = min(cuts) if cuts else None
-        self._twice = any(isinstance(fault, Twice) for fault in faults)
+        self._twice = any(isinstance(fault, DuplicateEvents) for fault in faults)
         self._held: bytes | None = None
         self.ended = False
 

@@ -1,11 +1,11 @@
-"""podnuma on a control plane, as it is installed: custom resources, roles, processes of its own.
+"""podnuma installed on a control plane: custom resources, roles, and the product's own processes.
 
 The operator and every agent are separate processes that know nothing of the test bed. Each has a
 kubeconfig of the service account that `deploy/` ships, with the rights that `deploy/` grants and no
 others; an agent's token is bound to its node, as the token of a DaemonSet's pod is.
 
-A node's machine is a folder: `sys`, `proc`, `cgroup`, `kubelet` and `run` stand for what an agent mounts of
-its host.
+A node is a folder: `sys`, `proc`, `cgroup`, `kubelet` and `run` take the place of what an agent mounts
+from its host.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 
 from testbed import cgroups, machines
-from testbed.cleaning import GROUP
+from testbed.cleanup import GROUP
 from testbed.program import Program
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NAMESPACE = "podnuma-system"
 OPERATOR_ACCOUNT = "podnuma-operator"
 AGENT_ACCOUNT = "podnuma-agent"
-# What an administrator applies beside the workloads; the workloads themselves run here as processes.
+# What an administrator applies beside the workloads, which run here as processes.
 RIGHTS = frozenset(
     {
         "Namespace",
@@ -80,7 +80,7 @@ class FakeNode:
 
 
 class Installation:
-    """What podnuma consists of on one control plane. Leaving the `with` block ends its processes."""
+    """podnuma on one control plane. Leaving the `with` block ends its processes."""
 
     def __init__(self, cluster: ControlPlane, folder: Path | None = None) -> None:
         self.cluster = cluster
@@ -141,7 +141,7 @@ class Installation:
         }
 
     def start_operator(self, *options: str, through: Iterable[str] = ()) -> Program:
-        """Start the operator; `options` are further words of its command line, `through` as in Program."""
+        """Start the operator; `options` are added to its command line, `through` as in Program."""
         kubeconfig = self.cluster.kubeconfig_for(NAMESPACE, OPERATOR_ACCOUNT)
         arguments = ["operator", f"--kubeconfig={kubeconfig}", f"--namespace={NAMESPACE}", *options]
         self.operator = self._start("operator", arguments, through)
@@ -176,7 +176,7 @@ class Installation:
         return self.cluster.api.create(pod)
 
     def allocations(self, namespace: str) -> dict[str, Json]:
-        """Return the PodAllocations of a namespace by name, without who owns which field since when."""
+        """Return the PodAllocations of a namespace by name, without managedFields."""
         stored = {}
         for found in self.cluster.api.items(f"{GROUP}/namespaces/{namespace}/podallocations"):
             found["metadata"].pop("managedFields", None)

@@ -1,7 +1,7 @@
 """Nodes without machines: kwok keeps them Ready and makes the pods bound to them Running.
 
-kwok minds only nodes with the annotation `kwok.x-k8s.io/node: fake`, so a control plane may have
-other nodes beside them. The stages (how a pod becomes ready, completes, goes) are read from
+kwok manages only nodes with the annotation `kwok.x-k8s.io/node: fake`, so a control plane may have
+other nodes too. The stages (how a pod becomes ready, completes, goes) are read from
 the kwok module itself.
 """
 
@@ -90,7 +90,7 @@ class Kwok:
         return self
 
     def restart(self) -> None:
-        """Start anew: after an outage of the API server kwok would wait for up to a minute."""
+        """Restart: after an outage of the API server kwok would wait for up to a minute."""
         self.process.kill()
         self.start()
 
@@ -107,7 +107,7 @@ class Kwok:
                 f"--manage-nodes-with-annotation-selector={key}={value}",
             ],
             self._control_plane.folder / "kwok.log",
-            # kwok looks for a configuration of its user: there is none here.
+            # kwok would read the configuration in the user's home folder.
             env={"HOME": os.fspath(self._control_plane.folder)},
         )
 
@@ -140,7 +140,7 @@ class Kwok:
 
 
 def is_ready(node: Json) -> bool:
-    """Say whether a node is Ready and free of the taint that says otherwise."""
+    """Return whether a node is Ready and has no not-ready taint."""
     conditions = node.get("status", {}).get("conditions", [])
     taints = node.get("spec", {}).get("taints", [])
     return any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions) and not any(

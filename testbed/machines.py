@@ -5,9 +5,9 @@ NUMA node and L3 group; NUMA nodes with memory, distances and huge pages. `write
 of them the tree that a kernel on that machine shows, as far as CPU and memory topology goes
 (Documentation/ABI/stable/sysfs-devices-system-cpu and -node, Documentation/admin-guide/cputopology.rst).
 
-Real trees differ in more than numbers, and what reads them must live with that. Each such difference
-is a field of `Quirks`, and a machine whose note tells of one has it here: files that an old kernel does
-not have, masks wider than the CPUs, node lists that name CPUs that do not exist.
+Real trees differ in more than numbers, and their readers must cope. Each such difference is a field of
+`Quirks`, and a machine whose note mentions one has it here: files that an old kernel does not have,
+masks wider than the CPUs, node lists that name CPUs that do not exist.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 RECORDS = Path(__file__).resolve().parents[1] / "tests" / "machines"
 KIB = 1024
 GIB = 2**30
-# For the one record whose source gives no memory: what a two-socket server of that kind is sold with.
+# For the one record whose source gives no memory: usual for a two-socket server of that kind.
 USUAL_MEMORY = 384 * GIB
 USUAL_DISTANCES = (10, 32)
 _WORD_BITS = 32
@@ -165,25 +165,25 @@ def _ids(text: str) -> frozenset[int]:
 
 
 def list_text(ids: Iterable[int]) -> str:
-    """Spell CPUs as the kernel lists them: "0-3,8"."""
+    """Write CPUs as a kernel list: "0-3,8"."""
     return cpuset.render(cpuset.of(ids))
 
 
 def mask_text(ids: Iterable[int], words: int) -> str:
-    """Spell CPUs as the kernel's masks do: 32-bit words in hexadecimal, highest first, commas between."""
+    """Write CPUs as a kernel mask: 32-bit words in hexadecimal, highest first, commas between."""
     mask = int(cpuset.of(ids))
     full = (1 << _WORD_BITS) - 1
     return ",".join(f"{(mask >> (_WORD_BITS * word)) & full:08x}" for word in reversed(range(words)))
 
 
 def write_sysfs(machine: Machine, root: Path) -> Path:
-    """Write the tree of a machine below `root`, which stands for /sys, and return `root`."""
+    """Write the tree of a machine below `root`, which takes the place of /sys, and return `root`."""
     _Sysfs(machine, root).write()
     return root
 
 
 class _Sysfs:
-    """Writes one tree. CPU masks and lists go through `_set`, which knows the kernel's habits."""
+    """Writes one tree. CPU masks and lists are written by `_set`, in the forms of the kernel."""
 
     def __init__(self, machine: Machine, root: Path) -> None:
         self._machine = machine

@@ -1,7 +1,7 @@
 """`python -m testbed.metrics_reference`: write docs/metrics.md from the code and the alert rules.
 
-Names, types, labels and help texts are those of the processes' own registries; what a scrape of a new
-process says is what stands on the page. A test compares.
+Names, types, labels and help texts are those of the processes' own registries, as a scrape of a new
+process returns them. A test compares.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def families(part: str) -> dict[str, tuple[str, str, str]]:
     return found
 
 
-# Labels of families that have no series before something happened.
+# Labels of families that have no series at the start.
 _LABELS: dict[str, dict[str, tuple[str, ...]]] = {
     "operator": {
         "podnuma_api_requests": ("verb", "resource", "code"),

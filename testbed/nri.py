@@ -1,4 +1,4 @@
-"""An NRI plugin that writes down what it is told and answers what a test puts in."""
+"""An NRI plugin that records its calls and returns what a test sets."""
 
 from __future__ import annotations
 

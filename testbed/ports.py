@@ -1,8 +1,8 @@
-"""TCP ports on 127.0.0.1 that stay ours from choice to end.
+"""TCP ports on 127.0.0.1 that stay reserved until they are released.
 
-A port is bound here with SO_REUSEPORT and never listened on: the kernel gives it to nobody else,
+A port is bound here with SO_REUSEPORT and never listened on: the kernel gives it to no other process,
 a server of the same user that sets SO_REUSEPORT too may listen on it, and while that server is
-down a client is refused, not answered by a stranger.
+down a client is refused, not answered by some other server.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class ReservedPort:
         self.number: int = self._socket.getsockname()[1]
 
     def release(self) -> None:
-        """Give the port back."""
+        """Release the port."""
         self._socket.close()
 
 

@@ -1,7 +1,7 @@
 """Child processes that cannot outlive the one that started them.
 
-Each child leads a process group of its own, so Ctrl-C in a terminal reaches only us and we decide
-the order in which things stop; and the kernel kills it (PR_SET_PDEATHSIG) when the thread that
+Each child leads a process group of its own, so Ctrl-C in a terminal reaches only this process, which
+stops its children in order; and the kernel kills each child (PR_SET_PDEATHSIG) when the thread that
 started it ends, so that even a SIGKILL of the parent leaves nothing behind. Therefore start
 children from the main thread, or from one that lives as long as they do.
 
@@ -32,7 +32,7 @@ class ProcessFailedError(RuntimeError):
 
 @contextlib.contextmanager
 def _no_interruption() -> Iterator[set[signal.Signals]]:
-    """Let Ctrl-C wait: an exception in the callbacks that Python runs around a fork would be lost."""
+    """Defer Ctrl-C: an exception in the callbacks that Python runs around a fork would be lost."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield {signal.Signals(number) for number in before}

@@ -20,7 +20,7 @@ START_SECONDS = 30
 
 
 class Program:
-    """One podnuma process: starts, can be killed and started again, tells when it is ready.
+    """One podnuma process: it can be killed and started again, and says when it is ready.
 
     `through` is what runs it instead of the installed script, for example under a profiler.
     """
@@ -49,7 +49,7 @@ class Program:
         return self
 
     def kill(self) -> None:
-        """SIGKILL: no farewell, as when a machine runs out of memory."""
+        """SIGKILL, as when a machine runs out of memory."""
         self.process.kill()
 
     def terminate(self) -> int:

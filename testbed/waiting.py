@@ -1,4 +1,4 @@
-"""Wait for a fact with a deadline instead of sleeping and hoping."""
+"""Poll for a condition with a deadline, instead of sleeping for a fixed time."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
         runtime.socket, runtime.nri_socket
 
 The folder's path must be short (sockets) and not below /run, which the daemon sees as its own
-empty one. Everything it starts, shims and containers, dies with it. Root is needed, or a kernel
+empty one. Everything it starts, shims and containers, ends with it. Root is needed, or a kernel
 that lets users make namespaces.
 """
 
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 
 from testbed import build
-from testbed.containerd import low_level
+from testbed.containerd import fake_runc
 from testbed.processes import Process
 from testbed.vm.oci import Image, write_image
 from testbed.waiting import until
@@ -67,7 +67,7 @@ state = '{folder}/state'
 
 
 class Containerd:
-    """One containerd; `systemd_cgroup` decides the form of cgroup paths and what it tells as its driver."""
+    """One containerd; `systemd_cgroup` decides the form of cgroup paths and the driver it reports."""
 
     def __init__(self, folder: Path, *, nri_request_timeout: str = "2s", systemd_cgroup: bool = True) -> None:
         self.folder = folder
@@ -83,7 +83,7 @@ class Containerd:
         )
         (folder / "config.toml").write_text(text)
         runc = folder / "runc"
-        runc.write_text(f'#!/bin/sh\nexec {sys.executable} -S {low_level.__file__} {folder} "$@"\n')
+        runc.write_text(f'#!/bin/sh\nexec {sys.executable} -S {fake_runc.__file__} {folder} "$@"\n')
         runc.chmod(0o755)
         (folder / "settings.jsonl").touch()
 
@@ -113,7 +113,7 @@ class Containerd:
         )
         self._wait_until_served()
         image = self.folder / "pause.tar"
-        write_image(Image(PAUSE, ("/pause",), {"pause": Path(low_level.__file__)}), image)
+        write_image(Image(PAUSE, ("/pause",), {"pause": Path(fake_runc.__file__)}), image)
         self._ctr("image", "import", "--local", "--snapshotter", "native", str(image))
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""One pod that runs, for tests in asyncio: calls of the kubelet that wait beside the event loop."""
+"""A running pod, for asyncio tests: the kubelet's calls run in threads beside the event loop."""
 
 from __future__ import annotations
 

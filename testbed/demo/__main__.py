@@ -1,4 +1,4 @@
-"""`python -m testbed.demo`: play the demo; --keep leaves it running, --stop ends those that were left."""
+"""`python -m testbed.demo`: play the demo; --keep leaves it running, --stop ends those left running."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import sys
 
 from testbed import build
-from testbed.demo import kept
+from testbed.demo import background
 from testbed.demo.story import Demo, DemoFailedError
 from testbed.processes import ProcessFailedError
 
@@ -15,7 +15,7 @@ FAILURES = (DemoFailedError, build.BuildError, ProcessFailedError, TimeoutError)
 
 
 def main() -> int:
-    """Parse the words of the command line and return the exit status."""
+    """Parse the command line and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m testbed.demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave everything running at the end")
     parser.add_argument("--stop", action="store_true", help="stop demos that were left running")
@@ -24,12 +24,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         if options.stop:
-            stopped = kept.stop()
+            stopped = background.stop()
             print(f"stopped {stopped} demo{'' if stopped == 1 else 's'}")
             return 0
         if options.keep:
             build.ensure([*build.CONTROL_PLANE, "kwok"])
-            return kept.start()
+            return background.start()
         return play(options.report_to)
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def play(report_to: int | None) -> int:
-    """Play the demo and end it, or, as a keeper, stay."""
+    """Play the demo and end it, or, in the background process, keep it running."""
     demo = Demo()
     with demo.running():
         if report_to is None:
@@ -49,7 +49,7 @@ def play(report_to: int | None) -> int:
         print("\nEverything keeps running. To look around, and to stop it:\n")
         print(f"    export KUBECONFIG={demo.cluster.kubeconfig} PATH={tools}:$PATH; kubectl get podnuma -A")
         print("    make demo-stop\n")
-        kept.keep(demo, report_to)
+        background.keep(demo, report_to)
     return 0
 
 

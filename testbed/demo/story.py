@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from testbed import build, cgroups
-from testbed.cleaning import GROUP
+from testbed.cleanup import GROUP
 from testbed.control_plane import ControlPlane
-from testbed.demo import expect
+from testbed.demo import expectations
 from testbed.installation import ROOT, Installation
 from testbed.kwok import Kwok
 
@@ -31,14 +31,14 @@ NODES = {
     "node-2": ("xeon-2s-snc2-irregular", "training"),
 }
 WAIT_SECONDS = 45
-# Wide enough for a line of the map, for logs and pipes that have no width of their own.
+# Wide enough for a line of the map; logs and pipes have no width of their own.
 PLAIN_WIDTH = 120
 TOPOLOGIES = f"{GROUP}/nodetopologies"
 NODE_PROFILES = f"{GROUP}/nodeprofiles"
 
 
 class DemoFailedError(RuntimeError):
-    """Something that the demo promises is not so; the text lists what."""
+    """Something that the demo promises is not true; the text lists what."""
 
 
 class Demo:
@@ -67,7 +67,7 @@ class Demo:
         self._create_pods(installation)
         allocations = self._wait_applied(installation)
         try:
-            self._wait_told(installation)
+            self._wait_reported(installation)
         except TimeoutError as error:
             raise DemoFailedError(f"{error}\n{installation.logs()}") from error
         self._show_resources()
@@ -123,10 +123,10 @@ class Demo:
                 raise DemoFailedError(f"pod {name} was rejected: {applied[name]['spec']['decision']}")
         return applied
 
-    def _wait_told(self, installation: Installation) -> None:
-        """Wait until nodes and profiles tell it too: their status is written at a bounded rate."""
+    def _wait_reported(self, installation: Installation) -> None:
+        """Wait until nodes and profiles report it too: their status is written at a bounded rate."""
         waits = [
-            *((TOPOLOGIES, name, _tells_of_one_pod) for name in installation.nodes),
+            *((TOPOLOGIES, name, _reports_one_pod) for name in installation.nodes),
             *((NODE_PROFILES, name, _is_settled) for _, name in NODES.values()),
         ]
         for collection, name, fact in waits:
@@ -149,7 +149,7 @@ class Demo:
         self,
         installation: Installation,
         allocations: Mapping[str, Json],
-        found: Mapping[str, expect.Containers],
+        found: Mapping[str, expectations.Containers],
     ) -> None:
         self._head("What the agents wrote")
         table = Table(box=None, pad_edge=False)
@@ -167,14 +167,16 @@ class Demo:
         self,
         installation: Installation,
         allocations: Mapping[str, Json],
-        found: Mapping[str, expect.Containers],
+        found: Mapping[str, expectations.Containers],
     ) -> None:
-        rules = {"database": expect.database, "ml-training": expect.training}
+        rules = {"database": expectations.database, "ml-training": expectations.training}
         problems = []
         for name, rule in rules.items():
             machine = installation.node_of(allocations[name]).machine
             problems += [f"pod {name}: {text}" for text in rule(machine, found[name])]
-            problems += [f"pod {name}: {text}" for text in expect.agreement(allocations[name], found[name])]
+            problems += [
+                f"pod {name}: {text}" for text in expectations.agreement(allocations[name], found[name])
+            ]
         if problems:
             raise DemoFailedError("\n".join(["the result is not what was promised:", *problems]))
         self._console.print()
@@ -184,7 +186,7 @@ class Demo:
         self._say("checked: training has 3 CPUs of one NUMA node, its sidecar runs in the node shared pool")
 
 
-def _tells_of_one_pod(topology: Json) -> bool:
+def _reports_one_pod(topology: Json) -> bool:
     status = topology.get("status", {})
     return bool(status.get("summary", {}).get("pods") == "1" and _is_ready(status))
 
@@ -206,5 +208,5 @@ def _budget(pod: Json) -> str:
 
 
 def _set(listed: str) -> str:
-    """Spell a set for the table: what nobody wrote is what the group above allows."""
+    """Format a set for the table; an empty file means what the parent cgroup allows."""
     return "(not set)" if listed == "-" else listed

@@ -45,8 +45,8 @@ def differences(kubelet: Recording, podnuma: Recording) -> Iterator[Difference]:
             yield Difference(pod, "", "outcome", one, other)
     for place in kubelet.values | podnuma.values:
         yield from _in(place, "", kubelet.values.get(place), podnuma.values.get(place))
-    for place in kubelet.first_words | podnuma.first_words:
-        yield from _in(place, "first ", kubelet.first_words.get(place), podnuma.first_words.get(place))
+    for place in kubelet.first_outputs | podnuma.first_outputs:
+        yield from _in(place, "first ", kubelet.first_outputs.get(place), podnuma.first_outputs.get(place))
     for name in kubelet.counts | podnuma.counts:
         one_count, other_count = kubelet.counts.get(name, 0), podnuma.counts.get(name, 0)
         if one_count != other_count:

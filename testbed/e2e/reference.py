@@ -69,13 +69,13 @@ class Seen:
 class Recording:
     """Outcome per pod, values per (pod, container; "" is the pod itself), what the counts rose by.
 
-    first_words: what init containers that have ended were allowed to use, per (pod, container).
+    first_outputs: what init containers that have ended were allowed to use, per (pod, container).
     Keys begin with the scope.
     """
 
     outcomes: dict[str, str] = field(default_factory=dict)
     values: dict[tuple[str, str], Seen] = field(default_factory=dict)
-    first_words: dict[tuple[str, str], Seen] = field(default_factory=dict)
+    first_outputs: dict[tuple[str, str], Seen] = field(default_factory=dict)
     counts: dict[str, float] = field(default_factory=dict)
 
     def add_counts(self, scope: str, before: Mapping[str, float], after: Mapping[str, float]) -> None:
@@ -126,8 +126,8 @@ def _observe(cluster: Cluster, scope: str, settled: Sequence[Json], into: Record
     for pod in alive:
         for entry in pod["spec"].get("initContainers", []):
             if entry.get("restartPolicy") != "Always":
-                words = first_words(cluster.logs(pod["metadata"]["name"], entry["name"]))
-                into.first_words[f"{scope}/{pod['metadata']['name']}", entry["name"]] = words
+                words = first_outputs(cluster.logs(pod["metadata"]["name"], entry["name"]))
+                into.first_outputs[f"{scope}/{pod['metadata']['name']}", entry["name"]] = words
 
 
 def _still(cluster: Cluster, scope: str, alive: Sequence[Json]) -> dict[tuple[str, str], Seen]:
@@ -158,7 +158,7 @@ def _values(cluster: Cluster, scope: str, alive: Sequence[Json]) -> dict[tuple[s
     return values
 
 
-def first_words(log: str) -> Seen:
+def first_outputs(log: str) -> Seen:
     """Read what a container printed first: the CPUs and memory nodes it was allowed to use."""
     found: dict[str, str] = {}
     for line in log.splitlines():

@@ -37,10 +37,10 @@ def _rows(kubelet: Recording, podnuma: Recording) -> Iterator[tuple[str, ...]]:
             if place[0] == pod:
                 name = f"  {place[1] or '(pod)'}"
                 yield from _places(name, kubelet.values.get(place), podnuma.values.get(place))
-        for place in kubelet.first_words | podnuma.first_words:
+        for place in kubelet.first_outputs | podnuma.first_outputs:
             if place[0] == pod:
                 name = f"  {place[1]} (ended)"
-                yield from _places(name, kubelet.first_words.get(place), podnuma.first_words.get(place))
+                yield from _places(name, kubelet.first_outputs.get(place), podnuma.first_outputs.get(place))
 
 
 def _pair(name: str, one: str, other: str) -> Iterator[tuple[str, ...]]:

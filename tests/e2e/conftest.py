@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from testbed import build
-from testbed.e2e import kubelet, reference, site
+from testbed.e2e import kubelet, reference, target
 from testbed.e2e.observe import limits
 from testbed.e2e.product import POD_SCOPE, Product
 from testbed.e2e.reference import Recording
@@ -120,13 +120,13 @@ def table(pytestconfig: pytest.Config) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def _site() -> Iterator[site.Machine | Cluster]:
+def _target() -> Iterator[target.MachineTarget | Cluster]:
     named = os.environ.get(KUBECONFIG)
     if named is None:
         say("booting the virtual machine")
         with ExitStack() as stack:
             try:
-                machine = stack.enter_context(site.machine())
+                machine = stack.enter_context(target.boot_machine())
             except (ProcessFailedError, TimeoutError) as error:
                 pytest.exit(f"no virtual machine, so nothing was tested: {error}", 1)
             booted = machine.node.machine
@@ -135,23 +135,23 @@ def _site() -> Iterator[site.Machine | Cluster]:
             yield machine
     else:
         busybox = os.environ.get("PODNUMA_E2E_IMAGE", "localhost/busybox:1")
-        with site.given(Path(named), os.environ.get("PODNUMA_E2E_NODE"), busybox) as cluster:
+        with target.existing_cluster(Path(named), os.environ.get("PODNUMA_E2E_NODE"), busybox) as cluster:
             yield cluster
 
 
 @pytest.fixture(scope="session")
-def cluster(_site: site.Machine | Cluster) -> Cluster:
-    return _site.cluster if isinstance(_site, site.Machine) else _site
+def cluster(_target: target.MachineTarget | Cluster) -> Cluster:
+    return _target.cluster if isinstance(_target, target.MachineTarget) else _target
 
 
 @pytest.fixture(scope="session")
-def machine(_site: site.Machine | Cluster) -> site.Machine:
-    assert isinstance(_site, site.Machine)
-    return _site
+def machine(_target: target.MachineTarget | Cluster) -> target.MachineTarget:
+    assert isinstance(_target, target.MachineTarget)
+    return _target
 
 
 @pytest.fixture(scope="session")
-def reference_recording(machine: site.Machine) -> Recording:
+def reference_recording(machine: target.MachineTarget) -> Recording:
     """What the kubelet does with its own managers, in both scopes; it is stock again afterwards."""
     recording = Recording()
     for scope, managers, waves in (
@@ -169,10 +169,10 @@ def reference_recording(machine: site.Machine) -> Recording:
 
 @pytest.fixture(scope="session")
 def untouched(
-    _site: site.Machine | Cluster, cluster: Cluster, request: pytest.FixtureRequest
+    _target: target.MachineTarget | Cluster, cluster: Cluster, request: pytest.FixtureRequest
 ) -> dict[str, str]:
     """The files of the kubelet's slices before podnuma came."""
-    if isinstance(_site, site.Machine) and any(
+    if isinstance(_target, target.MachineTarget) and any(
         "reference_recording" in getattr(item, "fixturenames", ()) for item in request.session.items
     ):
         request.getfixturevalue("reference_recording")
@@ -180,12 +180,12 @@ def untouched(
 
 
 @pytest.fixture(scope="session")
-def podnuma(_site: site.Machine | Cluster, cluster: Cluster, untouched: dict[str, str]) -> Product:
+def podnuma(_target: target.MachineTarget | Cluster, cluster: Cluster, untouched: dict[str, str]) -> Product:
     """podnuma installed from deploy/ and at work, in scope pod."""
     assert untouched
     product = Product(cluster)
-    product.install(operator=not isinstance(_site, site.Machine))
-    site.operator_of(_site, product)
+    product.install(operator=not isinstance(_target, target.MachineTarget))
+    target.start_operator(_target, product)
     product.profile(POD_SCOPE)
     product.wait_agent()
     say("podnuma is installed and at work")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from testbed.e2e import kubelet, reference, words
+from testbed.e2e import first_output, kubelet, reference
 from testbed.e2e.deviations import KINDS, differences, documented, kind_of
 from testbed.e2e.observe import parse_list
 from testbed.e2e.product import CONTAINER_SCOPE, POD_SCOPE
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from testbed.api import Json
     from testbed.e2e.cluster import Cluster
+    from testbed.e2e.first_output import FirstOutput
     from testbed.e2e.product import Product
-    from testbed.e2e.words import Words
 
 pytestmark = pytest.mark.machine
 
@@ -39,7 +39,7 @@ def test_every_value_is_the_kubelets_or_an_explained_one(
 
     def look(settled: Sequence[Json]) -> None:
         nonlocal starts
-        starts += sum(first_words_as_decided(podnuma, words.of_all(cluster), pod) for pod in settled)
+        starts += sum(first_words_as_decided(podnuma, first_output.read_all(cluster), pod) for pod in settled)
 
     try:
         for scope, settings, waves in (
@@ -63,7 +63,7 @@ def test_every_value_is_the_kubelets_or_an_explained_one(
 
 
 def first_words_as_decided(
-    podnuma: Product, said: Mapping[tuple[str, str], Sequence[Words]], pod: Json
+    podnuma: Product, said: Mapping[tuple[str, str], Sequence[FirstOutput]], pod: Json
 ) -> int:
     """Check every container that was given CPUs of its own or of its pod; return how many there are."""
     allocation = podnuma.allocation(pod["metadata"]["name"])

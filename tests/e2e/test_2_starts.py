@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from testbed.e2e import pods, words
+from testbed.e2e import first_output, pods
 from testbed.e2e.cluster import is_ready
 from testbed.e2e.figures import agent_usage, hook_wait, phases, quantile
 from testbed.e2e.observe import container_id
@@ -54,7 +54,7 @@ def check_mixed(
 
     Returns the owners for `Samples.violations`.
     """
-    said = words.of_all(cluster)
+    said = first_output.read_all(cluster)
     taken: dict[str, frozenset[int]] = {}
     owners = {}
     for pod in settled:
@@ -146,7 +146,7 @@ def test_a_restarted_container_has_its_cpus_back_from_the_first_instruction(
 
         now = until(again, "the container to run again", 120, 0.5)
         after = cluster.snapshot()
-        second = words.of_all(cluster)[pod["metadata"]["uid"], "app"][-1]
+        second = first_output.read_all(cluster)[pod["metadata"]["uid"], "app"][-1]
         assert second.cpus == after.container(now, "app").effective_cpus == was.effective_cpus
         assert after.container(now, "sidecar") == beside
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from testbed.e2e.cluster import Cluster
     from testbed.e2e.observe import Cgroup
     from testbed.e2e.product import Product
-    from testbed.e2e.site import Machine
+    from testbed.e2e.target import MachineTarget
 
 OUTAGE_SECONDS = 60
 REST_SECONDS = 15
@@ -163,7 +163,7 @@ def test_agent_killed_in_the_middle_of_a_change(cluster: Cluster, held: Held, po
 
 
 @pytest.mark.machine
-def test_api_server_gone_for_a_minute(cluster: Cluster, held: Held, machine: Machine) -> None:
+def test_api_server_gone_for_a_minute(cluster: Cluster, held: Held, machine: MachineTarget) -> None:
     """No API server for a minute: every value is as before, and what others change is still repaired."""
 
     def outage() -> None:

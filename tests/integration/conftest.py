@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from testbed import build
-from testbed.cleaning import delete, wipe
+from testbed.cleanup import delete, wipe
 from testbed.control_plane import ControlPlane
 from testbed.installation import Installation
 from testbed.kwok import Kwok

@@ -124,7 +124,7 @@ class Life:
             return _writes(call) and seen > place
 
         self._dead.clear()
-        self.faulty.next(due, faults.Tell(self._kill, done=done))
+        self.faulty.next(due, faults.Notify(self._kill, done=done))
 
     def _kill(self, _: Call) -> None:
         self._child.kill()

@@ -34,7 +34,7 @@ from podnuma.api.pod_allocation import Decision, render_pod_allocation
 from podnuma.api.reading import Fields, Problems
 
 from testbed import machines
-from testbed.cleaning import delete
+from testbed.cleanup import delete
 from testbed.installation import AGENT_ACCOUNT, NAMESPACE, Installation
 from testbed.kwok import node_manifest
 from testbed.waiting import until

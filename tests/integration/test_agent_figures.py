@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.cleaning import wipe
+from testbed.cleanup import wipe
 from testbed.installation import Installation
 from testbed.kwok import Kwok
 from testbed.waiting import until

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from testbed.api import ApiStatusError
-from testbed.cleaning import GROUP
-from testbed.demo import expect
+from testbed.cleanup import GROUP
+from testbed.demo import expectations
 from testbed.waiting import until
 
 pytestmark = pytest.mark.timeout(120)
@@ -60,7 +60,7 @@ def test_reserved_cpus_that_the_node_lacks_are_named_and_running_pods_keep_what_
     # The settings from before stay in force for new pods, too.
     system.create_example(namespace, "database", "second")
     second = system.wait_applied(namespace, "second")
-    assert expect.database(system.node_of(second).machine, system.written(second)) == []
+    assert expectations.database(system.node_of(second).machine, system.written(second)) == []
 
 
 def test_two_profiles_of_equal_priority_for_one_node_name_each_other(system):
@@ -145,7 +145,7 @@ def test_an_allocation_deleted_by_hand_comes_back_with_the_same_cpus(system, nam
     until(back, "the allocation to be back", TOLD_SECONDS)
     again = system.wait_applied(namespace, "database")
     assert again["spec"]["cpus"] == allocation["spec"]["cpus"]
-    assert expect.database(system.node_of(again).machine, system.written(again)) == []
+    assert expectations.database(system.node_of(again).machine, system.written(again)) == []
 
 
 def test_broken_sysfs_files_are_named_in_the_nodes_status_and_the_agent_lives(system, kwok):

@@ -108,7 +108,8 @@ def test_both_entry_points_start_with_the_images_own_files(root, configuration, 
 
 def test_everything_that_the_processes_import_is_there(root, configuration):
     modules = (
-        "podnuma.agent.app, podnuma.agent.cri.client, podnuma.operator.app, podnuma.cli.commands.release_nodes, dbus_fast"
+        "podnuma.agent.app, podnuma.agent.cri.client, podnuma.operator.app, "
+        "podnuma.cli.commands.release_nodes, podnuma.plumbing.kube.client, dbus_fast"
     )
     interpreter = next((root / "opt/podnuma/python/bin").iterdir())
     inside = f"/{interpreter.relative_to(root)}"

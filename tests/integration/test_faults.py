@@ -92,7 +92,7 @@ def test_watch_is_cut_in_the_middle_of_an_event(client, faulty, namespace):
 def test_events_come_twice_and_out_of_order(client, faulty, namespace):
     for name in "abc":
         client.create(secret(namespace, name))
-    faulty.next(faults.watches("secrets"), faults.Twice())
+    faulty.next(faults.watches("secrets"), faults.DuplicateEvents())
     watch = client.watch(f"/api/v1/namespaces/{namespace}/secrets", timeout=1)
     assert [found["metadata"]["name"] for _, found in watch] == ["a", "b", "a", "c", "b"]
 
@@ -109,8 +109,8 @@ def test_callback_comes_after_the_write_and_before_the_answer(client, faulty, na
     def look(call: faults.Call) -> None:
         stored.append((call.method, len(api.items(f"/api/v1/namespaces/{namespace}/secrets"))))
 
-    faulty.next(faults.writes("secrets"), faults.Tell(look))
-    faulty.next(faults.writes("secrets"), faults.Tell(look, done=True))
+    faulty.next(faults.writes("secrets"), faults.Notify(look))
+    faulty.next(faults.writes("secrets"), faults.Notify(look, done=True))
     client.create(secret(namespace, "a"))
     assert stored == [("POST", 0), ("POST", 1)]
 

@@ -139,7 +139,7 @@ def test_watches_that_expire_are_cut_or_repeat_themselves_lose_nothing(site, fau
     faulty.next(faults.watches("pods"), faults.EndWatch(410))
     faulty.next(faults.watches("podallocations"), faults.EndWatch(410))
     faulty.next(faults.watches("pods"), faults.CutWatch(2))
-    faulty.next(faults.watches("pods"), faults.Twice(), times=3)
+    faulty.next(faults.watches("pods"), faults.DuplicateEvents(), times=3)
     site.start(faulty)
     site.report_hardware()
     for number in range(6):

@@ -14,8 +14,8 @@ import pytest
 import requests
 
 from testbed import cgroups
-from testbed.cleaning import GROUP
-from testbed.demo import expect
+from testbed.cleanup import GROUP
+from testbed.demo import expectations
 from testbed.waiting import until
 
 pytestmark = pytest.mark.timeout(180)
@@ -97,10 +97,10 @@ def cpu_seconds(pid: int) -> float:
 
 def test_both_pods_get_what_the_announcement_promises(system, pods):
     database, training = pods["database"], pods["ml-training"]
-    assert expect.database(system.node_of(database).machine, system.written(database)) == []
-    assert expect.training(system.node_of(training).machine, system.written(training)) == []
+    assert expectations.database(system.node_of(database).machine, system.written(database)) == []
+    assert expectations.training(system.node_of(training).machine, system.written(training)) == []
     for allocation in pods.values():
-        assert expect.agreement(allocation, system.written(allocation)) == []
+        assert expectations.agreement(allocation, system.written(allocation)) == []
 
 
 @pytest.mark.usefixtures("pods")
@@ -120,7 +120,7 @@ def test_killed_operator_decides_what_came_while_it_was_away(system, namespace, 
     system.operator.start()
     second = system.wait_applied(namespace, "second")
     main, other = system.written(pods["database"]), system.written(second)
-    assert expect.database(system.node_of(second).machine, other) == []
+    assert expectations.database(system.node_of(second).machine, other) == []
     held, new = (frozenset().union(*(group.cpus for group in found.values())) for found in (main, other))
     assert held.isdisjoint(new)
     until(lambda: "ml-training" not in system.allocations(namespace), "the allocation to go", 10)
@@ -148,7 +148,7 @@ def test_killed_agent_applies_what_came_while_it_was_away(system, namespace, pod
     system.cluster.api.delete(f"/api/v1/namespaces/{namespace}/pods/database")
     system.agents["node-1"].start()
     second = system.wait_applied(namespace, "second")
-    assert expect.database(system.node_of(second).machine, system.written(second)) == []
+    assert expectations.database(system.node_of(second).machine, system.written(second)) == []
     gone = pods["database"]["spec"]["podUID"].replace("-", "_")
     root = system.nodes["node-1"].cgroup_root
     until(lambda: not any(root.rglob(f"*{gone}*")), "the folders of the deleted pod to go", 10)
@@ -194,7 +194,7 @@ def test_a_new_pod_of_the_same_name_is_another_pod(system, namespace, pods):
 
     allocation = until(applied_anew, "the allocation of the new pod", 20)
     assert allocation["metadata"]["uid"] != pods["database"]["metadata"]["uid"]
-    assert expect.database(system.node_of(allocation).machine, system.written(allocation)) == []
+    assert expectations.database(system.node_of(allocation).machine, system.written(allocation)) == []
 
 
 @pytest.mark.usefixtures("pods")

@@ -1,6 +1,6 @@
-"""What the containers of a node said first: the CPUs and memory nodes that they might use then.
+"""What the containers of a node printed first: the CPUs and memory nodes that they could use then.
 
-Read from the node's log files, all in one go.
+Read from the node's log files, all at once.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _LINE = re.compile(r"^\S+_([^/_]+)/([^/]+)/(\d+)\.log:(\S+) \S+ \S+ (Cpus|Mems)_
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """The first words of one start. `time` is the log's, and sorts as text."""
+class FirstOutput:
+    """The first output of one start. `time` is that of the log line, and sorts as text."""
 
     time: str
     cpus: frozenset[int]
     mems: frozenset[int]
 
 
-def of_all(cluster: Cluster) -> dict[tuple[str, str], list[Words]]:
-    """Return the first words by (pod UID, container), one entry per start, oldest first."""
+def read_all(cluster: Cluster) -> dict[tuple[str, str], list[FirstOutput]]:
+    """Return the first output by (pod UID, container), one entry per start, oldest first."""
     text = cluster.shell("cd /var/log/pods && grep -rs _allowed_list . | sort; true")
     found: dict[tuple[str, str, int], dict[str, str]] = {}
     for line in text.splitlines():
@@ -38,8 +38,8 @@ def of_all(cluster: Cluster) -> dict[tuple[str, str], list[Words]]:
             said = found.setdefault((uid, container, int(start)), {})
             said.setdefault("time", time)
             said.setdefault(what, value)
-    words: dict[tuple[str, str], list[Words]] = {}
+    outputs: dict[tuple[str, str], list[FirstOutput]] = {}
     for (uid, container, _), said in sorted(found.items()):
-        entry = Words(said["time"], parse_list(said.get("Cpus", "")), parse_list(said.get("Mems", "")))
-        words.setdefault((uid, container), []).append(entry)
-    return words
+        entry = FirstOutput(said["time"], parse_list(said.get("Cpus", "")), parse_list(said.get("Mems", "")))
+        outputs.setdefault((uid, container), []).append(entry)
+    return outputs

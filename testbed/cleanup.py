@@ -26,7 +26,7 @@ def wipe(api: Api) -> None:
 
 
 def delete(api: Api, path: str) -> None:
-    """Delete an object or a collection without waiting for anybody; what is gone already is fine."""
+    """Delete an object or a collection without waiting; one that does not exist is fine."""
     try:
         api.delete(path, grace_seconds=0)
     except ApiStatusError as error:

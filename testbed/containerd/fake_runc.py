@@ -1,9 +1,9 @@
-"""Stands in for runc: `low_level.py FOLDER <arguments of runc>`, run by containerd's shim.
+"""A substitute for runc: `fake_runc.py FOLDER <arguments of runc>`, run by containerd's shim.
 
 A container is a sleeping process. What should have become cgroup values is appended to
 FOLDER/settings.jsonl, one line per call: {"call": "create" | "update", "id": ..., "resources":
 OCI resources, "cgroupsPath": ...}. A container whose annotations carry `testbed/refuse-update`
-fails every update, as one does whose cgroup is gone.
+fails every update, as if its cgroup were gone.
 
 Only the standard library: it starts several times per container.
 """
@@ -91,7 +91,7 @@ def _option(arguments: list[str], name: str) -> str:
 
 def _record(folder: Path, call: str, container: str, resources: object, cgroups_path: str) -> None:
     line = json.dumps({"call": call, "id": container, "resources": resources, "cgroupsPath": cgroups_path})
-    with (folder / "settings.jsonl").open("a") as sink:  # short appends are whole
+    with (folder / "settings.jsonl").open("a") as sink:  # short appends are atomic
         sink.write(line + "\n")
 
 

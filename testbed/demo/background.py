@@ -1,8 +1,8 @@
-"""A demo that goes on after its command has returned.
+"""A demo that keeps running after its command has returned.
 
-A keeper process in a session of its own plays the demo, reports how that went, and then waits for
-SIGTERM; every part of the demo is its child and ends with it. A record in the cache folder names it, so
-that it can be stopped from anywhere.
+A background process in a session of its own plays the demo, reports how that went, and then waits for
+SIGTERM; every part of the demo is its child and ends with it. A PID file in the cache folder names it,
+so that it can be stopped from anywhere.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STOP_SECONDS = 20
 
 
 def start() -> int:
-    """Start a keeper, wait until its demo has been played and return the demo's exit status."""
+    """Start the background process, wait until its demo has been played, return the demo's exit status."""
     read_end, write_end = os.pipe()
     argv = [sys.executable, "-m", "testbed.demo", "--report-to", str(write_end)]
     with subprocess.Popen(
@@ -41,13 +41,13 @@ def start() -> int:
             raise
         if not told:
             return keeper.wait()
-        # It stays: do not wait for it when the block ends.
+        # It keeps running: do not wait for it when the block ends.
         keeper.returncode = int(told)
     return int(told)
 
 
 def keep(demo: Demo, report_to: int) -> None:
-    """As the keeper: say that the demo was played, let go of the terminal and wait to be stopped."""
+    """In the background process: report that the demo was played, detach and wait to be stopped."""
     record = _folder() / str(os.getpid())
     record.parent.mkdir(parents=True, exist_ok=True)
     record.touch()
@@ -66,14 +66,14 @@ def keep(demo: Demo, report_to: int) -> None:
 
 
 def stop() -> int:
-    """Stop every kept demo of this user and return how many there were."""
+    """Stop every background demo of this user and return how many there were."""
     stopped = 0
     for record in sorted(_folder().glob("*")):
         pid = int(record.name)
-        if _is_keeper(pid):
+        if _is_running(pid):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-            until(lambda: not _is_keeper(pid), f"the demo of process {pid} to end", STOP_SECONDS)  # noqa: B023
+            until(lambda: not _is_running(pid), f"the demo of process {pid} to end", STOP_SECONDS)  # noqa: B023
             stopped += 1
         record.unlink(missing_ok=True)
     return stopped
@@ -83,8 +83,8 @@ def _folder() -> Path:
     return build.cache_folder() / "demos"
 
 
-def _is_keeper(pid: int) -> bool:
-    """Tell whether a process is a keeper: numbers of ended processes are used again."""
+def _is_running(pid: int) -> bool:
+    """Return whether a process is a background demo: the PID may have been reused."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

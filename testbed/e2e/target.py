@@ -1,9 +1,9 @@
-"""Where the suite runs: the virtual machine of this testbed, or a cluster somebody names.
+"""Where the suite runs: the virtual machine of this test bed, or an existing cluster.
 
-    with machine() as site: ...            boots, joins, brings its own control plane
-    with given(kubeconfig, node) as site:  touches only that cluster, through that file
+    with boot_machine() as target: ...                    boots, joins, brings its own control plane
+    with existing_cluster(kubeconfig, node) as target:    touches only that cluster, through that file
 
-On a given cluster root on the node is a privileged pod of the suite's own namespace.
+On an existing cluster, root access to the node goes through a privileged pod in the suite's namespace.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _HELPER, _HELPER_NAMESPACE = "podnuma-e2e-node", "podnuma-e2e"
 
 
 @dataclass(slots=True)
-class Machine:
-    """The virtual machine with its control plane. `operator`: a process beside it, once started."""
+class MachineTarget:
+    """The virtual machine and its control plane. `operator`: a process of this host, once started."""
 
     cluster: Cluster
     control_plane: ControlPlane
@@ -53,7 +53,7 @@ class Machine:
 
 
 @contextmanager
-def machine() -> Iterator[Machine]:
+def boot_machine() -> Iterator[MachineTarget]:
     """Boot the virtual machine as a node of a control plane of its own."""
     rootfs.require_tools()
     build.ensure((*build.CONTROL_PLANE, "containerd", "containerd-shim-runc-v2", "ctr", "kubelet", "probe"))
@@ -73,20 +73,20 @@ def machine() -> Iterator[Machine]:
             probe="/payload/bin/probe",
             web=lambda url: shell(f"busybox wget -qO- {url}"),
         )
-        site = Machine(cluster, control_plane, node)
+        target = MachineTarget(cluster, control_plane, node)
         try:
-            yield site
+            yield target
         finally:
-            if site.operator is not None:
-                site.operator.stop()
+            if target.operator is not None:
+                target.operator.stop()
 
 
 @contextmanager
-def given(kubeconfig: Path, node: str | None, busybox: str) -> Iterator[Cluster]:
-    """Use a cluster that its owner named: the current context of that very file and nothing else."""
+def existing_cluster(kubeconfig: Path, node: str | None, busybox: str) -> Iterator[Cluster]:
+    """Use a cluster that its owner named: the current context of this kubeconfig and nothing else."""
     kubectl = shutil.which("kubectl") or str(build.ensure(["kubectl"])["kubectl"])
     if not kubeconfig.is_file():
-        raise KubectlError(f"{kubeconfig} is no file; name the kubeconfig of the cluster to be used")
+        raise KubectlError(f"{kubeconfig} is not a file; name the kubeconfig of the cluster to be used")
 
     def run(*args: str, stdin: str | None = None) -> str:
         done = subprocess.run(
@@ -165,10 +165,10 @@ def _helper(node: str, busybox: str) -> dict[str, object]:
     return {"apiVersion": "v1", "kind": "List", "items": [namespace, pod]}
 
 
-def operator_of(site: Machine | Cluster, product: Product) -> None:
-    """Bring the operator to work, by the way that fits the site."""
-    if isinstance(site, Machine):
-        site.start_operator()
+def start_operator(target: MachineTarget | Cluster, product: Product) -> None:
+    """Start the operator as the target needs it, and wait until it is ready."""
+    if isinstance(target, MachineTarget):
+        target.start_operator()
     else:
         waited = ("rollout", "status", "deployment/podnuma-operator", "--timeout=300s")
         product.cluster.run_anywhere("--namespace=podnuma-system", *waited, timeout=310)

@@ -1,7 +1,7 @@
-"""What must be true of the demo's two pods; every answer is a list of what is not.
+"""What must be true of the demo's two pods; every function returns a list of what is not.
 
-The rules are those of the announcement, stated on the values in the control groups and on the
-recorded hardware: nothing of podnuma is asked.
+The rules are those of the announcement, checked on the values in the control groups and on the
+recorded hardware, without any code of podnuma.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def training(machine: Machine, found: Containers) -> list[str]:
 
 
 def agreement(allocation: Mapping[str, object], found: Containers) -> list[str]:
-    """Compare the status with the files: it must tell what stands there, and that it was pinned."""
+    """Compare the status with the files: it must report their values, and that the container was pinned."""
     problems = []
     status = allocation.get("status")
     entries = status.get("containers", []) if isinstance(status, Mapping) else []
