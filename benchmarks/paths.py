@@ -14,11 +14,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from podnuma.agent.containers import Starting
 from podnuma.agent.hook import StartHook
+from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CpuMax
+from podnuma.agent.model.containers import StartingContainer
 from podnuma.agent.plan.order import order
-from podnuma.agent.plan.places import Bandwidth, ContainerPlace, Place, PodPlace, Qos, Values, Wish
 from podnuma.allocator import Admitted, Node, cpuset
+from podnuma.allocator.request import Qos
 from podnuma.api.node_profile import read_node_profile
 from podnuma.api.pod_allocation import Decision, numa_nodes, render_pod_allocation
 from podnuma.operator import reading
@@ -94,16 +96,16 @@ def agent() -> Iterator[tuple[str, float]]:
     with tempfile.TemporaryDirectory(prefix="podnuma-paths-") as folder:
         bench = Bench(Path(folder))
         bench.settings()
-        places = []
+        cgroups = []
         for number in range(PODS):
             containers = [container_grant(name, "1,9", 300_000) for name in ("app", "log", "mesh")]
             bench.grant(pod_grant(f"p{number}", *containers, quota=300_000))
             pod = bench.pod(f"p{number}")
-            places += [bench.start(pod, name) for name in ("app", "log", "mesh")]
+            cgroups += [bench.start(pod, name) for name in ("app", "log", "mesh")]
         loop = asyncio.new_event_loop()
         loop.run_until_complete(bench.keeper.settle())
-        hook = StartHook(bench.wish, bench.starts, lambda _: None)
-        starting = Starting(places[0], "default", {}, Bandwidth(300_000, 100_000))
+        hook = StartHook(bench.desired, bench.starts, lambda _: None)
+        starting = StartingContainer(cgroups[0], "default", {}, CpuMax(300_000, 100_000))
 
         def ask(count: int = 200) -> None:
             async def many() -> None:
@@ -114,7 +116,7 @@ def agent() -> Iterator[tuple[str, float]]:
 
         yield "start of a container, decided, nobody in the way", micros(ask) / 200
         yield (
-            f"a pass over {len(places)} containers, nothing to do",
+            f"a pass over {len(cgroups)} containers, nothing to do",
             micros(lambda: loop.run_until_complete(bench.keeper.settle())),
         )
         loop.close()
@@ -124,19 +126,19 @@ def agent() -> Iterator[tuple[str, float]]:
 def leaving() -> Callable[[], object]:
     """Return what orders the writes of a node whose pods, all Guaranteed, run in the shared pool."""
     everything, left, own = (cpuset.parse(text) for text in ("0-127", "0-3,8-127", "4-7"))
-    seen: dict[Place, Values] = {}
-    wishes: dict[Place, Wish] = {}
+    seen: dict[CgroupRef, CgroupValues] = {}
+    targets: dict[CgroupRef, CgroupTarget] = {}
     for number in range(FOLLOWERS):
-        pod = PodPlace(f"pod-{number}", Qos.GUARANTEED)
-        for place in (
+        pod = PodCgroup(f"pod-{number}", Qos.GUARANTEED)
+        for cgroup in (
             pod,
-            ContainerPlace(pod, "app", f"{number}-app"),
-            ContainerPlace(pod, "log", f"{number}-log"),
+            ContainerCgroup(pod, "app", f"{number}-app"),
+            ContainerCgroup(pod, "log", f"{number}-log"),
         ):
-            seen[place], wishes[place] = Values(everything), Wish(left)
-    new = ContainerPlace(PodPlace("new", Qos.GUARANTEED), "app", "new-app")
-    seen[new], wishes[new] = Values(None), Wish(own)
-    return lambda: order(seen, wishes, pool=left, everything=everything)
+            seen[cgroup], targets[cgroup] = CgroupValues(everything), CgroupTarget(left)
+    new = ContainerCgroup(PodCgroup("new", Qos.GUARANTEED), "app", "new-app")
+    seen[new], targets[new] = CgroupValues(None), CgroupTarget(own)
+    return lambda: order(seen, targets, pool=left, everything=everything)
 
 
 def main() -> int:

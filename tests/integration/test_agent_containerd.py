@@ -16,7 +16,8 @@ import grpc
 import pytest
 from podnuma.agent import app
 from podnuma.agent.cgroups.layout import Driver, Layout
-from podnuma.agent.plan.places import PodPlace, Qos
+from podnuma.agent.model.cgroup_ref import PodCgroup
+from podnuma.allocator.request import Qos
 from podnuma.agent.settings import AgentSettings, Runtime
 from podnuma.agent.simulated.kernel import FakeKernel
 from podnuma.agent.watch import Changed, Kind, Listed
@@ -135,8 +136,8 @@ class Site:
             )
             body = render_node_topology("node", NodeSettings(rules, Handling()), None)
             body["metadata"] |= {"uid": "nt", "generation": 1}
-            self.parts.wish.take_topology(Changed(Kind.ADDED, body))
-            self.parts.wish.take_allocations(Listed(()))
+            self.parts.desired.take_topology(Changed(Kind.ADDED, body))
+            self.parts.desired.take_allocations(Listed(()))
             await self.until(lambda: self.agent._trouble is None, 30)
             yield self
 
@@ -154,7 +155,7 @@ class Site:
 
     async def pod(self, uid: str, qos: Qos = Qos.GUARANTEED) -> tuple[Pod, str]:
         """Run a pod as the kubelet does: its cgroup first, then its sandbox."""
-        folder = self.layout.pod(PodPlace(uid, qos))
+        folder = self.layout.pod(PodCgroup(uid, qos))
         self.kernel.make(folder)
         pod = Pod(uid, "shop", uid, f"/{folder}")
         return pod, await self.call(Pods.run, pod)
@@ -167,7 +168,7 @@ class Site:
     def decide(self, grant: PodGrant) -> None:
         item = render_pod_allocation(grant, "node", Decision(admitted=True))
         item["metadata"] |= {"uid": f"pa-{grant.uid}", "generation": 1}
-        self.parts.wish.take_allocations(Changed(Kind.ADDED, item))
+        self.parts.desired.take_allocations(Changed(Kind.ADDED, item))
 
     def told(self, container: str) -> list[dict[str, object]]:
         """Return the CPU resources that the low-level runtime was told for a container, in order."""

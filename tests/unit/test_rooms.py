@@ -99,7 +99,7 @@ def test_pure_parts_import_values_only(part, allowed):
 
 # What a leaf of the agent may know beside itself: sets of CPUs and NUMA nodes, and what it writes.
 SETS = ("podnuma.allocator.cpuset", "podnuma.allocator.nodeset", "podnuma.allocator.topology")
-LEAVES = {"nri": (), "cri": (), "discover": SETS, "cgroups": (*SETS, "podnuma.agent.plan.places")}
+LEAVES = {"nri": (), "cri": (), "discover": SETS, "cgroups": (*SETS, "podnuma.agent.model", "podnuma.allocator.request")}
 
 
 @pytest.mark.parametrize("leaf", LEAVES)

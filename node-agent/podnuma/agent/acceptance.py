@@ -20,26 +20,26 @@ class Acceptance:
     def __init__(self) -> None:
         self._applied: dict[str, CpuSet] | None = None
 
-    def accept(self, wish: Wish, machine: Machine) -> guard.Accepted:
+    def accept(self, desired: Wish, machine: Machine) -> guard.Accepted:
         """Sort out what can be applied of what is wanted now."""
-        if self._applied is None and wish.allocations_known:
+        if self._applied is None and desired.allocations_known:
             self._applied = {
                 each.allocation.uid_on_node: each.allocation.grant.exclusive_cpus
-                for each in wish.all()
+                for each in desired.all()
                 if each.allocation is not None
                 and each.allocation.status.phase in {Phase.APPLIED, Phase.DRIFTED}
             }
-        grants = [each.grant for each in wish.all() if each.grant is not None]
-        accepted = guard.accept(grants, self._applied or {}, _cpus(wish, machine))
+        grants = [each.grant for each in desired.all() if each.grant is not None]
+        accepted = guard.accept(grants, self._applied or {}, _cpus(desired, machine))
         if self._applied is not None:
             self._applied = {uid: grant.exclusive_cpus for uid, grant in accepted.grants.items()}
         return accepted
 
 
-def _cpus(wish: Wish, machine: Machine) -> guard.Cpus:
+def _cpus(desired: Wish, machine: Machine) -> guard.Cpus:
     topology = machine.topology
     known = CpuSet(topology.all_cpus | machine.offline)
-    settings = wish.settings.settings
+    settings = desired.settings.settings
     if settings is not None:
         try:
             node = Node.empty(settings.settings, topology)

@@ -45,7 +45,7 @@ _STUCK = 120.0  # seconds without a finished pass
 class Parts:
     """What an agent is made of."""
 
-    wish: Wish
+    desired: Wish
     keeper: Keeper
     publisher: Publisher
     node: NodeReport
@@ -115,7 +115,7 @@ class Agent:
 
     def _recall(self) -> None:
         """Take over the verdicts that an earlier process wrote."""
-        for wanted in self._parts.wish.all():
+        for wanted in self._parts.desired.all():
             key = wanted.uid
             if key in self._statuses or wanted.allocation is None:
                 continue
@@ -129,9 +129,9 @@ class Agent:
 
     def _tell(self, picture: Picture) -> None:
         """Hand the statuses over to the publisher."""
-        if not self._parts.wish.allocations_known:
+        if not self._parts.desired.allocations_known:
             return
-        all_wanted = self._parts.wish.all()
+        all_wanted = self._parts.desired.all()
         for wanted in all_wanted:
             self._tell_one(wanted, picture)
             self._count(wanted, picture)
@@ -164,7 +164,7 @@ class Agent:
         stored = wanted.allocation.status if wanted.allocation is not None else None
         body = paths.allocation_body(wanted.namespace, wanted.name, wanted.uid, render_status(status))
         path = paths.allocation_status(wanted.namespace, wanted.name)
-        self._parts.publisher.wish(path, body, again=stored != status)
+        self._parts.publisher.submit(path, body, again=stored != status)
 
     def state(self) -> State:
         """Return what the metrics are computed from."""

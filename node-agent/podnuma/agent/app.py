@@ -1,4 +1,4 @@
-"""Builds an agent from settings and runs it until SIGTERM. The only place that wires parts together."""
+"""Builds an agent from settings and runs it until SIGTERM. The only cgroup that wires parts together."""
 
 import asyncio
 import contextlib
@@ -13,18 +13,18 @@ from dataclasses import dataclass, field
 from podnuma.agent import guard, paths
 from podnuma.agent.agent import Agent, Parts
 from podnuma.agent.cgroups.reader import Reader
-from podnuma.agent.containers import Container, Starting
 from podnuma.agent.discover.current import CurrentMachine, HardwareUnknown
 from podnuma.agent.discover.machine import Machine
 from podnuma.agent.hook import Start, StartHook
 from podnuma.agent.keeper import Keeper, Ports
 from podnuma.agent.kube import Access, Api, Json
 from podnuma.agent.metrics import Metrics, State
+from podnuma.agent.model.cgroup_ref import ContainerCgroup
+from podnuma.agent.model.cgroup_values import CgroupTarget
+from podnuma.agent.model.containers import Container, StartingContainer
 from podnuma.agent.node_report import Identity, NodeReport
 from podnuma.agent.node_side import Hook, NodeSide, NodeUnfit
 from podnuma.agent.observe import MetricsObserver
-from podnuma.agent.plan.places import ContainerPlace
-from podnuma.agent.plan.places import Wish as Values
 from podnuma.agent.publisher import Publisher
 from podnuma.agent.settings import AgentSettings, Runtime
 from podnuma.agent.simulated.assembly import simulated
@@ -75,7 +75,7 @@ class _Shared:
     settings: AgentSettings
     rng: random.Random
     dirty: asyncio.Event
-    wish: NodeWish
+    desired: NodeWish
     metrics: Metrics
     publisher: Publisher
     node: NodeReport
@@ -102,15 +102,15 @@ class _LateHook:
     def __init__(self) -> None:
         self.answers: StartHook | None = None
 
-    async def start(self, starting: Starting, within: float) -> Start:
+    async def start(self, starting: StartingContainer, within: float) -> Start:
         return Start() if self.answers is None else await self.answers.start(starting, within)
 
-    async def before_start(self, place: ContainerPlace) -> None:
+    async def before_start(self, cgroup: ContainerCgroup) -> None:
         if self.answers is not None:
-            await self.answers.before_start(place)
+            await self.answers.before_start(cgroup)
 
-    def values(self, place: ContainerPlace) -> Values | None:
-        return None if self.answers is None else self.answers.values(place)
+    def values(self, cgroup: ContainerCgroup) -> CgroupTarget | None:
+        return None if self.answers is None else self.answers.values(cgroup)
 
 
 @contextlib.asynccontextmanager
@@ -119,8 +119,8 @@ async def running(settings: AgentSettings) -> AsyncIterator[Running]:
     run = Running(port=None)
     shared = _shared(settings, lambda: State() if run.agent is None else run.agent.state())
     server = await _serve_probes(shared, run)
-    shared.watch(paths.allocations_of(settings.node_name), shared.wish.take_allocations)
-    shared.watch(paths.topology_of(settings.node_name), shared.wish.take_topology)
+    shared.watch(paths.allocations_of(settings.node_name), shared.desired.take_allocations)
+    shared.watch(paths.topology_of(settings.node_name), shared.desired.take_topology)
     parts = [
         asyncio.create_task(_kept("the status writer", shared.publisher.run, shared)),
         asyncio.create_task(_kept("the agent", lambda: _work(shared, run), shared)),
@@ -151,18 +151,18 @@ def _shared(settings: AgentSettings, state: Callable[[], State]) -> _Shared:
     def connect() -> Api:
         return Api(access, f"podnuma-agent/{version}", metrics.api_error)
 
-    wish = NodeWish(dirty.set)
+    desired = NodeWish(dirty.set)
     publisher = Publisher(_writer(connect), rng=rng)
     boot_id = _boot_id(settings)
     node = NodeReport(
         Identity(settings.node_name, version, boot_id),
-        wish,
+        desired,
         publisher,
         clock=_now,
         heartbeat=settings.heartbeat_seconds,
     )
     machine = CurrentMachine(settings.sys_root, settings.proc_root, node.discovered)
-    return _Shared(settings, rng, dirty, wish, metrics, publisher, node, machine, connect)
+    return _Shared(settings, rng, dirty, desired, metrics, publisher, node, machine, connect)
 
 
 def _writer(connect: Callable[[], Api]) -> Callable[[str, Json], Json]:
@@ -186,7 +186,7 @@ async def _work(shared: _Shared, run: Running) -> None:
     observer = MetricsObserver(shared.metrics)
     keeper = Keeper(
         Ports(
-            wish=shared.wish,
+            desired=shared.desired,
             reader=Reader(settings.cgroup_root, side.layout),
             runtime=side.runtime,
             mechanisms=side.mechanisms,
@@ -197,12 +197,12 @@ async def _work(shared: _Shared, run: Running) -> None:
             movable=settings.movable_bytes,
         )
     )
-    hook.answers = StartHook(shared.wish, Starts(keeper), observer.waited, settings.put_off_seconds)
+    hook.answers = StartHook(shared.desired, Starts(keeper), observer.waited, settings.put_off_seconds)
     for source, take in side.sources:
         shared.watch(source, take)
     run.agent = Agent(
         Parts(
-            wish=shared.wish,
+            desired=shared.desired,
             keeper=keeper,
             publisher=shared.publisher,
             node=shared.node,

@@ -1,9 +1,9 @@
-"""Runs steps through the first mechanism that takes them, in order, with one outcome each.
+"""Runs writes through the first mechanism that takes them, in order, with one outcome each.
 
-A mechanism that said "done" while the kernel had something else is passed over at that place from then on:
+A mechanism that said "done" while the kernel had something else is passed over at that cgroup from then on:
 crun, for one, makes a quota of 1000 microseconds of "no quota", and only systemd can take it off again.
 
-A step that was refused holds back later steps that would give away what it kept: otherwise two owners
+A write that was refused holds back later writes that would give away what it kept: otherwise two owners
 would hold one CPU. They are due again with the next plan. A cgroup that is gone is a normal end.
 """
 
@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from podnuma.agent.cgroups.writers.refusals import PlaceGone, WriteRefused
-from podnuma.agent.plan.places import ContainerPlace, Place, Step, describe
+from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
+from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, describe
+from podnuma.agent.model.cgroup_values import CgroupWrite
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 
@@ -32,12 +33,12 @@ class Mechanism(Protocol):
         """Whether its writes have to ride on the answer while the runtime waits for a hook."""
         ...
 
-    def takes(self, place: Place) -> bool:
+    def takes(self, cgroup: CgroupRef) -> bool:
         """Tell whether this mechanism can write there now."""
         ...
 
-    async def write(self, step: Step) -> None:
-        """Write what the step carries. Raises PlaceGone or WriteRefused."""
+    async def write(self, write: CgroupWrite) -> None:
+        """Write what the write carries. Raises PlaceGone or WriteRefused."""
         ...
 
 
@@ -48,7 +49,7 @@ class Riders:
     """A mechanism that writes nothing: it collects what is to ride on a hook's answer."""
 
     def __init__(self) -> None:
-        self.steps: list[Step] = []
+        self.writes: list[CgroupWrite] = []
 
     @property
     def name(self) -> str:
@@ -58,15 +59,15 @@ class Riders:
     def rides(self) -> bool:
         return True
 
-    def takes(self, place: Place) -> bool:
-        return isinstance(place, ContainerPlace)
+    def takes(self, cgroup: CgroupRef) -> bool:
+        return isinstance(cgroup, ContainerCgroup)
 
-    async def write(self, step: Step) -> None:
-        self.steps.append(step)
+    async def write(self, write: CgroupWrite) -> None:
+        self.writes.append(write)
 
 
 class Outcome(Enum):
-    """What became of a step."""
+    """What became of a write."""
 
     DONE = "done"
     GONE = "gone"
@@ -76,29 +77,31 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One step and what became of it; `why` is empty when it was done, `by` whom if a mechanism was tried."""
+    """One write and its outcome. `why` is empty when it was done; `by` names the mechanism that was tried."""
 
-    step: Step
+    write: CgroupWrite
     outcome: Outcome
     why: str = ""
     by: str = ""
 
 
 async def apply(
-    steps: Iterable[Step], mechanisms: Sequence[Mechanism], useless: Mapping[Place, frozenset[str]]
+    writes: Iterable[CgroupWrite],
+    mechanisms: Sequence[Mechanism],
+    useless: Mapping[CgroupRef, frozenset[str]],
 ) -> tuple[Result, ...]:
-    """Run the steps. Never raises for what a mechanism refuses.
+    """Run the writes. Never raises for what a mechanism refuses.
 
-    `useless`: names of mechanisms that did not do at a place what they said. Where no other is left they
+    `useless`: names of mechanisms that did not do at a cgroup what they said. Where no other is left they
     are tried all the same.
     """
     results = []
     kept = 0
-    for step in steps:
-        passed_over = useless.get(step.place, frozenset())
-        result = await _one(step, _in_turn(mechanisms, passed_over), CpuSet(kept))
+    for write in writes:
+        passed_over = useless.get(write.cgroup, frozenset())
+        result = await _one(write, _in_turn(mechanisms, passed_over), CpuSet(kept))
         if result.outcome in {Outcome.REFUSED, Outcome.HELD_BACK}:
-            kept |= step.losses
+            kept |= write.losses
         results.append(result)
     return tuple(results)
 
@@ -107,22 +110,24 @@ def _in_turn(mechanisms: Sequence[Mechanism], passed_over: frozenset[str]) -> li
     return sorted(mechanisms, key=lambda mechanism: mechanism.name in passed_over)
 
 
-async def _one(step: Step, mechanisms: Sequence[Mechanism], kept: CpuSet) -> Result:
-    if step.gains & kept:
-        waits = cpuset.render(CpuSet(step.gains & kept))
+async def _one(write: CgroupWrite, mechanisms: Sequence[Mechanism], kept: CpuSet) -> Result:
+    if write.gains & kept:
+        waits = cpuset.render(CpuSet(write.gains & kept))
         return Result(
-            step, Outcome.HELD_BACK, f"waits for CPUs {waits}, which somebody could not be taken off"
+            write, Outcome.HELD_BACK, f"waits for CPUs {waits}, which somebody could not be taken off"
         )
-    mechanism = next((mechanism for mechanism in mechanisms if mechanism.takes(step.place)), None)
+    mechanism = next((mechanism for mechanism in mechanisms if mechanism.takes(write.cgroup)), None)
     if mechanism is None:
         return Result(
-            step, Outcome.REFUSED, f"{describe(step.place)}: no way to write there; is the runtime connected?"
+            write,
+            Outcome.REFUSED,
+            f"{describe(write.cgroup)}: no way to write there; is the runtime connected?",
         )
     try:
-        await mechanism.write(step)
-    except PlaceGone as gone:
-        logger.debug("%s ended before it was written: %s", describe(step.place), gone)
-        return Result(step, Outcome.GONE, str(gone), mechanism.name)
+        await mechanism.write(write)
+    except CgroupGone as gone:
+        logger.debug("%s ended before it was written: %s", describe(write.cgroup), gone)
+        return Result(write, Outcome.GONE, str(gone), mechanism.name)
     except WriteRefused as refused:
-        return Result(step, Outcome.REFUSED, f"{mechanism.name}: {refused}", mechanism.name)
-    return Result(step, Outcome.DONE, by=mechanism.name)
+        return Result(write, Outcome.REFUSED, f"{mechanism.name}: {refused}", mechanism.name)
+    return Result(write, Outcome.DONE, by=mechanism.name)

@@ -1,4 +1,4 @@
-"""Gives every cgroup of a node back: `podnuma agent cleanup`, and a step of uninstalling.
+"""Gives every cgroup of a node back: `podnuma agent cleanup`, and a write of uninstalling.
 
     slices, pods, containers                  cpuset follows the parent again, parents first
     a container whose quota was taken off     as many CPUs as it had for itself
@@ -25,24 +25,16 @@ from podnuma.agent.cgroups.layout import Driver, detect
 from podnuma.agent.cgroups.reader import Reader, values_in
 from podnuma.agent.cgroups.writers.bus import SystemBus
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
-from podnuma.agent.cgroups.writers.refusals import PlaceGone, WriteRefused
+from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
 from podnuma.agent.cgroups.writers.systemd import SystemdWriter
-from podnuma.agent.plan.places import (
-    Bandwidth,
-    ContainerPlace,
-    Place,
-    PodPlace,
-    Qos,
-    Step,
-    Values,
-    depth,
-    describe,
-)
+from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, depth, describe
+from podnuma.agent.model.cgroup_values import CgroupValues, CgroupWrite, CpuMax
 from podnuma.agent.settings import AgentSettings, Runtime
 from podnuma.agent.simulated.kernel import FakeKernel
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.nodeset import NodeSet
+from podnuma.allocator.request import Qos
 
 if TYPE_CHECKING:
     from podnuma.agent.cri.client import Client
@@ -54,9 +46,9 @@ _LONGEST_CONFIG = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one place; `why` is empty when it was given back."""
+    """What became of one cgroup; `why` is empty when it was given back."""
 
-    place: Place
+    cgroup: CgroupRef
     why: str = ""
 
 
@@ -65,7 +57,7 @@ def main(settings: AgentSettings) -> None:
     outcomes = asyncio.run(clean(settings))
     for outcome in outcomes:
         if outcome.why:
-            logger.error("%s: %s", describe(outcome.place), outcome.why)
+            logger.error("%s: %s", describe(outcome.cgroup), outcome.why)
     failed = sum(bool(outcome.why) for outcome in outcomes)
     logger.info("given back: %d of %d cgroups", len(outcomes) - failed, len(outcomes))
     if failed:
@@ -73,66 +65,68 @@ def main(settings: AgentSettings) -> None:
 
 
 async def clean(settings: AgentSettings) -> tuple[Outcome, ...]:
-    """Give everything back that differs from what the kubelet makes. Never raises for a single place."""
+    """Give everything back that differs from what the kubelet makes. Never raises for a single cgroup."""
     layout = detect(settings.cgroup_root)
     if layout is None:
         logger.info("%s has no kubepods: nothing to give back", settings.cgroup_root)
         return ()
     reader = Reader(settings.cgroup_root, layout)
     pods = [pod for qos in Qos for pod in reader.pods(qos)]
-    places = [
-        ContainerPlace(pod, "", container_id) for pod in pods for container_id in reader.containers(pod)
+    cgroups = [
+        ContainerCgroup(pod, "", container_id) for pod in pods for container_id in reader.containers(pod)
     ]
-    seen = reader.read(pods, places)
+    seen = reader.read(pods, cgroups)
     everything, machine = reader.everything(), values_in(settings.cgroup_root)
     if everything is None or machine is None:
         return ()
     quotas = not _quota_is_off(settings.kubelet_root)
-    steps = give_back(seen, everything, machine.effective_mems, quotas=quotas)
+    writes = give_back(seen, everything, machine.effective_mems, quotas=quotas)
     async with _ways(settings, reader) as ways:
-        outcomes = tuple([await _give(step, seen[step.place], ways) for step in steps])
+        outcomes = tuple([await _give(write, seen[write.cgroup], ways) for write in writes])
     if settings.runtime is Runtime.SIMULATED:
         _settle_simulated(settings.cgroup_root)
     return outcomes
 
 
 def give_back(
-    seen: Mapping[Place, Values], everything: CpuSet, nodes: NodeSet | None, *, quotas: bool
-) -> list[Step]:
-    """Return one step per place that was touched: all CPUs and memory nodes, the quota it had. Parents first.
+    seen: Mapping[CgroupRef, CgroupValues], everything: CpuSet, nodes: NodeSet | None, *, quotas: bool
+) -> list[CgroupWrite]:
+    """Return one write per cgroup that was touched, parents first: all CPUs and memory nodes, its old quota.
 
     Pure. `nodes`: the memory nodes of the machine; `quotas`: whether this kubelet sets quotas at all.
     """
-    steps = []
-    for place, values in sorted(seen.items(), key=lambda item: (depth(item[0]), repr(item[0]))):
-        bandwidth = _original(place, values, seen) if quotas else None
+    writes = []
+    for cgroup, values in sorted(seen.items(), key=lambda item: (depth(item[0]), repr(item[0]))):
+        cpu_max = _original(cgroup, values, seen) if quotas else None
         touched = values.cpus is not None or values.mems is not None
-        if touched or bandwidth is not None:
+        if touched or cpu_max is not None:
             mems = nodes if values.mems is not None else None
-            steps.append(Step(place, everything if touched else None, mems, bandwidth))
-    return steps
+            writes.append(CgroupWrite(cgroup, everything if touched else None, mems, cpu_max))
+    return writes
 
 
-def _original(place: Place, values: Values, seen: Mapping[Place, Values]) -> Bandwidth | None:
+def _original(
+    cgroup: CgroupRef, values: CgroupValues, seen: Mapping[CgroupRef, CgroupValues]
+) -> CpuMax | None:
     """Return the quota that the kubelet gave and that was taken off: exclusive CPUs are whole ones."""
-    if values.bandwidth is None or values.bandwidth.quota is not None:
+    if values.cpu_max is None or values.cpu_max.quota is not None:
         return None
-    match place:
-        case ContainerPlace():
+    match cgroup:
+        case ContainerCgroup():
             own = values.cpus or 0
-        case PodPlace():
+        case PodCgroup():
             own = 0
             for other, its in seen.items():
-                if isinstance(other, ContainerPlace) and other.pod == place and _exclusive(its):
+                if isinstance(other, ContainerCgroup) and other.pod == cgroup and _exclusive(its):
                     own |= its.cpus or 0
         case _:
             return None
-    period = values.bandwidth.period
-    return Bandwidth(own.bit_count() * period, period) if own else None
+    period = values.cpu_max.period
+    return CpuMax(own.bit_count() * period, period) if own else None
 
 
-def _exclusive(values: Values) -> bool:
-    return values.bandwidth is not None and values.bandwidth.quota is None
+def _exclusive(values: CgroupValues) -> bool:
+    return values.cpu_max is not None and values.cpu_max.quota is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,42 +167,42 @@ async def _client(settings: AgentSettings) -> "AsyncIterator[Client | None]":
         yield client
 
 
-async def _give(step: Step, values: Values, ways: _Ways) -> Outcome:
+async def _give(write: CgroupWrite, values: CgroupValues, ways: _Ways) -> Outcome:
     try:
-        if isinstance(step.place, ContainerPlace) and ways.runtime is not None:
-            await _by_runtime(step, step.place, ways)
-        folder = _folder(step.place, ways.reader)
+        if isinstance(write.cgroup, ContainerCgroup) and ways.runtime is not None:
+            await _by_runtime(write, write.cgroup, ways)
+        folder = _folder(write.cgroup, ways.reader)
         if ways.units is not None:
-            await ways.units.write(step, folder.name)
-            if step.cpus is not None:
+            await ways.units.write(write, folder.name)
+            if write.cpus is not None:
                 await ways.units.set(
                     folder.name, [("AllowedCPUs", "ay", b""), ("AllowedMemoryNodes", "ay", b"")]
                 )
         else:
-            ways.files.write(step, folder)
+            ways.files.write(write, folder)
         if values.cpus is not None or values.mems is not None:
             _empty(folder, ways)
-    except PlaceGone:
-        return Outcome(step.place)
+    except CgroupGone:
+        return Outcome(write.cgroup)
     except WriteRefused as refused:
-        return Outcome(step.place, str(refused))
-    return Outcome(step.place)
+        return Outcome(write.cgroup, str(refused))
+    return Outcome(write.cgroup)
 
 
-async def _by_runtime(step: Step, place: ContainerPlace, ways: _Ways) -> None:
+async def _by_runtime(write: CgroupWrite, cgroup: ContainerCgroup, ways: _Ways) -> None:
     """Let the runtime keep all CPUs for this container, or its next update would pin it again."""
     from podnuma.agent.runtimes.mechanisms import cri_update  # noqa: PLC0415
 
     if ways.runtime is not None:
-        await cri_update(ways.runtime, place, step)
+        await cri_update(ways.runtime, cgroup, write)
 
 
-def _folder(place: Place, reader: Reader) -> PurePosixPath:
-    if not isinstance(place, ContainerPlace):
-        return reader.layout.folder(place)
-    folder = reader.folder(place)
+def _folder(cgroup: CgroupRef, reader: Reader) -> PurePosixPath:
+    if not isinstance(cgroup, ContainerCgroup):
+        return reader.layout.folder(cgroup)
+    folder = reader.folder(cgroup)
     if folder is None:
-        raise PlaceGone(describe(place))
+        raise CgroupGone(describe(cgroup))
     return PurePosixPath(folder.relative_to(reader.root))
 
 

@@ -1,6 +1,6 @@
 """Answers a runtime that is about to create a container: which values it shall start with.
 
-The values are those of `plan.wanted`, as for every other container. What others have to give up first is
+The values are those of `plan.targets`, as for every other container. What others have to give up first is
 settled before the answer. The answer is bounded in time, well below the runtime's own timeout: a runtime
 that loses patience drops the plugin and starts the container unpinned.
 
@@ -22,9 +22,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from podnuma.agent.containers import Starting, StartRefused
-from podnuma.agent.plan.places import Bandwidth, ContainerPlace, Qos, Step, Wish
+from podnuma.agent.model.cgroup_ref import ContainerCgroup
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupWrite, CpuMax
+from podnuma.agent.model.containers import StartingContainer, StartRefused
 from podnuma.agent.wish import Settings, Wanted
+from podnuma.allocator.request import Qos
 from podnuma.allocator.settings import CpuManagerPolicy, MemoryManagerPolicy
 from podnuma.api.conditions import Status, find
 from podnuma.api.node_settings import Management, OnRejection, OnUndecided
@@ -68,15 +70,15 @@ class Plan(Protocol):
         """Whether a pod in the slice of a QoS class holds CPUs: then being in the slice confines nobody."""
         ...
 
-    def start_values(self, place: ContainerPlace) -> Wish | None:
+    def start_values(self, cgroup: ContainerCgroup) -> CgroupTarget | None:
         """Return what a container starts with; None if that is nobody's business."""
         ...
 
-    async def make_room(self, place: ContainerPlace) -> tuple[Step, ...]:
+    async def make_room(self, cgroup: ContainerCgroup) -> tuple[CgroupWrite, ...]:
         """Take CPUs from whoever has to give them up first; return what has to ride on the answer."""
         ...
 
-    async def before_start(self, place: ContainerPlace) -> None:
+    async def before_start(self, cgroup: ContainerCgroup) -> None:
         """Look at a container that has been created and has not begun to run."""
         ...
 
@@ -103,8 +105,8 @@ class Waited:
 class Start:
     """What a container starts with, None for "nothing to say", and what others have to give up for it."""
 
-    values: Wish | None = None
-    riders: tuple[Step, ...] = ()
+    values: CgroupTarget | None = None
+    riders: tuple[CgroupWrite, ...] = ()
 
 
 class StartHook:
@@ -125,19 +127,19 @@ class StartHook:
         self._clock = clock
         self._asked: dict[str, float] = {}  # pod UID -> when a start of it was first put off
 
-    async def start(self, starting: Starting, within: float) -> Start:
+    async def start(self, starting: StartingContainer, within: float) -> Start:
         """Return the values to start with. Raises StartRefused. Waits `within` seconds for a decision."""
-        place = starting.place
+        cgroup = starting.cgroup
         if not self._plan.enforcing:
             return Start()
         began = self._clock()
-        wanted = await self._decisions.decided(place.pod.uid, 0)
-        if wanted is None and place.pod.qos is not Qos.GUARANTEED and not starting.annotated:
-            has_guests = self._plan.has_guests(place.pod.qos)
-            return Start(riders=await self._plan.make_room(place) if has_guests else ())
+        wanted = await self._decisions.decided(cgroup.pod.uid, 0)
+        if wanted is None and cgroup.pod.qos is not Qos.GUARANTEED and not starting.annotated:
+            has_guests = self._plan.has_guests(cgroup.pod.qos)
+            return Start(riders=await self._plan.make_room(cgroup) if has_guests else ())
         expected = Expectation.SURE if wanted else self._expected(starting)
         if wanted is None and expected is not Expectation.NO:
-            wanted = await self._decisions.decided(place.pod.uid, within)
+            wanted = await self._decisions.decided(cgroup.pod.uid, within)
         answered = self._answer(starting, wanted, expected)
         self._observe(Waited(self._clock() - began, answered))
         if answered is Answered.REFUSED and wanted is not None and wanted.allocation is not None:
@@ -148,22 +150,22 @@ class StartHook:
             )
         if answered is Answered.PUT_OFF:
             raise StartRefused(
-                f"podnuma: pod {place.pod.uid} has no PodAllocation after {within:.1f} s; it starts when the"
+                f"podnuma: pod {cgroup.pod.uid} has no PodAllocation after {within:.1f} s; it starts when the"
                 " operator has decided (onUndecided: Share in the NodeProfile starts it in the shared pool)"
             )
-        riders = await self._plan.make_room(place)
-        return Start(self._plan.start_values(place), riders)
+        riders = await self._plan.make_room(cgroup)
+        return Start(self._plan.start_values(cgroup), riders)
 
-    async def before_start(self, place: ContainerPlace) -> None:
+    async def before_start(self, cgroup: ContainerCgroup) -> None:
         """Prove that a container that has been created and has not begun to run has its values."""
-        await self._plan.before_start(place)
+        await self._plan.before_start(cgroup)
 
-    def values(self, place: ContainerPlace) -> Wish | None:
+    def values(self, cgroup: ContainerCgroup) -> CgroupTarget | None:
         """Return at once what a container shall have now; None for "nothing to say"."""
-        return self._plan.start_values(place)
+        return self._plan.start_values(cgroup)
 
-    def _answer(self, starting: Starting, wanted: Wanted | None, expected: Expectation) -> Answered:
-        uid = starting.place.pod.uid
+    def _answer(self, starting: StartingContainer, wanted: Wanted | None, expected: Expectation) -> Answered:
+        uid = starting.cgroup.pod.uid
         if wanted is not None and self._to_be_evicted(starting, wanted):
             return (
                 Answered.REFUSED if self._may_put_off(uid, "is rejected and not evicted") else Answered.SHARED
@@ -178,7 +180,7 @@ class StartHook:
             return Answered.SHARED
         return Answered.PUT_OFF if self._may_put_off(uid, "has no PodAllocation") else Answered.SHARED
 
-    def _to_be_evicted(self, starting: Starting, wanted: Wanted) -> bool:
+    def _to_be_evicted(self, starting: StartingContainer, wanted: Wanted) -> bool:
         settings = self._decisions.settings.settings
         return (
             wanted.allocation is not None
@@ -203,7 +205,7 @@ class StartHook:
         )
         return False
 
-    def _expected(self, starting: Starting) -> Expectation:
+    def _expected(self, starting: StartingContainer) -> Expectation:
         if starting.local:
             # The API server itself may be such a pod: it must never wait for what it serves.
             return Expectation.NO
@@ -212,7 +214,7 @@ class StartHook:
         return expectation(self._decisions.settings, starting)
 
 
-def expectation(settings: Settings, starting: Starting) -> Expectation:
+def expectation(settings: Settings, starting: StartingContainer) -> Expectation:
     """Return whether the operator is to decide about the pod of a starting container."""
     if settings.settings is None or not settings.exists:
         return Expectation.NO
@@ -230,7 +232,7 @@ def expectation(settings: Settings, starting: Starting) -> Expectation:
         return Expectation.PERHAPS if unsure else Expectation.NO
     if _refused_by_the_operator(settings):
         return Expectation.PERHAPS
-    if with_memory or starting.annotated or _whole(starting.bandwidth):
+    if with_memory or starting.annotated or _whole(starting.cpu_max):
         return Expectation.SURE
     return Expectation.PERHAPS
 
@@ -243,6 +245,6 @@ def _refused_by_the_operator(settings: Settings) -> bool:
     return usable is not None and usable.status is Status.FALSE
 
 
-def _whole(bandwidth: Bandwidth | None) -> bool:
+def _whole(cpu_max: CpuMax | None) -> bool:
     """Tell whether a container is given whole CPUs, going by its quota."""
-    return bandwidth is not None and bandwidth.quota is not None and bandwidth.quota % bandwidth.period == 0
+    return cpu_max is not None and cpu_max.quota is not None and cpu_max.quota % cpu_max.period == 0

@@ -18,24 +18,18 @@ from podnuma.agent import verify
 from podnuma.agent.acceptance import Acceptance
 from podnuma.agent.apply import HOOK, Mechanism, Outcome, Result, apply
 from podnuma.agent.cgroups.reader import Reader
-from podnuma.agent.containers import Container
 from podnuma.agent.discover.machine import Machine
 from podnuma.agent.drift import Drift
 from podnuma.agent.guard import Accepted
+from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, describe
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues
+from podnuma.agent.model.containers import Container
 from podnuma.agent.picture import Picture
-from podnuma.agent.plan import wanted as plan
 from podnuma.agent.plan.order import order
-from podnuma.agent.plan.places import (
-    ContainerPlace,
-    Place,
-    PodPlace,
-    Qos,
-    Values,
-    Wish,
-    describe,
-)
+from podnuma.agent.plan.wanted import compute_targets
 from podnuma.agent.verdicts import Judged, Verdicts
 from podnuma.agent.wish import Wish as NodeWish
+from podnuma.allocator.request import Qos
 from podnuma.api.node_settings import Mode
 
 logger = logging.getLogger(__name__)
@@ -55,9 +49,9 @@ class Runtime(Protocol):
 class Observer(Protocol):
     """Who counts."""
 
-    def step(self, result: Result) -> None: ...
+    def wrote(self, result: Result) -> None: ...
 
-    def repaired(self, place: Place) -> None: ...
+    def repaired(self, cgroup: CgroupRef) -> None: ...
 
     def judged(self, judged: Judged) -> None: ...
 
@@ -68,7 +62,7 @@ class Observer(Protocol):
 class Ports:
     """What a keeper works with. `machine` and `standing_back` are asked anew in every pass."""
 
-    wish: NodeWish
+    desired: NodeWish
     reader: Reader
     runtime: Runtime
     mechanisms: Sequence[Mechanism]
@@ -88,8 +82,8 @@ class Keeper:
         self._lock = asyncio.Lock()
         self._acceptance = Acceptance()
         self._drift = Drift()
-        self._refusals: dict[Place, str] = {}
-        self._useless: dict[Place, frozenset[str]] = {}
+        self._refusals: dict[CgroupRef, str] = {}
+        self._useless: dict[CgroupRef, frozenset[str]] = {}
         self.verdicts = Verdicts()
         self.picture: Picture | None = None
 
@@ -118,53 +112,53 @@ class Keeper:
         ports = self.ports
         machine = ports.machine()
         containers = await ports.runtime.containers()
-        accepted = self._acceptance.accept(ports.wish, machine)
+        accepted = self._acceptance.accept(ports.desired, machine)
         pods = self._pods(accepted)
-        places = {
-            ContainerPlace(pods[found.pod_uid], found.name, found.id): found
+        cgroups = {
+            ContainerCgroup(pods[found.pod_uid], found.name, found.id): found
             for found in containers
             if found.pod_uid in pods
         }
-        before = ports.reader.read(pods.values(), places)
+        before = ports.reader.read(pods.values(), cgroups)
         base = Picture(
             machine,
             accepted,
-            places,
+            cgroups,
             standing_back=ports.standing_back(containers),
             audit=self._audit(),
         )
         node = base.node(ports.movable)
-        wishes = plan.wanted(node, before)
+        targets = compute_targets(node, before)
         results: tuple[Result, ...] = ()
         after = before
-        if ports.wish.allocations_known and base.standing_back is None and not base.audit:
+        if ports.desired.allocations_known and base.standing_back is None and not base.audit:
             everything = ports.reader.everything() or node.everything
-            steps = order(before, wishes, pool=node.pool, everything=everything)
-            drifted = self._drift.found(wishes, before, node.everything)
-            results = await apply(steps, mechanisms, self._useless)
-            after = ports.reader.read(pods.values(), places) if results else before
+            writes = order(before, targets, pool=node.pool, everything=everything)
+            drifted = self._drift.found(targets, before, node.everything)
+            results = await apply(writes, mechanisms, self._useless)
+            after = ports.reader.read(pods.values(), cgroups) if results else before
             results = self._proven(results, after)
             self._count(results, drifted)
-        differences = verify.compare(wishes, after, node.everything)
+        differences = verify.compare(targets, after, node.everything)
         picture = Picture(
             machine,
             accepted,
-            places,
-            wishes,
+            cgroups,
+            targets,
             after,
-            self._stray(differences, wishes, places),
+            self._stray(differences, targets, cgroups),
             results,
             base.standing_back,
             base.audit,
         )
-        self._drift.remember(wishes, after, picture.differences)
+        self._drift.remember(targets, after, picture.differences)
         self._judge(picture)
         return picture
 
-    def _pods(self, accepted: Accepted) -> dict[str, PodPlace]:
+    def _pods(self, accepted: Accepted) -> dict[str, PodCgroup]:
         """Return the pods that have to be looked at, by UID.
 
-        Those of a QoS slice follow it, unless it has guests, or had: see `plan.wanted`.
+        Those of a QoS slice follow it, unless it has guests, or had: see `plan.targets.compute_targets`.
         """
         reader = self.ports.reader
         pods = {pod.uid: pod for pod in reader.pods(Qos.GUARANTEED)}
@@ -175,85 +169,87 @@ class Keeper:
         return pods
 
     def _audit(self) -> bool:
-        settings = self.ports.wish.settings.settings
+        settings = self.ports.desired.settings.settings
         return settings is not None and settings.handling.mode is Mode.AUDIT
 
-    def _proven(self, results: Sequence[Result], after: Mapping[Place, Values]) -> tuple[Result, ...]:
+    def _proven(
+        self, results: Sequence[Result], after: Mapping[CgroupRef, CgroupValues]
+    ) -> tuple[Result, ...]:
         """Take what the kernel does not show as refused, and remember who said that it was done.
 
-        A place may have been written more than once, to less first and to more when there was room: the
+        A cgroup may have been written more than once, to less first and to more when there was room: the
         kernel shows the last. Containers only: systemd answers before it has written its slices.
         """
-        # Nothing to write at a place: it is right, and every mechanism has another chance there.
-        written = {result.step.place for result in results}
-        self._useless = {place: names for place, names in self._useless.items() if place in written}
-        last = {result.step.place: result for result in results if _claimed(result)}
+        # Nothing to write at a cgroup: it is right, and every mechanism has another chance there.
+        written = {result.write.cgroup for result in results}
+        self._useless = {cgroup: names for cgroup, names in self._useless.items() if cgroup in written}
+        last = {result.write.cgroup: result for result in results if _claimed(result)}
         unwritten = {
-            place: what
-            for place, result in last.items()
-            if place in after and (what := verify.unwritten(result.step, after[place])) is not None
+            cgroup: what
+            for cgroup, result in last.items()
+            if cgroup in after and (what := verify.unwritten(result.write, after[cgroup])) is not None
         }
-        return tuple(self._proof(result, unwritten.get(result.step.place)) for result in results)
+        return tuple(self._proof(result, unwritten.get(result.write.cgroup)) for result in results)
 
     def _proof(self, result: Result, unwritten: str | None) -> Result:
         if unwritten is None or not _claimed(result):
             return result
-        place = result.step.place
-        self._useless[place] = self._useless.get(place, frozenset()) | {result.by}
+        cgroup = result.write.cgroup
+        self._useless[cgroup] = self._useless.get(cgroup, frozenset()) | {result.by}
         return replace(result, outcome=Outcome.REFUSED, why=f"{result.by} said it was done, but {unwritten}")
 
-    def _count(self, results: Sequence[Result], drifted: Mapping[Place, str]) -> None:
+    def _count(self, results: Sequence[Result], drifted: Mapping[CgroupRef, str]) -> None:
         for result in results:
-            self.ports.observer.step(result)
-            if isinstance(result.step.place, ContainerPlace):
-                self.verdicts.written(result.step.place.id)
+            self.ports.observer.wrote(result)
+            if isinstance(result.write.cgroup, ContainerCgroup):
+                self.verdicts.written(result.write.cgroup.id)
         self._log(results)
-        done = {result.step.place for result in results if result.outcome is Outcome.DONE}
-        for place, what in drifted.items():
-            if place in done:
-                logger.warning("%s had been changed: %s; set again", describe(place), what)
-                self._drift.repaired(place)
-                self.ports.observer.repaired(place)
+        done = {result.write.cgroup for result in results if result.outcome is Outcome.DONE}
+        for cgroup, what in drifted.items():
+            if cgroup in done:
+                logger.warning("%s had been changed: %s; set again", describe(cgroup), what)
+                self._drift.repaired(cgroup)
+                self.ports.observer.repaired(cgroup)
 
     def _log(self, results: Sequence[Result]) -> None:
         """Say once what is refused, and once that it no longer is."""
         refusals = {
-            result.step.place: result.why
+            result.write.cgroup: result.why
             for result in results
             if result.outcome in {Outcome.REFUSED, Outcome.HELD_BACK}
         }
-        for place, why in refusals.items():
-            if self._refusals.get(place) != why:
-                logger.warning("%s: %s", describe(place), why)
-        for place in self._refusals.keys() - refusals.keys():
-            logger.info("%s: written now", describe(place))
+        for cgroup, why in refusals.items():
+            if self._refusals.get(cgroup) != why:
+                logger.warning("%s: %s", describe(cgroup), why)
+        for cgroup in self._refusals.keys() - refusals.keys():
+            logger.info("%s: written now", describe(cgroup))
         self._refusals = refusals
 
     def _stray(
         self,
-        differences: Mapping[Place, str | None],
-        wishes: Mapping[Place, Wish],
-        places: Mapping[ContainerPlace, Container],
-    ) -> dict[Place, str | None]:
+        differences: Mapping[CgroupRef, str | None],
+        targets: Mapping[CgroupRef, CgroupTarget],
+        cgroups: Mapping[ContainerCgroup, Container],
+    ) -> dict[CgroupRef, str | None]:
         """Add what the kernel says about the main process of containers that are about to be judged."""
         found = dict(differences)
-        for place in places:
-            wish = wishes.get(place)
-            new = self.verdicts.of(place.id).after_millis is None
-            if new and wish is not None and wish.cpus is not None and found.get(place, "") is None:
-                folder = self.ports.reader.folder(place)
-                found[place] = None if folder is None else self.ports.processes.stray(folder, wish.cpus)
+        for cgroup in cgroups:
+            target = targets.get(cgroup)
+            new = self.verdicts.of(cgroup.id).after_millis is None
+            if new and target is not None and target.cpus is not None and found.get(cgroup, "") is None:
+                folder = self.ports.reader.folder(cgroup)
+                found[cgroup] = None if folder is None else self.ports.processes.stray(folder, target.cpus)
         return found
 
     def _judge(self, picture: Picture) -> None:
         now = self.ports.now()
-        self.verdicts.keep(place.id for place in picture.containers)
-        for place, container in picture.containers.items():
-            grant = picture.accepted.grants.get(place.pod.uid)
-            if grant is None or place not in picture.wishes or place not in picture.seen:
+        self.verdicts.keep(cgroup.id for cgroup in picture.containers)
+        for cgroup, container in picture.containers.items():
+            grant = picture.accepted.grants.get(cgroup.pod.uid)
+            if grant is None or cgroup not in picture.targets or cgroup not in picture.seen:
                 continue
             judged = self.verdicts.observe(
-                container, right=picture.differences.get(place, "") is None, now=now
+                container, right=picture.differences.get(cgroup, "") is None, now=now
             )
             if judged is not None:
                 self.ports.observer.judged(judged)
@@ -261,5 +257,7 @@ class Keeper:
 
 def _claimed(result: Result) -> bool:
     return (
-        result.outcome is Outcome.DONE and result.by != HOOK and isinstance(result.step.place, ContainerPlace)
+        result.outcome is Outcome.DONE
+        and result.by != HOOK
+        and isinstance(result.write.cgroup, ContainerCgroup)
     )

@@ -130,7 +130,7 @@ class Metrics:
         self.drift_repairs = prometheus_client.Counter(
             "podnuma_drift_repairs",
             "Values that somebody else had changed and that were set again.",
-            ["place"],
+            ["cgroup"],
             registry=made,
         )
         self.writes = prometheus_client.Counter(
@@ -154,8 +154,8 @@ class Metrics:
         )
         for outcome in Outcome:
             self.writes.labels(outcome.value.replace(" ", "_"))
-        for place in ("qos", "pod", "container"):
-            self.drift_repairs.labels(place)
+        for cgroup in ("qos", "pod", "container"):
+            self.drift_repairs.labels(cgroup)
 
     def api_error(self, reason: str) -> None:
         """Count a failed request; reasons are the API server's own words, a closed set."""

@@ -31,14 +31,14 @@ class NodeReport:
     def __init__(
         self,
         identity: Identity,
-        wish: Wish,
+        desired: Wish,
         publisher: Publisher,
         *,
         clock: Callable[[], dt.datetime],
         heartbeat: float,
     ) -> None:
         self._identity = identity
-        self._wish = wish
+        self._desired = desired
         self._publisher = publisher
         self._clock = clock
         self._heartbeat = dt.timedelta(seconds=heartbeat)
@@ -74,7 +74,7 @@ class NodeReport:
 
     def publish(self) -> None:
         """Hand the status over, if something changed or the heartbeat is due."""
-        settings = self._wish.settings
+        settings = self._desired.settings
         if not settings.exists:
             # The operator makes the object; an agent may make none.
             return
@@ -97,7 +97,7 @@ class NodeReport:
             heartbeat_time=timestamp(self._beat),
         )
         status = render_agent_status(self._hardware(), agent, conditions)
-        self._publisher.wish(self.path, paths.topology_body(self._identity.node, settings.uid, status))
+        self._publisher.submit(self.path, paths.topology_body(self._identity.node, settings.uid, status))
 
     def _hardware(self) -> Hardware | None:
         if self._machine is None:

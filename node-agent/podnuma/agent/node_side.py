@@ -9,25 +9,26 @@ from typing import Protocol
 
 from podnuma.agent.apply import Mechanism
 from podnuma.agent.cgroups.layout import Layout
-from podnuma.agent.containers import Starting
 from podnuma.agent.hook import Start
 from podnuma.agent.keeper import Runtime
-from podnuma.agent.plan.places import ContainerPlace, Wish
+from podnuma.agent.model.cgroup_ref import ContainerCgroup
+from podnuma.agent.model.cgroup_values import CgroupTarget
+from podnuma.agent.model.containers import StartingContainer
 from podnuma.agent.watch import Event, Source
 
 
 class Hook(Protocol):
     """What a runtime asks about a container; `hook.StartHook` answers."""
 
-    async def start(self, starting: Starting, within: float) -> Start:
+    async def start(self, starting: StartingContainer, within: float) -> Start:
         """Return what a container starts with; waits `within` seconds. Raises StartRefused."""
         ...
 
-    async def before_start(self, place: ContainerPlace) -> None:
+    async def before_start(self, cgroup: ContainerCgroup) -> None:
         """Prove that a container that has been created and has not begun to run has its values."""
         ...
 
-    def values(self, place: ContainerPlace) -> Wish | None:
+    def values(self, cgroup: ContainerCgroup) -> CgroupTarget | None:
         """Return at once what a container shall have now; None for "nothing to say"."""
         ...
 

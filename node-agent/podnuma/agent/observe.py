@@ -3,7 +3,7 @@
 from podnuma.agent.apply import Result
 from podnuma.agent.hook import Answered, Waited
 from podnuma.agent.metrics import Metrics
-from podnuma.agent.plan.places import ContainerPlace, Place, PodPlace, QosPlace
+from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, QosCgroup
 from podnuma.agent.verdicts import Judged
 
 
@@ -13,16 +13,16 @@ class MetricsObserver:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    def step(self, result: Result) -> None:
+    def wrote(self, result: Result) -> None:
         self._metrics.writes.labels(result.outcome.value.replace(" ", "_")).inc()
 
-    def repaired(self, place: Place) -> None:
-        match place:
-            case QosPlace():
+    def repaired(self, cgroup: CgroupRef) -> None:
+        match cgroup:
+            case QosCgroup():
                 self._metrics.drift_repairs.labels("qos").inc()
-            case PodPlace():
+            case PodCgroup():
                 self._metrics.drift_repairs.labels("pod").inc()
-            case ContainerPlace():
+            case ContainerCgroup():
                 self._metrics.drift_repairs.labels("container").inc()
 
     def judged(self, judged: Judged) -> None:

@@ -1,9 +1,9 @@
-"""Writes statuses to the API server, at a bounded rate, newest first thing, oldest never.
+"""Writes statuses to the API server at a bounded rate, always the newest.
 
-Only the last wish for an object counts; an equal one is not written again for a while, so that a server that
-drops fields (an old CRD) or another writer cannot make this loop hot. What the server answers is compared
-with what was sent: fields that it dropped are named. Failures are retried with back-off; an object that is
-gone is forgotten.
+Only the last status submitted for an object counts. An equal one is not written again for a while, so that a
+server that drops fields (an old CRD) or another writer cannot make this loop hot. The server's answer is
+compared with what was sent, and fields that it dropped are named. Failures are retried with back-off; an
+object that is gone is forgotten.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ class Publisher:
         self.trouble: str | None = None
         self.dropped: frozenset[str] = frozenset()
 
-    def wish(self, path: str, body: Json, *, again: bool = False) -> None:
+    def submit(self, path: str, body: Json, *, again: bool = False) -> None:
         """Ask for a status to be written. `again`: also if it is what was written last, a while ago."""
         now = asyncio.get_running_loop().time()
         entry = self._entries.setdefault(path, _Entry())

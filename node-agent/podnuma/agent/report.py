@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from podnuma.agent.cgroups import files
+from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup
+from podnuma.agent.model.cgroup_values import CgroupValues
 from podnuma.agent.picture import Picture
-from podnuma.agent.plan.places import ContainerPlace, Place, Values
 from podnuma.agent.verdicts import Verdicts
 from podnuma.agent.wish import Wanted
 from podnuma.allocator import cpuset, nodeset
@@ -102,12 +103,14 @@ def _phase(
     if pod is None and before in {Phase.APPLIED, Phase.DRIFTED, Phase.RELEASED}:
         return Phase.RELEASED, "Released", "the pod has ended"
     wrong = {
-        place: what
-        for place, what in picture.differences.items()
-        if what is not None and (place == pod or (isinstance(place, ContainerPlace) and place.pod == pod))
+        cgroup: what
+        for cgroup, what in picture.differences.items()
+        if what is not None and (cgroup == pod or (isinstance(cgroup, ContainerCgroup) and cgroup.pod == pod))
     }
     if wrong:
-        text = "; ".join(f"{_short(place)}: {what}" for place, what in sorted(wrong.items(), key=repr))[:2000]
+        text = "; ".join(f"{_short(cgroup)}: {what}" for cgroup, what in sorted(wrong.items(), key=repr))[
+            :2000
+        ]
         was_applied = before in {Phase.APPLIED, Phase.DRIFTED}
         return (Phase.DRIFTED, "Drifted", text) if was_applied else (Phase.PENDING, "Pending", text)
     pinned = {container.name for container in containers if container.verdict in _PINNED}
@@ -121,35 +124,35 @@ def _phase(
     return Phase.APPLIED, "Applied", "the kernel reports what was decided, for the pod and every container"
 
 
-def _short(place: Place) -> str:
-    return f"container {place.name}" if isinstance(place, ContainerPlace) else "the pod's own cgroup"
+def _short(cgroup: CgroupRef) -> str:
+    return f"container {cgroup.name}" if isinstance(cgroup, ContainerCgroup) else "the pod's own cgroup"
 
 
 def _containers(
     grant: PodGrant, before: PodAllocationStatus, picture: Picture, verdicts: Verdicts
 ) -> tuple[ContainerStatus, ...]:
     earlier = {status.name: status for status in before.containers}
-    running = {place.name: place for place in picture.of_pod(grant.uid)}
-    refusals = {result.step.place: result.why for result in picture.results if result.why}
+    running = {cgroup.name: cgroup for cgroup in picture.of_pod(grant.uid)}
+    refusals = {result.write.cgroup: result.why for result in picture.results if result.why}
     found = []
     for container in grant.containers:
-        place = running.get(container.name)
-        if place is None:
+        cgroup = running.get(container.name)
+        if cgroup is None:
             if container.name in earlier:
                 found.append(earlier[container.name])
             continue
-        judged = verdicts.of(place.id)
+        judged = verdicts.of(cgroup.id)
         known = earlier.get(container.name)
-        if place not in picture.seen and known is not None and known.container_id == place.id:
+        if cgroup not in picture.seen and known is not None and known.container_id == cgroup.id:
             # It ended: what it had stays, and the verdict may have come after the last report.
             found.append(replace(known, verdict=judged.verdict, pinned_after_millis=judged.after_millis))
             continue
-        values = picture.seen.get(place)
-        message = refusals.get(place) or picture.differences.get(place) or ""
+        values = picture.seen.get(cgroup)
+        message = refusals.get(cgroup) or picture.differences.get(cgroup) or ""
         found.append(
             ContainerStatus(
                 name=container.name,
-                container_id=place.id,
+                container_id=cgroup.id,
                 written=_written(values),
                 effective=_effective(values),
                 verdict=judged.verdict,
@@ -160,17 +163,17 @@ def _containers(
     return tuple(found)
 
 
-def _written(values: Values | None) -> Shown | None:
+def _written(values: CgroupValues | None) -> Shown | None:
     if values is None:
         return None
-    maximum = "" if values.bandwidth is None else files.render_bandwidth(values.bandwidth)
+    maximum = "" if values.cpu_max is None else files.render_cpu_max(values.cpu_max)
     return Shown(cpuset.render(values.cpus or 0), nodeset.render(values.mems or 0), maximum)
 
 
-def _effective(values: Values | None) -> Shown | None:
+def _effective(values: CgroupValues | None) -> Shown | None:
     if values is None:
         return None
-    maximum = "" if values.bandwidth is None else files.render_bandwidth(values.bandwidth)
+    maximum = "" if values.cpu_max is None else files.render_cpu_max(values.cpu_max)
     return Shown(
         cpuset.render(values.effective_cpus or 0), nodeset.render(values.effective_mems or 0), maximum
     )
@@ -178,9 +181,9 @@ def _effective(values: Values | None) -> Shown | None:
 
 def _deferred(picture: Picture, grant: PodGrant, generation: int) -> list[Condition]:
     waiting = [
-        f"{place.name} (NUMA nodes {nodeset.render(wish.deferred_mems)})"
-        for place in picture.of_pod(grant.uid)
-        if (wish := picture.wishes.get(place)) is not None and wish.deferred_mems is not None
+        f"{cgroup.name} (NUMA nodes {nodeset.render(target.deferred_mems)})"
+        for cgroup in picture.of_pod(grant.uid)
+        if (target := picture.targets.get(cgroup)) is not None and target.deferred_mems is not None
     ]
     if not waiting:
         return []

@@ -14,13 +14,15 @@ import logging
 
 from podnuma.agent import verify
 from podnuma.agent.apply import Mechanism, Outcome, Riders, apply
-from podnuma.agent.containers import StartRefused
 from podnuma.agent.keeper import Keeper
+from podnuma.agent.model.cgroup_ref import ContainerCgroup, describe, parent
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupWrite
+from podnuma.agent.model.containers import StartRefused
 from podnuma.agent.picture import Picture
-from podnuma.agent.plan import wanted as plan
-from podnuma.agent.plan.places import ContainerPlace, Qos, Step, Wish, describe, parent
+from podnuma.agent.plan.wanted import start_target
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.request import Qos
 
 logger = logging.getLogger(__name__)
 
@@ -45,42 +47,42 @@ class Starts:
         picture = self._keeper.picture
         return picture is not None and picture.has_guests(qos)
 
-    def start_values(self, place: ContainerPlace) -> Wish | None:
+    def start_values(self, cgroup: ContainerCgroup) -> CgroupTarget | None:
         """Return what a container starts with, by the last pass."""
         picture = self._keeper.picture
         if picture is None or not self.enforcing:
             return None
-        return plan.container_start(picture.node(self._keeper.ports.movable), place)
+        return start_target(picture.node(self._keeper.ports.movable), cgroup)
 
-    async def make_room(self, place: ContainerPlace) -> tuple[Step, ...]:
+    async def make_room(self, cgroup: ContainerCgroup) -> tuple[CgroupWrite, ...]:
         """Run a pass, if the pod of a starting container is not part of the last one yet.
 
-        Return the steps that have to ride on the answer. Raises StartRefused.
+        Return the writes that have to ride on the answer. Raises StartRefused.
         """
         riders, direct = Riders(), self._direct()
         any_rides = len(direct) < len(self._keeper.ports.mechanisms)
         ways = [riders, *direct] if any_rides else direct
-        if await self._keeper.settle_by(ways, lambda: not self._has_room(place)):
-            self._refuse_overlap(place)
-        return tuple(riders.steps)
+        if await self._keeper.settle_by(ways, lambda: not self._has_room(cgroup)):
+            self._refuse_overlap(cgroup)
+        return tuple(riders.writes)
 
-    async def before_start(self, place: ContainerPlace) -> None:
+    async def before_start(self, cgroup: ContainerCgroup) -> None:
         """Look at a container that has been created and has not begun to run, and judge it.
 
         It is the last moment to put something right that its processes would notice.
         """
-        wish, picture, ports = self.start_values(place), self._keeper.picture, self._keeper.ports
-        if picture is None or wish is None or place.pod.uid not in picture.accepted.grants:
+        target, picture, ports = self.start_values(cgroup), self._keeper.picture, self._keeper.ports
+        if picture is None or target is None or cgroup.pod.uid not in picture.accepted.grants:
             return
-        wrong = self._difference(place, wish, picture)
+        wrong = self._difference(cgroup, target, picture)
         if wrong is not None:
-            logger.warning("%s is not as wanted before its start: %s", describe(place), wrong)
-            step = Step(place, wish.cpus, wish.mems, wish.bandwidth)
-            for result in await apply([step], self._direct(), {}):
-                ports.observer.step(result)
+            logger.warning("%s is not as wanted before its start: %s", describe(cgroup), wrong)
+            write = CgroupWrite(cgroup, target.cpus, target.mems, target.cpu_max)
+            for result in await apply([write], self._direct(), {}):
+                ports.observer.wrote(result)
         for pause in _SYSTEMD_TAKES:
-            if self._difference(place, wish, picture) is None:
-                if (judged := self._keeper.verdicts.at_start(place.id)) is not None:
+            if self._difference(cgroup, target, picture) is None:
+                if (judged := self._keeper.verdicts.at_start(cgroup.id)) is not None:
                     ports.observer.judged(judged)
                 return
             await asyncio.sleep(pause)
@@ -88,41 +90,44 @@ class Starts:
     def _direct(self) -> list[Mechanism]:
         return [mechanism for mechanism in self._keeper.ports.mechanisms if not mechanism.rides]
 
-    def _difference(self, place: ContainerPlace, wish: Wish, picture: Picture) -> str | None:
-        values = self._keeper.ports.reader.container(place)
+    def _difference(self, cgroup: ContainerCgroup, target: CgroupTarget, picture: Picture) -> str | None:
+        values = self._keeper.ports.reader.container(cgroup)
         if values is None:
             return "it has no cgroup"
         everything = picture.machine.topology.all_cpus
-        return verify.compare({place: wish}, {place: values}, everything)[place]
+        return verify.compare({cgroup: target}, {cgroup: values}, everything)[cgroup]
 
-    def _refuse_overlap(self, place: ContainerPlace) -> None:
-        wish, picture = self.start_values(place), self._keeper.picture
-        cpus = None if wish is None else wish.cpus
+    def _refuse_overlap(self, cgroup: ContainerCgroup) -> None:
+        target, picture = self.start_values(cgroup), self._keeper.picture
+        cpus = None if target is None else target.cpus
         if picture is None:
             return
         own = CpuSet((cpus or cpuset.EMPTY) & ~picture.accepted.pool)
         for result in picture.results:
-            step = result.step
-            if result.outcome not in {Outcome.REFUSED, Outcome.HELD_BACK} or parent(step.place) == place.pod:
+            write = result.write
+            if (
+                result.outcome not in {Outcome.REFUSED, Outcome.HELD_BACK}
+                or parent(write.cgroup) == cgroup.pod
+            ):
                 continue
-            if step.place == place.pod:
+            if write.cgroup == cgroup.pod:
                 # What has a set of its own needs no fence around it.
-                wrong = step.losses if cpus is None else cpuset.EMPTY
+                wrong = write.losses if cpus is None else cpuset.EMPTY
             else:
-                wrong = CpuSet(step.losses & own)
+                wrong = CpuSet(write.losses & own)
             if wrong:
                 raise StartRefused(
-                    f"podnuma: {describe(step.place)} could not be taken off CPUs {cpuset.render(wrong)} yet:"
-                    f" {result.why}"
+                    f"podnuma: {describe(write.cgroup)} could not be taken off CPUs"
+                    f" {cpuset.render(wrong)} yet: {result.why}"
                 )
 
-    def _has_room(self, place: ContainerPlace) -> bool:
+    def _has_room(self, cgroup: ContainerCgroup) -> bool:
         """Tell whether the last pass saw the pod's cgroup, knew what it holds, and had nothing refused."""
         picture = self._keeper.picture
-        if picture is None or place.pod not in picture.seen or picture.unfinished:
+        if picture is None or cgroup.pod not in picture.seen or picture.unfinished:
             return False
-        decided = self._keeper.ports.wish.of_pod(place.pod.uid)
+        decided = self._keeper.ports.desired.of_pod(cgroup.pod.uid)
         grant = None if decided is None else decided.grant
-        if grant is None or not grant.holds_anything or place.pod.uid in picture.accepted.refused:
+        if grant is None or not grant.holds_anything or cgroup.pod.uid in picture.accepted.refused:
             return True
-        return picture.accepted.grants.get(place.pod.uid) == grant
+        return picture.accepted.grants.get(cgroup.pod.uid) == grant

@@ -10,7 +10,7 @@ verdict; the phase tells of it.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from podnuma.agent.containers import Container
+from podnuma.agent.model.containers import Container
 from podnuma.api.pod_allocation import Verdict
 
 

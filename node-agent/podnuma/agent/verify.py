@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from podnuma.agent.cgroups import files
-from podnuma.agent.plan.places import Bandwidth, Place, Step, Values, Wish
+from podnuma.agent.model.cgroup_ref import CgroupRef
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CgroupWrite, CpuMax
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.cpuset import CpuSet
 
@@ -20,44 +21,46 @@ _LONGEST = 64 * 1024
 
 
 def compare(
-    wishes: Mapping[Place, Wish], seen: Mapping[Place, Values], everything: CpuSet
-) -> dict[Place, str | None]:
-    """Return, for every place that exists and has a wish, what differs; None where nothing does."""
+    targets: Mapping[CgroupRef, CgroupTarget], seen: Mapping[CgroupRef, CgroupValues], everything: CpuSet
+) -> dict[CgroupRef, str | None]:
+    """Return, for every cgroup that exists and has a target, what differs; None where nothing does."""
     return {
-        place: _difference(wish, seen[place], everything) for place, wish in wishes.items() if place in seen
+        cgroup: _difference(target, seen[cgroup], everything)
+        for cgroup, target in targets.items()
+        if cgroup in seen
     }
 
 
-def unwritten(step: Step, values: Values) -> str | None:
-    """Return what of a step is not in the cgroup's files although it was written; None if all is."""
-    if step.cpus is not None and values.cpus != step.cpus:
-        return _text("cpuset.cpus", cpuset.render(step.cpus), _cpus(values.cpus))
-    if step.bandwidth is not None and values.bandwidth != step.bandwidth:
-        return _bandwidth_text(step.bandwidth, values.bandwidth)
+def unwritten(write: CgroupWrite, values: CgroupValues) -> str | None:
+    """Return what of a write is not in the cgroup's files although it was written; None if all is."""
+    if write.cpus is not None and values.cpus != write.cpus:
+        return _text("cpuset.cpus", cpuset.render(write.cpus), _cpus(values.cpus))
+    if write.cpu_max is not None and values.cpu_max != write.cpu_max:
+        return _cpu_max_text(write.cpu_max, values.cpu_max)
     return None
 
 
-def _difference(wish: Wish, values: Values, everything: CpuSet) -> str | None:
-    if wish.cpus is not None:
-        reachable = CpuSet(wish.cpus & everything)
+def _difference(target: CgroupTarget, values: CgroupValues, everything: CpuSet) -> str | None:
+    if target.cpus is not None:
+        reachable = CpuSet(target.cpus & everything)
         if not reachable:
-            return f"cpuset.cpus: all of {cpuset.render(wish.cpus)} are offline"
+            return f"cpuset.cpus: all of {cpuset.render(target.cpus)} are offline"
         if values.effective_cpus != reachable:
             return _text("cpuset.cpus.effective", cpuset.render(reachable), _cpus(values.effective_cpus))
-        if values.cpus != wish.cpus:
-            return _text("cpuset.cpus", cpuset.render(wish.cpus), _cpus(values.cpus))
-    if wish.mems is not None and values.effective_mems != wish.mems:
+        if values.cpus != target.cpus:
+            return _text("cpuset.cpus", cpuset.render(target.cpus), _cpus(values.cpus))
+    if target.mems is not None and values.effective_mems != target.mems:
         return _text(
-            "cpuset.mems.effective", nodeset.render(wish.mems), nodeset.render(values.effective_mems or 0)
+            "cpuset.mems.effective", nodeset.render(target.mems), nodeset.render(values.effective_mems or 0)
         )
-    if wish.bandwidth is not None and values.bandwidth != wish.bandwidth:
-        return _bandwidth_text(wish.bandwidth, values.bandwidth)
+    if target.cpu_max is not None and values.cpu_max != target.cpu_max:
+        return _cpu_max_text(target.cpu_max, values.cpu_max)
     return None
 
 
-def _bandwidth_text(wanted: Bandwidth, actual: Bandwidth | None) -> str:
-    shown = "nothing" if actual is None else files.render_bandwidth(actual)
-    return _text("cpu.max", files.render_bandwidth(wanted), shown)
+def _cpu_max_text(wanted: CpuMax, actual: CpuMax | None) -> str:
+    shown = "nothing" if actual is None else files.render_cpu_max(actual)
+    return _text("cpu.max", files.render_cpu_max(wanted), shown)
 
 
 def _cpus(value: CpuSet | None) -> str:

@@ -13,11 +13,12 @@ from podnuma.agent.cgroups.layout import Driver, Layout
 from podnuma.agent.cgroups.reader import Reader
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.cgroups.writers.refusals import WriteRefused
-from podnuma.agent.containers import Container
 from podnuma.agent.discover.machine import Machine
 from podnuma.agent.keeper import Keeper, Ports
+from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, QosCgroup
+from podnuma.agent.model.cgroup_values import CgroupValues, CgroupWrite, CpuMax
+from podnuma.agent.model.containers import Container
 from podnuma.agent.picture import Picture
-from podnuma.agent.plan.places import Bandwidth, ContainerPlace, Place, PodPlace, Qos, QosPlace, Step, Values
 from podnuma.agent.simulated.kernel import FakeKernel
 from podnuma.agent.starts import Starts
 from podnuma.agent.verdicts import Judged
@@ -27,7 +28,7 @@ from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import ContainerGrant, Isolation, PodGrant
-from podnuma.allocator.request import ContainerKind
+from podnuma.allocator.request import ContainerKind, Qos
 from podnuma.allocator.settings import CpuManagerPolicy, Settings, TopologyManagerScope
 from podnuma.allocator.topology import Cpu, NumaNode, Topology
 from podnuma.api.node_settings import Handling, Mode, NodeSettings
@@ -87,15 +88,15 @@ class Observer:
     """Counts what a keeper tells."""
 
     def __init__(self) -> None:
-        self.steps: list[Result] = []
-        self.repairs: list[Place] = []
+        self.writes: list[Result] = []
+        self.repairs: list[CgroupRef] = []
         self.verdicts: list[Judged] = []
 
-    def step(self, result: Result) -> None:
-        self.steps.append(result)
+    def wrote(self, result: Result) -> None:
+        self.writes.append(result)
 
-    def repaired(self, place: Place) -> None:
-        self.repairs.append(place)
+    def repaired(self, cgroup: CgroupRef) -> None:
+        self.repairs.append(cgroup)
 
     def judged(self, judged: Judged) -> None:
         self.verdicts.append(judged)
@@ -112,17 +113,17 @@ class FakeWays:
 
     def __init__(self, bench: "Bench") -> None:
         self._bench = bench
-        self.refuse: Callable[[Step], None] = lambda _: None
-        self.written: list[Step] = []
+        self.refuse: Callable[[CgroupWrite], None] = lambda _: None
+        self.written: list[CgroupWrite] = []
 
-    def takes(self, place: Place) -> bool:
-        del place
+    def takes(self, cgroup: CgroupRef) -> bool:
+        del cgroup
         return True
 
-    async def write(self, step: Step) -> None:
-        self.refuse(step)
-        self.written.append(step)
-        self._bench.writer.write(step)
+    async def write(self, write: CgroupWrite) -> None:
+        self.refuse(write)
+        self.written.append(write)
+        self._bench.writer.write(write)
         self._bench.kernel.settle(self._bench.layout.kubepods)
 
 
@@ -141,14 +142,14 @@ class Bench:
         self.running: dict[str, Container] = {}
         self.standing_back: str | None = None
         self.changes = 0
-        self.wish = Wish(self._change)
-        self.wish.take_allocations(Listed(()))
+        self.desired = Wish(self._change)
+        self.desired.take_allocations(Listed(()))
         self.ways = FakeWays(self)
         self.observer = Observer()
         self.now = 1000.0
         self.keeper = Keeper(
             Ports(
-                wish=self.wish,
+                desired=self.desired,
                 reader=self.reader,
                 runtime=self,
                 mechanisms=(self.ways,),
@@ -179,32 +180,34 @@ class Bench:
         self.kernel.settle(self.layout.kubepods)
         return tuple(self.running.values())
 
-    def pod(self, uid: str, qos: Qos = Qos.GUARANTEED) -> PodPlace:
-        place = PodPlace(uid, qos)
-        self.kernel.make(self.layout.pod(place))
-        return place
+    def pod(self, uid: str, qos: Qos = Qos.GUARANTEED) -> PodCgroup:
+        cgroup = PodCgroup(uid, qos)
+        self.kernel.make(self.layout.pod(cgroup))
+        return cgroup
 
-    def start(self, pod: PodPlace, name: str, cpu_max: str = "max 100000", number: int = 1) -> ContainerPlace:
-        place = ContainerPlace(pod, name, f"{pod.uid}x{name}x{number}".ljust(24, "0"))
-        self.kernel.make(self.layout.folder(place))
-        self.put(place, "cpu.max", cpu_max)
-        self.running[place.id] = Container(pod.uid, "default", pod.uid, name, place.id, self.now)
-        return place
+    def start(
+        self, pod: PodCgroup, name: str, cpu_max: str = "max 100000", number: int = 1
+    ) -> ContainerCgroup:
+        cgroup = ContainerCgroup(pod, name, f"{pod.uid}x{name}x{number}".ljust(24, "0"))
+        self.kernel.make(self.layout.folder(cgroup))
+        self.put(cgroup, "cpu.max", cpu_max)
+        self.running[cgroup.id] = Container(pod.uid, "default", pod.uid, name, cgroup.id, self.now)
+        return cgroup
 
-    def stop(self, place: ContainerPlace) -> None:
-        del self.running[place.id]
-        self.kernel.remove(self.layout.folder(place))
+    def stop(self, cgroup: ContainerCgroup) -> None:
+        del self.running[cgroup.id]
+        self.kernel.remove(self.layout.folder(cgroup))
 
     # the API server's side
 
     def grant(self, grant: PodGrant, generation: int = 1) -> None:
         item = render_pod_allocation(grant, "node", Decision(admitted=True))
         item["metadata"] |= {"uid": f"pa-{grant.uid}", "generation": generation}
-        self.wish.take_allocations(Changed(Kind.ADDED, item))
+        self.desired.take_allocations(Changed(Kind.ADDED, item))
 
     def release(self, grant: PodGrant) -> None:
         item = {"metadata": {"namespace": grant.namespace, "name": grant.name}}
-        self.wish.take_allocations(Changed(Kind.DELETED, item))
+        self.desired.take_allocations(Changed(Kind.DELETED, item))
 
     def settings(self, reserved: str | None = None, mode: Mode = Mode.ENFORCE, **more) -> None:
         rules = Settings(
@@ -214,24 +217,24 @@ class Bench:
         )
         body = render_node_topology("node", NodeSettings(rules, Handling(mode=mode)), None)
         body["metadata"] |= {"uid": "nt", "generation": 1}
-        self.wish.take_topology(Changed(Kind.ADDED, body))
+        self.desired.take_topology(Changed(Kind.ADDED, body))
 
     # looking
 
     def settle(self) -> Picture:
         return asyncio.run(self.keeper.settle())
 
-    def file(self, place: Place, name: str) -> str:
-        return (self.root / self.layout.folder(place) / name).read_text().strip()
+    def file(self, cgroup: CgroupRef, name: str) -> str:
+        return (self.root / self.layout.folder(cgroup) / name).read_text().strip()
 
-    def put(self, place: Place, name: str, text: str) -> None:
-        (self.root / self.layout.folder(place) / name).write_text(f"{text}\n")
+    def put(self, cgroup: CgroupRef, name: str, text: str) -> None:
+        (self.root / self.layout.folder(cgroup) / name).write_text(f"{text}\n")
 
-    def cpus(self, place: Place) -> str:
-        return self.file(place, "cpuset.cpus")
+    def cpus(self, cgroup: CgroupRef) -> str:
+        return self.file(cgroup, "cpuset.cpus")
 
-    def effective(self, place: Place) -> str:
-        return self.file(place, "cpuset.cpus.effective")
+    def effective(self, cgroup: CgroupRef) -> str:
+        return self.file(cgroup, "cpuset.cpus.effective")
 
 
 @pytest.fixture
@@ -245,8 +248,8 @@ def bench_class() -> type[Bench]:
     return Bench
 
 
-BURSTABLE = QosPlace(Qos.BURSTABLE)
-BEST_EFFORT = QosPlace(Qos.BEST_EFFORT)
+BURSTABLE = QosCgroup(Qos.BURSTABLE)
+BEST_EFFORT = QosCgroup(Qos.BEST_EFFORT)
 
 
 class Words:
@@ -265,13 +268,13 @@ class Words:
         return cpuset.parse(text)
 
     @staticmethod
-    def values(cpus: str | None = None, **more) -> Values:
-        return Values(cpuset.parse(cpus) if cpus else None, **more)
+    def values(cpus: str | None = None, **more) -> CgroupValues:
+        return CgroupValues(cpuset.parse(cpus) if cpus else None, **more)
 
     @staticmethod
-    def bandwidth(text: str) -> Bandwidth:
+    def cpu_max(text: str) -> CpuMax:
         quota, period = text.split()
-        return Bandwidth(None if quota == "max" else int(quota), int(period))
+        return CpuMax(None if quota == "max" else int(quota), int(period))
 
 
 @pytest.fixture(scope="session")

@@ -20,19 +20,19 @@ class Running:
     def __init__(self, bench):
         self.bench = bench
         self.dirty = asyncio.Event()
-        bench.wish._changed = self.dirty.set
+        bench.desired._changed = self.dirty.set
         self.written = {}
         self.writes = 0
         self.time = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
         publisher = Publisher(self.write, rng=random.Random(1), not_before=0)
         self.node = NodeReport(
-            Identity("node", "0.1", "boot"), bench.wish, publisher, clock=lambda: self.time, heartbeat=60
+            Identity("node", "0.1", "boot"), bench.desired, publisher, clock=lambda: self.time, heartbeat=60
         )
         self.node.discovered(Discovered(bench.machine, ()))
         self.node.side("systemd", lambda: ("Fake", "fake 1"))
         self.agent = Agent(
             Parts(
-                wish=bench.wish,
+                desired=bench.desired,
                 keeper=bench.keeper,
                 publisher=publisher,
                 node=self.node,
@@ -101,11 +101,11 @@ async def test_at_rest_nothing_is_written(bench, reached):
     async with agent_over(bench) as running:
         await reached(lambda: running.written.get("db", {}).get("phase") == "Applied")
         await reached(lambda: "AgentReady" in str(running.written.get("node")))
-        writes, steps = running.writes, len(bench.ways.written)
+        published, written = running.writes, len(bench.ways.written)
         picture = bench.keeper.picture
         await reached(lambda: bench.keeper.picture is not picture)
         await asyncio.sleep(0.1)
-        assert (running.writes, len(bench.ways.written)) == (writes, steps)
+        assert (running.writes, len(bench.ways.written)) == (published, written)
 
 
 @pytest.mark.usefixtures("database")

@@ -3,9 +3,10 @@ import asyncio
 import pytest
 from podnuma.agent import cleanup
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
-from podnuma.agent.plan.places import Bandwidth, Qos
+from podnuma.agent.model.cgroup_values import CpuMax
 from podnuma.agent.settings import AgentSettings, Runtime
 from podnuma.allocator import cpuset, nodeset
+from podnuma.allocator.request import Qos
 
 
 @pytest.fixture
@@ -73,14 +74,14 @@ def test_where_nothing_can_be_emptied_all_cpus_stay_written(bench, words, settin
         raise words.refused(str(folder), "", "ENOSPC")
 
     monkeypatch.setattr(CgroupfsWriter, "clear", refuse)
-    place = bench.start(bench.pod("db"), "db", "200000 100000")
+    cgroup = bench.start(bench.pod("db"), "db", "200000 100000")
     bench.grant(words.pod("db", words.container("db", "1,9", mems="0"), cpus="1,9"))
     bench.settle()
     outcomes = asyncio.run(cleanup.clean(settings))
     assert [outcome.why for outcome in outcomes if outcome.why] == []
-    assert (bench.cpus(place), bench.effective(place)) == ("0-15", "0-15")
-    assert bench.file(place, "cpuset.mems.effective") == "0-1"
-    assert bench.file(place, "cpu.max") == "200000 100000"
+    assert (bench.cpus(cgroup), bench.effective(cgroup)) == ("0-15", "0-15")
+    assert bench.file(cgroup, "cpuset.mems.effective") == "0-1"
+    assert bench.file(cgroup, "cpu.max") == "200000 100000"
 
 
 def test_an_untouched_node_is_left_alone(bench, settings):
@@ -94,34 +95,34 @@ def test_an_untouched_node_is_left_alone(bench, settings):
 
 def test_parents_are_given_back_before_their_children(words, bench):
     pod = bench.pod("p")
-    place = bench.start(pod, "c")
-    seen = {place: words.values("1"), pod: words.values("0-1"), words.burstable: words.values("0")}
-    steps = cleanup.give_back(seen, cpuset.parse("0-15"), nodeset.parse("0-1"), quotas=True)
-    assert [step.place for step in steps][-1] == place
-    assert {cpuset.render(step.cpus or 0) for step in steps} == {"0-15"}, "runtimes know no empty set"
+    cgroup = bench.start(pod, "c")
+    seen = {cgroup: words.values("1"), pod: words.values("0-1"), words.burstable: words.values("0")}
+    writes = cleanup.give_back(seen, cpuset.parse("0-15"), nodeset.parse("0-1"), quotas=True)
+    assert [write.cgroup for write in writes][-1] == cgroup
+    assert {cpuset.render(write.cpus or 0) for write in writes} == {"0-15"}, "runtimes know no empty set"
 
 
 def test_no_quota_is_given_where_the_kubelet_gives_none(bench, words, settings):
     pod = bench.pod("p")
-    place = bench.start(pod, "c")
-    bench.put(place, "cpuset.cpus", "1,9")
+    cgroup = bench.start(pod, "c")
+    bench.put(cgroup, "cpuset.cpus", "1,9")
     (bench.root / "kubelet").mkdir()
     (bench.root / "kubelet/config.yaml").write_text("kind: KubeletConfiguration\ncpuCFSQuota: false\n")
     asyncio.run(cleanup.clean(settings))
-    assert bench.file(place, "cpu.max") == "max 100000"
-    unlimited = words.values("1,9", bandwidth=Bandwidth(None, 100_000))
-    (step,) = cleanup.give_back({place: unlimited}, cpuset.parse("0-15"), nodeset.parse("0-1"), quotas=True)
-    assert step.bandwidth == Bandwidth(200_000, 100_000)
+    assert bench.file(cgroup, "cpu.max") == "max 100000"
+    unlimited = words.values("1,9", cpu_max=CpuMax(None, 100_000))
+    (write,) = cleanup.give_back({cgroup: unlimited}, cpuset.parse("0-15"), nodeset.parse("0-1"), quotas=True)
+    assert write.cpu_max == CpuMax(200_000, 100_000)
 
 
 def test_what_cannot_be_given_back_is_named_and_the_exit_status_says_so(
     bench, words, settings, monkeypatch, caplog
 ):
-    place = bench.start(bench.pod("p"), "c")
-    bench.put(place, "cpuset.cpus", "1,9")
+    cgroup = bench.start(bench.pod("p"), "c")
+    bench.put(cgroup, "cpuset.cpus", "1,9")
 
-    def refuse(_self, step, _folder=None):
-        raise words.refused(str(step.place), "0-15", "EROFS")
+    def refuse(_self, write, _folder=None):
+        raise words.refused(str(write.cgroup), "0-15", "EROFS")
 
     monkeypatch.setattr(CgroupfsWriter, "write", refuse)
     with pytest.raises(SystemExit) as caught:

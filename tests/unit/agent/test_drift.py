@@ -1,17 +1,19 @@
 from podnuma.agent.drift import Drift
-from podnuma.agent.plan.places import Place, Qos, QosPlace, Values, Wish
+from podnuma.agent.model.cgroup_ref import CgroupRef, QosCgroup
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues
 from podnuma.allocator import cpuset
+from podnuma.allocator.request import Qos
 
-SLICE: Place = QosPlace(Qos.BURSTABLE)
+SLICE: CgroupRef = QosCgroup(Qos.BURSTABLE)
 EVERYTHING = cpuset.parse("0-15")
-POOL = Wish(cpuset.parse("0,3-15"))
-RIGHT = {SLICE: Values(POOL.cpus, effective_cpus=POOL.cpus)}
-WRONG = {SLICE: Values(EVERYTHING, effective_cpus=EVERYTHING)}
-UNTOUCHED = {SLICE: Values(None, effective_cpus=EVERYTHING)}
+POOL = CgroupTarget(cpuset.parse("0,3-15"))
+RIGHT = {SLICE: CgroupValues(POOL.cpus, effective_cpus=POOL.cpus)}
+WRONG = {SLICE: CgroupValues(EVERYTHING, effective_cpus=EVERYTHING)}
+UNTOUCHED = {SLICE: CgroupValues(None, effective_cpus=EVERYTHING)}
 
 
-def found(drift, wishes, seen):
-    return set(drift.found(wishes, seen, EVERYTHING))
+def found(drift, targets, seen):
+    return set(drift.found(targets, seen, EVERYTHING))
 
 
 def test_a_value_that_was_right_and_is_wanted_the_same_has_drifted():
@@ -30,7 +32,7 @@ def test_a_value_that_was_never_right_has_not():
 def test_a_new_wish_is_no_drift():
     drift = Drift()
     drift.remember({SLICE: POOL}, RIGHT, {SLICE: None})
-    assert found(drift, {SLICE: Wish(cpuset.parse("0,4-15"))}, RIGHT) == set()
+    assert found(drift, {SLICE: CgroupTarget(cpuset.parse("0,4-15"))}, RIGHT) == set()
     drift.remember({}, UNTOUCHED, {})
     assert found(drift, {SLICE: POOL}, UNTOUCHED) == set(), "the first pod of a node"
 
@@ -38,8 +40,8 @@ def test_a_new_wish_is_no_drift():
 def test_a_hand_on_what_nobody_had_touched_is_drift():
     drift = Drift()
     drift.remember({}, UNTOUCHED, {})
-    narrowed = {SLICE: Values(cpuset.parse("1"), effective_cpus=cpuset.parse("1"))}
-    assert found(drift, {SLICE: Wish(EVERYTHING)}, narrowed) == {SLICE}
+    narrowed = {SLICE: CgroupValues(cpuset.parse("1"), effective_cpus=cpuset.parse("1"))}
+    assert found(drift, {SLICE: CgroupTarget(EVERYTHING)}, narrowed) == {SLICE}
 
 
 def test_drift_seen_only_after_the_writes_of_a_pass_is_still_drift():

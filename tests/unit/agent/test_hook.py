@@ -2,12 +2,14 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from podnuma.agent.containers import Starting, StartRefused
 from podnuma.agent.hook import Answered, Expectation, StartHook, Waited, expectation
-from podnuma.agent.plan.places import Bandwidth, ContainerPlace, PodPlace, Qos, Wish
+from podnuma.agent.model.cgroup_ref import ContainerCgroup, PodCgroup
+from podnuma.agent.model.cgroup_values import CgroupTarget, CpuMax
+from podnuma.agent.model.containers import StartingContainer, StartRefused
 from podnuma.agent.wish import Settings as Told
 from podnuma.agent.wish import Wanted
 from podnuma.allocator import cpuset
+from podnuma.allocator.request import Qos
 from podnuma.allocator.settings import CpuManagerPolicy, MemoryManagerPolicy, Settings, TopologyManagerScope
 from podnuma.api.conditions import Condition, Status
 from podnuma.api.node_settings import Handling, Management, NodeSettings, OnRejection, OnUndecided
@@ -16,12 +18,12 @@ from podnuma.api.pod_allocation import Decision, PodAllocation, rejected_grant
 from podnuma.api.reading import Metadata
 from podnuma.api.selector import LabelSelector
 
-VALUES = Wish(cpuset.parse("1,9"))
+VALUES = CgroupTarget(cpuset.parse("1,9"))
 
 
 def starting(qos=Qos.GUARANTEED, **more):
-    place = ContainerPlace(PodPlace("uid-1", qos), "db", "id-1")
-    return replace(Starting(place, "shop", {}, Bandwidth(200_000, 100_000)), **more)
+    cgroup = ContainerCgroup(PodCgroup("uid-1", qos), "db", "id-1")
+    return replace(StartingContainer(cgroup, "shop", {}, CpuMax(200_000, 100_000)), **more)
 
 
 class Decisions:
@@ -55,8 +57,8 @@ class Plan:
     def start_values(self, _):
         return VALUES
 
-    async def before_start(self, place):
-        self.looked_at.append(place)
+    async def before_start(self, cgroup):
+        self.looked_at.append(cgroup)
 
 
 def ask(decisions, plan, what):
@@ -92,10 +94,10 @@ def test_beside_a_guest_a_pod_is_confined_before_its_container_starts():
 
 
 def test_what_was_created_is_looked_at_before_it_starts():
-    plan, place = Plan(), starting().place
+    plan, cgroup = Plan(), starting().cgroup
     observed: list[Waited] = []
-    asyncio.run(StartHook(Decisions(), plan, observed.append).before_start(place))
-    assert plan.looked_at == [place]
+    asyncio.run(StartHook(Decisions(), plan, observed.append).before_start(cgroup))
+    assert plan.looked_at == [cgroup]
 
 
 def test_a_guest_gets_its_values_as_any_other():
@@ -108,7 +110,7 @@ def test_a_guest_gets_its_values_as_any_other():
 def test_a_pod_with_a_budget_in_an_annotation_waits_for_its_decision():
     decisions, plan = Decisions(memory=MemoryManagerPolicy.NONE), Plan()
     with pytest.raises(StartRefused):
-        ask(decisions, plan, starting(Qos.BURSTABLE, annotated=True, bandwidth=None))
+        ask(decisions, plan, starting(Qos.BURSTABLE, annotated=True, cpu_max=None))
     assert decisions.waits == [0, 0.5]
 
 
@@ -197,10 +199,10 @@ def by_namespace(key, value):
         (Decisions(memory=MemoryManagerPolicy.NONE), starting(), Expectation.SURE),
         (
             Decisions(memory=MemoryManagerPolicy.NONE),
-            starting(bandwidth=Bandwidth(150_000, 100_000)),
+            starting(cpu_max=CpuMax(150_000, 100_000)),
             Expectation.PERHAPS,
         ),
-        (Decisions(memory=MemoryManagerPolicy.NONE), starting(bandwidth=None), Expectation.PERHAPS),
+        (Decisions(memory=MemoryManagerPolicy.NONE), starting(cpu_max=None), Expectation.PERHAPS),
         (Decisions(Handling(management=Management.OPT_IN)), starting(), Expectation.NO),
         (
             Decisions(Handling(management=Management.OPT_IN)),

@@ -4,8 +4,9 @@ import errno
 
 import pytest
 from podnuma.agent.apply import Outcome
-from podnuma.agent.plan.places import ContainerPlace, Qos
+from podnuma.agent.model.cgroup_ref import ContainerCgroup
 from podnuma.allocator import cpuset
+from podnuma.allocator.request import Qos
 from podnuma.api.node_settings import Mode
 from podnuma.api.pod_allocation import Verdict
 
@@ -23,19 +24,19 @@ def database(bench, words):
     )
     bench.grant(grant)
     pod = bench.pod("db")
-    places = {name: bench.start(pod, name, "200000 100000") for name in ("db", "log", "mesh")}
-    return grant, pod, places
+    cgroups = {name: bench.start(pod, name, "200000 100000") for name in ("db", "log", "mesh")}
+    return grant, pod, cgroups
 
 
 def test_every_container_of_a_pod_gets_its_own_slice_and_everybody_else_the_rest(bench, words, database):
-    _, pod, places = database
+    _, pod, cgroups = database
     other = bench.pod("other")
     bench.settle()
-    assert [bench.effective(places[name]) for name in ("db", "log", "mesh")] == ["1,9", "2,10", "2,10"]
-    assert bench.file(places["db"], "cpu.max") == "max 100000"
-    assert bench.file(places["log"], "cpu.max") == "400000 100000"
+    assert [bench.effective(cgroups[name]) for name in ("db", "log", "mesh")] == ["1,9", "2,10", "2,10"]
+    assert bench.file(cgroups["db"], "cpu.max") == "max 100000"
+    assert bench.file(cgroups["log"], "cpu.max") == "400000 100000"
     assert bench.file(pod, "cpu.max") == "400000 100000"
-    assert bench.file(places["db"], "cpuset.mems") == "0"
+    assert bench.file(cgroups["db"], "cpuset.mems") == "0"
     assert bench.effective(words.burstable) == bench.effective(words.best_effort) == "0,3-8,11-15"
     assert bench.effective(other) == "0,3-8,11-15", "a Guaranteed pod that holds nothing"
     assert bench.effective(pod) == "0-15", "its own CPUs and the shared pool"
@@ -61,13 +62,13 @@ def test_a_node_without_exclusive_cpus_is_left_as_it_was(bench, words):
 
 
 def test_a_released_pod_gives_back_and_the_set_is_written_explicitly(bench, words, database):
-    grant, _, places = database
+    grant, _, cgroups = database
     bench.settle()
     bench.release(grant)
     bench.settle()
-    assert bench.cpus(places["db"]) == "0-15"
+    assert bench.cpus(cgroups["db"]) == "0-15"
     assert bench.cpus(words.burstable) == "0-15"
-    assert not any(step.cpus == cpuset.EMPTY for step in bench.ways.written)
+    assert not any(write.cpus == cpuset.EMPTY for write in bench.ways.written)
 
 
 def test_an_ephemeral_container_of_a_managed_pod_runs_in_the_node_shared_pool(bench, database):
@@ -86,22 +87,22 @@ def test_the_agents_own_container_is_confined_like_any_shared_one(bench):
 
 
 def test_quota_is_part_of_the_drift_check(bench, database):
-    _, _, places = database
+    _, _, cgroups = database
     bench.settle()
-    bench.put(places["log"], "cpu.max", "max 100000")
-    bench.put(places["db"], "cpu.max", "400000 100000")
+    bench.put(cgroups["log"], "cpu.max", "max 100000")
+    bench.put(cgroups["db"], "cpu.max", "400000 100000")
     bench.settle()
-    assert bench.file(places["log"], "cpu.max") == "400000 100000"
-    assert bench.file(places["db"], "cpu.max") == "max 100000"
-    assert set(bench.observer.repairs) == {places["log"], places["db"]}
+    assert bench.file(cgroups["log"], "cpu.max") == "400000 100000"
+    assert bench.file(cgroups["db"], "cpu.max") == "max 100000"
+    assert set(bench.observer.repairs) == {cgroups["log"], cgroups["db"]}
 
 
 def test_a_pod_cgroup_that_clips_its_container_is_set_again(bench, database):
-    _, pod, places = database
+    _, pod, cgroups = database
     bench.settle()
     bench.put(pod, "cpuset.cpus", "1,9")
     bench.settle()
-    assert bench.effective(places["log"]) == "2,10"
+    assert bench.effective(cgroups["log"]) == "2,10"
     assert bench.cpus(pod) == "0-15"
     assert bench.observer.repairs == [pod]
 
@@ -117,14 +118,14 @@ def test_the_first_pod_of_a_node_is_no_drift(bench, words, caplog):
 
 
 def test_a_new_instance_gets_the_same_cpus_and_the_old_one_is_not_written_to(bench, words, database):
-    _, pod, places = database
+    _, pod, cgroups = database
     bench.settle()
-    bench.stop(places["db"])
+    bench.stop(cgroups["db"])
     again = bench.start(pod, "db", "200000 100000", number=2)
     bench.settle()
     assert bench.effective(again) == "1,9"
     assert bench.effective(words.burstable) == "0,3-8,11-15", "an exit gives nothing back"
-    assert places["db"] not in {step.place for step in bench.ways.written[-1:]}
+    assert cgroups["db"] not in {write.cgroup for write in bench.ways.written[-1:]}
 
 
 def test_an_id_that_the_runtime_no_longer_lists_is_not_written_to(bench, words):
@@ -139,11 +140,11 @@ def test_an_id_that_the_runtime_no_longer_lists_is_not_written_to(bench, words):
 
 
 def test_two_refusals_are_one_warning_and_no_failure(bench, words, database, caplog):
-    _, _, places = database
+    _, _, cgroups = database
     refusals = iter([errno.ENOSPC, errno.ENOSPC])
 
-    def refuse(step):
-        if step.place == places["db"] and (number := next(refusals, None)) is not None:
+    def refuse(write):
+        if write.cgroup == cgroups["db"] and (number := next(refusals, None)) is not None:
             raise words.refused("cpuset.cpus", "1,9", errno.errorcode[number])
 
     bench.ways.refuse = refuse
@@ -151,15 +152,15 @@ def test_two_refusals_are_one_warning_and_no_failure(bench, words, database, cap
     while bench.settle().unfinished:
         tries += 1
     assert tries == 2
-    assert bench.effective(places["db"]) == "1,9"
+    assert bench.effective(cgroups["db"]) == "1,9"
     assert sum("ENOSPC" in record.message for record in caplog.records) == 1
 
 
 def test_exclusive_cpus_wait_for_whoever_cannot_be_taken_off(bench, words, database):
-    _, _, places = database
+    _, _, cgroups = database
 
-    def refuse(step):
-        if step.place == words.burstable:
+    def refuse(write):
+        if write.cgroup == words.burstable:
             raise words.refused("burstable", "0,3-8,11-15", "EBUSY")
 
     bench.ways.refuse = refuse
@@ -168,17 +169,17 @@ def test_exclusive_cpus_wait_for_whoever_cannot_be_taken_off(bench, words, datab
     assert bench.effective(words.burstable) == "0-15"
     bench.ways.refuse = lambda _: None
     assert not bench.settle().unfinished
-    assert bench.effective(places["db"]) == "1,9"
+    assert bench.effective(cgroups["db"]) == "1,9"
 
 
 def test_a_container_that_ends_before_its_write_is_no_failure(bench, database, caplog):
-    _, _, places = database
+    _, _, cgroups = database
     original = bench.ways.refuse
 
-    def vanish(step):
-        if step.place == places["mesh"]:
-            bench.kernel.remove(bench.layout.folder(places["mesh"]))
-        original(step)
+    def vanish(write):
+        if write.cgroup == cgroups["mesh"]:
+            bench.kernel.remove(bench.layout.folder(cgroups["mesh"]))
+        original(write)
 
     bench.ways.refuse = vanish
     picture = bench.settle()
@@ -188,19 +189,19 @@ def test_a_container_that_ends_before_its_write_is_no_failure(bench, database, c
 
 
 def test_an_offline_cpu_leaves_the_effective_set_and_comes_back_without_a_write(bench, words, database):
-    _, _, places = database
+    _, _, cgroups = database
     bench.settle()
     bench.machine = words.machine("0-8,10-15", offline="9")
     bench.kernel = type(bench.kernel)(bench.root, "0-8,10-15", "0-1")
     bench.kernel.settle(bench.layout.kubepods.parent)
     picture = bench.settle()
-    assert bench.effective(places["db"]) == "1"
-    assert picture.differences[places["db"]] is None, "all that is online of 1,9"
+    assert bench.effective(cgroups["db"]) == "1"
+    assert picture.differences[cgroups["db"]] is None, "all that is online of 1,9"
     bench.machine = words.machine()
     bench.kernel = type(bench.kernel)(bench.root, "0-15", "0-1")
     bench.kernel.settle(bench.layout.kubepods.parent)
     bench.settle()
-    assert bench.effective(places["db"]) == "1,9"
+    assert bench.effective(cgroups["db"]) == "1,9"
     assert bench.effective(words.burstable) == "0,3-8,11-15"
 
 
@@ -226,7 +227,7 @@ def test_memory_nodes_of_a_big_running_container_are_not_narrowed(bench, words):
     bench.put(db, "memory.current", str(20 * 2**30))
     picture = bench.settle()
     assert bench.file(db, "cpuset.mems") == ""
-    assert picture.wishes[db].deferred_mems == 1
+    assert picture.targets[db].deferred_mems == 1
     assert picture.differences[db] is None
 
 
@@ -247,19 +248,19 @@ def test_in_audit_mode_nothing_is_written(bench):
 
 
 def test_standing_back_leaves_what_is_applied(bench, words, database):
-    _, _, places = database
+    _, _, cgroups = database
     bench.settle()
     bench.standing_back = "the kubelet pins"
-    bench.put(places["db"], "cpuset.cpus", "0-15")
+    bench.put(cgroups["db"], "cpuset.cpus", "0-15")
     bench.settle()
-    assert bench.cpus(places["db"]) == "0-15"
+    assert bench.cpus(cgroups["db"]) == "0-15"
     assert bench.cpus(words.burstable) == "0,3-8,11-15"
 
 
 @pytest.mark.usefixtures("database")
 def test_nothing_is_written_before_the_api_server_has_spoken(bench, words):
     bench.settle()
-    bench.wish.allocations_known = False
+    bench.desired.allocations_known = False
     bench.put(words.burstable, "cpuset.cpus", "0-15")
     before = len(bench.ways.written)
     bench.settle()
@@ -267,10 +268,10 @@ def test_nothing_is_written_before_the_api_server_has_spoken(bench, words):
 
 
 def test_a_grant_outside_the_settings_of_today_is_kept(bench, words, database):
-    _, _, places = database
+    _, _, cgroups = database
     bench.settings("1,9")
     bench.settle()
-    assert bench.effective(places["db"]) == "1,9"
+    assert bench.effective(cgroups["db"]) == "1,9"
     assert not set(cpuset.ids(cpuset.parse(bench.effective(words.burstable)))) & {1, 2, 9, 10}
 
 
@@ -284,12 +285,12 @@ def test_a_container_without_a_cgroup_of_its_own_is_nothing_to_pin(bench, words)
 
 
 def test_verdicts_tell_when_a_container_was_pinned(bench, database):
-    _, pod, places = database
+    _, pod, cgroups = database
     bench.now += 0.25
     bench.settle()
-    late = bench.keeper.verdicts.of(places["db"].id)
+    late = bench.keeper.verdicts.of(cgroups["db"].id)
     assert (late.verdict, late.after_millis) == (Verdict.PINNED_LATE, 250)
-    bench.stop(places["db"])
+    bench.stop(cgroups["db"])
     again = bench.start(pod, "db", number=2)
     start = bench.starts.start_values(again)
     bench.put(again, "cpuset.cpus", cpuset.render(start.cpus))
@@ -316,13 +317,13 @@ class Liar:
     rides = True
 
     def __init__(self):
-        self.steps = []
+        self.writes = []
 
-    def takes(self, place):
-        return isinstance(place, ContainerPlace)
+    def takes(self, cgroup):
+        return isinstance(cgroup, ContainerCgroup)
 
-    async def write(self, step):
-        self.steps.append(step)
+    async def write(self, write):
+        self.writes.append(write)
 
 
 def test_what_the_kernel_does_not_show_counts_as_refused_and_the_next_way_is_tried(bench, words, caplog):
@@ -335,17 +336,17 @@ def test_what_the_kernel_does_not_show_counts_as_refused_and_the_next_way_is_tri
     assert "liar said it was done, but cpuset.cpus is empty, wanted 1,9" in caplog.text
     assert not bench.settle().unfinished
     assert (bench.cpus(db), bench.file(db, "cpu.max")) == ("1,9", "max 100000")
-    assert len(liar.steps) == 1
+    assert len(liar.writes) == 1
     assert bench.keeper.verdicts.of(db.id).verdict is Verdict.PINNED_LATE
 
 
 def test_a_container_of_which_nothing_was_seen_is_not_judged(bench, words):
     bench.grant(words.pod("db", words.container("init", "1,9"), cpus="1,9"))
-    place = bench.start(bench.pod("db"), "init")
-    bench.kernel.remove(bench.layout.folder(place))
+    cgroup = bench.start(bench.pod("db"), "init")
+    bench.kernel.remove(bench.layout.folder(cgroup))
     bench.settle()
     bench.settle()
-    assert bench.keeper.verdicts.of(place.id).verdict is Verdict.PENDING
+    assert bench.keeper.verdicts.of(cgroup.id).verdict is Verdict.PENDING
 
 
 @pytest.mark.usefixtures("database")
@@ -368,36 +369,36 @@ def test_an_idle_node_is_silent(bench, caplog):
 
 def test_a_place_that_is_written_twice_in_a_pass_is_judged_by_the_last(bench, words, caplog):
     """Each holds what is the other's: the first gives up a CPU, waits for its own, and gets it."""
-    places = {}
+    cgroups = {}
     for uid, own, drifted in (("p", "1,5", "2,5"), ("q", "2", "1")):
         bench.grant(words.pod(uid, words.container("c", own), cpus=own))
-        places[uid] = bench.start(bench.pod(uid), "c")
-        bench.put(places[uid], "cpuset.cpus", drifted)
+        cgroups[uid] = bench.start(bench.pod(uid), "c")
+        bench.put(cgroups[uid], "cpuset.cpus", drifted)
     picture = bench.settle()
-    twice = [result.step.cpus for result in picture.results if result.step.place == places["p"]]
+    twice = [result.write.cpus for result in picture.results if result.write.cgroup == cgroups["p"]]
     assert twice == [words.cpus("5"), words.cpus("1,5")], "else this test is about nothing"
     assert {result.outcome for result in picture.results} == {Outcome.DONE}
-    assert bench.effective(places["p"]) == "1,5"
+    assert bench.effective(cgroups["p"]) == "1,5"
     assert "said it was done, but" not in caplog.text
 
 
 def test_who_lies_about_a_place_has_done_none_of_its_steps(bench, words):
     for uid, own, drifted in (("p", "1,5", "2,5"), ("q", "2", "1")):
         bench.grant(words.pod(uid, words.container("c", own), cpus=own))
-        place = bench.start(bench.pod(uid), "c")
-        bench.put(place, "cpuset.cpus", drifted)
-    write = bench.ways.write
+        cgroup = bench.start(bench.pod(uid), "c")
+        bench.put(cgroup, "cpuset.cpus", drifted)
+    write_through = bench.ways.write
 
-    async def lie(step) -> None:
-        if not (isinstance(step.place, ContainerPlace) and step.place.pod.uid == "p"):
-            await write(step)
+    async def lie(write) -> None:
+        if not (isinstance(write.cgroup, ContainerCgroup) and write.cgroup.pod.uid == "p"):
+            await write_through(write)
 
     bench.ways.write = lie
     of_p = [
         result
         for result in bench.settle().results
-        if isinstance(result.step.place, ContainerPlace) and result.step.place.pod.uid == "p"
+        if isinstance(result.write.cgroup, ContainerCgroup) and result.write.cgroup.pod.uid == "p"
     ]
     assert len(of_p) == 2
     assert {result.outcome for result in of_p} == {Outcome.REFUSED}
-    assert words.cpus("2") & of_p[0].step.losses, "CPU 2 is not free, and a start on it can be refused"
+    assert words.cpus("2") & of_p[0].write.losses, "CPU 2 is not free, and a start on it can be refused"

@@ -5,12 +5,16 @@ import asyncio
 import dataclasses
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from podnuma.agent.keeper import Keeper
-from podnuma.agent.plan.places import ContainerPlace, Qos
 from podnuma.allocator import cpuset, decision
+from podnuma.allocator.request import Qos
+
+if TYPE_CHECKING:
+    from podnuma.agent.model.cgroup_ref import ContainerCgroup
 
 RESERVED = 0b1
 
@@ -26,7 +30,7 @@ class Life:
         self.bench = bench
         self.words = words
         self.grants: dict[str, decision.PodGrant] = {}
-        self.places: dict[str, ContainerPlace] = {}
+        self.cgroups: dict[str, ContainerCgroup] = {}
         self.numbers = 0
         self.left: int | None = None
         self.loose = False  # something runs where it likes until the next pass
@@ -34,12 +38,12 @@ class Life:
         self.beside = (bench.pod("web", Qos.BURSTABLE), bench.pod("batch", Qos.BEST_EFFORT))
         self.qos: dict[str, Qos] = {}
         bench.ways.refuse = self._maybe_kill
-        write = bench.ways.write
+        write_through = bench.ways.write
 
-        async def watched(step) -> None:
+        async def watched(write) -> None:
             before = self.overlaps()
-            await write(step)
-            assert self.overlaps() <= before, f"{step} gave a CPU away twice"
+            await write_through(write)
+            assert self.overlaps() <= before, f"{write} gave a CPU away twice"
 
         bench.ways.write = watched
 
@@ -51,12 +55,12 @@ class Life:
 
     def overlaps(self) -> set[tuple[str, str, int]]:
         """Who holds a CPU that belongs to somebody else, whose container runs on it."""
-        held = {place.uid: cpuset.parse(self.bench.effective(place)) for place in self.beside}
-        for uid, place in self.places.items():
-            held[uid] = cpuset.parse(self.bench.effective(place))
+        held = {cgroup.uid: cpuset.parse(self.bench.effective(cgroup)) for cgroup in self.beside}
+        for uid, cgroup in self.cgroups.items():
+            held[uid] = cpuset.parse(self.bench.effective(cgroup))
         found = set()
         for owner, grant in self.grants.items():
-            if owner not in self.places:
+            if owner not in self.cgroups:
                 continue
             own = grant.exclusive_cpus & held[owner]
             for other, cpus in held.items():
@@ -83,50 +87,50 @@ class Life:
         """Start a container as a runtime does that asks first, every third time as one that does not."""
         self.numbers += 1
         pod = self.bench.pod(uid, self.qos[uid])
-        place = self.bench.start(pod, "c", number=self.numbers)
+        cgroup = self.bench.start(pod, "c", number=self.numbers)
         asks = self.numbers % 3 != 0
         self.loose |= not asks
         if asks:
-            self.bench.stop(place)
-            asyncio.run(self.bench.starts.make_room(place))
-            start = self.bench.starts.start_values(place)
-            place = self.bench.start(pod, "c", number=self.numbers)
-            self.bench.put(place, "cpuset.cpus", cpuset.render(start.cpus))
-        self.places[uid] = place
+            self.bench.stop(cgroup)
+            asyncio.run(self.bench.starts.make_room(cgroup))
+            start = self.bench.starts.start_values(cgroup)
+            cgroup = self.bench.start(pod, "c", number=self.numbers)
+            self.bench.put(cgroup, "cpuset.cpus", cpuset.render(start.cpus))
+        self.cgroups[uid] = cgroup
         self.bench.kernel.settle(self.bench.layout.kubepods)
         if asks and not self.loose:
-            assert not [each for each in self.overlaps() if each[0] == uid], "somebody was in its place"
+            assert not [each for each in self.overlaps() if each[0] == uid], "somebody was in its cgroup"
 
     def remove(self, number: int) -> None:
         if not self.grants:
             return
         uid = sorted(self.grants)[number % len(self.grants)]
-        self.bench.stop(self.places.pop(uid))
+        self.bench.stop(self.cgroups.pop(uid))
         self.bench.kernel.remove(self.bench.layout.pod(self.bench.pod(uid, self.qos[uid])))
         self.bench.release(self.grants.pop(uid))
 
     def restart(self, number: int) -> None:
-        if self.places:
-            uid = sorted(self.places)[number % len(self.places)]
-            self.bench.stop(self.places.pop(uid))
+        if self.cgroups:
+            uid = sorted(self.cgroups)[number % len(self.cgroups)]
+            self.bench.stop(self.cgroups.pop(uid))
             self.start(uid)
 
     def drift(self, number: int, mask: int) -> None:
         self.loose = True
-        targets = [self.words.burstable, self.words.best_effort, *self.places.values()]
+        targets = [self.words.burstable, self.words.best_effort, *self.cgroups.values()]
         self.bench.put(targets[number % len(targets)], "cpuset.cpus", cpuset.render(mask & 0xFFFF or 1))
         self.bench.kernel.settle(self.bench.layout.kubepods)
 
     def chaos(self, mask: int) -> None:
         """Change everything by hand at once: containers away from what is theirs, slices onto it."""
-        for uid in self.places:
+        for uid in self.cgroups:
             self.bench.put(
-                self.places[uid],
+                self.cgroups[uid],
                 "cpuset.cpus",
                 cpuset.render(mask & ~self.grants[uid].exclusive_cpus & 0xFFFF),
             )
-        for place in (self.words.burstable, self.words.best_effort):
-            self.bench.put(place, "cpuset.cpus", "0-15")
+        for cgroup in (self.words.burstable, self.words.best_effort):
+            self.bench.put(cgroup, "cpuset.cpus", "0-15")
         self.loose = True
         self.bench.kernel.settle(self.bench.layout.kubepods)
 
@@ -144,7 +148,7 @@ class Life:
 
 masks = st.integers(1, 0xFFFF)
 numbers = st.integers(0, 7)
-steps = st.one_of(
+writes = st.one_of(
     st.tuples(st.just("add"), masks),
     st.tuples(st.just("remove"), numbers),
     st.tuples(st.just("restart"), numbers),
@@ -155,7 +159,7 @@ steps = st.one_of(
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(steps, min_size=3, max_size=14))
+@given(st.lists(writes, min_size=3, max_size=14))
 def test_no_write_ever_gives_a_cpu_to_two_and_all_ends_well(bench_class, words, story):
     with tempfile.TemporaryDirectory() as folder:
         life = Life(bench_class(Path(folder)), words)
@@ -166,15 +170,15 @@ def test_no_write_ever_gives_a_cpu_to_two_and_all_ends_well(bench_class, words, 
         bench = life.bench
         exclusive = 0
         for uid, grant in life.grants.items():
-            assert bench.effective(life.places[uid]) == cpuset.render(grant.exclusive_cpus)
+            assert bench.effective(life.cgroups[uid]) == cpuset.render(grant.exclusive_cpus)
             exclusive |= grant.exclusive_cpus
         pool = cpuset.render(0xFFFF & ~exclusive)
-        for place in (words.burstable, words.best_effort):
+        for cgroup in (words.burstable, words.best_effort):
             guests = 0
             for uid, grant in life.grants.items():
-                guests |= grant.exclusive_cpus if life.qos[uid] is place.qos else 0
-            assert bench.effective(place) == cpuset.render(0xFFFF & ~exclusive | guests)
-        assert {bench.effective(place) for place in life.beside} == {pool}
+                guests |= grant.exclusive_cpus if life.qos[uid] is cgroup.qos else 0
+            assert bench.effective(cgroup) == cpuset.render(0xFFFF & ~exclusive | guests)
+        assert {bench.effective(cgroup) for cgroup in life.beside} == {pool}
         assert bench.effective(bench.pod("plain", Qos.GUARANTEED)) == pool
         written = len(bench.ways.written)
         asyncio.run(bench.keeper.settle())

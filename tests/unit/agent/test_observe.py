@@ -1,15 +1,17 @@
 from podnuma.agent.apply import Outcome, Result
 from podnuma.agent.hook import Answered, Waited
 from podnuma.agent.metrics import Metrics, State
+from podnuma.agent.model.cgroup_ref import ContainerCgroup, PodCgroup, QosCgroup
+from podnuma.agent.model.cgroup_values import CgroupWrite
 from podnuma.agent.observe import MetricsObserver
-from podnuma.agent.plan.places import ContainerPlace, PodPlace, Qos, QosPlace, Step
 from podnuma.agent.settings import MetricNames
 from podnuma.agent.verdicts import Judged
+from podnuma.allocator.request import Qos
 from podnuma.api.pod_allocation import Verdict
 
-SLICE = QosPlace(Qos.BURSTABLE)
-POD = PodPlace("u", Qos.GUARANTEED)
-DB = ContainerPlace(POD, "db", "id")
+SLICE = QosCgroup(Qos.BURSTABLE)
+POD = PodCgroup("u", Qos.GUARANTEED)
+DB = ContainerCgroup(POD, "db", "id")
 
 
 def value(metrics, sample, **labels):
@@ -19,9 +21,9 @@ def value(metrics, sample, **labels):
 def test_what_happens_is_counted_under_bounded_labels():
     metrics = Metrics(MetricNames.V1_36, State)
     observer = MetricsObserver(metrics)
-    observer.step(Result(Step(SLICE), Outcome.HELD_BACK))
-    for place in (SLICE, POD, DB, DB):
-        observer.repaired(place)
+    observer.wrote(Result(CgroupWrite(SLICE), Outcome.HELD_BACK))
+    for cgroup in (SLICE, POD, DB, DB):
+        observer.repaired(cgroup)
     observer.judged(Judged(Verdict.PINNED_LATE, 300))
     observer.judged(Judged(Verdict.PINNED_AT_START, 0))
     observer.took(0.01)
@@ -31,7 +33,7 @@ def test_what_happens_is_counted_under_bounded_labels():
     observer.waited(Waited(0.5, Answered.PUT_OFF))
     assert value(metrics, "podnuma_writes_total", outcome="held_back") == 1
     assert [
-        value(metrics, "podnuma_drift_repairs_total", place=kind) for kind in ("qos", "pod", "container")
+        value(metrics, "podnuma_drift_repairs_total", cgroup=kind) for kind in ("qos", "pod", "container")
     ] == [
         1,
         1,

@@ -3,7 +3,7 @@ import dataclasses
 
 import pytest
 from podnuma.agent import report
-from podnuma.agent.plan.places import ContainerPlace
+from podnuma.agent.model.cgroup_ref import ContainerCgroup
 from podnuma.api.conditions import Status
 from podnuma.api.pod_allocation import ContainerStatus, Phase, PodAllocationStatus, Verdict
 from podnuma.api.pod_allocation import Values as Shown
@@ -26,7 +26,7 @@ def tell(bench):
 
     def told(before=None):
         picture = bench.settle()
-        (wanted,) = bench.wish.all()
+        (wanted,) = bench.desired.all()
         return report.allocation_status(
             wanted, before or PodAllocationStatus(), picture, bench.keeper.verdicts
         )
@@ -66,8 +66,8 @@ def test_a_difference_that_stays_is_drift_only_after_it_was_applied(bench, words
     pod = bench.pod("db")
     db, _ = bench.start(pod, "db"), bench.start(pod, "log")
 
-    def refuse(step):
-        if step.place == db:
+    def refuse(write):
+        if write.cgroup == db:
             raise words.refused(f"{db.id}/cpuset.cpus", "1,9", "EBUSY, the kernel is busy")
 
     bench.ways.refuse = refuse
@@ -106,14 +106,14 @@ def test_a_container_that_ended_before_it_was_reported_has_its_verdict(bench, wo
     bench.settle()
     bench.grant(words.pod("db", words.container("init", "1,9"), cpus="1,9"))
     pod = bench.pod("db")
-    asyncio.run(bench.starts.make_room(ContainerPlace(pod, "init", "0" * 16)))
-    place = bench.start(pod, "init")
-    pending = PodAllocationStatus(containers=(ContainerStatus("init", place.id),))
-    bench.put(place, "cpuset.cpus", "1,9")
+    asyncio.run(bench.starts.make_room(ContainerCgroup(pod, "init", "0" * 16)))
+    cgroup = bench.start(pod, "init")
+    pending = PodAllocationStatus(containers=(ContainerStatus("init", cgroup.id),))
+    bench.put(cgroup, "cpuset.cpus", "1,9")
     bench.kernel.settle(bench.layout.kubepods)
-    asyncio.run(bench.starts.before_start(place))
-    bench.kernel.remove(bench.layout.folder(place))
-    (wanted,) = bench.wish.all()
+    asyncio.run(bench.starts.before_start(cgroup))
+    bench.kernel.remove(bench.layout.folder(cgroup))
+    (wanted,) = bench.desired.all()
     for before in (PodAllocationStatus(), pending):
         status = report.allocation_status(wanted, before, bench.settle(), bench.keeper.verdicts)
         assert status is not None
@@ -124,11 +124,11 @@ def test_a_container_that_ended_before_it_was_reported_has_its_verdict(bench, wo
 
 def test_a_pod_that_holds_nothing_is_applied_at_once_and_left_alone(bench, words, tell):
     bench.grant(words.pod("web", words.container("web", None, 150_000)))
-    place = bench.start(bench.pod("web"), "web", "70000 100000")
+    cgroup = bench.start(bench.pod("web"), "web", "70000 100000")
     status = tell()
     assert status.phase is Phase.APPLIED
     assert ready(status)[:2] == (Status.TRUE, "HoldsNothing")
-    assert bench.file(place, "cpu.max") == "70000 100000", "what the kubelet gave it"
+    assert bench.file(cgroup, "cpu.max") == "70000 100000", "what the kubelet gave it"
     assert bench.ways.written == []
 
 
@@ -138,7 +138,7 @@ def test_a_refused_grant_says_who_holds_its_cpus(bench, words, grant):
     bench.settle()
     bench.grant(other)
     picture = bench.settle()
-    (refused,) = [each for each in bench.wish.all() if each.name == "a-other"]
+    (refused,) = [each for each in bench.desired.all() if each.name == "a-other"]
     status = report.allocation_status(refused, PodAllocationStatus(), picture, bench.keeper.verdicts)
     assert status is not None
     assert status.phase is Phase.PENDING
@@ -170,7 +170,7 @@ def test_cpus_that_are_switched_off_have_a_condition(bench, words, tell):
 def test_a_rejected_pod_is_the_operators_to_tell(bench, words):
     item_of = words.pod("no")
     bench.grant(item_of)
-    (wanted,) = bench.wish.all()
+    (wanted,) = bench.desired.all()
     rejected = dataclasses.replace(
         wanted,
         allocation=dataclasses.replace(
@@ -189,7 +189,7 @@ def test_standing_back_and_unreadable_objects_say_so(bench, grant, tell):
     bench.start(bench.pod("db"), "db")
     bench.standing_back = "the kubelet pins itself"
     assert ready(tell())[1:] == ("StandingBack", "the kubelet pins itself")
-    (wanted,) = bench.wish.all()
+    (wanted,) = bench.desired.all()
     broken = dataclasses.replace(
         wanted, allocation=None, problem="PodAllocation default/db, spec: is no object"
     )

@@ -1,5 +1,5 @@
 import pytest
-from podnuma.agent.containers import Container
+from podnuma.agent.model.containers import Container
 from podnuma.agent.verdicts import Judged, Verdicts
 from podnuma.api.pod_allocation import Verdict
 

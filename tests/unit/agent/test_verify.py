@@ -1,9 +1,11 @@
 import pytest
-from podnuma.agent.plan.places import Bandwidth, Place, Qos, QosPlace, Values, Wish
+from podnuma.agent.model.cgroup_ref import CgroupRef, QosCgroup
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CpuMax
 from podnuma.agent.verify import Processes, compare
 from podnuma.allocator import cpuset, nodeset
+from podnuma.allocator.request import Qos
 
-PLACE: Place = QosPlace(Qos.BURSTABLE)
+PLACE: CgroupRef = QosCgroup(Qos.BURSTABLE)
 EVERYTHING = cpuset.parse("0-8,10-15")
 
 
@@ -21,25 +23,25 @@ def cpus(text):
     ],
 )
 def test_effective_cpus_are_compared_with_what_is_online(written, effective, difference):
-    seen = {PLACE: Values(cpus(written), effective_cpus=cpus(effective))}
-    assert compare({PLACE: Wish(cpuset.parse("1,9"))}, seen, EVERYTHING) == {PLACE: difference}
+    seen = {PLACE: CgroupValues(cpus(written), effective_cpus=cpus(effective))}
+    assert compare({PLACE: CgroupTarget(cpuset.parse("1,9"))}, seen, EVERYTHING) == {PLACE: difference}
 
 
 def test_a_set_that_is_offline_as_a_whole_is_told():
-    seen = {PLACE: Values(cpus("9"), effective_cpus=EVERYTHING)}
-    assert compare({PLACE: Wish(cpuset.parse("9"))}, seen, EVERYTHING) == {
+    seen = {PLACE: CgroupValues(cpus("9"), effective_cpus=EVERYTHING)}
+    assert compare({PLACE: CgroupTarget(cpuset.parse("9"))}, seen, EVERYTHING) == {
         PLACE: "cpuset.cpus: all of 9 are offline"
     }
 
 
 def test_memory_nodes_and_bandwidth_are_compared_too():
-    wish = Wish(mems=nodeset.parse("0"), bandwidth=Bandwidth(None, 100_000))
-    right = Values(None, bandwidth=Bandwidth(None, 100_000), effective_mems=nodeset.parse("0"))
-    wrong_mems = Values(None, bandwidth=Bandwidth(None, 100_000), effective_mems=nodeset.parse("0-1"))
-    wrong_quota = Values(None, bandwidth=Bandwidth(5, 100_000), effective_mems=nodeset.parse("0"))
-    no_quota = Values(None, effective_mems=nodeset.parse("0"))
+    target = CgroupTarget(mems=nodeset.parse("0"), cpu_max=CpuMax(None, 100_000))
+    right = CgroupValues(None, cpu_max=CpuMax(None, 100_000), effective_mems=nodeset.parse("0"))
+    wrong_mems = CgroupValues(None, cpu_max=CpuMax(None, 100_000), effective_mems=nodeset.parse("0-1"))
+    wrong_quota = CgroupValues(None, cpu_max=CpuMax(5, 100_000), effective_mems=nodeset.parse("0"))
+    no_quota = CgroupValues(None, effective_mems=nodeset.parse("0"))
     answers = [
-        compare({PLACE: wish}, {PLACE: seen}, EVERYTHING)[PLACE]
+        compare({PLACE: target}, {PLACE: seen}, EVERYTHING)[PLACE]
         for seen in (right, wrong_mems, wrong_quota, no_quota)
     ]
     assert answers == [
@@ -51,7 +53,7 @@ def test_memory_nodes_and_bandwidth_are_compared_too():
 
 
 def test_what_does_not_exist_differs_in_nothing():
-    assert compare({PLACE: Wish(cpuset.parse("1"))}, {}, EVERYTHING) == {}
+    assert compare({PLACE: CgroupTarget(cpuset.parse("1"))}, {}, EVERYTHING) == {}
 
 
 @pytest.mark.parametrize(

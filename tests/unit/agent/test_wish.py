@@ -18,7 +18,7 @@ class Calls:
 
 
 @pytest.fixture
-def wish():
+def desired():
     return Wish(Calls())
 
 
@@ -29,89 +29,89 @@ def item(words, uid="p1", cpus="1,9", object_uid="pa-1", generation=1):
     return body
 
 
-def cpus_of(wish):
-    return {each.name: cpuset.render(each.grant.exclusive_cpus) for each in wish.all() if each.grant}
+def cpus_of(desired):
+    return {each.name: cpuset.render(each.grant.exclusive_cpus) for each in desired.all() if each.grant}
 
 
-def test_a_list_replaces_what_was_known(wish, words):
-    wish.take_allocations(Changed(Kind.ADDED, item(words, "old")))
-    wish.take_allocations(Listed((item(words, "p1"), item(words, "p2", "2"))))
-    assert cpus_of(wish) == {"p1": "1,9", "p2": "2"}
-    assert wish.allocations_known
+def test_a_list_replaces_what_was_known(desired, words):
+    desired.take_allocations(Changed(Kind.ADDED, item(words, "old")))
+    desired.take_allocations(Listed((item(words, "p1"), item(words, "p2", "2"))))
+    assert cpus_of(desired) == {"p1": "1,9", "p2": "2"}
+    assert desired.allocations_known
 
 
-def test_a_broken_edit_keeps_the_last_good_state_and_says_what_is_wrong(wish, words):
-    wish.take_allocations(Listed((item(words),)))
+def test_a_broken_edit_keeps_the_last_good_state_and_says_what_is_wrong(desired, words):
+    desired.take_allocations(Listed((item(words),)))
     broken = item(words, generation=2)
     broken["spec"]["cpus"] = "9-1"
-    wish.take_allocations(Changed(Kind.MODIFIED, broken))
-    (wanted,) = wish.all()
-    assert cpus_of(wish) == {"p1": "1,9"}
+    desired.take_allocations(Changed(Kind.MODIFIED, broken))
+    (wanted,) = desired.all()
+    assert cpus_of(desired) == {"p1": "1,9"}
     assert wanted.generation == 2
     assert "PodAllocation default/p1" in wanted.problem
     assert "spec.cpus" in wanted.problem
 
 
-def test_a_broken_object_of_a_new_pod_of_the_same_name_inherits_nothing(wish, words):
-    wish.take_allocations(Listed((item(words),)))
+def test_a_broken_object_of_a_new_pod_of_the_same_name_inherits_nothing(desired, words):
+    desired.take_allocations(Listed((item(words),)))
     broken = item(words, object_uid="pa-2")
     broken["spec"]["cpus"] = 7
-    wish.take_allocations(Changed(Kind.MODIFIED, broken))
-    assert cpus_of(wish) == {}
+    desired.take_allocations(Changed(Kind.MODIFIED, broken))
+    assert cpus_of(desired) == {}
 
 
 @pytest.mark.parametrize(
     "hostile", [{}, {"metadata": None}, {"metadata": {"name": 5}, "spec": []}, {"spec": "x"}]
 )
-def test_hostile_objects_take_nothing_away(wish, words, hostile):
-    wish.take_allocations(Listed((item(words),)))
-    wish.take_allocations(Changed(Kind.ADDED, hostile))
-    assert cpus_of(wish) == {"p1": "1,9"}
+def test_hostile_objects_take_nothing_away(desired, words, hostile):
+    desired.take_allocations(Listed((item(words),)))
+    desired.take_allocations(Changed(Kind.ADDED, hostile))
+    assert cpus_of(desired) == {"p1": "1,9"}
 
 
-def test_a_rejected_pod_holds_nothing(wish, words):
+def test_a_rejected_pod_holds_nothing(desired, words):
     body = item(words)
     body["spec"] |= {"containers": [], "decision": {"admitted": False, "reason": "TopologyAffinityError"}}
     del body["spec"]["cpus"]
     body["spec"]["podLevel"] = False
-    wish.take_allocations(Listed((body,)))
-    assert cpus_of(wish) == {}
-    assert wish.of_pod("p1") is not None
+    desired.take_allocations(Listed((body,)))
+    assert cpus_of(desired) == {}
+    assert desired.of_pod("p1") is not None
 
 
-def test_a_static_pod_goes_by_the_uid_that_its_node_knows(wish, words):
+def test_a_static_pod_goes_by_the_uid_that_its_node_knows(desired, words):
     grant = words.pod("mirror", words.container("c", "1"), cpus="1")
     body = render_pod_allocation(grant, "node", Decision(admitted=True), "0a1b")
-    wish.take_allocations(Listed((body,)))
-    assert wish.of_pod("0a1b").grant.uid == "0a1b"
-    assert wish.of_pod("mirror") is None
+    desired.take_allocations(Listed((body,)))
+    assert desired.of_pod("0a1b").grant.uid == "0a1b"
+    assert desired.of_pod("mirror") is None
 
 
-def test_only_differences_are_told(wish, words):
-    wish.take_allocations(Listed((item(words),)))
-    told = wish._changed.count
+def test_only_differences_are_told(desired, words):
+    desired.take_allocations(Listed((item(words),)))
+    told = desired._changed.count
     again = item(words)
     again["status"] = {"phase": "Applied"}
-    wish.take_allocations(Changed(Kind.MODIFIED, again))
-    assert wish._changed.count == told
-    wish.take_allocations(Changed(Kind.MODIFIED, item(words, cpus="2")))
-    assert wish._changed.count == told + 1
-    wish.take_allocations(Changed(Kind.DELETED, item(words)))
-    assert wish._changed.count == told + 2
+    desired.take_allocations(Changed(Kind.MODIFIED, again))
+    assert desired._changed.count == told
+    desired.take_allocations(Changed(Kind.MODIFIED, item(words, cpus="2")))
+    assert desired._changed.count == told + 1
+    desired.take_allocations(Changed(Kind.DELETED, item(words)))
+    assert desired._changed.count == told + 2
 
 
-async def test_waiting_for_a_decision_ends_when_it_arrives(wish, words):
-    waiting = asyncio.ensure_future(wish.decided("p1", 5))
+async def test_waiting_for_a_decision_ends_when_it_arrives(desired, words):
+    waiting = asyncio.ensure_future(desired.decided("p1", 5))
     await asyncio.sleep(0)
-    wish.take_allocations(Changed(Kind.ADDED, item(words, "other", "3")))
+    desired.take_allocations(Changed(Kind.ADDED, item(words, "other", "3")))
     await asyncio.sleep(0)
     assert not waiting.done()
-    wish.take_allocations(Changed(Kind.ADDED, item(words)))
+    desired.take_allocations(Changed(Kind.ADDED, item(words)))
     assert (await waiting).name == "p1"
 
 
-async def test_waiting_for_a_decision_is_bounded(wish):
-    assert await wish.decided("p1", 0.01) is None
+async def test_waiting_for_a_decision_is_bounded(desired):
+    assert await desired.decided("p1", 0.01) is None
 
 
 def topology(mode=Mode.ENFORCE, **spec):
@@ -127,17 +127,17 @@ def words_settings():
     return Settings()
 
 
-def test_broken_settings_keep_the_last_good_ones(wish):
-    wish.take_topology(Listed((topology(Mode.AUDIT),)))
-    wish.take_topology(Changed(Kind.MODIFIED, topology(mode=Mode.ENFORCE, cpuManagerPolicy="dynamic")))
-    assert wish.settings.settings.handling.mode is Mode.AUDIT
-    assert "spec.cpuManagerPolicy" in wish.settings.problem
+def test_broken_settings_keep_the_last_good_ones(desired):
+    desired.take_topology(Listed((topology(Mode.AUDIT),)))
+    desired.take_topology(Changed(Kind.MODIFIED, topology(mode=Mode.ENFORCE, cpuManagerPolicy="dynamic")))
+    assert desired.settings.settings.handling.mode is Mode.AUDIT
+    assert "spec.cpuManagerPolicy" in desired.settings.problem
 
 
-def test_a_deleted_topology_leaves_the_settings_in_force(wish):
-    wish.take_topology(Listed((topology(Mode.AUDIT),)))
-    wish.take_topology(Changed(Kind.DELETED, topology()))
-    assert not wish.settings.exists
-    assert wish.settings.settings.handling.mode is Mode.AUDIT
-    wish.take_topology(Listed(()))
-    assert not wish.settings.exists
+def test_a_deleted_topology_leaves_the_settings_in_force(desired):
+    desired.take_topology(Listed((topology(Mode.AUDIT),)))
+    desired.take_topology(Changed(Kind.DELETED, topology()))
+    assert not desired.settings.exists
+    assert desired.settings.settings.handling.mode is Mode.AUDIT
+    desired.take_topology(Listed(()))
+    assert not desired.settings.exists

@@ -5,6 +5,6 @@
     reader    the kernel's side; nothing in it writes
     writers/  two ways to write the slices and the pods: files (cgroupfs driver), units (systemd driver)
 
-A leaf but for `plan.places`, the values it reads and writes. errno is translated in the writers;
+A leaf: of the agent it knows only `model`, the values it reads and writes. The writers translate errno;
 above them there is only `WriteRefused`.
 """

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from podnuma.agent.plan.places import Bandwidth
+from podnuma.agent.model.cgroup_values import CpuMax
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.nodeset import NodeSet
@@ -49,15 +49,15 @@ def content(path: str) -> str | None:
         os.close(descriptor)
 
 
-def _bandwidth(text: str) -> Bandwidth:
+def _cpu_max(text: str) -> CpuMax:
     match = _MAX.fullmatch(text)
     if match is None:
         raise ValueError(f"{text[:40]!r} is not a quota and a period")
-    return Bandwidth(None if match[1] == "max" else int(match[1]), int(match[2]))
+    return CpuMax(None if match[1] == "max" else int(match[1]), int(match[2]))
 
 
-def render_bandwidth(value: Bandwidth) -> str:
-    """Spell a bandwidth as cpu.max does: "300000 100000", "max 100000"."""
+def render_cpu_max(value: CpuMax) -> str:
+    """Spell a cpu_max as cpu.max does: "300000 100000", "max 100000"."""
     return f"{'max' if value.quota is None else value.quota} {value.period}"
 
 
@@ -79,7 +79,7 @@ CPUS: File[CpuSet] = File("cpuset.cpus", _cpus, cpuset.render)
 EFFECTIVE_CPUS: File[CpuSet] = File("cpuset.cpus.effective", _cpus, cpuset.render)
 MEMS: File[NodeSet] = File("cpuset.mems", _mems, nodeset.render)
 EFFECTIVE_MEMS: File[NodeSet] = File("cpuset.mems.effective", _mems, nodeset.render)
-MAX: File[Bandwidth] = File("cpu.max", _bandwidth, render_bandwidth)
+MAX: File[CpuMax] = File("cpu.max", _cpu_max, render_cpu_max)
 RESIDENT: File[int] = File("memory.current", _number, str)
 
 CONTROLLERS = "cgroup.controllers"

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path, PurePosixPath
 
-from podnuma.agent.plan.places import ContainerPlace, Place, PodPlace, Qos, QosPlace
+from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, QosCgroup
+from podnuma.allocator.request import Qos
 
 # Names come from the kubelet and the runtime; whoever else makes folders there cannot make us follow them.
 _UID = r"[0-9a-zA-Z][0-9a-zA-Z_.-]{0,127}"
@@ -50,37 +51,37 @@ class Layout:
         if qos is Qos.GUARANTEED:
             return self.kubepods
         if self.driver is Driver.SYSTEMD:
-            return self.kubepods / f"{self._stem}-{qos.value}.slice"
-        return self.kubepods / str(qos.value)
+            return self.kubepods / f"{self._stem}-{qos.value.lower()}.slice"
+        return self.kubepods / str(qos.value).lower()
 
-    def pod(self, pod: PodPlace) -> PurePosixPath:
+    def pod(self, pod: PodCgroup) -> PurePosixPath:
         above = self.qos(pod.qos)
         if self.driver is Driver.CGROUPFS:
             return above / f"pod{pod.uid}"
         stem = above.name.removesuffix(".slice")
         return above / f"{stem}-pod{pod.uid.replace('-', '_')}.slice"
 
-    def pod_of(self, name: str, qos: Qos) -> PodPlace | None:
+    def pod_of(self, name: str, qos: Qos) -> PodCgroup | None:
         """Return the pod that a folder below `qos` is for, or None if it is no pod's."""
         if self.driver is Driver.CGROUPFS:
             match = re.fullmatch(rf"pod({_UID})", name)
-            return PodPlace(match[1], qos) if match else None
+            return PodCgroup(match[1], qos) if match else None
         stem = self.qos(qos).name.removesuffix(".slice")
         match = re.fullmatch(rf"{re.escape(stem)}-pod({_UID})\.slice", name)
-        return PodPlace(match[1].replace("_", "-"), qos) if match else None
+        return PodCgroup(match[1].replace("_", "-"), qos) if match else None
 
-    def unit(self, place: Place) -> str:
+    def unit(self, cgroup: CgroupRef) -> str:
         """Return the systemd unit of a slice (systemd driver only)."""
-        return self.folder(place).name
+        return self.folder(cgroup).name
 
-    def folder(self, place: Place) -> PurePosixPath:
+    def folder(self, cgroup: CgroupRef) -> PurePosixPath:
         """Return the folder of a slice or pod, or the one that containerd makes for a container."""
-        match place:
-            case QosPlace(qos=qos):
+        match cgroup:
+            case QosCgroup(qos=qos):
                 return self.qos(qos)
-            case PodPlace():
-                return self.pod(place)
-            case ContainerPlace(pod=pod, id=container_id):
+            case PodCgroup():
+                return self.pod(cgroup)
+            case ContainerCgroup(pod=pod, id=container_id):
                 return self.pod(pod) / self.scope(container_id)
 
     def scope(self, container_id: str) -> str:

@@ -1,4 +1,4 @@
-"""The kernel's side of all places: what is written in their cgroups, and what the kernel made of it.
+"""The kernel's side of all cgroups: what is written in their cgroups, and what the kernel made of it.
 
 Reads files and writes none. A cgroup that is gone is left out: it just ended. Only what a plan needs is
 read: the QoS slices, and the pods and containers that the caller names.
@@ -12,8 +12,10 @@ from typing import TypeVar
 
 from podnuma.agent.cgroups import files
 from podnuma.agent.cgroups.layout import Layout, container_of
-from podnuma.agent.plan.places import ContainerPlace, Place, PodPlace, Qos, QosPlace, Values
+from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, QosCgroup
+from podnuma.agent.model.cgroup_values import CgroupValues
 from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.request import Qos
 
 T = TypeVar("T")
 
@@ -35,7 +37,7 @@ class Reader:
                 return cpus
         return None
 
-    def pods(self, qos: Qos) -> list[PodPlace]:
+    def pods(self, qos: Qos) -> list[PodCgroup]:
         """Return the pods whose cgroups lie where those of a QoS class do."""
         try:
             with os.scandir(self.root / self.layout.qos(qos)) as entries:
@@ -45,11 +47,11 @@ class Reader:
         found = (self.layout.pod_of(name, qos) for name in names)
         return [pod for pod in found if pod is not None]
 
-    def has_own_cpus(self, pod: PodPlace) -> bool:
+    def has_own_cpus(self, pod: PodCgroup) -> bool:
         """Tell whether a set is written in a pod's own cgroup."""
         return _value(str(self.root / self.layout.pod(pod)), files.CPUS) is not None
 
-    def containers(self, pod: PodPlace) -> dict[str, Path]:
+    def containers(self, pod: PodCgroup) -> dict[str, Path]:
         """Return the folders of a pod's containers by the runtime's id; the sandbox is one of them."""
         folder = self.root / self.layout.pod(pod)
         try:
@@ -60,34 +62,36 @@ class Reader:
         named = ((container_of(name), name) for name in names)
         return {container_id: folder / name for container_id, name in named if container_id is not None}
 
-    def folder(self, place: ContainerPlace) -> Path | None:
+    def folder(self, cgroup: ContainerCgroup) -> Path | None:
         """Return the folder of a container, whatever the runtime calls it; None if it is gone."""
-        return self.containers(place.pod).get(place.id)
+        return self.containers(cgroup.pod).get(cgroup.id)
 
-    def container(self, place: ContainerPlace) -> Values | None:
+    def container(self, cgroup: ContainerCgroup) -> CgroupValues | None:
         """Return the values of one container; None if it has no cgroup."""
-        folder = self.folder(place)
+        folder = self.folder(cgroup)
         return None if folder is None else values_in(folder)
 
-    def read(self, pods: Iterable[PodPlace], containers: Iterable[ContainerPlace]) -> dict[Place, Values]:
+    def read(
+        self, pods: Iterable[PodCgroup], containers: Iterable[ContainerCgroup]
+    ) -> dict[CgroupRef, CgroupValues]:
         """Return the values of everything that exists: both QoS slices and what is named."""
         wanted = list(containers)
-        seen: dict[Place, Values] = {}
-        slices: tuple[Place, ...] = (QosPlace(Qos.BURSTABLE), QosPlace(Qos.BEST_EFFORT))
+        seen: dict[CgroupRef, CgroupValues] = {}
+        slices: tuple[CgroupRef, ...] = (QosCgroup(Qos.BURSTABLE), QosCgroup(Qos.BEST_EFFORT))
         for above in (*slices, *pods):
             values = values_in(self.root.joinpath(self.layout.folder(above)))
             if values is not None:
                 seen[above] = values
-        folders = {pod: self.containers(pod) for pod in {place.pod for place in wanted}}
-        for place in wanted:
-            folder = folders[place.pod].get(place.id)
+        folders = {pod: self.containers(pod) for pod in {cgroup.pod for cgroup in wanted}}
+        for cgroup in wanted:
+            folder = folders[cgroup.pod].get(cgroup.id)
             values = None if folder is None else values_in(folder)
             if values is not None:
-                seen[place] = values
+                seen[cgroup] = values
         return seen
 
 
-def values_in(folder: Path) -> Values | None:
+def values_in(folder: Path) -> CgroupValues | None:
     """Return the values of one cgroup, effective where its processes live; None if it does not exist."""
     if not folder.is_dir():
         return None
@@ -96,10 +100,10 @@ def values_in(folder: Path) -> Values | None:
     effective = leaf if Path(leaf).is_dir() else own
     if files.content(f"{effective}/{files.EFFECTIVE_CPUS.name}") == "":
         return None  # no cgroup is without CPUs; this one is just being removed
-    return Values(
+    return CgroupValues(
         cpus=_value(own, files.CPUS),
         mems=_value(own, files.MEMS),
-        bandwidth=_value(own, files.MAX),
+        cpu_max=_value(own, files.MAX),
         effective_cpus=_value(effective, files.EFFECTIVE_CPUS),
         effective_mems=_value(effective, files.EFFECTIVE_MEMS),
         resident=_value(own, files.RESIDENT) or 0,

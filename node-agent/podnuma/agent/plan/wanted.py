@@ -24,17 +24,19 @@ to a runtime the empty set means "no change".
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from podnuma.agent.plan.places import Bandwidth, ContainerPlace, Place, PodPlace, Qos, QosPlace, Values, Wish
+from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, QosCgroup
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CpuMax
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import ContainerGrant, PodGrant
 from podnuma.allocator.nodeset import NodeSet
+from podnuma.allocator.request import Qos
 
 _DEFAULT_PERIOD = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class PlanInput:
     """The node's side of a plan.
 
     `everything`: the online CPUs; `pool`: the shared pool, never empty; `grants` by pod UID.
@@ -48,73 +50,77 @@ class Node:
     movable: int
 
 
-def wanted(node: Node, seen: Mapping[Place, Values]) -> dict[Place, Wish]:
-    """Return the wishes for all places seen, and for the two QoS slices.
+def compute_targets(node: PlanInput, seen: Mapping[CgroupRef, CgroupValues]) -> dict[CgroupRef, CgroupTarget]:
+    """Return the targets for all cgroups seen, and for the two QoS slices.
 
     Of a slice with guests all pods must be among those seen.
     """
-    wishes: dict[Place, Wish] = {}
+    targets: dict[CgroupRef, CgroupTarget] = {}
     guests = _guests(node, seen)
-    for place in (QosPlace(Qos.BURSTABLE), QosPlace(Qos.BEST_EFFORT), *seen):
-        wish = _wish(node, place, seen.get(place), guests)
-        if wish is not None:
-            wishes[place] = wish
-    return wishes
+    for cgroup in (QosCgroup(Qos.BURSTABLE), QosCgroup(Qos.BEST_EFFORT), *seen):
+        target = _target(node, cgroup, seen.get(cgroup), guests)
+        if target is not None:
+            targets[cgroup] = target
+    return targets
 
 
-def container_start(node: Node, place: ContainerPlace) -> Wish | None:
+def start_target(node: PlanInput, cgroup: ContainerCgroup) -> CgroupTarget | None:
     """Return what a container that does not exist yet shall start with; None if that is nobody's business."""
-    wish = _container(node, place, None)
-    pod = node.grants.get(place.pod.uid)
-    grant = None if pod is None else _of(pod, place.name)
-    return wish if wish is None or grant is None else replace(wish, memory_limit=grant.memory_limit)
+    target = _container(node, cgroup, None)
+    pod = node.grants.get(cgroup.pod.uid)
+    grant = None if pod is None else _of(pod, cgroup.name)
+    return target if target is None or grant is None else replace(target, memory_limit=grant.memory_limit)
 
 
-def _guests(node: Node, seen: Mapping[Place, Values]) -> dict[Qos, CpuSet]:
+def _guests(node: PlanInput, seen: Mapping[CgroupRef, CgroupValues]) -> dict[Qos, CpuSet]:
     """Return the CPUs that pods within the two slices hold; a slice without guests is not named."""
     guests: dict[Qos, CpuSet] = {}
-    for place in seen:
-        if isinstance(place, PodPlace) and place.qos is not Qos.GUARANTEED and place.uid in node.grants:
-            own = node.grants[place.uid].exclusive_cpus
-            guests[place.qos] = CpuSet(guests.get(place.qos, cpuset.EMPTY) | own)
+    for cgroup in seen:
+        if isinstance(cgroup, PodCgroup) and cgroup.qos is not Qos.GUARANTEED and cgroup.uid in node.grants:
+            own = node.grants[cgroup.uid].exclusive_cpus
+            guests[cgroup.qos] = CpuSet(guests.get(cgroup.qos, cpuset.EMPTY) | own)
     return guests
 
 
-def _wish(node: Node, place: Place, values: Values | None, guests: Mapping[Qos, CpuSet]) -> Wish | None:
-    match place:
-        case QosPlace(qos=qos):
+def _target(
+    node: PlanInput, cgroup: CgroupRef, values: CgroupValues | None, guests: Mapping[Qos, CpuSet]
+) -> CgroupTarget | None:
+    match cgroup:
+        case QosCgroup(qos=qos):
             cpus = _unless_untouched(node, CpuSet(node.pool | guests.get(qos, cpuset.EMPTY)), values)
-            return None if cpus is None else Wish(cpus)
-        case PodPlace():
-            return _pod(node, place, values, guests)
-        case ContainerPlace():
-            return _container(node, place, values)
+            return None if cpus is None else CgroupTarget(cpus)
+        case PodCgroup():
+            return _pod(node, cgroup, values, guests)
+        case ContainerCgroup():
+            return _container(node, cgroup, values)
 
 
-def _pod(node: Node, place: PodPlace, values: Values | None, guests: Mapping[Qos, CpuSet]) -> Wish | None:
-    grant = node.grants.get(place.uid)
+def _pod(
+    node: PlanInput, cgroup: PodCgroup, values: CgroupValues | None, guests: Mapping[Qos, CpuSet]
+) -> CgroupTarget | None:
+    grant = node.grants.get(cgroup.uid)
     if grant is None:
-        confined_above = place.qos is not Qos.GUARANTEED and place.qos not in guests
+        confined_above = cgroup.qos is not Qos.GUARANTEED and cgroup.qos not in guests
         untouched = values is None or values.cpus is None
         return None if confined_above and untouched else _shared(node, values)
     cpus = _unless_untouched(node, CpuSet(grant.exclusive_cpus | node.pool), values)
-    return Wish(cpus, bandwidth=_bandwidth(grant.pod_quota, _period(grant)))
+    return CgroupTarget(cpus, cpu_max=_cpu_max(grant.pod_quota, _period(grant)))
 
 
-def _container(node: Node, place: ContainerPlace, values: Values | None) -> Wish | None:
-    pod = node.grants.get(place.pod.uid)
+def _container(node: PlanInput, cgroup: ContainerCgroup, values: CgroupValues | None) -> CgroupTarget | None:
+    pod = node.grants.get(cgroup.pod.uid)
     if pod is None:
         # Only where an earlier grant left a set behind: the pod's own cgroup confines the rest.
         left_behind = values is not None and values.cpus is not None
         return _shared(node, values) if left_behind else None
-    grant = _of(pod, place.name)
+    grant = _of(pod, cgroup.name)
     if grant is None:
         return _shared(node, values)
     mems, deferred = _mems(node, grant.memory_nodes, values)
-    return Wish(
+    return CgroupTarget(
         cpus=grant.cpus if grant.cpus is not None else _unless_untouched(node, node.pool, values),
         mems=mems,
-        bandwidth=_bandwidth(grant.cpu_quota, grant.cpu_period),
+        cpu_max=_cpu_max(grant.cpu_quota, grant.cpu_period),
         deferred_mems=deferred,
     )
 
@@ -123,17 +129,19 @@ def _of(pod: PodGrant, name: str) -> ContainerGrant | None:
     return next((container for container in pod.containers if container.name == name), None)
 
 
-def _shared(node: Node, values: Values | None) -> Wish | None:
+def _shared(node: PlanInput, values: CgroupValues | None) -> CgroupTarget | None:
     cpus = _unless_untouched(node, node.pool, values)
-    return None if cpus is None else Wish(cpus)
+    return None if cpus is None else CgroupTarget(cpus)
 
 
-def _unless_untouched(node: Node, cpus: CpuSet, values: Values | None) -> CpuSet | None:
+def _unless_untouched(node: PlanInput, cpus: CpuSet, values: CgroupValues | None) -> CpuSet | None:
     untouched = values is None or values.cpus is None
     return None if untouched and not node.everything & ~cpus else cpus
 
 
-def _mems(node: Node, nodes: NodeSet | None, values: Values | None) -> tuple[NodeSet | None, NodeSet | None]:
+def _mems(
+    node: PlanInput, nodes: NodeSet | None, values: CgroupValues | None
+) -> tuple[NodeSet | None, NodeSet | None]:
     if nodes is None or values is None or values.mems == nodes:
         return nodes, None
     stays = values.effective_mems is not None and not values.effective_mems & ~nodes
@@ -142,8 +150,8 @@ def _mems(node: Node, nodes: NodeSet | None, values: Values | None) -> tuple[Nod
     return None, nodes
 
 
-def _bandwidth(quota: int, period: int) -> Bandwidth:
-    return Bandwidth(quota if quota > 0 else None, period)
+def _cpu_max(quota: int, period: int) -> CpuMax:
+    return CpuMax(quota if quota > 0 else None, period)
 
 
 def _period(grant: PodGrant) -> int:

@@ -15,9 +15,9 @@ from podnuma.agent.cgroups.reader import Reader
 from podnuma.agent.cgroups.writers.bus import SystemBus
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.cgroups.writers.systemd import SystemdWriter
-from podnuma.agent.containers import Container
 from podnuma.agent.cri import sockets
 from podnuma.agent.cri import values as cri_values
+from podnuma.agent.model.containers import Container
 from podnuma.agent.node_side import Hook, NodeSide, NodeUnfit
 from podnuma.agent.nri.link import Link, LinkState
 from podnuma.agent.nri.settings import Settings as NriSettings

@@ -8,7 +8,7 @@ is named a little longer, or nobody would learn of a container that lived shorte
 import time
 from collections.abc import Callable, Iterable
 
-from podnuma.agent.containers import Container
+from podnuma.agent.model.containers import Container
 
 _NAMED_FOR = 15.0  # seconds; passes come every few
 _NAMED = 256

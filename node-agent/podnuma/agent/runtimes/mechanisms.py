@@ -16,14 +16,15 @@ from typing import Protocol
 
 from podnuma.agent.cgroups.reader import Reader
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
-from podnuma.agent.cgroups.writers.refusals import PlaceGone, WriteRefused
+from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
 from podnuma.agent.cgroups.writers.systemd import SystemdWriter
 from podnuma.agent.cri import values as cri_values
 from podnuma.agent.cri.errors import CriError
+from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, describe
+from podnuma.agent.model.cgroup_values import CgroupWrite, CpuMax
 from podnuma.agent.nri import values as nri_values
 from podnuma.agent.nri.errors import NriError
 from podnuma.agent.nri.link import LinkState
-from podnuma.agent.plan.places import Bandwidth, ContainerPlace, Place, Step, describe
 from podnuma.agent.runtimes.giving_way import GivingWay
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.cpuset import CpuSet
@@ -32,18 +33,18 @@ from podnuma.allocator.nodeset import NodeSet
 NO_QUOTA = -1
 
 
-def quota(bandwidth: Bandwidth | None) -> tuple[int | None, int | None]:
+def quota(cpu_max: CpuMax | None) -> tuple[int | None, int | None]:
     """Return quota and period as runtimes take them; None leaves them alone."""
-    if bandwidth is None:
+    if cpu_max is None:
         return None, None
-    return NO_QUOTA if bandwidth.quota is None else bandwidth.quota, bandwidth.period
+    return NO_QUOTA if cpu_max.quota is None else cpu_max.quota, cpu_max.period
 
 
 def nri_resources(
-    cpus: CpuSet | None, mems: NodeSet | None, bandwidth: Bandwidth | None, memory: int | None = None
+    cpus: CpuSet | None, mems: NodeSet | None, cpu_max: CpuMax | None, memory: int | None = None
 ) -> nri_values.Resources:
     """Spell values for NRI."""
-    amount, period = quota(bandwidth)
+    amount, period = quota(cpu_max)
     return nri_values.Resources(
         cpus=cpuset.render(cpus) if cpus else None,
         mems=nodeset.render(mems) if mems else None,
@@ -82,21 +83,21 @@ class Nri:
     name: str = "NRI"
     rides: bool = True
 
-    def takes(self, place: Place) -> bool:
+    def takes(self, cgroup: CgroupRef) -> bool:
         runtime = self.link.runtime
         if runtime is None or self.link.state is not LinkState.SYNCHRONIZED:
             return False
-        return isinstance(place, ContainerPlace) and runtime.unsolicited_updates_are_safe
+        return isinstance(cgroup, ContainerCgroup) and runtime.unsolicited_updates_are_safe
 
-    async def write(self, step: Step) -> None:
-        place = _container(step)
-        update = nri_values.Update(place.id, nri_resources(step.cpus, step.mems, step.bandwidth))
+    async def write(self, write: CgroupWrite) -> None:
+        cgroup = _container(write)
+        update = nri_values.Update(cgroup.id, nri_resources(write.cpus, write.mems, write.cpu_max))
         try:
-            failed = await self.giving_way.outside(describe(place), self.link.update_containers([update]))
+            failed = await self.giving_way.outside(describe(cgroup), self.link.update_containers([update]))
         except (NriError, TimeoutError) as error:
-            raise WriteRefused(describe(place), _value(step), str(error) or "no answer in time") from error
+            raise WriteRefused(describe(cgroup), _value(write), str(error) or "no answer in time") from error
         if failed:
-            raise WriteRefused(describe(place), _value(step), "the runtime refused; see its log")
+            raise WriteRefused(describe(cgroup), _value(write), "the runtime refused; see its log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,31 +109,31 @@ class Cri:
     name: str = "CRI"
     rides: bool = True
 
-    def takes(self, place: Place) -> bool:
-        return isinstance(place, ContainerPlace) and self.client() is not None
+    def takes(self, cgroup: CgroupRef) -> bool:
+        return isinstance(cgroup, ContainerCgroup) and self.client() is not None
 
-    async def write(self, step: Step) -> None:
-        place, client = _container(step), self.client()
+    async def write(self, write: CgroupWrite) -> None:
+        cgroup, client = _container(write), self.client()
         if client is None:
-            raise WriteRefused(describe(place), _value(step), "no CRI socket")
-        await self.giving_way.outside(describe(place), cri_update(client, place, step))
+            raise WriteRefused(describe(cgroup), _value(write), "no CRI socket")
+        await self.giving_way.outside(describe(cgroup), cri_update(client, cgroup, write))
 
 
-async def cri_update(client: Updating, place: ContainerPlace, step: Step) -> None:
-    """Write a step through CRI. Raises PlaceGone or WriteRefused."""
-    amount, period = quota(step.bandwidth)
+async def cri_update(client: Updating, cgroup: ContainerCgroup, write: CgroupWrite) -> None:
+    """Write a write through CRI. Raises PlaceGone or WriteRefused."""
+    amount, period = quota(write.cpu_max)
     resources = cri_values.Resources(
-        cpus=cpuset.render(step.cpus) if step.cpus else None,
-        mems=nodeset.render(step.mems) if step.mems else None,
+        cpus=cpuset.render(write.cpus) if write.cpus else None,
+        mems=nodeset.render(write.mems) if write.mems else None,
         cpu_quota=amount,
         cpu_period=period,
     )
     try:
-        outcome = await client.update(place.id, resources)
+        outcome = await client.update(cgroup.id, resources)
     except CriError as error:
-        raise WriteRefused(describe(place), _value(step), str(error)) from error
+        raise WriteRefused(describe(cgroup), _value(write), str(error)) from error
     if outcome is cri_values.Outcome.GONE:
-        raise PlaceGone(describe(place))
+        raise CgroupGone(describe(cgroup))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +145,15 @@ class Systemd:
     name: str = "Systemd"
     rides: bool = False
 
-    def takes(self, place: Place) -> bool:
-        del place
+    def takes(self, cgroup: CgroupRef) -> bool:
+        del cgroup
         return True
 
-    async def write(self, step: Step) -> None:
+    async def write(self, write: CgroupWrite) -> None:
         unit = None
-        if isinstance(step.place, ContainerPlace):
-            unit = _folder(self.reader, step.place).name
-        await self.writer.write(step, unit)
+        if isinstance(write.cgroup, ContainerCgroup):
+            unit = _folder(self.reader, write.cgroup).name
+        await self.writer.write(write, unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,34 +165,34 @@ class Files:
     name: str = "Files"
     rides: bool = False
 
-    def takes(self, place: Place) -> bool:
-        del place
+    def takes(self, cgroup: CgroupRef) -> bool:
+        del cgroup
         return True
 
-    async def write(self, step: Step) -> None:
+    async def write(self, write: CgroupWrite) -> None:
         folder: PurePosixPath | None = None
-        if isinstance(step.place, ContainerPlace):
-            folder = PurePosixPath(_folder(self.reader, step.place).relative_to(self.reader.root))
-        self.writer.write(step, folder)
+        if isinstance(write.cgroup, ContainerCgroup):
+            folder = PurePosixPath(_folder(self.reader, write.cgroup).relative_to(self.reader.root))
+        self.writer.write(write, folder)
 
 
-def _folder(reader: Reader, place: ContainerPlace) -> Path:
-    folder = reader.folder(place)
+def _folder(reader: Reader, cgroup: ContainerCgroup) -> Path:
+    folder = reader.folder(cgroup)
     if folder is None:
-        raise PlaceGone(describe(place))
+        raise CgroupGone(describe(cgroup))
     return folder
 
 
-def _container(step: Step) -> ContainerPlace:
-    if not isinstance(step.place, ContainerPlace):
-        raise TypeError(f"{describe(step.place)} is no container; runtimes know of no other place")
-    return step.place
+def _container(write: CgroupWrite) -> ContainerCgroup:
+    if not isinstance(write.cgroup, ContainerCgroup):
+        raise TypeError(f"{describe(write.cgroup)} is no container; runtimes know of no other cgroup")
+    return write.cgroup
 
 
-def _value(step: Step) -> str:
+def _value(write: CgroupWrite) -> str:
     parts = [
-        f"cpus {cpuset.render(step.cpus)}" if step.cpus is not None else "",
-        f"mems {nodeset.render(step.mems)}" if step.mems is not None else "",
-        f"cpu.max {step.bandwidth}" if step.bandwidth is not None else "",
+        f"cpus {cpuset.render(write.cpus)}" if write.cpus is not None else "",
+        f"mems {nodeset.render(write.mems)}" if write.mems is not None else "",
+        f"cpu.max {write.cpu_max}" if write.cpu_max is not None else "",
     ]
     return ", ".join(part for part in parts if part)

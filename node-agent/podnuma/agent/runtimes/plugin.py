@@ -18,15 +18,17 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 
-from podnuma.agent.containers import Container, Starting, StartRefused
 from podnuma.agent.hook import Start
+from podnuma.agent.model.cgroup_ref import ContainerCgroup, PodCgroup
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupWrite, CpuMax
+from podnuma.agent.model.containers import Container, StartingContainer, StartRefused
 from podnuma.agent.node_side import Hook
 from podnuma.agent.nri import values as nri
 from podnuma.agent.nri.plugin import Refused
-from podnuma.agent.plan.places import Bandwidth, ContainerPlace, PodPlace, Qos, Step, Wish
 from podnuma.agent.runtimes.giving_way import GivingWay
 from podnuma.agent.runtimes.inventory import Inventory
 from podnuma.agent.runtimes.mechanisms import nri_resources
+from podnuma.allocator.request import Qos
 from podnuma.api.names import RESOURCES_ANNOTATION
 from podnuma.api.pod import is_guaranteed_budget
 
@@ -102,7 +104,7 @@ class NodePlugin:
                     "podnuma: others could not be taken off this container's CPUs within"
                     f" {self._deadline:.1f} s; it starts at the next try"
                 ) from late
-        return nri.Answer(_adjust(start, container), tuple(_ride(step) for step in start.riders))
+        return nri.Answer(_adjust(start, container), tuple(_ride(write) for write in start.riders))
 
     async def update_container(
         self, pod: nri.PodSandbox, container: nri.Container, wanted: nri.Resources
@@ -111,7 +113,7 @@ class NodePlugin:
         if starting is None:
             return ()
         # Answered from the last pass: the one under way may be waiting for this very update.
-        again = _again(self._hook.values(starting.place), wanted)
+        again = _again(self._hook.values(starting.cgroup), wanted)
         return () if again is None else (nri.Update(container.id, again, ignore_failure=True),)
 
     async def stop_container(self, pod: nri.PodSandbox, container: nri.Container) -> Sequence[nri.Update]:
@@ -142,7 +144,7 @@ class NodePlugin:
             return
         with self._giving_way.hook(), contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._patience):
-                await self._hook.before_start(starting.place)
+                await self._hook.before_start(starting.cgroup)
 
     @staticmethod
     def _seen(pod: nri.PodSandbox | None, container: nri.Container) -> Container:
@@ -157,20 +159,20 @@ class NodePlugin:
         )
 
 
-def starting_of(pod: nri.PodSandbox, container: nri.Container) -> Starting | None:
+def starting_of(pod: nri.PodSandbox, container: nri.Container) -> StartingContainer | None:
     """Return what the hook wants to know; None for what no kubelet started."""
     qos = qos_of(pod.cgroup_parent)
     if qos is None or not pod.uid:
         return None
     resources = container.resources
-    bandwidth = None
+    cpu_max = None
     if resources.cpu_quota is not None and resources.cpu_period:
-        bandwidth = Bandwidth(resources.cpu_quota if resources.cpu_quota > 0 else None, resources.cpu_period)
-    return Starting(
-        place=ContainerPlace(PodPlace(pod.uid, qos), container.name, container.id),
+        cpu_max = CpuMax(resources.cpu_quota if resources.cpu_quota > 0 else None, resources.cpu_period)
+    return StartingContainer(
+        cgroup=ContainerCgroup(PodCgroup(pod.uid, qos), container.name, container.id),
         namespace=pod.namespace,
         labels=pod.labels,
-        bandwidth=bandwidth,
+        cpu_max=cpu_max,
         local=pod.annotations.get(_SOURCE, _FROM_API) != _FROM_API,
         annotated=is_guaranteed_budget(pod.annotations.get(RESOURCES_ANNOTATION, "")),
     )
@@ -182,29 +184,29 @@ def qos_of(cgroup_parent: str) -> Qos | None:
     if not any("kubepods" in part for part in parts):
         return None
     for qos in (Qos.BURSTABLE, Qos.BEST_EFFORT):
-        if any(part == qos.value or f"kubepods-{qos.value}" in part for part in parts):
+        if any(part == qos.value.lower() or f"kubepods-{qos.value.lower()}" in part for part in parts):
             return qos
     return Qos.GUARANTEED
 
 
 def _adjust(start: Start, container: nri.Container) -> nri.Resources | None:
-    wish = start.values
-    if wish is None:
+    target = start.values
+    if target is None:
         return None
-    memory = None if container.resources.memory_limit else wish.memory_limit
-    return nri_resources(wish.cpus, wish.mems, wish.bandwidth, memory)
+    memory = None if container.resources.memory_limit else target.memory_limit
+    return nri_resources(target.cpus, target.mems, target.cpu_max, memory)
 
 
-def _again(wish: Wish | None, wanted: nri.Resources) -> nri.Resources | None:
+def _again(target: CgroupTarget | None, wanted: nri.Resources) -> nri.Resources | None:
     """Return the values that override what somebody asks for; memory nodes of what runs stay alone."""
-    if wish is None:
+    if target is None:
         return None
-    bandwidth = wish.bandwidth if wanted.cpu_quota is not None else None
-    return nri_resources(wish.cpus, None, bandwidth)
+    cpu_max = target.cpu_max if wanted.cpu_quota is not None else None
+    return nri_resources(target.cpus, None, cpu_max)
 
 
-def _ride(step: Step) -> nri.Update:
-    if not isinstance(step.place, ContainerPlace):
+def _ride(write: CgroupWrite) -> nri.Update:
+    if not isinstance(write.cgroup, ContainerCgroup):
         raise TypeError("only containers ride on an answer")
-    resources = nri_resources(step.cpus, step.mems, step.bandwidth)
-    return nri.Update(step.place.id, resources, ignore_failure=True)
+    resources = nri_resources(write.cpus, write.mems, write.cpu_max)
+    return nri.Update(write.cgroup.id, resources, ignore_failure=True)

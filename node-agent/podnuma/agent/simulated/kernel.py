@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from podnuma.agent.cgroups import files
-from podnuma.agent.plan.places import Bandwidth
+from podnuma.agent.model.cgroup_values import CpuMax
 from podnuma.allocator import cpuset, nodeset
 
 _CONTROLLERS = "cpuset cpu memory"
@@ -24,7 +24,7 @@ class FakeKernel:
     cpus: str
     nodes: str
 
-    def make(self, folder: PurePosixPath, bandwidth: Bandwidth | None = None) -> None:
+    def make(self, folder: PurePosixPath, cpu_max: CpuMax | None = None) -> None:
         """Make a group, and the groups above it, if they are not there."""
         for group in (*reversed(folder.parents), folder):
             path = self.root / group
@@ -32,9 +32,9 @@ class FakeKernel:
             for name, text in self._fresh(group).items():
                 if not (path / name).exists():
                     (path / name).write_text(f"{text}\n", encoding="ascii")
-        if bandwidth is not None:
+        if cpu_max is not None:
             (self.root / folder / files.MAX.name).write_text(
-                f"{files.MAX.render(bandwidth)}\n", encoding="ascii"
+                f"{files.MAX.render(cpu_max)}\n", encoding="ascii"
             )
 
     def remove(self, folder: PurePosixPath) -> None:

@@ -18,14 +18,16 @@ from typing import Any
 from podnuma.agent.cgroups import files
 from podnuma.agent.cgroups.layout import Layout
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
-from podnuma.agent.containers import Container, Starting, StartRefused
 from podnuma.agent.kube import Json
+from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupWrite, CpuMax
+from podnuma.agent.model.containers import Container, StartingContainer, StartRefused
 from podnuma.agent.node_side import Hook
-from podnuma.agent.plan.places import Bandwidth, ContainerPlace, Place, PodPlace, Qos, Step, Wish
 from podnuma.agent.simulated.kernel import FakeKernel
 from podnuma.agent.watch import Changed, Event, Kind, Listed
 from podnuma.allocator import request
 from podnuma.allocator.quantities import Quantity
+from podnuma.allocator.request import Qos
 from podnuma.api.names import RESOURCES_ANNOTATION
 from podnuma.api.pod import PodPhase, is_guaranteed_budget, read_pod, read_pod_facts
 from podnuma.api.reading import ApiError
@@ -33,21 +35,21 @@ from podnuma.api.reading import ApiError
 logger = logging.getLogger(__name__)
 
 _PERIOD = 100_000
-_NO_LIMIT = Bandwidth(None, _PERIOD)
-_CLASSES = {"Guaranteed": Qos.GUARANTEED, "Burstable": Qos.BURSTABLE, "BestEffort": Qos.BEST_EFFORT}
+_NO_LIMIT = CpuMax(None, _PERIOD)
+_CLASSES = {qos.value: qos for qos in Qos}
 
 _PATIENCE = 0.5  # seconds; what a runtime with a timeout of 2 s leaves for a decision
 
 
 @dataclass(frozen=True, slots=True)
 class _Pod:
-    place: PodPlace
+    cgroup: PodCgroup
     namespace: str
     name: str
     labels: Mapping[str, str]
     annotated: bool
-    bandwidth: Bandwidth
-    containers: dict[str, tuple[str, Bandwidth]] = field(default_factory=dict)  # id -> name, cpu.max
+    cpu_max: CpuMax
+    containers: dict[str, tuple[str, CpuMax]] = field(default_factory=dict)  # id -> name, cpu.max
 
 
 class SimulatedRuntime:
@@ -61,7 +63,7 @@ class SimulatedRuntime:
         self._changed = changed
         self._pods: dict[str, _Pod] = {}
         self._running: dict[str, Container] = {}
-        self._places: dict[str, ContainerPlace] = {}
+        self._cgroups: dict[str, ContainerCgroup] = {}
         self._starting: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -83,21 +85,21 @@ class SimulatedRuntime:
         self._kernel.settle(self._layout.kubepods)
         return tuple(self._running.values())
 
-    def takes(self, place: Place) -> bool:
+    def takes(self, cgroup: CgroupRef) -> bool:
         """Tell whether this mechanism can write there: everywhere."""
-        del place
+        del cgroup
         return True
 
-    async def write(self, step: Step) -> None:
+    async def write(self, write: CgroupWrite) -> None:
         """Write files as the kernel would take them."""
-        self._writer.write(step)
-        self._kernel.settle(self._layout.folder(step.place))
+        self._writer.write(write)
+        self._kernel.settle(self._layout.folder(write.cgroup))
 
     def take_pods(self, event: Event) -> None:
         """Take an event of the stream of pods on this node."""
         match event:
             case Listed(items=items):
-                known = {pod.place.uid: pod for pod in map(_read, items) if pod is not None}
+                known = {pod.cgroup.uid: pod for pod in map(_read, items) if pod is not None}
                 for uid in self._pods.keys() - known.keys():
                     self._end_pod(uid)
                 self._sweep(known)
@@ -115,71 +117,75 @@ class SimulatedRuntime:
         for qos in Qos:
             folder = self._layout.qos(qos)
             for entry in sorted((self._kernel.root / folder).iterdir()):
-                place = self._layout.pod_of(entry.name, qos)
-                if place is not None and place.uid not in known:
+                cgroup = self._layout.pod_of(entry.name, qos)
+                if cgroup is not None and cgroup.uid not in known:
                     self._kernel.remove(folder / entry.name)
 
     def _set(self, pod: _Pod) -> None:
-        before = self._pods.get(pod.place.uid)
-        self._pods[pod.place.uid] = pod
-        if before is None and not (self._kernel.root / self._layout.pod(pod.place)).is_dir():
-            self._kernel.make(self._layout.pod(pod.place), pod.bandwidth)
-            self._kernel.settle(self._layout.pod(pod.place))
+        before = self._pods.get(pod.cgroup.uid)
+        self._pods[pod.cgroup.uid] = pod
+        if before is None and not (self._kernel.root / self._layout.pod(pod.cgroup)).is_dir():
+            self._kernel.make(self._layout.pod(pod.cgroup), pod.cpu_max)
+            self._kernel.settle(self._layout.pod(pod.cgroup))
         for gone in [] if before is None else [key for key in before.containers if key not in pod.containers]:
             self._end(gone)
         for container_id in pod.containers:
             if container_id in self._running or container_id in self._starting:
                 continue
             name, _ = pod.containers[container_id]
-            place = ContainerPlace(pod.place, name, container_id)
-            if (self._kernel.root / self._layout.folder(place)).is_dir():
-                self._run(pod, place)  # it runs since before this process
+            cgroup = ContainerCgroup(pod.cgroup, name, container_id)
+            if (self._kernel.root / self._layout.folder(cgroup)).is_dir():
+                self._run(pod, cgroup)  # it runs since before this process
             else:
-                self._starting[container_id] = asyncio.create_task(self._start(pod.place.uid, container_id))
+                self._starting[container_id] = asyncio.create_task(self._start(pod.cgroup.uid, container_id))
 
     async def _start(self, uid: str, container_id: str) -> None:
         """Ask the hook until it lets the container start; a kubelet backs off in the same way."""
         delay = 0.2
         try:
             while (pod := self._pods.get(uid)) and container_id in pod.containers:
-                name, bandwidth = pod.containers[container_id]
-                place = ContainerPlace(pod.place, name, container_id)
+                name, cpu_max = pod.containers[container_id]
+                cgroup = ContainerCgroup(pod.cgroup, name, container_id)
                 try:
-                    starting = Starting(place, pod.namespace, pod.labels, bandwidth, annotated=pod.annotated)
+                    starting = StartingContainer(
+                        cgroup, pod.namespace, pod.labels, cpu_max, annotated=pod.annotated
+                    )
                     start = await self._hook.start(starting, _PATIENCE)
                 except StartRefused as refused:
                     logger.info("container %s of pod %s/%s: %s", name, pod.namespace, pod.name, refused)
                     await asyncio.sleep(delay)
                     delay = min(2 * delay, 5.0)
                     continue
-                self._create(pod, place, bandwidth, start.values)
+                self._create(pod, cgroup, cpu_max, start.values)
                 return
         finally:
             self._starting.pop(container_id, None)
 
-    def _create(self, pod: _Pod, place: ContainerPlace, bandwidth: Bandwidth, wish: Wish | None) -> None:
-        if self._pods.get(pod.place.uid) is None:
+    def _create(
+        self, pod: _Pod, cgroup: ContainerCgroup, cpu_max: CpuMax, target: CgroupTarget | None
+    ) -> None:
+        if self._pods.get(pod.cgroup.uid) is None:
             return
-        folder = self._layout.folder(place)
-        self._kernel.make(folder, bandwidth)
-        if wish is not None:
-            self._writer.write(Step(place, wish.cpus, wish.mems, wish.bandwidth))
+        folder = self._layout.folder(cgroup)
+        self._kernel.make(folder, cpu_max)
+        if target is not None:
+            self._writer.write(CgroupWrite(cgroup, target.cpus, target.mems, target.cpu_max))
         self._kernel.settle(folder)
-        self._run(pod, place)
+        self._run(pod, cgroup)
         self._changed()
 
-    def _run(self, pod: _Pod, place: ContainerPlace) -> None:
-        started = (self._kernel.root / self._layout.folder(place) / files.CONTROLLERS).stat().st_mtime
-        self._places[place.id] = place
-        self._running[place.id] = Container(
-            pod.place.uid, pod.namespace, pod.name, place.name, place.id, started
+    def _run(self, pod: _Pod, cgroup: ContainerCgroup) -> None:
+        started = (self._kernel.root / self._layout.folder(cgroup) / files.CONTROLLERS).stat().st_mtime
+        self._cgroups[cgroup.id] = cgroup
+        self._running[cgroup.id] = Container(
+            pod.cgroup.uid, pod.namespace, pod.name, cgroup.name, cgroup.id, started
         )
 
     def _end(self, container_id: str) -> None:
         self._running.pop(container_id, None)
-        place = self._places.pop(container_id, None)
-        if place is not None:
-            self._kernel.remove(self._layout.folder(place))
+        cgroup = self._cgroups.pop(container_id, None)
+        if cgroup is not None:
+            self._kernel.remove(self._layout.folder(cgroup))
 
     def _end_pod(self, uid: str) -> None:
         pod = self._pods.pop(uid, None)
@@ -187,7 +193,7 @@ class SimulatedRuntime:
             return
         for container_id in pod.containers:
             self._end(container_id)
-        self._kernel.remove(self._layout.pod(pod.place))
+        self._kernel.remove(self._layout.pod(pod.cgroup))
 
 
 def _uid(item: Json) -> str:
@@ -206,7 +212,7 @@ def _read(item: Json) -> _Pod | None:
     qos = _class_of(item)
     if facts.finished or qos is None:
         return None
-    place = PodPlace(facts.uid_on_node, qos)
+    cgroup = PodCgroup(facts.uid_on_node, qos)
     # A kubelet knows nothing of a budget in an annotation.
     budget = (pod.pod_limits or {}).get(request.CPU) if _has_budget(item) else None
     states = dict(_states(item))
@@ -216,12 +222,12 @@ def _read(item: Json) -> _Pod | None:
         if ended or not _runs(container.kind, facts.phase):
             continue
         limit = container.limits.get(request.CPU) or budget
-        running[_id(place.uid, container.name, restarts)] = (container.name, _bandwidth(limit))
+        running[_id(cgroup.uid, container.name, restarts)] = (container.name, _cpu_max(limit))
     limits = [container.limits.get(request.CPU) for container in pod.containers]
     total = budget.milli if budget else sum(limit.milli for limit in limits if limit) if all(limits) else 0
     metadata = facts.metadata
     annotated = is_guaranteed_budget(_annotation(item))
-    return _Pod(place, metadata.namespace, metadata.name, facts.labels, annotated, _of_milli(total), running)
+    return _Pod(cgroup, metadata.namespace, metadata.name, facts.labels, annotated, _of_milli(total), running)
 
 
 def _class_of(item: Json) -> Qos | None:
@@ -260,12 +266,12 @@ def _states(item: Json) -> Iterator[tuple[str, tuple[int, bool]]]:
                 yield str(entry.get("name")), (restarts if isinstance(restarts, int) else 0, ended)
 
 
-def _bandwidth(limit: Quantity | None) -> Bandwidth:
+def _cpu_max(limit: Quantity | None) -> CpuMax:
     return _of_milli(limit.milli if limit else 0)
 
 
-def _of_milli(milli: int) -> Bandwidth:
-    return Bandwidth(max(1000, milli * _PERIOD // 1000), _PERIOD) if milli else _NO_LIMIT
+def _of_milli(milli: int) -> CpuMax:
+    return CpuMax(max(1000, milli * _PERIOD // 1000), _PERIOD) if milli else _NO_LIMIT
 
 
 def _id(*parts: object) -> str:

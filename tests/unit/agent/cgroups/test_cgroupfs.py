@@ -3,11 +3,13 @@ import errno
 import pytest
 from podnuma.agent.cgroups.layout import Driver, Layout
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
-from podnuma.agent.cgroups.writers.refusals import PlaceGone, WriteRefused, from_errno
-from podnuma.agent.plan.places import Bandwidth, PodPlace, Qos, Step
+from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused, from_errno
+from podnuma.agent.model.cgroup_ref import PodCgroup
+from podnuma.agent.model.cgroup_values import CgroupWrite, CpuMax
 from podnuma.allocator import cpuset, nodeset
+from podnuma.allocator.request import Qos
 
-POD = PodPlace("db", Qos.GUARANTEED)
+POD = PodCgroup("db", Qos.GUARANTEED)
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def folder(writer, *files):
 
 def test_a_step_is_written_as_the_kernel_spells_it(writer):
     path = folder(writer, "cpuset.cpus", "cpuset.mems", "cpu.max")
-    writer.write(Step(POD, cpuset.parse("1,9"), nodeset.parse("0-1"), Bandwidth(None, 100_000)))
+    writer.write(CgroupWrite(POD, cpuset.parse("1,9"), nodeset.parse("0-1"), CpuMax(None, 100_000)))
     assert [(path / name).read_text() for name in ("cpuset.cpus", "cpuset.mems", "cpu.max")] == [
         "1,9\n",
         "0-1\n",
@@ -38,28 +40,28 @@ def test_a_missing_controller_is_switched_on_from_the_root_down(writer):
     for above in (writer.root, writer.root / "kubepods"):
         (above / "cgroup.subtree_control").write_text("memory")
     # Nothing makes the files appear here, so the write itself makes one; what counts is what was switched on.
-    writer.write(Step(POD, cpuset.parse("1")))
+    writer.write(CgroupWrite(POD, cpuset.parse("1")))
     assert (writer.root / "cgroup.subtree_control").read_text() == "+cpuset"
     assert (writer.root / "kubepods/cgroup.subtree_control").read_text() == "+cpuset"
     assert (path / "cpuset.cpus").read_text() == "1\n"
 
 
 def test_a_missing_cgroup_is_gone(writer):
-    with pytest.raises(PlaceGone):
-        writer.write(Step(POD, cpuset.parse("1")))
+    with pytest.raises(CgroupGone):
+        writer.write(CgroupWrite(POD, cpuset.parse("1")))
 
 
 def test_the_empty_set_is_never_written(writer):
     folder(writer, "cpuset.cpus")
     with pytest.raises(ValueError, match="never written"):
-        writer.write(Step(POD, cpuset.EMPTY))
+        writer.write(CgroupWrite(POD, cpuset.EMPTY))
 
 
 def test_an_error_of_the_kernel_names_path_value_and_meaning(writer):
     path = folder(writer)
     (path / "cpuset.cpus").mkdir()
     with pytest.raises(WriteRefused) as caught:
-        writer.write(Step(POD, cpuset.parse("1,9")))
+        writer.write(CgroupWrite(POD, cpuset.parse("1,9")))
     assert f"{path}/cpuset.cpus <- 1,9: EISDIR" in str(caught.value)
 
 

@@ -1,15 +1,15 @@
 import pytest
 from podnuma.agent.cgroups import files
-from podnuma.agent.plan.places import Bandwidth
+from podnuma.agent.model.cgroup_values import CpuMax
 from podnuma.allocator import cpuset, nodeset
 
 
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("max 100000", Bandwidth(None, 100_000)),
-        ("300000 100000", Bandwidth(300_000, 100_000)),
-        ("1000 1000000", Bandwidth(1000, 1_000_000)),
+        ("max 100000", CpuMax(None, 100_000)),
+        ("300000 100000", CpuMax(300_000, 100_000)),
+        ("1000 1000000", CpuMax(1000, 1_000_000)),
     ],
 )
 def test_cpu_max_is_read_and_written_as_the_kernel_spells_it(text, value):

@@ -1,6 +1,7 @@
 import pytest
 from podnuma.agent.cgroups.layout import Driver, Layout, container_of, detect
-from podnuma.agent.plan.places import ContainerPlace, PodPlace, Qos, QosPlace
+from podnuma.agent.model.cgroup_ref import ContainerCgroup, PodCgroup, QosCgroup
+from podnuma.allocator.request import Qos
 
 UID = "0f3a-11-aa"
 
@@ -28,13 +29,13 @@ UID = "0f3a-11-aa"
     ],
 )
 def test_pod_folders_of_each_driver_and_nesting(layout, qos, folder):
-    pod = PodPlace(UID, qos)
+    pod = PodCgroup(UID, qos)
     assert str(layout.folder(pod)) == folder
     assert layout.pod_of(folder.rsplit("/", 1)[1], qos) == pod
 
 
 def test_slices_are_units():
-    assert Layout(Driver.SYSTEMD).unit(QosPlace(Qos.BURSTABLE)) == "kubepods-burstable.slice"
+    assert Layout(Driver.SYSTEMD).unit(QosCgroup(Qos.BURSTABLE)) == "kubepods-burstable.slice"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_the_layout_is_detected_by_looking(layout, tmp_path):
 
 
 def test_a_container_lies_below_its_pod():
-    place = ContainerPlace(PodPlace(UID, Qos.GUARANTEED), "db", "0123456789ab")
-    assert str(Layout(Driver.SYSTEMD).folder(place)) == (
+    cgroup = ContainerCgroup(PodCgroup(UID, Qos.GUARANTEED), "db", "0123456789ab")
+    assert str(Layout(Driver.SYSTEMD).folder(cgroup)) == (
         "kubepods.slice/kubepods-pod0f3a_11_aa.slice/cri-containerd-0123456789ab.scope"
     )

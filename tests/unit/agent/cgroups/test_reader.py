@@ -1,6 +1,8 @@
 from podnuma.agent.cgroups.reader import values_in
-from podnuma.agent.plan.places import Bandwidth, ContainerPlace, PodPlace, Qos, Values
+from podnuma.agent.model.cgroup_ref import ContainerCgroup, PodCgroup
+from podnuma.agent.model.cgroup_values import CgroupValues, CpuMax
 from podnuma.allocator import cpuset, nodeset
+from podnuma.allocator.request import Qos
 
 
 def test_everything_that_exists_is_read_and_what_is_gone_is_left_out(bench, words):
@@ -9,13 +11,13 @@ def test_everything_that_exists_is_read_and_what_is_gone_is_left_out(bench, word
     bench.put(db, "cpuset.cpus", "1,9")
     bench.put(db, "memory.current", "4096")
     bench.kernel.settle(bench.layout.kubepods)
-    gone = ContainerPlace(pod, "gone", "0" * 16)
+    gone = ContainerCgroup(pod, "gone", "0" * 16)
     seen = bench.reader.read([pod], [db, gone])
     assert set(seen) == {words.burstable, words.best_effort, pod, db}
-    assert seen[db] == Values(
+    assert seen[db] == CgroupValues(
         cpuset.parse("1,9"),
         None,
-        Bandwidth(200_000, 100_000),
+        CpuMax(200_000, 100_000),
         cpuset.parse("1,9"),
         nodeset.parse("0-1"),
         4096,
@@ -38,7 +40,7 @@ def test_senseless_content_reads_as_nothing(bench):
         bench.put(db, "cpuset.cpus", text)
         bench.put(db, "cpu.max", text)
         values = bench.reader.read([pod], [db])[db]
-        assert (values.cpus, values.bandwidth) == (None, None)
+        assert (values.cpus, values.cpu_max) == (None, None)
 
 
 def test_a_node_that_has_no_kubepods_is_empty(tmp_path, bench):
@@ -49,8 +51,8 @@ def test_a_node_that_has_no_kubepods_is_empty(tmp_path, bench):
 
 
 def test_every_class_of_pods_lies_where_the_kubelet_puts_it(bench):
-    places = [bench.pod("b", Qos.BURSTABLE), bench.pod("e", Qos.BEST_EFFORT), bench.pod("g")]
-    assert [bench.reader.pods(place.qos) for place in places] == [[place] for place in places]
+    cgroups = [bench.pod("b", Qos.BURSTABLE), bench.pod("e", Qos.BEST_EFFORT), bench.pod("g")]
+    assert [bench.reader.pods(cgroup.qos) for cgroup in cgroups] == [[cgroup] for cgroup in cgroups]
 
 
 def test_a_pod_has_cpus_of_its_own_when_somebody_wrote_them(bench):
@@ -59,4 +61,4 @@ def test_a_pod_has_cpus_of_its_own_when_somebody_wrote_them(bench):
     assert not bench.reader.has_own_cpus(pod)
     bench.put(pod, "cpuset.cpus", "3")
     assert bench.reader.has_own_cpus(pod)
-    assert not bench.reader.has_own_cpus(PodPlace("gone", Qos.BURSTABLE))
+    assert not bench.reader.has_own_cpus(PodCgroup("gone", Qos.BURSTABLE))

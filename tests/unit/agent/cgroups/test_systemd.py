@@ -3,9 +3,11 @@ import asyncio
 import pytest
 from podnuma.agent.cgroups.layout import Driver, Layout
 from podnuma.agent.cgroups.writers import systemd
-from podnuma.agent.cgroups.writers.refusals import PlaceGone, WriteRefused
-from podnuma.agent.plan.places import Bandwidth, PodPlace, Qos, QosPlace, Step
+from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
+from podnuma.agent.model.cgroup_ref import PodCgroup, QosCgroup
+from podnuma.agent.model.cgroup_values import CgroupWrite, CpuMax
 from podnuma.allocator import cpuset, nodeset
+from podnuma.allocator.request import Qos
 
 
 class Bus:
@@ -19,16 +21,16 @@ class Bus:
             raise self.error
 
 
-def write(bus, step, unit=None):
+def write(bus, write, unit=None):
     async def connect():
         return bus
 
-    asyncio.run(systemd.SystemdWriter(connect, Layout(Driver.SYSTEMD)).write(step, unit))
+    asyncio.run(systemd.SystemdWriter(connect, Layout(Driver.SYSTEMD)).write(write, unit))
 
 
 def test_a_slice_is_confined_by_a_mask_of_bytes_lowest_first():
     bus = Bus()
-    write(bus, Step(QosPlace(Qos.BURSTABLE), cpuset.parse("0,3-8,11-15")))
+    write(bus, CgroupWrite(QosCgroup(Qos.BURSTABLE), cpuset.parse("0,3-8,11-15")))
     assert bus.calls == [
         ("kubepods-burstable.slice", [("AllowedCPUs", "ay", bytes([0b11111001, 0b11111001]))])
     ]
@@ -42,9 +44,9 @@ def test_cpu_ids_above_255_have_their_place_in_the_mask():
 
 def test_quota_is_spelled_per_second_with_its_period():
     bus = Bus()
-    pod = PodPlace("0f-1", Qos.GUARANTEED)
-    write(bus, Step(pod, bandwidth=Bandwidth(300_000, 100_000)))
-    write(bus, Step(pod, mems=nodeset.parse("1"), bandwidth=Bandwidth(None, 100_000)))
+    pod = PodCgroup("0f-1", Qos.GUARANTEED)
+    write(bus, CgroupWrite(pod, cpu_max=CpuMax(300_000, 100_000)))
+    write(bus, CgroupWrite(pod, mems=nodeset.parse("1"), cpu_max=CpuMax(None, 100_000)))
     assert bus.calls == [
         (
             "kubepods-pod0f_1.slice",
@@ -62,13 +64,13 @@ def test_quota_is_spelled_per_second_with_its_period():
 
 
 def test_a_unit_that_is_gone_is_gone():
-    with pytest.raises(PlaceGone):
-        write(Bus(systemd.NoSuchUnit("x")), Step(QosPlace(Qos.BURSTABLE), cpuset.parse("1")))
+    with pytest.raises(CgroupGone):
+        write(Bus(systemd.NoSuchUnit("x")), CgroupWrite(QosCgroup(Qos.BURSTABLE), cpuset.parse("1")))
 
 
 def test_a_refusal_names_unit_value_and_text():
     with pytest.raises(WriteRefused) as caught:
-        write(Bus(OSError("Access denied")), Step(QosPlace(Qos.BURSTABLE), cpuset.parse("1-2")))
+        write(Bus(OSError("Access denied")), CgroupWrite(QosCgroup(Qos.BURSTABLE), cpuset.parse("1-2")))
     assert str(caught.value) == "kubepods-burstable.slice <- AllowedCPUs=1-2: Access denied"
 
 
@@ -80,9 +82,9 @@ def test_a_bus_that_does_not_answer_is_given_up(monkeypatch):
             await asyncio.Event().wait()
 
     with pytest.raises(WriteRefused, match="did not answer"):
-        write(Silent(), Step(QosPlace(Qos.BURSTABLE), cpuset.parse("1")))
+        write(Silent(), CgroupWrite(QosCgroup(Qos.BURSTABLE), cpuset.parse("1")))
 
 
 def test_the_empty_set_is_never_sent():
     with pytest.raises(ValueError, match="never written"):
-        write(Bus(), Step(QosPlace(Qos.BURSTABLE), cpuset.EMPTY))
+        write(Bus(), CgroupWrite(QosCgroup(Qos.BURSTABLE), cpuset.EMPTY))

@@ -1,5 +1,5 @@
 import pytest
-from podnuma.agent.containers import Container
+from podnuma.agent.model.containers import Container
 from podnuma.agent.runtimes.inventory import Inventory
 
 DB = Container("u-1", "shop", "db", "db", "id-1", 1.0)

@@ -4,21 +4,23 @@ import pytest
 from podnuma.agent.cgroups.layout import Driver, Layout
 from podnuma.agent.cgroups.reader import Reader
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
-from podnuma.agent.cgroups.writers.refusals import PlaceGone, WriteRefused
+from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
 from podnuma.agent.cgroups.writers.systemd import SystemdWriter
 from podnuma.agent.cri import values as cri
 from podnuma.agent.cri.errors import LateError
+from podnuma.agent.model.cgroup_ref import ContainerCgroup, PodCgroup, QosCgroup
+from podnuma.agent.model.cgroup_values import CgroupWrite, CpuMax
 from podnuma.agent.nri import values as nri
 from podnuma.agent.nri.errors import NotConnectedError
 from podnuma.agent.nri.link import LinkState
-from podnuma.agent.plan.places import Bandwidth, ContainerPlace, PodPlace, Qos, QosPlace, Step
 from podnuma.agent.runtimes.giving_way import GivingWay
 from podnuma.agent.runtimes.mechanisms import Cri, Files, Nri, Systemd
 from podnuma.allocator import cpuset, nodeset
+from podnuma.allocator.request import Qos
 
-SLICE = QosPlace(Qos.BURSTABLE)
-DB = ContainerPlace(PodPlace("db", Qos.GUARANTEED), "db", "0123456789abcdef")
-STEP = Step(DB, cpuset.parse("1,9"), nodeset.parse("0"), Bandwidth(None, 100_000))
+SLICE = QosCgroup(Qos.BURSTABLE)
+DB = ContainerCgroup(PodCgroup("db", Qos.GUARANTEED), "db", "0123456789abcdef")
+STEP = CgroupWrite(DB, cpuset.parse("1,9"), nodeset.parse("0"), CpuMax(None, 100_000))
 
 
 class Link:
@@ -76,12 +78,12 @@ class Client:
 
 async def test_cri_sends_what_changes_and_nothing_else():
     client = Client(cri.Outcome.UPDATED)
-    await Cri(lambda: client, GivingWay()).write(Step(DB, cpuset.parse("1,9")))
+    await Cri(lambda: client, GivingWay()).write(CgroupWrite(DB, cpuset.parse("1,9")))
     assert client.updates == [(DB.id, cri.Resources(cpus="1,9"))]
 
 
 async def test_an_ended_container_is_gone_and_a_late_answer_is_due_again():
-    with pytest.raises(PlaceGone):
+    with pytest.raises(CgroupGone):
         await Cri(lambda: Client(cri.Outcome.GONE), GivingWay()).write(STEP)
     with pytest.raises(WriteRefused) as caught:
         await Cri(lambda: Client(LateError("Update", "DEADLINE_EXCEEDED", "")), GivingWay()).write(STEP)
@@ -104,11 +106,11 @@ async def test_units_are_found_by_the_name_that_the_runtime_gave(tmp_path):
         calls.append(unit)
 
     systemd = Systemd(SystemdWriter(connect, reader.layout), reader)
-    await systemd.write(Step(DB, cpuset.parse("1")))
-    await systemd.write(Step(SLICE, cpuset.parse("1")))
+    await systemd.write(CgroupWrite(DB, cpuset.parse("1")))
+    await systemd.write(CgroupWrite(SLICE, cpuset.parse("1")))
     assert calls == [f"crio-{DB.id}.scope", "kubepods-burstable.slice"]
-    with pytest.raises(PlaceGone):
-        await systemd.write(Step(ContainerPlace(DB.pod, "gone", "f" * 16), cpuset.parse("1")))
+    with pytest.raises(CgroupGone):
+        await systemd.write(CgroupWrite(ContainerCgroup(DB.pod, "gone", "f" * 16), cpuset.parse("1")))
 
 
 async def test_files_are_written_where_the_runtime_made_them(tmp_path):
@@ -117,5 +119,5 @@ async def test_files_are_written_where_the_runtime_made_them(tmp_path):
     folder.mkdir(parents=True)
     (folder / "cpuset.cpus").write_text("")
     files = Files(CgroupfsWriter(tmp_path, layout), Reader(tmp_path, layout))
-    await files.write(Step(DB, cpuset.parse("1,9")))
+    await files.write(CgroupWrite(DB, cpuset.parse("1,9")))
     assert (folder / "cpuset.cpus").read_text() == "1,9\n"

@@ -3,15 +3,17 @@ import dataclasses
 import json
 
 import pytest
-from podnuma.agent.containers import StartRefused
 from podnuma.agent.hook import Start
+from podnuma.agent.model.cgroup_ref import ContainerCgroup, PodCgroup
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupWrite, CpuMax
+from podnuma.agent.model.containers import StartRefused
 from podnuma.agent.nri import values as nri
 from podnuma.agent.nri.plugin import Refused
-from podnuma.agent.plan.places import Bandwidth, ContainerPlace, PodPlace, Qos, Step, Wish
 from podnuma.agent.runtimes.giving_way import GivingWay
 from podnuma.agent.runtimes.inventory import Inventory
 from podnuma.agent.runtimes.plugin import NodePlugin, qos_of, starting_of
 from podnuma.allocator import cpuset, nodeset
+from podnuma.allocator.request import Qos
 
 POD = nri.PodSandbox(
     id="sandbox",
@@ -42,8 +44,8 @@ class Hook:
     def values(self, _):
         return self.answer.values
 
-    async def before_start(self, place):
-        self.created.append(place)
+    async def before_start(self, cgroup):
+        self.created.append(cgroup)
 
     async def start(self, starting, within):
         self.asked.append((starting, within))
@@ -72,7 +74,7 @@ def plugin(hook, inventory):
 async def test_a_container_starts_with_the_values_of_the_hook(plugin, hook):
     await plugin.configured(RUNTIME)
     hook.answer = Start(
-        Wish(cpuset.parse("1,9"), nodeset.parse("0"), Bandwidth(None, 100_000), memory_limit=2**31)
+        CgroupTarget(cpuset.parse("1,9"), nodeset.parse("0"), CpuMax(None, 100_000), memory_limit=2**31)
     )
     answer = await plugin.create_container(POD, DB)
     assert answer == nri.Answer(nri.Resources(cpus="1,9", mems="0", cpu_quota=-1, cpu_period=100_000), ()), (
@@ -80,8 +82,8 @@ async def test_a_container_starts_with_the_values_of_the_hook(plugin, hook):
     )
     starting, within = hook.asked[0]
     assert within == 1.0, "a quarter of the runtime's patience"
-    assert starting.place == ContainerPlace(PodPlace("uid-1", Qos.GUARANTEED), "db", "id-1")
-    assert starting.bandwidth == Bandwidth(200_000, 100_000)
+    assert starting.cgroup == ContainerCgroup(PodCgroup("uid-1", Qos.GUARANTEED), "db", "id-1")
+    assert starting.cpu_max == CpuMax(200_000, 100_000)
     assert (starting.namespace, starting.labels, starting.local) == ("shop", {"app": "db"}, False)
 
 
@@ -95,19 +97,19 @@ async def test_a_budget_in_an_annotation_is_told_to_the_hook(plugin, hook):
     )
     await plugin.create_container(pod, DB)
     starting, _ = hook.asked[0]
-    assert (starting.annotated, starting.place.pod.qos) == (True, Qos.BURSTABLE)
+    assert (starting.annotated, starting.cgroup.pod.qos) == (True, Qos.BURSTABLE)
 
 
 async def test_a_memory_limit_is_given_where_the_kubelet_gave_none(plugin, hook):
-    hook.answer = Start(Wish(cpuset.parse("1"), memory_limit=2**31))
+    hook.answer = Start(CgroupTarget(cpuset.parse("1"), memory_limit=2**31))
     bare = nri.Container(id="id-2", pod_sandbox_id="sandbox", pod_uid="uid-1", name="log")
     answer = await plugin.create_container(POD, bare)
     assert answer.adjust.memory_limit == 2**31
 
 
 async def test_what_others_give_up_rides_on_the_answer(plugin, hook):
-    other = ContainerPlace(PodPlace("uid-2", Qos.GUARANTEED), "web", "id-9")
-    hook.answer = Start(Wish(cpuset.parse("1")), (Step(other, cpuset.parse("0,2-8")),))
+    other = ContainerCgroup(PodCgroup("uid-2", Qos.GUARANTEED), "web", "id-9")
+    hook.answer = Start(CgroupTarget(cpuset.parse("1")), (CgroupWrite(other, cpuset.parse("0,2-8")),))
     answer = await plugin.create_container(POD, DB)
     assert answer.updates == (nri.Update("id-9", nri.Resources(cpus="0,2-8"), ignore_failure=True),)
 
@@ -132,7 +134,7 @@ async def test_what_no_kubelet_started_is_left_alone(plugin, hook):
 
 
 async def test_a_resize_by_the_kubelet_unpins_nothing(plugin, hook):
-    hook.answer = Start(Wish(cpuset.parse("1,9"), nodeset.parse("0"), Bandwidth(None, 100_000)))
+    hook.answer = Start(CgroupTarget(cpuset.parse("1,9"), nodeset.parse("0"), CpuMax(None, 100_000)))
     (update,) = await plugin.update_container(POD, DB, nri.Resources(cpu_quota=100_000, cpu_period=100_000))
     assert update.resources == nri.Resources(cpus="1,9", cpu_quota=-1, cpu_period=100_000)
     (memory_only,) = await plugin.update_container(POD, DB, nri.Resources(memory_limit=5))
@@ -164,7 +166,7 @@ async def test_the_inventory_follows_the_events(plugin, inventory):
 
 async def test_a_container_that_exists_and_does_not_run_yet_is_looked_at(plugin, hook, inventory):
     await plugin.event(nri.Event.START_CONTAINER, POD, DB)
-    assert [place.id for place in hook.created] == ["id-1"]
+    assert [cgroup.id for cgroup in hook.created] == ["id-1"]
     assert [container.id for container in inventory.all()] == ["id-1"]
     foreign = nri.PodSandbox(id="x", uid="", namespace="", name="x", cgroup_parent="/user.slice")
     await plugin.event(nri.Event.START_CONTAINER, foreign, DB)

@@ -1,14 +1,14 @@
 from pathlib import PurePosixPath
 
 import pytest
-from podnuma.agent.plan.places import Bandwidth
+from podnuma.agent.model.cgroup_values import CpuMax
 from podnuma.agent.simulated.kernel import FakeKernel
 
 
 @pytest.fixture
 def kernel(tmp_path):
     kernel = FakeKernel(tmp_path, "0-15", "0-1")
-    kernel.make(PurePosixPath("a/b"), Bandwidth(200_000, 100_000))
+    kernel.make(PurePosixPath("a/b"), CpuMax(200_000, 100_000))
     return kernel
 
 

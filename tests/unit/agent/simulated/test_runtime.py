@@ -3,9 +3,9 @@ from pathlib import PurePosixPath
 
 import pytest
 from podnuma.agent.cgroups.layout import Driver, Layout
-from podnuma.agent.containers import StartRefused
 from podnuma.agent.hook import Start
-from podnuma.agent.plan.places import Wish
+from podnuma.agent.model.cgroup_values import CgroupTarget
+from podnuma.agent.model.containers import StartRefused
 from podnuma.agent.simulated.kernel import FakeKernel
 from podnuma.agent.simulated.runtime import SimulatedRuntime
 from podnuma.agent.watch import Changed, Kind, Listed
@@ -22,7 +22,7 @@ class Hook:
         if self.refusals:
             self.refusals -= 1
             raise StartRefused("not yet")
-        return Start(Wish(cpuset.parse("1,9")))
+        return Start(CgroupTarget(cpuset.parse("1,9")))
 
     def values(self, _):
         return None

@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath
 
 from podnuma.agent.cgroups import files
 from podnuma.agent.cgroups.layout import Layout
-from podnuma.agent.cgroups.writers.refusals import PlaceGone, from_errno
-from podnuma.agent.plan.places import Step, describe
+from podnuma.agent.cgroups.writers.refusals import CgroupGone, from_errno
+from podnuma.agent.model.cgroup_ref import describe
+from podnuma.agent.model.cgroup_values import CgroupWrite
 from podnuma.allocator import cpuset
 
 _CONTROLLERS = {"cpuset.": "+cpuset", "cpu.": "+cpu"}
@@ -18,35 +19,35 @@ _CONTROLLERS = {"cpuset.": "+cpuset", "cpu.": "+cpu"}
 
 @dataclass(frozen=True, slots=True)
 class CgroupfsWriter:
-    """Runs steps on files below `root`."""
+    """Runs writes on files below `root`."""
 
     root: Path
     layout: Layout
 
-    def write(self, step: Step, folder: PurePosixPath | None = None) -> None:
-        """Write what the step carries. Raises PlaceGone or WriteRefused.
+    def write(self, write: CgroupWrite, folder: PurePosixPath | None = None) -> None:
+        """Write what the write carries. Raises PlaceGone or WriteRefused.
 
         `folder`, relative to the root, is for containers whose folder the runtime named.
         """
-        where = folder or self.layout.folder(step.place)
+        where = folder or self.layout.folder(write.cgroup)
         if not (self.root / where).is_dir():
-            raise PlaceGone(describe(step.place))
+            raise CgroupGone(describe(write.cgroup))
         # Memory nodes first: a set of CPUs without its memory is slower than the other way round.
-        if step.mems is not None:
-            self._write(where, files.MEMS.name, files.MEMS.render(step.mems))
-        if step.cpus is not None:
-            if step.cpus == cpuset.EMPTY:
+        if write.mems is not None:
+            self._write(where, files.MEMS.name, files.MEMS.render(write.mems))
+        if write.cpus is not None:
+            if write.cpus == cpuset.EMPTY:
                 raise ValueError(
-                    f"{describe(step.place)}: the empty set means 'all CPUs' and is never written"
+                    f"{describe(write.cgroup)}: the empty set means 'all CPUs' and is never written"
                 )
-            self._write(where, files.CPUS.name, files.CPUS.render(step.cpus))
-        if step.bandwidth is not None:
-            self._write(where, files.MAX.name, files.MAX.render(step.bandwidth))
+            self._write(where, files.CPUS.name, files.CPUS.render(write.cpus))
+        if write.cpu_max is not None:
+            self._write(where, files.MAX.name, files.MAX.render(write.cpu_max))
 
     def clear(self, folder: PurePosixPath) -> None:
         """Make a cgroup follow its parent again. Raises PlaceGone or WriteRefused."""
         if not (self.root / folder).is_dir():
-            raise PlaceGone(str(folder))
+            raise CgroupGone(str(folder))
         for file in (files.CPUS.name, files.MEMS.name):
             if (self.root / folder / file).exists():
                 self._write(folder, file, "")
@@ -59,10 +60,10 @@ class CgroupfsWriter:
             # An empty write is a no-op for the kernel; a line break is how "nothing" is said.
             path.write_text(f"{value}\n", encoding="ascii")
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise PlaceGone(str(path)) from error
+            raise CgroupGone(str(path)) from error
         except OSError as error:
             if not path.parent.is_dir():
-                raise PlaceGone(str(path)) from error
+                raise CgroupGone(str(path)) from error
             raise from_errno(str(path), value, error) from error
 
     def _switch_on(self, folder: PurePosixPath, file: str) -> None:
@@ -73,6 +74,6 @@ class CgroupfsWriter:
                 if word[1:] not in path.read_text(encoding="ascii").split():
                     path.write_text(word, encoding="ascii")
             except FileNotFoundError as error:
-                raise PlaceGone(str(path)) from error
+                raise CgroupGone(str(path)) from error
             except OSError as error:
                 raise from_errno(str(path), word, error) from error

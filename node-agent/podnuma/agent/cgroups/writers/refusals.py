@@ -4,7 +4,7 @@ import errno
 import os
 
 
-class PlaceGone(LookupError):  # noqa: N818 - the normal end of every container is no error
+class CgroupGone(LookupError):  # noqa: N818 - the normal end of every container is no error
     """The cgroup or container does not exist any more: it just ended."""
 
 

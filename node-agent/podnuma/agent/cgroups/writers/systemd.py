@@ -2,7 +2,7 @@
 
 A runtime property (`SetUnitProperties(runtime=true)`) survives daemon-reload and the kubelet's resync; a
 bare file write to a unit's own files does not. systemd takes CPUs and memory nodes as a bit mask in bytes,
-lowest first, and bandwidth as microseconds per second.
+lowest first, and cpu_max as microseconds per second.
 
 The names are those of man 5 org.freedesktop.systemd1 and man 5 systemd.resource-control.
 """
@@ -14,8 +14,9 @@ from typing import Protocol, TypeAlias
 
 from podnuma.agent.cgroups import files
 from podnuma.agent.cgroups.layout import Layout
-from podnuma.agent.cgroups.writers.refusals import PlaceGone, WriteRefused
-from podnuma.agent.plan.places import Bandwidth, Step, describe
+from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
+from podnuma.agent.model.cgroup_ref import describe
+from podnuma.agent.model.cgroup_values import CgroupWrite, CpuMax
 from podnuma.allocator import cpuset
 
 Property: TypeAlias = tuple[str, str, object]
@@ -38,16 +39,16 @@ class Bus(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SystemdWriter:
-    """Runs steps on units. `connect` opens the bus anew if need be and raises OSError if it can not."""
+    """Runs writes on units. `connect` opens the bus anew if need be and raises OSError if it can not."""
 
     connect: Callable[[], Awaitable[Bus]]
     layout: Layout
 
-    async def write(self, step: Step, unit: str | None = None) -> None:
-        """Write what the step carries. Raises PlaceGone or WriteRefused."""
-        if step.cpus == cpuset.EMPTY:
-            raise ValueError(f"{describe(step.place)}: the empty set means 'all CPUs' and is never written")
-        await self.set(unit or self.layout.unit(step.place), properties(step))
+    async def write(self, write: CgroupWrite, unit: str | None = None) -> None:
+        """Write what the write carries. Raises PlaceGone or WriteRefused."""
+        if write.cpus == cpuset.EMPTY:
+            raise ValueError(f"{describe(write.cgroup)}: the empty set means 'all CPUs' and is never written")
+        await self.set(unit or self.layout.unit(write.cgroup), properties(write))
 
     async def set(self, unit: str, wanted: list[Property]) -> None:
         """Set properties of one unit. Raises PlaceGone or WriteRefused."""
@@ -57,23 +58,23 @@ class SystemdWriter:
                 bus = await self.connect()
                 await bus.set_unit_properties(unit, wanted)
         except NoSuchUnit as error:
-            raise PlaceGone(unit) from error
+            raise CgroupGone(unit) from error
         except TimeoutError as error:
             raise WriteRefused(unit, value, f"systemd did not answer within {_DEADLINE:g} s") from error
         except OSError as error:
             raise WriteRefused(unit, value, str(error)) from error
 
 
-def properties(step: Step) -> list[Property]:
-    """Return the unit properties that say what the step says."""
+def properties(write: CgroupWrite) -> list[Property]:
+    """Return the unit properties that say what the write says."""
     wanted: list[Property] = []
-    if step.mems is not None:
-        wanted.append(("AllowedMemoryNodes", "ay", mask(step.mems)))
-    if step.cpus is not None:
-        wanted.append(("AllowedCPUs", "ay", mask(step.cpus)))
-    if step.bandwidth is not None:
-        wanted.append(("CPUQuotaPerSecUSec", "t", per_second(step.bandwidth)))
-        wanted.append(("CPUQuotaPeriodUSec", "t", step.bandwidth.period))
+    if write.mems is not None:
+        wanted.append(("AllowedMemoryNodes", "ay", mask(write.mems)))
+    if write.cpus is not None:
+        wanted.append(("AllowedCPUs", "ay", mask(write.cpus)))
+    if write.cpu_max is not None:
+        wanted.append(("CPUQuotaPerSecUSec", "t", per_second(write.cpu_max)))
+        wanted.append(("CPUQuotaPeriodUSec", "t", write.cpu_max.period))
     return wanted
 
 
@@ -82,11 +83,11 @@ def mask(members: int) -> bytes:
     return members.to_bytes((members.bit_length() + 7) // 8, "little")
 
 
-def per_second(bandwidth: Bandwidth) -> int:
+def per_second(cpu_max: CpuMax) -> int:
     """Return microseconds of CPU time per second; infinity for no limit."""
-    if bandwidth.quota is None:
+    if cpu_max.quota is None:
         return INFINITY
-    return -(-bandwidth.quota * _SECOND // bandwidth.period)
+    return -(-cpu_max.quota * _SECOND // cpu_max.period)
 
 
 def _readable(name: str, value: object) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from podnuma.agent.plan.places import Bandwidth, ContainerPlace
+from podnuma.agent.model.cgroup_ref import ContainerCgroup
+from podnuma.agent.model.cgroup_values import CpuMax
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +24,17 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
-class Starting:
-    """A container that is about to be created. `bandwidth` is what the kubelet asks for it, None if not told.
+class StartingContainer:
+    """A container that is about to be created. `cpu_max` is what the kubelet asks for it, None if not told.
 
     `local`: the pod comes from a file on the node, not from the API server.
     `annotated`: an annotation gives the pod a budget that makes it Guaranteed, which the kubelet ignores.
     """
 
-    place: ContainerPlace
+    cgroup: ContainerCgroup
     namespace: str
     labels: Mapping[str, str] = field(default_factory=dict)
-    bandwidth: Bandwidth | None = None
+    cpu_max: CpuMax | None = None
     local: bool = False
     annotated: bool = False
 

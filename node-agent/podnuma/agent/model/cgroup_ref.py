@@ -1,0 +1,69 @@
+"""Which cgroup is meant, without saying where it lies.
+
+kubepods              never written: all CPUs of the node
+QosCgroup           Burstable, BestEffort: all pods below follow it, present and future
+PodCgroup         named only where one of them holds CPUs: by a budget in an annotation, which the
+ContainerCgroup   kubelet does not know of
+PodCgroup           Guaranteed pods are directly below kubepods
+ContainerCgroup   one container instance, named by the runtime's id
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from podnuma.allocator.request import Qos
+
+
+@dataclass(frozen=True, slots=True)
+class QosCgroup:
+    """The slice of all Burstable or all BestEffort pods."""
+
+    qos: Qos
+
+
+@dataclass(frozen=True, slots=True)
+class PodCgroup:
+    """One pod; `uid` is the one that names its cgroup."""
+
+    uid: str
+    qos: Qos
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerCgroup:
+    """One container instance: `name` is the container's name in the pod, `id` the runtime's."""
+
+    pod: PodCgroup
+    name: str
+    id: str
+
+
+CgroupRef: TypeAlias = QosCgroup | PodCgroup | ContainerCgroup
+
+
+def parent(cgroup: CgroupRef) -> CgroupRef | None:
+    """Return the cgroup above; None stands for kubepods."""
+    match cgroup:
+        case ContainerCgroup(pod=pod):
+            return pod
+        case PodCgroup(qos=Qos.GUARANTEED) | QosCgroup():
+            return None
+        case PodCgroup(qos=qos):
+            return QosCgroup(qos)
+
+
+def depth(cgroup: CgroupRef) -> int:
+    """Return how many cgroups are above."""
+    above = parent(cgroup)
+    return 0 if above is None else 1 + depth(above)
+
+
+def describe(cgroup: CgroupRef) -> str:
+    """Name the cgroup for people: the log, outcomes, conditions."""
+    match cgroup:
+        case QosCgroup(qos=qos):
+            return f"the {qos.value.lower()} slice"
+        case PodCgroup(uid=uid):
+            return f"pod {uid}"
+        case ContainerCgroup(pod=pod, name=name, id=container_id):
+            return f"container {name} ({container_id[:12]}) of pod {pod.uid}"

@@ -1,0 +1,55 @@
+"""What is in a cgroup, what shall be in it, and one write to it.
+
+In cgroup v2 `cpuset.cpus` is a request and `cpuset.cpus.effective` what the kernel made of it: own CPUs
+within the parent's effective ones, or all of the parent's where nothing is left or nothing was written.
+"""
+
+from dataclasses import dataclass
+
+from podnuma.agent.model.cgroup_ref import CgroupRef
+from podnuma.allocator import cpuset
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.nodeset import NodeSet
+
+
+@dataclass(frozen=True, slots=True)
+class CpuMax:
+    """cpu.max: at most `quota` microseconds in each `period`; None is no limit ("max")."""
+
+    quota: int | None
+    period: int
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupValues:
+    """What was read from a cgroup. None: nothing written, or no such file. `resident` is in bytes."""
+
+    cpus: CpuSet | None
+    mems: NodeSet | None = None
+    cpu_max: CpuMax | None = None
+    effective_cpus: CpuSet | None = None
+    effective_mems: NodeSet | None = None
+    resident: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupTarget:
+    """What a cgroup shall have. None: leave it as it is. `cpus` is never the empty set."""
+
+    cpus: CpuSet | None = None
+    mems: NodeSet | None = None
+    cpu_max: CpuMax | None = None
+    deferred_mems: NodeSet | None = None  # wanted, but only when the container starts anew
+    memory_limit: int | None = None  # bytes; given at the start only, where the kubelet gave none
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupWrite:
+    """One write to a cgroup, all fields at once. `gains` and `losses`: CPUs that it gets and gives up."""
+
+    cgroup: CgroupRef
+    cpus: CpuSet | None = None
+    mems: NodeSet | None = None
+    cpu_max: CpuMax | None = None
+    gains: CpuSet = cpuset.EMPTY
+    losses: CpuSet = cpuset.EMPTY
