@@ -1,7 +1,7 @@
 """`make bench`: podnuma's allocator next to the kubelet's own code, in one run on one machine.
 
 Per configuration: admissions per second of both, and their ratio, with the kubelet's checkpoint time
-and without it. Never a test: the figures say something only next to each other.
+and without it. Not a test: the figures only mean something next to each other.
 """
 
 import argparse

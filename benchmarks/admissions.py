@@ -1,10 +1,10 @@
-"""Admissions per second of one node, podnuma's and the kubelet's, played the same way.
+"""Admissions per second of one node: podnuma's and the kubelet's, driven the same way.
 
 A round fills the node with the shapes in turn (a shape that was refused is left out), removes every
-second pod, fills again, removes all. Timed is the filling, in processor time of the process, so that
-other work on the machine changes little: there the topology manager's admissions that succeed;
-here everything, `decide` and `hold`, refusals too, since a clock around each single decision would
-take half as long as the decision. Reading pods is timed on neither side.
+second pod, fills again, removes all. The filling is timed, in CPU time of the process, so that other
+work on the machine changes little. Of the kubelet that is the topology manager's successful admissions;
+of podnuma it is everything, deciding and holding, refusals included, because a clock around each single
+decision would take half as long as the decision. Reading pods is not timed on either side.
 """
 
 import json
@@ -27,7 +27,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """One configuration, measured. `pods` fit on the node; `checkpoint` is the share of storing state."""
+    """One configuration, measured. `pods` fit on the node; `checkpoint`: the share of storing state."""
 
     scenario: str
     per_second: float

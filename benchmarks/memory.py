@@ -1,7 +1,7 @@
 """Resident memory of ten thousand nodes of 128 CPUs with thirty pods each: `python -m benchmarks.memory`.
 
 All nodes are the same machine with the same settings, as in a cluster of equal servers, and share
-what follows from these; every node holds grants of its own. A pod has a budget of 4 CPUs, one
+what is derived from these; each node holds its own grants. A pod has a budget of 4 CPUs, one
 exclusive container and two that share.
 """
 

@@ -1,7 +1,7 @@
-"""Where the operator's processor time goes for one pod, without a cluster: `python -m benchmarks.one_pod`.
+"""Where the operator's CPU time goes for one pod, without a cluster: `python -m benchmarks.one_pod`.
 
 The service with its real client against a server in a thread of its own that answers every write with
-what it was sent. News is handed to the service as records are; Kopf and TLS are not in it.
+what it was sent. Events are passed in as the watches pass them on; Kopf and TLS are not included.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ TOPOLOGIES: dict[str, Any] = {}
 
 
 def serve(port: int) -> None:
-    """Answer lists with nothing and writes with what was sent; runs in its own thread."""
+    """Answer lists with an empty list and writes with what was sent; runs in its own thread."""
     versions = itertools.count(1000)
 
     async def answer(request: web.Request) -> web.Response:
@@ -71,7 +71,7 @@ def serve(port: int) -> None:
 
 
 def stored(value: Any, number: int, **more: Any) -> Any:
-    """Return an object as an API server has it."""
+    """Return an object as an API server stores it."""
     metadata = {**value["metadata"], "uid": f"u{number}", "resourceVersion": str(10 + number)}
     return {**value, "metadata": metadata, **more}
 

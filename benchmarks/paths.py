@@ -1,6 +1,6 @@
-"""What the hot paths cost, in microseconds of processor time, one by one: `python -m benchmarks.paths`.
+"""What each hot path costs, in microseconds of CPU time: `python -m benchmarks.paths`.
 
-Nothing waits here and nothing is asked over a network; what requests cost stands in `benchmarks.scale`.
+Nothing waits and nothing goes over a network; `benchmarks.scale` measures requests.
 The agent's paths run on a fake cgroup tree with 17 pods of three containers on 16 CPUs.
 """
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 SECONDS = 1.0
 PODS = 17
-FOLLOWERS = 110  # as many pods as a kubelet takes by default
+FOLLOWERS = 110  # the kubelet's default maximum of pods per node
 
 
 def micros(act: Callable[[], object]) -> float:
-    """Return microseconds of processor time per call."""
+    """Return microseconds of CPU time per call."""
     act()
     calls, took, batch = 0, 0.0, 1
     while took < SECONDS:
@@ -54,7 +54,7 @@ def micros(act: Callable[[], object]) -> float:
 
 
 def stored(pod: Any, qos: str) -> Any:
-    """Return a pod as the API server has it once it is bound."""
+    """Return a bound pod as the API server stores it."""
     metadata = {**pod["metadata"], "namespace": "default", "uid": f"u-{qos}", "resourceVersion": "7"}
     return {**pod, "metadata": metadata, "status": {"phase": "Pending", "qosClass": qos}}
 

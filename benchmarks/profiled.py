@@ -1,10 +1,10 @@
-"""Where a podnuma process spends its processor time: `make bench-scale SCALE=--profile`.
+"""Where a podnuma process spends its CPU time: `make bench-scale SCALE=--profile`.
 
 `python -m benchmarks.profiled FILE operator ...` is `podnuma operator ...` with every thread under
-cProfile, by the thread's own processor time, so that waiting costs nothing. At each SIGUSR1 the profile
+cProfile, by the thread's own CPU time, so that waiting counts for nothing. At each SIGUSR1 the profile
 so far goes to FILE.1, FILE.2 and so on, and a new one begins. `shares` sums one up by part of the
-program. Profiling makes code of many small functions look dearer than it is: shares say where to look,
-not how long something takes.
+program. Profiling makes code of many small functions look more expensive than it is: the shares say
+where to look, not how long something takes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from podnuma.cli.main import run
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# The first that occurs in a file's name decides; whatever has none of them belongs to its caller.
+# The first one that is in a file's path decides; a function of no part counts for its caller.
 PARTS = (
     ("/podnuma/allocator/", "allocator: the decision itself"),
     ("/podnuma/api/", "reading and rendering objects"),
@@ -88,7 +88,7 @@ class Recorder:
 
 
 def shares(path: Path) -> Mapping[str, float]:
-    """Return seconds of processor time by part of the program."""
+    """Return seconds of CPU time by part of the program."""
     found: dict[str, float] = defaultdict(float)
     for stats in pickle.loads(path.read_bytes()):  # noqa: S301 - this program wrote it
         known: dict[Function, Mapping[str, float]] = {}
@@ -99,10 +99,10 @@ def shares(path: Path) -> Mapping[str, float]:
 
 
 def _mix(stats: Stats, function: Function, known: dict[Function, Mapping[str, float]]) -> Mapping[str, float]:
-    """Return to which parts a function belongs, in shares: of one without a part, those of its callers."""
+    """Return the parts that a function counts for, in shares: without a part, those of its callers."""
     if function in known:
         return known[function]
-    known[function] = {OTHER: 1.0}  # whoever calls itself in a circle
+    known[function] = {OTHER: 1.0}  # a cycle of calls
     part = next((part for sign, part in PARTS if sign in function[0]), None)
     callers = stats[function][4] if function in stats else {}
     total = sum(caller[2] for caller in callers.values())
@@ -117,8 +117,8 @@ def _mix(stats: Stats, function: Function, known: dict[Function, Mapping[str, fl
     return known[function]
 
 
-def dearest(path: Path, count: int) -> list[tuple[str, float]]:
-    """Return the functions with most time of their own, in seconds, for whoever wants to improve one."""
+def most_expensive(path: Path, count: int) -> list[tuple[str, float]]:
+    """Return the functions with most time of their own, in seconds."""
     found: dict[str, float] = defaultdict(float)
     for stats in pickle.loads(path.read_bytes()):  # noqa: S301 - this program wrote it
         for function, (_, _, own, _, _) in stats.items():

@@ -1,8 +1,8 @@
-"""How the operator stands a large cluster: `make bench-scale`.
+"""How the operator copes with a large cluster: `make bench-scale`.
 
-A real API server with NODES nodes and PODS bound pods, of which MANAGED hold CPUs; no kubelets and no
-agents: of the latters' part, the hardware is reported once and each node's heartbeat once a minute. Then,
-printed next to the aim:
+A real API server with NODES nodes and PODS bound pods, of which MANAGED hold CPUs. There are no kubelets
+and no agents: the bench reports each node's hardware once and its heartbeat once a minute. Measured and
+printed next to the target:
 
     cold start     from the start of the process until it is ready with everything in memory
     memory         resident set of the operator after that, and its peak
@@ -10,11 +10,11 @@ printed next to the aim:
                    at RATE new managed pods a second
     requests       of the operator to the API server per new managed pod
 
-API server, etcd, this bench and the operator share the machine, so figures say something only together
-with the machine's size. Nothing here is a test: the exit status says whether the run was complete.
+API server, etcd, this bench and the operator share the machine, so the figures depend on its size.
+This is not a test: the exit status says whether the run was complete.
 
-With `--profile` the operator runs under a profiler, and where its processor time goes is printed instead:
-the figures of such a run say nothing.
+With `--profile` the operator runs under a profiler, and its CPU time by part is printed instead; the
+figures of such a run mean nothing.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def other_pod(name: str, node: str) -> Json:
 
 
 def _pod(name: str, node: str, containers: Iterable[str]) -> Json:
-    """Return a pod of the size that pods have in practice: about 6 KB with environment and probes."""
+    """Return a pod of realistic size: about 6 KB with environment and probes."""
     environment = [{"name": f"SETTING_{index}", "value": "v" * 40} for index in range(20)]
     return {
         "apiVersion": "v1",
@@ -179,7 +179,7 @@ class Bench:
         self.profiles: list[Path] = []
 
     def run(self) -> Figures:
-        """Do everything; the operator is gone afterwards."""
+        """Do everything; the operator is stopped afterwards."""
         self._installation.install()
         self._cluster.api.apply(PROFILE)
         nodes = [f"node-{index:04}" for index in range(self._size.nodes)]
@@ -190,10 +190,10 @@ class Bench:
         through = (sys.executable, "-m", "benchmarks.profiled", str(self._profile)) if self._profile else ()
         operator = self._installation.start_operator(through=through)
         self._report_hardware(nodes)
-        with self._hearts(nodes):
+        with self._heartbeats(nodes):
             self._create_pods(nodes)
             self._wait_for_allocations(self._size.managed)
-            # In order, so that the Lease is given back: what is measured next is a start, not a takeover.
+            # A clean stop, so that the Lease is released: what is measured next is a start, not a takeover.
             operator.terminate()
             self._measure_start(operator)
             self._take_profile(operator)
@@ -228,7 +228,7 @@ class Bench:
         self._each("hardware reports", nodes, self._report)
 
     def _report(self, node: str) -> None:
-        """Write what the agent of a node writes, with the heartbeat of now."""
+        """Write what the agent of a node writes, with a current heartbeat."""
         beat = AgentReport(mechanism="NRI", heartbeat_time=timestamp(datetime.now(UTC)))
         body = {
             "apiVersion": API_VERSION,
@@ -239,8 +239,8 @@ class Bench:
         self._api().apply(body, manager="podnuma-agent", subresource="status")
 
     @contextmanager
-    def _hearts(self, nodes: list[str]) -> Iterator[None]:
-        """Let every node's heart beat once a minute."""
+    def _heartbeats(self, nodes: list[str]) -> Iterator[None]:
+        """Renew every node's heartbeat once a minute."""
         stop = threading.Event()
 
         def beat() -> None:
@@ -303,7 +303,7 @@ class Bench:
         watcher = threading.Thread(target=self._watch, args=(set(names), seen, watching, done))
         watcher.start()
         watching.wait()
-        # What the operator before this one had no time to tell about nodes is told first.
+        # Status writes that the previous operator had no time for come first.
         before = settled(lambda: requests_of(operator.metrics()))
         began = time.monotonic()
 
@@ -318,7 +318,7 @@ class Bench:
             raise TimeoutError(f"only {len(seen)} of {count} pods were decided within 120 s")
         watcher.join()
         self.figures.latencies = sorted(max(0.0, seen[name] - bound[name]) for name in names)
-        # Status writes of nodes and events follow within a few seconds; wait until nothing more comes.
+        # Status writes of nodes and events follow within a few seconds; wait until there are no more.
         after = settled(lambda: requests_of(operator.metrics()))
         rose = {key: value - before.get(key, 0.0) for key, value in after.items()}
         self.figures.by_kind = {key: value / count for key, value in rose.items() if value}
@@ -374,7 +374,7 @@ def memory_of(pid: int) -> tuple[int, int]:
 
 
 def table(size: Size, figures: Figures) -> Table:
-    """Put figures next to aims."""
+    """Put figures next to targets."""
     found = Table(title=f"{size.nodes} nodes, {size.pods} pods, {size.managed} of them managed")
     for heading in ("figure", "measured", "aim"):
         found.add_column(heading, justify="left" if heading == "figure" else "right")
@@ -393,7 +393,7 @@ def table(size: Size, figures: Figures) -> Table:
 
 
 def profile_table(size: Size, profiles: Iterable[Path]) -> Table:
-    """Say where processor time goes, per pod that is listed at the start and per pod that arrives."""
+    """Show where CPU time goes, per pod listed at the start and per pod that arrives."""
     start, arrivals = (profiled.shares(path) for path in profiles)
     found = Table(title="processor time of the operator, under a profiler")
     for heading in ("part", "start, per 1,000 pods", "share", "per pod that arrives", "share"):
@@ -430,7 +430,7 @@ def main() -> int:
         if profile:
             Console(width=120).print(profile_table(size, bench.profiles))
             for path in bench.profiles:
-                for function, seconds in profiled.dearest(path, 12):
+                for function, seconds in profiled.most_expensive(path, 12):
                     console.print(f"{seconds:8.3f} s  {function}", highlight=False)
         else:
             Console().print(table(size, figures))

@@ -1,8 +1,8 @@
-"""What `make bench` plays: two machines, two topology policies, and a mix of pods.
+"""The scenarios of `make bench`: two machines, two topology policies, and a mix of pods.
 
 The mix has the announcement's two pods (a database with sidecars, a machine learning workload with
-a service mesh), a small budget with one exclusive container, a plain Guaranteed pod, and one with
-nothing. They are offered in turn until each has been refused once, so the node ends full.
+a service mesh), a small budget with one exclusive container, a plain Guaranteed pod, and one
+without requests. They are offered in turn until each has been refused once, so the node is full at the end.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
-"""What the kernel says about the pods of a node, read from its cgroups in one go.
+"""What the kernel says about the pods of a node, read from its cgroups all at once.
 
 A snapshot maps every cgroup below the kubelet's root to its values; a container's cgroup is found by
-the container id that its pod's status names. Nothing of the product takes part: what checks it must
-not share its mistakes. Files: kernel documentation, admin-guide/cgroup-v2 (cpuset, cpu, memory).
+the container id that its pod's status names. No code of the product is used: a
+test must not share its mistakes. Files: kernel documentation, admin-guide/cgroup-v2 (cpuset, cpu, memory).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Pods for a test cluster, made from realistic ones: the same shape, a program that needs nothing.
+"""Pods for a test cluster, made from realistic ones: the same shape, with a program that needs nothing.
 
 Every container first prints the CPUs and memory nodes it may use, then waits; init containers print
 and end. Memory is divided, since a test machine has little; CPUs stay as they are. What a cluster would
 have to provide (devices, volumes, image registries, service accounts, runtime classes) is left out, and
-so is a network of the pod's own, whose set-up costs seconds under emulation.
+so is a pod network, whose set-up takes seconds under emulation.
 """
 
 from __future__ import annotations

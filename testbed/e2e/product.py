@@ -1,8 +1,8 @@
-"""podnuma on a cluster, installed from `deploy/` with the rights and privileges that stand there.
+"""podnuma on a cluster, installed from `deploy/` with the rights and privileges granted there.
 
 The agent is always the DaemonSet. The operator is the Deployment, except on the virtual machine: there
-it is a process beside it, with the shipped service account and its rights, because two Python processes
-more would take the emulated machine minutes to start.
+it is a process of the host, with the shipped service account and its rights, because the emulated
+machine would need minutes to start two more Python processes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Product:
         self.cluster.apply(*sorted(manifests, key=lambda entry: _FIRST.get(entry["kind"], 2)))
 
     def profile(self, settings: Json) -> None:
-        """Write the profile of the suite's node and wait until the node is settled on it."""
+        """Write the profile of the suite's node and wait until the node has applied it."""
         spec = {
             "nodeSelector": {"matchLabels": {"kubernetes.io/hostname": self.cluster.node}},
             "cpuManagerPolicy": "static",

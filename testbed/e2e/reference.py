@@ -1,4 +1,4 @@
-"""Record what a node does with a series of pods, to hold two recordings side by side.
+"""Record what a node does with a series of pods, to compare two recordings.
 
 The first recording is the kubelet with its own resource managers, the second podnuma on a stock
 kubelet. Both see the same pods in the same order; compared are admission, the values that the kernel

@@ -5,8 +5,8 @@
     samples.violations(owners)
 
 The node runs a small program (`testbed/modules/probe`) that reads all container cgroups every 20 ms and
-writes what two sweeps in a row agree on. From the containers and the CPUs that they are known to own
-follows whether anybody else could ever run there.
+writes what two sweeps in a row agree on. Compared with the CPUs that containers own, the samples show
+whether any other container could ever run there.
 """
 
 from __future__ import annotations

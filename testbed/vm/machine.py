@@ -5,8 +5,8 @@
 
 Software emulation: it works on every machine, also inside another virtual machine. The disk is
 opened with snapshot=on, so each run starts from the same state and leaves nothing. The guest
-reaches this host as 10.0.2.2 and nothing else; ssh and the kubelet's port come back through
-forwards on 127.0.0.1.
+reaches this host as 10.0.2.2 and nothing else; ssh and the kubelet's port are
+forwarded from 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ _PLAIN_LOOPS = "clearcpuid=rep_good"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a command in the guest gave back."""
+class CommandResult:
+    """Exit status and output of a command in the guest."""
 
     status: int
     output: str
@@ -99,7 +99,9 @@ class Machine:
     ) -> None:
         self._process.kill()
 
-    def run(self, command: str, *, timeout: float = 120, check: bool = True, stdin: str = "") -> Answer:
+    def run(
+        self, command: str, *, timeout: float = 120, check: bool = True, stdin: str = ""
+    ) -> CommandResult:
         """Run a shell command in the guest as root.
 
         Raises CommandFailedError with the guest's words when `check` and the status is not 0,
@@ -121,7 +123,7 @@ class Machine:
                 f"in the virtual machine: {command!r} ended with {done.returncode}: "
                 f"{done.stderr.strip()[-2000:]}"
             )
-        return Answer(done.returncode, done.stdout, done.stderr)
+        return CommandResult(done.returncode, done.stdout, done.stderr)
 
     def _answers(self) -> bool:
         self._process.check()

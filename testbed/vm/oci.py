@@ -1,8 +1,7 @@
 """Container images without a container engine: an OCI image layout in one tar file.
 
-`image` takes files in memory, for images of one static program; `python -m testbed.image` (the
-product's own image) makes a layer from a folder and packs it with `pack` too. Specification:
-OCI image-spec 1.1 (image layout, manifest, configuration, layer).
+`write_image` makes the images of static programs that tests run; the product's own image is made by
+`deploy/image.py`. Specification: OCI image-spec 1.1 (image layout, manifest, configuration, layer).
 """
 
 from __future__ import annotations
