@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from podnuma.agent.hook import StartHook
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup
 from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CpuMax
 from podnuma.agent.model.containers import StartingContainer
-from podnuma.agent.plan.order import order
+from podnuma.agent.plan.write_order import order_writes
+from podnuma.agent.start.hook import StartHook
 from podnuma.allocator import Admitted, Node, cpuset
 from podnuma.allocator.request import Qos
 from podnuma.api.node_profile import read_node_profile
@@ -103,7 +103,7 @@ def agent() -> Iterator[tuple[str, float]]:
             pod = bench.pod(f"p{number}")
             cgroups += [bench.start(pod, name) for name in ("app", "log", "mesh")]
         loop = asyncio.new_event_loop()
-        loop.run_until_complete(bench.keeper.settle())
+        loop.run_until_complete(bench.reconciler.run_pass())
         hook = StartHook(bench.desired, bench.starts, lambda _: None)
         starting = StartingContainer(cgroups[0], "default", {}, CpuMax(300_000, 100_000))
 
@@ -117,7 +117,7 @@ def agent() -> Iterator[tuple[str, float]]:
         yield "start of a container, decided, nobody in the way", micros(ask) / 200
         yield (
             f"a pass over {len(cgroups)} containers, nothing to do",
-            micros(lambda: loop.run_until_complete(bench.keeper.settle())),
+            micros(lambda: loop.run_until_complete(bench.reconciler.run_pass())),
         )
         loop.close()
     yield f"order of the writes when {FOLLOWERS} pods leave the CPUs of a new one", micros(leaving())
@@ -138,7 +138,7 @@ def leaving() -> Callable[[], object]:
             seen[cgroup], targets[cgroup] = CgroupValues(everything), CgroupTarget(left)
     new = ContainerCgroup(PodCgroup("new", Qos.GUARANTEED), "app", "new-app")
     seen[new], targets[new] = CgroupValues(None), CgroupTarget(own)
-    return lambda: order(seen, targets, pool=left, everything=everything)
+    return lambda: order_writes(seen, targets, pool=left, everything=everything)
 
 
 def main() -> int:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from podnuma.agent import metrics as agent
 from podnuma.agent.settings import MetricNames
+from podnuma.agent.status import metrics as agent
 from podnuma.operator import metrics as operator
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -86,7 +86,7 @@ def _exposition(part: str) -> str:
         nothing: dict[str, Any] = dict.fromkeys(operator.Snapshot.__slots__, 0)
         made.watch_state(lambda: operator.Snapshot(**nothing))
         return made.exposition()[1].decode()
-    return agent.Metrics(MetricNames.V1_36, agent.State).exposition()[1].decode()
+    return agent.Metrics(MetricNames.V1_36, agent.GaugeValues).exposition()[1].decode()
 
 
 def _totalled(text: str, name: str) -> bool:

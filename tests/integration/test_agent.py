@@ -363,15 +363,15 @@ def test_drift_by_hand_is_repaired_and_counted(node, namespace):
         (node.folder / "cgroup" / BURSTABLE / "cpuset.cpus").write_text("0-79\n")
         pool = cpuset.render(node.allocator.shared_pool)
         until(lambda: node.file(f"{BURSTABLE}/cpuset.cpus") == pool, "the repair", 5)
-        until(lambda: agent.metric('podnuma_drift_repairs_total{place="qos"}') >= 1, "the count", 5)
-        assert agent.metric('podnuma_drift_repairs_total{place="container"}') >= 1
+        until(lambda: agent.metric('podnuma_drift_repairs_total{cgroup="qos"}') >= 1, "the count", 5)
+        assert agent.metric('podnuma_drift_repairs_total{cgroup="container"}') >= 1
 
 
 def test_a_container_waits_for_its_decision(node, namespace):
     with AgentThread(node.settings()) as agent:
         agent.ready()
         pod = node.run_pod(namespace, database())
-        until(lambda: agent.metric("podnuma_put_off_starts_total") >= 1, "a refused start", 10)
+        until(lambda: agent.metric("podnuma_deferred_starts_total") >= 1, "a refused start", 10)
         assert not list((node.folder / "cgroup").rglob("cri-containerd-*"))
         node.decide(pod)
         node.wait_phase(namespace, "db", "Applied", timeout=20)

@@ -15,17 +15,16 @@ from pathlib import Path, PurePosixPath
 import grpc
 import pytest
 from podnuma.agent import app
+from podnuma.agent.apiserver.watch import Changed, EventType, Listed
 from podnuma.agent.cgroups.layout import Driver, Layout
 from podnuma.agent.model.cgroup_ref import PodCgroup
-from podnuma.allocator.request import Qos
+from podnuma.agent.runtimes.simulated.kernel import FakeKernel
 from podnuma.agent.settings import AgentSettings, Runtime
-from podnuma.agent.simulated.kernel import FakeKernel
-from podnuma.agent.watch import Changed, Kind, Listed
 from podnuma.allocator import cpuset
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.decision import ContainerGrant, Isolation, PodGrant
 from podnuma.allocator.nodeset import NodeSet
-from podnuma.allocator.request import ContainerKind
+from podnuma.allocator.request import ContainerKind, Qos
 from podnuma.allocator.settings import CpuManagerPolicy, Settings, TopologyManagerScope
 from podnuma.api.node_settings import Handling, NodeSettings
 from podnuma.api.node_topology import render_node_topology
@@ -136,7 +135,7 @@ class Site:
             )
             body = render_node_topology("node", NodeSettings(rules, Handling()), None)
             body["metadata"] |= {"uid": "nt", "generation": 1}
-            self.parts.desired.take_topology(Changed(Kind.ADDED, body))
+            self.parts.desired.take_topology(Changed(EventType.ADDED, body))
             self.parts.desired.take_allocations(Listed(()))
             await self.until(lambda: self.agent._trouble is None, 30)
             yield self
@@ -168,14 +167,14 @@ class Site:
     def decide(self, grant: PodGrant) -> None:
         item = render_pod_allocation(grant, "node", Decision(admitted=True))
         item["metadata"] |= {"uid": f"pa-{grant.uid}", "generation": 1}
-        self.parts.desired.take_allocations(Changed(Kind.ADDED, item))
+        self.parts.desired.take_allocations(Changed(EventType.ADDED, item))
 
     def told(self, container: str) -> list[dict[str, object]]:
         """Return the CPU resources that the low-level runtime was told for a container, in order."""
         return [entry["resources"].get("cpu", {}) for entry in self.runtime.settings(container)]
 
     def verdict(self, container: str):
-        return self.parts.keeper.verdicts.of(container).verdict
+        return self.parts.reconciler.verdicts.of(container).verdict
 
 
 def grant(uid: str, name: str = "db", cpus: str = "2-3") -> PodGrant:

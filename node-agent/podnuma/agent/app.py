@@ -7,31 +7,31 @@ import importlib.metadata
 import logging
 import random
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
-from podnuma.agent import guard, paths
-from podnuma.agent.agent import Agent, Parts
+from podnuma.agent.apiserver import paths
+from podnuma.agent.apiserver.client import ApiClient, Credentials, Json
+from podnuma.agent.apiserver.status_writer import StatusWriter
+from podnuma.agent.apiserver.watch import Watch, WatchEvent, WatchSource
 from podnuma.agent.cgroups.reader import Reader
+from podnuma.agent.desired.state import DesiredState
 from podnuma.agent.discover.current import CurrentMachine, HardwareUnknown
 from podnuma.agent.discover.machine import Machine
-from podnuma.agent.hook import Start, StartHook
-from podnuma.agent.keeper import Keeper, Ports
-from podnuma.agent.kube import Access, Api, Json
-from podnuma.agent.metrics import Metrics, State
+from podnuma.agent.loop import AgentLoop, Parts
 from podnuma.agent.model.cgroup_ref import ContainerCgroup
 from podnuma.agent.model.cgroup_values import CgroupTarget
-from podnuma.agent.model.containers import Container, StartingContainer
-from podnuma.agent.node_report import Identity, NodeReport
-from podnuma.agent.node_side import Hook, NodeSide, NodeUnfit
-from podnuma.agent.observe import MetricsObserver
-from podnuma.agent.publisher import Publisher
+from podnuma.agent.model.containers import StartingContainer
+from podnuma.agent.reconcile.pause import pause_reason
+from podnuma.agent.reconcile.reconciler import Ports, Reconciler
+from podnuma.agent.reconcile.verify import Processes
+from podnuma.agent.runtimes.backend import Hook, NodeBackend, NodeNotReady
+from podnuma.agent.runtimes.simulated.backend import simulated_backend
 from podnuma.agent.settings import AgentSettings, Runtime
-from podnuma.agent.simulated.assembly import simulated
-from podnuma.agent.starts import Starts
-from podnuma.agent.verify import Processes
-from podnuma.agent.watch import Event, Source, Watch
-from podnuma.agent.wish import Wish as NodeWish
+from podnuma.agent.start.hook import StartAnswer, StartHook
+from podnuma.agent.start.starts import Starts
+from podnuma.agent.status.metrics import GaugeValues, Metrics
+from podnuma.agent.status.node_status import AgentIdentity, NodeStatus
 from podnuma.api import names
 from podnuma.plumbing import probes, tasks
 from podnuma.plumbing.backoff import Backoff
@@ -65,7 +65,7 @@ class Running:
     """A running agent, for whoever started it. `port`: of metrics and probes, None if there is none."""
 
     port: int | None
-    agent: Agent | None = None
+    agent: AgentLoop | None = None
 
 
 @dataclass(slots=True)
@@ -75,19 +75,19 @@ class _Shared:
     settings: AgentSettings
     rng: random.Random
     dirty: asyncio.Event
-    desired: NodeWish
+    desired: DesiredState
     metrics: Metrics
-    publisher: Publisher
-    node: NodeReport
+    publisher: StatusWriter
+    node: NodeStatus
     machine: CurrentMachine
-    connect: Callable[[], Api]
+    connect: Callable[[], ApiClient]
     watches: list[Watch] = field(default_factory=list)
 
-    def watch(self, source: Source, take: Callable[[Event], None]) -> None:
+    def watch(self, source: WatchSource, take: Callable[[WatchEvent], None]) -> None:
         """Watch a source; its events are taken in the event loop's thread."""
         loop = asyncio.get_running_loop()
 
-        def deliver(event: Event) -> None:
+        def deliver(event: WatchEvent) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended; so does the process
                 loop.call_soon_threadsafe(take, event)
 
@@ -102,8 +102,8 @@ class _LateHook:
     def __init__(self) -> None:
         self.answers: StartHook | None = None
 
-    async def start(self, starting: StartingContainer, within: float) -> Start:
-        return Start() if self.answers is None else await self.answers.start(starting, within)
+    async def start(self, starting: StartingContainer, within: float) -> StartAnswer:
+        return StartAnswer() if self.answers is None else await self.answers.start(starting, within)
 
     async def before_start(self, cgroup: ContainerCgroup) -> None:
         if self.answers is not None:
@@ -117,10 +117,10 @@ class _LateHook:
 async def running(settings: AgentSettings) -> AsyncIterator[Running]:
     """Run an agent for the time of the context."""
     run = Running(port=None)
-    shared = _shared(settings, lambda: State() if run.agent is None else run.agent.state())
+    shared = _shared(settings, lambda: GaugeValues() if run.agent is None else run.agent.state())
     server = await _serve_probes(shared, run)
-    shared.watch(paths.allocations_of(settings.node_name), shared.desired.take_allocations)
-    shared.watch(paths.topology_of(settings.node_name), shared.desired.take_topology)
+    shared.watch(paths.allocations_source(settings.node_name), shared.desired.take_allocations)
+    shared.watch(paths.topology_source(settings.node_name), shared.desired.take_topology)
     parts = [
         asyncio.create_task(_kept("the status writer", shared.publisher.run, shared)),
         asyncio.create_task(_kept("the agent", lambda: _work(shared, run), shared)),
@@ -141,21 +141,21 @@ async def _kept(name: str, part: Callable[[], Awaitable[None]], shared: _Shared)
     await tasks.keep_running(name, part, backoff=Backoff(0.5, 30.0), rng=shared.rng)
 
 
-def _shared(settings: AgentSettings, state: Callable[[], State]) -> _Shared:
+def _shared(settings: AgentSettings, state: Callable[[], GaugeValues]) -> _Shared:
     rng = random.Random()
     dirty = asyncio.Event()
     metrics = Metrics(settings.metric_names, state)
     version = importlib.metadata.version("podnuma")
-    access = Access(settings.kubeconfig, settings.service_account)
+    access = Credentials(settings.kubeconfig, settings.service_account)
 
-    def connect() -> Api:
-        return Api(access, f"podnuma-agent/{version}", metrics.api_error)
+    def connect() -> ApiClient:
+        return ApiClient(access, f"podnuma-agent/{version}", metrics.api_error)
 
-    desired = NodeWish(dirty.set)
-    publisher = Publisher(_writer(connect), rng=rng)
+    desired = DesiredState(dirty.set)
+    publisher = StatusWriter(_writer(connect), rng=rng)
     boot_id = _boot_id(settings)
-    node = NodeReport(
-        Identity(settings.node_name, version, boot_id),
+    node = NodeStatus(
+        AgentIdentity(settings.node_name, version, boot_id),
         desired,
         publisher,
         clock=_now,
@@ -165,9 +165,9 @@ def _shared(settings: AgentSettings, state: Callable[[], State]) -> _Shared:
     return _Shared(settings, rng, dirty, desired, metrics, publisher, node, machine, connect)
 
 
-def _writer(connect: Callable[[], Api]) -> Callable[[str, Json], Json]:
+def _writer(connect: Callable[[], ApiClient]) -> Callable[[str, Json], Json]:
     """Return a function that writes one status; used by one thread at a time."""
-    apis: list[Api] = []
+    apis: list[ApiClient] = []
 
     def write(path: str, body: Json) -> Json:
         if not apis:
@@ -183,27 +183,28 @@ async def _work(shared: _Shared, run: Running) -> None:
     hook = _LateHook()
     side = await _first_side(shared, machine, hook)
     shared.node.side(side.layout.driver.value, side.describe)
-    observer = MetricsObserver(shared.metrics)
-    keeper = Keeper(
+    reconciler = Reconciler(
         Ports(
             desired=shared.desired,
             reader=Reader(settings.cgroup_root, side.layout),
             runtime=side.runtime,
             mechanisms=side.mechanisms,
             machine=shared.machine.get,
-            standing_back=lambda containers: standing_back(settings, containers),
+            pause_reason=lambda containers: pause_reason(settings.kubelet_root, containers),
             processes=Processes(settings.proc_root),
-            observer=observer,
+            observer=shared.metrics,
             movable=settings.movable_bytes,
         )
     )
-    hook.answers = StartHook(shared.desired, Starts(keeper), observer.waited, settings.put_off_seconds)
+    hook.answers = StartHook(
+        shared.desired, Starts(reconciler), shared.metrics.waited, settings.defer_seconds
+    )
     for source, take in side.sources:
         shared.watch(source, take)
-    run.agent = Agent(
+    run.agent = AgentLoop(
         Parts(
             desired=shared.desired,
-            keeper=keeper,
+            reconciler=reconciler,
             publisher=shared.publisher,
             node=shared.node,
             tally=shared.metrics.tally,
@@ -220,21 +221,23 @@ async def _work(shared: _Shared, run: Running) -> None:
         await run.agent.run()
 
 
-def node_side(settings: AgentSettings, machine: Machine, hook: Hook, changed: Callable[[], None]) -> NodeSide:
+def node_side(
+    settings: AgentSettings, machine: Machine, hook: Hook, changed: Callable[[], None]
+) -> NodeBackend:
     """Return the node's side for the runtime in the settings."""
     if settings.runtime is Runtime.SIMULATED:
-        return simulated(settings.node_name, settings.cgroup_root, machine, hook, changed)
+        return simulated_backend(settings.node_name, settings.cgroup_root, machine, hook, changed)
     # gRPC and protobuf are a third of the agent's memory; a simulated node needs neither.
-    from podnuma.agent.runtimes.assembly import real  # noqa: PLC0415
+    from podnuma.agent.runtimes.real import real_backend  # noqa: PLC0415
 
-    return real(settings, hook, changed)
+    return real_backend(settings, hook, changed)
 
 
-async def _first_side(shared: _Shared, machine: Machine, hook: Hook) -> NodeSide:
+async def _first_side(shared: _Shared, machine: Machine, hook: Hook) -> NodeBackend:
     while True:
         try:
             return node_side(shared.settings, machine, hook, shared.dirty.set)
-        except NodeUnfit as error:
+        except NodeNotReady as error:
             logger.warning("looking again in %g s: %s", _RETRY, error)
             shared.node.runtime_lost(str(error))
         shared.node.publish()
@@ -249,17 +252,6 @@ async def _first_machine(shared: _Shared) -> Machine:
             logger.warning("hardware unknown, looking again in %g s: %s", _RETRY, error)
         shared.node.publish()
         await asyncio.sleep(_RETRY)
-
-
-def standing_back(settings: AgentSettings, containers: Sequence[Container]) -> str | None:
-    """Return why nothing is to be applied on this node, or None."""
-    static = guard.static_kubelet(settings.kubelet_root)
-    if static is not None:
-        return static
-    others = guard.other_pinners(container.name for container in containers)
-    if others:
-        return f"{', '.join(others)} also pins containers on this node; remove it from this node, or podnuma"
-    return None
 
 
 async def _serve_probes(shared: _Shared, run: Running) -> asyncio.Server | None:

@@ -29,8 +29,8 @@ from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
 from podnuma.agent.cgroups.writers.systemd import SystemdWriter
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, depth, describe
 from podnuma.agent.model.cgroup_values import CgroupValues, CgroupWrite, CpuMax
+from podnuma.agent.runtimes.simulated.kernel import FakeKernel
 from podnuma.agent.settings import AgentSettings, Runtime
-from podnuma.agent.simulated.kernel import FakeKernel
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.nodeset import NodeSet
@@ -45,7 +45,7 @@ _LONGEST_CONFIG = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CleanupResult:
     """What became of one cgroup; `why` is empty when it was given back."""
 
     cgroup: CgroupRef
@@ -64,7 +64,7 @@ def main(settings: AgentSettings) -> None:
         raise SystemExit(1)
 
 
-async def clean(settings: AgentSettings) -> tuple[Outcome, ...]:
+async def clean(settings: AgentSettings) -> tuple[CleanupResult, ...]:
     """Give everything back that differs from what the kubelet makes. Never raises for a single cgroup."""
     layout = detect(settings.cgroup_root)
     if layout is None:
@@ -167,7 +167,7 @@ async def _client(settings: AgentSettings) -> "AsyncIterator[Client | None]":
         yield client
 
 
-async def _give(write: CgroupWrite, values: CgroupValues, ways: _Ways) -> Outcome:
+async def _give(write: CgroupWrite, values: CgroupValues, ways: _Ways) -> CleanupResult:
     try:
         if isinstance(write.cgroup, ContainerCgroup) and ways.runtime is not None:
             await _by_runtime(write, write.cgroup, ways)
@@ -183,10 +183,10 @@ async def _give(write: CgroupWrite, values: CgroupValues, ways: _Ways) -> Outcom
         if values.cpus is not None or values.mems is not None:
             _empty(folder, ways)
     except CgroupGone:
-        return Outcome(write.cgroup)
+        return CleanupResult(write.cgroup)
     except WriteRefused as refused:
-        return Outcome(write.cgroup, str(refused))
-    return Outcome(write.cgroup)
+        return CleanupResult(write.cgroup, str(refused))
+    return CleanupResult(write.cgroup)
 
 
 async def _by_runtime(write: CgroupWrite, cgroup: ContainerCgroup, ways: _Ways) -> None:

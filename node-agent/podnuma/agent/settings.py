@@ -38,7 +38,7 @@ class AgentSettings:
     check_seconds: how often the kernel's values are compared with what is wanted when nothing else happens.
     heartbeat_seconds: how often the status says that the agent is alive.
     hook_share: part of the runtime's own request timeout that a starting container may wait for its decision.
-    put_off_seconds: how long starts of an undecided pod are put off in all. A node cannot tell a pod that is
+    defer_seconds: how long starts of an undecided pod are put off in all. A node cannot tell a pod that is
         not decided yet from one that was decided to hold nothing; such a pod must not wait for ever.
     movable_bytes: a running container with more memory than this is not moved to other NUMA nodes; the
         kernel would move all its pages at once and let it wait.
@@ -61,7 +61,7 @@ class AgentSettings:
     check_seconds: float = 5.0
     heartbeat_seconds: float = 60.0
     hook_share: float = 0.4
-    put_off_seconds: float = 120.0
+    defer_seconds: float = 120.0
     movable_bytes: int = 64 * _MIB
 
     def __post_init__(self) -> None:

@@ -1,5 +1,5 @@
 """A bench: the D16 machine (8 cores, siblings n and n+8, two sockets that are NUMA nodes) as a fake cgroup
-tree, a runtime that lists what the test started, and a keeper over both."""
+tree, a runtime that lists what the test started, and a reconciler over both."""
 
 import asyncio
 import dataclasses
@@ -7,23 +7,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from podnuma.agent import verify
-from podnuma.agent.apply import Result
+from podnuma.agent.apiserver.watch import Changed, EventType, Listed
 from podnuma.agent.cgroups.layout import Driver, Layout
 from podnuma.agent.cgroups.reader import Reader
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.cgroups.writers.refusals import WriteRefused
+from podnuma.agent.desired.state import DesiredState
 from podnuma.agent.discover.machine import Machine
-from podnuma.agent.keeper import Keeper, Ports
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, QosCgroup
 from podnuma.agent.model.cgroup_values import CgroupValues, CgroupWrite, CpuMax
 from podnuma.agent.model.containers import Container
-from podnuma.agent.picture import Picture
-from podnuma.agent.simulated.kernel import FakeKernel
-from podnuma.agent.starts import Starts
-from podnuma.agent.verdicts import Judged
-from podnuma.agent.watch import Changed, Kind, Listed
-from podnuma.agent.wish import Wish
+from podnuma.agent.reconcile import verify
+from podnuma.agent.reconcile.apply import WriteResult
+from podnuma.agent.reconcile.reconciler import Ports, Reconciler
+from podnuma.agent.reconcile.snapshot import NodeSnapshot
+from podnuma.agent.reconcile.verdicts import PinVerdict
+from podnuma.agent.runtimes.simulated.kernel import FakeKernel
+from podnuma.agent.start.starts import Starts
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.cpuset import CpuSet
@@ -85,20 +85,20 @@ def pod_grant(uid: str, *containers: ContainerGrant, cpus: str | None = None, qu
 
 
 class Observer:
-    """Counts what a keeper tells."""
+    """Counts what a reconciler tells."""
 
     def __init__(self) -> None:
-        self.writes: list[Result] = []
+        self.writes: list[WriteResult] = []
         self.repairs: list[CgroupRef] = []
-        self.verdicts: list[Judged] = []
+        self.verdicts: list[PinVerdict] = []
 
-    def wrote(self, result: Result) -> None:
+    def wrote(self, result: WriteResult) -> None:
         self.writes.append(result)
 
     def repaired(self, cgroup: CgroupRef) -> None:
         self.repairs.append(cgroup)
 
-    def judged(self, judged: Judged) -> None:
+    def judged(self, judged: PinVerdict) -> None:
         self.verdicts.append(judged)
 
     def took(self, seconds: float) -> None:
@@ -109,7 +109,7 @@ class FakeWays:
     """Writes the tree as the kernel would take it; `refuse` may raise first."""
 
     name = "fake"
-    rides = False
+    piggybacks = False
 
     def __init__(self, bench: "Bench") -> None:
         self._bench = bench
@@ -140,21 +140,21 @@ class Bench:
         self.writer = CgroupfsWriter(root, self.layout)
         self.reader = Reader(root, self.layout)
         self.running: dict[str, Container] = {}
-        self.standing_back: str | None = None
+        self.pause_reason: str | None = None
         self.changes = 0
-        self.desired = Wish(self._change)
+        self.desired = DesiredState(self._change)
         self.desired.take_allocations(Listed(()))
         self.ways = FakeWays(self)
         self.observer = Observer()
         self.now = 1000.0
-        self.keeper = Keeper(
+        self.reconciler = Reconciler(
             Ports(
                 desired=self.desired,
                 reader=self.reader,
                 runtime=self,
                 mechanisms=(self.ways,),
                 machine=lambda: self.machine,
-                standing_back=lambda _: self.standing_back,
+                pause_reason=lambda _: self.pause_reason,
                 processes=verify.Processes(root / "proc"),
                 observer=self.observer,
                 movable=64 * 2**20,
@@ -164,8 +164,8 @@ class Bench:
 
     @property
     def starts(self) -> Starts:
-        """What the hook of the keeper of now would ask."""
-        return Starts(self.keeper)
+        """What the hook of the reconciler of now would ask."""
+        return Starts(self.reconciler)
 
     def _change(self) -> None:
         self.changes += 1
@@ -203,11 +203,11 @@ class Bench:
     def grant(self, grant: PodGrant, generation: int = 1) -> None:
         item = render_pod_allocation(grant, "node", Decision(admitted=True))
         item["metadata"] |= {"uid": f"pa-{grant.uid}", "generation": generation}
-        self.desired.take_allocations(Changed(Kind.ADDED, item))
+        self.desired.take_allocations(Changed(EventType.ADDED, item))
 
     def release(self, grant: PodGrant) -> None:
         item = {"metadata": {"namespace": grant.namespace, "name": grant.name}}
-        self.desired.take_allocations(Changed(Kind.DELETED, item))
+        self.desired.take_allocations(Changed(EventType.DELETED, item))
 
     def settings(self, reserved: str | None = None, mode: Mode = Mode.ENFORCE, **more) -> None:
         rules = Settings(
@@ -217,12 +217,12 @@ class Bench:
         )
         body = render_node_topology("node", NodeSettings(rules, Handling(mode=mode)), None)
         body["metadata"] |= {"uid": "nt", "generation": 1}
-        self.desired.take_topology(Changed(Kind.ADDED, body))
+        self.desired.take_topology(Changed(EventType.ADDED, body))
 
     # looking
 
-    def settle(self) -> Picture:
-        return asyncio.run(self.keeper.settle())
+    def run_pass(self) -> NodeSnapshot:
+        return asyncio.run(self.reconciler.run_pass())
 
     def file(self, cgroup: CgroupRef, name: str) -> str:
         return (self.root / self.layout.folder(cgroup) / name).read_text().strip()

@@ -47,7 +47,7 @@ def test_the_node_is_as_if_podnuma_had_never_been_there(bench, words, settings):
     bench.grant(
         words.pod("exclusive", words.container("a", "4,12"), words.container("b", "5"), cpus="4-5,12")
     )
-    bench.settle()
+    bench.run_pass()
     assert snapshot(bench) != before
     outcomes = asyncio.run(cleanup.clean(settings))
     assert [outcome.why for outcome in outcomes if outcome.why] == []
@@ -61,7 +61,7 @@ def test_a_guest_of_a_slice_and_its_neighbours_are_given_back_too(bench, words, 
     bench.start(web, "web")
     before = snapshot(bench)
     bench.grant(words.pod("guest", words.container("db", "1,9"), cpus="1,9"))
-    bench.settle()
+    bench.run_pass()
     assert bench.cpus(web) == "0,2-8,10-15"
     assert asyncio.run(cleanup.clean(settings))
     assert snapshot(bench) == before
@@ -76,7 +76,7 @@ def test_where_nothing_can_be_emptied_all_cpus_stay_written(bench, words, settin
     monkeypatch.setattr(CgroupfsWriter, "clear", refuse)
     cgroup = bench.start(bench.pod("db"), "db", "200000 100000")
     bench.grant(words.pod("db", words.container("db", "1,9", mems="0"), cpus="1,9"))
-    bench.settle()
+    bench.run_pass()
     outcomes = asyncio.run(cleanup.clean(settings))
     assert [outcome.why for outcome in outcomes if outcome.why] == []
     assert (bench.cpus(cgroup), bench.effective(cgroup)) == ("0-15", "0-15")

@@ -25,7 +25,7 @@ from podnuma.agent.model.cgroup_values import CgroupWrite, CpuMax
 from podnuma.agent.nri import values as nri_values
 from podnuma.agent.nri.errors import NriError
 from podnuma.agent.nri.link import LinkState
-from podnuma.agent.runtimes.giving_way import GivingWay
+from podnuma.agent.runtimes.start_priority import StartPriority
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.nodeset import NodeSet
@@ -79,9 +79,9 @@ class Nri:
     """Updates through the plugin's own connection."""
 
     link: Plugged
-    giving_way: GivingWay
+    giving_way: StartPriority
     name: str = "NRI"
-    rides: bool = True
+    piggybacks: bool = True
 
     def takes(self, cgroup: CgroupRef) -> bool:
         runtime = self.link.runtime
@@ -105,9 +105,9 @@ class Cri:
     """Updates through the runtime's socket. `client` gives None where there is none."""
 
     client: Callable[[], Updating | None]
-    giving_way: GivingWay
+    giving_way: StartPriority
     name: str = "CRI"
-    rides: bool = True
+    piggybacks: bool = True
 
     def takes(self, cgroup: CgroupRef) -> bool:
         return isinstance(cgroup, ContainerCgroup) and self.client() is not None
@@ -143,7 +143,7 @@ class Systemd:
     writer: SystemdWriter
     reader: Reader
     name: str = "Systemd"
-    rides: bool = False
+    piggybacks: bool = False
 
     def takes(self, cgroup: CgroupRef) -> bool:
         del cgroup
@@ -163,7 +163,7 @@ class Files:
     writer: CgroupfsWriter
     reader: Reader
     name: str = "Files"
-    rides: bool = False
+    piggybacks: bool = False
 
     def takes(self, cgroup: CgroupRef) -> bool:
         del cgroup

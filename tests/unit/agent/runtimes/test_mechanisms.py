@@ -13,8 +13,8 @@ from podnuma.agent.model.cgroup_values import CgroupWrite, CpuMax
 from podnuma.agent.nri import values as nri
 from podnuma.agent.nri.errors import NotConnectedError
 from podnuma.agent.nri.link import LinkState
-from podnuma.agent.runtimes.giving_way import GivingWay
 from podnuma.agent.runtimes.mechanisms import Cri, Files, Nri, Systemd
+from podnuma.agent.runtimes.start_priority import StartPriority
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.request import Qos
 
@@ -39,17 +39,17 @@ class Link:
 
 
 async def test_nri_takes_containers_where_updates_cannot_deadlock():
-    assert Nri(Link(), GivingWay()).takes(DB)
-    assert not Nri(Link(), GivingWay()).takes(SLICE)
-    assert not Nri(Link(version=(0, 11, 0)), GivingWay()).takes(DB)
+    assert Nri(Link(), StartPriority()).takes(DB)
+    assert not Nri(Link(), StartPriority()).takes(SLICE)
+    assert not Nri(Link(version=(0, 11, 0)), StartPriority()).takes(DB)
     down = Link()
     down.state = LinkState.DOWN
-    assert not Nri(down, GivingWay()).takes(DB)
+    assert not Nri(down, StartPriority()).takes(DB)
 
 
 async def test_nri_sends_named_fields():
     link = Link()
-    await Nri(link, GivingWay()).write(STEP)
+    await Nri(link, StartPriority()).write(STEP)
     assert link.updates == [
         nri.Update(DB.id, nri.Resources(cpus="1,9", mems="0", cpu_quota=-1, cpu_period=100_000))
     ]
@@ -61,7 +61,7 @@ async def test_nri_sends_named_fields():
 )
 async def test_a_refusal_by_nri_is_told(link):
     with pytest.raises(WriteRefused, match="cpus 1,9"):
-        await Nri(link, GivingWay()).write(STEP)
+        await Nri(link, StartPriority()).write(STEP)
 
 
 class Client:
@@ -78,20 +78,20 @@ class Client:
 
 async def test_cri_sends_what_changes_and_nothing_else():
     client = Client(cri.Outcome.UPDATED)
-    await Cri(lambda: client, GivingWay()).write(CgroupWrite(DB, cpuset.parse("1,9")))
+    await Cri(lambda: client, StartPriority()).write(CgroupWrite(DB, cpuset.parse("1,9")))
     assert client.updates == [(DB.id, cri.Resources(cpus="1,9"))]
 
 
 async def test_an_ended_container_is_gone_and_a_late_answer_is_due_again():
     with pytest.raises(CgroupGone):
-        await Cri(lambda: Client(cri.Outcome.GONE), GivingWay()).write(STEP)
+        await Cri(lambda: Client(cri.Outcome.GONE), StartPriority()).write(STEP)
     with pytest.raises(WriteRefused) as caught:
-        await Cri(lambda: Client(LateError("Update", "DEADLINE_EXCEEDED", "")), GivingWay()).write(STEP)
+        await Cri(lambda: Client(LateError("Update", "DEADLINE_EXCEEDED", "")), StartPriority()).write(STEP)
     assert caught.value.again
 
 
 async def test_without_a_socket_cri_takes_nothing():
-    assert not Cri(lambda: None, GivingWay()).takes(DB)
+    assert not Cri(lambda: None, StartPriority()).takes(DB)
 
 
 async def test_units_are_found_by_the_name_that_the_runtime_gave(tmp_path):

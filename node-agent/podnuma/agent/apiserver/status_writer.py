@@ -1,0 +1,148 @@
+"""Writes statuses to the API server at a bounded rate, always the newest.
+
+Only the last status submitted for an object counts. An equal one is not written again for a while, so that a
+server that drops fields (an old CRD) or another writer cannot make this loop hot. The server's answer is
+compared with what was sent, and fields that it dropped are named. Failures are retried with back-off; an
+object that is gone is forgotten.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from podnuma.agent.apiserver.client import Json
+from podnuma.plumbing.backoff import Backoff
+from podnuma.plumbing.kube import errors
+
+logger = logging.getLogger(__name__)
+
+_AGAIN_AFTER = 60.0
+_NOT_BEFORE = 0.25
+
+
+@dataclass(slots=True)
+class _Entry:
+    body: Json | None = None  # to be written
+    written: Json | None = None
+    written_at: float = float("-inf")
+    failures: int = 0
+    due: float = 0.0
+
+
+class StatusWriter:
+    """`write(path, body)` blocks, returns what is stored, raises KubeError; it runs in one thread at a time.
+
+    `not_before`: seconds between two writes of one object. `dropped`: fields that the server did not store.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[str, Json], Json],
+        *,
+        rng: random.Random,
+        backoff: Backoff = Backoff(0.5, 30.0),  # noqa: B008 - a frozen value
+        not_before: float = _NOT_BEFORE,
+    ) -> None:
+        self._write = write
+        self._rng = rng
+        self._backoff = backoff
+        self._not_before = not_before
+        self._entries: dict[str, _Entry] = {}
+        self._wake = asyncio.Event()
+        self.trouble: str | None = None
+        self.dropped: frozenset[str] = frozenset()
+
+    def submit(self, path: str, body: Json, *, again: bool = False) -> None:
+        """Ask for a status to be written. `again`: also if it is what was written last, a while ago."""
+        now = asyncio.get_running_loop().time()
+        entry = self._entries.setdefault(path, _Entry())
+        if body == entry.written and not (again and now - entry.written_at > _AGAIN_AFTER):
+            entry.body = None
+            return
+        if entry.body == body:
+            return
+        entry.body = body
+        entry.due = max(now, entry.written_at + self._not_before, entry.due if entry.failures else now)
+        self._wake.set()
+
+    def forget(self, keep: Callable[[str], bool]) -> None:
+        """Drop what is known about objects that are gone."""
+        self._entries = {path: entry for path, entry in self._entries.items() if keep(path)}
+
+    def pending(self) -> int:
+        return sum(1 for entry in self._entries.values() if entry.body is not None)
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._wake.clear()
+            waiting = [(entry.due, path) for path, entry in self._entries.items() if entry.body is not None]
+            if not waiting:
+                await self._wake.wait()
+                continue
+            due, path = min(waiting)
+            if due > loop.time():
+                try:
+                    async with asyncio.timeout_at(due):
+                        await self._wake.wait()
+                except TimeoutError:
+                    pass
+                continue
+            await self._one(path, self._entries[path])
+
+    async def _one(self, path: str, entry: _Entry) -> None:
+        loop = asyncio.get_running_loop()
+        body, entry.body = entry.body, None
+        if body is None:
+            return
+        try:
+            stored = await asyncio.to_thread(self._write, path, body)
+        except errors.NotFoundError:
+            self._entries.pop(path, None)
+        except errors.KubeError as error:
+            entry.failures += 1
+            retry = error.retry_after or self._backoff.delay(entry.failures, self._rng)
+            entry.due = loop.time() + retry
+            if entry.body is None:
+                entry.body = body
+            if self.trouble is None or entry.failures == 1:
+                logger.warning("status of %s not written, again in %.1f s: %s", path, retry, error)
+            self.trouble = str(error)
+        else:
+            entry.failures = 0
+            entry.written, entry.written_at = body, loop.time()
+            entry.due = loop.time() + self._not_before
+            self.trouble = None
+            self._compare(path, body, stored)
+
+    def _compare(self, path: str, sent: Json, stored: Json) -> None:
+        lost = frozenset(lacking(sent.get("status"), stored.get("status"), "status"))
+        if lost - self.dropped:
+            logger.warning(
+                "the API server dropped %s of %s: its custom resource definitions are older than this agent;"
+                " apply crds/ of this release",
+                ", ".join(sorted(lost)[:10]),
+                path,
+            )
+        # Of one kind of object nothing is known from a write of another.
+        self.dropped = (self.dropped | lost) if lost else frozenset()
+
+
+def lacking(sent: Any, stored: Any, path: str) -> Iterator[str]:
+    """Yield the paths of fields that were sent, not empty, and are not there; list entries by their names."""
+    if isinstance(sent, dict):
+        there = stored if isinstance(stored, dict) else {}
+        for key, value in sent.items():
+            if value in (None, "", [], {}):
+                continue
+            if key not in there:
+                yield f"{path}.{key}"
+            else:
+                yield from lacking(value, there[key], f"{path}.{key}")
+    elif isinstance(sent, list) and isinstance(stored, list) and len(sent) == len(stored):
+        for one, other in zip(sent, stored, strict=True):
+            yield from lacking(one, other, f"{path}[]")

@@ -1,0 +1,131 @@
+"""Which grants this node takes: the one owner of what is in force.
+
+An allocation that overlaps one that is already applied is refused, whoever is to blame: the one that runs
+has the right. So is one that names CPUs the node does not have, and one that would leave the shared pool
+empty: to a kernel an empty set means "all CPUs".
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from podnuma.agent.desired.state import DesiredState
+from podnuma.agent.discover.machine import Machine
+from podnuma.allocator import cpuset
+from podnuma.allocator.check import SettingsError
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.decision import PodGrant
+from podnuma.allocator.node import Node
+from podnuma.api.pod_allocation import Phase
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedGrants:
+    """Grants by pod UID, why others were refused, by pod UID, and what is left for everybody."""
+
+    grants: Mapping[str, PodGrant]
+    refused: Mapping[str, str]
+    pool: CpuSet
+
+    def knows(self, uid: str) -> bool:
+        """Tell whether there was a grant for a pod, taken or refused."""
+        return uid in self.grants or uid in self.refused
+
+
+@dataclass(frozen=True, slots=True)
+class NodeCpus:
+    """CPUs of the node: `known` ones, offline included; those that can be shared; those never granted."""
+
+    known: CpuSet
+    shareable: CpuSet
+    reserved: CpuSet
+
+    def pool(self, exclusive: CpuSet) -> CpuSet:
+        """Return the shared pool when pods hold `exclusive`; see `allocator.node.Node.shared_pool`."""
+        return CpuSet(self.shareable & ~exclusive or self.reserved & ~exclusive)
+
+
+class GrantAcceptance:
+    """Remembers which grants are in force; a new process starts from what an earlier one had applied."""
+
+    def __init__(self) -> None:
+        self._applied: dict[str, CpuSet] | None = None
+
+    def update(self, desired: DesiredState, machine: Machine) -> AcceptedGrants:
+        """Sort out what can be applied of what is wanted now."""
+        if self._applied is None and desired.allocations_known:
+            self._applied = {
+                each.allocation.uid_on_node: each.allocation.grant.exclusive_cpus
+                for each in desired.all()
+                if each.allocation is not None
+                and each.allocation.status.phase in {Phase.APPLIED, Phase.DRIFTED}
+            }
+        grants = [each.grant for each in desired.all() if each.grant is not None]
+        accepted = accept_grants(grants, self._applied or {}, _cpus(desired, machine))
+        if self._applied is not None:
+            self._applied = {uid: grant.exclusive_cpus for uid, grant in accepted.grants.items()}
+        return accepted
+
+
+def accept_grants(
+    grants: Iterable[PodGrant], applied: Mapping[str, CpuSet], cpus: NodeCpus
+) -> AcceptedGrants:
+    """Sort out what can be applied; where nothing is held nothing is to be applied.
+
+    `applied`: exclusive CPUs by pod UID that are in force now.
+    """
+    taken: dict[str, PodGrant] = {}
+    refused: dict[str, str] = {}
+    exclusive = cpuset.EMPTY
+    holding = [grant for grant in grants if grant.holds_anything]
+    for grant in sorted(holding, key=lambda each: (applied.get(each.uid) != each.exclusive_cpus, each.uid)):
+        both = CpuSet(exclusive | grant.exclusive_cpus)
+        why = _strange(grant, cpus.known) or _overlap(grant, taken.values())
+        if why is None and not cpus.pool(both):
+            why = (
+                f"spec.cpus {cpuset.render(grant.exclusive_cpus)!r} would leave no CPU for the node shared"
+                " pool; delete the PodAllocation"
+            )
+        if why is None:
+            taken[grant.uid] = grant
+            exclusive = both
+        else:
+            refused[grant.uid] = why
+    return AcceptedGrants(taken, refused, cpus.pool(exclusive))
+
+
+def _strange(grant: PodGrant, known: CpuSet) -> str | None:
+    cpus = grant.exclusive_cpus
+    if cpus & ~known:
+        strange = cpuset.render(CpuSet(cpus & ~known))
+        return f"spec.cpus {cpuset.render(cpus)!r}: this node has no CPU {strange}; delete the PodAllocation"
+    return None
+
+
+def _overlap(grant: PodGrant, taken: Iterable[PodGrant]) -> str | None:
+    cpus = grant.exclusive_cpus
+    for other in taken:
+        both = CpuSet(cpus & other.exclusive_cpus)
+        if both:
+            return (
+                f"spec.cpus {cpuset.render(cpus)!r}: CPUs {cpuset.render(both)} are already held by pod"
+                f" {other.namespace}/{other.name}; delete the PodAllocation of one of them"
+            )
+    return None
+
+
+def _cpus(desired: DesiredState, machine: Machine) -> NodeCpus:
+    topology = machine.topology
+    known = CpuSet(topology.all_cpus | machine.offline)
+    settings = desired.settings.settings
+    if settings is not None:
+        try:
+            node = Node.empty(settings.settings, topology)
+        except SettingsError as error:
+            # The operator says so in a condition; what was granted under good settings stays.
+            logger.debug("settings can not be used: %s", error)
+        else:
+            return NodeCpus(known, node.default_set, node.reserved_cpus)
+    return NodeCpus(known, topology.all_cpus, cpuset.EMPTY)

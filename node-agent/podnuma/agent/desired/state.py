@@ -1,0 +1,192 @@
+"""What this node shall look like, as far as the API server has said: the one owner of that knowledge.
+
+Kept from three streams: the PodAllocations of this node, its NodeTopology, and which grants the agent took.
+An object that can not be read (edited by hand, another version) never takes away what is applied: the last
+good one stays, with the problem beside it.
+
+Read and changed in the event loop's thread only. `changed` is called after every difference.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from podnuma.agent.apiserver.client import Json
+from podnuma.agent.apiserver.watch import Changed, EventType, Listed, WatchEvent
+from podnuma.allocator.decision import PodGrant
+from podnuma.api.node_settings import NodeSettings
+from podnuma.api.node_topology import NodeTopology, read_node_topology
+from podnuma.api.pod_allocation import PodAllocation, read_pod_allocation
+from podnuma.api.reading import ApiError
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredAllocation:
+    """One PodAllocation. `allocation` is the last that could be read, None if there never was one.
+
+    `uid` is the object's own; `problem` says what is wrong with its present state, if anything is.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    allocation: PodAllocation | None
+    problem: str | None
+
+    @property
+    def grant(self) -> PodGrant | None:
+        """What the pod holds, under the UID that names its cgroup; None if rejected or never readable."""
+        allocation = self.allocation
+        if allocation is None or not allocation.decision.admitted:
+            return None
+        static = allocation.uid_on_node != allocation.pod_uid
+        return replace(allocation.grant, uid=allocation.uid_on_node) if static else allocation.grant
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """The NodeTopology of this node. `settings` are the last good ones; None before the first."""
+
+    exists: bool = False
+    uid: str = ""
+    generation: int = 0
+    settings: NodeSettings | None = None
+    status: NodeTopology | None = None
+    problem: str | None = None
+
+
+class DesiredState:
+    """See the module."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._wanted: dict[tuple[str, str], DesiredAllocation] = {}
+        self._waiters: set[asyncio.Event] = set()
+        self.settings = NodeConfig()
+        self.allocations_known = False
+
+    def all(self) -> tuple[DesiredAllocation, ...]:
+        """Return all allocations, in a stable order."""
+        return tuple(wanted for _, wanted in sorted(self._wanted.items()))
+
+    def of_pod(self, uid: str) -> DesiredAllocation | None:
+        return next((wanted for wanted in self._wanted.values() if _is_of(wanted, uid)), None)
+
+    async def decided(self, uid: str, within: float) -> DesiredAllocation | None:
+        """Wait until there is an allocation for a pod, `within` seconds at the longest."""
+        arrived = asyncio.Event()
+        self._waiters.add(arrived)
+        try:
+            async with asyncio.timeout(within):
+                while (wanted := self.of_pod(uid)) is None:
+                    await arrived.wait()
+                    arrived.clear()
+                return wanted
+        except TimeoutError:
+            return None
+        finally:
+            self._waiters.discard(arrived)
+
+    def take_allocations(self, event: WatchEvent) -> None:
+        """Take an event of the stream of PodAllocations."""
+        before = dict(self._wanted)
+        match event:
+            case Listed(items=items):
+                self._wanted = dict(_keyed(self._read(item) for item in items))
+                self.allocations_known = True
+            case Changed(kind=EventType.DELETED, item=item):
+                self._wanted.pop(_key(item), None)
+            case Changed(item=item):
+                self._wanted.update(_keyed([self._read(item)]))
+        if self._differs(before) or isinstance(event, Listed):
+            for waiter in self._waiters:
+                waiter.set()
+            self._changed()
+
+    def take_topology(self, event: WatchEvent) -> None:
+        """Take an event of the stream of NodeTopologies, which has the one of this node or none."""
+        before = self.settings
+        item: Json | None = None
+        match event:
+            case Listed(items=(first, *_)):
+                item = first
+            case Changed(kind=EventType.ADDED | EventType.MODIFIED, item=changed):
+                item = changed
+            case Listed() | Changed():
+                pass
+        if item is None:
+            # Running pods keep what they hold; only the object is gone.
+            self.settings = replace(before, exists=False, uid="", status=None)
+        else:
+            self.settings = _read_settings(item, before)
+        if replace(self.settings, status=None) != replace(before, status=None):
+            self._changed()
+
+    def _read(self, item: Json) -> DesiredAllocation:
+        key = _key(item)
+        known = self._wanted.get(key)
+        metadata = _metadata(item)
+        uid, generation = str(metadata.get("uid") or ""), metadata.get("generation")
+        wanted = DesiredAllocation(*key, uid, generation if isinstance(generation, int) else 0, None, None)
+        try:
+            return replace(wanted, allocation=read_pod_allocation(item))
+        except ApiError as error:
+            # Of another object of the same name nothing is kept: that pod is gone.
+            same = known is not None and known.uid == uid
+            return replace(
+                wanted, allocation=known.allocation if known and same else None, problem=str(error)
+            )
+
+    def _differs(self, before: Mapping[tuple[str, str], DesiredAllocation]) -> bool:
+        """Tell whether more than statuses changed: those come back from this agent's own writes."""
+        return {key: _without_status(wanted) for key, wanted in before.items()} != {
+            key: _without_status(wanted) for key, wanted in self._wanted.items()
+        }
+
+
+def _without_status(wanted: DesiredAllocation) -> object:
+    allocation = wanted.allocation
+    if allocation is None:
+        return wanted
+    return (
+        wanted.uid,
+        wanted.problem,
+        allocation.grant,
+        allocation.decision.admitted,
+        allocation.metadata.deleted,
+    )
+
+
+def _is_of(wanted: DesiredAllocation, uid: str) -> bool:
+    return wanted.allocation is not None and wanted.allocation.uid_on_node == uid
+
+
+def _keyed(all_wanted: Iterable[DesiredAllocation]) -> Iterable[tuple[tuple[str, str], DesiredAllocation]]:
+    return (((wanted.namespace, wanted.name), wanted) for wanted in all_wanted)
+
+
+def _metadata(item: Json) -> Json:
+    metadata = item.get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _key(item: Json) -> tuple[str, str]:
+    metadata = _metadata(item)
+    return str(metadata.get("namespace") or ""), str(metadata.get("name") or "")
+
+
+def _read_settings(item: Json, before: NodeConfig) -> NodeConfig:
+    metadata = _metadata(item)
+    generation = metadata.get("generation")
+    now = replace(
+        before,
+        exists=True,
+        uid=str(metadata.get("uid") or ""),
+        generation=generation if isinstance(generation, int) else 0,
+    )
+    try:
+        topology = read_node_topology(item)
+    except ApiError as error:
+        return replace(now, status=None, problem=str(error))
+    return replace(now, settings=topology.node, status=topology, problem=None)

@@ -1,0 +1,159 @@
+"""What every cgroup of the node shall say.
+
+    who                                           cpuset.cpus                     cpu.max       cpuset.mems
+    Burstable and BestEffort slice                shared pool
+      with holders                                 and the CPUs of its holders
+    Guaranteed pod that holds nothing             shared pool
+    other pod of a slice with holders              shared pool
+    pod that holds something                      its CPUs and the shared pool    its quota
+      container of the grant                      its CPUs, else the shared pool  its quota     its nodes
+      any other container (a debug container)     shared pool
+
+A guest is a pod that holds CPUs by the annotation of its budget: the kubelet does not know of that and puts
+its cgroup into one of the two slices. A slice with holders is wider than the shared pool, so every other pod
+in it gets a set of its own, and keeps one that follows the pool when the last guest is gone.
+
+So an ephemeral container can run where the kubelet would let it, and nothing of a pod can touch the
+exclusive CPUs of another. The sandbox container is left alone, as in the kubelet.
+
+Nothing is wanted where the whole node is shared and nothing was ever written: a node without exclusive
+CPUs looks as if podnuma were not there. A value once written is only ever replaced by an explicit set:
+to a runtime the empty set means "no change".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, QosCgroup
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CpuMax
+from podnuma.allocator import cpuset
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.decision import ContainerGrant, PodGrant
+from podnuma.allocator.nodeset import NodeSet
+from podnuma.allocator.request import Qos
+
+_DEFAULT_PERIOD = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class PlanInput:
+    """The node's side of a plan.
+
+    `everything`: the online CPUs; `pool`: the shared pool, never empty; `grants` by pod UID.
+    `movable`: bytes of a running container that may be moved to other NUMA nodes. The kernel moves all
+    pages of a container at once when its memory nodes change, and the container stands still meanwhile.
+    """
+
+    everything: CpuSet
+    pool: CpuSet
+    grants: Mapping[str, PodGrant]
+    movable: int
+
+
+def compute_targets(node: PlanInput, seen: Mapping[CgroupRef, CgroupValues]) -> dict[CgroupRef, CgroupTarget]:
+    """Return the targets for all cgroups seen, and for the two QoS slices.
+
+    Of a slice with holders all pods must be among those seen.
+    """
+    targets: dict[CgroupRef, CgroupTarget] = {}
+    holders = _burstable_holders(node, seen)
+    for cgroup in (QosCgroup(Qos.BURSTABLE), QosCgroup(Qos.BEST_EFFORT), *seen):
+        target = _target(node, cgroup, seen.get(cgroup), holders)
+        if target is not None:
+            targets[cgroup] = target
+    return targets
+
+
+def start_target(node: PlanInput, cgroup: ContainerCgroup) -> CgroupTarget | None:
+    """Return what a container that does not exist yet shall start with; None if that is nobody's business."""
+    target = _container(node, cgroup, None)
+    pod = node.grants.get(cgroup.pod.uid)
+    grant = None if pod is None else _of(pod, cgroup.name)
+    return target if target is None or grant is None else replace(target, memory_limit=grant.memory_limit)
+
+
+def _burstable_holders(node: PlanInput, seen: Mapping[CgroupRef, CgroupValues]) -> dict[Qos, CpuSet]:
+    """Return the CPUs that pods within the two slices hold; a slice without holders is not named."""
+    holders: dict[Qos, CpuSet] = {}
+    for cgroup in seen:
+        if isinstance(cgroup, PodCgroup) and cgroup.qos is not Qos.GUARANTEED and cgroup.uid in node.grants:
+            own = node.grants[cgroup.uid].exclusive_cpus
+            holders[cgroup.qos] = CpuSet(holders.get(cgroup.qos, cpuset.EMPTY) | own)
+    return holders
+
+
+def _target(
+    node: PlanInput, cgroup: CgroupRef, values: CgroupValues | None, holders: Mapping[Qos, CpuSet]
+) -> CgroupTarget | None:
+    match cgroup:
+        case QosCgroup(qos=qos):
+            cpus = _unless_untouched(node, CpuSet(node.pool | holders.get(qos, cpuset.EMPTY)), values)
+            return None if cpus is None else CgroupTarget(cpus)
+        case PodCgroup():
+            return _pod(node, cgroup, values, holders)
+        case ContainerCgroup():
+            return _container(node, cgroup, values)
+
+
+def _pod(
+    node: PlanInput, cgroup: PodCgroup, values: CgroupValues | None, holders: Mapping[Qos, CpuSet]
+) -> CgroupTarget | None:
+    grant = node.grants.get(cgroup.uid)
+    if grant is None:
+        confined_above = cgroup.qos is not Qos.GUARANTEED and cgroup.qos not in holders
+        untouched = values is None or values.cpus is None
+        return None if confined_above and untouched else _shared(node, values)
+    cpus = _unless_untouched(node, CpuSet(grant.exclusive_cpus | node.pool), values)
+    return CgroupTarget(cpus, cpu_max=_cpu_max(grant.pod_quota, _period(grant)))
+
+
+def _container(node: PlanInput, cgroup: ContainerCgroup, values: CgroupValues | None) -> CgroupTarget | None:
+    pod = node.grants.get(cgroup.pod.uid)
+    if pod is None:
+        # Only where an earlier grant left a set behind: the pod's own cgroup confines the rest.
+        left_behind = values is not None and values.cpus is not None
+        return _shared(node, values) if left_behind else None
+    grant = _of(pod, cgroup.name)
+    if grant is None:
+        return _shared(node, values)
+    mems, deferred = _mems(node, grant.memory_nodes, values)
+    return CgroupTarget(
+        cpus=grant.cpus if grant.cpus is not None else _unless_untouched(node, node.pool, values),
+        mems=mems,
+        cpu_max=_cpu_max(grant.cpu_quota, grant.cpu_period),
+        deferred_mems=deferred,
+    )
+
+
+def _of(pod: PodGrant, name: str) -> ContainerGrant | None:
+    return next((container for container in pod.containers if container.name == name), None)
+
+
+def _shared(node: PlanInput, values: CgroupValues | None) -> CgroupTarget | None:
+    cpus = _unless_untouched(node, node.pool, values)
+    return None if cpus is None else CgroupTarget(cpus)
+
+
+def _unless_untouched(node: PlanInput, cpus: CpuSet, values: CgroupValues | None) -> CpuSet | None:
+    untouched = values is None or values.cpus is None
+    return None if untouched and not node.everything & ~cpus else cpus
+
+
+def _mems(
+    node: PlanInput, nodes: NodeSet | None, values: CgroupValues | None
+) -> tuple[NodeSet | None, NodeSet | None]:
+    if nodes is None or values is None or values.mems == nodes:
+        return nodes, None
+    stays = values.effective_mems is not None and not values.effective_mems & ~nodes
+    if stays or values.resident <= node.movable:
+        return nodes, None
+    return None, nodes
+
+
+def _cpu_max(quota: int, period: int) -> CpuMax:
+    return CpuMax(quota if quota > 0 else None, period)
+
+
+def _period(grant: PodGrant) -> int:
+    # One kubelet setting for the whole node: any container's will do.
+    return grant.containers[0].cpu_period if grant.containers else _DEFAULT_PERIOD

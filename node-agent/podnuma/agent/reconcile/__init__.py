@@ -1,0 +1,10 @@
+"""Makes the kernel have what is desired. One pass: read, plan, apply, verify, judge.
+
+reconciler  the passes, one at a time
+snapshot    what one pass saw, wanted, did and found
+apply       writes in order, each through the first mechanism that takes it
+verify      compares what the kernel has with what it shall have; reads only
+drift       tells values that somebody changed from values that are not there yet
+verdicts    since when each container has run on its CPUs
+pause       reasons to apply nothing: others who pin containers here
+"""

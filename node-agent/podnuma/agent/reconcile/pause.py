@@ -1,0 +1,78 @@
+"""Reasons to pause: others who pin containers on this node, be it the kubelet itself.
+
+Two that pin the same containers undo each other's values without end. So podnuma applies nothing while one of
+them is there, and says in a condition who it is.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from podnuma.agent.model.containers import Container
+
+_LONGEST_STATE = 4 * 2**20
+
+
+def pause_reason(kubelet_root: Path, containers: Sequence[Container]) -> str | None:
+    """Return why nothing is to be applied on this node, or None."""
+    static = static_kubelet(kubelet_root)
+    if static is not None:
+        return static
+    others = other_managers(container.name for container in containers)
+    if others:
+        return f"{', '.join(others)} also pins containers on this node; remove it from this node, or podnuma"
+    return None
+
+
+def static_kubelet(kubelet_root: Path) -> str | None:
+    """Return why the kubelet pins containers itself, by its state files; None if it does not."""
+    for file, policy, field in (
+        ("cpu_manager_state", "static", "cpuManagerPolicy: none"),
+        ("memory_manager_state", "Static", "memoryManagerPolicy: None"),
+    ):
+        path = kubelet_root / file
+        if _policy(path) == policy:
+            return (
+                f'{path} says policyName "{policy}": the kubelet pins containers itself and would undo every'
+                f" value; set {field} in its configuration, remove that file and restart it"
+            )
+    return None
+
+
+def _policy(path: Path) -> object:
+    try:
+        with path.open("rb") as file:
+            state = json.loads(file.read(_LONGEST_STATE))
+    except (OSError, ValueError):
+        return None
+    return state.get("policyName") if isinstance(state, dict) else None
+
+
+@dataclass(frozen=True, slots=True)
+class OtherManager:
+    """Another program that pins containers, and how it shows on a node: labels of its pods."""
+
+    name: str
+    images: tuple[str, ...]
+
+
+OTHER_MANAGERS = (
+    OtherManager("nri-plugins", ("nri-resource-policy-",)),
+    OtherManager("koordlet", ("koordlet",)),
+    OtherManager("dra-driver-cpu", ("dra-driver-cpu", "dracpu")),
+    OtherManager("CPU-Pooler", ("cpu-device-plugin", "cpusetter")),
+    OtherManager("katalyst-agent", ("katalyst-agent",)),
+)
+
+
+def other_managers(names: Iterable[str]) -> tuple[str, ...]:
+    """Return who else pins containers, by the names of the containers that run on this node."""
+    running = [name.lower() for name in names]
+    found = {
+        manager.name
+        for manager in OTHER_MANAGERS
+        for sign in manager.images
+        if any(sign in name for name in running)
+    }
+    return tuple(sorted(found))

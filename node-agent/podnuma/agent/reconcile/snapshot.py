@@ -1,0 +1,54 @@
+"""What one pass over the node saw, wanted, did and found; what hooks, statuses and metrics are told from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from podnuma.agent.desired.acceptance import AcceptedGrants
+from podnuma.agent.discover.machine import Machine
+from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues
+from podnuma.agent.model.containers import Container
+from podnuma.agent.plan.targets import PlanInput
+from podnuma.agent.reconcile.apply import WriteOutcome, WriteResult
+from podnuma.allocator.request import Qos
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSnapshot:
+    """What one pass saw, wanted, did and found. `differences`: None where a cgroup is as wanted."""
+
+    machine: Machine
+    accepted: AcceptedGrants
+    containers: Mapping[ContainerCgroup, Container]
+    targets: Mapping[CgroupRef, CgroupTarget] = field(default_factory=dict)
+    seen: Mapping[CgroupRef, CgroupValues] = field(default_factory=dict)
+    differences: Mapping[CgroupRef, str | None] = field(default_factory=dict)
+    results: tuple[WriteResult, ...] = ()
+    pause_reason: str | None = None
+    audit: bool = False
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether something was refused that may work later."""
+        return any(
+            result.outcome in {WriteOutcome.REFUSED, WriteOutcome.HELD_BACK} for result in self.results
+        )
+
+    def node(self, movable: int) -> PlanInput:
+        """Return the node's side of a plan."""
+        return PlanInput(self.machine.topology.all_cpus, self.accepted.pool, self.accepted.grants, movable)
+
+    def of_pod(self, uid: str) -> dict[ContainerCgroup, Container]:
+        return {cgroup: found for cgroup, found in self.containers.items() if cgroup.pod.uid == uid}
+
+    def pod(self, uid: str) -> PodCgroup | None:
+        """Return where a pod's cgroup is, if it was seen."""
+        cgroups = (PodCgroup(uid, qos) for qos in Qos)
+        return next((cgroup for cgroup in cgroups if cgroup in self.seen), None)
+
+    def has_burstable_holders(self, qos: Qos) -> bool:
+        """Tell whether a pod in the slice of a class holds CPUs: the slice is wider than the pool then."""
+        return any(
+            isinstance(cgroup, PodCgroup) and cgroup.qos is qos and cgroup.uid in self.accepted.grants
+            for cgroup in self.seen
+        )

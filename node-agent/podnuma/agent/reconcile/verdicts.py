@@ -1,0 +1,81 @@
+"""Whether each container ran on its CPUs from its first instruction on, and since when.
+
+A verdict belongs to one container instance (the runtime's id) and is given once: pinned at start if its
+values were right before it began to run, or when they were first seen and nothing had to be written, else
+after so many milliseconds.
+Until then it is pending, or not pinned when something was tried and did not help. A later drift changes no
+verdict; the phase tells of it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from podnuma.agent.model.containers import Container
+from podnuma.api.pod_allocation import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class PinVerdict:
+    """`after_millis`: from the start of the container to its first right values; None before."""
+
+    verdict: Verdict
+    after_millis: int | None = None
+
+
+PENDING = PinVerdict(Verdict.PENDING)
+_FINAL = (Verdict.PINNED_AT_START, Verdict.PINNED_LATE)
+
+
+class PinVerdicts:
+    """See the module. Ids that the runtime no longer names are forgotten."""
+
+    def __init__(self) -> None:
+        self._judged: dict[str, PinVerdict] = {}
+        self._late: set[str] = set()
+        self._missing: set[str] = set()
+
+    def of(self, container_id: str) -> PinVerdict:
+        return self._judged.get(container_id, PENDING)
+
+    def written(self, container_id: str) -> None:
+        """Take note that something had to be written after the container existed."""
+        self._late.add(container_id)
+
+    def recall(self, known: Mapping[str, PinVerdict]) -> None:
+        """Take over verdicts that an earlier agent gave, by container id."""
+        for container_id, judged in known.items():
+            if judged.verdict in _FINAL:
+                self._judged.setdefault(container_id, judged)
+
+    def at_start(self, container_id: str) -> PinVerdict | None:
+        """Take note that the kernel had the right values before the first instruction; see `observe`."""
+        if self.of(container_id).verdict is Verdict.PINNED_AT_START:
+            return None
+        self._judged[container_id] = PinVerdict(Verdict.PINNED_AT_START, 0)
+        return self._judged[container_id]
+
+    def observe(self, container: Container, *, right: bool, now: float) -> PinVerdict | None:
+        """Take note of what the verifier saw; return the verdict if this was the moment of it."""
+        before = self.of(container.id)
+        if before.verdict in _FINAL:
+            return None
+        if not right:
+            tried = container.id in self._late
+            self._late.add(container.id)
+            self._judged[container.id] = PinVerdict(Verdict.NOT_PINNED) if tried else PENDING
+            return None
+        late = container.id in self._late
+        after = (
+            0 if not late or container.started is None else max(0, round((now - container.started) * 1000))
+        )
+        judged = PinVerdict(Verdict.PINNED_LATE if late else Verdict.PINNED_AT_START, after)
+        self._judged[container.id] = judged
+        return judged
+
+    def keep(self, ids: Iterable[str]) -> None:
+        """Forget all containers but these when they are missing twice: a pass may have begun before them."""
+        missing = (self._judged.keys() | self._late) - set(ids)
+        gone = missing & self._missing
+        self._missing = missing - gone
+        self._judged = {key: judged for key, judged in self._judged.items() if key not in gone}
+        self._late -= gone

@@ -1,0 +1,55 @@
+"""What touches the node: which runtime, which ways to write, what else has to run for them.
+
+`app` asks for one `NodeSide` by settings; everything above works with it and knows no runtime by name.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from podnuma.agent.apiserver.watch import WatchEvent, WatchSource
+from podnuma.agent.cgroups.layout import Layout
+from podnuma.agent.model.cgroup_ref import ContainerCgroup
+from podnuma.agent.model.cgroup_values import CgroupTarget
+from podnuma.agent.model.containers import StartingContainer
+from podnuma.agent.reconcile.apply import Mechanism
+from podnuma.agent.reconcile.reconciler import ContainerSource
+from podnuma.agent.start.hook import StartAnswer
+
+
+class Hook(Protocol):
+    """What a runtime asks about a container; `hook.StartHook` answers."""
+
+    async def start(self, starting: StartingContainer, within: float) -> StartAnswer:
+        """Return what a container starts with; waits `within` seconds. Raises StartRefused."""
+        ...
+
+    async def before_start(self, cgroup: ContainerCgroup) -> None:
+        """Prove that a container that has been created and has not begun to run has its values."""
+        ...
+
+    def values(self, cgroup: ContainerCgroup) -> CgroupTarget | None:
+        """Return at once what a container shall have now; None for "nothing to say"."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NodeBackend:
+    """Parts that belong together.
+
+    mechanisms: in the order in which they are tried.
+    sources: what else to watch at the API server, and who takes it.
+    tasks: what has to run besides, each for ever.
+    describe: the first mechanism and the runtime, for the status; they may change while the agent runs.
+    """
+
+    layout: Layout
+    runtime: ContainerSource
+    mechanisms: Sequence[Mechanism]
+    describe: Callable[[], tuple[str, str]]
+    sources: Sequence[tuple[WatchSource, Callable[[WatchEvent], None]]] = ()
+    tasks: Sequence[Callable[[], Awaitable[None]]] = field(default=())
+
+
+class NodeNotReady(OSError):  # noqa: N818 - a state of the node, not a fault of this program
+    """The node has not what an agent needs, or not yet; the text says what and what to do."""

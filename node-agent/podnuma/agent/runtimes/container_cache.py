@@ -1,0 +1,54 @@
+"""Which containers exist, as the runtime last told. One owner of that knowledge, two ways to learn it.
+
+NRI tells everything once when it synchronizes and every change after that. CRI is asked. Only containers
+that were created and have not ended exist: values are never written to an id of an old status. What ended
+is named a little longer, or nobody would learn of a container that lived shorter than a pass takes to come.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+
+from podnuma.agent.model.containers import Container
+
+_NAMED_FOR = 15.0  # seconds; passes come every few
+_NAMED = 256
+
+
+class ContainerCache:
+    """See the module. `changed` is called after every difference."""
+
+    def __init__(self, changed: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._changed = changed
+        self._clock = clock
+        self._containers: dict[str, Container] = {}
+        self._ended: list[tuple[float, Container]] = []
+
+    def all(self) -> tuple[Container, ...]:
+        """Return what ended a moment ago, then what exists."""
+        now = self._clock()
+        self._ended = [entry for entry in self._ended if now - entry[0] < _NAMED_FOR][-_NAMED:]
+        return (*(container for _, container in self._ended), *self._containers.values())
+
+    def replace(self, containers: Iterable[Container]) -> None:
+        """Take a complete list."""
+        now = {container.id: container for container in containers}
+        if now != self._containers:
+            for gone in self._containers.keys() - now.keys():
+                self._end(gone)
+            self._containers = now
+            self._changed()
+
+    def add(self, container: Container) -> None:
+        """Take note of one that exists now."""
+        if self._containers.get(container.id) != container:
+            self._containers[container.id] = container
+            self._changed()
+
+    def remove(self, container_id: str) -> None:
+        """Take note of one that ended."""
+        if container_id in self._containers:
+            self._end(container_id)
+            self._changed()
+
+    def _end(self, container_id: str) -> None:
+        self._ended.append((self._clock(), self._containers.pop(container_id)))

@@ -1,0 +1,212 @@
+"""What the agent answers to NRI.
+
+    Synchronize       everything there is; moves come later, from the plan, outside this answer
+    RunPodSandbox     the new pod's slice is confined before its containers are created
+    CreateContainer   the start hook's values, and what others give up first
+    StartContainer    the cgroup is there and nothing runs in it yet: the kernel is asked what it has.
+                      Earlier it is nothing to look at: the runtime is still making it
+    UpdateContainer   the plan's values again, so that a resize by the kubelet unpins nothing
+    the rest          who exists
+
+The hook's question is bounded by a share of the runtime's timeout, the whole answer by a greater one: a
+plugin that answers late is dropped, and everything starts without it until it is connected again. What
+others have to give up is piggybacked on the answer; runtimes apply it before the container exists, and only
+log what fails there: the verifier finds it.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+
+from podnuma.agent.model.cgroup_ref import ContainerCgroup, PodCgroup
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupWrite, CpuMax
+from podnuma.agent.model.containers import Container, StartingContainer, StartRefused
+from podnuma.agent.nri import values as nri
+from podnuma.agent.nri.plugin import Refused
+from podnuma.agent.runtimes.backend import Hook
+from podnuma.agent.runtimes.container_cache import ContainerCache
+from podnuma.agent.runtimes.mechanisms import nri_resources
+from podnuma.agent.runtimes.start_priority import StartPriority
+from podnuma.agent.start.hook import StartAnswer
+from podnuma.allocator.request import Qos
+from podnuma.api.names import RESOURCES_ANNOTATION
+from podnuma.api.pod import is_guaranteed_budget
+
+# Pods that the kubelet reads from files; it writes this annotation itself.
+_SOURCE = "kubernetes.io/config.source"
+_FROM_API = "api"
+_NANO = 10**9
+_DEADLINE = 0.7  # of the runtime's timeout, for the whole answer
+# What is created only is still being made; its start is told.
+_NOTHING_RUNS = (nri.ContainerState.CREATED, nri.ContainerState.STOPPED)
+
+EVENTS = frozenset(
+    {
+        nri.Event.RUN_POD_SANDBOX,
+        nri.Event.CREATE_CONTAINER,
+        nri.Event.START_CONTAINER,
+        nri.Event.POST_START_CONTAINER,
+        nri.Event.UPDATE_CONTAINER,
+        nri.Event.STOP_CONTAINER,
+        nri.Event.REMOVE_CONTAINER,
+    }
+)
+
+
+class NriPlugin:
+    """See the module; `nri.plugin.Plugin` says when what is called."""
+
+    def __init__(
+        self,
+        inventory: ContainerCache,
+        giving_way: StartPriority,
+        hook: Hook,
+        share: float,
+        changed: Callable[[], None],
+    ) -> None:
+        self._inventory = inventory
+        self._giving_way = giving_way
+        self._hook = hook
+        self._share = share
+        self._changed = changed
+        self._patience = share * nri.DEFAULT_REQUEST_TIMEOUT
+        self._deadline = _DEADLINE * nri.DEFAULT_REQUEST_TIMEOUT
+        self._pods: dict[str, nri.PodSandbox] = {}
+
+    async def configured(self, runtime: nri.RuntimeInfo) -> None:
+        self._patience = self._share * runtime.request_timeout
+        self._deadline = _DEADLINE * runtime.request_timeout
+
+    async def synchronize(
+        self, pods: Sequence[nri.PodSandbox], containers: Sequence[nri.Container]
+    ) -> Sequence[nri.Update]:
+        self._pods = {pod.id: pod for pod in pods}
+        self._inventory.replace(
+            self._seen(self._pods.get(container.pod_sandbox_id), container)
+            for container in containers
+            if container.state not in _NOTHING_RUNS
+        )
+        self._changed()
+        return ()
+
+    async def create_container(self, pod: nri.PodSandbox, container: nri.Container) -> nri.Answer:
+        starting = starting_of(pod, container)
+        if starting is None:
+            return nri.Answer()
+        with self._giving_way.hook():
+            try:
+                async with asyncio.timeout(self._deadline):
+                    start = await self._hook.start(starting, self._patience)
+            except StartRefused as refused:
+                raise Refused(str(refused)) from refused
+            except TimeoutError as late:
+                raise Refused(
+                    "podnuma: others could not be taken off this container's CPUs within"
+                    f" {self._deadline:.1f} s; it starts at the next try"
+                ) from late
+        return nri.Answer(_adjust(start, container), tuple(_ride(write) for write in start.piggybacked))
+
+    async def update_container(
+        self, pod: nri.PodSandbox, container: nri.Container, wanted: nri.Resources
+    ) -> Sequence[nri.Update]:
+        starting = starting_of(pod, container)
+        if starting is None:
+            return ()
+        # Answered from the last pass: the one under way may be waiting for this very update.
+        again = _again(self._hook.values(starting.cgroup), wanted)
+        return () if again is None else (nri.Update(container.id, again, ignore_failure=True),)
+
+    async def stop_container(self, pod: nri.PodSandbox, container: nri.Container) -> Sequence[nri.Update]:
+        del pod
+        self._inventory.remove(container.id)
+        return ()
+
+    async def event(self, event: nri.Event, pod: nri.PodSandbox, container: nri.Container | None) -> None:
+        match event:
+            case nri.Event.POST_START_CONTAINER if container is not None:
+                self._inventory.add(self._seen(pod, container))
+            case nri.Event.START_CONTAINER if container is not None:
+                self._inventory.add(self._seen(pod, container))
+                await self._before_start(pod, container)
+            case nri.Event.REMOVE_CONTAINER if container is not None:
+                self._inventory.remove(container.id)
+            case _:
+                pass
+        self._changed()
+
+    async def disconnected(self, reason: str) -> None:
+        del reason
+        self._changed()
+
+    async def _before_start(self, pod: nri.PodSandbox, container: nri.Container) -> None:
+        starting = starting_of(pod, container)
+        if starting is None:
+            return
+        with self._giving_way.hook(), contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._patience):
+                await self._hook.before_start(starting.cgroup)
+
+    @staticmethod
+    def _seen(pod: nri.PodSandbox | None, container: nri.Container) -> Container:
+        started = container.started_at or container.created_at
+        return Container(
+            pod_uid=(pod.uid if pod is not None else "") or container.pod_uid,
+            namespace=pod.namespace if pod is not None else "",
+            pod_name=pod.name if pod is not None else "",
+            name=container.name,
+            id=container.id,
+            started=started / _NANO if started else None,
+        )
+
+
+def starting_of(pod: nri.PodSandbox, container: nri.Container) -> StartingContainer | None:
+    """Return what the hook wants to know; None for what no kubelet started."""
+    qos = qos_of(pod.cgroup_parent)
+    if qos is None or not pod.uid:
+        return None
+    resources = container.resources
+    cpu_max = None
+    if resources.cpu_quota is not None and resources.cpu_period:
+        cpu_max = CpuMax(resources.cpu_quota if resources.cpu_quota > 0 else None, resources.cpu_period)
+    return StartingContainer(
+        cgroup=ContainerCgroup(PodCgroup(pod.uid, qos), container.name, container.id),
+        namespace=pod.namespace,
+        labels=pod.labels,
+        cpu_max=cpu_max,
+        local=pod.annotations.get(_SOURCE, _FROM_API) != _FROM_API,
+        annotated=is_guaranteed_budget(pod.annotations.get(RESOURCES_ANNOTATION, "")),
+    )
+
+
+def qos_of(cgroup_parent: str) -> Qos | None:
+    """Return the class of a pod by where its cgroup is; None if that is nowhere below kubepods."""
+    parts = cgroup_parent.strip("/").split("/")
+    if not any("kubepods" in part for part in parts):
+        return None
+    for qos in (Qos.BURSTABLE, Qos.BEST_EFFORT):
+        if any(part == qos.value.lower() or f"kubepods-{qos.value.lower()}" in part for part in parts):
+            return qos
+    return Qos.GUARANTEED
+
+
+def _adjust(start: StartAnswer, container: nri.Container) -> nri.Resources | None:
+    target = start.values
+    if target is None:
+        return None
+    memory = None if container.resources.memory_limit else target.memory_limit
+    return nri_resources(target.cpus, target.mems, target.cpu_max, memory)
+
+
+def _again(target: CgroupTarget | None, wanted: nri.Resources) -> nri.Resources | None:
+    """Return the values that override what somebody asks for; memory nodes of what runs stay alone."""
+    if target is None:
+        return None
+    cpu_max = target.cpu_max if wanted.cpu_quota is not None else None
+    return nri_resources(target.cpus, None, cpu_max)
+
+
+def _ride(write: CgroupWrite) -> nri.Update:
+    if not isinstance(write.cgroup, ContainerCgroup):
+        raise TypeError("only containers ride on an answer")
+    resources = nri_resources(write.cpus, write.mems, write.cpu_max)
+    return nri.Update(write.cgroup.id, resources, ignore_failure=True)

@@ -1,0 +1,199 @@
+"""Finds out what this node has and puts its side of the agent together.
+
+Detected, not configured: the cgroup driver by the tree the kubelet made, NRI and CRI by their sockets. Both
+can come and go while the agent runs; which one is in use is asked anew each time.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from podnuma.agent.cgroups.layout import Driver, Layout, detect
+from podnuma.agent.cgroups.reader import Reader
+from podnuma.agent.cgroups.writers.bus import SystemBus
+from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
+from podnuma.agent.cgroups.writers.systemd import SystemdWriter
+from podnuma.agent.cri import sockets
+from podnuma.agent.cri import values as cri_values
+from podnuma.agent.model.containers import Container
+from podnuma.agent.nri.link import Link, LinkState
+from podnuma.agent.nri.settings import Settings as NriSettings
+from podnuma.agent.runtimes.backend import Hook, NodeBackend, NodeNotReady
+from podnuma.agent.runtimes.container_cache import ContainerCache
+from podnuma.agent.runtimes.mechanisms import Cri, Files, Nri, Systemd
+from podnuma.agent.runtimes.nri_plugin import EVENTS, NriPlugin
+from podnuma.agent.runtimes.start_priority import StartPriority
+from podnuma.agent.settings import AgentSettings, Runtime
+
+if TYPE_CHECKING:
+    from podnuma.agent.cri.client import Client
+    from podnuma.agent.reconcile.apply import Mechanism
+
+NRI_SOCKET = Path("nri/nri.sock")  # below /run
+_PLUGIN = "podnuma"
+_INDEX = "50"
+_HEAD_START = 1.0  # seconds that NRI has before CRI is tried
+_LOOK_AGAIN = 2.0
+_GRACE = 10.0  # seconds that the last word of a lost runtime counts
+_NANO = 10**9
+_GONE = (cri_values.ContainerState.EXITED,)
+
+
+def real_backend(settings: AgentSettings, hook: Hook, changed: Callable[[], None]) -> NodeBackend:
+    """Return the side of a real node. Raises NodeUnfit with what is missing."""
+    layout = _layout(settings.cgroup_root)
+    reader = Reader(settings.cgroup_root, layout)
+    giving_way = StartPriority()
+    node = _RealNode(settings, giving_way, hook, changed)
+    mechanisms: list[Mechanism] = []
+    if settings.runtime is not Runtime.CRI:
+        mechanisms.append(Nri(node.link, giving_way))
+    if settings.runtime is not Runtime.NRI:
+        mechanisms.append(Cri(lambda: node.cri, giving_way))
+    if layout.driver is Driver.SYSTEMD:
+        bus = SystemBus(f"unix:path={settings.run_root}/dbus/system_bus_socket")
+        mechanisms.append(Systemd(SystemdWriter(bus.connect, layout), reader))
+    else:
+        mechanisms.append(Files(CgroupfsWriter(settings.cgroup_root, layout), reader))
+    return NodeBackend(
+        layout=layout,
+        runtime=node,
+        mechanisms=mechanisms,
+        describe=node.describe,
+        tasks=node.tasks(),
+    )
+
+
+def _layout(root: Path) -> Layout:
+    if not (root / "cgroup.controllers").is_file():
+        raise NodeNotReady(
+            f"{root} is no cgroup v2 mount; podnuma needs cgroup v2 (boot with"
+            " systemd.unified_cgroup_hierarchy=1) mounted there"
+        )
+    layout = detect(root)
+    if layout is None:
+        raise NodeNotReady(f"{root} has no kubepods yet; is the kubelet running?")
+    return layout
+
+
+class _RealNode:
+    """The containers of a real node: by NRI while that is synchronized, else by CRI."""
+
+    def __init__(
+        self, settings: AgentSettings, giving_way: StartPriority, hook: Hook, changed: Callable[[], None]
+    ) -> None:
+        self._settings = settings
+        self._changed = changed
+        self._by_nri = ContainerCache(changed)
+        self._by_cri = ContainerCache(changed)
+        self._cri_trouble: str | None = "not asked yet"
+        self._cri_version = ""
+        self._seen_at = float("-inf")
+        self.cri: Client | None = None
+        plugin = NriPlugin(self._by_nri, giving_way, hook, settings.hook_share, changed)
+        socket = settings.nri_socket or settings.run_root / NRI_SOCKET
+        self.link = Link(plugin, NriSettings(_PLUGIN, _INDEX, EVENTS, socket))
+
+    @property
+    def name(self) -> str:
+        return self.describe()[1]
+
+    async def containers(self) -> Sequence[Container]:
+        """Return what runs. Raises OSError while nobody can tell."""
+        now = asyncio.get_running_loop().time()
+        if self._settings.runtime is not Runtime.CRI and self.link.state is LinkState.SYNCHRONIZED:
+            self._seen_at = now
+            return self._by_nri.all()
+        if self._settings.runtime is not Runtime.NRI and self._cri_trouble is None:
+            return self._by_cri.all()
+        if now - self._seen_at < _GRACE:
+            # A runtime that restarts keeps its containers running, and slices go on needing care.
+            return self._by_nri.all()
+        raise OSError(f"no runtime is connected; NRI: {self.link.reason}; CRI: {self._cri_trouble}")
+
+    def describe(self) -> tuple[str, str]:
+        """Return what containers are written with first, and the runtime with its version."""
+        runtime = self.link.runtime
+        if runtime is not None and self.link.state is LinkState.SYNCHRONIZED:
+            return "NRI", f"{runtime.name} {runtime.version}"
+        if self.cri is not None:
+            return "CRI", self._cri_version
+        return "-", ""
+
+    def tasks(self) -> list[Callable[[], Awaitable[None]]]:
+        """Return what has to run for ever."""
+        tasks: list[Callable[[], Awaitable[None]]] = []
+        if self._settings.runtime is not Runtime.CRI:
+            tasks.append(self.link.run)
+        if self._settings.runtime is not Runtime.NRI:
+            tasks.append(self._follow_cri)
+        return tasks
+
+    @property
+    def _nri_is_enough(self) -> bool:
+        runtime = self.link.runtime
+        return (
+            self._settings.runtime is not Runtime.CRI
+            and self.link.state is LinkState.SYNCHRONIZED
+            and runtime is not None
+            and runtime.unsolicited_updates_are_safe
+        )
+
+    async def _follow_cri(self) -> None:
+        """Keep the CRI inventory, and the client that updates go through, while NRI is not enough."""
+        root = self._settings.run_root.parent
+        await asyncio.sleep(_HEAD_START)
+        while True:
+            socket = self._settings.cri_socket or sockets.find(root)
+            if self._nri_is_enough:
+                self._cri_trouble = "not used while NRI is connected"
+            elif socket is None or not socket.is_socket():
+                self._cri_trouble = f"no socket of a runtime below {root}"
+            else:
+                await self._follow(socket)
+            await asyncio.sleep(_LOOK_AGAIN)
+
+    async def _follow(self, socket: Path) -> None:
+        # gRPC is a third of the memory of an agent that does not need it.
+        from podnuma.agent.cri.client import Client  # noqa: PLC0415
+        from podnuma.agent.cri.watch import Listed, Lost, watch  # noqa: PLC0415
+
+        async with Client(socket) as client:
+            try:
+                async with contextlib.aclosing(watch(client)) as stream:
+                    async for seen in stream:
+                        if self._nri_is_enough:
+                            return
+                        if isinstance(seen, Lost):
+                            self._lose_cri(seen.reason)
+                        elif isinstance(seen, Listed):
+                            await self._take(client, seen.containers)
+                        else:
+                            await self._take(client, await client.containers())
+            finally:
+                self._lose_cri("not connected")
+
+    def _lose_cri(self, why: str) -> None:
+        self._cri_trouble, self.cri = why, None
+        self._changed()
+
+    async def _take(self, client: "Client", containers: Iterable[cri_values.Container]) -> None:
+        if self.cri is None:
+            version = await client.version()
+            self._cri_version = f"{version.runtime_name} {version.runtime_version}"
+            self.cri, self._cri_trouble = client, None
+            self._changed()
+        self._by_cri.replace(_seen(container) for container in containers if container.state not in _GONE)
+
+
+def _seen(container: cri_values.Container) -> Container:
+    return Container(
+        pod_uid=container.pod_uid,
+        namespace=container.pod_namespace,
+        pod_name=container.pod_name,
+        name=container.name,
+        id=container.id,
+        started=container.created_at / _NANO if container.created_at else None,
+    )

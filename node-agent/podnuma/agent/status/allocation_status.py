@@ -1,0 +1,223 @@
+"""What the API server is told: phase, conditions and values of each allocation. Pure.
+
+    Pending    not every container that shall run was seen right yet
+    Applied    each was, and all that run are right now
+    Drifted    it was applied, something differs now, and repairing it did not help
+    Released   it was applied and the pod's cgroup is gone
+    Rejected   the operator's word, left alone
+
+Containers that ended keep their last entry, with the verdict: that of an init container outlives it.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from podnuma.agent.cgroups import files
+from podnuma.agent.desired.state import DesiredAllocation
+from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup
+from podnuma.agent.model.cgroup_values import CgroupValues
+from podnuma.agent.reconcile.snapshot import NodeSnapshot
+from podnuma.agent.reconcile.verdicts import PinVerdicts
+from podnuma.allocator import cpuset, nodeset
+from podnuma.allocator.decision import PodGrant
+from podnuma.allocator.request import ContainerKind
+from podnuma.api.conditions import Condition, Readiness, Status, readiness
+from podnuma.api.node_topology import AssignmentCounts
+from podnuma.api.pod_allocation import ContainerStatus, Phase, PodAllocationStatus, Verdict
+from podnuma.api.pod_allocation import Values as Shown
+
+MEMORY_DEFERRED = "MemoryNodesDeferred"
+"""Condition: a running container would have to move to other NUMA nodes; it does when it starts anew."""
+
+CPUS_OFFLINE = "CPUsOffline"
+"""Condition: some CPUs of the pod are switched off; its containers run on what is left of theirs."""
+
+_PINNED = (Verdict.PINNED_AT_START, Verdict.PINNED_LATE)
+
+
+def compute_status(
+    desired: DesiredAllocation, before: PodAllocationStatus, snapshot: NodeSnapshot, verdicts: PinVerdicts
+) -> PodAllocationStatus | None:
+    """Return the status to write, conditions without times; None if there is nothing to say."""
+    if desired.allocation is None:
+        failed = readiness(Readiness.FAILED, "Unreadable", desired.problem or "", desired.generation)
+        return replace(before, observed_generation=desired.generation, conditions=failed)
+    grant = desired.grant
+    if grant is None:
+        return None
+    if not grant.holds_anything and desired.problem is None:
+        text = "the pod holds nothing; it runs in the node shared pool"
+        ready = readiness(Readiness.CURRENT, "HoldsNothing", text, desired.generation)
+        return PodAllocationStatus(desired.generation, Phase.APPLIED, ready)
+    stands = _stands(desired, grant, before, snapshot, verdicts)
+    conditions = [*readiness(stands.state, stands.reason, stands.message, desired.generation)]
+    conditions += _deferred(snapshot, grant, desired.generation)
+    conditions += _offline(snapshot, grant, desired.generation)
+    pod = snapshot.pod(grant.uid)
+    values = None if pod is None else snapshot.seen[pod]
+    return PodAllocationStatus(
+        observed_generation=desired.generation,
+        phase=stands.phase,
+        conditions=tuple(conditions),
+        pod_written=_written(values) or before.pod_written,
+        pod_effective=_effective(values) or before.pod_effective,
+        containers=stands.containers,
+        assignments=assignments(grant),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Stands:
+    phase: Phase
+    state: Readiness
+    reason: str
+    message: str
+    containers: tuple[ContainerStatus, ...]
+
+
+def _stands(
+    desired: DesiredAllocation,
+    grant: PodGrant,
+    before: PodAllocationStatus,
+    snapshot: NodeSnapshot,
+    verdicts: PinVerdicts,
+) -> _Stands:
+    containers = _containers(grant, before, snapshot, verdicts)
+    phase, reason, message = _phase(grant, before.phase, snapshot, containers)
+    state = Readiness.CURRENT if phase in {Phase.APPLIED, Phase.RELEASED} else Readiness.IN_PROGRESS
+    if desired.problem is not None:
+        # What was last readable stays in force; the message says what is wrong with the object.
+        return _Stands(phase, Readiness.FAILED, "Unreadable", desired.problem, containers)
+    if grant.uid in snapshot.accepted.refused:
+        why = snapshot.accepted.refused[grant.uid]
+        return _Stands(Phase.PENDING, Readiness.FAILED, "Refused", why, containers)
+    if snapshot.pause_reason is not None:
+        return _Stands(phase, Readiness.FAILED, "StandingBack", snapshot.pause_reason, containers)
+    if snapshot.audit:
+        text = "the NodeProfile says mode: Audit; nothing is written on this node"
+        return _Stands(Phase.PENDING, Readiness.CURRENT, "Audit", text, containers)
+    return _Stands(phase, state, reason, message, containers)
+
+
+def _phase(
+    grant: PodGrant, before: Phase, snapshot: NodeSnapshot, containers: tuple[ContainerStatus, ...]
+) -> tuple[Phase, str, str]:
+    pod = snapshot.pod(grant.uid)
+    if pod is None and before in {Phase.APPLIED, Phase.DRIFTED, Phase.RELEASED}:
+        return Phase.RELEASED, "Released", "the pod has ended"
+    wrong = {
+        cgroup: what
+        for cgroup, what in snapshot.differences.items()
+        if what is not None and (cgroup == pod or (isinstance(cgroup, ContainerCgroup) and cgroup.pod == pod))
+    }
+    if wrong:
+        text = "; ".join(f"{_short(cgroup)}: {what}" for cgroup, what in sorted(wrong.items(), key=repr))[
+            :2000
+        ]
+        was_applied = before in {Phase.APPLIED, Phase.DRIFTED}
+        return (Phase.DRIFTED, "Drifted", text) if was_applied else (Phase.PENDING, "Pending", text)
+    pinned = {container.name for container in containers if container.verdict in _PINNED}
+    missing = [
+        container.name
+        for container in grant.containers
+        if container.kind is not ContainerKind.INIT and container.name not in pinned
+    ]
+    if missing and before is not Phase.APPLIED:
+        return Phase.PENDING, "Pending", f"waits for the start of {', '.join(missing[:10])}"
+    return Phase.APPLIED, "Applied", "the kernel reports what was decided, for the pod and every container"
+
+
+def _short(cgroup: CgroupRef) -> str:
+    return f"container {cgroup.name}" if isinstance(cgroup, ContainerCgroup) else "the pod's own cgroup"
+
+
+def _containers(
+    grant: PodGrant, before: PodAllocationStatus, snapshot: NodeSnapshot, verdicts: PinVerdicts
+) -> tuple[ContainerStatus, ...]:
+    earlier = {status.name: status for status in before.containers}
+    running = {cgroup.name: cgroup for cgroup in snapshot.of_pod(grant.uid)}
+    refusals = {result.write.cgroup: result.why for result in snapshot.results if result.why}
+    found = []
+    for container in grant.containers:
+        cgroup = running.get(container.name)
+        if cgroup is None:
+            if container.name in earlier:
+                found.append(earlier[container.name])
+            continue
+        judged = verdicts.of(cgroup.id)
+        known = earlier.get(container.name)
+        if cgroup not in snapshot.seen and known is not None and known.container_id == cgroup.id:
+            # It ended: what it had stays, and the verdict may have come after the last report.
+            found.append(replace(known, verdict=judged.verdict, pinned_after_millis=judged.after_millis))
+            continue
+        values = snapshot.seen.get(cgroup)
+        message = refusals.get(cgroup) or snapshot.differences.get(cgroup) or ""
+        found.append(
+            ContainerStatus(
+                name=container.name,
+                container_id=cgroup.id,
+                written=_written(values),
+                effective=_effective(values),
+                verdict=judged.verdict,
+                pinned_after_millis=judged.after_millis,
+                message=message[:1024],
+            )
+        )
+    return tuple(found)
+
+
+def _written(values: CgroupValues | None) -> Shown | None:
+    if values is None:
+        return None
+    maximum = "" if values.cpu_max is None else files.render_cpu_max(values.cpu_max)
+    return Shown(cpuset.render(values.cpus or 0), nodeset.render(values.mems or 0), maximum)
+
+
+def _effective(values: CgroupValues | None) -> Shown | None:
+    if values is None:
+        return None
+    maximum = "" if values.cpu_max is None else files.render_cpu_max(values.cpu_max)
+    return Shown(
+        cpuset.render(values.effective_cpus or 0), nodeset.render(values.effective_mems or 0), maximum
+    )
+
+
+def _deferred(snapshot: NodeSnapshot, grant: PodGrant, generation: int) -> list[Condition]:
+    waiting = [
+        f"{cgroup.name} (NUMA nodes {nodeset.render(target.deferred_mems)})"
+        for cgroup in snapshot.of_pod(grant.uid)
+        if (target := snapshot.targets.get(cgroup)) is not None and target.deferred_mems is not None
+    ]
+    if not waiting:
+        return []
+    text = (
+        f"cpuset.mems of {', '.join(waiting)} applies at restart: moving the memory of a running container"
+        " would make it wait"
+    )
+    return [Condition(MEMORY_DEFERRED, Status.TRUE, "ContainerRuns", text, generation)]
+
+
+def _offline(snapshot: NodeSnapshot, grant: PodGrant, generation: int) -> list[Condition]:
+    offline = cpuset.CpuSet(grant.exclusive_cpus & ~snapshot.machine.topology.all_cpus)
+    if not offline:
+        return []
+    text = (
+        f"CPUs {cpuset.render(offline)} of {cpuset.render(grant.exclusive_cpus)} are offline; they count"
+        " again when they are switched on"
+    )
+    return [Condition(CPUS_OFFLINE, Status.TRUE, "Hotplug", text, generation)]
+
+
+def assignments(grant: PodGrant) -> AssignmentCounts:
+    """Count the containers of a grant by resource and assignment type."""
+    counts: Counter[tuple[str, object]] = Counter()
+    for container in grant.containers:
+        counts["cpu", container.cpu_assignment] += 1
+        counts["memory", container.memory_assignment] += 1
+    return dict(counts)  # type: ignore[arg-type]
+
+
+def phases(statuses: Mapping[str, PodAllocationStatus]) -> dict[Phase, int]:
+    """Count allocations by phase."""
+    return dict(Counter(status.phase for status in statuses.values()))

@@ -1,0 +1,161 @@
+"""What the agent says about its node: hardware, itself, and the conditions that people look for first."""
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from podnuma.agent.apiserver import paths
+from podnuma.agent.apiserver.status_writer import StatusWriter
+from podnuma.agent.desired.state import DesiredState
+from podnuma.agent.discover.machine import Discovered, Machine
+from podnuma.agent.reconcile.snapshot import NodeSnapshot
+from podnuma.api.conditions import Condition, Status, merged, timestamp
+from podnuma.api.hardware import Hardware
+from podnuma.api.node_topology import AgentReport, NodeCondition, render_agent_status
+
+_CUT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class AgentIdentity:
+    """What does not change while the agent runs."""
+
+    node: str
+    version: str
+    boot_id: str
+
+
+class NodeStatus:
+    """Keeps the agent's part of the NodeTopology's status, and says it again as a heartbeat."""
+
+    def __init__(
+        self,
+        identity: AgentIdentity,
+        desired: DesiredState,
+        publisher: StatusWriter,
+        *,
+        clock: Callable[[], dt.datetime],
+        heartbeat: float,
+    ) -> None:
+        self._identity = identity
+        self._desired = desired
+        self._publisher = publisher
+        self._clock = clock
+        self._heartbeat = dt.timedelta(seconds=heartbeat)
+        self._discovered = Discovered(None, ())
+        self._machine: Machine | None = None
+        self._cgroup_driver = ""
+        self._describe: Callable[[], tuple[str, str]] = lambda: ("", "")
+        self._lost: str | None = "not asked yet"
+        self._pause_reason: str | None = None
+        self._beat: dt.datetime | None = None
+        self._conditions: tuple[Condition, ...] = ()
+
+    @property
+    def path(self) -> str:
+        return paths.topology_status_path(self._identity.node)
+
+    def discovered(self, discovered: Discovered) -> None:
+        """Take the hardware; where it could not be made out, the last one that was stays."""
+        self._discovered = discovered
+        self._machine = discovered.machine or self._machine
+
+    def side(self, cgroup_driver: str, describe: Callable[[], tuple[str, str]]) -> None:
+        """Take how to ask who writes to containers first, and which runtime it is."""
+        self._cgroup_driver = cgroup_driver
+        self._describe = describe
+
+    def runtime_lost(self, why: str) -> None:
+        self._lost = why
+
+    def runtime_found(self, snapshot: NodeSnapshot) -> None:
+        self._lost = None
+        self._pause_reason = snapshot.pause_reason
+
+    def publish(self) -> None:
+        """Hand the status over, if something changed or the heartbeat is due."""
+        settings = self._desired.settings
+        if not settings.exists:
+            # The operator makes the object; an agent may make none.
+            return
+        now = self._clock()
+        before = self._conditions
+        if not before and settings.status is not None:
+            before = settings.status.conditions
+        conditions = merged(before, self._wanted(settings.generation), now)
+        changed = conditions != self._conditions
+        if self._beat is None or changed or not dt.timedelta() <= now - self._beat < self._heartbeat:
+            self._beat = now
+        self._conditions = conditions
+        mechanism, runtime = self._describe()
+        agent = AgentReport(
+            version=self._identity.version,
+            mechanism=mechanism,
+            runtime=runtime,
+            cgroup_driver=self._cgroup_driver,
+            boot_id=self._identity.boot_id,
+            heartbeat_time=timestamp(self._beat),
+        )
+        status = render_agent_status(self._hardware(), agent, conditions)
+        self._publisher.submit(self.path, paths.topology_patch(self._identity.node, settings.uid, status))
+
+    def _hardware(self) -> Hardware | None:
+        if self._machine is None:
+            return None
+        problems = tuple(str(finding)[:_CUT] for finding in self._discovered.findings)
+        return Hardware(self._machine.topology, self._machine.offline, self._machine.isolated, problems)
+
+    def _wanted(self, generation: int) -> list[Condition]:
+        conditions = [
+            self._hardware_known(),
+            _condition(
+                NodeCondition.RUNTIME_CONNECTED,
+                self._lost is None,
+                ("Connected", f"the runtime answers: {' '.join(self._describe())}"),
+                ("NotConnected", self._lost or ""),
+            ),
+            _condition(
+                NodeCondition.STANDING_BACK,
+                self._pause_reason is not None,
+                ("OtherPinner", self._pause_reason or ""),
+                ("AloneInCharge", "nobody else pins containers here"),
+            ),
+        ]
+        hindrance = self._hindrance()
+        conditions.append(
+            _condition(
+                NodeCondition.AGENT_READY,
+                hindrance is None,
+                ("Ready", "decisions are applied on this node"),
+                ("NotReady", hindrance or ""),
+            )
+        )
+        return [replace(condition, observed_generation=generation) for condition in conditions]
+
+    def _hindrance(self) -> str | None:
+        if self._machine is None:
+            return "the hardware is not known"
+        return self._lost or self._pause_reason
+
+    def _hardware_known(self) -> Condition:
+        findings = self._discovered.findings
+        text = "; ".join(str(finding) for finding in findings)[:_CUT]
+        good = self._discovered.machine is not None
+        if good and findings:
+            return Condition(NodeCondition.HARDWARE_KNOWN, Status.TRUE, "WithDefaults", text)
+        return _condition(
+            NodeCondition.HARDWARE_KNOWN,
+            good,
+            ("Known", "all of sysfs could be read"),
+            ("Unknown", text or "not read yet"),
+        )
+
+
+def _condition(
+    kind: NodeCondition,
+    holds: bool,  # noqa: FBT001 - the condition itself
+    if_true: tuple[str, str],
+    if_false: tuple[str, str],
+) -> Condition:
+    reason, message = if_true if holds else if_false
+    return Condition(kind, Status.of(holds), reason, message)

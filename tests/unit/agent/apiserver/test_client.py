@@ -1,0 +1,64 @@
+import pytest
+import yaml
+from podnuma.agent.apiserver.client import Credentials, TokenFile
+from podnuma.plumbing.kube import errors
+
+
+def test_a_replaced_token_is_used_from_the_next_request_on(tmp_path):
+    path = tmp_path / "token"
+    path.write_text("first\n")
+    token = TokenFile(path)
+    assert token.current() == "first"
+    new = tmp_path / "new"
+    new.write_text("second\n")
+    new.replace(path)
+    assert token.current() == "second"
+
+
+def test_a_projected_token_is_followed_through_its_links(tmp_path):
+    # As the kubelet does it: ..data points to a folder, and is pointed to another one.
+    for name in ("1", "2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "token").write_text(f"token-{name}")
+    (tmp_path / "..data").symlink_to("1")
+    (tmp_path / "token").symlink_to("..data/token")
+    token = TokenFile(tmp_path / "token")
+    assert token.current() == "token-1"
+    (tmp_path / "..new").symlink_to("2")
+    (tmp_path / "..new").replace(tmp_path / "..data")
+    assert token.current() == "token-2"
+
+
+def test_the_last_token_stays_while_the_file_is_away(tmp_path):
+    path = tmp_path / "token"
+    path.write_text("first")
+    token = TokenFile(path)
+    assert token.current() == "first"
+    path.unlink()
+    assert token.current() == "first"
+
+
+def test_the_token_file_of_a_kubeconfig_is_found(tmp_path):
+    config = {
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": {"tokenFile": "token"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    (tmp_path / "config").write_text(yaml.safe_dump(config))
+    _, token_file = Credentials(tmp_path / "config", tmp_path).read()
+    assert token_file == tmp_path / "token"
+
+
+@pytest.mark.parametrize("content", [None, "not: [a, kubeconfig", "[]", "{}"])
+def test_missing_credentials_are_one_clear_error(tmp_path, content):
+    path = tmp_path / "config"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(errors.RefusedError, match=f"cannot read credentials from {path}"):
+        Credentials(path, tmp_path).read()
+
+
+def test_a_missing_service_account_is_named(tmp_path):
+    with pytest.raises(errors.RefusedError, match=f"cannot read credentials from {tmp_path}"):
+        Credentials(None, tmp_path).read()

@@ -1,0 +1,148 @@
+"""A watch against a scripted API server: every way in which a watch can end."""
+
+import random
+import threading
+
+import pytest
+from podnuma.agent.apiserver.watch import Changed, EventType, Listed, Watch, WatchSource
+from podnuma.plumbing.backoff import Backoff
+from podnuma.plumbing.kube import errors
+
+SOURCE = WatchSource("Things", "/things", {"fieldSelector": "a=b"})
+
+
+def thing(name, version):
+    return {"metadata": {"name": name, "resourceVersion": str(version)}}
+
+
+def event(kind, name, version):
+    return {"type": kind, "object": thing(name, version)}
+
+
+class Api:
+    """Answers lists and watches from a script; the last entry of it blocks until the test ends."""
+
+    def __init__(self, script, done):
+        self.script = script
+        self.done = done
+        self.asked = []
+        self.aborted = threading.Event()
+
+    def pages(self, path, query):
+        assert path == SOURCE.path
+        self.asked.append(("list", dict(query)))
+        answer = self.script.pop(0) if self.script else self._end()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def watch(self, path, query, seconds):
+        assert path == SOURCE.path
+        self.asked.append(("watch", query["resourceVersion"]))
+        if not self.script:
+            self._end()
+            return
+        for answer in self.script.pop(0):
+            if isinstance(answer, Exception):
+                raise answer
+            yield answer
+        if seconds < 1:
+            threading.Event().wait(seconds)  # as a server that ends a watch in time
+
+    def abort(self):
+        self.aborted.set()
+
+    def close(self):
+        pass
+
+    def _end(self):
+        self.done.set()
+        threading.Event().wait(0.05)
+        return [], "0"
+
+
+def run(script, **more):
+    done = threading.Event()
+    seen: list[Listed | Changed] = []
+    api = Api(script, done)
+    watch = Watch(
+        SOURCE, lambda: api, seen.append, rng=random.Random(1), backoff=Backoff(0.001, 0.002), **more
+    )
+    watch.start()
+    assert done.wait(5)
+    watch.stop()
+    return seen, api.asked, watch
+
+
+def test_a_watch_goes_on_from_the_version_of_the_list():
+    seen, asked, watch = run([([thing("a", 5)], "7"), [event("ADDED", "b", 8)]], seconds=0.01)
+    assert seen[:2] == [Listed((thing("a", 5),)), Changed(EventType.ADDED, thing("b", 8))]
+    assert asked[:3] == [("list", {"fieldSelector": "a=b"}), ("watch", "7"), ("watch", "8")]
+    assert watch.trouble is None
+
+
+def test_bookmarks_keep_the_place_and_are_delivered_to_nobody():
+    seen, asked, _ = run([([], "7"), [{"type": "BOOKMARK", "object": thing("", 90)}]], seconds=0.01)
+    assert seen[:1] == [Listed(())]
+    assert ("watch", "90") in asked
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        errors.UncertainError(0, "NoAnswer", "connection reset"),
+        errors.UncertainError(500, "InternalError", "etcd"),
+        {"type": "ERROR", "object": {"code": 410, "message": "too old resource version"}},
+        {"type": "ERROR", "object": "garbage"},
+        ValueError("half a line"),
+    ],
+)
+def test_every_other_end_leads_to_a_new_list(end):
+    seen, asked, _ = run([([thing("a", 5)], "7"), [end], ([thing("c", 9)], "10")])
+    assert [each for each in seen if isinstance(each, Listed)][:2] == [
+        Listed((thing("a", 5),)),
+        Listed((thing("c", 9),)),
+    ]
+    assert [kind for kind, _ in asked[:3]] == ["list", "watch", "list"]
+
+
+def test_a_watch_that_ends_at_once_does_not_run_hot():
+    _, asked, _ = run([([], "7"), [], ([], "8")], seconds=60)
+    assert [kind for kind, _ in asked[:3]] == ["list", "watch", "list"]
+
+
+def test_failures_are_signs_of_life():
+    watch = Watch(SOURCE, lambda: Api([], threading.Event()), print, rng=random.Random(1))
+    before = watch.moved
+    watch._failed(errors.UncertainError(503, "x", "away"))
+    assert watch.moved > before
+    assert watch.trouble == "watching Things: 503 x: away"
+
+
+def test_trouble_is_told_until_the_server_answers(caplog):
+    refusal = errors.RefusedError(403, "Forbidden", "no list for you")
+    seen, _, watch = run([refusal, refusal, refusal, ([], "1")])
+    assert Listed(()) in seen
+    assert watch.trouble != "watching Things: no list for you"
+    told = [record.levelname for record in caplog.records if "no list for you" in record.message]
+    assert told.count("WARNING") == 1, "one line per change, not one per attempt"
+
+
+def test_a_stopped_watch_ends_at_once_and_delivers_nothing_more():
+    class Waiting(Api):
+        def watch(self, path, query, seconds):
+            del path, query, seconds
+            self.done.set()
+            assert self.aborted.wait(5), "nobody ended the read"
+            yield event("ADDED", "late", 9)
+
+    done = threading.Event()
+    seen: list[Listed | Changed] = []
+    api = Waiting([([], "7")], done)
+    watch = Watch(SOURCE, lambda: api, seen.append, rng=random.Random(1))
+    watch.start()
+    assert done.wait(5)
+    watch.stop()
+    watch.wait(5)
+    assert not watch._thread.is_alive()
+    assert seen == [Listed(())]

@@ -1,0 +1,106 @@
+import pytest
+from podnuma.agent.apiserver.watch import Changed, EventType, Listed
+from podnuma.agent.desired.acceptance import GrantAcceptance, NodeCpus, accept_grants
+from podnuma.allocator import cpuset
+from podnuma.allocator.node import Node
+from podnuma.allocator.settings import CpuManagerPolicy, Settings
+from podnuma.api.pod_allocation import Decision, render_pod_allocation
+
+CPUS = NodeCpus(cpuset.parse("0-15"), cpuset.parse("0-15"), cpuset.parse("0,8"))
+
+
+@pytest.fixture
+def grant(words):
+    return lambda uid, cpus: words.pod(uid, words.container("c", cpus), cpus=cpus)
+
+
+def test_an_overlapping_grant_is_refused_in_favour_of_the_applied_one(grant):
+    accepted = accept_grants([grant("a", "1-2"), grant("b", "2-3")], {"b": cpuset.parse("2-3")}, CPUS)
+    assert set(accepted.grants) == {"b"}
+    assert accepted.refused == {
+        "a": "spec.cpus '1-2': CPUs 2 are already held by pod default/b;"
+        " delete the PodAllocation of one of them"
+    }
+    assert accepted.pool == cpuset.parse("0-1,4-15")
+
+
+def test_an_applied_grant_that_was_edited_has_no_older_right(grant):
+    accepted = accept_grants([grant("a", "1-2"), grant("b", "2-3")], {"b": cpuset.parse("4")}, CPUS)
+    assert set(accepted.grants) == {"a"}
+
+
+def test_cpus_that_the_node_does_not_have_are_refused_by_name(grant):
+    accepted = accept_grants([grant("a", "15-17")], {}, CPUS)
+    assert accepted.refused["a"] == (
+        "spec.cpus '15-17': this node has no CPU 16-17; delete the PodAllocation"
+    )
+
+
+def test_offline_cpus_are_cpus_of_the_node(grant):
+    cpus = NodeCpus(cpuset.parse("0-15"), cpuset.parse("0-7"), cpuset.EMPTY)
+    assert set(accept_grants([grant("a", "9")], {}, cpus).grants) == {"a"}
+
+
+def test_the_shared_pool_is_never_emptied(grant):
+    whole = grant("a", "0-15")
+    accepted = accept_grants([whole], {}, CPUS)
+    assert accepted.grants == {}
+    assert "would leave no CPU for the node shared pool" in accepted.refused["a"]
+    assert accepted.pool == cpuset.parse("0-15")
+
+
+def test_the_reserved_cpus_are_the_last_resort_of_the_pool(grant):
+    strict = NodeCpus(cpuset.parse("0-15"), cpuset.parse("1-7,9-15"), cpuset.parse("0,8"))
+    accepted = accept_grants([grant("a", "1-7,9-15")], {}, strict)
+    assert set(accepted.grants) == {"a"}
+    assert accepted.pool == cpuset.parse("0,8")
+
+
+def test_agent_and_operator_work_out_the_same_pool(grant, words):
+    settings = Settings(cpu_manager_policy=CpuManagerPolicy.STATIC, reserved_system_cpus=cpuset.parse("0,8"))
+    grants = [grant("a", "1,9"), grant("b", "4-5,12")]
+    empty = Node.empty(settings, words.machine().topology)
+    cpus = NodeCpus(cpuset.parse("0-15"), empty.default_set, empty.reserved_cpus)
+    node, problems = Node.restore(settings, words.machine().topology, grants)
+    assert not problems
+    assert accept_grants(grants, {}, cpus).pool == node.shared_pool
+
+
+def test_after_a_restart_the_applied_one_still_has_the_older_right(bench, words):
+    bench.desired.take_allocations(Listed(()))
+    for uid, phase in (("a", "Pending"), ("b", "Applied")):
+        item = render_pod_allocation(
+            words.pod(uid, words.container("c", "1,9"), cpus="1,9"), "node", Decision(admitted=True)
+        )
+        item["metadata"] |= {"uid": f"pa-{uid}"}
+        item["status"] = {"phase": phase}
+        bench.desired.take_allocations(Changed(EventType.ADDED, item))
+    acceptance = GrantAcceptance()
+    for _ in range(2):
+        accepted = acceptance.update(bench.desired, bench.machine)
+        assert set(accepted.grants) == {"b"}
+        assert set(accepted.refused) == {"a"}
+
+
+def test_the_older_right_ends_with_the_allocation(bench, words):
+    acceptance = GrantAcceptance()
+    first = words.pod("z", words.container("c", "1,9"), cpus="1,9")
+    bench.grant(first)
+    acceptance.update(bench.desired, bench.machine)
+    bench.grant(words.pod("a", words.container("c", "9"), cpus="9"))
+    assert set(acceptance.update(bench.desired, bench.machine).grants) == {"z"}
+    bench.release(first)
+    assert set(acceptance.update(bench.desired, bench.machine).grants) == {"a"}
+
+
+def test_settings_that_fit_no_machine_take_nothing_away(bench, words):
+    bench.grant(words.pod("a", words.container("c", "1,9"), cpus="1,9"))
+    bench.settings("0,96")
+    accepted = GrantAcceptance().update(bench.desired, bench.machine)
+    assert set(accepted.grants) == {"a"}
+    assert accepted.pool == cpuset.parse("0,2-8,10-15")
+
+
+def test_without_settings_all_other_cpus_are_shared(bench, words):
+    bench.grant(words.pod("a", words.container("c", "1,9"), cpus="1,9"))
+    assert GrantAcceptance().update(bench.desired, bench.machine).pool == cpuset.parse("0,2-8,10-15")

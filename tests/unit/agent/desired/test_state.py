@@ -1,0 +1,145 @@
+import asyncio
+
+import pytest
+from podnuma.agent.apiserver.watch import Changed, EventType, Listed
+from podnuma.agent.desired.state import DesiredState
+from podnuma.allocator import cpuset
+from podnuma.api.node_settings import Handling, Mode, NodeSettings
+from podnuma.api.node_topology import render_node_topology
+from podnuma.api.pod_allocation import Decision, render_pod_allocation
+
+
+class Calls:
+    def __init__(self):
+        self.count = 0
+
+    def __call__(self):
+        self.count += 1
+
+
+@pytest.fixture
+def desired():
+    return DesiredState(Calls())
+
+
+def item(words, uid="p1", cpus="1,9", object_uid="pa-1", generation=1):
+    grant = words.pod(uid, words.container("c", cpus), cpus=cpus)
+    body = render_pod_allocation(grant, "node", Decision(admitted=True))
+    body["metadata"] |= {"uid": object_uid, "generation": generation}
+    return body
+
+
+def cpus_of(desired):
+    return {each.name: cpuset.render(each.grant.exclusive_cpus) for each in desired.all() if each.grant}
+
+
+def test_a_list_replaces_what_was_known(desired, words):
+    desired.take_allocations(Changed(EventType.ADDED, item(words, "old")))
+    desired.take_allocations(Listed((item(words, "p1"), item(words, "p2", "2"))))
+    assert cpus_of(desired) == {"p1": "1,9", "p2": "2"}
+    assert desired.allocations_known
+
+
+def test_a_broken_edit_keeps_the_last_good_state_and_says_what_is_wrong(desired, words):
+    desired.take_allocations(Listed((item(words),)))
+    broken = item(words, generation=2)
+    broken["spec"]["cpus"] = "9-1"
+    desired.take_allocations(Changed(EventType.MODIFIED, broken))
+    (wanted,) = desired.all()
+    assert cpus_of(desired) == {"p1": "1,9"}
+    assert wanted.generation == 2
+    assert "PodAllocation default/p1" in wanted.problem
+    assert "spec.cpus" in wanted.problem
+
+
+def test_a_broken_object_of_a_new_pod_of_the_same_name_inherits_nothing(desired, words):
+    desired.take_allocations(Listed((item(words),)))
+    broken = item(words, object_uid="pa-2")
+    broken["spec"]["cpus"] = 7
+    desired.take_allocations(Changed(EventType.MODIFIED, broken))
+    assert cpus_of(desired) == {}
+
+
+@pytest.mark.parametrize(
+    "hostile", [{}, {"metadata": None}, {"metadata": {"name": 5}, "spec": []}, {"spec": "x"}]
+)
+def test_hostile_objects_take_nothing_away(desired, words, hostile):
+    desired.take_allocations(Listed((item(words),)))
+    desired.take_allocations(Changed(EventType.ADDED, hostile))
+    assert cpus_of(desired) == {"p1": "1,9"}
+
+
+def test_a_rejected_pod_holds_nothing(desired, words):
+    body = item(words)
+    body["spec"] |= {"containers": [], "decision": {"admitted": False, "reason": "TopologyAffinityError"}}
+    del body["spec"]["cpus"]
+    body["spec"]["podLevel"] = False
+    desired.take_allocations(Listed((body,)))
+    assert cpus_of(desired) == {}
+    assert desired.of_pod("p1") is not None
+
+
+def test_a_static_pod_goes_by_the_uid_that_its_node_knows(desired, words):
+    grant = words.pod("mirror", words.container("c", "1"), cpus="1")
+    body = render_pod_allocation(grant, "node", Decision(admitted=True), "0a1b")
+    desired.take_allocations(Listed((body,)))
+    assert desired.of_pod("0a1b").grant.uid == "0a1b"
+    assert desired.of_pod("mirror") is None
+
+
+def test_only_differences_are_told(desired, words):
+    desired.take_allocations(Listed((item(words),)))
+    told = desired._changed.count
+    again = item(words)
+    again["status"] = {"phase": "Applied"}
+    desired.take_allocations(Changed(EventType.MODIFIED, again))
+    assert desired._changed.count == told
+    desired.take_allocations(Changed(EventType.MODIFIED, item(words, cpus="2")))
+    assert desired._changed.count == told + 1
+    desired.take_allocations(Changed(EventType.DELETED, item(words)))
+    assert desired._changed.count == told + 2
+
+
+async def test_waiting_for_a_decision_ends_when_it_arrives(desired, words):
+    waiting = asyncio.ensure_future(desired.decided("p1", 5))
+    await asyncio.sleep(0)
+    desired.take_allocations(Changed(EventType.ADDED, item(words, "other", "3")))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    desired.take_allocations(Changed(EventType.ADDED, item(words)))
+    assert (await waiting).name == "p1"
+
+
+async def test_waiting_for_a_decision_is_bounded(desired):
+    assert await desired.decided("p1", 0.01) is None
+
+
+def topology(mode=Mode.ENFORCE, **spec):
+    body = render_node_topology("node", NodeSettings(words_settings(), Handling(mode=mode)), None)
+    body["metadata"] |= {"uid": "nt", "generation": 1}
+    body["spec"] |= spec
+    return body
+
+
+def words_settings():
+    from podnuma.allocator.settings import Settings
+
+    return Settings()
+
+
+def test_broken_settings_keep_the_last_good_ones(desired):
+    desired.take_topology(Listed((topology(Mode.AUDIT),)))
+    desired.take_topology(
+        Changed(EventType.MODIFIED, topology(mode=Mode.ENFORCE, cpuManagerPolicy="dynamic"))
+    )
+    assert desired.settings.settings.handling.mode is Mode.AUDIT
+    assert "spec.cpuManagerPolicy" in desired.settings.problem
+
+
+def test_a_deleted_topology_leaves_the_settings_in_force(desired):
+    desired.take_topology(Listed((topology(Mode.AUDIT),)))
+    desired.take_topology(Changed(EventType.DELETED, topology()))
+    assert not desired.settings.exists
+    assert desired.settings.settings.handling.mode is Mode.AUDIT
+    desired.take_topology(Listed(()))
+    assert not desired.settings.exists

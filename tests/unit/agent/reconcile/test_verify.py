@@ -1,0 +1,85 @@
+import pytest
+from podnuma.agent.model.cgroup_ref import CgroupRef, QosCgroup
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CpuMax
+from podnuma.agent.reconcile.verify import Processes, compare
+from podnuma.allocator import cpuset, nodeset
+from podnuma.allocator.request import Qos
+
+PLACE: CgroupRef = QosCgroup(Qos.BURSTABLE)
+EVERYTHING = cpuset.parse("0-8,10-15")
+
+
+def cpus(text):
+    return cpuset.parse(text) if text else None
+
+
+@pytest.mark.parametrize(
+    ("written", "effective", "difference"),
+    [
+        ("1,9", "1", None),
+        ("1,9", "1-2", "cpuset.cpus.effective is 1-2, wanted 1"),
+        ("1", "1", "cpuset.cpus is 1, wanted 1,9"),
+        (None, None, "cpuset.cpus.effective is empty, wanted 1"),
+    ],
+)
+def test_effective_cpus_are_compared_with_what_is_online(written, effective, difference):
+    seen = {PLACE: CgroupValues(cpus(written), effective_cpus=cpus(effective))}
+    assert compare({PLACE: CgroupTarget(cpuset.parse("1,9"))}, seen, EVERYTHING) == {PLACE: difference}
+
+
+def test_a_set_that_is_offline_as_a_whole_is_told():
+    seen = {PLACE: CgroupValues(cpus("9"), effective_cpus=EVERYTHING)}
+    assert compare({PLACE: CgroupTarget(cpuset.parse("9"))}, seen, EVERYTHING) == {
+        PLACE: "cpuset.cpus: all of 9 are offline"
+    }
+
+
+def test_memory_nodes_and_bandwidth_are_compared_too():
+    target = CgroupTarget(mems=nodeset.parse("0"), cpu_max=CpuMax(None, 100_000))
+    right = CgroupValues(None, cpu_max=CpuMax(None, 100_000), effective_mems=nodeset.parse("0"))
+    wrong_mems = CgroupValues(None, cpu_max=CpuMax(None, 100_000), effective_mems=nodeset.parse("0-1"))
+    wrong_quota = CgroupValues(None, cpu_max=CpuMax(5, 100_000), effective_mems=nodeset.parse("0"))
+    no_quota = CgroupValues(None, effective_mems=nodeset.parse("0"))
+    answers = [
+        compare({PLACE: target}, {PLACE: seen}, EVERYTHING)[PLACE]
+        for seen in (right, wrong_mems, wrong_quota, no_quota)
+    ]
+    assert answers == [
+        None,
+        "cpuset.mems.effective is 0-1, wanted 0",
+        "cpu.max is 5 100000, wanted max 100000",
+        "cpu.max is nothing, wanted max 100000",
+    ]
+
+
+def test_what_does_not_exist_differs_in_nothing():
+    assert compare({PLACE: CgroupTarget(cpuset.parse("1"))}, {}, EVERYTHING) == {}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "found"),
+    [
+        ("0-15", "Cpus_allowed_list of process 77 is 0-15, wanted 1,9"),
+        ("1,9", None),
+        ("9", None),
+        ("nonsense", None),
+    ],
+)
+def test_a_process_may_bind_itself_to_less_but_not_to_more(tmp_path, allowed, found):
+    (tmp_path / "77").mkdir()
+    (tmp_path / "77/status").write_text(f"Name:\tdb\nCpus_allowed:\tff\nCpus_allowed_list:\t{allowed}\n")
+    group = tmp_path / "group"
+    group.mkdir()
+    (group / "cgroup.procs").write_text("77\n78\n")
+    assert Processes(tmp_path).stray(group, cpuset.parse("1,9")) == found
+
+
+def test_processes_below_crun_are_looked_at_and_ended_ones_are_not(tmp_path):
+    group = tmp_path / "group"
+    (group / "container").mkdir(parents=True)
+    (group / "container/cgroup.procs").write_text("5\n")
+    (group / "cgroup.procs").write_text("")
+    assert Processes(tmp_path).stray(group, cpuset.parse("1")) is None
+    (tmp_path / "5").mkdir()
+    (tmp_path / "5/status").write_text("Cpus_allowed_list:\t0-3\n")
+    assert "process 5 is 0-3" in (Processes(tmp_path).stray(group, cpuset.parse("1")) or "")

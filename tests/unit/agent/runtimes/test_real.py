@@ -1,0 +1,72 @@
+import asyncio
+import socket as sockets
+from types import SimpleNamespace
+
+import pytest
+from podnuma.agent.runtimes import real
+from podnuma.agent.runtimes.backend import NodeNotReady
+from podnuma.agent.settings import AgentSettings, Runtime
+
+
+def side(root, runtime=Runtime.AUTO, kubepods="kubepods.slice"):
+    (root / "cgroup" / kubepods).mkdir(parents=True, exist_ok=True)
+    (root / "cgroup/cgroup.controllers").write_text("cpuset cpu")
+    settings = AgentSettings("node", cgroup_root=root / "cgroup", run_root=root / "run", runtime=runtime)
+    return real.real_backend(settings, SimpleNamespace(), lambda: None)
+
+
+def test_a_node_without_cgroup_v2_is_told_what_it_needs(tmp_path):
+    (tmp_path / "cgroup").mkdir()
+    with pytest.raises(NodeNotReady, match="is no cgroup v2 mount"):
+        real.real_backend(
+            AgentSettings("node", cgroup_root=tmp_path / "cgroup"), SimpleNamespace(), lambda: None
+        )
+
+
+def test_a_node_whose_kubelet_has_not_started_is_waited_for(tmp_path):
+    (tmp_path / "cgroup.controllers").write_text("cpuset cpu")
+    with pytest.raises(NodeNotReady, match="no kubepods yet"):
+        real.real_backend(AgentSettings("node", cgroup_root=tmp_path), SimpleNamespace(), lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "kubepods", "names"),
+    [
+        (Runtime.AUTO, "kubepods.slice", ["NRI", "CRI", "Systemd"]),
+        (Runtime.NRI, "kubepods.slice", ["NRI", "Systemd"]),
+        (Runtime.CRI, "kubepods", ["CRI", "Files"]),
+    ],
+)
+def test_ways_to_write_follow_from_what_the_node_has(tmp_path, runtime, kubepods, names):
+    assert [way.name for way in side(tmp_path, runtime, kubepods).mechanisms] == names
+
+
+async def test_while_nobody_is_connected_nothing_is_known_about_containers(tmp_path):
+    with pytest.raises(OSError, match="no runtime is connected; NRI: not started; CRI: not asked yet"):
+        await side(tmp_path).runtime.containers()
+
+
+async def test_the_last_word_of_a_lost_runtime_counts_for_a_while(tmp_path, monkeypatch):
+    node = side(tmp_path).runtime
+    node._seen_at = asyncio.get_running_loop().time()
+    assert await node.containers() == ()
+    monkeypatch.setattr(real, "_GRACE", 0.0)
+    with pytest.raises(OSError, match="no runtime is connected"):
+        await node.containers()
+
+
+async def test_a_socket_is_looked_for_until_there_is_one(tmp_path, monkeypatch, reached):
+    monkeypatch.setattr(real, "_HEAD_START", 0.0)
+    monkeypatch.setattr(real, "_LOOK_AGAIN", 0.01)
+    node = side(tmp_path, Runtime.CRI).runtime
+    task = asyncio.create_task(node._follow_cri())
+    try:
+        await reached(lambda: "no socket of a runtime" in (node._cri_trouble or ""))
+        path = tmp_path / "run/containerd/containerd.sock"
+        path.parent.mkdir(parents=True)
+        with sockets.socket(sockets.AF_UNIX) as server:
+            server.bind(str(path))
+            await reached(lambda: "no socket" not in (node._cri_trouble or ""))
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,211 @@
+import asyncio
+import dataclasses
+
+import pytest
+from podnuma.agent.model.cgroup_ref import ContainerCgroup
+from podnuma.agent.status import allocation_status
+from podnuma.api.conditions import Status
+from podnuma.api.pod_allocation import ContainerStatus, Phase, PodAllocationStatus, Verdict
+from podnuma.api.pod_allocation import Values as Shown
+
+
+@pytest.fixture
+def grant(words):
+    return words.pod(
+        "db",
+        words.container("db", "1,9"),
+        words.container("log", "2,10", 400_000),
+        cpus="1-2,9-10",
+        quota=400_000,
+    )
+
+
+@pytest.fixture
+def tell(bench):
+    """Settle, and return the status of the only allocation after `before`."""
+
+    def told(before=None):
+        snapshot = bench.run_pass()
+        (wanted,) = bench.desired.all()
+        return allocation_status.compute_status(
+            wanted, before or PodAllocationStatus(), snapshot, bench.reconciler.verdicts
+        )
+
+    return told
+
+
+def ready(status):
+    (condition,) = [each for each in status.conditions if each.type == "Ready"]
+    return condition.status, condition.reason, condition.message
+
+
+def test_pending_names_the_containers_that_did_not_start_yet(bench, grant, tell):
+    bench.grant(grant)
+    bench.start(bench.pod("db"), "db")
+    status = tell()
+    assert status.phase is Phase.PENDING
+    assert ready(status) == (Status.FALSE, "Pending", "waits for the start of log")
+
+
+def test_applied_shows_what_was_written_and_what_the_kernel_made_of_it(bench, grant, tell):
+    bench.grant(grant)
+    pod = bench.pod("db")
+    db, log = bench.start(pod, "db"), bench.start(pod, "log")
+    status = tell()
+    assert status.phase is Phase.APPLIED
+    assert ready(status)[0] is Status.TRUE
+    assert [(each.name, each.container_id, each.written, each.effective) for each in status.containers] == [
+        ("db", db.id, Shown("1,9", "", "max 100000"), Shown("1,9", "0-1", "max 100000")),
+        ("log", log.id, Shown("2,10", "", "400000 100000"), Shown("2,10", "0-1", "400000 100000")),
+    ]
+    assert status.pod_effective == Shown("0-15", "0-1", "400000 100000")
+
+
+def test_a_difference_that_stays_is_drift_only_after_it_was_applied(bench, words, grant, tell):
+    bench.grant(grant)
+    pod = bench.pod("db")
+    db, _ = bench.start(pod, "db"), bench.start(pod, "log")
+
+    def refuse(write):
+        if write.cgroup == db:
+            raise words.refused(f"{db.id}/cpuset.cpus", "1,9", "EBUSY, the kernel is busy")
+
+    bench.ways.refuse = refuse
+    early = tell()
+    assert early.phase is Phase.PENDING
+    assert "container db" in ready(early)[2]
+    (first, _) = early.containers
+    assert (first.verdict, first.message) == (
+        Verdict.NOT_PINNED,
+        f"fake: {db.id}/cpuset.cpus <- 1,9: EBUSY, the kernel is busy",
+    )
+    later = tell(dataclasses.replace(early, phase=Phase.APPLIED))
+    assert later.phase is Phase.DRIFTED
+    assert ready(later)[1] == "Drifted"
+    assert "cpuset.cpus.effective is 0-15, wanted 1,9" in ready(later)[2]
+
+
+def test_a_pod_whose_cgroup_is_gone_after_it_was_applied_is_released(bench, grant, tell):
+    bench.grant(grant)
+    assert tell(PodAllocationStatus(phase=Phase.APPLIED)).phase is Phase.RELEASED
+    assert tell(PodAllocationStatus(phase=Phase.PENDING)).phase is Phase.PENDING
+
+
+def test_ended_containers_keep_their_last_entry(bench, grant, tell):
+    bench.grant(grant)
+    pod = bench.pod("db")
+    db, _ = bench.start(pod, "db"), bench.start(pod, "log")
+    before = tell()
+    bench.stop(db)
+    after = tell(before)
+    assert after.containers[0] == before.containers[0]
+    assert after.phase is Phase.APPLIED, "a restart on its way is no drift"
+
+
+def test_a_container_that_ended_before_it_was_reported_has_its_verdict(bench, words):
+    bench.run_pass()
+    bench.grant(words.pod("db", words.container("init", "1,9"), cpus="1,9"))
+    pod = bench.pod("db")
+    asyncio.run(bench.starts.make_room(ContainerCgroup(pod, "init", "0" * 16)))
+    cgroup = bench.start(pod, "init")
+    pending = PodAllocationStatus(containers=(ContainerStatus("init", cgroup.id),))
+    bench.put(cgroup, "cpuset.cpus", "1,9")
+    bench.kernel.settle(bench.layout.kubepods)
+    asyncio.run(bench.starts.before_start(cgroup))
+    bench.kernel.remove(bench.layout.folder(cgroup))
+    (wanted,) = bench.desired.all()
+    for before in (PodAllocationStatus(), pending):
+        status = allocation_status.compute_status(wanted, before, bench.run_pass(), bench.reconciler.verdicts)
+        assert status is not None
+        assert [(each.name, each.verdict) for each in status.containers] == [
+            ("init", Verdict.PINNED_AT_START)
+        ]
+
+
+def test_a_pod_that_holds_nothing_is_applied_at_once_and_left_alone(bench, words, tell):
+    bench.grant(words.pod("web", words.container("web", None, 150_000)))
+    cgroup = bench.start(bench.pod("web"), "web", "70000 100000")
+    status = tell()
+    assert status.phase is Phase.APPLIED
+    assert ready(status)[:2] == (Status.TRUE, "HoldsNothing")
+    assert bench.file(cgroup, "cpu.max") == "70000 100000", "what the kubelet gave it"
+    assert bench.ways.written == []
+
+
+def test_a_refused_grant_says_who_holds_its_cpus(bench, words, grant):
+    other = words.pod("a-other", words.container("c", "1"), cpus="1")
+    bench.grant(grant)
+    bench.run_pass()
+    bench.grant(other)
+    snapshot = bench.run_pass()
+    (refused,) = [each for each in bench.desired.all() if each.name == "a-other"]
+    status = allocation_status.compute_status(
+        refused, PodAllocationStatus(), snapshot, bench.reconciler.verdicts
+    )
+    assert status is not None
+    assert status.phase is Phase.PENDING
+    assert ready(status)[1] == "Refused"
+    assert "already held by pod default/db" in ready(status)[2]
+    assert any(each.type == "Stalled" for each in status.conditions)
+
+
+def test_memory_that_stays_where_it_is_has_a_condition(bench, words, tell):
+    bench.grant(words.pod("db", words.container("db", "1,9", mems="0"), cpus="1,9"))
+    db = bench.start(bench.pod("db"), "db")
+    bench.put(db, "memory.current", str(20 * 2**30))
+    status = tell()
+    (deferred,) = [each for each in status.conditions if each.type == allocation_status.MEMORY_DEFERRED]
+    assert "db (NUMA nodes 0) applies at restart" in deferred.message
+    assert status.phase is Phase.APPLIED
+
+
+def test_cpus_that_are_switched_off_have_a_condition(bench, words, tell):
+    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
+    bench.start(bench.pod("db"), "db")
+    bench.machine = words.machine("0-8,10-15", offline="9")
+    bench.kernel = type(bench.kernel)(bench.root, "0-8,10-15", "0-1")
+    bench.kernel.settle(bench.layout.kubepods.parent)
+    (offline,) = [each for each in tell().conditions if each.type == allocation_status.CPUS_OFFLINE]
+    assert "CPUs 9 of 1,9 are offline" in offline.message
+
+
+def test_a_rejected_pod_is_the_operators_to_tell(bench, words):
+    item_of = words.pod("no")
+    bench.grant(item_of)
+    (wanted,) = bench.desired.all()
+    rejected = dataclasses.replace(
+        wanted,
+        allocation=dataclasses.replace(
+            wanted.allocation,
+            decision=dataclasses.replace(
+                wanted.allocation.decision, admitted=False, reason="SMTAlignmentError"
+            ),
+        ),
+    )
+    status = allocation_status.compute_status(
+        rejected, PodAllocationStatus(), bench.run_pass(), bench.reconciler.verdicts
+    )
+    assert status is None
+
+
+def test_standing_back_and_unreadable_objects_say_so(bench, grant, tell):
+    bench.grant(grant)
+    bench.start(bench.pod("db"), "db")
+    bench.pause_reason = "the kubelet pins itself"
+    assert ready(tell())[1:] == ("StandingBack", "the kubelet pins itself")
+    (wanted,) = bench.desired.all()
+    broken = dataclasses.replace(
+        wanted, allocation=None, problem="PodAllocation default/db, spec: is no object"
+    )
+    status = allocation_status.compute_status(
+        broken, PodAllocationStatus(), bench.run_pass(), bench.reconciler.verdicts
+    )
+    assert ready(status)[1:] == ("Unreadable", "PodAllocation default/db, spec: is no object")
+
+
+def test_counts_are_those_of_the_grant(grant):
+    counts = {
+        (resource, kind.value): count
+        for (resource, kind), count in allocation_status.assignments(grant).items()
+    }
+    assert counts == {("cpu", "pod_exclusive"): 1, ("cpu", "pod_shared"): 1, ("memory", "node_shared"): 2}

@@ -1,0 +1,193 @@
+"""The loop of one agent over a fake node, with a server that only takes statuses."""
+
+import asyncio
+import contextlib
+import datetime as dt
+import random
+import time
+from types import SimpleNamespace
+
+import pytest
+from podnuma.agent.apiserver.status_writer import StatusWriter
+from podnuma.agent.discover.machine import Discovered
+from podnuma.agent.discover.tree import Finding
+from podnuma.agent.loop import AgentLoop, Parts
+from podnuma.agent.status.metrics import AdmissionCounts
+from podnuma.agent.status.node_status import AgentIdentity, NodeStatus
+
+
+class Running:
+    def __init__(self, bench):
+        self.bench = bench
+        self.dirty = asyncio.Event()
+        bench.desired._changed = self.dirty.set
+        self.written = {}
+        self.writes = 0
+        self.time = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+        publisher = StatusWriter(self.write, rng=random.Random(1), not_before=0)
+        self.node = NodeStatus(
+            AgentIdentity("node", "0.1", "boot"),
+            bench.desired,
+            publisher,
+            clock=lambda: self.time,
+            heartbeat=60,
+        )
+        self.node.discovered(Discovered(bench.machine, ()))
+        self.node.side("systemd", lambda: ("Fake", "fake 1"))
+        self.agent = AgentLoop(
+            Parts(
+                desired=bench.desired,
+                reconciler=bench.reconciler,
+                publisher=publisher,
+                node=self.node,
+                tally=AdmissionCounts(),
+                watches=(),
+                dirty=self.dirty,
+                check_seconds=0.02,
+                rng=random.Random(1),
+                clock=lambda: self.time,
+            )
+        )
+        self.tasks = [self.agent.run, publisher.run]
+
+    def write(self, path, body):
+        self.written[path.rsplit("/", 2)[1]] = body["status"]
+        self.writes += 1
+        return body
+
+
+@contextlib.asynccontextmanager
+async def agent_over(bench):
+    running = Running(bench)
+    tasks = [asyncio.create_task(task()) for task in running.tasks]
+    try:
+        yield running
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def condition(status, kind):
+    return next(each for each in status["conditions"] if each["type"] == kind)
+
+
+@pytest.fixture
+def database(bench, words):
+    bench.settings()
+    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
+    return bench.start(bench.pod("db"), "db")
+
+
+async def test_an_event_leads_to_a_pass_and_a_status(bench, database, reached):
+    async with agent_over(bench) as running:
+        await reached(lambda: running.written.get("db", {}).get("phase") == "Applied")
+        assert bench.effective(database) == "1,9"
+        state = running.agent.state()
+        assert (state.pool.bit_count(), state.exclusive.bit_count(), state.exclusive_by_node) == (
+            14,
+            2,
+            {0: 2, 1: 0},
+        )
+        assert running.agent.ready() is None
+
+
+async def test_drift_is_repaired_at_the_next_look_without_any_event(bench, database, reached):
+    async with agent_over(bench) as running:
+        await reached(lambda: running.written.get("db", {}).get("phase") == "Applied")
+        bench.put(database, "cpuset.cpus", "0-15")
+        await reached(lambda: bench.observer.repairs == [database])
+        assert bench.effective(database) == "1,9"
+
+
+@pytest.mark.usefixtures("database")
+async def test_at_rest_nothing_is_written(bench, reached):
+    async with agent_over(bench) as running:
+        await reached(lambda: running.written.get("db", {}).get("phase") == "Applied")
+        await reached(lambda: "AgentReady" in str(running.written.get("node")))
+        published, written = running.writes, len(bench.ways.written)
+        snapshot = bench.reconciler.snapshot
+        await reached(lambda: bench.reconciler.snapshot is not snapshot)
+        await asyncio.sleep(0.1)
+        assert (running.writes, len(bench.ways.written)) == (published, written)
+
+
+@pytest.mark.usefixtures("database")
+async def test_a_heartbeat_comes_when_its_time_has_come_whichever_way_the_clock_jumped(bench, reached):
+    async with agent_over(bench) as running:
+        await reached(lambda: "node" in running.written)
+        for jump in (dt.timedelta(minutes=2), dt.timedelta(hours=-3)):
+            running.time += jump
+            beat = running.time.strftime("%Y-%m-%dT%H:%M:%SZ")
+            await reached(lambda beat=beat: running.written["node"]["agent"]["heartbeatTime"] == beat)
+
+
+@pytest.mark.usefixtures("database")
+async def test_a_runtime_that_does_not_answer_is_a_condition_and_comes_back(bench, reached):
+    async with agent_over(bench) as running:
+        await reached(lambda: "node" in running.written)
+        answer = bench.containers
+
+        async def lost():
+            raise OSError("no runtime is connected")
+
+        bench.containers = lost
+        await reached(lambda: condition(running.written["node"], "RuntimeConnected")["status"] == "False")
+        assert "no runtime is connected" in condition(running.written["node"], "AgentReady")["message"]
+        assert running.agent.ready() == "no pass over the node: no runtime is connected"
+        bench.containers = answer
+        await reached(lambda: condition(running.written["node"], "RuntimeConnected")["status"] == "True")
+
+
+async def test_only_what_hangs_is_unhealthy(bench, reached):
+    async with agent_over(bench) as running:
+        await reached(lambda: running.agent.ready() is None)
+        away = SimpleNamespace(moved=time.monotonic(), trouble="watching: connection refused")
+        running.agent._parts.watches = (away,)
+        assert running.agent.healthy() is None
+        assert running.agent.ready() == "watching: connection refused"
+        away.moved -= 700
+        assert "has not moved for 700 s" in running.agent.healthy()
+
+
+async def test_a_fault_in_a_pass_is_logged_and_the_loop_goes_on(bench, database, caplog, reached):
+    async with agent_over(bench) as running:
+        await reached(lambda: "node" in running.written)
+        good = bench.pause_reason
+        bench.pause_reason = None
+        bench.reconciler.ports.pause_reason = lambda _: 1 / 0
+        await reached(lambda: "a pass over the node failed" in caplog.text)
+        bench.reconciler.ports.pause_reason = lambda _: good
+        bench.put(database, "cpuset.cpus", "0-15")
+        await reached(lambda: bench.effective(database) == "1,9")
+
+
+@pytest.mark.usefixtures("database")
+async def test_findings_about_the_hardware_stand_in_the_condition(bench, reached):
+    async with agent_over(bench) as running:
+        finding = Finding("/sys/x", "cannot be read", "mount it")
+        running.node.discovered(Discovered(bench.machine, (finding,)))
+        await reached(lambda: running.written.get("node", {}).get("hardware", {}).get("problems"))
+        assert running.written["node"]["hardware"]["problems"] == ["/sys/x: cannot be read; mount it"]
+        assert condition(running.written["node"], "HardwareKnown")["reason"] == "WithDefaults"
+        running.node.discovered(Discovered(None, (finding,)))
+        await reached(lambda: condition(running.written["node"], "HardwareKnown")["status"] == "False")
+        assert running.written["node"]["hardware"]["cores"], "the last machine that was made out stays"
+
+
+async def test_nothing_is_told_before_the_operator_made_the_object(bench, words, reached):
+    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
+    bench.start(bench.pod("db"), "db")
+    async with agent_over(bench) as running:
+        await reached(lambda: "db" in running.written)
+        assert "node" not in running.written
+        bench.settings()
+        await reached(lambda: "node" in running.written)
+
+
+@pytest.mark.usefixtures("database")
+async def test_a_status_for_a_pod_that_is_gone_is_no_longer_kept(bench, words, reached):
+    async with agent_over(bench) as running:
+        await reached(lambda: running.written.get("db", {}).get("phase") == "Applied")
+        bench.release(words.pod("db"))
+        await reached(lambda: not running.agent._statuses)
