@@ -77,7 +77,7 @@ def stored(value: Any, number: int, **more: Any) -> Any:
 
 
 async def decide(port: int, folder: Path) -> cProfile.Profile:
-    """Let 400 pods arrive on 20 nodes, and profile from the first to the last decision."""
+    """Let 200 pods arrive on 20 nodes, and profile from the first to the last decision."""
     kubeconfig = folder / "kubeconfig"
     cluster = {"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}
     context = {"name": "c", "context": {"cluster": "c", "user": "u"}}

@@ -34,7 +34,7 @@ _BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 def commands() -> list[str]:
     """The command lines of the README's chapter on installing, in order."""
-    chapter = (ROOT / "README.md").read_text().split("## Install it")[1].split("## Ask it")[0]
+    chapter = (ROOT / "README.md").read_text().split("## Install\n")[1].split("## Command line")[0]
     lines = "\n".join(_BLOCK.findall(chapter)).replace("\\\n", " ")
     return [
         line.removeprefix("$ ").split("  #")[0].strip()
