@@ -25,7 +25,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt hatch_build.py $(PROTOS)
 
 install: $(VENV)/.installed ## make the virtual environment
 
-demo: install ## the two pods of the announcement on two real machines' hardware; KEEP=1 leaves it running
+demo: install ## run the two pods of the announcement on two recorded machines; KEEP=1 leaves it running
 	@python -m testbed.demo $(if $(filter-out 0 no,$(KEEP)),--keep)
 
 demo-stop: install ## stop what `make demo KEEP=1` left running
@@ -35,7 +35,7 @@ test: install ## unit, conformance and integration tests
 	@python -m testbed.build >/dev/null
 	pytest --numprocesses=$(JOBS) --dist=loadfile
 
-test-long: install ## the operator's long lives: hundreds of kills and seeds (PODNUMA_SEED=n); takes half an hour
+test-long: install ## long random runs of the operator: hundreds of kills and seeds (PODNUMA_SEED=n); takes half an hour
 	@python -m testbed.build >/dev/null
 	pytest tests/long --numprocesses=$(JOBS) --dist=loadfile
 
@@ -45,7 +45,7 @@ lint: install ## ruff, mypy strict, import directions
 	mypy
 	lint-imports
 
-format: install ## let ruff rewrite what it can
+format: install ## format and fix with ruff
 	ruff check --fix .
 	ruff format .
 
@@ -64,11 +64,11 @@ manifests: install ## write deploy/rbac and deploy/kustomize from the chart
 control-plane: install ## run a control plane with the custom resources and kwok until Ctrl-C
 	python -m testbed.control_plane --kwok
 
-e2e-vm: install ## end to end on a virtual machine with two NUMA nodes, beside the kubelet's own feature
+e2e-vm: install ## end-to-end tests on a virtual machine with two NUMA nodes, compared with the kubelet's own feature
 	@pytest tests/e2e -q --no-header --tb=short --capture=sys -p no:cacheprovider -p no:xdist
 
 # From the command line only: a cluster is never taken from the environment.
-e2e: install ## the same scenarios on your cluster: make e2e KUBECONFIG=file [NODE=name] [IMAGE=busybox with probe]
+e2e: install ## the same tests on your cluster: make e2e KUBECONFIG=file [NODE=name] [IMAGE=busybox with probe]
 	@$(if $(filter command line,$(origin KUBECONFIG)),true,echo "say which cluster: make e2e KUBECONFIG=/path/to/file"; exit 2)
 	@PODNUMA_E2E_KUBECONFIG="$(KUBECONFIG)" $(if $(NODE),PODNUMA_E2E_NODE="$(NODE)") $(if $(IMAGE),PODNUMA_E2E_IMAGE="$(IMAGE)") \
 	  pytest tests/e2e -q --no-header --tb=short --capture=sys -p no:cacheprovider -p no:xdist
@@ -76,16 +76,16 @@ e2e: install ## the same scenarios on your cluster: make e2e KUBECONFIG=file [NO
 e2e-kind: install ## the chart and the same scenarios on a kind cluster; needs Docker, kind, kubectl and helm; KEEP=1
 	@KEEP=$(or $(KEEP),0) deploy/kind/run.sh
 
-conformance: install ## fresh scenarios through podnuma and the kubelet's own code; SEED=n COUNT=m
+conformance: install ## compare podnuma and the kubelet's own code on new scenarios; SEED=n COUNT=m
 	@python -m tests.conformance --seed $(or $(SEED),1) --count $(or $(COUNT),1000)
 
-fuzz: install ## changed inputs for everything that reads what others wrote; SECONDS=n SEED=m
+fuzz: install ## fuzz all parsers of untrusted input; SECONDS=n SEED=m
 	@python -m tests.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1)
 
 bench: install ## admissions per second next to the kubelet's own code; memory of 10,000 nodes
 	@python -m benchmarks
 
-bench-scale: install ## the operator with 1,000 nodes and 30,000 pods, next to the aims
+bench-scale: install ## the operator with 1,000 nodes and 30,000 pods, next to the targets
 	@python -m testbed.build >/dev/null
 	@python -m benchmarks.scale $(SCALE)
 

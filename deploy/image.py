@@ -39,7 +39,7 @@ _LEFT_OUT = {
     "__pycache__", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "pydoc_data",
     "site-packages", "sqlite3",
 }  # fmt: skip
-# Generated code, 60 MB of it, that nobody reads in a trace.
+# 60 MB of generated code, never needed in a stack trace.
 _BYTECODE_ONLY = ("kubernetes",)
 _NEVER = re.compile(r"config-.*|_tkinter.*|_sqlite3.*|_test.*|xxlimited.*|.*\.(a|pyi|pyx|pxd|h|exe)")
 # glibc loads these by name when a host name is looked up.

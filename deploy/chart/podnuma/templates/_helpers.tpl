@@ -35,7 +35,7 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{ include "podnuma.name" . }}-cleanup
 {{- end -}}
 
-{{/* Cluster-scoped names carry the namespace unless it is the usual one, so that two releases cannot meet. */}}
+{{/* Cluster-scoped names carry the namespace unless it is the usual one, so that two releases do not collide. */}}
 {{- define "podnuma.cluster" -}}
 {{- $ := index . 0 -}}
 {{- if eq $.Release.Namespace "podnuma-system" -}}
@@ -55,7 +55,7 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 {{- end -}}
 
-{{/* What every container may not do. */}}
+{{/* What no container may do. */}}
 {{- define "podnuma.confined" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
@@ -64,7 +64,7 @@ capabilities:
 {{- end -}}
 
 {{/* Probes of both processes: one port for them and the metrics. Patient: a node that starts many pods at
-once has little time for this one, and killing it then helps nobody. */}}
+once has little time for this one, and killing it would not help. */}}
 {{- define "podnuma.probes" -}}
 startupProbe:
   httpGet: {path: /healthz, port: metrics}
