@@ -100,7 +100,7 @@ def test_a_server_that_does_not_answer_is_unreachable(tmp_path):
     kubeconfig.write_text(yaml.safe_dump(content))
     done = run("map", KUBECONFIG=str(kubeconfig))
     assert done.returncode == Exit.UNREACHABLE
-    assert done.stderr.startswith("the API server gives no answer about nodetopologies.podnuma.dev: ")
+    assert done.stderr.startswith("no answer from the API server about nodetopologies.podnuma.dev: ")
 
 
 def test_a_bug_has_its_own_code_and_shows_the_trace(monkeypatch, capsys, saved):

@@ -60,7 +60,7 @@ def key_of(words: Sequence[str], namespace: str) -> tuple[str, str]:
     if len(rest) > 1 and rest[0] in ("pod", "pods", "po"):
         rest = rest[1:]
     if len(rest) != 1:
-        raise Failure(Exit.USAGE, f"one pod is expected, this is {' '.join(words)!r}")
+        raise Failure(Exit.USAGE, f"expected one pod, got {' '.join(words)!r}")
     first, slash, name = rest[0].removeprefix("pod/").partition("/")
     return (first, name) if slash else (namespace, first)
 

@@ -146,7 +146,7 @@ def _nodes(source: ObjectSource, node: str, profile: str) -> tuple[list[Candidat
 def _settings(file: str) -> NodeSettings:
     profiles = [document for document in read_documents([file]) if document.kind == "NodeProfile"]
     if len(profiles) != 1:
-        raise Failure(Exit.INPUT, f"{file}: one NodeProfile is expected, there are {len(profiles)}")
+        raise Failure(Exit.INPUT, f"{file}: expected one NodeProfile, found {len(profiles)}")
     try:
         return read_node_profile(profiles[0].value).node
     except ApiError as error:

@@ -5,7 +5,7 @@ JSON lines in, JSON lines out, one result per line, in the formats of
 the answers compared. A line that is not a scenario gives a record with its number and the reason,
 and the run continues.
 
-    {"line": 3, "error": "topology.numaNodes: nothing is no list"}
+    {"line": 3, "error": "topology.numaNodes: null is not a list"}
 
 What is not printed: warnings of API validation of admitted pods, and counters other than the
 three resource_manager_* ones. A pod that the API server would not have stored is refused with
@@ -255,7 +255,7 @@ class _Player:
 def _word(step: ScenarioJson, key: str) -> str:
     value = step.get(key) or ""
     if not isinstance(value, str):
-        raise _StepError(f"{key}: {value!r:.60} is no text")
+        raise _StepError(f"{key}: {value!r:.60} is not a string")
     return value
 
 

@@ -91,7 +91,7 @@ class ClusterSource:
             return Failure(
                 Exit.NOT_SERVED,
                 f"this cluster does not know {query.label}: podnuma is not installed in it; "
-                "see the README for the one command that does it",
+                "see the README on how to install it",
             )
         served = [version["version"] for version in group.get("versions", [])]
         if names.VERSION not in served:
@@ -132,6 +132,6 @@ def _failure(error: errors.KubeError, query: ObjectQuery) -> Failure:
         )
     return Failure(
         Exit.UNREACHABLE,
-        f"the API server gives no answer about {query.label}: {error.message}; "
-        "see whether `kubectl version` works with the same kubeconfig",
+        f"no answer from the API server about {query.label}: {error.message}; "
+        "check whether `kubectl version` works with the same kubeconfig",
     )

@@ -105,11 +105,11 @@ def _expand_lists(place: str, value: Any, problems: list[str]) -> Iterator[Docum
     if value is None:
         return
     if not isinstance(value, dict):
-        problems.append(f"{place}: an object is expected, this is a {type(value).__name__}")
+        problems.append(f"{place}: expected an object, got a {type(value).__name__}")
         return
     kind = value.get("kind")
     if not isinstance(kind, str):
-        problems.append(f"{place}: kind: is missing")
+        problems.append(f"{place}: kind is missing")
         return
     items = value.get("items")
     if kind.endswith("List") and isinstance(items, list):

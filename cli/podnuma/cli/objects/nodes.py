@@ -79,7 +79,7 @@ def hardware_of(node: NodeTopology) -> Hardware:
         raise Failure(
             Exit.NOT_FOUND,
             f"NodeTopology {node.name}: status.hardware is empty; "
-            f"see whether the agent runs there: kubectl -n {INSTALL_NAMESPACE} get pods -o wide",
+            f"check whether the agent runs there: kubectl -n {INSTALL_NAMESPACE} get pods -o wide",
         )
     return node.hardware
 

@@ -168,7 +168,9 @@ def _compact(topology: ScenarioJson) -> list[Cpu]:
         raise ScenarioError(f"topology: more than {_MOST_CPUS} CPUs")
     numbering = _text(topology.get("numbering") or "linear", "topology.numbering")
     if numbering not in {"linear", "interleaved", "roundrobin"}:
-        raise ScenarioError(f"topology.numbering: {numbering!r} is none of linear, interleaved, roundrobin")
+        raise ScenarioError(
+            f"topology.numbering: {numbering!r} is not one of linear, interleaved, roundrobin"
+        )
     numa, total = sockets * per_socket, sockets * per_socket * cores
     out = []
     for core in range(total):
@@ -192,7 +194,7 @@ def _numa_nodes(rows: Sequence[ScenarioJson]) -> list[NumaNode]:
         if distances is None:
             distances = [_LOCAL if other == ids[index] else _REMOTE for other in ids]
         elif not isinstance(distances, list):
-            raise ScenarioError(f"{path}.distances: {_shown(distances)} is no list")
+            raise ScenarioError(f"{path}.distances: {_shown(distances)} is not a list")
         nodes.append(
             NumaNode(
                 id=ids[index],
@@ -227,7 +229,7 @@ def _choice(kind: Any, kubelet: ScenarioJson, field: str, default: str) -> Any:
         return kind(value)
     except ValueError:
         known = ", ".join(member.value for member in kind)
-        raise ScenarioError(f"kubelet.{field}: {value!r} is none of {known}") from None
+        raise ScenarioError(f"kubelet.{field}: {value!r} is not one of {known}") from None
 
 
 def _cpus(value: Any) -> cpuset.CpuSet | None:
@@ -260,25 +262,25 @@ def _texts(value: Any, path: str) -> Mapping[str, str]:
 def expect_object(value: Any, path: str) -> ScenarioJson:
     """Return `value` if it is a JSON object. Raises ScenarioError with the path."""
     if not isinstance(value, Mapping):
-        raise ScenarioError(f"{path}: {_shown(value)} is no object")
+        raise ScenarioError(f"{path}: {_shown(value)} is not an object")
     return value
 
 
 def _objects(value: Any, path: str) -> list[ScenarioJson]:
     if not isinstance(value, list):
-        raise ScenarioError(f"{path}: {_shown(value)} is no list")
+        raise ScenarioError(f"{path}: {_shown(value)} is not a list")
     return [expect_object(entry, f"{path}[{index}]") for index, entry in enumerate(value)]
 
 
 def _text(value: Any, path: str) -> str:
     if not isinstance(value, str):
-        raise ScenarioError(f"{path}: {_shown(value)} is no text")
+        raise ScenarioError(f"{path}: {_shown(value)} is not a string")
     return value
 
 
 def _integer(value: Any, path: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ScenarioError(f"{path}: {_shown(value)} is no whole number")
+        raise ScenarioError(f"{path}: {_shown(value)} is not an integer")
     return value
 
 
@@ -289,4 +291,4 @@ def _flag(value: Any, path: str) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return "nothing" if value is None else repr(value)[:60]
+    return "null" if value is None else repr(value)[:60]

@@ -159,7 +159,7 @@ def _steps(steps: Sequence[Step], *, wide: bool) -> Iterator[str]:
         for side in step.sides:
             yield f"{step.subject} wants {side.wanted}: {_hints(side, wide=wide)}\n"
         if step.merged is None:
-            yield f"{step.subject}: no set of NUMA nodes will do\n"
+            yield f"{step.subject}: no set of NUMA nodes is suitable\n"
         else:
             yield f"{step.subject}: {_merged(step.merged)}\n"
 
@@ -179,7 +179,7 @@ def _hint(hint: Hint) -> str:
 
 
 def _merged(hint: Hint) -> str:
-    return f"chosen are NUMA nodes {_nodes(hint)}" + ("" if hint.preferred else ", more than would be best")
+    return f"chosen: NUMA nodes {_nodes(hint)}" + ("" if hint.preferred else " (not preferred)")
 
 
 def _nodes(hint: Hint) -> str:

@@ -69,15 +69,15 @@ def test_one_result_line_per_scenario_line():
     [
         ("{", "no JSON"),
         ("[" * 100_000, "no JSON"),
-        ("7", "scenario: 7 is no object"),
-        ('{"name": "x"}', "topology: nothing is no object"),
-        ('{"topology": {"sockets": 1, "coresPerNuma": 1}}', "topology.numaNodes: nothing is no list"),
+        ("7", "scenario: 7 is not an object"),
+        ('{"name": "x"}', "topology: null is not an object"),
+        ('{"topology": {"sockets": 1, "coresPerNuma": 1}}', "topology.numaNodes: null is not a list"),
         ('{"topology": {"numaNodes": []}}', "no NUMA nodes"),
         (json.dumps(scenario(topology={**MACHINE, "sockets": 10**9})), "more than 65536 CPUs"),
         (json.dumps(scenario(topology={**MACHINE, "numbering": "spiral"})), "topology.numbering: 'spiral'"),
         (json.dumps(scenario(topology={**MACHINE, "uncorePerNuma": 5})), "uncorePerNuma: 5 is more"),
         (json.dumps({**scenario(), "steps": {}}), ""),
-        (json.dumps({**scenario(), "steps": [3]}), "steps[0]: 3 is no object"),
+        (json.dumps({**scenario(), "steps": [3]}), "steps[0]: 3 is not an object"),
     ],
 )
 def test_a_bad_line_is_named_and_the_run_goes_on(line, reason):
@@ -120,14 +120,14 @@ def test_a_fault_of_podnuma_itself_ends_one_scenario_only(monkeypatch):
     [
         ({"op": "fly"}, 'unknown op "fly"'),
         ({"op": "addPod"}, "addPod needs pod"),
-        ({"op": "addPod", "pod": 3}, "pod: 3 is no object"),
+        ({"op": "addPod", "pod": 3}, "pod: 3 is not an object"),
         ({"op": "addPod", "pod": {"metadata": {"name": "n"}, "spec": {}}}, "pod n has no containers"),
         ({"op": "removePod", "uid": "q"}, "pod q is not active"),
         ({"op": "startPod", "uid": "q"}, "pod q is not active"),
         ({"op": "startContainer", "uid": "p", "container": "z"}, "pod p has no container z"),
         ({"op": "stopContainer", "uid": "p", "container": "a"}, "pod p has no running container a"),
         ({"op": "addPod", "pod": pod()}, "pod p is already active"),
-        ({"op": "removePod", "uid": 5}, "uid: 5 is no text"),
+        ({"op": "removePod", "uid": 5}, "uid: 5 is not a string"),
     ],
 )
 def test_an_impossible_step_has_an_error_and_changes_nothing(step, error):
@@ -148,7 +148,7 @@ def test_a_restart_with_bad_settings_ends_the_scenario_there():
     bad = {"op": "restart", "kubelet": {**KUBELET, "topologyManagerPolicy": "strict"}}
     restart, *rest = steps(bad, {"op": "addPod", "pod": pod()})
     assert restart["start"]["ok"] is False
-    assert "'strict' is none of" in restart["start"]["error"]
+    assert "'strict' is not one of" in restart["start"]["error"]
     assert rest == []
 
 

@@ -67,8 +67,8 @@ def test_all_problems_are_found_in_one_pass(write):
     strange = write("strange.yaml", "- 1\n---\nname: x\n")
     assert problems(bad, strange, "missing.yaml") == (
         "bad.yaml document 2: line 4 column 1: did not find expected node content",
-        "strange.yaml document 1 (line 1): an object is expected, this is a list",
-        "strange.yaml document 2 (line 3): kind: is missing",
+        "strange.yaml document 1 (line 1): expected an object, got a list",
+        "strange.yaml document 2 (line 3): kind is missing",
         "missing.yaml: No such file or directory",
     )
 

@@ -56,8 +56,8 @@ def test_memory_takes_numbers_and_quantities():
     ("fields", "reason"),
     [
         ({"cpus": [{"id": 0, "core": 0, "socket": 0, "numa": 7}]}, "CPU 0 is on NUMA node 7"),
-        ({"cpus": [{"id": 0, "core": 0, "socket": 0}]}, "cpus[0].numa: nothing is no whole number"),
-        ({"sockets": True, "coresPerNuma": 1}, "topology.sockets: True is no whole number"),
+        ({"cpus": [{"id": 0, "core": 0, "socket": 0}]}, "cpus[0].numa: null is not an integer"),
+        ({"sockets": True, "coresPerNuma": 1}, "topology.sockets: True is not an integer"),
         ({"sockets": 2, "coresPerNuma": 1, "numaNodes": [{"id": 0}]}, "memoryBytes: missing"),
         (
             {
