@@ -18,7 +18,6 @@ from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup
 from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CpuMax
 from podnuma.agent.model.containers import StartingContainer
 from podnuma.agent.plan.write_order import order_writes
-from podnuma.agent.start.hook import StartHook
 from podnuma.allocator import Admitted, Node, cpuset
 from podnuma.allocator.request import Qos
 from podnuma.api.node_profile import read_node_profile
@@ -104,7 +103,7 @@ def agent() -> Iterator[tuple[str, float]]:
             cgroups += [bench.start(pod, name) for name in ("app", "log", "mesh")]
         loop = asyncio.new_event_loop()
         loop.run_until_complete(bench.reconciler.run_pass())
-        hook = StartHook(bench.desired, bench.starts, lambda _: None)
+        hook = bench.hook
         starting = StartingContainer(cgroups[0], "default", {}, CpuMax(300_000, 100_000))
 
         def ask(count: int = 200) -> None:

@@ -108,10 +108,6 @@ class Site:
         assert self.run.agent is not None
         return self.run.agent
 
-    @property
-    def parts(self):
-        return self.agent._parts
-
     @contextlib.asynccontextmanager
     async def running(self, kind: Runtime):
         settings = AgentSettings(
@@ -135,8 +131,8 @@ class Site:
             )
             body = render_node_topology("node", NodeSettings(rules, Handling()), None)
             body["metadata"] |= {"uid": "nt", "generation": 1}
-            self.parts.desired.take_topology(Changed(EventType.ADDED, body))
-            self.parts.desired.take_allocations(Listed(()))
+            self.agent.desired.take_topology(Changed(EventType.ADDED, body))
+            self.agent.desired.take_allocations(Listed(()))
             await self.until(lambda: self.agent._trouble is None, 30)
             yield self
 
@@ -167,14 +163,14 @@ class Site:
     def decide(self, grant: PodGrant) -> None:
         item = render_pod_allocation(grant, "node", Decision(admitted=True))
         item["metadata"] |= {"uid": f"pa-{grant.uid}", "generation": 1}
-        self.parts.desired.take_allocations(Changed(EventType.ADDED, item))
+        self.agent.desired.take_allocations(Changed(EventType.ADDED, item))
 
     def told(self, container: str) -> list[dict[str, object]]:
         """Return the CPU resources that the low-level runtime was told for a container, in order."""
         return [entry["resources"].get("cpu", {}) for entry in self.runtime.settings(container)]
 
     def verdict(self, container: str):
-        return self.parts.reconciler.verdicts.of(container).verdict
+        return self.agent.reconciler.verdicts.of(container).verdict
 
 
 def grant(uid: str, name: str = "db", cpus: str = "2-3") -> PodGrant:
@@ -232,7 +228,7 @@ async def test_a_decided_container_has_its_values_before_it_exists(site):
         await site.until(lambda: site.verdict(db) is Verdict.PINNED_AT_START)
         pool = (site.folder / "cgroup/kubepods/burstable/cpuset.cpus").read_text().strip()
         assert pool == "0-1,4-19"
-        assert site.parts.node._describe()[0] == "NRI"
+        assert site.agent.node_status._describe()[0] == "NRI"
 
 
 async def test_an_undecided_container_is_refused_and_starts_once_it_is_decided(site):
@@ -272,7 +268,7 @@ async def test_without_nri_values_go_through_cri(site):
         site.decide(grant("u-cri", cpus="8-9"))
         await site.until(lambda: site.verdict(db) is Verdict.PINNED_LATE)
         assert site.told(db)[-1]["cpus"] == "8-9"
-        assert site.parts.node._describe()[0] == "CRI"
+        assert site.agent.node_status._describe()[0] == "CRI"
 
 
 async def test_a_resize_by_the_kubelet_does_not_unpin(site):
@@ -307,7 +303,9 @@ async def test_a_runtime_restart_loses_nothing(site):
         await site.until(lambda: site.verdict(db) is Verdict.PINNED_AT_START)
         before = len(site.told(db))
         await asyncio.to_thread(site.runtime.restart)
-        await site.until(lambda: site.agent._trouble is None and site.parts.node._describe()[0] == "NRI", 30)
+        await site.until(
+            lambda: site.agent._trouble is None and site.agent.node_status._describe()[0] == "NRI", 30
+        )
         site.decide(replace(grant("u-next", cpus="16-17")))
         pod, sandbox = await site.pod("u-next")
         following = await site.container(pod, sandbox, "db")

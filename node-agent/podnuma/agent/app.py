@@ -18,18 +18,15 @@ from podnuma.agent.cgroups.reader import Reader
 from podnuma.agent.desired.state import DesiredState
 from podnuma.agent.discover.current import CurrentMachine, HardwareUnknown
 from podnuma.agent.discover.machine import Machine
-from podnuma.agent.loop import AgentLoop, Parts
-from podnuma.agent.model.cgroup_ref import ContainerCgroup
-from podnuma.agent.model.cgroup_values import CgroupTarget
-from podnuma.agent.model.containers import StartingContainer
+from podnuma.agent.loop import AgentLoop
 from podnuma.agent.reconcile.pause import pause_reason
-from podnuma.agent.reconcile.reconciler import Ports, Reconciler
+from podnuma.agent.reconcile.reconciler import Reconciler
 from podnuma.agent.reconcile.verify import Processes
-from podnuma.agent.runtimes.backend import Hook, NodeBackend, NodeNotReady
+from podnuma.agent.runtimes.backend import NodeBackend, NodeNotReady
 from podnuma.agent.runtimes.simulated.backend import simulated_backend
 from podnuma.agent.settings import AgentSettings, Runtime
-from podnuma.agent.start.hook import StartAnswer, StartHook
-from podnuma.agent.start.starts import Starts
+from podnuma.agent.start.gate import StartGate
+from podnuma.agent.start.hook import StartHook
 from podnuma.agent.status.metrics import GaugeValues, Metrics
 from podnuma.agent.status.node_status import AgentIdentity, NodeStatus
 from podnuma.api import names
@@ -94,23 +91,6 @@ class _Shared:
         watch = Watch(source, self.connect, deliver, rng=random.Random(self.rng.random()))
         self.watches.append(watch)
         watch.start()
-
-
-class _LateHook:
-    """A hook that a runtime can be given before what answers exists: plan and runtime need each other."""
-
-    def __init__(self) -> None:
-        self.answers: StartHook | None = None
-
-    async def start(self, starting: StartingContainer, within: float) -> StartAnswer:
-        return StartAnswer() if self.answers is None else await self.answers.start(starting, within)
-
-    async def before_start(self, cgroup: ContainerCgroup) -> None:
-        if self.answers is not None:
-            await self.answers.before_start(cgroup)
-
-    def values(self, cgroup: ContainerCgroup) -> CgroupTarget | None:
-        return None if self.answers is None else self.answers.values(cgroup)
 
 
 @contextlib.asynccontextmanager
@@ -180,63 +160,55 @@ def _writer(connect: Callable[[], ApiClient]) -> Callable[[str, Json], Json]:
 async def _work(shared: _Shared, run: Running) -> None:
     machine = await _first_machine(shared)
     settings = shared.settings
-    hook = _LateHook()
-    side = await _first_side(shared, machine, hook)
-    shared.node.side(side.layout.driver.value, side.describe)
+    backend = await _first_backend(shared, machine)
+    shared.node.backend(backend.layout.driver.value, backend.describe)
     reconciler = Reconciler(
-        Ports(
-            desired=shared.desired,
-            reader=Reader(settings.cgroup_root, side.layout),
-            runtime=side.runtime,
-            mechanisms=side.mechanisms,
-            machine=shared.machine.get,
-            pause_reason=lambda containers: pause_reason(settings.kubelet_root, containers),
-            processes=Processes(settings.proc_root),
-            observer=shared.metrics,
-            movable=settings.movable_bytes,
-        )
+        desired=shared.desired,
+        reader=Reader(settings.cgroup_root, backend.layout),
+        runtime=backend.runtime,
+        mechanisms=backend.mechanisms,
+        machine=shared.machine.get,
+        pause_reason=lambda containers: pause_reason(settings.kubelet_root, containers),
+        processes=Processes(settings.proc_root),
+        observer=shared.metrics,
+        movable_bytes=settings.movable_bytes,
     )
-    hook.answers = StartHook(
-        shared.desired, Starts(reconciler), shared.metrics.waited, settings.defer_seconds
-    )
-    for source, take in side.sources:
+    gate = StartGate(shared.desired, shared.metrics.waited, settings.defer_seconds)
+    hook = StartHook(gate, reconciler)
+    for source, take in backend.sources(hook):
         shared.watch(source, take)
     run.agent = AgentLoop(
-        Parts(
-            desired=shared.desired,
-            reconciler=reconciler,
-            publisher=shared.publisher,
-            node=shared.node,
-            tally=shared.metrics.tally,
-            watches=shared.watches,
-            dirty=shared.dirty,
-            check_seconds=settings.check_seconds,
-            rng=shared.rng,
-            clock=_now,
-        )
+        desired=shared.desired,
+        reconciler=reconciler,
+        status_writer=shared.publisher,
+        node_status=shared.node,
+        admissions=shared.metrics.tally,
+        watches=shared.watches,
+        dirty=shared.dirty,
+        check_seconds=settings.check_seconds,
+        rng=shared.rng,
+        clock=_now,
     )
     async with asyncio.TaskGroup() as group:
-        for task in side.tasks:
-            group.create_task(_kept("a part of the runtime's side", task, shared))
+        for task in backend.tasks(hook):
+            group.create_task(_kept("a part of the node's backend", task, shared))
         await run.agent.run()
 
 
-def node_side(
-    settings: AgentSettings, machine: Machine, hook: Hook, changed: Callable[[], None]
-) -> NodeBackend:
-    """Return the node's side for the runtime in the settings."""
+def node_backend(settings: AgentSettings, machine: Machine, changed: Callable[[], None]) -> NodeBackend:
+    """Return the node's backend for the runtime in the settings."""
     if settings.runtime is Runtime.SIMULATED:
-        return simulated_backend(settings.node_name, settings.cgroup_root, machine, hook, changed)
+        return simulated_backend(settings.node_name, settings.cgroup_root, machine, changed)
     # gRPC and protobuf are a third of the agent's memory; a simulated node needs neither.
     from podnuma.agent.runtimes.real import real_backend  # noqa: PLC0415
 
-    return real_backend(settings, hook, changed)
+    return real_backend(settings, changed)
 
 
-async def _first_side(shared: _Shared, machine: Machine, hook: Hook) -> NodeBackend:
+async def _first_backend(shared: _Shared, machine: Machine) -> NodeBackend:
     while True:
         try:
-            return node_side(shared.settings, machine, hook, shared.dirty.set)
+            return node_backend(shared.settings, machine, shared.dirty.set)
         except NodeNotReady as error:
             logger.warning("looking again in %g s: %s", _RETRY, error)
             shared.node.runtime_lost(str(error))

@@ -13,7 +13,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from podnuma.agent.apiserver import paths
 from podnuma.agent.apiserver.status_writer import StatusWriter
@@ -34,8 +34,9 @@ from podnuma.plumbing.backoff import Backoff
 
 logger = logging.getLogger(__name__)
 
-_SETTLE = 0.005  # seconds that a first event waits for company
-_SETTLE_AFTER_FAILURE = 0.1
+_BACKOFF = Backoff(0.1, 5.0)
+_BATCH = 0.005  # seconds in which events are taken together
+_BATCH_AFTER_FAILURE = 0.1
 _REST = 4.0  # times as long as a pass took
 _LONGEST_REST = 1.0  # seconds
 _STILL = 600.0  # seconds without an answer or a failure before a watch counts as stuck
@@ -43,43 +44,34 @@ _STUCK = 120.0  # seconds without a finished pass
 
 
 @dataclass(slots=True)
-class Parts:
-    """What an agent is made of."""
+class AgentLoop:
+    """Runs passes until cancelled, when something changed and every `check_seconds`, and tells about each."""
 
     desired: DesiredState
     reconciler: Reconciler
-    publisher: StatusWriter
-    node: NodeStatus
-    tally: AdmissionCounts
+    status_writer: StatusWriter
+    node_status: NodeStatus
+    admissions: AdmissionCounts
     watches: Sequence[Watch]
     dirty: asyncio.Event
     check_seconds: float
     rng: random.Random
     clock: Callable[[], dt.datetime]
-
-
-class AgentLoop:
-    """See the module."""
-
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._dirty = parts.dirty
-        self._backoff = Backoff(0.1, 5.0)
-        self._statuses: dict[str, PodAllocationStatus] = {}
-        self._passed_at = time.monotonic()
-        self._trouble: str | None = "no pass yet"
+    _statuses: dict[str, PodAllocationStatus] = field(init=False, default_factory=dict)
+    _passed_at: float = field(init=False, default_factory=time.monotonic)
+    _trouble: str | None = field(init=False, default="no pass yet")
 
     async def run(self) -> None:
         """Pass after pass until cancelled."""
         failures = 0
         while True:
-            pause = self._backoff.delay(failures, self._parts.rng) if failures else self._parts.check_seconds
+            pause = _BACKOFF.delay(failures, self.rng) if failures else self.check_seconds
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
-                    await self._dirty.wait()
+                    await self.dirty.wait()
             # What keeps failing must not make a busy stream of events a busy loop.
-            await asyncio.sleep(_SETTLE_AFTER_FAILURE if failures else _SETTLE)
-            self._dirty.clear()
+            await asyncio.sleep(_BATCH_AFTER_FAILURE if failures else _BATCH)
+            self.dirty.clear()
             began = time.monotonic()
             failures = failures + 1 if await self._pass() else 0
             await asyncio.sleep(min(_REST * (time.monotonic() - began), _LONGEST_REST))
@@ -88,15 +80,15 @@ class AgentLoop:
         """Run one pass and tell about it; return whether it is to be repeated soon."""
         try:
             self._recall()
-            snapshot = await self._parts.reconciler.run_pass()
+            snapshot = await self.reconciler.run_pass()
         except HardwareUnknown as error:
             self._failed(f"hardware unknown: {error}")
-            self._parts.node.publish()
+            self.node_status.publish()
             return True
         except OSError as error:
             self._failed(f"no pass over the node: {error}")
-            self._parts.node.runtime_lost(str(error))
-            self._parts.node.publish()
+            self.node_status.runtime_lost(str(error))
+            self.node_status.publish()
             return True
         except Exception:
             logger.exception("a pass over the node failed")
@@ -116,12 +108,12 @@ class AgentLoop:
 
     def _recall(self) -> None:
         """Take over the verdicts that an earlier process wrote."""
-        for desired in self._parts.desired.all():
+        for desired in self.desired.allocations():
             key = desired.uid
             if key in self._statuses or desired.allocation is None:
                 continue
             status = self._statuses[key] = desired.allocation.status
-            self._parts.reconciler.verdicts.recall(
+            self.reconciler.verdicts.recall(
                 {
                     container.container_id: PinVerdict(container.verdict, container.pinned_after_millis)
                     for container in status.containers
@@ -130,22 +122,20 @@ class AgentLoop:
 
     def _tell(self, snapshot: NodeSnapshot) -> None:
         """Hand the statuses over to the publisher."""
-        if not self._parts.desired.allocations_known:
+        if not self.desired.allocations_known:
             return
-        allocations = self._parts.desired.all()
+        allocations = self.desired.allocations()
         for desired in allocations:
             self._tell_one(desired, snapshot)
             self._count(desired, snapshot)
-        self._parts.tally.keep(
-            desired.allocation.uid_on_node for desired in allocations if desired.allocation
-        )
+        self.admissions.keep(desired.allocation.uid_on_node for desired in allocations if desired.allocation)
         alive = {desired.uid for desired in allocations}
         self._statuses = {key: status for key, status in self._statuses.items() if key in alive}
         addresses = {paths.allocation_status_path(desired.namespace, desired.name) for desired in allocations}
-        addresses.add(self._parts.node.path)
-        self._parts.publisher.forget(addresses.__contains__)
-        self._parts.node.runtime_found(snapshot)
-        self._parts.node.publish()
+        addresses.add(self.node_status.path)
+        self.status_writer.forget(addresses.__contains__)
+        self.node_status.runtime_found(snapshot)
+        self.node_status.publish()
 
     def _count(self, desired: DesiredAllocation, snapshot: NodeSnapshot) -> None:
         if desired.allocation is None:
@@ -153,25 +143,25 @@ class AgentLoop:
         uid, decision = desired.allocation.uid_on_node, desired.allocation.decision
         grant = snapshot.accepted.grants.get(uid)
         if not decision.admitted:
-            self._parts.tally.rejected(uid, decision)
+            self.admissions.rejected(uid, decision)
         elif grant is not None:
-            self._parts.tally.admitted(grant)
+            self.admissions.admitted(grant)
 
     def _tell_one(self, desired: DesiredAllocation, snapshot: NodeSnapshot) -> None:
         before = self._statuses.get(desired.uid, PodAllocationStatus())
-        status = allocation_status.compute_status(desired, before, snapshot, self._parts.reconciler.verdicts)
+        status = allocation_status.compute_status(desired, before, snapshot, self.reconciler.verdicts)
         if status is None:
             return
-        status = replace(status, conditions=merged(before.conditions, status.conditions, self._parts.clock()))
+        status = replace(status, conditions=merged(before.conditions, status.conditions, self.clock()))
         self._statuses[desired.uid] = status
         stored = desired.allocation.status if desired.allocation is not None else None
         body = paths.allocation_patch(desired.namespace, desired.name, desired.uid, render_status(status))
         path = paths.allocation_status_path(desired.namespace, desired.name)
-        self._parts.publisher.submit(path, body, again=stored != status)
+        self.status_writer.submit(path, body, again=stored != status)
 
     def state(self) -> GaugeValues:
         """Return what the metrics are computed from."""
-        snapshot = self._parts.reconciler.snapshot
+        snapshot = self.reconciler.snapshot
         if snapshot is None:
             return GaugeValues()
         exclusive = 0
@@ -188,7 +178,7 @@ class AgentLoop:
             },
             phases=allocation_status.phases(self._statuses),
             paused=snapshot.pause_reason is not None,
-            dropped_fields=len(self._parts.publisher.dropped),
+            dropped_fields=len(self.status_writer.dropped),
             cgroups_out_of_sync=sum(what is not None for what in snapshot.differences.values()),
         )
 
@@ -198,12 +188,12 @@ class AgentLoop:
         if now - self._passed_at > _STUCK and self._trouble is None:
             return f"no pass over the node for {now - self._passed_at:.0f} s"
         # An API server that is away is no reason: what is applied is better kept by a process that knows it.
-        still = max((now - watch.moved for watch in self._parts.watches), default=0.0)
+        still = max((now - watch.moved for watch in self.watches), default=0.0)
         return None if still < _STILL else f"a watch has not moved for {still:.0f} s"
 
     def ready(self) -> str | None:
         """Return what is missing before this agent does its work, or None."""
-        for watch in self._parts.watches:
+        for watch in self.watches:
             if watch.trouble is not None:
                 return watch.trouble
         return self._trouble

@@ -132,8 +132,8 @@ async def link(plugin, runtime):
     settings = Settings(
         name="podnuma", index="10", events=frozenset(Event), socket=runtime.socket, answer_share=0.1
     )
-    link = Link(plugin, settings, observe=plugin.served.append, delay=lambda _attempt: 0.02)
-    running = asyncio.create_task(link.run())
+    link = Link(settings, observe=plugin.served.append, delay=lambda _attempt: 0.02)
+    running = asyncio.create_task(link.run(plugin))
     yield link
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -32,8 +32,8 @@ def containerd():
 async def link(containerd, plugin):
     """A link that is synchronized."""
     settings = Settings(name="podnuma", index="10", events=frozenset(Event), socket=containerd.nri_socket)
-    link = Link(plugin, settings, observe=plugin.served.append, delay=lambda _attempt: 0.02)
-    running = asyncio.create_task(link.run())
+    link = Link(settings, observe=plugin.served.append, delay=lambda _attempt: 0.02)
+    running = asyncio.create_task(link.run(plugin))
     await plugin.told("synchronize")
     yield link
     running.cancel()

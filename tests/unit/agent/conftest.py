@@ -19,11 +19,12 @@ from podnuma.agent.model.cgroup_values import CgroupValues, CgroupWrite, CpuMax
 from podnuma.agent.model.containers import Container
 from podnuma.agent.reconcile import verify
 from podnuma.agent.reconcile.apply import WriteResult
-from podnuma.agent.reconcile.reconciler import Ports, Reconciler
+from podnuma.agent.reconcile.reconciler import Reconciler
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
 from podnuma.agent.reconcile.verdicts import PinVerdict
 from podnuma.agent.runtimes.simulated.kernel import FakeKernel
-from podnuma.agent.start.starts import Starts
+from podnuma.agent.start.gate import StartGate
+from podnuma.agent.start.hook import StartHook
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.cpuset import CpuSet
@@ -148,24 +149,22 @@ class Bench:
         self.observer = Observer()
         self.now = 1000.0
         self.reconciler = Reconciler(
-            Ports(
-                desired=self.desired,
-                reader=self.reader,
-                runtime=self,
-                mechanisms=(self.ways,),
-                machine=lambda: self.machine,
-                pause_reason=lambda _: self.pause_reason,
-                processes=verify.Processes(root / "proc"),
-                observer=self.observer,
-                movable=64 * 2**20,
-                now=lambda: self.now,
-            )
+            desired=self.desired,
+            reader=self.reader,
+            runtime=self,
+            mechanisms=(self.ways,),
+            machine=lambda: self.machine,
+            pause_reason=lambda _: self.pause_reason,
+            processes=verify.Processes(root / "proc"),
+            observer=self.observer,
+            movable_bytes=64 * 2**20,
+            now=lambda: self.now,
         )
 
     @property
-    def starts(self) -> Starts:
-        """What the hook of the reconciler of now would ask."""
-        return Starts(self.reconciler)
+    def hook(self) -> StartHook:
+        """The hook over the reconciler of now."""
+        return StartHook(StartGate(self.desired, lambda _: None), self.reconciler)
 
     def _change(self) -> None:
         self.changes += 1

@@ -11,7 +11,7 @@ import pytest
 from podnuma.agent.apiserver.status_writer import StatusWriter
 from podnuma.agent.discover.machine import Discovered
 from podnuma.agent.discover.tree import Finding
-from podnuma.agent.loop import AgentLoop, Parts
+from podnuma.agent.loop import AgentLoop
 from podnuma.agent.status.metrics import AdmissionCounts
 from podnuma.agent.status.node_status import AgentIdentity, NodeStatus
 
@@ -33,20 +33,18 @@ class Running:
             heartbeat=60,
         )
         self.node.discovered(Discovered(bench.machine, ()))
-        self.node.side("systemd", lambda: ("Fake", "fake 1"))
+        self.node.backend("systemd", lambda: ("Fake", "fake 1"))
         self.agent = AgentLoop(
-            Parts(
-                desired=bench.desired,
-                reconciler=bench.reconciler,
-                publisher=publisher,
-                node=self.node,
-                tally=AdmissionCounts(),
-                watches=(),
-                dirty=self.dirty,
-                check_seconds=0.02,
-                rng=random.Random(1),
-                clock=lambda: self.time,
-            )
+            desired=bench.desired,
+            reconciler=bench.reconciler,
+            status_writer=publisher,
+            node_status=self.node,
+            admissions=AdmissionCounts(),
+            watches=(),
+            dirty=self.dirty,
+            check_seconds=0.02,
+            rng=random.Random(1),
+            clock=lambda: self.time,
         )
         self.tasks = [self.agent.run, publisher.run]
 
@@ -143,7 +141,7 @@ async def test_only_what_hangs_is_unhealthy(bench, reached):
     async with agent_over(bench) as running:
         await reached(lambda: running.agent.ready() is None)
         away = SimpleNamespace(moved=time.monotonic(), trouble="watching: connection refused")
-        running.agent._parts.watches = (away,)
+        running.agent.watches = (away,)
         assert running.agent.healthy() is None
         assert running.agent.ready() == "watching: connection refused"
         away.moved -= 700
@@ -155,9 +153,9 @@ async def test_a_fault_in_a_pass_is_logged_and_the_loop_goes_on(bench, database,
         await reached(lambda: "node" in running.written)
         good = bench.pause_reason
         bench.pause_reason = None
-        bench.reconciler.ports.pause_reason = lambda _: 1 / 0
+        bench.reconciler.pause_reason = lambda _: 1 / 0
         await reached(lambda: "a pass over the node failed" in caplog.text)
-        bench.reconciler.ports.pause_reason = lambda _: good
+        bench.reconciler.pause_reason = lambda _: good
         bench.put(database, "cpuset.cpus", "0-15")
         await reached(lambda: bench.effective(database) == "1,9")
 

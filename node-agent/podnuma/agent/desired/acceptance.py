@@ -58,11 +58,11 @@ class GrantAcceptance:
         if self._applied is None and desired.allocations_known:
             self._applied = {
                 each.allocation.uid_on_node: each.allocation.grant.exclusive_cpus
-                for each in desired.all()
+                for each in desired.allocations()
                 if each.allocation is not None
                 and each.allocation.status.phase in {Phase.APPLIED, Phase.DRIFTED}
             }
-        grants = [each.grant for each in desired.all() if each.grant is not None]
+        grants = [each.grant for each in desired.allocations() if each.grant is not None]
         accepted = accept_grants(grants, self._applied or {}, _cpus(desired, machine))
         if self._applied is not None:
             self._applied = {uid: grant.exclusive_cpus for uid, grant in accepted.grants.items()}
@@ -119,7 +119,7 @@ def _overlap(grant: PodGrant, taken: Iterable[PodGrant]) -> str | None:
 def _cpus(desired: DesiredState, machine: Machine) -> NodeCpus:
     topology = machine.topology
     known = CpuSet(topology.all_cpus | machine.offline)
-    settings = desired.settings.settings
+    settings = desired.node_config.settings
     if settings is not None:
         try:
             node = Node.empty(settings.settings, topology)

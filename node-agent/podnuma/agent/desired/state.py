@@ -61,19 +61,19 @@ class DesiredState:
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
-        self._wanted: dict[tuple[str, str], DesiredAllocation] = {}
+        self._allocations: dict[tuple[str, str], DesiredAllocation] = {}
         self._waiters: set[asyncio.Event] = set()
-        self.settings = NodeConfig()
+        self.node_config = NodeConfig()
         self.allocations_known = False
 
-    def all(self) -> tuple[DesiredAllocation, ...]:
+    def allocations(self) -> tuple[DesiredAllocation, ...]:
         """Return all allocations, in a stable order."""
-        return tuple(wanted for _, wanted in sorted(self._wanted.items()))
+        return tuple(wanted for _, wanted in sorted(self._allocations.items()))
 
     def of_pod(self, uid: str) -> DesiredAllocation | None:
-        return next((wanted for wanted in self._wanted.values() if _is_of(wanted, uid)), None)
+        return next((wanted for wanted in self._allocations.values() if _is_of(wanted, uid)), None)
 
-    async def decided(self, uid: str, within: float) -> DesiredAllocation | None:
+    async def wait_for(self, uid: str, within: float) -> DesiredAllocation | None:
         """Wait until there is an allocation for a pod, `within` seconds at the longest."""
         arrived = asyncio.Event()
         self._waiters.add(arrived)
@@ -90,15 +90,15 @@ class DesiredState:
 
     def take_allocations(self, event: WatchEvent) -> None:
         """Take an event of the stream of PodAllocations."""
-        before = dict(self._wanted)
+        before = dict(self._allocations)
         match event:
             case Listed(items=items):
-                self._wanted = dict(_keyed(self._read(item) for item in items))
+                self._allocations = dict(_keyed(self._read(item) for item in items))
                 self.allocations_known = True
             case Changed(kind=EventType.DELETED, item=item):
-                self._wanted.pop(_key(item), None)
+                self._allocations.pop(_key(item), None)
             case Changed(item=item):
-                self._wanted.update(_keyed([self._read(item)]))
+                self._allocations.update(_keyed([self._read(item)]))
         if self._differs(before) or isinstance(event, Listed):
             for waiter in self._waiters:
                 waiter.set()
@@ -106,7 +106,7 @@ class DesiredState:
 
     def take_topology(self, event: WatchEvent) -> None:
         """Take an event of the stream of NodeTopologies, which has the one of this node or none."""
-        before = self.settings
+        before = self.node_config
         item: Json | None = None
         match event:
             case Listed(items=(first, *_)):
@@ -117,15 +117,15 @@ class DesiredState:
                 pass
         if item is None:
             # Running pods keep what they hold; only the object is gone.
-            self.settings = replace(before, exists=False, uid="", status=None)
+            self.node_config = replace(before, exists=False, uid="", status=None)
         else:
-            self.settings = _read_settings(item, before)
-        if replace(self.settings, status=None) != replace(before, status=None):
+            self.node_config = _read_settings(item, before)
+        if replace(self.node_config, status=None) != replace(before, status=None):
             self._changed()
 
     def _read(self, item: Json) -> DesiredAllocation:
         key = _key(item)
-        known = self._wanted.get(key)
+        known = self._allocations.get(key)
         metadata = _metadata(item)
         uid, generation = str(metadata.get("uid") or ""), metadata.get("generation")
         wanted = DesiredAllocation(*key, uid, generation if isinstance(generation, int) else 0, None, None)
@@ -141,7 +141,7 @@ class DesiredState:
     def _differs(self, before: Mapping[tuple[str, str], DesiredAllocation]) -> bool:
         """Tell whether more than statuses changed: those come back from this agent's own writes."""
         return {key: _without_status(wanted) for key, wanted in before.items()} != {
-            key: _without_status(wanted) for key, wanted in self._wanted.items()
+            key: _without_status(wanted) for key, wanted in self._allocations.items()
         }
 
 

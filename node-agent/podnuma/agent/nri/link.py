@@ -52,13 +52,11 @@ class Link:
 
     def __init__(
         self,
-        plugin: Plugin,
         settings: Settings,
         *,
         observe: Observe = lambda _served: None,
         delay: Callable[[int], float] = jittered,
     ) -> None:
-        self._plugin = plugin
         self._settings = settings
         self._observe = observe
         self._delay = delay
@@ -83,18 +81,18 @@ class Link:
         """Why there is no session, or why the last one ended."""
         return self._reason
 
-    async def run(self) -> None:
-        """Connect, serve and reconnect until cancelled."""
+    async def run(self, plugin: Plugin) -> None:
+        """Connect, serve the plugin and reconnect until cancelled."""
         attempt = 0
         while True:
-            service = Service(self._plugin, self._settings, self._observe)
+            service = Service(plugin, self._settings, self._observe)
             reason = await self._run_session(service)
             if reason != self._reason:  # else a runtime that is away would fill the log
                 _log.warning("NRI %s: %s", self._settings.socket, reason)
             self._reason = reason
             attempt = 0 if service.synchronized.is_set() else attempt + 1
             if service.configured.is_set():
-                await self._tell_disconnected(reason)
+                await self._tell_disconnected(plugin, reason)
             await asyncio.sleep(self._delay(attempt))
 
     async def _run_session(self, service: Service) -> str:
@@ -108,9 +106,9 @@ class Link:
             self._service = self._session = None
         return reason
 
-    async def _tell_disconnected(self, reason: str) -> None:
+    async def _tell_disconnected(self, plugin: Plugin, reason: str) -> None:
         try:
-            await self._plugin.disconnected(reason)
+            await plugin.disconnected(reason)
         except Exception:  # noqa: BLE001  the plugin is foreign code; the link must come back all the same
             _log.exception("NRI: the plugin failed in disconnected")
 

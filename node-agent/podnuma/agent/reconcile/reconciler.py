@@ -1,17 +1,17 @@
-"""Keeps the node as it is wanted. One pass: read, plan, apply, verify, judge.
+"""Keeps the node as it is desired. One pass: read, plan, apply, verify, judge.
 
     snapshot = await reconciler.run_pass()
 
 A pass starts from what is there, so it can be run at any time and any number of times; the second one writes
-nothing. Passes never overlap. Nothing is written before the API server has said once what is wanted, in mode
-Audit, or while there is a reason to stand back: what runs keeps what it has.
+nothing. Passes never overlap. Nothing is written before the API server has said once what is desired, in mode
+Audit, or while there is a reason to pause: what runs keeps what it has.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from podnuma.agent.cgroups.reader import Reader
@@ -21,7 +21,7 @@ from podnuma.agent.discover.machine import Machine
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, describe
 from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues
 from podnuma.agent.model.containers import Container
-from podnuma.agent.plan.targets import compute_targets
+from podnuma.agent.plan.targets import PlanInput, compute_targets
 from podnuma.agent.plan.write_order import order_writes
 from podnuma.agent.reconcile import verify
 from podnuma.agent.reconcile.apply import HOOK, Mechanism, WriteOutcome, WriteResult, apply_writes
@@ -58,8 +58,13 @@ class Observer(Protocol):
 
 
 @dataclass(slots=True)
-class Ports:
-    """What a reconciler works with. `machine` and `pause_reason` are asked anew in every pass."""
+class Reconciler:
+    """Runs passes over one node, one at a time, and keeps the snapshot of the last one.
+
+    mechanisms: in the order in which they are tried.
+    machine, pause_reason: asked anew in every pass.
+    movable_bytes: see `plan.targets.PlanInput`.
+    """
 
     desired: DesiredState
     reader: Reader
@@ -69,33 +74,26 @@ class Ports:
     pause_reason: Callable[[Sequence[Container]], str | None]
     processes: verify.Processes
     observer: Observer
-    movable: int
+    movable_bytes: int
     now: Callable[[], float] = time.time
-
-
-class Reconciler:
-    """See the module."""
-
-    def __init__(self, ports: Ports) -> None:
-        self.ports = ports
-        self._lock = asyncio.Lock()
-        self._acceptance = GrantAcceptance()
-        self._drift = DriftDetector()
-        self._refusals: dict[CgroupRef, str] = {}
-        self._useless: dict[CgroupRef, frozenset[str]] = {}
-        self.verdicts = PinVerdicts()
-        self.snapshot: NodeSnapshot | None = None
+    verdicts: PinVerdicts = field(init=False, default_factory=PinVerdicts)
+    snapshot: NodeSnapshot | None = field(init=False, default=None)
+    _lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
+    _acceptance: GrantAcceptance = field(init=False, default_factory=GrantAcceptance)
+    _drift: DriftDetector = field(init=False, default_factory=DriftDetector)
+    _refusals: dict[CgroupRef, str] = field(init=False, default_factory=dict)
+    _unreliable: dict[CgroupRef, frozenset[str]] = field(init=False, default_factory=dict)
 
     async def run_pass(self) -> NodeSnapshot:
         """Run one pass. Raises OSError while the runtime does not answer."""
         async with self._lock:
             began = time.monotonic()
-            self.snapshot = await self._run(self.ports.mechanisms)
-            self.ports.observer.took(time.monotonic() - began)
+            self.snapshot = await self._pass(self.mechanisms)
+            self.observer.took(time.monotonic() - began)
             return self.snapshot
 
-    async def run_pass_if(self, mechanisms: Sequence[Mechanism], needed: Callable[[], bool]) -> bool:
-        """Run one pass that writes in these ways only, if it is needed, still when its turn comes.
+    async def run_pass_if(self, needed: Callable[[], bool], mechanisms: Sequence[Mechanism]) -> bool:
+        """Run one pass that writes through these mechanisms, if it is needed, still when its turn comes.
 
         Return whether it ran. Raises OSError while the runtime does not answer.
         """
@@ -104,62 +102,61 @@ class Reconciler:
         async with self._lock:
             if not needed():
                 return False
-            self.snapshot = await self._run(mechanisms)
+            self.snapshot = await self._pass(mechanisms)
             return True
 
-    async def _run(self, mechanisms: Sequence[Mechanism]) -> NodeSnapshot:
-        ports = self.ports
-        machine = ports.machine()
-        containers = await ports.runtime.containers()
-        accepted = self._acceptance.update(ports.desired, machine)
+    async def _pass(self, mechanisms: Sequence[Mechanism]) -> NodeSnapshot:
+        machine = self.machine()
+        everything = machine.topology.all_cpus
+        containers = await self.runtime.containers()
+        accepted = self._acceptance.update(self.desired, machine)
         pods = self._pods(accepted)
         cgroups = {
             ContainerCgroup(pods[found.pod_uid], found.name, found.id): found
             for found in containers
             if found.pod_uid in pods
         }
-        before = ports.reader.read(pods.values(), cgroups)
-        base = NodeSnapshot(
-            machine,
-            accepted,
-            cgroups,
-            pause_reason=ports.pause_reason(containers),
+        plan_input = PlanInput(everything, accepted.pool, accepted.grants, self.movable_bytes)
+        seen = self.reader.read(pods.values(), cgroups)
+        targets = compute_targets(plan_input, seen)
+        snapshot = NodeSnapshot(
+            machine=machine,
+            accepted=accepted,
+            plan_input=plan_input,
+            containers=cgroups,
+            targets=targets,
+            seen=seen,
+            pause_reason=self.pause_reason(containers),
             audit=self._audit(),
         )
-        node = base.node(ports.movable)
-        targets = compute_targets(node, before)
-        results: tuple[WriteResult, ...] = ()
-        after = before
-        if ports.desired.allocations_known and base.pause_reason is None and not base.audit:
-            everything = ports.reader.everything() or node.everything
-            writes = order_writes(before, targets, pool=node.pool, everything=everything)
-            drifted = self._drift.found(targets, before, node.everything)
-            results = await apply_writes(writes, mechanisms, self._useless)
-            after = ports.reader.read(pods.values(), cgroups) if results else before
-            results = self._proven(results, after)
-            self._count(results, drifted)
-        differences = verify.compare(targets, after, node.everything)
-        snapshot = NodeSnapshot(
-            machine,
-            accepted,
-            cgroups,
-            targets,
-            after,
-            self._stray(differences, targets, cgroups),
-            results,
-            base.pause_reason,
-            base.audit,
-        )
-        self._drift.remember(targets, after, snapshot.differences)
+        if self.desired.allocations_known and snapshot.enforcing:
+            snapshot = await self._write(snapshot, pods.values(), mechanisms)
+        differences = verify.compare(targets, snapshot.seen, everything)
+        snapshot = replace(snapshot, differences=self._with_strays(differences, targets, cgroups))
+        self._drift.remember(targets, snapshot.seen, snapshot.differences)
         self._judge(snapshot)
         return snapshot
+
+    async def _write(
+        self, snapshot: NodeSnapshot, pods: Iterable[PodCgroup], mechanisms: Sequence[Mechanism]
+    ) -> NodeSnapshot:
+        """Write what differs; return the snapshot with what became of it and what is there now."""
+        before, targets, plan_input = snapshot.seen, snapshot.targets, snapshot.plan_input
+        everything = self.reader.everything() or plan_input.everything
+        writes = order_writes(before, targets, pool=plan_input.pool, everything=everything)
+        drifted = self._drift.found(targets, before, plan_input.everything)
+        results = await apply_writes(writes, mechanisms, self._unreliable)
+        after = self.reader.read(pods, snapshot.containers) if results else before
+        results = self._proven(results, after)
+        self._count(results, drifted)
+        return replace(snapshot, seen=after, results=results)
 
     def _pods(self, accepted: AcceptedGrants) -> dict[str, PodCgroup]:
         """Return the pods that have to be looked at, by UID.
 
         Those of a QoS slice follow it, unless it has holders, or had: see `plan.targets.compute_targets`.
         """
-        reader = self.ports.reader
+        reader = self.reader
         pods = {pod.uid: pod for pod in reader.pods(Qos.GUARANTEED)}
         for qos in (Qos.BURSTABLE, Qos.BEST_EFFORT):
             below = reader.pods(qos)
@@ -168,7 +165,7 @@ class Reconciler:
         return pods
 
     def _audit(self) -> bool:
-        settings = self.ports.desired.settings.settings
+        settings = self.desired.node_config.settings
         return settings is not None and settings.handling.mode is Mode.AUDIT
 
     def _proven(
@@ -181,7 +178,7 @@ class Reconciler:
         """
         # Nothing to write at a cgroup: it is right, and every mechanism has another chance there.
         written = {result.write.cgroup for result in results}
-        self._useless = {cgroup: names for cgroup, names in self._useless.items() if cgroup in written}
+        self._unreliable = {cgroup: names for cgroup, names in self._unreliable.items() if cgroup in written}
         last = {result.write.cgroup: result for result in results if _claimed(result)}
         unwritten = {
             cgroup: what
@@ -194,14 +191,14 @@ class Reconciler:
         if unwritten is None or not _claimed(result):
             return result
         cgroup = result.write.cgroup
-        self._useless[cgroup] = self._useless.get(cgroup, frozenset()) | {result.by}
+        self._unreliable[cgroup] = self._unreliable.get(cgroup, frozenset()) | {result.by}
         return replace(
             result, outcome=WriteOutcome.REFUSED, why=f"{result.by} said it was done, but {unwritten}"
         )
 
     def _count(self, results: Sequence[WriteResult], drifted: Mapping[CgroupRef, str]) -> None:
         for result in results:
-            self.ports.observer.wrote(result)
+            self.observer.wrote(result)
             if isinstance(result.write.cgroup, ContainerCgroup):
                 self.verdicts.written(result.write.cgroup.id)
         self._log(results)
@@ -210,7 +207,7 @@ class Reconciler:
             if cgroup in done:
                 logger.warning("%s had been changed: %s; set again", describe(cgroup), what)
                 self._drift.repaired(cgroup)
-                self.ports.observer.repaired(cgroup)
+                self.observer.repaired(cgroup)
 
     def _log(self, results: Sequence[WriteResult]) -> None:
         """Say once what is refused, and once that it no longer is."""
@@ -226,7 +223,7 @@ class Reconciler:
             logger.info("%s: written now", describe(cgroup))
         self._refusals = refusals
 
-    def _stray(
+    def _with_strays(
         self,
         differences: Mapping[CgroupRef, str | None],
         targets: Mapping[CgroupRef, CgroupTarget],
@@ -238,12 +235,12 @@ class Reconciler:
             target = targets.get(cgroup)
             new = self.verdicts.of(cgroup.id).after_millis is None
             if new and target is not None and target.cpus is not None and found.get(cgroup, "") is None:
-                folder = self.ports.reader.folder(cgroup)
-                found[cgroup] = None if folder is None else self.ports.processes.stray(folder, target.cpus)
+                folder = self.reader.folder(cgroup)
+                found[cgroup] = None if folder is None else self.processes.stray(folder, target.cpus)
         return found
 
     def _judge(self, snapshot: NodeSnapshot) -> None:
-        now = self.ports.now()
+        now = self.now()
         self.verdicts.keep(cgroup.id for cgroup in snapshot.containers)
         for cgroup, container in snapshot.containers.items():
             grant = snapshot.accepted.grants.get(cgroup.pod.uid)
@@ -253,7 +250,7 @@ class Reconciler:
                 container, right=snapshot.differences.get(cgroup, "") is None, now=now
             )
             if judged is not None:
-                self.ports.observer.judged(judged)
+                self.observer.judged(judged)
 
 
 def _claimed(result: WriteResult) -> bool:

@@ -19,6 +19,7 @@ class NodeSnapshot:
 
     machine: Machine
     accepted: AcceptedGrants
+    plan_input: PlanInput
     containers: Mapping[ContainerCgroup, Container]
     targets: Mapping[CgroupRef, CgroupTarget] = field(default_factory=dict)
     seen: Mapping[CgroupRef, CgroupValues] = field(default_factory=dict)
@@ -34,9 +35,10 @@ class NodeSnapshot:
             result.outcome in {WriteOutcome.REFUSED, WriteOutcome.HELD_BACK} for result in self.results
         )
 
-    def node(self, movable: int) -> PlanInput:
-        """Return the node's side of a plan."""
-        return PlanInput(self.machine.topology.all_cpus, self.accepted.pool, self.accepted.grants, movable)
+    @property
+    def enforcing(self) -> bool:
+        """Whether values are written on this node."""
+        return self.pause_reason is None and not self.audit
 
     def of_pod(self, uid: str) -> dict[ContainerCgroup, Container]:
         return {cgroup: found for cgroup, found in self.containers.items() if cgroup.pod.uid == uid}

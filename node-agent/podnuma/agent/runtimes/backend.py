@@ -1,11 +1,12 @@
 """What touches the node: which runtime, which ways to write, what else has to run for them.
 
-`app` asks for one `NodeSide` by settings; everything above works with it and knows no runtime by name.
+`app` asks for one `NodeBackend` by settings; everything else works with it and knows no runtime by name. The
+backend exists before the start hook does, which needs it; so what asks the hook is given it when it begins.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 from podnuma.agent.apiserver.watch import WatchEvent, WatchSource
 from podnuma.agent.cgroups.layout import Layout
@@ -33,23 +34,27 @@ class Hook(Protocol):
         ...
 
 
+Source: TypeAlias = tuple[WatchSource, Callable[[WatchEvent], None]]
+Task: TypeAlias = Callable[[], Awaitable[None]]
+
+
 @dataclass(frozen=True, slots=True)
 class NodeBackend:
-    """Parts that belong together.
+    """One node's runtime, its cgroup layout and the ways to write; they belong together.
 
     mechanisms: in the order in which they are tried.
+    describe: the first mechanism and the runtime, for the status; they may change while the agent runs.
     sources: what else to watch at the API server, and who takes it.
     tasks: what has to run besides, each for ever.
-    describe: the first mechanism and the runtime, for the status; they may change while the agent runs.
     """
 
     layout: Layout
     runtime: ContainerSource
     mechanisms: Sequence[Mechanism]
     describe: Callable[[], tuple[str, str]]
-    sources: Sequence[tuple[WatchSource, Callable[[WatchEvent], None]]] = ()
-    tasks: Sequence[Callable[[], Awaitable[None]]] = field(default=())
+    sources: Callable[[Hook], Sequence[Source]] = lambda _: ()
+    tasks: Callable[[Hook], Sequence[Task]] = lambda _: ()
 
 
 class NodeNotReady(OSError):  # noqa: N818 - a state of the node, not a fault of this program
-    """The node has not what an agent needs, or not yet; the text says what and what to do."""
+    """The node lacks something that the agent needs, perhaps only for now. The text says what to do."""

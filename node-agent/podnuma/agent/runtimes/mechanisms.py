@@ -79,7 +79,7 @@ class Nri:
     """Updates through the plugin's own connection."""
 
     link: Plugged
-    giving_way: StartPriority
+    start_priority: StartPriority
     name: str = "NRI"
     piggybacks: bool = True
 
@@ -93,7 +93,7 @@ class Nri:
         cgroup = _container(write)
         update = nri_values.Update(cgroup.id, nri_resources(write.cpus, write.mems, write.cpu_max))
         try:
-            failed = await self.giving_way.outside(describe(cgroup), self.link.update_containers([update]))
+            failed = await self.start_priority.update(describe(cgroup), self.link.update_containers([update]))
         except (NriError, TimeoutError) as error:
             raise WriteRefused(describe(cgroup), _value(write), str(error) or "no answer in time") from error
         if failed:
@@ -105,7 +105,7 @@ class Cri:
     """Updates through the runtime's socket. `client` gives None where there is none."""
 
     client: Callable[[], Updating | None]
-    giving_way: StartPriority
+    start_priority: StartPriority
     name: str = "CRI"
     piggybacks: bool = True
 
@@ -116,7 +116,7 @@ class Cri:
         cgroup, client = _container(write), self.client()
         if client is None:
             raise WriteRefused(describe(cgroup), _value(write), "no CRI socket")
-        await self.giving_way.outside(describe(cgroup), cri_update(client, cgroup, write))
+        await self.start_priority.update(describe(cgroup), cri_update(client, cgroup, write))
 
 
 async def cri_update(client: Updating, cgroup: ContainerCgroup, write: CgroupWrite) -> None:

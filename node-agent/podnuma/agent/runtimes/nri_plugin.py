@@ -59,13 +59,13 @@ class NriPlugin:
     def __init__(
         self,
         inventory: ContainerCache,
-        giving_way: StartPriority,
+        start_priority: StartPriority,
         hook: Hook,
         share: float,
         changed: Callable[[], None],
     ) -> None:
         self._inventory = inventory
-        self._giving_way = giving_way
+        self._start_priority = start_priority
         self._hook = hook
         self._share = share
         self._changed = changed
@@ -93,7 +93,7 @@ class NriPlugin:
         starting = starting_of(pod, container)
         if starting is None:
             return nri.Answer()
-        with self._giving_way.hook():
+        with self._start_priority.starting():
             try:
                 async with asyncio.timeout(self._deadline):
                     start = await self._hook.start(starting, self._patience)
@@ -142,7 +142,7 @@ class NriPlugin:
         starting = starting_of(pod, container)
         if starting is None:
             return
-        with self._giving_way.hook(), contextlib.suppress(TimeoutError):
+        with self._start_priority.starting(), contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._patience):
                 await self._hook.before_start(starting.cgroup)
 

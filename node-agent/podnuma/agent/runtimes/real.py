@@ -1,4 +1,4 @@
-"""Finds out what this node has and puts its side of the agent together.
+"""Finds out what this node has and puts its backend together.
 
 Detected, not configured: the cgroup driver by the tree the kubelet made, NRI and CRI by their sockets. Both
 can come and go while the agent runs; which one is in use is asked anew each time.
@@ -6,7 +6,7 @@ can come and go while the agent runs; which one is in use is asked anew each tim
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from podnuma.agent.cri import values as cri_values
 from podnuma.agent.model.containers import Container
 from podnuma.agent.nri.link import Link, LinkState
 from podnuma.agent.nri.settings import Settings as NriSettings
-from podnuma.agent.runtimes.backend import Hook, NodeBackend, NodeNotReady
+from podnuma.agent.runtimes.backend import Hook, NodeBackend, NodeNotReady, Task
 from podnuma.agent.runtimes.container_cache import ContainerCache
 from podnuma.agent.runtimes.mechanisms import Cri, Files, Nri, Systemd
 from podnuma.agent.runtimes.nri_plugin import EVENTS, NriPlugin
@@ -41,17 +41,17 @@ _NANO = 10**9
 _GONE = (cri_values.ContainerState.EXITED,)
 
 
-def real_backend(settings: AgentSettings, hook: Hook, changed: Callable[[], None]) -> NodeBackend:
-    """Return the side of a real node. Raises NodeUnfit with what is missing."""
+def real_backend(settings: AgentSettings, changed: Callable[[], None]) -> NodeBackend:
+    """Return the backend of a real node. Raises NodeUnfit with what is missing."""
     layout = _layout(settings.cgroup_root)
     reader = Reader(settings.cgroup_root, layout)
-    giving_way = StartPriority()
-    node = _RealNode(settings, giving_way, hook, changed)
+    start_priority = StartPriority()
+    node = _RealNode(settings, start_priority, changed)
     mechanisms: list[Mechanism] = []
     if settings.runtime is not Runtime.CRI:
-        mechanisms.append(Nri(node.link, giving_way))
+        mechanisms.append(Nri(node.link, start_priority))
     if settings.runtime is not Runtime.NRI:
-        mechanisms.append(Cri(lambda: node.cri, giving_way))
+        mechanisms.append(Cri(lambda: node.cri, start_priority))
     if layout.driver is Driver.SYSTEMD:
         bus = SystemBus(f"unix:path={settings.run_root}/dbus/system_bus_socket")
         mechanisms.append(Systemd(SystemdWriter(bus.connect, layout), reader))
@@ -62,7 +62,7 @@ def real_backend(settings: AgentSettings, hook: Hook, changed: Callable[[], None
         runtime=node,
         mechanisms=mechanisms,
         describe=node.describe,
-        tasks=node.tasks(),
+        tasks=node.tasks,
     )
 
 
@@ -82,9 +82,10 @@ class _RealNode:
     """The containers of a real node: by NRI while that is synchronized, else by CRI."""
 
     def __init__(
-        self, settings: AgentSettings, giving_way: StartPriority, hook: Hook, changed: Callable[[], None]
+        self, settings: AgentSettings, start_priority: StartPriority, changed: Callable[[], None]
     ) -> None:
         self._settings = settings
+        self._start_priority = start_priority
         self._changed = changed
         self._by_nri = ContainerCache(changed)
         self._by_cri = ContainerCache(changed)
@@ -92,9 +93,8 @@ class _RealNode:
         self._cri_version = ""
         self._seen_at = float("-inf")
         self.cri: Client | None = None
-        plugin = NriPlugin(self._by_nri, giving_way, hook, settings.hook_share, changed)
         socket = settings.nri_socket or settings.run_root / NRI_SOCKET
-        self.link = Link(plugin, NriSettings(_PLUGIN, _INDEX, EVENTS, socket))
+        self.link = Link(NriSettings(_PLUGIN, _INDEX, EVENTS, socket))
 
     @property
     def name(self) -> str:
@@ -122,11 +122,14 @@ class _RealNode:
             return "CRI", self._cri_version
         return "-", ""
 
-    def tasks(self) -> list[Callable[[], Awaitable[None]]]:
+    def tasks(self, hook: Hook) -> list[Task]:
         """Return what has to run for ever."""
-        tasks: list[Callable[[], Awaitable[None]]] = []
+        tasks: list[Task] = []
         if self._settings.runtime is not Runtime.CRI:
-            tasks.append(self.link.run)
+            plugin = NriPlugin(
+                self._by_nri, self._start_priority, hook, self._settings.hook_share, self._changed
+            )
+            tasks.append(lambda: self.link.run(plugin))
         if self._settings.runtime is not Runtime.NRI:
             tasks.append(self._follow_cri)
         return tasks

@@ -28,7 +28,7 @@ class StartPriority:
         self._left: set[asyncio.Task[Any]] = set()
 
     @contextlib.contextmanager
-    def hook(self) -> Iterator[None]:
+    def starting(self) -> Iterator[None]:
         """Mark a hook as under way."""
         self._hooks += 1
         self._began.set()
@@ -39,7 +39,7 @@ class StartPriority:
             if not self._hooks:
                 self._began.clear()
 
-    async def outside(self, what: str, call: Coroutine[Any, Any, T]) -> T:
+    async def update(self, what: str, call: Coroutine[Any, Any, T]) -> T:
         """Await a call to the runtime. Raises WriteRefused when a starting container goes first."""
         if self._hooks:
             call.close()

@@ -1,104 +1,36 @@
-"""Answers a runtime that is about to create a container: which values it shall start with.
+"""Answers a runtime that is about to create a container, and again before the container runs.
 
-The values are those of `plan.targets`, as for every other container. What others have to give up first is
-settled before the answer. The answer is bounded in time, well below the runtime's own timeout: a runtime
-that loses patience drops the plugin and starts the container unpinned.
+    start          its creation is asked for: the gate lets it pass, others give up what is to be its own, and
+                   the answer carries its values
+    before_start   it exists and does not run yet: the kernel is asked, and put right if need be
+    values         what it shall have now, whenever the runtime asks
 
-    a pod that can hold nothing              nothing to say; it follows its slice, or its pod's own set where
-                                             the slice has holders
-    decided                                  the values
-    refused by the operator: Evict           refused with its reason, for two minutes: it is being evicted
-                             Share           starts in the shared pool
-    undecided, surely to be decided: Wait    refused with a text; the kubelet tries again, for two minutes
-                                     Share   starts in the shared pool; pinned when the decision comes
-    undecided, perhaps to be decided         waits a moment, then as Share
-    undecided, nobody is to decide           nothing to say
+The values are those of `plan.targets`, by the last pass, as for every other container. While the runtime
+waits for an answer it carries out nothing else. So what has to go through the runtime is piggybacked on the
+answer, and the rest is written directly. A start is refused, and tried again by the kubelet, while a cgroup
+could not be taken off CPUs that are to be the container's own, or the container off those of others.
 """
 
+import asyncio
 import logging
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
-from typing import Protocol
 
-from podnuma.agent.desired.state import DesiredAllocation, NodeConfig
-from podnuma.agent.model.cgroup_ref import ContainerCgroup
-from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupWrite, CpuMax
+from podnuma.agent.model.cgroup_ref import ContainerCgroup, describe, parent
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupWrite
 from podnuma.agent.model.containers import StartingContainer, StartRefused
-from podnuma.allocator.request import Qos
-from podnuma.allocator.settings import CpuManagerPolicy, MemoryManagerPolicy
-from podnuma.api.conditions import Status, find
-from podnuma.api.node_settings import Management, OnRejection, OnUndecided
-from podnuma.api.node_topology import NodeCondition
+from podnuma.agent.plan.targets import start_target
+from podnuma.agent.reconcile import verify
+from podnuma.agent.reconcile.apply import Mechanism, PiggybackedUpdates, WriteOutcome, apply_writes
+from podnuma.agent.reconcile.reconciler import Reconciler
+from podnuma.agent.reconcile.snapshot import NodeSnapshot
+from podnuma.agent.start.gate import StartGate
+from podnuma.allocator import cpuset
+from podnuma.allocator.cpuset import CpuSet
 
 logger = logging.getLogger(__name__)
 
-_FORGOTTEN = 3600.0  # seconds after which a pod counts as a new one
-_NAME_LABEL = "kubernetes.io/metadata.name"
-
-
-class Expectation(Enum):
-    """Whether the operator is to decide about a pod, as far as a node can know it."""
-
-    SURE = "sure"
-    PERHAPS = "perhaps"
-    NO = "no"
-
-
-class Decisions(Protocol):
-    """Where decisions arrive."""
-
-    @property
-    def settings(self) -> NodeConfig: ...
-
-    @property
-    def allocations_known(self) -> bool: ...
-
-    async def decided(self, uid: str, within: float) -> DesiredAllocation | None: ...
-
-
-class Plan(Protocol):
-    """The node's plan, as far as a start needs it."""
-
-    @property
-    def enforcing(self) -> bool:
-        """Whether values are written at all on this node now."""
-        ...
-
-    def has_burstable_holders(self, qos: Qos) -> bool:
-        """Whether a pod in the slice of a QoS class holds CPUs: then being in the slice confines nobody."""
-        ...
-
-    def start_values(self, cgroup: ContainerCgroup) -> CgroupTarget | None:
-        """Return what a container starts with; None if that is nobody's business."""
-        ...
-
-    async def make_room(self, cgroup: ContainerCgroup) -> tuple[CgroupWrite, ...]:
-        """Take CPUs from whoever has to give them up first; return what has to ride on the answer."""
-        ...
-
-    async def before_start(self, cgroup: ContainerCgroup) -> None:
-        """Look at a container that has been created and has not begun to run."""
-        ...
-
-
-class StartOutcome(Enum):
-    """How a question of the runtime was answered."""
-
-    DECIDED = "decided"
-    REFUSED = "refused"
-    DEFERRED = "put off"
-    SHARED = "shared"
-    NOT_MANAGED = "nobody's"
-
-
-@dataclass(frozen=True, slots=True)
-class StartWait:
-    """One question of the runtime: how long it waited, and how it was answered."""
-
-    seconds: float
-    answered: StartOutcome
+# Seconds between looks: systemd answers a little before it has written.
+_SYSTEMD_TAKES = (0.002, 0.01, 0.05, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,149 +42,108 @@ class StartAnswer:
 
 
 class StartHook:
-    """See the module."""
+    """Makes each container start with its values, on CPUs that nobody else is left on."""
 
-    def __init__(
-        self,
-        decisions: Decisions,
-        plan: Plan,
-        observe: Callable[[StartWait], None],
-        put_off: float = 120.0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._decisions = decisions
-        self._plan = plan
-        self._observe = observe
-        self._put_off = put_off
-        self._clock = clock
-        self._asked: dict[str, float] = {}  # pod UID -> when a start of it was first put off
+    def __init__(self, gate: StartGate, reconciler: Reconciler) -> None:
+        self._gate = gate
+        self._reconciler = reconciler
 
     async def start(self, starting: StartingContainer, within: float) -> StartAnswer:
         """Return the values to start with. Raises StartRefused. Waits `within` seconds for a decision."""
-        cgroup = starting.cgroup
-        if not self._plan.enforcing:
+        cgroup, snapshot = starting.cgroup, self._reconciler.snapshot
+        if snapshot is not None and not snapshot.enforcing:
             return StartAnswer()
-        began = self._clock()
-        desired = await self._decisions.decided(cgroup.pod.uid, 0)
-        if desired is None and cgroup.pod.qos is not Qos.GUARANTEED and not starting.annotated:
-            has_burstable_holders = self._plan.has_burstable_holders(cgroup.pod.qos)
-            return StartAnswer(
-                piggybacked=await self._plan.make_room(cgroup) if has_burstable_holders else ()
-            )
-        expected = Expectation.SURE if desired else self._expected(starting)
-        if desired is None and expected is not Expectation.NO:
-            desired = await self._decisions.decided(cgroup.pod.uid, within)
-        answered = self._answer(starting, desired, expected)
-        self._observe(StartWait(self._clock() - began, answered))
-        if answered is StartOutcome.REFUSED and desired is not None and desired.allocation is not None:
-            decision = desired.allocation.decision
-            raise StartRefused(
-                f"podnuma: pod {desired.namespace}/{desired.name} was rejected and is being evicted:"
-                f" {decision.reason}: {decision.message}"
-            )
-        if answered is StartOutcome.DEFERRED:
-            raise StartRefused(
-                f"podnuma: pod {cgroup.pod.uid} has no PodAllocation after {within:.1f} s; it starts when the"
-                " operator has decided (onUndecided: Share in the NodeProfile starts it in the shared pool)"
-            )
-        piggybacked = await self._plan.make_room(cgroup)
-        return StartAnswer(self._plan.start_values(cgroup), piggybacked)
-
-    async def before_start(self, cgroup: ContainerCgroup) -> None:
-        """Prove that a container that has been created and has not begun to run has its values."""
-        await self._plan.before_start(cgroup)
+        if await self._gate.admit(starting, within):
+            piggybacked = await self.make_room(cgroup)
+            return StartAnswer(self.values(cgroup), piggybacked)
+        # In a slice that is wider than the shared pool its pod needs a set of its own.
+        snapshot = self._reconciler.snapshot
+        beside_holders = snapshot is not None and snapshot.has_burstable_holders(cgroup.pod.qos)
+        return StartAnswer(piggybacked=await self.make_room(cgroup) if beside_holders else ())
 
     def values(self, cgroup: ContainerCgroup) -> CgroupTarget | None:
         """Return at once what a container shall have now; None for "nothing to say"."""
-        return self._plan.start_values(cgroup)
+        snapshot = self._reconciler.snapshot
+        if snapshot is None or not snapshot.enforcing:
+            return None
+        return start_target(snapshot.plan_input, cgroup)
 
-    def _answer(
-        self, starting: StartingContainer, desired: DesiredAllocation | None, expected: Expectation
-    ) -> StartOutcome:
-        uid = starting.cgroup.pod.uid
-        if desired is not None and self._to_be_evicted(starting, desired):
-            return (
-                StartOutcome.REFUSED
-                if self._may_put_off(uid, "is rejected and not evicted")
-                else StartOutcome.SHARED
-            )
-        if desired is not None:
-            self._asked.pop(uid, None)
-            return StartOutcome.DECIDED
-        if expected is not Expectation.SURE:
-            return StartOutcome.NOT_MANAGED
-        settings = self._decisions.settings.settings
-        if settings is not None and settings.handling.on_undecided is OnUndecided.SHARE:
-            return StartOutcome.SHARED
-        return (
-            StartOutcome.DEFERRED if self._may_put_off(uid, "has no PodAllocation") else StartOutcome.SHARED
-        )
+    async def make_room(self, cgroup: ContainerCgroup) -> tuple[CgroupWrite, ...]:
+        """Run a pass, if the pod of a starting container is not part of the last one yet.
 
-    def _to_be_evicted(self, starting: StartingContainer, desired: DesiredAllocation) -> bool:
-        settings = self._decisions.settings.settings
-        return (
-            desired.allocation is not None
-            and not desired.allocation.decision.admitted
-            and not starting.local  # nobody evicts what comes from a file
-            and settings is not None
-            and settings.handling.on_rejection is OnRejection.EVICT
-        )
+        Return the writes that have to be piggybacked on the answer. Raises StartRefused.
+        """
+        piggybacked, direct = PiggybackedUpdates(), self._direct()
+        any_piggybacks = len(direct) < len(self._reconciler.mechanisms)
+        ways = [piggybacked, *direct] if any_piggybacks else direct
+        if await self._reconciler.run_pass_if(lambda: not self._has_room(cgroup), ways):
+            self._refuse_overlap(cgroup)
+        return tuple(piggybacked.writes)
 
-    def _may_put_off(self, uid: str, why: str) -> bool:
-        now = self._clock()
-        self._asked = {pod: since for pod, since in self._asked.items() if now - since < _FORGOTTEN}
-        waited = now - self._asked.setdefault(uid, now)
-        if waited <= self._put_off:
+    async def before_start(self, cgroup: ContainerCgroup) -> None:
+        """Look at a container that has been created and has not begun to run, and judge it.
+
+        It is the last moment to put something right that its processes would notice.
+        """
+        target, snapshot, observer = self.values(cgroup), self._reconciler.snapshot, self._reconciler.observer
+        if snapshot is None or target is None or cgroup.pod.uid not in snapshot.accepted.grants:
+            return
+        wrong = self._difference(cgroup, target, snapshot)
+        if wrong is not None:
+            logger.warning("%s is not as wanted before its start: %s", describe(cgroup), wrong)
+            write = CgroupWrite(cgroup, target.cpus, target.mems, target.cpu_max)
+            for result in await apply_writes([write], self._direct(), {}):
+                observer.wrote(result)
+        for pause in _SYSTEMD_TAKES:
+            if self._difference(cgroup, target, snapshot) is None:
+                if (judged := self._reconciler.verdicts.at_start(cgroup.id)) is not None:
+                    observer.judged(judged)
+                return
+            await asyncio.sleep(pause)
+
+    def _direct(self) -> list[Mechanism]:
+        return [mechanism for mechanism in self._reconciler.mechanisms if not mechanism.piggybacks]
+
+    def _difference(
+        self, cgroup: ContainerCgroup, target: CgroupTarget, snapshot: NodeSnapshot
+    ) -> str | None:
+        values = self._reconciler.reader.container(cgroup)
+        if values is None:
+            return "it has no cgroup"
+        everything = snapshot.machine.topology.all_cpus
+        return verify.compare({cgroup: target}, {cgroup: values}, everything)[cgroup]
+
+    def _refuse_overlap(self, cgroup: ContainerCgroup) -> None:
+        target, snapshot = self.values(cgroup), self._reconciler.snapshot
+        cpus = None if target is None else target.cpus
+        if snapshot is None:
+            return
+        own = CpuSet((cpus or cpuset.EMPTY) & ~snapshot.accepted.pool)
+        for result in snapshot.results:
+            write = result.write
+            if (
+                result.outcome not in {WriteOutcome.REFUSED, WriteOutcome.HELD_BACK}
+                or parent(write.cgroup) == cgroup.pod
+            ):
+                continue
+            if write.cgroup == cgroup.pod:
+                # What has a set of its own needs no fence around it.
+                wrong = write.losses if cpus is None else cpuset.EMPTY
+            else:
+                wrong = CpuSet(write.losses & own)
+            if wrong:
+                raise StartRefused(
+                    f"podnuma: {describe(write.cgroup)} could not be taken off CPUs"
+                    f" {cpuset.render(wrong)} yet: {result.why}"
+                )
+
+    def _has_room(self, cgroup: ContainerCgroup) -> bool:
+        """Tell whether the last pass saw the pod's cgroup, knew what it holds, and had nothing refused."""
+        snapshot = self._reconciler.snapshot
+        if snapshot is None or cgroup.pod not in snapshot.seen or snapshot.unfinished:
+            return False
+        decided = self._reconciler.desired.of_pod(cgroup.pod.uid)
+        grant = None if decided is None else decided.grant
+        if grant is None or not grant.holds_anything or cgroup.pod.uid in snapshot.accepted.refused:
             return True
-        logger.warning(
-            "pod %s %s after %.0f s: it starts in the shared pool and is pinned when it is admitted; is the"
-            " operator running?",
-            uid,
-            why,
-            waited,
-        )
-        return False
-
-    def _expected(self, starting: StartingContainer) -> Expectation:
-        if starting.local:
-            # The API server itself may be such a pod: it must never wait for what it serves.
-            return Expectation.NO
-        if not self._decisions.allocations_known:
-            return Expectation.PERHAPS
-        return expectation(self._decisions.settings, starting)
-
-
-def expectation(settings: NodeConfig, starting: StartingContainer) -> Expectation:
-    """Return whether the operator is to decide about the pod of a starting container."""
-    if settings.settings is None or not settings.exists:
-        return Expectation.NO
-    rules, handling = settings.settings.settings, settings.settings.handling
-    with_memory = rules.memory_manager_policy is MemoryManagerPolicy.STATIC
-    with_cpus = rules.cpu_manager_policy is CpuManagerPolicy.STATIC
-    if not with_memory and not with_cpus:
-        return Expectation.NO
-    if not handling.manages(starting.labels, {_NAME_LABEL: starting.namespace}):
-        # A node does not know the other labels of a namespace.
-        by_namespace_only = handling.pod_selector.matches(starting.labels) and (
-            handling.management is Management.ALL or handling.manages(starting.labels, {})
-        )
-        unsure = by_namespace_only and not handling.namespace_selector.selects_everything
-        return Expectation.PERHAPS if unsure else Expectation.NO
-    if _refused_by_the_operator(settings):
-        return Expectation.PERHAPS
-    if with_memory or starting.annotated or _whole(starting.cpu_max):
-        return Expectation.SURE
-    return Expectation.PERHAPS
-
-
-def _refused_by_the_operator(settings: NodeConfig) -> bool:
-    """Tell whether the operator says that it cannot decide with these settings on this hardware."""
-    if settings.status is None:
-        return False
-    usable = find(settings.status.conditions, NodeCondition.SETTINGS_USABLE)
-    return usable is not None and usable.status is Status.FALSE
-
-
-def _whole(cpu_max: CpuMax | None) -> bool:
-    """Tell whether a container is given whole CPUs, going by its quota."""
-    return cpu_max is not None and cpu_max.quota is not None and cpu_max.quota % cpu_max.period == 0
+        return snapshot.accepted.grants.get(cgroup.pod.uid) == grant

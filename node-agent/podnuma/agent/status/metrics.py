@@ -15,7 +15,7 @@ from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup
 from podnuma.agent.reconcile.apply import WriteOutcome, WriteResult
 from podnuma.agent.reconcile.verdicts import PinVerdict
 from podnuma.agent.settings import MetricNames
-from podnuma.agent.start.hook import StartOutcome, StartWait
+from podnuma.agent.start.gate import StartOutcome, StartWait
 from podnuma.allocator.counts import AssignmentType, Counts, tally
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import PodGrant
@@ -149,7 +149,7 @@ class Metrics:
         )
         self.deferred_starts = prometheus_client.Counter(
             "podnuma_deferred_starts",
-            "Container starts that were deferred because the pod was not decided yet; the kubelet tries again.",
+            "Container starts that were deferred because the pod was not decided yet.",
             registry=made,
         )
         self.pass_seconds = Histogram(
@@ -182,11 +182,11 @@ class Metrics:
         self.pass_seconds.observe(seconds)
 
     def waited(self, waited: StartWait) -> None:
-        decided = waited.answered is StartOutcome.DECIDED
+        decided = waited.outcome is StartOutcome.DECIDED
         self.hook_wait.labels("yes" if decided else "no").observe(waited.seconds)
-        if waited.answered is StartOutcome.SHARED:
+        if waited.outcome is StartOutcome.SHARED:
             self.undecided_starts.inc()
-        elif waited.answered is StartOutcome.DEFERRED:
+        elif waited.outcome is StartOutcome.DEFERRED:
             self.deferred_starts.inc()
 
     def api_error(self, reason: str) -> None:

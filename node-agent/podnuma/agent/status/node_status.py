@@ -60,7 +60,7 @@ class NodeStatus:
         self._discovered = discovered
         self._machine = discovered.machine or self._machine
 
-    def side(self, cgroup_driver: str, describe: Callable[[], tuple[str, str]]) -> None:
+    def backend(self, cgroup_driver: str, describe: Callable[[], tuple[str, str]]) -> None:
         """Take how to ask who writes to containers first, and which runtime it is."""
         self._cgroup_driver = cgroup_driver
         self._describe = describe
@@ -74,7 +74,7 @@ class NodeStatus:
 
     def publish(self) -> None:
         """Hand the status over, if something changed or the heartbeat is due."""
-        settings = self._desired.settings
+        settings = self._desired.node_config
         if not settings.exists:
             # The operator makes the object; an agent may make none.
             return

@@ -30,7 +30,9 @@ def item(words, uid="p1", cpus="1,9", object_uid="pa-1", generation=1):
 
 
 def cpus_of(desired):
-    return {each.name: cpuset.render(each.grant.exclusive_cpus) for each in desired.all() if each.grant}
+    return {
+        each.name: cpuset.render(each.grant.exclusive_cpus) for each in desired.allocations() if each.grant
+    }
 
 
 def test_a_list_replaces_what_was_known(desired, words):
@@ -45,7 +47,7 @@ def test_a_broken_edit_keeps_the_last_good_state_and_says_what_is_wrong(desired,
     broken = item(words, generation=2)
     broken["spec"]["cpus"] = "9-1"
     desired.take_allocations(Changed(EventType.MODIFIED, broken))
-    (wanted,) = desired.all()
+    (wanted,) = desired.allocations()
     assert cpus_of(desired) == {"p1": "1,9"}
     assert wanted.generation == 2
     assert "PodAllocation default/p1" in wanted.problem
@@ -101,7 +103,7 @@ def test_only_differences_are_told(desired, words):
 
 
 async def test_waiting_for_a_decision_ends_when_it_arrives(desired, words):
-    waiting = asyncio.ensure_future(desired.decided("p1", 5))
+    waiting = asyncio.ensure_future(desired.wait_for("p1", 5))
     await asyncio.sleep(0)
     desired.take_allocations(Changed(EventType.ADDED, item(words, "other", "3")))
     await asyncio.sleep(0)
@@ -111,7 +113,7 @@ async def test_waiting_for_a_decision_ends_when_it_arrives(desired, words):
 
 
 async def test_waiting_for_a_decision_is_bounded(desired):
-    assert await desired.decided("p1", 0.01) is None
+    assert await desired.wait_for("p1", 0.01) is None
 
 
 def topology(mode=Mode.ENFORCE, **spec):
@@ -132,14 +134,14 @@ def test_broken_settings_keep_the_last_good_ones(desired):
     desired.take_topology(
         Changed(EventType.MODIFIED, topology(mode=Mode.ENFORCE, cpuManagerPolicy="dynamic"))
     )
-    assert desired.settings.settings.handling.mode is Mode.AUDIT
-    assert "spec.cpuManagerPolicy" in desired.settings.problem
+    assert desired.node_config.settings.handling.mode is Mode.AUDIT
+    assert "spec.cpuManagerPolicy" in desired.node_config.problem
 
 
 def test_a_deleted_topology_leaves_the_settings_in_force(desired):
     desired.take_topology(Listed((topology(Mode.AUDIT),)))
     desired.take_topology(Changed(EventType.DELETED, topology()))
-    assert not desired.settings.exists
-    assert desired.settings.settings.handling.mode is Mode.AUDIT
+    assert not desired.node_config.exists
+    assert desired.node_config.settings.handling.mode is Mode.AUDIT
     desired.take_topology(Listed(()))
-    assert not desired.settings.exists
+    assert not desired.node_config.exists

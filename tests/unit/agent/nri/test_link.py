@@ -24,8 +24,8 @@ async def link(plugin, settings, attempts):
         attempts.put_nowait(attempt)
         return 0.001
 
-    link = Link(plugin, settings, observe=plugin.served.append, delay=delay)
-    running = asyncio.create_task(link.run())
+    link = Link(settings, observe=plugin.served.append, delay=delay)
+    running = asyncio.create_task(link.run(plugin))
     yield link
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

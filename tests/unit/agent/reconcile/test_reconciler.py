@@ -244,7 +244,7 @@ def test_in_audit_mode_nothing_is_written(bench):
     snapshot = bench.run_pass()
     assert bench.ways.written == []
     assert snapshot.audit
-    assert not bench.starts.enforcing
+    assert not bench.reconciler.snapshot.enforcing
 
 
 def test_standing_back_leaves_what_is_applied(bench, words, database):
@@ -292,7 +292,7 @@ def test_verdicts_tell_when_a_container_was_pinned(bench, database):
     assert (late.verdict, late.after_millis) == (Verdict.PINNED_LATE, 250)
     bench.stop(cgroups["db"])
     again = bench.start(pod, "db", number=2)
-    start = bench.starts.start_values(again)
+    start = bench.hook.values(again)
     bench.put(again, "cpuset.cpus", cpuset.render(start.cpus))
     bench.put(again, "cpuset.mems", "0")
     bench.run_pass()
@@ -328,7 +328,7 @@ class Liar:
 
 def test_what_the_kernel_does_not_show_counts_as_refused_and_the_next_way_is_tried(bench, words, caplog):
     liar = Liar()
-    bench.reconciler.ports.mechanisms = (liar, bench.ways)
+    bench.reconciler.mechanisms = (liar, bench.ways)
     bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
     db = bench.start(bench.pod("db"), "db", "1000 100000")
     first = bench.run_pass()

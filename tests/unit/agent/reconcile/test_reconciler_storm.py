@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from podnuma.agent.reconcile.reconciler import Reconciler
 from podnuma.allocator import cpuset, decision
 from podnuma.allocator.request import Qos
 
@@ -92,8 +91,8 @@ class Life:
         self.loose |= not asks
         if asks:
             self.bench.stop(cgroup)
-            asyncio.run(self.bench.starts.make_room(cgroup))
-            start = self.bench.starts.start_values(cgroup)
+            asyncio.run(self.bench.hook.make_room(cgroup))
+            start = self.bench.hook.values(cgroup)
             cgroup = self.bench.start(pod, "c", number=self.numbers)
             self.bench.put(cgroup, "cpuset.cpus", cpuset.render(start.cpus))
         self.cgroups[uid] = cgroup
@@ -141,7 +140,7 @@ class Life:
             self.loose = False
         except Killed:
             # The next agent knows what the API server says and what the kernel has, nothing else.
-            self.bench.reconciler = Reconciler(dataclasses.replace(self.bench.reconciler.ports))
+            self.bench.reconciler = dataclasses.replace(self.bench.reconciler)
         finally:
             self.left = None
 

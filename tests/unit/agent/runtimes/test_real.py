@@ -1,6 +1,5 @@
 import asyncio
 import socket as sockets
-from types import SimpleNamespace
 
 import pytest
 from podnuma.agent.runtimes import real
@@ -12,21 +11,19 @@ def side(root, runtime=Runtime.AUTO, kubepods="kubepods.slice"):
     (root / "cgroup" / kubepods).mkdir(parents=True, exist_ok=True)
     (root / "cgroup/cgroup.controllers").write_text("cpuset cpu")
     settings = AgentSettings("node", cgroup_root=root / "cgroup", run_root=root / "run", runtime=runtime)
-    return real.real_backend(settings, SimpleNamespace(), lambda: None)
+    return real.real_backend(settings, lambda: None)
 
 
 def test_a_node_without_cgroup_v2_is_told_what_it_needs(tmp_path):
     (tmp_path / "cgroup").mkdir()
     with pytest.raises(NodeNotReady, match="is no cgroup v2 mount"):
-        real.real_backend(
-            AgentSettings("node", cgroup_root=tmp_path / "cgroup"), SimpleNamespace(), lambda: None
-        )
+        real.real_backend(AgentSettings("node", cgroup_root=tmp_path / "cgroup"), lambda: None)
 
 
 def test_a_node_whose_kubelet_has_not_started_is_waited_for(tmp_path):
     (tmp_path / "cgroup.controllers").write_text("cpuset cpu")
     with pytest.raises(NodeNotReady, match="no kubepods yet"):
-        real.real_backend(AgentSettings("node", cgroup_root=tmp_path), SimpleNamespace(), lambda: None)
+        real.real_backend(AgentSettings("node", cgroup_root=tmp_path), lambda: None)
 
 
 @pytest.mark.parametrize(

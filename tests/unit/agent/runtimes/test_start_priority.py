@@ -12,21 +12,21 @@ async def value(result=7, after=None):
 
 
 async def test_an_update_goes_through_while_nothing_starts():
-    assert await StartPriority().outside("db", value()) == 7
+    assert await StartPriority().update("db", value()) == 7
 
 
 async def test_an_update_is_not_sent_while_a_container_starts():
-    giving_way = StartPriority()
-    with giving_way.hook(), pytest.raises(WriteRefused, match="goes first"):
-        await giving_way.outside("db", value())
-    assert await giving_way.outside("db", value()) == 7
+    start_priority = StartPriority()
+    with start_priority.starting(), pytest.raises(WriteRefused, match="goes first"):
+        await start_priority.update("db", value())
+    assert await start_priority.update("db", value()) == 7
 
 
 async def test_an_update_under_way_is_left_when_a_container_begins_to_start():
-    giving_way, never = StartPriority(), asyncio.Event()
-    update = asyncio.ensure_future(giving_way.outside("db", value(after=never)))
+    start_priority, never = StartPriority(), asyncio.Event()
+    update = asyncio.ensure_future(start_priority.update("db", value(after=never)))
     await asyncio.sleep(0)
-    with giving_way.hook():
+    with start_priority.starting():
         with pytest.raises(WriteRefused, match="began to start"):
             await update
         never.set()
@@ -38,7 +38,7 @@ async def test_a_failure_of_the_update_is_the_callers():
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await StartPriority().outside("db", failing())
+        await StartPriority().update("db", failing())
 
 
 async def test_a_call_that_is_cancelled_by_its_connection_is_a_refusal():
@@ -46,13 +46,13 @@ async def test_a_call_that_is_cancelled_by_its_connection_is_a_refusal():
         raise asyncio.CancelledError
 
     with pytest.raises(WriteRefused, match="the connection to the runtime ended"):
-        await StartPriority().outside("db", cut())
+        await StartPriority().update("db", cut())
 
 
 async def test_two_hooks_have_to_end_both():
-    giving_way = StartPriority()
-    with giving_way.hook():
-        with giving_way.hook():
+    start_priority = StartPriority()
+    with start_priority.starting():
+        with start_priority.starting():
             pass
         with pytest.raises(WriteRefused):
-            await giving_way.outside("db", value())
+            await start_priority.update("db", value())

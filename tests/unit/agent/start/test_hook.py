@@ -1,237 +1,132 @@
 import asyncio
-from dataclasses import replace
 
 import pytest
-from podnuma.agent.desired.state import DesiredAllocation, NodeConfig
-from podnuma.agent.model.cgroup_ref import ContainerCgroup, PodCgroup
-from podnuma.agent.model.cgroup_values import CgroupTarget, CpuMax
-from podnuma.agent.model.containers import StartingContainer, StartRefused
-from podnuma.agent.start.hook import Expectation, StartHook, StartOutcome, StartWait, expectation
+from podnuma.agent.model.cgroup_ref import ContainerCgroup
+from podnuma.agent.model.containers import StartRefused
 from podnuma.allocator import cpuset
-from podnuma.allocator.request import Qos
-from podnuma.allocator.settings import CpuManagerPolicy, MemoryManagerPolicy, Settings, TopologyManagerScope
-from podnuma.api.conditions import Condition, Status
-from podnuma.api.node_settings import Handling, Management, NodeSettings, OnRejection, OnUndecided
-from podnuma.api.node_topology import NodeCondition, NodeTopology
-from podnuma.api.pod_allocation import Decision, PodAllocation, rejected_grant
-from podnuma.api.reading import Metadata
-from podnuma.api.selector import LabelSelector
-
-VALUES = CgroupTarget(cpuset.parse("1,9"))
+from podnuma.api.pod_allocation import Verdict
 
 
-def starting(qos=Qos.GUARANTEED, **more):
-    cgroup = ContainerCgroup(PodCgroup("uid-1", qos), "db", "id-1")
-    return replace(StartingContainer(cgroup, "shop", {}, CpuMax(200_000, 100_000)), **more)
+class Liar:
+    """Says that it wrote, as runtimes do above a crun that takes "no quota" for a small one."""
+
+    name = "liar"
+    piggybacks = True
+
+    def __init__(self):
+        self.writes = []
+
+    def takes(self, cgroup):
+        return isinstance(cgroup, ContainerCgroup)
+
+    async def write(self, write):
+        self.writes.append(write)
 
 
-class Decisions:
-    def __init__(self, handling=None, *, decision=None, known=True, memory=MemoryManagerPolicy.STATIC):
-        rules = Settings(cpu_manager_policy=CpuManagerPolicy.STATIC, memory_manager_policy=memory)
-        self.settings = NodeConfig(exists=True, settings=NodeSettings(rules, handling or Handling()))
-        self.allocations_known = known
-        self.decision = decision
-        self.waits = []
-
-    async def decided(self, uid, within):
-        assert uid == "uid-1"
-        self.waits.append(within)
-        return self.decision
-
-
-class Plan:
-    def __init__(self, *, enforcing=True, holders=()):
-        self.enforcing = enforcing
-        self.holders = holders
-        self.rooms = 0
-        self.looked_at = []
-
-    def has_burstable_holders(self, qos):
-        return qos in self.holders
-
-    async def make_room(self, _):
-        self.rooms += 1
-        return ()
-
-    def start_values(self, _):
-        return VALUES
-
-    async def before_start(self, cgroup):
-        self.looked_at.append(cgroup)
+def test_a_container_is_judged_before_its_first_instruction(bench, words):
+    bench.run_pass()
+    bench.grant(words.pod("db", words.container("init", "1,9"), cpus="1,9"))
+    pod = bench.pod("db")
+    asyncio.run(bench.hook.make_room(ContainerCgroup(pod, "init", "0" * 16)))
+    cgroup = bench.start(pod, "init")
+    bench.put(cgroup, "cpuset.cpus", "1,9")
+    bench.kernel.settle(bench.layout.kubepods)
+    written = len(bench.ways.written)
+    asyncio.run(bench.hook.before_start(cgroup))
+    bench.kernel.remove(bench.layout.folder(cgroup))
+    bench.run_pass()
+    bench.run_pass()
+    assert bench.reconciler.verdicts.of(cgroup.id).verdict is Verdict.PINNED_AT_START
+    assert len(bench.ways.written) == written
 
 
-def ask(decisions, plan, what):
-    observed: list[StartWait] = []
-    start = asyncio.run(StartHook(decisions, plan, observed.append).start(what, 0.5))
-    return start, observed
+def test_what_the_runtime_made_wrong_is_put_right_before_the_first_instruction(bench, words):
+    bench.run_pass()
+    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
+    pod = bench.pod("db")
+    asyncio.run(bench.hook.make_room(ContainerCgroup(pod, "db", "0" * 16)))
+    liar = Liar()
+    bench.reconciler.mechanisms = (liar, bench.ways)
+    cgroup = bench.start(pod, "db", "1000 100000")
+    asyncio.run(bench.hook.before_start(cgroup))
+    assert (bench.cpus(cgroup), bench.file(cgroup, "cpu.max")) == ("1,9", "max 100000")
+    assert bench.reconciler.verdicts.of(cgroup.id).verdict is Verdict.PINNED_AT_START
+    assert liar.writes == []
 
 
-def test_a_decided_container_gets_its_values_after_room_was_made():
-    decisions, plan = Decisions(decision=admitted()), Plan()
-    start, observed = ask(decisions, plan, starting())
-    assert start.values == VALUES
-    assert plan.rooms == 1
-    assert decisions.waits == [0]
-    assert [each.answered for each in observed] == [StartOutcome.DECIDED]
+def test_room_is_made_before_a_container_starts(bench, words):
+    bench.run_pass()
+    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
+    pod = bench.pod("db")
+    cgroup = bench.start(pod, "db")
+    bench.stop(cgroup)
+    assert asyncio.run(bench.hook.make_room(cgroup)) == ()
+    assert bench.effective(words.burstable) == "0,2-8,10-15"
+    written = len(bench.ways.written)
+    asyncio.run(bench.hook.make_room(cgroup))
+    assert len(bench.ways.written) == written
 
 
-def test_other_classes_follow_their_slice_without_waiting():
-    decisions, plan = Decisions(), Plan()
-    start, observed = ask(decisions, plan, starting(Qos.BURSTABLE))
-    assert start.values is None
-    assert decisions.waits == [0]
-    assert observed == []
-    assert plan.rooms == 0
+def test_nobody_starts_on_cpus_that_others_could_not_be_taken_off(bench, words):
+    bench.run_pass()
+    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
+    cgroup = bench.start(bench.pod("db"), "db")
+    bench.stop(cgroup)
+
+    def refuse(write):
+        if write.cgroup == words.burstable:
+            raise words.refused("burstable", "0,2-8,10-15", "systemd did not answer within 5 s")
+
+    bench.ways.refuse = refuse
+    with pytest.raises(StartRefused, match=r"burstable slice could not be taken off CPUs 1,9 yet: .*5 s"):
+        asyncio.run(bench.hook.make_room(cgroup))
+    bench.ways.refuse = lambda _: None
+    asyncio.run(bench.hook.make_room(cgroup))
+    assert bench.effective(words.burstable) == "0,2-8,10-15"
 
 
-def test_beside_a_guest_a_pod_is_confined_before_its_container_starts():
-    decisions, plan = Decisions(), Plan(holders=(Qos.BURSTABLE,))
-    start, observed = ask(decisions, plan, starting(Qos.BURSTABLE))
-    assert (start.values, observed, plan.rooms) == (None, [], 1)
-    ask(decisions, plan, starting(Qos.BEST_EFFORT))
-    assert plan.rooms == 1
+def test_what_can_only_ride_is_handed_over_in_the_order_of_the_plan(bench, words):
+    bench.grant(words.pod("first", words.container("own", "12"), words.container("shared", None, 50_000)))
+    shared = bench.start(bench.pod("first"), "shared", "50000 100000")
+    bench.grant(words.pod("warm", words.container("c", "5"), cpus="5"))
+    bench.run_pass()
+    assert bench.cpus(shared) == "0-4,6-11,13-15"
+    bench.ways.piggybacks = True
+    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
+    cgroup = bench.start(bench.pod("db"), "db")
+    bench.stop(cgroup)
+    direct = type(bench.ways)(bench)
+    bench.reconciler.mechanisms = (bench.ways, direct)
+    piggybacked = asyncio.run(bench.hook.make_room(cgroup))
+    assert [(write.cgroup, cpuset.render(write.cpus)) for write in piggybacked] == [
+        (shared, "0,2-4,6-8,10-11,13-15")
+    ]
+    assert bench.effective(words.burstable) == "0,2-4,6-8,10-11,13-15"
 
 
-def test_what_was_created_is_looked_at_before_it_starts():
-    plan, cgroup = Plan(), starting().cgroup
-    observed: list[StartWait] = []
-    asyncio.run(StartHook(Decisions(), plan, observed.append).before_start(cgroup))
-    assert plan.looked_at == [cgroup]
+def test_a_pod_that_holds_nothing_needs_one_pass_and_no_second(bench, words):
+    bench.run_pass()
+    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
+    bench.grant(words.pod("web", words.container("web", None, 150_000)))
+    pod = bench.pod("web")
+    cgroup = ContainerCgroup(pod, "web", "0" * 16)
+    asyncio.run(bench.hook.make_room(cgroup))
+    assert bench.effective(pod) == "0,2-8,10-15"
+    passes = bench.reconciler.snapshot
+    asyncio.run(bench.hook.make_room(cgroup))
+    assert bench.reconciler.snapshot is passes
+    assert bench.hook.values(cgroup) is None, "its pod's set confines it"
 
 
-def test_a_guest_gets_its_values_as_any_other():
-    decisions, plan = Decisions(decision=admitted()), Plan()
-    start, observed = ask(decisions, plan, starting(Qos.BURSTABLE, annotated=True))
-    assert start.values == VALUES
-    assert [each.answered for each in observed] == [StartOutcome.DECIDED]
+def test_a_pod_that_could_not_be_confined_does_not_start(bench, words):
+    bench.run_pass()
+    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
+    web = bench.pod("web")
 
+    def refuse(write):
+        if write.cgroup == web:
+            raise words.refused("web", "0,2-8,10-15", "systemd did not answer within 5 s")
 
-def test_a_pod_with_a_budget_in_an_annotation_waits_for_its_decision():
-    decisions, plan = Decisions(memory=MemoryManagerPolicy.NONE), Plan()
-    with pytest.raises(StartRefused):
-        ask(decisions, plan, starting(Qos.BURSTABLE, annotated=True, cpu_max=None))
-    assert decisions.waits == [0, 0.5]
-
-
-def test_an_undecided_container_is_refused_with_what_to_wait_for():
-    decisions, plan = Decisions(), Plan()
-    with pytest.raises(StartRefused, match=r"pod uid-1 has no PodAllocation after 0\.5 s"):
-        ask(decisions, plan, starting())
-    assert decisions.waits == [0, 0.5]
-
-
-def test_a_pod_is_not_put_off_for_ever(caplog):
-    now = [100.0]
-    observed: list[StartWait] = []
-    decisions, plan = Decisions(), Plan()
-    hook = StartHook(decisions, plan, observed.append, 120.0, lambda: now[0])
-    for now[0] in (100.0, 160.0, 219.0):
-        with pytest.raises(StartRefused):
-            asyncio.run(hook.start(starting(), 0.5))
-    now[0] = 221.0
-    assert asyncio.run(hook.start(starting(), 0.5)).values == VALUES
-    assert [each.answered for each in observed] == [*[StartOutcome.DEFERRED] * 3, StartOutcome.SHARED]
-    assert "is the operator running?" in caplog.text
-
-
-def rejected():
-    decision = Decision(admitted=False, reason="TopologyAffinityError", message="does not fit")
-    grant = rejected_grant("uid-1", "shop", "db", TopologyManagerScope.POD)
-    allocation = PodAllocation(Metadata("db", "shop", "uid", "1", 1, deleted=False), "node", grant, decision)
-    return DesiredAllocation("shop", "db", "uid", 1, allocation, None)
-
-
-def admitted():
-    return DesiredAllocation("shop", "db", "uid", 1, None, None)
-
-
-def test_a_rejected_pod_that_is_to_be_evicted_does_not_start():
-    decisions, plan = Decisions(decision=rejected()), Plan()
-    with pytest.raises(
-        StartRefused, match=r"pod shop/db was rejected .*: TopologyAffinityError: does not fit"
-    ):
-        ask(decisions, plan, starting())
-    assert plan.rooms == 0
-
-
-def test_a_rejected_pod_that_nobody_evicts_starts_in_the_shared_pool():
-    share = Handling(on_rejection=OnRejection.SHARE)
-    assert ask(Decisions(share, decision=rejected()), Plan(), starting())[0].values == VALUES
-    assert ask(Decisions(decision=rejected()), Plan(), starting(local=True))[0].values == VALUES
-
-
-def test_with_share_an_undecided_container_starts_and_is_counted():
-    decisions, plan = Decisions(Handling(on_undecided=OnUndecided.SHARE)), Plan()
-    start, observed = ask(decisions, plan, starting())
-    assert start.values == VALUES
-    assert [each.answered for each in observed] == [StartOutcome.SHARED]
-
-
-def test_a_static_pod_never_waits():
-    decisions, plan = Decisions(), Plan()
-    start, _ = ask(decisions, plan, starting(local=True))
-    assert decisions.waits == [0]
-    assert start.values == VALUES
-    assert plan.rooms == 1, "its slice is confined all the same"
-
-
-def test_while_the_api_server_never_answered_a_container_waits_but_is_not_refused():
-    decisions, plan = Decisions(known=False), Plan()
-    start, _ = ask(decisions, plan, starting())
-    assert decisions.waits == [0, 0.5]
-    assert start.values == VALUES
-
-
-def test_where_nothing_is_enforced_nothing_is_said():
-    start, _ = ask(Decisions(), Plan(enforcing=False), starting())
-    assert start.values is None
-
-
-def by_namespace(key, value):
-    return Handling(namespace_selector=LabelSelector(match_labels={key: value}))
-
-
-@pytest.mark.parametrize(
-    ("decisions", "what", "expected"),
-    [
-        (Decisions(), starting(), Expectation.SURE),
-        (Decisions(memory=MemoryManagerPolicy.NONE), starting(), Expectation.SURE),
-        (
-            Decisions(memory=MemoryManagerPolicy.NONE),
-            starting(cpu_max=CpuMax(150_000, 100_000)),
-            Expectation.PERHAPS,
-        ),
-        (Decisions(memory=MemoryManagerPolicy.NONE), starting(cpu_max=None), Expectation.PERHAPS),
-        (Decisions(Handling(management=Management.OPT_IN)), starting(), Expectation.NO),
-        (
-            Decisions(Handling(management=Management.OPT_IN)),
-            starting(labels={"podnuma.dev/managed": "true"}),
-            Expectation.SURE,
-        ),
-        (Decisions(by_namespace("kubernetes.io/metadata.name", "shop")), starting(), Expectation.SURE),
-        (Decisions(by_namespace("team", "shop")), starting(), Expectation.PERHAPS),
-        (
-            Decisions(Handling(pod_selector=LabelSelector(match_labels={"app": "db"}))),
-            starting(),
-            Expectation.NO,
-        ),
-    ],
-)
-def test_what_a_node_can_know_about_who_decides(decisions, what, expected):
-    assert expectation(decisions.settings, what) is expected
-
-
-def test_with_settings_that_the_operator_cannot_use_nobody_is_put_off():
-    decisions = Decisions()
-    unusable = Condition(NodeCondition.SETTINGS_USABLE, Status.FALSE, "Invalid", "reservedSystemCPUs ...")
-    assert decisions.settings.settings is not None
-    metadata = Metadata("node", "", "nt", "1", 1, deleted=False)
-    status = NodeTopology(metadata, None, decisions.settings.settings, conditions=(unusable,))
-    told = replace(decisions.settings, status=status)
-    assert expectation(told, starting()) is Expectation.PERHAPS
-
-
-def test_without_settings_nobody_decides():
-    assert expectation(NodeConfig(), starting()) is Expectation.NO
-    nothing = NodeConfig(exists=True, settings=NodeSettings(Settings(), Handling()))
-    assert expectation(nothing, starting()) is Expectation.NO
+    bench.ways.refuse = refuse
+    with pytest.raises(StartRefused, match=r"pod web could not be taken off CPUs 1,9 yet"):
+        asyncio.run(bench.hook.make_room(ContainerCgroup(web, "web", "0" * 16)))

@@ -26,7 +26,7 @@ def tell(bench):
 
     def told(before=None):
         snapshot = bench.run_pass()
-        (wanted,) = bench.desired.all()
+        (wanted,) = bench.desired.allocations()
         return allocation_status.compute_status(
             wanted, before or PodAllocationStatus(), snapshot, bench.reconciler.verdicts
         )
@@ -106,14 +106,14 @@ def test_a_container_that_ended_before_it_was_reported_has_its_verdict(bench, wo
     bench.run_pass()
     bench.grant(words.pod("db", words.container("init", "1,9"), cpus="1,9"))
     pod = bench.pod("db")
-    asyncio.run(bench.starts.make_room(ContainerCgroup(pod, "init", "0" * 16)))
+    asyncio.run(bench.hook.make_room(ContainerCgroup(pod, "init", "0" * 16)))
     cgroup = bench.start(pod, "init")
     pending = PodAllocationStatus(containers=(ContainerStatus("init", cgroup.id),))
     bench.put(cgroup, "cpuset.cpus", "1,9")
     bench.kernel.settle(bench.layout.kubepods)
-    asyncio.run(bench.starts.before_start(cgroup))
+    asyncio.run(bench.hook.before_start(cgroup))
     bench.kernel.remove(bench.layout.folder(cgroup))
-    (wanted,) = bench.desired.all()
+    (wanted,) = bench.desired.allocations()
     for before in (PodAllocationStatus(), pending):
         status = allocation_status.compute_status(wanted, before, bench.run_pass(), bench.reconciler.verdicts)
         assert status is not None
@@ -138,7 +138,7 @@ def test_a_refused_grant_says_who_holds_its_cpus(bench, words, grant):
     bench.run_pass()
     bench.grant(other)
     snapshot = bench.run_pass()
-    (refused,) = [each for each in bench.desired.all() if each.name == "a-other"]
+    (refused,) = [each for each in bench.desired.allocations() if each.name == "a-other"]
     status = allocation_status.compute_status(
         refused, PodAllocationStatus(), snapshot, bench.reconciler.verdicts
     )
@@ -172,7 +172,7 @@ def test_cpus_that_are_switched_off_have_a_condition(bench, words, tell):
 def test_a_rejected_pod_is_the_operators_to_tell(bench, words):
     item_of = words.pod("no")
     bench.grant(item_of)
-    (wanted,) = bench.desired.all()
+    (wanted,) = bench.desired.allocations()
     rejected = dataclasses.replace(
         wanted,
         allocation=dataclasses.replace(
@@ -193,7 +193,7 @@ def test_standing_back_and_unreadable_objects_say_so(bench, grant, tell):
     bench.start(bench.pod("db"), "db")
     bench.pause_reason = "the kubelet pins itself"
     assert ready(tell())[1:] == ("StandingBack", "the kubelet pins itself")
-    (wanted,) = bench.desired.all()
+    (wanted,) = bench.desired.allocations()
     broken = dataclasses.replace(
         wanted, allocation=None, problem="PodAllocation default/db, spec: is no object"
     )

@@ -4,7 +4,7 @@ from podnuma.agent.model.cgroup_values import CgroupWrite
 from podnuma.agent.reconcile.apply import WriteOutcome, WriteResult
 from podnuma.agent.reconcile.verdicts import PinVerdict
 from podnuma.agent.settings import MetricNames
-from podnuma.agent.start.hook import StartOutcome, StartWait
+from podnuma.agent.start.gate import StartOutcome, StartWait
 from podnuma.agent.status.metrics import GaugeValues, Metrics
 from podnuma.allocator import cpuset
 from podnuma.allocator.counts import AssignmentType

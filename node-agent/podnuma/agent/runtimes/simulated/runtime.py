@@ -55,11 +55,10 @@ class _Pod:
 class SimulatedRuntime:
     """See the module. `changed` is called when containers came or went."""
 
-    def __init__(self, kernel: FakeKernel, layout: Layout, hook: Hook, changed: Callable[[], None]) -> None:
+    def __init__(self, kernel: FakeKernel, layout: Layout, changed: Callable[[], None]) -> None:
         self._kernel = kernel
         self._layout = layout
         self._writer = CgroupfsWriter(kernel.root, layout)
-        self._hook = hook
         self._changed = changed
         self._pods: dict[str, _Pod] = {}
         self._running: dict[str, Container] = {}
@@ -95,7 +94,7 @@ class SimulatedRuntime:
         self._writer.write(write)
         self._kernel.settle(self._layout.folder(write.cgroup))
 
-    def take_pods(self, event: WatchEvent) -> None:
+    def take_pods(self, hook: Hook, event: WatchEvent) -> None:
         """Take an event of the stream of pods on this node."""
         match event:
             case Listed(items=items):
@@ -104,12 +103,12 @@ class SimulatedRuntime:
                     self._end_pod(uid)
                 self._sweep(known)
                 for pod in known.values():
-                    self._set(pod)
+                    self._set(pod, hook)
             case Changed(kind=EventType.DELETED, item=item):
                 self._end_pod(_uid(item))
             case Changed(item=item):
                 changed = _read(item)
-                self._end_pod(_uid(item)) if changed is None else self._set(changed)
+                self._end_pod(_uid(item)) if changed is None else self._set(changed, hook)
         self._changed()
 
     def _sweep(self, known: Mapping[str, _Pod]) -> None:
@@ -121,7 +120,7 @@ class SimulatedRuntime:
                 if cgroup is not None and cgroup.uid not in known:
                     self._kernel.remove(folder / entry.name)
 
-    def _set(self, pod: _Pod) -> None:
+    def _set(self, pod: _Pod, hook: Hook) -> None:
         before = self._pods.get(pod.cgroup.uid)
         self._pods[pod.cgroup.uid] = pod
         if before is None and not (self._kernel.root / self._layout.pod(pod.cgroup)).is_dir():
@@ -137,9 +136,11 @@ class SimulatedRuntime:
             if (self._kernel.root / self._layout.folder(cgroup)).is_dir():
                 self._run(pod, cgroup)  # it runs since before this process
             else:
-                self._starting[container_id] = asyncio.create_task(self._start(pod.cgroup.uid, container_id))
+                self._starting[container_id] = asyncio.create_task(
+                    self._start(hook, pod.cgroup.uid, container_id)
+                )
 
-    async def _start(self, uid: str, container_id: str) -> None:
+    async def _start(self, hook: Hook, uid: str, container_id: str) -> None:
         """Ask the hook until it lets the container start; a kubelet backs off in the same way."""
         delay = 0.2
         try:
@@ -150,7 +151,7 @@ class SimulatedRuntime:
                     starting = StartingContainer(
                         cgroup, pod.namespace, pod.labels, cpu_max, annotated=pod.annotated
                     )
-                    start = await self._hook.start(starting, _PATIENCE)
+                    start = await hook.start(starting, _PATIENCE)
                 except StartRefused as refused:
                     logger.info("container %s of pod %s/%s: %s", name, pod.namespace, pod.name, refused)
                     await asyncio.sleep(delay)

@@ -31,6 +31,17 @@ class Hook:
         raise AssertionError("nothing runs here, so nothing is about to")
 
 
+class Runtime(SimulatedRuntime):
+    """A runtime that has been given its hook."""
+
+    def __init__(self, root, hook):
+        super().__init__(FakeKernel(root, "0-15", "0-1"), Layout(Driver.SYSTEMD), lambda: None)
+        self.hook = hook
+
+    def take(self, event):
+        self.take_pods(self.hook, event)
+
+
 @pytest.fixture
 def hook():
     return Hook()
@@ -38,9 +49,7 @@ def hook():
 
 @pytest.fixture
 def runtime(tmp_path, hook):
-    runtime = SimulatedRuntime(
-        FakeKernel(tmp_path, "0-15", "0-1"), Layout(Driver.SYSTEMD), hook, lambda: None
-    )
+    runtime = Runtime(tmp_path, hook)
     runtime.boot()
     return runtime
 
@@ -73,14 +82,14 @@ async def running(runtime):
 
 
 async def test_a_pod_runs_its_containers_and_its_init_containers_before(runtime):
-    runtime.take_pods(Listed((pod(phase="Pending"),)))
+    runtime.take(Listed((pod(phase="Pending"),)))
     assert set(await running(runtime)) == {"init"}
-    runtime.take_pods(Changed(EventType.MODIFIED, pod()))
+    runtime.take(Changed(EventType.MODIFIED, pod()))
     assert set(await running(runtime)) == {"side", "app", "log"}
 
 
 async def test_containers_start_with_the_values_of_the_hook(runtime, tmp_path):
-    runtime.take_pods(Listed((pod(),)))
+    runtime.take(Listed((pod(),)))
     found = await running(runtime)
     (folder,) = tmp_path.rglob(f"*{found['app'].id}*")
     assert (folder / "cpuset.cpus.effective").read_text() == "1,9\n"
@@ -89,60 +98,56 @@ async def test_containers_start_with_the_values_of_the_hook(runtime, tmp_path):
 
 async def test_a_refused_container_is_tried_again(runtime, hook, reached):
     hook.refusals = 1
-    runtime.take_pods(Listed((pod(),)))
+    runtime.take(Listed((pod(),)))
     assert len(await running(runtime)) == 2
     await reached(lambda: len(runtime._running) == 3)
 
 
 async def test_ended_containers_and_pods_leave_the_tree(runtime, tmp_path):
-    runtime.take_pods(Listed((pod(),)))
+    runtime.take(Listed((pod(),)))
     await running(runtime)
     ended = {"name": "app", "restartCount": 0, "state": {"terminated": {"exitCode": 0}}}
-    runtime.take_pods(Changed(EventType.MODIFIED, pod(statuses=[ended])))
+    runtime.take(Changed(EventType.MODIFIED, pod(statuses=[ended])))
     assert set(await running(runtime)) == {"side", "log"}
-    runtime.take_pods(Changed(EventType.ADDED, pod("u-2")))
+    runtime.take(Changed(EventType.ADDED, pod("u-2")))
     await running(runtime)
-    runtime.take_pods(Changed(EventType.DELETED, pod()))
-    runtime.take_pods(Changed(EventType.MODIFIED, pod("u-2", phase="Succeeded")))
+    runtime.take(Changed(EventType.DELETED, pod()))
+    runtime.take(Changed(EventType.MODIFIED, pod("u-2", phase="Succeeded")))
     assert await running(runtime) == {}
     assert not list(tmp_path.rglob("kubepods-pod*"))
 
 
 async def test_a_restart_is_a_new_instance(runtime):
-    runtime.take_pods(Listed((pod(),)))
+    runtime.take(Listed((pod(),)))
     before = (await running(runtime))["app"].id
-    runtime.take_pods(
-        Changed(EventType.MODIFIED, pod(statuses=[{"name": "app", "restartCount": 1, "state": {}}]))
-    )
+    runtime.take(Changed(EventType.MODIFIED, pod(statuses=[{"name": "app", "restartCount": 1, "state": {}}])))
     assert (await running(runtime))["app"].id != before
 
 
 async def test_a_second_process_finds_the_containers_running(runtime, hook, tmp_path):
-    runtime.take_pods(Listed((pod(),)))
+    runtime.take(Listed((pod(),)))
     before = {container.id for container in (await running(runtime)).values()}
     asked = len(hook.asked)
-    again = SimulatedRuntime(FakeKernel(tmp_path, "0-15", "0-1"), Layout(Driver.SYSTEMD), hook, lambda: None)
+    again = Runtime(tmp_path, hook)
     again.boot()
-    again.take_pods(Listed((pod(),)))
+    again.take(Listed((pod(),)))
     assert {container.id for container in (await running(again)).values()} == before
     assert len(hook.asked) == asked
 
 
 async def test_what_ended_while_nobody_looked_is_swept(runtime, tmp_path):
-    runtime.take_pods(Listed((pod(),)))
+    runtime.take(Listed((pod(),)))
     await running(runtime)
-    again = SimulatedRuntime(
-        FakeKernel(tmp_path, "0-15", "0-1"), Layout(Driver.SYSTEMD), Hook(), lambda: None
-    )
+    again = Runtime(tmp_path, Hook())
     again.boot()
-    again.take_pods(Listed(()))
+    again.take(Listed(()))
     assert not list(tmp_path.rglob("kubepods-pod*"))
 
 
 @pytest.mark.parametrize("hostile", [{}, {"metadata": []}, {"metadata": {"uid": "x"}, "spec": 5}])
 async def test_senseless_pods_are_no_containers(runtime, hostile):
-    runtime.take_pods(Listed((hostile, pod())))
-    runtime.take_pods(Changed(EventType.MODIFIED, hostile))
+    runtime.take(Listed((hostile, pod())))
+    runtime.take(Changed(EventType.MODIFIED, hostile))
     assert len(await running(runtime)) == 3
 
 
