@@ -220,5 +220,5 @@ def test_no_scenario_whatever_it_is_ends_the_run(value, field):
 
 
 def test_play_names_what_is_no_scenario():
-    with pytest.raises(ScenarioError, match="no object"):
+    with pytest.raises(ScenarioError, match="not an object"):
         replay.play([])
