@@ -1,15 +1,11 @@
-"""Gives every cgroup of a node back: `podnuma agent cleanup`, and a write of uninstalling.
+"""Gives every cgroup of a node back: `podnuma agent cleanup`, and a step of uninstalling.
 
     slices, pods, containers                  cpuset follows the parent again, parents first
     a container whose quota was taken off     as many CPUs as it had for itself
     a pod whose quota was taken off           as many CPUs as its containers had together
 
-Nothing is asked of the API server: what is there to be given back stands in the cgroups, and a node that has
-lost everything can still be cleaned. The agent must not run meanwhile; it would set everything again.
-
-Runtimes know no empty set: they get all CPUs, so that what they keep is right, and the unit is emptied
-afterwards. So is the file, where nothing runs below it: Linux lets nobody empty a set of a cgroup that has
-processes (ENOSPC). There all CPUs stay written until the pod ends, which is the same to it.
+Nothing is asked of the API server: the cgroups themselves show what there is to be given back, so a node that
+has lost everything else can still be cleaned. The agent must not run meanwhile; it would set everything again.
 """
 
 import asyncio
@@ -17,27 +13,20 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import yaml
-from podnuma.agent.cgroups.layout import Driver, detect
+from podnuma.agent.cgroups.layout import detect
 from podnuma.agent.cgroups.reader import Reader, values_in
-from podnuma.agent.cgroups.writers.bus import SystemBus
-from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
-from podnuma.agent.cgroups.writers.systemd import SystemdWriter
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, depth, describe
 from podnuma.agent.model.cgroup_values import CgroupValues, CgroupWrite, CpuMax
-from podnuma.agent.runtimes.simulated.kernel import FakeKernel
+from podnuma.agent.runtimes.restore import Restorer, real_restorer
+from podnuma.agent.runtimes.simulated.backend import simulated_restorer
 from podnuma.agent.settings import AgentSettings, Runtime
-from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.request import Qos
-
-if TYPE_CHECKING:
-    from podnuma.agent.cri.client import Client
 
 logger = logging.getLogger(__name__)
 
@@ -72,20 +61,17 @@ async def clean(settings: AgentSettings) -> tuple[CleanupResult, ...]:
         return ()
     reader = Reader(settings.cgroup_root, layout)
     pods = [pod for qos in Qos for pod in reader.pods(qos)]
-    cgroups = [
+    containers = [
         ContainerCgroup(pod, "", container_id) for pod in pods for container_id in reader.containers(pod)
     ]
-    seen = reader.read(pods, cgroups)
+    seen = reader.read(pods, containers)
     everything, machine = reader.everything(), values_in(settings.cgroup_root)
     if everything is None or machine is None:
         return ()
     quotas = not _quota_is_off(settings.kubelet_root)
     writes = give_back(seen, everything, machine.effective_mems, quotas=quotas)
-    async with _ways(settings, reader) as ways:
-        outcomes = tuple([await _give(write, seen[write.cgroup], ways) for write in writes])
-    if settings.runtime is Runtime.SIMULATED:
-        _settle_simulated(settings.cgroup_root)
-    return outcomes
+    async with _restorer(settings, reader) as restorer:
+        return tuple([await _restore(write, seen[write.cgroup], restorer) for write in writes])
 
 
 def give_back(
@@ -129,95 +115,24 @@ def _exclusive(values: CgroupValues) -> bool:
     return values.cpu_max is not None and values.cpu_max.quota is None
 
 
-@dataclass(frozen=True, slots=True)
-class _Ways:
-    """The ways to write that this node has, all that apply are used in this order."""
-
-    reader: Reader
-    runtime: "Client | None"
-    units: SystemdWriter | None
-    files: CgroupfsWriter
-
-
 @contextlib.asynccontextmanager
-async def _ways(settings: AgentSettings, reader: Reader) -> AsyncIterator[_Ways]:
-    files = CgroupfsWriter(settings.cgroup_root, reader.layout)
+async def _restorer(settings: AgentSettings, reader: Reader) -> AsyncIterator[Restorer]:
     if settings.runtime is Runtime.SIMULATED:
-        yield _Ways(reader, None, None, files)
+        with simulated_restorer(reader) as simulated:
+            yield simulated
         return
-    bus = SystemBus(f"unix:path={settings.run_root}/dbus/system_bus_socket")
-    units = SystemdWriter(bus.connect, reader.layout) if reader.layout.driver is Driver.SYSTEMD else None
-    async with _client(settings) as runtime:
-        yield _Ways(reader, runtime, units, files)
-    bus.close()
+    async with real_restorer(settings, reader) as real:
+        yield real
 
 
-@contextlib.asynccontextmanager
-async def _client(settings: AgentSettings) -> "AsyncIterator[Client | None]":
-    # gRPC is loaded only where there is a socket to talk to.
-    from podnuma.agent.cri import sockets  # noqa: PLC0415
-
-    socket = settings.cri_socket or sockets.find(settings.run_root.parent)
-    if socket is None:
-        yield None
-        return
-    from podnuma.agent.cri.client import Client  # noqa: PLC0415
-
-    async with Client(socket) as client:
-        yield client
-
-
-async def _give(write: CgroupWrite, values: CgroupValues, ways: _Ways) -> CleanupResult:
+async def _restore(write: CgroupWrite, values: CgroupValues, restorer: Restorer) -> CleanupResult:
     try:
-        if isinstance(write.cgroup, ContainerCgroup) and ways.runtime is not None:
-            await _by_runtime(write, write.cgroup, ways)
-        folder = _folder(write.cgroup, ways.reader)
-        if ways.units is not None:
-            await ways.units.write(write, folder.name)
-            if write.cpus is not None:
-                await ways.units.set(
-                    folder.name, [("AllowedCPUs", "ay", b""), ("AllowedMemoryNodes", "ay", b"")]
-                )
-        else:
-            ways.files.write(write, folder)
-        if values.cpus is not None or values.mems is not None:
-            _empty(folder, ways)
+        await restorer.restore(write, empty=values.cpus is not None or values.mems is not None)
     except CgroupGone:
         return CleanupResult(write.cgroup)
     except WriteRefused as refused:
         return CleanupResult(write.cgroup, str(refused))
     return CleanupResult(write.cgroup)
-
-
-async def _by_runtime(write: CgroupWrite, cgroup: ContainerCgroup, ways: _Ways) -> None:
-    """Let the runtime keep all CPUs for this container, or its next update would pin it again."""
-    from podnuma.agent.runtimes.mechanisms import cri_update  # noqa: PLC0415
-
-    if ways.runtime is not None:
-        await cri_update(ways.runtime, cgroup, write)
-
-
-def _folder(cgroup: CgroupRef, reader: Reader) -> PurePosixPath:
-    if not isinstance(cgroup, ContainerCgroup):
-        return reader.layout.folder(cgroup)
-    folder = reader.folder(cgroup)
-    if folder is None:
-        raise CgroupGone(describe(cgroup))
-    return PurePosixPath(folder.relative_to(reader.root))
-
-
-def _empty(folder: PurePosixPath, ways: _Ways) -> None:
-    try:
-        ways.files.clear(folder)
-    except WriteRefused as refused:
-        logger.debug("%s keeps all CPUs written: %s", folder, refused.why)
-
-
-def _settle_simulated(root: Path) -> None:
-    machine = values_in(root)
-    if machine is not None and machine.effective_cpus and machine.effective_mems:
-        cpus, mems = cpuset.render(machine.effective_cpus), nodeset.render(machine.effective_mems)
-        FakeKernel(root, cpus, mems).settle(PurePosixPath())
 
 
 def _quota_is_off(kubelet_root: Path) -> bool:

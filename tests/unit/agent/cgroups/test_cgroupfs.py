@@ -1,9 +1,7 @@
-import errno
-
 import pytest
 from podnuma.agent.cgroups.layout import Driver, Layout
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
-from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused, from_errno
+from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
 from podnuma.agent.model.cgroup_ref import PodCgroup
 from podnuma.agent.model.cgroup_values import CgroupWrite, CpuMax
 from podnuma.allocator import cpuset, nodeset
@@ -63,14 +61,6 @@ def test_an_error_of_the_kernel_names_path_value_and_meaning(writer):
     with pytest.raises(WriteRefused) as caught:
         writer.write(CgroupWrite(POD, cpuset.parse("1,9")))
     assert f"{path}/cpuset.cpus <- 1,9: EISDIR" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("number", "again"),
-    [(errno.EBUSY, True), (errno.ENOSPC, True), (errno.EINVAL, False), (errno.EROFS, False)],
-)
-def test_what_may_pass_is_told_from_what_will_not(number, again):
-    assert from_errno("f", "v", OSError(number, "x")).again is again
 
 
 def test_clearing_makes_a_group_follow_its_parent(writer):

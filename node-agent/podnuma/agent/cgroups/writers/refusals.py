@@ -9,17 +9,11 @@ class CgroupGone(LookupError):  # noqa: N818 - the normal end of every container
 
 
 class WriteRefused(OSError):  # noqa: N818 - named for what the reader of a condition sees
-    """The kernel, systemd or the runtime said no. `where` and `value` are what was to be written.
+    """The kernel, systemd or the runtime refused to write `value` at `where`; `why` is its reason."""
 
-    `again`: the same write may succeed later (EBUSY, ENOSPC, a deadline).
-    """
-
-    def __init__(self, where: str, value: str, why: str, *, again: bool = True) -> None:
+    def __init__(self, where: str, value: str, why: str) -> None:
         super().__init__(f"{where} <- {value}: {why}"[:1000])
-        self.where = where
-        self.value = value
         self.why = why
-        self.again = again
 
 
 _MEANING = {
@@ -37,6 +31,4 @@ def from_errno(where: str, value: str, error: OSError) -> WriteRefused:
     number = error.errno or 0
     name = errno.errorcode.get(number, str(number))
     why = f"{name}, {_MEANING.get(number, os.strerror(number))}"
-    return WriteRefused(
-        where, value, why, again=number in {errno.EBUSY, errno.ENOSPC, errno.EAGAIN, errno.EINTR}
-    )
+    return WriteRefused(where, value, why)

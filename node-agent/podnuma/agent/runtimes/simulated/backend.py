@@ -1,13 +1,17 @@
 """The simulated runtime as the backend of a node."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from podnuma.agent.apiserver import paths
 from podnuma.agent.cgroups.layout import Driver, Layout, detect
+from podnuma.agent.cgroups.reader import Reader, values_in
+from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.discover.machine import Machine
 from podnuma.agent.runtimes.backend import NodeBackend
+from podnuma.agent.runtimes.restore import Restorer
 from podnuma.agent.runtimes.simulated.kernel import FakeKernel
 from podnuma.agent.runtimes.simulated.runtime import SimulatedRuntime
 from podnuma.allocator import cpuset, nodeset
@@ -30,3 +34,13 @@ def simulated_backend(
         describe=lambda: (runtime.name, "simulated"),
         sources=lambda hook: ((paths.pods_source(node), partial(runtime.take_pods, hook)),),
     )
+
+
+@contextlib.contextmanager
+def simulated_restorer(reader: Reader) -> Iterator[Restorer]:
+    """Give a restorer of plain files; the fake kernel works out the effective sets at the end."""
+    yield Restorer(reader, None, None, CgroupfsWriter(reader.root, reader.layout))
+    machine = values_in(reader.root)
+    if machine is not None and machine.effective_cpus and machine.effective_mems:
+        cpus, mems = cpuset.render(machine.effective_cpus), nodeset.render(machine.effective_mems)
+        FakeKernel(reader.root, cpus, mems).settle(PurePosixPath())

@@ -1,0 +1,91 @@
+"""Writes that give a cgroup back to the kubelet and the runtime; `cleanup` says which.
+
+Runtimes know no empty set: they get all CPUs, so that what they keep is right, and the unit is emptied
+afterwards. So is the file, where nothing runs below it: Linux lets nobody empty a set of a cgroup that has
+processes (ENOSPC). There all CPUs stay written until the pod ends, which is the same to it.
+"""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from podnuma.agent.cgroups.layout import Driver
+from podnuma.agent.cgroups.reader import Reader
+from podnuma.agent.cgroups.writers.bus import SystemBus
+from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
+from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
+from podnuma.agent.cgroups.writers.systemd import SystemdWriter
+from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, describe
+from podnuma.agent.model.cgroup_values import CgroupWrite
+from podnuma.agent.settings import AgentSettings
+
+if TYPE_CHECKING:
+    from podnuma.agent.cri.client import Client
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Restorer:
+    """Writes through everything that keeps a value: the runtime, then the unit or else the files."""
+
+    reader: Reader
+    runtime: "Client | None"
+    units: SystemdWriter | None
+    files: CgroupfsWriter
+
+    async def restore(self, write: CgroupWrite, *, empty: bool) -> None:
+        """Carry out one write; `empty`: let the cgroup follow its parent afterwards.
+
+        Raises CgroupGone or WriteRefused.
+        """
+        if isinstance(write.cgroup, ContainerCgroup) and self.runtime is not None:
+            from podnuma.agent.runtimes.mechanisms import cri_update  # noqa: PLC0415 - loads gRPC
+
+            # Or the runtime's next update would pin the container again.
+            await cri_update(self.runtime, write.cgroup, write)
+        folder = self._folder(write.cgroup)
+        if self.units is not None:
+            await self.units.write(write, folder.name)
+            if write.cpus is not None:
+                await self.units.set(
+                    folder.name, [("AllowedCPUs", "ay", b""), ("AllowedMemoryNodes", "ay", b"")]
+                )
+        else:
+            self.files.write(write, folder)
+        if empty:
+            try:
+                self.files.clear(folder)
+            except WriteRefused as refused:
+                logger.debug("%s keeps all CPUs written: %s", folder, refused.why)
+
+    def _folder(self, cgroup: CgroupRef) -> PurePosixPath:
+        if not isinstance(cgroup, ContainerCgroup):
+            return self.reader.layout.folder(cgroup)
+        folder = self.reader.folder(cgroup)
+        if folder is None:
+            raise CgroupGone(describe(cgroup))
+        return PurePosixPath(folder.relative_to(self.reader.root))
+
+
+@contextlib.asynccontextmanager
+async def real_restorer(settings: AgentSettings, reader: Reader) -> AsyncIterator[Restorer]:
+    """Give what this node has to write through, for the time of the context."""
+    # gRPC is loaded only where there is a socket to talk to.
+    from podnuma.agent.cri import sockets  # noqa: PLC0415
+
+    bus = SystemBus(f"unix:path={settings.run_root}/dbus/system_bus_socket")
+    units = SystemdWriter(bus.connect, reader.layout) if reader.layout.driver is Driver.SYSTEMD else None
+    files = CgroupfsWriter(settings.cgroup_root, reader.layout)
+    socket = settings.cri_socket or sockets.find(settings.run_root.parent)
+    if socket is None:
+        yield Restorer(reader, None, units, files)
+    else:
+        from podnuma.agent.cri.client import Client  # noqa: PLC0415
+
+        async with Client(socket) as client:
+            yield Restorer(reader, client, units, files)
+    bus.close()
