@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make e2e-kind`: a kind cluster, podnuma from the chart, the walk of the README, the end-to-end scenarios.
-# Needs Docker, kind, kubectl and helm. KEEP=1 leaves the cluster; IMAGE_TAR=file takes an image that is built.
+# `make e2e-kind`: a kind cluster, podnuma from the chart, the README's commands, the end-to-end scenarios.
+# Needs Docker, kind, kubectl and helm. KEEP=1 leaves the cluster; IMAGE_TAR=file uses an existing image.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -33,7 +33,7 @@ trap finish EXIT
 kind create cluster --config "$here/cluster.yaml" --kubeconfig "$KUBECONFIG" --wait 3m
 kind load image-archive "$archive" --name "$cluster"
 
-# The chart: installed, a profile settled, a pod of the announcement decided and applied, removed again.
+# The chart: install it, apply a profile and a pod of the announcement, uninstall it.
 helm install podnuma "$root/deploy/chart/podnuma" --namespace "$namespace" --create-namespace \
   --set "image.repository=${reference%:*}" --set "image.tag=${reference##*:}" --wait --timeout 3m
 kubectl apply -f "$root/examples/profiles/databases.yaml"

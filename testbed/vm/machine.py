@@ -56,7 +56,7 @@ class CommandFailedError(RuntimeError):
     """A command in the guest ended with a status other than 0."""
 
 
-class Machine:
+class VirtualMachine:
     """One running virtual machine; a `with` block stops it."""
 
     def __init__(self, rootfs: Rootfs, payload: Path, key: Path, folder: Path, kubelet_port: int) -> None:

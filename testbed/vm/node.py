@@ -25,7 +25,7 @@ from urllib3.exceptions import InsecureRequestWarning
 from testbed.control_plane import SERVICE_ADDRESS, ControlPlane
 from testbed.ports import free_port
 from testbed.vm import rootfs
-from testbed.vm.machine import Machine
+from testbed.vm.machine import VirtualMachine
 from testbed.vm.payload import NodeIdentity, write_payload
 from testbed.waiting import until
 
@@ -41,7 +41,7 @@ class Node:
     """A node that is Ready: its name, the machine behind it, where its kubelet serves and to whom."""
 
     name: str
-    machine: Machine
+    machine: VirtualMachine
     kubelet: str
     certificate: tuple[Path, Path]
 
@@ -78,7 +78,7 @@ def joined(cluster: ControlPlane, images: Iterable[Path] = ()) -> Iterator[Node]
         )
         payload = folder / "payload.img"
         write_payload(identity, (folder / "key.pub").read_text(), images, payload, base.busybox)
-        with Machine(base, payload, key, folder, identity.kubelet_port) as machine:
+        with VirtualMachine(base, payload, key, folder, identity.kubelet_port) as machine:
             until(lambda: _ready(cluster), f"node {NODE_NAME} to be Ready", READY_SECONDS, 1)
             address = f"https://127.0.0.1:{identity.kubelet_port}"
             yield Node(NODE_NAME, machine, address, cluster.admin_certificate)

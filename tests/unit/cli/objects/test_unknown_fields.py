@@ -1,4 +1,4 @@
-"""A slip of the pen is found, a field of the API never complained about."""
+"""Misspelt fields are found; fields of the API are never reported."""
 
 import pytest
 import yaml
