@@ -1,11 +1,20 @@
 """The node agent: makes the cgroups of one node say what its PodAllocations say.
 
-    watch -> target -> plan -> hook or apply -> kernel -> verify -> report
+    apiserver -> desired -> plan -> reconcile -> status
 
-Data flows one way; the ring closes outside this process, in the kernel and in the API server.
-`verify` finds drift and marks the plan dirty, it repairs nothing; `plan` is pure.
+    apiserver   watches in, statuses out
+    desired     what this node shall look like: its PodAllocations and its NodeTopology
+    plan        what each cgroup shall have, and in which order to write it; pure
+    reconcile   passes: read the kernel, plan, write, verify
+    start       what a container waits for before it starts; asks reconcile
+    status      what is reported: statuses and metrics
+    runtimes    the node: NRI or CRI with systemd or files, or a simulated one; asks start
+    loop        when to run a pass, and what to report after it
 
-Who may live here: `discover`, `nri`, `cri` and `cgroups` are leaves that know nothing of podnuma
-but sets of CPUs and NUMA nodes; `plan` imports no leaf; `app` is the only cgroup that wires.
-This file stays empty of code, so that a pure module can be imported without a client library.
+    model       the values that all of them speak; imports none of them
+    cgroups, nri, cri, discover   leaves: import `model` at most
+
+Data flows one way; the ring closes outside this process, in the kernel and in the API server. `app` is the
+only module that puts the parts together. This file stays empty of code, so that a pure module can be
+imported without a client library.
 """

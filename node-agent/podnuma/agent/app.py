@@ -1,4 +1,4 @@
-"""Builds an agent from settings and runs it until SIGTERM. The only cgroup that wires parts together."""
+"""Builds an agent from settings and runs it until SIGTERM. The only module that wires parts together."""
 
 import asyncio
 import contextlib
@@ -74,7 +74,7 @@ class _Shared:
     dirty: asyncio.Event
     desired: DesiredState
     metrics: Metrics
-    publisher: StatusWriter
+    status_writer: StatusWriter
     node: NodeStatus
     machine: CurrentMachine
     connect: Callable[[], ApiClient]
@@ -102,7 +102,7 @@ async def running(settings: AgentSettings) -> AsyncIterator[Running]:
     shared.watch(paths.allocations_source(settings.node_name), shared.desired.take_allocations)
     shared.watch(paths.topology_source(settings.node_name), shared.desired.take_topology)
     parts = [
-        asyncio.create_task(_kept("the status writer", shared.publisher.run, shared)),
+        asyncio.create_task(_kept("the status writer", shared.status_writer.run, shared)),
         asyncio.create_task(_kept("the agent", lambda: _work(shared, run), shared)),
     ]
     try:
@@ -132,17 +132,17 @@ def _shared(settings: AgentSettings, state: Callable[[], GaugeValues]) -> _Share
         return ApiClient(access, f"podnuma-agent/{version}", metrics.api_error)
 
     desired = DesiredState(dirty.set)
-    publisher = StatusWriter(_writer(connect), rng=rng)
+    status_writer = StatusWriter(_writer(connect), rng=rng)
     boot_id = _boot_id(settings)
     node = NodeStatus(
         AgentIdentity(settings.node_name, version, boot_id),
         desired,
-        publisher,
+        status_writer,
         clock=_now,
         heartbeat=settings.heartbeat_seconds,
     )
     machine = CurrentMachine(settings.sys_root, settings.proc_root, node.discovered)
-    return _Shared(settings, rng, dirty, desired, metrics, publisher, node, machine, connect)
+    return _Shared(settings, rng, dirty, desired, metrics, status_writer, node, machine, connect)
 
 
 def _writer(connect: Callable[[], ApiClient]) -> Callable[[str, Json], Json]:
@@ -180,9 +180,9 @@ async def _work(shared: _Shared, run: Running) -> None:
     run.agent = AgentLoop(
         desired=shared.desired,
         reconciler=reconciler,
-        status_writer=shared.publisher,
+        status_writer=shared.status_writer,
         node_status=shared.node,
-        admissions=shared.metrics.tally,
+        admissions=shared.metrics.admissions,
         watches=shared.watches,
         dirty=shared.dirty,
         check_seconds=settings.check_seconds,

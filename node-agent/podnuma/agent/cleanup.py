@@ -4,8 +4,9 @@
     a container whose quota was taken off     as many CPUs as it had for itself
     a pod whose quota was taken off           as many CPUs as its containers had together
 
-Nothing is asked of the API server: the cgroups themselves show what there is to be given back, so a node that
-has lost everything else can still be cleaned. The agent must not run meanwhile; it would set everything again.
+Nothing is asked of the API server: the cgroups themselves show what there is to be given back, so a node
+that has lost everything else can still be cleaned. The agent must not run meanwhile; it would set everything
+again.
 """
 
 import asyncio

@@ -45,7 +45,7 @@ _STUCK = 120.0  # seconds without a finished pass
 
 @dataclass(slots=True)
 class AgentLoop:
-    """Runs passes until cancelled, when something changed and every `check_seconds`, and tells about each."""
+    """Runs passes until cancelled, when something changed and every `check_seconds`, and reports on each."""
 
     desired: DesiredState
     reconciler: Reconciler
@@ -77,7 +77,7 @@ class AgentLoop:
             await asyncio.sleep(min(_REST * (time.monotonic() - began), _LONGEST_REST))
 
     async def _pass(self) -> bool:
-        """Run one pass and tell about it; return whether it is to be repeated soon."""
+        """Run one pass and report on it; return whether it is to be repeated soon."""
         try:
             self._recall()
             snapshot = await self.reconciler.run_pass()
@@ -98,7 +98,7 @@ class AgentLoop:
             logger.info("passing over the node")
         self._trouble = None
         self._passed_at = time.monotonic()
-        self._tell(snapshot)
+        self._report(snapshot)
         return snapshot.unfinished
 
     def _failed(self, why: str) -> None:
@@ -120,13 +120,13 @@ class AgentLoop:
                 }
             )
 
-    def _tell(self, snapshot: NodeSnapshot) -> None:
-        """Hand the statuses over to the publisher."""
+    def _report(self, snapshot: NodeSnapshot) -> None:
+        """Submit all statuses."""
         if not self.desired.allocations_known:
             return
         allocations = self.desired.allocations()
         for desired in allocations:
-            self._tell_one(desired, snapshot)
+            self._report_one(desired, snapshot)
             self._count(desired, snapshot)
         self.admissions.keep(desired.allocation.uid_on_node for desired in allocations if desired.allocation)
         alive = {desired.uid for desired in allocations}
@@ -147,7 +147,7 @@ class AgentLoop:
         elif grant is not None:
             self.admissions.admitted(grant)
 
-    def _tell_one(self, desired: DesiredAllocation, snapshot: NodeSnapshot) -> None:
+    def _report_one(self, desired: DesiredAllocation, snapshot: NodeSnapshot) -> None:
         before = self._statuses.get(desired.uid, PodAllocationStatus())
         status = allocation_status.compute_status(desired, before, snapshot, self.reconciler.verdicts)
         if status is None:

@@ -35,7 +35,7 @@ class AgentSettings:
         /var/lib/kubelet and /run are.
     nri_socket, cri_socket: None means the usual places.
     metrics_port: 0 takes a free port; None opens none.
-    check_seconds: how often the kernel's values are compared with what is wanted when nothing else happens.
+    check_seconds: how often the kernel's values are compared with the targets when nothing else happens.
     heartbeat_seconds: how often the status says that the agent is alive.
     hook_share: part of the runtime's own request timeout that a starting container may wait for its decision.
     defer_seconds: how long starts of an undecided pod are put off in all. A node cannot tell a pod that is

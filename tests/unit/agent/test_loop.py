@@ -24,11 +24,11 @@ class Running:
         self.written = {}
         self.writes = 0
         self.time = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-        publisher = StatusWriter(self.write, rng=random.Random(1), not_before=0)
+        status_writer = StatusWriter(self.write, rng=random.Random(1), not_before=0)
         self.node = NodeStatus(
             AgentIdentity("node", "0.1", "boot"),
             bench.desired,
-            publisher,
+            status_writer,
             clock=lambda: self.time,
             heartbeat=60,
         )
@@ -37,7 +37,7 @@ class Running:
         self.agent = AgentLoop(
             desired=bench.desired,
             reconciler=bench.reconciler,
-            status_writer=publisher,
+            status_writer=status_writer,
             node_status=self.node,
             admissions=AdmissionCounts(),
             watches=(),
@@ -46,7 +46,7 @@ class Running:
             rng=random.Random(1),
             clock=lambda: self.time,
         )
-        self.tasks = [self.agent.run, publisher.run]
+        self.tasks = [self.agent.run, status_writer.run]
 
     def write(self, path, body):
         self.written[path.rsplit("/", 2)[1]] = body["status"]

@@ -57,7 +57,7 @@ def _cpu_max(text: str) -> CpuMax:
 
 
 def render_cpu_max(value: CpuMax) -> str:
-    """Spell a cpu_max as cpu.max does: "300000 100000", "max 100000"."""
+    """Spell a quota and a period as cpu.max does: "300000 100000", "max 100000"."""
     return f"{'max' if value.quota is None else value.quota} {value.period}"
 
 

@@ -1,4 +1,4 @@
-"""The kernel's side of all cgroups: what is written in their cgroups, and what the kernel made of it.
+"""The kernel's side of all cgroups: what is written in them, and what the kernel made of it.
 
 Reads files and writes none. A cgroup that is gone is left out: it just ended. Only what a plan needs is
 read: the QoS slices, and the pods and containers that the caller names.

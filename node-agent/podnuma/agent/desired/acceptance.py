@@ -54,7 +54,7 @@ class GrantAcceptance:
         self._applied: dict[str, CpuSet] | None = None
 
     def update(self, desired: DesiredState, machine: Machine) -> AcceptedGrants:
-        """Sort out what can be applied of what is wanted now."""
+        """Return which of the present grants can be applied."""
         if self._applied is None and desired.allocations_known:
             self._applied = {
                 each.allocation.uid_on_node: each.allocation.grant.exclusive_cpus

@@ -1,4 +1,4 @@
-"""What this node shall look like, as far as the API server has said: the one owner of that knowledge.
+"""What this node shall look like, as far as the API server has said. The one owner of that knowledge.
 
 Kept from three streams: the PodAllocations of this node, its NodeTopology, and which grants the agent took.
 An object that can not be read (edited by hand, another version) never takes away what is applied: the last
@@ -57,7 +57,10 @@ class NodeConfig:
 
 
 class DesiredState:
-    """See the module."""
+    """The last readable PodAllocations and NodeTopology of this node.
+
+    `allocations_known`: the API server has listed the allocations once.
+    """
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
@@ -68,10 +71,10 @@ class DesiredState:
 
     def allocations(self) -> tuple[DesiredAllocation, ...]:
         """Return all allocations, in a stable order."""
-        return tuple(wanted for _, wanted in sorted(self._allocations.items()))
+        return tuple(desired for _, desired in sorted(self._allocations.items()))
 
     def of_pod(self, uid: str) -> DesiredAllocation | None:
-        return next((wanted for wanted in self._allocations.values() if _is_of(wanted, uid)), None)
+        return next((desired for desired in self._allocations.values() if _is_of(desired, uid)), None)
 
     async def wait_for(self, uid: str, within: float) -> DesiredAllocation | None:
         """Wait until there is an allocation for a pod, `within` seconds at the longest."""
@@ -79,10 +82,10 @@ class DesiredState:
         self._waiters.add(arrived)
         try:
             async with asyncio.timeout(within):
-                while (wanted := self.of_pod(uid)) is None:
+                while (desired := self.of_pod(uid)) is None:
                     await arrived.wait()
                     arrived.clear()
-                return wanted
+                return desired
         except TimeoutError:
             return None
         finally:
@@ -128,42 +131,42 @@ class DesiredState:
         known = self._allocations.get(key)
         metadata = _metadata(item)
         uid, generation = str(metadata.get("uid") or ""), metadata.get("generation")
-        wanted = DesiredAllocation(*key, uid, generation if isinstance(generation, int) else 0, None, None)
+        desired = DesiredAllocation(*key, uid, generation if isinstance(generation, int) else 0, None, None)
         try:
-            return replace(wanted, allocation=read_pod_allocation(item))
+            return replace(desired, allocation=read_pod_allocation(item))
         except ApiError as error:
             # Of another object of the same name nothing is kept: that pod is gone.
             same = known is not None and known.uid == uid
             return replace(
-                wanted, allocation=known.allocation if known and same else None, problem=str(error)
+                desired, allocation=known.allocation if known and same else None, problem=str(error)
             )
 
     def _differs(self, before: Mapping[tuple[str, str], DesiredAllocation]) -> bool:
         """Tell whether more than statuses changed: those come back from this agent's own writes."""
-        return {key: _without_status(wanted) for key, wanted in before.items()} != {
-            key: _without_status(wanted) for key, wanted in self._allocations.items()
+        return {key: _without_status(desired) for key, desired in before.items()} != {
+            key: _without_status(desired) for key, desired in self._allocations.items()
         }
 
 
-def _without_status(wanted: DesiredAllocation) -> object:
-    allocation = wanted.allocation
+def _without_status(desired: DesiredAllocation) -> object:
+    allocation = desired.allocation
     if allocation is None:
-        return wanted
+        return desired
     return (
-        wanted.uid,
-        wanted.problem,
+        desired.uid,
+        desired.problem,
         allocation.grant,
         allocation.decision.admitted,
         allocation.metadata.deleted,
     )
 
 
-def _is_of(wanted: DesiredAllocation, uid: str) -> bool:
-    return wanted.allocation is not None and wanted.allocation.uid_on_node == uid
+def _is_of(desired: DesiredAllocation, uid: str) -> bool:
+    return desired.allocation is not None and desired.allocation.uid_on_node == uid
 
 
-def _keyed(all_wanted: Iterable[DesiredAllocation]) -> Iterable[tuple[tuple[str, str], DesiredAllocation]]:
-    return (((wanted.namespace, wanted.name), wanted) for wanted in all_wanted)
+def _keyed(allocations: Iterable[DesiredAllocation]) -> Iterable[tuple[tuple[str, str], DesiredAllocation]]:
+    return (((desired.namespace, desired.name), desired) for desired in allocations)
 
 
 def _metadata(item: Json) -> Json:

@@ -39,7 +39,7 @@ class CgroupTarget:
     cpus: CpuSet | None = None
     mems: NodeSet | None = None
     cpu_max: CpuMax | None = None
-    deferred_mems: NodeSet | None = None  # wanted, but only when the container starts anew
+    deferred_mems: NodeSet | None = None  # to be set when the container starts the next time
     memory_limit: int | None = None  # bytes; given at the start only, where the kubelet gave none
 
 

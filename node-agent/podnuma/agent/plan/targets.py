@@ -1,22 +1,22 @@
-"""What every cgroup of the node shall say.
+"""What every cgroup of the node shall have.
 
     who                                           cpuset.cpus                     cpu.max       cpuset.mems
     Burstable and BestEffort slice                shared pool
-      with holders                                 and the CPUs of its holders
+      with holders                                and the CPUs of its holders
     Guaranteed pod that holds nothing             shared pool
-    other pod of a slice with holders              shared pool
+    other pod of a slice with holders             shared pool
     pod that holds something                      its CPUs and the shared pool    its quota
       container of the grant                      its CPUs, else the shared pool  its quota     its nodes
       any other container (a debug container)     shared pool
 
-A guest is a pod that holds CPUs by the annotation of its budget: the kubelet does not know of that and puts
-its cgroup into one of the two slices. A slice with holders is wider than the shared pool, so every other pod
-in it gets a set of its own, and keeps one that follows the pool when the last guest is gone.
+A burstable holder is a pod that holds CPUs by a budget in an annotation: the kubelet does not know of it and
+puts the pod's cgroup into one of the two slices. A slice with holders is wider than the shared pool, so every
+other pod in it gets a set of its own, and keeps one that follows the pool when the last holder is gone.
 
 So an ephemeral container can run where the kubelet would let it, and nothing of a pod can touch the
 exclusive CPUs of another. The sandbox container is left alone, as in the kubelet.
 
-Nothing is wanted where the whole node is shared and nothing was ever written: a node without exclusive
+There is no target where the whole node is shared and nothing was ever written: a node without exclusive
 CPUs looks as if podnuma were not there. A value once written is only ever replaced by an explicit set:
 to a runtime the empty set means "no change".
 """
@@ -37,17 +37,17 @@ _DEFAULT_PERIOD = 100_000
 
 @dataclass(frozen=True, slots=True)
 class PlanInput:
-    """The node's side of a plan.
+    """What a plan needs to know of the node.
 
     `everything`: the online CPUs; `pool`: the shared pool, never empty; `grants` by pod UID.
-    `movable`: bytes of a running container that may be moved to other NUMA nodes. The kernel moves all
-    pages of a container at once when its memory nodes change, and the container stands still meanwhile.
+    `movable_bytes`: a running container with more memory than this is not moved to other NUMA nodes. The
+    kernel moves all its pages at once, and the container stands still meanwhile.
     """
 
     everything: CpuSet
     pool: CpuSet
     grants: Mapping[str, PodGrant]
-    movable: int
+    movable_bytes: int
 
 
 def compute_targets(node: PlanInput, seen: Mapping[CgroupRef, CgroupValues]) -> dict[CgroupRef, CgroupTarget]:
@@ -65,7 +65,7 @@ def compute_targets(node: PlanInput, seen: Mapping[CgroupRef, CgroupValues]) -> 
 
 
 def start_target(node: PlanInput, cgroup: ContainerCgroup) -> CgroupTarget | None:
-    """Return what a container that does not exist yet shall start with; None if that is nobody's business."""
+    """Return what a container that does not exist yet shall start with; None if podnuma has no say."""
     target = _container(node, cgroup, None)
     pod = node.grants.get(cgroup.pod.uid)
     grant = None if pod is None else _of(pod, cgroup.name)
@@ -145,7 +145,7 @@ def _mems(
     if nodes is None or values is None or values.mems == nodes:
         return nodes, None
     stays = values.effective_mems is not None and not values.effective_mems & ~nodes
-    if stays or values.resident <= node.movable:
+    if stays or values.resident <= node.movable_bytes:
         return nodes, None
     return None, nodes
 

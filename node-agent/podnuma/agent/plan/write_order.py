@@ -1,19 +1,20 @@
-"""From what was seen to what is targets, as a list of writes that is safe at every point.
+"""From the values seen to the targets, as a list of writes that is safe at every point.
 
-    shrink   children before parents: everybody gives up what is not theirs to keep.
-    grow     parents before children: a cgroup gets what nobody still holds without a right to it.
-    park     a ring (A waits for B's CPUs, B for A's; only drift makes such) is broken by sending one to the
-             shared pool first.
+    shrink   children before parents: each cgroup gives up the CPUs that it shall not keep.
+    grow     parents before children: each gets CPUs that no other still has in excess of its target.
+    park     a cycle (A waits for B's CPUs, B for A's; only drift leads to one) is broken by moving one of
+             them to the shared pool first.
 
-The first two are repeated until nothing is left to do, nearly always once. A child whose set misses its
-parent's new one would run on *all* of it (cgroup v2): a parent keeps what a child still stands on, and what
-has inheriting onto its parent's set already is held there before the parent grows, if growth would do harm.
+The first two are repeated until nothing is left to do, nearly always once. In cgroup v2 a child whose set
+has no CPU in common with its parent's inherits *all* of the parent's. So a parent keeps the CPUs that its
+children still need, and a child that inherits already is set to what it has before its parent grows, if it
+would get CPUs of others otherwise.
 
 Always true, and what the property tests check:
 * a CPU outside the shared pool is never open to two cgroups at once, unless both shall have it in the end
   (a sidecar and a later init container) or both had it before, by drift;
-* no write writes the empty set;
-* the writes lead to what is targets, and from there no writes lead on.
+* the empty set is never written;
+* the writes lead to the targets, and once there, there are none.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,14 +33,14 @@ def order_writes(
 ) -> tuple[CgroupWrite, ...]:
     """Return the writes. Targets of cgroups that were not seen are left out: they do not exist yet.
 
-    `pool`: the targets shared pool, not empty; `everything`: the CPUs of kubepods.
+    `pool`: the shared pool by the targets, not empty; `everything`: the CPUs of kubepods.
     """
     cgroups = sorted((cgroup for cgroup in targets if cgroup in seen), key=_rank)
-    goals = {cgroup: cpus for cgroup in cgroups if (cpus := targets[cgroup].cpus) is not None}
+    cpu_targets = {cgroup: cpus for cgroup in cgroups if (cpus := targets[cgroup].cpus) is not None}
     projection = _Projection(
-        {cgroup: values.cpus for cgroup, values in seen.items()}, goals, pool, everything
+        {cgroup: values.cpus for cgroup, values in seen.items()}, cpu_targets, pool, everything
     )
-    return _with_the_rest(list(_writes(projection)), cgroups, seen, targets)
+    return _with_mems_and_cpu_max(list(_writes(projection)), cgroups, seen, targets)
 
 
 def _rank(cgroup: CgroupRef) -> tuple[int, str]:
@@ -47,30 +48,31 @@ def _rank(cgroup: CgroupRef) -> tuple[int, str]:
 
 
 class _Projection:
-    """The sets as they would be after the writes so far.
+    """The sets of all cgroups as they will be after the writes so far.
 
-    Hundreds of pods may follow the shared pool, and a container's start waits for the order of their writes:
-    what a cgroup has and whether it is in others' way is kept, and made anew only for what a write changes.
+    Hundreds of pods may follow the shared pool, and a container's start waits for the order of their writes.
+    So a cgroup's effective set and the CPUs it blocks are cached, and recomputed only where a write changes
+    them.
     """
 
     def __init__(
         self,
         written: dict[CgroupRef, CpuSet | None],
-        goals: dict[CgroupRef, CpuSet],
+        cpu_targets: dict[CgroupRef, CpuSet],
         pool: CpuSet,
         everything: CpuSet,
     ) -> None:
         self.written = written
-        self.goals = goals
+        self.cpu_targets = cpu_targets
         self.pool = pool
         self.everything = everything
         self._below: dict[CgroupRef, list[CgroupRef]] = {}
-        for cgroup in goals:
+        for cgroup in cpu_targets:
             for above in _line(parent(cgroup)):
                 self._below.setdefault(above, []).append(cgroup)
         self._effective: dict[CgroupRef, CpuSet] = {}
         self._blocking: dict[CgroupRef, CpuSet] = {}
-        self._refresh(goals)
+        self._refresh(cpu_targets)
 
     def effective(self, cgroup: CgroupRef | None) -> CpuSet:
         if cgroup is None:
@@ -82,7 +84,7 @@ class _Projection:
         return _effective_in(self.written.get(cgroup), self.effective(parent(cgroup)))
 
     def _refresh(self, changed: Iterable[CgroupRef]) -> None:
-        """Make anew what is kept about cgroups, those above first."""
+        """Recompute what is cached about cgroups, parents first."""
         for cgroup in changed:
             self._effective[cgroup] = self._compute(cgroup)
             blocked = CpuSet(self.excess(cgroup) & ~self.pool)
@@ -92,14 +94,14 @@ class _Projection:
                 self._blocking.pop(cgroup, None)
 
     def inheriting(self, cgroup: CgroupRef, cpus: CpuSet) -> list[CgroupRef]:
-        """Return the cgroups below that have to be held before the cgroup is given `cpus`, the lowest first.
+        """Return the cgroups below that inherit their CPUs and must not follow to `cpus`, the lowest first.
 
-        They have nothing of their own sets now. There are none to hold if all below would have at the most
-        what they have now and what they shall have.
+        None of the CPUs in their own sets is available to them now. They may follow if no cgroup below would
+        get more than it has now and its target.
         """
         below = self._below.get(cgroup, [])
         if not any(
-            self._if_given(other, cgroup, cpus) & ~(self.goals[other] | self.effective(other))
+            self._if_given(other, cgroup, cpus) & ~(self.cpu_targets[other] | self.effective(other))
             for other in below
         ):
             return []
@@ -124,23 +126,23 @@ class _Projection:
         return CgroupWrite(cgroup, cpus, gains=CpuSet(after & ~before), losses=CpuSet(before & ~after))
 
     def unfinished(self) -> list[CgroupRef]:
-        return [cgroup for cgroup, goal in self.goals.items() if self.written[cgroup] != goal]
+        return [cgroup for cgroup, target in self.cpu_targets.items() if self.written[cgroup] != target]
 
     def excess(self, cgroup: CgroupRef) -> CpuSet:
-        """CPUs that the cgroup can run on now and shall not have."""
-        return CpuSet(self.effective(cgroup) & ~self.goals[cgroup])
+        """Return the CPUs that the cgroup has now beyond its target."""
+        return CpuSet(self.effective(cgroup) & ~self.cpu_targets[cgroup])
 
     def free_for(self, cgroup: CgroupRef) -> CpuSet:
-        """Return the part of its goal that it may have now; offline CPUs are nobody's."""
+        """Return the part of its target that it may have now; offline CPUs are never in the way."""
         blocked = 0
         for other, cpus in self._blocking.items():
             if not _related(cgroup, other):
                 blocked |= cpus
         reachable = self.effective(parent(cgroup)) | ~self.everything
-        return CpuSet(self.goals[cgroup] & ~blocked & reachable)
+        return CpuSet(self.cpu_targets[cgroup] & ~blocked & reachable)
 
     def needed_by_children(self, cgroup: CgroupRef, cpus: CpuSet) -> CpuSet:
-        """Return what cgroups below hold that would have nothing left if the cgroup had only `cpus`."""
+        """Return the CPUs of those below that would have none left if the cgroup had only `cpus`."""
         held = 0
         for child in self._below.get(cgroup, ()):
             if parent(child) == cgroup:
@@ -167,8 +169,8 @@ def _line(cgroup: CgroupRef | None) -> Iterator[CgroupRef]:
 
 
 def _writes(projection: _Projection) -> Iterator[CgroupWrite]:
-    # Ends: a write widens a set within its goal, ends a excess, or holds what has inheriting for the widening
-    # that follows at once; only parking, once per cgroup, does neither.
+    # Terminates: each write widens a set within its target, ends an excess, or pins a cgroup that inherits
+    # for the widening that follows at once; only parking does neither, and happens once per cgroup.
     parked: set[CgroupRef] = set()
     while waiting := projection.unfinished():
         moved = False
@@ -181,27 +183,31 @@ def _writes(projection: _Projection) -> Iterator[CgroupWrite]:
 
 def _shrink(projection: _Projection, waiting: list[CgroupRef]) -> Iterator[CgroupWrite]:
     for cgroup in reversed(waiting):
-        own, goal, has = projection.written[cgroup], projection.goals[cgroup], projection.effective(cgroup)
-        keep = CpuSet(has & goal)
+        own, target, has = (
+            projection.written[cgroup],
+            projection.cpu_targets[cgroup],
+            projection.effective(cgroup),
+        )
+        keep = CpuSet(has & target)
         keep = CpuSet(keep | projection.needed_by_children(cgroup, keep))
-        if own is None or own & ~(goal | has):
+        if own is None or own & ~(target | has):
             # More than it has now would become its own when the parent grows.
             yield projection.write(cgroup, keep or has)
-        elif keep and own & ~(goal | keep):
+        elif keep and own & ~(target | keep):
             yield projection.write(cgroup, keep)
 
 
 def _grow(projection: _Projection, waiting: list[CgroupRef]) -> Iterator[CgroupWrite]:
     for cgroup in waiting:
-        own, goal = projection.written[cgroup], projection.goals[cgroup]
+        own, target = projection.written[cgroup], projection.cpu_targets[cgroup]
         may = projection.free_for(cgroup)
         may = CpuSet(may | projection.needed_by_children(cgroup, may))
-        if goal & projection.everything and not may & projection.everything:
+        if target & projection.everything and not may & projection.everything:
             continue  # only offline ones: it would have all of its parent's
-        has = own is not None and not own & ~(goal | may) and not may & ~own
+        has = own is not None and not own & ~(target | may) and not may & ~own
         if may and not has:
-            for inheriting in projection.inheriting(cgroup, may):
-                yield projection.write(inheriting, projection.effective(inheriting))
+            for child in projection.inheriting(cgroup, may):
+                yield projection.write(child, projection.effective(child))
             yield projection.write(cgroup, may)
 
 
@@ -214,17 +220,17 @@ def _unlock(projection: _Projection, waiting: list[CgroupRef], parked: set[Cgrou
         if shared and blocks and cgroup not in parked:
             parked.add(cgroup)
             return projection.write(cgroup, shared)
-    # Only reached when no CPU of the pool is online: the goal is worth the overlap.
-    return projection.write(waiting[0], projection.goals[waiting[0]])
+    # Only reached when no CPU of the pool is online: reaching the target is worth the overlap.
+    return projection.write(waiting[0], projection.cpu_targets[waiting[0]])
 
 
-def _with_the_rest(
+def _with_mems_and_cpu_max(
     writes: list[CgroupWrite],
     cgroups: Iterable[CgroupRef],
     seen: Mapping[CgroupRef, CgroupValues],
     targets: Mapping[CgroupRef, CgroupTarget],
 ) -> tuple[CgroupWrite, ...]:
-    """Let memory nodes and cpu_max ride on the last write of their cgroup, or follow in one of their own."""
+    """Add memory nodes and cpu.max to the last write of their cgroup, or append a write of their own."""
     last = {write.cgroup: number for number, write in enumerate(writes)}
     for cgroup in cgroups:
         target, values = targets[cgroup], seen[cgroup]

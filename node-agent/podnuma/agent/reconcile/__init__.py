@@ -1,10 +1,12 @@
 """Makes the kernel have what is desired. One pass: read, plan, apply, verify, judge.
 
-reconciler  the passes, one at a time
-snapshot    what one pass saw, wanted, did and found
-apply       writes in order, each through the first mechanism that takes it
-verify      compares what the kernel has with what it shall have; reads only
-drift       tells values that somebody changed from values that are not there yet
-verdicts    since when each container has run on its CPUs
-pause       reasons to apply nothing: others who pin containers here
+    reconciler  the passes, one at a time
+    snapshot    what one pass saw, planned, wrote and found
+    apply       writes in order, each through the first mechanism that takes it
+    verify      compares what the kernel has with what it shall have; reads only
+    drift       values that somebody else changed, told from those that are not there yet
+    verdicts    since when each container has run on its CPUs
+    pause       reasons to apply nothing: others who pin containers here
+
+Above it there are only those who ask for a pass and those who report on one.
 """

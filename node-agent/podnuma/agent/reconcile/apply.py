@@ -1,21 +1,22 @@
-"""Runs writes through the first mechanism that takes them, in order, with one outcome each.
+"""Carries out writes in order, each through the first mechanism that takes it, with one outcome each.
 
-A mechanism that said "done" while the kernel had something else is passed over at that cgroup from then on:
-crun, for one, makes a quota of 1000 microseconds of "no quota", and only systemd can take it off again.
+A mechanism that reported success while the kernel has another value is passed over at that cgroup from then
+on: crun, for one, turns "no quota" into a quota of 1000 microseconds, and only systemd can remove it again.
 
-A write that was refused holds back later writes that would give away what it kept: otherwise two owners
-would hold one CPU. They are due again with the next plan. A cgroup that is gone is a normal end.
+A write that was refused holds back later writes that would hand out the CPUs it kept: otherwise one CPU would
+have two owners. They are due again in the next pass. That a cgroup is gone is a normal end.
 """
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
 
 from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, describe
-from podnuma.agent.model.cgroup_values import CgroupWrite
+from podnuma.agent.model.cgroup_values import CgroupValues, CgroupWrite
+from podnuma.agent.reconcile import verify
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 
@@ -23,14 +24,14 @@ logger = logging.getLogger(__name__)
 
 
 class Mechanism(Protocol):
-    """A way to make the kernel take a value."""
+    """A way to set a value in a cgroup: the runtime, systemd, or the file itself."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def piggybacks(self) -> bool:
-        """Whether its writes have to ride on the answer while the runtime waits for a hook."""
+        """Whether its writes go through the runtime, and so have to wait for a hook's answer."""
         ...
 
     def takes(self, cgroup: CgroupRef) -> bool:
@@ -38,7 +39,7 @@ class Mechanism(Protocol):
         ...
 
     async def write(self, write: CgroupWrite) -> None:
-        """Write what the write carries. Raises PlaceGone or WriteRefused."""
+        """Carry out the write. Raises CgroupGone or WriteRefused."""
         ...
 
 
@@ -46,7 +47,7 @@ HOOK = "hook"
 
 
 class PiggybackedUpdates:
-    """A mechanism that writes nothing: it collects what is to ride on a hook's answer."""
+    """A mechanism that only collects writes to containers, for a hook's answer to carry."""
 
     def __init__(self) -> None:
         self.writes: list[CgroupWrite] = []
@@ -67,7 +68,7 @@ class PiggybackedUpdates:
 
 
 class WriteOutcome(Enum):
-    """What became of a write."""
+    """How a write ended."""
 
     DONE = "done"
     GONE = "gone"
@@ -88,17 +89,17 @@ class WriteResult:
 async def apply_writes(
     writes: Iterable[CgroupWrite],
     mechanisms: Sequence[Mechanism],
-    useless: Mapping[CgroupRef, frozenset[str]],
+    unreliable: Mapping[CgroupRef, frozenset[str]],
 ) -> tuple[WriteResult, ...]:
-    """Run the writes. Never raises for what a mechanism refuses.
+    """Carry out the writes. Never raises for what a mechanism refuses.
 
-    `useless`: names of mechanisms that did not do at a cgroup what they said. Where no other is left they
-    are tried all the same.
+    `unreliable`: names of mechanisms that reported a success that the kernel does not show, by cgroup. They
+    are tried last.
     """
     results = []
     kept = 0
     for write in writes:
-        passed_over = useless.get(write.cgroup, frozenset())
+        passed_over = unreliable.get(write.cgroup, frozenset())
         result = await _one(write, _in_turn(mechanisms, passed_over), CpuSet(kept))
         if result.outcome in {WriteOutcome.REFUSED, WriteOutcome.HELD_BACK}:
             kept |= write.losses
@@ -131,3 +132,43 @@ async def _one(write: CgroupWrite, mechanisms: Sequence[Mechanism], kept: CpuSet
     except WriteRefused as refused:
         return WriteResult(write, WriteOutcome.REFUSED, f"{mechanism.name}: {refused}", mechanism.name)
     return WriteResult(write, WriteOutcome.DONE, by=mechanism.name)
+
+
+class UnreliableMechanisms:
+    """Mechanisms that reported success without having it, by cgroup, until nothing is to be written there."""
+
+    def __init__(self) -> None:
+        self.at: dict[CgroupRef, frozenset[str]] = {}
+
+    def confirm(
+        self, results: Sequence[WriteResult], after: Mapping[CgroupRef, CgroupValues]
+    ) -> tuple[WriteResult, ...]:
+        """Turn each success that the kernel does not show into a refusal, and remember the mechanism.
+
+        A cgroup may have been written more than once, first to less and then, when there was room, to more:
+        the kernel shows the last. Containers only: systemd answers before it has written its slices.
+        """
+        written = {result.write.cgroup for result in results}
+        self.at = {cgroup: names for cgroup, names in self.at.items() if cgroup in written}
+        last = {result.write.cgroup: result for result in results if _claimed(result)}
+        unwritten = {
+            cgroup: what
+            for cgroup, result in last.items()
+            if cgroup in after and (what := verify.unwritten(result.write, after[cgroup])) is not None
+        }
+        return tuple(self._confirmed(result, unwritten.get(result.write.cgroup)) for result in results)
+
+    def _confirmed(self, result: WriteResult, unwritten: str | None) -> WriteResult:
+        if unwritten is None or not _claimed(result):
+            return result
+        cgroup = result.write.cgroup
+        self.at[cgroup] = self.at.get(cgroup, frozenset()) | {result.by}
+        why = f"{result.by} said it was done, but {unwritten}"
+        return replace(result, outcome=WriteOutcome.REFUSED, why=why)
+
+
+def _claimed(result: WriteResult) -> bool:
+    """Tell whether somebody said that a container was written; a hook's answer claims nothing."""
+    if result.outcome is not WriteOutcome.DONE or result.by == HOOK:
+        return False
+    return isinstance(result.write.cgroup, ContainerCgroup)

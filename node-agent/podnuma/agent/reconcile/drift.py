@@ -1,7 +1,7 @@
 """Tells drift, a right value that somebody else changed, from values that are merely not there yet.
 
-Remembers for every cgroup what was wanted when it was last seen right. Wanted the same now and not right:
-that is drift, counted once until it is right again, however many passes that takes.
+A cgroup that was right with a target and is not right with the same one has drifted. That is counted once
+until it is right again, however many passes that takes.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _UNTOUCHED = CgroupTarget()
 
 
 class DriftDetector:
-    """See the module."""
+    """Remembers the target with which each cgroup was last seen right."""
 
     def __init__(self) -> None:
         self._right: dict[CgroupRef, CgroupTarget] = {}
@@ -55,8 +55,8 @@ class DriftDetector:
 
 
 def _same(before: CgroupTarget, now: CgroupTarget, values: CgroupValues) -> bool:
-    """Tell whether the same is wanted as before.
+    """Tell whether the target is the same as before.
 
-    A cgroup that nobody had touched had no target for CPUs; it has one as soon as somebody writes there.
+    A cgroup in which nothing was written had no target for CPUs; it has one as soon as somebody writes there.
     """
     return before == now or (values.cpus is not None and before == replace(now, cpus=None))

@@ -1,4 +1,4 @@
-"""Keeps the node as it is desired. One pass: read, plan, apply, verify, judge.
+"""Makes the node's cgroups match the desired state. One pass: read, plan, apply, verify, judge.
 
     snapshot = await reconciler.run_pass()
 
@@ -19,12 +19,18 @@ from podnuma.agent.desired.acceptance import AcceptedGrants, GrantAcceptance
 from podnuma.agent.desired.state import DesiredState
 from podnuma.agent.discover.machine import Machine
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, describe
-from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues
+from podnuma.agent.model.cgroup_values import CgroupTarget
 from podnuma.agent.model.containers import Container
 from podnuma.agent.plan.targets import PlanInput, compute_targets
 from podnuma.agent.plan.write_order import order_writes
 from podnuma.agent.reconcile import verify
-from podnuma.agent.reconcile.apply import HOOK, Mechanism, WriteOutcome, WriteResult, apply_writes
+from podnuma.agent.reconcile.apply import (
+    Mechanism,
+    UnreliableMechanisms,
+    WriteOutcome,
+    WriteResult,
+    apply_writes,
+)
 from podnuma.agent.reconcile.drift import DriftDetector
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
 from podnuma.agent.reconcile.verdicts import PinVerdict, PinVerdicts
@@ -35,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 class ContainerSource(Protocol):
-    """Where containers come from."""
+    """Knows which containers exist on the node."""
 
     @property
     def name(self) -> str: ...
@@ -46,7 +52,7 @@ class ContainerSource(Protocol):
 
 
 class Observer(Protocol):
-    """Who counts."""
+    """Is told what happens in a pass, and counts it."""
 
     def wrote(self, result: WriteResult) -> None: ...
 
@@ -82,7 +88,7 @@ class Reconciler:
     _acceptance: GrantAcceptance = field(init=False, default_factory=GrantAcceptance)
     _drift: DriftDetector = field(init=False, default_factory=DriftDetector)
     _refusals: dict[CgroupRef, str] = field(init=False, default_factory=dict)
-    _unreliable: dict[CgroupRef, frozenset[str]] = field(init=False, default_factory=dict)
+    _unreliable: UnreliableMechanisms = field(init=False, default_factory=UnreliableMechanisms)
 
     async def run_pass(self) -> NodeSnapshot:
         """Run one pass. Raises OSError while the runtime does not answer."""
@@ -145,56 +151,28 @@ class Reconciler:
         everything = self.reader.everything() or plan_input.everything
         writes = order_writes(before, targets, pool=plan_input.pool, everything=everything)
         drifted = self._drift.found(targets, before, plan_input.everything)
-        results = await apply_writes(writes, mechanisms, self._unreliable)
+        results = await apply_writes(writes, mechanisms, self._unreliable.at)
         after = self.reader.read(pods, snapshot.containers) if results else before
-        results = self._proven(results, after)
+        results = self._unreliable.confirm(results, after)
         self._count(results, drifted)
         return replace(snapshot, seen=after, results=results)
 
     def _pods(self, accepted: AcceptedGrants) -> dict[str, PodCgroup]:
         """Return the pods that have to be looked at, by UID.
 
-        Those of a QoS slice follow it, unless it has holders, or had: see `plan.targets.compute_targets`.
+        Those of a QoS slice follow it, unless one of them holds CPUs, or did: see `plan.targets`.
         """
         reader = self.reader
         pods = {pod.uid: pod for pod in reader.pods(Qos.GUARANTEED)}
         for qos in (Qos.BURSTABLE, Qos.BEST_EFFORT):
             below = reader.pods(qos)
-            holders = any(pod.uid in accepted.grants for pod in below)
-            pods |= {pod.uid: pod for pod in below if holders or reader.has_own_cpus(pod)}
+            holds = any(pod.uid in accepted.grants for pod in below)
+            pods |= {pod.uid: pod for pod in below if holds or reader.has_own_cpus(pod)}
         return pods
 
     def _audit(self) -> bool:
         settings = self.desired.node_config.settings
         return settings is not None and settings.handling.mode is Mode.AUDIT
-
-    def _proven(
-        self, results: Sequence[WriteResult], after: Mapping[CgroupRef, CgroupValues]
-    ) -> tuple[WriteResult, ...]:
-        """Take what the kernel does not show as refused, and remember who said that it was done.
-
-        A cgroup may have been written more than once, to less first and to more when there was room: the
-        kernel shows the last. Containers only: systemd answers before it has written its slices.
-        """
-        # Nothing to write at a cgroup: it is right, and every mechanism has another chance there.
-        written = {result.write.cgroup for result in results}
-        self._unreliable = {cgroup: names for cgroup, names in self._unreliable.items() if cgroup in written}
-        last = {result.write.cgroup: result for result in results if _claimed(result)}
-        unwritten = {
-            cgroup: what
-            for cgroup, result in last.items()
-            if cgroup in after and (what := verify.unwritten(result.write, after[cgroup])) is not None
-        }
-        return tuple(self._proof(result, unwritten.get(result.write.cgroup)) for result in results)
-
-    def _proof(self, result: WriteResult, unwritten: str | None) -> WriteResult:
-        if unwritten is None or not _claimed(result):
-            return result
-        cgroup = result.write.cgroup
-        self._unreliable[cgroup] = self._unreliable.get(cgroup, frozenset()) | {result.by}
-        return replace(
-            result, outcome=WriteOutcome.REFUSED, why=f"{result.by} said it was done, but {unwritten}"
-        )
 
     def _count(self, results: Sequence[WriteResult], drifted: Mapping[CgroupRef, str]) -> None:
         for result in results:
@@ -210,7 +188,7 @@ class Reconciler:
                 self.observer.repaired(cgroup)
 
     def _log(self, results: Sequence[WriteResult]) -> None:
-        """Say once what is refused, and once that it no longer is."""
+        """Log once what is refused, and once that it no longer is."""
         refusals = {
             result.write.cgroup: result.why
             for result in results
@@ -251,11 +229,3 @@ class Reconciler:
             )
             if judged is not None:
                 self.observer.judged(judged)
-
-
-def _claimed(result: WriteResult) -> bool:
-    return (
-        result.outcome is WriteOutcome.DONE
-        and result.by != HOOK
-        and isinstance(result.write.cgroup, ContainerCgroup)
-    )

@@ -1,4 +1,4 @@
-"""What one pass over the node saw, wanted, did and found; what hooks, statuses and metrics are told from."""
+"""The result of one pass over the node, from which hooks, statuses and metrics are answered."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,10 @@ from podnuma.allocator.request import Qos
 
 @dataclass(frozen=True, slots=True)
 class NodeSnapshot:
-    """What one pass saw, wanted, did and found. `differences`: None where a cgroup is as wanted."""
+    """What one pass saw, planned, wrote and found; never changes.
+
+    `seen`: the values after the writes. `differences`: None where a cgroup has its target.
+    """
 
     machine: Machine
     accepted: AcceptedGrants

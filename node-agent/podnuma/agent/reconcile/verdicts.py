@@ -27,7 +27,7 @@ _FINAL = (Verdict.PINNED_AT_START, Verdict.PINNED_LATE)
 
 
 class PinVerdicts:
-    """See the module. Ids that the runtime no longer names are forgotten."""
+    """The verdicts of all containers that the runtime names, by id; others are forgotten."""
 
     def __init__(self) -> None:
         self._judged: dict[str, PinVerdict] = {}

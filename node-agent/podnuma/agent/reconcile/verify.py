@@ -1,4 +1,4 @@
-"""The kernel's view against what is wanted. Reads, compares, and repairs nothing.
+"""Compares what the kernel has with the targets. Reads only; repairs nothing.
 
 Two looks: the effective values of the cgroup in which the processes live, and what the kernel says the
 container's main process may run on. Never the memory of a write: containerd, for one, only logs updates
@@ -23,7 +23,7 @@ _LONGEST = 64 * 1024
 def compare(
     targets: Mapping[CgroupRef, CgroupTarget], seen: Mapping[CgroupRef, CgroupValues], everything: CpuSet
 ) -> dict[CgroupRef, str | None]:
-    """Return, for every cgroup that exists and has a target, what differs; None where nothing does."""
+    """Return what differs, for every cgroup that exists and has a target; None where nothing does."""
     return {
         cgroup: _difference(target, seen[cgroup], everything)
         for cgroup, target in targets.items()
@@ -80,7 +80,7 @@ class Processes:
     def stray(self, folder: Path, allowed: CpuSet) -> str | None:
         """Return what the main process in a cgroup may run on beyond `allowed`; None if nothing.
 
-        A process may bind itself to fewer CPUs; that is its own affair.
+        A process may bind itself to fewer CPUs than it is given.
         """
         for leaf in (folder / "container", folder):
             pid = _first_line(leaf / files.PROCESSES)

@@ -15,7 +15,7 @@ _NAMED = 256
 
 
 class ContainerCache:
-    """See the module. `changed` is called after every difference."""
+    """The containers that exist, and for a moment those that ended. `changed` is called on each change."""
 
     def __init__(self, changed: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._changed = changed

@@ -120,7 +120,7 @@ class Cri:
 
 
 async def cri_update(client: Updating, cgroup: ContainerCgroup, write: CgroupWrite) -> None:
-    """Write a write through CRI. Raises PlaceGone or WriteRefused."""
+    """Carry out a write through CRI. Raises CgroupGone or WriteRefused."""
     amount, period = quota(write.cpu_max)
     resources = cri_values.Resources(
         cpus=cpuset.render(write.cpus) if write.cpus else None,

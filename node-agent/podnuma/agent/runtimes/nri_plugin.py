@@ -54,7 +54,7 @@ EVENTS = frozenset(
 
 
 class NriPlugin:
-    """See the module; `nri.plugin.Plugin` says when what is called."""
+    """Answers for one node; `nri.plugin.Plugin` says when what is called."""
 
     def __init__(
         self,
@@ -207,6 +207,6 @@ def _again(target: CgroupTarget | None, wanted: nri.Resources) -> nri.Resources 
 
 def _ride(write: CgroupWrite) -> nri.Update:
     if not isinstance(write.cgroup, ContainerCgroup):
-        raise TypeError("only containers ride on an answer")
+        raise TypeError("a hook's answer can carry writes to containers only")
     resources = nri_resources(write.cpus, write.mems, write.cpu_max)
     return nri.Update(write.cgroup.id, resources, ignore_failure=True)

@@ -90,7 +90,7 @@ class StartHook:
             return
         wrong = self._difference(cgroup, target, snapshot)
         if wrong is not None:
-            logger.warning("%s is not as wanted before its start: %s", describe(cgroup), wrong)
+            logger.warning("%s does not have its values before its start: %s", describe(cgroup), wrong)
             write = CgroupWrite(cgroup, target.cpus, target.mems, target.cpu_max)
             for result in await apply_writes([write], self._direct(), {}):
                 observer.wrote(result)

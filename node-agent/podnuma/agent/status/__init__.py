@@ -1,6 +1,8 @@
 """What the agent tells: the status of each PodAllocation, that of its NodeTopology, and metrics.
 
-allocation_status  phase, conditions and values of one allocation; pure
-node_status        hardware, agent and conditions of the node, repeated as a heartbeat
-metrics            counters and gauges
+    allocation_status  phase, conditions and values of one allocation; pure
+    node_status        hardware, agent and conditions of the node, repeated as a heartbeat
+    metrics            counters and gauges
+
+Writes nothing itself: statuses are handed to `apiserver.status_writer`.
 """

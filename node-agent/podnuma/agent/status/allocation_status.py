@@ -50,25 +50,25 @@ def compute_status(
         text = "the pod holds nothing; it runs in the node shared pool"
         ready = readiness(Readiness.CURRENT, "HoldsNothing", text, desired.generation)
         return PodAllocationStatus(desired.generation, Phase.APPLIED, ready)
-    stands = _stands(desired, grant, before, snapshot, verdicts)
-    conditions = [*readiness(stands.state, stands.reason, stands.message, desired.generation)]
+    assessment = _assess(desired, grant, before, snapshot, verdicts)
+    conditions = [*readiness(assessment.state, assessment.reason, assessment.message, desired.generation)]
     conditions += _deferred(snapshot, grant, desired.generation)
     conditions += _offline(snapshot, grant, desired.generation)
     pod = snapshot.pod(grant.uid)
     values = None if pod is None else snapshot.seen[pod]
     return PodAllocationStatus(
         observed_generation=desired.generation,
-        phase=stands.phase,
+        phase=assessment.phase,
         conditions=tuple(conditions),
         pod_written=_written(values) or before.pod_written,
         pod_effective=_effective(values) or before.pod_effective,
-        containers=stands.containers,
+        containers=assessment.containers,
         assignments=assignments(grant),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Stands:
+class _Assessment:
     phase: Phase
     state: Readiness
     reason: str
@@ -76,28 +76,28 @@ class _Stands:
     containers: tuple[ContainerStatus, ...]
 
 
-def _stands(
+def _assess(
     desired: DesiredAllocation,
     grant: PodGrant,
     before: PodAllocationStatus,
     snapshot: NodeSnapshot,
     verdicts: PinVerdicts,
-) -> _Stands:
+) -> _Assessment:
     containers = _containers(grant, before, snapshot, verdicts)
     phase, reason, message = _phase(grant, before.phase, snapshot, containers)
     state = Readiness.CURRENT if phase in {Phase.APPLIED, Phase.RELEASED} else Readiness.IN_PROGRESS
     if desired.problem is not None:
         # What was last readable stays in force; the message says what is wrong with the object.
-        return _Stands(phase, Readiness.FAILED, "Unreadable", desired.problem, containers)
+        return _Assessment(phase, Readiness.FAILED, "Unreadable", desired.problem, containers)
     if grant.uid in snapshot.accepted.refused:
         why = snapshot.accepted.refused[grant.uid]
-        return _Stands(Phase.PENDING, Readiness.FAILED, "Refused", why, containers)
+        return _Assessment(Phase.PENDING, Readiness.FAILED, "Refused", why, containers)
     if snapshot.pause_reason is not None:
-        return _Stands(phase, Readiness.FAILED, "StandingBack", snapshot.pause_reason, containers)
+        return _Assessment(phase, Readiness.FAILED, "StandingBack", snapshot.pause_reason, containers)
     if snapshot.audit:
         text = "the NodeProfile says mode: Audit; nothing is written on this node"
-        return _Stands(Phase.PENDING, Readiness.CURRENT, "Audit", text, containers)
-    return _Stands(phase, state, reason, message, containers)
+        return _Assessment(Phase.PENDING, Readiness.CURRENT, "Audit", text, containers)
+    return _Assessment(phase, state, reason, message, containers)
 
 
 def _phase(

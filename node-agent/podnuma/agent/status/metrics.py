@@ -114,7 +114,7 @@ class Metrics:
     """
 
     def __init__(self, names: MetricNames, state: Callable[[], GaugeValues]) -> None:
-        self.tally = AdmissionCounts()
+        self.admissions = AdmissionCounts()
         self._names = names
         self._state = state
         self.registry = CollectorRegistry()
@@ -153,7 +153,7 @@ class Metrics:
             registry=made,
         )
         self.pass_seconds = Histogram(
-            "podnuma_pass_seconds", "Time of one comparison of the node with what is wanted.", registry=made
+            "podnuma_pass_seconds", "Time of one pass over the node.", registry=made
         )
         self.api_errors = prometheus_client.Counter(
             "podnuma_api_errors", "Requests to the API server that failed.", ["reason"], registry=made
@@ -207,17 +207,17 @@ class Metrics:
         """Yield the families that are computed at a scrape."""
         names = _NAMES[self._names]
         yield _counted(
-            names.allocations, _HELP["allocations"], ("resource_name", "source"), self.tally.allocations
+            names.allocations, _HELP["allocations"], ("resource_name", "source"), self.admissions.allocations
         )
-        yield _counted(names.errors, _HELP["errors"], ("resource_name", "source"), self.tally.errors)
+        yield _counted(names.errors, _HELP["errors"], ("resource_name", "source"), self.admissions.errors)
         labels = ("resource_name", "assignment_type")
         if self._names is MetricNames.V1_36:
             gauge = GaugeMetricFamily(names.assignments, f"[ALPHA] {_HELP['assignments']}", labels=labels)
-            for key, count in sorted(self.tally.assignments.items()):
+            for key, count in sorted(self.admissions.assignments.items()):
                 gauge.add_metric(key, count)
             yield gauge
         else:
-            yield _counted(names.assignments, _HELP["assignments"], labels, self.tally.assignments)
+            yield _counted(names.assignments, _HELP["assignments"], labels, self.admissions.assignments)
         yield from _gauges(self._state())
 
 

@@ -32,14 +32,14 @@ class NodeStatus:
         self,
         identity: AgentIdentity,
         desired: DesiredState,
-        publisher: StatusWriter,
+        status_writer: StatusWriter,
         *,
         clock: Callable[[], dt.datetime],
         heartbeat: float,
     ) -> None:
         self._identity = identity
         self._desired = desired
-        self._publisher = publisher
+        self._status_writer = status_writer
         self._clock = clock
         self._heartbeat = dt.timedelta(seconds=heartbeat)
         self._discovered = Discovered(None, ())
@@ -97,7 +97,7 @@ class NodeStatus:
             heartbeat_time=timestamp(self._beat),
         )
         status = render_agent_status(self._hardware(), agent, conditions)
-        self._publisher.submit(self.path, paths.topology_patch(self._identity.node, settings.uid, status))
+        self._status_writer.submit(self.path, paths.topology_patch(self._identity.node, settings.uid, status))
 
     def _hardware(self) -> Hardware | None:
         if self._machine is None:

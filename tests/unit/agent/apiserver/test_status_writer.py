@@ -28,10 +28,10 @@ def server():
 
 @contextlib.asynccontextmanager
 async def running(server, **more):
-    publisher = StatusWriter(server.write, rng=random.Random(1), backoff=Backoff(0.01, 0.02), **more)
-    task = asyncio.create_task(publisher.run())
+    writer = StatusWriter(server.write, rng=random.Random(1), backoff=Backoff(0.01, 0.02), **more)
+    task = asyncio.create_task(writer.run())
     try:
-        yield publisher
+        yield writer
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -39,74 +39,74 @@ async def running(server, **more):
 
 
 async def test_only_the_last_wish_for_an_object_is_written(server, reached):
-    async with running(server, not_before=0.05) as publisher:
-        publisher.submit("a", {"n": 1})
+    async with running(server, not_before=0.05) as writer:
+        writer.submit("a", {"n": 1})
         await reached(lambda: server.written)
         for number in range(2, 50):
-            publisher.submit("a", {"n": number})
+            writer.submit("a", {"n": number})
         await reached(lambda: ("a", {"n": 49}) in server.written)
         assert server.written == [("a", {"n": 1}), ("a", {"n": 49})]
 
 
 async def test_an_equal_status_is_not_written_again(server, reached):
-    async with running(server, not_before=0.01) as publisher:
-        publisher.submit("a", {"n": 1})
+    async with running(server, not_before=0.01) as writer:
+        writer.submit("a", {"n": 1})
         await reached(lambda: server.written)
         for _ in range(20):
-            publisher.submit("a", {"n": 1}, again=True)  # the server keeps dropping a field
+            writer.submit("a", {"n": 1}, again=True)  # the server keeps dropping a field
             await asyncio.sleep(0.005)
         assert len(server.written) == 1
 
 
 async def test_a_failure_is_retried_with_the_latest_wish(server, reached):
     server.errors = [errors.UncertainError(503, "x", "away"), errors.BusyError(429, "x", "busy", 0.01)]
-    async with running(server) as publisher:
-        publisher.submit("a", {"n": 1})
-        await reached(lambda: publisher.trouble)
-        publisher.submit("a", {"n": 2})
+    async with running(server) as writer:
+        writer.submit("a", {"n": 1})
+        await reached(lambda: writer.trouble)
+        writer.submit("a", {"n": 2})
         await reached(lambda: server.written)
         assert server.written == [("a", {"n": 2})]
-        assert publisher.trouble is None
+        assert writer.trouble is None
 
 
 async def test_an_object_that_is_gone_is_forgotten(server, reached):
     server.errors = [errors.NotFoundError(404, "NotFound", "gone")]
-    async with running(server) as publisher:
-        publisher.submit("a", {"n": 1})
-        publisher.submit("b", {"n": 1})
+    async with running(server) as writer:
+        writer.submit("a", {"n": 1})
+        writer.submit("b", {"n": 1})
         await reached(lambda: server.written)
         assert server.written == [("b", {"n": 1})]
-        assert publisher.pending() == 0
+        assert writer.pending() == 0
 
 
 async def test_one_failing_object_does_not_hold_up_the_others(server, reached):
     server.errors = [errors.RefusedError(422, "Invalid", "no")] * 3
-    async with running(server) as publisher:
+    async with running(server) as writer:
         for name in "abcd":
-            publisher.submit(name, {})
+            writer.submit(name, {})
         await reached(lambda: {path for path, _ in server.written} == set("abcd"))
 
 
 async def test_forgotten_objects_are_not_written(server, reached):
-    async with running(server, not_before=10) as publisher:
-        publisher.submit("a", {"n": 1})
+    async with running(server, not_before=10) as writer:
+        writer.submit("a", {"n": 1})
         await reached(lambda: server.written)
-        publisher.submit("a", {"n": 2})
-        publisher.forget(lambda path: path != "a")
-        assert publisher.pending() == 0
+        writer.submit("a", {"n": 2})
+        writer.forget(lambda path: path != "a")
+        assert writer.pending() == 0
 
 
 async def test_fields_that_the_server_drops_are_named_once_and_not_written_in_a_loop(server, reached, caplog):
     server.prunes = True
-    async with running(server, not_before=0) as publisher:
+    async with running(server, not_before=0) as writer:
         for number in range(3):
             body = {"status": {"phase": "Applied", "pools": {"shared": str(number)}, "empty": []}}
-            publisher.submit("a", body)
+            writer.submit("a", body)
             await reached(lambda number=number: len(server.written) == number + 1)
-        await reached(lambda: publisher.dropped == {"status.pools"})
+        await reached(lambda: writer.dropped == {"status.pools"})
         warnings = [record.message for record in caplog.records]
         assert len(warnings) == 1
         assert "dropped status.pools of a" in warnings[0]
         server.prunes = False
-        publisher.submit("a", {"status": {"phase": "Applied", "pools": {"shared": "9"}}})
-        await reached(lambda: publisher.dropped == frozenset())
+        writer.submit("a", {"status": {"phase": "Applied", "pools": {"shared": "9"}}})
+        await reached(lambda: writer.dropped == frozenset())

@@ -16,7 +16,7 @@ OTHER = PodCgroup("other", Qos.GUARANTEED)
 def node(words):
     def make(*containers, pool="0,3-8,11-15", **more):
         grant = words.pod("db", *containers, **more)
-        return PlanInput(EVERYTHING, cpuset.parse(pool), {"db": grant}, movable=1000)
+        return PlanInput(EVERYTHING, cpuset.parse(pool), {"db": grant}, movable_bytes=1000)
 
     return make
 
@@ -88,7 +88,7 @@ def test_a_guest_opens_its_slice_to_its_own_cpus_and_not_to_those_of_others(word
     guest = words.pod("guest", words.container("a", "2"), cpus="2")
     holder = words.pod("db", words.container("db", "1"), cpus="1")
     grants = {"guest": guest, "db": holder}
-    node = PlanInput(EVERYTHING, cpuset.parse("0,3-15"), grants, movable=1000)
+    node = PlanInput(EVERYTHING, cpuset.parse("0,3-15"), grants, movable_bytes=1000)
     seen: dict[CgroupRef, CgroupValues] = {
         PodCgroup("guest", Qos.BURSTABLE): words.values(),
         POD: words.values(),

@@ -48,7 +48,7 @@ def bubble(words, uid="db"):
 
 
 def test_a_pod_with_a_bubble_counts_as_the_kubelet_counts_it(metrics, words):
-    metrics.tally.admitted(bubble(words))
+    metrics.admissions.admitted(bubble(words))
     assert samples(metrics, "resource_manager_") == {
         'resource_manager_allocations_total{resource_name="cpu",source="pod"}': 3,
         'resource_manager_container_assignments{assignment_type="pod_exclusive",resource_name="cpu"}': 1,
@@ -65,7 +65,7 @@ def test_memory_of_the_node_counts_once_per_resource(metrics, words):
         memory_assignment=AssignmentType.NODE_EXCLUSIVE,
         memory=blocks,
     )
-    metrics.tally.admitted(words.pod("p", container))
+    metrics.admissions.admitted(words.pod("p", container))
     assert samples(metrics, "resource_manager_allocations_total") == {
         'resource_manager_allocations_total{resource_name="cpu",source="node"}': 1,
         'resource_manager_allocations_total{resource_name="memory",source="node"}': 2,
@@ -74,12 +74,12 @@ def test_memory_of_the_node_counts_once_per_resource(metrics, words):
 
 def test_a_pod_is_counted_once_and_counters_never_fall(metrics, words):
     for _ in range(3):
-        metrics.tally.admitted(bubble(words))
-    metrics.tally.keep([])
+        metrics.admissions.admitted(bubble(words))
+    metrics.admissions.keep([])
     assert samples(metrics, "resource_manager_allocations_total") == {
         'resource_manager_allocations_total{resource_name="cpu",source="pod"}': 3
     }
-    metrics.tally.admitted(bubble(words))
+    metrics.admissions.admitted(bubble(words))
     assert samples(metrics, "resource_manager_allocations_total") == {
         'resource_manager_allocations_total{resource_name="cpu",source="pod"}': 6
     }
@@ -88,20 +88,22 @@ def test_a_pod_is_counted_once_and_counters_never_fall(metrics, words):
 @pytest.mark.parametrize("manager", [("cpu", "pod"), ("memory", "node")])
 def test_a_manager_that_refused_counts_one_error(metrics, manager):
     for _ in range(2):
-        metrics.tally.rejected("p", Decision(False, "UnexpectedAdmissionError", "no", refused_by=manager))
+        metrics.admissions.rejected(
+            "p", Decision(False, "UnexpectedAdmissionError", "no", refused_by=manager)
+        )
     resource, source = manager
     series = f'resource_manager_allocation_errors_total{{resource_name="{resource}",source="{source}"}}'
     assert samples(metrics, "resource_manager_allocation_errors_total") == {series: 1}
 
 
 def test_a_merge_that_was_not_admitted_is_no_managers_error(metrics):
-    metrics.tally.rejected("p", Decision(False, "TopologyAffinityError", "cannot be aligned"))
+    metrics.admissions.rejected("p", Decision(False, "TopologyAffinityError", "cannot be aligned"))
     assert samples(metrics, "resource_manager_allocation_errors_total") == {}
 
 
 def test_the_names_of_v1_37_are_an_option(words):
     metrics = Metrics(MetricNames.V1_37, lambda: STATE)
-    metrics.tally.admitted(bubble(words))
+    metrics.admissions.admitted(bubble(words))
     assert not samples(metrics, "resource_manager_")
     assert samples(metrics, "kubelet_resource_manager_container_assignments_total") == {
         "kubelet_resource_manager_container_assignments_total"
@@ -112,7 +114,7 @@ def test_the_names_of_v1_37_are_an_option(words):
 
 
 def test_the_third_metric_of_v1_36_is_a_counter_without_total(metrics, words):
-    metrics.tally.admitted(bubble(words))
+    metrics.admissions.admitted(bubble(words))
     text = metrics.exposition()[1].decode()
     assert "# TYPE resource_manager_container_assignments counter" in text
     assert "resource_manager_container_assignments_total" not in text
@@ -129,12 +131,12 @@ def test_gauges_come_from_state(metrics):
 
 
 def test_a_thousand_pods_make_no_new_series(metrics, words):
-    metrics.tally.admitted(bubble(words))
+    metrics.admissions.admitted(bubble(words))
     metrics.api_error("reason-x")
     before = len(metrics.exposition()[1].splitlines())
     for number in range(1000):
-        metrics.tally.admitted(bubble(words, f"p{number}"))
-        metrics.tally.keep([])
+        metrics.admissions.admitted(bubble(words, f"p{number}"))
+        metrics.admissions.keep([])
     for reason in (f"reason-{number}" for number in range(1000)):
         metrics.api_error(reason)
     assert len(metrics.exposition()[1].splitlines()) == before

@@ -19,13 +19,13 @@ _CONTROLLERS = {"cpuset.": "+cpuset", "cpu.": "+cpu"}
 
 @dataclass(frozen=True, slots=True)
 class CgroupfsWriter:
-    """Runs writes on files below `root`."""
+    """Carries out writes on files below `root`."""
 
     root: Path
     layout: Layout
 
     def write(self, write: CgroupWrite, folder: PurePosixPath | None = None) -> None:
-        """Write what the write carries. Raises PlaceGone or WriteRefused.
+        """Carry out a write. Raises CgroupGone or WriteRefused.
 
         `folder`, relative to the root, is for containers whose folder the runtime named.
         """
@@ -45,7 +45,7 @@ class CgroupfsWriter:
             self._write(where, files.MAX.name, files.MAX.render(write.cpu_max))
 
     def clear(self, folder: PurePosixPath) -> None:
-        """Make a cgroup follow its parent again. Raises PlaceGone or WriteRefused."""
+        """Make a cgroup follow its parent again. Raises CgroupGone or WriteRefused."""
         if not (self.root / folder).is_dir():
             raise CgroupGone(str(folder))
         for file in (files.CPUS.name, files.MEMS.name):

@@ -39,19 +39,19 @@ class Bus(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SystemdWriter:
-    """Runs writes on units. `connect` opens the bus anew if need be and raises OSError if it can not."""
+    """Carries out writes on units. `connect` opens the bus again if need be, or raises OSError."""
 
     connect: Callable[[], Awaitable[Bus]]
     layout: Layout
 
     async def write(self, write: CgroupWrite, unit: str | None = None) -> None:
-        """Write what the write carries. Raises PlaceGone or WriteRefused."""
+        """Carry out a write. Raises CgroupGone or WriteRefused."""
         if write.cpus == cpuset.EMPTY:
             raise ValueError(f"{describe(write.cgroup)}: the empty set means 'all CPUs' and is never written")
         await self.set(unit or self.layout.unit(write.cgroup), properties(write))
 
     async def set(self, unit: str, wanted: list[Property]) -> None:
-        """Set properties of one unit. Raises PlaceGone or WriteRefused."""
+        """Set properties of one unit. Raises CgroupGone or WriteRefused."""
         value = ", ".join(f"{name}={_readable(name, value)}" for name, _, value in wanted)
         try:
             async with asyncio.timeout(_DEADLINE):
@@ -66,7 +66,7 @@ class SystemdWriter:
 
 
 def properties(write: CgroupWrite) -> list[Property]:
-    """Return the unit properties that say what the write says."""
+    """Return a write as unit properties."""
     wanted: list[Property] = []
     if write.mems is not None:
         wanted.append(("AllowedMemoryNodes", "ay", mask(write.mems)))

@@ -53,7 +53,7 @@ class _Pod:
 
 
 class SimulatedRuntime:
-    """See the module. `changed` is called when containers came or went."""
+    """Containers as folders of a fake tree; `changed` is called when one came or went."""
 
     def __init__(self, kernel: FakeKernel, layout: Layout, changed: Callable[[], None]) -> None:
         self._kernel = kernel
