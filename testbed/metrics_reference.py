@@ -86,7 +86,7 @@ def _exposition(part: str) -> str:
         nothing: dict[str, Any] = dict.fromkeys(operator.Snapshot.__slots__, 0)
         made.watch_state(lambda: operator.Snapshot(**nothing))
         return made.exposition()[1].decode()
-    return agent.Metrics(MetricNames.V1_36, agent.GaugeValues).exposition()[1].decode()
+    return agent.AgentMetrics(MetricNames.V1_36, agent.GaugeValues).exposition()[1].decode()
 
 
 def _totalled(text: str, name: str) -> bool:

@@ -15,8 +15,8 @@ from pathlib import Path, PurePosixPath
 import grpc
 import pytest
 from podnuma.agent import app
-from podnuma.agent.apiserver.watch import Changed, EventType, Listed
-from podnuma.agent.cgroups.layout import Driver, Layout
+from podnuma.agent.apiserver.watch import Changed, Listed, WatchEventType
+from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout
 from podnuma.agent.model.cgroup_ref import PodCgroup
 from podnuma.agent.runtimes.simulated.kernel import FakeKernel
 from podnuma.agent.settings import AgentSettings, Runtime
@@ -95,7 +95,7 @@ class Site:
     def __init__(self, runtime: Containerd, folder: Path) -> None:
         self.runtime = runtime
         self.folder = folder
-        self.layout = Layout(Driver.CGROUPFS)
+        self.layout = CgroupLayout(CgroupDriver.CGROUPFS)
         self.kernel = FakeKernel(folder / "cgroup", "0-19", "0")
         for qos in Qos:
             self.kernel.make(self.layout.qos(qos))
@@ -131,7 +131,7 @@ class Site:
             )
             body = render_node_topology("node", NodeSettings(rules, Handling()), None)
             body["metadata"] |= {"uid": "nt", "generation": 1}
-            self.agent.desired.take_topology(Changed(EventType.ADDED, body))
+            self.agent.desired.take_topology(Changed(WatchEventType.ADDED, body))
             self.agent.desired.take_allocations(Listed(()))
             await self.until(lambda: self.agent._trouble is None, 30)
             yield self
@@ -163,7 +163,7 @@ class Site:
     def decide(self, grant: PodGrant) -> None:
         item = render_pod_allocation(grant, "node", Decision(admitted=True))
         item["metadata"] |= {"uid": f"pa-{grant.uid}", "generation": 1}
-        self.agent.desired.take_allocations(Changed(EventType.ADDED, item))
+        self.agent.desired.take_allocations(Changed(WatchEventType.ADDED, item))
 
     def told(self, container: str) -> list[dict[str, object]]:
         """Return the CPU resources that the low-level runtime was told for a container, in order."""

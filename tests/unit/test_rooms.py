@@ -97,9 +97,16 @@ def test_pure_parts_import_values_only(part, allowed):
     assert sys.stdlib_module_names >= allowed
 
 
-# What a leaf of the agent may know beside itself: sets of CPUs and NUMA nodes, and what it writes.
+# What a leaf of the agent may know beside itself: sets of CPUs and NUMA nodes, and the values that all speak.
 SETS = ("podnuma.allocator.cpuset", "podnuma.allocator.nodeset", "podnuma.allocator.topology")
-LEAVES = {"nri": (), "cri": (), "discover": SETS, "cgroups": (*SETS, "podnuma.agent.model", "podnuma.allocator.request")}
+LEAVES = {
+    "model": (*SETS, "podnuma.allocator.request"),
+    "cgroups": (*SETS, "podnuma.allocator.request", "podnuma.agent.model"),
+    "apiserver": ("podnuma.api", "podnuma.plumbing"),
+    "discover": SETS,
+    "nri": (),
+    "cri": (),
+}
 
 
 @pytest.mark.parametrize("leaf", LEAVES)
@@ -111,6 +118,23 @@ def test_leaves_of_the_agent_know_nothing_else_of_podnuma(leaf):
         if path.is_relative_to(ROOT / "node-agent" / "podnuma" / "agent" / leaf)
         for name in imports(path)
         if name.startswith("podnuma.") and not name.startswith(rooms)
+    ]
+    assert wrong == []
+
+
+# The agent's rooms in the order of the data: each knows only those before it.
+AGENT_ROOMS = ("desired", "plan", "reconcile", "start", "status", "runtimes")
+
+
+@pytest.mark.parametrize("room", AGENT_ROOMS)
+def test_rooms_of_the_agent_know_only_those_before_them(room):
+    later = AGENT_ROOMS[AGENT_ROOMS.index(room) + 1 :]
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in modules("agent")
+        if path.is_relative_to(ROOT / "node-agent" / "podnuma" / "agent" / room)
+        for name in imports(path)
+        if name.startswith(tuple(f"podnuma.agent.{other}." for other in later))
     ]
     assert wrong == []
 

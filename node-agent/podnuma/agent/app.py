@@ -14,7 +14,7 @@ from podnuma.agent.apiserver import paths
 from podnuma.agent.apiserver.client import ApiClient, Credentials, Json
 from podnuma.agent.apiserver.status_writer import StatusWriter
 from podnuma.agent.apiserver.watch import Watch, WatchEvent, WatchSource
-from podnuma.agent.cgroups.reader import Reader
+from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.desired.state import DesiredState
 from podnuma.agent.discover.current import CurrentMachine, HardwareUnknown
 from podnuma.agent.discover.machine import Machine
@@ -27,7 +27,7 @@ from podnuma.agent.runtimes.simulated.backend import simulated_backend
 from podnuma.agent.settings import AgentSettings, Runtime
 from podnuma.agent.start.gate import StartGate
 from podnuma.agent.start.hook import StartHook
-from podnuma.agent.status.metrics import GaugeValues, Metrics
+from podnuma.agent.status.metrics import AgentMetrics, GaugeValues
 from podnuma.agent.status.node_status import AgentIdentity, NodeStatus
 from podnuma.api import names
 from podnuma.plumbing import probes, tasks
@@ -73,7 +73,7 @@ class _Shared:
     rng: random.Random
     dirty: asyncio.Event
     desired: DesiredState
-    metrics: Metrics
+    metrics: AgentMetrics
     status_writer: StatusWriter
     node: NodeStatus
     machine: CurrentMachine
@@ -124,7 +124,7 @@ async def _kept(name: str, part: Callable[[], Awaitable[None]], shared: _Shared)
 def _shared(settings: AgentSettings, state: Callable[[], GaugeValues]) -> _Shared:
     rng = random.Random()
     dirty = asyncio.Event()
-    metrics = Metrics(settings.metric_names, state)
+    metrics = AgentMetrics(settings.metric_names, state)
     version = importlib.metadata.version("podnuma")
     access = Credentials(settings.kubeconfig, settings.service_account)
 
@@ -164,7 +164,7 @@ async def _work(shared: _Shared, run: Running) -> None:
     shared.node.backend(backend.layout.driver.value, backend.describe)
     reconciler = Reconciler(
         desired=shared.desired,
-        reader=Reader(settings.cgroup_root, backend.layout),
+        reader=CgroupReader(settings.cgroup_root, backend.layout),
         runtime=backend.runtime,
         mechanisms=backend.mechanisms,
         machine=shared.machine.get,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import yaml
 from podnuma.agent.cgroups.layout import detect
-from podnuma.agent.cgroups.reader import Reader, values_in
+from podnuma.agent.cgroups.reader import CgroupReader, values_in
 from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, depth, describe
 from podnuma.agent.model.cgroup_values import CgroupValues, CgroupWrite, CpuMax
@@ -60,7 +60,7 @@ async def clean(settings: AgentSettings) -> tuple[CleanupResult, ...]:
     if layout is None:
         logger.info("%s has no kubepods: nothing to give back", settings.cgroup_root)
         return ()
-    reader = Reader(settings.cgroup_root, layout)
+    reader = CgroupReader(settings.cgroup_root, layout)
     pods = [pod for qos in Qos for pod in reader.pods(qos)]
     containers = [
         ContainerCgroup(pod, "", container_id) for pod in pods for container_id in reader.containers(pod)
@@ -117,7 +117,7 @@ def _exclusive(values: CgroupValues) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def _restorer(settings: AgentSettings, reader: Reader) -> AsyncIterator[Restorer]:
+async def _restorer(settings: AgentSettings, reader: CgroupReader) -> AsyncIterator[Restorer]:
     if settings.runtime is Runtime.SIMULATED:
         with simulated_restorer(reader) as simulated:
             yield simulated

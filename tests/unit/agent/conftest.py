@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from podnuma.agent.apiserver.watch import Changed, EventType, Listed
-from podnuma.agent.cgroups.layout import Driver, Layout
-from podnuma.agent.cgroups.reader import Reader
+from podnuma.agent.apiserver.watch import Changed, Listed, WatchEventType
+from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout
+from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.cgroups.writers.refusals import WriteRefused
 from podnuma.agent.desired.state import DesiredState
@@ -133,13 +133,13 @@ class Bench:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.layout = Layout(Driver.SYSTEMD)
+        self.layout = CgroupLayout(CgroupDriver.SYSTEMD)
         self.machine = machine()
         self.kernel = FakeKernel(root, "0-15", "0-1")
         for qos in Qos:
             self.kernel.make(self.layout.qos(qos))
         self.writer = CgroupfsWriter(root, self.layout)
-        self.reader = Reader(root, self.layout)
+        self.reader = CgroupReader(root, self.layout)
         self.running: dict[str, Container] = {}
         self.pause_reason: str | None = None
         self.changes = 0
@@ -202,11 +202,11 @@ class Bench:
     def grant(self, grant: PodGrant, generation: int = 1) -> None:
         item = render_pod_allocation(grant, "node", Decision(admitted=True))
         item["metadata"] |= {"uid": f"pa-{grant.uid}", "generation": generation}
-        self.desired.take_allocations(Changed(EventType.ADDED, item))
+        self.desired.take_allocations(Changed(WatchEventType.ADDED, item))
 
     def release(self, grant: PodGrant) -> None:
         item = {"metadata": {"namespace": grant.namespace, "name": grant.name}}
-        self.desired.take_allocations(Changed(EventType.DELETED, item))
+        self.desired.take_allocations(Changed(WatchEventType.DELETED, item))
 
     def settings(self, reserved: str | None = None, mode: Mode = Mode.ENFORCE, **more) -> None:
         rules = Settings(
@@ -216,7 +216,7 @@ class Bench:
         )
         body = render_node_topology("node", NodeSettings(rules, Handling(mode=mode)), None)
         body["metadata"] |= {"uid": "nt", "generation": 1}
-        self.desired.take_topology(Changed(EventType.ADDED, body))
+        self.desired.take_topology(Changed(WatchEventType.ADDED, body))
 
     # looking
 

@@ -25,7 +25,7 @@ from podnuma.plumbing.kube import errors
 logger = logging.getLogger(__name__)
 
 
-class EventType(Enum):
+class WatchEventType(Enum):
     """What happened to an object."""
 
     ADDED = "ADDED"
@@ -44,7 +44,7 @@ class Listed:
 class Changed:
     """One object that changed; of a deleted one its last state."""
 
-    kind: EventType
+    kind: WatchEventType
     item: Json
 
 
@@ -161,8 +161,8 @@ class Watch:
             code = int(item.get("code") or 0) if isinstance(item, dict) else 0
             message = str(item.get("message") if isinstance(item, dict) else event)[:300]
             raise errors.GoneError(code, "WatchError", message)
-        if event.get("type") in EventType.__members__:
-            self._deliver(Changed(EventType(event["type"]), item))
+        if event.get("type") in WatchEventType.__members__:
+            self._deliver(Changed(WatchEventType(event["type"]), item))
         metadata = item.get("metadata")
         return str((metadata or {}).get("resourceVersion") or version)
 

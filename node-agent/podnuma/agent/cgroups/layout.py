@@ -27,7 +27,7 @@ _CONTAINER = re.compile(
 )
 
 
-class Driver(Enum):
+class CgroupDriver(Enum):
     """Who manages the cgroup tree; the kubelet and the runtime must agree on it."""
 
     SYSTEMD = "systemd"
@@ -35,35 +35,35 @@ class Driver(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class CgroupLayout:
     """Paths are relative to the cgroup root. `prefix` is the nesting: "" or, say, "kubelet"."""
 
-    driver: Driver
+    driver: CgroupDriver
     prefix: str = ""
 
     @property
     def kubepods(self) -> PurePosixPath:
-        name = f"{self._stem}.slice" if self.driver is Driver.SYSTEMD else "kubepods"
+        name = f"{self._stem}.slice" if self.driver is CgroupDriver.SYSTEMD else "kubepods"
         return self._outer.joinpath(name)
 
     def qos(self, qos: Qos) -> PurePosixPath:
         """Return the folder whose children are the pods of a QoS class."""
         if qos is Qos.GUARANTEED:
             return self.kubepods
-        if self.driver is Driver.SYSTEMD:
+        if self.driver is CgroupDriver.SYSTEMD:
             return self.kubepods / f"{self._stem}-{qos.value.lower()}.slice"
         return self.kubepods / str(qos.value).lower()
 
     def pod(self, pod: PodCgroup) -> PurePosixPath:
         above = self.qos(pod.qos)
-        if self.driver is Driver.CGROUPFS:
+        if self.driver is CgroupDriver.CGROUPFS:
             return above / f"pod{pod.uid}"
         stem = above.name.removesuffix(".slice")
         return above / f"{stem}-pod{pod.uid.replace('-', '_')}.slice"
 
     def pod_of(self, name: str, qos: Qos) -> PodCgroup | None:
         """Return the pod that a folder below `qos` is for, or None if it is no pod's."""
-        if self.driver is Driver.CGROUPFS:
+        if self.driver is CgroupDriver.CGROUPFS:
             match = re.fullmatch(rf"pod({_UID})", name)
             return PodCgroup(match[1], qos) if match else None
         stem = self.qos(qos).name.removesuffix(".slice")
@@ -86,13 +86,13 @@ class Layout:
 
     def scope(self, container_id: str) -> str:
         """Return the folder name that containerd gives a container."""
-        return f"cri-containerd-{container_id}.scope" if self.driver is Driver.SYSTEMD else container_id
+        return f"cri-containerd-{container_id}.scope" if self.driver is CgroupDriver.SYSTEMD else container_id
 
     @property
     def _outer(self) -> PurePosixPath:
         if not self.prefix:
             return PurePosixPath()
-        return PurePosixPath(f"{self.prefix}.slice" if self.driver is Driver.SYSTEMD else self.prefix)
+        return PurePosixPath(f"{self.prefix}.slice" if self.driver is CgroupDriver.SYSTEMD else self.prefix)
 
     @property
     def _stem(self) -> str:
@@ -105,7 +105,7 @@ def container_of(name: str) -> str | None:
     return (match["scope"] or match["bare"]) if match else None
 
 
-def detect(root: Path) -> Layout | None:
+def detect(root: Path) -> CgroupLayout | None:
     """Return the layout of the tree below `root`; None if the kubelet has made no kubepods there yet."""
     for layout in _candidates(root):
         if (root / layout.kubepods).is_dir():
@@ -113,10 +113,10 @@ def detect(root: Path) -> Layout | None:
     return None
 
 
-def _candidates(root: Path) -> Iterator[Layout]:
+def _candidates(root: Path) -> Iterator[CgroupLayout]:
     for prefix in ("", *_nested(root)):
-        for driver in Driver:
-            yield Layout(driver, prefix)
+        for driver in CgroupDriver:
+            yield CgroupLayout(driver, prefix)
 
 
 def _nested(root: Path) -> list[str]:

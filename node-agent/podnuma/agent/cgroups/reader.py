@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from podnuma.agent.cgroups import files
-from podnuma.agent.cgroups.layout import Layout, container_of
+from podnuma.agent.cgroups.layout import CgroupLayout, container_of
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, QosCgroup
 from podnuma.agent.model.cgroup_values import CgroupValues
 from podnuma.allocator.cpuset import CpuSet
@@ -23,11 +23,11 @@ _CRUN_LEAF = "container"
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class CgroupReader:
     """Reads below `root`, the mount point of cgroup v2."""
 
     root: Path
-    layout: Layout
+    layout: CgroupLayout
 
     def everything(self) -> CpuSet | None:
         """Return the CPUs that kubepods may use, or those of the root where it has no cpuset yet."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from podnuma.agent.apiserver.client import Json
-from podnuma.agent.apiserver.watch import Changed, EventType, Listed, WatchEvent
+from podnuma.agent.apiserver.watch import Changed, Listed, WatchEvent, WatchEventType
 from podnuma.allocator.decision import PodGrant
 from podnuma.api.node_settings import NodeSettings
 from podnuma.api.node_topology import NodeTopology, read_node_topology
@@ -98,7 +98,7 @@ class DesiredState:
             case Listed(items=items):
                 self._allocations = dict(_keyed(self._read(item) for item in items))
                 self.allocations_known = True
-            case Changed(kind=EventType.DELETED, item=item):
+            case Changed(kind=WatchEventType.DELETED, item=item):
                 self._allocations.pop(_key(item), None)
             case Changed(item=item):
                 self._allocations.update(_keyed([self._read(item)]))
@@ -114,7 +114,7 @@ class DesiredState:
         match event:
             case Listed(items=(first, *_)):
                 item = first
-            case Changed(kind=EventType.ADDED | EventType.MODIFIED, item=changed):
+            case Changed(kind=WatchEventType.ADDED | WatchEventType.MODIFIED, item=changed):
                 item = changed
             case Listed() | Changed():
                 pass

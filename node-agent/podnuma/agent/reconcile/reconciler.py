@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from podnuma.agent.cgroups.reader import Reader
+from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.desired.acceptance import AcceptedGrants, GrantAcceptance
 from podnuma.agent.desired.state import DesiredState
 from podnuma.agent.discover.machine import Machine
@@ -73,7 +73,7 @@ class Reconciler:
     """
 
     desired: DesiredState
-    reader: Reader
+    reader: CgroupReader
     runtime: ContainerSource
     mechanisms: Sequence[Mechanism]
     machine: Callable[[], Machine]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from podnuma.agent.apiserver.watch import WatchEvent, WatchSource
-from podnuma.agent.cgroups.layout import Layout
+from podnuma.agent.cgroups.layout import CgroupLayout
 from podnuma.agent.model.cgroup_ref import ContainerCgroup
 from podnuma.agent.model.cgroup_values import CgroupTarget
 from podnuma.agent.model.containers import StartingContainer
@@ -48,7 +48,7 @@ class NodeBackend:
     tasks: what has to run besides, each for ever.
     """
 
-    layout: Layout
+    layout: CgroupLayout
     runtime: ContainerSource
     mechanisms: Sequence[Mechanism]
     describe: Callable[[], tuple[str, str]]

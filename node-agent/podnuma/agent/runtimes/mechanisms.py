@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from podnuma.agent.cgroups.reader import Reader
+from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
 from podnuma.agent.cgroups.writers.systemd import SystemdWriter
@@ -33,7 +33,7 @@ from podnuma.allocator.nodeset import NodeSet
 NO_QUOTA = -1
 
 
-def quota(cpu_max: CpuMax | None) -> tuple[int | None, int | None]:
+def quota_and_period(cpu_max: CpuMax | None) -> tuple[int | None, int | None]:
     """Return quota and period as runtimes take them; None leaves them alone."""
     if cpu_max is None:
         return None, None
@@ -44,7 +44,7 @@ def nri_resources(
     cpus: CpuSet | None, mems: NodeSet | None, cpu_max: CpuMax | None, memory: int | None = None
 ) -> nri_values.Resources:
     """Spell values for NRI."""
-    amount, period = quota(cpu_max)
+    amount, period = quota_and_period(cpu_max)
     return nri_values.Resources(
         cpus=cpuset.render(cpus) if cpus else None,
         mems=nodeset.render(mems) if mems else None,
@@ -54,7 +54,7 @@ def nri_resources(
     )
 
 
-class Plugged(Protocol):
+class NriUpdates(Protocol):
     """What is needed of `nri.link.Link`."""
 
     @property
@@ -68,17 +68,17 @@ class Plugged(Protocol):
     ) -> tuple[nri_values.Update, ...]: ...
 
 
-class Updating(Protocol):
+class CriUpdates(Protocol):
     """What is needed of `cri.client.Client`."""
 
     async def update(self, container_id: str, resources: cri_values.Resources) -> cri_values.Outcome: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Nri:
+class NriMechanism:
     """Updates through the plugin's own connection."""
 
-    link: Plugged
+    link: NriUpdates
     start_priority: StartPriority
     name: str = "NRI"
     piggybacks: bool = True
@@ -101,10 +101,10 @@ class Nri:
 
 
 @dataclass(frozen=True, slots=True)
-class Cri:
+class CriMechanism:
     """Updates through the runtime's socket. `client` gives None where there is none."""
 
-    client: Callable[[], Updating | None]
+    client: Callable[[], CriUpdates | None]
     start_priority: StartPriority
     name: str = "CRI"
     piggybacks: bool = True
@@ -119,9 +119,9 @@ class Cri:
         await self.start_priority.update(describe(cgroup), cri_update(client, cgroup, write))
 
 
-async def cri_update(client: Updating, cgroup: ContainerCgroup, write: CgroupWrite) -> None:
+async def cri_update(client: CriUpdates, cgroup: ContainerCgroup, write: CgroupWrite) -> None:
     """Carry out a write through CRI. Raises CgroupGone or WriteRefused."""
-    amount, period = quota(write.cpu_max)
+    amount, period = quota_and_period(write.cpu_max)
     resources = cri_values.Resources(
         cpus=cpuset.render(write.cpus) if write.cpus else None,
         mems=nodeset.render(write.mems) if write.mems else None,
@@ -137,11 +137,11 @@ async def cri_update(client: Updating, cgroup: ContainerCgroup, write: CgroupWri
 
 
 @dataclass(frozen=True, slots=True)
-class Systemd:
+class SystemdMechanism:
     """Unit properties."""
 
     writer: SystemdWriter
-    reader: Reader
+    reader: CgroupReader
     name: str = "Systemd"
     piggybacks: bool = False
 
@@ -157,11 +157,11 @@ class Systemd:
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class FilesMechanism:
     """Cgroup files, where systemd is not in charge."""
 
     writer: CgroupfsWriter
-    reader: Reader
+    reader: CgroupReader
     name: str = "Files"
     piggybacks: bool = False
 
@@ -176,7 +176,7 @@ class Files:
         self.writer.write(write, folder)
 
 
-def _folder(reader: Reader, cgroup: ContainerCgroup) -> Path:
+def _folder(reader: CgroupReader, cgroup: ContainerCgroup) -> Path:
     folder = reader.folder(cgroup)
     if folder is None:
         raise CgroupGone(describe(cgroup))

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from podnuma.agent.cgroups.layout import Driver, Layout, detect
-from podnuma.agent.cgroups.reader import Reader
+from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout, detect
+from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.cgroups.writers.bus import SystemBus
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.cgroups.writers.systemd import SystemdWriter
@@ -22,7 +22,7 @@ from podnuma.agent.nri.link import Link, LinkState
 from podnuma.agent.nri.settings import Settings as NriSettings
 from podnuma.agent.runtimes.backend import Hook, NodeBackend, NodeNotReady, Task
 from podnuma.agent.runtimes.container_cache import ContainerCache
-from podnuma.agent.runtimes.mechanisms import Cri, Files, Nri, Systemd
+from podnuma.agent.runtimes.mechanisms import CriMechanism, FilesMechanism, NriMechanism, SystemdMechanism
 from podnuma.agent.runtimes.nri_plugin import EVENTS, NriPlugin
 from podnuma.agent.runtimes.start_priority import StartPriority
 from podnuma.agent.settings import AgentSettings, Runtime
@@ -44,19 +44,19 @@ _GONE = (cri_values.ContainerState.EXITED,)
 def real_backend(settings: AgentSettings, changed: Callable[[], None]) -> NodeBackend:
     """Return the backend of a real node. Raises NodeUnfit with what is missing."""
     layout = _layout(settings.cgroup_root)
-    reader = Reader(settings.cgroup_root, layout)
+    reader = CgroupReader(settings.cgroup_root, layout)
     start_priority = StartPriority()
     node = _RealNode(settings, start_priority, changed)
     mechanisms: list[Mechanism] = []
     if settings.runtime is not Runtime.CRI:
-        mechanisms.append(Nri(node.link, start_priority))
+        mechanisms.append(NriMechanism(node.link, start_priority))
     if settings.runtime is not Runtime.NRI:
-        mechanisms.append(Cri(lambda: node.cri, start_priority))
-    if layout.driver is Driver.SYSTEMD:
+        mechanisms.append(CriMechanism(lambda: node.cri, start_priority))
+    if layout.driver is CgroupDriver.SYSTEMD:
         bus = SystemBus(f"unix:path={settings.run_root}/dbus/system_bus_socket")
-        mechanisms.append(Systemd(SystemdWriter(bus.connect, layout), reader))
+        mechanisms.append(SystemdMechanism(SystemdWriter(bus.connect, layout), reader))
     else:
-        mechanisms.append(Files(CgroupfsWriter(settings.cgroup_root, layout), reader))
+        mechanisms.append(FilesMechanism(CgroupfsWriter(settings.cgroup_root, layout), reader))
     return NodeBackend(
         layout=layout,
         runtime=node,
@@ -66,7 +66,7 @@ def real_backend(settings: AgentSettings, changed: Callable[[], None]) -> NodeBa
     )
 
 
-def _layout(root: Path) -> Layout:
+def _layout(root: Path) -> CgroupLayout:
     if not (root / "cgroup.controllers").is_file():
         raise NodeNotReady(
             f"{root} is no cgroup v2 mount; podnuma needs cgroup v2 (boot with"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from podnuma.agent.cgroups.layout import Driver
-from podnuma.agent.cgroups.reader import Reader
+from podnuma.agent.cgroups.layout import CgroupDriver
+from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.cgroups.writers.bus import SystemBus
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 class Restorer:
     """Writes through everything that keeps a value: the runtime, then the unit or else the files."""
 
-    reader: Reader
+    reader: CgroupReader
     runtime: "Client | None"
     units: SystemdWriter | None
     files: CgroupfsWriter
@@ -72,13 +72,15 @@ class Restorer:
 
 
 @contextlib.asynccontextmanager
-async def real_restorer(settings: AgentSettings, reader: Reader) -> AsyncIterator[Restorer]:
+async def real_restorer(settings: AgentSettings, reader: CgroupReader) -> AsyncIterator[Restorer]:
     """Give what this node has to write through, for the time of the context."""
     # gRPC is loaded only where there is a socket to talk to.
     from podnuma.agent.cri import sockets  # noqa: PLC0415
 
     bus = SystemBus(f"unix:path={settings.run_root}/dbus/system_bus_socket")
-    units = SystemdWriter(bus.connect, reader.layout) if reader.layout.driver is Driver.SYSTEMD else None
+    units = (
+        SystemdWriter(bus.connect, reader.layout) if reader.layout.driver is CgroupDriver.SYSTEMD else None
+    )
     files = CgroupfsWriter(settings.cgroup_root, reader.layout)
     socket = settings.cri_socket or sockets.find(settings.run_root.parent)
     if socket is None:

@@ -107,7 +107,7 @@ def _assigned(grant: PodGrant) -> Iterator[tuple[str, AssignmentType, int]]:
         yield "memory", container.memory_assignment, max(1, len(kinds_of_memory))
 
 
-class Metrics:
+class AgentMetrics:
     """The registry of one agent, which counts what the reconciler and the start hook report.
 
     `state` is asked at each scrape and must not block.
@@ -222,7 +222,7 @@ class Metrics:
 
 
 class _Computed:
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: AgentMetrics) -> None:
         self._metrics = metrics
 
     def describe(self) -> Iterator[Metric]:

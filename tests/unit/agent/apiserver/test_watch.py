@@ -4,7 +4,7 @@ import random
 import threading
 
 import pytest
-from podnuma.agent.apiserver.watch import Changed, EventType, Listed, Watch, WatchSource
+from podnuma.agent.apiserver.watch import Changed, Listed, Watch, WatchEventType, WatchSource
 from podnuma.plumbing.backoff import Backoff
 from podnuma.plumbing.kube import errors
 
@@ -76,7 +76,7 @@ def run(script, **more):
 
 def test_a_watch_goes_on_from_the_version_of_the_list():
     seen, asked, watch = run([([thing("a", 5)], "7"), [event("ADDED", "b", 8)]], seconds=0.01)
-    assert seen[:2] == [Listed((thing("a", 5),)), Changed(EventType.ADDED, thing("b", 8))]
+    assert seen[:2] == [Listed((thing("a", 5),)), Changed(WatchEventType.ADDED, thing("b", 8))]
     assert asked[:3] == [("list", {"fieldSelector": "a=b"}), ("watch", "7"), ("watch", "8")]
     assert watch.trouble is None
 

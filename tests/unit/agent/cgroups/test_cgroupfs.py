@@ -1,5 +1,5 @@
 import pytest
-from podnuma.agent.cgroups.layout import Driver, Layout
+from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
 from podnuma.agent.model.cgroup_ref import PodCgroup
@@ -12,7 +12,7 @@ POD = PodCgroup("db", Qos.GUARANTEED)
 
 @pytest.fixture
 def writer(tmp_path):
-    return CgroupfsWriter(tmp_path, Layout(Driver.CGROUPFS))
+    return CgroupfsWriter(tmp_path, CgroupLayout(CgroupDriver.CGROUPFS))
 
 
 def folder(writer, *files):

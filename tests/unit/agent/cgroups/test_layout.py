@@ -1,5 +1,5 @@
 import pytest
-from podnuma.agent.cgroups.layout import Driver, Layout, container_of, detect
+from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout, container_of, detect
 from podnuma.agent.model.cgroup_ref import ContainerCgroup, PodCgroup, QosCgroup
 from podnuma.allocator.request import Qos
 
@@ -9,23 +9,23 @@ UID = "0f3a-11-aa"
 @pytest.mark.parametrize(
     ("layout", "qos", "folder"),
     [
-        (Layout(Driver.SYSTEMD), Qos.GUARANTEED, "kubepods.slice/kubepods-pod0f3a_11_aa.slice"),
+        (CgroupLayout(CgroupDriver.SYSTEMD), Qos.GUARANTEED, "kubepods.slice/kubepods-pod0f3a_11_aa.slice"),
         (
-            Layout(Driver.SYSTEMD),
+            CgroupLayout(CgroupDriver.SYSTEMD),
             Qos.BURSTABLE,
             "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0f3a_11_aa.slice",
         ),
-        (Layout(Driver.CGROUPFS), Qos.GUARANTEED, "kubepods/pod0f3a-11-aa"),
-        (Layout(Driver.CGROUPFS), Qos.BEST_EFFORT, "kubepods/besteffort/pod0f3a-11-aa"),
+        (CgroupLayout(CgroupDriver.CGROUPFS), Qos.GUARANTEED, "kubepods/pod0f3a-11-aa"),
+        (CgroupLayout(CgroupDriver.CGROUPFS), Qos.BEST_EFFORT, "kubepods/besteffort/pod0f3a-11-aa"),
         (
-            Layout(Driver.SYSTEMD, "kubelet"),
+            CgroupLayout(CgroupDriver.SYSTEMD, "kubelet"),
             Qos.BURSTABLE,
             (
                 "kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice"
                 "/kubelet-kubepods-burstable-pod0f3a_11_aa.slice"
             ),
         ),
-        (Layout(Driver.CGROUPFS, "kubelet"), Qos.GUARANTEED, "kubelet/kubepods/pod0f3a-11-aa"),
+        (CgroupLayout(CgroupDriver.CGROUPFS, "kubelet"), Qos.GUARANTEED, "kubelet/kubepods/pod0f3a-11-aa"),
     ],
 )
 def test_pod_folders_of_each_driver_and_nesting(layout, qos, folder):
@@ -35,7 +35,7 @@ def test_pod_folders_of_each_driver_and_nesting(layout, qos, folder):
 
 
 def test_slices_are_units():
-    assert Layout(Driver.SYSTEMD).unit(QosCgroup(Qos.BURSTABLE)) == "kubepods-burstable.slice"
+    assert CgroupLayout(CgroupDriver.SYSTEMD).unit(QosCgroup(Qos.BURSTABLE)) == "kubepods-burstable.slice"
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_container_folders_of_each_runtime(name, container_id):
 
 
 def test_a_folder_that_is_no_pods_is_nobody():
-    layout = Layout(Driver.SYSTEMD)
+    layout = CgroupLayout(CgroupDriver.SYSTEMD)
     for name in ("kubepods-burstable.slice", "kubepods-pod.slice", "kubepods-podx/y.slice", "x"):
         assert layout.pod_of(name, Qos.GUARANTEED) is None
 
@@ -64,10 +64,10 @@ def test_a_folder_that_is_no_pods_is_nobody():
 @pytest.mark.parametrize(
     "layout",
     [
-        Layout(Driver.SYSTEMD),
-        Layout(Driver.CGROUPFS),
-        Layout(Driver.SYSTEMD, "kubelet"),
-        Layout(Driver.CGROUPFS, "kubelet"),
+        CgroupLayout(CgroupDriver.SYSTEMD),
+        CgroupLayout(CgroupDriver.CGROUPFS),
+        CgroupLayout(CgroupDriver.SYSTEMD, "kubelet"),
+        CgroupLayout(CgroupDriver.CGROUPFS, "kubelet"),
     ],
 )
 def test_the_layout_is_detected_by_looking(layout, tmp_path):
@@ -79,6 +79,6 @@ def test_the_layout_is_detected_by_looking(layout, tmp_path):
 
 def test_a_container_lies_below_its_pod():
     cgroup = ContainerCgroup(PodCgroup(UID, Qos.GUARANTEED), "db", "0123456789ab")
-    assert str(Layout(Driver.SYSTEMD).folder(cgroup)) == (
+    assert str(CgroupLayout(CgroupDriver.SYSTEMD).folder(cgroup)) == (
         "kubepods.slice/kubepods-pod0f3a_11_aa.slice/cri-containerd-0123456789ab.scope"
     )

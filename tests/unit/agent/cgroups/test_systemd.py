@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from podnuma.agent.cgroups.layout import Driver, Layout
+from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout
 from podnuma.agent.cgroups.writers import systemd
 from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
 from podnuma.agent.model.cgroup_ref import PodCgroup, QosCgroup
@@ -25,7 +25,7 @@ def write(bus, write, unit=None):
     async def connect():
         return bus
 
-    asyncio.run(systemd.SystemdWriter(connect, Layout(Driver.SYSTEMD)).write(write, unit))
+    asyncio.run(systemd.SystemdWriter(connect, CgroupLayout(CgroupDriver.SYSTEMD)).write(write, unit))
 
 
 def test_a_slice_is_confined_by_a_mask_of_bytes_lowest_first():
@@ -37,7 +37,7 @@ def test_a_slice_is_confined_by_a_mask_of_bytes_lowest_first():
 
 
 def test_cpu_ids_above_255_have_their_place_in_the_mask():
-    mask = systemd.mask(cpuset.parse("300"))
+    mask = systemd.unit_mask(cpuset.parse("300"))
     assert len(mask) == 38
     assert mask[37] == 1 << 4
 

@@ -1,5 +1,5 @@
 import pytest
-from podnuma.agent.apiserver.watch import Changed, EventType, Listed
+from podnuma.agent.apiserver.watch import Changed, Listed, WatchEventType
 from podnuma.agent.desired.acceptance import GrantAcceptance, NodeCpus, accept_grants
 from podnuma.allocator import cpuset
 from podnuma.allocator.node import Node
@@ -74,7 +74,7 @@ def test_after_a_restart_the_applied_one_still_has_the_older_right(bench, words)
         )
         item["metadata"] |= {"uid": f"pa-{uid}"}
         item["status"] = {"phase": phase}
-        bench.desired.take_allocations(Changed(EventType.ADDED, item))
+        bench.desired.take_allocations(Changed(WatchEventType.ADDED, item))
     acceptance = GrantAcceptance()
     for _ in range(2):
         accepted = acceptance.update(bench.desired, bench.machine)

@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from podnuma.agent.apiserver.watch import Changed, EventType, Listed
+from podnuma.agent.apiserver.watch import Changed, Listed, WatchEventType
 from podnuma.agent.desired.state import DesiredState
 from podnuma.allocator import cpuset
 from podnuma.api.node_settings import Handling, Mode, NodeSettings
@@ -36,7 +36,7 @@ def cpus_of(desired):
 
 
 def test_a_list_replaces_what_was_known(desired, words):
-    desired.take_allocations(Changed(EventType.ADDED, item(words, "old")))
+    desired.take_allocations(Changed(WatchEventType.ADDED, item(words, "old")))
     desired.take_allocations(Listed((item(words, "p1"), item(words, "p2", "2"))))
     assert cpus_of(desired) == {"p1": "1,9", "p2": "2"}
     assert desired.allocations_known
@@ -46,7 +46,7 @@ def test_a_broken_edit_keeps_the_last_good_state_and_says_what_is_wrong(desired,
     desired.take_allocations(Listed((item(words),)))
     broken = item(words, generation=2)
     broken["spec"]["cpus"] = "9-1"
-    desired.take_allocations(Changed(EventType.MODIFIED, broken))
+    desired.take_allocations(Changed(WatchEventType.MODIFIED, broken))
     (wanted,) = desired.allocations()
     assert cpus_of(desired) == {"p1": "1,9"}
     assert wanted.generation == 2
@@ -58,7 +58,7 @@ def test_a_broken_object_of_a_new_pod_of_the_same_name_inherits_nothing(desired,
     desired.take_allocations(Listed((item(words),)))
     broken = item(words, object_uid="pa-2")
     broken["spec"]["cpus"] = 7
-    desired.take_allocations(Changed(EventType.MODIFIED, broken))
+    desired.take_allocations(Changed(WatchEventType.MODIFIED, broken))
     assert cpus_of(desired) == {}
 
 
@@ -67,7 +67,7 @@ def test_a_broken_object_of_a_new_pod_of_the_same_name_inherits_nothing(desired,
 )
 def test_hostile_objects_take_nothing_away(desired, words, hostile):
     desired.take_allocations(Listed((item(words),)))
-    desired.take_allocations(Changed(EventType.ADDED, hostile))
+    desired.take_allocations(Changed(WatchEventType.ADDED, hostile))
     assert cpus_of(desired) == {"p1": "1,9"}
 
 
@@ -94,21 +94,21 @@ def test_only_differences_are_told(desired, words):
     told = desired._changed.count
     again = item(words)
     again["status"] = {"phase": "Applied"}
-    desired.take_allocations(Changed(EventType.MODIFIED, again))
+    desired.take_allocations(Changed(WatchEventType.MODIFIED, again))
     assert desired._changed.count == told
-    desired.take_allocations(Changed(EventType.MODIFIED, item(words, cpus="2")))
+    desired.take_allocations(Changed(WatchEventType.MODIFIED, item(words, cpus="2")))
     assert desired._changed.count == told + 1
-    desired.take_allocations(Changed(EventType.DELETED, item(words)))
+    desired.take_allocations(Changed(WatchEventType.DELETED, item(words)))
     assert desired._changed.count == told + 2
 
 
 async def test_waiting_for_a_decision_ends_when_it_arrives(desired, words):
     waiting = asyncio.ensure_future(desired.wait_for("p1", 5))
     await asyncio.sleep(0)
-    desired.take_allocations(Changed(EventType.ADDED, item(words, "other", "3")))
+    desired.take_allocations(Changed(WatchEventType.ADDED, item(words, "other", "3")))
     await asyncio.sleep(0)
     assert not waiting.done()
-    desired.take_allocations(Changed(EventType.ADDED, item(words)))
+    desired.take_allocations(Changed(WatchEventType.ADDED, item(words)))
     assert (await waiting).name == "p1"
 
 
@@ -132,7 +132,7 @@ def words_settings():
 def test_broken_settings_keep_the_last_good_ones(desired):
     desired.take_topology(Listed((topology(Mode.AUDIT),)))
     desired.take_topology(
-        Changed(EventType.MODIFIED, topology(mode=Mode.ENFORCE, cpuManagerPolicy="dynamic"))
+        Changed(WatchEventType.MODIFIED, topology(mode=Mode.ENFORCE, cpuManagerPolicy="dynamic"))
     )
     assert desired.node_config.settings.handling.mode is Mode.AUDIT
     assert "spec.cpuManagerPolicy" in desired.node_config.problem
@@ -140,7 +140,7 @@ def test_broken_settings_keep_the_last_good_ones(desired):
 
 def test_a_deleted_topology_leaves_the_settings_in_force(desired):
     desired.take_topology(Listed((topology(Mode.AUDIT),)))
-    desired.take_topology(Changed(EventType.DELETED, topology()))
+    desired.take_topology(Changed(WatchEventType.DELETED, topology()))
     assert not desired.node_config.exists
     assert desired.node_config.settings.handling.mode is Mode.AUDIT
     desired.take_topology(Listed(()))

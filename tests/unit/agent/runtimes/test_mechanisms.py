@@ -1,8 +1,8 @@
 from types import SimpleNamespace
 
 import pytest
-from podnuma.agent.cgroups.layout import Driver, Layout
-from podnuma.agent.cgroups.reader import Reader
+from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout
+from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
 from podnuma.agent.cgroups.writers.systemd import SystemdWriter
@@ -13,7 +13,7 @@ from podnuma.agent.model.cgroup_values import CgroupWrite, CpuMax
 from podnuma.agent.nri import values as nri
 from podnuma.agent.nri.errors import NotConnectedError
 from podnuma.agent.nri.link import LinkState
-from podnuma.agent.runtimes.mechanisms import Cri, Files, Nri, Systemd
+from podnuma.agent.runtimes.mechanisms import CriMechanism, FilesMechanism, NriMechanism, SystemdMechanism
 from podnuma.agent.runtimes.start_priority import StartPriority
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.request import Qos
@@ -39,17 +39,17 @@ class Link:
 
 
 async def test_nri_takes_containers_where_updates_cannot_deadlock():
-    assert Nri(Link(), StartPriority()).takes(DB)
-    assert not Nri(Link(), StartPriority()).takes(SLICE)
-    assert not Nri(Link(version=(0, 11, 0)), StartPriority()).takes(DB)
+    assert NriMechanism(Link(), StartPriority()).takes(DB)
+    assert not NriMechanism(Link(), StartPriority()).takes(SLICE)
+    assert not NriMechanism(Link(version=(0, 11, 0)), StartPriority()).takes(DB)
     down = Link()
     down.state = LinkState.DOWN
-    assert not Nri(down, StartPriority()).takes(DB)
+    assert not NriMechanism(down, StartPriority()).takes(DB)
 
 
 async def test_nri_sends_named_fields():
     link = Link()
-    await Nri(link, StartPriority()).write(STEP)
+    await NriMechanism(link, StartPriority()).write(STEP)
     assert link.updates == [
         nri.Update(DB.id, nri.Resources(cpus="1,9", mems="0", cpu_quota=-1, cpu_period=100_000))
     ]
@@ -61,7 +61,7 @@ async def test_nri_sends_named_fields():
 )
 async def test_a_refusal_by_nri_is_told(link):
     with pytest.raises(WriteRefused, match="cpus 1,9"):
-        await Nri(link, StartPriority()).write(STEP)
+        await NriMechanism(link, StartPriority()).write(STEP)
 
 
 class Client:
@@ -78,23 +78,25 @@ class Client:
 
 async def test_cri_sends_what_changes_and_nothing_else():
     client = Client(cri.Outcome.UPDATED)
-    await Cri(lambda: client, StartPriority()).write(CgroupWrite(DB, cpuset.parse("1,9")))
+    await CriMechanism(lambda: client, StartPriority()).write(CgroupWrite(DB, cpuset.parse("1,9")))
     assert client.updates == [(DB.id, cri.Resources(cpus="1,9"))]
 
 
 async def test_an_ended_container_is_gone_and_a_late_answer_is_due_again():
     with pytest.raises(CgroupGone):
-        await Cri(lambda: Client(cri.Outcome.GONE), StartPriority()).write(STEP)
+        await CriMechanism(lambda: Client(cri.Outcome.GONE), StartPriority()).write(STEP)
     with pytest.raises(WriteRefused):
-        await Cri(lambda: Client(LateError("Update", "DEADLINE_EXCEEDED", "")), StartPriority()).write(STEP)
+        await CriMechanism(
+            lambda: Client(LateError("Update", "DEADLINE_EXCEEDED", "")), StartPriority()
+        ).write(STEP)
 
 
 async def test_without_a_socket_cri_takes_nothing():
-    assert not Cri(lambda: None, StartPriority()).takes(DB)
+    assert not CriMechanism(lambda: None, StartPriority()).takes(DB)
 
 
 async def test_units_are_found_by_the_name_that_the_runtime_gave(tmp_path):
-    reader = Reader(tmp_path, Layout(Driver.SYSTEMD))
+    reader = CgroupReader(tmp_path, CgroupLayout(CgroupDriver.SYSTEMD))
     (tmp_path / "kubepods.slice/kubepods-poddb.slice" / f"crio-{DB.id}.scope").mkdir(parents=True)
     calls = []
 
@@ -104,7 +106,7 @@ async def test_units_are_found_by_the_name_that_the_runtime_gave(tmp_path):
     async def record(unit, _):
         calls.append(unit)
 
-    systemd = Systemd(SystemdWriter(connect, reader.layout), reader)
+    systemd = SystemdMechanism(SystemdWriter(connect, reader.layout), reader)
     await systemd.write(CgroupWrite(DB, cpuset.parse("1")))
     await systemd.write(CgroupWrite(SLICE, cpuset.parse("1")))
     assert calls == [f"crio-{DB.id}.scope", "kubepods-burstable.slice"]
@@ -113,10 +115,10 @@ async def test_units_are_found_by_the_name_that_the_runtime_gave(tmp_path):
 
 
 async def test_files_are_written_where_the_runtime_made_them(tmp_path):
-    layout = Layout(Driver.CGROUPFS)
+    layout = CgroupLayout(CgroupDriver.CGROUPFS)
     folder = tmp_path / "kubepods/poddb" / f"crio-{DB.id}"
     folder.mkdir(parents=True)
     (folder / "cpuset.cpus").write_text("")
-    files = Files(CgroupfsWriter(tmp_path, layout), Reader(tmp_path, layout))
+    files = FilesMechanism(CgroupfsWriter(tmp_path, layout), CgroupReader(tmp_path, layout))
     await files.write(CgroupWrite(DB, cpuset.parse("1,9")))
     assert (folder / "cpuset.cpus").read_text() == "1,9\n"

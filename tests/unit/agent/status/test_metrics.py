@@ -5,7 +5,7 @@ from podnuma.agent.reconcile.apply import WriteOutcome, WriteResult
 from podnuma.agent.reconcile.verdicts import PinVerdict
 from podnuma.agent.settings import MetricNames
 from podnuma.agent.start.gate import StartOutcome, StartWait
-from podnuma.agent.status.metrics import GaugeValues, Metrics
+from podnuma.agent.status.metrics import AgentMetrics, GaugeValues
 from podnuma.allocator import cpuset
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.decision import MemoryBlock
@@ -16,7 +16,7 @@ from podnuma.api.pod_allocation import Decision, Phase, Verdict
 
 @pytest.fixture
 def metrics():
-    return Metrics(MetricNames.V1_36, lambda: STATE)
+    return AgentMetrics(MetricNames.V1_36, lambda: STATE)
 
 
 STATE = GaugeValues(
@@ -102,7 +102,7 @@ def test_a_merge_that_was_not_admitted_is_no_managers_error(metrics):
 
 
 def test_the_names_of_v1_37_are_an_option(words):
-    metrics = Metrics(MetricNames.V1_37, lambda: STATE)
+    metrics = AgentMetrics(MetricNames.V1_37, lambda: STATE)
     metrics.admissions.admitted(bubble(words))
     assert not samples(metrics, "resource_manager_")
     assert samples(metrics, "kubelet_resource_manager_container_assignments_total") == {
@@ -156,7 +156,7 @@ def value(metrics, sample, **labels):
 
 
 def test_what_happens_is_counted_under_bounded_labels():
-    metrics = Metrics(MetricNames.V1_36, GaugeValues)
+    metrics = AgentMetrics(MetricNames.V1_36, GaugeValues)
     metrics.wrote(WriteResult(CgroupWrite(SLICE), WriteOutcome.HELD_BACK))
     for cgroup in (SLICE, POD, DB, DB):
         metrics.repaired(cgroup)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from podnuma.agent.cgroups import files
-from podnuma.agent.cgroups.layout import Layout
+from podnuma.agent.cgroups.layout import CgroupLayout
 from podnuma.agent.cgroups.writers.refusals import CgroupGone, from_errno
 from podnuma.agent.model.cgroup_ref import describe
 from podnuma.agent.model.cgroup_values import CgroupWrite
@@ -22,7 +22,7 @@ class CgroupfsWriter:
     """Carries out writes on files below `root`."""
 
     root: Path
-    layout: Layout
+    layout: CgroupLayout
 
     def write(self, write: CgroupWrite, folder: PurePosixPath | None = None) -> None:
         """Carry out a write. Raises CgroupGone or WriteRefused.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from podnuma.agent.cgroups import files
-from podnuma.agent.cgroups.layout import Layout
+from podnuma.agent.cgroups.layout import CgroupLayout
 from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
 from podnuma.agent.model.cgroup_ref import describe
 from podnuma.agent.model.cgroup_values import CgroupWrite, CpuMax
@@ -42,7 +42,7 @@ class SystemdWriter:
     """Carries out writes on units. `connect` opens the bus again if need be, or raises OSError."""
 
     connect: Callable[[], Awaitable[Bus]]
-    layout: Layout
+    layout: CgroupLayout
 
     async def write(self, write: CgroupWrite, unit: str | None = None) -> None:
         """Carry out a write. Raises CgroupGone or WriteRefused."""
@@ -69,16 +69,16 @@ def properties(write: CgroupWrite) -> list[Property]:
     """Return a write as unit properties."""
     wanted: list[Property] = []
     if write.mems is not None:
-        wanted.append(("AllowedMemoryNodes", "ay", mask(write.mems)))
+        wanted.append(("AllowedMemoryNodes", "ay", unit_mask(write.mems)))
     if write.cpus is not None:
-        wanted.append(("AllowedCPUs", "ay", mask(write.cpus)))
+        wanted.append(("AllowedCPUs", "ay", unit_mask(write.cpus)))
     if write.cpu_max is not None:
         wanted.append(("CPUQuotaPerSecUSec", "t", per_second(write.cpu_max)))
         wanted.append(("CPUQuotaPeriodUSec", "t", write.cpu_max.period))
     return wanted
 
 
-def mask(members: int) -> bytes:
+def unit_mask(members: int) -> bytes:
     """Spell a set as systemd does: byte i, bit j is member 8i + j."""
     return members.to_bytes((members.bit_length() + 7) // 8, "little")
 

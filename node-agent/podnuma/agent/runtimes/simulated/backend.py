@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from podnuma.agent.apiserver import paths
-from podnuma.agent.cgroups.layout import Driver, Layout, detect
-from podnuma.agent.cgroups.reader import Reader, values_in
+from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout, detect
+from podnuma.agent.cgroups.reader import CgroupReader, values_in
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.discover.machine import Machine
 from podnuma.agent.runtimes.backend import NodeBackend
@@ -21,7 +21,7 @@ def simulated_backend(
     node: str, cgroup_root: Path, machine: Machine, changed: Callable[[], None]
 ) -> NodeBackend:
     """Make the fake tree below `cgroup_root` if it is not there, and a runtime in it."""
-    layout = detect(cgroup_root) or Layout(Driver.SYSTEMD)
+    layout = detect(cgroup_root) or CgroupLayout(CgroupDriver.SYSTEMD)
     topology = machine.topology
     with_memory = nodeset.of(numa.id for numa in topology.nodes if numa.memory)
     kernel = FakeKernel(cgroup_root, cpuset.render(topology.all_cpus), nodeset.render(with_memory))
@@ -37,7 +37,7 @@ def simulated_backend(
 
 
 @contextlib.contextmanager
-def simulated_restorer(reader: Reader) -> Iterator[Restorer]:
+def simulated_restorer(reader: CgroupReader) -> Iterator[Restorer]:
     """Give a restorer of plain files; the fake kernel works out the effective sets at the end."""
     yield Restorer(reader, None, None, CgroupfsWriter(reader.root, reader.layout))
     machine = values_in(reader.root)

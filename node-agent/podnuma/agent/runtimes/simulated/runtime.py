@@ -16,9 +16,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from podnuma.agent.apiserver.client import Json
-from podnuma.agent.apiserver.watch import Changed, EventType, Listed, WatchEvent
+from podnuma.agent.apiserver.watch import Changed, Listed, WatchEvent, WatchEventType
 from podnuma.agent.cgroups import files
-from podnuma.agent.cgroups.layout import Layout
+from podnuma.agent.cgroups.layout import CgroupLayout
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup
 from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupWrite, CpuMax
@@ -55,7 +55,7 @@ class _Pod:
 class SimulatedRuntime:
     """Containers as folders of a fake tree; `changed` is called when one came or went."""
 
-    def __init__(self, kernel: FakeKernel, layout: Layout, changed: Callable[[], None]) -> None:
+    def __init__(self, kernel: FakeKernel, layout: CgroupLayout, changed: Callable[[], None]) -> None:
         self._kernel = kernel
         self._layout = layout
         self._writer = CgroupfsWriter(kernel.root, layout)
@@ -104,7 +104,7 @@ class SimulatedRuntime:
                 self._sweep(known)
                 for pod in known.values():
                     self._set(pod, hook)
-            case Changed(kind=EventType.DELETED, item=item):
+            case Changed(kind=WatchEventType.DELETED, item=item):
                 self._end_pod(_uid(item))
             case Changed(item=item):
                 changed = _read(item)

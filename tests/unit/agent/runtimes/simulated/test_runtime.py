@@ -2,8 +2,8 @@ import asyncio
 from pathlib import PurePosixPath
 
 import pytest
-from podnuma.agent.apiserver.watch import Changed, EventType, Listed
-from podnuma.agent.cgroups.layout import Driver, Layout
+from podnuma.agent.apiserver.watch import Changed, Listed, WatchEventType
+from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout
 from podnuma.agent.model.cgroup_values import CgroupTarget
 from podnuma.agent.model.containers import StartRefused
 from podnuma.agent.runtimes.simulated.kernel import FakeKernel
@@ -35,7 +35,7 @@ class Runtime(SimulatedRuntime):
     """A runtime that has been given its hook."""
 
     def __init__(self, root, hook):
-        super().__init__(FakeKernel(root, "0-15", "0-1"), Layout(Driver.SYSTEMD), lambda: None)
+        super().__init__(FakeKernel(root, "0-15", "0-1"), CgroupLayout(CgroupDriver.SYSTEMD), lambda: None)
         self.hook = hook
 
     def take(self, event):
@@ -84,7 +84,7 @@ async def running(runtime):
 async def test_a_pod_runs_its_containers_and_its_init_containers_before(runtime):
     runtime.take(Listed((pod(phase="Pending"),)))
     assert set(await running(runtime)) == {"init"}
-    runtime.take(Changed(EventType.MODIFIED, pod()))
+    runtime.take(Changed(WatchEventType.MODIFIED, pod()))
     assert set(await running(runtime)) == {"side", "app", "log"}
 
 
@@ -107,12 +107,12 @@ async def test_ended_containers_and_pods_leave_the_tree(runtime, tmp_path):
     runtime.take(Listed((pod(),)))
     await running(runtime)
     ended = {"name": "app", "restartCount": 0, "state": {"terminated": {"exitCode": 0}}}
-    runtime.take(Changed(EventType.MODIFIED, pod(statuses=[ended])))
+    runtime.take(Changed(WatchEventType.MODIFIED, pod(statuses=[ended])))
     assert set(await running(runtime)) == {"side", "log"}
-    runtime.take(Changed(EventType.ADDED, pod("u-2")))
+    runtime.take(Changed(WatchEventType.ADDED, pod("u-2")))
     await running(runtime)
-    runtime.take(Changed(EventType.DELETED, pod()))
-    runtime.take(Changed(EventType.MODIFIED, pod("u-2", phase="Succeeded")))
+    runtime.take(Changed(WatchEventType.DELETED, pod()))
+    runtime.take(Changed(WatchEventType.MODIFIED, pod("u-2", phase="Succeeded")))
     assert await running(runtime) == {}
     assert not list(tmp_path.rglob("kubepods-pod*"))
 
@@ -120,7 +120,9 @@ async def test_ended_containers_and_pods_leave_the_tree(runtime, tmp_path):
 async def test_a_restart_is_a_new_instance(runtime):
     runtime.take(Listed((pod(),)))
     before = (await running(runtime))["app"].id
-    runtime.take(Changed(EventType.MODIFIED, pod(statuses=[{"name": "app", "restartCount": 1, "state": {}}])))
+    runtime.take(
+        Changed(WatchEventType.MODIFIED, pod(statuses=[{"name": "app", "restartCount": 1, "state": {}}]))
+    )
     assert (await running(runtime))["app"].id != before
 
 
@@ -147,7 +149,7 @@ async def test_what_ended_while_nobody_looked_is_swept(runtime, tmp_path):
 @pytest.mark.parametrize("hostile", [{}, {"metadata": []}, {"metadata": {"uid": "x"}, "spec": 5}])
 async def test_senseless_pods_are_no_containers(runtime, hostile):
     runtime.take(Listed((hostile, pod())))
-    runtime.take(Changed(EventType.MODIFIED, hostile))
+    runtime.take(Changed(WatchEventType.MODIFIED, hostile))
     assert len(await running(runtime)) == 3
 
 
