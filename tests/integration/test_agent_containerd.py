@@ -131,8 +131,8 @@ class Site:
             )
             body = render_node_topology("node", NodeSettings(rules, Handling()), None)
             body["metadata"] |= {"uid": "nt", "generation": 1}
-            self.agent.desired.take_topology(Changed(WatchEventType.ADDED, body))
-            self.agent.desired.take_allocations(Listed(()))
+            self.agent.reconciler.desired.take_topology(Changed(WatchEventType.ADDED, body))
+            self.agent.reconciler.desired.take_allocations(Listed(()))
             await self.until(lambda: self.agent._trouble is None, 30)
             yield self
 
@@ -163,7 +163,7 @@ class Site:
     def decide(self, grant: PodGrant) -> None:
         item = render_pod_allocation(grant, "node", Decision(admitted=True))
         item["metadata"] |= {"uid": f"pa-{grant.uid}", "generation": 1}
-        self.agent.desired.take_allocations(Changed(WatchEventType.ADDED, item))
+        self.agent.reconciler.desired.take_allocations(Changed(WatchEventType.ADDED, item))
 
     def told(self, container: str) -> list[dict[str, object]]:
         """Return the CPU resources that the low-level runtime was told for a container, in order."""

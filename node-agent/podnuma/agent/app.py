@@ -29,6 +29,7 @@ from podnuma.agent.start.gate import StartGate
 from podnuma.agent.start.hook import StartHook
 from podnuma.agent.status.metrics import AgentMetrics, GaugeValues
 from podnuma.agent.status.node_status import AgentIdentity, NodeStatus
+from podnuma.agent.status.reporter import StatusReporter
 from podnuma.api import names
 from podnuma.plumbing import probes, tasks
 from podnuma.plumbing.backoff import Backoff
@@ -97,7 +98,7 @@ class _Shared:
 async def running(settings: AgentSettings) -> AsyncIterator[Running]:
     """Run an agent for the time of the context."""
     run = Running(port=None)
-    shared = _shared(settings, lambda: GaugeValues() if run.agent is None else run.agent.state())
+    shared = _shared(settings, lambda: GaugeValues() if run.agent is None else run.agent.gauges())
     server = await _serve_probes(shared, run)
     shared.watch(paths.allocations_source(settings.node_name), shared.desired.take_allocations)
     shared.watch(paths.topology_source(settings.node_name), shared.desired.take_topology)
@@ -177,17 +178,17 @@ async def _work(shared: _Shared, run: Running) -> None:
     hook = StartHook(gate, reconciler)
     for source, take in backend.sources(hook):
         shared.watch(source, take)
+    reporter = StatusReporter(
+        shared.desired, shared.status_writer, shared.node, shared.metrics.admissions, _now
+    )
     run.agent = AgentLoop(
-        desired=shared.desired,
         reconciler=reconciler,
-        status_writer=shared.status_writer,
+        reporter=reporter,
         node_status=shared.node,
-        admissions=shared.metrics.admissions,
         watches=shared.watches,
         dirty=shared.dirty,
         check_seconds=settings.check_seconds,
         rng=shared.rng,
-        clock=_now,
     )
     async with asyncio.TaskGroup() as group:
         for task in backend.tasks(hook):

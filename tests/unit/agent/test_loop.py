@@ -14,6 +14,7 @@ from podnuma.agent.discover.tree import Finding
 from podnuma.agent.loop import AgentLoop
 from podnuma.agent.status.metrics import AdmissionCounts
 from podnuma.agent.status.node_status import AgentIdentity, NodeStatus
+from podnuma.agent.status.reporter import StatusReporter
 
 
 class Running:
@@ -34,17 +35,17 @@ class Running:
         )
         self.node.discovered(Discovered(bench.machine, ()))
         self.node.backend("systemd", lambda: ("Fake", "fake 1"))
+        reporter = StatusReporter(
+            bench.desired, status_writer, self.node, AdmissionCounts(), lambda: self.time
+        )
         self.agent = AgentLoop(
-            desired=bench.desired,
             reconciler=bench.reconciler,
-            status_writer=status_writer,
+            reporter=reporter,
             node_status=self.node,
-            admissions=AdmissionCounts(),
             watches=(),
             dirty=self.dirty,
             check_seconds=0.02,
             rng=random.Random(1),
-            clock=lambda: self.time,
         )
         self.tasks = [self.agent.run, status_writer.run]
 
@@ -81,7 +82,7 @@ async def test_an_event_leads_to_a_pass_and_a_status(bench, database, reached):
     async with agent_over(bench) as running:
         await reached(lambda: running.written.get("db", {}).get("phase") == "Applied")
         assert bench.effective(database) == "1,9"
-        state = running.agent.state()
+        state = running.agent.gauges()
         assert (state.pool.bit_count(), state.exclusive.bit_count(), state.exclusive_by_node) == (
             14,
             2,
@@ -188,4 +189,4 @@ async def test_a_status_for_a_pod_that_is_gone_is_no_longer_kept(bench, words, r
     async with agent_over(bench) as running:
         await reached(lambda: running.written.get("db", {}).get("phase") == "Applied")
         bench.release(words.pod("db"))
-        await reached(lambda: not running.agent._statuses)
+        await reached(lambda: not running.agent.reporter._statuses)

@@ -8,7 +8,7 @@ Read and changed in the event loop's thread only. `changed` is called after ever
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from podnuma.agent.apiserver.client import Json
@@ -33,6 +33,10 @@ class DesiredAllocation:
     generation: int
     allocation: PodAllocation | None
     problem: str | None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.namespace, self.name
 
     @property
     def grant(self) -> PodGrant | None:
@@ -74,7 +78,11 @@ class DesiredState:
         return tuple(desired for _, desired in sorted(self._allocations.items()))
 
     def of_pod(self, uid: str) -> DesiredAllocation | None:
-        return next((desired for desired in self._allocations.values() if _is_of(desired, uid)), None)
+        """Return the allocation of the pod with this UID on the node, which names its cgroup."""
+        for desired in self._allocations.values():
+            if desired.allocation is not None and desired.allocation.uid_on_node == uid:
+                return desired
+        return None
 
     async def wait_for(self, uid: str, within: float) -> DesiredAllocation | None:
         """Wait until there is an allocation for a pod, `within` seconds at the longest."""
@@ -96,12 +104,13 @@ class DesiredState:
         before = dict(self._allocations)
         match event:
             case Listed(items=items):
-                self._allocations = dict(_keyed(self._read(item) for item in items))
+                self._allocations = {desired.key: desired for desired in map(self._read, items)}
                 self.allocations_known = True
             case Changed(kind=WatchEventType.DELETED, item=item):
-                self._allocations.pop(_key(item), None)
+                self._allocations.pop(_identity(item)[0], None)
             case Changed(item=item):
-                self._allocations.update(_keyed([self._read(item)]))
+                desired = self._read(item)
+                self._allocations[desired.key] = desired
         if self._differs(before) or isinstance(event, Listed):
             for waiter in self._waiters:
                 waiter.set()
@@ -122,24 +131,19 @@ class DesiredState:
             # Running pods keep what they hold; only the object is gone.
             self.node_config = replace(before, exists=False, uid="", status=None)
         else:
-            self.node_config = _read_settings(item, before)
+            self.node_config = _read_config(item, before)
         if replace(self.node_config, status=None) != replace(before, status=None):
             self._changed()
 
     def _read(self, item: Json) -> DesiredAllocation:
-        key = _key(item)
-        known = self._allocations.get(key)
-        metadata = _metadata(item)
-        uid, generation = str(metadata.get("uid") or ""), metadata.get("generation")
-        desired = DesiredAllocation(*key, uid, generation if isinstance(generation, int) else 0, None, None)
+        key, uid, generation = _identity(item)
         try:
-            return replace(desired, allocation=read_pod_allocation(item))
+            return DesiredAllocation(*key, uid, generation, read_pod_allocation(item), None)
         except ApiError as error:
             # Of another object of the same name nothing is kept: that pod is gone.
-            same = known is not None and known.uid == uid
-            return replace(
-                desired, allocation=known.allocation if known and same else None, problem=str(error)
-            )
+            known = self._allocations.get(key)
+            last = known.allocation if known is not None and known.uid == uid else None
+            return DesiredAllocation(*key, uid, generation, last, str(error))
 
     def _differs(self, before: Mapping[tuple[str, str], DesiredAllocation]) -> bool:
         """Tell whether more than statuses changed: those come back from this agent's own writes."""
@@ -161,33 +165,18 @@ def _without_status(desired: DesiredAllocation) -> object:
     )
 
 
-def _is_of(desired: DesiredAllocation, uid: str) -> bool:
-    return desired.allocation is not None and desired.allocation.uid_on_node == uid
-
-
-def _keyed(allocations: Iterable[DesiredAllocation]) -> Iterable[tuple[tuple[str, str], DesiredAllocation]]:
-    return (((desired.namespace, desired.name), desired) for desired in allocations)
-
-
-def _metadata(item: Json) -> Json:
+def _identity(item: Json) -> tuple[tuple[str, str], str, int]:
+    """Return namespace and name, UID and generation of an object that may be unreadable otherwise."""
     metadata = item.get("metadata")
-    return metadata if isinstance(metadata, dict) else {}
-
-
-def _key(item: Json) -> tuple[str, str]:
-    metadata = _metadata(item)
-    return str(metadata.get("namespace") or ""), str(metadata.get("name") or "")
-
-
-def _read_settings(item: Json, before: NodeConfig) -> NodeConfig:
-    metadata = _metadata(item)
+    metadata = metadata if isinstance(metadata, dict) else {}
+    key = str(metadata.get("namespace") or ""), str(metadata.get("name") or "")
     generation = metadata.get("generation")
-    now = replace(
-        before,
-        exists=True,
-        uid=str(metadata.get("uid") or ""),
-        generation=generation if isinstance(generation, int) else 0,
-    )
+    return key, str(metadata.get("uid") or ""), generation if isinstance(generation, int) else 0
+
+
+def _read_config(item: Json, before: NodeConfig) -> NodeConfig:
+    _, uid, generation = _identity(item)
+    now = replace(before, exists=True, uid=uid, generation=generation)
     try:
         topology = read_node_topology(item)
     except ApiError as error:

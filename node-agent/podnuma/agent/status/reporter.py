@@ -1,0 +1,106 @@
+"""Tells the API server and the metrics what a pass found.
+
+Keeps the last status of every allocation: the next one follows from it, and a new process takes over what an
+earlier one wrote.
+"""
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from podnuma.agent.apiserver import paths
+from podnuma.agent.apiserver.status_writer import StatusWriter
+from podnuma.agent.desired.state import DesiredAllocation, DesiredState
+from podnuma.agent.reconcile.snapshot import NodeSnapshot
+from podnuma.agent.reconcile.verdicts import PinVerdict, PinVerdicts
+from podnuma.agent.status import allocation_status
+from podnuma.agent.status.metrics import AdmissionCounts, GaugeValues
+from podnuma.agent.status.node_status import NodeStatus
+from podnuma.allocator import cpuset
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.api.conditions import merged
+from podnuma.api.pod_allocation import PodAllocationStatus, render_status
+
+
+@dataclass(slots=True)
+class StatusReporter:
+    """Submits the statuses of one node and its allocations, and answers what gauges are computed from."""
+
+    desired: DesiredState
+    status_writer: StatusWriter
+    node_status: NodeStatus
+    admissions: AdmissionCounts
+    clock: Callable[[], dt.datetime]
+    _statuses: dict[str, PodAllocationStatus] = field(init=False, default_factory=dict)
+
+    def recall(self, verdicts: PinVerdicts) -> None:
+        """Take over the statuses that an earlier process wrote, and their verdicts."""
+        for desired in self.desired.allocations():
+            if desired.uid in self._statuses or desired.allocation is None:
+                continue
+            status = self._statuses[desired.uid] = desired.allocation.status
+            verdicts.recall(
+                {
+                    container.container_id: PinVerdict(container.verdict, container.pinned_after_millis)
+                    for container in status.containers
+                }
+            )
+
+    def report(self, snapshot: NodeSnapshot, verdicts: PinVerdicts) -> None:
+        """Submit all statuses and count admissions."""
+        if not self.desired.allocations_known:
+            return
+        allocations = self.desired.allocations()
+        for desired in allocations:
+            self._submit(desired, snapshot, verdicts)
+            self._count(desired, snapshot)
+        self.admissions.keep(desired.allocation.uid_on_node for desired in allocations if desired.allocation)
+        alive = {desired.uid for desired in allocations}
+        self._statuses = {key: status for key, status in self._statuses.items() if key in alive}
+        addresses = {paths.allocation_status_path(desired.namespace, desired.name) for desired in allocations}
+        addresses.add(self.node_status.path)
+        self.status_writer.forget(addresses.__contains__)
+        self.node_status.runtime_found(snapshot)
+        self.node_status.publish()
+
+    def _count(self, desired: DesiredAllocation, snapshot: NodeSnapshot) -> None:
+        if desired.allocation is None:
+            return
+        uid, decision = desired.allocation.uid_on_node, desired.allocation.decision
+        grant = snapshot.accepted.grants.get(uid)
+        if not decision.admitted:
+            self.admissions.rejected(uid, decision)
+        elif grant is not None:
+            self.admissions.admitted(grant)
+
+    def _submit(self, desired: DesiredAllocation, snapshot: NodeSnapshot, verdicts: PinVerdicts) -> None:
+        before = self._statuses.get(desired.uid, PodAllocationStatus())
+        status = allocation_status.compute_status(desired, before, snapshot, verdicts)
+        if status is None:
+            return
+        status = replace(status, conditions=merged(before.conditions, status.conditions, self.clock()))
+        self._statuses[desired.uid] = status
+        stored = desired.allocation.status if desired.allocation is not None else None
+        body = paths.allocation_patch(desired.namespace, desired.name, desired.uid, render_status(status))
+        path = paths.allocation_status_path(desired.namespace, desired.name)
+        self.status_writer.submit(path, body, again=stored != status)
+
+    def gauges(self, snapshot: NodeSnapshot) -> GaugeValues:
+        """Return what gauges are computed from."""
+        exclusive = 0
+        for grant in snapshot.accepted.grants.values():
+            exclusive |= grant.exclusive_cpus
+        topology = snapshot.machine.topology
+        return GaugeValues(
+            pool=snapshot.accepted.pool,
+            exclusive=CpuSet(exclusive),
+            exclusive_by_node={
+                node.id: (exclusive & topology.cpus_of_node(node.id)).bit_count()
+                for node in topology.nodes
+                if topology.cpus_of_node(node.id) != cpuset.EMPTY
+            },
+            phases=allocation_status.phases(self._statuses),
+            paused=snapshot.pause_reason is not None,
+            dropped_fields=len(self.status_writer.dropped),
+            cgroups_out_of_sync=sum(what is not None for what in snapshot.differences.values()),
+        )
