@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: bench bench-scale conformance fuzz help install demo demo-stop test test-long lint format docs-reference docs-metrics image manifests control-plane e2e e2e-vm e2e-kind clean
+.PHONY: bench bench-scale conformance fuzz help install demo demo-stop test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-kind clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,7 +58,11 @@ docs-metrics: install ## write docs/metrics.md from the code and the alert rules
 image: install ## dist/podnuma-image.tar, an OCI archive, without Docker
 	@python deploy/image.py
 
-manifests: install ## write deploy/rbac and deploy/kustomize from the chart
+chart: install ## dist/podnuma-VERSION.tgz, the Helm chart as a package
+	@mkdir -p dist && "$$(python -m testbed.build helm | cut -f2)" package deploy/chart/podnuma --destination dist
+
+manifests: install ## write the chart's copies and README, and deploy/rbac and deploy/kustomize from the chart
+	@python deploy/chart_files.py
 	@python deploy/render.py --helm "$$(python -m testbed.build helm | cut -f2)"
 
 control-plane: install ## run a control plane with the custom resources and kwok until Ctrl-C

@@ -68,6 +68,8 @@ def fill(tree: Path) -> None:
             source.unlink()
     _compile(tree / PYTHON, tree, legacy=False)
     _write(tree / HOME / "bin" / "podnuma", _SCRIPT.format(python=f"/{PYTHON}/bin/{_python_name()}"), 0o755)
+    # For `helm test`, which runs a script of the chart.
+    (tree / HOME / "bin" / "python").symlink_to(f"../python/bin/{_python_name()}")
     _write(tree / "etc" / "passwd", f"root:x:0:0:root:/:/none\npodnuma:x:{USER}:{USER}::/:/none\n")
     _write(tree / "etc" / "group", f"root:x:0:\npodnuma:x:{USER}:\n")
 

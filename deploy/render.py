@@ -17,6 +17,8 @@ from pathlib import Path
 DEPLOY = Path(__file__).resolve().parent
 CHART = DEPLOY / "chart" / "podnuma"
 NAMESPACE = "podnuma-system"
+# What `make image` calls it; an overlay's `images` puts the real one in its place.
+IMAGE = "localhost/podnuma"
 
 _HELM_LINES = re.compile(
     r"^\s*(helm\.sh/[a-z-]+:.*|app\.kubernetes\.io/managed-by: Helm|# Source: .*)\n", re.MULTILINE
@@ -59,17 +61,14 @@ def rendered(helm: Path) -> dict[Path, str]:
     files = {rbac / name: template(helm, source) for name, source in RBAC.items()}
     files |= {base / name: template(helm, name) for name in BASE}
     files |= {cleanup / name: template(helm, name) for name in CLEANUP}
-    files[rbac / "agent-simulated.yaml"] = template(
-        helm, "agent-simulated.yaml", "--set", "agent.runtime=simulated"
-    )
     files[rbac / "namespace.yaml"] = files[base / "namespace.yaml"] = _NAMESPACE
     files[base / "kustomization.yaml"] = _kustomization(["namespace.yaml", *BASE])
     files[cleanup / "kustomization.yaml"] = _kustomization(CLEANUP)
     return files
 
 
-def template(helm: Path, name: str, *options: str) -> str:
-    """Render one template, by default values and `options`, without what is Helm's own."""
+def template(helm: Path, name: str) -> str:
+    """Render one template with default values, without what is Helm's own."""
     argv = [
         str(helm),
         "template",
@@ -79,8 +78,10 @@ def template(helm: Path, name: str, *options: str) -> str:
         NAMESPACE,
         "--show-only",
         f"templates/{name}",
+        "--set",
+        f"image.repository={IMAGE}",
     ]
-    done = subprocess.run([*argv, *options], check=True, capture_output=True, text=True)
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
     text = _EMPTY_ANNOTATIONS.sub("", _HELM_LINES.sub("", done.stdout))
     return re.sub(r"\n{2,}", "\n", text).removeprefix("---\n")
 

@@ -47,6 +47,8 @@ RIGHTS = frozenset(
         "PriorityClass",
     }
 )
+# An agent with the simulated runtime reads pods; none with a real one does, so these are not in deploy/.
+SIMULATED_RIGHTS = ROOT / "testbed" / "simulated" / "agent-rights.yaml"
 APPLIED_SECONDS = 30
 
 
@@ -105,7 +107,7 @@ class Installation:
         for manifest in sorted(yaml.safe_load_all(shipped), key=_namespaces_first):
             if manifest["kind"] in RIGHTS:
                 self.cluster.api.apply(manifest, NAMESPACE)
-        self.cluster.apply_files(ROOT / "deploy" / "rbac" / "agent-simulated.yaml")
+        self.cluster.apply_files(SIMULATED_RIGHTS)
 
     def add_node(
         self, kwok: Kwok | None, name: str, machine: str, labels: Mapping[str, str] | None = None

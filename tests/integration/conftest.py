@@ -3,6 +3,7 @@
 `crds`          the control plane with podnuma's custom resources; most tests want this one
 `control_plane` the same without them
 `kwok`          nodes that become Ready and pods that become Running
+`helm`          the program helm
 `system`        podnuma at work on two nodes, for all tests of a module
 `namespace`     a namespace of the test's own, gone afterwards
 `clean_cluster` `crds`, and after the test no pod, node, profile, topology or allocation is left
@@ -53,6 +54,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.fixture(scope="session")
 def built() -> None:
     """Say that a test runs programs of the control plane by itself."""
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    """The program."""
+    return build.ensure(["helm"])["helm"]
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,18 @@ import pytest
 import yaml
 
 from deploy import render
-from testbed import build
 from testbed.waiting import until
+from tests.integration.helm_chart import (
+    CHART,
+    FOREIGN,
+    IMAGE,
+    ON_KWOK,
+    ROOT,
+    SYSTEM,
+    rendered,
+    run,
+    workloads,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,44 +31,13 @@ if TYPE_CHECKING:
     from testbed.control_plane import ControlPlane
     from testbed.kwok import Kwok
 
-ROOT = Path(__file__).resolve().parents[2]
-CHART = ROOT / "deploy" / "chart" / "podnuma"
-SYSTEM = "podnuma-system"
-FOREIGN = {"PodMonitor", "PrometheusRule"}
-EVERYTHING = (
+EVERY_OPTION = (
     "monitoring.podMonitor.enabled=true",
     "monitoring.rules.enabled=true",
     "monitoring.dashboard.enabled=true",
     "agent.seLinuxType=spc_t",
     "imagePullSecrets[0].name=pull",
 )
-
-
-@pytest.fixture(scope="session")
-def helm() -> Path:
-    return build.ensure(["helm"])["helm"]
-
-
-def run(helm: Path, *arguments: str, cluster: ControlPlane | None = None) -> subprocess.CompletedProcess[str]:
-    kubeconfig = ["--kubeconfig", str(cluster.kubeconfig)] if cluster else []
-    return subprocess.run(
-        [helm, *arguments, *kubeconfig], check=False, capture_output=True, text=True, timeout=50
-    )
-
-
-def rendered(helm: Path, *values: str) -> list[dict[str, Any]]:
-    sets = [part for value in values for part in ("--set", value)]
-    done = run(helm, "template", "podnuma", str(CHART), "--namespace", SYSTEM, *sets)
-    assert done.returncode == 0, done.stderr
-    return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
-
-
-def workloads(manifests: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {
-        manifest["metadata"]["name"]: manifest["spec"]["template"]["spec"]
-        for manifest in manifests
-        if manifest["kind"] in {"Deployment", "DaemonSet", "Job"}
-    }
 
 
 def test_lint_finds_nothing(helm):
@@ -80,16 +60,19 @@ def test_plain_manifests_are_those_of_the_chart(helm):
         ("agent.wrong=1", "additional properties 'wrong' not allowed"),
         ("operator.replicas=0", "minimum"),
         ("agent.runtime=docker", "value must be one of"),
+        ("agent.runtime=simulated", "value must be one of"),
+        ("profiles[0].name=databases", "missing property 'spec'"),
+        ("tests.timeoutSeconds=0", "minimum"),
         ("image.digest=latest", "does not match pattern"),
         ("networkPolicy.apiServerPorts[0]=0", "minimum"),
         ("agent.runtimeDirectory=run/crio", "does not match pattern"),
     ],
 )
 def test_wrong_values_are_refused_with_their_path(helm, value, words):
-    done = run(helm, "template", "podnuma", str(CHART), "--set", value)
+    done = run(helm, "template", "podnuma", str(CHART), "--set", IMAGE, "--set", value)
     assert done.returncode != 0
     assert words in done.stderr
-    assert value.split("=", maxsplit=1)[0].split(".")[0] in done.stderr
+    assert re.split(r"[=.\[]", value)[0] in done.stderr
 
 
 def test_values_and_schema_name_the_same_keys():
@@ -97,6 +80,7 @@ def test_values_and_schema_name_the_same_keys():
     values = yaml.safe_load((CHART / "values.yaml").read_text())
 
     def keys(part: dict[str, Any], node: dict[str, Any], path: str) -> Iterator[str]:
+        node = schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
         if node.get("additionalProperties") is not False:
             return
         for name in part.keys() | node["properties"].keys() - {"global", "claims"}:
@@ -106,12 +90,12 @@ def test_values_and_schema_name_the_same_keys():
             if isinstance(part[name], dict):
                 yield from keys(part[name], node["properties"][name], f"{path}{name}.")
 
-    assert len(list(keys(values, schema, ""))) > 40
+    assert len(list(keys(values, schema, ""))) > 80
 
 
 def test_no_container_may_do_more_than_it_must(helm):
-    pods = workloads(rendered(helm, *EVERYTHING))
-    assert sorted(pods) == ["podnuma-agent", "podnuma-cleanup", "podnuma-operator"]
+    pods = workloads(rendered(helm, *EVERY_OPTION))
+    assert sorted(pods) == ["podnuma-agent", "podnuma-cleanup", "podnuma-operator", "podnuma-test"]
     for name, pod in pods.items():
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert not pod.get("hostNetwork")
@@ -171,7 +155,9 @@ def test_a_release_elsewhere_collides_with_no_other(helm):
         (one["kind"], one["metadata"]["name"]) for one in rendered(helm) if "namespace" not in one["metadata"]
     }
     done = run(
-        helm, "template", "other", str(CHART), "--namespace", "elsewhere", "--set", "crds.enabled=false"
+        helm,
+        *("template", "other", str(CHART), "--namespace", "elsewhere"),
+        *("--set", IMAGE, "--set", "crds.enabled=false"),
     )
     others = [one for one in yaml.safe_load_all(done.stdout) if one and "namespace" not in one["metadata"]]
     assert others
@@ -181,7 +167,7 @@ def test_a_release_elsewhere_collides_with_no_other(helm):
 def test_the_api_server_accepts_every_manifest(helm, clean_cluster):
     cluster = clean_cluster
     cluster.apply_files(ROOT / "deploy" / "rbac" / "namespace.yaml")
-    manifests = [one for one in rendered(helm, *EVERYTHING) if one["kind"] not in FOREIGN]
+    manifests = [one for one in rendered(helm, *EVERY_OPTION) if one["kind"] not in FOREIGN]
     text = yaml.safe_dump_all(manifests)
     answer = cluster.kubectl(
         "apply",
@@ -220,7 +206,10 @@ def installed(helm: Path, clean_cluster: ControlPlane, kwok: Kwok) -> Iterator[C
     cluster = clean_cluster
     for node in ("node-a", "node-b"):
         kwok.add_node(node, cpus=8, memory=2**34)
-    install = ("upgrade", "--install", "podnuma", str(CHART), "--namespace", SYSTEM, "--create-namespace")
+    install = (
+        *("upgrade", "--install", "podnuma", str(CHART), "--namespace", SYSTEM, "--create-namespace"),
+        *("--set", IMAGE, "--set", ON_KWOK),
+    )
     # The test bed's API server has these definitions already, without Helm's marks.
     done = run(helm, *install, "--take-ownership", "--wait", "--timeout=40s", cluster=cluster)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -234,7 +223,9 @@ def test_installed_it_runs_everywhere_and_says_what_to_do_next(installed, helm):
     assert deployment["status"]["readyReplicas"] == 2
     assert agents["status"]["numberReady"] == 2
     notes = run(helm, "get", "notes", "podnuma", "--namespace", SYSTEM, cluster=installed).stdout
-    assert "kubectl apply -f examples/profiles/" in notes
+    assert "helm test podnuma --namespace podnuma-system" in notes
+    assert "examples/" not in notes
+    assert yaml.safe_load(notes.split("<<END\n")[1].split("END\n")[0])["kind"] == "NodeProfile"
 
 
 def test_nodes_are_released_with_the_rights_of_the_cleanup_job_alone(installed):

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from testbed import build
 from testbed.control_plane import ControlPlane
-from testbed.installation import NAMESPACE, Installation
+from testbed.installation import NAMESPACE, SIMULATED_RIGHTS, Installation
 from testbed.kwok import Kwok
 from testbed.program import Program
 from testbed.waiting import until
@@ -70,11 +69,6 @@ class Person:
 
 
 @pytest.fixture
-def helm() -> Path:
-    return build.ensure(["helm"])["helm"]
-
-
-@pytest.fixture
 def installation(kwok: Any) -> Iterator[Installation]:
     """An empty cluster with one node that looks like a two-socket server. (`kwok` makes sure it is built.)"""
     del kwok
@@ -98,7 +92,7 @@ def as_a_kubelet_would(installation: Installation) -> None:
     fitted = [f"{key}={places.get(key, value)}" if value else key for key, _, value in _split(agent)]
     extra = [f"--node-name={NODE}", f"--sys-root={node.sys_root}", f"--proc-root={node.proc_root}"]
     # Containers come from pods here, so the agent must be allowed to read those.
-    installation.cluster.apply_files(ROOT / "deploy" / "rbac" / "agent-simulated.yaml")
+    installation.cluster.apply_files(SIMULATED_RIGHTS)
     for name, arguments, bound in (("operator", operator, None), ("agent", [*fitted, *extra], NODE)):
         kubeconfig = installation.cluster.kubeconfig_for(NAMESPACE, f"podnuma-{name}", node=bound)
         program = Program(

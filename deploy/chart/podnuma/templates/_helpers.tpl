@@ -2,37 +2,66 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
+{{/* What all names start with: the release, followed by the chart's name unless it is part of it. */}}
+{{- define "podnuma.fullname" -}}
+{{- $name := include "podnuma.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{ .Values.fullnameOverride }}
+{{- else if contains $name .Release.Name -}}
+{{ .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- else -}}
+{{ printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" }}
+{{- end -}}
+{{- end -}}
+
 {{/* Labels of every object. */}}
 {{- define "podnuma.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
-app.kubernetes.io/name: podnuma
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/part-of: podnuma
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $own := dict
+  "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63)
+  "app.kubernetes.io/name" (include "podnuma.name" .)
+  "app.kubernetes.io/instance" .Release.Name
+  "app.kubernetes.io/version" .Chart.AppVersion
+  "app.kubernetes.io/part-of" "podnuma"
+  "app.kubernetes.io/managed-by" .Release.Service
+-}}
+{{ toYaml (merge $own .Values.commonLabels) }}
+{{- end -}}
+
+{{/* Labels of the pods of one part. Argument: list of context, part and the values' podLabels. */}}
+{{- define "podnuma.podLabels" -}}
+{{- $own := include "podnuma.labels" (index . 0) | fromYaml -}}
+{{ toYaml (merge (dict "app.kubernetes.io/component" (index . 1)) $own (index . 2)) }}
 {{- end -}}
 
 {{/* Labels that find the pods of one part; they never change. Argument: list of context and part. */}}
 {{- define "podnuma.selector" -}}
 {{- $ := index . 0 -}}
-app.kubernetes.io/name: podnuma
+app.kubernetes.io/name: {{ include "podnuma.name" $ }}
 app.kubernetes.io/instance: {{ $.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
 {{- define "podnuma.operator" -}}
-{{ include "podnuma.name" . }}-operator
+{{ include "podnuma.fullname" . }}-operator
 {{- end -}}
 
 {{- define "podnuma.agent" -}}
-{{ include "podnuma.name" . }}-agent
+{{ include "podnuma.fullname" . }}-agent
 {{- end -}}
 
 {{- define "podnuma.cleanup" -}}
-{{ include "podnuma.name" . }}-cleanup
+{{ include "podnuma.fullname" . }}-cleanup
+{{- end -}}
+
+{{/* The service account of a part. Argument: list of context and part. */}}
+{{- define "podnuma.account" -}}
+{{- $ := index . 0 -}}
+{{- $part := index . 1 -}}
+{{- $account := (index $.Values $part).serviceAccount -}}
+{{- if not (or $account.create $account.name) -}}
+{{- fail (printf "%s.serviceAccount.create is false: name the account to use in %s.serviceAccount.name" $part $part) -}}
+{{- end -}}
+{{ $account.name | default (include (printf "podnuma.%s" $part) $) }}
 {{- end -}}
 
 {{/* Cluster-scoped names carry the namespace unless it is the usual one, so that two releases do not collide. */}}
@@ -46,11 +75,13 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
 {{- define "podnuma.image" -}}
+{{- $missing := printf "image.repository is not set: build the image (`make image` in podnuma's sources), push it where your nodes find it, and name it without its tag, as in --set image.repository=registry.example/%s" .Chart.Name -}}
+{{- $repository := required $missing .Values.image.repository -}}
 {{- with .Values.image -}}
 {{- if .digest -}}
-{{ .repository }}@{{ .digest }}
+{{ $repository }}@{{ .digest }}
 {{- else -}}
-{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{ $repository }}:{{ .tag | default $.Chart.AppVersion }}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -79,4 +110,48 @@ readinessProbe:
   httpGet: {path: /readyz, port: metrics}
   periodSeconds: 5
   timeoutSeconds: 5
+{{- end -}}
+
+{{/* Affinity of the agents: on every Linux node with a kernel of its own, and what the values ask for beside.
+The terms of a node affinity are alternatives, so each one gets the conditions. */}}
+{{- define "podnuma.agentAffinity" -}}
+{{- $conditions := list (dict "key" "kubernetes.io/os" "operator" "In" "values" (list "linux")) -}}
+{{- range $label, $values := .Values.agent.excludedNodes -}}
+{{- if $values -}}
+{{- $conditions = append $conditions (dict "key" $label "operator" "NotIn" "values" $values) -}}
+{{- end -}}
+{{- end -}}
+{{- $affinity := deepCopy .Values.agent.affinity -}}
+{{- $node := $affinity.nodeAffinity | default dict -}}
+{{- $required := $node.requiredDuringSchedulingIgnoredDuringExecution | default dict -}}
+{{- $terms := list -}}
+{{- range $required.nodeSelectorTerms | default (list dict) -}}
+{{- $terms = append $terms (set . "matchExpressions" (concat $conditions (.matchExpressions | default list))) -}}
+{{- end -}}
+{{- $_ := set $node "requiredDuringSchedulingIgnoredDuringExecution" (dict "nodeSelectorTerms" $terms) -}}
+{{ toYaml (set $affinity "nodeAffinity" $node) }}
+{{- end -}}
+
+{{/* Annotations of what `helm test` needs. Argument: its place in the order. */}}
+{{- define "podnuma.testHook" -}}
+helm.sh/hook: test
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
+
+{{/* Fail where podnuma already runs as another release. The definitions carry the name of the release that they
+belong to; what stayed of one that was uninstalled does not count. Nothing can be looked up without a cluster. */}}
+{{- define "podnuma.alone" -}}
+{{- $definition := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "nodeprofiles.podnuma.dev" | default dict -}}
+{{- $marks := dig "metadata" "annotations" dict $definition -}}
+{{- $name := get $marks "meta.helm.sh/release-name" -}}
+{{- $namespace := get $marks "meta.helm.sh/release-namespace" -}}
+{{- if and $name (ne (list $name $namespace | join "/") (list .Release.Name .Release.Namespace | join "/")) -}}
+{{- range (lookup "apps/v1" "Deployment" $namespace "").items -}}
+{{- $labels := .metadata.labels | default dict -}}
+{{- if and (eq (get $labels "app.kubernetes.io/instance") $name) (eq (get $labels "app.kubernetes.io/part-of") "podnuma") -}}
+{{- fail (printf "podnuma already runs in this cluster, as release %s of namespace %s, and two operators would both decide; first run: helm uninstall %s --namespace %s" $name $namespace $name $namespace) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}

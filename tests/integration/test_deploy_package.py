@@ -1,0 +1,259 @@
+"""The chart as a package: what helm and chart-testing check, what it holds, and what stands in it twice."""
+
+from __future__ import annotations
+
+import base64
+import re
+import tarfile
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+import yaml
+
+from deploy import chart_files
+from tests.integration.helm_chart import CHART, ROOT, one, refusal, rendered, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CI_VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
+TEXT = {"type": "string"}
+TEXTS = {"type": "array", "items": TEXT}
+# The schema with which `ct lint` looks at Chart.yaml.
+CHART_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["name", "home", "version", "apiVersion", "description"],
+    "properties": {
+        **dict.fromkeys(("name", "home", "version", "apiVersion", "description", "icon"), TEXT),
+        **dict.fromkeys(("appVersion", "kubeVersion", "type", "engine", "condition", "tags"), TEXT),
+        "keywords": TEXTS,
+        "sources": TEXTS,
+        "deprecated": {"type": "boolean"},
+        "annotations": {"type": "object", "additionalProperties": TEXT},
+        "maintainers": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name"],
+                "additionalProperties": False,
+                "properties": dict.fromkeys(("name", "email", "url"), TEXT),
+            },
+        },
+    },
+}
+
+
+def metadata() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def package(helm: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tarfile.TarInfo]:
+    """The members of the package by their path in it."""
+    folder = tmp_path_factory.mktemp("package")
+    done = run(helm, "package", str(CHART), "--destination", str(folder))
+    assert (done.returncode, done.stderr) == (0, "")
+    (archive,) = folder.glob("podnuma-*.tgz")
+    with tarfile.open(archive) as tar:
+        return {member.name.removeprefix("podnuma/"): member for member in tar.getmembers()}
+
+
+@pytest.mark.parametrize("values", CI_VALUES, ids=lambda file: file.stem)
+def test_lint_has_nothing_to_say(helm, values):
+    done = run(helm, "lint", str(CHART), "--strict", "--values", str(values))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "[" not in done.stdout
+
+
+def test_chart_yaml_is_what_chart_testing_asks_for():
+    jsonschema.validate(metadata(), CHART_SCHEMA)
+    assert [maintainer["name"] for maintainer in metadata()["maintainers"]]
+
+
+@pytest.mark.parametrize(
+    "file",
+    [CHART / "Chart.yaml", CHART / "values.yaml", *CI_VALUES, *sorted((CHART / "files").rglob("*.yaml"))],
+    ids=lambda file: file.name,
+)
+def test_yaml_is_tidy_and_says_nothing_twice(file):
+    text = file.read_text()
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+    for number, line in enumerate(text.splitlines(), 1):
+        assert line == line.rstrip(), f"{file.name}:{number} ends in blanks"
+        assert "\t" not in line, f"{file.name}:{number} has a tab"
+    unique(yaml.compose(text, Loader=yaml.SafeLoader))
+
+
+def unique(node: yaml.Node | None) -> None:
+    if isinstance(node, yaml.MappingNode):
+        names = [key.value for key, _ in node.value]
+        assert len(names) == len(set(names)), f"twice: {names}"
+        for _, inner in node.value:
+            unique(inner)
+    elif isinstance(node, yaml.SequenceNode):
+        for inner in node.value:
+            unique(inner)
+
+
+def test_a_package_has_real_files_and_what_people_need(package):
+    assert {member.type for member in package.values()} == {tarfile.REGTYPE}
+    assert not [path for path in CHART.rglob("*") if path.is_symlink()]
+    assert {"Chart.yaml", "README.md", "values.yaml", "values.schema.json", "templates/NOTES.txt"} <= set(
+        package
+    )
+    assert {f"files/crds/{file.name}" for file in (ROOT / "crds").glob("*.yaml")} <= set(package)
+    assert not [name for name in package if name.startswith("ci/")]
+
+
+def test_notes_and_readme_name_no_file_that_a_package_lacks():
+    for page in ("README.md", "templates/NOTES.txt"):
+        text = (CHART / page).read_text()
+        assert not re.findall(r"\b(?:docs|deploy|examples|crds|tests)/[a-z]", text), page
+        assert not re.findall(r"\]\((?!https?://)", text), page
+
+
+def test_what_stands_twice_is_up_to_date():
+    for path, text in chart_files.generated().items():
+        assert path.read_text() == text, f"{path.name}: run `make manifests`"
+    copies = {file.name for file in (CHART / "files" / "crds").iterdir()}
+    assert copies == {file.name for file in (ROOT / "crds").glob("*.yaml")}
+
+
+def test_every_value_stands_in_the_readme():
+    table = (CHART / "README.md").read_text()
+    members = [value for value in chart_files.values() if not value.section]
+    assert len(members) > 70
+    for value in members:
+        assert table.count(f"| `{value.path}` |") == 1, value.path
+
+
+def test_the_icon_is_a_picture_that_needs_no_server():
+    kind, _, data = metadata()["icon"].partition(",")
+    assert kind == "data:image/svg+xml;base64"
+    picture = ET.fromstring(base64.b64decode(data))
+    assert picture.get("viewBox") == "0 0 64 64"
+
+
+def test_artifact_hub_is_told_of_the_definitions():
+    notes = metadata()["annotations"]
+    told = {
+        (crd["kind"], crd["version"], crd["name"]) for crd in yaml.safe_load(notes["artifacthub.io/crds"])
+    }
+    real = set()
+    for file in (ROOT / "crds").glob("*.yaml"):
+        crd = yaml.safe_load(file.read_text())
+        (version,) = crd["spec"]["versions"]
+        real.add((crd["spec"]["names"]["kind"], version["name"], crd["metadata"]["name"]))
+    assert told == real
+    (example,) = yaml.safe_load(notes["artifacthub.io/crdsExamples"])
+    assert example == yaml.safe_load((ROOT / "examples" / "profiles" / "databases.yaml").read_text())
+
+
+def test_an_image_must_be_named(helm):
+    assert "image.repository is not set: build the image" in refusal(helm)
+    done = run(helm, "template", "podnuma", str(CHART), "--set", "image.repository=registry.example:5000/a/b")
+    assert "image: registry.example:5000/a/b:0.1.0" in done.stdout
+
+
+def test_names_follow_the_release_and_the_overrides(helm):
+    def names(release: str, *values: str) -> set[str]:
+        sets = [part for value in values for part in ("--set", value)]
+        command = ("template", release, str(CHART), "--set", "image.repository=a/b", *sets)
+        manifests = yaml.safe_load_all(run(helm, *command).stdout)
+        return {found["metadata"]["name"] for found in manifests if found and found["kind"] == "Deployment"}
+
+    assert names("podnuma") == {"podnuma-operator"}
+    assert names("podnuma-2") == {"podnuma-2-operator"}
+    assert names("prod") == {"prod-podnuma-operator"}
+    assert names("prod", "nameOverride=numa") == {"prod-numa-operator"}
+    assert names("prod", "fullnameOverride=numa") == {"numa-operator"}
+
+
+def test_accounts_can_be_those_of_somebody_else(helm):
+    theirs = ("agent.serviceAccount.create=false", "agent.serviceAccount.name=theirs")
+    manifests = rendered(helm, *theirs)
+    accounts = {found["metadata"]["name"] for found in manifests if found["kind"] == "ServiceAccount"}
+    assert accounts == {"podnuma-operator", "podnuma-cleanup", "podnuma-test"}
+    agents = one(manifests, "DaemonSet", "podnuma-agent")
+    assert agents["spec"]["template"]["spec"]["serviceAccountName"] == "theirs"
+    assert one(manifests, "ClusterRoleBinding", "podnuma-agent")["subjects"][0]["name"] == "theirs"
+    policy = one(manifests, "ValidatingAdmissionPolicy", "podnuma-agent")
+    (condition,) = policy["spec"]["matchConditions"]
+    assert condition["expression"].endswith("'system:serviceaccount:podnuma-system:theirs'")
+    said = refusal(helm, "image.repository=a/b", "operator.serviceAccount.create=false")
+    assert "name the account to use in operator.serviceAccount.name" in said
+
+
+def test_what_the_values_add_to_pods_is_there(helm):
+    values = yaml.safe_load(CI_VALUES[-1].read_text())
+    assert CI_VALUES[-1].stem == "everything-values"
+    manifests = rendered(helm, options=("--values", str(CI_VALUES[-1])))
+    for part, kind in (("operator", "Deployment"), ("agent", "DaemonSet")):
+        template = one(manifests, kind, f"podnuma-{part}")["spec"]["template"]
+        wanted, pod = values[part], template["spec"]
+        assert wanted["podLabels"].items() <= template["metadata"]["labels"].items()
+        assert template["metadata"]["labels"]["team"] == "platform"
+        assert template["metadata"]["annotations"] == wanted["podAnnotations"]
+        assert wanted["extraEnv"][0] in pod["containers"][0]["env"]
+        assert wanted["extraVolumes"][0] in pod["volumes"]
+        assert wanted["extraVolumeMounts"][0] in pod["containers"][0]["volumeMounts"]
+        assert pod["nodeSelector"] == wanted["nodeSelector"]
+        account = one(manifests, "ServiceAccount", f"podnuma-{part}")
+        assert account["metadata"]["annotations"] == wanted["serviceAccount"]["annotations"]
+    job = one(manifests, "Job", "podnuma-cleanup")["spec"]["template"]
+    assert job["metadata"]["annotations"] == {"example.com/note": "cleanup"}
+    assert job["spec"]["containers"][0]["resources"]["limits"] == {"memory": "256Mi"}
+
+
+def test_labels_of_the_values_never_replace_those_that_find_pods(helm):
+    manifests = rendered(helm, r"agent.podLabels.app\.kubernetes\.io/component=mine", "commonLabels.team=a")
+    agents = one(manifests, "DaemonSet", "podnuma-agent")["spec"]
+    assert agents["selector"]["matchLabels"].items() <= agents["template"]["metadata"]["labels"].items()
+
+
+def test_agents_keep_off_nodes_that_can_never_be_managed(helm):
+    agents = one(rendered(helm), "DaemonSet", "podnuma-agent")["spec"]["template"]["spec"]
+    (term,) = terms(agents)
+    assert term["matchExpressions"] == [
+        {"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]},
+        {"key": "eks.amazonaws.com/compute-type", "operator": "NotIn", "values": ["fargate"]},
+        {"key": "liqo.io/type", "operator": "NotIn", "values": ["virtual-node"]},
+        {"key": "type", "operator": "NotIn", "values": ["kwok", "virtual-kubelet"]},
+    ]
+    manifests = rendered(helm, options=("--values", str(CI_VALUES[-1])))
+    both = terms(one(manifests, "DaemonSet", "podnuma-agent")["spec"]["template"]["spec"])
+    pools = [condition["values"] for one_term in both for condition in one_term["matchExpressions"][4:]]
+    assert pools == [["databases"], ["training"]]
+    assert all(one_term["matchExpressions"][:4] == term["matchExpressions"] for one_term in both)
+
+
+def terms(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    required = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    found: list[dict[str, Any]] = required["nodeSelectorTerms"]
+    return found
+
+
+def test_a_service_monitor_finds_its_services_and_they_find_the_pods(helm):
+    manifests = rendered(helm, "monitoring.serviceMonitor.enabled=true")
+    monitor = one(manifests, "ServiceMonitor", "podnuma")["spec"]
+    (endpoint,) = monitor["endpoints"]
+    services = [found for found in manifests if found["kind"] == "Service"]
+    assert [found["metadata"]["name"] for found in services] == ["podnuma-operator", "podnuma-agent"]
+    for service, kind in zip(services, ("Deployment", "DaemonSet"), strict=True):
+        assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+        template = one(manifests, kind, service["metadata"]["name"])["spec"]["template"]
+        assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+        (port,) = service["spec"]["ports"]
+        (container_port,) = template["spec"]["containers"][0]["ports"]
+        assert port["name"] == endpoint["port"]
+        assert port["targetPort"] == container_port["name"]
+        assert port["port"] == container_port["containerPort"]
+    pod_monitor = one(rendered(helm, "monitoring.podMonitor.enabled=true"), "PodMonitor", "podnuma")["spec"]
+    assert endpoint["relabelings"] == pod_monitor["podMetricsEndpoints"][0]["relabelings"]
+    both = ("monitoring.serviceMonitor.enabled=true", "monitoring.podMonitor.enabled=true")
+    assert "every series would be there twice" in refusal(helm, "image.repository=a/b", *both)

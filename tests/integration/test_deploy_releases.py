@@ -1,0 +1,288 @@
+"""Releases of the chart on a cluster that knows nothing of podnuma: profiles, upgrades, other names, leaving.
+
+No operator and no agent runs: kwok makes pods ready and jobs complete. What is tested is what Helm does.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from testbed.control_plane import ControlPlane
+from testbed.kwok import Kwok
+from testbed.waiting import until
+from tests.integration.helm_chart import CHART, IMAGE, ON_KWOK, ROOT, SYSTEM, rendered, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+APPS = f"/apis/apps/v1/namespaces/{SYSTEM}"
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+PROFILES = "/apis/podnuma.dev/v1alpha1/nodeprofiles"
+LABELS = {
+    "linux": {},
+    "virtual": {"type": "virtual-kubelet"},
+    "fargate": {"eks.amazonaws.com/compute-type": "fargate"},
+    "windows": {"kubernetes.io/os": "windows"},
+}
+
+pytestmark = pytest.mark.timeout(300)
+
+
+class Releases:
+    """helm on a cluster, with the values that every release here needs."""
+
+    def __init__(self, helm: Path, cluster: ControlPlane) -> None:
+        self._helm = helm
+        self.cluster = cluster
+
+    def types(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run helm and return how it went."""
+        return run(self._helm, *words, cluster=self.cluster)
+
+    def does(self, *words: str) -> str:
+        """Run helm, which must go well."""
+        done = self.types(*words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def put(self, verb: str, *options: str, release: str = f"podnuma/{SYSTEM}", chart: Path = CHART) -> str:
+        """Install or upgrade a release of the chart."""
+        return self.does(*self.words(verb, *options, release=release, chart=chart))
+
+    def words(
+        self, verb: str, *options: str, release: str = f"podnuma/{SYSTEM}", chart: Path = CHART
+    ) -> tuple[str, ...]:
+        """The command line of `put`."""
+        name, namespace = release.split("/")
+        create = ("--create-namespace",) if verb == "install" else ()
+        sets = ("--set", IMAGE, "--set", ON_KWOK)
+        return (verb, name, str(chart), "--namespace", namespace, *create, *sets, *options)
+
+    def definitions(self) -> dict[str, Any]:
+        """The specs of podnuma's definitions by name."""
+        return {found["metadata"]["name"]: found["spec"] for found in self.cluster.api.items(DEFINITIONS)}
+
+    def profiles(self) -> dict[str, int]:
+        """The priority of each profile by its name."""
+        return {
+            found["metadata"]["name"]: found["spec"]["priority"] for found in self.cluster.api.items(PROFILES)
+        }
+
+
+@pytest.fixture(scope="module")
+def cluster(kwok: Any) -> Iterator[ControlPlane]:
+    """A cluster of four nodes, one of which can be managed. (`kwok` makes sure that it is built.)"""
+    del kwok
+    with ControlPlane() as running, Kwok(running) as own:
+        for name, labels in LABELS.items():
+            own.add_node(name, cpus=8, memory=2**34, labels=labels)
+        yield running
+
+
+@pytest.fixture
+def releases(helm: Path, cluster: ControlPlane) -> Iterator[Releases]:
+    made = Releases(helm, cluster)
+    yield made
+    for line in made.does("list", "--all-namespaces", "--no-headers").splitlines():
+        if line:
+            name, namespace = line.split()[:2]
+            made.does("uninstall", name, "--namespace", namespace, "--no-hooks")
+    for found in cluster.api.items(DEFINITIONS):
+        cluster.api.delete(f"{DEFINITIONS}/{found['metadata']['name']}")
+    until(lambda: not cluster.api.items(DEFINITIONS), "the definitions to go", 30)
+
+
+def profile_values(folder: Path, **priorities: int) -> str:
+    """A file of values with these profiles."""
+    selector = {"matchLabels": {"node-pool": "none"}}
+    listed = [
+        {"name": name, "spec": {"nodeSelector": selector, "priority": priority}}
+        for name, priority in priorities.items()
+    ]
+    file = folder / "profiles.yaml"
+    file.write_text(yaml.safe_dump({"profiles": listed}))
+    return f"--values={file}"
+
+
+def test_profiles_of_the_values_live_with_the_release(releases, tmp_path):
+    releases.put("install", profile_values(tmp_path, first=1, second=2))
+    assert releases.profiles() == {"first": 1, "second": 2}
+    releases.put("upgrade", profile_values(tmp_path, first=10, second=2))
+    assert releases.profiles() == {"first": 10, "second": 2}
+    releases.put("upgrade", profile_values(tmp_path, second=3, third=4))
+    assert releases.profiles() == {"second": 3, "third": 4}
+    releases.does("uninstall", "podnuma", "--namespace", SYSTEM)
+    assert releases.profiles() == {}
+
+
+def test_profiles_of_a_first_installation_go_with_it(releases, tmp_path):
+    releases.put("install", profile_values(tmp_path, first=1))
+    releases.does("uninstall", "podnuma", "--namespace", SYSTEM)
+    assert releases.profiles() == {}
+
+
+def test_a_rollback_to_the_first_installation_has_its_profiles(releases, tmp_path):
+    releases.put("install", profile_values(tmp_path, first=1))
+    releases.put("upgrade", profile_values(tmp_path, first=10, second=2))
+    releases.does("rollback", "podnuma", "1", "--namespace", SYSTEM)
+    assert releases.profiles() == {"first": 1}
+
+
+def test_another_release_takes_over_what_an_uninstall_left(releases):
+    releases.put("install")
+    releases.cluster.apply_files(ROOT / "examples" / "profiles")
+    releases.does("uninstall", "podnuma", "--namespace", SYSTEM)
+    assert len(releases.definitions()) == 3
+
+    refused = releases.types(*releases.words("install", release="numa/elsewhere"))
+    assert "invalid ownership metadata" in refused.stderr
+    releases.put("install", "--take-ownership", release="numa/elsewhere")
+    assert sorted(releases.profiles()) == ["databases", "training"]
+    deployments = releases.cluster.api.items("/apis/apps/v1/namespaces/elsewhere/deployments")
+    assert [found["metadata"]["name"] for found in deployments] == ["numa-podnuma-operator"]
+    releases.put("upgrade", release="numa/elsewhere")
+
+
+def test_a_second_release_is_refused_while_the_first_one_runs(releases):
+    releases.put("install")
+    refused = releases.types(*releases.words("install", "--take-ownership", release="second/elsewhere"))
+    assert refused.returncode != 0
+    assert (
+        "podnuma already runs in this cluster, as release podnuma of namespace podnuma-system"
+        in refused.stderr
+    )
+    assert "helm uninstall podnuma --namespace podnuma-system" in refused.stderr
+    assert (
+        releases.cluster.api.find("/apis/apps/v1/namespaces/elsewhere/deployments/second-podnuma-operator")
+        is None
+    )
+
+
+def test_an_upgrade_brings_the_definitions_along(releases, helm, tmp_path):
+    older = tmp_path / "podnuma"
+    shutil.copytree(CHART, older)
+    for file in (older / "files" / "crds").glob("*.yaml"):
+        definition = yaml.safe_load(file.read_text())
+        del definition["spec"]["versions"][0]["additionalPrinterColumns"][-1]
+        file.write_text(yaml.safe_dump(definition))
+    releases.put("install", chart=older)
+    of_old = releases.definitions()
+    releases.put("upgrade")
+    shipped = {
+        found["metadata"]["name"]: found["spec"]["versions"]
+        for found in rendered(helm)
+        if found["kind"] == "CustomResourceDefinition"
+    }
+    for name, spec in releases.definitions().items():
+        assert spec["versions"] != of_old[name]["versions"]
+        assert columns(spec["versions"]) == columns(shipped[name])
+
+
+def columns(versions: list[dict[str, Any]]) -> list[str]:
+    return [column["name"] for version in versions for column in version["additionalPrinterColumns"]]
+
+
+def test_definitions_handed_to_somebody_else_stay(releases):
+    releases.put("install")
+    releases.cluster.apply_files(ROOT / "examples" / "profiles")
+    releases.put("upgrade", "--set", "crds.enabled=false")
+    assert len(releases.definitions()) == 3
+    assert len(releases.profiles()) == 2
+
+
+def test_without_keep_the_definitions_and_all_objects_go(releases):
+    releases.put("install", "--set", "crds.keep=false")
+    releases.cluster.apply_files(ROOT / "examples" / "profiles")
+    releases.does("uninstall", "podnuma", "--namespace", SYSTEM)
+    until(lambda: not releases.definitions(), "the definitions to go", 30)
+
+
+def test_after_leaving_nothing_is_left(releases):
+    releases.put("install")
+    releases.does("test", "podnuma", "--namespace", SYSTEM)
+    releases.does("uninstall", "podnuma", "--namespace", SYSTEM)
+    # As the chart's README says.
+    releases.cluster.kubectl("delete", "crd", *releases.definitions())
+    until(lambda: not left(releases.cluster), "everything of podnuma to be gone", 30)
+
+
+def left(cluster: ControlPlane) -> list[str]:
+    """Everything on the cluster with podnuma in its name that Kubernetes did not make or pass by itself."""
+    kinds = cluster.kubectl("api-resources", "--verbs=list", "--output=name").split()
+    listed = cluster.kubectl(
+        "get", ",".join(kinds), "--all-namespaces", "--output=name", "--ignore-not-found"
+    )
+    passing = ("namespace/", "event", "pod/", "controllerrevision")
+    return [name for name in listed.splitlines() if "podnuma" in name and not name.startswith(passing)]
+
+
+def test_agents_run_on_nodes_that_can_be_managed_only(releases):
+    releases.put("install")
+    agents = f"{APPS}/daemonsets/podnuma-agent"
+    until(lambda: releases.cluster.api.get(agents).get("status", {}).get("numberReady") == 1, "one agent", 30)
+    pods = releases.cluster.api.items(
+        f"/api/v1/namespaces/{SYSTEM}/pods", labelSelector="app.kubernetes.io/component=agent"
+    )
+    assert [pod["spec"]["nodeName"] for pod in pods] == ["linux"]
+    # By default not on kwok's nodes either.
+    releases.put("upgrade", "--set", "agent.excludedNodes.type={virtual-kubelet,kwok}")
+    until(lambda: releases.cluster.api.get(agents)["status"]["desiredNumberScheduled"] == 0, "no agent", 30)
+
+
+def asks(cluster: ControlPlane, folder: Path) -> tuple[int, list[str]]:
+    """Run the script of `helm test` as its job does, with the rights of its account: exit code and lines."""
+    (folder / "token").write_text(cluster.token(SYSTEM, "podnuma-test"))
+    shutil.copy(cluster.ca_file, folder / "ca.crt")
+    _, host, port = cluster.server.replace("//", "").split(":")
+    names = (f"--namespace={SYSTEM}", "--operator=podnuma-operator", "--agent=podnuma-agent")
+    done = subprocess.run(
+        [sys.executable, "-I", CHART / "files" / "test.py", *names, "--timeout=2", f"--account={folder}"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port},
+        timeout=50,
+    )
+    assert not done.stderr
+    return done.returncode, done.stdout.splitlines()
+
+
+def test_helm_test_says_whether_podnuma_is_ready(releases, helm, tmp_path):
+    releases.put("install", "--wait")
+    assert "Phase:          Succeeded" in releases.does("test", "podnuma", "--namespace", SYSTEM)
+    api = releases.cluster.api
+    for manifest in rendered(helm):
+        if manifest["metadata"]["name"] == "podnuma-test" and manifest["kind"] != "Job":
+            api.apply(manifest, SYSTEM)
+    assert asks(releases.cluster, tmp_path) == (
+        0,
+        ["ok    definitions: served", "ok    operator: 2 of 2 replicas ready", "ok    agents: 1 of 1 ready"],
+    )
+    api.merge(f"{APPS}/deployments/podnuma-operator", {"spec": {"replicas": 0}})
+    api.delete(f"{APPS}/daemonsets/podnuma-agent")
+    releases.cluster.kubectl("delete", "crd", "nodeprofiles.podnuma.dev")
+    assert asks(releases.cluster, tmp_path) == (
+        1,
+        [
+            "FAIL  definitions: nodeprofiles not served; install with crds.enabled=true",
+            "FAIL  operator: not ready; see kubectl -n podnuma-system describe deployment podnuma-operator",
+            "FAIL  agents: no DaemonSet podnuma-system/podnuma-agent; was it deleted?",
+        ],
+    )
+
+
+def test_notes_warn_where_no_agent_may_start(releases):
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    releases.cluster.api.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "strict", "labels": labels}}
+    )
+    notes = releases.put("install", "--dry-run=server", release="podnuma/strict")
+    assert 'namespace strict enforces Pod Security "restricted"' in notes
+    assert "WARNING" not in releases.put("install", "--dry-run=server", release="podnuma/default")
