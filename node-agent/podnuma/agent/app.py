@@ -45,10 +45,10 @@ _RETRY = 5.0  # seconds between looks at a node that could not be made out
 def main(settings: AgentSettings) -> None:
     """Run until SIGTERM or SIGINT. Cgroups stay as they are at the end."""
     keep_short(_PAUSE)
-    asyncio.run(_until_told(settings))
+    asyncio.run(_until_stopped(settings))
 
 
-async def _until_told(settings: AgentSettings) -> None:
+async def _until_stopped(settings: AgentSettings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -60,7 +60,7 @@ async def _until_told(settings: AgentSettings) -> None:
 
 @dataclass(slots=True)
 class Running:
-    """A running agent, for whoever started it. `port`: of metrics and probes, None if there is none."""
+    """A running agent. `port`: of metrics and probes, None if there is none."""
 
     port: int | None
     agent: AgentLoop | None = None

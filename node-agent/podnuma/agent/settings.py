@@ -1,6 +1,6 @@
 """Everything this process can be told. Merged once by the command line, frozen, passed down from `app`.
 
-Below `app` nobody reads the environment, the arguments or the clock.
+Only the command line reads the environment and the arguments.
 """
 
 from dataclasses import dataclass

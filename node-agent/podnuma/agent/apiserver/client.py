@@ -95,7 +95,7 @@ class ApiClient:
         config, token_file = access.read()
         adapter = _Adapter(config, TokenFile(token_file) if token_file is not None else None)
         self._client = HTTPClient(config, timeout=_DEADLINE, http_adapter=adapter)
-        # A proxy or a netrc of the environment is none of an agent's business, and is looked up per request.
+        # An agent uses no proxy and no netrc of the environment, which would be looked up per request.
         self._client.session.trust_env = False
         self._client.session.headers["User-Agent"] = user_agent
         self._count_error = count_error

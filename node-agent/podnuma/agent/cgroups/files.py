@@ -1,6 +1,6 @@
 """The cgroup files of an interest here, one row each: how the text is read and written.
 
-Text comes from the kernel and, on hostile nodes, from whoever else can write there: a text that does not
+Text comes from the kernel and, on a hostile node, from anyone who can write there: a text that does not
 parse is None, as an absent file is, and the verifier reports the difference.
 """
 

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, QosCgroup
 from podnuma.allocator.request import Qos
 
-# Names come from the kubelet and the runtime; whoever else makes folders there cannot make us follow them.
+# Names come from the kubelet and the runtime; folders made by anyone else are ignored.
 _UID = r"[0-9a-zA-Z][0-9a-zA-Z_.-]{0,127}"
 _ID = r"[0-9a-zA-Z]{12,128}"
 _CONTAINER = re.compile(
@@ -120,7 +120,7 @@ def _candidates(root: Path) -> Iterator[CgroupLayout]:
 
 
 def _nested(root: Path) -> list[str]:
-    # One level is what kind does; more would be somebody else's tree.
+    # One level is what kind does; anything deeper is not a kubelet's tree.
     try:
         names = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
     except OSError:

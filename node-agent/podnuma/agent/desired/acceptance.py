@@ -1,7 +1,7 @@
 """Which grants this node takes: the one owner of what is in force.
 
-An allocation that overlaps one that is already applied is refused, whoever is to blame: the one that runs
-has the right. So is one that names CPUs the node does not have, and one that would leave the shared pool
+An allocation that overlaps one that is already applied is refused, whatever the cause: the one that runs
+has priority. So is one that names CPUs the node does not have, and one that would leave the shared pool
 empty: to a kernel an empty set means "all CPUs".
 """
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class AcceptedGrants:
-    """Grants by pod UID, why others were refused, by pod UID, and what is left for everybody."""
+    """Grants by pod UID, why others were refused, by pod UID, and the shared pool."""
 
     grants: Mapping[str, PodGrant]
     refused: Mapping[str, str]
@@ -125,7 +125,7 @@ def _cpus(desired: DesiredState, machine: Machine) -> NodeCpus:
             node = Node.empty(settings.settings, topology)
         except SettingsError as error:
             # The operator says so in a condition; what was granted under good settings stays.
-            logger.debug("settings can not be used: %s", error)
+            logger.debug("settings cannot be used: %s", error)
         else:
             return NodeCpus(known, node.default_set, node.reserved_cpus)
     return NodeCpus(known, topology.all_cpus, cpuset.EMPTY)

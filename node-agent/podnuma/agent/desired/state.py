@@ -1,7 +1,7 @@
 """What this node shall look like, as far as the API server has said. The one owner of that knowledge.
 
 Kept from three streams: the PodAllocations of this node, its NodeTopology, and which grants the agent took.
-An object that can not be read (edited by hand, another version) never takes away what is applied: the last
+An object that cannot be read (edited by hand, another version) never takes away what is applied: the last
 good one stays, with the problem beside it.
 
 Read and changed in the event loop's thread only. `changed` is called after every difference.

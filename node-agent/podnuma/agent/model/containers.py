@@ -1,4 +1,4 @@
-"""What a runtime tells about containers that exist and about one that is to start, whatever the runtime."""
+"""What every runtime reports about containers that exist and about one that is to start."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class StartingContainer:
-    """A container that is about to be created. `cpu_max` is what the kubelet asks for it, None if not told.
+    """A container that is about to be created. `cpu_max` is what the kubelet asks for it, None if unknown.
 
     `local`: the pod comes from a file on the node, not from the API server.
     `annotated`: an annotation gives the pod a budget that makes it Guaranteed, which the kubelet ignores.

@@ -104,7 +104,9 @@ def _pod(
         untouched = values is None or values.cpus is None
         return None if confined_above and untouched else _shared(node, values)
     cpus = _unless_untouched(node, CpuSet(grant.exclusive_cpus | node.pool), values)
-    return CgroupTarget(cpus, cpu_max=_cpu_max(grant.pod_quota, _period(grant)))
+    # The period is one kubelet setting for the whole node: any container's will do.
+    period = grant.containers[0].cpu_period if grant.containers else _DEFAULT_PERIOD
+    return CgroupTarget(cpus, cpu_max=_cpu_max(grant.pod_quota, period))
 
 
 def _container(node: PlanInput, cgroup: ContainerCgroup, values: CgroupValues | None) -> CgroupTarget | None:
@@ -152,8 +154,3 @@ def _mems(
 
 def _cpu_max(quota: int, period: int) -> CpuMax:
     return CpuMax(quota if quota > 0 else None, period)
-
-
-def _period(grant: PodGrant) -> int:
-    # One kubelet setting for the whole node: any container's will do.
-    return grant.containers[0].cpu_period if grant.containers else _DEFAULT_PERIOD

@@ -4,7 +4,7 @@
     snapshot    what one pass saw, planned, wrote and found
     apply       writes in order, each through the first mechanism that takes it
     verify      compares what the kernel has with what it shall have; reads only
-    drift       values that somebody else changed, told from those that are not there yet
+    drift       values that another program changed, told from those that are not there yet
     verdicts    since when each container has run on its CPUs
     pause       reasons to apply nothing: others who pin containers here
 

@@ -85,6 +85,11 @@ class WriteResult:
     why: str = ""
     by: str = ""
 
+    @property
+    def refused(self) -> bool:
+        """Whether the cgroup kept what it had, so that the write is due again."""
+        return self.outcome in {WriteOutcome.REFUSED, WriteOutcome.HELD_BACK}
+
 
 async def apply_writes(
     writes: Iterable[CgroupWrite],
@@ -99,23 +104,22 @@ async def apply_writes(
     results = []
     kept = 0
     for write in writes:
-        passed_over = unreliable.get(write.cgroup, frozenset())
-        result = await _one(write, _in_turn(mechanisms, passed_over), CpuSet(kept))
-        if result.outcome in {WriteOutcome.REFUSED, WriteOutcome.HELD_BACK}:
+        last = unreliable.get(write.cgroup, frozenset())
+        in_turn = sorted(mechanisms, key=lambda mechanism: mechanism.name in last)
+        result = await _apply_one(write, in_turn, CpuSet(kept))
+        if result.refused:
             kept |= write.losses
         results.append(result)
     return tuple(results)
 
 
-def _in_turn(mechanisms: Sequence[Mechanism], passed_over: frozenset[str]) -> list[Mechanism]:
-    return sorted(mechanisms, key=lambda mechanism: mechanism.name in passed_over)
-
-
-async def _one(write: CgroupWrite, mechanisms: Sequence[Mechanism], kept: CpuSet) -> WriteResult:
+async def _apply_one(write: CgroupWrite, mechanisms: Sequence[Mechanism], kept: CpuSet) -> WriteResult:
     if write.gains & kept:
         waits = cpuset.render(CpuSet(write.gains & kept))
         return WriteResult(
-            write, WriteOutcome.HELD_BACK, f"waits for CPUs {waits}, which somebody could not be taken off"
+            write,
+            WriteOutcome.HELD_BACK,
+            f"waits for CPUs {waits}, which another cgroup could not be taken off",
         )
     mechanism = next((mechanism for mechanism in mechanisms if mechanism.takes(write.cgroup)), None)
     if mechanism is None:
@@ -168,7 +172,7 @@ class UnreliableMechanisms:
 
 
 def _claimed(result: WriteResult) -> bool:
-    """Tell whether somebody said that a container was written; a hook's answer claims nothing."""
+    """Tell whether a mechanism reported that it wrote a container; a hook's answer reports nothing."""
     if result.outcome is not WriteOutcome.DONE or result.by == HOOK:
         return False
     return isinstance(result.write.cgroup, ContainerCgroup)

@@ -1,4 +1,4 @@
-"""Tells drift, a right value that somebody else changed, from values that are merely not there yet.
+"""Tells drift, where another program changed a right value, from values that are not there yet.
 
 A cgroup that was right with a target and is not right with the same one has drifted. That is counted once
 until it is right again, however many passes that takes.
@@ -57,6 +57,6 @@ class DriftDetector:
 def _same(before: CgroupTarget, now: CgroupTarget, values: CgroupValues) -> bool:
     """Tell whether the target is the same as before.
 
-    A cgroup in which nothing was written had no target for CPUs; it has one as soon as somebody writes there.
+    A cgroup in which nothing was written had no target for CPUs; it has one once something is.
     """
     return before == now or (values.cpus is not None and before == replace(now, cpus=None))

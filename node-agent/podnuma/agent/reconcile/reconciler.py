@@ -52,7 +52,7 @@ class ContainerSource(Protocol):
 
 
 class Observer(Protocol):
-    """Is told what happens in a pass, and counts it."""
+    """Counts what happens in a pass."""
 
     def wrote(self, result: WriteResult) -> None: ...
 
@@ -158,7 +158,7 @@ class Reconciler:
         return replace(snapshot, seen=after, results=results)
 
     def _pods(self, accepted: AcceptedGrants) -> dict[str, PodCgroup]:
-        """Return the pods that have to be looked at, by UID.
+        """Return the pods that have to be read, by UID.
 
         Those of a QoS slice follow it, unless one of them holds CPUs, or did: see `plan.targets`.
         """
@@ -189,11 +189,7 @@ class Reconciler:
 
     def _log(self, results: Sequence[WriteResult]) -> None:
         """Log once what is refused, and once that it no longer is."""
-        refusals = {
-            result.write.cgroup: result.why
-            for result in results
-            if result.outcome in {WriteOutcome.REFUSED, WriteOutcome.HELD_BACK}
-        }
+        refusals = {result.write.cgroup: result.why for result in results if result.refused}
         for cgroup, why in refusals.items():
             if self._refusals.get(cgroup) != why:
                 logger.warning("%s: %s", describe(cgroup), why)

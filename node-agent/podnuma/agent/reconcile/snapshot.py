@@ -9,7 +9,7 @@ from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup
 from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues
 from podnuma.agent.model.containers import Container
 from podnuma.agent.plan.targets import PlanInput
-from podnuma.agent.reconcile.apply import WriteOutcome, WriteResult
+from podnuma.agent.reconcile.apply import WriteResult
 from podnuma.allocator.request import Qos
 
 
@@ -34,9 +34,7 @@ class NodeSnapshot:
     @property
     def unfinished(self) -> bool:
         """Whether something was refused that may work later."""
-        return any(
-            result.outcome in {WriteOutcome.REFUSED, WriteOutcome.HELD_BACK} for result in self.results
-        )
+        return any(result.refused for result in self.results)
 
     @property
     def enforcing(self) -> bool:

@@ -4,7 +4,7 @@ A verdict belongs to one container instance (the runtime's id) and is given once
 values were right before it began to run, or when they were first seen and nothing had to be written, else
 after so many milliseconds.
 Until then it is pending, or not pinned when something was tried and did not help. A later drift changes no
-verdict; the phase tells of it.
+verdict; the phase shows it.
 """
 
 from collections.abc import Iterable, Mapping

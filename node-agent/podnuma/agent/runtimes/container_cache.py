@@ -1,8 +1,8 @@
-"""Which containers exist, as the runtime last told. One owner of that knowledge, two ways to learn it.
+"""Which containers exist, as the runtime last reported. The one owner of that knowledge.
 
-NRI tells everything once when it synchronizes and every change after that. CRI is asked. Only containers
-that were created and have not ended exist: values are never written to an id of an old status. What ended
-is named a little longer, or nobody would learn of a container that lived shorter than a pass takes to come.
+NRI reports everything once when it synchronizes and every change after that; CRI is polled. A container
+exists from its creation to its end: values are never written to an id of an old status. One that ended is
+kept a little longer, or a container that lived shorter than the time between two passes would never be seen.
 """
 
 import time

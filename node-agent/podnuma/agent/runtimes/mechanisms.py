@@ -3,7 +3,7 @@
     NRI       containers, while the plugin is connected and the runtime takes updates outside hooks
     CRI       containers, while a CRI socket answers
     Systemd   slices and pods where systemd manages cgroups; containers where neither of the above can
-    Files     everything, where nobody manages cgroups
+    Files     everything, where systemd does not manage cgroups
 
 The runtime's ways come first for containers: it keeps the values over its own restart, and a value that
 only the kernel has is undone by the runtime's next update.

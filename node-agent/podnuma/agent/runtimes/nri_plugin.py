@@ -37,7 +37,7 @@ _SOURCE = "kubernetes.io/config.source"
 _FROM_API = "api"
 _NANO = 10**9
 _DEADLINE = 0.7  # of the runtime's timeout, for the whole answer
-# What is created only is still being made; its start is told.
+# A container that is only created is still being set up; its start is an event of its own.
 _NOTHING_RUNS = (nri.ContainerState.CREATED, nri.ContainerState.STOPPED)
 
 EVENTS = frozenset(
@@ -104,7 +104,7 @@ class NriPlugin:
                     "podnuma: others could not be taken off this container's CPUs within"
                     f" {self._deadline:.1f} s; it starts at the next try"
                 ) from late
-        return nri.Answer(_adjust(start, container), tuple(_ride(write) for write in start.piggybacked))
+        return nri.Answer(_adjust(start, container), tuple(_piggyback(write) for write in start.piggybacked))
 
     async def update_container(
         self, pod: nri.PodSandbox, container: nri.Container, wanted: nri.Resources
@@ -198,14 +198,14 @@ def _adjust(start: StartAnswer, container: nri.Container) -> nri.Resources | Non
 
 
 def _again(target: CgroupTarget | None, wanted: nri.Resources) -> nri.Resources | None:
-    """Return the values that override what somebody asks for; memory nodes of what runs stay alone."""
+    """Return what overrides the values that an update asks for; memory nodes of running containers stay."""
     if target is None:
         return None
     cpu_max = target.cpu_max if wanted.cpu_quota is not None else None
     return nri_resources(target.cpus, None, cpu_max)
 
 
-def _ride(write: CgroupWrite) -> nri.Update:
+def _piggyback(write: CgroupWrite) -> nri.Update:
     if not isinstance(write.cgroup, ContainerCgroup):
         raise TypeError("a hook's answer can carry writes to containers only")
     resources = nri_resources(write.cpus, write.mems, write.cpu_max)

@@ -36,7 +36,7 @@ _PLUGIN = "podnuma"
 _INDEX = "50"
 _HEAD_START = 1.0  # seconds that NRI has before CRI is tried
 _LOOK_AGAIN = 2.0
-_GRACE = 10.0  # seconds that the last word of a lost runtime counts
+_GRACE = 10.0  # seconds for which a lost runtime's last report counts
 _NANO = 10**9
 _GONE = (cri_values.ContainerState.EXITED,)
 
@@ -101,7 +101,7 @@ class _RealNode:
         return self.describe()[1]
 
     async def containers(self) -> Sequence[Container]:
-        """Return what runs. Raises OSError while nobody can tell."""
+        """Return what runs. Raises OSError while no runtime is connected."""
         now = asyncio.get_running_loop().time()
         if self._settings.runtime is not Runtime.CRI and self.link.state is LinkState.SYNCHRONIZED:
             self._seen_at = now

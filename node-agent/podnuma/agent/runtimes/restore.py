@@ -1,7 +1,7 @@
 """Writes that give a cgroup back to the kubelet and the runtime; `cleanup` says which.
 
 Runtimes know no empty set: they get all CPUs, so that what they keep is right, and the unit is emptied
-afterwards. So is the file, where nothing runs below it: Linux lets nobody empty a set of a cgroup that has
+afterwards. So is the file, where nothing runs below it: Linux lets no one empty the set of a cgroup that has
 processes (ENOSPC). There all CPUs stay written until the pod ends, which is the same to it.
 """
 

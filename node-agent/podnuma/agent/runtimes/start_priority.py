@@ -59,7 +59,7 @@ class StartPriority:
         raise WriteRefused(what, "update", "a container began to start and goes first")
 
     def _leave(self, task: "asyncio.Task[Any]") -> None:
-        # The runtime has the request and will carry it out; only nobody waits for it any more.
+        # The runtime has the request and will carry it out; it is just not waited for any more.
         self._left.add(task)
         task.add_done_callback(self._forget)
 

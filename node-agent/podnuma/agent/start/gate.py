@@ -7,7 +7,7 @@
     undecided, surely to be decided: Wait    deferred with a text; the kubelet tries again, for two minutes
                                      Share   passes; pinned when the decision comes
     undecided, perhaps to be decided         waits a moment, then as Share
-    undecided, nobody is to decide           passes
+    undecided, not the operator's to decide  passes
 
 The wait is bounded, well below the runtime's own timeout: a runtime that does not get its answer in time
 drops the plugin and starts the container unpinned.
@@ -146,7 +146,7 @@ class StartGate:
         return (
             desired.allocation is not None
             and not desired.allocation.decision.admitted
-            and not starting.local  # nobody evicts what comes from a file
+            and not starting.local  # a pod from a file cannot be evicted
             and settings is not None
             and settings.handling.on_rejection is OnRejection.EVICT
         )

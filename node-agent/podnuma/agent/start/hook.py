@@ -1,14 +1,14 @@
 """Answers a runtime that is about to create a container, and again before the container runs.
 
-    start          its creation is asked for: the gate lets it pass, others give up what is to be its own, and
-                   the answer carries its values
-    before_start   it exists and does not run yet: the kernel is asked, and put right if need be
+    start          it is to be created: the gate lets it pass, others give up its CPUs, and the answer carries
+                   its values
+    before_start   it exists and does not run yet: its values are read back, and written again if need be
     values         what it shall have now, whenever the runtime asks
 
 The values are those of `plan.targets`, by the last pass, as for every other container. While the runtime
 waits for an answer it carries out nothing else. So what has to go through the runtime is piggybacked on the
 answer, and the rest is written directly. A start is refused, and tried again by the kubelet, while a cgroup
-could not be taken off CPUs that are to be the container's own, or the container off those of others.
+could not be taken off the container's CPUs, or the container's pod off those of others.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupWrite
 from podnuma.agent.model.containers import StartingContainer, StartRefused
 from podnuma.agent.plan.targets import start_target
 from podnuma.agent.reconcile import verify
-from podnuma.agent.reconcile.apply import Mechanism, PiggybackedUpdates, WriteOutcome, apply_writes
+from podnuma.agent.reconcile.apply import Mechanism, PiggybackedUpdates, apply_writes
 from podnuma.agent.reconcile.reconciler import Reconciler
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
 from podnuma.agent.start.gate import StartGate
@@ -81,7 +81,7 @@ class StartHook:
         return tuple(piggybacked.writes)
 
     async def before_start(self, cgroup: ContainerCgroup) -> None:
-        """Look at a container that has been created and has not begun to run, and judge it.
+        """Check a container that has been created and has not begun to run, and give its verdict.
 
         It is the last moment to put something right that its processes would notice.
         """
@@ -121,10 +121,7 @@ class StartHook:
         own = CpuSet((cpus or cpuset.EMPTY) & ~snapshot.accepted.pool)
         for result in snapshot.results:
             write = result.write
-            if (
-                result.outcome not in {WriteOutcome.REFUSED, WriteOutcome.HELD_BACK}
-                or parent(write.cgroup) == cgroup.pod
-            ):
+            if not result.refused or parent(write.cgroup) == cgroup.pod:
                 continue
             if write.cgroup == cgroup.pod:
                 # What has a set of its own needs no fence around it.

@@ -1,6 +1,6 @@
-"""What the agent tells: the status of each PodAllocation, that of its NodeTopology, and metrics.
+"""What the agent reports: the status of each PodAllocation, that of its NodeTopology, and metrics.
 
-    reporter           what a pass found, told to the API server and the metrics
+    reporter           what a pass found, as statuses and gauges
     allocation_status  phase, conditions and values of one allocation; pure
     node_status        hardware, agent and conditions of the node, repeated as a heartbeat
     metrics            counters and gauges

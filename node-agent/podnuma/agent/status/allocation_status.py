@@ -1,10 +1,10 @@
-"""What the API server is told: phase, conditions and values of each allocation. Pure.
+"""The status of one PodAllocation: phase, conditions and values. Pure.
 
-    Pending    not every container that shall run was seen right yet
-    Applied    each was, and all that run are right now
+    Pending    not every container that is to run has been seen with its values yet
+    Applied    each has, and all that run have them now
     Drifted    it was applied, something differs now, and repairing it did not help
     Released   it was applied and the pod's cgroup is gone
-    Rejected   the operator's word, left alone
+    Rejected   set by the operator, left alone
 
 Containers that ended keep their last entry, with the verdict: that of an init container outlives it.
 """

@@ -135,7 +135,7 @@ class AgentMetrics:
         )
         self.drift_repairs = prometheus_client.Counter(
             "podnuma_drift_repairs",
-            "Values that somebody else had changed and that were set again.",
+            "Cgroup values that another program had changed and that were set again.",
             ["cgroup"],
             registry=made,
         )

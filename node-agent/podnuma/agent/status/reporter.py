@@ -1,4 +1,4 @@
-"""Tells the API server and the metrics what a pass found.
+"""Turns what a pass found into statuses and gauges.
 
 Keeps the last status of every allocation: the next one follows from it, and a new process takes over what an
 earlier one wrote.

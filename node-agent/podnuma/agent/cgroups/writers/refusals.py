@@ -1,4 +1,4 @@
-"""How a write can fail, whoever does it. Everything else is a fault of this program."""
+"""How a write can fail, by any mechanism. Any other exception is a bug."""
 
 import errno
 import os

@@ -112,7 +112,7 @@ class SimulatedRuntime:
         self._changed()
 
     def _sweep(self, known: Mapping[str, _Pod]) -> None:
-        """Remove what pods left behind that ended while nobody looked."""
+        """Remove what is left of pods that ended while this process did not run."""
         for qos in Qos:
             folder = self._layout.qos(qos)
             for entry in sorted((self._kernel.root / folder).iterdir()):
@@ -203,7 +203,7 @@ def _uid(item: Json) -> str:
 
 
 def _read(item: Json) -> _Pod | None:
-    """Return the pod with its running containers; None if it has ended or can not be read."""
+    """Return the pod with its running containers; None if it has ended or cannot be read."""
     try:
         facts = read_pod_facts(item)
         pod = read_pod(item)
