@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from podnuma.api.hardware import Hardware, render_hardware
-from podnuma.operator import reading
-from podnuma.operator.leader import Alone
+from podnuma.operator.cache import decode
+from podnuma.operator.controller import Controller, ControllerTiming
 from podnuma.operator.metrics import Metrics
-from podnuma.operator.reader import ApiReader
-from podnuma.operator.service import Service, Timing
-from podnuma.operator.writer import ApiWriter
+from podnuma.operator.watch.lister import ApiReader
+from podnuma.operator.write.leader_election import AlwaysLeader
+from podnuma.operator.write.writer import ApiWriter
 from podnuma.plumbing.kube.client import Access, Client
 from rich.console import Console
 from rich.table import Table
@@ -87,11 +87,11 @@ async def decide(port: int, folder: Path) -> cProfile.Profile:
     metrics = Metrics()
     client = Client(Access(kubeconfig), user_agent="bench", observe=metrics.observe_request)
     clock: Callable[[], float] = time.monotonic
-    service = Service(
+    service = Controller(
         ApiReader(client, page_size=500),
-        ApiWriter(client, Alone(), deadline=30.0),
+        ApiWriter(client, AlwaysLeader(), deadline=30.0),
         metrics=metrics,
-        timing=Timing(),
+        timing=ControllerTiming(),
         clock=clock,
         now=lambda: dt.datetime.now(dt.UTC),
         rng=random.Random(1),
@@ -99,17 +99,17 @@ async def decide(port: int, folder: Path) -> cProfile.Profile:
     await service.take_over()
     told = asyncio.create_task(service.announcer.run())
     namespace = {"metadata": {"name": "default"}}
-    service.see(reading.namespace(stored(namespace, 1)))
-    service.see(reading.profile(stored(scale.PROFILE, 2)))
+    service.see(decode.namespace(stored(namespace, 1)))
+    service.see(decode.profile(stored(scale.PROFILE, 2)))
     hardware = render_hardware(Hardware(scale.machine()))
     for number in range(NODES):
         name = f"n{number}"
-        service.see(reading.node(stored({"metadata": {"name": name, "labels": {"type": "kwok"}}}, number)))
+        service.see(decode.node(stored({"metadata": {"name": name, "labels": {"type": "kwok"}}}, number)))
         spec = {key: value for key, value in scale.PROFILE["spec"].items() if key != "nodeSelector"}
         spec["profile"] = {"name": "all", "generation": 0}
         topology = {"metadata": {"name": name}, "spec": spec, "status": {"hardware": hardware}}
         TOPOLOGIES[name] = stored(topology, number)
-        service.see(reading.topology(TOPOLOGIES[name]))
+        service.see(decode.topology(TOPOLOGIES[name]))
     await asyncio.sleep(3)
     pods = []
     for number in range(PODS):
@@ -119,7 +119,7 @@ async def decide(port: int, folder: Path) -> cProfile.Profile:
     profile = cProfile.Profile(time.thread_time)
     profile.enable()
     for pod in pods:
-        record = reading.pod(pod)
+        record = decode.pod(pod)
         if record is not None:
             service.see(record)
         await asyncio.sleep(0.02)
@@ -134,7 +134,7 @@ async def decide(port: int, folder: Path) -> cProfile.Profile:
     return profile
 
 
-def _books(service: Service) -> list[Any]:
+def _books(service: Controller) -> list[Any]:
     return [book for number in range(NODES) if (book := service.desk(f"n{number}")) is not None]
 
 

@@ -22,8 +22,8 @@ from podnuma.allocator import Admitted, Node, cpuset
 from podnuma.allocator.request import Qos
 from podnuma.api.node_profile import read_node_profile
 from podnuma.api.pod_allocation import Decision, numa_nodes, render_pod_allocation
-from podnuma.operator import reading
-from podnuma.operator.inventory import Inventory
+from podnuma.operator.cache import decode
+from podnuma.operator.cache.cluster import ClusterCache
 from rich.console import Console
 from rich.table import Table
 
@@ -64,12 +64,12 @@ def operator() -> Iterator[tuple[str, float]]:
     managed = json.dumps(stored(scale.managed_pod("db-1", "n1"), "Guaranteed"))
     yield "JSON of one pod to Python", micros(lambda: json.loads(other))
     burstable, guaranteed = json.loads(other), json.loads(managed)
-    yield "event of a pod that can hold nothing", micros(lambda: reading.pod(burstable))
-    yield "event of a pod that may hold something", micros(lambda: reading.pod(guaranteed))
-    record = reading.pod(guaranteed)
+    yield "event of a pod that can hold nothing", micros(lambda: decode.pod(burstable))
+    yield "event of a pod that may hold something", micros(lambda: decode.pod(guaranteed))
+    record = decode.pod(guaranteed)
     if record is None or record.request is None:
         raise RuntimeError(f"the pod of the bench cannot be read: {record}")
-    inventory = Inventory()
+    inventory = ClusterCache()
     yield "its record taken in, nothing new", micros(lambda: inventory.see(record))
     request = record.request
     settings = read_node_profile(scale.PROFILE).node.settings
@@ -87,7 +87,7 @@ def operator() -> Iterator[tuple[str, float]]:
     yield "PodAllocation from the grant", micros(rendered)
     body = json.loads(json.dumps(rendered()))
     body["metadata"] |= {"uid": "a", "resourceVersion": "8", "generation": 1}
-    yield "PodAllocation read back", micros(lambda: reading.allocation(body))
+    yield "PodAllocation read back", micros(lambda: decode.allocation(body))
 
 
 def agent() -> Iterator[tuple[str, float]]:

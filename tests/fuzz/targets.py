@@ -28,8 +28,9 @@ from podnuma.api.pod import read_pod_facts
 from podnuma.api.pod_allocation import Decision, read_pod_allocation, render_pod_allocation
 from podnuma.api.quantity import read_quantity
 from podnuma.api.reading import ApiError
-from podnuma.operator import deciding, reading
-from podnuma.operator.kinds import Kind
+from podnuma.operator.cache import decode
+from podnuma.operator.cache.kinds import Kind
+from podnuma.operator.node import admission
 
 from tests.unit.api.objects import DATABASE, TRAINING
 from tests.unit.api.test_node_topology import AGENT, AGENT_READY, ALLOCATION, READY
@@ -78,7 +79,7 @@ def pods(value: Any) -> None:
     """Read a pod as the operator does, decide it, store the decision and read it again."""
     with suppress(ApiError):
         read_pod_facts(value)
-    record = reading.pod(value) if isinstance(value, dict) else None
+    record = decode.pod(value) if isinstance(value, dict) else None
     if record is None:
         return
     if record.request is None:
@@ -87,7 +88,7 @@ def pods(value: Any) -> None:
         return
     allocator = _node()
     answer = allocator.decide(record.request)
-    deciding.explanation(allocator, record.request)
+    admission.explanation(allocator, record.request)
     if not isinstance(answer, Admitted):
         return
     with allocator_restored(allocator, record.request.uid):
@@ -108,7 +109,7 @@ def objects(kind: Kind, read: Callable[[Any], object]) -> Callable[[Any], None]:
         assert len(text) < LONGEST_ERROR
         assert text.isprintable()
         if isinstance(value, dict):
-            reading.READERS[kind](value)
+            decode.READERS[kind](value)
 
     return act
 

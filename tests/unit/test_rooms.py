@@ -139,6 +139,29 @@ def test_rooms_of_the_agent_know_only_those_before_them(room):
     assert wrong == []
 
 
+# The operator's rooms, and which others each may know.
+OPERATOR_ROOMS = {
+    "cache": set(),
+    "watch": {"cache"},
+    "write": {"cache", "watch"},
+    "node": {"cache", "watch", "write"},
+}
+
+
+@pytest.mark.parametrize("room", OPERATOR_ROOMS)
+def test_rooms_of_the_operator_know_only_those_below_them(room):
+    folder = ROOT / "operator" / "podnuma" / "operator"
+    allowed = OPERATOR_ROOMS[room] | {room, "metrics", "settings"}
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in modules("operator")
+        if path.is_relative_to(folder / room)
+        for name in imports(path)
+        if name.startswith("podnuma.operator.") and name.split(".")[2] not in allowed
+    ]
+    assert wrong == []
+
+
 # Rooms of the command line, and what each may know of the others.
 CLI_ROOMS = {"objects": set(), "render": set(), "commands": {"objects", "render"}}
 

@@ -21,13 +21,13 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-from podnuma.operator.kinds import Kind
-from podnuma.operator.leader import Alone, Elector
+from podnuma.operator.cache.kinds import Kind
+from podnuma.operator.controller import Controller, ControllerTiming
 from podnuma.operator.metrics import Metrics, Snapshot
-from podnuma.operator.reader import ApiReader
-from podnuma.operator.service import Service, Timing
-from podnuma.operator.watching import Watches
-from podnuma.operator.writer import ApiWriter
+from podnuma.operator.watch.kopf_source import KopfSource
+from podnuma.operator.watch.lister import ApiReader
+from podnuma.operator.write.leader_election import AlwaysLeader, LeaderElector
+from podnuma.operator.write.writer import ApiWriter
 from podnuma.plumbing import probes, tasks
 from podnuma.plumbing.backoff import Backoff
 from podnuma.plumbing.kube import errors
@@ -57,7 +57,7 @@ class Operator:
         access = Access(settings.kubeconfig, settings.context)
         self._client = Client(access, user_agent="podnuma-operator", observe=self.metrics.observe_request)
         self.elector = (
-            Elector(
+            LeaderElector(
                 self._client,
                 settings.lease,
                 namespace=settings.namespace,
@@ -67,13 +67,13 @@ class Operator:
             if settings.lease is not None
             else None
         )
-        leadership = self.elector if self.elector is not None else Alone()
+        leadership = self.elector if self.elector is not None else AlwaysLeader()
         self._leadership = leadership
-        self.service = Service(
+        self.service = Controller(
             ApiReader(self._client, page_size=settings.page_size),
             ApiWriter(self._client, leadership, deadline=settings.write_deadline),
             metrics=self.metrics,
-            timing=Timing(
+            timing=ControllerTiming(
                 settle=settings.settle,
                 status_interval=settings.status_interval,
                 resync=settings.resync,
@@ -84,7 +84,7 @@ class Operator:
             now=lambda: dt.datetime.now(dt.UTC),
             rng=self._rng,
         )
-        self.watches = Watches(
+        self.watches = KopfSource(
             access,
             self.service,
             page_size=settings.page_size,

@@ -16,9 +16,9 @@ import itertools
 import random
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from podnuma.operator import reading
-from podnuma.operator.kinds import Kind
-from podnuma.operator.records import AllocationRecord, Key, PodRecord, Record, Stamp
+from podnuma.operator.cache import decode
+from podnuma.operator.cache.kinds import Kind
+from podnuma.operator.cache.objects import CachedAllocation, CachedObject, CachedPod, ObjectKey, ObjectVersion
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ API = "podnuma.dev/v1alpha1"
 
 
 class Subscriber(Protocol):
-    def see(self, record: Record) -> None: ...
-    def lose(self, kind: Kind, key: Key, stamp: Stamp) -> None: ...
+    def see(self, record: CachedObject) -> None: ...
+    def lose(self, kind: Kind, key: ObjectKey, stamp: ObjectVersion) -> None: ...
 
 
 def no_fault(_moment: str, _request: str) -> None:
@@ -48,13 +48,13 @@ class FakeCluster:
 
     def __init__(self, rng: random.Random | None = None) -> None:
         self.rng = rng or random.Random(1)
-        self.objects: dict[Kind, dict[Key, Json]] = {kind: {} for kind in Kind}
+        self.objects: dict[Kind, dict[ObjectKey, Json]] = {kind: {} for kind in Kind}
         self.events: list[Json] = []
         self.requests: list[str] = []
         self.subscribers: list[Subscriber] = []
         self.fault: Callable[[str, str], None] = no_fault
         self.late: Callable[[str], float | None] = in_time
-        self.allows_eviction: Callable[[Key], bool] = lambda _: True
+        self.allows_eviction: Callable[[ObjectKey], bool] = lambda _: True
         self.delay = 0.0
         self.duplicates = 0.0
         self.lost = 0.0
@@ -72,7 +72,7 @@ class FakeCluster:
         """Create or change an object, as anybody but the operator may."""
         value = copy.deepcopy(value)
         metadata = value.setdefault("metadata", {})
-        key = reading.key(value)
+        key = decode.key(value)
         known = self.objects[kind].get(key)
         if known is None or metadata.get("uid") not in {None, known["metadata"]["uid"]}:
             metadata.setdefault("uid", f"uid-{next(self._uids)}")
@@ -88,7 +88,7 @@ class FakeCluster:
         self._tell(kind, copy.deepcopy(value), ended=False)
         return copy.deepcopy(value)
 
-    def remove(self, kind: Kind, key: Key) -> None:
+    def remove(self, kind: Kind, key: ObjectKey) -> None:
         """Delete an object, and later what it owns."""
         value = self.objects[kind].pop(key, None)
         if value is None:
@@ -96,7 +96,7 @@ class FakeCluster:
         value["metadata"]["resourceVersion"] = str(next(self._versions))
         self._tell(kind, value, ended=True)
 
-    def get(self, kind: Kind, key: Key) -> Json | None:
+    def get(self, kind: Kind, key: ObjectKey) -> Json | None:
         return self.objects[kind].get(key)
 
     def drop_late_requests(self) -> None:
@@ -120,32 +120,32 @@ class FakeCluster:
 
     # Reader
 
-    async def everything(self, kind: Kind) -> tuple[list[Record], int]:
-        async def act() -> tuple[list[Record], int]:
-            records = [reading.READERS[kind](copy.deepcopy(value)) for value in self.objects[kind].values()]
+    async def everything(self, kind: Kind) -> tuple[list[CachedObject], int]:
+        async def act() -> tuple[list[CachedObject], int]:
+            records = [decode.READERS[kind](copy.deepcopy(value)) for value in self.objects[kind].values()]
             return [record for record in records if record is not None], next(self._versions)
 
         return await self._request(f"list {kind.value}", act)
 
-    async def pod(self, key: Key) -> PodRecord | None:
-        async def act() -> PodRecord | None:
+    async def pod(self, key: ObjectKey) -> CachedPod | None:
+        async def act() -> CachedPod | None:
             value = self.objects[Kind.POD].get(key)
-            return reading.bound_pod(copy.deepcopy(value)) if value is not None else None
+            return decode.bound_pod(copy.deepcopy(value)) if value is not None else None
 
         return await self._request(f"get Pod {key}", act)
 
-    async def allocation(self, key: Key) -> AllocationRecord | None:
-        async def act() -> AllocationRecord | None:
+    async def allocation(self, key: ObjectKey) -> CachedAllocation | None:
+        async def act() -> CachedAllocation | None:
             value = self.objects[Kind.ALLOCATION].get(key)
-            return reading.allocation(copy.deepcopy(value)) if value is not None else None
+            return decode.allocation(copy.deepcopy(value)) if value is not None else None
 
         return await self._request(f"get PodAllocation {key}", act)
 
     # Writer
 
-    async def create_allocation(self, key: Key, body: Json) -> Json:
+    async def create_allocation(self, key: ObjectKey, body: Json) -> Json:
         async def act() -> Json:
-            namespace = self.objects[Kind.NAMESPACE].get(Key("", key.namespace))
+            namespace = self.objects[Kind.NAMESPACE].get(ObjectKey("", key.namespace))
             if namespace is None:
                 raise errors.NotFoundError(404, "NotFound", f"namespace {key.namespace} not found")
             if namespace["metadata"].get("deletionTimestamp"):
@@ -156,7 +156,7 @@ class FakeCluster:
 
         return await self._request(f"create PodAllocation {key}", act)
 
-    async def replace_allocation(self, key: Key, body: Json) -> Json:
+    async def replace_allocation(self, key: ObjectKey, body: Json) -> Json:
         async def act() -> Json:
             known = self._at(Kind.ALLOCATION, key)
             if known["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"]:
@@ -165,13 +165,13 @@ class FakeCluster:
 
         return await self._request(f"replace PodAllocation {key}", act)
 
-    async def delete_allocation(self, key: Key, uid: str) -> None:
+    async def delete_allocation(self, key: ObjectKey, uid: str) -> None:
         async def act() -> None:
             self._remove_this(Kind.ALLOCATION, key, uid)
 
         await self._request(f"delete PodAllocation {key}", act)
 
-    async def apply_allocation_status(self, key: Key, body: Json) -> Json:
+    async def apply_allocation_status(self, key: ObjectKey, body: Json) -> Json:
         async def act() -> Json:
             known = self._at(Kind.ALLOCATION, key)
             return self.put(Kind.ALLOCATION, {**known, "status": {"phase": "Pending", **body["status"]}})
@@ -180,7 +180,7 @@ class FakeCluster:
 
     async def apply_topology(self, name: str, body: Json) -> Json:
         async def act() -> Json:
-            known = self.objects[Kind.TOPOLOGY].get(Key("", name), {})
+            known = self.objects[Kind.TOPOLOGY].get(ObjectKey("", name), {})
             spec = {**known.get("spec", {}), **body["spec"]}
             return self.put(Kind.TOPOLOGY, {**body, "spec": spec, "status": known.get("status", {})})
 
@@ -188,7 +188,7 @@ class FakeCluster:
 
     async def replace_topology_spec(self, name: str, version: int, spec: Json) -> Json:
         async def act() -> Json:
-            known = self._at(Kind.TOPOLOGY, Key("", name))
+            known = self._at(Kind.TOPOLOGY, ObjectKey("", name))
             if known["metadata"]["resourceVersion"] != str(version):
                 raise errors.RefusedError(422, "Invalid", "the test operation failed")
             return self.put(Kind.TOPOLOGY, {**known, "spec": spec})
@@ -197,7 +197,7 @@ class FakeCluster:
 
     async def apply_topology_status(self, name: str, body: Json) -> Json:
         async def act() -> Json:
-            known = self._at(Kind.TOPOLOGY, Key("", name))
+            known = self._at(Kind.TOPOLOGY, ObjectKey("", name))
             return self.put(
                 Kind.TOPOLOGY, {**known, "status": _merged(known.get("status", {}), body["status"])}
             )
@@ -206,13 +206,13 @@ class FakeCluster:
 
     async def delete_topology(self, name: str, uid: str) -> None:
         async def act() -> None:
-            self._remove_this(Kind.TOPOLOGY, Key("", name), uid)
+            self._remove_this(Kind.TOPOLOGY, ObjectKey("", name), uid)
 
         await self._request(f"delete NodeTopology {name}", act)
 
     async def apply_profile_status(self, name: str, body: Json) -> Json:
         async def act() -> Json:
-            known = self._at(Kind.PROFILE, Key("", name))
+            known = self._at(Kind.PROFILE, ObjectKey("", name))
             return self.put(Kind.PROFILE, {**known, "status": body["status"]})
 
         return await self._request(f"apply NodeProfile/status {name}", act)
@@ -225,7 +225,7 @@ class FakeCluster:
 
         await self._request(f"create Event {namespace}", act)
 
-    async def evict(self, key: Key, uid: str) -> None:
+    async def evict(self, key: ObjectKey, uid: str) -> None:
         async def act() -> None:
             known = self.objects[Kind.POD].get(key)
             if known is None:
@@ -255,7 +255,7 @@ class FakeCluster:
         await asyncio.sleep(self.rng.uniform(0, self.delay))
         return answer
 
-    def _remove_this(self, kind: Kind, key: Key, uid: str) -> None:
+    def _remove_this(self, kind: Kind, key: ObjectKey, uid: str) -> None:
         known = self.objects[kind].get(key)
         if known is None:
             return
@@ -263,7 +263,7 @@ class FakeCluster:
             raise errors.ConflictError(409, "Conflict", "another uid")
         self.remove(kind, key)
 
-    def _at(self, kind: Kind, key: Key) -> Json:
+    def _at(self, kind: Kind, key: ObjectKey) -> Json:
         known = self.objects[kind].get(key)
         if known is None:
             raise errors.NotFoundError(404, "NotFound", f"{kind.value} {key} not found")
@@ -283,9 +283,9 @@ class FakeCluster:
         if subscriber not in self.subscribers:
             return
         # A finished pod leaves the selection of the watch: the server says DELETED.
-        if ended or (kind is Kind.POD and reading.finished(value)):
-            subscriber.lose(kind, reading.key(value), reading.stamp(value))
-        elif (record := reading.READERS[kind](value)) is not None:
+        if ended or (kind is Kind.POD and decode.finished(value)):
+            subscriber.lose(kind, decode.key(value), decode.stamp(value))
+        elif (record := decode.READERS[kind](value)) is not None:
             subscriber.see(record)
 
 

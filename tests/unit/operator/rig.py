@@ -13,10 +13,10 @@ from typing import Any
 from podnuma.allocator import cpuset
 from podnuma.allocator.topology import Cpu, NumaNode, Topology
 from podnuma.api.hardware import Hardware, render_hardware
-from podnuma.operator.kinds import Kind
+from podnuma.operator.cache.kinds import Kind
+from podnuma.operator.cache.objects import ObjectKey
+from podnuma.operator.controller import Controller, ControllerTiming
 from podnuma.operator.metrics import Metrics
-from podnuma.operator.records import Key
-from podnuma.operator.service import Service, Timing
 
 from tests.unit.operator.fake_cluster import API, FakeCluster, Json
 
@@ -92,14 +92,14 @@ class Rig:
 
     def __init__(self, seed: int = 1, **timing: float) -> None:
         self.cluster = FakeCluster(random.Random(seed))
-        self.timing = Timing(**{"settle": 0.01, "status_interval": 0.0, **timing})  # type: ignore[arg-type]
+        self.timing = ControllerTiming(**{"settle": 0.01, "status_interval": 0.0, **timing})  # type: ignore[arg-type]
         self.metrics = Metrics()
         self.service = self._service()
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def _service(self) -> Service:
+    def _service(self) -> Controller:
         self.metrics = Metrics()
-        return Service(
+        return Controller(
             self.cluster,
             self.cluster,
             metrics=self.metrics,
@@ -153,7 +153,7 @@ class Rig:
 
     def report_hardware(self, name: str, hardware: Topology) -> None:
         """Do what the agent does first."""
-        known = self.cluster.get(Kind.TOPOLOGY, Key("", name))
+        known = self.cluster.get(Kind.TOPOLOGY, ObjectKey("", name))
         assert known is not None, f"no NodeTopology {name}"
         status = {**known.get("status", {}), "hardware": render_hardware(Hardware(hardware))}
         self.cluster.put(Kind.TOPOLOGY, {**known, "status": status})
@@ -165,19 +165,19 @@ class Rig:
         return uid
 
     async def finish(self, name: str, phase: str = "Succeeded") -> None:
-        known = self.cluster.get(Kind.POD, Key("default", name))
+        known = self.cluster.get(Kind.POD, ObjectKey("default", name))
         assert known is not None
         self.cluster.put(Kind.POD, {**known, "status": {**known["status"], "phase": phase}})
         await self.quiet()
 
     async def delete(self, name: str) -> None:
-        self.cluster.remove(Kind.POD, Key("default", name))
+        self.cluster.remove(Kind.POD, ObjectKey("default", name))
         await self.quiet()
 
     # What is to be seen
 
     def allocation(self, name: str = "db") -> Json | None:
-        return self.cluster.get(Kind.ALLOCATION, Key("default", name))
+        return self.cluster.get(Kind.ALLOCATION, ObjectKey("default", name))
 
     def cpus(self, name: str = "db") -> str | None:
         """Return the CPUs that a pod holds, None without a decision, "-" for a refused one."""
@@ -187,10 +187,10 @@ class Rig:
         return str(found["spec"].get("cpus", "-"))
 
     def topology(self, name: str = "n1") -> Json | None:
-        return self.cluster.get(Kind.TOPOLOGY, Key("", name))
+        return self.cluster.get(Kind.TOPOLOGY, ObjectKey("", name))
 
     def condition(self, kind: Kind, name: str, of: str) -> Json:
-        known = self.cluster.get(kind, Key("", name))
+        known = self.cluster.get(kind, ObjectKey("", name))
         assert known is not None, f"no {kind.value} {name}"
         conditions = known.get("status", {}).get("conditions", [])
         return next(entry for entry in conditions if entry["type"] == of)

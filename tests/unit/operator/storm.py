@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 from podnuma.allocator.decision import Rejected
 from podnuma.api.pod_allocation import read_pod_allocation
-from podnuma.operator import reading
-from podnuma.operator.kinds import Kind
-from podnuma.operator.records import Key
+from podnuma.operator.cache import decode
+from podnuma.operator.cache.kinds import Kind
+from podnuma.operator.cache.objects import ObjectKey
 from podnuma.plumbing.kube import errors
 
 from tests.unit.operator.rig import Rig, machine, node, owned_by, pod, profile
@@ -135,7 +135,7 @@ class Storm:
             value["status"]["qosClass"] = "Burstable"
         self.cluster.put(Kind.POD, value)
 
-    def _some_pod(self) -> Key | None:
+    def _some_pod(self) -> ObjectKey | None:
         pods = sorted(self.cluster.objects[Kind.POD], key=str)
         return self.rng.choice(pods) if pods else None
 
@@ -168,16 +168,16 @@ class Storm:
         )
 
     def node_away(self) -> None:
-        self.cluster.remove(Kind.NODE, Key("", self.rng.choice(NODES)))
+        self.cluster.remove(Kind.NODE, ObjectKey("", self.rng.choice(NODES)))
 
     def node_back(self) -> None:
         for name in NODES:
-            if self.cluster.get(Kind.NODE, Key("", name)) is None:
+            if self.cluster.get(Kind.NODE, ObjectKey("", name)) is None:
                 self.cluster.put(Kind.NODE, node(name))
 
     def relabel(self) -> None:
         name = self.rng.choice(NODES)
-        if self.cluster.get(Kind.NODE, Key("", name)) is not None:
+        if self.cluster.get(Kind.NODE, ObjectKey("", name)) is not None:
             self.cluster.put(Kind.NODE, node(name, pool=self.rng.choice("ab")))
 
     def kill(self) -> None:
@@ -241,7 +241,7 @@ class Storm:
                 self.killer.dead = True
         # Agents report again where a NodeTopology was made anew.
         for name in NODES:
-            known = self.cluster.get(Kind.TOPOLOGY, Key("", name))
+            known = self.cluster.get(Kind.TOPOLOGY, ObjectKey("", name))
             if known is not None and "hardware" not in known.get("status", {}):
                 self.rig.report_hardware(name, machine())
 
@@ -278,7 +278,7 @@ class Storm:
     def _check_write(self) -> None:
         self.rig.assert_sound()
         for value in self.cluster.objects[Kind.ALLOCATION].values():
-            allocation = reading.allocation(value)
+            allocation = decode.allocation(value)
             if allocation.model is None:
                 continue
             told = allocation.model.grant
@@ -293,7 +293,7 @@ class Storm:
         alive = {
             record.uid: record
             for value in self.cluster.objects[Kind.POD].values()
-            if (record := reading.bound_pod(value)) is not None
+            if (record := decode.bound_pod(value)) is not None
         }
         left = sorted(str(alive[uid].key) for uid in self.destroyed & alive.keys())
         assert not left, f"what somebody destroyed did not come back: {left}"
@@ -308,8 +308,8 @@ class Storm:
             self._look_at_node(name)
 
     def _look_at_node(self, name: str) -> None:
-        known = self.cluster.get(Kind.TOPOLOGY, Key("", name))
-        if self.cluster.get(Kind.NODE, Key("", name)) is None or known is None:
+        known = self.cluster.get(Kind.TOPOLOGY, ObjectKey("", name))
+        if self.cluster.get(Kind.NODE, ObjectKey("", name)) is None or known is None:
             return
         desk = self.rig.service.desk(name)
         assert desk is not None, f"nobody looks after {name}"
@@ -317,7 +317,7 @@ class Storm:
         if allocator is None:  # no settings that fit: nothing is decided
             return
         for value in self.cluster.objects[Kind.POD].values():
-            record = reading.pod(value)
+            record = decode.pod(value)
             if record is None or record.node != name or record.terminating or record.request is None:
                 continue
             found = self.cluster.get(Kind.ALLOCATION, record.key)

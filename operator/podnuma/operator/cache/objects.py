@@ -1,0 +1,193 @@
+"""What the operator keeps of each object: small frozen records, never the object itself.
+
+A pod of eight kilobytes becomes a record of one, and a pod that could never hold anything
+becomes none at all, so that memory follows the pods that matter. Everything here is pure:
+one JSON object in, one record out; what cannot be read becomes a record that says so.
+
+A `Stamp` names one state of one object: its UID and the server's version of it. Versions
+are whole numbers that only grow; of two states of one object they tell the newer one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar
+
+from podnuma.api.conditions import find, holds
+from podnuma.api.node_topology import NodeCondition
+from podnuma.operator.cache.kinds import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from podnuma.allocator.request import Pod
+    from podnuma.api.conditions import Condition
+    from podnuma.api.node_profile import NodeProfile
+    from podnuma.api.node_topology import NodeTopology
+    from podnuma.api.pod_allocation import PodAllocation
+
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """One state of one object."""
+
+    uid: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectKey:
+    """Namespace and name; the namespace is empty for cluster-scoped kinds."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class CachedObject:
+    """What all records have: the state, the name, and the node the object belongs to ("" for none)."""
+
+    kind: ClassVar[Kind]
+
+    stamp: ObjectVersion
+    key: ObjectKey
+    node: str
+
+    @property
+    def uid(self) -> str:
+        """Return the object's UID."""
+        return self.stamp.uid
+
+    @property
+    def tells(self) -> object:
+        """Return what a decision could depend on; equal values of two states mean: nothing happened."""
+        return self.stamp.uid
+
+
+@dataclass(frozen=True, slots=True)
+class CachedPod(CachedObject):
+    """A bound, unfinished pod that may hold something.
+
+    `request` is None when the pod cannot be read; `problem` then says why. `created` is the
+    server's time as text, which sorts. `controller` is the UID of what would replace the pod;
+    `stays` says that a replacement would land on the same node (daemon sets, static pods).
+    `static_uid` is the UID of a static pod on its node, of which this object is the mirror; else empty.
+    """
+
+    kind = Kind.POD
+
+    created: str
+    labels: Mapping[str, str]
+    request: Pod | None
+    problem: str | None
+    controller: str | None
+    stays: bool
+    terminating: bool
+    static_uid: str = ""
+
+    @property
+    def tells(self) -> object:
+        return (self.uid, self.labels, self.request, self.problem, self.terminating)
+
+
+@dataclass(frozen=True, slots=True)
+class CachedNode(CachedObject):
+    """A node: its identity and labels."""
+
+    kind = Kind.NODE
+
+    labels: Mapping[str, str]
+
+    @property
+    def tells(self) -> object:
+        return (self.uid, self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class CachedNamespace(CachedObject):
+    """A namespace: its labels, and whether it is being deleted."""
+
+    kind = Kind.NAMESPACE
+
+    labels: Mapping[str, str]
+    terminating: bool
+
+    @property
+    def tells(self) -> object:
+        return (self.uid, self.labels, self.terminating)
+
+
+@dataclass(frozen=True, slots=True)
+class CachedProfile(CachedObject):
+    """A NodeProfile; `model` None when it cannot be read, `problem` then says why."""
+
+    kind = Kind.PROFILE
+
+    generation: int
+    model: NodeProfile | None
+    problem: str | None
+
+    @property
+    def tells(self) -> object:
+        return (self.uid, self.generation)
+
+
+@dataclass(frozen=True, slots=True)
+class CachedTopology(CachedObject):
+    """A NodeTopology; `model` None when it cannot be read, `problem` then says why."""
+
+    kind = Kind.TOPOLOGY
+
+    generation: int
+    created: str
+    owner: str | None
+    model: NodeTopology | None
+    problem: str | None
+
+    @property
+    def tells(self) -> object:
+        model = self.model
+        if model is None:
+            return (self.uid, self.generation, self.owner, self.problem)
+        back = holds(model.conditions, NodeCondition.STANDING_BACK)
+        return (self.uid, self.generation, self.owner, model.hardware, back)
+
+    @property
+    def heartbeat(self) -> str:
+        """Return the time of the agent's last report, by the node's clock; empty if there was none."""
+        return self.model.agent.heartbeat_time if self.model is not None and self.model.agent else ""
+
+    @property
+    def agent_says(self) -> Condition | None:
+        """Return what the agent says about itself: to be told on, and no reason to decide anything."""
+        return None if self.model is None else find(self.model.conditions, NodeCondition.AGENT_READY)
+
+
+@dataclass(frozen=True, slots=True)
+class CachedAllocation(CachedObject):
+    """A PodAllocation; `model` None when it cannot be read, `problem` then says why."""
+
+    kind = Kind.ALLOCATION
+
+    generation: int
+    owner: str | None
+    model: PodAllocation | None
+    problem: str | None
+
+    @property
+    def pod_uid(self) -> str | None:
+        """Return the UID of the pod it is about; of an unreadable one, of the pod that owns it."""
+        return self.owner if self.model is None else self.model.pod_uid
+
+    @property
+    def tells(self) -> object:
+        if self.model is None:
+            return (self.uid, self.owner, self.problem)
+        model = self.model
+        return (self.uid, self.owner, self.node, model.grant, model.decision, model.static_uid, model.summary)

@@ -1,0 +1,123 @@
+"""Kopf, as far as it is used: watches, and one handler per kind that passes each event on.
+
+Only plain event handlers: nothing here makes Kopf patch an object, add a finalizer, keep an
+index or post an event. What it would store in annotations for its other handlers has no
+storage; that also saves a deep copy of every object it sees.
+
+Kopf runs in a thread and loop of its own (see watching): at its end it cancels every task
+of its loop.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import kopf
+from podnuma.operator.cache import decode
+from podnuma.operator.cache.kinds import PLACES, Kind
+
+if TYPE_CHECKING:
+    from podnuma.operator.cache.objects import CachedObject, ObjectKey, ObjectVersion
+
+
+class EventQueue(Protocol):
+    """Where news goes; called in Kopf's thread."""
+
+    def seen(self, kind: Kind, record: CachedObject | None) -> None:
+        """Take in a state; `record` None: the object cannot matter."""
+        ...
+
+    def ended(self, kind: Kind, key: ObjectKey, stamp: ObjectVersion) -> None:
+        """Take in the end of an object."""
+        ...
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Keeps no last-handled state: there is no handler that would look at a difference."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Keeps no handler progress: event handlers have none."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+    def purge(self, **_: Any) -> None:
+        pass
+
+    def touch(self, **_: Any) -> None:
+        pass
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
+
+
+Login = Callable[[], Awaitable[kopf.AiohttpSession]]
+
+
+def registry(intake: EventQueue, login: Login) -> kopf.OperatorRegistry:
+    """Return the handlers of all kinds, and the credentials."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=handlers)
+    async def credentials(**_: Any) -> kopf.AiohttpSession:
+        return await login()
+
+    for kind, place in PLACES.items():
+        _register(handlers, kind, place.group, place.version, place.plural, intake)
+    return handlers
+
+
+def _register(
+    handlers: kopf.OperatorRegistry, kind: Kind, group: str, version: str, plural: str, intake: EventQueue
+) -> None:
+    read = decode.READERS[kind]
+
+    @kopf.on.event(group, version, plural, registry=handlers, id=f"see-{plural}")
+    async def see(event: Any, **_: Any) -> None:
+        value = event["object"]
+        if event["type"] == "DELETED":
+            intake.ended(kind, decode.key(value), decode.stamp(value))
+        else:
+            intake.seen(kind, read(value))
+
+
+def kopf_settings(page_size: int) -> kopf.OperatorSettings:
+    """Return Kopf's settings: finite watches, paged lists, no traces in the cluster."""
+    chosen = kopf.OperatorSettings()
+    chosen.posting.enabled = False
+    chosen.scanning.disabled = True
+    chosen.peering.standalone = True
+    chosen.process.ultimate_exiting_timeout = None
+    chosen.persistence.diffbase_storage = _NoDiffs()
+    chosen.persistence.progress_storage = _NoProgress()
+    chosen.watching.chunk_size = page_size
+    chosen.watching.server_timeout = 240
+    chosen.watching.client_timeout = 300
+    chosen.watching.connect_timeout = 10
+    chosen.watching.reconnect_backoff = 0.5
+    chosen.networking.request_timeout = 60
+    chosen.networking.error_backoffs = (0.5, 1, 2, 4)
+    # A worker keeps the last object for as long as it idles.
+    chosen.queueing.idle_timeout = 0.5
+    for place in PLACES.values():
+        if place.field_selector:
+            chosen.watching.field_selectors[place.group, place.version, place.plural] = place.field_selector
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    # It says that it cannot take signals in a thread: they are ours.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
+    return chosen

@@ -1,0 +1,195 @@
+"""Who may write: one process, and only for as long as its Lease surely lasts.
+
+The Lease (coordination.k8s.io) names a holder and counts its changes. A process that
+sees the Lease unchanged for its whole duration, by its own clock, takes it; clocks of
+other machines are never compared. Each change of the holder begins a new *term*, the
+number that every decision carries (leaseTransitions of the Lease).
+
+Fencing, from three sides:
+  * the holder counts from the moment *before* its last successful renewal was sent, and
+    stops writing `margin` before a rival could take over;
+  * a write gets what is left of that time as its deadline, and the API server is told,
+    so that a slow one is not carried out under the next holder;
+  * a decision of an older term that still turns up after a change is measured against
+    what the new holder holds, and loses (see service).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from podnuma.plumbing.kube import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from podnuma.operator.settings import LeaseSettings
+    from podnuma.plumbing.kube.client import Client, Json
+
+logger = logging.getLogger(__name__)
+
+
+class Leadership(Protocol):
+    """What a writer asks before each write."""
+
+    @property
+    def term(self) -> int:
+        """Return the number of the present term."""
+        ...
+
+    def remaining(self) -> float:
+        """Return for how many seconds nobody else can be the leader; 0 or less: do not write."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AlwaysLeader:
+    """Leadership of a process that is the only one by other means."""
+
+    term: int = 0
+
+    def remaining(self) -> float:
+        return 3600.0
+
+
+class LeaderElector:
+    """Takes, keeps and gives back the Lease."""
+
+    def __init__(
+        self,
+        client: Client,
+        settings: LeaseSettings,
+        *,
+        namespace: str,
+        identity: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        self._identity = identity
+        self._clock = clock
+        self._safe_until = 0.0
+        self._term = 0
+        self._seen: tuple[str, float] = ("", 0.0)
+        self._leading = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._lost.set()
+
+    @property
+    def term(self) -> int:
+        return self._term
+
+    @property
+    def leading(self) -> bool:
+        """Tell whether a write may begin now."""
+        return self.remaining() > 0
+
+    def remaining(self) -> float:
+        return self._safe_until - self._clock()
+
+    async def elected(self) -> int:
+        """Wait until this process leads; return the term."""
+        await self._leading.wait()
+        return self._term
+
+    async def lost(self) -> None:
+        """Wait until this process no longer leads."""
+        await self._lost.wait()
+
+    async def run(self) -> None:
+        """Try for ever to get and keep the Lease."""
+        try:
+            while True:
+                began = self._clock()
+                try:
+                    await asyncio.wait_for(self._step(began), self._settings.retry * 2)
+                except (errors.KubeError, TimeoutError) as error:
+                    logger.warning("Lease %s: %s", self._settings.name, error)
+                if not self.leading:
+                    self._step_down()
+                pause = self._settings.retry - (self._clock() - began)
+                await asyncio.sleep(max(pause, self._settings.retry / 10))
+        finally:
+            self._safe_until = 0.0
+            self._step_down()
+
+    async def give_back(self) -> None:
+        """Let a standby take over at once."""
+        self._safe_until = 0.0
+        lease = await self._client.get(f"{self._path}/{self._settings.name}", deadline=2.0)
+        if (lease.get("spec") or {}).get("holderIdentity") != self._identity:
+            return
+        await self._put(lease, holder="", transitions=_transitions(lease))
+
+    async def _step(self, began: float) -> None:
+        try:
+            lease = await self._client.get(
+                f"{self._path}/{self._settings.name}", deadline=self._settings.retry
+            )
+        except errors.NotFoundError:
+            created = await self._client.write(
+                "POST", self._path, self._body({}, self._identity, 0), deadline=self._settings.retry
+            )
+            self._hold(created, began)
+            return
+        spec = lease.get("spec") or {}
+        holder = str(spec.get("holderIdentity") or "")
+        if holder == self._identity and self._safe_until:
+            self._hold(await self._put(lease, holder, _transitions(lease)), began)
+            return
+        version = str((lease.get("metadata") or {}).get("resourceVersion"))
+        if version != self._seen[0]:
+            self._seen = (version, began)
+        taken = holder not in {"", self._identity}
+        if taken and began - self._seen[1] < self._settings.duration:
+            return
+        # Its own name, found after a pause, begins a new term too: others may have been in between.
+        self._hold(await self._put(lease, self._identity, _transitions(lease) + 1), began)
+
+    async def _put(self, lease: Json, holder: str, transitions: int) -> Json:
+        body = self._body(lease.get("metadata") or {}, holder, transitions)
+        return await self._client.write(
+            "PUT", f"{self._path}/{self._settings.name}", body, deadline=self._settings.retry
+        )
+
+    def _body(self, metadata: Json, holder: str, transitions: int) -> Json:
+        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        kept = {key: metadata[key] for key in ("resourceVersion", "labels", "annotations") if key in metadata}
+        spec: dict[str, Any] = {
+            "holderIdentity": holder,
+            "leaseDurationSeconds": max(1, round(self._settings.duration)),
+            "leaseTransitions": transitions,
+            "renewTime": now,
+        }
+        return {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": self._settings.name, **kept},
+            "spec": spec,
+        }
+
+    def _hold(self, lease: Json, began: float) -> None:
+        self._term = _transitions(lease)
+        self._safe_until = began + self._settings.duration - self._settings.margin
+        if not self._leading.is_set():
+            logger.info("leading, term %d", self._term)
+            self._lost.clear()
+            self._leading.set()
+
+    def _step_down(self) -> None:
+        if self._leading.is_set():
+            logger.warning("no longer leading")
+            self._safe_until = 0.0
+            self._leading.clear()
+            self._lost.set()
+
+
+def _transitions(lease: Json) -> int:
+    value = (lease.get("spec") or {}).get("leaseTransitions")
+    return value if isinstance(value, int) else 0

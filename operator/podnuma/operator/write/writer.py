@@ -1,0 +1,189 @@
+"""The only way to the API server for anything that changes it.
+
+Every write first asks the leadership how long it surely lasts, refuses when that is over,
+and gets that time as its deadline. Creating and replacing a PodAllocation is conditional
+(it must not exist; it must be at this version), deleting one names its UID: whatever
+happened meanwhile, no other object than the one meant is touched. Own parts of other
+objects go through server-side apply under the operator's field manager.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Protocol
+
+from podnuma.api import names
+from podnuma.operator.cache.kinds import PLACES, Kind
+from podnuma.plumbing.kube import client as kube
+from podnuma.plumbing.kube import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from podnuma.operator.cache.objects import ObjectKey
+    from podnuma.operator.write.leader_election import Leadership
+
+Json = dict[str, Any]
+
+_SHORTEST = 0.5  # seconds; a write that has less time left would only end uncertain
+
+
+class NotLeadingError(Exception):
+    """This process may not write now; whoever leads will."""
+
+
+class Writer(Protocol):
+    """What may be changed. Each raises NotLeadingError or one of plumbing.kube.errors."""
+
+    async def create_allocation(self, key: ObjectKey, body: Json) -> Json:
+        """Create; AlreadyExistsError if there is one of that name."""
+        ...
+
+    async def replace_allocation(self, key: ObjectKey, body: Json) -> Json:
+        """Replace the spec; ConflictError if it is not at the body's resource version."""
+        ...
+
+    async def delete_allocation(self, key: ObjectKey, uid: str) -> None:
+        """Delete this very object if there is one of the name; ConflictError if it is another one."""
+        ...
+
+    async def apply_allocation_status(self, key: ObjectKey, body: Json) -> Json:
+        """Apply the operator's part of the status."""
+        ...
+
+    async def apply_topology(self, name: str, body: Json) -> Json:
+        """Create or apply the settings of a node."""
+        ...
+
+    async def replace_topology_spec(self, name: str, version: int, spec: Json) -> Json:
+        """Replace the settings of a node, fields of others included, if it is at this version."""
+        ...
+
+    async def apply_topology_status(self, name: str, body: Json) -> Json:
+        """Apply the operator's part of the status."""
+        ...
+
+    async def delete_topology(self, name: str, uid: str) -> None:
+        """Delete this very object if there is one of the name; ConflictError if it is another one."""
+        ...
+
+    async def apply_profile_status(self, name: str, body: Json) -> Json:
+        """Apply the status."""
+        ...
+
+    async def post_event(self, namespace: str, body: Json) -> None:
+        """Post an Event."""
+        ...
+
+    async def evict(self, key: ObjectKey, uid: str) -> None:
+        """Ask the Eviction API.
+
+        BusyError if a disruption budget says no for now, ConflictError if it is another pod.
+        """
+        ...
+
+
+class Sender(Protocol):
+    """The one thing a writer asks of a client."""
+
+    async def write(
+        self,
+        method: str,
+        path: str,
+        body: Json | list[Json] | None,
+        *,
+        deadline: float,
+        content_type: str = kube.JSON,
+        query: Mapping[str, str] | None = None,
+    ) -> Json:
+        """Send a write that is not carried out after `deadline` seconds."""
+        ...
+
+
+class ApiWriter:
+    """Writer over a client and a leadership."""
+
+    def __init__(self, client: Sender, leadership: Leadership, *, deadline: float) -> None:
+        self._client = client
+        self._leadership = leadership
+        self._longest = deadline
+
+    async def create_allocation(self, key: ObjectKey, body: Json) -> Json:
+        path = PLACES[Kind.ALLOCATION].within(key.namespace)
+        return await self._write("POST", path, body, fieldManager=names.OPERATOR_MANAGER)
+
+    async def replace_allocation(self, key: ObjectKey, body: Json) -> Json:
+        path = PLACES[Kind.ALLOCATION].object(key.namespace, key.name)
+        return await self._write("PUT", path, body, fieldManager=names.OPERATOR_MANAGER)
+
+    async def delete_allocation(self, key: ObjectKey, uid: str) -> None:
+        await self._delete(PLACES[Kind.ALLOCATION].object(key.namespace, key.name), uid)
+
+    async def apply_allocation_status(self, key: ObjectKey, body: Json) -> Json:
+        return await self._apply(f"{PLACES[Kind.ALLOCATION].object(key.namespace, key.name)}/status", body)
+
+    async def apply_topology(self, name: str, body: Json) -> Json:
+        return await self._apply(PLACES[Kind.TOPOLOGY].object("", name), body)
+
+    async def replace_topology_spec(self, name: str, version: int, spec: Json) -> Json:
+        steps: list[Json] = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": str(version)},
+            {"op": "replace", "path": "/spec", "value": spec},
+        ]
+        return await self._client.write(
+            "PATCH",
+            PLACES[Kind.TOPOLOGY].object("", name),
+            steps,
+            deadline=self._deadline(),
+            content_type=kube.JSON_PATCH,
+            query={"fieldManager": names.OPERATOR_MANAGER},
+        )
+
+    async def apply_topology_status(self, name: str, body: Json) -> Json:
+        return await self._apply(f"{PLACES[Kind.TOPOLOGY].object('', name)}/status", body)
+
+    async def delete_topology(self, name: str, uid: str) -> None:
+        await self._delete(PLACES[Kind.TOPOLOGY].object("", name), uid)
+
+    async def apply_profile_status(self, name: str, body: Json) -> Json:
+        return await self._apply(f"{PLACES[Kind.PROFILE].object('', name)}/status", body)
+
+    async def post_event(self, namespace: str, body: Json) -> None:
+        await self._write("POST", f"/api/v1/namespaces/{namespace}/events", body)
+
+    async def evict(self, key: ObjectKey, uid: str) -> None:
+        body: Json = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"namespace": key.namespace, "name": key.name},
+            "deleteOptions": {"preconditions": {"uid": uid}},
+        }
+        path = f"{PLACES[Kind.POD].object(key.namespace, key.name)}/eviction"
+        with contextlib.suppress(errors.NotFoundError):  # it is gone already
+            await self._write("POST", path, body)
+
+    async def _apply(self, path: str, body: Json) -> Json:
+        # What the operator manages it decides alone: a conflict means that somebody edited it by hand.
+        query = {"fieldManager": names.OPERATOR_MANAGER, "force": "true"}
+        return await self._client.write(
+            "PATCH", path, body, deadline=self._deadline(), content_type=kube.APPLY, query=query
+        )
+
+    async def _delete(self, path: str, uid: str) -> None:
+        body: Json = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": uid},
+        }
+        with contextlib.suppress(errors.NotFoundError):
+            await self._write("DELETE", path, body)
+
+    async def _write(self, method: str, path: str, body: Json, **query: str) -> Json:
+        return await self._client.write(method, path, body, deadline=self._deadline(), query=query)
+
+    def _deadline(self) -> float:
+        left = self._leadership.remaining()
+        if left < _SHORTEST:
+            raise NotLeadingError("not the leader: nothing is written")
+        return min(left, self._longest)

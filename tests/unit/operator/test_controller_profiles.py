@@ -1,0 +1,138 @@
+"""Profiles win, lose, change and are unreadable; NodeTopologies follow."""
+
+from podnuma.operator.cache.kinds import Kind
+from podnuma.operator.cache.objects import ObjectKey
+
+from tests.unit.operator.rig import Rig, machine, node, pod, profile
+from tests.unit.operator.virtual import virtual
+
+
+@virtual
+async def test_a_node_with_a_profile_gets_a_nodetopology_that_goes_with_it():
+    rig = Rig()
+    await rig.furnished()
+    found = rig.topology()
+    assert found is not None
+    known = rig.cluster.get(Kind.NODE, ObjectKey("", "n1"))
+    assert known is not None
+    assert found["spec"]["profile"] == {"name": "main", "generation": 1}
+    assert found["metadata"]["ownerReferences"][0]["uid"] == known["metadata"]["uid"]
+    assert found["status"]["allocation"]["sharedPool"] == "0-15"
+
+
+@virtual
+async def test_a_node_loses_its_nodetopology_only_when_the_last_pod_has_ended():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod("a"))
+    rig.cluster.remove(Kind.PROFILE, ObjectKey("", "main"))
+    await rig.quiet()
+    await rig.create(pod("b"))
+    assert rig.cpus("a") == "1-2,9-10"
+    assert rig.allocation("b") is None
+    assert rig.topology() is not None
+    await rig.delete("a")
+    await rig.quiet()
+    assert rig.topology() is None
+
+
+@virtual
+async def test_an_edit_of_the_profile_counts_for_new_pods_and_leaves_running_ones_alone():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod("old"))
+    rig.cluster.put(Kind.PROFILE, profile(reservedSystemCPUs="0-1,8-9"))
+    await rig.quiet()
+    assert rig.cpus("old") == "1-2,9-10"
+    await rig.create(pod("new"))
+    assert rig.cpus("new") not in {None, "-"}
+    settled = rig.condition(Kind.TOPOLOGY, "n1", "Settled")
+    assert settled["status"] == "False"
+    assert "default/old" in settled["message"]
+    rig.assert_sound()
+    ready = rig.condition(Kind.PROFILE, "main", "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "NodesPending")
+    await rig.delete("old")
+    await rig.quiet()
+    assert rig.condition(Kind.TOPOLOGY, "n1", "Settled")["status"] == "True"
+    assert rig.condition(Kind.PROFILE, "main", "Ready")["status"] == "True"
+
+
+@virtual
+async def test_settings_that_do_not_fit_the_hardware_are_refused_and_the_last_good_ones_stay():
+    rig = Rig()
+    await rig.furnished()
+    rig.cluster.put(Kind.PROFILE, profile(reservedSystemCPUs="0,96"))
+    await rig.quiet()
+    usable = rig.condition(Kind.TOPOLOGY, "n1", "SettingsUsable")
+    assert usable["status"] == "False"
+    for words in ("NodeProfile main", "n1", "reservedSystemCPUs", "0,96", "stay in force"):
+        assert words in usable["message"]
+    ready = rig.condition(Kind.PROFILE, "main", "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "NodesRefused")
+    assert "0,96" in ready["message"]
+    assert rig.topology()["spec"]["reservedSystemCPUs"] == "0,8"  # type: ignore[index]
+    await rig.create(pod())
+    assert rig.cpus() == "1-2,9-10"
+
+
+@virtual
+async def test_an_unreadable_profile_says_so_and_its_last_good_settings_stay():
+    rig = Rig()
+    await rig.furnished()
+    rig.cluster.put(Kind.PROFILE, profile(topologyManagerPolicy="one-numa-node"))
+    await rig.quiet()
+    ready = rig.condition(Kind.PROFILE, "main", "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "Unreadable")
+    for words in ("NodeProfile main", "topologyManagerPolicy", "one-numa-node", "single-numa-node"):
+        assert words in ready["message"]
+    await rig.create(pod())
+    assert rig.cpus() == "1-2,9-10"
+
+
+@virtual
+async def test_profiles_of_equal_priority_are_named_in_both():
+    rig = Rig()
+    await rig.furnished()
+    rig.cluster.put(Kind.PROFILE, profile("other"))
+    await rig.quiet()
+    for name in ("main", "other"):
+        conflict = rig.condition(Kind.PROFILE, name, "Conflict")
+        assert conflict["status"] == "True"
+        for words in ("main", "other", "n1", "spec.priority 0", "raise the priority"):
+            assert words in conflict["message"]
+    assert rig.topology()["spec"]["profile"]["name"] == "main"  # type: ignore[index]
+
+
+@virtual
+async def test_settings_of_a_nodetopology_edited_by_hand_are_put_back_where_a_profile_wins():
+    rig = Rig()
+    await rig.furnished()
+    known = rig.topology()
+    assert known is not None
+    rig.cluster.put(
+        Kind.TOPOLOGY,
+        {**known, "spec": {**known["spec"], "mode": "Audit", "podSelector": {"matchLabels": {"a": "b"}}}},
+    )
+    await rig.quiet()
+    found = rig.topology()
+    assert found is not None
+    assert found["spec"] == known["spec"]
+    rig.cluster.requests.clear()
+    rig.service.mark_everything()
+    await rig.quiet()
+    assert [request for request in rig.cluster.requests if "NodeTopology" in request] == []
+
+
+@virtual
+async def test_settings_written_by_hand_hold_where_no_profile_wins():
+    rig = Rig()
+    rig.cluster.put(Kind.NAMESPACE, {"metadata": {"name": "default"}})
+    rig.cluster.put(Kind.NODE, node())
+    await rig.start()
+    spec = {key: value for key, value in profile()["spec"].items() if key not in {"nodeSelector", "priority"}}
+    rig.cluster.put(Kind.TOPOLOGY, {"metadata": {"name": "n1"}, "spec": spec})
+    rig.report_hardware("n1", machine())
+    await rig.quiet()
+    await rig.create(pod())
+    assert rig.cpus() == "1-2,9-10"

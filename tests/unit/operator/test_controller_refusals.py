@@ -1,0 +1,133 @@
+"""Pods that do not fit: told, evicted at a measured pace, decided again."""
+
+import pytest
+from podnuma.operator.cache.kinds import Kind
+from podnuma.operator.cache.objects import ObjectKey
+
+from tests.unit.operator.rig import Rig, owned_by, pod, profile
+from tests.unit.operator.virtual import virtual
+
+
+@virtual
+async def test_a_pod_that_does_not_fit_is_rejected_in_the_words_of_the_kubelet_and_evicted():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod("big", 9))
+    found = rig.allocation("big")
+    assert found is not None
+    assert found["spec"]["decision"]["admitted"] is False
+    assert found["spec"]["decision"]["reason"] == "TopologyAffinityError"
+    assert found["status"]["phase"] == "Rejected"
+    assert found["spec"]["summary"]["cpus"] == "-"
+    assert len(rig.told("TopologyAffinityError")) == 1
+    known = rig.cluster.get(Kind.POD, ObjectKey("default", "big"))
+    assert known is not None
+    assert "deletionTimestamp" in known["metadata"]
+    assert len(rig.told("Evicted")) == 1
+
+
+@virtual
+async def test_a_rejected_pod_is_decided_again_when_there_is_room():
+    rig = Rig()
+    await rig.crowded()
+    assert rig.cpus("c") == "-"
+    await rig.delete("b")
+    found = rig.allocation("c")
+    assert found is not None
+    assert found["spec"]["cpus"] == "4-6,12-14"
+    assert found["spec"]["decision"]["admitted"] is True
+    assert found["status"]["phase"] == "Pending"
+    assert found["status"].get("conditions") is None
+
+
+@virtual
+async def test_refusing_again_writes_and_tells_nothing():
+    rig = Rig()
+    await rig.furnished(onRejection="Share")
+    await rig.create(pod("big", 9))
+    version = rig.allocation("big")["metadata"]["resourceVersion"]  # type: ignore[index]
+    for name in ("a", "b"):
+        await rig.create(pod(name, 2))
+        await rig.delete(name)
+    assert rig.allocation("big")["metadata"]["resourceVersion"] == version  # type: ignore[index]
+    assert len(rig.told("TopologyAffinityError")) == 1
+
+
+@virtual
+async def test_evictions_for_one_controller_are_spaced_out():
+    rig = Rig()
+    await rig.furnished()
+    for number in range(30):
+        await rig.create(pod(f"big{number}", 9, ownerReferences=owned_by("ReplicaSet", "rs")))
+    evicted = len(rig.told("Evicted"))
+    assert 1 <= evicted <= 2
+    await rig.quiet(3600)
+    assert evicted < len(rig.told("Evicted")) <= 14
+
+
+@virtual
+async def test_a_disruption_budget_delays_an_eviction_and_is_asked_at_a_slow_pace():
+    rig = Rig()
+    await rig.furnished()
+    rig.cluster.allows_eviction = lambda _: False
+    await rig.create(pod("big", 9, ownerReferences=owned_by("ReplicaSet", "rs")))
+    await rig.quiet(600)
+    assert 1 < rig.cluster.requests.count("evict default/big") <= 8
+    assert len(rig.told("EvictionBlocked")) == 1
+    rig.cluster.allows_eviction = lambda _: True
+    await rig.quiet(600)
+    assert len(rig.told("Evicted")) == 1
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"ownerReferences": owned_by("DaemonSet", "ds")},
+        {"annotations": {"kubernetes.io/config.mirror": "abc", "kubernetes.io/config.hash": "abc"}},
+        {"creationTimestamp": "2025-12-31T00:00:00Z"},
+    ],
+)
+@virtual
+async def test_pods_that_would_only_come_back_or_were_there_before_are_not_evicted(metadata):
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod("big", 9, **metadata))
+    await rig.quiet(100)
+    assert rig.cpus("big") == "-"
+    assert "evict default/big" not in rig.cluster.requests
+
+
+@virtual
+async def test_a_refusal_is_taken_back_when_no_profile_wants_the_pod_managed():
+    rig = Rig()
+    await rig.furnished(onRejection="Share")
+    await rig.create(pod("big", 9))
+    assert rig.cpus("big") == "-"
+    rig.cluster.put(Kind.PROFILE, profile(management="OptIn", onRejection="Share"))
+    await rig.quiet()
+    assert rig.allocation("big") is None
+
+
+@virtual
+async def test_a_storm_of_refused_pods_costs_one_event_each_and_few_status_writes():
+    rig = Rig(status_interval=1.0)
+    await rig.furnished(onRejection="Share")
+    await rig.create(pod("full", 8))
+    rig.cluster.requests.clear()
+    rig.cluster.events.clear()
+    for number in range(500):
+        rig.cluster.put(Kind.POD, pod(f"p{number}", 9, ownerReferences=owned_by("ReplicaSet", "rs")))
+        await rig.quiet(0.12)
+    await rig.quiet(5)
+    assert len(rig.told("TopologyAffinityError")) == 500
+    assert rig.cluster.requests.count("apply NodeTopology/status n1") <= 66
+
+
+@virtual
+async def test_audit_decides_and_evicts_nobody():
+    rig = Rig()
+    await rig.furnished(mode="Audit")
+    await rig.create(pod("big", 9))
+    await rig.quiet(60)
+    assert rig.cpus("big") == "-"
+    assert "evict default/big" not in rig.cluster.requests

@@ -1,0 +1,110 @@
+"""PodAllocations that somebody else deleted, edited or made up."""
+
+import pytest
+from podnuma.operator.cache.kinds import Kind
+from podnuma.operator.cache.objects import ObjectKey
+
+from tests.unit.operator.rig import Rig, pod
+from tests.unit.operator.virtual import virtual
+
+
+@virtual
+async def test_a_deleted_podallocation_comes_back_as_it_was_with_an_event():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod())
+    before = rig.allocation()["spec"]  # type: ignore[index]
+    rig.cluster.remove(Kind.ALLOCATION, ObjectKey("default", "db"))
+    await rig.quiet()
+    assert rig.allocation()["spec"] == before  # type: ignore[index]
+    assert len(rig.told("Restored")) == 1
+    assert "was deleted" in rig.told("Restored")[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("cpus", "4-7,12-15", "spec.cpus"),
+        ("nodeName", "n2", "spec.nodeName says n2 instead of n1"),
+        ("podUID", "somebody", "was"),
+        ("containers", [], "spec.containers"),
+        ("scope", "container", "spec.scope says container instead of pod"),
+        ("cpus", "no list", "spec.cpus"),
+        ("summary", {"cpus": "1", "numa": "0", "exclusive": "1", "shared": "-"}, "spec.summary"),
+        ("uidOnNode", "another", "spec.uidOnNode says another instead of nothing"),
+    ],
+)
+@virtual
+async def test_an_edited_podallocation_is_put_back_with_an_event_that_names_the_field(field, value, says):
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod())
+    before = rig.allocation()
+    assert before is not None
+    rig.cluster.put(Kind.ALLOCATION, {**before, "spec": {**before["spec"], field: value}})
+    await rig.quiet()
+    assert rig.allocation()["spec"] == before["spec"]  # type: ignore[index]
+    assert says in rig.told("Restored")[0]
+    rig.assert_sound()
+
+
+@virtual
+async def test_a_podallocation_that_lost_its_owner_gets_it_back():
+    rig = Rig()
+    await rig.furnished()
+    uid = await rig.create(pod())
+    before = rig.allocation()
+    assert before is not None
+    before["metadata"].pop("ownerReferences")
+    rig.cluster.put(Kind.ALLOCATION, before)
+    await rig.quiet()
+    assert rig.allocation()["metadata"]["ownerReferences"][0]["uid"] == uid  # type: ignore[index]
+
+
+@virtual
+async def test_two_podallocations_that_claim_one_cpu_leave_it_to_the_older_pod():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod("a"))
+    await rig.create(pod("b"))
+    await rig.crash()
+    a, b = rig.allocation("a"), rig.allocation("b")
+    assert a is not None
+    assert b is not None
+    keep = {key: value for key, value in b["spec"].items() if key not in {"cpus", "containers"}}
+    b["spec"] = {**keep, "cpus": a["spec"]["cpus"], "containers": a["spec"]["containers"]}
+    rig.cluster.put(Kind.ALLOCATION, b)
+    await rig.start()
+    await rig.quiet()
+    assert rig.cpus("a") == "1-2,9-10"
+    assert rig.cpus("b") not in {None, "-", "1-2,9-10"}
+    assert len(rig.told("AllocationConflict")) == 1
+    rig.assert_sound()
+
+
+@virtual
+async def test_what_an_unusable_object_says_is_not_given_to_others_while_it_is_there():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod("victim", 6, creationTimestamp="2026-01-01T00:00:09Z"))
+    await rig.crash()
+    known = rig.allocation("victim")
+    assert known is not None
+    rig.cluster.put(Kind.ALLOCATION, {**known, "spec": {**known["spec"], "scope": "nonsense"}})
+    # Older than the victim, so it is decided first, and onto the CPUs that the victim had.
+    rig.cluster.put(Kind.POD, pod("older", 6, creationTimestamp="2026-01-01T00:00:01Z"))
+
+    broken = []
+
+    def fault(moment, request):
+        if moment == "after" and "PodAllocation" in request:
+            try:
+                rig.assert_sound()
+            except AssertionError as error:
+                broken.append(error)
+
+    rig.cluster.fault = fault
+    await rig.start()
+    await rig.quiet()
+    assert broken == []
+    assert {rig.cpus("older"), rig.cpus("victim")} == {"1-3,9-11", "4-6,12-14"}

@@ -1,0 +1,111 @@
+"""What is handed over from Kopf's thread, and which kinds have to be listed."""
+
+import asyncio
+import random
+import threading
+
+from podnuma.operator.cache.kinds import Kind
+from podnuma.operator.watch.kopf_source import KopfSource
+from podnuma.plumbing.kube.client import Access
+
+from tests.unit.operator.rig import pod
+from tests.unit.operator.virtual import virtual
+
+
+class Sink:
+    def __init__(self):
+        self.news = []
+
+    def see(self, record):
+        self.news.append(("see", record))
+
+    def lose(self, kind, key, stamp):
+        self.news.append(("lose", kind, key, stamp))
+
+
+def watches(sink=None, clock=lambda: 0.0):
+    found = KopfSource(Access(), sink or Sink(), page_size=500, clock=clock, rng=random.Random(1))
+    found._loop = asyncio.get_running_loop()
+    return found
+
+
+def begin(found, *kinds):
+    for kind in kinds:
+        found._stands(kind)
+
+
+@virtual
+async def test_a_kind_is_to_be_listed_once_its_watch_stands():
+    found = watches()
+    assert found.missing == frozenset(Kind)
+    begin(found, Kind.POD)
+    assert await found.gaps() == {Kind.POD}
+    assert Kind.POD not in found.missing
+
+
+@virtual
+async def test_a_watch_that_goes_on_needs_no_list():
+    found = watches()
+    begin(found, Kind.POD)
+    await found.gaps()
+    begin(found, Kind.POD)  # the finite watch was opened anew
+    waiting = asyncio.create_task(found.gaps())
+    await asyncio.sleep(10)
+    assert not waiting.done()
+
+
+@virtual
+async def test_a_watch_that_could_not_go_on_needs_a_list_when_it_stands_again():
+    found = watches()
+    begin(found, *Kind)
+    await found.gaps()
+    found._begins(Kind.POD)
+    assert found.missing == {Kind.POD}
+    waiting = asyncio.create_task(found.gaps())
+    await asyncio.sleep(10)
+    assert not waiting.done()
+    begin(found, Kind.POD)
+    assert await waiting == {Kind.POD}
+
+
+@virtual
+async def test_kinds_that_could_not_be_listed_are_asked_for_again():
+    found = watches()
+    begin(found, Kind.POD, Kind.NODE)
+    kinds = await found.gaps()
+    found.give_back(kinds)
+    assert await found.gaps() == {Kind.POD, Kind.NODE}
+
+
+@virtual
+async def test_age_is_that_of_the_quietest_watch():
+    now = [0.0]
+    found = watches(clock=lambda: now[0])
+    now[0] = 100.0
+    for kind in Kind:
+        if kind is not Kind.PROFILE:
+            found.seen(kind, None)
+    assert found.age() == 100.0
+
+
+async def test_news_from_another_thread_arrives_in_order_and_completely():
+    sink = Sink()
+    found = watches(sink)
+    value = pod()
+
+    def thread():
+        from podnuma.operator.cache import decode
+
+        for number in range(5000):
+            record = decode.bound_pod(
+                {**value, "metadata": {**value["metadata"], "resourceVersion": str(number)}}
+            )
+            found.seen(Kind.POD, record)
+
+    worker = threading.Thread(target=thread)
+    worker.start()
+    async with asyncio.timeout(30):
+        while len(sink.news) < 5000:  # noqa: ASYNC110 - news of another thread, not of an event
+            await asyncio.sleep(0.01)
+    worker.join()
+    assert [record.stamp.version for _, record in sink.news] == list(range(5000))
