@@ -244,7 +244,8 @@ def burstable(name: str, resources):
 
 
 def _says(node: OneNode, file: str, text: str) -> bool:
-    return node.file(file) == text
+    # The pod's folder is made when the agent has seen the pod.
+    return (node.folder / "cgroup" / file).exists() and node.file(file) == text
 
 
 def pod_folder(pod) -> str:
@@ -300,7 +301,7 @@ def test_a_pod_is_kept_off_the_cpus_of_the_next_one(node, namespace):
 
 
 def test_a_budget_in_an_annotation_is_applied_within_the_burstable_slice(node, namespace):
-    manifest = database("guest")
+    manifest = database("burstable")
     manifest["metadata"]["annotations"] = {
         RESOURCES_ANNOTATION: json.dumps(manifest["spec"].pop("resources"))
     }
@@ -310,7 +311,7 @@ def test_a_budget_in_an_annotation_is_applied_within_the_burstable_slice(node, n
         pod = node.run_pod(namespace, manifest)
         assert pod["status"]["qosClass"] == "Burstable"
         grant = node.decide(pod)
-        found = node.wait_phase(namespace, "guest", "Applied")
+        found = node.wait_phase(namespace, "burstable", "Applied")
         assert {each["verdict"] for each in found["status"]["containers"]} == {"PinnedAtStart"}
         own = grant.container("database").cpus
         assert values(found)["database"] == (cpuset.render(own), "0", "max 100000")
@@ -320,7 +321,7 @@ def test_a_budget_in_an_annotation_is_applied_within_the_burstable_slice(node, n
             name = f"kubepods-burstable-pod{other['metadata']['uid'].replace('-', '_')}.slice"
             file = f"{BURSTABLE}/{name}/cpuset.cpus.effective"
             until(partial(_says, node, file, pool), file, 5)
-        assert node.file(f"{BURSTABLE}/cpuset.cpus.effective") == "0-79", "its guest's CPUs and the pool"
+        assert node.file(f"{BURSTABLE}/cpuset.cpus.effective") == "0-79", "its holder's CPUs and the pool"
 
 
 def test_hardware_and_agent_stand_in_the_status_of_the_node(node):

@@ -54,13 +54,13 @@ def test_the_node_is_as_if_podnuma_had_never_been_there(bench, words, settings):
     assert snapshot(bench) == before
 
 
-def test_a_guest_of_a_slice_and_its_neighbours_are_given_back_too(bench, words, settings):
-    guest, web = bench.pod("guest", Qos.BURSTABLE), bench.pod("web", Qos.BURSTABLE)
-    bench.put(guest, "cpu.max", "200000 100000")
-    bench.start(guest, "db", "200000 100000")
+def test_a_burstable_holder_and_its_neighbours_are_given_back_too(bench, words, settings):
+    burstable, web = bench.pod("burstable", Qos.BURSTABLE), bench.pod("web", Qos.BURSTABLE)
+    bench.put(burstable, "cpu.max", "200000 100000")
+    bench.start(burstable, "db", "200000 100000")
     bench.start(web, "web")
     before = snapshot(bench)
-    bench.grant(words.pod("guest", words.container("db", "1,9"), cpus="1,9"))
+    bench.grant(words.pod("burstable", words.container("db", "1,9"), cpus="1,9"))
     bench.run_pass()
     assert bench.cpus(web) == "0,2-8,10-15"
     assert asyncio.run(cleanup.clean(settings))

@@ -15,7 +15,7 @@ def test_guaranteed_pods_hang_directly_below_kubepods():
     assert [depth(cgroup) for cgroup in (BURSTABLE, GUARANTEED_POD, BURSTABLE_POD, DB)] == [0, 0, 1, 1]
 
 
-def test_places_are_named_for_people():
+def test_cgroups_are_named_for_people():
     assert describe(BURSTABLE) == "the burstable slice"
     assert describe(GUARANTEED_POD) == "pod u-1"
     assert describe(DB) == "container db (0123456789ab) of pod u-1"

@@ -69,28 +69,32 @@ def test_a_burstable_pod_follows_its_slice(node, words):
 
 
 @pytest.mark.parametrize("qos", [Qos.BURSTABLE, Qos.BEST_EFFORT])
-def test_the_slice_of_a_guest_is_wider_and_everybody_else_in_it_is_confined(node, words, qos):
-    guest, web = PodCgroup("db", qos), PodCgroup("web", qos)
-    inside = ContainerCgroup(guest, "db", "id-1")
+def test_the_slice_of_a_burstable_holder_is_wider_and_everybody_else_in_it_is_confined(node, words, qos):
+    burstable, web = PodCgroup("db", qos), PodCgroup("web", qos)
+    inside = ContainerCgroup(burstable, "db", "id-1")
     grant = node(words.container("db", "1,9"), cpus="1-2,9-10", pool="0,3-8,11-15", quota=400_000)
-    seen: dict[CgroupRef, CgroupValues] = {guest: words.values(), web: words.values(), inside: words.values()}
+    seen: dict[CgroupRef, CgroupValues] = {
+        burstable: words.values(),
+        web: words.values(),
+        inside: words.values(),
+    }
     targets = compute_targets(grant, seen)
     pool = cpuset.parse("0,3-8,11-15")
     other = Qos.BEST_EFFORT if qos is Qos.BURSTABLE else Qos.BURSTABLE
-    assert QosCgroup(qos) not in targets, "its guest's CPUs and the pool are the whole machine"
+    assert QosCgroup(qos) not in targets, "its holder's CPUs and the pool are the whole machine"
     assert targets[QosCgroup(other)] == CgroupTarget(pool)
     assert targets[web] == CgroupTarget(pool)
-    assert targets[guest].cpu_max == CpuMax(400_000, 100_000)
+    assert targets[burstable].cpu_max == CpuMax(400_000, 100_000)
     assert targets[inside].cpus == cpuset.parse("1,9")
 
 
-def test_a_guest_opens_its_slice_to_its_own_cpus_and_not_to_those_of_others(words):
-    guest = words.pod("guest", words.container("a", "2"), cpus="2")
+def test_a_burstable_holder_opens_its_slice_to_its_own_cpus_and_not_to_those_of_others(words):
+    burstable = words.pod("burstable", words.container("a", "2"), cpus="2")
     holder = words.pod("db", words.container("db", "1"), cpus="1")
-    grants = {"guest": guest, "db": holder}
+    grants = {"burstable": burstable, "db": holder}
     node = PlanInput(EVERYTHING, cpuset.parse("0,3-15"), grants, movable_bytes=1000)
     seen: dict[CgroupRef, CgroupValues] = {
-        PodCgroup("guest", Qos.BURSTABLE): words.values(),
+        PodCgroup("burstable", Qos.BURSTABLE): words.values(),
         POD: words.values(),
     }
     targets = compute_targets(node, seen)
@@ -98,7 +102,7 @@ def test_a_guest_opens_its_slice_to_its_own_cpus_and_not_to_those_of_others(word
     assert targets[QosCgroup(Qos.BEST_EFFORT)] == CgroupTarget(cpuset.parse("0,3-15"))
 
 
-def test_what_was_confined_beside_a_guest_follows_the_pool_when_the_guest_is_gone(node, words):
+def test_what_was_confined_beside_a_burstable_holder_follows_the_pool_when_the_holder_is_gone(node, words):
     web = PodCgroup("web", Qos.BURSTABLE)
     seen: dict[CgroupRef, CgroupValues] = {web: words.values("0,5-15")}
     targets = compute_targets(node(words.container("db", "1,9"), cpus="1,9"), seen)

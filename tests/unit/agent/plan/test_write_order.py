@@ -66,7 +66,7 @@ def spelled(writes: tuple[CgroupWrite, ...]) -> list[tuple[CgroupRef, str]]:
     return [(write.cgroup, cpuset.render(write.cpus)) for write in writes if write.cpus is not None]
 
 
-def test_shared_places_shrink_before_a_new_container_grows():
+def test_shared_cgroups_shrink_before_a_new_container_grows():
     db = container("db")
     seen = at((BURSTABLE, CgroupValues(None)), (pod("db"), CgroupValues(None)), (db, CgroupValues(None)))
     wanted = at((BURSTABLE, want("0-1,4-15")), (pod("db"), want("0-15")), (db, want("2-3")))

@@ -61,7 +61,7 @@ def test_a_drift_counts_once_until_it_was_right_again():
     assert found(drift, {SLICE: POOL}, WRONG) == {SLICE}
 
 
-def test_places_that_are_gone_are_forgotten():
+def test_cgroups_that_are_gone_are_forgotten():
     drift = DriftDetector()
     drift.remember({SLICE: POOL}, RIGHT, {SLICE: None})
     drift.remember({SLICE: POOL}, {}, {})

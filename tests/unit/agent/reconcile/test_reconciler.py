@@ -247,7 +247,7 @@ def test_in_audit_mode_nothing_is_written(bench):
     assert not bench.reconciler.snapshot.enforcing
 
 
-def test_standing_back_leaves_what_is_applied(bench, words, database):
+def test_pausing_leaves_what_is_applied(bench, words, database):
     _, _, cgroups = database
     bench.run_pass()
     bench.pause_reason = "the kubelet pins"

@@ -78,7 +78,7 @@ class Life:
         uid, cpus = f"p{self.numbers}", cpuset.render(free)
         self.grants[uid] = self.words.pod(uid, self.words.container("c", cpus), cpus=cpus)
         self.bench.grant(self.grants[uid])
-        # Every other one is a guest of a slice: its budget stands in an annotation.
+        # Every other one is a burstable holder: its budget stands in an annotation.
         self.qos[uid] = (Qos.GUARANTEED, Qos.BURSTABLE, Qos.GUARANTEED, Qos.BEST_EFFORT)[self.numbers % 4]
         self.start(uid)
 

@@ -90,7 +90,7 @@ def test_other_classes_follow_their_slice_without_waiting():
     assert plan.rooms == 0
 
 
-def test_beside_a_guest_a_pod_is_confined_before_its_container_starts():
+def test_beside_a_burstable_holder_a_pod_is_confined_before_its_container_starts():
     decisions, plan = Decisions(), Plan(holders=(Qos.BURSTABLE,))
     start, observed = ask(decisions, plan, starting(Qos.BURSTABLE))
     assert (start.values, observed, plan.rooms) == (None, [], 1)
@@ -98,7 +98,7 @@ def test_beside_a_guest_a_pod_is_confined_before_its_container_starts():
     assert plan.rooms == 1
 
 
-def test_a_guest_gets_its_values_as_any_other():
+def test_a_burstable_holder_gets_its_values_as_any_other():
     decisions, plan = Decisions(decision=admitted()), Plan()
     start, observed = ask(decisions, plan, starting(Qos.BURSTABLE, annotated=True))
     assert start.values == VALUES

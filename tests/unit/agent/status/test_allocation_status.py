@@ -188,7 +188,7 @@ def test_a_rejected_pod_is_the_operators_to_tell(bench, words):
     assert status is None
 
 
-def test_standing_back_and_unreadable_objects_say_so(bench, grant, tell):
+def test_pausing_and_unreadable_objects_say_so(bench, grant, tell):
     bench.grant(grant)
     bench.start(bench.pod("db"), "db")
     bench.pause_reason = "the kubelet pins itself"
