@@ -99,17 +99,19 @@ async def decide(port: int, folder: Path) -> cProfile.Profile:
     await service.take_over()
     told = asyncio.create_task(service.announcer.run())
     namespace = {"metadata": {"name": "default"}}
-    service.see(decode.namespace(stored(namespace, 1)))
-    service.see(decode.profile(stored(scale.PROFILE, 2)))
+    service.on_update(decode.decode_namespace(stored(namespace, 1)))
+    service.on_update(decode.decode_profile(stored(scale.PROFILE, 2)))
     hardware = render_hardware(Hardware(scale.machine()))
     for number in range(NODES):
         name = f"n{number}"
-        service.see(decode.node(stored({"metadata": {"name": name, "labels": {"type": "kwok"}}}, number)))
+        service.on_update(
+            decode.decode_node(stored({"metadata": {"name": name, "labels": {"type": "kwok"}}}, number))
+        )
         spec = {key: value for key, value in scale.PROFILE["spec"].items() if key != "nodeSelector"}
         spec["profile"] = {"name": "all", "generation": 0}
         topology = {"metadata": {"name": name}, "spec": spec, "status": {"hardware": hardware}}
         TOPOLOGIES[name] = stored(topology, number)
-        service.see(decode.topology(TOPOLOGIES[name]))
+        service.on_update(decode.decode_topology(TOPOLOGIES[name]))
     await asyncio.sleep(3)
     pods = []
     for number in range(PODS):
@@ -119,9 +121,9 @@ async def decide(port: int, folder: Path) -> cProfile.Profile:
     profile = cProfile.Profile(time.thread_time)
     profile.enable()
     for pod in pods:
-        record = decode.pod(pod)
+        record = decode.decode_pod(pod)
         if record is not None:
-            service.see(record)
+            service.on_update(record)
         await asyncio.sleep(0.02)
     async with asyncio.timeout(240):
         while sum(len(book.decided) for book in _books(service)) < PODS:  # noqa: ASYNC110 - a bench

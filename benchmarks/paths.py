@@ -64,13 +64,13 @@ def operator() -> Iterator[tuple[str, float]]:
     managed = json.dumps(stored(scale.managed_pod("db-1", "n1"), "Guaranteed"))
     yield "JSON of one pod to Python", micros(lambda: json.loads(other))
     burstable, guaranteed = json.loads(other), json.loads(managed)
-    yield "event of a pod that can hold nothing", micros(lambda: decode.pod(burstable))
-    yield "event of a pod that may hold something", micros(lambda: decode.pod(guaranteed))
-    record = decode.pod(guaranteed)
+    yield "event of a pod that can hold nothing", micros(lambda: decode.decode_pod(burstable))
+    yield "event of a pod that may hold something", micros(lambda: decode.decode_pod(guaranteed))
+    record = decode.decode_pod(guaranteed)
     if record is None or record.request is None:
         raise RuntimeError(f"the pod of the bench cannot be read: {record}")
-    inventory = ClusterCache()
-    yield "its record taken in, nothing new", micros(lambda: inventory.see(record))
+    cache = ClusterCache()
+    yield "its record taken in, nothing new", micros(lambda: cache.update(record))
     request = record.request
     settings = read_node_profile(scale.PROFILE).node.settings
     node = Node.empty(settings, scale.machine())
@@ -87,7 +87,7 @@ def operator() -> Iterator[tuple[str, float]]:
     yield "PodAllocation from the grant", micros(rendered)
     body = json.loads(json.dumps(rendered()))
     body["metadata"] |= {"uid": "a", "resourceVersion": "8", "generation": 1}
-    yield "PodAllocation read back", micros(lambda: decode.allocation(body))
+    yield "PodAllocation read back", micros(lambda: decode.decode_allocation(body))
 
 
 def agent() -> Iterator[tuple[str, float]]:

@@ -79,7 +79,7 @@ def pods(value: Any) -> None:
     """Read a pod as the operator does, decide it, store the decision and read it again."""
     with suppress(ApiError):
         read_pod_facts(value)
-    record = decode.pod(value) if isinstance(value, dict) else None
+    record = decode.decode_pod(value) if isinstance(value, dict) else None
     if record is None:
         return
     if record.request is None:
@@ -109,7 +109,7 @@ def objects(kind: Kind, read: Callable[[Any], object]) -> Callable[[Any], None]:
         assert len(text) < LONGEST_ERROR
         assert text.isprintable()
         if isinstance(value, dict):
-            decode.READERS[kind](value)
+            decode.DECODERS[kind](value)
 
     return act
 

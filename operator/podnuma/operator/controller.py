@@ -104,7 +104,7 @@ class Controller:
         now: Callable[[], dt.datetime],
         rng: random.Random,
     ) -> None:
-        self.inventory = ClusterCache()
+        self.cache = ClusterCache()
         self._timing = timing
         self._clock = clock
         self._metrics = metrics
@@ -133,11 +133,11 @@ class Controller:
             writer, now, metrics.events_dropped.inc, lambda: len(self._nodes) > _BUSY
         )
         self._means = Means(
-            inventory=self.inventory,
+            cache=self.cache,
             reader=reader,
             writer=writer,
             checkpoint=AllocationStore(
-                self.inventory,
+                self.cache,
                 reader,
                 writer,
                 mark=self._mark,
@@ -161,17 +161,17 @@ class Controller:
 
     # News
 
-    def see(self, record: CachedObject) -> None:
+    def on_update(self, record: CachedObject) -> None:
         """Take in the state of an object."""
-        before = self.inventory.topologies.get(record.key) if record.kind is Kind.TOPOLOGY else None
-        self._mark(self.inventory.see(record))
+        before = self.cache.topologies.get(record.key) if record.kind is Kind.TOPOLOGY else None
+        self._mark(self.cache.update(record))
         match record:
             case CachedProfile():
                 self._profiles.mark(record.key.name)
             case CachedPod():
                 self._means.waits.begin(record.uid)
             case CachedTopology():
-                news = before is None or before.agent_says != record.agent_says
+                news = before is None or before.agent_ready != record.agent_ready
                 if (desk := self._desks.get(record.key.name)) is not None:
                     was_silent = desk.heard.silent
                     desk.heard.listen(record.heartbeat, self._clock())
@@ -180,16 +180,16 @@ class Controller:
             case _:
                 pass
 
-    def lose(self, kind: Kind, key: ObjectKey, stamp: ObjectVersion) -> None:
+    def on_delete(self, kind: Kind, key: ObjectKey, version: ObjectVersion) -> None:
         """Take in the end of an object."""
-        self._mark(self.inventory.lose(kind, key, stamp))
-        self._means.waits.end(stamp.uid)
+        self._mark(self.cache.delete(kind, key, version))
+        self._means.waits.end(version.uid)
 
     async def sync(self, kinds: Iterable[Kind]) -> None:
         """Compare memory with full lists, the PodAllocations first: a pod listed later has no older one."""
         for kind in sorted(kinds, key=lambda kind: kind is not Kind.ALLOCATION):
             records, version = await self._means.reader.everything(kind)
-            self._mark(self.inventory.replace(kind, records, version))
+            self._mark(self.cache.replace(kind, records, version))
             self._synced.add(kind)
         if self.synced:
             self._whole.set()
@@ -222,7 +222,7 @@ class Controller:
     def mark_everything(self) -> None:
         """Ask for a run of every node and profile."""
         self._mark(frozenset({EVERY_NODE}))
-        for profile in self.inventory.profiles:
+        for profile in self.cache.profiles:
             self._profiles.mark(profile.key.name)
 
     def look_again(self) -> None:
@@ -245,13 +245,13 @@ class Controller:
         self._metrics.reconciles.labels("ok").inc()
 
     async def _reconcile(self, name: str) -> None:
-        means, inventory = self._means, self.inventory
+        means, cache = self._means, self.cache
         desk = self._desks.setdefault(name, _Desk())
         book = desk.book
-        node = inventory.nodes.get(ObjectKey("", name))
+        node = cache.nodes.get(ObjectKey("", name))
         plan = self._plan(name, desk)
         if node is not None:
-            await settle(means, node, plan, inventory.topologies.get(ObjectKey("", name)))
+            await settle(means, node, plan, cache.topologies.get(ObjectKey("", name)))
             plan = self._plan(name, desk)
         book.equip(desk.rules if node is not None else None)
         await tidy(means, name, book)
@@ -261,7 +261,7 @@ class Controller:
         await follow(means, name, book, plan.decide_with)
         self._reports.mark(name)
         self._stand(name, desk, plan)
-        if node is None and not book.decided and not inventory.allocations.group(name):
+        if node is None and not book.decided and not cache.allocations.group(name):
             del self._desks[name]
 
     async def report_node(self, name: str) -> None:
@@ -280,7 +280,7 @@ class Controller:
 
     async def report_profile(self, name: str) -> None:
         """Bring the status of one profile up to date."""
-        record = self.inventory.profiles.get(ObjectKey("", name))
+        record = self.cache.profiles.get(ObjectKey("", name))
         if record is None:
             self._profiles_written.pop(name, None)
             return
@@ -294,15 +294,19 @@ class Controller:
             self._profiles.mark(name, again)
 
     def _plan(self, name: str, desk: _Desk) -> ProfileSelection:
-        inventory = self.inventory
+        cache = self.cache
         node, topology = (
-            inventory.nodes.get(ObjectKey("", name)),
-            inventory.topologies.get(ObjectKey("", name)),
+            cache.nodes.get(ObjectKey("", name)),
+            cache.topologies.get(ObjectKey("", name)),
         )
         if node is None:
             return profile_selection.NO_NODE
-        candidates = tuple(inventory.profiles)
-        basis = (node.tells, tuple(p.tells for p in candidates), topology.tells if topology else None)
+        candidates = tuple(cache.profiles)
+        basis = (
+            node.relevant_state,
+            tuple(p.relevant_state for p in candidates),
+            topology.relevant_state if topology else None,
+        )
         if desk.plan is None or desk.basis != basis:
             desk.plan, desk.basis = profile_selection.select(node, candidates, topology), basis
             desk.rules = self._rules_for(topology, desk.plan.decide_with)
@@ -331,7 +335,7 @@ class Controller:
 
     def _mark(self, concerned: AffectedNodes) -> None:
         if EVERY_NODE in concerned:
-            concerned = frozenset(node.key.name for node in self.inventory.nodes) | self._desks.keys()
+            concerned = frozenset(node.key.name for node in self.cache.nodes) | self._desks.keys()
         for name in sorted(concerned):  # the same order each run
             if name:
                 self._nodes.mark(name)
@@ -364,7 +368,7 @@ class Controller:
             leading=leading,
             term=term,
             queue_depth=len(self._nodes),
-            pods=len(self.inventory.pods),
+            pods=len(self.cache.pods),
             nodes=nodes,
             pods_holding=held,
             pods_rejected=rejected,

@@ -31,8 +31,8 @@ API = "podnuma.dev/v1alpha1"
 
 
 class Subscriber(Protocol):
-    def see(self, record: CachedObject) -> None: ...
-    def lose(self, kind: Kind, key: ObjectKey, stamp: ObjectVersion) -> None: ...
+    def on_update(self, record: CachedObject) -> None: ...
+    def on_delete(self, kind: Kind, key: ObjectKey, version: ObjectVersion) -> None: ...
 
 
 def no_fault(_moment: str, _request: str) -> None:
@@ -72,7 +72,7 @@ class FakeCluster:
         """Create or change an object, as anybody but the operator may."""
         value = copy.deepcopy(value)
         metadata = value.setdefault("metadata", {})
-        key = decode.key(value)
+        key = decode.object_key(value)
         known = self.objects[kind].get(key)
         if known is None or metadata.get("uid") not in {None, known["metadata"]["uid"]}:
             metadata.setdefault("uid", f"uid-{next(self._uids)}")
@@ -122,7 +122,7 @@ class FakeCluster:
 
     async def everything(self, kind: Kind) -> tuple[list[CachedObject], int]:
         async def act() -> tuple[list[CachedObject], int]:
-            records = [decode.READERS[kind](copy.deepcopy(value)) for value in self.objects[kind].values()]
+            records = [decode.DECODERS[kind](copy.deepcopy(value)) for value in self.objects[kind].values()]
             return [record for record in records if record is not None], next(self._versions)
 
         return await self._request(f"list {kind.value}", act)
@@ -130,14 +130,14 @@ class FakeCluster:
     async def pod(self, key: ObjectKey) -> CachedPod | None:
         async def act() -> CachedPod | None:
             value = self.objects[Kind.POD].get(key)
-            return decode.bound_pod(copy.deepcopy(value)) if value is not None else None
+            return decode.decode_bound_pod(copy.deepcopy(value)) if value is not None else None
 
         return await self._request(f"get Pod {key}", act)
 
     async def allocation(self, key: ObjectKey) -> CachedAllocation | None:
         async def act() -> CachedAllocation | None:
             value = self.objects[Kind.ALLOCATION].get(key)
-            return decode.allocation(copy.deepcopy(value)) if value is not None else None
+            return decode.decode_allocation(copy.deepcopy(value)) if value is not None else None
 
         return await self._request(f"get PodAllocation {key}", act)
 
@@ -283,10 +283,10 @@ class FakeCluster:
         if subscriber not in self.subscribers:
             return
         # A finished pod leaves the selection of the watch: the server says DELETED.
-        if ended or (kind is Kind.POD and decode.finished(value)):
-            subscriber.lose(kind, decode.key(value), decode.stamp(value))
-        elif (record := decode.READERS[kind](value)) is not None:
-            subscriber.see(record)
+        if ended or (kind is Kind.POD and decode.has_finished(value)):
+            subscriber.on_delete(kind, decode.object_key(value), decode.object_version(value))
+        elif (record := decode.DECODERS[kind](value)) is not None:
+            subscriber.on_update(record)
 
 
 async def _quietly(act: Callable[[], Awaitable[Any]]) -> None:

@@ -278,7 +278,7 @@ class Storm:
     def _check_write(self) -> None:
         self.rig.assert_sound()
         for value in self.cluster.objects[Kind.ALLOCATION].values():
-            allocation = decode.allocation(value)
+            allocation = decode.decode_allocation(value)
             if allocation.model is None:
                 continue
             told = allocation.model.grant
@@ -293,7 +293,7 @@ class Storm:
         alive = {
             record.uid: record
             for value in self.cluster.objects[Kind.POD].values()
-            if (record := decode.bound_pod(value)) is not None
+            if (record := decode.decode_bound_pod(value)) is not None
         }
         left = sorted(str(alive[uid].key) for uid in self.destroyed & alive.keys())
         assert not left, f"what somebody destroyed did not come back: {left}"
@@ -317,7 +317,7 @@ class Storm:
         if allocator is None:  # no settings that fit: nothing is decided
             return
         for value in self.cluster.objects[Kind.POD].values():
-            record = decode.pod(value)
+            record = decode.decode_pod(value)
             if record is None or record.node != name or record.terminating or record.request is None:
                 continue
             found = self.cluster.get(Kind.ALLOCATION, record.key)

@@ -30,7 +30,7 @@ async def test_pods_that_are_not_guaranteed_are_not_even_remembered():
     value["status"]["qosClass"] = "Burstable"
     await rig.create(value)
     assert rig.allocation("web") is None
-    assert len(rig.service.inventory.pods) == 0
+    assert len(rig.service.cache.pods) == 0
 
 
 def without_whole_cpus() -> dict[str, object]:

@@ -159,7 +159,7 @@ async def test_pods_created_and_deleted_by_the_thousand_leave_nothing_and_hold_u
     assert book is not None
     assert [str(decided.key) for decided in book.decided.values()] == ["default/good"]
     assert {*book.unconfirmed, *book.refused_at, *book.idle, *book.evicted, *book.as_stored} == set()
-    assert len(rig.service.inventory.pods) == len(rig.service.inventory.allocations) == 1
+    assert len(rig.service.cache.pods) == len(rig.service.cache.allocations) == 1
     assert len(rig.cluster.objects[Kind.ALLOCATION]) == 1
     # What was gone before its node's turn came cost nothing.
     assert began < 6 * 3000 / 60

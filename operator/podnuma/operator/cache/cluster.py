@@ -1,8 +1,8 @@
-"""What is known of the cluster right now: one shelf of records per kind.
+"""What the operator knows of the cluster: one object store per kind.
 
-Nothing is decided here. `Inventory` is the only place that holds records; it hands out
-values. Each change is answered with the names of the nodes that it may concern, so that
-whoever feeds it can mark them dirty; `EVERY_NODE` among them stands for all.
+Each change returns the names of the nodes that it may affect, so that the caller can queue
+them; `EVERY_NODE` among them stands for all. A change that no decision could depend on
+affects none.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ ALL_NODES: AffectedNodes = frozenset({EVERY_NODE})
 T = TypeVar("T", bound=CachedObject)
 
 
-def _shelf(_: type[T]) -> ObjectStore[ObjectKey, T]:
-    return ObjectStore(lambda record: record.key, lambda record: record.node)
+def _store(_: type[T]) -> ObjectStore[ObjectKey, T]:
+    return ObjectStore(lambda cached: cached.key, lambda cached: cached.node)
 
 
 class ClusterCache:
-    """The records of all kinds."""
+    """The present objects of all kinds, the only copy that the operator keeps."""
 
     def __init__(self) -> None:
-        self.pods = _shelf(CachedPod)
-        self.nodes = _shelf(CachedNode)
-        self.namespaces = _shelf(CachedNamespace)
-        self.profiles = _shelf(CachedProfile)
-        self.topologies = _shelf(CachedTopology)
-        self.allocations = _shelf(CachedAllocation)
-        self._shelves: dict[Kind, ObjectStore[ObjectKey, Any]] = {
+        self.pods = _store(CachedPod)
+        self.nodes = _store(CachedNode)
+        self.namespaces = _store(CachedNamespace)
+        self.profiles = _store(CachedProfile)
+        self.topologies = _store(CachedTopology)
+        self.allocations = _store(CachedAllocation)
+        self._stores: dict[Kind, ObjectStore[ObjectKey, Any]] = {
             Kind.POD: self.pods,
             Kind.NODE: self.nodes,
             Kind.NAMESPACE: self.namespaces,
@@ -59,26 +59,26 @@ class ClusterCache:
             Kind.ALLOCATION: self.allocations,
         }
 
-    def see(self, record: CachedObject) -> AffectedNodes:
-        """Take in one state of one object."""
-        before, news = self._shelves[record.kind].see(record)
-        return _concerned(before, record) if news else NO_NODES
+    def update(self, cached: CachedObject) -> AffectedNodes:
+        """Store a state of an object unless a newer one is known; return the affected nodes."""
+        before, news = self._stores[cached.kind].update(cached)
+        return _affected(before, cached) if news else NO_NODES
 
-    def lose(self, kind: Kind, key: ObjectKey, stamp: ObjectVersion) -> AffectedNodes:
-        """Note the end of one object."""
-        return _concerned(self._shelves[kind].lose(key, stamp), None)
+    def delete(self, kind: Kind, key: ObjectKey, version: ObjectVersion) -> AffectedNodes:
+        """Remove an object; return the affected nodes."""
+        return _affected(self._stores[kind].delete(key, version), None)
 
-    def replace(self, kind: Kind, records: Iterable[CachedObject], version: int) -> AffectedNodes:
-        """Take in a full list of one kind, taken at a version."""
-        changes = self._shelves[kind].replace(records, version)
-        return frozenset().union(*(_concerned(before, after) for before, after in changes))
+    def replace(self, kind: Kind, objects: Iterable[CachedObject], version: int) -> AffectedNodes:
+        """Replace all objects of a kind by a list that was taken at `version`; return the affected nodes."""
+        changes = self._stores[kind].replace(objects, version)
+        return frozenset().union(*(_affected(before, after) for before, after in changes))
 
 
-def _concerned(before: CachedObject | None, after: CachedObject | None) -> AffectedNodes:
-    """Name the nodes for which something may be different now."""
-    if before is not None and after is not None and before.tells == after.tells:
+def _affected(before: CachedObject | None, after: CachedObject | None) -> AffectedNodes:
+    """Return the nodes for which a decision may be different now."""
+    if before is not None and after is not None and before.relevant_state == after.relevant_state:
         return NO_NODES
-    records = [record for record in (before, after) if record is not None]
-    if any(record.kind in {Kind.PROFILE, Kind.NAMESPACE} for record in records):
+    objects = [cached for cached in (before, after) if cached is not None]
+    if any(cached.kind in {Kind.PROFILE, Kind.NAMESPACE} for cached in objects):
         return ALL_NODES
-    return frozenset(record.node for record in records)
+    return frozenset(cached.node for cached in objects)

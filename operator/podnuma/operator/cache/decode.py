@@ -1,8 +1,8 @@
-"""One JSON object in, one record out; never an exception.
+"""JSON objects from the API server to cached objects; never an exception.
 
-Metadata was checked by the API server and is read as it is. Everything that a person or a
-tenant wrote goes through podnuma.api, and what it refuses becomes a record with the reason:
-a bad object is reported where it stands and hinders no other.
+Metadata was checked by the API server and is read as it is. All that users wrote goes through
+podnuma.api; an object that it refuses is cached with the reason, so that a bad object is
+reported in its own status and affects no other.
 """
 
 from __future__ import annotations
@@ -39,50 +39,50 @@ _GUARANTEED: Final = "Guaranteed"
 _LONGEST_VERSION: Final = 19  # digits of a 64-bit number
 
 
-def version(text: object) -> int:
+def resource_version(text: object) -> int:
     """Return a resource version as a number; 0 for what is none."""
     if not isinstance(text, str) or len(text) > _LONGEST_VERSION or not (text.isascii() and text.isdecimal()):
         return 0
     return int(text)
 
 
-def stamp(value: Json) -> ObjectVersion:
-    """Return which object this is, and in which state."""
+def object_version(value: Json) -> ObjectVersion:
+    """Return UID and resourceVersion of an object."""
     metadata = _dict(value.get("metadata"))
-    return ObjectVersion(str(metadata.get("uid") or ""), version(metadata.get("resourceVersion")))
+    return ObjectVersion(str(metadata.get("uid") or ""), resource_version(metadata.get("resourceVersion")))
 
 
-def key(value: Json) -> ObjectKey:
-    """Return namespace and name."""
+def object_key(value: Json) -> ObjectKey:
+    """Return namespace and name of an object."""
     metadata = _dict(value.get("metadata"))
     return ObjectKey(str(metadata.get("namespace") or ""), str(metadata.get("name") or ""))
 
 
-def finished(value: Json) -> bool:
-    """Tell whether a pod has ended: it holds nothing any more."""
+def has_finished(value: Json) -> bool:
+    """Tell whether a pod has finished: it holds nothing any more."""
     return _dict(value.get("status")).get("phase") in _FINISHED
 
 
-def pod(value: Json) -> CachedPod | None:
-    """Read a pod; None for one that holds nothing: not bound, finished, not Guaranteed and not annotated."""
+def decode_pod(value: Json) -> CachedPod | None:
+    """Decode a pod; None for one that holds nothing: not bound, finished, not Guaranteed and not annotated."""
     if names.RESOURCES_ANNOTATION not in _dict(_dict(value.get("metadata")).get("annotations")):
         qos = _dict(value.get("status")).get("qosClass")
         if qos is not None and qos != _GUARANTEED:
             return None
-    return bound_pod(value)
+    return decode_bound_pod(value)
 
 
-def bound_pod(value: Json) -> CachedPod | None:
-    """Read any pod that is bound and has not finished."""
+def decode_bound_pod(value: Json) -> CachedPod | None:
+    """Decode any pod that is bound and has not finished."""
     metadata = _dict(value.get("metadata"))
     node_name = _dict(value.get("spec")).get("nodeName")
-    if not node_name or finished(value):
+    if not node_name or has_finished(value):
         return None
     request, problem = _try(read_pod, value)
     owner = _controller(metadata)
     return CachedPod(
-        stamp=stamp(value),
-        key=key(value),
+        version=object_version(value),
+        key=object_key(value),
         node=str(node_name),
         created=str(metadata.get("creationTimestamp") or ""),
         labels=_labels(metadata),
@@ -96,33 +96,37 @@ def bound_pod(value: Json) -> CachedPod | None:
     )
 
 
-def node(value: Json) -> CachedNode:
-    """Read a node."""
-    name = key(value)
-    return CachedNode(stamp(value), name, name.name, _labels(_dict(value.get("metadata"))))
+def decode_node(value: Json) -> CachedNode:
+    """Decode a node."""
+    name = object_key(value)
+    return CachedNode(object_version(value), name, name.name, _labels(_dict(value.get("metadata"))))
 
 
-def namespace(value: Json) -> CachedNamespace:
-    """Read a namespace."""
+def decode_namespace(value: Json) -> CachedNamespace:
+    """Decode a namespace."""
     metadata = _dict(value.get("metadata"))
     return CachedNamespace(
-        stamp(value), key(value), "", _labels(metadata), bool(metadata.get("deletionTimestamp"))
+        object_version(value),
+        object_key(value),
+        "",
+        _labels(metadata),
+        bool(metadata.get("deletionTimestamp")),
     )
 
 
-def profile(value: Json) -> CachedProfile:
-    """Read a NodeProfile."""
+def decode_profile(value: Json) -> CachedProfile:
+    """Decode a NodeProfile."""
     model, problem = _try(read_node_profile, value)
-    return CachedProfile(stamp(value), key(value), "", _generation(value), model, problem)
+    return CachedProfile(object_version(value), object_key(value), "", _generation(value), model, problem)
 
 
-def topology(value: Json) -> CachedTopology:
-    """Read a NodeTopology; it is named after its node."""
+def decode_topology(value: Json) -> CachedTopology:
+    """Decode a NodeTopology; it is named after its node."""
     metadata = _dict(value.get("metadata"))
     model, problem = _try(read_node_topology, value)
-    name = key(value)
+    name = object_key(value)
     return CachedTopology(
-        stamp=stamp(value),
+        version=object_version(value),
         key=name,
         node=name.name,
         generation=_generation(value),
@@ -133,13 +137,13 @@ def topology(value: Json) -> CachedTopology:
     )
 
 
-def allocation(value: Json) -> CachedAllocation:
-    """Read a PodAllocation."""
+def decode_allocation(value: Json) -> CachedAllocation:
+    """Decode a PodAllocation."""
     model, problem = _try(read_pod_allocation, value)
     spec = _dict(value.get("spec"))
     return CachedAllocation(
-        stamp=stamp(value),
-        key=key(value),
+        version=object_version(value),
+        key=object_key(value),
         node=str(spec.get("nodeName") or ""),
         generation=_generation(value),
         owner=_owner(_dict(value.get("metadata")), "Pod"),
@@ -148,14 +152,14 @@ def allocation(value: Json) -> CachedAllocation:
     )
 
 
-READERS: Final[Mapping[Kind, Callable[[Json], CachedObject | None]]] = MappingProxyType(
+DECODERS: Final[Mapping[Kind, Callable[[Json], CachedObject | None]]] = MappingProxyType(
     {
-        Kind.POD: pod,
-        Kind.NODE: node,
-        Kind.NAMESPACE: namespace,
-        Kind.PROFILE: profile,
-        Kind.TOPOLOGY: topology,
-        Kind.ALLOCATION: allocation,
+        Kind.POD: decode_pod,
+        Kind.NODE: decode_node,
+        Kind.NAMESPACE: decode_namespace,
+        Kind.PROFILE: decode_profile,
+        Kind.TOPOLOGY: decode_topology,
+        Kind.ALLOCATION: decode_allocation,
     }
 )
 

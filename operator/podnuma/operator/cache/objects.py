@@ -1,10 +1,10 @@
-"""What the operator keeps of each object: small frozen records, never the object itself.
+"""What the operator keeps of each object: small frozen values, never the object itself.
 
-A pod of eight kilobytes becomes a record of one, and a pod that could never hold anything
-becomes none at all, so that memory follows the pods that matter. Everything here is pure:
-one JSON object in, one record out; what cannot be read becomes a record that says so.
+A pod of eight kilobytes shrinks to one, and a pod that can never hold anything exclusive is
+not kept at all, so that memory grows with the pods that matter. An object that cannot be
+read is kept with the reason.
 
-A `Stamp` names one state of one object: its UID and the server's version of it. Versions
+An `ObjectVersion` is one state of one object: its UID and resourceVersion. Resource versions
 are whole numbers that only grow; of two states of one object they tell the newer one.
 """
 
@@ -32,10 +32,10 @@ NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class ObjectVersion:
-    """One state of one object."""
+    """One state of one object: its UID and its resourceVersion as a number."""
 
     uid: str
-    version: int
+    resource_version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +51,23 @@ class ObjectKey:
 
 @dataclass(frozen=True, slots=True)
 class CachedObject:
-    """What all records have: the state, the name, and the node the object belongs to ("" for none)."""
+    """What all cached objects have: version, key, and the node the object belongs to ("" for none)."""
 
     kind: ClassVar[Kind]
 
-    stamp: ObjectVersion
+    version: ObjectVersion
     key: ObjectKey
     node: str
 
     @property
     def uid(self) -> str:
         """Return the object's UID."""
-        return self.stamp.uid
+        return self.version.uid
 
     @property
-    def tells(self) -> object:
-        """Return what a decision could depend on; equal values of two states mean: nothing happened."""
-        return self.stamp.uid
+    def relevant_state(self) -> object:
+        """Return all that a decision could depend on; if two states agree in it, nothing has to be done."""
+        return self.version.uid
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class CachedPod(CachedObject):
     """A bound, unfinished pod that may hold something.
 
     `request` is None when the pod cannot be read; `problem` then says why. `created` is the
-    server's time as text, which sorts. `controller` is the UID of what would replace the pod;
+    API server's time as text, which sorts. `controller` is the UID of what would replace the pod;
     `stays` says that a replacement would land on the same node (daemon sets, static pods).
     `static_uid` is the UID of a static pod on its node, of which this object is the mirror; else empty.
     """
@@ -92,20 +92,20 @@ class CachedPod(CachedObject):
     static_uid: str = ""
 
     @property
-    def tells(self) -> object:
+    def relevant_state(self) -> object:
         return (self.uid, self.labels, self.request, self.problem, self.terminating)
 
 
 @dataclass(frozen=True, slots=True)
 class CachedNode(CachedObject):
-    """A node: its identity and labels."""
+    """A Node: its identity and labels."""
 
     kind = Kind.NODE
 
     labels: Mapping[str, str]
 
     @property
-    def tells(self) -> object:
+    def relevant_state(self) -> object:
         return (self.uid, self.labels)
 
 
@@ -119,7 +119,7 @@ class CachedNamespace(CachedObject):
     terminating: bool
 
     @property
-    def tells(self) -> object:
+    def relevant_state(self) -> object:
         return (self.uid, self.labels, self.terminating)
 
 
@@ -134,7 +134,7 @@ class CachedProfile(CachedObject):
     problem: str | None
 
     @property
-    def tells(self) -> object:
+    def relevant_state(self) -> object:
         return (self.uid, self.generation)
 
 
@@ -151,12 +151,12 @@ class CachedTopology(CachedObject):
     problem: str | None
 
     @property
-    def tells(self) -> object:
+    def relevant_state(self) -> object:
         model = self.model
         if model is None:
             return (self.uid, self.generation, self.owner, self.problem)
-        back = holds(model.conditions, NodeCondition.STANDING_BACK)
-        return (self.uid, self.generation, self.owner, model.hardware, back)
+        paused = holds(model.conditions, NodeCondition.STANDING_BACK)
+        return (self.uid, self.generation, self.owner, model.hardware, paused)
 
     @property
     def heartbeat(self) -> str:
@@ -164,8 +164,8 @@ class CachedTopology(CachedObject):
         return self.model.agent.heartbeat_time if self.model is not None and self.model.agent else ""
 
     @property
-    def agent_says(self) -> Condition | None:
-        """Return what the agent says about itself: to be told on, and no reason to decide anything."""
+    def agent_ready(self) -> Condition | None:
+        """Return the agent's condition about itself: it is reported, but no decision depends on it."""
         return None if self.model is None else find(self.model.conditions, NodeCondition.AGENT_READY)
 
 
@@ -186,7 +186,7 @@ class CachedAllocation(CachedObject):
         return self.owner if self.model is None else self.model.pod_uid
 
     @property
-    def tells(self) -> object:
+    def relevant_state(self) -> object:
         if self.model is None:
             return (self.uid, self.owner, self.problem)
         model = self.model

@@ -1,13 +1,13 @@
-"""The present objects of one kind, whatever order news of them arrives in.
+"""The present objects of one kind, in whatever order their states arrive.
 
-Events, full lists and answers to own writes come in any order and any number of times;
-the newest state of each object wins:
+Watch events, lists and responses to the operator's own writes arrive in any order and any
+number of times; the newest state of each object wins:
 
-  * of one object, an older version never replaces a newer one;
-  * an object that ended stays ended (its UID is remembered for a while), so that a late
-    event cannot bring it back; only a fresh look at the API server can, because it is proof;
-  * a full list replaces everything, except what changed after it was taken;
-  * of one name there is one object at a time; of two, the one seen with the higher version.
+  * an older version of an object never replaces a newer one;
+  * a deleted object stays deleted (its UID is remembered for a while): a late event cannot
+    bring it back, only a list or a live read can;
+  * a list replaces everything except what changed after it was taken;
+  * there is one object per name at a time: of two, the one with the higher version.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from podnuma.operator.cache.objects import ObjectVersion
 
 REMEMBERED = 20_000
-"""Ended objects of one kind whose late events are recognised."""
+"""Deleted objects of one kind whose late events are recognised."""
 
 
 class Versioned(Protocol):
-    """A record that knows which state of which object it is."""
+    """An object that knows its UID and version."""
 
     @property
-    def stamp(self) -> ObjectVersion:
-        """Return the object's UID and the version of this state."""
+    def version(self) -> ObjectVersion:
+        """Return the UID and version of this state."""
         ...
 
 
@@ -40,96 +40,100 @@ _NONE: Mapping[Any, Any] = MappingProxyType({})
 
 
 class ObjectStore(Generic[N, R]):
-    """Records by name, and by the group (node) they belong to."""
+    """Objects by name, and by the group (the node) they belong to; one per name, the newest."""
 
     def __init__(self, name_of: Callable[[R], N], group_of: Callable[[R], str] = lambda _: "") -> None:
         self._name_of = name_of
         self._group_of = group_of
-        self._records: dict[N, R] = {}
+        self._objects: dict[N, R] = {}
         self._groups: dict[str, dict[N, R]] = {}
-        self._ended: OrderedDict[str, int] = OrderedDict()
-        self._floor = 0
+        self._deleted: OrderedDict[str, int] = OrderedDict()
+        self._listed_at = 0
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._objects)
 
     def __iter__(self) -> Iterator[R]:
-        return iter(tuple(self._records.values()))
+        return iter(tuple(self._objects.values()))
 
     def get(self, name: N) -> R | None:
         """Return the present object of a name."""
-        return self._records.get(name)
+        return self._objects.get(name)
 
     def group(self, group: str) -> Mapping[N, R]:
-        """Return the records of a group, by name."""
+        """Return the objects of a group, by name."""
         return self._groups.get(group, _NONE)
 
-    def ended(self, uid: str) -> bool:
-        """Tell whether the end of this object was seen."""
-        return uid in self._ended
+    def was_deleted(self, uid: str) -> bool:
+        """Tell whether this object is known to be deleted."""
+        return uid in self._deleted
 
-    def see(self, record: R) -> tuple[R | None, bool]:
-        """Take in a state; return what was there before, and whether the state was news."""
-        name, stamp = self._name_of(record), record.stamp
-        known = self._records.get(name)
-        if stamp.uid in self._ended or self._old_news(known, stamp):
+    def update(self, obj: R) -> tuple[R | None, bool]:
+        """Store a state unless a newer one is known; return the state before, and whether this one is new."""
+        name, version = self._name_of(obj), obj.version
+        known = self._objects.get(name)
+        if version.uid in self._deleted or self._is_stale(known, version):
             return known, False
-        self._put(name, record)
+        self._put(name, obj)
         return known, True
 
-    def prove(self, record: R) -> R | None:
-        """Take in a fresh look at one object, which proves that it is there; return what was there before."""
-        name = self._name_of(record)
-        known = self._records.get(name)
-        self._ended.pop(record.stamp.uid, None)
-        if known is None or known.stamp.uid != record.stamp.uid or known.stamp.version < record.stamp.version:
-            self._put(name, record)
+    def confirm(self, obj: R) -> R | None:
+        """Store a state from a live read, even of an object taken for deleted; return the state before."""
+        name = self._name_of(obj)
+        known = self._objects.get(name)
+        self._deleted.pop(obj.version.uid, None)
+        if (
+            known is None
+            or known.version.uid != obj.version.uid
+            or known.version.resource_version < obj.version.resource_version
+        ):
+            self._put(name, obj)
         return known
 
-    def lose(self, name: N, stamp: ObjectVersion) -> R | None:
-        """Note the end of an object; return its last record if it was present."""
-        self._remember(stamp)
-        known = self._records.get(name)
-        if known is None or known.stamp.uid != stamp.uid:
+    def delete(self, name: N, version: ObjectVersion) -> R | None:
+        """Remove an object; return its last state if it was present."""
+        self._remember(version)
+        known = self._objects.get(name)
+        if known is None or known.version.uid != version.uid:
             return None
         self._drop(name)
         return known
 
-    def replace(self, records: Iterable[R], version: int) -> list[tuple[R | None, R | None]]:
-        """Take in a full list of a version; return each difference as (before, after)."""
-        listed = {self._name_of(record): record for record in records}
+    def replace(self, objects: Iterable[R], version: int) -> list[tuple[R | None, R | None]]:
+        """Replace everything by a list that was taken at `version`; return each change as (before, after)."""
+        listed = {self._name_of(obj): obj for obj in objects}
         changes: list[tuple[R | None, R | None]] = []
-        for name, known in tuple(self._records.items()):
+        for name, known in tuple(self._objects.items()):
             # What is newer than the list was created after it was taken.
-            if name not in listed and known.stamp.version <= version:
-                self._remember(known.stamp)
+            if name not in listed and known.version.resource_version <= version:
+                self._remember(known.version)
                 self._drop(name)
                 changes.append((known, None))
-        for name, record in listed.items():
-            before = self._records.get(name)
-            if self._ended.get(record.stamp.uid, -1) > record.stamp.version or (
-                before is not None and before.stamp.version >= record.stamp.version
+        for name, obj in listed.items():
+            before = self._objects.get(name)
+            if self._deleted.get(obj.version.uid, -1) > obj.version.resource_version or (
+                before is not None and before.version.resource_version >= obj.version.resource_version
             ):
                 continue
-            self._ended.pop(record.stamp.uid, None)
-            self._put(name, record)
-            changes.append((before, record))
-        self._floor = max(self._floor, version)
+            self._deleted.pop(obj.version.uid, None)
+            self._put(name, obj)
+            changes.append((before, obj))
+        self._listed_at = max(self._listed_at, version)
         return changes
 
-    def _old_news(self, known: R | None, stamp: ObjectVersion) -> bool:
+    def _is_stale(self, known: R | None, version: ObjectVersion) -> bool:
         if known is None:
             # Had it still been there, the last full list would have shown it.
-            return stamp.version <= self._floor
-        return stamp.version <= known.stamp.version
+            return version.resource_version <= self._listed_at
+        return version.resource_version <= known.version.resource_version
 
-    def _put(self, name: N, record: R) -> None:
+    def _put(self, name: N, obj: R) -> None:
         self._drop(name)
-        self._records[name] = record
-        self._groups.setdefault(self._group_of(record), {})[name] = record
+        self._objects[name] = obj
+        self._groups.setdefault(self._group_of(obj), {})[name] = obj
 
     def _drop(self, name: N) -> None:
-        known = self._records.pop(name, None)
+        known = self._objects.pop(name, None)
         if known is None:
             return
         group = self._group_of(known)
@@ -138,8 +142,8 @@ class ObjectStore(Generic[N, R]):
         if not members:
             del self._groups[group]
 
-    def _remember(self, stamp: ObjectVersion) -> None:
-        self._ended[stamp.uid] = max(stamp.version, self._ended.get(stamp.uid, 0))
-        self._ended.move_to_end(stamp.uid)
-        while len(self._ended) > REMEMBERED:
-            self._ended.popitem(last=False)
+    def _remember(self, version: ObjectVersion) -> None:
+        self._deleted[version.uid] = max(version.resource_version, self._deleted.get(version.uid, 0))
+        self._deleted.move_to_end(version.uid)
+        while len(self._deleted) > REMEMBERED:
+            self._deleted.popitem(last=False)

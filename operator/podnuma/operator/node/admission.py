@@ -53,7 +53,7 @@ def undecided(means: Means, name: str, book: Book, plan: ProfileSelection) -> li
         return []
     return [
         pod
-        for pod in means.inventory.pods.group(name).values()
+        for pod in means.cache.pods.group(name).values()
         if pod.uid not in book.decided and pod.uid not in book.idle and _managed(means, pod, settings)
     ]
 
@@ -62,11 +62,11 @@ async def withdraw(means: Means, book: Book, plan: ProfileSelection) -> None:
     """Take back refusals that no longer concern anybody: no profile wants these pods managed."""
     settings = plan.decide_with
     for uid, decided in tuple(book.decided.items()):
-        pod = means.inventory.pods.get(decided.key)
+        pod = means.cache.pods.get(decided.key)
         if decided.decision.admitted or pod is None or pod.uid != uid:
             continue
         if plan.withdraw or (settings is not None and not _managed(means, pod, settings)):
-            record = means.inventory.allocations.get(decided.key)
+            record = means.cache.allocations.get(decided.key)
             if record is not None and record.pod_uid == uid:
                 await means.checkpoint.delete(record)
             book.release(uid)
@@ -77,7 +77,7 @@ def waiting(means: Means, name: str, book: Book, settings: NodeSettings | None) 
     if settings is None or book.allocator is None:
         return []
     found = []
-    for pod in means.inventory.pods.group(name).values():
+    for pod in means.cache.pods.group(name).values():
         known = book.decided.get(pod.uid)
         if known is not None:
             again = not known.decision.admitted and book.refused_at.get(pod.uid) != book.age
@@ -156,7 +156,7 @@ async def _confirm(means: Means, name: str, book: Book) -> bool:
     """
     clear = True
     for uid, (decided, answer) in tuple(book.unconfirmed.items()):
-        pod = means.inventory.pods.get(decided.key)
+        pod = means.cache.pods.get(decided.key)
         if pod is None or pod.uid != uid:
             moot = await means.gone(decided.key, uid)
         elif book.decided.get(uid) == decided:
@@ -183,7 +183,7 @@ async def _write(
         raise
     except (errors.NotFoundError, errors.RefusedError) as error:
         book.unconfirmed.pop(pod.uid, None)
-        namespace = means.inventory.namespaces.get(ObjectKey("", pod.key.namespace))
+        namespace = means.cache.namespaces.get(ObjectKey("", pod.key.namespace))
         if namespace is not None and not namespace.terminating:
             raise
         # Nothing can be created in a namespace that is being deleted; its pods go with it.
@@ -205,7 +205,7 @@ async def _stored(
     means: Means, name: str, book: Book, pod: CachedPod, decided: PodDecision
 ) -> CachedAllocation | None:
     """Write a decision; None if a decision about the pod was there and has been taken over."""
-    record = means.inventory.allocations.get(pod.key)
+    record = means.cache.allocations.get(pod.key)
     if record is not None and record.pod_uid == pod.uid:
         return await means.checkpoint.rewrite(decided)
     stored = await means.checkpoint.create(decided)

@@ -37,7 +37,7 @@ _SHOWN = 120  # characters of a field's value in a message
 
 async def tidy(means: Means, name: str, book: Book) -> None:
     """Run all four for one node."""
-    book.forget_others({pod.uid for pod in means.inventory.pods.group(name).values()})
+    book.forget_others({pod.uid for pod in means.cache.pods.group(name).values()})
     await _release(means, name, book)
     await _restore(means, book)
     await _take_over(means, name, book)
@@ -49,13 +49,11 @@ def strays(means: Means, name: str, book: Book) -> bool:
 
     News that arrives while `tidy` waits for an answer can leave one behind; the next run sees to it.
     """
-    return any(
-        record.pod_uid not in book.decided for record in means.inventory.allocations.group(name).values()
-    )
+    return any(record.pod_uid not in book.decided for record in means.cache.allocations.group(name).values())
 
 
 async def _release(means: Means, name: str, book: Book) -> None:
-    pods, allocations = means.inventory.pods, means.inventory.allocations
+    pods, allocations = means.cache.pods, means.cache.allocations
     for uid, decided in tuple(book.decided.items()):
         pod = pods.get(decided.key)
         if (pod is not None and pod.uid == uid) or not await means.gone(decided.key, uid):
@@ -82,10 +80,10 @@ async def _restore(means: Means, book: Book) -> None:
     for uid, decided in tuple(book.decided.items()):
         if uid in book.unconfirmed:
             continue  # a later decision may have been written; it is repeated before anything else
-        pod = means.inventory.pods.get(decided.key)
+        pod = means.cache.pods.get(decided.key)
         if pod is None or pod.uid != uid:
             continue  # on its way out, and the name may be another pod's by now
-        record = means.inventory.allocations.get(decided.key)
+        record = means.cache.allocations.get(decided.key)
         if record is not None and (
             decided.shown_by(record) or book.as_stored.get(uid) == (record.uid, record.generation)
         ):
@@ -100,14 +98,14 @@ async def _restore(means: Means, book: Book) -> None:
             EventType.WARNING,
             "Restored",
             f"PodAllocation {decided.key} {what} by somebody else and was put back: it says what the pod "
-            f"holds, so delete the pod if it shall give that up (version {stored.stamp.version})",
+            f"holds, so delete the pod if it shall give that up (version {stored.version.resource_version})",
         )
 
 
 async def _take_over(means: Means, name: str, book: Book) -> None:
     found: list[tuple[CachedPod, CachedAllocation]] = []
-    for pod in means.inventory.pods.group(name).values():
-        record = means.inventory.allocations.get(pod.key)
+    for pod in means.cache.pods.group(name).values():
+        record = means.cache.allocations.get(pod.key)
         if pod.uid not in book.decided and record is not None and record.pod_uid in {pod.uid, None}:
             found.append((pod, record))
     # Of two that claim the same CPUs the older pod keeps them.
@@ -146,7 +144,7 @@ def warn_once(means: Means, book: Book, pod: CachedPod, reason: str, message: st
 
 async def _phases(means: Means, book: Book) -> None:
     for decided in tuple(book.decided.values()):
-        record = means.inventory.allocations.get(decided.key)
+        record = means.cache.allocations.get(decided.key)
         if record is not None and record.pod_uid == decided.uid and decided.uid not in book.unconfirmed:
             await correct_phase(means, decided, record)
 

@@ -22,11 +22,11 @@ logger = logging.getLogger(__name__)
 
 async def follow(means: Means, name: str, book: Book, settings: NodeSettings | None) -> None:
     """Evict what is refused on a node and is not spared."""
-    topology = means.inventory.topologies.get(ObjectKey("", name))
+    topology = means.cache.topologies.get(ObjectKey("", name))
     if settings is None or topology is None:
         return
     for uid, decided in tuple(book.decided.items()):
-        pod = means.inventory.pods.get(decided.key)
+        pod = means.cache.pods.get(decided.key)
         if decided.decision.admitted or pod is None or pod.uid != uid or uid in book.evicted:
             continue
         if eviction_exemption(pod, settings.handling, topology.created) is None:

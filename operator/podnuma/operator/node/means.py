@@ -44,13 +44,13 @@ class Waits:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """The inventory, the ways to and from the API server, and what is told and counted.
+    """The cache, the ways to and from the API server, and what is told and counted.
 
     `clock` counts seconds from anywhere, for durations; `now` is the time of day, for texts.
     `mark` asks for another run of a node after some seconds.
     """
 
-    inventory: ClusterCache
+    cache: ClusterCache
     reader: Reader
     writer: Writer
     checkpoint: AllocationStore
@@ -64,24 +64,24 @@ class Means:
     waits: Waits
 
     async def gone(self, key: ObjectKey, uid: str | None) -> bool:
-        """Tell for certain whether a pod that is not in the inventory has ended.
+        """Tell for certain whether a pod that is not in the cache has ended.
 
         An event may have been missed or be on its way: only an end that was seen, or a fresh
         look, counts.
         """
-        pods = self.inventory.pods
-        if uid is not None and pods.ended(uid):
+        pods = self.cache.pods
+        if uid is not None and pods.was_deleted(uid):
             return True
         found = await self.reader.pod(key)
         if found is not None and (uid is None or found.uid == uid):
-            pods.prove(found)
+            pods.confirm(found)
             self.mark(found.node, 0.0)
             return False
         if uid is not None:
-            pods.lose(key, ObjectVersion(uid, 0))
+            pods.delete(key, ObjectVersion(uid, 0))
         return True
 
     def namespace_labels(self, namespace: str) -> Mapping[str, str]:
         """Return the labels of a namespace; none while it is not known."""
-        record = self.inventory.namespaces.get(ObjectKey("", namespace))
+        record = self.cache.namespaces.get(ObjectKey("", namespace))
         return record.labels if record is not None else NO_LABELS

@@ -38,17 +38,19 @@ async def settle(
     settings, profile = wanted
     body = render_node_topology(node.key.name, settings, profile, [_owner(node)])
     logger.info("node %s: settings of %s", node.key, profile.name if profile is not None else "hand")
-    stored = decode.topology(await means.writer.apply_topology(node.key.name, body))
+    stored = decode.decode_topology(await means.writer.apply_topology(node.key.name, body))
     if stored.model is not None and (stored.model.node, stored.model.profile) != wanted:
         # Fields that somebody else added survive an apply; only replacing the object removes them.
-        replaced = await means.writer.replace_topology_spec(node.key.name, stored.stamp.version, body["spec"])
-        stored = decode.topology(replaced)
-    means.inventory.see(stored)
+        replaced = await means.writer.replace_topology_spec(
+            node.key.name, stored.version.resource_version, body["spec"]
+        )
+        stored = decode.decode_topology(replaced)
+    means.cache.update(stored)
 
 
 async def clear(means: Means, name: str, plan: ProfileSelection, book: Book) -> None:
     """Remove a NodeTopology of ours that no profile wants, once no pod holds anything by it."""
-    topology = means.inventory.topologies.get(ObjectKey("", name))
+    topology = means.cache.topologies.get(ObjectKey("", name))
     if plan.withdraw and topology is not None and not book.decided:
         logger.info("node %s: no profile and no pod holds anything, NodeTopology removed", name)
         await means.writer.delete_topology(name, topology.uid)

@@ -72,7 +72,7 @@ async def report_node(
     means: Means, name: str, book: Book, plan: ProfileSelection, written: LastWrite, heard: AgentHeartbeat
 ) -> float:
     """Bring the operator's part of NodeTopology.status up to date; return as `report_profile` does."""
-    topology = means.inventory.topologies.get(ObjectKey("", name))
+    topology = means.cache.topologies.get(ObjectKey("", name))
     if topology is None or topology.model is None:
         return 0.0
     allocation = _allocation(book.allocator, book) if book.allocator is not None else None
@@ -99,7 +99,7 @@ async def report_node(
         ),
     }
     written.at = means.clock()
-    means.inventory.see(decode.topology(await means.writer.apply_topology_status(name, body)))
+    means.cache.update(decode.decode_topology(await means.writer.apply_topology_status(name, body)))
     return 0.0
 
 
@@ -149,7 +149,7 @@ async def report_profile(
         "status": render_node_profile_status(status),
     }
     written.at = means.clock()
-    means.inventory.see(decode.profile(await means.writer.apply_profile_status(record.key.name, body)))
+    means.cache.update(decode.decode_profile(await means.writer.apply_profile_status(record.key.name, body)))
     written.content = content
     return 0.0
 

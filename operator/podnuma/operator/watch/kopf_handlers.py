@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 class EventQueue(Protocol):
     """Where news goes; called in Kopf's thread."""
 
-    def seen(self, kind: Kind, record: CachedObject | None) -> None:
+    def updated(self, kind: Kind, record: CachedObject | None) -> None:
         """Take in a state; `record` None: the object cannot matter."""
         ...
 
-    def ended(self, kind: Kind, key: ObjectKey, stamp: ObjectVersion) -> None:
+    def deleted(self, kind: Kind, key: ObjectKey, version: ObjectVersion) -> None:
         """Take in the end of an object."""
         ...
 
@@ -69,7 +69,7 @@ class _NoProgress(kopf.ProgressStorage):
 Login = Callable[[], Awaitable[kopf.AiohttpSession]]
 
 
-def registry(intake: EventQueue, login: Login) -> kopf.OperatorRegistry:
+def registry(queue: EventQueue, login: Login) -> kopf.OperatorRegistry:
     """Return the handlers of all kinds, and the credentials."""
     handlers = kopf.OperatorRegistry()
 
@@ -78,22 +78,22 @@ def registry(intake: EventQueue, login: Login) -> kopf.OperatorRegistry:
         return await login()
 
     for kind, place in PLACES.items():
-        _register(handlers, kind, place.group, place.version, place.plural, intake)
+        _register(handlers, kind, place.group, place.version, place.plural, queue)
     return handlers
 
 
 def _register(
-    handlers: kopf.OperatorRegistry, kind: Kind, group: str, version: str, plural: str, intake: EventQueue
+    handlers: kopf.OperatorRegistry, kind: Kind, group: str, version: str, plural: str, queue: EventQueue
 ) -> None:
-    read = decode.READERS[kind]
+    read = decode.DECODERS[kind]
 
     @kopf.on.event(group, version, plural, registry=handlers, id=f"see-{plural}")
     async def see(event: Any, **_: Any) -> None:
         value = event["object"]
         if event["type"] == "DELETED":
-            intake.ended(kind, decode.key(value), decode.stamp(value))
+            queue.deleted(kind, decode.object_key(value), decode.object_version(value))
         else:
-            intake.seen(kind, read(value))
+            queue.updated(kind, read(value))
 
 
 def kopf_settings(page_size: int) -> kopf.OperatorSettings:

@@ -55,11 +55,11 @@ _COLLECTIONS = {place.collection: kind for kind, place in PLACES.items()}
 class ResourceEventHandler(Protocol):
     """Who wants the news; called in the service's loop."""
 
-    def see(self, record: CachedObject) -> None:
+    def on_update(self, record: CachedObject) -> None:
         """Take in the state of an object."""
         ...
 
-    def lose(self, kind: Kind, key: ObjectKey, stamp: ObjectVersion) -> None:
+    def on_delete(self, kind: Kind, key: ObjectKey, version: ObjectVersion) -> None:
         """Take in the end of an object."""
         ...
 
@@ -70,14 +70,14 @@ class KopfSource:
     def __init__(
         self,
         access: Access,
-        sink: ResourceEventHandler,
+        handler: ResourceEventHandler,
         *,
         page_size: int,
         clock: Callable[[], float],
         rng: random.Random,
     ) -> None:
         self._access = access
-        self._sink = sink
+        self._handler = handler
         self._page_size = page_size
         self._clock = clock
         self._rng = rng
@@ -134,14 +134,14 @@ class KopfSource:
 
     # In Kopf's thread
 
-    def seen(self, kind: Kind, record: CachedObject | None) -> None:
+    def updated(self, kind: Kind, record: CachedObject | None) -> None:
         self._alive[kind] = self._clock()
         if record is not None:
-            self._hand_over(self._sink.see, record)
+            self._hand_over(self._handler.on_update, record)
 
-    def ended(self, kind: Kind, key: ObjectKey, stamp: ObjectVersion) -> None:
+    def deleted(self, kind: Kind, key: ObjectKey, version: ObjectVersion) -> None:
         self._alive[kind] = self._clock()
-        self._hand_over(self._sink.lose, kind, key, stamp)
+        self._hand_over(self._handler.on_delete, kind, key, version)
 
     def _thread(
         self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event, ended: asyncio.Future[None]

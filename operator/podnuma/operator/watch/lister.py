@@ -55,14 +55,14 @@ class ApiReader:
             found = await self._client.get(PLACES[Kind.POD].object(key.namespace, key.name))
         except errors.NotFoundError:
             return None
-        return decode.bound_pod(found)
+        return decode.decode_bound_pod(found)
 
     async def allocation(self, key: ObjectKey) -> CachedAllocation | None:
         try:
             found = await self._client.get(PLACES[Kind.ALLOCATION].object(key.namespace, key.name))
         except errors.NotFoundError:
             return None
-        return decode.allocation(found)
+        return decode.decode_allocation(found)
 
     async def _list(self, kind: Kind) -> tuple[list[CachedObject], int]:
         place = PLACES[kind]
@@ -70,6 +70,6 @@ class ApiReader:
         records: list[CachedObject] = []
         version = ""
         async for page, at in self._client.pages(place.collection, size=self._page_size, query=query):
-            records.extend(record for record in map(decode.READERS[kind], page) if record is not None)
+            records.extend(record for record in map(decode.DECODERS[kind], page) if record is not None)
             version = version or at
-        return records, decode.version(version)
+        return records, decode.resource_version(version)

@@ -1,6 +1,6 @@
 """PodAllocations are the checkpoint: a decision counts once one of them says so.
 
-Three acts, each of which leaves the inventory as the API server has it: `create` a
+Three acts, each of which leaves the cache as the API server has it: `create` a
 decision that nothing is known of, `rewrite` one that somebody changed, `delete` one whose
 pod is gone. None of them ever touches an object of another UID or a newer version.
 
@@ -88,7 +88,7 @@ class AllocationStore:
 
     def __init__(
         self,
-        inventory: ClusterCache,
+        cache: ClusterCache,
         reader: Reader,
         writer: Writer,
         *,
@@ -96,7 +96,7 @@ class AllocationStore:
         clock: Callable[[], float],
         write_deadline: float,
     ) -> None:
-        self._inventory = inventory
+        self._cache = cache
         self._reader = reader
         self._writer = writer
         self._mark = mark
@@ -107,7 +107,7 @@ class AllocationStore:
     async def create(self, decided: PodDecision) -> CreateResult:
         """Write a new decision, unless there is one about this pod already."""
         for _ in range(_ATTEMPTS):
-            record = self._inventory.allocations.get(decided.key)
+            record = self._cache.allocations.get(decided.key)
             if record is not None and record.pod_uid == decided.uid:
                 return CreateResult(record, written=False)
             if record is not None:
@@ -127,7 +127,7 @@ class AllocationStore:
     async def rewrite(self, decided: PodDecision) -> CachedAllocation:
         """Make the object say this, whatever it says now; return what is stored."""
         for _ in range(_ATTEMPTS):
-            record = self._inventory.allocations.get(decided.key)
+            record = self._cache.allocations.get(decided.key)
             if record is None or record.pod_uid != decided.uid:
                 stored = await self.create(decided)
                 record = stored.record
@@ -136,7 +136,7 @@ class AllocationStore:
             if decided.shown_by(record):
                 return record
             body = _body(decided)
-            body["metadata"]["resourceVersion"] = str(record.stamp.version)
+            body["metadata"]["resourceVersion"] = str(record.version.resource_version)
             try:
                 return self.take_in(await self._writer.replace_allocation(decided.key, body))
             except (errors.ConflictError, errors.NotFoundError):
@@ -153,13 +153,13 @@ class AllocationStore:
         except errors.ConflictError:
             # Another object has the name, says the server. Only a look proves that this one is gone.
             await self._look_again(record.key)
-            present = self._inventory.allocations.get(record.key)
+            present = self._cache.allocations.get(record.key)
             if present is not None and present.uid == record.uid:
                 raise
-        self._inventory.lose(Kind.ALLOCATION, record.key, record.stamp)
+        self._cache.delete(Kind.ALLOCATION, record.key, record.version)
 
     async def certain(self, key: ObjectKey) -> bool:
-        """Tell whether the inventory has what is stored under a name, and no write can change it any more."""
+        """Tell whether the cache has what is stored under a name, and no write can change it any more."""
         until = self._open_until.get(key)
         if until is None:
             return True
@@ -171,8 +171,8 @@ class AllocationStore:
 
     def take_in(self, stored: dict[str, Any]) -> CachedAllocation:
         """Note what the API server answered to a write."""
-        record = decode.allocation(stored)
-        self._inventory.see(record)
+        record = decode.decode_allocation(stored)
+        self._cache.update(record)
         return record
 
     def _open(self, key: ObjectKey) -> None:
@@ -182,9 +182,9 @@ class AllocationStore:
         record = await self._reader.allocation(key)
         # What was seen here first is no news when its event comes, and it may be another node's.
         if record is not None:
-            self._mark(self._inventory.see(record))
-        elif (known := self._inventory.allocations.get(key)) is not None:
-            self._mark(self._inventory.lose(Kind.ALLOCATION, key, known.stamp))
+            self._mark(self._cache.update(record))
+        elif (known := self._cache.allocations.get(key)) is not None:
+            self._mark(self._cache.delete(Kind.ALLOCATION, key, known.version))
 
 
 def _body(decided: PodDecision) -> dict[str, Any]:

@@ -32,7 +32,7 @@ OBJECTS = st.dictionaries(FIELDS, JSON | st.dictionaries(FIELDS, JSON, max_size=
 
 @given(st.sampled_from(Kind), OBJECTS)
 def test_no_object_makes_a_reader_raise(kind, value):
-    record = decode.READERS[kind](value)
+    record = decode.DECODERS[kind](value)
     assert record is None or record.kind is kind
 
 
@@ -40,7 +40,9 @@ def test_no_object_makes_a_reader_raise(kind, value):
 def test_an_annotation_of_any_content_gives_a_request_or_a_problem(content):
     value = pod(annotations={"podnuma.dev/resources": str(content)})
     del value["spec"]["resources"]
-    record = decode.pod({**value, "metadata": {**value["metadata"], "uid": "u", "resourceVersion": "1"}})
+    record = decode.decode_pod(
+        {**value, "metadata": {**value["metadata"], "uid": "u", "resourceVersion": "1"}}
+    )
     assert record is not None
     assert (record.request is None) == (record.problem is not None)
 
@@ -59,25 +61,25 @@ def test_an_annotation_of_any_content_gives_a_request_or_a_problem(content):
 def test_only_pods_that_may_hold_something_become_records(change, kept):
     value = pod()
     value["status"].update(change)
-    assert (decode.pod(value) is not None) == kept
+    assert (decode.decode_pod(value) is not None) == kept
 
 
 def test_a_pod_that_is_not_bound_is_none_of_ours():
     value = pod()
     del value["spec"]["nodeName"]
-    assert decode.pod(value) is None
+    assert decode.decode_pod(value) is None
 
 
 def test_a_pod_with_an_annotated_budget_matters_whatever_its_stored_qos():
     value = pod(annotations={"podnuma.dev/resources": "{}"})
     value["status"]["qosClass"] = "Burstable"
-    assert decode.pod(value) is not None
+    assert decode.decode_pod(value) is not None
 
 
 def test_an_annotation_of_a_megabyte_is_refused_in_a_short_sentence():
     value = pod(annotations={"podnuma.dev/resources": "x" * 1_000_000})
     del value["spec"]["resources"]
-    record = decode.pod(value)
+    record = decode.decode_pod(value)
     assert record is not None
     assert record.problem is not None
     assert len(record.problem) < 1000
@@ -88,7 +90,7 @@ def test_absurd_quantities_and_container_counts_are_refused_in_words():
     value["spec"]["containers"] = [
         {"name": f"c{number}", "resources": {"requests": {"cpu": "9" * 5000}}} for number in range(5000)
     ]
-    record = decode.pod(value)
+    record = decode.decode_pod(value)
     assert record is not None
     assert record.request is None
     assert len(record.problem or "") < 10_000
@@ -97,14 +99,14 @@ def test_absurd_quantities_and_container_counts_are_refused_in_words():
 def test_fields_of_another_type_are_none_of_the_known_values():
     value = pod(ownerReferences=[{"controller": True, "kind": ["DaemonSet"], "uid": {}}])
     value["status"]["phase"] = ["Failed"]
-    record = decode.pod(value)
+    record = decode.decode_pod(value)
     assert record is not None
     assert not record.stays
 
 
 def test_unicode_in_names_and_labels_is_kept_as_it_is():
     value = pod(labels={"a": "\u202e\u0000\U0001f600"})
-    record = decode.pod(value)
+    record = decode.decode_pod(value)
     assert record is not None
     assert record.labels == {"a": "\u202e\u0000\U0001f600"}
 
@@ -114,7 +116,7 @@ def test_unicode_in_names_and_labels_is_kept_as_it_is():
     [("17", 17), ("0", 0), ("", 0), (None, 0), ("x", 0), ("1" * 40, 0), ("-1", 0), ("٣", 0)],
 )
 def test_a_resource_version_is_a_number_or_nothing(text, number):
-    assert decode.version(text) == number
+    assert decode.resource_version(text) == number
 
 
 @pytest.mark.parametrize(
@@ -127,14 +129,14 @@ def test_a_resource_version_is_a_number_or_nothing(text, number):
     ],
 )
 def test_pods_that_come_back_to_their_node_are_known(metadata, stays):
-    record = decode.pod(pod(**metadata))
+    record = decode.decode_pod(pod(**metadata))
     assert record is not None
     assert record.stays is stays
 
 
 def test_an_unreadable_profile_keeps_its_name_and_its_reason():
-    record = decode.profile(profile("bad", cpuManagerPolicy="dynamic"))
+    record = decode.decode_profile(profile("bad", cpuManagerPolicy="dynamic"))
     assert record.model is None
     assert record.key == ObjectKey("", "bad")
     assert "cpuManagerPolicy" in (record.problem or "")
-    assert record.stamp == ObjectVersion("", 0)
+    assert record.version == ObjectVersion("", 0)

@@ -10,7 +10,7 @@ from podnuma.operator.cache.store import REMEMBERED, ObjectStore
 
 @dataclass(frozen=True)
 class Thing:
-    stamp: ObjectVersion
+    version: ObjectVersion
     name: str
     group: str = "g"
 
@@ -25,47 +25,47 @@ def shelf():
 
 def test_an_older_state_does_not_replace_a_newer_one():
     things = shelf()
-    things.see(thing(version=20))
-    assert things.see(thing(version=10)) == (thing(version=20), False)
-    assert things.see(thing(version=20))[1] is False
+    things.update(thing(version=20))
+    assert things.update(thing(version=10)) == (thing(version=20), False)
+    assert things.update(thing(version=20))[1] is False
     assert things.get("a") == thing(version=20)
 
 
 def test_versions_are_compared_as_numbers():
     things = shelf()
-    things.see(thing(version=99))
-    assert things.see(thing(version=100))[1] is True
+    things.update(thing(version=99))
+    assert things.update(thing(version=100))[1] is True
 
 
 def test_a_late_event_does_not_bring_an_ended_object_back():
     things = shelf()
-    things.see(thing(version=10))
-    assert things.lose("a", ObjectVersion("u1", 30)) == thing(version=10)
-    assert things.see(thing(version=20))[1] is False
-    assert things.see(thing(version=40))[1] is False
+    things.update(thing(version=10))
+    assert things.delete("a", ObjectVersion("u1", 30)) == thing(version=10)
+    assert things.update(thing(version=20))[1] is False
+    assert things.update(thing(version=40))[1] is False
     assert len(things) == 0
-    assert things.ended("u1")
+    assert things.was_deleted("u1")
 
 
 def test_the_end_of_an_old_object_leaves_the_new_one_of_that_name():
     things = shelf()
-    things.see(thing("u1", 10))
-    things.see(thing("u2", 20))
-    assert things.lose("a", ObjectVersion("u1", 15)) is None
+    things.update(thing("u1", 10))
+    things.update(thing("u2", 20))
+    assert things.delete("a", ObjectVersion("u1", 15)) is None
     assert things.get("a") == thing("u2", 20)
 
 
 def test_an_object_that_an_earlier_list_would_have_shown_is_old_news():
     things = shelf()
     things.replace([], 50)
-    assert things.see(thing(version=40))[1] is False
-    assert things.see(thing(version=60))[1] is True
+    assert things.update(thing(version=40))[1] is False
+    assert things.update(thing(version=60))[1] is True
 
 
 def test_a_list_removes_what_it_lacks_and_keeps_what_is_newer_than_it():
     things = shelf()
-    things.see(thing("u1", 10, "old"))
-    things.see(thing("u2", 60, "new"))
+    things.update(thing("u1", 10, "old"))
+    things.update(thing("u2", 60, "new"))
     changes = things.replace([thing("u3", 45, "listed")], 50)
     assert {(before and before.name, after and after.name) for before, after in changes} == {
         ("old", None),
@@ -77,16 +77,16 @@ def test_a_list_removes_what_it_lacks_and_keeps_what_is_newer_than_it():
 def test_a_fresh_look_is_proof_even_for_what_was_thought_to_have_ended():
     things = shelf()
     things.replace([], 50)
-    things.lose("a", ObjectVersion("u1", 0))
-    assert things.prove(thing("u1", 40)) is None
+    things.delete("a", ObjectVersion("u1", 0))
+    assert things.confirm(thing("u1", 40)) is None
     assert things.get("a") == thing("u1", 40)
-    assert not things.ended("u1")
+    assert not things.was_deleted("u1")
 
 
 def test_records_move_between_groups():
     things = shelf()
-    things.see(thing(version=10, group="n1"))
-    things.see(thing(version=20, group="n2"))
+    things.update(thing(version=10, group="n1"))
+    things.update(thing(version=20, group="n2"))
     assert things.group("n1") == {}
     assert things.group("n2") == {"a": thing(version=20, group="n2")}
 
@@ -94,9 +94,9 @@ def test_records_move_between_groups():
 def test_ended_objects_are_forgotten_one_day():
     things = shelf()
     for number in range(REMEMBERED + 5):
-        things.lose("a", ObjectVersion(f"u{number}", number))
-    assert not things.ended("u0")
-    assert things.ended(f"u{REMEMBERED + 4}")
+        things.delete("a", ObjectVersion(f"u{number}", number))
+    assert not things.was_deleted("u0")
+    assert things.was_deleted(f"u{REMEMBERED + 4}")
 
 
 STATES = st.lists(
@@ -112,7 +112,7 @@ def test_any_order_of_news_about_one_object_ends_in_its_newest_state(states, rng
     rng.shuffle(news)
     things = shelf()
     for record in news:
-        things.see(record)
+        things.update(record)
     if versions:
         assert things.get("a") == thing(version=versions[-1])
 
@@ -123,9 +123,9 @@ def test_groups_and_names_always_agree(states):
     for name, group, version, ends in states:
         record = thing(f"{name}{group}", version, name, f"g{group}")
         if ends:
-            things.lose(name, record.stamp)
+            things.delete(name, record.version)
         else:
-            things.see(record)
+            things.update(record)
     grouped = [record for number in range(1, 4) for record in things.group(f"g{number}").values()]
     assert sorted(grouped, key=repr) == sorted(things, key=repr)
     assert replace(thing(), name="b").name == "b"

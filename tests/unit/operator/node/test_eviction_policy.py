@@ -16,7 +16,7 @@ SHARE = Handling(on_rejection=OnRejection.SHARE)
 
 
 def record(**metadata):
-    found = decode.pod(pod(**{"creationTimestamp": "2026-01-01T12:00:01Z", **metadata}))
+    found = decode.decode_pod(pod(**{"creationTimestamp": "2026-01-01T12:00:01Z", **metadata}))
     assert found is not None
     return found
 

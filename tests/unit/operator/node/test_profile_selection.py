@@ -19,7 +19,7 @@ HARDWARE = Hardware(machine())
 def record(name="main", **spec):
     value = profile(name, **spec)
     value["metadata"] |= {"generation": 3, "uid": f"u-{name}", "resourceVersion": "1"}
-    return decode.profile(value)
+    return decode.decode_profile(value)
 
 
 def topology(model):
@@ -79,7 +79,7 @@ def test_a_new_generation_is_written_even_if_the_settings_are_the_same():
     main = record()
     edited = profile()
     edited["metadata"] |= {"generation": 4, "uid": "u-main", "resourceVersion": "2"}
-    plan = profile_selection.select(NODE, [decode.profile(edited)], in_force(main))
+    plan = profile_selection.select(NODE, [decode.decode_profile(edited)], in_force(main))
     assert plan.apply is not None
     assert plan.apply[1] == ProfileReference("main", 4)
 

@@ -23,7 +23,7 @@ def rules(**spec):
 def request(name="db", cpus=4, uid=None):
     value = pod(name, cpus)
     value["metadata"]["uid"] = uid or f"u-{name}"
-    found = decode.pod(value)
+    found = decode.decode_pod(value)
     assert found is not None
     assert found.request is not None
     return found.key, found.request

@@ -16,11 +16,11 @@ class Notes:
         self.seen_records = []
         self.ended_objects = []
 
-    def seen(self, kind, record):
+    def updated(self, kind, record):
         self.seen_records.append((kind, record))
 
-    def ended(self, kind, key, stamp):
-        self.ended_objects.append((kind, key, stamp))
+    def deleted(self, kind, key, version):
+        self.ended_objects.append((kind, key, version))
 
 
 async def no_login():
@@ -67,7 +67,11 @@ def test_an_event_becomes_a_record():
     value = pod(uid="u1", resourceVersion="7")
     handle(notes, Kind.POD, {"type": "ADDED", "object": value})
     ((kind, record),) = notes.seen_records
-    assert (kind, record.key, record.stamp) == (Kind.POD, ObjectKey("default", "db"), ObjectVersion("u1", 7))
+    assert (kind, record.key, record.version) == (
+        Kind.POD,
+        ObjectKey("default", "db"),
+        ObjectVersion("u1", 7),
+    )
 
 
 def test_an_object_that_cannot_matter_becomes_a_sign_of_life():

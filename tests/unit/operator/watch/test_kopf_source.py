@@ -16,11 +16,11 @@ class Sink:
     def __init__(self):
         self.news = []
 
-    def see(self, record):
+    def on_update(self, record):
         self.news.append(("see", record))
 
-    def lose(self, kind, key, stamp):
-        self.news.append(("lose", kind, key, stamp))
+    def on_delete(self, kind, key, version):
+        self.news.append(("lose", kind, key, version))
 
 
 def watches(sink=None, clock=lambda: 0.0):
@@ -84,7 +84,7 @@ async def test_age_is_that_of_the_quietest_watch():
     now[0] = 100.0
     for kind in Kind:
         if kind is not Kind.PROFILE:
-            found.seen(kind, None)
+            found.updated(kind, None)
     assert found.age() == 100.0
 
 
@@ -97,10 +97,10 @@ async def test_news_from_another_thread_arrives_in_order_and_completely():
         from podnuma.operator.cache import decode
 
         for number in range(5000):
-            record = decode.bound_pod(
+            record = decode.decode_bound_pod(
                 {**value, "metadata": {**value["metadata"], "resourceVersion": str(number)}}
             )
-            found.seen(Kind.POD, record)
+            found.updated(Kind.POD, record)
 
     worker = threading.Thread(target=thread)
     worker.start()
@@ -108,4 +108,4 @@ async def test_news_from_another_thread_arrives_in_order_and_completely():
         while len(sink.news) < 5000:  # noqa: ASYNC110 - news of another thread, not of an event
             await asyncio.sleep(0.01)
     worker.join()
-    assert [record.stamp.version for _, record in sink.news] == list(range(5000))
+    assert [record.version.resource_version for _, record in sink.news] == list(range(5000))

@@ -22,9 +22,9 @@ from tests.unit.operator.virtual import virtual
 class Desk:
     def __init__(self):
         self.cluster = FakeCluster()
-        self.inventory = ClusterCache()
+        self.cache = ClusterCache()
         self.checkpoint = AllocationStore(
-            self.inventory,
+            self.cache,
             self.cluster,
             self.cluster,
             mark=lambda _: None,
@@ -44,7 +44,7 @@ class Desk:
     def stored(self, decided):
         value = self.cluster.get(Kind.ALLOCATION, decided.key)
         assert value is not None
-        return decode.allocation(value)
+        return decode.decode_allocation(value)
 
 
 async def created(desk, decided):
@@ -63,7 +63,7 @@ async def test_what_is_created_says_what_was_decided_and_is_known_at_once(desk):
     stored = await created(desk, decided)
     assert decided.shown_by(stored)
     assert decision_in(stored) == replace(decided, numa=decided.grant.memory_nodes)
-    assert desk.inventory.allocations.get(decided.key) == stored
+    assert desk.cache.allocations.get(decided.key) == stored
 
 
 @virtual
@@ -71,7 +71,7 @@ async def test_creating_twice_returns_the_first_decision(desk):
     desk.cluster.put(Kind.NAMESPACE, namespace())
     first, second = desk.decision(cpus=4), desk.decision(cpus=6)
     await created(desk, first)
-    desk.inventory.__init__()  # another process, that knows nothing
+    desk.cache.__init__()  # another process, that knows nothing
     stored = await created(desk, second)
     assert first.shown_by(stored)
 
@@ -112,7 +112,7 @@ async def test_an_edit_is_overwritten_even_if_another_one_followed(desk):
     assert value is not None
     value["spec"]["cpus"] = "3"
     edited = desk.cluster.put(Kind.ALLOCATION, value)
-    desk.inventory.see(decode.allocation(edited))
+    desk.cache.update(decode.decode_allocation(edited))
     # Edited once more, which is not known yet: the conflict makes the operator look again.
     desk.cluster.put(Kind.ALLOCATION, edited)
     assert decided.shown_by(await desk.checkpoint.rewrite(decided))
@@ -133,7 +133,7 @@ async def test_somebody_who_fights_for_an_object_is_not_fought_for_ever(desk):
     value = desk.cluster.get(Kind.ALLOCATION, decided.key)
     assert value is not None
     value["spec"]["cpus"] = "3"
-    desk.inventory.see(decode.allocation(desk.cluster.put(Kind.ALLOCATION, value)))
+    desk.cache.update(decode.decode_allocation(desk.cluster.put(Kind.ALLOCATION, value)))
     with pytest.raises(errors.ConflictError):
         await desk.checkpoint.rewrite(decided)
     assert sum(sent.startswith("replace") for sent in desk.cluster.requests) <= 5
@@ -144,7 +144,7 @@ async def test_deleting_means_this_object_and_no_later_one(desk):
     desk.cluster.put(Kind.NAMESPACE, namespace())
     old = await created(desk, desk.decision(uid="old"))
     desk.cluster.remove(Kind.ALLOCATION, old.key)
-    desk.inventory.lose(Kind.ALLOCATION, old.key, old.stamp)
+    desk.cache.delete(Kind.ALLOCATION, old.key, old.version)
     decided = desk.decision(uid="new")
     await created(desk, decided)
     await desk.checkpoint.delete(old)
@@ -163,7 +163,7 @@ async def test_a_conflict_counts_as_gone_only_when_a_look_confirms_it(desk):
     desk.cluster.fault = fault
     with pytest.raises(errors.ConflictError):
         await desk.checkpoint.delete(stored)
-    assert desk.inventory.allocations.get(stored.key) == stored
+    assert desk.cache.allocations.get(stored.key) == stored
     desk.cluster.remove(Kind.ALLOCATION, stored.key)
     await desk.checkpoint.delete(stored)
-    assert desk.inventory.allocations.get(stored.key) is None
+    assert desk.cache.allocations.get(stored.key) is None
