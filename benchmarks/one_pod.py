@@ -28,7 +28,7 @@ from podnuma.operator.metrics import Metrics
 from podnuma.operator.watch.lister import ApiReader
 from podnuma.operator.write.leader_election import AlwaysLeader
 from podnuma.operator.write.writer import ApiWriter
-from podnuma.plumbing.kube.client import Access, Client
+from podnuma.plumbing.kube.client import Client, CredentialSource
 from rich.console import Console
 from rich.table import Table
 
@@ -85,7 +85,7 @@ async def decide(port: int, folder: Path) -> cProfile.Profile:
     words = {"clusters": [cluster], "contexts": [context], "users": [user], "current-context": "c"}
     kubeconfig.write_text(json.dumps(words))
     metrics = Metrics()
-    client = Client(Access(kubeconfig), user_agent="bench", observe=metrics.observe_request)
+    client = Client(CredentialSource(kubeconfig), user_agent="bench", observe=metrics.observe_request)
     clock: Callable[[], float] = time.monotonic
     service = Controller(
         ApiReader(client, page_size=500),

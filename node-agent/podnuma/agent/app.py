@@ -31,9 +31,9 @@ from podnuma.agent.status.metrics import AgentMetrics, GaugeValues
 from podnuma.agent.status.node_status import AgentIdentity, NodeStatus
 from podnuma.agent.status.reporter import StatusReporter
 from podnuma.api import names
-from podnuma.plumbing import probes, tasks
+from podnuma.plumbing import probes, supervise
 from podnuma.plumbing.backoff import Backoff
-from podnuma.plumbing.pauses import keep_short
+from podnuma.plumbing.gc_tuning import limit_pauses
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ _RETRY = 5.0  # seconds between looks at a node that could not be made out
 
 def main(settings: AgentSettings) -> None:
     """Run until SIGTERM or SIGINT. Cgroups stay as they are at the end."""
-    keep_short(_PAUSE)
+    limit_pauses(_PAUSE)
     asyncio.run(_until_stopped(settings))
 
 
@@ -111,7 +111,7 @@ async def running(settings: AgentSettings) -> AsyncIterator[Running]:
     finally:
         for watch in shared.watches:
             watch.stop()
-        await tasks.cancelled(*parts)
+        await supervise.cancel_and_wait(*parts)
         for watch in shared.watches:
             await asyncio.to_thread(watch.wait, _FAREWELL)
         if server is not None:
@@ -119,7 +119,7 @@ async def running(settings: AgentSettings) -> AsyncIterator[Running]:
 
 
 async def _kept(name: str, part: Callable[[], Awaitable[None]], shared: _Shared) -> None:
-    await tasks.keep_running(name, part, backoff=Backoff(0.5, 30.0), rng=shared.rng)
+    await supervise.keep_running(name, part, backoff=Backoff(0.5, 30.0), rng=shared.rng)
 
 
 def _shared(settings: AgentSettings, state: Callable[[], GaugeValues]) -> _Shared:

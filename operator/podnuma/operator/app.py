@@ -28,11 +28,11 @@ from podnuma.operator.watch.kopf_source import KopfSource
 from podnuma.operator.watch.lister import ApiReader
 from podnuma.operator.write.leader_election import AlwaysLeader, LeaderElector
 from podnuma.operator.write.writer import ApiWriter
-from podnuma.plumbing import probes, tasks
+from podnuma.plumbing import probes, supervise
 from podnuma.plumbing.backoff import Backoff
+from podnuma.plumbing.gc_tuning import limit_pauses
 from podnuma.plumbing.kube import errors
-from podnuma.plumbing.kube.client import Access, Client
-from podnuma.plumbing.pauses import keep_short
+from podnuma.plumbing.kube.client import Client, CredentialSource
 
 if TYPE_CHECKING:
     from podnuma.operator.settings import OperatorSettings
@@ -54,7 +54,7 @@ class Operator:
         self._settings = settings
         self._rng = random.Random()
         self.metrics = Metrics()
-        access = Access(settings.kubeconfig, settings.context)
+        access = CredentialSource(settings.kubeconfig, settings.context)
         self._client = Client(access, user_agent="podnuma-operator", observe=self.metrics.observe_request)
         self.elector = (
             LeaderElector(
@@ -99,7 +99,9 @@ class Operator:
         """Run until `stop` is set."""
         server = await self._open_port()
         parts = [
-            asyncio.create_task(tasks.keep_running(name, part, backoff=_RESTARTS, rng=self._rng), name=name)
+            asyncio.create_task(
+                supervise.keep_running(name, part, backoff=_RESTARTS, rng=self._rng), name=name
+            )
             for name, part in (
                 ("heartbeat", self._heart),
                 ("watches", self._watch),
@@ -114,7 +116,7 @@ class Operator:
             await stop.wait()
         finally:
             await self.service.stand_down()
-            await tasks.cancelled(*parts)
+            await supervise.cancel_and_wait(*parts)
             if self.elector is not None:
                 with contextlib.suppress(errors.KubeError, TimeoutError):
                     await asyncio.wait_for(self.elector.give_back(), 3.0)
@@ -217,7 +219,7 @@ async def run(settings: OperatorSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        await Access(settings.kubeconfig, settings.context).read()
+        await CredentialSource(settings.kubeconfig, settings.context).read()
     except errors.RefusedError as error:
         raise SystemExit(error.message) from error
     await Operator(settings).run(stop)
@@ -225,5 +227,5 @@ async def run(settings: OperatorSettings) -> None:
 
 def main(settings: OperatorSettings) -> None:
     """Run one process; the entry point of `podnuma operator`."""
-    keep_short(_PAUSE)
+    limit_pauses(_PAUSE)
     asyncio.run(run(settings))

@@ -40,7 +40,7 @@ from podnuma.operator.write.allocation_store import AllocationStore
 from podnuma.operator.write.event_recorder import EventRecorder
 from podnuma.operator.write.writer import NotLeadingError
 from podnuma.plumbing.backoff import Backoff
-from podnuma.plumbing.dirty import DirtySet
+from podnuma.plumbing.workqueue import WorkQueue
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -108,25 +108,25 @@ class Controller:
         self._timing = timing
         self._clock = clock
         self._metrics = metrics
-        self._nodes: DirtySet[str] = DirtySet(
+        self._nodes: WorkQueue[str] = WorkQueue(
             self.reconcile,
             backoff=_NODE_BACKOFF,
             rng=rng,
-            settle=timing.settle,
+            delay=timing.settle,
             concurrency=timing.concurrency,
         )
-        self._profiles: DirtySet[str] = DirtySet(
+        self._profiles: WorkQueue[str] = WorkQueue(
             self.report_profile,
             backoff=_PROFILE_BACKOFF,
             rng=rng,
-            settle=max(timing.settle, 0.2),
+            delay=max(timing.settle, 0.2),
             concurrency=2,
         )
-        self._reports: DirtySet[str] = DirtySet(
+        self._reports: WorkQueue[str] = WorkQueue(
             self.report_node,
             backoff=_NODE_BACKOFF,
             rng=rng,
-            settle=max(timing.settle, timing.status_interval / 4),
+            delay=max(timing.settle, timing.status_interval / 4),
             concurrency=2,
         )
         self.announcer = EventRecorder(
@@ -167,7 +167,7 @@ class Controller:
         self._mark(self.cache.update(record))
         match record:
             case CachedProfile():
-                self._profiles.mark(record.key.name)
+                self._profiles.add(record.key.name)
             case CachedPod():
                 self._means.waits.begin(record.uid)
             case CachedTopology():
@@ -176,7 +176,7 @@ class Controller:
                     was_silent = desk.heard.silent
                     desk.heard.listen(record.heartbeat, self._clock())
                     if news or was_silent:
-                        self._reports.mark(record.key.name)
+                        self._reports.add(record.key.name)
             case _:
                 pass
 
@@ -223,7 +223,7 @@ class Controller:
         """Ask for a run of every node and profile."""
         self._mark(frozenset({EVERY_NODE}))
         for profile in self.cache.profiles:
-            self._profiles.mark(profile.key.name)
+            self._profiles.add(profile.key.name)
 
     def look_again(self) -> None:
         """Ask for a run of everything, and for another try at what was stored otherwise than sent."""
@@ -259,7 +259,7 @@ class Controller:
         await clear(means, name, plan, book)
         await decide(means, name, book, plan)
         await follow(means, name, book, plan.decide_with)
-        self._reports.mark(name)
+        self._reports.add(name)
         self._stand(name, desk, plan)
         if node is None and not book.decided and not cache.allocations.group(name):
             del self._desks[name]
@@ -276,7 +276,7 @@ class Controller:
         except NotLeadingError:
             return
         if again > 0:
-            self._reports.mark(name, again)
+            self._reports.add(name, again)
 
     async def report_profile(self, name: str) -> None:
         """Bring the status of one profile up to date."""
@@ -291,7 +291,7 @@ class Controller:
         except NotLeadingError:
             return
         if again > 0:
-            self._profiles.mark(name, again)
+            self._profiles.add(name, again)
 
     def _plan(self, name: str, desk: _Desk) -> ProfileSelection:
         cache = self.cache
@@ -330,7 +330,7 @@ class Controller:
             return
         for profile in sorted(standings.keys() | desk.standings.keys()):
             if standings.get(profile) != desk.standings.get(profile):
-                self._profiles.mark(profile)
+                self._profiles.add(profile)
         desk.standings = standings
 
     def _mark(self, concerned: AffectedNodes) -> None:
@@ -338,7 +338,7 @@ class Controller:
             concerned = frozenset(node.key.name for node in self.cache.nodes) | self._desks.keys()
         for name in sorted(concerned):  # the same order each run
             if name:
-                self._nodes.mark(name)
+                self._nodes.add(name)
 
     # State
 

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from podnuma.plumbing.kube.client import Outcome
+    from podnuma.plumbing.kube.client import CompletedRequest
 
 _FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _WAITS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -189,7 +189,7 @@ class Metrics:
         """Compute state gauges from this at each scrape; once."""
         self._registry.register(_State(snapshot))
 
-    def observe_request(self, outcome: Outcome) -> None:
+    def observe_request(self, outcome: CompletedRequest) -> None:
         """Count one request to the API server."""
         self.api_requests.labels(outcome.verb, outcome.resource, outcome.outcome).inc()
         self.api_seconds.labels(outcome.verb).observe(outcome.seconds)

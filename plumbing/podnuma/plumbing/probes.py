@@ -1,8 +1,8 @@
-"""The port that tells how a process is: /healthz, /readyz and /metrics.
+"""The port for /healthz, /readyz and /metrics.
 
-A check answers None when all is well, else one sentence that says what is wrong; the
-sentence is the body of the 503. The server reads one GET request per connection, up to
-a few kilobytes and a few seconds: nothing that reaches the port can tie it up.
+A check returns None when all is well, else one sentence that says what is wrong: the body
+of the 503. The server reads one GET request per connection, up to
+a few kilobytes and a few seconds: no client can block the port.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from dataclasses import dataclass
 Check = Callable[[], str | None]
 
 _LONGEST_REQUEST = 8 * 1024
-_PATIENCE = 5.0  # seconds for the whole request
+_TIMEOUT = 5.0  # seconds for the whole request
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """Status, content type and body of one answer."""
+class Response:
+    """Status, content type and body of an HTTP response."""
 
     status: int
     content_type: str
@@ -30,13 +30,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Probes:
-    """What the port answers. `metrics` returns the exposition text with its content type."""
+    """What the port serves. `metrics` returns a content type and the exposition text."""
 
     healthy: Check
     ready: Check
     metrics: Callable[[], tuple[str, bytes]]
 
-    def answer(self, method: str, path: str) -> Answer:
+    def answer(self, method: str, path: str) -> Response:
         """Answer one request line."""
         if method not in {"GET", "HEAD"}:
             return _text(405, "only GET is answered here")
@@ -47,17 +47,17 @@ class Probes:
                 return _verdict(self.ready())
             case "/metrics":
                 content_type, body = self.metrics()
-                return Answer(200, content_type, body)
+                return Response(200, content_type, body)
             case _:
                 return _text(404, "try /healthz, /readyz or /metrics")
 
 
-def _verdict(problem: str | None) -> Answer:
+def _verdict(problem: str | None) -> Response:
     return _text(200, "ok") if problem is None else _text(503, problem)
 
 
-def _text(status: int, text: str) -> Answer:
-    return Answer(status, "text/plain; charset=utf-8", f"{text}\n".encode())
+def _text(status: int, text: str) -> Response:
+    return Response(status, "text/plain; charset=utf-8", f"{text}\n".encode())
 
 
 async def serve(probes: Probes, host: str, port: int) -> asyncio.Server:
@@ -72,7 +72,7 @@ async def serve(probes: Probes, host: str, port: int) -> asyncio.Server:
             asyncio.LimitOverrunError,
             asyncio.CancelledError,
         ):
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_TIMEOUT):
                 head = await reader.readuntil(b"\r\n\r\n")
                 words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
                 known = len(words) == 3  # noqa: PLR2004 - method, target, version

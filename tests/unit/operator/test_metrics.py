@@ -3,7 +3,7 @@
 import re
 
 from podnuma.operator.metrics import Metrics, Snapshot
-from podnuma.plumbing.kube.client import Outcome
+from podnuma.plumbing.kube.client import CompletedRequest
 
 SNAPSHOT = Snapshot(True, 3, 0, 5, 2, 4, 1, 0, 16, 48, 0, 0, 1.5)
 BOUNDED = {"result", "reason", "verb", "resource", "code", "le"}
@@ -12,7 +12,7 @@ BOUNDED = {"result", "reason", "verb", "resource", "code", "le"}
 def exposed():
     metrics = Metrics()
     metrics.watch_state(lambda: SNAPSHOT)
-    metrics.observe_request(Outcome("POST", "podallocations", "201", 0.01))
+    metrics.observe_request(CompletedRequest("POST", "podallocations", "201", 0.01))
     return metrics.exposition()[1].decode()
 
 

@@ -70,9 +70,9 @@ def release_nodes(
 
 
 async def _release(kubeconfig: Path | None, context: str | None, target: Installation) -> None:
-    from podnuma.plumbing.kube.client import Access, Client  # noqa: PLC0415 - slow to load: not for --help
+    from podnuma.plumbing.kube.client import Client, CredentialSource  # noqa: PLC0415 - slow to load: not for --help
 
-    client = Client(Access(kubeconfig, context), user_agent="podnuma-release")
+    client = Client(CredentialSource(kubeconfig, context), user_agent="podnuma-release")
     try:
         await _stop_operator(client, target)
         await _turn_agents(client, target)

@@ -13,7 +13,7 @@ from podnuma.api import names
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.queries import PODNUMA_API, Json, ObjectQuery
 from podnuma.plumbing.kube import errors
-from podnuma.plumbing.kube.client import Access, Client
+from podnuma.plumbing.kube.client import Client, CredentialSource
 
 _PAGE = 500
 _NOT_ALLOWED = (401, 403)
@@ -23,7 +23,7 @@ class ClusterSource:
     """One cluster, read-only. Each call opens and closes its own connections; nothing is cached."""
 
     def __init__(self, kubeconfig: Path | None = None, context: str | None = None) -> None:
-        self._access = Access(kubeconfig or _default_kubeconfig(), context)
+        self._access = CredentialSource(kubeconfig or _default_kubeconfig(), context)
 
     def fetch(self, *queries: ObjectQuery) -> list[list[Json]]:
         """Return the objects of each query, in order; a single object is a list of one.

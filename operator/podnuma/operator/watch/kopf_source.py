@@ -14,7 +14,7 @@ into records in its thread and handed over in batches, in order.
 A sign of life of a watch is an event of its kind or a request that was answered: watches
 are finite, so a healthy one is opened anew every few minutes even if nothing happens.
 
-What a restarting API server answers is waited out below Kopf (see plumbing.kube.patience).
+What a restarting API server answers is waited out below Kopf (see plumbing.kube.retrying_session).
 When a part of Kopf ends all the same, it is not trusted to end the rest: it is cancelled,
 left behind after a few seconds, and begun anew in a fresh loop.
 """
@@ -33,14 +33,14 @@ import kopf
 from podnuma.operator.cache.kinds import PLACES, Kind
 from podnuma.operator.watch import kopf_handlers
 from podnuma.plumbing.backoff import Backoff
-from podnuma.plumbing.kube.patience import Patience
+from podnuma.plumbing.kube.retrying_session import RetryMiddleware
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterable
 
     from podnuma.operator.cache.objects import CachedObject, ObjectKey, ObjectVersion
-    from podnuma.plumbing.kube.client import Access
+    from podnuma.plumbing.kube.client import CredentialSource
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class KopfSource:
 
     def __init__(
         self,
-        access: Access,
+        access: CredentialSource,
         handler: ResourceEventHandler,
         *,
         page_size: int,
@@ -206,7 +206,7 @@ class KopfSource:
             headers={"User-Agent": "podnuma-operator-watch"},
             trace_configs=[trace],
             middlewares=(
-                Patience(self._access.authorization, backoff=_RETRIES, rng=self._rng),
+                RetryMiddleware(self._access.authorization, backoff=_RETRIES, rng=self._rng),
                 self._empty_lists,
             ),
         )

@@ -1,12 +1,11 @@
 """Raw requests over the official asyncio client: credentials, deadlines, JSON in and out.
 
-Credentials come from a kubeconfig or from the service account of the pod, and are read
-again every minute and after a 401, because tokens rotate. Every request has a deadline,
-and every write carries it to the server too (`timeout=`), so that a write which was
-given up here is not carried out long afterwards there.
+Credentials come from a kubeconfig or from the pod's service account, and are read again
+every minute and after a 401, because tokens rotate. Every request has a deadline, and a
+write also sends it to the server (`timeout=`), so that a write which was given up here is
+not carried out there long afterwards.
 
-Whatever goes wrong is raised as one of `errors`; nothing above this module sees an
-error of the HTTP library.
+Whatever goes wrong is raised as one of `errors`; no caller sees an error of the HTTP library.
 """
 
 from __future__ import annotations
@@ -43,14 +42,14 @@ _UNTYPED_KUBECONFIG: Any = kube_config
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
-    """Where the credentials are: a kubeconfig (and a context in it), or the pod's service account."""
+class CredentialSource:
+    """Where the credentials are: a context of a kubeconfig or, without one, the pod's service account."""
 
     kubeconfig: Path | None = None
     context: str | None = None
 
     async def read(self) -> kubernetes_client.Configuration:
-        """Read the present credentials; RefusedError says what is missing."""
+        """Read the current credentials; RefusedError says what is missing."""
         configuration = kubernetes_client.Configuration()
         try:
             if self.kubeconfig is None:
@@ -73,7 +72,7 @@ class Access:
         return configuration
 
     async def authorization(self) -> str | None:
-        """Read the present value of the Authorization header; None where certificates do."""
+        """Read the current value of the Authorization header; None with client certificates."""
         return await authorization(await self.read())
 
 
@@ -92,8 +91,8 @@ async def authorization(configuration: kubernetes_client.Configuration) -> str |
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """One finished request, for whoever counts them."""
+class CompletedRequest:
+    """A request and how it ended, for metrics. `outcome` is an HTTP status or "error"."""
 
     verb: str
     resource: str
@@ -103,7 +102,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What is asked for; it may be sent twice. `deadline`: seconds."""
+    """A request to be sent, perhaps twice (after a 401). `deadline`: seconds."""
 
     method: str
     path: str
@@ -113,22 +112,22 @@ class _Request:
     content_type: str = JSON
 
 
-def _ignore(_: Outcome) -> None:
+def _ignore(_: CompletedRequest) -> None:
     pass
 
 
 class Client:
-    """Requests to one API server."""
+    """Requests to one API server, over connections that are kept; `observe` hears of each that ended."""
 
     def __init__(
         self,
-        access: Access,
+        credentials: CredentialSource,
         *,
         user_agent: str,
-        observe: Callable[[Outcome], None] = _ignore,
+        observe: Callable[[CompletedRequest], None] = _ignore,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._access = access
+        self._credentials = credentials
         self._user_agent = user_agent
         self._observe = observe
         self._clock = clock
@@ -158,7 +157,7 @@ class Client:
         content_type: str = JSON,
         query: Mapping[str, str] | None = None,
     ) -> Json:
-        """POST, PUT, PATCH or DELETE; not carried out by the server after `deadline` seconds."""
+        """POST, PUT, PATCH or DELETE; the server does not carry it out after `deadline` seconds."""
         bounded = {**(query or {}), "timeout": f"{deadline:.3f}s"}
         return await self._send(_Request(method, path, deadline, bounded, body, content_type))
 
@@ -207,7 +206,9 @@ class Client:
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise errors.no_answer(error) from error
         finally:
-            self._observe(Outcome(request.method, _resource(request.path), outcome, self._clock() - began))
+            self._observe(
+                CompletedRequest(request.method, _resource(request.path), outcome, self._clock() - began)
+            )
         return data
 
     async def _exchange(self, request: _Request) -> tuple[int, bytes, str | None]:
@@ -230,7 +231,7 @@ class Client:
         now = self._clock()
         if self._api is not None and self._read_at and now - self._read_at < _FRESH:
             return self._api
-        configuration = await self._access.read()
+        configuration = await self._credentials.read()
         self._authorization = await authorization(configuration)
         endpoint = (
             configuration.host,

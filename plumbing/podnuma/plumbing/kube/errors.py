@@ -1,9 +1,9 @@
-"""What an API server or the way to it can answer, as one small tree.
+"""What can go wrong with a request to the API server, as a small tree of exceptions.
 
     KubeError                    everything below
     |- NotFoundError             the object is not there (404)
-    |- ConflictError             somebody else wrote first (409)
-    |  `- AlreadyExistsError     there is one of that name (409, reason AlreadyExists)
+    |- ConflictError             the object was changed meanwhile (409)
+    |  `- AlreadyExistsError     an object of that name exists (409, reason AlreadyExists)
     |- GoneError                 the resource version is too old (410)
     |- RefusedError              the request itself is wrong or not allowed (400, 401, 403, 422 ...)
     |- BusyError                 come back later (429); `retry_after` seconds if the server said so
@@ -37,11 +37,11 @@ class NotFoundError(KubeError):
 
 
 class ConflictError(KubeError):
-    """The object is not in the state that the request supposes."""
+    """The object is not in the state that the request assumes."""
 
 
 class AlreadyExistsError(ConflictError):
-    """There is an object of that name."""
+    """An object of that name exists."""
 
 
 class GoneError(KubeError):

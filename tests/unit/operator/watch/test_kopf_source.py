@@ -6,7 +6,7 @@ import threading
 
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.watch.kopf_source import KopfSource
-from podnuma.plumbing.kube.client import Access
+from podnuma.plumbing.kube.client import CredentialSource
 
 from tests.unit.operator.rig import pod
 from tests.unit.operator.virtual import virtual
@@ -24,7 +24,7 @@ class Sink:
 
 
 def watches(sink=None, clock=lambda: 0.0):
-    found = KopfSource(Access(), sink or Sink(), page_size=500, clock=clock, rng=random.Random(1))
+    found = KopfSource(CredentialSource(), sink or Sink(), page_size=500, clock=clock, rng=random.Random(1))
     found._loop = asyncio.get_running_loop()
     return found
 

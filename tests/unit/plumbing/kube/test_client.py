@@ -8,7 +8,7 @@ import pytest
 import yaml
 from aiohttp import web
 from podnuma.plumbing.kube import errors
-from podnuma.plumbing.kube.client import Access, Client, Outcome
+from podnuma.plumbing.kube.client import Client, CompletedRequest, CredentialSource
 
 
 class Server:
@@ -38,7 +38,7 @@ class Server:
         }
         path = self.folder / "kubeconfig"
         path.write_text(yaml.safe_dump(content))
-        return Access(path)
+        return CredentialSource(path)
 
 
 @contextlib.asynccontextmanager
@@ -51,7 +51,7 @@ async def serving(folder):
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    outcomes: list[Outcome] = []
+    outcomes: list[CompletedRequest] = []
     client = Client(server.access(server.url), user_agent="test", observe=outcomes.append)
     try:
         yield server, client, outcomes
@@ -157,7 +157,7 @@ async def test_requests_are_counted_by_resource_never_by_name(tmp_path, path, re
 
 
 async def test_missing_credentials_are_told_in_one_sentence(tmp_path):
-    client = Client(Access(tmp_path / "missing"), user_agent="test")
+    client = Client(CredentialSource(tmp_path / "missing"), user_agent="test")
     with pytest.raises(errors.RefusedError, match=r"cannot read credentials from .*missing"):
         await client.get("/api/v1/pods")
 

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from podnuma.plumbing.backoff import Backoff
-from podnuma.plumbing.kube.patience import Patience
+from podnuma.plumbing.kube.retrying_session import RetryMiddleware
 
 
 class Answers:
@@ -49,7 +49,7 @@ def session(tokens=("t",)):
         last[0] = next(given, last[0])
         return last[0]
 
-    patience = Patience(authorization, backoff=Backoff(first=0.01, limit=0.05), rng=random.Random(1))
+    patience = RetryMiddleware(authorization, backoff=Backoff(first=0.01, limit=0.05), rng=random.Random(1))
     return aiohttp.ClientSession(middlewares=(patience,))
 
 
@@ -101,5 +101,5 @@ async def test_an_outage_is_told_once_and_its_end_too(caplog):
         client.get(f"http://127.0.0.1:{server.port}/watch"),
     ):
         pass
-    messages = [record.message for record in caplog.records if record.name.endswith("patience")]
+    messages = [record.message for record in caplog.records if record.name.endswith("retrying_session")]
     assert messages == ["waiting for the API server: 503 for /watch", "the API server answers again"]

@@ -3,19 +3,19 @@ import contextlib
 import random
 
 from podnuma.plumbing.backoff import Backoff
-from podnuma.plumbing.dirty import DirtySet
+from podnuma.plumbing.workqueue import WorkQueue
 
 QUICK = Backoff(first=0.01, limit=0.05)
 
 
 @contextlib.asynccontextmanager
 async def working(handler, **options):
-    dirty = DirtySet(handler, backoff=QUICK, rng=random.Random(1), **options)
-    dirty.start()
+    queue = WorkQueue(handler, backoff=QUICK, rng=random.Random(1), **options)
+    queue.start()
     try:
-        yield dirty
+        yield queue
     finally:
-        await dirty.stop()
+        await queue.stop()
 
 
 async def until(condition, deadline=5.0):
@@ -24,21 +24,21 @@ async def until(condition, deadline=5.0):
             await asyncio.sleep(0.001)
 
 
-async def test_a_burst_of_marks_costs_one_run():
+async def test_a_burst_of_adds_costs_one_run():
     runs = []
 
     async def handler(key):
         runs.append(key)
 
-    async with working(handler, settle=0.01) as dirty:
+    async with working(handler, delay=0.01) as queue:
         for _ in range(100):
-            dirty.mark("n1")
-        dirty.mark("n2")
-        await until(lambda: not len(dirty))
+            queue.add("n1")
+        queue.add("n2")
+        await until(lambda: not len(queue))
     assert sorted(runs) == ["n1", "n2"]
 
 
-async def test_a_mark_during_a_run_leads_to_one_more_run_and_never_two_at_once():
+async def test_an_add_during_a_run_leads_to_one_more_run_and_never_two_at_once():
     running, most, runs = 0, 0, 0
     began, go_on = asyncio.Event(), asyncio.Event()
 
@@ -50,13 +50,13 @@ async def test_a_mark_during_a_run_leads_to_one_more_run_and_never_two_at_once()
         await go_on.wait()
         running -= 1
 
-    async with working(handler) as dirty:
-        dirty.mark("n1")
+    async with working(handler) as queue:
+        queue.add("n1")
         await began.wait()
         for _ in range(10):
-            dirty.mark("n1")
+            queue.add("n1")
         go_on.set()
-        await until(lambda: not len(dirty))
+        await until(lambda: not len(queue))
     assert (runs, most) == (2, 1)
 
 
@@ -68,15 +68,14 @@ async def test_a_failing_key_is_retried_until_it_succeeds_and_hinders_nobody():
         if key == "bad" and attempts["bad"] < 4:
             raise RuntimeError("not yet")
 
-    async with working(handler) as dirty:
-        dirty.mark("bad")
-        dirty.mark("good")
-        await until(lambda: not len(dirty))
-        assert dirty.failures("bad") == 0
+    async with working(handler) as queue:
+        queue.add("bad")
+        queue.add("good")
+        await until(lambda: not len(queue))
     assert attempts == {"bad": 4, "good": 1}
 
 
-async def test_marks_do_not_shorten_the_delay_after_a_failure():
+async def test_adds_do_not_shorten_the_delay_after_a_failure():
     times = []
 
     async def handler(_):
@@ -84,30 +83,30 @@ async def test_marks_do_not_shorten_the_delay_after_a_failure():
         if len(times) == 1:
             raise RuntimeError("down")
 
-    dirty = DirtySet(handler, backoff=Backoff(first=0.2, limit=0.2), rng=random.Random(1))
-    dirty.start()
-    dirty.mark("n1")
-    await until(lambda: dirty.failures("n1") == 1)
+    queue = WorkQueue(handler, backoff=Backoff(first=0.2, limit=0.2), rng=random.Random(1))
+    queue.start()
+    queue.add("n1")
+    await until(lambda: len(times) == 1)
     for _ in range(50):
-        dirty.mark("n1")
+        queue.add("n1")
         await asyncio.sleep(0)
     await until(lambda: len(times) == 2)
-    await dirty.stop()
+    await queue.stop()
     assert times[1] - times[0] >= 0.1
 
 
-async def test_marks_before_the_start_are_kept_and_none_is_served_after_the_stop():
+async def test_keys_added_before_the_start_are_kept_and_none_is_served_after_the_stop():
     runs = []
 
     async def handler(key):
         runs.append(key)
 
-    dirty = DirtySet(handler, backoff=QUICK, rng=random.Random(1))
-    dirty.mark("early")
-    dirty.start()
+    queue = WorkQueue(handler, backoff=QUICK, rng=random.Random(1))
+    queue.add("early")
+    queue.start()
     await until(lambda: runs == ["early"])
-    await dirty.stop()
-    dirty.mark("late")
+    await queue.stop()
+    queue.add("late")
     await asyncio.sleep(0.02)
     assert runs == ["early"]
 
@@ -122,35 +121,21 @@ async def test_no_more_handlers_run_at_once_than_allowed():
         await asyncio.sleep(0.001)
         running -= 1
 
-    async with working(handler, concurrency=3) as dirty:
+    async with working(handler, concurrency=3) as queue:
         for key in range(30):
-            dirty.mark(key)
-        await until(lambda: not len(dirty))
+            queue.add(key)
+        await until(lambda: not len(queue))
     assert most == 3
 
 
-async def test_an_earlier_mark_moves_a_later_one_forward():
+async def test_an_earlier_add_moves_a_later_one_forward():
     runs = []
 
     async def handler(key):
         runs.append(key)
 
-    async with working(handler) as dirty:
-        dirty.mark("n1", after=3600)
-        dirty.mark("n1")
+    async with working(handler) as queue:
+        queue.add("n1", after=3600)
+        queue.add("n1")
         await until(lambda: runs == ["n1"])
-        assert len(dirty) == 0
-
-
-async def test_a_forgotten_key_is_not_run():
-    runs = []
-
-    async def handler(key):
-        runs.append(key)
-
-    async with working(handler, settle=0.01) as dirty:
-        dirty.mark("gone")
-        dirty.forget("gone")
-        dirty.mark("n1")
-        await until(lambda: not len(dirty))
-    assert runs == ["n1"]
+        assert len(queue) == 0

@@ -3,7 +3,7 @@ import random
 
 import pytest
 from podnuma.plumbing.backoff import Backoff
-from podnuma.plumbing.tasks import cancelled, keep_running
+from podnuma.plumbing.supervise import cancel_and_wait, keep_running
 
 QUICK = Backoff(first=0.001, limit=0.004)
 
@@ -24,6 +24,6 @@ async def test_a_part_that_ends_in_any_way_is_started_again(ending, caplog):
 
     task = asyncio.create_task(keep_running("part", part, backoff=QUICK, rng=random.Random(1)))
     await asyncio.wait_for(enough.wait(), 5)
-    await cancelled(task)
+    await cancel_and_wait(task)
     assert task.cancelled()
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]

@@ -1,10 +1,10 @@
-"""Requests that wait an API server out: for sessions of libraries that give up too soon.
+"""An aiohttp session that retries, for libraries whose watches give up too soon.
 
-A server that restarts refuses connections, then answers 403 until it has read its roles, or
-404 until it serves the custom resources; a token that was rotated gives 401. None of that is
-a reason for a watch to die. `Patience` is a middleware of an aiohttp session that repeats
-such a request, at a growing pace, until it is answered or cancelled; it puts the present
-authorization into each attempt. 410 and everything a caller can act on is passed on.
+An API server that restarts refuses connections, then answers 403 until it has loaded its roles,
+or 404 until it serves the custom resources; a rotated token gives 401. None of that is a reason
+for a watch to die. The middleware repeats such a request with back-off until it succeeds or is
+cancelled, each time with the current authorization. 410, and every other answer that the caller
+can act on, passes through.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_PASSING: Final = frozenset({401, 403, 404, 408, 429, 500, 502, 503, 504})
+_TRANSIENT: Final = frozenset({401, 403, 404, 408, 429, 500, 502, 503, 504})
 
 
-class Patience:
-    """The middleware. `authorization` returns the header's present value, None without one."""
+class RetryMiddleware:
+    """Repeats a request that met a transient failure. `authorization` returns the header's current value."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Patience:
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """Send a request until it is answered."""
+        """Send a request until it gets an answer that the caller can act on."""
         failures = 0
         while True:
             problem: str
@@ -55,16 +55,16 @@ class Patience:
             except (aiohttp.ClientConnectionError, OSError) as error:
                 problem = type(error).__name__
             else:
-                if response.status not in _PASSING:
-                    self._tell(None)
+                if response.status not in _TRANSIENT:
+                    self._log_change(None)
                     return response
                 problem = f"{response.status} for {request.url.path}"
                 response.release()
             failures += 1
-            self._tell(problem)
+            self._log_change(problem)
             await asyncio.sleep(self._backoff.delay(failures, self._rng))
 
-    def _tell(self, problem: str | None) -> None:
+    def _log_change(self, problem: str | None) -> None:
         if problem == self._failing:
             return
         if problem is None:

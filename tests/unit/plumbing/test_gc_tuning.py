@@ -4,7 +4,7 @@ import gc
 import weakref
 
 import pytest
-from podnuma.plumbing.pauses import Pauses
+from podnuma.plumbing.gc_tuning import FreezeSurvivors
 
 
 class Clock:
@@ -29,7 +29,7 @@ class Knot:
 @pytest.fixture
 def clock():
     clock = Clock()
-    pauses = Pauses(longest=0.05, thorough=3600.0, clock=clock)
+    pauses = FreezeSurvivors(longest=0.05, thorough=3600.0, clock=clock)
     gc.callbacks.append(pauses)
     yield clock
     gc.callbacks.remove(pauses)

@@ -1,8 +1,8 @@
-"""Endless coroutines under supervision: what dies is logged and started again.
+"""Supervision of the coroutines that make up a process: one that ends is logged and restarted.
 
-A part of a process that ends or raises is restarted after a back-off, so that one
-broken part never takes the others down, and never spins. A part that ran longer than
-`steady` seconds starts again from the first delay.
+A part that returns or raises is restarted after a back-off, so that a broken part neither
+takes the others down nor spins. After a run of more than `steady` seconds the back-off
+starts from its first delay again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ async def keep_running(
     rng: random.Random,
     steady: float = 60.0,
 ) -> None:
-    """Run `part` again and again until cancelled."""
+    """Run `part`, and run it again whenever it ends, until cancelled."""
     loop = asyncio.get_running_loop()
     failures = 0
     while True:
@@ -49,7 +49,7 @@ async def keep_running(
         await asyncio.sleep(delay)
 
 
-async def cancelled(*tasks: asyncio.Task[None]) -> None:
+async def cancel_and_wait(*tasks: asyncio.Task[None]) -> None:
     """Cancel tasks and wait until each has ended."""
     for task in tasks:
         task.cancel()

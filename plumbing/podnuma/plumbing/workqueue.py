@@ -1,15 +1,15 @@
-"""Keys that want work: marked often, worked on rarely, never twice at once.
+"""A rate-limited work queue, as controllers have: keys are added often and processed rarely.
 
-An event does not carry work, it marks a key. What is to be done is found out by the
-handler from the present state, so a burst of events costs one run.
+An event carries no work, it adds a key. The handler works out what to do from the current
+state, so a burst of events costs one run.
 
-    mark("n1") mark("n1") mark("n2")      ->  one run for n1, one for n2, side by side
-    mark("n1") while n1 is being worked   ->  one more run afterwards
-    handler raises                        ->  run again after a back-off, and only then
+    add("n1") add("n1") add("n2")          ->  one run for n1 and one for n2, concurrently
+    add("n1") while n1 is being processed  ->  one more run afterwards
+    handler raises                         ->  one more run after a back-off, and not before
 
-Always true: one run per key at a time; a mark is never lost (a run starts after the
-last mark); a key that fails is retried for ever, but not before its delay, whatever
-marks arrive in between.
+Always true: a key has at most one run at a time; every add is followed by a run that starts
+after it; a key that fails is retried for ever, but never before its back-off has passed,
+however often it is added meanwhile.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ logger = logging.getLogger(__name__)
 K = TypeVar("K", bound=Hashable)
 
 
-class DirtySet(Generic[K]):
-    """The keys that want work, and the workers on them.
+class WorkQueue(Generic[K]):
+    """Keys to be processed, and the runs in progress; nothing runs before `start` or after `stop`.
 
-    `settle` (seconds) is how long a first mark waits for company. `concurrency` bounds
-    the handlers that run at once. The loop's clock is the only clock.
+    `delay` (seconds) is the least time between an add and its run, so that a burst is one run.
+    `concurrency` bounds the handlers that run at once. Time is the event loop's.
     """
 
     def __init__(
@@ -42,13 +42,13 @@ class DirtySet(Generic[K]):
         *,
         backoff: Backoff,
         rng: random.Random,
-        settle: float = 0.0,
+        delay: float = 0.0,
         concurrency: int = 16,
     ) -> None:
         self._handler = handler
         self._backoff = backoff
         self._rng = rng
-        self._settle = settle
+        self._delay = delay
         self._slots = asyncio.Semaphore(concurrency)
         self._due: dict[K, float] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
@@ -58,32 +58,20 @@ class DirtySet(Generic[K]):
         self._open = False
 
     def __len__(self) -> int:
-        """Keys that wait or are being worked on."""
+        """Keys that wait or are being processed."""
         return len(self._due.keys() | self._running.keys())
 
-    def failures(self, key: K) -> int:
-        """How often the handler failed for this key since it last succeeded."""
-        return self._failures.get(key, 0)
-
-    def mark(self, key: K, after: float = 0.0) -> None:
-        """Ask for a run of `key` in `after` seconds at the latest."""
+    def add(self, key: K, after: float = 0.0) -> None:
+        """Ask for a run of `key` in `after` seconds, or earlier if it is already due earlier."""
         now = asyncio.get_running_loop().time()
-        due = max(now + max(after, self._settle), self._not_before.get(key, now))
+        due = max(now + max(after, self._delay), self._not_before.get(key, now))
         if key in self._due and self._due[key] <= due:
             return
         self._due[key] = due
         self._arm(key)
 
-    def forget(self, key: K) -> None:
-        """Drop what is known about a key that will not come back; a run under way ends by itself."""
-        self._due.pop(key, None)
-        self._failures.pop(key, None)
-        self._not_before.pop(key, None)
-        if timer := self._timers.pop(key, None):
-            timer.cancel()
-
     def start(self) -> None:
-        """Begin to work; marks made before are kept, delays after failures are not."""
+        """Begin to process; keys added before are kept, back-offs are not."""
         self._open = True
         now = asyncio.get_running_loop().time()
         for key in self._not_before:
@@ -94,7 +82,7 @@ class DirtySet(Generic[K]):
             self._arm(key)
 
     async def stop(self) -> None:
-        """Begin no further run and wait for those under way."""
+        """Start no further run and wait for those in progress."""
         self._open = False
         for timer in self._timers.values():
             timer.cancel()
@@ -118,7 +106,7 @@ class DirtySet(Generic[K]):
             async with self._slots:
                 if not self._open:
                     return
-                # Taken here, not when the timer fired: marks made while waiting for a slot are served too.
+                # Only now, not when the timer fired: serves what was added while it waited for a slot, too.
                 self._due.pop(key, None)
                 await self._handler(key)
         except asyncio.CancelledError:
