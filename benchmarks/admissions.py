@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from podnuma.allocator import Admitted, Node, Pod
+from podnuma.allocator import Admitted, NodeAllocator, PodRequest
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.cli.objects.scenarios import read_scenario, read_settings
@@ -43,7 +43,7 @@ class Rate:
 def podnuma(scenario: Json, seconds: float) -> Rate:
     """Measure podnuma's allocator, one thread."""
     read = read_scenario(scenario)
-    node = Node.empty(read_settings(read.kubelet), read.topology)
+    node = NodeAllocator.empty(read_settings(read.kubelet), read.topology)
     shapes = [read_shape(step["pod"]) for step in scenario["steps"]]
     took, admitted, most = 0.0, 0, 0
     while took < seconds:
@@ -57,13 +57,13 @@ def podnuma(scenario: Json, seconds: float) -> Rate:
     return Rate(scenario["name"], admitted / took, most)
 
 
-def read_shape(pod: Json) -> Pod:
+def read_shape(pod: Json) -> PodRequest:
     """Return a shape of the mix as the API server would store it."""
     meta = {"namespace": "default", "uid": pod["metadata"]["name"], **pod["metadata"]}
     return read_pod(with_api_defaults({**pod, "metadata": meta}))
 
 
-def _fill(node: Node, shapes: Sequence[Pod], serial: int) -> int:
+def _fill(node: NodeAllocator, shapes: Sequence[PodRequest], serial: int) -> int:
     left, place, admitted = list(shapes), 0, 0
     while left:
         place %= len(left)

@@ -10,7 +10,7 @@ import sys
 import time
 from dataclasses import replace
 
-from podnuma.allocator import Admitted, Node
+from podnuma.allocator import Admitted, NodeAllocator
 from podnuma.cli.objects.scenarios import read_scenario, read_settings
 
 from benchmarks import admissions, shapes
@@ -22,11 +22,11 @@ def main() -> int:
     """Fill the nodes and print the peak."""
     scenario = shapes.scenarios()[0]
     read = read_scenario(scenario)
-    first = Node.empty(read_settings(read.kubelet), read.topology)
+    first = NodeAllocator.empty(read_settings(read.kubelet), read.topology)
     (shape,) = (step["pod"] for step in scenario["steps"] if step["pod"]["metadata"]["name"] == "budget")
     pod = admissions.read_shape(shape)
     empty, start = _resident(), time.process_time()
-    nodes = [Node(first.rules) for _ in range(NODES)]
+    nodes = [NodeAllocator(first.rules) for _ in range(NODES)]
     for place, node in enumerate(nodes):
         for serial in range(PODS):
             uid = f"{place:08}-0000-4000-8000-{serial:012}"

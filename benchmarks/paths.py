@@ -18,7 +18,7 @@ from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup
 from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CpuMax
 from podnuma.agent.model.containers import StartingContainer
 from podnuma.agent.plan.write_order import order_writes
-from podnuma.allocator import Admitted, Node, cpuset
+from podnuma.allocator import Admitted, NodeAllocator, cpuset
 from podnuma.allocator.request import Qos
 from podnuma.api.node_profile import read_node_profile
 from podnuma.api.pod_allocation import Decision, numa_nodes, render_pod_allocation
@@ -73,7 +73,7 @@ def operator() -> Iterator[tuple[str, float]]:
     yield "its record taken in, nothing new", micros(lambda: cache.update(record))
     request = record.request
     settings = read_node_profile(scale.PROFILE).node.settings
-    node = Node.empty(settings, scale.machine())
+    node = NodeAllocator.empty(settings, scale.machine())
     answer = node.decide(request)
     if not isinstance(answer, Admitted):
         raise TypeError(f"the pod of the bench does not fit: {answer}")

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from podnuma.allocator import Admitted, Node, Pod, Rejected
-from podnuma.allocator.explain import Explanation, explain
+from podnuma.allocator import Admitted, NodeAllocator, PodRequest, Rejected
+from podnuma.allocator.explain.explanation import Explanation, explain
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.cli.commands import replay
@@ -120,18 +120,18 @@ def said(scenario: Json) -> Said:
     return Said(tuple(Step(step) for step in result.get("steps", ())), result["start"])
 
 
-def node(scenario: Json) -> Node:
+def node(scenario: Json) -> NodeAllocator:
     """Return the empty node of a scenario."""
     read = read_scenario(scenario)
-    return Node.empty(read_settings(read.kubelet), read.topology)
+    return NodeAllocator.empty(read_settings(read.kubelet), read.topology)
 
 
-def decide(node: Node, pod: Json) -> Admitted | Rejected:
+def decide(node: NodeAllocator, pod: Json) -> Admitted | Rejected:
     """Decide about a pod as written in a manifest."""
     return node.decide(stored(pod))
 
 
-def granted(node: Node, pod: Json) -> Admitted:
+def granted(node: NodeAllocator, pod: Json) -> Admitted:
     """Decide about a pod that is to fit, and hold it."""
     decision = decide(node, pod)
     assert isinstance(decision, Admitted), decision
@@ -139,11 +139,11 @@ def granted(node: Node, pod: Json) -> Admitted:
     return decision
 
 
-def explained(node: Node, pod: Json) -> Explanation:
+def explained(node: NodeAllocator, pod: Json) -> Explanation:
     """Explain the decision about a pod as written in a manifest."""
     return explain(node, stored(pod))
 
 
-def stored(pod: Json) -> Pod:
+def stored(pod: Json) -> PodRequest:
     """Return a pod of a manifest as the API server would store it."""
     return read_pod(with_api_defaults({**pod, "metadata": {"namespace": "default", **pod["metadata"]}}))

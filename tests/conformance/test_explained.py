@@ -3,8 +3,8 @@
 from itertools import islice
 
 import pytest
-from podnuma.allocator import Admitted, Node, Rejected, SettingsError
-from podnuma.allocator.explain import explain
+from podnuma.allocator import Admitted, NodeAllocator, Rejected, SettingsError
+from podnuma.allocator.explain.explanation import explain
 from podnuma.api.pod import read_pod
 from podnuma.api.reading import ApiError
 from podnuma.cli.objects.scenarios import ScenarioError, read_scenario, read_settings
@@ -16,7 +16,7 @@ def decisions(scenario):
     """Yield node and pod of every admission, before it is decided."""
     read = read_scenario(scenario)
     try:
-        node = Node.empty(read_settings(read.kubelet), read.topology)
+        node = NodeAllocator.empty(read_settings(read.kubelet), read.topology)
     except (ScenarioError, SettingsError):
         return
     for step in read.steps:
@@ -47,6 +47,6 @@ def test_an_explanation_tells_the_decision_and_a_change_that_helps(name):
             assert node.generation == generation
             explained += 1
             if isinstance(why.decision, Rejected):
-                helped += why.change is not None or bool(why.together)
+                helped += why.smallest is not None or bool(why.together)
     assert explained >= 60
     assert helped > 0

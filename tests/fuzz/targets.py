@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from podnuma.allocator import Admitted, Node, cpuset, nodeset, quantities
+from podnuma.allocator import Admitted, NodeAllocator, cpuset, nodeset, quantities
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_profile import read_node_profile
 from podnuma.api.node_topology import (
@@ -117,7 +117,7 @@ def objects(kind: Kind, read: Callable[[Any], object]) -> Callable[[Any], None]:
 class allocator_restored:  # noqa: N801 - a context manager, used as a word
     """Release a pod afterwards, so that every input meets the same node."""
 
-    def __init__(self, allocator: Node, uid: str) -> None:
+    def __init__(self, allocator: NodeAllocator, uid: str) -> None:
         self._allocator = allocator
         self._uid = uid
 
@@ -130,8 +130,8 @@ class allocator_restored:  # noqa: N801 - a context manager, used as a word
 
 
 @cache
-def _node() -> Node:
-    return Node.empty(read_node_profile(profile()).node.settings, machine())
+def _node() -> NodeAllocator:
+    return NodeAllocator.empty(read_node_profile(profile()).node.settings, machine())
 
 
 def _example(name: str) -> Any:

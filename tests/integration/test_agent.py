@@ -16,15 +16,15 @@ from podnuma.agent.settings import AgentSettings, Runtime
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import Admitted
-from podnuma.allocator.node import Node
-from podnuma.allocator.settings import (
+from podnuma.allocator.manager_settings import (
     CpuManagerPolicy,
+    ManagerSettings,
     MemoryManagerPolicy,
     ReservedMemory,
-    Settings,
     TopologyManagerPolicy,
     TopologyManagerScope,
 )
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.api.hardware import read_hardware
 from podnuma.api.names import RESOURCES_ANNOTATION
 from podnuma.api.node_settings import Handling, NodeSettings, OnUndecided
@@ -42,7 +42,7 @@ from testbed.waiting import until
 GROUP = "/apis/podnuma.dev/v1alpha1"
 MACHINE = "xeon-2s-snc2-irregular"
 GIB = 2**30
-SETTINGS = Settings(
+SETTINGS = ManagerSettings(
     cpu_manager_policy=CpuManagerPolicy.STATIC,
     reserved_system_cpus=cpuset.parse("0,40"),
     memory_manager_policy=MemoryManagerPolicy.STATIC,
@@ -114,7 +114,7 @@ class OneNode:
             )
         )
         self.write_settings(NodeSettings(SETTINGS, HANDLING))
-        self.allocator: Node | None = None
+        self.allocator: NodeAllocator | None = None
 
     def settings(self, **more) -> AgentSettings:
         kubeconfig = self.cluster.kubeconfig_for(NAMESPACE, AGENT_ACCOUNT, node=self.name)
@@ -173,7 +173,7 @@ class OneNode:
     def decide(self, pod):
         """Write the PodAllocation of a pod, as the operator would."""
         if self.allocator is None:
-            self.allocator = Node.empty(SETTINGS, self.hardware().topology)
+            self.allocator = NodeAllocator.empty(SETTINGS, self.hardware().topology)
         decided = self.allocator.decide(read_pod(pod))
         assert isinstance(decided, Admitted), decided
         self.allocator.hold(decided)

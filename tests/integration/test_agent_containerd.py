@@ -23,9 +23,9 @@ from podnuma.agent.settings import AgentSettings, Runtime
 from podnuma.allocator import cpuset
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.decision import ContainerGrant, Isolation, PodGrant
+from podnuma.allocator.manager_settings import CpuManagerPolicy, ManagerSettings, TopologyManagerScope
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.request import ContainerKind, Qos
-from podnuma.allocator.settings import CpuManagerPolicy, Settings, TopologyManagerScope
 from podnuma.api.node_settings import Handling, NodeSettings
 from podnuma.api.node_topology import render_node_topology
 from podnuma.api.pod_allocation import Decision, Verdict, render_pod_allocation
@@ -126,7 +126,7 @@ class Site:
         )
         async with app.running(settings) as self.run:
             await self.until(lambda: self.run.agent is not None)
-            rules = Settings(
+            rules = ManagerSettings(
                 cpu_manager_policy=CpuManagerPolicy.STATIC, reserved_system_cpus=cpuset.parse("0-1")
             )
             body = render_node_topology("node", NodeSettings(rules, Handling()), None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from podnuma.allocator import Settings
+from podnuma.allocator import ManagerSettings
 from podnuma.api import names
 from podnuma.api.node_profile import read_node_profile
 from podnuma.api.node_settings import Handling, NodeSettings
@@ -525,7 +525,7 @@ def ready(manager: str, kind: str = "Ready") -> Json:
 
 def test_operator_and_agent_share_a_status_without_undoing_each_other(clean_cluster):
     api = clean_cluster.api
-    empty = NodeSettings(Settings(), Handling())
+    empty = NodeSettings(ManagerSettings(), Handling())
     api.apply(render_node_topology("w1", empty, None), manager=names.OPERATOR_MANAGER)
 
     def apply(manager: str, **status: Any) -> Any:

@@ -21,11 +21,10 @@ core by core inside it, memory is charged to it.
 Reading order: request, topology, settings, eligibility, hints, merge, cpu/, memory/,
 partition, scope_pod, scope_container, isolation, node, explain. CPU sets and node sets are
 integers used as masks. Nothing here does I/O, reads a clock, or imports anything outside the
-standard library; names that `__all__` lacks are private.
+standard library; what other parts may use is in `__all__` or in a module of its own.
 """
 
-from podnuma.allocator.change import Change
-from podnuma.allocator.check import Problem, SettingsError, check
+from podnuma.allocator.check import SettingsError, SettingsProblem, check
 from podnuma.allocator.counts import AssignmentType, Counts
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import (
@@ -37,59 +36,60 @@ from podnuma.allocator.decision import (
     Reason,
     Rejected,
 )
-from podnuma.allocator.explain import Explanation, FreeRow, explain
-from podnuma.allocator.hints import Hint
-from podnuma.allocator.node import Node, StaleDecisionError
-from podnuma.allocator.nodeset import NodeSet
-from podnuma.allocator.notes import Path, Side, Step
-from podnuma.allocator.quantities import Quantity
-from podnuma.allocator.request import Container, ContainerKind, Pod, Qos
-from podnuma.allocator.settings import (
+from podnuma.allocator.explain.explanation import Explanation, FreeRow, explain
+from podnuma.allocator.explain.remarks import AdmissionPath, MergeSide, MergeStep
+from podnuma.allocator.explain.suggestions import Suggestion
+from podnuma.allocator.manager_settings import (
     CpuManagerPolicy,
+    ManagerSettings,
     MemoryManagerPolicy,
     ReservedMemory,
-    Settings,
     TopologyManagerPolicy,
     TopologyManagerScope,
 )
+from podnuma.allocator.node_allocator import NodeAllocator, StaleDecisionError
+from podnuma.allocator.nodeset import NodeSet
+from podnuma.allocator.quantities import Quantity
+from podnuma.allocator.request import ContainerKind, ContainerRequest, PodRequest, Qos
 from podnuma.allocator.topology import Cpu, NumaNode, Topology, TopologyError
+from podnuma.allocator.topology_hint import TopologyHint
 
 __all__ = [
+    "AdmissionPath",
     "Admitted",
     "AssignmentType",
-    "Change",
-    "Container",
     "ContainerGrant",
     "ContainerKind",
+    "ContainerRequest",
     "Counts",
     "Cpu",
     "CpuManagerPolicy",
     "CpuSet",
     "Explanation",
     "FreeRow",
-    "Hint",
     "Isolation",
+    "ManagerSettings",
     "MemoryBlock",
     "MemoryManagerPolicy",
-    "Node",
+    "MergeSide",
+    "MergeStep",
+    "NodeAllocator",
     "NodeSet",
     "NumaNode",
-    "Path",
-    "Pod",
     "PodGrant",
-    "Problem",
+    "PodRequest",
     "Qos",
     "Quantity",
     "Reason",
     "Rejected",
     "ReservedMemory",
-    "Settings",
     "SettingsError",
-    "Side",
+    "SettingsProblem",
     "StaleDecisionError",
-    "Step",
+    "Suggestion",
     "Topology",
     "TopologyError",
+    "TopologyHint",
     "TopologyManagerPolicy",
     "TopologyManagerScope",
     "check",

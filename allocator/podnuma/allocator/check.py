@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from podnuma.allocator import cpuset
-from podnuma.allocator import settings as config
-from podnuma.allocator.quantities import format_bytes, format_cpu
-from podnuma.allocator.request import MEMORY, is_memory
-from podnuma.allocator.settings import (
+from podnuma.allocator import manager_settings as config
+from podnuma.allocator.manager_settings import (
     CPU_OPTION_NAMES,
     MAX_NODES,
     PREFER_CLOSEST,
     CpuManagerPolicy,
+    ManagerSettings,
     MemoryManagerPolicy,
-    Settings,
     TopologyManagerPolicy,
 )
+from podnuma.allocator.quantities import format_bytes, format_cpu
+from podnuma.allocator.request import MEMORY, is_memory
 from podnuma.allocator.topology import Topology
 
 CPU_OPTIONS = "cpuManagerPolicyOptions"
@@ -40,7 +40,7 @@ _CLASHES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class SettingsProblem:
     """One thing that is wrong: which field, its value, and what to do about it."""
 
     field: str
@@ -51,21 +51,23 @@ class Problem:
 class SettingsError(ValueError):
     """Settings that cannot be used on this machine; `problems` has all of them."""
 
-    def __init__(self, problems: list[Problem]) -> None:
+    def __init__(self, problems: list[SettingsProblem]) -> None:
         super().__init__("; ".join(f"{problem.field}: {problem.message}" for problem in problems))
         self.problems = problems
 
 
-def check(settings: Settings, topology: Topology) -> list[Problem]:
+def check(settings: ManagerSettings, topology: Topology) -> list[SettingsProblem]:
     """Return what is wrong with these settings on this machine; empty when a Node can be made."""
-    found: list[Problem] = []
+    found: list[SettingsProblem] = []
     if settings.cpu_manager_policy is CpuManagerPolicy.STATIC:
         found += _cpu_options(settings, topology)
         found += _reserved_cpus(settings, topology)
     elif settings.cpu_manager_policy_options:
         names = ", ".join(sorted(settings.cpu_manager_policy_options))
         found.append(
-            Problem(CPU_OPTIONS, names, "cpuManagerPolicy none takes no options; remove them or use static")
+            SettingsProblem(
+                CPU_OPTIONS, names, "cpuManagerPolicy none takes no options; remove them or use static"
+            )
         )
     if settings.memory_manager_policy is MemoryManagerPolicy.STATIC:
         found += _reserved_memory(settings, topology)
@@ -73,27 +75,29 @@ def check(settings: Settings, topology: Topology) -> list[Problem]:
         found += _topology_options(settings, topology)
     if settings.cfs_quota_period < 1000 or settings.cfs_quota_period > 1_000_000:  # noqa: PLR2004 - kernel's bounds
         found.append(
-            Problem("cpuCFSQuotaPeriod", str(settings.cfs_quota_period), "must be 1ms to 1s, in microseconds")
+            SettingsProblem(
+                "cpuCFSQuotaPeriod", str(settings.cfs_quota_period), "must be 1ms to 1s, in microseconds"
+            )
         )
     return found
 
 
 def _bad_values(
     field: str, options: Mapping[str, str], readers: Mapping[str, Callable[[str], object]]
-) -> Iterator[Problem]:
+) -> Iterator[SettingsProblem]:
     for name, value in options.items():
         if name not in readers:
             near = get_close_matches(name, readers, n=1)
             known = f"did you mean {near[0]}?" if near else f"known are {', '.join(readers)}"
-            yield Problem(f"{field}.{name[:60]}", value, f"unknown option; {known}")
+            yield SettingsProblem(f"{field}.{name[:60]}", value, f"unknown option; {known}")
             continue
         try:
             readers[name](value)
         except ValueError as error:
-            yield Problem(f"{field}.{name}", value, str(error))
+            yield SettingsProblem(f"{field}.{name}", value, str(error))
 
 
-def _cpu_options(settings: Settings, topology: Topology) -> Iterator[Problem]:
+def _cpu_options(settings: ManagerSettings, topology: Topology) -> Iterator[SettingsProblem]:
     given = settings.cpu_manager_policy_options
     bad = list(_bad_values(CPU_OPTIONS, given, dict.fromkeys(CPU_OPTION_NAMES, config.read_bool)))
     yield from bad
@@ -102,16 +106,16 @@ def _cpu_options(settings: Settings, topology: Topology) -> Iterator[Problem]:
     on = {name for name, value in given.items() if config.read_bool(value)}
     for one, other in _CLASHES:
         if {one, other} <= on:
-            yield Problem(
+            yield SettingsProblem(
                 CPU_OPTIONS, f"{one}, {other}", f"{one} and {other} cannot be used together; switch one off"
             )
     if "align-by-socket" not in on:
         return
     field = f"{CPU_OPTIONS}.align-by-socket"
     if settings.topology_manager_policy is TopologyManagerPolicy.SINGLE_NUMA_NODE:
-        yield Problem(field, "true", "cannot be used with topologyManagerPolicy single-numa-node")
+        yield SettingsProblem(field, "true", "cannot be used with topologyManagerPolicy single-numa-node")
     if len(topology.sockets) > len(topology.numa):
-        yield Problem(
+        yield SettingsProblem(
             field,
             "true",
             f"needs at least as many NUMA nodes as sockets; this machine has {len(topology.numa)} nodes "
@@ -119,38 +123,40 @@ def _cpu_options(settings: Settings, topology: Topology) -> Iterator[Problem]:
         )
 
 
-def _reserved_cpus(settings: Settings, topology: Topology) -> Iterator[Problem]:
+def _reserved_cpus(settings: ManagerSettings, topology: Topology) -> Iterator[SettingsProblem]:
     listed, amount = settings.reserved_system_cpus, settings.reserved_cpu
     if listed is None:
         value = format_cpu(amount.milli) if amount else ""
         if amount is None or amount.units == 0:
-            yield Problem(
+            yield SettingsProblem(
                 RESERVED_CPUS, value, "cpuManagerPolicy static needs at least one reserved CPU; name it"
             )
         elif amount.units > len(topology.cpus):
-            yield Problem(
+            yield SettingsProblem(
                 "reservedCPU", value, f"this machine has only {len(topology.cpus)} CPUs; reserve fewer"
             )
         return
     text = cpuset.render(listed)
     if not listed:
-        yield Problem(RESERVED_CPUS, text, "cpuManagerPolicy static needs at least one reserved CPU; name it")
+        yield SettingsProblem(
+            RESERVED_CPUS, text, "cpuManagerPolicy static needs at least one reserved CPU; name it"
+        )
     missing = listed & ~topology.all_cpus
     if missing:
-        yield Problem(
+        yield SettingsProblem(
             RESERVED_CPUS,
             text,
             f"this machine has CPUs {cpuset.render(topology.all_cpus)}; drop {cpuset.render(missing)}",
         )
     if amount is not None and amount.units != listed.bit_count():
-        yield Problem(
+        yield SettingsProblem(
             RESERVED_CPUS,
             text,
             f"names {listed.bit_count()} CPUs, but {format_cpu(amount.milli)} are reserved; make them equal",
         )
 
 
-def _reserved_memory(settings: Settings, topology: Topology) -> Iterator[Problem]:
+def _reserved_memory(settings: ManagerSettings, topology: Topology) -> Iterator[SettingsProblem]:
     have = {
         node.id: {MEMORY: node.memory - sum(node.hugepages.values()), **node.hugepages}
         for node in topology.nodes
@@ -160,33 +166,33 @@ def _reserved_memory(settings: Settings, topology: Topology) -> Iterator[Problem
         for resource, size in entry.limits.items():
             sums[resource] = sums.get(resource, 0) + size
             if not is_memory(resource):
-                yield Problem(
+                yield SettingsProblem(
                     f"{RESERVED_MEMORY}[{entry.node}].{resource}",
                     str(size),
                     "is no memory resource; remove it",
                 )
             elif size > have.get(entry.node, {}).get(resource, size):
-                yield Problem(
+                yield SettingsProblem(
                     f"{RESERVED_MEMORY}[{entry.node}].{resource}",
                     format_bytes(size),
                     f"NUMA node {entry.node} has {format_bytes(have[entry.node][resource])}; reserve less",
                 )
         if entry.node not in have:
             known = ", ".join(str(node) for node in have)
-            yield Problem(
+            yield SettingsProblem(
                 f"{RESERVED_MEMORY}[{entry.node}]", str(entry.node), f"no such NUMA node; there are {known}"
             )
     for resource, expected in (settings.expected_reservation or {}).items():
         sums.setdefault(resource, 0)
         if is_memory(resource) and sums[resource] != expected:
-            yield Problem(
+            yield SettingsProblem(
                 f"{RESERVED_MEMORY} ({resource})",
                 format_bytes(sums[resource]),
                 f"adds up to {format_bytes(sums[resource])} of {resource}, but kube-reserved, system-reserved"
                 f" and eviction threshold {format_bytes(expected)}; {_difference(sums[resource], expected)}",
             )
     if sums.get(MEMORY, 0) <= 0:
-        yield Problem(
+        yield SettingsProblem(
             RESERVED_MEMORY, "", "memoryManagerPolicy Static needs some memory reserved on a NUMA node"
         )
 
@@ -197,7 +203,7 @@ def _difference(have: int, expected: int) -> str:
     return f"take {format_bytes(have - expected)} away"
 
 
-def _topology_options(settings: Settings, topology: Topology) -> Iterator[Problem]:
+def _topology_options(settings: ManagerSettings, topology: Topology) -> Iterator[SettingsProblem]:
     readers: dict[str, Callable[[str], object]] = {
         PREFER_CLOSEST: config.read_bool,
         MAX_NODES: _read_node_limit,
@@ -208,13 +214,15 @@ def _topology_options(settings: Settings, topology: Topology) -> Iterator[Proble
         return
     options = config.topology_options(settings)
     if len(topology.nodes) > options.max_allowable_numa_nodes:
-        yield Problem(
+        yield SettingsProblem(
             f"{TOPOLOGY_OPTIONS}.{MAX_NODES}",
             str(options.max_allowable_numa_nodes),
             f"this machine has {len(topology.nodes)} NUMA nodes; raise the number",
         )
     if options.prefer_closest_numa_nodes and not all(node.distances for node in topology.nodes):
-        yield Problem(f"{TOPOLOGY_OPTIONS}.{PREFER_CLOSEST}", "true", "this machine tells no NUMA distances")
+        yield SettingsProblem(
+            f"{TOPOLOGY_OPTIONS}.{PREFER_CLOSEST}", "true", "this machine tells no NUMA distances"
+        )
 
 
 def _read_node_limit(text: str) -> int:

@@ -18,10 +18,10 @@ from types import MappingProxyType
 from podnuma.allocator import cpuset
 from podnuma.allocator.counts import Assigned, AssignmentType, Counts, tally
 from podnuma.allocator.cpuset import CpuSet
-from podnuma.allocator.hints import Hint
+from podnuma.allocator.manager_settings import TopologyManagerScope
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.request import ContainerKind
-from podnuma.allocator.settings import TopologyManagerScope
+from podnuma.allocator.topology_hint import TopologyHint
 
 
 class Isolation(Enum):
@@ -137,7 +137,7 @@ class Reason(StrEnum):
     UNEXPECTED_ADMISSION = "UnexpectedAdmissionError"
 
 
-NO_HINTS: Mapping[str, Hint] = MappingProxyType({})
+NO_HINTS: Mapping[str, TopologyHint] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class Admitted:
 
     grant: PodGrant
     generation: int
-    hints: Mapping[str, Hint] = field(default_factory=lambda: NO_HINTS)
+    hints: Mapping[str, TopologyHint] = field(default_factory=lambda: NO_HINTS)
 
     @property
     def counts(self) -> Counts:

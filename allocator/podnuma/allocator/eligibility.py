@@ -19,9 +19,9 @@ from podnuma.allocator.request import (
     CPU,
     MEMORY,
     Amounts,
-    Container,
     ContainerKind,
-    Pod,
+    ContainerRequest,
+    PodRequest,
     Qos,
     aggregate,
     is_memory,
@@ -32,14 +32,14 @@ NO_BYTES: Bytes = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class Claims:
+class ExclusiveRequests:
     """Exclusive claims of one pod; tuples run in container order.
 
     `cpus` counts CPUs (0: none). `memory` maps resource to bytes (empty: none; None: an amount
     the kubelet cannot represent). `pod_cpus` and `pod_memory` are those of the pod as a whole.
     """
 
-    pod: Pod
+    pod: PodRequest
     guaranteed: bool
     cpus: tuple[int, ...]
     memory: tuple[Bytes | None, ...]
@@ -47,17 +47,17 @@ class Claims:
     pod_memory: Bytes | None
 
 
-def claims(pod: Pod, *, pod_level_managers: bool = True) -> Claims:
+def exclusive_requests(pod: PodRequest, *, pod_level_managers: bool = True) -> ExclusiveRequests:
     """Work out what a pod claims (specification 1.3 to 1.6)."""
     containers = pod.containers
     if qos(pod) is not Qos.GUARANTEED or (pod.pod_level and not pod_level_managers):
         count = len(containers)
-        return Claims(pod, False, (0,) * count, (NO_BYTES,) * count, 0, NO_BYTES)
+        return ExclusiveRequests(pod, False, (0,) * count, (NO_BYTES,) * count, 0, NO_BYTES)
     if not pod.pod_level:
         cpus = tuple([_whole_cpus(container.requests) for container in containers])
         memory = tuple([_memory(container.requests) for container in containers])
         pod_cpus = aggregate(containers, cpus)
-        return Claims(pod, True, cpus, memory, pod_cpus, _peak_memory(containers, memory))
+        return ExclusiveRequests(pod, True, cpus, memory, pod_cpus, _peak_memory(containers, memory))
     like = [container.requests if guaranteed_like(container) else None for container in containers]
     cpus = tuple([_whole_cpus(requests) if requests else 0 for requests in like])
     memory = tuple([_memory(requests) if requests else NO_BYTES for requests in like])
@@ -65,10 +65,10 @@ def claims(pod: Pod, *, pod_level_managers: bool = True) -> Claims:
     pod_memory = _memory(budget)
     if pod_memory:
         pod_memory = {resource: size for resource, size in pod_memory.items() if size > 0}
-    return Claims(pod, True, cpus, memory, _whole_cpus(budget), pod_memory)
+    return ExclusiveRequests(pod, True, cpus, memory, _whole_cpus(budget), pod_memory)
 
 
-def guaranteed_like(container: Container) -> bool:
+def guaranteed_like(container: ContainerRequest) -> bool:
     """Say whether cpu and memory requests are both above zero and equal to the limits (1.2)."""
     for resource in (CPU, MEMORY):
         request = container.requests.get(resource)
@@ -77,7 +77,7 @@ def guaranteed_like(container: Container) -> bool:
     return True
 
 
-def qos(pod: Pod) -> Qos:
+def qos(pod: PodRequest) -> Qos:
     """Return the stored class, or compute it (1.1; a budget hides the containers' amounts)."""
     if pod.qos is not None:
         return pod.qos
@@ -96,10 +96,10 @@ def qos(pod: Pod) -> Qos:
     return _class(requests, limits, limited=limited)
 
 
-def empty_cpu_pool(claims: Claims) -> str | None:
+def empty_cpu_pool(exclusive_requests: ExclusiveRequests) -> str | None:
     """Return the kubelet's words when containers would share CPUs of the budget and none are left (1.8)."""
-    used, needed, budget = 0, False, claims.pod_cpus
-    for container, count in zip(claims.pod.containers, claims.cpus, strict=True):
+    used, needed, budget = 0, False, exclusive_requests.pod_cpus
+    for container, count in zip(exclusive_requests.pod.containers, exclusive_requests.cpus, strict=True):
         if container.kind is ContainerKind.INIT:
             if count == 0 and used >= budget:
                 return "pod rejected, pod has shared init containers but no cpus available for them"
@@ -115,16 +115,16 @@ def empty_cpu_pool(claims: Claims) -> str | None:
     return None
 
 
-def empty_memory_pool(claims: Claims) -> str | None:
+def empty_memory_pool(exclusive_requests: ExclusiveRequests) -> str | None:
     """Return the kubelet's words when containers would share memory of the budget and none is left (1.8).
 
     Everybody needs memory, but huge pages only who asks for them: an exclusive container may
     have them all.
     """
-    budget = claims.pod_memory or NO_BYTES
+    budget = exclusive_requests.pod_memory or NO_BYTES
     used = dict.fromkeys(budget, 0)
-    sharers: list[Container] = []
-    for container, sizes in zip(claims.pod.containers, claims.memory, strict=True):
+    sharers: list[ContainerRequest] = []
+    for container, sizes in zip(exclusive_requests.pod.containers, exclusive_requests.memory, strict=True):
         if container.kind is ContainerKind.INIT:
             if not sizes and (short := _missed(used, budget, [container])):
                 return f"pod rejected, pod has shared init containers but no {short} available for them"
@@ -141,7 +141,7 @@ def empty_memory_pool(claims: Claims) -> str | None:
     return None
 
 
-def _missed(used: Bytes, budget: Bytes, sharers: list[Container]) -> str | None:
+def _missed(used: Bytes, budget: Bytes, sharers: list[ContainerRequest]) -> str | None:
     """Return a resource of which nothing is left and that one of the sharing containers needs."""
     for resource, size in budget.items():
         if used[resource] >= size:
@@ -166,7 +166,7 @@ def _memory(requests: Amounts) -> Bytes | None:
     return sizes
 
 
-def _peak_memory(containers: tuple[Container, ...], memory: tuple[Bytes | None, ...]) -> Bytes | None:
+def _peak_memory(containers: tuple[ContainerRequest, ...], memory: tuple[Bytes | None, ...]) -> Bytes | None:
     # The kubelet looks at the resources of app containers only and so forgets huge pages that
     # only an init container asks for (kubernetes issue 140814).
     known = [sizes for sizes in memory if sizes is not None]

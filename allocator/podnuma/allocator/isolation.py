@@ -9,16 +9,16 @@ Quotas are microseconds per period, -1 for none. Shares are the kubelet's cpu_sh
 Specification: sections 7.1 to 7.6.
 """
 
+from podnuma.allocator.attempt import AdmissionAttempt, ContainerAssignment
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import ContainerGrant, Isolation, PodGrant
 from podnuma.allocator.eligibility import qos
+from podnuma.allocator.manager_settings import ManagerSettings
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.quantities import Quantity
-from podnuma.allocator.request import CPU, MEMORY, Amounts, Container, Pod, Qos, aggregate
+from podnuma.allocator.request import CPU, MEMORY, Amounts, ContainerRequest, PodRequest, Qos, aggregate
 from podnuma.allocator.rules import Rules
-from podnuma.allocator.settings import Settings
-from podnuma.allocator.trial import Share, Trial
 
 NO_QUOTA = -1
 LEAST_SHARES = 2
@@ -43,7 +43,7 @@ def quota(milli: int, period: int) -> int:
     return max(milli * period // 1000, LEAST_QUOTA) if milli else NO_QUOTA
 
 
-def pod_grant(rules: Rules, pod: Pod, trial: Trial) -> PodGrant:
+def pod_grant(rules: Rules, pod: PodRequest, trial: AdmissionAttempt) -> PodGrant:
     """Return what the trial handed out, with every value the pod's cgroups get."""
     containers = tuple(
         [
@@ -70,7 +70,9 @@ def pod_grant(rules: Rules, pod: Pod, trial: Trial) -> PodGrant:
     )
 
 
-def _container_grant(settings: Settings, pod: Pod, container: Container, share: Share) -> ContainerGrant:
+def _container_grant(
+    settings: ManagerSettings, pod: PodRequest, container: ContainerRequest, share: ContainerAssignment
+) -> ContainerGrant:
     level = _LEVELS[share.cpu_assignment]
     request = container.requests.get(CPU)
     limit = _limit(pod, container, CPU)
@@ -99,7 +101,7 @@ def _container_grant(settings: Settings, pod: Pod, container: Container, share: 
     )
 
 
-def _limit(pod: Pod, container: Container, resource: str) -> Quantity | None:
+def _limit(pod: PodRequest, container: ContainerRequest, resource: str) -> Quantity | None:
     own = container.limits.get(resource)
     if own is not None and own.nano:
         return own
@@ -107,7 +109,7 @@ def _limit(pod: Pod, container: Container, resource: str) -> Quantity | None:
     return whole if whole is not None and whole.nano else None
 
 
-def _pod_milli(pod: Pod, budget: Amounts | None, side: str) -> int:
+def _pod_milli(pod: PodRequest, budget: Amounts | None, side: str) -> int:
     if pod.pod_level and budget and CPU in budget:
         return budget[CPU].milli
     nanos = []
@@ -117,7 +119,9 @@ def _pod_milli(pod: Pod, budget: Amounts | None, side: str) -> int:
     return -(-aggregate(pod.containers, nanos) // 10**6)
 
 
-def _pod_quota(settings: Settings, pod: Pod, containers: tuple[ContainerGrant, ...], limit: int) -> int:
+def _pod_quota(
+    settings: ManagerSettings, pod: PodRequest, containers: tuple[ContainerGrant, ...], limit: int
+) -> int:
     alone = [container.isolation is Isolation.CONTAINER for container in containers]
     exclusive = all(alone) if pod.pod_level else any(alone)
     if exclusive or not settings.cfs_quota:

@@ -26,13 +26,13 @@ from itertools import chain, islice
 from operator import and_
 from typing import NamedTuple, Protocol
 
-from podnuma.allocator.cpu.hints import CpuWish
-from podnuma.allocator.hints import NO_HINT, Hint
-from podnuma.allocator.memory.hints import MemoryWish
-from podnuma.allocator.nodechoice import Offer, candidates
+from podnuma.allocator.cpu.hints import CpuHints
+from podnuma.allocator.manager_settings import TopologyManagerPolicy
+from podnuma.allocator.memory.hints import MemoryHints
 from podnuma.allocator.nodeset import NodeSet
-from podnuma.allocator.settings import TopologyManagerPolicy
+from podnuma.allocator.numa_candidates import CandidateDemand, candidates
 from podnuma.allocator.topology import Topology
+from podnuma.allocator.topology_hint import NO_HINT, TopologyHint
 
 SINGLE = TopologyManagerPolicy.SINGLE_NUMA_NODE
 
@@ -41,7 +41,7 @@ SINGLE = TopologyManagerPolicy.SINGLE_NUMA_NODE
 MAX_CANDIDATES = 5_000
 
 
-class Wish(Protocol):
+class HintProvider(Protocol):
     """One hint list, as a predicate over node sets."""
 
     least: int
@@ -57,15 +57,15 @@ class Wish(Protocol):
     def prefers(self, nodes: int) -> bool:
         """Say whether a set in the list is preferred."""
 
-    def offers(self, size: int) -> tuple[Offer, ...]:
+    def offers(self, size: int) -> tuple[CandidateDemand, ...]:
         """Return what sets of a size can be made of, on wide machines."""
 
 
-class Wishes(NamedTuple):
+class ProvidedHints(NamedTuple):
     """What is merged. A side is None without preference; `impossible`: something cannot be served at all."""
 
-    cpu: CpuWish | None
-    memory: MemoryWish | None
+    cpu: CpuHints | None
+    memory: MemoryHints | None
     impossible: bool
 
 
@@ -79,7 +79,9 @@ class Merger:
         self._policy = policy
         self._closest = closest and policy is not SINGLE
 
-    def merge(self, cpu: CpuWish | None, memory: MemoryWish | None, *, impossible: bool) -> Hint | None:
+    def merge(
+        self, cpu: CpuHints | None, memory: MemoryHints | None, *, impossible: bool
+    ) -> TopologyHint | None:
         """Return the merged hint, None when the policy refuses.
 
         A wish is None when that side has no preference; `impossible` says that some resource
@@ -91,7 +93,7 @@ class Merger:
             cpu, impossible = None, True
         if impossible:
             return self._second_best(cpu, memory)
-        wishes: list[Wish] = [wish for wish in (cpu, memory) if wish is not None]
+        wishes: list[HintProvider] = [wish for wish in (cpu, memory) if wish is not None]
         best = self._preferred(wishes)
         if best is None and memory is not None and memory.narrowest() == 0:
             # A memory list without any set says nothing, unlike an empty CPU list.
@@ -100,10 +102,10 @@ class Merger:
         if best is None:
             return self._second_best(cpu, memory)
         if self._policy is SINGLE and best == self._topology.all_nodes:
-            return Hint(None, preferred=True)
-        return Hint(best, preferred=True)
+            return TopologyHint(None, preferred=True)
+        return TopologyHint(best, preferred=True)
 
-    def _preferred(self, wishes: list[Wish]) -> NodeSet | None:
+    def _preferred(self, wishes: list[HintProvider]) -> NodeSet | None:
         if not wishes:
             return self._topology.all_nodes
         for size in self._sizes(wishes):
@@ -113,20 +115,20 @@ class Merger:
                     return nodes
         return None
 
-    def _sizes(self, wishes: list[Wish]) -> Iterator[int]:
+    def _sizes(self, wishes: list[HintProvider]) -> Iterator[int]:
         first, *others = wishes
         for size in first.sizes:
             if (size == 1 or self._policy is not SINGLE) and all(size in wish.sizes for wish in others):
                 yield size
 
-    def _second_best(self, cpu: CpuWish | None, memory: MemoryWish | None) -> Hint | None:
+    def _second_best(self, cpu: CpuHints | None, memory: MemoryHints | None) -> TopologyHint | None:
         if self._policy is not TopologyManagerPolicy.BEST_EFFORT:
             return None
         if memory is not None and memory.narrowest() == 0:
             memory = None
-        return Hint(self._ranked(cpu, memory), preferred=False)
+        return TopologyHint(self._ranked(cpu, memory), preferred=False)
 
-    def _ranked(self, cpu: CpuWish | None, memory: MemoryWish | None) -> NodeSet:
+    def _ranked(self, cpu: CpuHints | None, memory: MemoryHints | None) -> NodeSet:
         every = self._topology.all_nodes
         if cpu is None and memory is None:
             return every
@@ -136,7 +138,7 @@ class Merger:
         ranked = chain.from_iterable(self._looked_at(size, cpu, memory) for size in sizes)
         return next((nodes for nodes in islice(ranked, MAX_CANDIDATES) if reach.holds(nodes)), every)
 
-    def _looked_at(self, size: int, *wishes: Wish | None) -> Iterable[NodeSet]:
+    def _looked_at(self, size: int, *wishes: HintProvider | None) -> Iterable[NodeSet]:
         if not self._topology.wide:
             return self._topology.node_sets(size, closest=self._closest)
         each = (candidates(self._topology, size, wish.offers(size)) for wish in wishes if wish is not None)
@@ -151,7 +153,7 @@ class _Reach:
 
     __slots__ = ("_cpu", "_memory", "_sets")
 
-    def __init__(self, cpu: CpuWish | None, memory: MemoryWish | None) -> None:
+    def __init__(self, cpu: CpuHints | None, memory: MemoryHints | None) -> None:
         self._cpu = cpu
         self._memory = memory
         self._sets: list[NodeSet] | None = None
@@ -186,7 +188,7 @@ class _Reach:
             found = {one & other for one in found for other in around} - found
         return False
 
-    def _memory_sets(self, memory: MemoryWish) -> list[NodeSet]:
+    def _memory_sets(self, memory: MemoryHints) -> list[NodeSet]:
         if self._sets is None:
             self._sets = list(islice(memory.sets(), MAX_CANDIDATES))
         return self._sets

@@ -19,14 +19,14 @@ Specification: section 6.
 from podnuma.allocator import refusal
 from podnuma.allocator.cpu.pick import Pick
 from podnuma.allocator.decision import MemoryBlock
-from podnuma.allocator.eligibility import Bytes, Claims
+from podnuma.allocator.eligibility import Bytes, ExclusiveRequests
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.request import ContainerKind
 
 Blocks = tuple[MemoryBlock, ...]
 
 
-def cut_cpus(claims: Claims, bubble: int, pick: Pick) -> list[int]:
+def cut_cpus(claims: ExclusiveRequests, bubble: int, pick: Pick) -> list[int]:
     """Return the CPUs of every container, in container order.
 
     Raises Refusal when the containers ask for more than the bubble has.
@@ -44,7 +44,7 @@ def cut_cpus(claims: Claims, bubble: int, pick: Pick) -> list[int]:
     return [pool if own is None else own for own in cut]
 
 
-def cut_memory(claims: Claims, budget: Bytes, nodes: NodeSet) -> list[Blocks]:
+def cut_memory(claims: ExclusiveRequests, budget: Bytes, nodes: NodeSet) -> list[Blocks]:
     """Return the memory blocks of every container, in container order, all on the same nodes.
 
     Raises Refusal when the containers ask for more than the budget has, or for an amount that

@@ -47,7 +47,7 @@ def is_memory(resource: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Container:
+class ContainerRequest:
     """One init or app container; amounts by resource name ("cpu", "memory", "hugepages-2Mi", ...)."""
 
     name: str
@@ -57,7 +57,7 @@ class Container:
 
 
 @dataclass(frozen=True)
-class Pod:
+class PodRequest:
     """One pod. `pod_requests`/`pod_limits` are spec.resources; both None when it is absent.
 
     `qos` is status.qosClass, None while the API server has not set it. `overhead` is
@@ -67,7 +67,7 @@ class Pod:
     uid: str
     namespace: str
     name: str
-    containers: tuple[Container, ...]
+    containers: tuple[ContainerRequest, ...]
     pod_requests: Amounts | None = None
     pod_limits: Amounts | None = None
     qos: Qos | None = None
@@ -84,7 +84,7 @@ class Pod:
         )
 
 
-def aggregate(containers: tuple[Container, ...], sizes: Sequence[int]) -> int:
+def aggregate(containers: tuple[ContainerRequest, ...], sizes: Sequence[int]) -> int:
     """Return what the containers need at their peak; `sizes` in container order (specification 0.6).
 
     The larger of "all apps and all sidecars" and, for each init container, "itself and the

@@ -8,12 +8,12 @@ recorded for all containers of a pod add up to what the node is charged. Specifi
 3.3, 4.7, 4.8.
 """
 
+from podnuma.allocator.attempt import Blocks, ContainerAssignment
 from podnuma.allocator.decision import MemoryBlock
 from podnuma.allocator.request import ContainerKind
-from podnuma.allocator.trial import Blocks, Share
 
 
-class Leftovers:
+class ReusableResources:
     """What can be used again: a CPU set, and bytes by (node set, resource)."""
 
     __slots__ = ("cpus", "memory")
@@ -40,7 +40,7 @@ class Leftovers:
                 self.memory[key] = max(0, have - block.size)
 
 
-def shrink(inits: list[Share], blocks: Blocks) -> None:
+def shrink(inits: list[ContainerAssignment], blocks: Blocks) -> None:
     """Lower the recorded sizes of earlier standard init containers by what `blocks` takes over."""
     for block in blocks:
         left = block.size

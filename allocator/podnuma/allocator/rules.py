@@ -4,21 +4,21 @@ Rules never change and hold nothing of any pod; equal nodes can share one object
 fails with SettingsError when `check` finds problems. Specification: sections 2.6, 3.1, 5.1.
 """
 
-from podnuma.allocator.check import Problem, SettingsError, check
+from podnuma.allocator.check import SettingsError, SettingsProblem, check
 from podnuma.allocator.cpu.pick import near_picker, picker
 from podnuma.allocator.cpuset import CpuSet
-from podnuma.allocator.memory.tables import Layout
-from podnuma.allocator.merge import Merger
-from podnuma.allocator.refusal import Refusal
-from podnuma.allocator.settings import (
+from podnuma.allocator.manager_settings import (
     CpuManagerPolicy,
+    ManagerSettings,
     MemoryManagerPolicy,
-    Settings,
     TopologyManagerPolicy,
     TopologyManagerScope,
     cpu_options,
     topology_options,
 )
+from podnuma.allocator.memory.memory_map import MemoryCapacity
+from podnuma.allocator.merge import Merger
+from podnuma.allocator.refusal import Refusal
 from podnuma.allocator.topology import Topology
 
 
@@ -41,7 +41,7 @@ class Rules:
         "topology",
     )
 
-    def __init__(self, settings: Settings, topology: Topology) -> None:
+    def __init__(self, settings: ManagerSettings, topology: Topology) -> None:
         problems = check(settings, topology)
         if problems:
             raise SettingsError(problems)
@@ -54,7 +54,7 @@ class Rules:
         self.static_memory = settings.memory_manager_policy is MemoryManagerPolicy.STATIC
         self.aligned = settings.topology_manager_policy is not TopologyManagerPolicy.NONE
         self.pod_scope = self.aligned and settings.topology_manager_scope is TopologyManagerScope.POD
-        self.layout = Layout(settings, topology)
+        self.layout = MemoryCapacity(settings, topology)
         self.merger = Merger(
             topology,
             settings.topology_manager_policy,
@@ -84,4 +84,4 @@ class Rules:
         try:
             return CpuSet(self.pick(self.topology.all_cpus, count))
         except Refusal as refused:
-            raise SettingsError([Problem("reservedCPU", str(count), refused.message)]) from refused
+            raise SettingsError([SettingsProblem("reservedCPU", str(count), refused.message)]) from refused

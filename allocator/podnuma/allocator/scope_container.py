@@ -9,33 +9,33 @@ Specification: sections 3.5, 4.6, 5.5 to 5.7.
 """
 
 from podnuma.allocator import refusal
+from podnuma.allocator.attempt import AdmissionAttempt, ContainerAssignment
 from podnuma.allocator.counts import AssignmentType
-from podnuma.allocator.cpu.hints import CpuWish
+from podnuma.allocator.cpu.hints import CpuHints
 from podnuma.allocator.cpu.pick import check_smt, near, take_aligned
 from podnuma.allocator.decision import MemoryBlock
-from podnuma.allocator.eligibility import Bytes, Claims
-from podnuma.allocator.hints import NO_HINT, Hint
-from podnuma.allocator.memory.hints import MemoryWish
+from podnuma.allocator.eligibility import Bytes, ExclusiveRequests
+from podnuma.allocator.memory.hints import MemoryHints
+from podnuma.allocator.memory.memory_map import NumaMemoryMap
 from podnuma.allocator.memory.resolve import resolve
-from podnuma.allocator.memory.tables import Tables
-from podnuma.allocator.merge import Wishes
+from podnuma.allocator.merge import ProvidedHints
 from podnuma.allocator.request import ContainerKind
-from podnuma.allocator.reuse import Leftovers, shrink
+from podnuma.allocator.reuse import ReusableResources, shrink
 from podnuma.allocator.rules import Rules
-from podnuma.allocator.trial import Share, Trial
+from podnuma.allocator.topology_hint import NO_HINT, TopologyHint
 
 
-class Serving:
+class ContainerScopeAttempt:
     """The node as it would be after the containers served so far."""
 
-    def __init__(self, rules: Rules, default: int, tables: Tables, claims: Claims) -> None:
+    def __init__(self, rules: Rules, default: int, tables: NumaMemoryMap, claims: ExclusiveRequests) -> None:
         self.rules = rules
         self.default = default
         self.tables = tables.copy() if rules.static_memory and claims.guaranteed else tables
         self.claims = claims
-        self.left = Leftovers()
+        self.left = ReusableResources()
 
-    def hint(self, cpus: int, memory: Bytes | None) -> Hint:
+    def hint(self, cpus: int, memory: Bytes | None) -> TopologyHint:
         """Merge the wishes of a container or of a whole pod. Raises Refusal."""
         wishes = self.wishes(cpus, memory)
         merged = self.rules.merger.merge(wishes.cpu, wishes.memory, impossible=wishes.impossible)
@@ -43,18 +43,18 @@ class Serving:
             raise refusal.no_locality(pod_level=self.claims.pod.pod_level, pod_scope=False)
         return merged
 
-    def wishes(self, cpus: int, memory: Bytes | None) -> Wishes:
+    def wishes(self, cpus: int, memory: Bytes | None) -> ProvidedHints:
         """Return what the two sides wish for a container or for a whole pod."""
         rules = self.rules
         cpu_wish = memory_wish = None
         if cpus and rules.static_cpu:
             free = self.default & ~rules.reserved
-            cpu_wish = CpuWish(rules.topology, rules.options, free, self.left.cpus, cpus)
+            cpu_wish = CpuHints(rules.topology, rules.options, free, self.left.cpus, cpus)
         if memory and rules.static_memory:
-            memory_wish = MemoryWish(self.tables, memory, self.left.memory)
-        return Wishes(cpu_wish, memory_wish, impossible=False)
+            memory_wish = MemoryHints(self.tables, memory, self.left.memory)
+        return ProvidedHints(cpu_wish, memory_wish, impossible=False)
 
-    def serve(self, place: int, hint: Hint, trial: Trial) -> None:
+    def serve(self, place: int, hint: TopologyHint, trial: AdmissionAttempt) -> None:
         """Give the container at `place` its CPUs and memory. Raises Refusal."""
         kind = self.claims.pod.containers[place].kind
         share = trial.shares[place]
@@ -73,7 +73,7 @@ class Serving:
             share.memory_assignment = AssignmentType.NODE_EXCLUSIVE
         trial.serving = None
 
-    def _cpus(self, count: int, hint: Hint, kind: ContainerKind) -> int:
+    def _cpus(self, count: int, hint: TopologyHint, kind: ContainerKind) -> int:
         rules = self.rules
         check_smt(rules.options, count, rules.topology.per_core, self.default & ~rules.reserved_cores)
         available = self.default & ~rules.reserved | self.left.cpus
@@ -83,7 +83,7 @@ class Serving:
         self.left.note_cpus(kind, got)
         return got
 
-    def _memory(self, place: int, sizes: Bytes, hint: Hint, trial: Trial) -> None:
+    def _memory(self, place: int, sizes: Bytes, hint: TopologyHint, trial: AdmissionAttempt) -> None:
         nodes = resolve(self.tables, sizes, hint, self.left.memory)
         blocks = tuple([MemoryBlock(resource, nodes, size) for resource, size in sizes.items()])
         for block in blocks:
@@ -95,7 +95,9 @@ class Serving:
         shrink(_standard_inits(trial, self.claims, place), blocks)
 
 
-def _standard_inits(trial: Trial, claims: Claims, place: int) -> list[Share]:
+def _standard_inits(
+    trial: AdmissionAttempt, claims: ExclusiveRequests, place: int
+) -> list[ContainerAssignment]:
     return [
         share
         for share, container in zip(trial.shares[:place], claims.pod.containers, strict=False)
@@ -103,12 +105,14 @@ def _standard_inits(trial: Trial, claims: Claims, place: int) -> list[Share]:
     ]
 
 
-def place_containers(rules: Rules, default: int, tables: Tables, claims: Claims, trial: Trial) -> None:
+def place_containers(
+    rules: Rules, default: int, tables: NumaMemoryMap, claims: ExclusiveRequests, trial: AdmissionAttempt
+) -> None:
     """Fill the trial container by container. Raises Refusal.
 
     `default` is the node's default CPU set.
     """
-    node = Serving(rules, default, tables, claims)
+    node = ContainerScopeAttempt(rules, default, tables, claims)
     containers = claims.pod.containers
     shared = node.hint(claims.pod_cpus, claims.pod_memory) if rules.pod_scope else None
     for place, container in enumerate(containers):

@@ -6,21 +6,23 @@ bubble, not the sum of its containers. Specification: sections 5.6, 6.
 """
 
 from podnuma.allocator import refusal
+from podnuma.allocator.attempt import AdmissionAttempt
 from podnuma.allocator.counts import AssignmentType
-from podnuma.allocator.cpu.hints import CpuWish
+from podnuma.allocator.cpu.hints import CpuHints
 from podnuma.allocator.cpu.pick import check_smt, near, take_aligned
-from podnuma.allocator.eligibility import Claims, empty_cpu_pool, empty_memory_pool
-from podnuma.allocator.hints import Hint
-from podnuma.allocator.memory.hints import MemoryWish
+from podnuma.allocator.eligibility import ExclusiveRequests, empty_cpu_pool, empty_memory_pool
+from podnuma.allocator.memory.hints import MemoryHints
+from podnuma.allocator.memory.memory_map import NumaMemoryMap
 from podnuma.allocator.memory.resolve import resolve
-from podnuma.allocator.memory.tables import Tables
-from podnuma.allocator.merge import Wishes
+from podnuma.allocator.merge import ProvidedHints
 from podnuma.allocator.partition import blocks, cut_cpus, cut_memory
 from podnuma.allocator.rules import Rules
-from podnuma.allocator.trial import Trial
+from podnuma.allocator.topology_hint import TopologyHint
 
 
-def place_pod(rules: Rules, default: int, tables: Tables, claims: Claims, trial: Trial) -> None:
+def place_pod(
+    rules: Rules, default: int, tables: NumaMemoryMap, claims: ExclusiveRequests, trial: AdmissionAttempt
+) -> None:
     """Fill the trial with a bubble and its parts. Raises Refusal.
 
     `default` is the node's default CPU set.
@@ -40,7 +42,7 @@ def place_pod(rules: Rules, default: int, tables: Tables, claims: Claims, trial:
     trial.serving = None
 
 
-def pod_wishes(rules: Rules, default: int, tables: Tables, claims: Claims) -> Wishes:
+def pod_wishes(rules: Rules, default: int, tables: NumaMemoryMap, claims: ExclusiveRequests) -> ProvidedHints:
     """Return what the two sides wish for the budget."""
     cpu_wish = memory_wish = None
     impossible = False
@@ -49,16 +51,18 @@ def pod_wishes(rules: Rules, default: int, tables: Tables, claims: Claims) -> Wi
             impossible = True
         else:
             free = default & ~rules.reserved
-            cpu_wish = CpuWish(rules.topology, rules.options, free, 0, claims.pod_cpus)
+            cpu_wish = CpuHints(rules.topology, rules.options, free, 0, claims.pod_cpus)
     if rules.static_memory and claims.pod_memory:
         if empty_memory_pool(claims):
             impossible = True
         else:
-            memory_wish = MemoryWish(tables, claims.pod_memory, {})
-    return Wishes(cpu_wish, memory_wish, impossible)
+            memory_wish = MemoryHints(tables, claims.pod_memory, {})
+    return ProvidedHints(cpu_wish, memory_wish, impossible)
 
 
-def _place_cpus(rules: Rules, default: int, claims: Claims, hint: Hint, trial: Trial) -> None:
+def _place_cpus(
+    rules: Rules, default: int, claims: ExclusiveRequests, hint: TopologyHint, trial: AdmissionAttempt
+) -> None:
     problem = empty_cpu_pool(claims)
     if problem:
         raise refusal.empty_pool(problem)
@@ -73,7 +77,9 @@ def _place_cpus(rules: Rules, default: int, claims: Claims, hint: Hint, trial: T
         share.cpu_assignment = AssignmentType.POD_EXCLUSIVE if own else AssignmentType.POD_SHARED
 
 
-def _place_memory(tables: Tables, claims: Claims, hint: Hint, trial: Trial) -> None:
+def _place_memory(
+    tables: NumaMemoryMap, claims: ExclusiveRequests, hint: TopologyHint, trial: AdmissionAttempt
+) -> None:
     problem = empty_memory_pool(claims)
     if problem:
         raise refusal.empty_pool(problem)

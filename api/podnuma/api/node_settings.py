@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from podnuma.allocator import (
     CpuManagerPolicy,
+    ManagerSettings,
     MemoryManagerPolicy,
     ReservedMemory,
-    Settings,
     TopologyManagerPolicy,
     TopologyManagerScope,
     cpuset,
@@ -95,7 +95,7 @@ class Handling:
 class NodeSettings:
     """Everything that is set for a node."""
 
-    settings: Settings
+    settings: ManagerSettings
     handling: Handling
 
 
@@ -109,10 +109,10 @@ def render_node_settings(node: NodeSettings) -> dict[str, Any]:
     return _render_settings(node.settings) | _render_handling(node.handling)
 
 
-def _read_settings(spec: Fields) -> Settings:
+def _read_settings(spec: Fields) -> ManagerSettings:
     reserved = spec.optional("reservedSystemCPUs", parsed(cpuset.parse, LONGEST_LIST), cpuset.EMPTY)
     amount = _reserved_cpu(spec)
-    return Settings(
+    return ManagerSettings(
         cpu_manager_policy=spec.optional("cpuManagerPolicy", choice(CpuManagerPolicy), CpuManagerPolicy.NONE),
         cpu_manager_policy_options=spec.mapping("cpuManagerPolicyOptions", text(16), MAX_OPTIONS),
         # The kubelet, too, forgets the amounts once the list is given; an empty list is no list.
@@ -175,7 +175,7 @@ def _read_handling(spec: Fields) -> Handling:
     )
 
 
-def _render_settings(settings: Settings) -> dict[str, Any]:
+def _render_settings(settings: ManagerSettings) -> dict[str, Any]:
     body: dict[str, Any] = {
         "cpuManagerPolicy": settings.cpu_manager_policy.value,
         "memoryManagerPolicy": settings.memory_manager_policy.value,

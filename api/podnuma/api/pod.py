@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from podnuma.allocator import Container, ContainerKind, Pod, Qos, Quantity
+from podnuma.allocator import ContainerKind, ContainerRequest, PodRequest, Qos, Quantity
 from podnuma.allocator.request import CPU, HUGEPAGES, MEMORY, Amounts, is_memory
 from podnuma.api import names
 from podnuma.api.pod_defaults import together, with_pod_level_defaults
@@ -113,7 +113,7 @@ def read_pod_facts(value: Any) -> PodFacts:
     return facts
 
 
-def read_pod(value: Any) -> Pod:
+def read_pod(value: Any) -> PodRequest:
     """Read what a pod asks for. Raises ``ApiError`` with everything that is wrong with it.
 
     Refused are also pods that the API server would not have stored: static pods and annotations
@@ -130,7 +130,7 @@ def read_pod(value: Any) -> Pod:
     if budget is None:
         budget = _read_annotation(fields.fields("metadata").fields("annotations"), containers)
         qos = qos if budget is None else None
-    pod = Pod(
+    pod = PodRequest(
         uid=metadata.uid,
         namespace=metadata.namespace,
         name=metadata.name,
@@ -186,7 +186,7 @@ def static_uid(annotations: Any) -> str:
     return uid if isinstance(uid, str) and len(uid) <= LONGEST_STATIC_UID else ""
 
 
-def _read_containers(spec: Fields) -> tuple[Container, ...]:
+def _read_containers(spec: Fields) -> tuple[ContainerRequest, ...]:
     containers = [
         _read_container(item, _init_kind(item)) for item in spec.items("initContainers", MAX_CONTAINERS)
     ]
@@ -212,12 +212,12 @@ def _init_kind(item: Fields) -> ContainerKind:
     return ContainerKind.SIDECAR if always else ContainerKind.INIT
 
 
-def _read_container(item: Fields, kind: ContainerKind) -> Container:
+def _read_container(item: Fields, kind: ContainerKind) -> ContainerRequest:
     resources = item.fields("resources")
     requests = _read_amounts(resources, "requests")
     limits = _read_amounts(resources, "limits")
     _check_requests(requests, limits, resources.path, item.problems)
-    return Container(item.required("name", text(63, shortest=1), ""), kind, requests, limits)
+    return ContainerRequest(item.required("name", text(63, shortest=1), ""), kind, requests, limits)
 
 
 def _read_budget(parent: Fields, name: str) -> _Budget:
@@ -239,7 +239,7 @@ def _is_ours(resource: str) -> bool:
     return resource == CPU or is_memory(resource)
 
 
-def _read_annotation(annotations: Fields, containers: tuple[Container, ...]) -> _Budget | None:
+def _read_annotation(annotations: Fields, containers: tuple[ContainerRequest, ...]) -> _Budget | None:
     name = names.RESOURCES_ANNOTATION
     written = annotations.optional(name, text(LONGEST_BUDGET), "")
     if not written:
@@ -266,7 +266,7 @@ def _read_annotation(annotations: Fields, containers: tuple[Container, ...]) -> 
     return _Budget(path, requests, limits)
 
 
-def _check_budget(budget: _Budget, containers: tuple[Container, ...], problems: Problems) -> None:
+def _check_budget(budget: _Budget, containers: tuple[ContainerRequest, ...], problems: Problems) -> None:
     """Refuse what the API server's validation refuses of a pod-level budget (specification 0.5, 4)."""
     _check_requests(budget.requests, budget.limits, budget.path, problems)
     for resource, amount in budget.requests.items():
@@ -283,7 +283,7 @@ def _check_budget(budget: _Budget, containers: tuple[Container, ...], problems: 
                 problems.add(f"{budget.path}.limits[{resource}]", render_quantity(amount, resource), message)
 
 
-def _limits_below(containers: tuple[Container, ...], resource: str) -> Iterator[tuple[str, Quantity]]:
+def _limits_below(containers: tuple[ContainerRequest, ...], resource: str) -> Iterator[tuple[str, Quantity]]:
     """Yield the limits that a pod-level limit must reach, and whose they are."""
     for container in containers:
         if container.kind is ContainerKind.APP and resource in container.limits:

@@ -17,7 +17,7 @@ What can not be understood is left as it is, for ``pod.read_pod`` to name it.
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from podnuma.allocator import Container, ContainerKind, Quantity
+from podnuma.allocator import ContainerKind, ContainerRequest, Quantity
 from podnuma.allocator.request import CPU, HUGEPAGES, MEMORY, Amounts, aggregate, is_memory
 from podnuma.api.quantity import read_quantity, render_quantity
 
@@ -25,7 +25,7 @@ _OVERCOMMITTED: Final = (CPU, MEMORY)
 
 
 def with_pod_level_defaults(
-    requests: Amounts, limits: Amounts, containers: tuple[Container, ...]
+    requests: Amounts, limits: Amounts, containers: tuple[ContainerRequest, ...]
 ) -> tuple[dict[str, Quantity], dict[str, Quantity]]:
     """Return pod-level requests and limits with rules 2 and 3 applied."""
     requests, limits = dict(requests), dict(limits)
@@ -49,7 +49,7 @@ def with_api_defaults(value: Any) -> Any:
     if spec is None:
         return value
     filled = dict(spec)
-    containers: list[Container] = []
+    containers: list[ContainerRequest] = []
     for name in ("initContainers", "containers"):
         items = spec.get(name)
         if isinstance(items, list):
@@ -62,7 +62,7 @@ def with_api_defaults(value: Any) -> Any:
 
 
 def together(
-    containers: tuple[Container, ...], field: Literal["requests", "limits"], resource: str
+    containers: tuple[ContainerRequest, ...], field: Literal["requests", "limits"], resource: str
 ) -> Quantity:
     """Return what the containers have of a resource at their peak (specification 0.6)."""
     amounts = [container.requests if field == "requests" else container.limits for container in containers]
@@ -89,7 +89,9 @@ def _with_container_defaults(item: Any) -> Any:
     return {**item, "resources": filled}
 
 
-def _with_budget_defaults(budget: Mapping[Any, Any], containers: tuple[Container, ...]) -> dict[Any, Any]:
+def _with_budget_defaults(
+    budget: Mapping[Any, Any], containers: tuple[ContainerRequest, ...]
+) -> dict[Any, Any]:
     filled = dict(budget)
     given = {name: _object(budget, name) or {} for name in ("requests", "limits")}
     requests, limits = with_pod_level_defaults(
@@ -115,7 +117,7 @@ def _canonical(amounts: Mapping[Any, Any]) -> dict[Any, Any]:
     return result
 
 
-def _container(item: Any, field: str) -> Container:
+def _container(item: Any, field: str) -> ContainerRequest:
     resources = _object(item, "resources")
     always = isinstance(item, Mapping) and item.get("restartPolicy") == "Always"
     kind = (
@@ -125,7 +127,7 @@ def _container(item: Any, field: str) -> Container:
         if always
         else ContainerKind.INIT
     )
-    return Container(
+    return ContainerRequest(
         "", kind, _amounts(_object(resources, "requests") or {}), _amounts(_object(resources, "limits") or {})
     )
 

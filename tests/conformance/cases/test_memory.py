@@ -93,7 +93,7 @@ def test_the_explanation_names_the_group_and_its_owner():
     on = node(scenario("owner", unequal_nodes(), kubelet))
     granted(on, fraction("m2", "91268055040"))
     why = explained(on, fraction("m1", "1Gi"))
-    assert any("0-1" in note and "m2" in note for note in why.notes)
+    assert any("0-1" in note and "m2" in note for note in why.remarks)
 
 
 def test_cpu_for_one_node_and_memory_for_two_do_not_meet():

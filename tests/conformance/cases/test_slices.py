@@ -1,7 +1,7 @@
 """CPU topologies and CPU slices that went wrong elsewhere. Each test names the public report."""
 
 import pytest
-from podnuma.allocator import Container, ContainerKind, Node, Pod, Rejected, cpuset
+from podnuma.allocator import ContainerKind, ContainerRequest, NodeAllocator, PodRequest, Rejected, cpuset
 from podnuma.allocator.quantities import parse
 from podnuma.cli.objects.scenarios import read_scenario, read_settings
 
@@ -141,7 +141,7 @@ def test_new_cpus_join_the_default_set():
     before.release("u0")
     (held,) = before.grants.values()
     after = read_scenario(scenario("large", even(1, 1, 16, 1), kubelet))
-    grown, problems = Node.restore(read_settings(after.kubelet), after.topology, [held])
+    grown, problems = NodeAllocator.restore(read_settings(after.kubelet), after.topology, [held])
     assert problems == []
     assert cpuset.render(held.exclusive_cpus) == "2-3"
     assert cpuset.render(grown.default_set) == "0-1,4-15"
@@ -237,7 +237,7 @@ def test_a_pod_over_its_budget_is_refused_by_the_allocator_too():
     assert cpuset.render(over.default_set) == "0-15"
 
 
-def decide_unchecked(on: Node, wanted):
+def decide_unchecked(on: NodeAllocator, wanted):
     """Decide about a pod that the reader would refuse: built by hand."""
 
     def read(resources, side):
@@ -245,7 +245,7 @@ def decide_unchecked(on: Node, wanted):
 
     spec = wanted["spec"]
     containers = [
-        Container(
+        ContainerRequest(
             one["name"],
             ContainerKind.SIDECAR if kind == "initContainers" else ContainerKind.APP,
             read(one.get("resources"), "requests"),
@@ -255,7 +255,9 @@ def decide_unchecked(on: Node, wanted):
         for one in spec.get(kind, ())
     ]
     level = spec["resources"]
-    return on.decide(Pod("u", "ns", "n", tuple(containers), read(level, "requests"), read(level, "limits")))
+    return on.decide(
+        PodRequest("u", "ns", "n", tuple(containers), read(level, "requests"), read(level, "limits"))
+    )
 
 
 def test_an_invalid_pod_gets_a_reason_from_replay():

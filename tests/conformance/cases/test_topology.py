@@ -1,7 +1,7 @@
 """Topology decisions that went wrong elsewhere. Each test names the public report."""
 
 import pytest
-from podnuma.allocator import Node, check
+from podnuma.allocator import NodeAllocator, check
 from podnuma.cli.objects.scenarios import read_scenario, read_settings
 
 from tests.conformance.said import granted, node, said
@@ -106,7 +106,7 @@ def test_restored_grants_give_the_same_node():
     before = node(case)
     for one in replicas():
         granted(before, one)
-    after, problems = Node.restore(before.settings, before.topology, before.grants.values())
+    after, problems = NodeAllocator.restore(before.settings, before.topology, before.grants.values())
     assert problems == []
     assert after.grants == before.grants
     assert after.default_set == before.default_set

@@ -29,8 +29,8 @@ from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import ContainerGrant, Isolation, PodGrant
+from podnuma.allocator.manager_settings import CpuManagerPolicy, ManagerSettings, TopologyManagerScope
 from podnuma.allocator.request import ContainerKind, Qos
-from podnuma.allocator.settings import CpuManagerPolicy, Settings, TopologyManagerScope
 from podnuma.allocator.topology import Cpu, NumaNode, Topology
 from podnuma.api.node_settings import Handling, Mode, NodeSettings
 from podnuma.api.node_topology import render_node_topology
@@ -209,7 +209,7 @@ class Bench:
         self.desired.take_allocations(Changed(WatchEventType.DELETED, item))
 
     def settings(self, reserved: str | None = None, mode: Mode = Mode.ENFORCE, **more) -> None:
-        rules = Settings(
+        rules = ManagerSettings(
             cpu_manager_policy=CpuManagerPolicy.STATIC,
             reserved_system_cpus=cpuset.parse(reserved) if reserved else None,
             **more,

@@ -11,17 +11,17 @@ from hypothesis import settings as settings_of_hypothesis
 from podnuma.allocator import cpuset, nodeset, quantities
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import Admitted, Rejected
-from podnuma.allocator.node import Node
-from podnuma.allocator.nodeset import NodeSet
-from podnuma.allocator.request import Container, ContainerKind, Pod
-from podnuma.allocator.settings import (
+from podnuma.allocator.manager_settings import (
     CpuManagerPolicy,
+    ManagerSettings,
     MemoryManagerPolicy,
     ReservedMemory,
-    Settings,
     TopologyManagerPolicy,
     TopologyManagerScope,
 )
+from podnuma.allocator.node_allocator import NodeAllocator
+from podnuma.allocator.nodeset import NodeSet
+from podnuma.allocator.request import ContainerKind, ContainerRequest, PodRequest
 from podnuma.allocator.topology import Cpu, NumaNode, Topology
 
 MI, GI = 2**20, 2**30
@@ -115,11 +115,11 @@ def settings(
     memory: str = "Static",
     topology_options: dict[str, str] | None = None,
     nodes: int = 2,
-) -> Settings:
+) -> ManagerSettings:
     """Return settings; `options` are names of CPU options that are on, 1Gi is reserved per NUMA node."""
     if reserved_memory is None:
         reserved_memory = [(node, GI) for node in range(nodes)]
-    return Settings(
+    return ManagerSettings(
         cpu_manager_policy=CpuManagerPolicy(cpu),
         cpu_manager_policy_options=dict.fromkeys(options.split(), "true"),
         reserved_system_cpus=cpuset.parse(reserved),
@@ -148,32 +148,32 @@ def g(
     kind: ContainerKind = APP,
     name: str = "",
     pages: Mapping[str, str] = NO_PAGES,
-) -> Container:
+) -> ContainerRequest:
     """Return a guaranteed-like container."""
     sizes = amounts(str(cpu), memory, pages)
-    return Container(name, kind, sizes, sizes)
+    return ContainerRequest(name, kind, sizes, sizes)
 
 
-def s(kind: ContainerKind = APP, name: str = "") -> Container:
+def s(kind: ContainerKind = APP, name: str = "") -> ContainerRequest:
     """Return a container without resources."""
-    return Container(name, kind)
+    return ContainerRequest(name, kind)
 
 
 def pod(
     budget: tuple[str | int, str] | None,
-    *containers: Container,
+    *containers: ContainerRequest,
     uid: str = "u1",
     pages: Mapping[str, str] = NO_PAGES,
-) -> Pod:
+) -> PodRequest:
     """Return a pod; a budget makes it Guaranteed. Containers without a name are c0, c1, ..."""
     named = tuple(
         container
         if container.name
-        else Container(f"c{place}", container.kind, container.requests, container.limits)
+        else ContainerRequest(f"c{place}", container.kind, container.requests, container.limits)
         for place, container in enumerate(containers)
     )
     sizes = amounts(str(budget[0]), budget[1], pages) if budget else None
-    return Pod(uid, "lab", uid, named, sizes, sizes)
+    return PodRequest(uid, "lab", uid, named, sizes, sizes)
 
 
 def cpus(text: str) -> CpuSet:
@@ -184,7 +184,7 @@ def nodes(text: str) -> NodeSet:
     return nodeset.parse(text)
 
 
-def admitted(node: Node, wanted: Pod) -> Admitted:
+def admitted(node: NodeAllocator, wanted: PodRequest) -> Admitted:
     """Decide, demand that the pod is admitted, and hold it."""
     decision = node.decide(wanted)
     assert isinstance(decision, Admitted), decision
@@ -192,7 +192,7 @@ def admitted(node: Node, wanted: Pod) -> Admitted:
     return decision
 
 
-def refused(node: Node, wanted: Pod) -> Rejected:
+def refused(node: NodeAllocator, wanted: PodRequest) -> Rejected:
     """Decide and demand that the pod is refused."""
     decision = node.decide(wanted)
     assert isinstance(decision, Rejected), decision

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from podnuma.allocator.check import SettingsError, check
 from podnuma.allocator.cpuset import CpuSet
-from podnuma.allocator.node import Node
+from podnuma.allocator.manager_settings import ReservedMemory
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.quantities import parse
-from podnuma.allocator.settings import ReservedMemory
 from podnuma.allocator.topology import NumaNode
 
 from tests.unit.allocator.shapes import GI, MI, cpus, from_cores, machine, settings
@@ -169,7 +169,7 @@ def test_all_problems_come_at_once_and_make_no_node():
         cfs_quota_period=1,
     )
     with pytest.raises(SettingsError) as error:
-        Node.empty(bad, machine("DS12"))
+        NodeAllocator.empty(bad, machine("DS12"))
     assert [problem.field for problem in error.value.problems] == [
         "cpuManagerPolicyOptions.nonsense",
         "reservedSystemCPUs",

@@ -2,7 +2,7 @@
 
 import pytest
 from podnuma.allocator.counts import AssignmentType, Counts, tally
-from podnuma.allocator.node import Node
+from podnuma.allocator.node_allocator import NodeAllocator
 
 from tests.unit.allocator.shapes import INIT, SIDECAR, admitted, g, machine, pod, refused, s, settings
 
@@ -23,7 +23,7 @@ INIT1, SIDE1 = g(1, "1Gi", INIT), g(1, "1Gi", SIDECAR)
 )
 def test_a_bubble_counts_its_containers(budget, containers, allocations, exclusive, shared):
     counts = admitted(
-        Node.empty(settings(), machine("DS12")), pod((budget, f"{budget}Gi"), *containers)
+        NodeAllocator.empty(settings(), machine("DS12")), pod((budget, f"{budget}Gi"), *containers)
     ).counts
     for resource in ("cpu", "memory"):
         assert counts.allocations[resource, "pod"] == allocations
@@ -33,17 +33,17 @@ def test_a_bubble_counts_its_containers(budget, containers, allocations, exclusi
 
 
 def test_an_empty_pool_is_one_error():
-    node = Node.empty(settings("best-effort"), machine("DS12"))
+    node = NodeAllocator.empty(settings("best-effort"), machine("DS12"))
     assert refused(node, pod((2, "4Gi"), G1, G1, s())).counts == Counts(errors={("cpu", "pod"): 1})
 
 
 def test_a_refused_merge_counts_nothing():
-    node = Node.empty(settings(), machine("DS12"))
+    node = NodeAllocator.empty(settings(), machine("DS12"))
     assert refused(node, pod((9, "4Gi"), s())).counts == Counts()
 
 
 def test_containers_served_before_the_failing_one_count():
-    node = Node.empty(settings("none"), machine("DS12"))
+    node = NodeAllocator.empty(settings("none"), machine("DS12"))
     counts = refused(node, pod(None, g(8, "1Gi"), g(8, "1Gi"))).counts
     assert counts.allocations == {("cpu", "node"): 1, ("memory", "node"): 1}
     assert counts.errors == {("cpu", "node"): 1}
@@ -59,5 +59,5 @@ def test_memory_from_the_node_counts_every_resource():
 
 
 def test_what_runs_in_the_node_shared_pool_is_not_counted():
-    counts = admitted(Node.empty(settings(), machine("DS12")), pod(None, s())).counts
+    counts = admitted(NodeAllocator.empty(settings(), machine("DS12")), pod(None, s())).counts
     assert counts == Counts()

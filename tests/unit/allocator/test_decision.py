@@ -2,14 +2,14 @@
 
 import pytest
 from podnuma.allocator.decision import MemoryBlock, PodGrant
-from podnuma.allocator.node import Node
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.nodeset import NodeSet
 
 from tests.unit.allocator.shapes import GI, INIT, admitted, cpus, g, machine, pod, s, settings
 
 
 def grant(wanted, policy="single-numa-node", scope="pod") -> PodGrant:
-    return admitted(Node.empty(settings(policy, scope), machine("DS12")), wanted).grant
+    return admitted(NodeAllocator.empty(settings(policy, scope), machine("DS12")), wanted).grant
 
 
 def test_a_bubble_takes_itself_from_the_node():

@@ -4,19 +4,19 @@ from dataclasses import replace
 
 import pytest
 from podnuma.allocator.eligibility import (
-    claims,
     empty_cpu_pool,
     empty_memory_pool,
+    exclusive_requests,
     guaranteed_like,
     qos,
 )
-from podnuma.allocator.request import Container, Qos
+from podnuma.allocator.request import ContainerRequest, Qos
 
 from tests.unit.allocator.shapes import APP, GI, INIT, MI, SIDECAR, amounts, g, pod, s
 
 
 def uneven(requests, limits, kind=APP):
-    return Container("", kind, requests, limits)
+    return ContainerRequest("", kind, requests, limits)
 
 
 @pytest.mark.parametrize(
@@ -69,37 +69,37 @@ class TestQos:
 
 class TestClaims:
     def test_whole_cpus_of_guaranteed_like_containers_count(self):
-        found = claims(pod(("4", "4Gi"), g(2, "2Gi"), g("500m", "1Gi"), s()))
+        found = exclusive_requests(pod(("4", "4Gi"), g(2, "2Gi"), g("500m", "1Gi"), s()))
         assert found.cpus == (2, 0, 0)
         assert found.memory == ({"memory": 2 * GI}, {"memory": GI}, {})
         assert (found.pod_cpus, found.pod_memory) == (4, {"memory": 4 * GI})
 
     def test_a_fractional_budget_has_no_cpus_to_cut(self):
-        found = claims(pod(("3500m", "4Gi"), g(2, "2Gi"), s()))
+        found = exclusive_requests(pod(("3500m", "4Gi"), g(2, "2Gi"), s()))
         assert (found.cpus, found.pod_cpus) == ((2, 0), 0)
 
     def test_without_a_budget_every_whole_request_of_a_guaranteed_pod_counts(self):
-        found = claims(pod(None, g(2, "2Gi", INIT), g(1, "1Gi"), g("1500m", "1Gi")))
+        found = exclusive_requests(pod(None, g(2, "2Gi", INIT), g(1, "1Gi"), g("1500m", "1Gi")))
         assert found.cpus == (2, 1, 0)
         assert found.pod_cpus == 2
         assert found.pod_memory == {"memory": 2 * GI}
 
     def test_huge_pages_of_an_init_container_are_part_of_the_pod(self):
-        found = claims(pod(None, g(2, "1Gi", INIT, pages={"1Gi": "2Gi"}), g(2, "2Gi")))
+        found = exclusive_requests(pod(None, g(2, "1Gi", INIT, pages={"1Gi": "2Gi"}), g(2, "2Gi")))
         assert found.pod_memory == {"memory": 2 * GI, "hugepages-1Gi": 2 * GI}
 
     def test_a_pod_that_is_not_guaranteed_claims_nothing(self):
-        found = claims(pod(None, g(2), s()))
+        found = exclusive_requests(pod(None, g(2), s()))
         assert (found.guaranteed, found.cpus, found.memory, found.pod_cpus) == (False, (0, 0), ({}, {}), 0)
 
     def test_without_pod_level_managers_a_budget_claims_nothing(self):
-        found = claims(pod(("4", "4Gi"), g(2, "2Gi")), pod_level_managers=False)
+        found = exclusive_requests(pod(("4", "4Gi"), g(2, "2Gi")), pod_level_managers=False)
         assert (found.cpus, found.pod_cpus) == ((0,), 0)
 
     def test_amounts_the_kubelet_cannot_represent_are_no_sizes(self):
-        found = claims(pod(("4", "1.5Gi"), g(2, "1.5Gi")))
+        found = exclusive_requests(pod(("4", "1.5Gi"), g(2, "1.5Gi")))
         assert (found.memory, found.pod_memory) == ((None,), None)
-        assert claims(pod(None, g(2, "1.5Gi"))).pod_memory is None
+        assert exclusive_requests(pod(None, g(2, "1.5Gi"))).pod_memory is None
 
 
 FIRST = "pod rejected, pod has shared init containers but no {0} available for them"
@@ -123,18 +123,18 @@ POOLS = [
 
 @pytest.mark.parametrize(("budget", "containers", "text"), POOLS)
 def test_the_pool_must_not_be_empty_when_somebody_is_to_run_in_it(budget, containers, text):
-    found = claims(pod((budget, f"{budget}Gi"), *containers))
+    found = exclusive_requests(pod((budget, f"{budget}Gi"), *containers))
     assert empty_cpu_pool(found) == (text and text.format("cpu" if text is LAST else "cpus", "cpus"))
     assert empty_memory_pool(found) == (text and text.format("memory", "memory"))
 
 
 def test_huge_pages_used_up_are_missed_only_by_containers_that_want_some():
     fast = g(2, "2Gi", pages={"2Mi": "4Mi"})
-    plain = claims(pod(("4", "4Gi"), fast, s(), pages={"2Mi": "4Mi"}))
+    plain = exclusive_requests(pod(("4", "4Gi"), fast, s(), pages={"2Mi": "4Mi"}))
     assert plain.pod_memory == {"memory": 4 * GI, "hugepages-2Mi": 4 * MI}
     assert empty_memory_pool(plain) is None
     wants = uneven(amounts(None, None, pages={"2Mi": "2Mi"}), amounts(None, None, pages={"2Mi": "2Mi"}))
-    assert empty_memory_pool(claims(pod(("4", "4Gi"), fast, wants, pages={"2Mi": "4Mi"}))) == (
+    assert empty_memory_pool(exclusive_requests(pod(("4", "4Gi"), fast, wants, pages={"2Mi": "4Mi"}))) == (
         "pod rejected, sum of exclusive container hugepages-2Mi requests equals pod budget, "
         "leaving no memory for shared containers"
     )

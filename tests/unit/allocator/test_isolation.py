@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from podnuma.allocator.decision import Isolation
 from podnuma.allocator.isolation import quota, shares
-from podnuma.allocator.node import Node
-from podnuma.allocator.request import Container
+from podnuma.allocator.node_allocator import NodeAllocator
+from podnuma.allocator.request import ContainerRequest
 
 from tests.unit.allocator.shapes import APP, GI, MI, admitted, amounts, g, machine, pod, s, settings
 
@@ -14,7 +14,7 @@ from tests.unit.allocator.shapes import APP, GI, MI, admitted, amounts, g, machi
 def values(wanted, policy="single-numa-node", scope="pod", **changes):
     """Decide and return the pod's quota, and per container (shares, quota, level)."""
     told = replace(settings(policy, scope), **changes)
-    grant = admitted(Node.empty(told, machine("DS12")), wanted).grant
+    grant = admitted(NodeAllocator.empty(told, machine("DS12")), wanted).grant
     return grant.pod_quota, [(c.cpu_shares, c.cpu_quota, c.isolation.value) for c in grant.containers]
 
 
@@ -60,12 +60,12 @@ def test_one_exclusive_container_lifts_the_quota_of_a_pod_without_budget():
 
 
 def test_own_limits_go_before_the_budget():
-    own = Container("", APP, amounts("1", "128Mi"), amounts("3", "256Mi"))
+    own = ContainerRequest("", APP, amounts("1", "128Mi"), amounts("3", "256Mi"))
     assert values(pod((4, "4Gi"), own)) == (400_000, [(1024, 300_000, "pod")])
 
 
 def test_a_request_of_zero_is_not_the_budget():
-    zero = Container("", APP, amounts("0", None), amounts("2", None))
+    zero = ContainerRequest("", APP, amounts("0", None), amounts("2", None))
     assert values(pod((4, "4Gi"), zero)) == (400_000, [(2, 200_000, "pod")])
 
 
@@ -94,7 +94,7 @@ def test_the_period_is_the_nodes():
 
 
 def test_burstable_pods_are_limited_when_every_container_is():
-    half = Container("", APP, amounts("500m"), amounts("1"))
+    half = ContainerRequest("", APP, amounts("500m"), amounts("1"))
     assert values(pod(None, half, half))[0] == 200_000
     assert values(pod(None, half, s()))[0] == -1
     assert values(pod(None, s())) == (-1, [(2, -1, "host")])
@@ -102,7 +102,7 @@ def test_burstable_pods_are_limited_when_every_container_is():
 
 def test_memory_limits_fall_back_to_the_budget():
     grant = admitted(
-        Node.empty(settings(), machine("DS12")), pod((4, "4Gi"), g(2, "2Gi"), s(), g("500m", "64Mi"))
+        NodeAllocator.empty(settings(), machine("DS12")), pod((4, "4Gi"), g(2, "2Gi"), s(), g("500m", "64Mi"))
     ).grant
     assert [container.memory_limit for container in grant.containers] == [2 * GI, 4 * GI, 64 * MI]
 

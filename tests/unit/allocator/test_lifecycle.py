@@ -2,7 +2,7 @@
 
 import pytest
 from podnuma.allocator.counts import AssignmentType
-from podnuma.allocator.node import Node
+from podnuma.allocator.node_allocator import NodeAllocator
 
 from tests.unit.allocator.shapes import (
     GI,
@@ -20,7 +20,7 @@ from tests.unit.allocator.shapes import (
 
 
 def held(wanted):
-    node = Node.empty(settings(), machine("DS12"))
+    node = NodeAllocator.empty(settings(), machine("DS12"))
     return node, admitted(node, wanted).grant
 
 
@@ -95,5 +95,5 @@ def test_a_container_a_held_pod_lacks_is_an_error():
 
 
 def test_memory_of_a_decision_is_written_before_anything_ends():
-    node = Node.empty(settings(), machine("DS12"))
+    node = NodeAllocator.empty(settings(), machine("DS12"))
     assert memory(admitted(node, pod(None, g(1, "4Gi", INIT), g(1, "1Gi")))) == "0 3072 / 0 1024"

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.allocator import nodeset
-from podnuma.allocator.cpu.hints import CpuWish
-from podnuma.allocator.hints import Hint
-from podnuma.allocator.memory.hints import MemoryWish
-from podnuma.allocator.memory.tables import Layout, Tables
+from podnuma.allocator.cpu.hints import CpuHints
+from podnuma.allocator.manager_settings import CpuOptions, ManagerSettings, TopologyManagerPolicy
+from podnuma.allocator.memory.hints import MemoryHints
+from podnuma.allocator.memory.memory_map import MemoryCapacity, NumaMemoryMap
 from podnuma.allocator.merge import Merger
-from podnuma.allocator.settings import CpuOptions, Settings, TopologyManagerPolicy
 from podnuma.allocator.topology import NumaNode
+from podnuma.allocator.topology_hint import TopologyHint
 
 from tests.unit.allocator.shapes import from_cores, unhurried
 
@@ -74,8 +74,8 @@ class Product:
         if self.policy is not BEST_EFFORT and not preferred:
             return None
         if self.policy is SINGLE and mask == self.every:
-            return Hint(None, preferred)
-        return Hint(nodeset.NodeSet(mask), preferred)
+            return TopologyHint(None, preferred)
+        return TopologyHint(nodeset.NodeSet(mask), preferred)
 
     def better(self, kept, other):
         if kept[1] != other[1]:
@@ -129,7 +129,7 @@ def nodes(draw):
         for one in range(count)
     ]
     topology = machine(sizes, memories, distances)
-    tables = Tables(Layout(Settings(), topology))
+    tables = NumaMemoryMap(MemoryCapacity(ManagerSettings(), topology))
     for _ in range(draw(st.integers(0, 3))):
         group = draw(st.integers(1, topology.all_nodes))
         if all(tables.groups[node] in (1 << node, group) for node in nodeset.ids(group)) and (
@@ -160,10 +160,10 @@ def test_any_two_wishes_merge_as_the_product_of_their_lists_does(
     if count:
         again = reusable & topology.all_cpus & ~free
         again &= again - 1  # fewer CPUs than are busy, so that they do not decide everything
-        cpu_wish = CpuWish(topology, CpuOptions(align_by_socket=by_socket), free, again, count)
+        cpu_wish = CpuHints(topology, CpuOptions(align_by_socket=by_socket), free, again, count)
         lists.append([(m, cpu_wish.prefers(m)) for m in masks if cpu_wish.holds(m)] or [(None, False)])
     if memory:
-        memory_wish = MemoryWish(tables, memory, {})
+        memory_wish = MemoryHints(tables, memory, {})
         found: list[tuple[int | None, bool]] = [
             (m, memory_wish.prefers(m)) for m in masks if memory_wish.holds(m)
         ]
@@ -194,16 +194,16 @@ def test_among_second_best_the_size_of_the_widest_minimum_wins(one, other, close
     merged = Merger(topology, BEST_EFFORT, closest=closest).merge(
         listed(topology, one), listed(topology, other), impossible=False
     )
-    assert merged == Hint(nodeset.parse(expected), preferred=False)
+    assert merged == TopologyHint(nodeset.parse(expected), preferred=False)
 
 
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
-        (BEST_EFFORT, Hint(nodeset.of([0, 1]), preferred=True)),
-        (RESTRICTED, Hint(nodeset.of([0, 1]), preferred=True)),
-        (SINGLE, Hint(None, preferred=True)),
-        (TopologyManagerPolicy.NONE, Hint(None, preferred=False)),
+        (BEST_EFFORT, TopologyHint(nodeset.of([0, 1]), preferred=True)),
+        (RESTRICTED, TopologyHint(nodeset.of([0, 1]), preferred=True)),
+        (SINGLE, TopologyHint(None, preferred=True)),
+        (TopologyManagerPolicy.NONE, TopologyHint(None, preferred=False)),
     ],
 )
 def test_nobody_wishing_anything_is_fine_everywhere(policy, expected):
@@ -216,24 +216,26 @@ def test_with_equal_distances_the_lower_nodes_win():
         [1] * 4, [(1, {})] * 4, [tuple(10 if a == b else 12 for b in range(4)) for a in range(4)]
     )
     merged = Merger(topology, RESTRICTED, closest=True).merge(
-        CpuWish(topology, CpuOptions(), 0b1101, 0, 2), None, impossible=False
+        CpuHints(topology, CpuOptions(), 0b1101, 0, 2), None, impossible=False
     )
-    assert merged == Hint(nodeset.parse("0,2"), preferred=True)
+    assert merged == TopologyHint(nodeset.parse("0,2"), preferred=True)
 
 
 def test_two_memory_resources_can_meet_in_a_set_that_neither_list_has():
     # {4} alone can serve, but {0,4} and {0,1} do too, and what they have in common is lower.
     topology = machine([1] * 5, [(4, {})] * 4 + [(5, {})])
-    wish = MemoryWish(Tables(Layout(Settings(), topology)), {"memory": 5, "hugepages-2Mi": 0}, {})
+    wish = MemoryHints(
+        NumaMemoryMap(MemoryCapacity(ManagerSettings(), topology)), {"memory": 5, "hugepages-2Mi": 0}, {}
+    )
     merged = Merger(topology, BEST_EFFORT, closest=False).merge(None, wish, impossible=True)
     assert not wish.holds(1)
-    assert merged == Hint(nodeset.of([0]), preferred=False)
+    assert merged == TopologyHint(nodeset.of([0]), preferred=False)
 
 
 def half_used():
     """64 NUMA nodes of one CPU and 10 bytes; every other node is full."""
     topology = machine([1] * 64, [(10, {})] * 64)
-    tables = Tables(Layout(Settings(), topology))
+    tables = NumaMemoryMap(MemoryCapacity(ManagerSettings(), topology))
     for node in range(0, 64, 2):
         tables.charge(1 << node, "memory", 10)
     return topology, tables
@@ -241,18 +243,18 @@ def half_used():
 
 def test_64_nodes_are_searched_from_what_is_left():
     topology, tables = half_used()
-    wish = CpuWish(topology, CpuOptions(), topology.all_cpus, 0, 30)
+    wish = CpuHints(topology, CpuOptions(), topology.all_cpus, 0, 30)
     merged = Merger(topology, RESTRICTED, closest=False).merge(
-        wish, MemoryWish(tables, {"memory": 300}, {}), impossible=False
+        wish, MemoryHints(tables, {"memory": 300}, {}), impossible=False
     )
-    assert merged == Hint(nodeset.of(range(1, 61, 2)), preferred=True)
+    assert merged == TopologyHint(nodeset.of(range(1, 61, 2)), preferred=True)
 
 
 def test_64_nodes_that_cannot_serve_end_in_an_answer():
     topology, tables = half_used()
-    wish = CpuWish(topology, CpuOptions(), topology.all_cpus & ~0b1010, 0, 40)
+    wish = CpuHints(topology, CpuOptions(), topology.all_cpus & ~0b1010, 0, 40)
     merged = Merger(topology, BEST_EFFORT, closest=False).merge(
-        wish, MemoryWish(tables, {"memory": 300}, {}), impossible=False
+        wish, MemoryHints(tables, {"memory": 300}, {}), impossible=False
     )
     assert merged is not None
     assert not merged.preferred

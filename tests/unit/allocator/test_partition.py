@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.allocator.cpu.pick import picker
 from podnuma.allocator.decision import MemoryBlock
-from podnuma.allocator.eligibility import claims, empty_cpu_pool, empty_memory_pool
+from podnuma.allocator.eligibility import empty_cpu_pool, empty_memory_pool, exclusive_requests
+from podnuma.allocator.manager_settings import CpuOptions
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.partition import blocks, cut_cpus, cut_memory
 from podnuma.allocator.refusal import Refusal
 from podnuma.allocator.request import ContainerKind
-from podnuma.allocator.settings import CpuOptions
 
 from tests.unit.allocator.shapes import GI, INIT, MI, g, machine, pod, s, unhurried
 
@@ -35,7 +35,7 @@ def budget(parts, extra):
 @given(parts=CONTAINERS, extra=st.integers(1, 3))
 def test_slices_that_run_together_never_meet_and_the_pool_is_what_they_leave(parts, extra):
     wanted, total = budget(parts, extra)
-    found = claims(wanted)
+    found = exclusive_requests(wanted)
     bubble = (1 << total) - 1
     cut = cut_cpus(found, bubble, PICK)
     kinds = [kind for kind, _ in parts]
@@ -56,7 +56,7 @@ def test_slices_that_run_together_never_meet_and_the_pool_is_what_they_leave(par
 @given(parts=CONTAINERS, extra=st.integers(0, 2))
 def test_nobody_gets_an_empty_set_when_the_pool_check_passes(parts, extra):
     wanted, total = budget(parts, extra)
-    found = claims(wanted)
+    found = exclusive_requests(wanted)
     if total and empty_cpu_pool(found) is None and empty_memory_pool(found) is None:
         assert all(cut_cpus(found, (1 << total) - 1, PICK))
         assert all(cut_memory(found, found.pod_memory or {}, NODES))
@@ -66,7 +66,7 @@ def test_nobody_gets_an_empty_set_when_the_pool_check_passes(parts, extra):
 @given(parts=CONTAINERS, extra=st.integers(1, 3))
 def test_lasting_memory_and_pool_add_up_to_the_budget(parts, extra):
     wanted, total = budget(parts, extra)
-    cut = cut_memory(claims(wanted), {"memory": total * GI}, NODES)
+    cut = cut_memory(exclusive_requests(wanted), {"memory": total * GI}, NODES)
     lasting = [
         own[0].size for own, (kind, count) in zip(cut, parts, strict=True) if count and kind is not INIT
     ]
@@ -77,7 +77,9 @@ def test_lasting_memory_and_pool_add_up_to_the_budget(parts, extra):
 
 
 def test_every_resource_is_cut_alike():
-    wanted = claims(pod((4, "4Gi"), g(1, "1Gi", pages={"2Mi": "4Mi"}), s(), pages={"2Mi": "10Mi"}))
+    wanted = exclusive_requests(
+        pod((4, "4Gi"), g(1, "1Gi", pages={"2Mi": "4Mi"}), s(), pages={"2Mi": "10Mi"})
+    )
     assert cut_memory(wanted, wanted.pod_memory or {}, NODES) == [
         (MemoryBlock("memory", NODES, GI), MemoryBlock("hugepages-2Mi", NODES, 4 * MI)),
         (MemoryBlock("memory", NODES, 3 * GI), MemoryBlock("hugepages-2Mi", NODES, 6 * MI)),
@@ -85,7 +87,7 @@ def test_every_resource_is_cut_alike():
 
 
 def test_pages_the_budget_lacks_are_refused_not_invented():
-    wanted = claims(pod((4, "4Gi"), g(1, "1Gi", pages={"2Mi": "4Mi"}), s()))
+    wanted = exclusive_requests(pod((4, "4Gi"), g(1, "1Gi", pages={"2Mi": "4Mi"}), s()))
     with pytest.raises(Refusal, match="container c0 asks for more hugepages-2Mi than the budget"):
         cut_memory(wanted, wanted.pod_memory or {}, NODES)
 

@@ -8,17 +8,17 @@ from podnuma.allocator import nodeset
 from podnuma.allocator.check import check
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import Admitted, PodGrant, Rejected
-from podnuma.allocator.node import Node
-from podnuma.allocator.request import Container, ContainerKind, Pod
-from podnuma.allocator.settings import (
+from podnuma.allocator.manager_settings import (
     CPU_OPTION_NAMES,
     CpuManagerPolicy,
+    ManagerSettings,
     MemoryManagerPolicy,
     ReservedMemory,
-    Settings,
     TopologyManagerPolicy,
     TopologyManagerScope,
 )
+from podnuma.allocator.node_allocator import NodeAllocator
+from podnuma.allocator.request import ContainerKind, ContainerRequest, PodRequest
 from podnuma.allocator.topology import Cpu, NumaNode, Topology
 
 from tests.unit.allocator.shapes import GI, amounts, g, pod, s, settings, unhurried
@@ -64,7 +64,7 @@ def told(draw, topology):
     options = draw(st.sets(st.sampled_from(CPU_OPTION_NAMES), max_size=3))
     reserved = draw(st.sampled_from([cpu.id for cpu in topology.cpus]))
     richest = max(topology.nodes, key=lambda node: node.memory)
-    found = Settings(
+    found = ManagerSettings(
         cpu_manager_policy=draw(st.sampled_from(CpuManagerPolicy)),
         cpu_manager_policy_options=dict.fromkeys(options, "true"),
         reserved_system_cpus=CpuSet(1 << reserved),
@@ -88,11 +88,11 @@ def containers(draw, kind):
     """An exclusive, a fractional, a burstable or a shared container."""
     cpu = draw(st.sampled_from(["1", "1", "2", "3", "500m", None]))
     if cpu is None:
-        return Container("", kind)
+        return ContainerRequest("", kind)
     pages = draw(st.sampled_from([{}, {}, {"1Gi": "1Gi"}]))
     sizes = amounts(cpu, draw(st.sampled_from(["256Mi", "1Gi", "3Gi"])), pages)
     limits = sizes if draw(st.integers(0, 4)) else sizes | amounts("4", None)
-    return Container("", kind, sizes, limits)
+    return ContainerRequest("", kind, sizes, limits)
 
 
 @st.composite
@@ -112,8 +112,8 @@ def pods(draw, uid):
 def histories(draw):
     """A node, and a list of pods to add (Pod) and to remove (uid)."""
     topology = draw(machines())
-    node = Node.empty(draw(told(topology)), topology)
-    steps: list[Pod | str] = []
+    node = NodeAllocator.empty(draw(told(topology)), topology)
+    steps: list[PodRequest | str] = []
     for number in range(draw(st.integers(1, 6))):
         steps.append(draw(pods(f"p{number}")))
         if draw(st.booleans()):
@@ -227,7 +227,7 @@ def test_releasing_undoes_holding_exactly(history, data):
 @given(histories(), st.randoms(use_true_random=False))
 def test_releasing_everything_in_any_order_empties_the_node(history, order):
     node, steps = history
-    empty = state(Node(node.rules))
+    empty = state(NodeAllocator(node.rules))
     play(node, steps)
     uids = list(node.grants)
     order.shuffle(uids)
@@ -241,7 +241,7 @@ def test_releasing_everything_in_any_order_empties_the_node(history, order):
 def test_replaying_held_grants_gives_the_same_state(history):
     node, steps = history
     play(node, steps)
-    again, problems = Node.restore(node.settings, node.topology, node.grants.values())
+    again, problems = NodeAllocator.restore(node.settings, node.topology, node.grants.values())
     assert problems == []
     assert summed(again) == summed(node)
 
@@ -289,7 +289,7 @@ def test_absurd_requests_end_in_an_answer(cpu, memory, policy, scope):
         options="distribute-cpus-across-numa",
         topology_options={"max-allowable-numa-nodes": "16"} if policy != "none" else {},
     )
-    node = Node.empty(told, topology)
+    node = NodeAllocator.empty(told, topology)
     started = time.monotonic()
     for wanted in (pod(None, g(cpu, str(memory))), pod((cpu, str(memory)), s(), pages={"1Gi": "3Gi"})):
         assert isinstance(node.decide(wanted), Admitted | Rejected)
@@ -301,7 +301,7 @@ def test_more_than_five_hundred_cpus_on_eight_nodes():
         [Cpu(4 * cpu + 7, cpu // 2, cpu // 256, cpu // 128) for cpu in range(1024)],
         [NumaNode(node, 64 * GI) for node in range(8)],
     )
-    node = Node.empty(settings(reserved="7"), topology)
+    node = NodeAllocator.empty(settings(reserved="7"), topology)
     for number in range(300):
         decision = node.decide(pod((4, "1Gi"), g(2, "512Mi"), s(), uid=f"p{number}"))
         if isinstance(decision, Rejected):

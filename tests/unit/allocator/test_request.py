@@ -2,7 +2,7 @@
 
 import pytest
 from podnuma.allocator.quantities import parse
-from podnuma.allocator.request import Pod, aggregate, is_memory
+from podnuma.allocator.request import PodRequest, aggregate, is_memory
 
 from tests.unit.allocator.shapes import APP, INIT, SIDECAR, g, pod, s
 
@@ -32,7 +32,7 @@ def test_sidecars_run_beside_everything_and_inits_alone():
     ],
 )
 def test_a_budget_is_cpu_memory_or_huge_pages_whatever_the_amount(requests, limits, pod_level):
-    assert Pod("u", "lab", "u", (g(1),), requests, limits).pod_level is pod_level
+    assert PodRequest("u", "lab", "u", (g(1),), requests, limits).pod_level is pod_level
 
 
 def test_memory_and_every_size_of_huge_page_are_memory():

@@ -2,9 +2,9 @@
 
 import pytest
 from podnuma.allocator.decision import MemoryBlock
-from podnuma.allocator.node import Node
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.nodeset import NodeSet
-from podnuma.allocator.reuse import Leftovers
+from podnuma.allocator.reuse import ReusableResources
 from podnuma.allocator.topology import NumaNode
 
 from tests.unit.allocator.shapes import APP, GI, INIT, SIDECAR, admitted, from_cores, g, memory, pod, settings
@@ -13,7 +13,7 @@ ONE_NODE = from_cores([((cpu,), 0, 0, None) for cpu in range(4)], [NumaNode(0, 1
 
 
 def test_cpus_of_inits_are_left_until_something_lasting_takes_them():
-    left = Leftovers()
+    left = ReusableResources()
     left.note_cpus(INIT, 0b0011)
     left.note_cpus(INIT, 0b0111)
     assert left.cpus == 0b0111
@@ -23,7 +23,7 @@ def test_cpus_of_inits_are_left_until_something_lasting_takes_them():
 
 
 def test_memory_of_inits_is_left_by_node_set():
-    left = Leftovers()
+    left = ReusableResources()
     left.note_memory(
         INIT, (MemoryBlock("memory", NodeSet(1), 4), MemoryBlock("hugepages-1Gi", NodeSet(2), 1))
     )
@@ -42,7 +42,7 @@ def test_memory_of_inits_is_left_by_node_set():
     ],
 )
 def test_recorded_sizes_add_up_to_what_is_charged(inits, apps, recorded, charged):
-    node = Node.empty(settings("none", cpu="none", nodes=1), ONE_NODE)
+    node = NodeAllocator.empty(settings("none", cpu="none", nodes=1), ONE_NODE)
     wanted = [g("500m", f"{size}Gi", INIT) for size in inits] + [g("500m", f"{size}Gi") for size in apps]
     assert memory(admitted(node, pod(None, *wanted))) == recorded
     assert node.memory_rows(0)["memory"].reserved == charged * GI
@@ -50,7 +50,7 @@ def test_recorded_sizes_add_up_to_what_is_charged(inits, apps, recorded, charged
 
 
 def test_memory_of_a_sidecar_is_never_used_again():
-    node = Node.empty(settings("none", cpu="none", nodes=1), ONE_NODE)
+    node = NodeAllocator.empty(settings("none", cpu="none", nodes=1), ONE_NODE)
     decision = admitted(node, pod(None, g("500m", "2Gi", SIDECAR), g("500m", "2Gi")))
     assert memory(decision) == "0 2048 / 0 2048"
     assert node.memory_rows(0)["memory"].reserved == 4 * GI

@@ -2,8 +2,8 @@
 
 import pytest
 from podnuma.allocator.check import SettingsError
+from podnuma.allocator.manager_settings import TopologyManagerScope
 from podnuma.allocator.rules import Rules
-from podnuma.allocator.settings import TopologyManagerScope
 
 from tests.unit.allocator.shapes import cpus, machine, settings
 

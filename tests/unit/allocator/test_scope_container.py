@@ -2,17 +2,17 @@
 
 import pytest
 from podnuma.allocator import cpuset
+from podnuma.allocator.attempt import AdmissionAttempt
 from podnuma.allocator.cpu.pick import near, take_aligned
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import Reason
-from podnuma.allocator.eligibility import claims
-from podnuma.allocator.memory.tables import Tables
-from podnuma.allocator.node import Node
+from podnuma.allocator.eligibility import exclusive_requests
+from podnuma.allocator.memory.memory_map import NumaMemoryMap
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.nodeset import parse as nodes_of
 from podnuma.allocator.refusal import Refusal
 from podnuma.allocator.rules import Rules
 from podnuma.allocator.scope_container import place_containers
-from podnuma.allocator.trial import Trial
 
 from tests.unit.allocator.shapes import (
     INIT,
@@ -117,10 +117,12 @@ def rules(name, reserved, options, policy="none"):
 
 
 def serve(name, reserved, default, options, counts):
-    wanted = claims(pod(None, *(g(c[1], kind=c[0]) if isinstance(c, tuple) else g(c) for c in counts)))
+    wanted = exclusive_requests(
+        pod(None, *(g(c[1], kind=c[0]) if isinstance(c, tuple) else g(c) for c in counts))
+    )
     made = rules(name, reserved, options)
-    trial = Trial(len(counts))
-    place_containers(made, default_set(name, default), Tables(made.layout), wanted, trial)
+    trial = AdmissionAttempt(len(counts))
+    place_containers(made, default_set(name, default), NumaMemoryMap(made.layout), wanted, trial)
     return " / ".join(cpuset.render(share.cpus or 0) for share in trial.shares)
 
 
@@ -176,7 +178,7 @@ WHOLE = [
 
 @pytest.mark.parametrize(("policy", "scope", "wanted", "expected", "sizes"), WHOLE)
 def test_whole_admissions_outside_bubbles(policy, scope, wanted, expected, sizes):
-    decision = admitted(Node.empty(settings(policy, scope), machine("DS12")), wanted)
+    decision = admitted(NodeAllocator.empty(settings(policy, scope), machine("DS12")), wanted)
     assert (sets(decision), memory(decision)) == (expected, sizes)
     assert decision.grant.cpus is None
     assert decision.grant.memory == ()
@@ -184,35 +186,35 @@ def test_whole_admissions_outside_bubbles(policy, scope, wanted, expected, sizes
 
 
 def test_one_hint_for_the_whole_pod_must_fit_the_whole_pod():
-    node = Node.empty(settings("single-numa-node"), machine("DS12"))
+    node = NodeAllocator.empty(settings("single-numa-node"), machine("DS12"))
     decision = refused(node, pod(None, g(4, "2Gi"), g(4, "2Gi")))
     assert decision.reason is Reason.TOPOLOGY_AFFINITY
     assert decision.message == "Resources cannot be allocated with Topology locality"
 
 
 def test_a_budget_refused_container_by_container_has_its_own_words():
-    node = Node.empty(settings("restricted", "container"), machine("DS12"))
+    node = NodeAllocator.empty(settings("restricted", "container"), machine("DS12"))
     assert refused(node, pod(("12", "4Gi"), g(6, "1Gi"), g(6, "1Gi"))).message == (
         "Pod Scope pod with pod-level resources failed admission with a container-level topology manager"
     )
 
 
 def test_an_init_container_leaves_its_cpus_and_its_node_to_the_app():
-    node = Node.empty(settings("single-numa-node", reserved="0,32"), machine("D64", 125 * 2**30))
+    node = NodeAllocator.empty(settings("single-numa-node", reserved="0,32"), machine("D64", 125 * 2**30))
     wanted = [pod(None, g(1, "1Gi", INIT), g(26, "32Gi"), uid=uid) for uid in ("one", "two")]
     assert sets(admitted(node, wanted[0])) == "1 / 1-13,33-45"
     assert sets(admitted(node, wanted[1])) == "16 / 16-28,48-60"
 
 
 def test_a_sidecar_keeps_its_cpus_an_init_container_does_not():
-    node = Node.empty(settings("single-numa-node", reserved="0,8"), machine("D16"))
+    node = NodeAllocator.empty(settings("single-numa-node", reserved="0,8"), machine("D16"))
     decision = admitted(node, pod(None, g(4, kind=INIT), g(2, kind=SIDECAR), g(4)))
     assert sets(decision) == "1-2,9-10 / 1,9 / 2-3,10-11"
     assert decision.grant.exclusive_cpus.bit_count() == 6
 
 
 def test_pods_without_wishes_are_admitted_on_a_full_node():
-    node = Node.empty(settings("single-numa-node", reserved="0,8"), machine("D16", 64 * 2**30))
+    node = NodeAllocator.empty(settings("single-numa-node", reserved="0,8"), machine("D16", 64 * 2**30))
     for uid, count in (("a", 6), ("b", 8)):
         admitted(node, pod((count, "1Gi"), s(), uid=uid))
     for wanted in (pod(None, s()), pod(None, g(1), s()), pod(None, g("500m", "1Mi"))):
@@ -220,7 +222,7 @@ def test_pods_without_wishes_are_admitted_on_a_full_node():
 
 
 def test_a_fractional_amount_of_memory_refuses_the_container():
-    node = Node.empty(settings("none"), machine("DS12"))
+    node = NodeAllocator.empty(settings("none"), machine("DS12"))
     assert refused(node, pod(None, g(1, "1.5Gi"))).message == (
         "Allocate failed due to [memorymanager] failed to represent quantity as int64, which is unexpected"
     )

@@ -3,9 +3,9 @@
 import pytest
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.decision import Reason
-from podnuma.allocator.hints import Hint
-from podnuma.allocator.node import Node
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.topology import NumaNode
+from podnuma.allocator.topology_hint import TopologyHint
 
 from tests.unit.allocator.shapes import (
     GI,
@@ -59,7 +59,7 @@ BUBBLES = [
 
 @pytest.mark.parametrize(("budget", "containers", "bubble", "expected", "left"), BUBBLES)
 def test_a_bubble_is_cut_in_spec_order(budget, containers, bubble, expected, left):
-    node = Node.empty(settings("single-numa-node", memory="None"), machine("DS12"))
+    node = NodeAllocator.empty(settings("single-numa-node", memory="None"), machine("DS12"))
     decision = admitted(node, pod((budget, "8Gi"), *containers))
     assert decision.grant.cpus == cpuset.parse(bubble)
     assert sets(decision) == expected
@@ -76,12 +76,12 @@ OPTIONS = [
 
 @pytest.mark.parametrize(("reserved", "options", "budget", "containers", "expected"), OPTIONS)
 def test_options_of_the_node_hold_inside_the_bubble(reserved, options, budget, containers, expected):
-    node = Node.empty(settings(reserved=reserved, options=options), machine("DS12"))
+    node = NodeAllocator.empty(settings(reserved=reserved, options=options), machine("DS12"))
     assert sets(admitted(node, pod((budget, "8Gi"), *containers))) == expected
 
 
 def test_a_bubble_of_half_cores_is_refused_whole_cores_only():
-    node = Node.empty(settings(reserved="0,6", options="full-pcpus-only"), machine("DS12"))
+    node = NodeAllocator.empty(settings(reserved="0,6", options="full-pcpus-only"), machine("DS12"))
     decision = refused(node, pod((3, "4Gi"), G1, s()))
     assert decision.reason is Reason.SMT_ALIGNMENT
     assert decision.message == "SMT Alignment Error: requested 3 cpus not multiple cpus per core = 2"
@@ -121,7 +121,7 @@ ADMITTED = [
 
 @pytest.mark.parametrize(("policy", "wanted", "expected", "sizes"), ADMITTED)
 def test_whole_admissions_of_budgets(policy, wanted, expected, sizes):
-    decision = admitted(Node.empty(settings(policy), machine("DS12")), wanted)
+    decision = admitted(NodeAllocator.empty(settings(policy), machine("DS12")), wanted)
     assert (sets(decision), memory(decision)) == (expected, sizes)
 
 
@@ -154,14 +154,14 @@ REFUSED = [
 
 @pytest.mark.parametrize(("policy", "wanted", "reason", "text"), REFUSED)
 def test_refusals_of_budgets(policy, wanted, reason, text):
-    node = Node.empty(settings(policy), machine("DS12"))
+    node = NodeAllocator.empty(settings(policy), machine("DS12"))
     decision = refused(node, wanted)
     assert (decision.reason, decision.message) == (reason, text)
     assert node.default_set == machine("DS12").all_cpus
 
 
 def test_a_refusal_of_memory_after_the_cpu_bubble_counts_what_was_done():
-    node = Node.empty(settings("best-effort"), machine("DS12"))
+    node = NodeAllocator.empty(settings("best-effort"), machine("DS12"))
     counts = refused(node, pod((3, "4Gi"), g(1, "4Gi"), s())).counts
     assert counts.allocations == {("cpu", "pod"): 2}
     assert counts.errors == {("memory", "pod"): 1}
@@ -195,34 +195,34 @@ def test_a_memory_bubble_is_charged_once_and_cut_like_the_cpus(budget, container
         [((cpu,), cpu // 6, cpu // 6, None) for cpu in range(12)],
         [NumaNode(node, 1536 * MI + GI) for node in (0, 1)],
     )
-    node = Node.empty(settings("best-effort", cpu="none"), topology)
+    node = NodeAllocator.empty(settings("best-effort", cpu="none"), topology)
     assert memory(admitted(node, pod((3, f"{budget}Mi"), *containers))) == expected
     assert [node.memory_rows(one)["memory"].reserved // MI for one in (0, 1)] == reserved
     assert [node.memory_assignments(one) for one in (0, 1)] == [1, 1 if reserved[1] else 0]
 
 
 def test_an_exclusive_memory_budget_leaves_no_pool():
-    node = Node.empty(settings("best-effort", cpu="none"), machine("DS12"))
+    node = NodeAllocator.empty(settings("best-effort", cpu="none"), machine("DS12"))
     assert (
         refused(node, pod((3, "2Gi"), g(1, "1Gi"), g(1, "1Gi"), s())).reason is Reason.EMPTY_POD_SHARED_POOL
     )
 
 
 def test_three_equal_pods_fill_one_node_then_the_other():
-    node = Node.empty(settings("single-numa-node"), machine("DS12"))
+    node = NodeAllocator.empty(settings("single-numa-node"), machine("DS12"))
     found = [admitted(node, pod((3, "3Gi"), G2, s(), uid=uid)) for uid in ("a", "b", "c")]
     assert [sets(decision) for decision in found] == ["2,8 / 6", "1,7 / 3", "5,11 / 9"]
     assert [decision.hints["c0"] for decision in found] == [
-        Hint(nodeset.of([0]), preferred=True),
-        Hint(nodeset.of([1]), preferred=True),
-        Hint(nodeset.of([1]), preferred=True),
+        TopologyHint(nodeset.of([0]), preferred=True),
+        TopologyHint(nodeset.of([1]), preferred=True),
+        TopologyHint(nodeset.of([1]), preferred=True),
     ]
     assert cpuset.render(node.default_set) == "0,4,10"
 
 
 def test_a_busy_cpu_makes_the_wide_set_second_best():
     def busy(policy):
-        node = Node.empty(settings(policy, memory="None"), machine("DS12"))
+        node = NodeAllocator.empty(settings(policy, memory="None"), machine("DS12"))
         admitted(node, pod((5, "1Gi"), s(), uid="low"))
         admitted(node, pod((1, "1Gi"), s(), uid="high"))
         node.release("low")
@@ -231,12 +231,12 @@ def test_a_busy_cpu_makes_the_wide_set_second_best():
     # CPU 1 is taken: no node has 6 CPUs left, though one would do on an empty machine.
     assert refused(busy("restricted"), pod((6, "4Gi"), s())).reason is Reason.TOPOLOGY_AFFINITY
     decision = admitted(busy("best-effort"), pod((6, "4Gi"), s()))
-    assert decision.hints["c0"] == Hint(nodeset.of([0, 1]), preferred=False)
+    assert decision.hints["c0"] == TopologyHint(nodeset.of([0, 1]), preferred=False)
     assert sets(decision) == "2-4,8-10"
 
 
 def test_a_pod_that_is_not_guaranteed_holds_nothing():
-    node = Node.empty(settings("single-numa-node"), machine("DS12"))
+    node = NodeAllocator.empty(settings("single-numa-node"), machine("DS12"))
     wanted = pod((2, "2Gi"), G1)
     less = dict(wanted.pod_limits or {}) | {"cpu": g("3").requests["cpu"]}
     decision = admitted(node, type(wanted)("u", "lab", "u", wanted.containers, wanted.pod_requests, less))
@@ -246,7 +246,7 @@ def test_a_pod_that_is_not_guaranteed_holds_nothing():
 
 
 def test_containers_that_ask_for_more_than_the_budget_are_refused_and_leave_nothing():
-    node = Node.empty(settings("best-effort"), machine("DS12"))
+    node = NodeAllocator.empty(settings("best-effort"), machine("DS12"))
     assert refused(node, pod((2, "4Gi"), g(3, "1Gi"))).message == (
         "Allocate failed due to not enough cpus available to satisfy request: requested=3, available=2, "
         "which is unexpected"

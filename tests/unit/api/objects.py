@@ -14,13 +14,13 @@ from podnuma.allocator import (
     Cpu,
     CpuManagerPolicy,
     Isolation,
+    ManagerSettings,
     MemoryBlock,
     MemoryManagerPolicy,
     NumaNode,
     PodGrant,
     Quantity,
     ReservedMemory,
-    Settings,
     Topology,
     TopologyManagerPolicy,
     TopologyManagerScope,
@@ -215,7 +215,7 @@ selectors = st.builds(
 def node_settings(draw: st.DrawFn) -> NodeSettings:
     """Any settings of a node, also such as no machine could use."""
     reserved = draw(st.none() | cpu_sets)
-    settings = Settings(
+    settings = ManagerSettings(
         cpu_manager_policy=draw(st.sampled_from(CpuManagerPolicy)),
         cpu_manager_policy_options=draw(
             st.dictionaries(st.sampled_from(["full-pcpus-only", "align-by-socket"]), st.just("true"))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from podnuma.allocator import Settings
+from podnuma.allocator import ManagerSettings
 from podnuma.api.events import read_told
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_profile import read_node_profile, read_node_profile_status
@@ -29,7 +29,7 @@ from tests.unit.api.test_node_topology import AGENT, AGENT_READY, ALLOCATION, RE
 
 LONGEST_ERROR = 12_000
 
-TOPOLOGY = render_node_topology("w1", NodeSettings(Settings(), Handling()), None) | {
+TOPOLOGY = render_node_topology("w1", NodeSettings(ManagerSettings(), Handling()), None) | {
     "status": render_operator_status(ALLOCATION, 3, [READY])
     | render_agent_status(Hardware(machine(MACHINES[0])), AGENT, [AGENT_READY])
 }

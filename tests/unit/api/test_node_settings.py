@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from podnuma.allocator import (
     CpuManagerPolicy,
+    ManagerSettings,
     MemoryManagerPolicy,
     Quantity,
     ReservedMemory,
-    Settings,
     TopologyManagerPolicy,
     TopologyManagerScope,
     cpuset,
@@ -50,7 +50,7 @@ def read(spec) -> NodeSettings:
 
 
 def test_a_kubelet_configuration_can_be_pasted():
-    assert read(KUBELET).settings == Settings(
+    assert read(KUBELET).settings == ManagerSettings(
         cpu_manager_policy=CpuManagerPolicy.STATIC,
         cpu_manager_policy_options={"full-pcpus-only": "true"},
         reserved_system_cpus=cpuset.of([0, 1, 64, 65]),
@@ -66,7 +66,7 @@ def test_a_kubelet_configuration_can_be_pasted():
 
 
 def test_nothing_set_is_what_the_kubelet_does_by_default():
-    assert read({}) == NodeSettings(Settings(), Handling())
+    assert read({}) == NodeSettings(ManagerSettings(), Handling())
 
 
 def test_reserved_amounts_add_up_unless_cpus_are_listed():

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from podnuma.allocator import Container, ContainerKind, Pod, Qos, Quantity
+from podnuma.allocator import ContainerKind, ContainerRequest, PodRequest, Qos, Quantity
 from podnuma.api.pod import (
     LONGEST_BUDGET,
     MAX_CONTAINERS,
@@ -56,14 +56,14 @@ def test_the_database_of_the_announcement():
     stored = example("pods/database")
     stored["metadata"] |= {"uid": "u1", "namespace": "shop"}
     stored["status"] = {"qosClass": "Guaranteed"}
-    assert read_pod(stored) == Pod(
+    assert read_pod(stored) == PodRequest(
         uid="u1",
         namespace="shop",
         name="database",
         containers=(
-            Container("metrics-exporter", ContainerKind.SIDECAR),
-            Container("backup-agent", ContainerKind.SIDECAR),
-            Container("database", ContainerKind.APP, amounts(6, 12), amounts(6, 12)),
+            ContainerRequest("metrics-exporter", ContainerKind.SIDECAR),
+            ContainerRequest("backup-agent", ContainerKind.SIDECAR),
+            ContainerRequest("database", ContainerKind.APP, amounts(6, 12), amounts(6, 12)),
         ),
         pod_requests=amounts(8, 16),
         pod_limits=amounts(8, 16),

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from podnuma.allocator import (
     CpuManagerPolicy,
+    ManagerSettings,
     MemoryBlock,
     Quantity,
     ReservedMemory,
-    Settings,
     TopologyManagerScope,
     cpuset,
     nodeset,
@@ -205,7 +205,7 @@ def rendered(value: Any, steps: tuple[str, ...], node: Mapping[str, Any]) -> Ite
 
 SELECTOR = LabelSelector({"a": "b"}, (Requirement("c", Operator.IN, ("d",)),))
 LISTED = NodeSettings(
-    Settings(
+    ManagerSettings(
         cpu_manager_policy=CpuManagerPolicy.STATIC,
         cpu_manager_policy_options={"full-pcpus-only": "true"},
         reserved_system_cpus=cpuset.of([0]),
@@ -214,7 +214,7 @@ LISTED = NodeSettings(
     ),
     Handling(pod_selector=SELECTOR, namespace_selector=SELECTOR),
 )
-AMOUNTS = replace(LISTED, settings=Settings(reserved_cpu=Quantity(10**9)))
+AMOUNTS = replace(LISTED, settings=ManagerSettings(reserved_cpu=Quantity(10**9)))
 CONDITION = Condition("Ready", Status.TRUE, "Fine", "all is fine", 3, "2026-05-01T12:00:00Z")
 VALUES = Values("1-3", "0", "max 100000")
 HARDWARE = machine(MACHINES[0])

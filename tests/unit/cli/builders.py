@@ -8,8 +8,8 @@ from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import ContainerGrant, Isolation, MemoryBlock, PodGrant
+from podnuma.allocator.manager_settings import TopologyManagerScope
 from podnuma.allocator.request import ContainerKind
-from podnuma.allocator.settings import TopologyManagerScope
 from podnuma.allocator.topology import Cpu, NumaNode, Topology
 from podnuma.api import hardware, names, pod_allocation
 

@@ -13,12 +13,12 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from podnuma.allocator import nodeset
-from podnuma.allocator.nodechoice import Offer
-from podnuma.allocator.settings import CpuOptions
+from podnuma.allocator.manager_settings import CpuOptions
+from podnuma.allocator.numa_candidates import CandidateDemand
 from podnuma.allocator.topology import Topology
 
 
-class CpuWish:
+class CpuHints:
     """A request for `count` CPUs, out of `available` or, on all their nodes, `reusable` ones."""
 
     __slots__ = ("_available", "_must", "_per_socket", "_topology", "_wanted", "least")
@@ -62,13 +62,13 @@ class CpuWish:
         sockets = {self._topology.socket_by_node[node] for node in nodeset.ids(nodes)}
         return len(sockets) == -(-self.least // self._per_socket)
 
-    def offers(self, _size: int) -> tuple[Offer, ...]:
+    def offers(self, _size: int) -> tuple[CandidateDemand, ...]:
         """Return what sets of the list can be made of; nothing where all sets are looked at anyway."""
         topology = self._topology
         if not topology.wide:
             return ()
         free = {node: (mask & self._available).bit_count() for node, mask in topology.numa}
-        return (Offer(topology.cpu_nodes, ((free, self._wanted),)),)
+        return (CandidateDemand(topology.cpu_nodes, ((free, self._wanted),)),)
 
     def narrowest(self) -> int:
         """Return the number of nodes of the smallest set in the list, 0 when the list is empty."""

@@ -14,9 +14,9 @@ from functools import partial
 from podnuma.allocator.cpu.distribute import distributed, distributed_within
 from podnuma.allocator.cpu.order import Order
 from podnuma.allocator.cpu.pack import packed
+from podnuma.allocator.manager_settings import CpuOptions
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.refusal import not_enough_cores, uneven_smt
-from podnuma.allocator.settings import CpuOptions
 from podnuma.allocator.topology import Topology
 
 Pick = Callable[[int, int], int]

@@ -17,20 +17,20 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 
 from podnuma.allocator.eligibility import Bytes
-from podnuma.allocator.memory.tables import Layout, Tables
-from podnuma.allocator.nodechoice import Offer, candidates
+from podnuma.allocator.memory.memory_map import MemoryCapacity, NumaMemoryMap
 from podnuma.allocator.nodeset import NodeSet
+from podnuma.allocator.numa_candidates import CandidateDemand, candidates
 
 Reusable = Mapping[tuple[int, str], int]
 """Bytes of earlier init containers of the same pod that can be used again, by (node set, resource)."""
 
 
-class MemoryWish:
+class MemoryHints:
     """A request for amounts of memory resources, all on the same node set."""
 
     __slots__ = ("_request", "_reusable", "_tables", "least", "least_with_cpus")
 
-    def __init__(self, tables: Tables, request: Bytes, reusable: Reusable) -> None:
+    def __init__(self, tables: NumaMemoryMap, request: Bytes, reusable: Reusable) -> None:
         self._tables = tables
         self._request = request
         self._reusable = reusable
@@ -93,7 +93,7 @@ class MemoryWish:
                 if self.holds(nodes):
                     yield nodes
 
-    def offers(self, size: int) -> tuple[Offer, ...]:
+    def offers(self, size: int) -> tuple[CandidateDemand, ...]:
         """Return what sets of a size can be made of; nothing where all sets are looked at anyway."""
         tables = self._tables
         if not tables.layout.topology.wide:
@@ -103,7 +103,7 @@ class MemoryWish:
             if group == 1 << node and (size == 1 or not tables.assignments[node]):
                 alone |= group
         demands = tuple((tables.free.get(name, {}), wanted) for name, wanted in self._request.items())
-        return (Offer(alone, demands, tuple(set(tables.groups.values()))),)
+        return (CandidateDemand(alone, demands, tuple(set(tables.groups.values()))),)
 
     def best(self, around: int = 0) -> tuple[NodeSet, bool] | None:
         """Return the best set of the list that contains `around`, and whether it is preferred.
@@ -119,7 +119,7 @@ class MemoryWish:
         return None if found is None else (found, False)
 
 
-def fewest(layout: Layout, request: Bytes, *, with_cpus: bool) -> int:
+def fewest(layout: MemoryCapacity, request: Bytes, *, with_cpus: bool) -> int:
     """Return the node count of the smallest set that could serve a request if nothing were charged.
 
     Of all nodes, or of those with CPUs. The number of all nodes when no set could.
@@ -131,7 +131,9 @@ def fewest(layout: Layout, request: Bytes, *, with_cpus: bool) -> int:
         bound = max(bound, bisect_left(sums, size) + 1)
     if len(request) > 1:
         for count in range(bound, members.bit_count() + 1):
-            offer = Offer(members, tuple((layout.by_node(name), wanted) for name, wanted in request.items()))
+            offer = CandidateDemand(
+                members, tuple((layout.by_node(name), wanted) for name, wanted in request.items())
+            )
             for nodes in candidates(layout.topology, count, (offer,)):
                 if nodes & ~members == 0 and _could_serve(layout, nodes, request):
                     return count
@@ -140,5 +142,5 @@ def fewest(layout: Layout, request: Bytes, *, with_cpus: bool) -> int:
     return len(layout.nodes)
 
 
-def _could_serve(layout: Layout, nodes: int, request: Bytes) -> bool:
+def _could_serve(layout: MemoryCapacity, nodes: int, request: Bytes) -> bool:
     return all(layout.allocatable(nodes, resource) >= size for resource, size in request.items())

@@ -12,17 +12,17 @@ Specification: section 4.5.
 
 from podnuma.allocator import refusal
 from podnuma.allocator.eligibility import Bytes
-from podnuma.allocator.hints import Hint
-from podnuma.allocator.memory.hints import MemoryWish, Reusable
-from podnuma.allocator.memory.tables import Tables
+from podnuma.allocator.memory.hints import MemoryHints, Reusable
+from podnuma.allocator.memory.memory_map import NumaMemoryMap
 from podnuma.allocator.nodeset import NodeSet
+from podnuma.allocator.topology_hint import TopologyHint
 
 
-def resolve(tables: Tables, request: Bytes, hint: Hint, reusable: Reusable) -> NodeSet:
+def resolve(tables: NumaMemoryMap, request: Bytes, hint: TopologyHint, reusable: Reusable) -> NodeSet:
     """Return the node set for a request. Raises Refusal with the memory manager's words."""
     nodes, preferred = hint.nodes, hint.preferred
     if nodes is None:
-        found = MemoryWish(tables, request, reusable).best()
+        found = MemoryHints(tables, request, reusable).best()
         if found is None:
             raise refusal.memory(
                 "failed to get the default NUMA affinity, no NUMA nodes with enough memory is available"
@@ -31,7 +31,7 @@ def resolve(tables: Tables, request: Bytes, hint: Hint, reusable: Reusable) -> N
             raise refusal.memory("failed to find the default preferred hint")
         nodes, preferred = found
     if _tied(tables, nodes) or any(tables.free_on(nodes, name) < size for name, size in request.items()):
-        found = MemoryWish(tables, request, reusable).best(around=nodes)
+        found = MemoryHints(tables, request, reusable).best(around=nodes)
         if found is None:
             raise refusal.memory("failed to find NUMA nodes to extend the current topology hint")
         if preferred and not found[1]:
@@ -42,6 +42,6 @@ def resolve(tables: Tables, request: Bytes, hint: Hint, reusable: Reusable) -> N
     return nodes
 
 
-def _tied(tables: Tables, nodes: int) -> bool:
+def _tied(tables: NumaMemoryMap, nodes: int) -> bool:
     """Say whether this is one node that shares blocks with others."""
     return not nodes & (nodes - 1) and tables.groups[nodes.bit_length() - 1] != nodes

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
-from podnuma.allocator import Pod
+from podnuma.allocator import PodRequest
 from podnuma.allocator import explain as explain_decision
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_allocation import PodAllocation, read_pod_allocation
@@ -127,7 +127,7 @@ def _in_namespace(pod: Json, namespace: str) -> Json:
     return {**pod, "metadata": {"namespace": namespace, **(pod.get("metadata") or {})}}
 
 
-def _read(value: Mapping[str, Any]) -> Pod:
+def _read(value: Mapping[str, Any]) -> PodRequest:
     try:
         return read_pod(with_api_defaults(value))
     except ApiError as error:

@@ -23,8 +23,8 @@ from importlib import metadata
 from typing import IO, Any
 
 import typer
-from podnuma.allocator import Admitted, Pod, Rejected, SettingsError, Topology
-from podnuma.allocator.node import Node
+from podnuma.allocator import Admitted, PodRequest, Rejected, SettingsError, Topology
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.api.reading import ApiError
@@ -128,11 +128,11 @@ class _StepError(Exception):
 class _Player:
     """The node as it is now, and what a kubelet would know about its pods besides."""
 
-    node: Node
+    node: NodeAllocator
     topology: Topology
     kubelet: ScenarioJson
     api_defaults: bool
-    active: dict[str, Pod] = field(default_factory=dict)
+    active: dict[str, PodRequest] = field(default_factory=dict)
     hints: dict[str, dict[str, ScenarioJson]] = field(default_factory=dict)
     running: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
@@ -140,7 +140,7 @@ class _Player:
     def boot(cls, scenario: Scenario) -> tuple["_Player | None", dict[str, Any]]:
         """Make an empty node, or say why these settings cannot be used."""
         try:
-            node = Node.empty(read_settings(scenario.kubelet), scenario.topology)
+            node = NodeAllocator.empty(read_settings(scenario.kubelet), scenario.topology)
         except (ScenarioError, SettingsError) as error:
             return None, {"ok": False, "stage": "configuration", "error": str(error)}
         return cls(node, scenario.topology, scenario.kubelet, scenario.api_defaults), {"ok": True}
@@ -209,19 +209,19 @@ class _Player:
             }
         report["metrics"] = replay_results.counter_result(decision.counts)
 
-    def _pod(self, step: ScenarioJson) -> Pod:
+    def _pod(self, step: ScenarioJson) -> PodRequest:
         uid = _word(step, "uid")
         if uid not in self.active:
             raise _StepError(f"pod {uid} is not active")
         return self.active[uid]
 
-    def _remove(self, pod: Pod) -> None:
+    def _remove(self, pod: PodRequest) -> None:
         self.node.release(pod.uid)
         del self.active[pod.uid]
         self.hints.pop(pod.uid, None)
         self.running.pop(pod.uid, None)
 
-    def _start(self, pod: Pod, name: str, given: str) -> None:
+    def _start(self, pod: PodRequest, name: str, given: str) -> None:
         if all(container.name != name for container in pod.containers):
             raise _StepError(f"pod {pod.uid} has no container {name}")
         running = self.running.setdefault(pod.uid, [])
@@ -243,7 +243,7 @@ class _Player:
             self.kubelet = expect_object(step["kubelet"], "kubelet")
         try:
             settings = read_settings(self.kubelet)
-            self.node, _ = Node.restore(settings, self.topology, self.node.grants.values())
+            self.node, _ = NodeAllocator.restore(settings, self.topology, self.node.grants.values())
         except (ScenarioError, SettingsError) as error:
             report["start"] = {"ok": False, "stage": "configuration", "error": str(error)}
             return

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from podnuma.allocator import Node, Problem, SettingsError
+from podnuma.allocator import NodeAllocator, SettingsError, SettingsProblem
 from podnuma.allocator.decision import PodGrant
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_settings import NodeSettings
@@ -24,7 +24,7 @@ class CandidateNode:
     """A node that can be asked for a decision. `remarks`: what of its objects could not be used."""
 
     name: str
-    allocator: Node
+    allocator: NodeAllocator
     settings: NodeSettings
     remarks: tuple[str, ...] = ()
 
@@ -53,14 +53,14 @@ def candidate_node(
     hardware = hardware_of(topology)
     grants, remarks = grants_on(topology.name, allocations)
     try:
-        allocator, problems = Node.restore(settings.settings, hardware.topology, grants)
+        allocator, problems = NodeAllocator.restore(settings.settings, hardware.topology, grants)
     except SettingsError as error:
         raise Failure(Exit.INPUT, *_lines(topology.name, error.problems)) from error
     remarks += _lines(topology.name, problems)
     return CandidateNode(topology.name, allocator, settings, tuple(remarks))
 
 
-def _lines(node: str, problems: Sequence[Problem]) -> Iterator[str]:
+def _lines(node: str, problems: Sequence[SettingsProblem]) -> Iterator[str]:
     for problem in problems:
         yield f"node {node}: {problem.field} {problem.value}: {problem.message}"
 

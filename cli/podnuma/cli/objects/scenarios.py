@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from podnuma.allocator import cpuset, quantities
-from podnuma.allocator.quantities import Quantity
-from podnuma.allocator.settings import (
+from podnuma.allocator.manager_settings import (
     CpuManagerPolicy,
+    ManagerSettings,
     MemoryManagerPolicy,
     ReservedMemory,
-    Settings,
     TopologyManagerPolicy,
     TopologyManagerScope,
 )
+from podnuma.allocator.quantities import Quantity
 from podnuma.allocator.topology import Cpu, NumaNode, Topology, TopologyError
 
 ScenarioJson = Mapping[str, Any]
@@ -69,14 +69,14 @@ def read_scenario(value: Any) -> Scenario:
     )
 
 
-def read_settings(kubelet: ScenarioJson) -> Settings:
+def read_settings(kubelet: ScenarioJson) -> ManagerSettings:
     """Read the kubelet section. Raises ScenarioError; what it means on a machine is not checked here."""
     options = _texts(kubelet.get("cpuManagerPolicyOptions"), "kubelet.cpuManagerPolicyOptions")
     gates = expect_object(kubelet.get("featureGates") or {}, "kubelet.featureGates")
     reservation = expect_object(kubelet.get("nodeReservation") or {}, "kubelet.nodeReservation")
     _check_gates(gates, options)
     reserved_cpu = reservation.get("cpu") or (not kubelet.get("reservedCPUs") and kubelet.get("reservedCPU"))
-    return Settings(
+    return ManagerSettings(
         cpu_manager_policy=_choice(CpuManagerPolicy, kubelet, "cpuManagerPolicy", "none"),
         cpu_manager_policy_options=options,
         reserved_system_cpus=_cpus(kubelet.get("reservedCPUs")),

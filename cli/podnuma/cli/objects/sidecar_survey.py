@@ -20,7 +20,7 @@ from typing import Any
 
 from podnuma.allocator import quantities
 from podnuma.allocator.eligibility import guaranteed_like
-from podnuma.allocator.request import CPU, Container, ContainerKind, Pod
+from podnuma.allocator.request import CPU, ContainerKind, ContainerRequest, PodRequest
 from podnuma.api.pod import read_pod, read_pod_facts
 from podnuma.api.reading import ApiError
 
@@ -117,7 +117,7 @@ def survey_sidecars(pods: Sequence[Mapping[str, Any]], usage: Usage, assumed: in
     return SidecarSurvey(tuple(findings), looked_at, with_budget, tuple(unreadable))
 
 
-def _finding(pod: Pod, value: Mapping[str, Any], usage: Usage, assumed: int) -> PodSavings | None:
+def _finding(pod: PodRequest, value: Mapping[str, Any], usage: Usage, assumed: int) -> PodSavings | None:
     if not all(guaranteed_like(container) for container in pod.containers):
         return None
     lasting = [one for one in pod.containers if one.kind is not ContainerKind.INIT]
@@ -135,13 +135,13 @@ def _finding(pod: Pod, value: Mapping[str, Any], usage: Usage, assumed: int) -> 
     )
 
 
-def _main(containers: Sequence[Container], annotations: Mapping[str, str]) -> Container | None:
+def _main(containers: Sequence[ContainerRequest], annotations: Mapping[str, str]) -> ContainerRequest | None:
     whole = [one for one in containers if one.requests[CPU].integral and one.kind is ContainerKind.APP]
     named = [one for one in whole if one.name == annotations.get(DEFAULT_CONTAINER)]
     return max(named or whole, key=lambda one: one.requests[CPU].milli, default=None)
 
 
-def _sidecar(container: Container, used: Mapping[str, int], assumed: int) -> Sidecar:
+def _sidecar(container: ContainerRequest, used: Mapping[str, int], assumed: int) -> Sidecar:
     holds = container.requests[CPU].milli
     measured = container.name in used
     needs = used[container.name] * HEADROOM if measured else assumed

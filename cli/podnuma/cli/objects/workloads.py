@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from podnuma.allocator.request import Pod
+from podnuma.allocator.request import PodRequest
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.api.reading import ApiError
@@ -32,7 +32,7 @@ class PlannedPod:
     """A pod that would be created, its labels, and the place of its manifest."""
 
     place: str
-    pod: Pod
+    pod: PodRequest
     labels: Mapping[str, str]
 
     @property
@@ -79,7 +79,7 @@ def first_pod(documents: Sequence[Document], namespace: str = _DEFAULT_NAMESPACE
     raise Failure(Exit.INPUT, "there is no pod in these manifests")
 
 
-def _read(value: Mapping[str, Any]) -> Pod:
+def _read(value: Mapping[str, Any]) -> PodRequest:
     try:
         return read_pod(with_api_defaults(value))
     except ApiError:

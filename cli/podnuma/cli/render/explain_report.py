@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from podnuma.allocator import Admitted, Node, Pod, PodGrant, Rejected, nodeset
-from podnuma.allocator.change import Change
-from podnuma.allocator.explain import Explanation
-from podnuma.allocator.hints import Hint
-from podnuma.allocator.notes import Side, Step
+from podnuma.allocator import Admitted, NodeAllocator, PodGrant, PodRequest, Rejected, nodeset
+from podnuma.allocator.explain.explanation import Explanation
+from podnuma.allocator.explain.remarks import MergeSide, MergeStep
+from podnuma.allocator.explain.suggestions import Suggestion
 from podnuma.allocator.quantities import format_bytes, format_cpu
 from podnuma.allocator.request import CPU, MEMORY, Amounts
+from podnuma.allocator.topology_hint import TopologyHint
 from podnuma.api import pod_allocation
 from podnuma.api.conditions import Status
 from podnuma.api.pod_allocation import ContainerStatus, Phase, PodAllocation, Values, Verdict
@@ -27,11 +27,11 @@ class PodExplanation:
     `managed`: the node's profile selects the pod. `allocator`: the node without the pod, for `now`.
     """
 
-    pod: Pod
+    pod: PodRequest
     managed: bool
     stored: PodAllocation | None
     node_name: str
-    allocator: Node
+    allocator: NodeAllocator
     now: Explanation
 
     @property
@@ -73,8 +73,8 @@ def explanation_text(explained: PodExplanation, *, wide: bool) -> str:
         )
     if stored is not None and stored.status.containers:
         parts.append(_section("in the kernel", _kernel(stored)))
-    parts.append(_section("notes", "".join(f"{note}\n" for note in now.notes)))
-    parts.append(_section("any one of these would make it fit", "".join(map(_change, now.changes))))
+    parts.append(_section("notes", "".join(f"{note}\n" for note in now.remarks)))
+    parts.append(_section("any one of these would make it fit", "".join(map(_change, now.suggestions))))
     parts.append(_section("these together would make it fit", "".join(map(_change, now.together))))
     return "\n".join(part for part in parts if part)
 
@@ -109,7 +109,7 @@ def _would(now: Explanation) -> str:
             return f"it would be refused, {rejected.reason.value}: {rejected.message}"
 
 
-def _asked(pod: Pod, now: Explanation) -> str:
+def _asked(pod: PodRequest, now: Explanation) -> str:
     budget = f", budget {_amounts(pod.pod_requests or {})}" if pod.pod_level else ", no budget of its own"
     rows = [
         (one.name, one.kind.value, _amounts(one.requests), _amounts(one.limits)) for one in pod.containers
@@ -154,7 +154,7 @@ def _size(resource: str, amount: int) -> str:
     return str(amount) if resource == CPU else rounded(amount)
 
 
-def _steps(steps: Sequence[Step], *, wide: bool) -> Iterator[str]:
+def _steps(steps: Sequence[MergeStep], *, wide: bool) -> Iterator[str]:
     for step in steps:
         for side in step.sides:
             yield f"{step.subject} wants {side.wanted}: {_hints(side, wide=wide)}\n"
@@ -164,7 +164,7 @@ def _steps(steps: Sequence[Step], *, wide: bool) -> Iterator[str]:
             yield f"{step.subject}: {_merged(step.merged)}\n"
 
 
-def _hints(side: Side, *, wide: bool) -> str:
+def _hints(side: MergeSide, *, wide: bool) -> str:
     if side.hints is None:
         return "no set of NUMA nodes has it" if side.resource == MEMORY else "no preference"
     if not side.hints:
@@ -174,19 +174,19 @@ def _hints(side: Side, *, wide: bool) -> str:
     return "NUMA nodes " + " | ".join(map(_hint, shown)) + (f" | {more} more (-o wide)" if more else "")
 
 
-def _hint(hint: Hint) -> str:
+def _hint(hint: TopologyHint) -> str:
     return _nodes(hint) + ("" if hint.preferred else " (not preferred)")
 
 
-def _merged(hint: Hint) -> str:
+def _merged(hint: TopologyHint) -> str:
     return f"chosen: NUMA nodes {_nodes(hint)}" + ("" if hint.preferred else " (not preferred)")
 
 
-def _nodes(hint: Hint) -> str:
+def _nodes(hint: TopologyHint) -> str:
     return "any" if hint.nodes is None else nodeset.render(hint.nodes)
 
 
-def _decided(grant: PodGrant, node: Node) -> str:
+def _decided(grant: PodGrant, node: NodeAllocator) -> str:
     summary = pod_allocation.render_summary(grant, pod_allocation.numa_nodes(grant, node.topology))
     decision = pod_allocation.Decision(admitted=True)
     spec = pod_allocation.render_spec(grant, "-", decision)
@@ -225,7 +225,7 @@ def _kernel_row(one: ContainerStatus) -> tuple[str, ...]:
     return one.name, seen.cpus, seen.mems, seen.cpu_max, one.verdict.value, after, text
 
 
-def _change(change: Change) -> str:
+def _change(change: Suggestion) -> str:
     unit = " CPU" if change.resource == CPU else f" {change.resource}"
     where = "the budget" if change.where == "pod" else f"container {change.where}"
     return f"{where}: {change.needed}{unit} instead of {change.now}\n"
@@ -248,8 +248,8 @@ def explanation_data(explained: PodExplanation) -> dict[str, Any]:
         ],
         "steps": [_step_data(step) for step in now.steps],
         "allocation": _allocation_data(explained, grant) if grant else None,
-        "notes": list(now.notes),
-        "changes": [_change_data(one) for one in now.changes],
+        "notes": list(now.remarks),
+        "changes": [_change_data(one) for one in now.suggestions],
         "changesTogether": [_change_data(one) for one in now.together],
     }
 
@@ -272,7 +272,7 @@ def _now_data(now: Explanation) -> dict[str, Any]:
             return {"admitted": False, "reason": rejected.reason.value, "message": rejected.message}
 
 
-def _step_data(step: Step) -> dict[str, Any]:
+def _step_data(step: MergeStep) -> dict[str, Any]:
     return {
         "subject": step.subject,
         "sides": [
@@ -288,10 +288,10 @@ def _step_data(step: Step) -> dict[str, Any]:
     }
 
 
-def _hint_data(hints: Iterable[Hint]) -> Iterator[dict[str, Any]]:
+def _hint_data(hints: Iterable[TopologyHint]) -> Iterator[dict[str, Any]]:
     for hint in hints:
         yield {"numaNodes": _nodes(hint), "preferred": hint.preferred}
 
 
-def _change_data(change: Change) -> dict[str, str]:
+def _change_data(change: Suggestion) -> dict[str, str]:
     return {"where": change.where, "resource": change.resource, "now": change.now, "needed": change.needed}

@@ -7,15 +7,26 @@ node's held grants and memory tables, nothing is stored here.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from podnuma.allocator import AssignmentType, Counts, Hint, Isolation, MemoryBlock, Pod, cpuset, nodeset
+from podnuma.allocator import (
+    AssignmentType,
+    Counts,
+    Isolation,
+    MemoryBlock,
+    PodRequest,
+    TopologyHint,
+    cpuset,
+    nodeset,
+)
 from podnuma.allocator.decision import ContainerGrant, PodGrant
 from podnuma.allocator.eligibility import qos
-from podnuma.allocator.node import Node
+from podnuma.allocator.node_allocator import NodeAllocator
 
 _NO_HINT: Mapping[str, Any] = {"numaNodes": None, "preferred": False}
 
 
-def pod_result(node: Node, pod: Pod, hints: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def pod_result(
+    node: NodeAllocator, pod: PodRequest, hints: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
     """Report what a pod has now."""
     grant = node.grants.get(pod.uid)
     held = {} if grant is None else {container.name: container for container in grant.containers}
@@ -37,7 +48,7 @@ def pod_result(node: Node, pod: Pod, hints: Mapping[str, Mapping[str, Any]]) -> 
     }
 
 
-def _container(node: Node, grant: ContainerGrant | None) -> dict[str, Any]:
+def _container(node: NodeAllocator, grant: ContainerGrant | None) -> dict[str, Any]:
     pool = _pool(node)
     if grant is None:
         return {
@@ -66,7 +77,7 @@ def _assignment(kind: AssignmentType) -> str:
     return "none" if kind is AssignmentType.NODE_SHARED else kind.value
 
 
-def hint_result(hint: Hint) -> dict[str, Any]:
+def hint_result(hint: TopologyHint) -> dict[str, Any]:
     """Report a hint."""
     nodes = None if hint.nodes is None else list(nodeset.ids(hint.nodes))
     return {"numaNodes": nodes, "preferred": hint.preferred}
@@ -93,7 +104,7 @@ def counter_result(counts: Counts) -> dict[str, int]:
     return out
 
 
-def node_result(node: Node) -> dict[str, Any]:
+def node_result(node: NodeAllocator) -> dict[str, Any]:
     """Report everything the node's pods hold, and the memory tables."""
     held = [grant for grant in node.grants.values() if grant.holds_anything]
     return {
@@ -118,12 +129,12 @@ def _container_memory(grant: PodGrant) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _pool(node: Node) -> str:
+def _pool(node: NodeAllocator) -> str:
     # Without the static policy the kubelet manages no CPUs and keeps no set of them.
     return cpuset.render(node.default_set) if node.rules.static_cpu else ""
 
 
-def _numa(node: Node) -> list[dict[str, Any]]:
+def _numa(node: NodeAllocator) -> list[dict[str, Any]]:
     if not node.rules.static_memory:
         return []
     return [

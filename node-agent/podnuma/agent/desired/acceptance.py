@@ -15,7 +15,7 @@ from podnuma.allocator import cpuset
 from podnuma.allocator.check import SettingsError
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import PodGrant
-from podnuma.allocator.node import Node
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.api.pod_allocation import Phase
 
 logger = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ def _cpus(desired: DesiredState, machine: Machine) -> NodeCpus:
     settings = desired.node_config.settings
     if settings is not None:
         try:
-            node = Node.empty(settings.settings, topology)
+            node = NodeAllocator.empty(settings.settings, topology)
         except SettingsError as error:
             # The operator says so in a condition; what was granted under good settings stays.
             logger.debug("settings cannot be used: %s", error)

@@ -23,8 +23,8 @@ from typing import Protocol
 from podnuma.agent.desired.state import DesiredAllocation, NodeConfig
 from podnuma.agent.model.cgroup_values import CpuMax
 from podnuma.agent.model.containers import StartingContainer, StartRefused
+from podnuma.allocator.manager_settings import CpuManagerPolicy, MemoryManagerPolicy
 from podnuma.allocator.request import Qos
-from podnuma.allocator.settings import CpuManagerPolicy, MemoryManagerPolicy
 from podnuma.api.conditions import Status, find
 from podnuma.api.node_settings import Management, OnRejection, OnUndecided
 from podnuma.api.node_topology import NodeCondition

@@ -21,7 +21,7 @@ from podnuma.operator.cache.kinds import Kind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from podnuma.allocator.request import Pod
+    from podnuma.allocator.request import PodRequest
     from podnuma.api.conditions import Condition
     from podnuma.api.node_profile import NodeProfile
     from podnuma.api.node_topology import NodeTopology
@@ -84,7 +84,7 @@ class CachedPod(CachedObject):
 
     created: str
     labels: Mapping[str, str]
-    request: Pod | None
+    request: PodRequest | None
     problem: str | None
     controller: str | None
     stays: bool

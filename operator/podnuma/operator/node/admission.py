@@ -30,8 +30,8 @@ from podnuma.operator.write.event_recorder import pod_reference
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
-    from podnuma.allocator.node import Node
-    from podnuma.allocator.request import Container, Pod
+    from podnuma.allocator.node_allocator import NodeAllocator
+    from podnuma.allocator.request import ContainerRequest, PodRequest
     from podnuma.allocator.rules import Rules
     from podnuma.api.node_settings import NodeSettings
     from podnuma.operator.cache.objects import CachedAllocation, CachedPod
@@ -112,7 +112,7 @@ async def decide(means: Means, name: str, book: Book, plan: ProfileSelection) ->
         await _decide_one(means, name, book, pod, pod.request)
 
 
-async def _decide_one(means: Means, name: str, book: Book, pod: CachedPod, request: Pod) -> None:
+async def _decide_one(means: Means, name: str, book: Book, pod: CachedPod, request: PodRequest) -> None:
     allocator = book.allocator
     if allocator is None:
         return
@@ -144,7 +144,7 @@ async def _decide_one(means: Means, name: str, book: Book, pod: CachedPod, reque
             book.refused_at[pod.uid] = book.age
 
 
-def _awaited(rules: Rules, request: Pod) -> bool:
+def _awaited(rules: Rules, request: PodRequest) -> bool:
     """Tell whether an agent makes the containers of a pod wait for a decision, though it may hold nothing."""
     return (rules.static_cpu or rules.static_memory) and qos(request) is Qos.GUARANTEED
 
@@ -220,7 +220,7 @@ def _managed(means: Means, pod: CachedPod, settings: NodeSettings) -> bool:
     return settings.handling.manages(pod.labels, means.namespace_labels(pod.key.namespace))
 
 
-def explanation(node: Node, request: Pod) -> str:
+def explanation(node: NodeAllocator, request: PodRequest) -> str:
     """Say what a pod asks for and what each NUMA node has free."""
     asked = request.pod_requests or {}
     free = node.default_set & ~node.reserved_cpus
@@ -240,8 +240,8 @@ def explanation(node: Node, request: Pod) -> str:
     return f"asks for {cpus:g} CPUs and {memory} memory; free on {'; on '.join(rows)}"[:LONGEST_EXPLANATION]
 
 
-def _together(request: Pod, resource: str) -> int:
-    def amount(container: Container) -> int:
+def _together(request: PodRequest, resource: str) -> int:
+    def amount(container: ContainerRequest) -> int:
         given = container.requests.get(resource)
         return 0 if given is None else given.nano
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from podnuma.allocator.check import Problem, check
+from podnuma.allocator.check import SettingsProblem, check
 from podnuma.api.conditions import Condition, Status, find
 from podnuma.api.node_profile import MatchedNode, NodeProfile, NodeState
 from podnuma.api.node_topology import NodeCondition, NodeTopology, ProfileReference
@@ -205,11 +205,11 @@ def _clash(name: str, winner: NodeProfile, rivals: Iterable[NodeProfile]) -> str
     )
 
 
-def _refusal(profile: str, name: str, problems: Sequence[Problem]) -> str:
+def _refusal(profile: str, name: str, problems: Sequence[SettingsProblem]) -> str:
     return f"NodeProfile {profile} cannot be used on node {name}: {_sentences('spec', problems)}"
 
 
-def _sentences(path: str, problems: Sequence[Problem]) -> str:
+def _sentences(path: str, problems: Sequence[SettingsProblem]) -> str:
     return "; ".join(f"{path}.{problem.field} {problem.value!r}: {problem.message}" for problem in problems)
 
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import Admitted, PodGrant, Reason, Rejected
-from podnuma.allocator.node import Node, StaleDecisionError
+from podnuma.allocator.node_allocator import NodeAllocator, StaleDecisionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
-    from podnuma.allocator.request import Pod
+    from podnuma.allocator.request import PodRequest
     from podnuma.allocator.rules import Rules
     from podnuma.operator.write.allocation_store import PodDecision
 
@@ -44,7 +44,7 @@ class Book:
         self.as_stored: dict[str, tuple[str, int]] = {}
         self.told: dict[str, tuple[str, str]] = {}
         self._decided: dict[str, PodDecision] = {}
-        self._allocator: Node | None = None
+        self._allocator: NodeAllocator | None = None
         self._out_of_place: dict[str, str] = {}
         self._age = 0
 
@@ -54,7 +54,7 @@ class Book:
         return self._decided
 
     @property
-    def allocator(self) -> Node | None:
+    def allocator(self) -> NodeAllocator | None:
         """Return the allocator; None without settings and hardware to decide with."""
         return self._allocator
 
@@ -82,7 +82,7 @@ class Book:
         self._age += 1
         self.idle.clear()
         self._out_of_place.clear()
-        self._allocator = None if rules is None else self._rebuilt(Node(rules))
+        self._allocator = None if rules is None else self._rebuilt(NodeAllocator(rules))
 
     def adopt(self, decided: PodDecision) -> str | None:
         """Take in a durable decision; a sentence says why it cannot be, if it meets another grant."""
@@ -101,7 +101,7 @@ class Book:
             self._place(self._allocator, decided.grant)
         return None
 
-    def answer(self, allocator: Node, request: Pod) -> Admitted | Rejected:
+    def answer(self, allocator: NodeAllocator, request: PodRequest) -> Admitted | Rejected:
         """Decide a pod, changing nothing."""
         answer = allocator.decide(request)
         if isinstance(answer, Admitted):
@@ -164,13 +164,13 @@ class Book:
                 held |= decided.grant.exclusive_cpus
         return CpuSet(held)
 
-    def _rebuilt(self, node: Node) -> Node:
+    def _rebuilt(self, node: NodeAllocator) -> NodeAllocator:
         for decided in sorted(self._decided.values(), key=lambda decided: str(decided.key)):
             if decided.grant.holds_anything:
                 self._place(node, decided.grant)
         return node
 
-    def _place(self, node: Node, grant: PodGrant) -> None:
+    def _place(self, node: NodeAllocator, grant: PodGrant) -> None:
         problems = node.adopt(grant)
         if problems:
             self._out_of_place[grant.uid] = "; ".join(

@@ -32,7 +32,7 @@ from podnuma.operator.cache.objects import ObjectKey
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from podnuma.allocator.node import Node
+    from podnuma.allocator.node_allocator import NodeAllocator
     from podnuma.operator.cache.objects import CachedProfile
     from podnuma.operator.node.means import Means
     from podnuma.operator.node.profile_selection import ProfileSelection
@@ -179,7 +179,7 @@ def _told(
     )
 
 
-def _allocation(node: Node, book: Book) -> NodeAllocation:
+def _allocation(node: NodeAllocator, book: Book) -> NodeAllocation:
     free = node.default_set & ~node.reserved_cpus
     topology = node.topology
     decisions = book.decided.values()

@@ -2,8 +2,8 @@ import pytest
 from podnuma.agent.apiserver.watch import Changed, Listed, WatchEventType
 from podnuma.agent.desired.acceptance import GrantAcceptance, NodeCpus, accept_grants
 from podnuma.allocator import cpuset
-from podnuma.allocator.node import Node
-from podnuma.allocator.settings import CpuManagerPolicy, Settings
+from podnuma.allocator.manager_settings import CpuManagerPolicy, ManagerSettings
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.api.pod_allocation import Decision, render_pod_allocation
 
 CPUS = NodeCpus(cpuset.parse("0-15"), cpuset.parse("0-15"), cpuset.parse("0,8"))
@@ -57,11 +57,13 @@ def test_the_reserved_cpus_are_the_last_resort_of_the_pool(grant):
 
 
 def test_agent_and_operator_work_out_the_same_pool(grant, words):
-    settings = Settings(cpu_manager_policy=CpuManagerPolicy.STATIC, reserved_system_cpus=cpuset.parse("0,8"))
+    settings = ManagerSettings(
+        cpu_manager_policy=CpuManagerPolicy.STATIC, reserved_system_cpus=cpuset.parse("0,8")
+    )
     grants = [grant("a", "1,9"), grant("b", "4-5,12")]
-    empty = Node.empty(settings, words.machine().topology)
+    empty = NodeAllocator.empty(settings, words.machine().topology)
     cpus = NodeCpus(cpuset.parse("0-15"), empty.default_set, empty.reserved_cpus)
-    node, problems = Node.restore(settings, words.machine().topology, grants)
+    node, problems = NodeAllocator.restore(settings, words.machine().topology, grants)
     assert not problems
     assert accept_grants(grants, {}, cpus).pool == node.shared_pool
 

@@ -124,9 +124,9 @@ def topology(mode=Mode.ENFORCE, **spec):
 
 
 def words_settings():
-    from podnuma.allocator.settings import Settings
+    from podnuma.allocator.manager_settings import ManagerSettings
 
-    return Settings()
+    return ManagerSettings()
 
 
 def test_broken_settings_keep_the_last_good_ones(desired):

@@ -9,8 +9,13 @@ from podnuma.agent.model.containers import StartingContainer, StartRefused
 from podnuma.agent.start.gate import Expectation, StartGate, StartOutcome, StartWait, expectation
 from podnuma.agent.start.hook import StartHook
 from podnuma.allocator import cpuset
+from podnuma.allocator.manager_settings import (
+    CpuManagerPolicy,
+    ManagerSettings,
+    MemoryManagerPolicy,
+    TopologyManagerScope,
+)
 from podnuma.allocator.request import Qos
-from podnuma.allocator.settings import CpuManagerPolicy, MemoryManagerPolicy, Settings, TopologyManagerScope
 from podnuma.api.conditions import Condition, Status
 from podnuma.api.node_settings import Handling, Management, NodeSettings, OnRejection, OnUndecided
 from podnuma.api.node_topology import NodeCondition, NodeTopology
@@ -28,7 +33,7 @@ def starting(qos=Qos.GUARANTEED, **more):
 
 class Decisions:
     def __init__(self, handling=None, *, decision=None, known=True, memory=MemoryManagerPolicy.STATIC):
-        rules = Settings(cpu_manager_policy=CpuManagerPolicy.STATIC, memory_manager_policy=memory)
+        rules = ManagerSettings(cpu_manager_policy=CpuManagerPolicy.STATIC, memory_manager_policy=memory)
         self.node_config = NodeConfig(exists=True, settings=NodeSettings(rules, handling or Handling()))
         self.allocations_known = known
         self.decision = decision
@@ -232,5 +237,5 @@ def test_with_settings_that_the_operator_cannot_use_nobody_is_put_off():
 
 def test_without_settings_nobody_decides():
     assert expectation(NodeConfig(), starting()) is Expectation.NO
-    nothing = NodeConfig(exists=True, settings=NodeSettings(Settings(), Handling()))
+    nothing = NodeConfig(exists=True, settings=NodeSettings(ManagerSettings(), Handling()))
     assert expectation(nothing, starting()) is Expectation.NO

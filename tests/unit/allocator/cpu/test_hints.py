@@ -2,8 +2,8 @@
 
 import pytest
 from podnuma.allocator import nodeset
-from podnuma.allocator.cpu.hints import CpuWish
-from podnuma.allocator.settings import CpuOptions
+from podnuma.allocator.cpu.hints import CpuHints
+from podnuma.allocator.manager_settings import CpuOptions
 from podnuma.allocator.topology import NumaNode
 
 from tests.unit.allocator.shapes import cpus, from_cores, machine, nodes
@@ -33,7 +33,7 @@ def test_sets_that_can_serve_and_those_as_small_as_on_an_empty_machine(
     name, free, reusable, count, by_socket, expected
 ):
     topology = machine(name)
-    wish = CpuWish(topology, CpuOptions(align_by_socket=by_socket), cpus(free), cpus(reusable), count)
+    wish = CpuHints(topology, CpuOptions(align_by_socket=by_socket), cpus(free), cpus(reusable), count)
     assert listed(wish, topology) == expected
 
 
@@ -41,13 +41,13 @@ def test_sets_that_can_serve_and_those_as_small_as_on_an_empty_machine(
 def test_narrowest_is_the_size_of_the_smallest_set_in_the_list(
     name, free, reusable, count, by_socket, expected
 ):
-    wish = CpuWish(machine(name), CpuOptions(align_by_socket=by_socket), cpus(free), cpus(reusable), count)
+    wish = CpuHints(machine(name), CpuOptions(align_by_socket=by_socket), cpus(free), cpus(reusable), count)
     sizes = [nodes(text.rstrip("P")).bit_count() for text in expected.split()]
     assert wish.narrowest() == min(sizes, default=0)
 
 
 def test_cpus_to_be_used_again_tie_the_list_to_their_nodes():
-    wish = CpuWish(machine("H12"), CpuOptions(), cpus("9-11"), cpus("0,1"), 4)
+    wish = CpuHints(machine("H12"), CpuOptions(), cpus("9-11"), cpus("0,1"), 4)
     assert listed(wish, machine("H12")) == "0-1"
 
 
@@ -55,5 +55,5 @@ def test_nodes_without_cpus_are_in_no_cpu_list():
     topology = from_cores(
         [((0,), 0, 0, None), ((1,), 1, 1, None)], [NumaNode(node, 2**30) for node in range(3)]
     )
-    wish = CpuWish(topology, CpuOptions(), cpus("0-1"), 0, 1)
+    wish = CpuHints(topology, CpuOptions(), cpus("0-1"), 0, 1)
     assert listed(wish, topology) == "0P 1P 0-1"

@@ -4,10 +4,10 @@ import pytest
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpu.pick import check_smt
 from podnuma.allocator.decision import Reason
-from podnuma.allocator.node import Node
+from podnuma.allocator.manager_settings import CpuManagerPolicy, CpuOptions, ManagerSettings
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.quantities import of as quantity
 from podnuma.allocator.refusal import Refusal
-from podnuma.allocator.settings import CpuManagerPolicy, CpuOptions, Settings
 
 from tests.unit.allocator.shapes import machine
 
@@ -19,12 +19,12 @@ FULL = CpuOptions(full_pcpus_only=True)
     [("", "0,6"), ("distribute-cpus-across-cores", "0,2"), ("prefer-align-cpus-by-uncorecache", "0,6")],
 )
 def test_reserved_cpus_are_picked_by_the_same_rule(options, expected):
-    settings = Settings(
+    settings = ManagerSettings(
         cpu_manager_policy=CpuManagerPolicy.STATIC,
         cpu_manager_policy_options=dict.fromkeys(options.split(), "true"),
         reserved_cpu=quantity(2),
     )
-    assert cpuset.render(Node.empty(settings, machine("DS12")).reserved_cpus) == expected
+    assert cpuset.render(NodeAllocator.empty(settings, machine("DS12")).reserved_cpus) == expected
 
 
 def test_half_cores_are_refused_by_name():

@@ -1,18 +1,18 @@
 """Memory hints; specification, section 4.4."""
 
 from podnuma.allocator import nodeset
-from podnuma.allocator.memory.hints import MemoryWish
-from podnuma.allocator.memory.tables import Layout, Tables
-from podnuma.allocator.settings import Settings
+from podnuma.allocator.manager_settings import ManagerSettings
+from podnuma.allocator.memory.hints import MemoryHints
+from podnuma.allocator.memory.memory_map import MemoryCapacity, NumaMemoryMap
 from podnuma.allocator.topology import NumaNode
 
 from tests.unit.allocator.shapes import from_cores
 
 
 def tables(*sizes, pages=(), without_cpus=()):
-    return Tables(
-        Layout(
-            Settings(),
+    return NumaMemoryMap(
+        MemoryCapacity(
+            ManagerSettings(),
             from_cores(
                 [((node,), 0, node, None) for node in range(len(sizes)) if node not in without_cpus],
                 [
@@ -26,7 +26,7 @@ def tables(*sizes, pages=(), without_cpus=()):
 
 def listed(found, **request):
     sizes = {name.replace("pages", "hugepages-2Mi"): size for name, size in request.items()}
-    wish = MemoryWish(found, sizes, {})
+    wish = MemoryHints(found, sizes, {})
     masks = nodeset.enumerate_masks(found.layout.nodes)
     return " ".join(
         nodeset.render(mask) + ("P" if wish.prefers(mask) else "") for mask in masks if wish.holds(mask)
@@ -72,7 +72,7 @@ def test_pages_a_node_does_not_know_do_not_fit_there():
 def test_memory_of_ended_init_containers_counts_on_its_own_node_set():
     found = tables(10, 10)
     found.charge(0b01, "memory", 9)
-    wish = MemoryWish(found, {"memory": 10}, {(0b01, "memory"): 9})
+    wish = MemoryHints(found, {"memory": 10}, {(0b01, "memory"): 9})
     assert [mask for mask in (0b01, 0b10, 0b11) if wish.holds(mask)] == [0b01, 0b10]
 
 
@@ -88,7 +88,7 @@ def test_nodes_without_cpus_alone_count_as_ever():
 def test_the_best_set_is_preferred_then_narrow():
     found = tables(10, 10, 10)
     found.charge(0b011, "memory", 4)
-    wish = MemoryWish(found, {"memory": 6}, {})
+    wish = MemoryHints(found, {"memory": 6}, {})
     assert wish.best() == (0b100, True)
     assert wish.best(around=0b001) == (0b011, False)
     assert wish.best(around=0b101) is None
@@ -96,13 +96,13 @@ def test_the_best_set_is_preferred_then_narrow():
 
 
 def test_an_empty_list_has_no_narrowest_set():
-    assert MemoryWish(tables(10, 10), {"memory": 30}, {}).narrowest() == 0
-    assert list(MemoryWish(tables(10, 10), {"memory": 30}, {}).sets()) == []
+    assert MemoryHints(tables(10, 10), {"memory": 30}, {}).narrowest() == 0
+    assert list(MemoryHints(tables(10, 10), {"memory": 30}, {}).sets()) == []
 
 
 def test_fourteen_nodes_find_the_set_that_only_the_last_make():
     found = tables(*([4] * 12), 10, 10)
     for node in range(12):
         found.charge(1 << node, "memory", 1)
-    wish = MemoryWish(found, {"memory": 20}, {})
+    wish = MemoryHints(found, {"memory": 20}, {})
     assert wish.best() == (0b11 << 12, True)

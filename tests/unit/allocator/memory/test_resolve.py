@@ -2,11 +2,11 @@
 
 import pytest
 from podnuma.allocator import nodeset
-from podnuma.allocator.hints import Hint
 from podnuma.allocator.memory.resolve import resolve
 from podnuma.allocator.refusal import Refusal
+from podnuma.allocator.topology_hint import TopologyHint
 
-from tests.unit.allocator.memory.test_tables import tables
+from tests.unit.allocator.memory.test_memory_map import tables
 
 EQUAL = (1536, 1536)
 UNEQUAL = (1536, 512, 512, 512)
@@ -44,7 +44,7 @@ def made(memories, charged):
 
 
 def hint(text, preferred):
-    return Hint(None if text is None else nodeset.parse(text), preferred)
+    return TopologyHint(None if text is None else nodeset.parse(text), preferred)
 
 
 @pytest.mark.parametrize(("memories", "charged", "size", "nodes", "preferred", "expected"), RESOLVED)

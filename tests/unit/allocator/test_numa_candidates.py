@@ -5,7 +5,7 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.allocator import nodeset
-from podnuma.allocator.nodechoice import MAX_STEPS, Offer, candidates
+from podnuma.allocator.numa_candidates import MAX_STEPS, CandidateDemand, candidates
 
 from tests.unit.allocator.shapes import from_cores, machine, unhurried
 
@@ -26,7 +26,7 @@ def test_few_nodes_give_all_sets_best_first():
 )
 def test_on_wide_machines_every_set_that_serves_comes_out_in_order(size, gives, wanted, closest):
     demands = tuple((dict(enumerate(give)), wanted) for give in gives)
-    found = list(candidates(WIDE, size, (Offer(WIDE.all_nodes, demands),), closest=closest))
+    found = list(candidates(WIDE, size, (CandidateDemand(WIDE.all_nodes, demands),), closest=closest))
     serving = [
         nodeset.of(chosen)
         for chosen in combinations(range(13), size)
@@ -39,18 +39,18 @@ def test_on_wide_machines_every_set_that_serves_comes_out_in_order(size, gives, 
 
 
 def test_members_limit_the_sets_and_groups_come_beside_them():
-    offer = Offer(nodeset.of([1, 2, 3]), (({1: 1, 2: 1, 3: 1}, 2),), (0b110000, 0b1000000, 0b110))
+    offer = CandidateDemand(nodeset.of([1, 2, 3]), (({1: 1, 2: 1, 3: 1}, 2),), (0b110000, 0b1000000, 0b110))
     found = [nodeset.render(nodes) for nodes in candidates(WIDE, 2, (offer,))]
     assert found == ["1-2", "1,3", "2-3", "4-5"]
 
 
 def test_what_nobody_can_serve_ends_early():
     free = dict.fromkeys(range(13), 1)
-    assert list(candidates(WIDE, 7, (Offer(WIDE.all_nodes, ((free, 8),)),))) == []
+    assert list(candidates(WIDE, 7, (CandidateDemand(WIDE.all_nodes, ((free, 8),)),))) == []
 
 
 def test_work_is_bounded():
     very_wide = from_cores([((node,), 0, node, None) for node in range(64)])
     free = dict.fromkeys(range(64), 1)
-    found = list(candidates(very_wide, 32, (Offer(very_wide.all_nodes, ((free, 32),)),)))
+    found = list(candidates(very_wide, 32, (CandidateDemand(very_wide.all_nodes, ((free, 32),)),)))
     assert 0 < len(found) <= MAX_STEPS

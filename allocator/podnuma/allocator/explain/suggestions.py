@@ -19,18 +19,18 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from podnuma.allocator.quantities import Quantity, format_bytes, format_cpu, of
-from podnuma.allocator.request import CPU, MEMORY, Amounts, Container, Pod, aggregate, is_memory
+from podnuma.allocator.request import CPU, MEMORY, Amounts, ContainerRequest, PodRequest, aggregate, is_memory
 
 MAX_KNOBS = 64
 MAX_CPUS_TRIED = 512
 NEAR = 8
 MIB = 2**20
 
-Fits = Callable[[Pod], bool]
+Fits = Callable[[PodRequest], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Suggestion:
     """One number that makes the pod fit.
 
     `where` is "pod" or a container's name, `resource` a resource name; `now` and `needed` are
@@ -44,11 +44,11 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class Suggestions:
     """What would help: single changes, smallest first, or else two that help together."""
 
-    single: tuple[Change, ...]
-    together: tuple[Change, ...]
+    single: tuple[Suggestion, ...]
+    together: tuple[Suggestion, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,30 +61,30 @@ class _Knob:
     least: int
     most: int
     text: str
-    turn: Callable[[int], Pod]
+    turn: Callable[[int], PodRequest]
 
-    def change(self, value: int) -> Change:
+    def change(self, value: int) -> Suggestion:
         """Return the change to a value."""
         needed = str(value) if self.resource == CPU else format_bytes(value)
-        return Change(self.where, self.resource, self.text, needed)
+        return Suggestion(self.where, self.resource, self.text, needed)
 
 
-def changes(pod: Pod, fits: Fits, most: Mapping[str, int]) -> Changes:
+def suggest(pod: PodRequest, fits: Fits, most: Mapping[str, int]) -> Suggestions:
     """Return what makes a refused pod fit.
 
     `most` is what the machine has of each resource (CPUs, bytes): no number is raised above it.
     """
     knobs = list(islice(_knobs(pod, most), MAX_KNOBS))
-    found: list[tuple[float, int, Change]] = []
+    found: list[tuple[float, int, Suggestion]] = []
     for rank, knob in enumerate(knobs):
         for value in _nearest(knob, fits):
             size = abs(value - knob.value) / max(knob.value, 1)
             found.append((size, rank, knob.change(value)))
     single = tuple(change for _, _, change in sorted(found, key=lambda entry: entry[:2]))
-    return Changes(single, () if single else _together(knobs, fits, most))
+    return Suggestions(single, () if single else _together(knobs, fits, most))
 
 
-def _together(knobs: Sequence[_Knob], fits: Fits, most: Mapping[str, int]) -> tuple[Change, ...]:
+def _together(knobs: Sequence[_Knob], fits: Fits, most: Mapping[str, int]) -> tuple[Suggestion, ...]:
     for knob in knobs:
         if knob.resource != CPU:
             continue
@@ -97,7 +97,7 @@ def _together(knobs: Sequence[_Knob], fits: Fits, most: Mapping[str, int]) -> tu
     return ()
 
 
-def _knobs(pod: Pod, most: Mapping[str, int]) -> Iterator[_Knob]:
+def _knobs(pod: PodRequest, most: Mapping[str, int]) -> Iterator[_Knob]:
     budget = (pod.pod_requests or {}) if pod.pod_level else {}
     for resource in budget:
         if resource == CPU or is_memory(resource):
@@ -116,8 +116,8 @@ def _knobs(pod: Pod, most: Mapping[str, int]) -> Iterator[_Knob]:
                 )
 
 
-def _budget_knob(pod: Pod, resource: str, budget: Amounts, most: int) -> _Knob:
-    def turn(value: int) -> Pod:
+def _budget_knob(pod: PodRequest, resource: str, budget: Amounts, most: int) -> _Knob:
+    def turn(value: int) -> PodRequest:
         return replace(
             pod,
             pod_requests=dict(budget) | {resource: of(value)},
@@ -132,8 +132,8 @@ def _budget_knob(pod: Pod, resource: str, budget: Amounts, most: int) -> _Knob:
     )
 
 
-def _container_turn(pod: Pod, place: int, resource: str) -> Callable[[int], Pod]:
-    def turn(value: int) -> Pod:
+def _container_turn(pod: PodRequest, place: int, resource: str) -> Callable[[int], PodRequest]:
+    def turn(value: int) -> PodRequest:
         old = pod.containers[place]
         new = replace(
             old,
@@ -190,7 +190,7 @@ def _gallop(start: int, end: int, fitting: Callable[[int], bool]) -> Iterator[in
         refused, step = value, step * 2
 
 
-def _amount(container: Container, resource: str) -> Quantity:
+def _amount(container: ContainerRequest, resource: str) -> Quantity:
     return container.requests.get(resource) or of(0)
 
 

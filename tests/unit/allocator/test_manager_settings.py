@@ -1,10 +1,10 @@
 """Reading option texts; specification, sections 2.6, 5.1."""
 
 import pytest
-from podnuma.allocator.settings import (
+from podnuma.allocator.manager_settings import (
     CpuManagerPolicy,
     CpuOptions,
-    Settings,
+    ManagerSettings,
     TopologyManagerPolicy,
     cpu_options,
     read_bool,
@@ -41,7 +41,7 @@ def test_what_is_no_number_is_refused(text):
 
 
 def test_options_of_the_static_policy_are_read():
-    settings = Settings(
+    settings = ManagerSettings(
         cpu_manager_policy=CpuManagerPolicy.STATIC,
         cpu_manager_policy_options={"full-pcpus-only": "T", "align-by-socket": "0"},
     )
@@ -49,6 +49,6 @@ def test_options_of_the_static_policy_are_read():
 
 
 def test_policy_none_reads_no_topology_options():
-    assert topology_options(Settings(topology_manager_policy_options={"max-allowable-numa-nodes": "x"})) == (
-        topology_options(Settings(topology_manager_policy=TopologyManagerPolicy.RESTRICTED))
-    )
+    assert topology_options(
+        ManagerSettings(topology_manager_policy_options={"max-allowable-numa-nodes": "x"})
+    ) == (topology_options(ManagerSettings(topology_manager_policy=TopologyManagerPolicy.RESTRICTED)))

@@ -8,19 +8,19 @@ an overlap with another held grant makes a grant unusable.
 from collections.abc import Iterable, Iterator
 
 from podnuma.allocator import cpuset, nodeset
-from podnuma.allocator.check import Problem
+from podnuma.allocator.check import SettingsProblem
 from podnuma.allocator.decision import PodGrant
-from podnuma.allocator.memory.tables import Tables
+from podnuma.allocator.memory.memory_map import NumaMemoryMap
 from podnuma.allocator.quantities import format_bytes
 from podnuma.allocator.rules import Rules
 
 
-def overlap(grant: PodGrant, held: Iterable[PodGrant]) -> Problem | None:
+def overlap(grant: PodGrant, held: Iterable[PodGrant]) -> SettingsProblem | None:
     """Return the problem of a grant that shares CPUs with a held one."""
     for other in held:
         both = grant.exclusive_cpus & other.exclusive_cpus
         if both:
-            return Problem(
+            return SettingsProblem(
                 "cpus",
                 cpuset.render(grant.exclusive_cpus),
                 f"CPUs {cpuset.render(both)} are held by pod {other.namespace}/{other.name}; "
@@ -29,39 +29,39 @@ def overlap(grant: PodGrant, held: Iterable[PodGrant]) -> Problem | None:
     return None
 
 
-def misfits(grant: PodGrant, rules: Rules, tables: Tables) -> list[Problem]:
+def adoption_problems(grant: PodGrant, rules: Rules, tables: NumaMemoryMap) -> list[SettingsProblem]:
     """Return what does not fit today; the grant can be held all the same."""
     return [*_cpu_misfits(grant, rules), *_memory_misfits(grant, rules, tables)]
 
 
-def _cpu_misfits(grant: PodGrant, rules: Rules) -> Iterator[Problem]:
+def _cpu_misfits(grant: PodGrant, rules: Rules) -> Iterator[SettingsProblem]:
     pod, cpus = f"pod {grant.namespace}/{grant.name}", grant.exclusive_cpus
     text = cpuset.render(cpus)
     missing = cpus & ~rules.topology.all_cpus
     if missing:
-        yield Problem("cpus", text, f"{pod} holds CPUs {cpuset.render(missing)}, which are offline")
+        yield SettingsProblem("cpus", text, f"{pod} holds CPUs {cpuset.render(missing)}, which are offline")
     reserved = cpus & rules.reserved
     if reserved:
-        yield Problem(
+        yield SettingsProblem(
             "cpus", text, f"{pod} keeps CPUs {cpuset.render(reserved)}, which are reserved now, until it ends"
         )
     if cpus and not rules.static_cpu:
-        yield Problem(
+        yield SettingsProblem(
             "cpus", text, f"{pod} keeps CPUs of its own until it ends; cpuManagerPolicy is none now"
         )
 
 
-def _memory_misfits(grant: PodGrant, rules: Rules, tables: Tables) -> Iterator[Problem]:
+def _memory_misfits(grant: PodGrant, rules: Rules, tables: NumaMemoryMap) -> Iterator[SettingsProblem]:
     pod = f"pod {grant.namespace}/{grant.name}"
     unknown = grant.memory_nodes & ~rules.topology.all_nodes
     if unknown:
-        yield Problem(
+        yield SettingsProblem(
             "memoryNodes",
             nodeset.render(grant.memory_nodes),
             f"{pod} holds memory on NUMA nodes {nodeset.render(unknown)}, which do not exist",
         )
     if grant.charged and not rules.static_memory:
-        yield Problem(
+        yield SettingsProblem(
             "memoryNodes",
             nodeset.render(grant.memory_nodes),
             f"{pod} keeps its memory nodes until it ends; memoryManagerPolicy is None now",
@@ -70,7 +70,7 @@ def _memory_misfits(grant: PodGrant, rules: Rules, tables: Tables) -> Iterator[P
     for block in grant.charged:
         free = tables.free_on(block.nodes & rules.topology.all_nodes, block.resource)
         if free < block.size:
-            yield Problem(
+            yield SettingsProblem(
                 "memory",
                 format_bytes(block.size),
                 f"{pod} keeps {format_bytes(block.size)} of {block.resource} on NUMA nodes "

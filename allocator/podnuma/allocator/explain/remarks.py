@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from enum import Enum
 
 from podnuma.allocator import nodeset
-from podnuma.allocator.eligibility import Claims, empty_cpu_pool, empty_memory_pool, qos
-from podnuma.allocator.hints import Hint
-from podnuma.allocator.node import Node
+from podnuma.allocator.eligibility import ExclusiveRequests, empty_cpu_pool, empty_memory_pool, qos
+from podnuma.allocator.manager_settings import TopologyManagerPolicy
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.quantities import format_cpu
 from podnuma.allocator.request import CPU, MEMORY, Qos
-from podnuma.allocator.settings import TopologyManagerPolicy
+from podnuma.allocator.topology_hint import TopologyHint
 
 MAX_NAMES = 5
 
 
-class Path(Enum):
+class AdmissionPath(Enum):
     """Which way a pod is served."""
 
     BUBBLE = "bubble"
@@ -29,7 +29,7 @@ class Path(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class MergeSide:
     """One side of a merge: what is wanted ("4 cpu"), what all nodes had free, the hint list, narrowest first.
 
     `hints` is None when the side has no preference, empty when it cannot serve at all. `least` is
@@ -40,19 +40,21 @@ class Side:
     wanted: str
     free: str
     least: int
-    hints: tuple[Hint, ...] | None
+    hints: tuple[TopologyHint, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class MergeStep:
     """One merge. `subject` is "pod" or a container's name; `merged` is None when refused."""
 
     subject: str
-    sides: tuple[Side, ...]
-    merged: Hint | None
+    sides: tuple[MergeSide, ...]
+    merged: TopologyHint | None
 
 
-def notes(node: Node, claims: Claims, path: Path, steps: Sequence[Step]) -> Iterator[str]:
+def remarks(
+    node: NodeAllocator, claims: ExclusiveRequests, path: AdmissionPath, steps: Sequence[MergeStep]
+) -> Iterator[str]:
     """Yield what should be said about a decision, most important first."""
     yield from _about_claims(node, claims, path)
     for step in steps:
@@ -61,9 +63,9 @@ def notes(node: Node, claims: Claims, path: Path, steps: Sequence[Step]) -> Iter
         yield from _about_groups(node)
 
 
-def _about_claims(node: Node, claims: Claims, path: Path) -> Iterator[str]:
+def _about_claims(node: NodeAllocator, claims: ExclusiveRequests, path: AdmissionPath) -> Iterator[str]:
     pod = claims.pod
-    if path is Path.SHARED:
+    if path is AdmissionPath.SHARED:
         found = qos(pod)
         if found is Qos.GUARANTEED:
             yield "pod-level resource managers are off: pods with a budget hold nothing"
@@ -74,7 +76,7 @@ def _about_claims(node: Node, claims: Claims, path: Path) -> Iterator[str]:
             )
         return
     budget = (pod.pod_requests or {}).get(CPU) if pod.pod_level else None
-    if path is Path.BUBBLE:
+    if path is AdmissionPath.BUBBLE:
         if budget is not None and not budget.integral:
             yield f"a budget of {format_cpu(budget.milli)} CPUs is not whole: no container gets own CPUs"
         if claims.pod_memory is None:
@@ -88,7 +90,7 @@ def _about_claims(node: Node, claims: Claims, path: Path) -> Iterator[str]:
             yield f"only pod scope has pod shared pools; in the node shared pool: {_names(shared)}"
 
 
-def _about_step(node: Node, step: Step) -> Iterator[str]:
+def _about_step(node: NodeAllocator, step: MergeStep) -> Iterator[str]:
     for side in step.sides:
         if side.resource == CPU and side.hints == () and side.least:
             yield f"{step.subject} wants {side.wanted}; the whole node has {side.free} free"
@@ -107,7 +109,7 @@ def _about_step(node: Node, step: Step) -> Iterator[str]:
         yield from _about_second_best(node, step)
 
 
-def _about_second_best(node: Node, step: Step) -> Iterator[str]:
+def _about_second_best(node: NodeAllocator, step: MergeStep) -> Iterator[str]:
     policy = node.settings.topology_manager_policy
     for side in step.sides:
         if side.hints and not any(hint.preferred for hint in side.hints):
@@ -120,7 +122,7 @@ def _about_second_best(node: Node, step: Step) -> Iterator[str]:
             yield f"{step.subject}: {side.wanted} need {_count(side.least)}, {policy.value} allows one"
 
 
-def _about_groups(node: Node) -> Iterator[str]:
+def _about_groups(node: NodeAllocator) -> Iterator[str]:
     told = set()
     for one in node.topology.nodes:
         group = node.memory_group(one.id)

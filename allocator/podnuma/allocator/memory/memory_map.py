@@ -16,13 +16,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
+from podnuma.allocator.manager_settings import ManagerSettings, MemoryManagerPolicy
 from podnuma.allocator.request import MEMORY
-from podnuma.allocator.settings import MemoryManagerPolicy, Settings
 from podnuma.allocator.topology import Topology
 
 
 @dataclass(frozen=True, slots=True)
-class Amounts:
+class MemoryAmounts:
     """One memory resource of one NUMA node, in bytes."""
 
     total: int
@@ -31,7 +31,7 @@ class Amounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class MemoryTable:
     """One memory resource of one NUMA node, in bytes, with what is charged."""
 
     total: int
@@ -41,14 +41,14 @@ class Row:
     free: int
 
 
-class Layout:
+class MemoryCapacity:
     """The unchanging side: amounts by NUMA node and resource. One object serves equal nodes."""
 
     __slots__ = ("_sums", "cpu_nodes", "nodes", "topology")
 
-    nodes: dict[int, Mapping[str, Amounts]]
+    nodes: dict[int, Mapping[str, MemoryAmounts]]
 
-    def __init__(self, settings: Settings, topology: Topology) -> None:
+    def __init__(self, settings: ManagerSettings, topology: Topology) -> None:
         kept: dict[int, dict[str, int]] = {}
         if settings.memory_manager_policy is MemoryManagerPolicy.STATIC:
             # Where one node is listed twice for a resource, the later amount counts.
@@ -61,8 +61,8 @@ class Layout:
             reserved = kept.get(node.id, {})
             memory = reserved.get(MEMORY, 0)
             usable = node.memory - memory - sum(node.hugepages.values())
-            self.nodes[node.id] = {MEMORY: Amounts(node.memory, memory, usable)} | {
-                resource: Amounts(total, reserved.get(resource, 0), total - reserved.get(resource, 0))
+            self.nodes[node.id] = {MEMORY: MemoryAmounts(node.memory, memory, usable)} | {
+                resource: MemoryAmounts(total, reserved.get(resource, 0), total - reserved.get(resource, 0))
                 for resource, total in node.hugepages.items()
             }
         self._sums: dict[tuple[str, bool], list[int]] = {}
@@ -88,12 +88,12 @@ class Layout:
         return self._sums[key]
 
 
-class Tables:
+class NumaMemoryMap:
     """The changing side: `free[resource][node]` bytes, `assignments[node]`, `groups[node]` as a node set."""
 
     __slots__ = ("assignments", "free", "groups", "layout")
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: MemoryCapacity) -> None:
         self.layout = layout
         self.assignments = dict.fromkeys(layout.nodes, 0)
         self.groups = {node: 1 << node for node in layout.nodes}
@@ -102,9 +102,9 @@ class Tables:
             for resource, amount in amounts.items():
                 self.free.setdefault(resource, {})[node] = amount.allocatable
 
-    def copy(self) -> "Tables":
+    def copy(self) -> "NumaMemoryMap":
         """Return tables that can be changed without changing these."""
-        twin = Tables.__new__(Tables)
+        twin = NumaMemoryMap.__new__(NumaMemoryMap)
         twin.layout = self.layout
         twin.assignments = self.assignments.copy()
         twin.groups = self.groups.copy()
@@ -157,12 +157,12 @@ class Tables:
                 left[node] += given
                 size -= given
 
-    def rows(self, node: int) -> dict[str, Row]:
+    def rows(self, node: int) -> dict[str, MemoryTable]:
         """Return one node's table, by resource."""
         found = {}
         for resource, amount in self.layout.nodes[node].items():
             free = self.free[resource][node]
-            found[resource] = Row(
+            found[resource] = MemoryTable(
                 amount.total, amount.system_reserved, amount.allocatable, amount.allocatable - free, free
             )
         return found

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 from podnuma.allocator.counts import Assigned, AssignmentType
 from podnuma.allocator.decision import MemoryBlock
-from podnuma.allocator.hints import Hint
+from podnuma.allocator.topology_hint import TopologyHint
 
 Blocks = tuple[MemoryBlock, ...]
 
 
-class Share:
+class ContainerAssignment:
     """What one container was given. `cpus` None: the node shared pool. `memory` None: nothing recorded."""
 
     __slots__ = ("cpu_assignment", "cpus", "memory", "memory_assignment")
@@ -26,15 +26,15 @@ class Share:
         self.memory_assignment = AssignmentType.NODE_SHARED
 
 
-class Trial:
+class AdmissionAttempt:
     """The outcome so far. `bubble_cpus` None and `bubble_memory` empty: no bubble on that side."""
 
     __slots__ = ("bubble_cpus", "bubble_memory", "hints", "serving", "shares")
 
-    hints: dict[str, Hint]
+    hints: dict[str, TopologyHint]
 
     def __init__(self, containers: int) -> None:
-        self.shares = [Share() for _ in range(containers)]
+        self.shares = [ContainerAssignment() for _ in range(containers)]
         self.hints = {}
         self.bubble_cpus: int | None = None
         self.bubble_memory: Blocks = ()

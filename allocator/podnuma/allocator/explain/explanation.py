@@ -13,21 +13,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 
-from podnuma.allocator.change import Change, Changes, changes
+from podnuma.allocator.attempt import AdmissionAttempt
 from podnuma.allocator.decision import Admitted, Rejected
-from podnuma.allocator.eligibility import Bytes, Claims, claims, qos
-from podnuma.allocator.hints import Hint
-from podnuma.allocator.merge import Wish, Wishes
-from podnuma.allocator.node import Node
-from podnuma.allocator.nodechoice import candidates
+from podnuma.allocator.eligibility import Bytes, ExclusiveRequests, exclusive_requests, qos
+from podnuma.allocator.explain.remarks import AdmissionPath, MergeSide, MergeStep, remarks
+from podnuma.allocator.explain.suggestions import Suggestion, Suggestions, suggest
+from podnuma.allocator.merge import HintProvider, ProvidedHints
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.nodeset import NodeSet
-from podnuma.allocator.notes import Path, Side, Step, notes
+from podnuma.allocator.numa_candidates import candidates
 from podnuma.allocator.quantities import format_bytes
 from podnuma.allocator.refusal import Refusal
-from podnuma.allocator.request import CPU, MEMORY, Pod, Qos
-from podnuma.allocator.scope_container import Serving
+from podnuma.allocator.request import CPU, MEMORY, PodRequest, Qos
+from podnuma.allocator.scope_container import ContainerScopeAttempt
 from podnuma.allocator.scope_pod import pod_wishes
-from podnuma.allocator.trial import Trial
+from podnuma.allocator.topology_hint import TopologyHint
 
 # Of a hint list as many are kept as 8 NUMA nodes have.
 MAX_HINTS = 255
@@ -54,61 +54,61 @@ class Explanation:
 
     decision: Admitted | Rejected
     qos: Qos
-    path: Path
+    path: AdmissionPath
     free: tuple[FreeRow, ...]
-    steps: tuple[Step, ...]
-    notes: tuple[str, ...]
-    changes: tuple[Change, ...]
-    together: tuple[Change, ...]
+    steps: tuple[MergeStep, ...]
+    remarks: tuple[str, ...]
+    suggestions: tuple[Suggestion, ...]
+    together: tuple[Suggestion, ...]
 
     @property
-    def change(self) -> Change | None:
+    def smallest(self) -> Suggestion | None:
         """The smallest single change that makes a refused pod fit, if one does."""
-        return self.changes[0] if self.changes else None
+        return self.suggestions[0] if self.suggestions else None
 
 
-def explain(node: Node, pod: Pod) -> Explanation:
+def explain(node: NodeAllocator, pod: PodRequest) -> Explanation:
     """Decide about a pod and say why. A pod that is held already is explained as if it were not."""
     fresh = node.without(pod.uid)
-    wanted = claims(pod, pod_level_managers=node.settings.pod_level_managers)
+    wanted = exclusive_requests(pod, pod_level_managers=node.settings.pod_level_managers)
     decision = fresh.decide(pod)
     path = _path(fresh, wanted)
     steps = tuple(_steps(fresh, wanted, path))
-    found = Changes((), ())
+    found = Suggestions((), ())
     if isinstance(decision, Rejected):
-        found = changes(pod, lambda other: isinstance(fresh.decide(other), Admitted), _most(fresh))
+        found = suggest(pod, lambda other: isinstance(fresh.decide(other), Admitted), _most(fresh))
     return Explanation(
         decision,
         qos(pod),
         path,
         tuple(_free(fresh)),
         steps,
-        tuple(notes(fresh, wanted, path, steps)),
+        tuple(remarks(fresh, wanted, path, steps)),
         found.single,
         found.together,
     )
 
 
-def _path(node: Node, wanted: Claims) -> Path:
+def _path(node: NodeAllocator, wanted: ExclusiveRequests) -> AdmissionPath:
     if not wanted.guaranteed:
-        return Path.SHARED
+        return AdmissionPath.SHARED
     if node.rules.pod_scope and wanted.pod.pod_level:
-        return Path.BUBBLE
-    return Path.CONTAINERS
+        return AdmissionPath.BUBBLE
+    return AdmissionPath.CONTAINERS
 
 
-def _steps(node: Node, wanted: Claims, path: Path) -> Iterator[Step]:
+def _steps(node: NodeAllocator, wanted: ExclusiveRequests, path: AdmissionPath) -> Iterator[MergeStep]:
     rules, pod = node.rules, (wanted.pod_cpus, wanted.pod_memory)
-    if path is Path.SHARED or not rules.aligned:
+    if path is AdmissionPath.SHARED or not rules.aligned:
         return
-    serving = Serving(rules, node.default_set, node.tables, wanted)
-    if path is Path.BUBBLE:
+    serving = ContainerScopeAttempt(rules, node.default_set, node.tables, wanted)
+    if path is AdmissionPath.BUBBLE:
         yield _step(node, serving, "pod", pod, pod_wishes(rules, node.default_set, node.tables, wanted))
         return
     if rules.pod_scope:
         yield _step(node, serving, "pod", pod, serving.wishes(*pod))
         return
-    trial = Trial(len(wanted.pod.containers))
+    trial = AdmissionAttempt(len(wanted.pod.containers))
     for place, container in enumerate(wanted.pod.containers):
         own = wanted.cpus[place], wanted.memory[place]
         step = _step(node, serving, container.name, own, serving.wishes(*own))
@@ -122,8 +122,12 @@ def _steps(node: Node, wanted: Claims, path: Path) -> Iterator[Step]:
 
 
 def _step(
-    node: Node, serving: Serving, subject: str, wanted: tuple[int, Bytes | None], wishes: Wishes
-) -> Step:
+    node: NodeAllocator,
+    serving: ContainerScopeAttempt,
+    subject: str,
+    wanted: tuple[int, Bytes | None],
+    wishes: ProvidedHints,
+) -> MergeStep:
     rules = node.rules
     cpus, memory = wanted
     sides = []
@@ -134,30 +138,30 @@ def _step(
         have = {name: max(serving.tables.free_on(node.topology.all_nodes, name), 0) for name in memory}
         sides.append(_side(node, MEMORY, (_amounts(memory), _amounts(have)), wishes.memory))
     merged = rules.merger.merge(wishes.cpu, wishes.memory, impossible=wishes.impossible)
-    return Step(subject, tuple(sides), merged)
+    return MergeStep(subject, tuple(sides), merged)
 
 
-def _side(node: Node, resource: str, texts: tuple[str, str], wish: Wish | None) -> Side:
+def _side(node: NodeAllocator, resource: str, texts: tuple[str, str], wish: HintProvider | None) -> MergeSide:
     wanted, free = texts
     if wish is None:
         # Wanted, but not wished: the pod shared pool would be empty.
-        return Side(resource, wanted, free, 0, ())
+        return MergeSide(resource, wanted, free, 0, ())
     found = tuple(islice(_hints(node, wish), MAX_HINTS))
-    return Side(resource, wanted, free, wish.least, None if resource == MEMORY and not found else found)
+    return MergeSide(resource, wanted, free, wish.least, None if resource == MEMORY and not found else found)
 
 
 def _amounts(sizes: Bytes) -> str:
     return ", ".join(f"{format_bytes(size)} {name}" for name, size in sizes.items())
 
 
-def _hints(node: Node, wish: Wish) -> Iterator[Hint]:
+def _hints(node: NodeAllocator, wish: HintProvider) -> Iterator[TopologyHint]:
     topology = node.topology
     sizes = range(1, len(topology.nodes) + 1)
     ordered = chain.from_iterable(candidates(topology, size, wish.offers(size)) for size in sizes)
-    return (Hint(nodes, wish.prefers(nodes)) for nodes in ordered if wish.holds(nodes))
+    return (TopologyHint(nodes, wish.prefers(nodes)) for nodes in ordered if wish.holds(nodes))
 
 
-def _free(node: Node) -> Iterator[FreeRow]:
+def _free(node: NodeAllocator) -> Iterator[FreeRow]:
     rules = node.rules
     for one in node.topology.nodes:
         group = node.memory_group(one.id)
@@ -169,7 +173,7 @@ def _free(node: Node) -> Iterator[FreeRow]:
                 yield FreeRow(one.id, resource, row.free, row.allocatable, group)
 
 
-def _most(node: Node) -> dict[str, int]:
+def _most(node: NodeAllocator) -> dict[str, int]:
     """Return what the machine could grant at most, by resource."""
     most: dict[str, int] = {}
     for row in _free(node):

@@ -58,7 +58,7 @@ NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ManagerSettings:
     """Everything that is configured about one node.
 
     `reserved_system_cpus` is a list of CPUs; without one, `reserved_cpu` CPUs (rounded up) are
@@ -122,7 +122,7 @@ def read_int(text: str) -> int:
     return int(text)
 
 
-def cpu_options(settings: Settings) -> CpuOptions:
+def cpu_options(settings: ManagerSettings) -> CpuOptions:
     """Return the CPU options. Raises ValueError for a bad value; unknown names are ignored here."""
     given = settings.cpu_manager_policy_options
     if settings.cpu_manager_policy is CpuManagerPolicy.NONE:
@@ -132,7 +132,7 @@ def cpu_options(settings: Settings) -> CpuOptions:
     )
 
 
-def topology_options(settings: Settings) -> TopologyOptions:
+def topology_options(settings: ManagerSettings) -> TopologyOptions:
     """Return the topology options. Raises ValueError for a bad value; unknown names are ignored here."""
     given = settings.topology_manager_policy_options
     if settings.topology_manager_policy is TopologyManagerPolicy.NONE:

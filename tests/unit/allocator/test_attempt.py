@@ -1,11 +1,11 @@
 """The outcome of a decision under way."""
 
+from podnuma.allocator.attempt import AdmissionAttempt
 from podnuma.allocator.counts import AssignmentType
-from podnuma.allocator.trial import Trial
 
 
 def test_a_new_trial_has_handed_out_nothing():
-    trial = Trial(2)
+    trial = AdmissionAttempt(2)
     assert [(share.cpus, share.memory) for share in trial.shares] == [(None, None), (None, None)]
     assert (
         list(trial.assigned())

@@ -15,30 +15,30 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from podnuma.allocator import isolation
-from podnuma.allocator.check import Problem
+from podnuma.allocator.adoption import adoption_problems, overlap
+from podnuma.allocator.attempt import AdmissionAttempt
+from podnuma.allocator.check import SettingsProblem
 from podnuma.allocator.counts import AssignmentType, tally
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import Admitted, PodGrant, Rejected
-from podnuma.allocator.eligibility import claims
+from podnuma.allocator.eligibility import exclusive_requests
 from podnuma.allocator.lifecycle import after_start, without_container
-from podnuma.allocator.memory.tables import Row, Tables
-from podnuma.allocator.misfits import misfits, overlap
+from podnuma.allocator.manager_settings import ManagerSettings
+from podnuma.allocator.memory.memory_map import MemoryTable, NumaMemoryMap
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.refusal import Refusal
-from podnuma.allocator.request import Pod
+from podnuma.allocator.request import PodRequest
 from podnuma.allocator.rules import Rules
 from podnuma.allocator.scope_container import place_containers
 from podnuma.allocator.scope_pod import place_pod
-from podnuma.allocator.settings import Settings
 from podnuma.allocator.topology import Topology
-from podnuma.allocator.trial import Trial
 
 
 class StaleDecisionError(RuntimeError):
     """The node changed after the decision was made; decide again."""
 
 
-class Node:
+class NodeAllocator:
     """One node. Not safe for concurrent use."""
 
     __slots__ = ("_default", "_grants", "_rules", "_tables", "generation")
@@ -46,29 +46,29 @@ class Node:
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._default = int(rules.managed_cpus)
-        self._tables = Tables(rules.layout)
+        self._tables = NumaMemoryMap(rules.layout)
         self._grants: dict[str, PodGrant] = {}
         self.generation = 0
 
     @staticmethod
-    def empty(settings: Settings, topology: Topology) -> "Node":
+    def empty(settings: ManagerSettings, topology: Topology) -> "NodeAllocator":
         """Return a node without pods. Raises SettingsError with everything that is wrong."""
-        return Node(Rules(settings, topology))
+        return NodeAllocator(Rules(settings, topology))
 
     @staticmethod
     def restore(
-        settings: Settings, topology: Topology, grants: Iterable[PodGrant]
-    ) -> tuple["Node", list[Problem]]:
+        settings: ManagerSettings, topology: Topology, grants: Iterable[PodGrant]
+    ) -> tuple["NodeAllocator", list[SettingsProblem]]:
         """Return a node that holds these grants, and what is wrong with them.
 
         Grants are adopted in the order given; see `adopt`. Raises SettingsError.
         """
-        node = Node.empty(settings, topology)
+        node = NodeAllocator.empty(settings, topology)
         problems = [problem for grant in grants for problem in node.adopt(grant)]
         return node, problems
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> ManagerSettings:
         """What this node is told."""
         return self._rules.settings
 
@@ -78,7 +78,7 @@ class Node:
         return self._rules.topology
 
     @property
-    def tables(self) -> Tables:
+    def tables(self) -> NumaMemoryMap:
         """The memory tables themselves, to look at; changing them is the node's own business."""
         return self._tables
 
@@ -111,7 +111,7 @@ class Node:
         """Return the free bytes of a memory resource on a NUMA node, 0 if it has none of it."""
         return self._tables.free_on(1 << node, resource)
 
-    def memory_rows(self, node: int) -> dict[str, Row]:
+    def memory_rows(self, node: int) -> dict[str, MemoryTable]:
         """Return the memory table of a NUMA node, by resource."""
         return self._tables.rows(node)
 
@@ -132,9 +132,9 @@ class Node:
                 found["memory", container.memory_assignment] += 1
         return found
 
-    def without(self, uid: str) -> "Node":
+    def without(self, uid: str) -> "NodeAllocator":
         """Return another node in the same state, but without one pod; this one stays as it is."""
-        twin = Node(self._rules)
+        twin = NodeAllocator(self._rules)
         twin._default = self._default
         twin._tables = self._tables.copy()
         twin._grants = self._grants.copy()
@@ -142,14 +142,14 @@ class Node:
         twin.release(uid)
         return twin
 
-    def decide(self, pod: Pod) -> Admitted | Rejected:
+    def decide(self, pod: PodRequest) -> Admitted | Rejected:
         """Decide about one pod; the node stays as it is."""
         held = self._grants.get(pod.uid)
         if held is not None:
             return Admitted(held, self.generation)
         rules = self._rules
-        trial = Trial(len(pod.containers))
-        wanted = claims(pod, pod_level_managers=rules.settings.pod_level_managers)
+        trial = AdmissionAttempt(len(pod.containers))
+        wanted = exclusive_requests(pod, pod_level_managers=rules.settings.pod_level_managers)
         try:
             if rules.pod_scope and pod.pod_level:
                 place_pod(rules, self._default, self._tables, wanted, trial)
@@ -172,7 +172,7 @@ class Node:
         if decision.grant.uid not in self._grants:
             self._add(decision.grant)
 
-    def adopt(self, grant: PodGrant) -> list[Problem]:
+    def adopt(self, grant: PodGrant) -> list[SettingsProblem]:
         """Hold a grant that was decided earlier, and say what about it does not fit any more.
 
         A grant that shares CPUs with a held one is not held; every other is, however little it
@@ -182,7 +182,7 @@ class Node:
         shared = overlap(grant, self._grants.values())
         if shared is not None:
             return [shared]
-        problems = misfits(grant, self._rules, self._tables)
+        problems = adoption_problems(grant, self._rules, self._tables)
         self._add(grant)
         return problems
 

@@ -25,7 +25,7 @@ Demand = tuple[Mapping[int, int], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class CandidateDemand:
     """What one wish knows: the nodes its sets are made of, its demands, and sets beside those (groups)."""
 
     members: int
@@ -34,7 +34,7 @@ class Offer:
 
 
 def candidates(
-    topology: Topology, size: int, offers: Sequence[Offer], *, closest: bool = False
+    topology: Topology, size: int, offers: Sequence[CandidateDemand], *, closest: bool = False
 ) -> Iterable[NodeSet]:
     """Return sets of `size` nodes, best first, among them every set that serves all offers.
 

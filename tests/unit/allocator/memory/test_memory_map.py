@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.allocator import nodeset
-from podnuma.allocator.memory.tables import Layout, Row, Tables
-from podnuma.allocator.settings import MemoryManagerPolicy, ReservedMemory, Settings
+from podnuma.allocator.manager_settings import ManagerSettings, MemoryManagerPolicy, ReservedMemory
+from podnuma.allocator.memory.memory_map import MemoryCapacity, MemoryTable, NumaMemoryMap
 from podnuma.allocator.topology import NumaNode
 
 from tests.unit.allocator.shapes import GI, MI, from_cores, unhurried
@@ -16,8 +16,8 @@ def tables(*memories, reserved=(), pages=()):
         [((node,), node, node, None) for node in range(len(memories))],
         [NumaNode(node, memory, pages[node] if pages else {}) for node, memory in enumerate(memories)],
     )
-    told = Settings(memory_manager_policy=MemoryManagerPolicy.STATIC, reserved_memory=tuple(reserved))
-    return Tables(Layout(told, topology))
+    told = ManagerSettings(memory_manager_policy=MemoryManagerPolicy.STATIC, reserved_memory=tuple(reserved))
+    return NumaMemoryMap(MemoryCapacity(told, topology))
 
 
 def test_huge_pages_and_reservations_are_no_allocatable_memory():
@@ -25,8 +25,8 @@ def test_huge_pages_and_reservations_are_no_allocatable_memory():
         3 * GI, reserved=[ReservedMemory(0, {"memory": 512 * MI})], pages=[{"hugepages-1Gi": GI}]
     ).rows(0)
     assert found == {
-        "memory": Row(3 * GI, 512 * MI, 1536 * MI, 0, 1536 * MI),
-        "hugepages-1Gi": Row(GI, 0, GI, 0, GI),
+        "memory": MemoryTable(3 * GI, 512 * MI, 1536 * MI, 0, 1536 * MI),
+        "hugepages-1Gi": MemoryTable(GI, 0, GI, 0, GI),
     }
 
 

@@ -9,11 +9,11 @@ from podnuma.allocator.nodeset import NodeSet
 
 
 @dataclass(frozen=True, slots=True)
-class Hint:
+class TopologyHint:
     """A node set and whether it is preferred."""
 
     nodes: NodeSet | None
     preferred: bool
 
 
-NO_HINT = Hint(None, preferred=False)
+NO_HINT = TopologyHint(None, preferred=False)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from podnuma.allocator.decision import MemoryBlock
-from podnuma.allocator.node import Node
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.topology import NumaNode
 
@@ -12,12 +12,12 @@ from tests.unit.allocator.shapes import GI, MI, admitted, cpus, from_cores, g, m
 
 def grant(uid="u1", cpu=4):
     return admitted(
-        Node.empty(settings(), machine("DS12")), pod((cpu, "4Gi"), g(2, "2Gi"), s(), uid=uid)
+        NodeAllocator.empty(settings(), machine("DS12")), pod((cpu, "4Gi"), g(2, "2Gi"), s(), uid=uid)
     ).grant
 
 
 def restored(*grants, **told):
-    return Node.restore(settings(**told), machine("DS12"), grants)
+    return NodeAllocator.restore(settings(**told), machine("DS12"), grants)
 
 
 def test_two_grants_on_the_same_cpus_are_not_both_held():
@@ -52,7 +52,7 @@ def test_cpus_that_went_offline_are_named():
     smaller = from_cores(
         [((k, k + 6), k % 2, k % 2, 0) for k in range(4)], [NumaNode(node, 9 * GI) for node in (0, 1)]
     )
-    node, problems = Node.restore(settings(), smaller, [grant()])
+    node, problems = NodeAllocator.restore(settings(), smaller, [grant()])
     assert [problem.message for problem in problems] == ["pod lab/u1 holds CPUs 4,10, which are offline"]
     assert node.default_set == cpus("0-1,3,6-7,9")
     node.release("u1")
@@ -87,10 +87,10 @@ def test_adopting_again_replaces():
 
 
 def test_a_pod_out_of_policy_keeps_what_it_has_and_the_next_one_fits_the_new_settings():
-    node = Node.empty(settings(reserved="0,8"), machine("D16"))
+    node = NodeAllocator.empty(settings(reserved="0,8"), machine("D16"))
     old = admitted(node, pod((4, "1Gi"), s(), uid="old")).grant
     assert old.exclusive_cpus == cpus("1-2,9-10")
-    narrow, _ = Node.restore(settings(reserved="0-3,8-11"), machine("D16"), [old])
+    narrow, _ = NodeAllocator.restore(settings(reserved="0-3,8-11"), machine("D16"), [old])
     assert narrow.grants["old"] == old
     assert admitted(narrow, pod((4, "1Gi"), s(), uid="new")).grant.exclusive_cpus == cpus("4-5,12-13")
 

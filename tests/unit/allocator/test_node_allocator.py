@@ -4,14 +4,14 @@ import pytest
 from podnuma.allocator import cpuset
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.decision import Admitted, Rejected
-from podnuma.allocator.node import Node, StaleDecisionError
+from podnuma.allocator.node_allocator import NodeAllocator, StaleDecisionError
 from podnuma.allocator.rules import Rules
 
 from tests.unit.allocator.shapes import GI, admitted, cpus, g, machine, pod, refused, s, settings
 
 
 def node(policy="single-numa-node", scope="pod", **told):
-    return Node.empty(settings(policy, scope, **told), machine("DS12"))
+    return NodeAllocator.empty(settings(policy, scope, **told), machine("DS12"))
 
 
 DB = pod((4, "4Gi"), g(2, "2Gi"), s(), uid="db")
@@ -63,7 +63,7 @@ def test_a_restart_decides_nothing_again():
         before = node(policy)
         for uid in ("a", "b"):
             admitted(before, pod((4, "3Gi"), g(2, "2Gi"), s(), uid=uid))
-        after, problems = Node.restore(before.settings, before.topology, before.grants.values())
+        after, problems = NodeAllocator.restore(before.settings, before.topology, before.grants.values())
         assert problems == []
         assert after.grants == before.grants
         assert after.default_set == before.default_set
@@ -71,10 +71,10 @@ def test_a_restart_decides_nothing_again():
 
 
 def test_new_cpus_join_the_shared_pool_at_the_next_start():
-    before = Node.empty(settings(reserved="0", nodes=1), machine("SS8"))
+    before = NodeAllocator.empty(settings(reserved="0", nodes=1), machine("SS8"))
     grant = admitted(before, pod((2, "1Gi"), s())).grant
     larger = machine("U16D")
-    after, problems = Node.restore(settings(reserved="0", nodes=1), larger, [grant])
+    after, problems = NodeAllocator.restore(settings(reserved="0", nodes=1), larger, [grant])
     assert problems == []
     assert after.default_set == larger.all_cpus & ~grant.exclusive_cpus
 
@@ -132,7 +132,7 @@ def test_assignments_are_counted_from_what_is_held():
 
 def test_equal_nodes_can_share_their_rules():
     rules = Rules(settings(), machine("DS12"))
-    one, other = Node(rules), Node(rules)
+    one, other = NodeAllocator(rules), NodeAllocator(rules)
     admitted(one, DB)
     assert other.default_set == machine("DS12").all_cpus
     assert one.rules is other.rules
@@ -150,6 +150,6 @@ def test_a_full_node_refuses_and_stays_usable():
 def test_without_pod_level_managers_budgets_hold_nothing():
     from dataclasses import replace
 
-    here = Node.empty(replace(settings(), pod_level_managers=False), machine("DS12"))
+    here = NodeAllocator.empty(replace(settings(), pod_level_managers=False), machine("DS12"))
     assert not admitted(here, DB).grant.holds_anything
     assert admitted(here, pod(None, g(2, "1Gi"))).grant.holds_anything
