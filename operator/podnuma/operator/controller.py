@@ -149,7 +149,7 @@ class Controller:
             pacer=EvictionBackoff(_EVICTION_BACKOFF, rng),
             clock=clock,
             now=now,
-            mark=self._nodes.mark,
+            mark=self._nodes.add,
             status_interval=timing.status_interval,
             waits=Waits(clock),
         )
