@@ -118,6 +118,18 @@ def test_everything_that_the_processes_import_is_there(root, configuration):
     assert done.returncode == 0, done.stderr
 
 
+def test_the_script_of_helm_test_starts_as_its_job_starts_it(root, configuration):
+    script = ROOT / "deploy" / "chart" / "podnuma" / "files" / "test.py"
+    job = (script.parents[1] / "templates" / "tests" / "installation.yaml").read_text()
+    assert "command: [python, /test/test.py]" in job
+    folders = configuration["config"]["Env"][0].removeprefix("PATH=").split(":")
+    (python,) = [f"{folder}/python" for folder in folders if (root / folder[1:] / "python").is_symlink()]
+    command = {"config": {**configuration["config"], "Entrypoint": [python, "-c", script.read_text()]}}
+    done = run(root, command, "--help")
+    assert done.returncode == 0, done.stderr
+    assert "--namespace" in done.stdout
+
+
 def test_there_is_no_shell_and_nothing_of_the_build_machine(root):
     names = {path.name for path in root.rglob("*")}
     assert not names & {"sh", "bash", "pip", "apt", "busybox", "direct_url.json"}
