@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -198,6 +199,17 @@ def test_the_api_server_accepts_the_kustomize_bases(clean_cluster, name):
         stdin=text,
     )
     assert answer.count("serverside-applied (server dry run)") == len(list(yaml.safe_load_all(text)))
+
+
+def test_an_overlay_puts_the_real_image_into_the_kustomize_base(clean_cluster, tmp_path):
+    page = (ROOT / "docs" / "install.md").read_text()
+    overlay = page.split("```yaml\n")[1].split("```")[0]
+    shutil.copytree(ROOT / "deploy" / "kustomize", tmp_path / "deploy" / "kustomize")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "kustomization.yaml").write_text(overlay)
+    manifests = list(yaml.safe_load_all(clean_cluster.kubectl("kustomize", str(tmp_path / "mine"))))
+    images = {pod["containers"][0]["image"] for pod in workloads(manifests).values()}
+    assert images == {"registry.example/podnuma:0.1.0"}
 
 
 @pytest.fixture
