@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from podnuma.agent.nri.values import Answer
+from podnuma.agent.nri.values import CreateContainerResponse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from podnuma.agent.nri.service import Served
-    from podnuma.agent.nri.values import Container, Event, PodSandbox, Resources, RuntimeInfo, Update
+    from podnuma.agent.nri.values import (
+        ContainerUpdate,
+        LinuxResources,
+        NriContainer,
+        NriEvent,
+        PodSandbox,
+        RuntimeInfo,
+    )
 
 
 class Recorder:
@@ -21,8 +28,8 @@ class Recorder:
         self.calls: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
         self.served: list[Served] = []
         self.runtime: RuntimeInfo | None = None
-        self.answer = Answer()
-        self.updates: Sequence[Update] = ()
+        self.answer = CreateContainerResponse()
+        self.updates: Sequence[ContainerUpdate] = ()
         self.before_answer: Callable[[], Awaitable[object]] | None = None
 
     async def configured(self, runtime: RuntimeInfo) -> None:
@@ -30,26 +37,26 @@ class Recorder:
         await self._told("configured", runtime)
 
     async def synchronize(
-        self, pods: Sequence[PodSandbox], containers: Sequence[Container]
-    ) -> Sequence[Update]:
+        self, pods: Sequence[PodSandbox], containers: Sequence[NriContainer]
+    ) -> Sequence[ContainerUpdate]:
         await self._told("synchronize", pods, containers)
         return self.updates
 
-    async def create_container(self, pod: PodSandbox, container: Container) -> Answer:
+    async def create_container(self, pod: PodSandbox, container: NriContainer) -> CreateContainerResponse:
         await self._told("create", pod, container)
         return self.answer
 
     async def update_container(
-        self, pod: PodSandbox, container: Container, wanted: Resources
-    ) -> Sequence[Update]:
+        self, pod: PodSandbox, container: NriContainer, wanted: LinuxResources
+    ) -> Sequence[ContainerUpdate]:
         await self._told("update", pod, container, wanted)
         return self.updates
 
-    async def stop_container(self, pod: PodSandbox, container: Container) -> Sequence[Update]:
+    async def stop_container(self, pod: PodSandbox, container: NriContainer) -> Sequence[ContainerUpdate]:
         await self._told("stop", pod, container)
         return self.updates
 
-    async def event(self, event: Event, pod: PodSandbox, container: Container | None) -> None:
+    async def event(self, event: NriEvent, pod: PodSandbox, container: NriContainer | None) -> None:
         await self._told(event, pod, container)
 
     async def disconnected(self, reason: str) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from podnuma.agent.nri.config import PluginConfig
 from podnuma.agent.nri.link import Link, LinkState
-from podnuma.agent.nri.settings import Settings
-from podnuma.agent.nri.values import Event
+from podnuma.agent.nri.values import NriEvent
 
 from testbed import build
 from testbed.nri import Recorder
@@ -129,8 +129,8 @@ def plugin():
 async def link(plugin, runtime):
     """A link that is running; tests start the runtime when they want it to connect."""
     # A small share: a test of lateness is quick and still far from the runtime's own deadline.
-    settings = Settings(
-        name="podnuma", index="10", events=frozenset(Event), socket=runtime.socket, answer_share=0.1
+    settings = PluginConfig(
+        name="podnuma", index="10", events=frozenset(NriEvent), socket=runtime.socket, answer_share=0.1
     )
     link = Link(settings, observe=plugin.served.append, delay=lambda _attempt: 0.02)
     running = asyncio.create_task(link.run(plugin))

@@ -8,7 +8,13 @@ from podnuma.agent.nri.errors import DisconnectedError, NotConnectedError, Unsaf
 from podnuma.agent.nri.link import LinkState
 from podnuma.agent.nri.plugin import Refused
 from podnuma.agent.nri.service import Outcome
-from podnuma.agent.nri.values import Answer, ContainerState, Event, Resources, Update
+from podnuma.agent.nri.values import (
+    ContainerUpdate,
+    CreateContainerResponse,
+    LinuxResources,
+    NriContainerState,
+    NriEvent,
+)
 
 pytestmark = pytest.mark.timeout(900)  # the first run builds the runtime
 
@@ -34,7 +40,7 @@ CONTAINER = {
         },
     },
 }
-PINNED = Resources(cpus="2-3", mems="0", cpu_quota=-1)
+PINNED = LinuxResources(cpus="2-3", mems="0", cpu_quota=-1)
 
 
 async def told(plugin) -> Any:
@@ -56,14 +62,14 @@ async def test_runtime_tells_who_it_is_and_how_long_it_waits(runtime, plugin, sy
 async def test_synchronize_tells_all_pods_and_containers_and_carries_updates_back(
     runtime, plugin, synchronized
 ):
-    plugin.updates = (Update("c1", PINNED),)
+    plugin.updates = (ContainerUpdate("c1", PINNED),)
     await runtime.start(pods=[POD], containers=[CONTAINER])
     pods, containers = await synchronized()
     assert [(pod.uid, pod.namespace, pod.name, pod.cgroup_parent) for pod in pods] == [
         ("0a1b", "shop", "db-0", "/kubepods.slice/kubepods-pod0a1b.slice")
     ]
     assert [(container.name, container.pod_uid, container.state) for container in containers] == [
-        ("database", "0a1b", ContainerState.CREATED)
+        ("database", "0a1b", NriContainerState.CREATED)
     ]
     cpu = {"cpus": "2-3", "mems": "0", "quota": {"value": "-1"}}
     assert (await noticed(runtime))["update"] == [{"containerId": "c1", "linux": {"resources": {"cpu": cpu}}}]
@@ -88,8 +94,8 @@ async def test_node_with_thousands_of_big_containers_arrives_whole(runtime, sync
 async def test_answer_far_longer_than_a_frame_arrives_whole(runtime, plugin, synchronized):
     await runtime.start()
     await synchronized()
-    updates = tuple(Update(f"container-{number:064}", PINNED) for number in range(1000))
-    plugin.answer = Answer(adjust=PINNED, updates=updates)
+    updates = tuple(ContainerUpdate(f"container-{number:064}", PINNED) for number in range(1000))
+    plugin.answer = CreateContainerResponse(adjust=PINNED, updates=updates)
     reply = await runtime.do("create", pod=POD, container=CONTAINER)
     # The adaptation keeps updates in a map, so their order is its own.
     assert {update["containerId"] for update in reply["update"]} == {
@@ -101,12 +107,12 @@ async def test_answer_far_longer_than_a_frame_arrives_whole(runtime, plugin, syn
 async def test_created_container_gets_cpus_memory_nodes_and_quota(runtime, plugin, synchronized, nri_version):
     await runtime.start()
     await synchronized()
-    plugin.answer = Answer(
-        adjust=Resources(
+    plugin.answer = CreateContainerResponse(
+        adjust=LinuxResources(
             cpus="2-3", mems="0", cpu_quota=300000, cpu_period=100000, cpu_shares=3072, memory_limit=2**30,
             unified={"cpu.max.burst": "1000"},
         ),
-        updates=(Update("c0", Resources(cpus="1")),),
+        updates=(ContainerUpdate("c0", LinuxResources(cpus="1")),),
     )  # fmt: skip
     reply = await runtime.do("create", pod=POD, container=CONTAINER)
     adjusted = reply["adjust"]["linux"]["resources"]
@@ -121,7 +127,7 @@ async def test_created_container_gets_cpus_memory_nodes_and_quota(runtime, plugi
     ] == [("c0", "1")]
     _, pod, container = await told(plugin)
     assert pod.annotations == {"podnuma.dev/resources": "{}"}
-    assert container.resources == Resources(cpu_shares=2048, cpu_quota=200000, cpu_period=100000)
+    assert container.resources == LinuxResources(cpu_shares=2048, cpu_quota=200000, cpu_period=100000)
     assert container.cgroups_path == "kubepods-pod0a1b.slice:cri-containerd:c1"
     # NRI 0.8 does not tell times.
     assert container.created_at == {"0.12": 1_700_000_000_000_000_000, "0.8": 0}[nri_version]
@@ -146,7 +152,7 @@ async def test_refusal_reaches_the_caller_as_text_and_the_session_goes_on(runtim
     with pytest.raises(RuntimeError, match="podnuma: shop/db-0 has no decision yet"):
         await runtime.do("create", pod=POD, container=CONTAINER)
     plugin.before_answer = None
-    plugin.answer = Answer(adjust=PINNED)
+    plugin.answer = CreateContainerResponse(adjust=PINNED)
     reply = await runtime.do("create", pod=POD, container=CONTAINER)
     assert reply["adjust"]["linux"]["resources"]["cpu"]["cpus"] == "2-3"
     assert [served.outcome for served in plugin.served if served.method == "CreateContainer"] == [
@@ -187,10 +193,10 @@ async def test_slow_or_failing_plugin_never_stops_a_container_from_stopping(runt
 async def test_own_values_override_what_the_kubelet_asks_for(runtime, plugin, synchronized):
     await runtime.start()
     await synchronized()
-    plugin.updates = (Update("c1", PINNED), Update("c0", Resources(cpus="0")))
+    plugin.updates = (ContainerUpdate("c1", PINNED), ContainerUpdate("c0", LinuxResources(cpus="0")))
     wanted = {"cpu": {"quota": {"value": "400000"}, "shares": {"value": "4096"}}}
     reply = await runtime.do("update", pod=POD, container=CONTAINER, resources=wanted)
-    assert (await told(plugin))[3] == Resources(cpu_quota=400000, cpu_shares=4096)
+    assert (await told(plugin))[3] == LinuxResources(cpu_quota=400000, cpu_shares=4096)
     changed = {update["containerId"]: update["linux"]["resources"]["cpu"] for update in reply["update"]}
     assert changed["c0"] == {"cpus": "0"}
     assert changed["c1"] == {
@@ -204,7 +210,7 @@ async def test_own_values_override_what_the_kubelet_asks_for(runtime, plugin, sy
 async def test_stopped_container_lets_others_grow(runtime, plugin, synchronized):
     await runtime.start()
     await synchronized()
-    plugin.updates = (Update("c0", Resources(cpus="0-3")),)
+    plugin.updates = (ContainerUpdate("c0", LinuxResources(cpus="0-3")),)
     reply = await runtime.do("stop_container", pod=POD, container=CONTAINER)
     assert [update["containerId"] for update in reply["update"]] == ["c0"]
 
@@ -212,14 +218,14 @@ async def test_stopped_container_lets_others_grow(runtime, plugin, synchronized)
 @pytest.mark.parametrize(
     "event",
     [
-        Event.RUN_POD_SANDBOX,
-        Event.STOP_POD_SANDBOX,
-        Event.REMOVE_POD_SANDBOX,
-        Event.POST_CREATE_CONTAINER,
-        Event.START_CONTAINER,
-        Event.POST_START_CONTAINER,
-        Event.POST_UPDATE_CONTAINER,
-        Event.REMOVE_CONTAINER,
+        NriEvent.RUN_POD_SANDBOX,
+        NriEvent.STOP_POD_SANDBOX,
+        NriEvent.REMOVE_POD_SANDBOX,
+        NriEvent.POST_CREATE_CONTAINER,
+        NriEvent.START_CONTAINER,
+        NriEvent.POST_START_CONTAINER,
+        NriEvent.POST_UPDATE_CONTAINER,
+        NriEvent.REMOVE_CONTAINER,
     ],
 )
 async def test_event_is_the_same_in_both_wire_forms(runtime, plugin, synchronized, event):
@@ -235,7 +241,7 @@ async def test_event_is_the_same_in_both_wire_forms(runtime, plugin, synchronize
 async def test_hooks_of_many_containers_at_once_are_all_answered(runtime, plugin, synchronized):
     await runtime.start()
     await synchronized()
-    plugin.answer = Answer(adjust=PINNED)
+    plugin.answer = CreateContainerResponse(adjust=PINNED)
     creations = [
         runtime.do("create", pod=POD, container={**CONTAINER, "id": f"c{number}"}) for number in range(50)
     ]
@@ -247,7 +253,7 @@ async def test_link_waits_for_a_runtime_that_is_not_there(runtime, link, synchro
     await asyncio.sleep(0)
     assert link.state is LinkState.DOWN
     with pytest.raises(NotConnectedError, match="no synchronized session"):
-        await link.update_containers([Update("c1", PINNED)])
+        await link.update_containers([ContainerUpdate("c1", PINNED)])
     await runtime.start()
     await synchronized()
 
@@ -259,7 +265,7 @@ async def test_link_comes_back_after_the_runtime_restarts(runtime, plugin, synch
     assert await plugin.told("disconnected") == ("the runtime closed the connection",)
     await runtime.start(pods=[POD], containers=[])
     assert [len(seen) for seen in await synchronized()] == [1, 0]
-    plugin.answer = Answer(adjust=PINNED)
+    plugin.answer = CreateContainerResponse(adjust=PINNED)
     reply = await runtime.do("create", pod=POD, container=CONTAINER)
     assert reply["adjust"]["linux"]["resources"]["cpu"]["cpus"] == "2-3"
 
@@ -275,15 +281,17 @@ class TestUnsolicitedUpdates:
         await runtime.start(failing=["c2"])
         await synchronized()
         await noticed(runtime)  # of the synchronize
-        failed = await link.update_containers([Update("c1", PINNED), Update("c2", Resources(cpus="0-1"))])
-        assert failed == (Update("c2", Resources(cpus="0-1")),)
+        failed = await link.update_containers(
+            [ContainerUpdate("c1", PINNED), ContainerUpdate("c2", LinuxResources(cpus="0-1"))]
+        )
+        assert failed == (ContainerUpdate("c2", LinuxResources(cpus="0-1")),)
         assert [update["containerId"] for update in (await noticed(runtime))["update"]] == ["c1", "c2"]
 
     async def test_they_pass_while_hooks_come_and_go(self, runtime, link, synchronized):
         await runtime.start()
         await synchronized()
         hooks = [runtime.do("create", pod=POD, container=CONTAINER) for _ in range(20)]
-        updates = [link.update_containers([Update(f"u{number}", PINNED)]) for number in range(20)]
+        updates = [link.update_containers([ContainerUpdate(f"u{number}", PINNED)]) for number in range(20)]
         results = await asyncio.wait_for(asyncio.gather(*hooks, *updates), 10)
         assert results[20:] == [()] * 20
 
@@ -294,7 +302,7 @@ class TestUnsolicitedUpdates:
 
         async def update():
             try:
-                await link.update_containers([Update("c1", PINNED)])
+                await link.update_containers([ContainerUpdate("c1", PINNED)])
             except RuntimeError as error:
                 errors.append(str(error))
 
@@ -316,7 +324,9 @@ class TestUnsolicitedUpdates:
         plugin.before_answer = hold
         hook = asyncio.create_task(runtime.do("create", pod=POD, container=CONTAINER))
         await hook_is_running.wait()
-        update = asyncio.create_task(link.update_containers([Update("c1", PINNED)]))  # waits for the lock
+        update = asyncio.create_task(
+            link.update_containers([ContainerUpdate("c1", PINNED)])
+        )  # waits for the lock
         await asyncio.sleep(0)
         await runtime.kill()
         with pytest.raises(DisconnectedError, match="ended before the runtime answered"):
@@ -337,4 +347,4 @@ class TestOldRuntime:
         await runtime.start()
         await synchronized()
         with pytest.raises(UnsafeUpdatesError, match=r"older than 0\.12\.1"):
-            await link.update_containers([Update("c1", PINNED)])
+            await link.update_containers([ContainerUpdate("c1", PINNED)])

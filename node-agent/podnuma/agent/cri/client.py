@@ -17,17 +17,17 @@ import grpc.aio
 from google.protobuf.message import Message
 from podnuma.agent.cri.errors import CriError, LateError, UnreachableError
 from podnuma.agent.cri.messages import cri_pb2 as pb
-from podnuma.agent.cri.messages import reading, writing
+from podnuma.agent.cri.messages import decode, encode
 from podnuma.agent.cri.values import (
     CgroupDriver,
-    Container,
     ContainerEvent,
-    ContainerState,
-    ContainerStatus,
-    Outcome,
-    Resources,
+    CriContainer,
+    CriContainerState,
+    CriContainerStatus,
+    LinuxContainerResources,
+    RuntimeVersion,
     Sandbox,
-    Version,
+    UpdateOutcome,
 )
 
 Response_co = TypeVar("Response_co", bound=Message, covariant=True)
@@ -51,7 +51,7 @@ class _Type(Protocol[Response_co]):
     def FromString(self, data: bytes, /) -> Response_co: ...  # noqa: N802  protobuf's name
 
 
-class Client:
+class CriClient:
     """A connection to one runtime; use it as an async context manager. `deadline` is seconds per call."""
 
     def __init__(self, socket: Path, *, deadline: float = 2.0) -> None:
@@ -71,9 +71,9 @@ class Client:
         """End the connection and every call under way."""
         await self._channel.close()
 
-    async def version(self) -> Version:
+    async def version(self) -> RuntimeVersion:
         """Who is there."""
-        return reading.version(await self._ask("Version", pb.VersionRequest(), pb.VersionResponse))
+        return decode.runtime_version(await self._ask("Version", pb.VersionRequest(), pb.VersionResponse))
 
     async def cgroup_driver(self) -> CgroupDriver | None:
         """Tell who makes cgroups; None from runtimes before CRI had the question (2023)."""
@@ -83,19 +83,19 @@ class Client:
             if error.code == grpc.StatusCode.UNIMPLEMENTED.name:
                 return None
             raise
-        return reading.cgroup_driver(answer)
+        return decode.cgroup_driver(answer)
 
     async def sandboxes(self) -> tuple[Sandbox, ...]:
         """List all pods, those that are not ready too."""
         answer = await self._ask("ListPodSandbox", pb.ListPodSandboxRequest(), pb.ListPodSandboxResponse)
-        return tuple(reading.sandbox(item) for item in answer.items)
+        return tuple(decode.sandbox(item) for item in answer.items)
 
-    async def containers(self) -> tuple[Container, ...]:
+    async def containers(self) -> tuple[CriContainer, ...]:
         """List all containers, exited ones too."""
         answer = await self._ask("ListContainers", pb.ListContainersRequest(), pb.ListContainersResponse)
-        return tuple(reading.container(item) for item in answer.containers)
+        return tuple(decode.cri_container(item) for item in answer.containers)
 
-    async def container(self, container_id: str) -> ContainerStatus | None:
+    async def container(self, container_id: str) -> CriContainerStatus | None:
         """Show one container in detail; None if it is gone."""
         request = pb.ContainerStatusRequest(container_id=container_id, verbose=True)
         try:
@@ -104,15 +104,15 @@ class Client:
             if error.code == grpc.StatusCode.NOT_FOUND.name:
                 return None
             raise
-        return reading.status(answer)
+        return decode.container_status(answer)
 
-    async def update(self, container_id: str, resources: Resources) -> Outcome:
+    async def update(self, container_id: str, resources: LinuxContainerResources) -> UpdateOutcome:
         """Change resources of a container that is created or runs; GONE if it is neither any more.
 
         The runtime keeps the values over its own restart. Only the kernel tells whether they took.
         """
         request = pb.UpdateContainerResourcesRequest(
-            container_id=container_id, linux=writing.resources(resources)
+            container_id=container_id, linux=encode.encode_container_resources(resources)
         )
         try:
             await self._ask("UpdateContainerResources", request, pb.UpdateContainerResourcesResponse)
@@ -121,10 +121,10 @@ class Client:
         except CriError:
             # CRI-O reports an ended container with code UNKNOWN, so its state decides.
             found = await self.container(container_id)
-            if found is None or found.state is ContainerState.EXITED:
-                return Outcome.GONE
+            if found is None or found.state is CriContainerState.EXITED:
+                return UpdateOutcome.GONE
             raise
-        return Outcome.UPDATED
+        return UpdateOutcome.UPDATED
 
     async def events(self) -> AsyncGenerator[ContainerEvent]:
         """Yield what happens to containers from now on, until the runtime ends the stream.
@@ -135,7 +135,7 @@ class Client:
         with _calling("GetContainerEvents"):
             stream = self._method("unary_stream", "GetContainerEvents", pb.ContainerEventResponse)
             async for message in stream(pb.GetEventsRequest()):
-                event = reading.event(message)
+                event = decode.container_event(message)
                 if event is not None:
                     yield event
 

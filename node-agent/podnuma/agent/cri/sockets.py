@@ -19,7 +19,7 @@ KNOWN: Final = (
 )
 
 
-def find(root: Path, known: Iterable[str] = KNOWN) -> Path | None:
+def find_socket(root: Path, known: Iterable[str] = KNOWN) -> Path | None:
     """Return the first known socket below `root`, None if there is none."""
     for path in known:
         socket = root / path

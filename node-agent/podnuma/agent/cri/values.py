@@ -17,7 +17,7 @@ class CgroupDriver(enum.Enum):
     CGROUPFS = 1
 
 
-class ContainerState(enum.Enum):
+class CriContainerState(enum.Enum):
     """State of a container; UNKNOWN also stands for states of later versions."""
 
     CREATED = 0
@@ -35,7 +35,7 @@ class EventKind(enum.Enum):
     DELETED = 3
 
 
-class Outcome(enum.Enum):
+class UpdateOutcome(enum.Enum):
     """What became of an update: GONE is a container that ended before it, a normal end."""
 
     UPDATED = "updated"
@@ -43,7 +43,7 @@ class Outcome(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class RuntimeVersion:
     """A runtime: "containerd", "v2.4.2", API "v1"."""
 
     runtime_name: str
@@ -52,7 +52,7 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Resources:
+class LinuxContainerResources:
     """Linux resources of a container, or the part of them that is to change.
 
     `cpu_quota` -1 is no quota. CRI has no "set to empty" and no "set to zero".
@@ -91,7 +91,7 @@ class Sandbox:
 
 
 @dataclass(frozen=True, slots=True)
-class Container:
+class CriContainer:
     """A container in a list. Pod fields come from the kubelet's labels and are empty without them."""
 
     id: str
@@ -101,14 +101,14 @@ class Container:
     pod_name: str
     name: str
     attempt: int
-    state: ContainerState
+    state: CriContainerState
     created_at: int
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class ContainerStatus:
+class CriContainerStatus:
     """One container in detail.
 
     `resources` is None where the runtime does not report them. `pid` and `cgroups_path` come
@@ -118,12 +118,12 @@ class ContainerStatus:
 
     id: str
     name: str
-    state: ContainerState
+    state: CriContainerState
     created_at: int
     started_at: int
     finished_at: int
     exit_code: int
-    resources: Resources | None
+    resources: LinuxContainerResources | None
     pid: int | None
     cgroups_path: str | None
     labels: Mapping[str, str] = field(default_factory=dict)

@@ -15,39 +15,39 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
-from podnuma.agent.cri.client import Client
+from podnuma.agent.cri.client import CriClient
 from podnuma.agent.cri.errors import CriError
-from podnuma.agent.cri.values import Container, ContainerEvent, Version
+from podnuma.agent.cri.values import ContainerEvent, CriContainer, RuntimeVersion
 
 _OLD_CONTAINERD: Final = re.compile(r"v?[01]\.")
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ContainersListed:
     """All containers the runtime has at the moment."""
 
-    containers: tuple[Container, ...]
+    containers: tuple[CriContainer, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class RuntimeLost:
     """The runtime does not answer; a Listed follows when it does again."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class ListPace:
     """Seconds between lists: `slow` beside a stream of events, `fast` without one and in an outage."""
 
     slow: float = 30.0
     fast: float = 1.0
 
 
-Seen = Listed | ContainerEvent | Lost
+WatchEvent = ContainersListed | ContainerEvent | RuntimeLost
 
 
-async def watch(client: Client, pace: Pace = Pace()) -> AsyncGenerator[Seen]:
+async def watch(client: CriClient, pace: ListPace = ListPace()) -> AsyncGenerator[WatchEvent]:
     """Yield what is seen, until the consumer stops. Raises nothing of its own."""
     lost = False
     while True:
@@ -60,34 +60,34 @@ async def watch(client: Client, pace: Pace = Pace()) -> AsyncGenerator[Seen]:
         except CriError as error:
             if not lost:
                 lost = True
-                yield Lost(str(error))
+                yield RuntimeLost(str(error))
         await asyncio.sleep(pace.fast)
 
 
-def streams_to_all(version: Version) -> bool:
+def streams_to_all(version: RuntimeVersion) -> bool:
     """Whether listening for events takes none away from the kubelet."""
     return version.runtime_name != "containerd" or _OLD_CONTAINERD.match(version.runtime_version) is None
 
 
-async def _poll(client: Client, pace: Pace) -> AsyncGenerator[Seen]:
+async def _poll(client: CriClient, pace: ListPace) -> AsyncGenerator[WatchEvent]:
     while True:
-        yield Listed(await client.containers())
+        yield ContainersListed(await client.containers())
         await asyncio.sleep(pace.fast)
 
 
-async def _follow(client: Client, pace: Pace) -> AsyncGenerator[Seen]:
+async def _follow(client: CriClient, pace: ListPace) -> AsyncGenerator[WatchEvent]:
     """Events and slow lists until the stream ends; fast lists from then on if it brought nothing."""
     stream = client.events()
     coming = asyncio.ensure_future(anext(stream, None))
     try:
         # The stream may start after the first list was made, hence a second one soon.
         wait, brought_any = pace.fast, False
-        yield Listed(await client.containers())
+        yield ContainersListed(await client.containers())
         while True:
             done, _ = await asyncio.wait({coming}, timeout=wait)
             if not done:
                 wait = pace.slow
-                yield Listed(await client.containers())
+                yield ContainersListed(await client.containers())
                 continue
             event = coming.result()
             if event is None:

@@ -33,7 +33,7 @@ class Processors:
     uncore: Mapping[int, int | None]
 
 
-def read(tree: Tree) -> Processors:
+def read_cpus(tree: Tree) -> Processors:
     """Read what there is; with no CPU at all a fatal finding is left in `tree` and the sets are empty."""
     online, offline = _states(tree)
     if not online:

@@ -36,8 +36,8 @@ class Discovered:
 def discover(sys_root: Path, proc_root: Path) -> Discovered:
     """Read the machine below `sys_root` (mounted /sys) and `proc_root` (mounted /proc)."""
     tree, proc = Tree(sys_root), Tree(proc_root)
-    processors = cpus.read(tree)
-    nodes = memory.read(tree, proc, processors.online)
+    processors = cpus.read_cpus(tree)
+    nodes = memory.read_memory(tree, proc, processors.online)
     machine = None
     if processors.online:
         machine = _machine(tree, processors, nodes)

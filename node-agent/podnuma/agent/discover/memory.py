@@ -29,7 +29,7 @@ class Memory:
     node_of_cpu: Mapping[int, int]
 
 
-def read(tree: Tree, proc: Tree, online: CpuSet) -> Memory:
+def read_memory(tree: Tree, proc: Tree, online: CpuSet) -> Memory:
     """Read the nodes; a kernel without NUMA has one, node 0, with all CPUs and the memory of procfs."""
     ids = _online_nodes(tree)
     if not ids:

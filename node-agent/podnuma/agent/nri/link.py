@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from google.protobuf.message import DecodeError
+from podnuma.agent.nri.config import PluginConfig
 from podnuma.agent.nri.errors import NotConnectedError, NriError, ProtocolError, UnsafeUpdatesError
+from podnuma.agent.nri.messages import decode, encode
 from podnuma.agent.nri.messages import nri_pb2 as pb
-from podnuma.agent.nri.messages import reading, writing
 from podnuma.agent.nri.plugin import Plugin
-from podnuma.agent.nri.service import Observe, Service
+from podnuma.agent.nri.service import Observe, PluginService
 from podnuma.agent.nri.session import Session
-from podnuma.agent.nri.settings import Settings
-from podnuma.agent.nri.values import RuntimeInfo, Update
+from podnuma.agent.nri.values import ContainerUpdate, RuntimeInfo
 
 _log = logging.getLogger(__name__)
 
@@ -52,15 +52,15 @@ class Link:
 
     def __init__(
         self,
-        settings: Settings,
+        config: PluginConfig,
         *,
         observe: Observe = lambda _served: None,
         delay: Callable[[int], float] = jittered,
     ) -> None:
-        self._settings = settings
+        self._config = config
         self._observe = observe
         self._delay = delay
-        self._service: Service | None = None
+        self._service: PluginService | None = None
         self._session: Session | None = None
         self._reason = "not started"
 
@@ -85,18 +85,18 @@ class Link:
         """Connect, serve the plugin and reconnect until cancelled."""
         attempt = 0
         while True:
-            service = Service(plugin, self._settings, self._observe)
+            service = PluginService(plugin, self._config, self._observe)
             reason = await self._run_session(service)
             if reason != self._reason:  # else a runtime that is away would fill the log
-                _log.warning("NRI %s: %s", self._settings.socket, reason)
+                _log.warning("NRI %s: %s", self._config.socket, reason)
             self._reason = reason
             attempt = 0 if service.synchronized.is_set() else attempt + 1
             if service.configured.is_set():
                 await self._tell_disconnected(plugin, reason)
             await asyncio.sleep(self._delay(attempt))
 
-    async def _run_session(self, service: Service) -> str:
-        self._service, self._session = service, Session(service, self._settings)
+    async def _run_session(self, service: PluginService) -> str:
+        self._service, self._session = service, Session(service, self._config)
         reason = ""
         try:
             await self._session.run()
@@ -113,8 +113,8 @@ class Link:
             _log.exception("NRI: the plugin failed in disconnected")
 
     async def update_containers(
-        self, updates: Iterable[Update], *, within: float = 10.0
-    ) -> tuple[Update, ...]:
+        self, updates: Iterable[ContainerUpdate], *, within: float = 10.0
+    ) -> tuple[ContainerUpdate, ...]:
         """Ask the runtime to change containers now; returns those it failed to change.
 
         Never from inside a callback, for which the runtime waits with its lock held: there,
@@ -124,20 +124,20 @@ class Link:
         """
         session, service = self._session, self._service
         if session is None or service is None or not service.synchronized.is_set():
-            raise NotConnectedError(f"NRI {self._settings.socket}: no synchronized session ({self._reason})")
+            raise NotConnectedError(f"NRI {self._config.socket}: no synchronized session ({self._reason})")
         if session.serves_here():
             raise RuntimeError(
                 "update_containers inside a callback would deadlock the runtime; answer with the updates"
             )
         if service.runtime is None or not service.runtime.unsolicited_updates_are_safe:
             raise UnsafeUpdatesError("the NRI of this runtime is older than 0.12.1 and can deadlock; use CRI")
-        request = pb.UpdateContainersRequest(update=writing.updates(updates))
+        request = pb.UpdateContainersRequest(update=encode.encode_updates(updates))
         payload = await session.call("UpdateContainers", request.SerializeToString(), within)
         try:
             response = pb.UpdateContainersResponse.FromString(payload)
         except DecodeError as error:
             raise ProtocolError("UpdateContainers: the response is not protobuf") from error
-        return tuple(reading.update(failed) for failed in response.failed)
+        return tuple(decode.container_update(failed) for failed in response.failed)
 
 
 def _first_text(group: BaseExceptionGroup[BaseException]) -> str:

@@ -15,7 +15,15 @@ What an exception or a passed deadline means is decided per callback:
 from collections.abc import Sequence
 from typing import Protocol
 
-from podnuma.agent.nri.values import Answer, Container, Event, PodSandbox, Resources, RuntimeInfo, Update
+from podnuma.agent.nri.values import (
+    ContainerUpdate,
+    CreateContainerResponse,
+    LinuxResources,
+    NriContainer,
+    NriEvent,
+    PodSandbox,
+    RuntimeInfo,
+)
 
 
 class Refused(Exception):  # noqa: N818  a decision, not a fault
@@ -29,22 +37,22 @@ class Plugin(Protocol):
         """Take note of the runtime that accepted us. Nothing else is called before this returns."""
 
     async def synchronize(
-        self, pods: Sequence[PodSandbox], containers: Sequence[Container]
-    ) -> Sequence[Update]:
+        self, pods: Sequence[PodSandbox], containers: Sequence[NriContainer]
+    ) -> Sequence[ContainerUpdate]:
         """See everything the runtime has; hooks follow only after the answer, costly moves too."""
 
-    async def create_container(self, pod: PodSandbox, container: Container) -> Answer:
+    async def create_container(self, pod: PodSandbox, container: NriContainer) -> CreateContainerResponse:
         """Decide on a container about to be created; updates of the answer are applied before it exists."""
 
     async def update_container(
-        self, pod: PodSandbox, container: Container, wanted: Resources
-    ) -> Sequence[Update]:
+        self, pod: PodSandbox, container: NriContainer, wanted: LinuxResources
+    ) -> Sequence[ContainerUpdate]:
         """Decide on a change that somebody makes; an update with its own id overrides `wanted`."""
 
-    async def stop_container(self, pod: PodSandbox, container: Container) -> Sequence[Update]:
+    async def stop_container(self, pod: PodSandbox, container: NriContainer) -> Sequence[ContainerUpdate]:
         """Take note of a container that stops or has exited. The pod may be known by id only."""
 
-    async def event(self, event: Event, pod: PodSandbox, container: Container | None) -> None:
+    async def event(self, event: NriEvent, pod: PodSandbox, container: NriContainer | None) -> None:
         """Take note of any other subscribed event; `container` is None for events of pods."""
 
     async def disconnected(self, reason: str) -> None:

@@ -18,11 +18,11 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 from podnuma.agent.nri import ttrpc
+from podnuma.agent.nri.config import PluginConfig
+from podnuma.agent.nri.messages import decode, encode
 from podnuma.agent.nri.messages import nri_pb2 as pb
-from podnuma.agent.nri.messages import reading, writing
 from podnuma.agent.nri.plugin import Plugin, Refused
-from podnuma.agent.nri.settings import Settings
-from podnuma.agent.nri.values import DEFAULT_REQUEST_TIMEOUT, Container, Event, PodSandbox, RuntimeInfo
+from podnuma.agent.nri.values import DEFAULT_REQUEST_TIMEOUT, NriContainer, NriEvent, PodSandbox, RuntimeInfo
 
 _log = logging.getLogger(__name__)
 
@@ -31,17 +31,17 @@ PLUGIN_SERVICE: Final = "nri.pkg.api.v1alpha1.Plugin"
 # A node has hundreds of containers. The bound is what a hostile peer may make us keep.
 SYNCHRONIZED_OBJECTS_MAX: Final = 100_000
 
-_POD_NOTICES: Final[Mapping[str, Event]] = {
-    "RunPodSandbox": Event.RUN_POD_SANDBOX,
-    "StopPodSandbox": Event.STOP_POD_SANDBOX,
-    "RemovePodSandbox": Event.REMOVE_POD_SANDBOX,
+_POD_NOTICES: Final[Mapping[str, NriEvent]] = {
+    "RunPodSandbox": NriEvent.RUN_POD_SANDBOX,
+    "StopPodSandbox": NriEvent.STOP_POD_SANDBOX,
+    "RemovePodSandbox": NriEvent.REMOVE_POD_SANDBOX,
 }
-_CONTAINER_NOTICES: Final[Mapping[str, Event]] = {
-    "PostCreateContainer": Event.POST_CREATE_CONTAINER,
-    "StartContainer": Event.START_CONTAINER,
-    "PostStartContainer": Event.POST_START_CONTAINER,
-    "PostUpdateContainer": Event.POST_UPDATE_CONTAINER,
-    "RemoveContainer": Event.REMOVE_CONTAINER,
+_CONTAINER_NOTICES: Final[Mapping[str, NriEvent]] = {
+    "PostCreateContainer": NriEvent.POST_CREATE_CONTAINER,
+    "StartContainer": NriEvent.START_CONTAINER,
+    "PostStartContainer": NriEvent.POST_START_CONTAINER,
+    "PostUpdateContainer": NriEvent.POST_UPDATE_CONTAINER,
+    "RemoveContainer": NriEvent.REMOVE_CONTAINER,
 }
 
 # An error in any other call would only break what the runtime does, without anybody to retry it.
@@ -69,18 +69,18 @@ class Served:
 Observe = Callable[[Served], None]
 
 
-class Service:
+class PluginService:
     """The plugin's side of one session. It alone knows how far the handshake has got."""
 
-    def __init__(self, plugin: Plugin, settings: Settings, observe: Observe) -> None:
+    def __init__(self, plugin: Plugin, config: PluginConfig, observe: Observe) -> None:
         self.configured = asyncio.Event()
         self.synchronized = asyncio.Event()
         self.runtime: RuntimeInfo | None = None
         self._plugin = plugin
-        self._settings = settings
+        self._config = config
         self._observe = observe
         self._pods: list[PodSandbox] = []
-        self._containers: list[Container] = []
+        self._containers: list[NriContainer] = []
         self._handlers: Mapping[str, Callable[[bytes], Awaitable[bytes]]] = {
             "Configure": self._configure,
             "Synchronize": self._synchronize,
@@ -97,8 +97,10 @@ class Service:
         """Encode the answer to `call`. Raises nothing but cancellation."""
         handler = self._handlers.get(call.method) if call.service == PLUGIN_SERVICE else None
         if handler is None:
-            return ttrpc.failure(
-                call.stream, ttrpc.Code.UNIMPLEMENTED, f"no method {call.service[:100]}/{call.method[:100]}"
+            return ttrpc.error_response(
+                call.stream,
+                ttrpc.StatusCode.UNIMPLEMENTED,
+                f"no method {call.service[:100]}/{call.method[:100]}",
             )
         started = time.monotonic()
         outcome, response = await self._run(call, handler)
@@ -112,88 +114,88 @@ class Service:
         deadline = asyncio.timeout(within)
         try:
             async with deadline:
-                return Outcome.OK, ttrpc.answer(call.stream, await handler(call.payload))
+                return Outcome.OK, ttrpc.response(call.stream, await handler(call.payload))
         except Refused as refusal:
-            return Outcome.REFUSED, ttrpc.failure(call.stream, ttrpc.Code.UNKNOWN, str(refusal))
+            return Outcome.REFUSED, ttrpc.error_response(call.stream, ttrpc.StatusCode.UNKNOWN, str(refusal))
         except DecodeError as error:
             _log.warning("NRI %s: the request is not protobuf: %s", call.method, error)
             text = f"{call.method}: the request is not protobuf"
-            return Outcome.FAULT, ttrpc.failure(call.stream, ttrpc.Code.INVALID_ARGUMENT, text)
+            return Outcome.FAULT, ttrpc.error_response(call.stream, ttrpc.StatusCode.INVALID_ARGUMENT, text)
         except Exception as error:  # noqa: BLE001  whatever foreign code raises, the runtime gets an answer
             if deadline.expired():
                 _log.warning("NRI %s: not answered within %.2f s", call.method, within)
-                text = f"{self._settings.name} did not answer {call.method} within {within:.2f} s"
+                text = f"{self._config.name} did not answer {call.method} within {within:.2f} s"
                 return Outcome.LATE, self._without_answer(call, text)
             _log.exception("NRI %s: the plugin failed", call.method)
-            text = f"{self._settings.name} failed in {call.method}: {type(error).__name__}"
+            text = f"{self._config.name} failed in {call.method}: {type(error).__name__}"
             return Outcome.FAULT, self._without_answer(call, text)
 
     def _without_answer(self, call: ttrpc.Request, text: str) -> bytes:
         if call.method in _MAY_FAIL:
-            return ttrpc.failure(call.stream, ttrpc.Code.UNKNOWN, text)
-        return ttrpc.answer(call.stream, b"")  # the empty message of every response type: no updates
+            return ttrpc.error_response(call.stream, ttrpc.StatusCode.UNKNOWN, text)
+        return ttrpc.response(call.stream, b"")  # the empty message of every response type: no updates
 
     def _patience(self, call: ttrpc.Request) -> float:
         # The request says what is left of the time for all parts of a Synchronize.
         timeouts = [DEFAULT_REQUEST_TIMEOUT if self.runtime is None else self.runtime.request_timeout]
         if call.timeout > 0:
             timeouts.append(call.timeout)
-        return min(timeouts) * self._settings.answer_share
+        return min(timeouts) * self._config.answer_share
 
     async def _configure(self, payload: bytes) -> bytes:
-        self.runtime = reading.runtime(pb.ConfigureRequest.FromString(payload))
+        self.runtime = decode.runtime_info(pb.ConfigureRequest.FromString(payload))
         await self._plugin.configured(self.runtime)
         self.configured.set()
-        return pb.ConfigureResponse(events=writing.event_mask(self._settings.events)).SerializeToString()
+        return pb.ConfigureResponse(events=encode.event_mask(self._config.events)).SerializeToString()
 
     async def _synchronize(self, payload: bytes) -> bytes:
         request = pb.SynchronizeRequest.FromString(payload)
         if len(self._pods) + len(self._containers) > SYNCHRONIZED_OBJECTS_MAX:
             raise Refused(f"more than {SYNCHRONIZED_OBJECTS_MAX} pods and containers")
-        self._pods += [reading.pod(pod) for pod in request.pods]
+        self._pods += [decode.pod_sandbox(pod) for pod in request.pods]
         # Parts may bring a container before its pod, so uids are filled in at the end.
-        self._containers += [reading.container(container) for container in request.containers]
+        self._containers += [decode.nri_container(container) for container in request.containers]
         if request.more:
             return pb.SynchronizeResponse(more=True).SerializeToString()
         pods, self._pods = self._pods, []
         containers, self._containers = self._containers, []
         self.synchronized.set()
-        updates = await self._plugin.synchronize(pods, reading.with_pod_uids(containers, pods))
-        return pb.SynchronizeResponse(update=writing.updates(updates)).SerializeToString()
+        updates = await self._plugin.synchronize(pods, decode.with_pod_uids(containers, pods))
+        return pb.SynchronizeResponse(update=encode.encode_updates(updates)).SerializeToString()
 
     async def _create_container(self, payload: bytes) -> bytes:
         request = pb.CreateContainerRequest.FromString(payload)
         answer = await self._plugin.create_container(*_pair(request.pod, request.container))
-        return writing.answer(answer).SerializeToString()
+        return encode.encode_response(answer).SerializeToString()
 
     async def _update_container(self, payload: bytes) -> bytes:
         request = pb.UpdateContainerRequest.FromString(payload)
-        wanted = reading.resources(request.linux_resources)
+        wanted = decode.linux_resources(request.linux_resources)
         updates = await self._plugin.update_container(*_pair(request.pod, request.container), wanted)
-        return pb.UpdateContainerResponse(update=writing.updates(updates)).SerializeToString()
+        return pb.UpdateContainerResponse(update=encode.encode_updates(updates)).SerializeToString()
 
     async def _stop_container(self, payload: bytes) -> bytes:
         request = pb.StopContainerRequest.FromString(payload)
         updates = await self._plugin.stop_container(*_pair(request.pod, request.container))
-        return pb.StopContainerResponse(update=writing.updates(updates)).SerializeToString()
+        return pb.StopContainerResponse(update=encode.encode_updates(updates)).SerializeToString()
 
     async def _state_change(self, payload: bytes) -> bytes:
         request = pb.StateChangeEvent.FromString(payload)
-        if request.event not in set(Event):
+        if request.event not in set(NriEvent):
             return b""  # a later version's event, to which nobody here subscribed
         pod, container = _pair(request.pod, request.container)
         has_container = request.HasField("container")
-        await self._plugin.event(Event(request.event), pod, container if has_container else None)
+        await self._plugin.event(NriEvent(request.event), pod, container if has_container else None)
         return b""
 
-    def _pod_notice(self, event: Event) -> Callable[[bytes], Awaitable[bytes]]:
+    def _pod_notice(self, event: NriEvent) -> Callable[[bytes], Awaitable[bytes]]:
         async def notice(payload: bytes) -> bytes:
-            await self._plugin.event(event, reading.pod(pb.PodNotice.FromString(payload).pod), None)
+            await self._plugin.event(event, decode.pod_sandbox(pb.PodNotice.FromString(payload).pod), None)
             return b""
 
         return notice
 
-    def _container_notice(self, event: Event) -> Callable[[bytes], Awaitable[bytes]]:
+    def _container_notice(self, event: NriEvent) -> Callable[[bytes], Awaitable[bytes]]:
         async def notice(payload: bytes) -> bytes:
             request = pb.ContainerNotice.FromString(payload)
             await self._plugin.event(event, *_pair(request.pod, request.container))
@@ -206,5 +208,5 @@ class Service:
         return b""
 
 
-def _pair(pod: pb.PodSandbox, container: pb.Container) -> tuple[PodSandbox, Container]:
-    return reading.pod(pod), reading.container(container, pod.uid)
+def _pair(pod: pb.PodSandbox, container: pb.Container) -> tuple[PodSandbox, NriContainer]:
+    return decode.pod_sandbox(pod), decode.nri_container(container, pod.uid)

@@ -13,10 +13,10 @@ from contextlib import suppress
 from typing import Final
 
 from podnuma.agent.nri import mux, ttrpc
+from podnuma.agent.nri.config import PluginConfig
 from podnuma.agent.nri.errors import CallError, DisconnectedError, NotConnectedError, ProtocolError
 from podnuma.agent.nri.messages import nri_pb2 as pb
-from podnuma.agent.nri.service import Service
-from podnuma.agent.nri.settings import Settings
+from podnuma.agent.nri.service import PluginService
 
 RUNTIME_SERVICE: Final = "nri.pkg.api.v1alpha1.Runtime"
 NRI_VERSION: Final = "v0.12.3"  # whose call forms this package knows
@@ -30,9 +30,9 @@ _SENT_MESSAGE_MAX: Final = 128 * mux.SENT_PAYLOAD_MAX
 class Session:
     """Runs once. It alone holds the socket, and knows which calls are under way in either direction."""
 
-    def __init__(self, service: Service, settings: Settings) -> None:
+    def __init__(self, service: PluginService, config: PluginConfig) -> None:
         self._service = service
-        self._settings = settings
+        self._config = config
         self._writer: asyncio.StreamWriter | None = None
         self._write_lock = asyncio.Lock()
         self._serving: set[asyncio.Task[None]] = set()
@@ -42,7 +42,7 @@ class Session:
     async def run(self) -> None:
         """Connect and serve until the connection ends; always ends by an exception, perhaps in a group."""
         try:
-            reader, self._writer = await asyncio.open_unix_connection(self._settings.socket)
+            reader, self._writer = await asyncio.open_unix_connection(self._config.socket)
         except OSError as error:
             raise DisconnectedError(f"cannot connect: {error.strerror or error}") from error
         try:
@@ -82,9 +82,9 @@ class Session:
 
     async def _register(self) -> None:
         request = pb.RegisterPluginRequest(
-            plugin_name=self._settings.name, plugin_idx=self._settings.index, nri_version=NRI_VERSION
+            plugin_name=self._config.name, plugin_idx=self._config.index, nri_version=NRI_VERSION
         )
-        within = self._settings.registration_timeout
+        within = self._config.registration_timeout
         try:
             async with asyncio.timeout(within):
                 await self.call("RegisterPlugin", request.SerializeToString(), within)
@@ -96,7 +96,7 @@ class Session:
 
     async def _read(self, reader: asyncio.StreamReader, group: asyncio.TaskGroup) -> None:
         demux = mux.Demux()
-        readers = {mux.PLUGIN_CONN: ttrpc.Reader(), mux.RUNTIME_CONN: ttrpc.Reader()}
+        readers = {mux.PLUGIN_CONN: ttrpc.MessageReader(), mux.RUNTIME_CONN: ttrpc.MessageReader()}
         while data := await _read_some(reader):
             for chunk in demux.feed(data):
                 if chunk.conn in readers:
@@ -108,7 +108,7 @@ class Session:
         if conn == mux.PLUGIN_CONN:
             self._start_serving(ttrpc.read_request(message), group)
             return
-        if message.kind is not ttrpc.Kind.RESPONSE or message.stream > self._stream:
+        if message.kind is not ttrpc.MessageType.RESPONSE or message.stream > self._stream:
             raise ProtocolError(
                 f"connection 2 brought a {message.kind.name} on stream {message.stream}, which no call opened"
             )
@@ -117,7 +117,7 @@ class Session:
             future.set_result(message)
 
     def _start_serving(self, call: ttrpc.Request, group: asyncio.TaskGroup) -> None:
-        if len(self._serving) >= self._settings.concurrent_calls:
+        if len(self._serving) >= self._config.concurrent_calls:
             raise ProtocolError(
                 f"the runtime has {len(self._serving)} calls under way; it makes one at a time"
             )
@@ -129,13 +129,13 @@ class Session:
         response = await self._service.respond(call)
         if len(response) > _SENT_MESSAGE_MAX:
             text = f"the answer has {len(response)} bytes, at most {_SENT_MESSAGE_MAX} can be sent"
-            response = ttrpc.failure(call.stream, ttrpc.Code.UNKNOWN, text)
+            response = ttrpc.error_response(call.stream, ttrpc.StatusCode.UNKNOWN, text)
         await self._send(mux.PLUGIN_CONN, response)
 
     async def _send(self, conn: int, message: bytes) -> None:
         if self._writer is None:
             raise NotConnectedError("nothing can be sent before the connection is made")
-        within = self._settings.write_timeout
+        within = self._config.write_timeout
         try:
             async with self._write_lock, asyncio.timeout(within):
                 self._writer.write(mux.frames(conn, message))

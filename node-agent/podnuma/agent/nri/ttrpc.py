@@ -26,14 +26,14 @@ _HEADER: Final = struct.Struct(">IIBB")
 _NANOSECONDS: Final = 1_000_000_000
 
 
-class Kind(enum.IntEnum):
+class MessageType(enum.IntEnum):
     """Type of a message. Data (3) belongs to streaming calls, which NRI has none of."""
 
     REQUEST = 1
     RESPONSE = 2
 
 
-class Code(enum.IntEnum):
+class StatusCode(enum.IntEnum):
     """gRPC status codes that this side sends.
 
     UNIMPLEMENTED makes the runtime fall back to an older form of the call, so nothing else may
@@ -51,7 +51,7 @@ class Message:
     """One message as it stood on the wire."""
 
     stream: int
-    kind: Kind
+    kind: MessageType
     data: bytes
 
 
@@ -66,7 +66,7 @@ class Request:
     timeout: float
 
 
-class Reader:
+class MessageReader:
     """Cuts the byte stream of one connection into messages."""
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class Reader:
             end = _HEADER.size + length
             if len(self._buffer) < end:
                 break
-            messages.append(Message(stream, Kind(kind), bytes(self._buffer[_HEADER.size : end])))
+            messages.append(Message(stream, MessageType(kind), bytes(self._buffer[_HEADER.size : end])))
             del self._buffer[:end]
         return messages
 
@@ -92,11 +92,11 @@ def _check_header(length: int, stream: int, kind: int, flags: int) -> None:
         raise ProtocolError(
             f"a message on stream {stream} announces {length} bytes, at most {DATA_MAX} are allowed"
         )
-    if kind not in (Kind.REQUEST, Kind.RESPONSE):
+    if kind not in (MessageType.REQUEST, MessageType.RESPONSE):
         raise ProtocolError(f"a message on stream {stream} has type {kind}; unary calls know 1 and 2")
     if stream % 2 == 0:
         raise ProtocolError(f"stream {stream} is even; streams opened by a client are odd")
-    if kind == Kind.REQUEST and flags:
+    if kind == MessageType.REQUEST and flags:
         raise ProtocolError(f"a request on stream {stream} has flags {flags:#x}; unary calls have none")
 
 
@@ -108,23 +108,23 @@ def request(call: Request) -> bytes:
         payload=call.payload,
         timeout_nano=int(call.timeout * _NANOSECONDS),
     )
-    return _message(call.stream, Kind.REQUEST, envelope.SerializeToString())
+    return _message(call.stream, MessageType.REQUEST, envelope.SerializeToString())
 
 
-def answer(stream: int, payload: bytes) -> bytes:
+def response(stream: int, payload: bytes) -> bytes:
     """Encode a successful response to a call of the peer."""
-    return _message(stream, Kind.RESPONSE, ttrpc_pb2.Response(payload=payload).SerializeToString())
+    return _message(stream, MessageType.RESPONSE, ttrpc_pb2.Response(payload=payload).SerializeToString())
 
 
-def failure(stream: int, code: Code, text: str) -> bytes:
+def error_response(stream: int, code: StatusCode, text: str) -> bytes:
     """Encode an error response; the text is cut to a length that fits a pod's status."""
     status = ttrpc_pb2.Status(code=code, message=text[:TEXT_MAX])
-    return _message(stream, Kind.RESPONSE, ttrpc_pb2.Response(status=status).SerializeToString())
+    return _message(stream, MessageType.RESPONSE, ttrpc_pb2.Response(status=status).SerializeToString())
 
 
 def read_request(message: Message) -> Request:
     """Decode a call of the peer; raises ProtocolError if the message is none."""
-    if message.kind is not Kind.REQUEST:
+    if message.kind is not MessageType.REQUEST:
         raise ProtocolError(f"stream {message.stream}: expected a request, got a {message.kind.name.lower()}")
     try:
         envelope = ttrpc_pb2.Request.FromString(message.data)
@@ -136,7 +136,7 @@ def read_request(message: Message) -> Request:
 
 def read_response(message: Message, method: str) -> bytes:
     """Payload of the response to our call of `method`; raises CallError, or ProtocolError on garbage."""
-    if message.kind is not Kind.RESPONSE:
+    if message.kind is not MessageType.RESPONSE:
         raise ProtocolError(
             f"stream {message.stream}: expected a response, got a {message.kind.name.lower()}"
         )
@@ -149,7 +149,7 @@ def read_response(message: Message, method: str) -> bytes:
     return envelope.payload
 
 
-def _message(stream: int, kind: Kind, data: bytes) -> bytes:
+def _message(stream: int, kind: MessageType, data: bytes) -> bytes:
     if len(data) > DATA_MAX:
         raise ValueError(f"a message of {len(data)} bytes does not fit ttrpc, at most {DATA_MAX} do")
     return _HEADER.pack(len(data), stream, kind, 0) + data

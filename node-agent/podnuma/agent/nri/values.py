@@ -18,7 +18,7 @@ DEFAULT_REQUEST_TIMEOUT: Final = 2.0
 SAFE_UPDATES_SINCE: Final = (0, 12, 1)
 
 
-class ContainerState(enum.Enum):
+class NriContainerState(enum.Enum):
     """State of a container; UNKNOWN also stands for states of later versions."""
 
     UNKNOWN = 0
@@ -28,7 +28,7 @@ class ContainerState(enum.Enum):
     STOPPED = 4
 
 
-class Event(enum.IntEnum):
+class NriEvent(enum.IntEnum):
     """What a plugin can subscribe to; the numbers are those of the wire."""
 
     RUN_POD_SANDBOX = 1
@@ -45,7 +45,7 @@ class Event(enum.IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Resources:
+class LinuxResources:
     """Linux resources of a container, or the part of them that is to change.
 
     `cpu_quota` -1 is no quota. `hugepage_limits` goes by page size ("2MB"), `unified` by cgroup v2 file.
@@ -84,7 +84,7 @@ class PodSandbox:
 
 
 @dataclass(frozen=True, slots=True)
-class Container:
+class NriContainer:
     """A container as the runtime knows it.
 
     `pod_uid` is empty if the runtime told of neither pod nor label; `cgroups_path` has the form
@@ -95,11 +95,11 @@ class Container:
     pod_sandbox_id: str
     pod_uid: str
     name: str
-    state: ContainerState = ContainerState.UNKNOWN
+    state: NriContainerState = NriContainerState.UNKNOWN
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     cgroups_path: str = ""
-    resources: Resources = field(default_factory=Resources)
+    resources: LinuxResources = field(default_factory=LinuxResources)
     pid: int = 0
     created_at: int = 0
     started_at: int = 0
@@ -108,20 +108,20 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
+class ContainerUpdate:
     """A change to a container that exists. With `ignore_failure` a failure is neither told nor fatal."""
 
     container_id: str
-    resources: Resources
+    resources: LinuxResources
     ignore_failure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CreateContainerResponse:
     """What to do to a container that is about to be created, and to others before it exists."""
 
-    adjust: Resources | None = None
-    updates: tuple[Update, ...] = ()
+    adjust: LinuxResources | None = None
+    updates: tuple[ContainerUpdate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

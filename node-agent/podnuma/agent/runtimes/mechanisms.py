@@ -42,10 +42,10 @@ def quota_and_period(cpu_max: CpuMax | None) -> tuple[int | None, int | None]:
 
 def nri_resources(
     cpus: CpuSet | None, mems: NodeSet | None, cpu_max: CpuMax | None, memory: int | None = None
-) -> nri_values.Resources:
+) -> nri_values.LinuxResources:
     """Spell values for NRI."""
     amount, period = quota_and_period(cpu_max)
-    return nri_values.Resources(
+    return nri_values.LinuxResources(
         cpus=cpuset.render(cpus) if cpus else None,
         mems=nodeset.render(mems) if mems else None,
         cpu_quota=amount,
@@ -64,14 +64,16 @@ class NriUpdates(Protocol):
     def runtime(self) -> nri_values.RuntimeInfo | None: ...
 
     async def update_containers(
-        self, updates: Iterable[nri_values.Update]
-    ) -> tuple[nri_values.Update, ...]: ...
+        self, updates: Iterable[nri_values.ContainerUpdate]
+    ) -> tuple[nri_values.ContainerUpdate, ...]: ...
 
 
 class CriUpdates(Protocol):
     """What is needed of `cri.client.Client`."""
 
-    async def update(self, container_id: str, resources: cri_values.Resources) -> cri_values.Outcome: ...
+    async def update(
+        self, container_id: str, resources: cri_values.LinuxContainerResources
+    ) -> cri_values.UpdateOutcome: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class NriMechanism:
 
     async def write(self, write: CgroupWrite) -> None:
         cgroup = _container(write)
-        update = nri_values.Update(cgroup.id, nri_resources(write.cpus, write.mems, write.cpu_max))
+        update = nri_values.ContainerUpdate(cgroup.id, nri_resources(write.cpus, write.mems, write.cpu_max))
         try:
             failed = await self.start_priority.update(describe(cgroup), self.link.update_containers([update]))
         except (NriError, TimeoutError) as error:
@@ -122,7 +124,7 @@ class CriMechanism:
 async def cri_update(client: CriUpdates, cgroup: ContainerCgroup, write: CgroupWrite) -> None:
     """Carry out a write through CRI. Raises CgroupGone or WriteRefused."""
     amount, period = quota_and_period(write.cpu_max)
-    resources = cri_values.Resources(
+    resources = cri_values.LinuxContainerResources(
         cpus=cpuset.render(write.cpus) if write.cpus else None,
         mems=nodeset.render(write.mems) if write.mems else None,
         cpu_quota=amount,
@@ -132,7 +134,7 @@ async def cri_update(client: CriUpdates, cgroup: ContainerCgroup, write: CgroupW
         outcome = await client.update(cgroup.id, resources)
     except CriError as error:
         raise WriteRefused(describe(cgroup), _value(write), str(error)) from error
-    if outcome is cri_values.Outcome.GONE:
+    if outcome is cri_values.UpdateOutcome.GONE:
         raise CgroupGone(describe(cgroup))
 
 

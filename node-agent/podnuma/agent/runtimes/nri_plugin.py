@@ -38,17 +38,17 @@ _FROM_API = "api"
 _NANO = 10**9
 _DEADLINE = 0.7  # of the runtime's timeout, for the whole answer
 # A container that is only created is still being set up; its start is an event of its own.
-_NOTHING_RUNS = (nri.ContainerState.CREATED, nri.ContainerState.STOPPED)
+_NOTHING_RUNS = (nri.NriContainerState.CREATED, nri.NriContainerState.STOPPED)
 
 EVENTS = frozenset(
     {
-        nri.Event.RUN_POD_SANDBOX,
-        nri.Event.CREATE_CONTAINER,
-        nri.Event.START_CONTAINER,
-        nri.Event.POST_START_CONTAINER,
-        nri.Event.UPDATE_CONTAINER,
-        nri.Event.STOP_CONTAINER,
-        nri.Event.REMOVE_CONTAINER,
+        nri.NriEvent.RUN_POD_SANDBOX,
+        nri.NriEvent.CREATE_CONTAINER,
+        nri.NriEvent.START_CONTAINER,
+        nri.NriEvent.POST_START_CONTAINER,
+        nri.NriEvent.UPDATE_CONTAINER,
+        nri.NriEvent.STOP_CONTAINER,
+        nri.NriEvent.REMOVE_CONTAINER,
     }
 )
 
@@ -78,8 +78,8 @@ class NriPlugin:
         self._deadline = _DEADLINE * runtime.request_timeout
 
     async def synchronize(
-        self, pods: Sequence[nri.PodSandbox], containers: Sequence[nri.Container]
-    ) -> Sequence[nri.Update]:
+        self, pods: Sequence[nri.PodSandbox], containers: Sequence[nri.NriContainer]
+    ) -> Sequence[nri.ContainerUpdate]:
         self._pods = {pod.id: pod for pod in pods}
         self._inventory.replace(
             self._seen(self._pods.get(container.pod_sandbox_id), container)
@@ -89,10 +89,12 @@ class NriPlugin:
         self._changed()
         return ()
 
-    async def create_container(self, pod: nri.PodSandbox, container: nri.Container) -> nri.Answer:
+    async def create_container(
+        self, pod: nri.PodSandbox, container: nri.NriContainer
+    ) -> nri.CreateContainerResponse:
         starting = starting_of(pod, container)
         if starting is None:
-            return nri.Answer()
+            return nri.CreateContainerResponse()
         with self._start_priority.starting():
             try:
                 async with asyncio.timeout(self._deadline):
@@ -104,31 +106,37 @@ class NriPlugin:
                     "podnuma: others could not be taken off this container's CPUs within"
                     f" {self._deadline:.1f} s; it starts at the next try"
                 ) from late
-        return nri.Answer(_adjust(start, container), tuple(_piggyback(write) for write in start.piggybacked))
+        return nri.CreateContainerResponse(
+            _adjust(start, container), tuple(_piggyback(write) for write in start.piggybacked)
+        )
 
     async def update_container(
-        self, pod: nri.PodSandbox, container: nri.Container, wanted: nri.Resources
-    ) -> Sequence[nri.Update]:
+        self, pod: nri.PodSandbox, container: nri.NriContainer, wanted: nri.LinuxResources
+    ) -> Sequence[nri.ContainerUpdate]:
         starting = starting_of(pod, container)
         if starting is None:
             return ()
         # Answered from the last pass: the one under way may be waiting for this very update.
         again = _again(self._hook.values(starting.cgroup), wanted)
-        return () if again is None else (nri.Update(container.id, again, ignore_failure=True),)
+        return () if again is None else (nri.ContainerUpdate(container.id, again, ignore_failure=True),)
 
-    async def stop_container(self, pod: nri.PodSandbox, container: nri.Container) -> Sequence[nri.Update]:
+    async def stop_container(
+        self, pod: nri.PodSandbox, container: nri.NriContainer
+    ) -> Sequence[nri.ContainerUpdate]:
         del pod
         self._inventory.remove(container.id)
         return ()
 
-    async def event(self, event: nri.Event, pod: nri.PodSandbox, container: nri.Container | None) -> None:
+    async def event(
+        self, event: nri.NriEvent, pod: nri.PodSandbox, container: nri.NriContainer | None
+    ) -> None:
         match event:
-            case nri.Event.POST_START_CONTAINER if container is not None:
+            case nri.NriEvent.POST_START_CONTAINER if container is not None:
                 self._inventory.add(self._seen(pod, container))
-            case nri.Event.START_CONTAINER if container is not None:
+            case nri.NriEvent.START_CONTAINER if container is not None:
                 self._inventory.add(self._seen(pod, container))
                 await self._before_start(pod, container)
-            case nri.Event.REMOVE_CONTAINER if container is not None:
+            case nri.NriEvent.REMOVE_CONTAINER if container is not None:
                 self._inventory.remove(container.id)
             case _:
                 pass
@@ -138,7 +146,7 @@ class NriPlugin:
         del reason
         self._changed()
 
-    async def _before_start(self, pod: nri.PodSandbox, container: nri.Container) -> None:
+    async def _before_start(self, pod: nri.PodSandbox, container: nri.NriContainer) -> None:
         starting = starting_of(pod, container)
         if starting is None:
             return
@@ -147,7 +155,7 @@ class NriPlugin:
                 await self._hook.before_start(starting.cgroup)
 
     @staticmethod
-    def _seen(pod: nri.PodSandbox | None, container: nri.Container) -> Container:
+    def _seen(pod: nri.PodSandbox | None, container: nri.NriContainer) -> Container:
         started = container.started_at or container.created_at
         return Container(
             pod_uid=(pod.uid if pod is not None else "") or container.pod_uid,
@@ -159,7 +167,7 @@ class NriPlugin:
         )
 
 
-def starting_of(pod: nri.PodSandbox, container: nri.Container) -> StartingContainer | None:
+def starting_of(pod: nri.PodSandbox, container: nri.NriContainer) -> StartingContainer | None:
     """Return what the hook wants to know; None for what no kubelet started."""
     qos = qos_of(pod.cgroup_parent)
     if qos is None or not pod.uid:
@@ -189,7 +197,7 @@ def qos_of(cgroup_parent: str) -> Qos | None:
     return Qos.GUARANTEED
 
 
-def _adjust(start: StartAnswer, container: nri.Container) -> nri.Resources | None:
+def _adjust(start: StartAnswer, container: nri.NriContainer) -> nri.LinuxResources | None:
     target = start.values
     if target is None:
         return None
@@ -197,7 +205,7 @@ def _adjust(start: StartAnswer, container: nri.Container) -> nri.Resources | Non
     return nri_resources(target.cpus, target.mems, target.cpu_max, memory)
 
 
-def _again(target: CgroupTarget | None, wanted: nri.Resources) -> nri.Resources | None:
+def _again(target: CgroupTarget | None, wanted: nri.LinuxResources) -> nri.LinuxResources | None:
     """Return what overrides the values that an update asks for; memory nodes of running containers stay."""
     if target is None:
         return None
@@ -205,8 +213,8 @@ def _again(target: CgroupTarget | None, wanted: nri.Resources) -> nri.Resources 
     return nri_resources(target.cpus, None, cpu_max)
 
 
-def _piggyback(write: CgroupWrite) -> nri.Update:
+def _piggyback(write: CgroupWrite) -> nri.ContainerUpdate:
     if not isinstance(write.cgroup, ContainerCgroup):
         raise TypeError("a hook's answer can carry writes to containers only")
     resources = nri_resources(write.cpus, write.mems, write.cpu_max)
-    return nri.Update(write.cgroup.id, resources, ignore_failure=True)
+    return nri.ContainerUpdate(write.cgroup.id, resources, ignore_failure=True)

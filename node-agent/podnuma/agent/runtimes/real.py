@@ -18,8 +18,8 @@ from podnuma.agent.cgroups.writers.systemd import SystemdWriter
 from podnuma.agent.cri import sockets
 from podnuma.agent.cri import values as cri_values
 from podnuma.agent.model.containers import Container
+from podnuma.agent.nri.config import PluginConfig
 from podnuma.agent.nri.link import Link, LinkState
-from podnuma.agent.nri.settings import Settings as NriSettings
 from podnuma.agent.runtimes.backend import Hook, NodeBackend, NodeNotReady, Task
 from podnuma.agent.runtimes.container_cache import ContainerCache
 from podnuma.agent.runtimes.mechanisms import CriMechanism, FilesMechanism, NriMechanism, SystemdMechanism
@@ -28,7 +28,7 @@ from podnuma.agent.runtimes.start_priority import StartPriority
 from podnuma.agent.settings import AgentSettings, Runtime
 
 if TYPE_CHECKING:
-    from podnuma.agent.cri.client import Client
+    from podnuma.agent.cri.client import CriClient
     from podnuma.agent.reconcile.apply import Mechanism
 
 NRI_SOCKET = Path("nri/nri.sock")  # below /run
@@ -38,7 +38,7 @@ _HEAD_START = 1.0  # seconds that NRI has before CRI is tried
 _LOOK_AGAIN = 2.0
 _GRACE = 10.0  # seconds for which a lost runtime's last report counts
 _NANO = 10**9
-_GONE = (cri_values.ContainerState.EXITED,)
+_GONE = (cri_values.CriContainerState.EXITED,)
 
 
 def real_backend(settings: AgentSettings, changed: Callable[[], None]) -> NodeBackend:
@@ -92,9 +92,9 @@ class _RealNode:
         self._cri_trouble: str | None = "not asked yet"
         self._cri_version = ""
         self._seen_at = float("-inf")
-        self.cri: Client | None = None
+        self.cri: CriClient | None = None
         socket = settings.nri_socket or settings.run_root / NRI_SOCKET
-        self.link = Link(NriSettings(_PLUGIN, _INDEX, EVENTS, socket))
+        self.link = Link(PluginConfig(_PLUGIN, _INDEX, EVENTS, socket))
 
     @property
     def name(self) -> str:
@@ -149,7 +149,7 @@ class _RealNode:
         root = self._settings.run_root.parent
         await asyncio.sleep(_HEAD_START)
         while True:
-            socket = self._settings.cri_socket or sockets.find(root)
+            socket = self._settings.cri_socket or sockets.find_socket(root)
             if self._nri_is_enough:
                 self._cri_trouble = "not used while NRI is connected"
             elif socket is None or not socket.is_socket():
@@ -160,18 +160,18 @@ class _RealNode:
 
     async def _follow(self, socket: Path) -> None:
         # gRPC is a third of the memory of an agent that does not need it.
-        from podnuma.agent.cri.client import Client  # noqa: PLC0415
-        from podnuma.agent.cri.watch import Listed, Lost, watch  # noqa: PLC0415
+        from podnuma.agent.cri.client import CriClient  # noqa: PLC0415
+        from podnuma.agent.cri.watch import ContainersListed, RuntimeLost, watch  # noqa: PLC0415
 
-        async with Client(socket) as client:
+        async with CriClient(socket) as client:
             try:
                 async with contextlib.aclosing(watch(client)) as stream:
                     async for seen in stream:
                         if self._nri_is_enough:
                             return
-                        if isinstance(seen, Lost):
+                        if isinstance(seen, RuntimeLost):
                             self._lose_cri(seen.reason)
-                        elif isinstance(seen, Listed):
+                        elif isinstance(seen, ContainersListed):
                             await self._take(client, seen.containers)
                         else:
                             await self._take(client, await client.containers())
@@ -182,7 +182,7 @@ class _RealNode:
         self._cri_trouble, self.cri = why, None
         self._changed()
 
-    async def _take(self, client: "Client", containers: Iterable[cri_values.Container]) -> None:
+    async def _take(self, client: "CriClient", containers: Iterable[cri_values.CriContainer]) -> None:
         if self.cri is None:
             version = await client.version()
             self._cri_version = f"{version.runtime_name} {version.runtime_version}"
@@ -191,7 +191,7 @@ class _RealNode:
         self._by_cri.replace(_seen(container) for container in containers if container.state not in _GONE)
 
 
-def _seen(container: cri_values.Container) -> Container:
+def _seen(container: cri_values.CriContainer) -> Container:
     return Container(
         pod_uid=container.pod_uid,
         namespace=container.pod_namespace,

@@ -23,7 +23,7 @@ from podnuma.agent.model.cgroup_values import CgroupWrite
 from podnuma.agent.settings import AgentSettings
 
 if TYPE_CHECKING:
-    from podnuma.agent.cri.client import Client
+    from podnuma.agent.cri.client import CriClient
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Restorer:
     """Writes through everything that keeps a value: the runtime, then the unit or else the files."""
 
     reader: CgroupReader
-    runtime: "Client | None"
+    runtime: "CriClient | None"
     units: SystemdWriter | None
     files: CgroupfsWriter
 
@@ -82,12 +82,12 @@ async def real_restorer(settings: AgentSettings, reader: CgroupReader) -> AsyncI
         SystemdWriter(bus.connect, reader.layout) if reader.layout.driver is CgroupDriver.SYSTEMD else None
     )
     files = CgroupfsWriter(settings.cgroup_root, reader.layout)
-    socket = settings.cri_socket or sockets.find(settings.run_root.parent)
+    socket = settings.cri_socket or sockets.find_socket(settings.run_root.parent)
     if socket is None:
         yield Restorer(reader, None, units, files)
     else:
-        from podnuma.agent.cri.client import Client  # noqa: PLC0415
+        from podnuma.agent.cri.client import CriClient  # noqa: PLC0415
 
-        async with Client(socket) as client:
+        async with CriClient(socket) as client:
             yield Restorer(reader, client, units, files)
     bus.close()

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest_asyncio
-from podnuma.agent.cri.client import Client
+from podnuma.agent.cri.client import CriClient
 from podnuma.agent.cri.messages import cri_pb2 as pb
 
 REQUESTS = {
@@ -90,5 +90,5 @@ async def fake_runtime():
 
 @pytest_asyncio.fixture
 async def client(fake_runtime):
-    async with Client(fake_runtime.socket, deadline=5) as client:
+    async with CriClient(fake_runtime.socket, deadline=5) as client:
         yield client

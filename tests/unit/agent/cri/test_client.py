@@ -2,16 +2,23 @@ import asyncio
 
 import grpc
 import pytest
-from podnuma.agent.cri.client import Client
+from podnuma.agent.cri.client import CriClient
 from podnuma.agent.cri.errors import CriError, LateError, UnreachableError
 from podnuma.agent.cri.messages import cri_pb2 as pb
-from podnuma.agent.cri.values import CgroupDriver, ContainerEvent, EventKind, Outcome, Resources, Version
+from podnuma.agent.cri.values import (
+    CgroupDriver,
+    ContainerEvent,
+    EventKind,
+    LinuxContainerResources,
+    RuntimeVersion,
+    UpdateOutcome,
+)
 
-PINNED = Resources(cpus="2-3", mems="0", cpu_quota=-1)
+PINNED = LinuxContainerResources(cpus="2-3", mems="0", cpu_quota=-1)
 
 
 async def test_version_names_the_runtime(client):
-    assert await client.version() == Version("containerd", "v2.4.2", "v1")
+    assert await client.version() == RuntimeVersion("containerd", "v2.4.2", "v1")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +77,7 @@ async def test_container_that_is_not_there_is_none(client, fake_runtime):
 
 async def test_update_sends_what_is_to_change_and_nothing_else(client, fake_runtime):
     fake_runtime.answers["UpdateContainerResources"] = pb.UpdateContainerResourcesResponse()
-    assert await client.update("c1", PINNED) is Outcome.UPDATED
+    assert await client.update("c1", PINNED) is UpdateOutcome.UPDATED
     (request,) = fake_runtime.requests
     expected = pb.LinuxContainerResources(cpuset_cpus="2-3", cpuset_mems="0", cpu_quota=-1)
     assert request == pb.UpdateContainerResourcesRequest(container_id="c1", linux=expected)
@@ -85,7 +92,7 @@ async def test_update_sends_what_is_to_change_and_nothing_else(client, fake_runt
 async def test_container_that_ended_meanwhile_is_gone_whatever_the_code(client, fake_runtime, code, status):
     fake_runtime.answers["UpdateContainerResources"] = code
     fake_runtime.answers["ContainerStatus"] = status
-    assert await client.update("c1", PINNED) is Outcome.GONE
+    assert await client.update("c1", PINNED) is UpdateOutcome.GONE
 
 
 async def test_refused_update_of_a_running_container_is_an_error(client, fake_runtime):
@@ -98,7 +105,7 @@ async def test_refused_update_of_a_running_container_is_an_error(client, fake_ru
 
 async def test_deadline_that_passes_is_late(fake_runtime):
     fake_runtime.answers["ListContainers"] = lambda _request: asyncio.Event().wait()
-    async with Client(fake_runtime.socket, deadline=0.05) as client:
+    async with CriClient(fake_runtime.socket, deadline=0.05) as client:
         with pytest.raises(LateError, match="CRI ListContainers: DEADLINE_EXCEEDED"):
             await client.containers()
 
@@ -111,7 +118,7 @@ async def test_a_connection_that_is_closed_during_a_call_is_no_cancellation(fake
         await asyncio.Event().wait()
 
     fake_runtime.answers["ListContainers"] = never
-    client = Client(fake_runtime.socket)
+    client = CriClient(fake_runtime.socket)
     call = asyncio.create_task(client.containers())
     await asked.wait()
     await client.close()
@@ -130,7 +137,7 @@ async def test_a_caller_that_is_cancelled_is_cancelled(client, fake_runtime):
 
 async def test_late_update_is_not_asked_after(fake_runtime):
     fake_runtime.answers["UpdateContainerResources"] = lambda _request: asyncio.Event().wait()
-    async with Client(fake_runtime.socket, deadline=1) as client:
+    async with CriClient(fake_runtime.socket, deadline=1) as client:
         with pytest.raises(LateError):
             await client.update("c1", PINNED)
     assert len(fake_runtime.requests) == 1

@@ -20,17 +20,17 @@ def listen(tmp_path):
 
 
 def test_node_without_a_runtime_has_no_socket(tmp_path):
-    assert sockets.find(tmp_path) is None
+    assert sockets.find_socket(tmp_path) is None
 
 
 def test_runtime_of_a_distribution_goes_before_a_bare_containerd(tmp_path, listen):
     listen("run/containerd/containerd.sock")
-    assert sockets.find(tmp_path) == tmp_path / "run/containerd/containerd.sock"
+    assert sockets.find_socket(tmp_path) == tmp_path / "run/containerd/containerd.sock"
     listen("run/crio/crio.sock")
-    assert sockets.find(tmp_path) == tmp_path / "run/crio/crio.sock"
+    assert sockets.find_socket(tmp_path) == tmp_path / "run/crio/crio.sock"
 
 
 def test_file_that_is_no_socket_does_not_count(tmp_path):
     (tmp_path / "run/containerd").mkdir(parents=True)
     (tmp_path / "run/containerd/containerd.sock").touch()
-    assert sockets.find(tmp_path) is None
+    assert sockets.find_socket(tmp_path) is None

@@ -1,5 +1,5 @@
 import pytest
-from podnuma.agent.cri.values import Resources
+from podnuma.agent.cri.values import LinuxContainerResources
 
 
 @pytest.mark.parametrize(
@@ -8,8 +8,8 @@ from podnuma.agent.cri.values import Resources
 def test_empty_and_zero_are_refused_because_a_runtime_would_change_nothing(change):
     (name,) = change
     with pytest.raises(ValueError, match=f"{name} is empty or zero"):
-        Resources(**change)
+        LinuxContainerResources(**change)
 
 
 def test_quota_can_be_lifted():
-    assert Resources(cpu_quota=-1).cpu_quota == -1
+    assert LinuxContainerResources(cpu_quota=-1).cpu_quota == -1

@@ -6,10 +6,10 @@ import pytest
 import pytest_asyncio
 from podnuma.agent.cri import watch as watches
 from podnuma.agent.cri.messages import cri_pb2 as pb
-from podnuma.agent.cri.values import ContainerEvent, EventKind, Version
-from podnuma.agent.cri.watch import Listed, Lost, Pace, watch
+from podnuma.agent.cri.values import ContainerEvent, EventKind, RuntimeVersion
+from podnuma.agent.cri.watch import ContainersListed, ListPace, RuntimeLost, watch
 
-QUICK = Pace(slow=600, fast=0.01)
+QUICK = ListPace(slow=600, fast=0.01)
 EVENT = pb.ContainerEventResponse(container_id="c9", container_event_type=1)
 
 
@@ -26,7 +26,7 @@ async def seen(client):
 
 
 def ids(listed):
-    assert isinstance(listed, Listed), listed
+    assert isinstance(listed, ContainersListed), listed
     return [container.id for container in listed.containers]
 
 
@@ -43,7 +43,7 @@ async def test_event_comes_between_slow_lists(seen, events):
 
 
 async def test_lists_come_at_a_slow_pace_beside_the_stream(client):
-    async with aclosing(watch(client, Pace(slow=0.02, fast=0.01))) as seen:
+    async with aclosing(watch(client, ListPace(slow=0.02, fast=0.01))) as seen:
         assert [ids(await anext(seen)) for _ in range(6)] == [["c1"]] * 6
 
 
@@ -78,7 +78,7 @@ async def test_outage_is_told_once_and_ends_with_a_list(seen, client, fake_runti
     monkeypatch.setattr(client, "version", version)
     await anext(seen)
     await fake_runtime.stop()
-    while not isinstance(lost := await anext(seen), Lost):
+    while not isinstance(lost := await anext(seen), RuntimeLost):
         pass
     assert "UNAVAILABLE" in lost.reason or "CANCELLED" in lost.reason
     waiting = asyncio.ensure_future(anext(seen))
@@ -92,7 +92,7 @@ async def test_outage_is_told_once_and_ends_with_a_list(seen, client, fake_runti
 async def test_list_that_fails_is_an_outage(seen, fake_runtime):
     await anext(seen)
     fake_runtime.answers["ListContainers"] = grpc.StatusCode.INTERNAL
-    assert await anext(seen) == Lost("CRI ListContainers: INTERNAL: no ListContainers here")
+    assert await anext(seen) == RuntimeLost("CRI ListContainers: INTERNAL: no ListContainers here")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ async def test_list_that_fails_is_an_outage(seen, fake_runtime):
     ],
 )
 def test_only_old_containerd_takes_events_away_from_the_kubelet(name, version, streams):
-    assert watches.streams_to_all(Version(name, version, "v1")) is streams
+    assert watches.streams_to_all(RuntimeVersion(name, version, "v1")) is streams
 
 
 async def test_old_containerd_is_polled(client, fake_runtime):

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from podnuma.agent.nri import mux, ttrpc
+from podnuma.agent.nri.config import PluginConfig
 from podnuma.agent.nri.messages import nri_pb2 as pb
 from podnuma.agent.nri.service import PLUGIN_SERVICE
-from podnuma.agent.nri.settings import Settings
-from podnuma.agent.nri.values import Event
+from podnuma.agent.nri.values import NriEvent
 
 from testbed.nri import Recorder
 
@@ -19,7 +19,7 @@ class Peer:
     def __init__(self, reader, writer):
         self._reader, self.writer = reader, writer
         self._demux = mux.Demux()
-        self._readers = {mux.PLUGIN_CONN: ttrpc.Reader(), mux.RUNTIME_CONN: ttrpc.Reader()}
+        self._readers = {mux.PLUGIN_CONN: ttrpc.MessageReader(), mux.RUNTIME_CONN: ttrpc.MessageReader()}
         self._messages = []
         self._stream = -1
 
@@ -58,7 +58,7 @@ class Peer:
             "nri.pkg.api.v1alpha1.Runtime",
             "RegisterPlugin",
         )
-        self.send(mux.RUNTIME_CONN, ttrpc.answer(message.stream, b""))
+        self.send(mux.RUNTIME_CONN, ttrpc.response(message.stream, b""))
         configure = pb.ConfigureRequest(runtime_name="fake", request_timeout=2000, nri_version="v0.12.3")
         await self.answer_of(self.call("Configure", configure.SerializeToString()))
         await self.answer_of(self.call("Synchronize"))
@@ -106,4 +106,4 @@ async def fake_runtime():
 
 @pytest.fixture
 def settings(fake_runtime):
-    return Settings(name="podnuma", index="10", events=frozenset(Event), socket=fake_runtime.socket)
+    return PluginConfig(name="podnuma", index="10", events=frozenset(NriEvent), socket=fake_runtime.socket)

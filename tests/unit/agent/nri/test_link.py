@@ -6,11 +6,11 @@ from podnuma.agent.nri import link as links
 from podnuma.agent.nri import mux, ttrpc
 from podnuma.agent.nri.errors import NotConnectedError, ProtocolError
 from podnuma.agent.nri.link import Link, LinkState
+from podnuma.agent.nri.messages import encode
 from podnuma.agent.nri.messages import nri_pb2 as pb
-from podnuma.agent.nri.messages import writing
-from podnuma.agent.nri.values import Resources, Update
+from podnuma.agent.nri.values import ContainerUpdate, LinuxResources
 
-PINNED = Update("c1", Resources(cpus="2-3"))
+PINNED = ContainerUpdate("c1", LinuxResources(cpus="2-3"))
 
 
 @pytest_asyncio.fixture
@@ -112,9 +112,9 @@ async def test_updates_are_sent_and_failed_ones_come_back(link, fake_runtime):
     request = ttrpc.read_request(message)
     assert request.method == "UpdateContainers"
     sent = pb.UpdateContainersRequest.FromString(request.payload)
-    assert list(sent.update) == [writing.update(PINNED)]
+    assert list(sent.update) == [encode.encode_update(PINNED)]
     failed = pb.UpdateContainersResponse(failed=sent.update).SerializeToString()
-    peer.send(mux.RUNTIME_CONN, ttrpc.answer(message.stream, failed))
+    peer.send(mux.RUNTIME_CONN, ttrpc.response(message.stream, failed))
     assert await update == (PINNED,)
 
 
@@ -123,7 +123,7 @@ async def test_answer_to_updates_that_is_not_protobuf_is_an_error(link, fake_run
     await peer.accept()
     update = asyncio.create_task(link.update_containers([PINNED]))
     _conn, message = await peer.next()
-    peer.send(mux.RUNTIME_CONN, ttrpc.answer(message.stream, b"\xff\xff"))
+    peer.send(mux.RUNTIME_CONN, ttrpc.response(message.stream, b"\xff\xff"))
     with pytest.raises(ProtocolError, match="the response is not protobuf"):
         await update
 

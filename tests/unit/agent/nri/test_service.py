@@ -3,27 +3,34 @@ from pathlib import Path
 
 import pytest
 from podnuma.agent.nri import mux, service, ttrpc
+from podnuma.agent.nri.config import PluginConfig
 from podnuma.agent.nri.errors import CallError
+from podnuma.agent.nri.messages import decode
 from podnuma.agent.nri.messages import nri_pb2 as pb
-from podnuma.agent.nri.messages import reading
 from podnuma.agent.nri.plugin import Refused
-from podnuma.agent.nri.service import PLUGIN_SERVICE, Outcome, Service
-from podnuma.agent.nri.settings import Settings
-from podnuma.agent.nri.values import Answer, Container, ContainerState, Event, Resources, Update
+from podnuma.agent.nri.service import PLUGIN_SERVICE, Outcome, PluginService
+from podnuma.agent.nri.values import (
+    ContainerUpdate,
+    CreateContainerResponse,
+    LinuxResources,
+    NriContainer,
+    NriContainerState,
+    NriEvent,
+)
 
 RECORDED = Path(__file__).parent / "recorded"
-PINNED = Resources(cpus="2-3", mems="0", cpu_quota=-1)
+PINNED = LinuxResources(cpus="2-3", mems="0", cpu_quota=-1)
 
 
 @pytest.fixture
 def serve(plugin):
-    settings = Settings(name="podnuma", index="10", events=frozenset({Event.CREATE_CONTAINER}))
-    return Service(plugin, settings, plugin.served.append)
+    settings = PluginConfig(name="podnuma", index="10", events=frozenset({NriEvent.CREATE_CONTAINER}))
+    return PluginService(plugin, settings, plugin.served.append)
 
 
 def recorded(name):
     """Calls of a runtime, from its recorded frames: one per line, in hex."""
-    demux, reader = mux.Demux(), ttrpc.Reader()
+    demux, reader = mux.Demux(), ttrpc.MessageReader()
     for line in (RECORDED / name).read_text().split():
         for chunk in demux.feed(bytes.fromhex(line)):
             if chunk.conn == mux.PLUGIN_CONN:
@@ -31,7 +38,7 @@ def recorded(name):
 
 
 def payload(response):
-    (message,) = ttrpc.Reader().feed(response)
+    (message,) = ttrpc.MessageReader().feed(response)
     return ttrpc.read_response(message, "test")
 
 
@@ -55,17 +62,17 @@ async def test_life_of_a_pod_as_containerd_tells_it(serve, plugin):
     assert [call[0] for call in calls] == [
         "configured",
         "synchronize",
-        Event.RUN_POD_SANDBOX,
+        NriEvent.RUN_POD_SANDBOX,
         "create",
-        Event.POST_CREATE_CONTAINER,
-        Event.START_CONTAINER,
-        Event.POST_START_CONTAINER,
+        NriEvent.POST_CREATE_CONTAINER,
+        NriEvent.START_CONTAINER,
+        NriEvent.POST_START_CONTAINER,
         "update",
-        Event.POST_UPDATE_CONTAINER,
+        NriEvent.POST_UPDATE_CONTAINER,
         "stop",
-        Event.REMOVE_CONTAINER,
-        Event.STOP_POD_SANDBOX,
-        Event.REMOVE_POD_SANDBOX,
+        NriEvent.REMOVE_CONTAINER,
+        NriEvent.STOP_POD_SANDBOX,
+        NriEvent.REMOVE_POD_SANDBOX,
     ]
     runtime = calls[0][1]
     assert (runtime.name, runtime.nri_version, runtime.request_timeout) == ("containerd", (0, 12, 3), 2.0)
@@ -73,17 +80,17 @@ async def test_life_of_a_pod_as_containerd_tells_it(serve, plugin):
     pods, containers = calls[1][1:]
     assert [(pod.namespace, pod.name) for pod in pods] == [("shop", "web-0")]
     assert [(each.name, each.state, each.pod_uid) for each in containers] == [
-        ("nginx", ContainerState.RUNNING, pods[0].uid)
+        ("nginx", NriContainerState.RUNNING, pods[0].uid)
     ]
 
     _, pod, container = calls[3]
     assert (pod.name, container.name, container.pod_uid) == ("db-0", "database", pod.uid)
     assert container.cgroups_path == f"{pod.cgroup_parent}:cri-containerd:{container.id}"
-    assert container.resources == Resources(
+    assert container.resources == LinuxResources(
         cpu_shares=2048, cpu_quota=200000, cpu_period=100000, memory_limit=2**30
     )
     assert calls[7][3].cpu_quota == 400000
-    assert calls[9][2].state is ContainerState.STOPPED
+    assert calls[9][2].state is NriContainerState.STOPPED
 
 
 async def test_events_of_an_old_runtime_are_told_the_same_way(serve, plugin):
@@ -92,14 +99,14 @@ async def test_events_of_an_old_runtime_are_told_the_same_way(serve, plugin):
     calls = told(plugin)
     assert calls[0][1].nri_version is None
     assert [(call[0], call[1].uid, call[2] and call[2].name) for call in calls[2:]] == [
-        (Event.RUN_POD_SANDBOX, "0a1b", None),
-        (Event.POST_CREATE_CONTAINER, "0a1b", "database"),
-        (Event.START_CONTAINER, "0a1b", "database"),
-        (Event.POST_START_CONTAINER, "0a1b", "database"),
-        (Event.POST_UPDATE_CONTAINER, "0a1b", "database"),
-        (Event.REMOVE_CONTAINER, "0a1b", "database"),
-        (Event.STOP_POD_SANDBOX, "0a1b", None),
-        (Event.REMOVE_POD_SANDBOX, "0a1b", None),
+        (NriEvent.RUN_POD_SANDBOX, "0a1b", None),
+        (NriEvent.POST_CREATE_CONTAINER, "0a1b", "database"),
+        (NriEvent.START_CONTAINER, "0a1b", "database"),
+        (NriEvent.POST_START_CONTAINER, "0a1b", "database"),
+        (NriEvent.POST_UPDATE_CONTAINER, "0a1b", "database"),
+        (NriEvent.REMOVE_CONTAINER, "0a1b", "database"),
+        (NriEvent.STOP_POD_SANDBOX, "0a1b", None),
+        (NriEvent.REMOVE_POD_SANDBOX, "0a1b", None),
     ]
 
 
@@ -109,7 +116,7 @@ async def test_subscription_is_answered_to_configure(serve):
 
 
 async def test_parts_of_a_synchronize_are_told_once_and_joined(serve, plugin):
-    plugin.updates = (Update("c1", PINNED),)
+    plugin.updates = (ContainerUpdate("c1", PINNED),)
     parts = [
         pb.SynchronizeRequest(containers=[pb.Container(id="c1", pod_sandbox_id="p1")], more=True),
         pb.SynchronizeRequest(pods=[pb.PodSandbox(id="p1", uid="uid-1")], more=True),
@@ -124,7 +131,7 @@ async def test_parts_of_a_synchronize_are_told_once_and_joined(serve, plugin):
     assert serve.synchronized.is_set()
     ((_, pods, containers),) = told(plugin)
     assert [pod.id for pod in pods] == ["p1"]
-    assert containers == [Container("c1", "p1", "uid-1", ""), Container("c2", "p1", "uid-1", "")]
+    assert containers == [NriContainer("c1", "p1", "uid-1", ""), NriContainer("c2", "p1", "uid-1", "")]
 
 
 async def test_synchronize_that_never_ends_is_refused(serve, monkeypatch):
@@ -137,11 +144,15 @@ async def test_synchronize_that_never_ends_is_refused(serve, monkeypatch):
 
 
 async def test_created_container_gets_what_the_plugin_answers(serve, plugin):
-    plugin.answer = Answer(adjust=PINNED, updates=(Update("c0", Resources(cpus="1")),))
+    plugin.answer = CreateContainerResponse(
+        adjust=PINNED, updates=(ContainerUpdate("c0", LinuxResources(cpus="1")),)
+    )
     response = payload(await serve.respond(call("CreateContainer", pb.CreateContainerRequest())))
     message = pb.CreateContainerResponse.FromString(response)
-    assert reading.resources(message.adjust.linux.resources) == PINNED
-    assert [reading.update(each) for each in message.update] == [Update("c0", Resources(cpus="1"))]
+    assert decode.linux_resources(message.adjust.linux.resources) == PINNED
+    assert [decode.container_update(each) for each in message.update] == [
+        ContainerUpdate("c0", LinuxResources(cpus="1"))
+    ]
     assert [(served.method, served.outcome) for served in plugin.served] == [("CreateContainer", Outcome.OK)]
 
 
@@ -153,7 +164,7 @@ async def test_refusal_is_an_error_with_the_words_of_the_plugin(serve, plugin, m
     plugin.before_answer = refuse
     with pytest.raises(CallError, match="shop/db-0 has no decision yet") as caught:
         payload(await serve.respond(call(method)))
-    assert caught.value.code == ttrpc.Code.UNKNOWN
+    assert caught.value.code == ttrpc.StatusCode.UNKNOWN
     assert [served.outcome for served in plugin.served] == [Outcome.REFUSED]
 
 
@@ -218,13 +229,13 @@ async def test_timeout_of_the_plugins_own_is_a_fault_and_no_lateness(serve, plug
 async def test_unknown_call_is_unimplemented(serve, name, method):
     with pytest.raises(CallError, match=f"no method {name}/{method}") as caught:
         payload(await serve.respond(ttrpc.Request(1, name, method, b"", 0)))
-    assert caught.value.code == ttrpc.Code.UNIMPLEMENTED
+    assert caught.value.code == ttrpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_payload_that_is_not_protobuf_is_an_invalid_argument(serve, plugin):
     with pytest.raises(CallError, match="the request is not protobuf") as caught:
         payload(await serve.respond(ttrpc.Request(1, PLUGIN_SERVICE, "CreateContainer", b"\xff\xff", 0)))
-    assert caught.value.code == ttrpc.Code.INVALID_ARGUMENT
+    assert caught.value.code == ttrpc.StatusCode.INVALID_ARGUMENT
     assert told(plugin) == []
 
 

@@ -7,9 +7,9 @@ import pytest_asyncio
 from podnuma.agent.nri import mux, ttrpc
 from podnuma.agent.nri.errors import CallError, DisconnectedError, NotConnectedError, ProtocolError
 from podnuma.agent.nri.messages import nri_pb2 as pb
-from podnuma.agent.nri.service import Service
+from podnuma.agent.nri.service import PluginService
 from podnuma.agent.nri.session import Session
-from podnuma.agent.nri.values import Answer, Resources, Update
+from podnuma.agent.nri.values import ContainerUpdate, CreateContainerResponse, LinuxResources
 
 
 @pytest_asyncio.fixture
@@ -19,7 +19,7 @@ async def start(plugin, settings, fake_runtime):
 
     async def start(**changes):
         changed = replace(settings, **changes)
-        session = Session(Service(plugin, changed, plugin.served.append), changed)
+        session = Session(PluginService(plugin, changed, plugin.served.append), changed)
         task = asyncio.create_task(session.run())
         tasks.append(task)
         return session, task, await fake_runtime.connection()
@@ -68,8 +68,8 @@ async def test_quick_call_is_answered_while_a_slow_one_waits(start, plugin):
 async def test_answer_of_many_frames_arrives_in_one_piece(start, plugin):
     _session, _task, peer = await start()
     await peer.accept()
-    updates = tuple(Update(f"c{number}", Resources(cpus="1")) for number in range(2000))
-    plugin.answer = Answer(updates=updates)
+    updates = tuple(ContainerUpdate(f"c{number}", LinuxResources(cpus="1")) for number in range(2000))
+    plugin.answer = CreateContainerResponse(updates=updates)
     first, second = peer.call("CreateContainer"), peer.call("CreateContainer")
     for stream in (first, second):
         response = pb.CreateContainerResponse.FromString(await peer.answer_of(stream))
@@ -79,7 +79,7 @@ async def test_answer_of_many_frames_arrives_in_one_piece(start, plugin):
 async def test_answer_that_would_overflow_the_runtimes_queue_becomes_an_error(start, plugin):
     _session, _task, peer = await start()
     await peer.accept()
-    plugin.answer = Answer(adjust=Resources(unified={"x": "y" * 600_000}))
+    plugin.answer = CreateContainerResponse(adjust=LinuxResources(unified={"x": "y" * 600_000}))
     with pytest.raises(CallError, match="at most 524288 can be sent"):
         await peer.answer_of(peer.call("CreateContainer"))
 
@@ -96,8 +96,8 @@ async def test_data_of_an_unknown_connection_is_passed_over(start):
     [
         (b"GET / HTTP/1.1\r\n", "a frame on connection 1195725856 announces"),
         (mux.frames(1, bytes.fromhex("7fffffff000000090100")), "announces 2147483647 bytes"),
-        (mux.frames(1, ttrpc.answer(1, b"")), "expected a request"),
-        (mux.frames(2, ttrpc.answer(99, b"")), "a RESPONSE on stream 99, which no call opened"),
+        (mux.frames(1, ttrpc.response(1, b"")), "expected a request"),
+        (mux.frames(2, ttrpc.response(99, b"")), "a RESPONSE on stream 99, which no call opened"),
         (mux.frames(2, ttrpc.request(ttrpc.Request(1, "s", "m", b"", 0))), "a REQUEST on stream 1"),
         (mux.frames(1, bytes.fromhex("00000002000000090100") + b"\xff\xff"), "is not protobuf"),
     ],
@@ -150,7 +150,10 @@ async def test_runtime_that_never_configures_is_given_up(start):
 async def test_refused_registration_ends_the_session_with_the_runtimes_words(start):
     _session, task, peer = await start()
     _conn, message = await peer.next()
-    peer.send(mux.RUNTIME_CONN, ttrpc.failure(message.stream, ttrpc.Code.UNKNOWN, "invalid plugin index"))
+    peer.send(
+        mux.RUNTIME_CONN,
+        ttrpc.error_response(message.stream, ttrpc.StatusCode.UNKNOWN, "invalid plugin index"),
+    )
     assert (
         "registration refused: RegisterPlugin: the runtime answered with code 2: invalid plugin index"
         in str(await end_of(task))
@@ -160,7 +163,7 @@ async def test_refused_registration_ends_the_session_with_the_runtimes_words(sta
 async def test_runtime_that_reads_nothing_is_given_up(start, plugin):
     _session, task, peer = await start(write_timeout=0.1)
     await peer.accept()
-    plugin.answer = Answer(adjust=Resources(unified={"x": "y" * 500_000}))
+    plugin.answer = CreateContainerResponse(adjust=LinuxResources(unified={"x": "y" * 500_000}))
     for _ in range(20):  # far more than a socket buffers
         peer.call("CreateContainer")
     error = await end_of(task)
@@ -170,7 +173,7 @@ async def test_runtime_that_reads_nothing_is_given_up(start, plugin):
 async def test_socket_that_is_not_there_is_said(plugin, settings, tmp_path):
     gone = replace(settings, socket=tmp_path / "none.sock")
     with pytest.raises(DisconnectedError, match="cannot connect: No such file or directory"):
-        await Session(Service(plugin, gone, plugin.served.append), gone).run()
+        await Session(PluginService(plugin, gone, plugin.served.append), gone).run()
 
 
 async def test_calls_to_the_runtime_use_odd_increasing_streams_and_match_answers(start):
@@ -180,8 +183,8 @@ async def test_calls_to_the_runtime_use_odd_increasing_streams_and_match_answers
     messages = [(await peer.next())[1] for _ in range(2)]
     assert [message.stream for message in messages] == [3, 5]
     assert ttrpc.read_request(messages[0]).timeout == 10
-    peer.send(mux.RUNTIME_CONN, ttrpc.answer(5, b"second"))
-    peer.send(mux.RUNTIME_CONN, ttrpc.answer(3, b"first"))
+    peer.send(mux.RUNTIME_CONN, ttrpc.response(5, b"second"))
+    peer.send(mux.RUNTIME_CONN, ttrpc.response(3, b"first"))
     assert await asyncio.gather(*calls) == [b"first", b"second"]
 
 
@@ -190,7 +193,7 @@ async def test_answer_to_a_call_that_was_given_up_is_passed_over(start):
     await peer.accept()
     with pytest.raises(TimeoutError):
         await session.call("UpdateContainers", b"", 0.02)
-    peer.send(mux.RUNTIME_CONN, ttrpc.answer((await peer.next())[1].stream, b""))
+    peer.send(mux.RUNTIME_CONN, ttrpc.response((await peer.next())[1].stream, b""))
     await peer.answer_of(peer.call("StopContainer"))
 
 

@@ -1,12 +1,12 @@
 import pytest
-from podnuma.agent.nri.values import Resources, RuntimeInfo
+from podnuma.agent.nri.values import LinuxResources, RuntimeInfo
 
 
 def test_empty_list_is_never_sent():
     with pytest.raises(ValueError, match="cpus is empty"):
-        Resources(cpus="")
+        LinuxResources(cpus="")
     with pytest.raises(ValueError, match="mems is empty"):
-        Resources(mems="")
+        LinuxResources(mems="")
 
 
 @pytest.mark.parametrize(

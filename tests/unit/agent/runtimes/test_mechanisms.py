@@ -51,13 +51,14 @@ async def test_nri_sends_named_fields():
     link = Link()
     await NriMechanism(link, StartPriority()).write(STEP)
     assert link.updates == [
-        nri.Update(DB.id, nri.Resources(cpus="1,9", mems="0", cpu_quota=-1, cpu_period=100_000))
+        nri.ContainerUpdate(DB.id, nri.LinuxResources(cpus="1,9", mems="0", cpu_quota=-1, cpu_period=100_000))
     ]
     assert not link.updates[0].resources.unified
 
 
 @pytest.mark.parametrize(
-    "link", [Link(failed=(nri.Update("x", nri.Resources()),)), Link(error=NotConnectedError("away"))]
+    "link",
+    [Link(failed=(nri.ContainerUpdate("x", nri.LinuxResources()),)), Link(error=NotConnectedError("away"))],
 )
 async def test_a_refusal_by_nri_is_told(link):
     with pytest.raises(WriteRefused, match="cpus 1,9"):
@@ -77,14 +78,14 @@ class Client:
 
 
 async def test_cri_sends_what_changes_and_nothing_else():
-    client = Client(cri.Outcome.UPDATED)
+    client = Client(cri.UpdateOutcome.UPDATED)
     await CriMechanism(lambda: client, StartPriority()).write(CgroupWrite(DB, cpuset.parse("1,9")))
-    assert client.updates == [(DB.id, cri.Resources(cpus="1,9"))]
+    assert client.updates == [(DB.id, cri.LinuxContainerResources(cpus="1,9"))]
 
 
 async def test_an_ended_container_is_gone_and_a_late_answer_is_due_again():
     with pytest.raises(CgroupGone):
-        await CriMechanism(lambda: Client(cri.Outcome.GONE), StartPriority()).write(STEP)
+        await CriMechanism(lambda: Client(cri.UpdateOutcome.GONE), StartPriority()).write(STEP)
     with pytest.raises(WriteRefused):
         await CriMechanism(
             lambda: Client(LateError("Update", "DEADLINE_EXCEEDED", "")), StartPriority()

@@ -23,13 +23,13 @@ POD = nri.PodSandbox(
     labels={"app": "db"},
     cgroup_parent="/kubepods.slice/kubepods-poduid_1.slice",
 )
-DB = nri.Container(
+DB = nri.NriContainer(
     id="id-1",
     pod_sandbox_id="sandbox",
     pod_uid="uid-1",
     name="db",
-    state=nri.ContainerState.CREATED,
-    resources=nri.Resources(cpu_quota=200_000, cpu_period=100_000, memory_limit=2**30),
+    state=nri.NriContainerState.CREATED,
+    resources=nri.LinuxResources(cpu_quota=200_000, cpu_period=100_000, memory_limit=2**30),
     created_at=5_000_000_000,
 )
 RUNTIME = nri.RuntimeInfo("containerd", "v2", request_timeout=4.0)
@@ -77,9 +77,9 @@ async def test_a_container_starts_with_the_values_of_the_hook(plugin, hook):
         CgroupTarget(cpuset.parse("1,9"), nodeset.parse("0"), CpuMax(None, 100_000), memory_limit=2**31)
     )
     answer = await plugin.create_container(POD, DB)
-    assert answer == nri.Answer(nri.Resources(cpus="1,9", mems="0", cpu_quota=-1, cpu_period=100_000), ()), (
-        "a memory limit of the kubelet's own stays"
-    )
+    assert answer == nri.CreateContainerResponse(
+        nri.LinuxResources(cpus="1,9", mems="0", cpu_quota=-1, cpu_period=100_000), ()
+    ), "a memory limit of the kubelet's own stays"
     starting, within = hook.asked[0]
     assert within == 1.0, "a quarter of the runtime's patience"
     assert starting.cgroup == ContainerCgroup(PodCgroup("uid-1", Qos.GUARANTEED), "db", "id-1")
@@ -102,7 +102,7 @@ async def test_a_budget_in_an_annotation_is_told_to_the_hook(plugin, hook):
 
 async def test_a_memory_limit_is_given_where_the_kubelet_gave_none(plugin, hook):
     hook.answer = StartAnswer(CgroupTarget(cpuset.parse("1"), memory_limit=2**31))
-    bare = nri.Container(id="id-2", pod_sandbox_id="sandbox", pod_uid="uid-1", name="log")
+    bare = nri.NriContainer(id="id-2", pod_sandbox_id="sandbox", pod_uid="uid-1", name="log")
     answer = await plugin.create_container(POD, bare)
     assert answer.adjust.memory_limit == 2**31
 
@@ -111,7 +111,9 @@ async def test_what_others_give_up_rides_on_the_answer(plugin, hook):
     other = ContainerCgroup(PodCgroup("uid-2", Qos.GUARANTEED), "web", "id-9")
     hook.answer = StartAnswer(CgroupTarget(cpuset.parse("1")), (CgroupWrite(other, cpuset.parse("0,2-8")),))
     answer = await plugin.create_container(POD, DB)
-    assert answer.updates == (nri.Update("id-9", nri.Resources(cpus="0,2-8"), ignore_failure=True),)
+    assert answer.updates == (
+        nri.ContainerUpdate("id-9", nri.LinuxResources(cpus="0,2-8"), ignore_failure=True),
+    )
 
 
 async def test_a_refusal_reaches_the_kubelet_with_its_text(plugin, hook):
@@ -129,24 +131,26 @@ async def test_an_answer_that_would_come_too_late_is_a_refusal(plugin, hook):
 
 async def test_what_no_kubelet_started_is_left_alone(plugin, hook):
     foreign = nri.PodSandbox(id="x", uid="", namespace="", name="x", cgroup_parent="/user.slice")
-    assert await plugin.create_container(foreign, DB) == nri.Answer()
+    assert await plugin.create_container(foreign, DB) == nri.CreateContainerResponse()
     assert hook.asked == []
 
 
 async def test_a_resize_by_the_kubelet_unpins_nothing(plugin, hook):
     hook.answer = StartAnswer(CgroupTarget(cpuset.parse("1,9"), nodeset.parse("0"), CpuMax(None, 100_000)))
-    (update,) = await plugin.update_container(POD, DB, nri.Resources(cpu_quota=100_000, cpu_period=100_000))
-    assert update.resources == nri.Resources(cpus="1,9", cpu_quota=-1, cpu_period=100_000)
-    (memory_only,) = await plugin.update_container(POD, DB, nri.Resources(memory_limit=5))
-    assert memory_only.resources == nri.Resources(cpus="1,9")
+    (update,) = await plugin.update_container(
+        POD, DB, nri.LinuxResources(cpu_quota=100_000, cpu_period=100_000)
+    )
+    assert update.resources == nri.LinuxResources(cpus="1,9", cpu_quota=-1, cpu_period=100_000)
+    (memory_only,) = await plugin.update_container(POD, DB, nri.LinuxResources(memory_limit=5))
+    assert memory_only.resources == nri.LinuxResources(cpus="1,9")
     hook.answer = StartAnswer()
-    assert await plugin.update_container(POD, DB, nri.Resources(memory_limit=5)) == ()
+    assert await plugin.update_container(POD, DB, nri.LinuxResources(memory_limit=5)) == ()
 
 
 async def test_the_inventory_follows_the_events(plugin, inventory):
-    stopped = nri.Container("id-0", "sandbox", "uid-1", "old", state=nri.ContainerState.STOPPED)
-    being_made = nri.Container("id-9", "sandbox", "uid-1", "new", state=nri.ContainerState.CREATED)
-    running = dataclasses.replace(DB, state=nri.ContainerState.RUNNING)
+    stopped = nri.NriContainer("id-0", "sandbox", "uid-1", "old", state=nri.NriContainerState.STOPPED)
+    being_made = nri.NriContainer("id-9", "sandbox", "uid-1", "new", state=nri.NriContainerState.CREATED)
+    running = dataclasses.replace(DB, state=nri.NriContainerState.RUNNING)
     await plugin.synchronize([POD], [running, stopped, being_made])
     (known,) = inventory.all()
     assert (known.pod_uid, known.namespace, known.pod_name, known.name, known.started) == (
@@ -156,20 +160,20 @@ async def test_the_inventory_follows_the_events(plugin, inventory):
         "db",
         5.0,
     )
-    new = nri.Container("id-2", "sandbox", "uid-1", "log", created_at=1)
-    await plugin.event(nri.Event.POST_START_CONTAINER, POD, new)
+    new = nri.NriContainer("id-2", "sandbox", "uid-1", "log", created_at=1)
+    await plugin.event(nri.NriEvent.POST_START_CONTAINER, POD, new)
     assert {container.id for container in inventory.all()} == {"id-1", "id-2"}
     await plugin.stop_container(POD, DB)
-    await plugin.event(nri.Event.REMOVE_CONTAINER, POD, new)
+    await plugin.event(nri.NriEvent.REMOVE_CONTAINER, POD, new)
     assert {container.id for container in inventory.all()} == {"id-1", "id-2"}, "they ended a moment ago"
 
 
 async def test_a_container_that_exists_and_does_not_run_yet_is_looked_at(plugin, hook, inventory):
-    await plugin.event(nri.Event.START_CONTAINER, POD, DB)
+    await plugin.event(nri.NriEvent.START_CONTAINER, POD, DB)
     assert [cgroup.id for cgroup in hook.created] == ["id-1"]
     assert [container.id for container in inventory.all()] == ["id-1"]
     foreign = nri.PodSandbox(id="x", uid="", namespace="", name="x", cgroup_parent="/user.slice")
-    await plugin.event(nri.Event.START_CONTAINER, foreign, DB)
+    await plugin.event(nri.NriEvent.START_CONTAINER, foreign, DB)
     assert len(hook.created) == 1
 
 

@@ -1,10 +1,10 @@
 """Values into protobuf. What is None is left out: the runtime keeps its own value."""
 
 from podnuma.agent.cri.messages import cri_pb2 as pb
-from podnuma.agent.cri.values import Resources
+from podnuma.agent.cri.values import LinuxContainerResources
 
 
-def resources(values: Resources) -> pb.LinuxContainerResources:
+def encode_container_resources(values: LinuxContainerResources) -> pb.LinuxContainerResources:
     """Write resources that are to change."""
     return pb.LinuxContainerResources(
         cpuset_cpus=values.cpus or "",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from podnuma.agent.nri.values import Event
+from podnuma.agent.nri.values import NriEvent
 
 DEFAULT_SOCKET: Final = Path("/var/run/nri/nri.sock")
 
@@ -15,7 +15,7 @@ _INDEX: Final = re.compile(r"[0-9]{2}")
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class PluginConfig:
     """Identity, subscription and patience of a plugin; raises ValueError on what a runtime would refuse.
 
     `index` orders plugins, "00" is asked first. `answer_share` is the part of the runtime's
@@ -27,7 +27,7 @@ class Settings:
 
     name: str
     index: str
-    events: AbstractSet[Event]
+    events: AbstractSet[NriEvent]
     socket: Path = DEFAULT_SOCKET
     answer_share: float = 0.75
     registration_timeout: float = 15.0

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 
 from podnuma.agent.nri.messages import nri_pb2 as pb
-from podnuma.agent.nri.values import Answer, Event, Resources, Update
+from podnuma.agent.nri.values import ContainerUpdate, CreateContainerResponse, LinuxResources, NriEvent
 
 
-def event_mask(events: Iterable[Event]) -> int:
+def event_mask(events: Iterable[NriEvent]) -> int:
     """Set bit `event - 1` per event; raises ValueError if there is none, as 0 would mean all."""
     mask = sum(1 << (event - 1) for event in set(events))
     if mask == 0:
@@ -16,7 +16,7 @@ def event_mask(events: Iterable[Event]) -> int:
     return mask
 
 
-def resources(values: Resources) -> pb.LinuxResources:
+def encode_resources(values: LinuxResources) -> pb.LinuxResources:
     """Write resources that are to change."""
     message = pb.LinuxResources(unified=values.unified)
     if values.cpus is not None:
@@ -36,23 +36,23 @@ def resources(values: Resources) -> pb.LinuxResources:
     return message
 
 
-def update(value: Update) -> pb.ContainerUpdate:
+def encode_update(value: ContainerUpdate) -> pb.ContainerUpdate:
     """Write an update of a container that exists."""
     return pb.ContainerUpdate(
         container_id=value.container_id,
-        linux=pb.LinuxContainerUpdate(resources=resources(value.resources)),
+        linux=pb.LinuxContainerUpdate(resources=encode_resources(value.resources)),
         ignore_failure=value.ignore_failure,
     )
 
 
-def updates(values: Iterable[Update]) -> list[pb.ContainerUpdate]:
+def encode_updates(values: Iterable[ContainerUpdate]) -> list[pb.ContainerUpdate]:
     """Write updates in the order in which the runtime is to apply them."""
-    return [update(value) for value in values]
+    return [encode_update(value) for value in values]
 
 
-def answer(value: Answer) -> pb.CreateContainerResponse:
+def encode_response(value: CreateContainerResponse) -> pb.CreateContainerResponse:
     """Write the answer to CreateContainer."""
-    message = pb.CreateContainerResponse(update=updates(value.updates))
+    message = pb.CreateContainerResponse(update=encode_updates(value.updates))
     if value.adjust is not None:
-        message.adjust.linux.resources.CopyFrom(resources(value.adjust))
+        message.adjust.linux.resources.CopyFrom(encode_resources(value.adjust))
     return message

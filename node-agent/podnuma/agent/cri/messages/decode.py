@@ -7,14 +7,14 @@ from typing import Any, Final
 from podnuma.agent.cri.messages import cri_pb2 as pb
 from podnuma.agent.cri.values import (
     CgroupDriver,
-    Container,
     ContainerEvent,
-    ContainerState,
-    ContainerStatus,
+    CriContainer,
+    CriContainerState,
+    CriContainerStatus,
     EventKind,
-    Resources,
+    LinuxContainerResources,
+    RuntimeVersion,
     Sandbox,
-    Version,
 )
 
 # Set by the kubelet on every container.
@@ -22,15 +22,15 @@ POD_UID_LABEL: Final = "io.kubernetes.pod.uid"
 POD_NAMESPACE_LABEL: Final = "io.kubernetes.pod.namespace"
 POD_NAME_LABEL: Final = "io.kubernetes.pod.name"
 
-_STATES: Final = {state.value: state for state in ContainerState}
+_STATES: Final = {state.value: state for state in CriContainerState}
 _EVENTS: Final = {kind.value: kind for kind in EventKind}
 _DRIVERS: Final = {driver.value: driver for driver in CgroupDriver}
 _SANDBOX_READY: Final = 0
 
 
-def version(message: pb.VersionResponse) -> Version:
+def runtime_version(message: pb.VersionResponse) -> RuntimeVersion:
     """Read who answers."""
-    return Version(message.runtime_name, message.runtime_version, message.runtime_api_version)
+    return RuntimeVersion(message.runtime_name, message.runtime_version, message.runtime_api_version)
 
 
 def cgroup_driver(message: pb.RuntimeConfigResponse) -> CgroupDriver | None:
@@ -54,10 +54,10 @@ def sandbox(message: pb.PodSandbox) -> Sandbox:
     )
 
 
-def container(message: pb.Container) -> Container:
+def cri_container(message: pb.Container) -> CriContainer:
     """Read a container of a list."""
     labels = dict(message.labels)
-    return Container(
+    return CriContainer(
         id=message.id,
         pod_sandbox_id=message.pod_sandbox_id,
         pod_uid=labels.get(POD_UID_LABEL, ""),
@@ -65,26 +65,26 @@ def container(message: pb.Container) -> Container:
         pod_name=labels.get(POD_NAME_LABEL, ""),
         name=message.metadata.name,
         attempt=message.metadata.attempt,
-        state=_STATES.get(message.state, ContainerState.UNKNOWN),
+        state=_STATES.get(message.state, CriContainerState.UNKNOWN),
         created_at=message.created_at,
         labels=labels,
         annotations=dict(message.annotations),
     )
 
 
-def status(message: pb.ContainerStatusResponse) -> ContainerStatus:
+def container_status(message: pb.ContainerStatusResponse) -> CriContainerStatus:
     """Read one container in detail."""
     of = message.status
     pid, cgroups_path = _process(message.info)
-    return ContainerStatus(
+    return CriContainerStatus(
         id=of.id,
         name=of.metadata.name,
-        state=_STATES.get(of.state, ContainerState.UNKNOWN),
+        state=_STATES.get(of.state, CriContainerState.UNKNOWN),
         created_at=of.created_at,
         started_at=of.started_at,
         finished_at=of.finished_at,
         exit_code=of.exit_code,
-        resources=resources(of.resources.linux) if of.resources.HasField("linux") else None,
+        resources=container_resources(of.resources.linux) if of.resources.HasField("linux") else None,
         pid=pid,
         cgroups_path=cgroups_path,
         labels=dict(of.labels),
@@ -92,9 +92,9 @@ def status(message: pb.ContainerStatusResponse) -> ContainerStatus:
     )
 
 
-def resources(message: pb.LinuxContainerResources) -> Resources:
+def container_resources(message: pb.LinuxContainerResources) -> LinuxContainerResources:
     """Read resources; zero and empty are how CRI says not set."""
-    return Resources(
+    return LinuxContainerResources(
         cpus=message.cpuset_cpus or None,
         mems=message.cpuset_mems or None,
         cpu_quota=message.cpu_quota or None,
@@ -105,7 +105,7 @@ def resources(message: pb.LinuxContainerResources) -> Resources:
     )
 
 
-def event(message: pb.ContainerEventResponse) -> ContainerEvent | None:
+def container_event(message: pb.ContainerEventResponse) -> ContainerEvent | None:
     """Read an event; None for kinds of later versions."""
     kind = _EVENTS.get(message.container_event_type)
     if kind is None:

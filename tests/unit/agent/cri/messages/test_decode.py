@@ -1,7 +1,7 @@
 import pytest
 from podnuma.agent.cri.messages import cri_pb2 as pb
-from podnuma.agent.cri.messages import reading
-from podnuma.agent.cri.values import Container, ContainerState, Resources, Sandbox
+from podnuma.agent.cri.messages import decode
+from podnuma.agent.cri.values import CriContainer, CriContainerState, LinuxContainerResources, Sandbox
 
 LABELS = {
     "io.kubernetes.pod.uid": "uid-1",
@@ -11,7 +11,7 @@ LABELS = {
 
 
 def status_with(info):
-    return reading.status(pb.ContainerStatusResponse(info=info))
+    return decode.container_status(pb.ContainerStatusResponse(info=info))
 
 
 def test_container_is_named_by_the_labels_of_the_kubelet():
@@ -23,30 +23,30 @@ def test_container_is_named_by_the_labels_of_the_kubelet():
         created_at=7,
         labels=LABELS,
     )
-    assert reading.container(message) == Container(
-        "c1", "p1", "uid-1", "shop", "db-0", "database", 2, ContainerState.RUNNING, 7, labels=LABELS
+    assert decode.cri_container(message) == CriContainer(
+        "c1", "p1", "uid-1", "shop", "db-0", "database", 2, CriContainerState.RUNNING, 7, labels=LABELS
     )
 
 
 def test_container_that_no_kubelet_made_belongs_to_no_pod():
-    container = reading.container(pb.Container(id="c1", state=99))
-    assert (container.pod_uid, container.pod_name, container.state) == ("", "", ContainerState.UNKNOWN)
+    container = decode.cri_container(pb.Container(id="c1", state=99))
+    assert (container.pod_uid, container.pod_name, container.state) == ("", "", CriContainerState.UNKNOWN)
 
 
 @pytest.mark.parametrize(("state", "ready"), [(0, True), (1, False), (9, False)])
 def test_pod_is_ready_or_not(state, ready):
     metadata = pb.PodSandboxMetadata(name="db-0", uid="uid-1", namespace="shop", attempt=1)
     message = pb.PodSandbox(id="p1", metadata=metadata, state=state, created_at=7)
-    assert reading.sandbox(message) == Sandbox("p1", "uid-1", "shop", "db-0", 1, ready, 7)
+    assert decode.sandbox(message) == Sandbox("p1", "uid-1", "shop", "db-0", 1, ready, 7)
 
 
 def test_zero_and_empty_are_not_set():
     message = pb.LinuxContainerResources(cpuset_cpus="0-1", cpu_quota=-1)
-    assert reading.resources(message) == Resources(cpus="0-1", cpu_quota=-1)
+    assert decode.container_resources(message) == LinuxContainerResources(cpus="0-1", cpu_quota=-1)
 
 
 def test_runtime_that_reports_no_resources_has_none():
-    assert reading.status(pb.ContainerStatusResponse()).resources is None
+    assert decode.container_status(pb.ContainerStatusResponse()).resources is None
 
 
 def test_process_and_cgroup_come_from_the_runtimes_own_information():

@@ -1,14 +1,14 @@
 from typing import Any
 
 import pytest
-from podnuma.agent.nri.settings import Settings
-from podnuma.agent.nri.values import Event
+from podnuma.agent.nri.config import PluginConfig
+from podnuma.agent.nri.values import NriEvent
 
-GOOD: dict[str, Any] = {"name": "podnuma", "index": "10", "events": frozenset({Event.CREATE_CONTAINER})}
+GOOD: dict[str, Any] = {"name": "podnuma", "index": "10", "events": frozenset({NriEvent.CREATE_CONTAINER})}
 
 
 def test_socket_is_where_runtimes_listen():
-    assert str(Settings(**GOOD).socket) == "/var/run/nri/nri.sock"
+    assert str(PluginConfig(**GOOD).socket) == "/var/run/nri/nri.sock"
 
 
 @pytest.mark.parametrize(
@@ -26,4 +26,4 @@ def test_socket_is_where_runtimes_listen():
 )
 def test_what_a_runtime_would_refuse_is_refused_at_once(change, why):
     with pytest.raises(ValueError, match=why):
-        Settings(**{**GOOD, **change})
+        PluginConfig(**{**GOOD, **change})

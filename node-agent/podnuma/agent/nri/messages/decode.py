@@ -9,22 +9,22 @@ from podnuma.agent.nri.messages import nri_pb2 as pb
 from podnuma.agent.nri.values import (
     DEFAULT_REGISTRATION_TIMEOUT,
     DEFAULT_REQUEST_TIMEOUT,
-    Container,
-    ContainerState,
+    ContainerUpdate,
+    LinuxResources,
+    NriContainer,
+    NriContainerState,
     PodSandbox,
-    Resources,
     RuntimeInfo,
-    Update,
 )
 
 # Set by the kubelet on every container; the only way to the pod when its sandbox is gone.
 POD_UID_LABEL: Final = "io.kubernetes.pod.uid"
 
-_STATES: Final = {state.value: state for state in ContainerState}
+_STATES: Final = {state.value: state for state in NriContainerState}
 _VERSION: Final = re.compile(r"v?(\d{1,6})\.(\d{1,6})\.(\d{1,6})(-)?")
 
 
-def runtime(message: pb.ConfigureRequest) -> RuntimeInfo:
+def runtime_info(message: pb.ConfigureRequest) -> RuntimeInfo:
     """Read who is calling; a timeout that is not told becomes the default of the Go implementation."""
     return RuntimeInfo(
         name=message.runtime_name,
@@ -48,7 +48,7 @@ def nri_version(text: str) -> tuple[int, int, int] | None:
     return major, minor, max(patch - 1, 0) if found[4] else patch
 
 
-def pod(message: pb.PodSandbox) -> PodSandbox:
+def pod_sandbox(message: pb.PodSandbox) -> PodSandbox:
     """Read a pod; a field the runtime does not know is empty."""
     return PodSandbox(
         id=message.id,
@@ -63,19 +63,19 @@ def pod(message: pb.PodSandbox) -> PodSandbox:
     )
 
 
-def container(message: pb.Container, pod_uid: str = "") -> Container:
+def nri_container(message: pb.Container, pod_uid: str = "") -> NriContainer:
     """Read a container of the pod with `pod_uid`; the kubelet's label on the container goes first."""
     labels = dict(message.labels)
-    return Container(
+    return NriContainer(
         id=message.id,
         pod_sandbox_id=message.pod_sandbox_id,
         pod_uid=labels.get(POD_UID_LABEL) or pod_uid,
         name=message.name,
-        state=_STATES.get(message.state, ContainerState.UNKNOWN),
+        state=_STATES.get(message.state, NriContainerState.UNKNOWN),
         labels=labels,
         annotations=dict(message.annotations),
         cgroups_path=message.linux.cgroups_path,
-        resources=resources(message.linux.resources),
+        resources=linux_resources(message.linux.resources),
         pid=message.pid,
         created_at=message.created_at,
         started_at=message.started_at,
@@ -84,7 +84,7 @@ def container(message: pb.Container, pod_uid: str = "") -> Container:
     )
 
 
-def with_pod_uids(containers: Iterable[Container], pods: Iterable[PodSandbox]) -> list[Container]:
+def with_pod_uids(containers: Iterable[NriContainer], pods: Iterable[PodSandbox]) -> list[NriContainer]:
     """Fill in the uid of its pod for each container whose own labels did not tell it."""
     uids = {pod.id: pod.uid for pod in pods}
     return [
@@ -93,10 +93,10 @@ def with_pod_uids(containers: Iterable[Container], pods: Iterable[PodSandbox]) -
     ]
 
 
-def resources(message: pb.LinuxResources) -> Resources:
+def linux_resources(message: pb.LinuxResources) -> LinuxResources:
     """Read resources; absent and empty values are None."""
     cpu, memory = message.cpu, message.memory
-    return Resources(
+    return LinuxResources(
         cpus=cpu.cpus or None,
         mems=cpu.mems or None,
         cpu_quota=cpu.quota.value if cpu.HasField("quota") else None,
@@ -108,6 +108,8 @@ def resources(message: pb.LinuxResources) -> Resources:
     )
 
 
-def update(message: pb.ContainerUpdate) -> Update:
+def container_update(message: pb.ContainerUpdate) -> ContainerUpdate:
     """Read an update, as the runtime hands back those that failed."""
-    return Update(message.container_id, resources(message.linux.resources), message.ignore_failure)
+    return ContainerUpdate(
+        message.container_id, linux_resources(message.linux.resources), message.ignore_failure
+    )
