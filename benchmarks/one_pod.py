@@ -1,6 +1,6 @@
 """Where the operator's CPU time goes for one pod, without a cluster: `python -m benchmarks.one_pod`.
 
-The service with its real client against a server in a thread of its own that answers every write with
+The controller with its real client against a server in a thread of its own that answers every write with
 what it was sent. Events are passed in as the watches pass them on; Kopf and TLS are not included.
 """
 
@@ -37,6 +37,8 @@ from testbed.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from podnuma.operator.node.state import NodeState
 
 NODES, PODS = 20, 200
 HEARD = threading.Event()
@@ -87,7 +89,7 @@ async def decide(port: int, folder: Path) -> cProfile.Profile:
     metrics = Metrics()
     client = Client(CredentialSource(kubeconfig), user_agent="bench", observe=metrics.observe_request)
     clock: Callable[[], float] = time.monotonic
-    service = Controller(
+    controller = Controller(
         ApiReader(client, page_size=500),
         ApiWriter(client, AlwaysLeader(), deadline=30.0),
         metrics=metrics,
@@ -96,22 +98,22 @@ async def decide(port: int, folder: Path) -> cProfile.Profile:
         now=lambda: dt.datetime.now(dt.UTC),
         rng=random.Random(1),
     )
-    await service.take_over()
-    told = asyncio.create_task(service.announcer.run())
+    await controller.start()
+    told = asyncio.create_task(controller.events.run())
     namespace = {"metadata": {"name": "default"}}
-    service.on_update(decode.decode_namespace(stored(namespace, 1)))
-    service.on_update(decode.decode_profile(stored(scale.PROFILE, 2)))
+    controller.on_update(decode.decode_namespace(stored(namespace, 1)))
+    controller.on_update(decode.decode_profile(stored(scale.PROFILE, 2)))
     hardware = render_hardware(Hardware(scale.machine()))
     for number in range(NODES):
         name = f"n{number}"
-        service.on_update(
+        controller.on_update(
             decode.decode_node(stored({"metadata": {"name": name, "labels": {"type": "kwok"}}}, number))
         )
         spec = {key: value for key, value in scale.PROFILE["spec"].items() if key != "nodeSelector"}
         spec["profile"] = {"name": "all", "generation": 0}
         topology = {"metadata": {"name": name}, "spec": spec, "status": {"hardware": hardware}}
         TOPOLOGIES[name] = stored(topology, number)
-        service.on_update(decode.decode_topology(TOPOLOGIES[name]))
+        controller.on_update(decode.decode_topology(TOPOLOGIES[name]))
     await asyncio.sleep(3)
     pods = []
     for number in range(PODS):
@@ -123,21 +125,21 @@ async def decide(port: int, folder: Path) -> cProfile.Profile:
     for pod in pods:
         record = decode.decode_pod(pod)
         if record is not None:
-            service.on_update(record)
+            controller.on_update(record)
         await asyncio.sleep(0.02)
     async with asyncio.timeout(240):
-        while sum(len(book.decided) for book in _books(service)) < PODS:  # noqa: ASYNC110 - a bench
+        while sum(len(state.decisions) for state in _states(controller)) < PODS:  # noqa: ASYNC110 - a bench
             await asyncio.sleep(0.5)
     await asyncio.sleep(2)
     profile.disable()
     told.cancel()
-    await service.stand_down()
+    await controller.stop()
     await client.close()
     return profile
 
 
-def _books(service: Controller) -> list[Any]:
-    return [book for number in range(NODES) if (book := service.desk(f"n{number}")) is not None]
+def _states(controller: Controller) -> list[NodeState]:
+    return [state for number in range(NODES) if (state := controller.node_state(f"n{number}")) is not None]
 
 
 def main() -> int:

@@ -69,7 +69,7 @@ class Operator:
         )
         leadership = self.elector if self.elector is not None else AlwaysLeader()
         self._leadership = leadership
-        self.service = Controller(
+        self.controller = Controller(
             ApiReader(self._client, page_size=settings.page_size),
             ApiWriter(self._client, leadership, deadline=settings.write_deadline),
             metrics=self.metrics,
@@ -86,7 +86,7 @@ class Operator:
         )
         self.watches = KopfSource(
             access,
-            self.service,
+            self.controller,
             page_size=settings.page_size,
             clock=time.monotonic,
             rng=self._rng,
@@ -108,14 +108,14 @@ class Operator:
                 ("lists", self._list),
                 ("decisions", self._lead),
                 ("resync", self._resync),
-                ("events", self.service.announcer.run),
+                ("events", self.controller.events.run),
                 *((("lease", self.elector.run),) if self.elector is not None else ()),
             )
         ]
         try:
             await stop.wait()
         finally:
-            await self.service.stand_down()
+            await self.controller.stop()
             await supervise.cancel_and_wait(*parts)
             if self.elector is not None:
                 with contextlib.suppress(errors.KubeError, TimeoutError):
@@ -128,15 +128,15 @@ class Operator:
         while True:
             if self.elector is not None:
                 await self.elector.elected()
-            await self.service.whole()
-            await self.service.take_over()
+            await self.controller.wait_for_sync()
+            await self.controller.start()
             self._deciding = True
             logger.info("deciding, term %d", self._leadership.term)
             try:
                 await (self.elector.lost() if self.elector is not None else asyncio.Event().wait())
             finally:
                 self._deciding = False
-                await self.service.stand_down()
+                await self.controller.stop()
 
     async def _watch(self) -> None:
         try:
@@ -148,13 +148,13 @@ class Operator:
         """List what has come to be watched: all of it first, later what a watch may have missed."""
         while True:
             kinds = await self.watches.gaps()
-            if self.watches.missing and not self.service.synced:
+            if self.watches.missing and not self.controller.has_synced:
                 # Not before every watch stands: what happens between two lists must not be lost.
                 self.watches.give_back(kinds)
                 await asyncio.sleep(_POLL)
                 continue
             try:
-                await self.service.sync(kinds)
+                await self.controller.sync(kinds)
             except errors.KubeError as error:
                 self.metrics.resyncs.labels("failed").inc()
                 logger.warning("listing %s: %s", ", ".join(sorted(kind.value for kind in kinds)), error)
@@ -166,9 +166,9 @@ class Operator:
     async def _resync(self) -> None:
         while True:
             await asyncio.sleep(self._settings.resync * self._rng.uniform(0.8, 1.2))
-            if self.service.synced:
+            if self.controller.has_synced:
                 self.watches.give_back(Kind)
-                self.service.look_again()
+                self.controller.resync()
 
     async def _heart(self) -> None:
         while True:
@@ -192,12 +192,12 @@ class Operator:
         if late > _LAG:
             return f"the event loop is {late:.0f} s late"
         age = self.watches.age()
-        if self.service.synced and age > _SILENCE:
+        if self.controller.has_synced and age > _SILENCE:
             return f"a watch has given no sign of life for {age:.0f} s"
         return None
 
     def _ready(self) -> str | None:
-        if not self.service.synced:
+        if not self.controller.has_synced:
             missing = ", ".join(sorted(kind.value for kind in self.watches.missing))
             return f"not watched yet: {missing}" if missing else "the cluster has not been listed yet"
         if self.elector is None and not self._deciding:
@@ -205,7 +205,7 @@ class Operator:
         return None
 
     def _snapshot(self) -> Snapshot:
-        return self.service.snapshot(
+        return self.controller.snapshot(
             leading=self._leadership.remaining() > 0 and self._deciding,
             term=self._leadership.term,
             watch_age=max(0.0, self.watches.age()),

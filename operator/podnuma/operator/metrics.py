@@ -7,6 +7,7 @@ label set exist from the start.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from podnuma.plumbing.kube.client import CompletedRequest
 
+_TIMED_PODS = 20_000
 _FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _WAITS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -42,6 +44,25 @@ class Snapshot:
     cpus_with_two_owners: int
     pods_out_of_place: int
     watch_age: float
+
+
+class AdmissionTimer:
+    """Since when pods have been waiting for their decision; of too many pods, the latest."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._since: OrderedDict[str, float] = OrderedDict()
+
+    def begin(self, uid: str) -> None:
+        """Note that a pod is there; the first time counts."""
+        self._since.setdefault(uid, self._clock())
+        while len(self._since) > _TIMED_PODS:
+            self._since.popitem(last=False)
+
+    def end(self, uid: str) -> float | None:
+        """Return how many seconds a pod has waited; None if its beginning is not known."""
+        since = self._since.pop(uid, None)
+        return None if since is None else self._clock() - since
 
 
 class _State(Collector):

@@ -94,10 +94,10 @@ class Rig:
         self.cluster = FakeCluster(random.Random(seed))
         self.timing = ControllerTiming(**{"settle": 0.01, "status_interval": 0.0, **timing})  # type: ignore[arg-type]
         self.metrics = Metrics()
-        self.service = self._service()
+        self.controller = self._controller()
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def _service(self) -> Controller:
+    def _controller(self) -> Controller:
         self.metrics = Metrics()
         return Controller(
             self.cluster,
@@ -112,22 +112,22 @@ class Rig:
     async def start(self) -> None:
         """Begin to listen and to decide."""
         before = asyncio.all_tasks()
-        self.cluster.subscribers.append(self.service)
-        await self.service.take_over()
-        posting = asyncio.create_task(self.service.announcer.run())
+        self.cluster.subscribers.append(self.controller)
+        await self.controller.start()
+        posting = asyncio.create_task(self.controller.events.run())
         self._tasks = (asyncio.all_tasks() - before) | {posting}
 
     async def crash(self) -> None:
         """End the process in the middle of whatever it does, and begin a new one that knows nothing."""
-        self.cluster.subscribers.remove(self.service)
+        self.cluster.subscribers.remove(self.controller)
         me = asyncio.current_task()
         tasks = [task for task in asyncio.all_tasks() if task is not me]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self.service.stand_down()  # its timers die with the process
+        await self.controller.stop()  # its timers die with the process
         self.cluster.drop_late_requests()  # the next one leads when their deadlines have passed
-        self.service = self._service()
+        self.controller = self._controller()
 
     async def quiet(self, seconds: float = QUIET) -> None:
         """Let everything that is under way arrive."""

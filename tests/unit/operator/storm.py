@@ -103,8 +103,8 @@ class Storm:
         self.cluster.lost, self.unanswered = 0.0, 0
         await self._revive()
         self.cluster.collect_garbage()
-        await self.rig.service.sync(Kind)
-        self.rig.service.mark_everything()
+        await self.rig.controller.sync(Kind)
+        self.rig.controller.enqueue_all()
         await asyncio.sleep(REST)
         self._look()
         self.fault_share, self.cluster.lost = faults, LOST
@@ -211,8 +211,8 @@ class Storm:
 
     def _destroy(self, value: Json) -> None:
         uid = value["spec"]["podUID"]
-        book = self.rig.service.desk(value["spec"]["nodeName"])
-        if book is not None and (uid in book.decided or uid in book.unconfirmed):
+        book = self.rig.controller.node_state(value["spec"]["nodeName"])
+        if book is not None and (uid in book.decisions or uid in book.unconfirmed):
             self.destroyed.add(uid)
         else:
             # The operator that would know has died: it is decided anew.
@@ -301,7 +301,7 @@ class Storm:
         for key, value in self.cluster.objects[Kind.ALLOCATION].items():
             uid = value["spec"]["podUID"]
             assert uid in alive, f"{key} is left of a pod that is gone"
-            desk = self.rig.service.desk(value["spec"]["nodeName"])
+            desk = self.rig.controller.node_state(value["spec"]["nodeName"])
             if desk is not None and desk.allocator is not None:
                 read_pod_allocation(value)
         for name in NODES:
@@ -311,7 +311,7 @@ class Storm:
         known = self.cluster.get(Kind.TOPOLOGY, ObjectKey("", name))
         if self.cluster.get(Kind.NODE, ObjectKey("", name)) is None or known is None:
             return
-        desk = self.rig.service.desk(name)
+        desk = self.rig.controller.node_state(name)
         assert desk is not None, f"nobody looks after {name}"
         allocator = desk.allocator
         if allocator is None:  # no settings that fit: nothing is decided
@@ -323,8 +323,8 @@ class Storm:
             found = self.cluster.get(Kind.ALLOCATION, record.key)
             assert found is not None, f"{record.key} on {name} has no decision"
             if not found["spec"]["decision"]["admitted"]:
-                answer = desk.answer(allocator, record.request)
+                answer = desk.decide(allocator, record.request)
                 assert isinstance(answer, Rejected), f"{record.key} is refused and fits {name}"
         told = known.get("status", {}).get("allocation", {})
-        held = sum(decided.grant.holds_anything for decided in desk.decided.values())
+        held = sum(decided.grant.holds_anything for decided in desk.decisions.values())
         assert told.get("pods") == held, f"{name} tells {told.get('pods')} pods, {held} hold something"

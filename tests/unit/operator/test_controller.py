@@ -19,7 +19,9 @@ async def test_a_bound_pod_gets_a_podallocation_of_its_own():
     assert found["spec"]["summary"] == {"cpus": "1-2,9-10", "numa": "0", "exclusive": "1-2,9", "shared": "10"}
     assert found["metadata"]["ownerReferences"][0]["uid"] == uid
     assert "finalizers" not in found["metadata"]
-    assert rig.told("Allocated") == ["Holds CPUs 1-2,9-10 on NUMA nodes 0 of n1 (exclusive 1-2,9, shared 10)"]
+    assert rig.told("Allocated") == [
+        "Allocated CPUs 1-2,9-10 on NUMA node 0: 1-2,9 exclusive to a container, 10 shared by the others"
+    ]
 
 
 @virtual
@@ -30,7 +32,7 @@ async def test_pods_that_are_not_guaranteed_are_not_even_remembered():
     value["status"]["qosClass"] = "Burstable"
     await rig.create(value)
     assert rig.allocation("web") is None
-    assert len(rig.service.cache.pods) == 0
+    assert len(rig.controller.cache.pods) == 0
 
 
 def without_whole_cpus() -> dict[str, object]:
@@ -51,7 +53,7 @@ async def test_a_guaranteed_pod_that_gets_nothing_is_decided_too_for_its_agent_w
     assert spec["decision"]["admitted"]
     assert rig.told("Allocated") == []
     assert rig.topology()["status"]["allocation"]["pods"] == 0  # type: ignore[index]
-    now = rig.service.snapshot(leading=True, term=1, watch_age=0.0)
+    now = rig.controller.snapshot(leading=True, term=1, watch_age=0.0)
     assert (now.pods_holding, now.pods_rejected, now.pods_waiting) == (0, 0, 0)
     await rig.crash()
     await rig.start()
@@ -157,7 +159,7 @@ async def test_a_pod_that_cannot_be_read_is_told_why_and_hinders_nobody():
 async def test_series_do_not_grow_with_pods():
     rig = Rig()
     await rig.furnished(onRejection="Share")
-    rig.metrics.watch_state(lambda: rig.service.snapshot(leading=True, term=1, watch_age=0))
+    rig.metrics.watch_state(lambda: rig.controller.snapshot(leading=True, term=1, watch_age=0))
 
     def series() -> int:
         return len(rig.metrics.exposition()[1].splitlines())
@@ -181,7 +183,7 @@ async def test_a_full_list_puts_right_what_events_did_not_tell():
     await rig.delete("a")
     rig.cluster.deaf = False
     assert rig.allocation("b") is None
-    await rig.service.sync(Kind)
+    await rig.controller.sync(Kind)
     await rig.quiet()
     assert rig.allocation("a") is None
     assert rig.cpus("b") not in {None, "-"}

@@ -26,11 +26,11 @@ async def test_a_node_whose_agent_fell_silent_says_so_until_it_is_heard_again():
     await rig.quiet(100)
     hear(rig, "2026-01-01T00:02:00Z")
     await rig.quiet(170)
-    rig.service.look_again()
+    rig.controller.resync()
     await rig.quiet()
     assert rig.condition(Kind.TOPOLOGY, "n1", "Ready")["reason"] == "Ready"
     await rig.quiet(20)
-    rig.service.look_again()
+    rig.controller.resync()
     await rig.quiet()
     silent = rig.condition(Kind.TOPOLOGY, "n1", "Ready")
     assert (silent["status"], silent["reason"]) == ("False", "AgentSilent")
@@ -50,7 +50,7 @@ async def test_pods_wait_for_the_agent_and_are_told_so():
     await rig.create(pod())
     assert rig.allocation() is None
     assert "the agent of node n1 has not reported its hardware" in rig.told("Undecided")[0]
-    snapshot = rig.service.snapshot(leading=True, term=1, watch_age=0)
+    snapshot = rig.controller.snapshot(leading=True, term=1, watch_age=0)
     assert (snapshot.pods_waiting, snapshot.pods_holding) == (1, 0)
     rig.report_hardware("n1", machine())
     await rig.quiet()

@@ -137,7 +137,7 @@ async def test_a_node_that_is_gone_takes_its_objects_along():
     assert rig.topology("n1") is None
     assert rig.allocation() is None
     assert rig.topology("n2") is not None
-    assert rig.service.snapshot(leading=True, term=0, watch_age=0).nodes == 1
+    assert rig.controller.snapshot(leading=True, term=0, watch_age=0).nodes == 1
 
 
 @virtual
@@ -155,11 +155,17 @@ async def test_pods_created_and_deleted_by_the_thousand_leave_nothing_and_hold_u
     await rig.create(pod("good"))
     assert rig.cpus("good") == "1-2,9-10"
     await rig.quiet(10)
-    book = rig.service.desk("n1")
-    assert book is not None
-    assert [str(decided.key) for decided in book.decided.values()] == ["default/good"]
-    assert {*book.unconfirmed, *book.refused_at, *book.idle, *book.evicted, *book.as_stored} == set()
-    assert len(rig.service.cache.pods) == len(rig.service.cache.allocations) == 1
+    state = rig.controller.node_state("n1")
+    assert state is not None
+    assert [str(decision.key) for decision in state.decisions.values()] == ["default/good"]
+    assert {
+        *state.unconfirmed,
+        *state.rejected_at,
+        *state.idle,
+        *state.evicted,
+        *rig.controller._store._mismatched,
+    } == set()
+    assert len(rig.controller.cache.pods) == len(rig.controller.cache.allocations) == 1
     assert len(rig.cluster.objects[Kind.ALLOCATION]) == 1
     # What was gone before its node's turn came cost nothing.
     assert began < 6 * 3000 / 60

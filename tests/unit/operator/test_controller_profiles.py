@@ -119,7 +119,7 @@ async def test_settings_of_a_nodetopology_edited_by_hand_are_put_back_where_a_pr
     assert found is not None
     assert found["spec"] == known["spec"]
     rig.cluster.requests.clear()
-    rig.service.mark_everything()
+    rig.controller.enqueue_all()
     await rig.quiet()
     assert [request for request in rig.cluster.requests if "NodeTopology" in request] == []
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import (
+    NO_LABELS,
     CachedAllocation,
     CachedNamespace,
     CachedNode,
@@ -24,7 +25,7 @@ from podnuma.operator.cache.objects import (
 from podnuma.operator.cache.store import ObjectStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 EVERY_NODE = "*"
 """Stands for all nodes where names of nodes are returned; no node can have this name."""
@@ -58,6 +59,29 @@ class ClusterCache:
             Kind.TOPOLOGY: self.topologies,
             Kind.ALLOCATION: self.allocations,
         }
+
+    def node(self, name: str) -> CachedNode | None:
+        """Return a node."""
+        return self.nodes.get(ObjectKey("", name))
+
+    def topology(self, name: str) -> CachedTopology | None:
+        """Return the NodeTopology of a node."""
+        return self.topologies.get(ObjectKey("", name))
+
+    def pod(self, key: ObjectKey, uid: str) -> CachedPod | None:
+        """Return the pod of this name if it has this UID."""
+        pod = self.pods.get(key)
+        return pod if pod is not None and pod.uid == uid else None
+
+    def allocation(self, key: ObjectKey, pod_uid: str) -> CachedAllocation | None:
+        """Return the PodAllocation of this name if it is about the pod with this UID."""
+        allocation = self.allocations.get(key)
+        return allocation if allocation is not None and allocation.pod_uid == pod_uid else None
+
+    def namespace_labels(self, namespace: str) -> Mapping[str, str]:
+        """Return the labels of a namespace; none while it is not known."""
+        found = self.namespaces.get(ObjectKey("", namespace))
+        return found.labels if found is not None else NO_LABELS
 
     def update(self, cached: CachedObject) -> AffectedNodes:
         """Store a state of an object unless a newer one is known; return the affected nodes."""

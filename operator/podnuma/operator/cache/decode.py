@@ -64,7 +64,7 @@ def has_finished(value: Json) -> bool:
 
 
 def decode_pod(value: Json) -> CachedPod | None:
-    """Decode a pod; None for one that holds nothing: not bound, finished, not Guaranteed and not annotated."""
+    """Decode a pod; None if it holds nothing: not bound, finished, or neither Guaranteed nor annotated."""
     if names.RESOURCES_ANNOTATION not in _dict(_dict(value.get("metadata")).get("annotations")):
         qos = _dict(value.get("status")).get("qosClass")
         if qos is not None and qos != _GUARANTEED:

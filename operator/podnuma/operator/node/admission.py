@@ -1,9 +1,9 @@
-"""Decide the pods of a node that have no decision yet, and the refused ones when there may be room.
+"""Decide the pods of a node that have no decision yet, and the rejected ones when they may fit now.
 
-Oldest pod first, one after the other: decide, write, hold. The allocator's answer changes
-nothing; when the write fails for good nothing has to be undone, and when its outcome is
-unknown the very same decision is written again before the next pod is looked at, or, if there
-is nothing to write any more, nothing is decided until it is certain what is stored.
+Oldest pod first, one after the other: decide, store, hold. The allocator's answer changes
+nothing. When the write fails for good, nothing has to be undone. When its outcome is unknown,
+the very same decision is written again before the next pod is looked at; if there is nothing
+to write any more, nothing is decided until it is certain what is stored.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from podnuma.allocator.decision import Admitted, Rejected
 from podnuma.allocator.eligibility import qos
 from podnuma.allocator.quantities import NANO, format_bytes
 from podnuma.allocator.request import CPU, MEMORY, Qos, aggregate
+from podnuma.api import names
 from podnuma.api.events import EventType
 from podnuma.api.pod_allocation import (
     LONGEST_EXPLANATION,
@@ -24,200 +25,262 @@ from podnuma.api.pod_allocation import (
     render_summary,
 )
 from podnuma.operator.cache.objects import ObjectKey
-from podnuma.operator.node import allocations
-from podnuma.operator.write.allocation_store import PodDecision
+from podnuma.operator.write.decision import PodDecision
 from podnuma.operator.write.event_recorder import pod_reference
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from podnuma.allocator.node_allocator import NodeAllocator
     from podnuma.allocator.request import ContainerRequest, PodRequest
     from podnuma.allocator.rules import Rules
     from podnuma.api.node_settings import NodeSettings
+    from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedAllocation, CachedPod
-    from podnuma.operator.node.means import Means
+    from podnuma.operator.metrics import AdmissionTimer, Metrics
+    from podnuma.operator.node.allocations import AllocationSync
     from podnuma.operator.node.profile_selection import ProfileSelection
-    from podnuma.operator.node.state import Book
+    from podnuma.operator.node.state import NodeState
+    from podnuma.operator.write.allocation_store import AllocationStore
+    from podnuma.operator.write.event_recorder import EventRecorder
 
 logger = logging.getLogger(__name__)
 
 _SOON = 0.2  # seconds
 _SHOWN = 500  # characters of an explanation in an event
-_NAMESPACE_GOING = 5.0  # seconds until a pod whose namespace refuses new objects is looked at again
+_NAMESPACE_TERMINATING = 5.0  # seconds until a pod of a namespace that takes no new objects is tried again
 
 
-def undecided(means: Means, name: str, book: Book, plan: ProfileSelection) -> list[CachedPod]:
-    """Return the pods of a node that a profile wants decided and that are not."""
-    settings = plan.intended
-    if settings is None:
-        return []
-    return [
-        pod
-        for pod in means.cache.pods.group(name).values()
-        if pod.uid not in book.decided and pod.uid not in book.idle and _managed(means, pod, settings)
-    ]
+class Admission:
+    """The step that decides pods; a decision is held only once it is stored."""
 
+    def __init__(  # noqa: PLR0913 - its dependencies, passed in once
+        self,
+        cache: ClusterCache,
+        store: AllocationStore,
+        allocations: AllocationSync,
+        *,
+        events: EventRecorder,
+        metrics: Metrics,
+        timer: AdmissionTimer,
+        enqueue: Callable[[str, float], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._cache = cache
+        self._store = store
+        self._allocations = allocations
+        self._events = events
+        self._metrics = metrics
+        self._timer = timer
+        self._enqueue = enqueue
+        self._clock = clock
 
-async def withdraw(means: Means, book: Book, plan: ProfileSelection) -> None:
-    """Take back refusals that no longer concern anybody: no profile wants these pods managed."""
-    settings = plan.decide_with
-    for uid, decided in tuple(book.decided.items()):
-        pod = means.cache.pods.get(decided.key)
-        if decided.decision.admitted or pod is None or pod.uid != uid:
-            continue
-        if plan.withdraw or (settings is not None and not _managed(means, pod, settings)):
-            record = means.cache.allocations.get(decided.key)
-            if record is not None and record.pod_uid == uid:
-                await means.checkpoint.delete(record)
-            book.release(uid)
+    async def withdraw(self, node: NodeState, selection: ProfileSelection) -> None:
+        """Take back rejections of pods that no profile manages any more."""
+        settings = selection.decide_with
+        for uid, decision in tuple(node.decisions.items()):
+            pod = self._cache.pod(decision.key, uid)
+            if decision.admitted or pod is None:
+                continue
+            if selection.withdraw or (settings is not None and not self._manages(settings, pod)):
+                allocation = self._cache.allocation(decision.key, uid)
+                if allocation is not None:
+                    await self._store.delete(allocation)
+                node.release(uid)
 
-
-def waiting(means: Means, name: str, book: Book, settings: NodeSettings | None) -> list[CachedPod]:
-    """Return the pods of a node that are to be decided now, oldest first."""
-    if settings is None or book.allocator is None:
-        return []
-    found = []
-    for pod in means.cache.pods.group(name).values():
-        known = book.decided.get(pod.uid)
-        if known is not None:
-            again = not known.decision.admitted and book.refused_at.get(pod.uid) != book.age
-        else:
-            # A pod that is on its way out starts nothing new.
-            again = pod.uid not in book.idle and not pod.terminating
-        if again and (known is not None or _managed(means, pod, settings)):
-            found.append(pod)
-    return sorted(found, key=lambda pod: (pod.created, pod.key.namespace, pod.key.name))
-
-
-async def decide(means: Means, name: str, book: Book, plan: ProfileSelection) -> None:
-    """Decide what is waiting on a node."""
-    if not await _confirm(means, name, book):
-        means.mark(name, _SOON)
-        return
-    settings = plan.decide_with
-    if settings is None:
-        for pod in undecided(means, name, book, plan):
-            allocations.warn_once(
-                means, book, pod, "Undecided", f"Waits for node {name}: {plan.usable.message}"
-            )
-    for pod in waiting(means, name, book, settings):
-        if allocations.strays(means, name, book):
-            means.mark(name, _SOON)
+    async def run(self, node: NodeState, selection: ProfileSelection) -> None:
+        """Decide the pods of a node that wait for it."""
+        if not await self._confirm(node):
+            self._enqueue(node.name, _SOON)
             return
-        if pod.request is None:
-            book.idle.add(pod.uid)
-            text = f"podnuma cannot manage this pod: {pod.problem}; correct it and create the pod again"
-            allocations.warn_once(means, book, pod, "Unreadable", text)
-            continue
-        await _decide_one(means, name, book, pod, pod.request)
-
-
-async def _decide_one(means: Means, name: str, book: Book, pod: CachedPod, request: PodRequest) -> None:
-    allocator = book.allocator
-    if allocator is None:
-        return
-    began = means.clock()
-    answer = book.answer(allocator, request)
-    means.metrics.decision_seconds.observe(means.clock() - began)
-    known = book.decided.get(pod.uid)
-    match answer:
-        case Admitted():
-            grant = answer.grant
-            if not grant.holds_anything and known is None and not _awaited(allocator.rules, request):
-                book.idle.add(pod.uid)
-                means.metrics.decisions.labels("nothing").inc()
+        settings = selection.decide_with
+        if settings is None:
+            text = f"Waits for node {node.name}: {selection.valid.message}"
+            for pod in self.undecided(node, selection):
+                self._allocations.warn_once(node, pod, "Undecided", text)
+            return
+        for pod in self._to_decide(node, settings):
+            if self._allocations.has_unknown(node):
+                self._enqueue(node.name, _SOON)
                 return
-            numa = numa_nodes(grant, allocator.topology)
-            decided = PodDecision(pod.key, name, grant, Decision.of(answer), pod.static_uid, numa)
-            await _write(means, name, book, pod, decided, answer)
-        case Rejected():
-            book.refused_at[pod.uid] = book.age
-            decision = Decision.of(answer, book.age, explanation(allocator, request))
-            if known is not None and (known.decision.reason, known.decision.message) == (
-                decision.reason,
-                decision.message,
-            ):
-                return
-            grant = rejected_grant(pod.uid, pod.key.namespace, pod.key.name, allocator.rules.scope)
-            decided = PodDecision(pod.key, name, grant, decision, pod.static_uid)
-            await _write(means, name, book, pod, decided, None)
-            book.refused_at[pod.uid] = book.age
+            if pod.request is None:
+                node.idle.add(pod.uid)
+                text = f"podnuma cannot manage this pod: {pod.problem}; correct it and create the pod again"
+                self._allocations.warn_once(node, pod, "Unreadable", text)
+            else:
+                await self._decide(node, pod, pod.request)
+
+    def undecided(self, node: NodeState, selection: ProfileSelection) -> list[CachedPod]:
+        """Return the pods of a node that a profile manages and that have no decision."""
+        settings = selection.intended
+        if settings is None:
+            return []
+        return [
+            pod
+            for pod in self._cache.pods.group(node.name).values()
+            if pod.uid not in node.decisions and pod.uid not in node.idle and self._manages(settings, pod)
+        ]
+
+    def _to_decide(self, node: NodeState, settings: NodeSettings) -> list[CachedPod]:
+        """Return the pods of a node that are to be decided now, oldest first."""
+        if node.allocator is None:
+            return []
+        found = []
+        for pod in self._cache.pods.group(node.name).values():
+            known = node.decisions.get(pod.uid)
+            if known is not None:
+                again = not known.admitted and node.rejected_at.get(pod.uid) != node.revision
+            else:
+                # A terminating pod starts nothing new.
+                again = pod.uid not in node.idle and not pod.terminating
+            if again and (known is not None or self._manages(settings, pod)):
+                found.append(pod)
+        return sorted(found, key=lambda pod: (pod.created, pod.key.namespace, pod.key.name))
+
+    async def _decide(self, node: NodeState, pod: CachedPod, request: PodRequest) -> None:
+        allocator = node.allocator
+        if allocator is None:
+            return
+        began = self._clock()
+        answer = node.decide(allocator, request)
+        self._metrics.decision_seconds.observe(self._clock() - began)
+        known = node.decisions.get(pod.uid)
+        match answer:
+            case Admitted():
+                grant = answer.grant
+                if not grant.holds_anything and known is None and not _agent_waits(allocator.rules, request):
+                    node.idle.add(pod.uid)
+                    self._metrics.decisions.labels("nothing").inc()
+                    return
+                numa = numa_nodes(grant, allocator.topology)
+                decision = PodDecision(pod.key, node.name, grant, Decision.of(answer), pod.static_uid, numa)
+                await self._write(node, pod, decision, answer)
+            case Rejected():
+                node.rejected_at[pod.uid] = node.revision
+                refusal = Decision.of(answer, node.revision, explanation(allocator, request))
+                if known is not None and (known.decision.reason, known.decision.message) == (
+                    refusal.reason,
+                    refusal.message,
+                ):
+                    return
+                grant = rejected_grant(pod.uid, pod.key.namespace, pod.key.name, allocator.rules.scope)
+                await self._write(
+                    node, pod, PodDecision(pod.key, node.name, grant, refusal, pod.static_uid), None
+                )
+                node.rejected_at[pod.uid] = node.revision
+
+    async def _confirm(self, node: NodeState) -> bool:
+        """Repeat writes that had no clear answer; False: one that is not repeated may have left something.
+
+        Then nothing else is decided before the next run has cleaned that up.
+        """
+        clear = True
+        for uid, (decision, answer) in tuple(node.unconfirmed.items()):
+            pod = self._cache.pod(decision.key, uid)
+            if pod is None:
+                obsolete = await self._allocations.pod_is_gone(decision.key, uid)
+            elif node.decisions.get(uid) == decision:
+                del node.unconfirmed[uid]  # adopted meanwhile
+                continue
+            elif node.still_fits(decision):
+                await self._write(node, pod, decision, answer)
+                continue
+            else:
+                obsolete = True
+            clear = False
+            if obsolete and await self._store.no_write_pending(decision.key):
+                del node.unconfirmed[uid]
+        return clear
+
+    async def _write(
+        self, node: NodeState, pod: CachedPod, decision: PodDecision, answer: Admitted | None
+    ) -> None:
+        """Store a decision, then hold it."""
+        try:
+            stored = await self._store_or_adopt(node, pod, decision)
+        except errors.UncertainError:
+            node.unconfirmed[pod.uid] = (decision, answer)
+            raise
+        except (errors.NotFoundError, errors.RefusedError) as error:
+            node.unconfirmed.pop(pod.uid, None)
+            namespace = self._cache.namespaces.get(ObjectKey("", pod.key.namespace))
+            if namespace is not None and not namespace.terminating:
+                raise
+            # Nothing can be created in a terminating namespace; its pods go with it.
+            logger.info("pod %s is not decided, its namespace is terminating: %s", pod.key, error)
+            self._enqueue(node.name, _NAMESPACE_TERMINATING)
+            return
+        node.unconfirmed.pop(pod.uid, None)
+        if stored is None:
+            return
+        node.hold(decision, answer)
+        if (waited := self._timer.end(pod.uid)) is not None:
+            self._metrics.admission_seconds.observe(waited)
+        self._report(pod, decision)
+        await self._store.write_phase(decision, stored)
+
+    async def _store_or_adopt(
+        self, node: NodeState, pod: CachedPod, decision: PodDecision
+    ) -> CachedAllocation | None:
+        """Store a decision; None if another one about the pod was stored already and has been adopted."""
+        if self._cache.allocation(pod.key, pod.uid) is not None:
+            return await self._store.rewrite(decision)
+        created = await self._store.create(decision)
+        if created.written or decision.shown_by(created.allocation):
+            return created.allocation
+        if self._allocations.adopt(node, pod, created.allocation):
+            return None
+        return await self._store.rewrite(decision)
+
+    def _manages(self, settings: NodeSettings, pod: CachedPod) -> bool:
+        return settings.handling.manages(pod.labels, self._cache.namespace_labels(pod.key.namespace))
+
+    def _report(self, pod: CachedPod, decision: PodDecision) -> None:
+        """Count, log and announce a stored decision."""
+        node, said = decision.node, decision.decision
+        if decision.admitted and not decision.grant.holds_anything:
+            self._metrics.decisions.labels("nothing").inc()
+            logger.debug("node %s: pod %s holds nothing exclusive", node, pod.key)
+        elif decision.admitted:
+            self._metrics.decisions.labels("admitted").inc()
+            text = _allocated(decision)
+            logger.info("node %s: pod %s: %s", node, pod.key, text)
+            self._events.record(pod_reference(pod), EventType.NORMAL, "Allocated", text)
+        else:
+            self._metrics.decisions.labels("rejected").inc()
+            self._metrics.rejections.labels(said.reason).inc()
+            logger.info("node %s: pod %s rejected, %s: %s", node, pod.key, said.reason, said.message)
+            text = (
+                f"Pod was rejected on node {node}: {said.message}; {said.explanation[:_SHOWN]}; "
+                f"kubectl podnuma explain pod {pod.key.name} -n {pod.key.namespace} shows what would fit"
+            )
+            self._events.record(pod_reference(pod), EventType.WARNING, said.reason, text)
 
 
-def _awaited(rules: Rules, request: PodRequest) -> bool:
-    """Tell whether an agent makes the containers of a pod wait for a decision, though it may hold nothing."""
+def _agent_waits(rules: Rules, request: PodRequest) -> bool:
+    """Tell whether the agent holds a pod's containers until there is a decision, even an empty one."""
     return (rules.static_cpu or rules.static_memory) and qos(request) is Qos.GUARANTEED
 
 
-async def _confirm(means: Means, name: str, book: Book) -> bool:
-    """Repeat what had no clear answer; False: something may be left of a decision that is not repeated.
-
-    Then nothing else is decided before the next run has tidied it away.
-    """
-    clear = True
-    for uid, (decided, answer) in tuple(book.unconfirmed.items()):
-        pod = means.cache.pods.get(decided.key)
-        if pod is None or pod.uid != uid:
-            moot = await means.gone(decided.key, uid)
-        elif book.decided.get(uid) == decided:
-            del book.unconfirmed[uid]  # taken over meanwhile
-            continue
-        elif book.room_for(decided):
-            await _write(means, name, book, pod, decided, answer)
-            continue
-        else:
-            moot = True
-        clear = False
-        if moot and await means.checkpoint.certain(decided.key):
-            del book.unconfirmed[uid]
-    return clear
-
-
-async def _write(
-    means: Means, name: str, book: Book, pod: CachedPod, decided: PodDecision, answer: Admitted | None
-) -> None:
-    try:
-        stored = await _stored(means, name, book, pod, decided)
-    except errors.UncertainError:
-        book.unconfirmed[pod.uid] = (decided, answer)
-        raise
-    except (errors.NotFoundError, errors.RefusedError) as error:
-        book.unconfirmed.pop(pod.uid, None)
-        namespace = means.cache.namespaces.get(ObjectKey("", pod.key.namespace))
-        if namespace is not None and not namespace.terminating:
-            raise
-        # Nothing can be created in a namespace that is being deleted; its pods go with it.
-        logger.info("pod %s is not decided, its namespace is going: %s", pod.key, error)
-        means.mark(name, _NAMESPACE_GOING)
-        return
-    book.unconfirmed.pop(pod.uid, None)
-    if stored is None:
-        return
-    book.enter(decided, answer)
-    allocations.note_stored(means, book, decided, stored)
-    if (waited := means.waits.end(pod.uid)) is not None:
-        means.metrics.admission_seconds.observe(waited)
-    _tell(means, pod, decided)
-    await allocations.correct_phase(means, decided, stored)
-
-
-async def _stored(
-    means: Means, name: str, book: Book, pod: CachedPod, decided: PodDecision
-) -> CachedAllocation | None:
-    """Write a decision; None if a decision about the pod was there and has been taken over."""
-    record = means.cache.allocations.get(pod.key)
-    if record is not None and record.pod_uid == pod.uid:
-        return await means.checkpoint.rewrite(decided)
-    stored = await means.checkpoint.create(decided)
-    if stored.written or decided.shown_by(stored.record):
-        return stored.record
-    if allocations.take_over(means, name, book, pod, stored.record):
-        return None
-    return await means.checkpoint.rewrite(decided)
-
-
-def _managed(means: Means, pod: CachedPod, settings: NodeSettings) -> bool:
-    return settings.handling.manages(pod.labels, means.namespace_labels(pod.key.namespace))
+def _allocated(decision: PodDecision) -> str:
+    """Say in a sentence what a pod got."""
+    summary = render_summary(decision.grant, decision.numa)
+    cpus, numa, exclusive, shared = (summary[key] for key in ("cpus", "numa", "exclusive", "shared"))
+    what = "memory" if cpus == names.NOTHING else f"CPUs {cpus}"
+    where = f" on NUMA node{'s' if not numa.isdigit() else ''} {numa}" if numa != names.NOTHING else ""
+    text = f"Allocated {what}{where}"
+    match shared:
+        case names.NOTHING:
+            return text
+        case "node" if exclusive == names.NOTHING:
+            return f"{text}; its containers run in the node's shared pool"
+        case "node":
+            return f"{text}; other containers run in the node's shared pool"
+        case _ if exclusive == names.NOTHING:
+            return f"{text}; its containers share them"
+        case _:
+            return f"{text}: {exclusive} exclusive to a container, {shared} shared by the others"
 
 
 def explanation(node: NodeAllocator, request: PodRequest) -> str:
@@ -246,35 +309,3 @@ def _together(request: PodRequest, resource: str) -> int:
         return 0 if given is None else given.nano
 
     return aggregate(request.containers, [amount(container) for container in request.containers])
-
-
-def _tell(means: Means, pod: CachedPod, decided: PodDecision) -> None:
-    decision = decided.decision
-    if not decided.grant.holds_anything and decision.admitted:
-        means.metrics.decisions.labels("nothing").inc()
-        logger.debug("node %s: pod %s holds nothing", decided.node, pod.key)
-    elif decision.admitted:
-        means.metrics.decisions.labels("admitted").inc()
-        logger.info("node %s: pod %s holds %s", decided.node, pod.key, _holdings(decided))
-        means.announcer.say(pod_reference(pod), EventType.NORMAL, "Allocated", f"Holds {_holdings(decided)}")
-    else:
-        means.metrics.decisions.labels("rejected").inc()
-        means.metrics.rejections.labels(decision.reason).inc()
-        logger.info(
-            "node %s: pod %s rejected, %s: %s", decided.node, pod.key, decision.reason, decision.message
-        )
-        means.announcer.say(
-            pod_reference(pod),
-            EventType.WARNING,
-            decision.reason,
-            f"Pod was rejected on node {decided.node}: {decision.message}; {decision.explanation[:_SHOWN]}; "
-            f"kubectl podnuma explain pod {pod.key.name} -n {pod.key.namespace} shows what would fit",
-        )
-
-
-def _holdings(decided: PodDecision) -> str:
-    summary = render_summary(decided.grant, decided.numa)
-    return (
-        f"CPUs {summary['cpus']} on NUMA nodes {summary['numa']} of {decided.node} "
-        f"(exclusive {summary['exclusive']}, shared {summary['shared']})"
-    )

@@ -1,13 +1,13 @@
-"""Bring the book of a node and the PodAllocations of the node together.
+"""Bring the decisions of a node and its PodAllocations into line.
 
-    pod gone                          the PodAllocation goes, then what it held is free
-    decision not in its object        the object is put back, with an event
-    object of a pod without decision  the decision in it is taken over (after a restart, or of a
-                                      former leader), unless it meets a grant: then it loses
-    phase not as decided              the operator's part of the status is applied
+    pod gone                            its PodAllocation is deleted, then its CPUs are free
+    decision not stored as decided      the PodAllocation is restored, with an event
+    PodAllocation without a decision    its decision is adopted (after a restart, or one of a
+                                        former leader) unless it overlaps a grant: then it is deleted
+    phase not as decided                the operator's part of the status is applied
 
-Releases come first, and are durable before their CPUs can be given again: the agent must
-see the old owner go before it sees the new one.
+Releases come first, and are stored before their CPUs can be given again: the agent must see
+the old owner go before it sees the new one.
 """
 
 from __future__ import annotations
@@ -15,199 +15,168 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from podnuma.api import names
-from podnuma.api.conditions import Readiness, merged, readiness, render_conditions
 from podnuma.api.events import EventType
-from podnuma.api.pod_allocation import Phase, render_spec
-from podnuma.operator.write.allocation_store import PodDecision, decision_in
+from podnuma.operator.cache.objects import ObjectVersion
+from podnuma.operator.write.decision import decision_in
 from podnuma.operator.write.event_recorder import allocation_reference, pod_reference
 
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
 
-    from podnuma.operator.cache.objects import CachedAllocation, CachedPod
-    from podnuma.operator.node.means import Means
-    from podnuma.operator.node.state import Book
+    from podnuma.operator.cache.cluster import ClusterCache
+    from podnuma.operator.cache.objects import CachedAllocation, CachedPod, ObjectKey
+    from podnuma.operator.metrics import Metrics
+    from podnuma.operator.node.state import NodeState
+    from podnuma.operator.watch.lister import Reader
+    from podnuma.operator.write.allocation_store import AllocationStore
+    from podnuma.operator.write.event_recorder import EventRecorder
 
 logger = logging.getLogger(__name__)
 
 _SOON = 0.5  # seconds
-_SHOWN = 120  # characters of a field's value in a message
 
 
-async def tidy(means: Means, name: str, book: Book) -> None:
-    """Run all four for one node."""
-    book.forget_others({pod.uid for pod in means.cache.pods.group(name).values()})
-    await _release(means, name, book)
-    await _restore(means, book)
-    await _take_over(means, name, book)
-    await _phases(means, book)
+class AllocationSync:
+    """The step that releases, restores and adopts; afterwards decisions and PodAllocations agree."""
 
+    def __init__(
+        self,
+        cache: ClusterCache,
+        reader: Reader,
+        store: AllocationStore,
+        *,
+        events: EventRecorder,
+        metrics: Metrics,
+        enqueue: Callable[[str, float], None],
+    ) -> None:
+        self._cache = cache
+        self._reader = reader
+        self._store = store
+        self._events = events
+        self._metrics = metrics
+        self._enqueue = enqueue
 
-def strays(means: Means, name: str, book: Book) -> bool:
-    """Tell whether a PodAllocation on the node is not in the book: what it says is nobody's to give.
+    async def run(self, node: NodeState) -> None:
+        """Bring decisions and PodAllocations of one node into line."""
+        node.forget_absent({pod.uid for pod in self._cache.pods.group(node.name).values()})
+        await self._release(node)
+        await self._restore(node)
+        await self._adopt_all(node)
+        for decision in tuple(node.decisions.values()):
+            allocation = self._cache.allocation(decision.key, decision.uid)
+            if allocation is not None and decision.uid not in node.unconfirmed:
+                await self._store.write_phase(decision, allocation)
 
-    News that arrives while `tidy` waits for an answer can leave one behind; the next run sees to it.
-    """
-    return any(record.pod_uid not in book.decided for record in means.cache.allocations.group(name).values())
+    def has_unknown(self, node: NodeState) -> bool:
+        """Tell whether the node has a PodAllocation without a decision: what it holds must not be given.
 
-
-async def _release(means: Means, name: str, book: Book) -> None:
-    pods, allocations = means.cache.pods, means.cache.allocations
-    for uid, decided in tuple(book.decided.items()):
-        pod = pods.get(decided.key)
-        if (pod is not None and pod.uid == uid) or not await means.gone(decided.key, uid):
-            continue
-        if not await means.checkpoint.certain(decided.key):
-            means.mark(name, _SOON)
-            continue
-        record = allocations.get(decided.key)
-        if record is not None and record.pod_uid == uid:
-            await means.checkpoint.delete(record)
-        book.release(uid)
-        if decided.grant.holds_anything:
-            means.metrics.releases.inc()
-        logger.info("node %s: pod %s (%s) is gone, released", name, decided.key, uid)
-    for record in tuple(allocations.group(name).values()):
-        pod = pods.get(record.key)
-        if pod is not None and record.pod_uid in {pod.uid, None}:
-            continue
-        if record.pod_uid not in book.decided and await means.gone(record.key, record.pod_uid):
-            await means.checkpoint.delete(record)
-
-
-async def _restore(means: Means, book: Book) -> None:
-    for uid, decided in tuple(book.decided.items()):
-        if uid in book.unconfirmed:
-            continue  # a later decision may have been written; it is repeated before anything else
-        pod = means.cache.pods.get(decided.key)
-        if pod is None or pod.uid != uid:
-            continue  # on its way out, and the name may be another pod's by now
-        record = means.cache.allocations.get(decided.key)
-        if record is not None and (
-            decided.shown_by(record) or book.as_stored.get(uid) == (record.uid, record.generation)
-        ):
-            continue
-        stored = await means.checkpoint.rewrite(decided)
-        note_stored(means, book, decided, stored)
-        means.metrics.restored.inc()
-        what = "was deleted" if record is None else f"was changed ({_difference(decided, record)})"
-        logger.warning("PodAllocation %s %s, put back", decided.key, what)
-        means.announcer.say(
-            allocation_reference(stored),
-            EventType.WARNING,
-            "Restored",
-            f"PodAllocation {decided.key} {what} by somebody else and was put back: it says what the pod "
-            f"holds, so delete the pod if it shall give that up (version {stored.version.resource_version})",
+        One may arrive by a watch while a write waits for its answer; the next run handles it.
+        """
+        return any(
+            allocation.pod_uid not in node.decisions
+            for allocation in self._cache.allocations.group(node.name).values()
         )
 
-
-async def _take_over(means: Means, name: str, book: Book) -> None:
-    found: list[tuple[CachedPod, CachedAllocation]] = []
-    for pod in means.cache.pods.group(name).values():
-        record = means.cache.allocations.get(pod.key)
-        if pod.uid not in book.decided and record is not None and record.pod_uid in {pod.uid, None}:
-            found.append((pod, record))
-    # Of two that claim the same CPUs the older pod keeps them.
-    for pod, record in sorted(found, key=lambda pair: (pair[0].created, str(pair[0].key))):
-        if not take_over(means, name, book, pod, record):
-            # It goes before anything is decided: what it says is not held, but its agent may still act on it.
-            await means.checkpoint.delete(record)
-
-
-def take_over(means: Means, name: str, book: Book, pod: CachedPod, record: CachedAllocation) -> bool:
-    """Take over the decision in an object; False if it cannot be, and the pod has to be decided anew."""
-    decided = decision_in(record)
-    if decided is None:
-        problem = record.problem or "it cannot be read"
-    elif record.node != name:
-        problem = f"spec.nodeName is {record.node}, the pod is on {name}"
-    else:
-        problem = book.adopt(decided) or ""
-    if not problem:
-        return True
-    message = f"PodAllocation {record.key} cannot be used: {problem}; the pod is decided again"
-    if warn_once(means, book, pod, "AllocationConflict", message):
-        means.metrics.conflicts.inc()
-        logger.warning("PodAllocation %s cannot be taken over: %s", record.key, problem)
-    return False
-
-
-def warn_once(means: Means, book: Book, pod: CachedPod, reason: str, message: str) -> bool:
-    """Tell something about a pod unless it was the last thing told about it; return whether it was new."""
-    if book.told.get(pod.uid) == (reason, message):
+    def adopt(self, node: NodeState, pod: CachedPod, allocation: CachedAllocation) -> bool:
+        """Adopt the decision of a PodAllocation; if that fails return False: the pod must be decided anew."""
+        decision = decision_in(allocation)
+        if decision is None:
+            problem = allocation.problem or "it cannot be read"
+        elif allocation.node != node.name:
+            problem = f"spec.nodeName is {allocation.node}, the pod is on {node.name}"
+        else:
+            problem = node.adopt(decision) or ""
+        if not problem:
+            return True
+        message = f"PodAllocation {allocation.key} cannot be used: {problem}; the pod is decided again"
+        if self.warn_once(node, pod, "AllocationConflict", message):
+            self._metrics.conflicts.inc()
+            logger.warning("PodAllocation %s cannot be adopted: %s", allocation.key, problem)
         return False
-    book.told[pod.uid] = (reason, message)
-    means.announcer.say(pod_reference(pod), EventType.WARNING, reason, message)
-    return True
 
+    def warn_once(self, node: NodeState, pod: CachedPod, reason: str, message: str) -> bool:
+        """Record a warning about a pod unless it was the last one; return whether it was new."""
+        if node.warning.get(pod.uid) == (reason, message):
+            return False
+        node.warning[pod.uid] = (reason, message)
+        self._events.record(pod_reference(pod), EventType.WARNING, reason, message)
+        return True
 
-async def _phases(means: Means, book: Book) -> None:
-    for decided in tuple(book.decided.values()):
-        record = means.cache.allocations.get(decided.key)
-        if record is not None and record.pod_uid == decided.uid and decided.uid not in book.unconfirmed:
-            await correct_phase(means, decided, record)
+    async def pod_is_gone(self, key: ObjectKey, uid: str | None) -> bool:
+        """Tell for certain whether a pod that is not in the cache is gone.
 
+        An event may have been missed or be on its way: only a deletion that was seen, or a live
+        read, counts.
+        """
+        if uid is not None and self._cache.pods.was_deleted(uid):
+            return True
+        found = await self._reader.pod(key)
+        if found is not None and (uid is None or found.uid == uid):
+            self._cache.pods.confirm(found)
+            self._enqueue(found.node, 0.0)
+            return False
+        if uid is not None:
+            self._cache.pods.delete(key, ObjectVersion(uid, 0))
+        return True
 
-async def correct_phase(means: Means, decided: PodDecision, record: CachedAllocation) -> None:
-    """Say Rejected in the status of a rejected pod; withdraw it from that of an admitted one."""
-    if record.model is None:
-        return
-    rejected = record.model.status.phase is Phase.REJECTED
-    if rejected != decided.decision.admitted:
-        return
-    status: dict[str, Any] = {}
-    if not decided.decision.admitted:
-        generation = record.model.metadata.generation
-        decision = decided.decision
-        conditions = readiness(Readiness.FAILED, decision.reason, decision.message, generation)
-        status = {
-            "phase": Phase.REJECTED.value,
-            "observedGeneration": generation,
-            "conditions": render_conditions(merged(record.model.status.conditions, conditions, means.now())),
-        }
-    body = {
-        "apiVersion": names.API_VERSION,
-        "kind": names.POD_ALLOCATION.kind,
-        "metadata": {"name": decided.key.name, "namespace": decided.key.namespace, "uid": record.uid},
-        "status": status,
-    }
-    means.checkpoint.take_in(await means.writer.apply_allocation_status(decided.key, body))
+    async def _release(self, node: NodeState) -> None:
+        for uid, decision in tuple(node.decisions.items()):
+            if self._cache.pod(decision.key, uid) is not None or not await self.pod_is_gone(
+                decision.key, uid
+            ):
+                continue
+            if not await self._store.no_write_pending(decision.key):
+                self._enqueue(node.name, _SOON)
+                continue
+            allocation = self._cache.allocation(decision.key, uid)
+            if allocation is not None:
+                await self._store.delete(allocation)
+            node.release(uid)
+            if decision.grant.holds_anything:
+                self._metrics.releases.inc()
+            logger.info("node %s: pod %s (%s) is gone, released", node.name, decision.key, uid)
+        for allocation in tuple(self._cache.allocations.group(node.name).values()):
+            pod = self._cache.pods.get(allocation.key)
+            if pod is not None and allocation.pod_uid in {pod.uid, None}:
+                continue
+            if allocation.pod_uid not in node.decisions and await self.pod_is_gone(
+                allocation.key, allocation.pod_uid
+            ):
+                await self._store.delete(allocation)
 
+    async def _restore(self, node: NodeState) -> None:
+        for uid, decision in tuple(node.decisions.items()):
+            # A later decision may have been written: it is repeated before anything else.
+            # A pod that is not present is about to be released, and its name may be another pod's.
+            if uid in node.unconfirmed or self._cache.pod(decision.key, uid) is None:
+                continue
+            if self._store.is_stored(decision):
+                continue
+            found = self._cache.allocations.get(decision.key)
+            stored = await self._store.rewrite(decision)
+            self._metrics.restored.inc()
+            what = "was deleted" if found is None else f"was changed ({decision.difference(found)})"
+            logger.warning("PodAllocation %s %s, restored", decision.key, what)
+            self._events.record(
+                allocation_reference(stored),
+                EventType.WARNING,
+                "Restored",
+                f"PodAllocation {decision.key} {what} by someone else and was restored: it says what the pod "
+                f"holds; to free that, delete the pod (version {stored.version.resource_version})",
+            )
 
-def note_stored(means: Means, book: Book, decided: PodDecision, stored: CachedAllocation) -> None:
-    """Remember an object that was stored otherwise than sent: rewriting it would not help."""
-    if decided.shown_by(stored):
-        book.as_stored.pop(decided.uid, None)
-        return
-    book.as_stored[decided.uid] = (stored.uid, stored.generation)
-    means.metrics.schema_mismatches.inc()
-    logger.error(
-        "PodAllocation %s was stored with fields missing or changed (%s): the custom resource definition is "
-        "older than this operator, or an admission webhook changes it; apply the CRDs of this version",
-        decided.key,
-        _difference(decided, stored),
-    )
-
-
-def _difference(decided: PodDecision, record: CachedAllocation) -> str:
-    """Name the first field that is not as decided, what it says and what it should say."""
-    if record.model is None:
-        return record.problem or "unreadable"
-    if record.owner != decided.uid:
-        return f"metadata.ownerReferences names {record.owner or 'no pod'} instead of pod {decided.uid}"
-    model = record.model
-    wanted = render_spec(decided.grant, decided.node, decided.decision, decided.static_uid, decided.numa)
-    found = render_spec(model.grant, record.node, model.decision, model.static_uid)
-    found["summary"] = dict(model.summary)
-    # The summary follows from the rest: it is the difference only where nothing else is.
-    for field in sorted(wanted.keys() | found.keys(), key=lambda field: (field == "summary", field)):
-        if wanted.get(field) == found.get(field):
-            continue
-        return f"spec.{field} says {_short(found.get(field))} instead of {_short(wanted.get(field))}"
-    return "spec"
-
-
-def _short(value: object) -> str:
-    text = "nothing" if value is None else str(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    async def _adopt_all(self, node: NodeState) -> None:
+        found: list[tuple[CachedPod, CachedAllocation]] = []
+        for pod in self._cache.pods.group(node.name).values():
+            allocation = self._cache.allocations.get(pod.key)
+            if (
+                pod.uid not in node.decisions
+                and allocation is not None
+                and allocation.pod_uid in {pod.uid, None}
+            ):
+                found.append((pod, allocation))
+        # Of two pods that claim the same CPUs the older one keeps them.
+        for pod, allocation in sorted(found, key=lambda pair: (pair[0].created, str(pair[0].key))):
+            if not self.adopt(node, pod, allocation):
+                # It goes before anything is decided: an agent may still act on it.
+                await self._store.delete(allocation)

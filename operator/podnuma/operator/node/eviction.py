@@ -1,4 +1,4 @@
-"""Evict refused pods where the node's settings say so, at a pace that cannot become a storm."""
+"""Evict rejected pods where the node's settings say so, at a pace that cannot become a storm."""
 
 from __future__ import annotations
 
@@ -6,66 +6,85 @@ import logging
 from typing import TYPE_CHECKING
 
 from podnuma.api.events import EventType
-from podnuma.operator.cache.objects import ObjectKey
 from podnuma.operator.node.eviction_policy import eviction_exemption
 from podnuma.operator.write.event_recorder import pod_reference
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from podnuma.api.node_settings import NodeSettings
+    from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedPod
-    from podnuma.operator.node.means import Means
-    from podnuma.operator.node.state import Book
+    from podnuma.operator.metrics import Metrics
+    from podnuma.operator.node.eviction_policy import EvictionBackoff
+    from podnuma.operator.node.state import NodeState
+    from podnuma.operator.write.event_recorder import EventRecorder
+    from podnuma.operator.write.writer import Writer
 
 logger = logging.getLogger(__name__)
 
 
-async def follow(means: Means, name: str, book: Book, settings: NodeSettings | None) -> None:
-    """Evict what is refused on a node and is not spared."""
-    topology = means.cache.topologies.get(ObjectKey("", name))
-    if settings is None or topology is None:
-        return
-    for uid, decided in tuple(book.decided.items()):
-        pod = means.cache.pods.get(decided.key)
-        if decided.decision.admitted or pod is None or pod.uid != uid or uid in book.evicted:
-            continue
-        if eviction_exemption(pod, settings.handling, topology.created) is None:
-            await _evict(means, name, book, pod)
+class Eviction:
+    """The step that evicts; pods of one controller are evicted with growing delays, each pod once."""
 
+    def __init__(  # noqa: PLR0913 - its dependencies, passed in once
+        self,
+        cache: ClusterCache,
+        writer: Writer,
+        *,
+        events: EventRecorder,
+        metrics: Metrics,
+        backoff: EvictionBackoff,
+        enqueue: Callable[[str, float], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._cache = cache
+        self._writer = writer
+        self._events = events
+        self._metrics = metrics
+        self._backoff = backoff
+        self._enqueue = enqueue
+        self._clock = clock
 
-async def _evict(means: Means, name: str, book: Book, pod: CachedPod) -> None:
-    controller = pod.controller or pod.uid
-    wait = means.pacer.wait(controller, means.clock())
-    if wait > 0:
-        means.mark(name, wait)
-        return
-    means.pacer.evicted(controller, means.clock())
-    try:
-        await means.writer.evict(pod.key, pod.uid)
-    except errors.BusyError as error:
-        means.metrics.evictions.labels("blocked").inc()
-        means.announcer.say(
-            pod_reference(pod),
-            EventType.WARNING,
-            "EvictionBlocked",
-            f"The pod does not fit node {name} and cannot be evicted yet: {error.message}",
-        )
-        means.mark(name, max(error.retry_after or 0.0, means.pacer.wait(controller, means.clock())))
-        return
-    except errors.ConflictError:
-        means.mark(name, means.pacer.wait(controller, means.clock()))
-        return
-    except errors.RefusedError as error:
-        means.metrics.evictions.labels("failed").inc()
-        book.evicted.add(pod.uid)
-        logger.warning("pod %s cannot be evicted: %s", pod.key, error)
-        return
-    book.evicted.add(pod.uid)
-    means.metrics.evictions.labels("done").inc()
-    logger.info("node %s: pod %s evicted, it does not fit", name, pod.key)
-    means.announcer.say(
-        pod_reference(pod),
-        EventType.WARNING,
-        "Evicted",
-        f"Evicted from node {name}: it does not fit there and onRejection is Evict",
-    )
+    async def run(self, node: NodeState, settings: NodeSettings | None) -> None:
+        """Evict the rejected pods of a node that are not exempt."""
+        topology = self._cache.topology(node.name)
+        if settings is None or topology is None:
+            return
+        for uid, decision in tuple(node.decisions.items()):
+            pod = self._cache.pod(decision.key, uid)
+            if decision.admitted or pod is None or uid in node.evicted:
+                continue
+            if eviction_exemption(pod, settings.handling, topology.created) is None:
+                await self._evict(node, pod)
+
+    async def _evict(self, node: NodeState, pod: CachedPod) -> None:
+        controller = pod.controller or pod.uid
+        wait = self._backoff.wait(controller, self._clock())
+        if wait > 0:
+            self._enqueue(node.name, wait)
+            return
+        self._backoff.evicted(controller, self._clock())
+        try:
+            await self._writer.evict(pod.key, pod.uid)
+        except errors.BusyError as error:
+            self._metrics.evictions.labels("blocked").inc()
+            text = f"The pod does not fit node {node.name} and cannot be evicted yet: {error.message}"
+            self._events.record(pod_reference(pod), EventType.WARNING, "EvictionBlocked", text)
+            wait = self._backoff.wait(controller, self._clock())
+            self._enqueue(node.name, max(error.retry_after or 0.0, wait))
+            return
+        except errors.ConflictError:
+            self._enqueue(node.name, self._backoff.wait(controller, self._clock()))
+            return
+        except errors.RefusedError as error:
+            self._metrics.evictions.labels("failed").inc()
+            node.evicted.add(pod.uid)
+            logger.warning("pod %s cannot be evicted: %s", pod.key, error)
+            return
+        node.evicted.add(pod.uid)
+        self._metrics.evictions.labels("done").inc()
+        logger.info("node %s: pod %s evicted, it does not fit", node.name, pod.key)
+        text = f"Evicted from node {node.name}: the pod does not fit there, and onRejection is Evict"
+        self._events.record(pod_reference(pod), EventType.WARNING, "Evicted", text)

@@ -1,17 +1,17 @@
-"""What follows when a pod does not fit its node. Pure.
+"""Whether and when a rejected pod is evicted. Pure.
 
-The pod keeps its PodAllocation with the reason, and is decided again whenever there could
-be room. Besides, with onRejection Evict, it is evicted, unless that would help nobody:
+A rejected pod keeps its PodAllocation with the reason, and is decided again whenever it may
+fit. With onRejection Evict it is evicted as well, unless that would not help:
 
   * a static pod or one of a daemon set would come back to the same node at once;
-  * a pod from before podnuma took over the node has been running without a grant and may
-    go on: taking over a node must not empty it;
+  * a pod from before podnuma managed the node has been running without a grant and may go on:
+    taking over a node must not empty it;
   * a pod that is being deleted anyway;
-  * with mode Audit nothing is changed at all.
+  * mode Audit changes nothing at all.
 
-A controller replaces what is evicted, and the scheduler knows nothing of NUMA nodes, so the
-replacement may well be refused again. Evictions for one controller are therefore spaced by
-a growing delay: neither side can drive the other into a storm.
+A controller replaces an evicted pod, and the scheduler knows nothing of NUMA nodes, so the
+replacement may well be rejected again. Evictions for one controller are therefore spaced by a
+growing delay: neither side can drive the other into a storm.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ _CONTROLLERS = 10_000  # whose last evictions are remembered
 
 
 class EvictionExemption(enum.Enum):
-    """Why a refused pod is not evicted."""
+    """Why a rejected pod is not evicted; the value says it to a user."""
 
     AUDIT = "mode is Audit: nothing is changed"
     SHARE = "onRejection is Share: it runs in the node shared pool"
     STAYS = "it would come back to this node at once: it runs in the node shared pool"
-    WAS_THERE = "it ran here before podnuma took over the node: it goes on in the node shared pool"
+    WAS_THERE = "it ran here before podnuma managed the node: it goes on in the node shared pool"
     ENDING = "it is being deleted"
 
 
-def eviction_exemption(pod: CachedPod, handling: Handling, taken_over: str) -> EvictionExemption | None:
-    """Say why a refused pod is not evicted; None: it is. `taken_over` is when the NodeTopology was made."""
+def eviction_exemption(pod: CachedPod, handling: Handling, managed_since: str) -> EvictionExemption | None:
+    """Return why a rejected pod is not evicted, None if it is; the node is managed since `managed_since`."""
     if handling.mode is Mode.AUDIT:
         return EvictionExemption.AUDIT
     if handling.on_rejection is OnRejection.SHARE:
         return EvictionExemption.SHARE
     if pod.stays:
         return EvictionExemption.STAYS
-    if pod.created and taken_over and pod.created < taken_over:
+    if pod.created and managed_since and pod.created < managed_since:
         return EvictionExemption.WAS_THERE
     if pod.terminating:
         return EvictionExemption.ENDING
@@ -65,7 +65,7 @@ class _Pace:
 
 
 class EvictionBackoff:
-    """When the next pod of a controller may be evicted, in seconds of the caller's clock."""
+    """When the next pod of a controller may be evicted; each eviction within a while doubles the delay."""
 
     def __init__(self, backoff: Backoff, rng: random.Random) -> None:
         self._backoff = backoff
@@ -80,9 +80,9 @@ class EvictionBackoff:
     def evicted(self, controller: str, now: float) -> None:
         """Note an eviction, or one that a disruption budget refused."""
         pace = self._paces.pop(controller, _Pace(0, now))
-        # After a calm of twice the longest delay the next one counts as the first again.
-        calm = now - pace.not_before > 2 * self._backoff.limit
-        evictions = 1 if calm else pace.evictions + 1
+        # After a pause of twice the longest delay the next eviction counts as the first again.
+        paused = now - pace.not_before > 2 * self._backoff.limit
+        evictions = 1 if paused else pace.evictions + 1
         self._paces[controller] = _Pace(evictions, now + self._backoff.delay(evictions, self._rng))
         while len(self._paces) > _CONTROLLERS:
             self._paces.popitem(last=False)

@@ -1,13 +1,13 @@
-"""Which profile holds on a node, and whether it can. Pure.
+"""Which profile applies to a node, and whether its settings are valid there. Pure.
 
-Of the profiles that select a node the one with the highest priority wins, then the first
-by name. Before a winner's settings come into force they are tried against the node's
-hardware; settings that do not fit are refused with the reason, and the last good ones
-stay. Pods that run keep what they hold, whatever the new settings say.
+Of the profiles that select a node, the one with the highest priority wins, then the first by
+name. Before its settings apply they are checked against the node's hardware: invalid settings
+are refused with the reason, and the last valid ones stay. Running pods keep what they hold,
+whatever the new settings say.
 
-A node without a winner keeps no settings of ours: nothing new is decided there, and the
-NodeTopology goes when the last pod that holds something has ended. Settings written into a
-NodeTopology by hand hold where no profile wins.
+On a node that no profile selects, nothing new is decided, and the operator deletes its
+NodeTopology when the last pod with a decision has ended. Settings that a user wrote into a
+NodeTopology apply where no profile does.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from podnuma.allocator.check import SettingsProblem, check
+from podnuma.allocator.rules import Rules
 from podnuma.api.conditions import Condition, Status, find
-from podnuma.api.node_profile import MatchedNode, NodeProfile, NodeState
+from podnuma.api.node_profile import MatchedNode, NodeProfile
+from podnuma.api.node_profile import NodeState as MatchState
 from podnuma.api.node_topology import NodeCondition, NodeTopology, ProfileReference
 
 if TYPE_CHECKING:
@@ -26,7 +28,11 @@ if TYPE_CHECKING:
 
     from podnuma.allocator.topology import Topology
     from podnuma.api.node_settings import NodeSettings
+    from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedNode, CachedProfile, CachedTopology
+    from podnuma.operator.node.state import NodeState
+
+_SHARED_RULES = 64  # combinations of settings and hardware whose rules are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +46,21 @@ class MatchingProfiles:
 
 @dataclass(frozen=True, slots=True)
 class ProfileSelection:
-    """What shall hold on a node.
+    """The settings that apply to a node, and what has to be written and reported about them.
 
-    `usable`: the condition for the NodeTopology. `decide_with`: the settings that decisions
-    follow; None: nothing new is decided. `intended`: the settings that somebody wants here,
-    whether they can be used or not. `apply`: what NodeTopology.spec has to become; None: it is
-    right, or there shall be none. `withdraw`: the NodeTopology is ours and no longer wanted.
-    `standings`: how the node stands to each profile that selects it, by profile name.
+    `valid`: the condition for the NodeTopology. `decide_with`: the settings that decisions
+    follow; None: nothing new is decided. `intended`: the settings that a user wants here,
+    valid or not. `apply`: what NodeTopology.spec has to become; None: it is right, or there
+    shall be none. `withdraw`: the NodeTopology is the operator's and no longer wanted.
+    `matches`: what the node reports to each profile that selects it, by profile name.
     """
 
-    usable: Condition
+    valid: Condition
     decide_with: NodeSettings | None = None
     intended: NodeSettings | None = None
     apply: tuple[NodeSettings, ProfileReference | None] | None = None
     withdraw: bool = False
-    standings: Mapping[str, MatchedNode] = field(default_factory=lambda: MappingProxyType({}))
+    matches: Mapping[str, MatchedNode] = field(default_factory=lambda: MappingProxyType({}))
 
 
 NO_NODE = ProfileSelection(
@@ -79,10 +85,10 @@ def matching_profiles(labels: Mapping[str, str], profiles: Iterable[CachedProfil
 def select(
     node: CachedNode, profiles: Sequence[CachedProfile], topology: CachedTopology | None
 ) -> ProfileSelection:
-    """Work out what shall hold on a node."""
+    """Select the settings of a node."""
     present = topology.model if topology else None
     if topology is not None and topology.problem is not None:
-        return ProfileSelection(_usable(False, "Unreadable", f"{topology.problem}; correct it or delete it"))
+        return ProfileSelection(_valid(False, "Unreadable", f"{topology.problem}; correct it or delete it"))
     unreadable = _unreadable_in_force(profiles, present)
     if unreadable is not None and present is not None:
         return _keep(present, "ProfileUnreadable", f"{unreadable}; the settings from before stay in force")
@@ -90,12 +96,12 @@ def select(
     if choice.winner is not None:
         return _win(node.key.name, choice, choice.winner, present)
     if present is None:
-        return ProfileSelection(_usable(None, "NoProfile", "no NodeProfile selects this node"))
+        return ProfileSelection(_valid(None, "NoProfile", "no NodeProfile selects this node"))
     if present.profile is not None:
         message = (
             f"NodeProfile {present.profile.name} does not select this node any more; pods keep what they hold"
         )
-        return ProfileSelection(_usable(None, "NoProfile", message), withdraw=True)
+        return ProfileSelection(_valid(None, "NoProfile", message), withdraw=True)
     return _by_hand(present)
 
 
@@ -105,54 +111,54 @@ def _win(
     wanted = (winner.node, ProfileReference(winner.name, winner.metadata.generation))
     apply = None if present is not None and (present.node, present.profile) == wanted else wanted
     hardware = present.hardware if present else None
-    standings = _overridden(name, choice, winner)
+    matches = _overridden(name, choice, winner)
     if present is None or hardware is None:
         message = (
             f"the agent of node {name} has not reported its hardware; "
             f"see that the podnuma agent runs there: kubectl describe nodetopology {name}"
         )
-        standings[winner.name] = MatchedNode(name, NodeState.PENDING, "HardwareUnknown", message)
-        usable = _usable(None, "HardwareUnknown", message)
-        return ProfileSelection(usable, intended=winner.node, apply=apply, standings=standings)
+        matches[winner.name] = MatchedNode(name, MatchState.PENDING, "HardwareUnknown", message)
+        valid = _valid(None, "HardwareUnknown", message)
+        return ProfileSelection(valid, intended=winner.node, apply=apply, matches=matches)
     if back := _standing_back(present):
-        standings[winner.name] = MatchedNode(name, NodeState.REFUSED, "StandingBack", back)
+        matches[winner.name] = MatchedNode(name, MatchState.REFUSED, "StandingBack", back)
         return ProfileSelection(
-            _usable(False, "StandingBack", back), intended=None, apply=apply, standings=standings
+            _valid(False, "StandingBack", back), intended=None, apply=apply, matches=matches
         )
     problems = check(winner.node.settings, hardware.topology)
     if problems:
         message = _refusal(winner.name, name, problems)
-        standings[winner.name] = MatchedNode(name, NodeState.REFUSED, "SettingsNotUsable", message)
+        matches[winner.name] = MatchedNode(name, MatchState.REFUSED, "SettingsNotUsable", message)
         good = _last_good(present, hardware.topology)
         kept = "the settings from before stay in force" if good else "nothing is decided on this node"
-        usable = _usable(False, "SettingsNotUsable", f"{message}; {kept}")
-        return ProfileSelection(usable, decide_with=good, intended=winner.node, standings=standings)
+        valid = _valid(False, "SettingsNotUsable", f"{message}; {kept}")
+        return ProfileSelection(valid, decide_with=good, intended=winner.node, matches=matches)
     text = f"the settings of NodeProfile {winner.name} are in force"
     reason = "InForce"
     if choice.rivals:
         reason, text = "EqualPriority", f"{text}; {_clash(name, winner, choice.rivals)}"
-    standings[winner.name] = MatchedNode(name, NodeState.SETTLED, reason, text if choice.rivals else "")
+    matches[winner.name] = MatchedNode(name, MatchState.SETTLED, reason, text if choice.rivals else "")
     return ProfileSelection(
-        _usable(True, reason, text),
+        _valid(True, reason, text),
         decide_with=winner.node,
         intended=winner.node,
         apply=apply,
-        standings=standings,
+        matches=matches,
     )
 
 
 def _by_hand(present: NodeTopology) -> ProfileSelection:
     if present.hardware is None:
         message = f"the agent of node {present.name} has not reported its hardware; see that it runs there"
-        return ProfileSelection(_usable(None, "HardwareUnknown", message), intended=present.node)
+        return ProfileSelection(_valid(None, "HardwareUnknown", message), intended=present.node)
     if back := _standing_back(present):
-        return ProfileSelection(_usable(False, "StandingBack", back))
+        return ProfileSelection(_valid(False, "StandingBack", back))
     problems = check(present.node.settings, present.hardware.topology)
     if problems:
         text = f"NodeTopology {present.name} cannot be used: {_sentences('spec', problems)}"
-        return ProfileSelection(_usable(False, "SettingsNotUsable", text), intended=present.node)
-    usable = _usable(True, "ByHand", "settings written by hand are in force")
-    return ProfileSelection(usable, decide_with=present.node, intended=present.node)
+        return ProfileSelection(_valid(False, "SettingsNotUsable", text), intended=present.node)
+    valid = _valid(True, "ByHand", "settings written by hand are in force")
+    return ProfileSelection(valid, decide_with=present.node, intended=present.node)
 
 
 def _standing_back(present: NodeTopology) -> str | None:
@@ -165,7 +171,7 @@ def _standing_back(present: NodeTopology) -> str | None:
 
 def _keep(present: NodeTopology, reason: str, message: str) -> ProfileSelection:
     good = _last_good(present, present.hardware.topology) if present.hardware else None
-    return ProfileSelection(_usable(False, reason, message), decide_with=good, intended=present.node)
+    return ProfileSelection(_valid(False, reason, message), decide_with=good, intended=present.node)
 
 
 def _last_good(present: NodeTopology | None, machine: Topology) -> NodeSettings | None:
@@ -184,16 +190,16 @@ def _unreadable_in_force(profiles: Iterable[CachedProfile], present: NodeTopolog
 
 
 def _overridden(name: str, choice: MatchingProfiles, winner: NodeProfile) -> dict[str, MatchedNode]:
-    standings = {
+    matches = {
         rival.name: MatchedNode(
-            name, NodeState.OVERRIDDEN, "EqualPriority", _clash(name, winner, choice.rivals)
+            name, MatchState.OVERRIDDEN, "EqualPriority", _clash(name, winner, choice.rivals)
         )
         for rival in choice.rivals
     }
     for other in choice.others:
         message = f"NodeProfile {winner.name} has a higher priority ({winner.priority})"
-        standings[other.name] = MatchedNode(name, NodeState.OVERRIDDEN, "LowerPriority", message)
-    return standings
+        matches[other.name] = MatchedNode(name, MatchState.OVERRIDDEN, "LowerPriority", message)
+    return matches
 
 
 def _clash(name: str, winner: NodeProfile, rivals: Iterable[NodeProfile]) -> str:
@@ -213,5 +219,43 @@ def _sentences(path: str, problems: Sequence[SettingsProblem]) -> str:
     return "; ".join(f"{path}.{problem.field} {problem.value!r}: {problem.message}" for problem in problems)
 
 
-def _usable(holds: bool | None, reason: str, message: str) -> Condition:  # noqa: FBT001 - the condition's value
+def _valid(holds: bool | None, reason: str, message: str) -> Condition:  # noqa: FBT001 - the condition's value
     return Condition(NodeCondition.SETTINGS_USABLE, Status.of(holds), reason, message[:2048])
+
+
+class ProfileSelector:
+    """Selects for each node; a selection is computed again only when something it depends on has changed.
+
+    Nodes with equal settings and hardware share one `Rules` object.
+    """
+
+    def __init__(self, cache: ClusterCache) -> None:
+        self._cache = cache
+        self._rules: list[tuple[NodeSettings, Rules]] = []
+
+    def run(self, node: NodeState) -> ProfileSelection:
+        """Return the selection for a node, and keep it and its rules in the node's state."""
+        known, topology = self._cache.node(node.name), self._cache.topology(node.name)
+        if known is None:
+            return NO_NODE
+        profiles = tuple(self._cache.profiles)
+        basis = (
+            known.relevant_state,
+            tuple(profile.relevant_state for profile in profiles),
+            topology.relevant_state if topology else None,
+        )
+        if node.selection is None or node.selection_basis != basis:
+            node.selection, node.selection_basis = select(known, profiles, topology), basis
+            node.rules = self._rules_for(topology, node.selection.decide_with)
+        return node.selection
+
+    def _rules_for(self, topology: CachedTopology | None, settings: NodeSettings | None) -> Rules | None:
+        if settings is None or topology is None or topology.model is None or topology.model.hardware is None:
+            return None
+        machine = topology.model.hardware.topology
+        for known, rules in self._rules:
+            if known == settings and rules.topology == machine:
+                return rules
+        rules = Rules(settings.settings, machine)
+        self._rules = [(settings, rules), *self._rules[: _SHARED_RULES - 1]]
+        return rules

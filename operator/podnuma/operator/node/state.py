@@ -1,16 +1,17 @@
-"""What was decided on one node, beside the allocator that knows what is left there.
+"""What the operator remembers of one node: the decisions, and the allocator that knows what is free.
 
-The book is filled from PodAllocations after a restart, and from own answers afterwards. It
-outlives the settings: when they or the hardware change, a new allocator is made that holds
-the same grants, and those it cannot hold stay in the book as *out of place*.
+After a restart the state is filled from PodAllocations, afterwards from the operator's own
+decisions. It outlives the settings: when they or the hardware change, a new allocator is made
+that holds the same grants; pods whose grant it would not give are *outdated* and keep it.
 
-Always true: a decision is in the book only when it is durable; no CPU has two owners in the
-book: `adopt` refuses a grant that meets another one, and an answer of the allocator that
-would meet a grant out of place is a refusal.
+Always true: a decision is in the state only once it is stored; no CPU has two owners: `adopt`
+refuses a grant that overlaps another one, and an answer of the allocator that would overlap
+the grant of an outdated pod is a rejection.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podnuma.allocator import cpuset
@@ -24,34 +25,61 @@ if TYPE_CHECKING:
 
     from podnuma.allocator.request import PodRequest
     from podnuma.allocator.rules import Rules
-    from podnuma.operator.write.allocation_store import PodDecision
+    from podnuma.api.node_profile import MatchedNode
+    from podnuma.operator.node.profile_selection import ProfileSelection
+    from podnuma.operator.write.decision import PodDecision
+
+_SILENT = 180.0  # seconds without a new heartbeat; agents send one a minute
 
 
-class Book:
-    """Decisions by pod UID, and the allocator that holds the admitted ones.
+@dataclass(slots=True)
+class AgentHeartbeat:
+    """The last heartbeat of a node's agent and when it was new, by this process's clock.
 
-    Beside them, notes of the steps about pods, by UID: `unconfirmed` decisions whose write had
-    no clear answer; the `age` of the book when a pod was last refused (`refused_at`); pods that
-    ask for nothing (`idle`); pods that were `evicted`; UID and generation of objects that the API
-    server stored otherwise than they were sent (`as_stored`); what was `told` about a pod last.
+    The time in the heartbeat itself is by the node's clock, which may be wrong.
     """
 
-    def __init__(self) -> None:
+    time: str = ""
+    seen_at: float = float("inf")
+    silent: bool = False
+
+    def observe(self, time: str, now: float) -> None:
+        """Take in the heartbeat that is stored now."""
+        if time != self.time or now < self.seen_at:
+            self.time, self.seen_at = time, now
+        self.silent = bool(time) and now - self.seen_at > _SILENT
+
+
+class NodeState:
+    """One node's decisions by pod UID, the selected settings, and the allocator that holds the grants.
+
+    Beside them, by pod UID: `unconfirmed` decisions whose write had no clear answer; the
+    `revision` at which a pod was last rejected (`rejected_at`); pods that ask for nothing
+    exclusive (`idle`); pods that were `evicted`; the last `warning` about a pod.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.selection: ProfileSelection | None = None
+        self.selection_basis: object = None
+        self.rules: Rules | None = None
+        self.profile_states: Mapping[str, MatchedNode] = {}
+        self.heartbeat = AgentHeartbeat()
+        self.status_written = float("-inf")
         self.unconfirmed: dict[str, tuple[PodDecision, Admitted | None]] = {}
-        self.refused_at: dict[str, int] = {}
+        self.rejected_at: dict[str, int] = {}
         self.idle: set[str] = set()
         self.evicted: set[str] = set()
-        self.as_stored: dict[str, tuple[str, int]] = {}
-        self.told: dict[str, tuple[str, str]] = {}
-        self._decided: dict[str, PodDecision] = {}
+        self.warning: dict[str, tuple[str, str]] = {}
+        self._decisions: dict[str, PodDecision] = {}
         self._allocator: NodeAllocator | None = None
-        self._out_of_place: dict[str, str] = {}
-        self._age = 0
+        self._outdated: dict[str, str] = {}
+        self._revision = 0
 
     @property
-    def decided(self) -> Mapping[str, PodDecision]:
-        """Return every durable decision, by pod UID."""
-        return self._decided
+    def decisions(self) -> Mapping[str, PodDecision]:
+        """Return every stored decision, by pod UID."""
+        return self._decisions
 
     @property
     def allocator(self) -> NodeAllocator | None:
@@ -59,120 +87,120 @@ class Book:
         return self._allocator
 
     @property
-    def out_of_place(self) -> Mapping[str, str]:
+    def outdated(self) -> Mapping[str, str]:
         """Return why the present settings or hardware would not give these pods what they hold."""
-        return self._out_of_place
+        return self._outdated
 
     @property
-    def age(self) -> int:
-        """Return a number that changes whenever another answer to the same pod is possible."""
-        return self._age
+    def revision(self) -> int:
+        """Return a number that changes whenever the same pod could get another answer."""
+        return self._revision
 
     @property
-    def held_cpus(self) -> CpuSet:
+    def exclusive_cpus(self) -> CpuSet:
         """Return all CPUs that pods hold exclusively."""
         return self._held_by_others("")
 
-    def equip(self, rules: Rules | None) -> None:
+    @property
+    def shared_cpu_count(self) -> int:
+        """Return the number of CPUs in the node's shared pool."""
+        return self._allocator.shared_pool.bit_count() if self._allocator is not None else 0
+
+    def use_rules(self, rules: Rules | None) -> None:
         """Decide by these rules from now on; None: decide nothing."""
         if self._allocator is not None and rules is self._allocator.rules:
             return
         if self._allocator is None and rules is None:
             return
-        self._age += 1
+        self._revision += 1
         self.idle.clear()
-        self._out_of_place.clear()
+        self._outdated.clear()
         self._allocator = None if rules is None else self._rebuilt(NodeAllocator(rules))
 
-    def adopt(self, decided: PodDecision) -> str | None:
-        """Take in a durable decision; a sentence says why it cannot be, if it meets another grant."""
-        taken = self.held_cpus & decided.grant.exclusive_cpus
+    def adopt(self, decision: PodDecision) -> str | None:
+        """Take in a stored decision; if it overlaps another grant, return a sentence that says so instead."""
+        taken = self.exclusive_cpus & decision.grant.exclusive_cpus
         if taken:
             owners = [
                 str(other.key)
-                for other in self._decided.values()
-                if other.grant.exclusive_cpus & taken and other.uid != decided.uid
+                for other in self._decisions.values()
+                if other.grant.exclusive_cpus & taken and other.uid != decision.uid
             ]
             if owners:
                 return f"CPUs {cpuset.render(CpuSet(taken))} belong to {', '.join(sorted(owners))}"
-        self._decided[decided.uid] = decided
-        self._age += 1
-        if self._allocator is not None and decided.grant.holds_anything:
-            self._place(self._allocator, decided.grant)
+        self._decisions[decision.uid] = decision
+        self._revision += 1
+        if self._allocator is not None and decision.grant.holds_anything:
+            self._place(self._allocator, decision.grant)
         return None
 
-    def answer(self, allocator: NodeAllocator, request: PodRequest) -> Admitted | Rejected:
-        """Decide a pod, changing nothing."""
+    def decide(self, allocator: NodeAllocator, request: PodRequest) -> Admitted | Rejected:
+        """Decide a pod; nothing changes."""
         answer = allocator.decide(request)
         if isinstance(answer, Admitted):
             lost = CpuSet(answer.grant.exclusive_cpus & self._held_by_others(request.uid))
             if lost:
                 message = (
                     f"CPUs {cpuset.render(lost)} are still held by pods that started under other settings; "
-                    "there is room again when they end"
+                    "they are free again when those pods end"
                 )
                 return Rejected(Reason.UNEXPECTED_ADMISSION, message, answer.counts)
         return answer
 
-    def enter(self, decided: PodDecision, answer: Admitted | None) -> None:
-        """Note a decision that is durable now; `answer` is what the allocator said, None for a refusal."""
-        self._decided[decided.uid] = decided
+    def hold(self, decision: PodDecision, answer: Admitted | None) -> None:
+        """Keep a decision that is stored now; `answer` is the allocator's, None for a rejection."""
+        self._decisions[decision.uid] = decision
         if answer is None or self._allocator is None:
             return
-        self._age += 1
+        self._revision += 1
         try:
             self._allocator.hold(answer)
         except StaleDecisionError:
             # Its write took several attempts, and pods came or went in between.
-            self._place(self._allocator, decided.grant)
+            self._place(self._allocator, decision.grant)
 
-    def room_for(self, decided: PodDecision) -> bool:
-        """Tell whether a decision from a while ago meets nothing that others hold by now."""
-        return not decided.grant.exclusive_cpus & self._held_by_others(decided.uid)
+    def still_fits(self, decision: PodDecision) -> bool:
+        """Tell whether an earlier decision overlaps nothing that other pods hold by now."""
+        return not decision.grant.exclusive_cpus & self._held_by_others(decision.uid)
 
     def release(self, uid: str) -> None:
         """Forget a pod that is gone; what it held is free."""
-        self._decided.pop(uid, None)
-        self._out_of_place.pop(uid, None)
-        self.forget(uid)
-        if self._allocator is not None and uid in self._allocator.grants:
-            self._allocator.release(uid)
-        self._age += 1
-
-    def forget_others(self, present: AbstractSet[str]) -> None:
-        """Drop the notes about pods that are neither present nor in the book."""
-        kept = present | self._decided.keys() | self.unconfirmed.keys()
-        self.idle &= kept
-        self.evicted &= kept
-        for notes in (self.refused_at, self.as_stored, self.told):
-            for uid in notes.keys() - kept:
-                del notes[uid]
-
-    def forget(self, uid: str) -> None:
-        """Drop the notes about a pod that is gone."""
+        self._decisions.pop(uid, None)
+        self._outdated.pop(uid, None)
         self.unconfirmed.pop(uid, None)
-        self.refused_at.pop(uid, None)
-        self.as_stored.pop(uid, None)
-        self.told.pop(uid, None)
+        self.rejected_at.pop(uid, None)
+        self.warning.pop(uid, None)
         self.idle.discard(uid)
         self.evicted.discard(uid)
+        if self._allocator is not None and uid in self._allocator.grants:
+            self._allocator.release(uid)
+        self._revision += 1
+
+    def forget_absent(self, present: AbstractSet[str]) -> None:
+        """Drop what is remembered of pods that are neither present nor decided."""
+        kept = present | self._decisions.keys() | self.unconfirmed.keys()
+        self.idle &= kept
+        self.evicted &= kept
+        for remembered in (self.rejected_at, self.warning):
+            for uid in remembered.keys() - kept:
+                del remembered[uid]
 
     def _held_by_others(self, uid: str) -> CpuSet:
         held = 0
-        for decided in self._decided.values():
-            if decided.uid != uid:
-                held |= decided.grant.exclusive_cpus
+        for decision in self._decisions.values():
+            if decision.uid != uid:
+                held |= decision.grant.exclusive_cpus
         return CpuSet(held)
 
     def _rebuilt(self, node: NodeAllocator) -> NodeAllocator:
-        for decided in sorted(self._decided.values(), key=lambda decided: str(decided.key)):
-            if decided.grant.holds_anything:
-                self._place(node, decided.grant)
+        for decision in sorted(self._decisions.values(), key=lambda decision: str(decision.key)):
+            if decision.grant.holds_anything:
+                self._place(node, decision.grant)
         return node
 
     def _place(self, node: NodeAllocator, grant: PodGrant) -> None:
         problems = node.adopt(grant)
         if problems:
-            self._out_of_place[grant.uid] = "; ".join(
+            self._outdated[grant.uid] = "; ".join(
                 f"{problem.field} {problem.value}: {problem.message}" for problem in problems
             )

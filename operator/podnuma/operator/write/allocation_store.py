@@ -1,193 +1,217 @@
-"""PodAllocations are the checkpoint: a decision counts once one of them says so.
+"""PodAllocations are the store of decisions: a decision counts once one of them shows it.
 
-Three acts, each of which leaves the cache as the API server has it: `create` a
-decision that nothing is known of, `rewrite` one that somebody changed, `delete` one whose
-pod is gone. None of them ever touches an object of another UID or a newer version.
+`create` stores a new decision, `rewrite` restores one that somebody changed, `delete` removes
+one whose pod is gone. Each leaves the cache as the API server has it, and none ever touches an
+object of another UID or of a newer version.
 
-A write without a clear answer (UncertainError) may have happened, or may happen until its
-deadline has passed. It is raised, and the caller must repeat the same act with the same
-decision: `create` then finds what it wrote. Where there is nothing to repeat, because the pod
-has gone or others hold what was decided, only `certain` tells whether something was left behind.
+A write without a clear answer (UncertainError) may have happened, or may still happen until
+its deadline. The caller must then repeat the same call with the same decision: `create` finds
+what it wrote. Where there is nothing to repeat, because the pod is gone or its CPUs are taken,
+only `no_write_pending` tells whether something was left behind.
+
+An object that the API server stores otherwise than sent (a CRD that is too old, an admission
+webhook) is accepted as it is: rewriting it would not help. `retry_mismatches` tries once more.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from podnuma.api.pod_allocation import Decision, numa_in, render_pod_allocation, render_summary
+from podnuma.api import names
+from podnuma.api.conditions import Readiness, merged, readiness, render_conditions
+from podnuma.api.pod_allocation import Phase
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.kinds import Kind
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable
 
-    from podnuma.allocator.decision import PodGrant
-    from podnuma.allocator.nodeset import NodeSet
     from podnuma.operator.cache.cluster import AffectedNodes, ClusterCache
     from podnuma.operator.cache.objects import CachedAllocation, ObjectKey
+    from podnuma.operator.metrics import Metrics
     from podnuma.operator.watch.lister import Reader
+    from podnuma.operator.write.decision import PodDecision
     from podnuma.operator.write.writer import Writer
 
-_ATTEMPTS = 5  # each lost race is won by somebody; five in a row are somebody who fights
+logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class PodDecision:
-    """A decision about one pod on one node.
-
-    `static_uid` as in `PodRecord`; `numa` are the NUMA nodes of what it holds, for the summary.
-    """
-
-    key: ObjectKey
-    node: str
-    grant: PodGrant
-    decision: Decision
-    static_uid: str = ""
-    numa: NodeSet | None = None
-
-    @property
-    def uid(self) -> str:
-        """Return the UID of the pod."""
-        return self.grant.uid
-
-    def shown_by(self, record: CachedAllocation) -> bool:
-        """Tell whether an object says just this."""
-        model = record.model
-        return (
-            model is not None
-            and record.node == self.node
-            and record.owner == self.uid
-            and model.grant == self.grant
-            and model.decision == self.decision
-            and model.static_uid == self.static_uid
-            and model.summary == render_summary(self.grant, self.numa)
-        )
+_ATTEMPTS = 5  # somebody wins each lost race; after five in a row somebody is fighting
 
 
 @dataclass(frozen=True, slots=True)
 class CreateResult:
-    """What is stored after an act, and whether it was written by it or had been there before."""
+    """The PodAllocation that is stored after `create`, and whether it was written or had been there."""
 
-    record: CachedAllocation
+    allocation: CachedAllocation
     written: bool
 
 
-def decision_in(record: CachedAllocation) -> PodDecision | None:
-    """Return the decision in an object, None if it cannot be read."""
-    if record.model is None:
-        return None
-    model = record.model
-    numa = numa_in(model.summary)
-    return PodDecision(record.key, record.node, model.grant, model.decision, model.static_uid, numa)
-
-
 class AllocationStore:
-    """Writes decisions down."""
+    """The only writer of PodAllocations; after each write the cache has what is stored."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its dependencies, passed in once
         self,
         cache: ClusterCache,
         reader: Reader,
         writer: Writer,
         *,
-        mark: Callable[[AffectedNodes], None],
+        metrics: Metrics,
+        enqueue: Callable[[AffectedNodes], None],
         clock: Callable[[], float],
+        now: Callable[[], dt.datetime],
         write_deadline: float,
     ) -> None:
         self._cache = cache
         self._reader = reader
         self._writer = writer
-        self._mark = mark
+        self._metrics = metrics
+        self._enqueue = enqueue
         self._clock = clock
+        self._now = now
         self._write_deadline = write_deadline
-        self._open_until: dict[ObjectKey, float] = {}
+        self._pending_until: dict[ObjectKey, float] = {}
+        self._mismatched: dict[ObjectKey, tuple[str, int]] = {}
 
-    async def create(self, decided: PodDecision) -> CreateResult:
-        """Write a new decision, unless there is one about this pod already."""
+    def is_stored(self, decision: PodDecision) -> bool:
+        """Tell whether the cached PodAllocation shows a decision, as far as the API server stores it."""
+        allocation = self._cache.allocations.get(decision.key)
+        if allocation is None:
+            return False
+        return decision.shown_by(allocation) or self._mismatched.get(decision.key) == (
+            allocation.uid,
+            allocation.generation,
+        )
+
+    async def create(self, decision: PodDecision) -> CreateResult:
+        """Store a new decision, unless there is one about this pod already."""
         for _ in range(_ATTEMPTS):
-            record = self._cache.allocations.get(decided.key)
-            if record is not None and record.pod_uid == decided.uid:
-                return CreateResult(record, written=False)
-            if record is not None:
-                await self.delete(record)
+            allocation = self._cache.allocations.get(decision.key)
+            if allocation is not None and allocation.pod_uid == decision.uid:
+                return CreateResult(allocation, written=False)
+            if allocation is not None:
+                await self.delete(allocation)
                 continue
             try:
-                stored = await self._writer.create_allocation(decided.key, _body(decided))
+                response = await self._writer.create_allocation(decision.key, decision.render())
             except errors.AlreadyExistsError:
-                await self._look_again(decided.key)
+                await self._read_again(decision.key)
                 continue
             except errors.UncertainError:
-                self._open(decided.key)
+                self._pending_until[decision.key] = self._clock() + self._write_deadline
                 raise
-            return CreateResult(self.take_in(stored), written=True)
-        raise errors.ConflictError(409, "Conflict", f"PodAllocation {decided.key} comes back again and again")
+            return CreateResult(self._written(decision, response), written=True)
+        raise errors.ConflictError(
+            409, "Conflict", f"PodAllocation {decision.key} comes back again and again"
+        )
 
-    async def rewrite(self, decided: PodDecision) -> CachedAllocation:
-        """Make the object say this, whatever it says now; return what is stored."""
+    async def rewrite(self, decision: PodDecision) -> CachedAllocation:
+        """Make the PodAllocation show a decision, whatever it says now; return what is stored."""
         for _ in range(_ATTEMPTS):
-            record = self._cache.allocations.get(decided.key)
-            if record is None or record.pod_uid != decided.uid:
-                stored = await self.create(decided)
-                record = stored.record
-                if stored.written:
-                    return record
-            if decided.shown_by(record):
-                return record
-            body = _body(decided)
-            body["metadata"]["resourceVersion"] = str(record.version.resource_version)
+            allocation = self._cache.allocations.get(decision.key)
+            if allocation is None or allocation.pod_uid != decision.uid:
+                created = await self.create(decision)
+                allocation = created.allocation
+                if created.written:
+                    return allocation
+            if decision.shown_by(allocation):
+                return allocation
+            body = decision.render()
+            body["metadata"]["resourceVersion"] = str(allocation.version.resource_version)
             try:
-                return self.take_in(await self._writer.replace_allocation(decided.key, body))
+                return self._written(decision, await self._writer.replace_allocation(decision.key, body))
             except (errors.ConflictError, errors.NotFoundError):
-                await self._look_again(decided.key)
+                await self._read_again(decision.key)
             except errors.UncertainError:
-                self._open(decided.key)
+                self._pending_until[decision.key] = self._clock() + self._write_deadline
                 raise
-        raise errors.ConflictError(409, "Conflict", f"PodAllocation {decided.key} is changed again and again")
+        raise errors.ConflictError(
+            409, "Conflict", f"PodAllocation {decision.key} is changed again and again"
+        )
 
-    async def delete(self, record: CachedAllocation) -> None:
-        """Remove an object; when this returns it is not there any more."""
+    async def delete(self, allocation: CachedAllocation) -> None:
+        """Delete a PodAllocation; when this returns it does not exist any more."""
         try:
-            await self._writer.delete_allocation(record.key, record.uid)
+            await self._writer.delete_allocation(allocation.key, allocation.uid)
         except errors.ConflictError:
-            # Another object has the name, says the server. Only a look proves that this one is gone.
-            await self._look_again(record.key)
-            present = self._cache.allocations.get(record.key)
-            if present is not None and present.uid == record.uid:
+            # The server says that another object has the name. Only a read proves that this one is gone.
+            await self._read_again(allocation.key)
+            present = self._cache.allocations.get(allocation.key)
+            if present is not None and present.uid == allocation.uid:
                 raise
-        self._cache.delete(Kind.ALLOCATION, record.key, record.version)
+        self._cache.delete(Kind.ALLOCATION, allocation.key, allocation.version)
+        self._mismatched.pop(allocation.key, None)
 
-    async def certain(self, key: ObjectKey) -> bool:
+    async def write_phase(self, decision: PodDecision, allocation: CachedAllocation) -> None:
+        """Set phase Rejected in the status of a rejected pod; remove it from that of an admitted one."""
+        if allocation.model is None:
+            return
+        rejected = allocation.model.status.phase is Phase.REJECTED
+        if rejected != decision.admitted:
+            return
+        status: dict[str, Any] = {}
+        if not decision.admitted:
+            generation = allocation.model.metadata.generation
+            reason, message = decision.decision.reason, decision.decision.message
+            conditions = readiness(Readiness.FAILED, reason, message, generation)
+            status = {
+                "phase": Phase.REJECTED.value,
+                "observedGeneration": generation,
+                "conditions": render_conditions(
+                    merged(allocation.model.status.conditions, conditions, self._now())
+                ),
+            }
+        body = {
+            "apiVersion": names.API_VERSION,
+            "kind": names.POD_ALLOCATION.kind,
+            "metadata": {
+                "name": decision.key.name,
+                "namespace": decision.key.namespace,
+                "uid": allocation.uid,
+            },
+            "status": status,
+        }
+        response = await self._writer.apply_allocation_status(decision.key, body)
+        self._cache.update(decode.decode_allocation(response))
+
+    async def no_write_pending(self, key: ObjectKey) -> bool:
         """Tell whether the cache has what is stored under a name, and no write can change it any more."""
-        until = self._open_until.get(key)
+        until = self._pending_until.get(key)
         if until is None:
             return True
         over = self._clock() > until
-        await self._look_again(key)
+        await self._read_again(key)
         if over:
-            self._open_until.pop(key, None)
+            self._pending_until.pop(key, None)
         return over
 
-    def take_in(self, stored: dict[str, Any]) -> CachedAllocation:
-        """Note what the API server answered to a write."""
-        record = decode.decode_allocation(stored)
-        self._cache.update(record)
-        return record
+    def retry_mismatches(self) -> None:
+        """Try once more to store what the API server stored otherwise than sent."""
+        self._mismatched.clear()
 
-    def _open(self, key: ObjectKey) -> None:
-        self._open_until[key] = self._clock() + self._write_deadline
+    def _written(self, decision: PodDecision, response: dict[str, Any]) -> CachedAllocation:
+        allocation = decode.decode_allocation(response)
+        self._cache.update(allocation)
+        if decision.shown_by(allocation):
+            self._mismatched.pop(decision.key, None)
+            return allocation
+        self._mismatched[decision.key] = (allocation.uid, allocation.generation)
+        self._metrics.schema_mismatches.inc()
+        logger.error(
+            "PodAllocation %s was stored with fields missing or changed (%s): its custom resource definition "
+            "is older than this operator, or a webhook changes it; apply the CRDs of this version",
+            decision.key,
+            decision.difference(allocation),
+        )
+        return allocation
 
-    async def _look_again(self, key: ObjectKey) -> None:
-        record = await self._reader.allocation(key)
-        # What was seen here first is no news when its event comes, and it may be another node's.
-        if record is not None:
-            self._mark(self._cache.update(record))
+    async def _read_again(self, key: ObjectKey) -> None:
+        allocation = await self._reader.allocation(key)
+        # Its watch event will be nothing new by then, and it may belong to another node: queue that now.
+        if allocation is not None:
+            self._enqueue(self._cache.update(allocation))
         elif (known := self._cache.allocations.get(key)) is not None:
-            self._mark(self._cache.delete(Kind.ALLOCATION, key, known.version))
-
-
-def _body(decided: PodDecision) -> dict[str, Any]:
-    return render_pod_allocation(
-        decided.grant, decided.node, decided.decision, decided.static_uid, decided.numa
-    )
+            self._enqueue(self._cache.delete(Kind.ALLOCATION, key, known.version))

@@ -1,9 +1,8 @@
-"""What is told about pods and objects as Kubernetes Events.
+"""Kubernetes Events about pods and PodAllocations.
 
-Events inform, they decide nothing: they are posted in the background, one at a time, stand
-back for a while when decisions are waiting, and are dropped when the queue is full. An
-event's name follows from its text, so saying the same again, after a restart too, is one
-object and one refused request.
+Events are posted in the background, one at a time; they yield for a while when decisions are
+waiting, and are dropped when the queue is full. An event's name is derived from its text, so
+recording the same event again, even after a restart, is one object and one refused request.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_WAITING = 5_000  # events; more are dropped: people cannot read them anyway
+_QUEUE = 5_000  # events; more are dropped
 _ATTEMPTS = 4
 _PAUSE = 2.0  # seconds before another attempt
-_COURTESIES, _COURTESY = 20, 0.05  # pauses, and seconds of each, for which an event stands back
-_PATIENT = 200  # events in the queue; with more, none stands back
+_YIELDS, _YIELD = 20, 0.05  # pauses, and seconds of each, for which an event yields to decisions
+_BACKLOG = 200  # events in the queue; with more, none yields
 
 
 def pod_reference(pod: CachedPod) -> Involved:
@@ -38,14 +37,14 @@ def pod_reference(pod: CachedPod) -> Involved:
     return Involved("v1", "Pod", pod.key.namespace, pod.key.name, pod.uid)
 
 
-def allocation_reference(record: CachedAllocation) -> Involved:
+def allocation_reference(allocation: CachedAllocation) -> Involved:
     """Return the reference to a PodAllocation."""
     kind = names.POD_ALLOCATION.kind
-    return Involved(names.API_VERSION, kind, record.key.namespace, record.key.name, record.uid)
+    return Involved(names.API_VERSION, kind, allocation.key.namespace, allocation.key.name, allocation.uid)
 
 
 class EventRecorder:
-    """Queue of events to post."""
+    """Queue of events to post; recording one never waits and never fails."""
 
     def __init__(
         self,
@@ -58,23 +57,23 @@ class EventRecorder:
         self._now = now
         self._dropped = dropped
         self._busy = busy
-        self._queue: asyncio.Queue[Event] = asyncio.Queue(_WAITING)
+        self._queue: asyncio.Queue[Event] = asyncio.Queue(_QUEUE)
 
-    def say(self, involved: Involved, kind: EventType, reason: str, message: str) -> None:
-        """Tell something soon."""
+    def record(self, involved: Involved, kind: EventType, reason: str, message: str) -> None:
+        """Queue an event, or drop it if the queue is full."""
         try:
             self._queue.put_nowait(Event(involved, kind, reason, message, names.OPERATOR_MANAGER))
         except asyncio.QueueFull:
             self._dropped()
 
     async def run(self) -> None:
-        """Post for ever."""
+        """Post events for ever."""
         while True:
             event = await self._queue.get()
-            for _ in range(_COURTESIES):
-                if not self._busy() or self._queue.qsize() > _PATIENT:
+            for _ in range(_YIELDS):
+                if not self._busy() or self._queue.qsize() > _BACKLOG:
                     break
-                await asyncio.sleep(_COURTESY)
+                await asyncio.sleep(_YIELD)
             await self._post(event)
 
     async def _post(self, event: Event) -> None:
@@ -83,7 +82,7 @@ class EventRecorder:
             try:
                 await self._writer.post_event(event.namespace, body)
             except errors.AlreadyExistsError:
-                return  # told before
+                return  # posted before
             except (errors.BusyError, errors.UncertainError):
                 await asyncio.sleep(_PAUSE)
             except (errors.KubeError, NotLeadingError) as error:

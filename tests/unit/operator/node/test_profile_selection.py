@@ -62,8 +62,8 @@ def test_without_hardware_settings_are_written_and_nothing_is_decided():
     assert plan.apply is not None
     assert plan.decide_with is None
     assert plan.intended is not None
-    assert plan.usable.status is Status.UNKNOWN
-    assert plan.standings["main"].state is NodeState.PENDING
+    assert plan.valid.status is Status.UNKNOWN
+    assert plan.matches["main"].state is NodeState.PENDING
 
 
 def test_settings_that_are_in_force_need_no_write():
@@ -72,7 +72,7 @@ def test_settings_that_are_in_force_need_no_write():
     assert plan.apply is None
     assert main.model is not None
     assert plan.decide_with == main.model.node
-    assert plan.standings["main"].state is NodeState.SETTLED
+    assert plan.matches["main"].state is NodeState.SETTLED
 
 
 def test_a_new_generation_is_written_even_if_the_settings_are_the_same():
@@ -91,32 +91,32 @@ def test_settings_that_do_not_fit_are_not_written_and_the_last_good_ones_decide(
     assert plan.apply is None
     assert main.model is not None
     assert plan.decide_with == main.model.node
-    assert plan.standings["main"].state is NodeState.REFUSED
+    assert plan.matches["main"].state is NodeState.REFUSED
     for words in ("NodeProfile main", "node n1", "spec.reservedSystemCPUs", "0,96"):
-        assert words in plan.standings["main"].message
+        assert words in plan.matches["main"].message
 
 
 def test_settings_that_never_fitted_decide_nothing():
     bad = record(reservedSystemCPUs="0,96")
     plan = profile_selection.select(NODE, [bad], in_force(bad))
     assert plan.decide_with is None
-    assert "nothing is decided" in plan.usable.message
+    assert "nothing is decided" in plan.valid.message
 
 
 def test_rivals_and_the_winner_are_told_of_each_other():
     plan = profile_selection.select(NODE, [record("a"), record("b")], in_force(record("a")))
-    assert plan.standings["a"].reason == plan.standings["b"].reason == "EqualPriority"
-    assert plan.standings["b"].state is NodeState.OVERRIDDEN
+    assert plan.matches["a"].reason == plan.matches["b"].reason == "EqualPriority"
+    assert plan.matches["b"].state is NodeState.OVERRIDDEN
     assert (
-        plan.standings["a"].message == plan.standings["b"].message
-        or "a wins by name" in plan.standings["a"].message
+        plan.matches["a"].message == plan.matches["b"].message
+        or "a wins by name" in plan.matches["a"].message
     )
 
 
 def test_a_profile_of_lower_priority_is_told_who_wins():
     plan = profile_selection.select(NODE, [record("a", priority=2), record("b")], None)
-    assert plan.standings["b"].state is NodeState.OVERRIDDEN
-    assert "NodeProfile a" in plan.standings["b"].message
+    assert plan.matches["b"].state is NodeState.OVERRIDDEN
+    assert "NodeProfile a" in plan.matches["b"].message
 
 
 def test_without_a_profile_our_settings_are_withdrawn_and_others_hold():
@@ -130,7 +130,7 @@ def test_without_a_profile_our_settings_are_withdrawn_and_others_hold():
     plan = profile_selection.select(NODE, [], by_hand)
     assert not plan.withdraw
     assert plan.decide_with == ours.model.node
-    assert plan.usable.reason == "ByHand"
+    assert plan.valid.reason == "ByHand"
 
 
 def test_a_profile_that_became_unreadable_keeps_its_last_good_settings():
@@ -140,11 +140,11 @@ def test_a_profile_that_became_unreadable_keeps_its_last_good_settings():
     assert main.model is not None
     assert plan.decide_with == main.model.node
     assert plan.apply is None
-    assert "topologyManagerPolicy" in plan.usable.message
+    assert "topologyManagerPolicy" in plan.valid.message
 
 
 def test_an_unreadable_nodetopology_decides_nothing_and_says_why():
     broken = replace(in_force(record()), model=None, problem="NodeTopology n1, status.hardware: bad")
     plan = profile_selection.select(NODE, [record()], broken)
     assert plan.decide_with is None
-    assert "status.hardware" in plan.usable.message
+    assert "status.hardware" in plan.valid.message

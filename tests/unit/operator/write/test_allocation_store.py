@@ -9,8 +9,10 @@ from podnuma.api.pod_allocation import Decision
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.cluster import ClusterCache
 from podnuma.operator.cache.kinds import Kind
-from podnuma.operator.node.state import Book
-from podnuma.operator.write.allocation_store import AllocationStore, PodDecision, decision_in
+from podnuma.operator.metrics import Metrics
+from podnuma.operator.node.state import NodeState
+from podnuma.operator.write.allocation_store import AllocationStore
+from podnuma.operator.write.decision import PodDecision, decision_in
 from podnuma.plumbing.kube import errors
 
 from tests.unit.operator.fake_cluster import FakeCluster
@@ -23,21 +25,23 @@ class Desk:
     def __init__(self):
         self.cluster = FakeCluster()
         self.cache = ClusterCache()
-        self.checkpoint = AllocationStore(
+        self.store = AllocationStore(
             self.cache,
             self.cluster,
             self.cluster,
-            mark=lambda _: None,
+            metrics=Metrics(),
+            enqueue=lambda _: None,
             clock=lambda: asyncio.get_running_loop().time(),
+            now=self.cluster.now,
             write_deadline=5.0,
         )
 
     def decision(self, name="db", cpus=4, uid=None):
-        book = Book()
-        book.equip(rules())
+        state = NodeState("n1")
+        state.use_rules(rules())
         key, asked = request(name, cpus, uid)
-        assert book.allocator is not None
-        answer = book.answer(book.allocator, asked)
+        assert state.allocator is not None
+        answer = state.decide(state.allocator, asked)
         assert isinstance(answer, Admitted)
         return PodDecision(key, "n1", answer.grant, Decision.of(answer))
 
@@ -48,7 +52,7 @@ class Desk:
 
 
 async def created(desk, decided):
-    return (await desk.checkpoint.create(decided)).record
+    return (await desk.store.create(decided)).allocation
 
 
 @pytest.fixture
@@ -115,7 +119,7 @@ async def test_an_edit_is_overwritten_even_if_another_one_followed(desk):
     desk.cache.update(decode.decode_allocation(edited))
     # Edited once more, which is not known yet: the conflict makes the operator look again.
     desk.cluster.put(Kind.ALLOCATION, edited)
-    assert decided.shown_by(await desk.checkpoint.rewrite(decided))
+    assert decided.shown_by(await desk.store.rewrite(decided))
     assert decided.shown_by(desk.stored(decided))
 
 
@@ -135,7 +139,7 @@ async def test_somebody_who_fights_for_an_object_is_not_fought_for_ever(desk):
     value["spec"]["cpus"] = "3"
     desk.cache.update(decode.decode_allocation(desk.cluster.put(Kind.ALLOCATION, value)))
     with pytest.raises(errors.ConflictError):
-        await desk.checkpoint.rewrite(decided)
+        await desk.store.rewrite(decided)
     assert sum(sent.startswith("replace") for sent in desk.cluster.requests) <= 5
 
 
@@ -147,7 +151,7 @@ async def test_deleting_means_this_object_and_no_later_one(desk):
     desk.cache.delete(Kind.ALLOCATION, old.key, old.version)
     decided = desk.decision(uid="new")
     await created(desk, decided)
-    await desk.checkpoint.delete(old)
+    await desk.store.delete(old)
     assert decided.shown_by(desk.stored(decided))
 
 
@@ -162,8 +166,8 @@ async def test_a_conflict_counts_as_gone_only_when_a_look_confirms_it(desk):
 
     desk.cluster.fault = fault
     with pytest.raises(errors.ConflictError):
-        await desk.checkpoint.delete(stored)
+        await desk.store.delete(stored)
     assert desk.cache.allocations.get(stored.key) == stored
     desk.cluster.remove(Kind.ALLOCATION, stored.key)
-    await desk.checkpoint.delete(stored)
+    await desk.store.delete(stored)
     assert desk.cache.allocations.get(stored.key) is None

@@ -24,7 +24,7 @@ async def test_the_same_thing_told_twice_is_one_event():
     cluster = FakeCluster()
     found, dropped = announcer(cluster)
     for _ in range(3):
-        found.say(POD, EventType.WARNING, "Reason", "message")
+        found.record(POD, EventType.WARNING, "Reason", "message")
     await asyncio.sleep(1)
     assert len(cluster.events) == 1
     assert dropped == []
@@ -41,7 +41,7 @@ async def test_an_event_that_fails_for_a_while_is_posted_later():
 
     cluster.fault = fault
     found, dropped = announcer(cluster)
-    found.say(POD, EventType.WARNING, "Reason", "message")
+    found.record(POD, EventType.WARNING, "Reason", "message")
     await asyncio.sleep(10)
     assert len(cluster.events) == 1
     assert dropped == []
@@ -58,8 +58,8 @@ async def test_a_refused_event_is_dropped_and_the_next_one_told():
 
     cluster.fault = fault
     found, dropped = announcer(cluster)
-    found.say(POD, EventType.WARNING, "First", "message")
-    found.say(POD, EventType.WARNING, "Second", "message")
+    found.record(POD, EventType.WARNING, "First", "message")
+    found.record(POD, EventType.WARNING, "Second", "message")
     await asyncio.sleep(1)
     assert [event["reason"] for event in cluster.events] == ["Second"]
     assert dropped == [1]
@@ -70,5 +70,5 @@ async def test_a_flood_is_cut_and_counted():
     cluster = FakeCluster()
     found, dropped = announcer(cluster)
     for number in range(6000):
-        found.say(POD, EventType.NORMAL, "Reason", f"message {number}")
+        found.record(POD, EventType.NORMAL, "Reason", f"message {number}")
     assert len(dropped) == 1000

@@ -1,0 +1,91 @@
+"""One node is brought to what it should be, from the cache, one step after the other.
+
+    select     which profile applies, and whether its settings are valid
+    settings   NodeTopology.spec; afterwards the selection is made again
+    allocate   PodAllocations of pods that are gone, changed ones, unknown ones
+    admit      pods without a decision, oldest first, and rejected ones that may fit now
+    evict      rejected pods, where the settings say so
+
+Each step leaves cache and API server in agreement and may raise: then the node is tried again
+later, from the first step. The status of the node is written apart from them (`write_status`),
+so that reporting does not delay decisions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from podnuma.operator.node.state import NodeState
+from podnuma.operator.node.status import profile_states
+
+if TYPE_CHECKING:
+    from podnuma.operator.cache.cluster import ClusterCache
+    from podnuma.operator.node.admission import Admission
+    from podnuma.operator.node.allocations import AllocationSync
+    from podnuma.operator.node.eviction import Eviction
+    from podnuma.operator.node.profile_selection import ProfileSelector
+    from podnuma.operator.node.settings import SettingsSync
+    from podnuma.operator.node.status import NodeStatusWriter
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSteps:
+    """The steps, in order; they keep nothing of a node, so all nodes share them."""
+
+    selector: ProfileSelector
+    settings: SettingsSync
+    allocations: AllocationSync
+    admission: Admission
+    eviction: Eviction
+    status: NodeStatusWriter
+
+
+class NodeReconciler:
+    """The state of one node and the steps that bring it up to date; never run twice at once."""
+
+    def __init__(self, name: str, cache: ClusterCache, steps: NodeSteps) -> None:
+        self.state = NodeState(name)
+        self._cache = cache
+        self._steps = steps
+
+    async def reconcile(self) -> frozenset[str]:
+        """Run all steps; return the profiles to which the node reports something new."""
+        state, steps = self.state, self._steps
+        node = self._cache.node(state.name)
+        selection = steps.selector.run(state)
+        if node is not None:
+            await steps.settings.run(node, selection)
+            selection = steps.selector.run(state)
+        state.use_rules(state.rules if node is not None else None)
+        await steps.allocations.run(state)
+        await steps.admission.withdraw(state, selection)
+        await steps.settings.remove_unused(state, selection)
+        await steps.admission.run(state, selection)
+        await steps.eviction.run(state, selection.decide_with)
+        before, state.profile_states = state.profile_states, profile_states(state, selection)
+        return frozenset(
+            profile
+            for profile in before.keys() | state.profile_states.keys()
+            if before.get(profile) != state.profile_states.get(profile)
+        )
+
+    async def write_status(self) -> float:
+        """Bring NodeTopology.status up to date; return after how many seconds to try again, 0 when done."""
+        return await self._steps.status.run(self.state)
+
+    @property
+    def undecided(self) -> int:
+        """Return the number of pods that are managed and have no decision."""
+        selection = self.state.selection
+        return len(self._steps.admission.undecided(self.state, selection)) if selection is not None else 0
+
+    @property
+    def obsolete(self) -> bool:
+        """Tell whether the node is gone and nothing is left to be done for it."""
+        name = self.state.name
+        return (
+            self._cache.node(name) is None
+            and not self.state.decisions
+            and not self._cache.allocations.group(name)
+        )

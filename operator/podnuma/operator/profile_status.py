@@ -1,0 +1,127 @@
+"""NodeProfile.status: how many nodes a profile matches, in which state each is, and why.
+
+Computed from what the nodes report, compared with what was written last, and written at most
+once per interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from podnuma.api import names
+from podnuma.api.conditions import Condition, Readiness, Status, merged, readiness
+from podnuma.api.node_profile import (
+    MatchedNode,
+    NodeProfileStatus,
+    render_node_profile_status,
+)
+from podnuma.api.node_profile import (
+    NodeState as MatchState,
+)
+from podnuma.operator.cache import decode
+from podnuma.operator.cache.objects import ObjectKey
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Iterable
+
+    from podnuma.operator.cache.cluster import ClusterCache
+    from podnuma.operator.cache.objects import CachedProfile
+    from podnuma.operator.write.writer import Writer
+
+
+@dataclass(slots=True)
+class _LastWrite:
+    content: object = None
+    at: float = float("-inf")
+
+
+class ProfileStatusWriter:
+    """Writes the status of profiles; never more often than once per interval, and only what differs."""
+
+    def __init__(
+        self,
+        cache: ClusterCache,
+        writer: Writer,
+        *,
+        clock: Callable[[], float],
+        now: Callable[[], dt.datetime],
+        interval: float,
+    ) -> None:
+        self._cache = cache
+        self._writer = writer
+        self._clock = clock
+        self._now = now
+        self._interval = interval
+        self._last: dict[str, _LastWrite] = {}
+
+    def forget_all(self) -> None:
+        """Forget what was written: another process may have written since."""
+        self._last.clear()
+
+    async def run(self, name: str, matched: Iterable[MatchedNode]) -> float:
+        """Bring a profile's status up to date; return after how many seconds to try again, 0 when done."""
+        profile = self._cache.profiles.get(ObjectKey("", name))
+        if profile is None:
+            self._last.pop(name, None)
+            return 0.0
+        last = self._last.setdefault(name, _LastWrite())
+        nodes = tuple(sorted(matched, key=lambda node: node.name))
+        conditions = _profile_conditions(profile, nodes)
+        content = (profile.uid, profile.generation, nodes, conditions)
+        if content == last.content:
+            return 0.0
+        wait = last.at + self._interval - self._clock()
+        if wait > 0:
+            return wait
+        before = profile.model.conditions if profile.model else ()
+        status = NodeProfileStatus(profile.generation, nodes, merged(before, conditions, self._now()))
+        body: dict[str, Any] = {
+            "apiVersion": names.API_VERSION,
+            "kind": names.NODE_PROFILE.kind,
+            "metadata": {"name": name, "uid": profile.uid},
+            "status": render_node_profile_status(status),
+        }
+        last.at = self._clock()
+        self._cache.update(decode.decode_profile(await self._writer.apply_profile_status(name, body)))
+        last.content = content
+        return 0.0
+
+
+def _profile_conditions(profile: CachedProfile, nodes: tuple[MatchedNode, ...]) -> tuple[Condition, ...]:
+    generation = profile.generation
+    if profile.model is None:
+        return readiness(Readiness.FAILED, "Unreadable", f"{profile.problem}; correct it", generation)
+    clashes = [node for node in nodes if node.reason == "EqualPriority"]
+    conflict = Condition(
+        "Conflict",
+        Status.of(bool(clashes)),
+        "EqualPriority" if clashes else "NoConflict",
+        clashes[0].message if clashes else "no other profile of equal priority selects the same nodes",
+        generation,
+    )
+    return (*_profile_readiness(nodes, generation), conflict)
+
+
+def _profile_readiness(nodes: tuple[MatchedNode, ...], generation: int) -> tuple[Condition, ...]:
+    by_state = {state: [node for node in nodes if node.state is state] for state in MatchState}
+    refused, pending = by_state[MatchState.REFUSED], by_state[MatchState.PENDING]
+    if refused:
+        text = f"{len(refused)} of {len(nodes)} nodes cannot work with this profile: {_first(refused)}"
+        return readiness(Readiness.FAILED, "NodesRefused", text, generation)
+    if pending:
+        text = f"{len(pending)} of {len(nodes)} nodes are not settled yet: {_first(pending)}"
+        return readiness(Readiness.IN_PROGRESS, "NodesPending", text, generation)
+    if not nodes:
+        text = "no node has the labels of spec.nodeSelector; label nodes or change the selector"
+        return readiness(Readiness.CURRENT, "NoNodes", text, generation)
+    settled = len(by_state[MatchState.SETTLED])
+    over = len(nodes) - settled
+    text = f"in force on {settled} of {len(nodes)} nodes" + (f", overridden on {over}" if over else "")
+    return readiness(Readiness.CURRENT, "Settled", text, generation)
+
+
+def _first(nodes: list[MatchedNode]) -> str:
+    more = f" (and {len(nodes) - 1} more, see status.nodes)" if len(nodes) > 1 else ""
+    return f"{nodes[0].name}: {nodes[0].message}{more}"

@@ -1,0 +1,92 @@
+"""A decision about one pod on one node, and whether a PodAllocation says just that.
+
+A PodAllocation shows a decision when its spec, its owner and its summary equal it; anything
+else is a difference, which can be named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from podnuma.api.pod_allocation import numa_in, render_pod_allocation, render_spec, render_summary
+
+if TYPE_CHECKING:
+    from podnuma.allocator.decision import PodGrant
+    from podnuma.allocator.nodeset import NodeSet
+    from podnuma.api.pod_allocation import Decision
+    from podnuma.operator.cache.objects import CachedAllocation, ObjectKey
+
+_SHOWN = 120  # characters of a field's value in a message
+
+
+@dataclass(frozen=True, slots=True)
+class PodDecision:
+    """A decision about one pod on one node: a grant, or a rejection with an empty grant.
+
+    `static_uid` as in `CachedPod`; `numa` are the NUMA nodes of what it holds, for the summary.
+    """
+
+    key: ObjectKey
+    node: str
+    grant: PodGrant
+    decision: Decision
+    static_uid: str = ""
+    numa: NodeSet | None = None
+
+    @property
+    def uid(self) -> str:
+        """Return the UID of the pod."""
+        return self.grant.uid
+
+    @property
+    def admitted(self) -> bool:
+        """Tell whether the pod was admitted."""
+        return self.decision.admitted
+
+    def render(self) -> dict[str, Any]:
+        """Render the PodAllocation that shows this decision."""
+        return render_pod_allocation(self.grant, self.node, self.decision, self.static_uid, self.numa)
+
+    def shown_by(self, allocation: CachedAllocation) -> bool:
+        """Tell whether a PodAllocation says just this."""
+        model = allocation.model
+        return (
+            model is not None
+            and allocation.node == self.node
+            and allocation.owner == self.uid
+            and model.grant == self.grant
+            and model.decision == self.decision
+            and model.static_uid == self.static_uid
+            and model.summary == render_summary(self.grant, self.numa)
+        )
+
+    def difference(self, allocation: CachedAllocation) -> str:
+        """Name the first field of a PodAllocation that is not as decided, its value and the right one."""
+        model = allocation.model
+        if model is None:
+            return allocation.problem or "unreadable"
+        if allocation.owner != self.uid:
+            return f"metadata.ownerReferences names {allocation.owner or 'no pod'} instead of pod {self.uid}"
+        wanted = render_spec(self.grant, self.node, self.decision, self.static_uid, self.numa)
+        found = render_spec(model.grant, allocation.node, model.decision, model.static_uid)
+        found["summary"] = dict(model.summary)
+        # The summary follows from the other fields: it is named only if they are as decided.
+        for field in sorted(wanted.keys() | found.keys(), key=lambda field: (field == "summary", field)):
+            if wanted.get(field) != found.get(field):
+                return f"spec.{field} says {_short(found.get(field))} instead of {_short(wanted.get(field))}"
+        return "spec"
+
+
+def decision_in(allocation: CachedAllocation) -> PodDecision | None:
+    """Return the decision that a PodAllocation shows; None if it cannot be read."""
+    model = allocation.model
+    if model is None:
+        return None
+    numa = numa_in(model.summary)
+    return PodDecision(allocation.key, allocation.node, model.grant, model.decision, model.static_uid, numa)
+
+
+def _short(value: object) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
