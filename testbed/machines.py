@@ -13,7 +13,6 @@ masks wider than the CPUs, node lists that name CPUs that do not exist.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -343,10 +342,3 @@ def fresh_group(cpus: str, mems: str, *, top: bool = False) -> dict[str, str]:
     if not top:
         files |= {"cpuset.cpus": "", "cpuset.mems": "", "cpu.max": "max 100000", "memory.max": "max"}
     return files
-
-
-def lock_down(path: Path) -> None:
-    """Make a file unreadable, as some hardened hosts do; root needs more than a mode for that."""
-    path.unlink()
-    path.mkdir()
-    os.chmod(path, 0)  # noqa: PTH101 - also for symbolic links

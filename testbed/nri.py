@@ -10,7 +10,6 @@ from podnuma.agent.nri.values import CreateContainerResponse
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from podnuma.agent.nri.service import Served
     from podnuma.agent.nri.values import (
         ContainerUpdate,
         LinuxResources,
@@ -22,11 +21,10 @@ if TYPE_CHECKING:
 
 
 class Recorder:
-    """Set `answer`, `updates` and `before_answer`; read `calls` ((name, *arguments)) and `served`."""
+    """Set `answer`, `updates` and `before_answer`; read `calls`: (name, *arguments) each."""
 
     def __init__(self) -> None:
         self.calls: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
-        self.served: list[Served] = []
         self.runtime: RuntimeInfo | None = None
         self.answer = CreateContainerResponse()
         self.updates: Sequence[ContainerUpdate] = ()

@@ -97,14 +97,6 @@ class Pods:
         """Remove a container."""
         self._call("RemoveContainer", {1: container})
 
-    def stop_pod(self, sandbox: str) -> None:
-        """Stop a pod and all its containers."""
-        self._call("StopPodSandbox", {1: sandbox})
-
-    def remove_pod(self, sandbox: str) -> None:
-        """Remove a stopped pod."""
-        self._call("RemovePodSandbox", {1: sandbox})
-
     def _call(self, method: str, request: Fields) -> bytes:
         call = self._channel.unary_unary(f"/runtime.v1.RuntimeService/{method}")
         answer: bytes = call(encode(request), timeout=SECONDS, wait_for_ready=True)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "podnuma-system"
 AGENT = "podnuma-agent"
-OPERATOR = "podnuma-operator"
 PROFILE = "e2e"
 READY_SECONDS = 300
 METRICS_PORT = 9465

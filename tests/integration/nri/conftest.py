@@ -132,7 +132,7 @@ async def link(plugin, runtime):
     settings = PluginConfig(
         name="podnuma", index="10", events=frozenset(NriEvent), socket=runtime.socket, answer_share=0.1
     )
-    link = Link(settings, observe=plugin.served.append, delay=lambda _attempt: 0.02)
+    link = Link(settings, delay=lambda _attempt: 0.02)
     running = asyncio.create_task(link.run(plugin))
     yield link
     running.cancel()

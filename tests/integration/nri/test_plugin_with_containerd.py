@@ -40,7 +40,7 @@ async def link(containerd, plugin):
     settings = PluginConfig(
         name="podnuma", index="10", events=frozenset(NriEvent), socket=containerd.nri_socket
     )
-    link = Link(settings, observe=plugin.served.append, delay=lambda _attempt: 0.02)
+    link = Link(settings, delay=lambda _attempt: 0.02)
     running = asyncio.create_task(link.run(plugin))
     await plugin.told("synchronize")
     yield link

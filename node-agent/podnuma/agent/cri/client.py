@@ -19,14 +19,12 @@ from podnuma.agent.cri.errors import CriError, LateError, UnreachableError
 from podnuma.agent.cri.messages import cri_pb2 as pb
 from podnuma.agent.cri.messages import decode, encode
 from podnuma.agent.cri.values import (
-    CgroupDriver,
     ContainerEvent,
     CriContainer,
     CriContainerState,
     CriContainerStatus,
     LinuxContainerResources,
     RuntimeVersion,
-    Sandbox,
     UpdateOutcome,
 )
 
@@ -74,21 +72,6 @@ class CriClient:
     async def version(self) -> RuntimeVersion:
         """Who is there."""
         return decode.runtime_version(await self._ask("Version", pb.VersionRequest(), pb.VersionResponse))
-
-    async def cgroup_driver(self) -> CgroupDriver | None:
-        """Tell who makes cgroups; None from runtimes before CRI had the question (2023)."""
-        try:
-            answer = await self._ask("RuntimeConfig", pb.RuntimeConfigRequest(), pb.RuntimeConfigResponse)
-        except CriError as error:
-            if error.code == grpc.StatusCode.UNIMPLEMENTED.name:
-                return None
-            raise
-        return decode.cgroup_driver(answer)
-
-    async def sandboxes(self) -> tuple[Sandbox, ...]:
-        """List all pods, those that are not ready too."""
-        answer = await self._ask("ListPodSandbox", pb.ListPodSandboxRequest(), pb.ListPodSandboxResponse)
-        return tuple(decode.sandbox(item) for item in answer.items)
 
     async def containers(self) -> tuple[CriContainer, ...]:
         """List all containers, exited ones too."""

@@ -10,13 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
-class CgroupDriver(enum.Enum):
-    """Who makes cgroups for the runtime."""
-
-    SYSTEMD = 0
-    CGROUPFS = 1
-
-
 class CriContainerState(enum.Enum):
     """State of a container; UNKNOWN also stands for states of later versions."""
 
@@ -72,22 +65,6 @@ class LinuxContainerResources:
                 raise ValueError(
                     f"{name} is empty or zero, which a runtime reads as no change; use None for that"
                 )
-
-
-@dataclass(frozen=True, slots=True)
-class Sandbox:
-    """A pod as the runtime knows it. A pod can have an old, not ready sandbox beside its ready one."""
-
-    id: str
-    uid: str
-    namespace: str
-    name: str
-    attempt: int
-    ready: bool
-    created_at: int
-    runtime_handler: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

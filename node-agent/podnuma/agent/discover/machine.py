@@ -16,13 +16,12 @@ from podnuma.allocator.topology import Cpu, Topology, TopologyError
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """`topology` has the online CPUs only. `smt`: some core has more than one online thread."""
+    """A machine at one moment. `topology` has the online CPUs only."""
 
     topology: Topology
     offline: CpuSet
     isolated: CpuSet
     kinds: Mapping[str, CpuSet]
-    smt: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,5 +64,4 @@ def _machine(tree: Tree, processors: cpus.Processors, nodes: memory.Memory) -> M
         offline=processors.offline,
         isolated=processors.isolated,
         kinds=processors.kinds,
-        smt=len(set(processors.core.values())) < len(processors.core),
     )

@@ -21,7 +21,7 @@ from podnuma.agent.nri.errors import NotConnectedError, NriError, ProtocolError,
 from podnuma.agent.nri.messages import decode, encode
 from podnuma.agent.nri.messages import nri_pb2 as pb
 from podnuma.agent.nri.plugin import Plugin
-from podnuma.agent.nri.service import Observe, PluginService
+from podnuma.agent.nri.service import PluginService
 from podnuma.agent.nri.session import Session
 from podnuma.agent.nri.values import ContainerUpdate, RuntimeInfo
 
@@ -54,11 +54,9 @@ class Link:
         self,
         config: PluginConfig,
         *,
-        observe: Observe = lambda _served: None,
         delay: Callable[[int], float] = jittered,
     ) -> None:
         self._config = config
-        self._observe = observe
         self._delay = delay
         self._service: PluginService | None = None
         self._session: Session | None = None
@@ -85,7 +83,7 @@ class Link:
         """Connect, serve the plugin and reconnect until cancelled."""
         attempt = 0
         while True:
-            service = PluginService(plugin, self._config, self._observe)
+            service = PluginService(plugin, self._config)
             reason = await self._run_session(service)
             if reason != self._reason:  # else a runtime that is away would fill the log
                 _log.warning("NRI %s: %s", self._config.socket, reason)

@@ -9,11 +9,8 @@ and a call per event; plugins see no difference.
 """
 
 import asyncio
-import enum
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -48,37 +45,15 @@ _CONTAINER_NOTICES: Final[Mapping[str, NriEvent]] = {
 _MAY_FAIL: Final = frozenset({"Configure", "CreateContainer", "UpdateContainer"})
 
 
-class Outcome(enum.Enum):
-    """How a call of the runtime ended: answered, refused by the plugin, too late, or with a fault."""
-
-    OK = "ok"
-    REFUSED = "refused"
-    LATE = "late"
-    FAULT = "fault"
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """One call of the runtime, for metrics: a name of a bounded set, how long it waited for us, the end."""
-
-    method: str
-    seconds: float
-    outcome: Outcome
-
-
-Observe = Callable[[Served], None]
-
-
 class PluginService:
     """The plugin's side of one session. It alone knows how far the handshake has got."""
 
-    def __init__(self, plugin: Plugin, config: PluginConfig, observe: Observe) -> None:
+    def __init__(self, plugin: Plugin, config: PluginConfig) -> None:
         self.configured = asyncio.Event()
         self.synchronized = asyncio.Event()
         self.runtime: RuntimeInfo | None = None
         self._plugin = plugin
         self._config = config
-        self._observe = observe
         self._pods: list[PodSandbox] = []
         self._containers: list[NriContainer] = []
         self._handlers: Mapping[str, Callable[[bytes], Awaitable[bytes]]] = {
@@ -102,40 +77,35 @@ class PluginService:
                 ttrpc.StatusCode.UNIMPLEMENTED,
                 f"no method {call.service[:100]}/{call.method[:100]}",
             )
-        started = time.monotonic()
-        outcome, response = await self._run(call, handler)
-        self._observe(Served(call.method, time.monotonic() - started, outcome))
-        return response
+        return await self._run(call, handler)
 
-    async def _run(
-        self, call: ttrpc.Request, handler: Callable[[bytes], Awaitable[bytes]]
-    ) -> tuple[Outcome, bytes]:
-        within = self._patience(call)
+    async def _run(self, call: ttrpc.Request, handler: Callable[[bytes], Awaitable[bytes]]) -> bytes:
+        within = self._deadline(call)
         deadline = asyncio.timeout(within)
         try:
             async with deadline:
-                return Outcome.OK, ttrpc.response(call.stream, await handler(call.payload))
+                return ttrpc.response(call.stream, await handler(call.payload))
         except Refused as refusal:
-            return Outcome.REFUSED, ttrpc.error_response(call.stream, ttrpc.StatusCode.UNKNOWN, str(refusal))
+            return ttrpc.error_response(call.stream, ttrpc.StatusCode.UNKNOWN, str(refusal))
         except DecodeError as error:
             _log.warning("NRI %s: the request is not protobuf: %s", call.method, error)
             text = f"{call.method}: the request is not protobuf"
-            return Outcome.FAULT, ttrpc.error_response(call.stream, ttrpc.StatusCode.INVALID_ARGUMENT, text)
+            return ttrpc.error_response(call.stream, ttrpc.StatusCode.INVALID_ARGUMENT, text)
         except Exception as error:  # noqa: BLE001  whatever foreign code raises, the runtime gets an answer
             if deadline.expired():
                 _log.warning("NRI %s: not answered within %.2f s", call.method, within)
                 text = f"{self._config.name} did not answer {call.method} within {within:.2f} s"
-                return Outcome.LATE, self._without_answer(call, text)
+                return self._without_answer(call, text)
             _log.exception("NRI %s: the plugin failed", call.method)
             text = f"{self._config.name} failed in {call.method}: {type(error).__name__}"
-            return Outcome.FAULT, self._without_answer(call, text)
+            return self._without_answer(call, text)
 
     def _without_answer(self, call: ttrpc.Request, text: str) -> bytes:
         if call.method in _MAY_FAIL:
             return ttrpc.error_response(call.stream, ttrpc.StatusCode.UNKNOWN, text)
         return ttrpc.response(call.stream, b"")  # the empty message of every response type: no updates
 
-    def _patience(self, call: ttrpc.Request) -> float:
+    def _deadline(self, call: ttrpc.Request) -> float:
         # The request says what is left of the time for all parts of a Synchronize.
         timeouts = [DEFAULT_REQUEST_TIMEOUT if self.runtime is None else self.runtime.request_timeout]
         if call.timeout > 0:

@@ -12,8 +12,6 @@ from podnuma.agent.cri.messages import cri_pb2 as pb
 
 REQUESTS = {
     "Version": pb.VersionRequest,
-    "RuntimeConfig": pb.RuntimeConfigRequest,
-    "ListPodSandbox": pb.ListPodSandboxRequest,
     "ListContainers": pb.ListContainersRequest,
     "ContainerStatus": pb.ContainerStatusRequest,
     "UpdateContainerResources": pb.UpdateContainerResourcesRequest,

@@ -6,7 +6,6 @@ from podnuma.agent.cri.client import CriClient
 from podnuma.agent.cri.errors import CriError, LateError, UnreachableError
 from podnuma.agent.cri.messages import cri_pb2 as pb
 from podnuma.agent.cri.values import (
-    CgroupDriver,
     ContainerEvent,
     EventKind,
     LinuxContainerResources,
@@ -21,38 +20,11 @@ async def test_version_names_the_runtime(client):
     assert await client.version() == RuntimeVersion("containerd", "v2.4.2", "v1")
 
 
-@pytest.mark.parametrize(
-    ("answer", "driver"),
-    [
-        (pb.RuntimeConfigResponse(linux=pb.LinuxRuntimeConfiguration(cgroup_driver=0)), CgroupDriver.SYSTEMD),
-        (
-            pb.RuntimeConfigResponse(linux=pb.LinuxRuntimeConfiguration(cgroup_driver=1)),
-            CgroupDriver.CGROUPFS,
-        ),
-        (pb.RuntimeConfigResponse(linux=pb.LinuxRuntimeConfiguration(cgroup_driver=9)), None),
-        (pb.RuntimeConfigResponse(), None),
-        (grpc.StatusCode.UNIMPLEMENTED, None),
-    ],
-    ids=["systemd", "cgroupfs", "of a later version", "untold", "old runtime"],
-)
-async def test_cgroup_driver_is_told_or_unknown(client, fake_runtime, answer, driver):
-    fake_runtime.answers["RuntimeConfig"] = answer
-    assert await client.cgroup_driver() is driver
-
-
-async def test_other_errors_than_unimplemented_are_no_unknown_driver(client, fake_runtime):
-    fake_runtime.answers["RuntimeConfig"] = grpc.StatusCode.INTERNAL
-    with pytest.raises(CriError, match="CRI RuntimeConfig: INTERNAL: no RuntimeConfig here"):
-        await client.cgroup_driver()
-
-
 async def test_lists_are_read_item_by_item(client, fake_runtime):
     fake_runtime.answers["ListContainers"] = pb.ListContainersResponse(
         containers=[pb.Container(id="c1"), pb.Container(id="c2")]
     )
-    fake_runtime.answers["ListPodSandbox"] = pb.ListPodSandboxResponse(items=[pb.PodSandbox(id="p1")])
     assert [container.id for container in await client.containers()] == ["c1", "c2"]
-    assert [sandbox.id for sandbox in await client.sandboxes()] == ["p1"]
 
 
 async def test_list_of_a_big_node_passes_the_four_mebibytes_of_grpc(client, fake_runtime):

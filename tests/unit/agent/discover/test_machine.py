@@ -97,7 +97,6 @@ def test_a_machine_without_optional_files_works_without_findings(tmp_path):
     assert answer.machine is not None
     assert answer.machine.kinds == {}
     assert {cpu.uncore for cpu in answer.machine.topology.cpus} == {0, 1}, "unknown caches count per socket"
-    assert answer.machine.smt
 
 
 def test_hybrid_cpus_are_told_by_kind(tmp_path):

@@ -24,7 +24,7 @@ async def link(plugin, settings, attempts):
         attempts.put_nowait(attempt)
         return 0.001
 
-    link = Link(settings, observe=plugin.served.append, delay=delay)
+    link = Link(settings, delay=delay)
     running = asyncio.create_task(link.run(plugin))
     yield link
     running.cancel()

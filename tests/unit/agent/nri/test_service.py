@@ -8,7 +8,7 @@ from podnuma.agent.nri.errors import CallError
 from podnuma.agent.nri.messages import decode
 from podnuma.agent.nri.messages import nri_pb2 as pb
 from podnuma.agent.nri.plugin import Refused
-from podnuma.agent.nri.service import PLUGIN_SERVICE, Outcome, PluginService
+from podnuma.agent.nri.service import PLUGIN_SERVICE, PluginService
 from podnuma.agent.nri.values import (
     ContainerUpdate,
     CreateContainerResponse,
@@ -24,8 +24,8 @@ PINNED = LinuxResources(cpus="2-3", mems="0", cpu_quota=-1)
 
 @pytest.fixture
 def serve(plugin):
-    settings = PluginConfig(name="podnuma", index="10", events=frozenset({NriEvent.CREATE_CONTAINER}))
-    return PluginService(plugin, settings, plugin.served.append)
+    config = PluginConfig(name="podnuma", index="10", events=frozenset({NriEvent.CREATE_CONTAINER}))
+    return PluginService(plugin, config)
 
 
 def recorded(name):
@@ -153,7 +153,6 @@ async def test_created_container_gets_what_the_plugin_answers(serve, plugin):
     assert [decode.container_update(each) for each in message.update] == [
         ContainerUpdate("c0", LinuxResources(cpus="1"))
     ]
-    assert [(served.method, served.outcome) for served in plugin.served] == [("CreateContainer", Outcome.OK)]
 
 
 @pytest.mark.parametrize("method", ["CreateContainer", "UpdateContainer"])
@@ -165,7 +164,6 @@ async def test_refusal_is_an_error_with_the_words_of_the_plugin(serve, plugin, m
     with pytest.raises(CallError, match="shop/db-0 has no decision yet") as caught:
         payload(await serve.respond(call(method)))
     assert caught.value.code == ttrpc.StatusCode.UNKNOWN
-    assert [served.outcome for served in plugin.served] == [Outcome.REFUSED]
 
 
 @pytest.mark.parametrize("method", ["CreateContainer", "UpdateContainer", "Configure"])
@@ -176,7 +174,6 @@ async def test_fault_fails_what_can_be_tried_again(serve, plugin, method):
     plugin.before_answer = fail
     with pytest.raises(CallError, match=f"podnuma failed in {method}: KeyError$"):
         payload(await serve.respond(call(method)))
-    assert [served.outcome for served in plugin.served] == [Outcome.FAULT]
 
 
 @pytest.mark.parametrize("method", ["Synchronize", "StopContainer", "RunPodSandbox", "StartContainer"])
@@ -186,7 +183,6 @@ async def test_fault_elsewhere_is_answered_with_no_change(serve, plugin, method)
 
     plugin.before_answer = fail
     assert payload(await serve.respond(call(method))) == b""
-    assert [served.outcome for served in plugin.served] == [Outcome.FAULT]
 
 
 async def test_callback_is_ended_at_a_share_of_what_the_runtime_will_wait(serve, plugin):
@@ -202,16 +198,14 @@ async def test_callback_is_ended_at_a_share_of_what_the_runtime_will_wait(serve,
     with pytest.raises(CallError, match=r"podnuma did not answer CreateContainer within 0\.03 s"):
         payload(await serve.respond(call("CreateContainer", timeout=0.04)))
     assert ended.is_set()
-    assert [served.outcome for served in plugin.served] == [Outcome.LATE]
 
 
 async def test_deadline_of_the_runtime_holds_when_a_call_names_none(serve, plugin):
     configure = pb.ConfigureRequest(request_timeout=40)
     payload(await serve.respond(call("Configure", configure)))
     plugin.before_answer = asyncio.Event().wait
-    assert payload(await serve.respond(call("StopContainer"))) == b""
-    assert plugin.served[-1].outcome is Outcome.LATE
-    assert plugin.served[-1].seconds < 1
+    async with asyncio.timeout(1):
+        assert payload(await serve.respond(call("StopContainer"))) == b""
 
 
 async def test_timeout_of_the_plugins_own_is_a_fault_and_no_lateness(serve, plugin):

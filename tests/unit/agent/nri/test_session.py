@@ -19,7 +19,7 @@ async def start(plugin, settings, fake_runtime):
 
     async def start(**changes):
         changed = replace(settings, **changes)
-        session = Session(PluginService(plugin, changed, plugin.served.append), changed)
+        session = Session(PluginService(plugin, changed), changed)
         task = asyncio.create_task(session.run())
         tasks.append(task)
         return session, task, await fake_runtime.connection()
@@ -173,7 +173,7 @@ async def test_runtime_that_reads_nothing_is_given_up(start, plugin):
 async def test_socket_that_is_not_there_is_said(plugin, settings, tmp_path):
     gone = replace(settings, socket=tmp_path / "none.sock")
     with pytest.raises(DisconnectedError, match="cannot connect: No such file or directory"):
-        await Session(PluginService(plugin, gone, plugin.served.append), gone).run()
+        await Session(PluginService(plugin, gone), gone).run()
 
 
 async def test_calls_to_the_runtime_use_odd_increasing_streams_and_match_answers(start):

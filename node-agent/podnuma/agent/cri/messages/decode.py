@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from podnuma.agent.cri.messages import cri_pb2 as pb
 from podnuma.agent.cri.values import (
-    CgroupDriver,
     ContainerEvent,
     CriContainer,
     CriContainerState,
@@ -14,7 +13,6 @@ from podnuma.agent.cri.values import (
     EventKind,
     LinuxContainerResources,
     RuntimeVersion,
-    Sandbox,
 )
 
 # Set by the kubelet on every container.
@@ -24,34 +22,11 @@ POD_NAME_LABEL: Final = "io.kubernetes.pod.name"
 
 _STATES: Final = {state.value: state for state in CriContainerState}
 _EVENTS: Final = {kind.value: kind for kind in EventKind}
-_DRIVERS: Final = {driver.value: driver for driver in CgroupDriver}
-_SANDBOX_READY: Final = 0
 
 
 def runtime_version(message: pb.VersionResponse) -> RuntimeVersion:
     """Read who answers."""
     return RuntimeVersion(message.runtime_name, message.runtime_version, message.runtime_api_version)
-
-
-def cgroup_driver(message: pb.RuntimeConfigResponse) -> CgroupDriver | None:
-    """Read the cgroup driver; None if it is not told or unknown here."""
-    return _DRIVERS.get(message.linux.cgroup_driver) if message.HasField("linux") else None
-
-
-def sandbox(message: pb.PodSandbox) -> Sandbox:
-    """Read a pod."""
-    return Sandbox(
-        id=message.id,
-        uid=message.metadata.uid,
-        namespace=message.metadata.namespace,
-        name=message.metadata.name,
-        attempt=message.metadata.attempt,
-        ready=message.state == _SANDBOX_READY,
-        created_at=message.created_at,
-        runtime_handler=message.runtime_handler,
-        labels=dict(message.labels),
-        annotations=dict(message.annotations),
-    )
 
 
 def cri_container(message: pb.Container) -> CriContainer:

@@ -1,7 +1,7 @@
 import pytest
 from podnuma.agent.cri.messages import cri_pb2 as pb
 from podnuma.agent.cri.messages import decode
-from podnuma.agent.cri.values import CriContainer, CriContainerState, LinuxContainerResources, Sandbox
+from podnuma.agent.cri.values import CriContainer, CriContainerState, LinuxContainerResources
 
 LABELS = {
     "io.kubernetes.pod.uid": "uid-1",
@@ -31,13 +31,6 @@ def test_container_is_named_by_the_labels_of_the_kubelet():
 def test_container_that_no_kubelet_made_belongs_to_no_pod():
     container = decode.cri_container(pb.Container(id="c1", state=99))
     assert (container.pod_uid, container.pod_name, container.state) == ("", "", CriContainerState.UNKNOWN)
-
-
-@pytest.mark.parametrize(("state", "ready"), [(0, True), (1, False), (9, False)])
-def test_pod_is_ready_or_not(state, ready):
-    metadata = pb.PodSandboxMetadata(name="db-0", uid="uid-1", namespace="shop", attempt=1)
-    message = pb.PodSandbox(id="p1", metadata=metadata, state=state, created_at=7)
-    assert decode.sandbox(message) == Sandbox("p1", "uid-1", "shop", "db-0", 1, ready, 7)
 
 
 def test_zero_and_empty_are_not_set():
