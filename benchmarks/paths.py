@@ -72,7 +72,7 @@ def operator() -> Iterator[tuple[str, float]]:
     cache = ClusterCache()
     yield "its record taken in, nothing new", micros(lambda: cache.update(record))
     request = record.request
-    settings = read_node_profile(scale.PROFILE).node.settings
+    settings = read_node_profile(scale.PROFILE).node.managers
     node = NodeAllocator.empty(settings, scale.machine())
     answer = node.decide(request)
     if not isinstance(answer, Admitted):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PARTS = (
     ("/podnuma/allocator/", "allocator: the decision itself"),
     ("/podnuma/api/", "reading and rendering objects"),
-    ("/podnuma/operator/reading.py", "reading and rendering objects"),
+    ("/podnuma/operator/cache/decode.py", "reading and rendering objects"),
     ("/podnuma/operator/", "operator: keeping records, the loop"),
     ("/podnuma/plumbing/", "requests: HTTP, TLS"),
     ("/kopf/", "Kopf: watches and its queues"),

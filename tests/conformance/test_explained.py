@@ -5,8 +5,8 @@ from itertools import islice
 import pytest
 from podnuma.allocator import Admitted, NodeAllocator, Rejected, SettingsError
 from podnuma.allocator.explain.explanation import explain
+from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod import read_pod
-from podnuma.api.reading import ApiError
 from podnuma.cli.objects.scenarios import ScenarioError, read_scenario, read_settings
 
 from tests.conformance import record
@@ -27,7 +27,7 @@ def decisions(scenario):
         meta = {"namespace": "default", **step["pod"]["metadata"]}
         try:
             pod = read_pod({**step["pod"], "metadata": {"uid": meta["name"], **meta}})
-        except ApiError:
+        except InvalidObjectError:
             continue
         yield node, pod
         decision = node.decide(pod)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from podnuma.allocator import Admitted, NodeAllocator, cpuset, nodeset, quantities
+from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_profile import read_node_profile
 from podnuma.api.node_topology import (
@@ -27,7 +28,6 @@ from podnuma.api.node_topology import (
 from podnuma.api.pod import read_pod_facts
 from podnuma.api.pod_allocation import Decision, read_pod_allocation, render_pod_allocation
 from podnuma.api.quantity import read_quantity
-from podnuma.api.reading import ApiError
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.node import admission
@@ -64,7 +64,7 @@ def quantity(value: Any) -> None:
         with suppress(ValueError):
             found = quantities.parse(value)
             _ = found.milli, found.units, found.integral, found.representable
-    with suppress(ApiError, ValueError):
+    with suppress(InvalidObjectError, ValueError):
         read_quantity(value)
 
 
@@ -77,7 +77,7 @@ def annotation(text: Any) -> None:
 
 def pods(value: Any) -> None:
     """Read a pod as the operator does, decide it, store the decision and read it again."""
-    with suppress(ApiError):
+    with suppress(InvalidObjectError):
         read_pod_facts(value)
     record = decode.decode_pod(value) if isinstance(value, dict) else None
     if record is None:
@@ -95,7 +95,7 @@ def pods(value: Any) -> None:
         allocator.hold(answer)
     decision = Decision.of(answer)
     stored = json.loads(json.dumps(render_pod_allocation(answer.grant, "n1", decision)))
-    with suppress(ApiError):  # names and UIDs that no API server would have stored
+    with suppress(InvalidObjectError):  # names and UIDs that no API server would have stored
         assert read_pod_allocation(stored).grant == answer.grant
 
 
@@ -104,7 +104,7 @@ def objects(kind: Kind, read: Callable[[Any], object]) -> Callable[[Any], None]:
         text = ""
         try:
             read(value)
-        except ApiError as refused:
+        except InvalidObjectError as refused:
             text = str(refused)
         assert len(text) < LONGEST_ERROR
         assert text.isprintable()
@@ -131,7 +131,7 @@ class allocator_restored:  # noqa: N801 - a context manager, used as a word
 
 @cache
 def _node() -> NodeAllocator:
-    return NodeAllocator.empty(read_node_profile(profile()).node.settings, machine())
+    return NodeAllocator.empty(read_node_profile(profile()).node.managers, machine())
 
 
 def _example(name: str) -> Any:

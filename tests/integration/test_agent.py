@@ -25,13 +25,13 @@ from podnuma.allocator.manager_settings import (
     TopologyManagerScope,
 )
 from podnuma.allocator.node_allocator import NodeAllocator
+from podnuma.api.decoding import FieldErrors, Fields
 from podnuma.api.hardware import read_hardware
 from podnuma.api.names import RESOURCES_ANNOTATION
-from podnuma.api.node_settings import Handling, NodeSettings, OnUndecided
+from podnuma.api.node_settings import NodeSettings, OnUndecided, PodPolicy
 from podnuma.api.node_topology import render_node_topology
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_allocation import Decision, render_pod_allocation
-from podnuma.api.reading import Fields, Problems
 
 from testbed import machines
 from testbed.cleanup import delete
@@ -50,7 +50,7 @@ SETTINGS = ManagerSettings(
     topology_manager_policy=TopologyManagerPolicy.SINGLE_NUMA_NODE,
     topology_manager_scope=TopologyManagerScope.POD,
 )
-HANDLING = Handling(on_undecided=OnUndecided.WAIT)
+HANDLING = PodPolicy(on_undecided=OnUndecided.WAIT)
 PODS = "kubepods.slice"
 BURSTABLE = "kubepods.slice/kubepods-burstable.slice"
 
@@ -143,7 +143,7 @@ class OneNode:
 
     def hardware(self):
         """Return the hardware as the operator reads it."""
-        problems = Problems()
+        problems = FieldErrors()
         status = until(lambda: self.topology()["status"].get("hardware"), "the hardware", 20)
         found = read_hardware(Fields.of(status, "hardware", problems))
         problems.check("hardware")

@@ -26,7 +26,7 @@ from podnuma.allocator.decision import ContainerGrant, Isolation, PodGrant
 from podnuma.allocator.manager_settings import CpuManagerPolicy, ManagerSettings, TopologyManagerScope
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.request import ContainerKind, Qos
-from podnuma.api.node_settings import Handling, NodeSettings
+from podnuma.api.node_settings import NodeSettings, PodPolicy
 from podnuma.api.node_topology import render_node_topology
 from podnuma.api.pod_allocation import Decision, Verdict, render_pod_allocation
 
@@ -129,7 +129,7 @@ class Site:
             rules = ManagerSettings(
                 cpu_manager_policy=CpuManagerPolicy.STATIC, reserved_system_cpus=cpuset.parse("0-1")
             )
-            body = render_node_topology("node", NodeSettings(rules, Handling()), None)
+            body = render_node_topology("node", NodeSettings(rules, PodPolicy()), None)
             body["metadata"] |= {"uid": "nt", "generation": 1}
             self.agent.reconciler.desired.take_topology(Changed(WatchEventType.ADDED, body))
             self.agent.reconciler.desired.take_allocations(Listed(()))

@@ -11,7 +11,7 @@ import yaml
 from podnuma.allocator import ManagerSettings
 from podnuma.api import names
 from podnuma.api.node_profile import read_node_profile
-from podnuma.api.node_settings import Handling, NodeSettings
+from podnuma.api.node_settings import NodeSettings, PodPolicy
 from podnuma.api.node_topology import read_node_topology, render_node_topology
 
 from testbed.api import Api, ApiStatusError, Json
@@ -122,7 +122,7 @@ GOOD = {
     "unset as kubelets write it": {"reservedSystemCPUs": "", "cpuManagerPolicyOptions": {}},
     "many ranges": {**STATIC, "reservedSystemCPUs": ",".join(f"{n}-{n + 1}" for n in range(0, 400, 4))},
     "quota": {"cpuCFSQuota": False, "cpuCFSQuotaPeriod": "1500us"},
-    "handling": {
+    "pod policy": {
         "management": "OptIn",
         "podSelector": {"matchLabels": {"a": "b"}},
         "namespaceSelector": {"matchLabels": {"a": ""}},
@@ -525,7 +525,7 @@ def ready(manager: str, kind: str = "Ready") -> Json:
 
 def test_operator_and_agent_share_a_status_without_undoing_each_other(clean_cluster):
     api = clean_cluster.api
-    empty = NodeSettings(ManagerSettings(), Handling())
+    empty = NodeSettings(ManagerSettings(), PodPolicy())
     api.apply(render_node_topology("w1", empty, None), manager=names.OPERATOR_MANAGER)
 
     def apply(manager: str, **status: Any) -> Any:

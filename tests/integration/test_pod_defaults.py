@@ -6,10 +6,10 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.api.quantity import read_quantity
-from podnuma.api.reading import ApiError
 
 from testbed.api import Api, ApiStatusError, Json
 
@@ -90,6 +90,6 @@ def tried(api: Api, pod: Json) -> tuple[Json | None, str]:
 def refused(pod: Json) -> bool:
     try:
         read_pod(pod)
-    except ApiError:
+    except InvalidObjectError:
         return True
     return False

@@ -16,6 +16,6 @@ value and back, in the terms of ``podnuma.allocator``:
     conditions, events                             status conditions and v1 Events
 
 What may move in: shapes and the rules of the API server about them. A default that the kubelet
-applies is the allocator's. No I/O, no clock, no client library. Parsers raise ``reading.ApiError``
+applies is the allocator's. No I/O, no clock, no client library. Parsers raise ``InvalidObjectError``
 and nothing else, whatever they are given. A test compares every field with ``crds/``.
 """

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from podnuma.api.reading import Fields, choice, integer, text
+from podnuma.api.decoding import Fields, choice, integer, text
 
 MAX_CONDITIONS: Final = 32
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from podnuma.api.conditions import timestamp
-from podnuma.api.reading import Fields, Problems, integer, subject, text
+from podnuma.api.decoding import FieldErrors, Fields, integer, subject, text
 
 LONGEST_MESSAGE: Final = 1024
 """Characters that the API server takes."""
@@ -95,12 +95,12 @@ def render_event(event: Event, now: dt.datetime, before: Told = Told()) -> dict[
 
 
 def read_told(value: Any) -> Told:
-    """Read from a stored event how often it has been told. Raises ``ApiError``."""
-    problems = Problems()
-    fields = Fields.of(value, "", problems)
+    """Read from a stored event how often it has been told. Raises ``InvalidObjectError``."""
+    errors = FieldErrors()
+    fields = Fields.of(value, "", errors)
     told = Told(
         count=fields.optional("count", integer(0, 2**31 - 2), 0),
         first_time=fields.optional("firstTimestamp", text(64), ""),
     )
-    problems.check(subject("Event", value))
+    errors.check(subject("Event", value))
     return told

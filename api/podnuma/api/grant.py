@@ -25,8 +25,8 @@ from podnuma.allocator import (
     nodeset,
     quantities,
 )
+from podnuma.api.decoding import Fields, Metadata, boolean, choice, integer, parsed, text
 from podnuma.api.quantity import read_bytes
-from podnuma.api.reading import Fields, Metadata, boolean, choice, integer, parsed, text
 
 MAX_CONTAINERS: Final = 512
 MAX_BLOCKS: Final = 64
@@ -83,9 +83,9 @@ def _check_sets(spec: Fields, grant: PodGrant, cpus: CpuSet | None) -> None:
     given = cpus or cpuset.EMPTY
     if grant.pod_level and union & ~given:
         outside = cpuset.render(CpuSet(union & ~given))
-        spec.problems.add(spec.at("cpus"), cpuset.render(given), f"lacks CPUs of its containers: {outside}")
+        spec.errors.add(spec.at("cpus"), cpuset.render(given), f"lacks CPUs of its containers: {outside}")
     if not grant.pod_level and union != given:
-        spec.problems.add(
+        spec.errors.add(
             spec.at("cpus"),
             cpuset.render(given),
             f"is not what the containers have together: {cpuset.render(CpuSet(union)) or 'nothing'}",
@@ -93,7 +93,7 @@ def _check_sets(spec: Fields, grant: PodGrant, cpus: CpuSet | None) -> None:
     seen: set[str] = set()
     for index, container in enumerate(grant.containers):
         if container.name in seen:
-            spec.problems.add(f"{spec.at('containers')}[{index}].name", container.name, "is there twice")
+            spec.errors.add(f"{spec.at('containers')}[{index}].name", container.name, "is there twice")
         seen.add(container.name)
 
 

@@ -14,8 +14,8 @@ from functools import lru_cache
 from typing import Any, Final
 
 from podnuma.allocator import Cpu, CpuSet, NumaNode, Topology, TopologyError, cpuset, quantities
+from podnuma.api.decoding import ABSENT, FieldErrors, Fields, integer, parsed, text
 from podnuma.api.quantity import read_bytes
-from podnuma.api.reading import ABSENT, Fields, Problems, integer, parsed, text
 
 MAX_CPUS: Final = 8192
 """Cores, caches and CPUs: the largest NR_CPUS of Linux."""
@@ -92,14 +92,14 @@ def _remembered(content: bytes) -> Hardware:
     """Return what is read from marshalled JSON; ValueError where something is wrong, or too long to keep."""
     if len(content) > _LONGEST_REMEMBERED:
         raise ValueError("too long to remember")
-    found = _read(Fields.of(marshal.loads(content), "", Problems()))  # noqa: S302 - marshalled by the caller
+    found = _read(Fields.of(marshal.loads(content), "", FieldErrors()))  # noqa: S302 - marshalled by the caller
     if found is None:
         raise ValueError("not a machine")
     return found
 
 
 def _read(fields: Fields) -> Hardware | None:
-    before = len(fields.problems.found)
+    before = len(fields.errors.found)
     nodes = [_read_node(item) for item in fields.items("numaNodes", MAX_GROUPS)]
     places = {
         "cores": _by_cpu(fields, "cores", _read_groups(fields, "cores", MAX_CPUS, lowest=0)),
@@ -111,14 +111,14 @@ def _read(fields: Fields) -> Hardware | None:
     offline = fields.optional("offlineCPUs", parsed(cpuset.parse, LONGEST_LIST), cpuset.EMPTY)
     isolated = fields.optional("isolatedCPUs", parsed(cpuset.parse, LONGEST_LIST), cpuset.EMPTY)
     problems = fields.values("problems", text(1024), 32)
-    if len(fields.problems.found) > before:
+    if len(fields.errors.found) > before:
         return None
     core, socket, cache, numa = places.values()
     cpus = [Cpu(cpu, core[cpu], socket[cpu], numa[cpu], cache.get(cpu)) for cpu in core]
     try:
         topology = Topology.build(cpus, [node for node, _ in nodes])
     except TopologyError as contradiction:
-        fields.problems.add(fields.path, ABSENT, str(contradiction))
+        fields.errors.add(fields.path, ABSENT, str(contradiction))
         return None
     return Hardware(topology, offline, isolated, problems)
 
@@ -160,10 +160,10 @@ def _by_cpu(fields: Fields, name: str, groups: Iterable[tuple[int, CpuSet]]) -> 
     for number, cpus in groups:
         if seen & cpus:
             twice = cpuset.render(CpuSet(seen & cpus))
-            fields.problems.add(fields.at(name), twice, "these CPUs are listed twice")
+            fields.errors.add(fields.at(name), twice, "these CPUs are listed twice")
         # Bounded by the kernel's largest machine, whatever ids the lists make up.
         if (seen | cpus).bit_count() > MAX_CPUS:
-            fields.problems.add(fields.at(name), ABSENT, f"has more than {MAX_CPUS} CPUs")
+            fields.errors.add(fields.at(name), ABSENT, f"has more than {MAX_CPUS} CPUs")
             return {}
         seen |= cpus
         place.update(dict.fromkeys(cpuset.ids(cpus), number))
@@ -177,7 +177,7 @@ def _check_same_cpus(fields: Fields, places: Mapping[str, Mapping[int, int]]) ->
         strange = place.keys() - everything
         if missing:
             shown = cpuset.render(cpuset.of(missing))
-            fields.problems.add(fields.at(name), shown, "these CPUs are missing; numaNodes lists them")
+            fields.errors.add(fields.at(name), shown, "these CPUs are missing; numaNodes lists them")
         if strange:
             shown = cpuset.render(cpuset.of(strange))
-            fields.problems.add(fields.at(name), shown, "these CPUs are in none of the numaNodes")
+            fields.errors.add(fields.at(name), shown, "these CPUs are in none of the numaNodes")

@@ -11,18 +11,18 @@ from typing import Any, Final
 
 from podnuma.api import names
 from podnuma.api.conditions import Condition, read_conditions, render_conditions
-from podnuma.api.node_settings import NodeSettings, read_node_settings, render_node_settings
-from podnuma.api.reading import (
+from podnuma.api.decoding import (
     ABSENT,
+    FieldErrors,
     Fields,
     Metadata,
-    Problems,
     choice,
     integer,
     read_metadata,
     subject,
     text,
 )
+from podnuma.api.node_settings import NodeSettings, read_node_settings, render_node_settings
 from podnuma.api.selector import LabelSelector, read_selector, render_selector
 
 MAX_NODES: Final = 256
@@ -80,12 +80,12 @@ class NodeProfileStatus:
 
 
 def read_node_profile(value: Any) -> NodeProfile:
-    """Read the profile in a JSON object. Raises ``ApiError`` with everything that is wrong with it."""
-    problems = Problems()
-    fields = Fields.of(value, "", problems)
+    """Read the profile in a JSON object. Raises ``InvalidObjectError`` with everything wrong with it."""
+    errors = FieldErrors()
+    fields = Fields.of(value, "", errors)
     spec = fields.fields("spec")
     if not spec.has("nodeSelector"):
-        problems.add("spec.nodeSelector", ABSENT, "is required; write {} to select all nodes")
+        errors.add("spec.nodeSelector", ABSENT, "is required; write {} to select all nodes")
     profile = NodeProfile(
         metadata=read_metadata(fields),
         node_selector=read_selector(spec, "nodeSelector"),
@@ -93,7 +93,7 @@ def read_node_profile(value: Any) -> NodeProfile:
         node=read_node_settings(spec),
         conditions=read_conditions(fields.fields("status")),
     )
-    problems.check(subject(names.NODE_PROFILE.kind, value))
+    errors.check(subject(names.NODE_PROFILE.kind, value))
     return profile
 
 
@@ -122,9 +122,9 @@ def render_node_profile_status(status: NodeProfileStatus) -> dict[str, Any]:
 
 
 def read_node_profile_status(value: Any) -> NodeProfileStatus:
-    """Read the status of a stored profile. Raises ``ApiError``. Nodes that were cut off are not there."""
-    problems = Problems()
-    status = Fields.of(value, "", problems).fields("status")
+    """Read the status of a stored profile. Raises ``InvalidObjectError``. It lists ``MAX_NODES`` at most."""
+    errors = FieldErrors()
+    status = Fields.of(value, "", errors).fields("status")
     result = NodeProfileStatus(
         observed_generation=status.optional("observedGeneration", integer(), 0),
         nodes=tuple(
@@ -138,7 +138,7 @@ def read_node_profile_status(value: Any) -> NodeProfileStatus:
         ),
         conditions=read_conditions(status),
     )
-    problems.check(subject(names.NODE_PROFILE.kind, value))
+    errors.check(subject(names.NODE_PROFILE.kind, value))
     return result
 
 

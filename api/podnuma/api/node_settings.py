@@ -1,12 +1,12 @@
 """The settings of one node, as NodeProfile and NodeTopology spell them.
 
 Field names and value formats are those of KubeletConfiguration, so that a kubelet configuration
-can be pasted. Two parts: what the allocator decides with (``Settings``, in its own terms), and how
-podnuma behaves around a decision (``Handling``). Field defaults are the schema's; they are the
-kubelet's where the kubelet has the field.
+can be pasted. Two parts: what the three managers are set to (``ManagerSettings``, the allocator's),
+and which pods podnuma manages and what it does with them (``PodPolicy``). Field defaults are the
+schema's; they are the kubelet's where the kubelet has the field.
 
-What values *mean together* is checked by ``allocator.settings.check`` against a machine, and by
-CEL rules in the schema. Here only the form is read.
+Whether values fit together and fit a machine is checked by ``allocator.check``, and by CEL rules
+in the schema. Here only their form is read.
 """
 
 import enum
@@ -26,8 +26,8 @@ from podnuma.allocator import (
     quantities,
 )
 from podnuma.api import names
+from podnuma.api.decoding import Fields, boolean, choice, integer, parsed, text
 from podnuma.api.quantity import read_bytes, read_quantity, render_quantity
-from podnuma.api.reading import Fields, boolean, choice, integer, parsed, text
 from podnuma.api.selector import EVERYTHING, LabelSelector, read_selector, render_selector
 
 MAX_OPTIONS: Final = 16
@@ -71,8 +71,8 @@ class Mode(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Handling:
-    """How podnuma behaves around a decision on a node."""
+class PodPolicy:
+    """Which pods podnuma manages on a node, and what it does with them beside deciding."""
 
     management: Management = Management.ALL
     pod_selector: LabelSelector = EVERYTHING
@@ -93,23 +93,23 @@ class Handling:
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """Everything that is set for a node."""
+    """Everything that is set for a node: how the managers decide, and for which pods."""
 
-    settings: ManagerSettings
-    handling: Handling
+    managers: ManagerSettings
+    pod_policy: PodPolicy
 
 
 def read_node_settings(spec: Fields) -> NodeSettings:
     """Read the settings in the spec of a NodeProfile or NodeTopology."""
-    return NodeSettings(_read_settings(spec), _read_handling(spec))
+    return NodeSettings(_read_managers(spec), _read_pod_policy(spec))
 
 
 def render_node_settings(node: NodeSettings) -> dict[str, Any]:
     """Render the JSON of settings, every policy written out; read back they are equal."""
-    return _render_settings(node.settings) | _render_handling(node.handling)
+    return _render_managers(node.managers) | _render_pod_policy(node.pod_policy)
 
 
-def _read_settings(spec: Fields) -> ManagerSettings:
+def _read_managers(spec: Fields) -> ManagerSettings:
     reserved = spec.optional("reservedSystemCPUs", parsed(cpuset.parse, LONGEST_LIST), cpuset.EMPTY)
     amount = _reserved_cpu(spec)
     return ManagerSettings(
@@ -164,8 +164,8 @@ def _render_micros(micros: int) -> str:
     return f"{micros // 1000}ms" if micros % 1000 == 0 else f"{micros}us"
 
 
-def _read_handling(spec: Fields) -> Handling:
-    return Handling(
+def _read_pod_policy(spec: Fields) -> PodPolicy:
+    return PodPolicy(
         management=spec.optional("management", choice(Management), Management.ALL),
         pod_selector=read_selector(spec, "podSelector"),
         namespace_selector=read_selector(spec, "namespaceSelector"),
@@ -175,7 +175,7 @@ def _read_handling(spec: Fields) -> Handling:
     )
 
 
-def _render_settings(settings: ManagerSettings) -> dict[str, Any]:
+def _render_managers(settings: ManagerSettings) -> dict[str, Any]:
     body: dict[str, Any] = {
         "cpuManagerPolicy": settings.cpu_manager_policy.value,
         "memoryManagerPolicy": settings.memory_manager_policy.value,
@@ -205,15 +205,15 @@ def _render_settings(settings: ManagerSettings) -> dict[str, Any]:
     return body
 
 
-def _render_handling(handling: Handling) -> dict[str, Any]:
+def _render_pod_policy(pod_policy: PodPolicy) -> dict[str, Any]:
     body: dict[str, Any] = {
-        "management": handling.management.value,
-        "onRejection": handling.on_rejection.value,
-        "onUndecided": handling.on_undecided.value,
-        "mode": handling.mode.value,
+        "management": pod_policy.management.value,
+        "onRejection": pod_policy.on_rejection.value,
+        "onUndecided": pod_policy.on_undecided.value,
+        "mode": pod_policy.mode.value,
     }
-    if not handling.pod_selector.selects_everything:
-        body["podSelector"] = render_selector(handling.pod_selector)
-    if not handling.namespace_selector.selects_everything:
-        body["namespaceSelector"] = render_selector(handling.namespace_selector)
+    if not pod_policy.pod_selector.selects_everything:
+        body["podSelector"] = render_selector(pod_policy.pod_selector)
+    if not pod_policy.namespace_selector.selects_everything:
+        body["namespaceSelector"] = render_selector(pod_policy.namespace_selector)
     return body

@@ -14,10 +14,10 @@ from typing import Any, Final
 from podnuma.allocator import AssignmentType, CpuSet, cpuset, quantities
 from podnuma.api import names
 from podnuma.api.conditions import Condition, read_conditions, render_conditions
+from podnuma.api.decoding import FieldErrors, Fields, Metadata, integer, parsed, read_metadata, subject, text
 from podnuma.api.hardware import LONGEST_LIST, MAX_GROUPS, Hardware, read_hardware, render_hardware
 from podnuma.api.node_settings import NodeSettings, read_node_settings, render_node_settings
 from podnuma.api.quantity import read_bytes
-from podnuma.api.reading import Fields, Metadata, Problems, integer, parsed, read_metadata, subject, text
 
 AssignmentCounts = Mapping[tuple[str, AssignmentType], int]
 """Number of containers by resource ("cpu" or "memory") and assignment type."""
@@ -104,9 +104,9 @@ class NodeTopology:
 
 
 def read_node_topology(value: Any) -> NodeTopology:
-    """Read the NodeTopology in a JSON object. Raises ``ApiError`` with everything that is wrong with it."""
-    problems = Problems()
-    fields = Fields.of(value, "", problems)
+    """Read the NodeTopology in a JSON object. Raises ``InvalidObjectError`` with everything wrong with it."""
+    errors = FieldErrors()
+    fields = Fields.of(value, "", errors)
     spec = fields.fields("spec")
     status = fields.fields("status")
     topology = NodeTopology(
@@ -119,7 +119,7 @@ def read_node_topology(value: Any) -> NodeTopology:
         observed_generation=status.optional("observedGeneration", integer(), 0),
         conditions=read_conditions(status),
     )
-    problems.check(subject(names.NODE_TOPOLOGY.kind, value))
+    errors.check(subject(names.NODE_TOPOLOGY.kind, value))
     return topology
 
 

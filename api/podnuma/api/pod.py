@@ -22,18 +22,18 @@ from typing import Any, Final
 from podnuma.allocator import ContainerKind, ContainerRequest, PodRequest, Qos, Quantity
 from podnuma.allocator.request import CPU, HUGEPAGES, MEMORY, Amounts, is_memory
 from podnuma.api import names
-from podnuma.api.pod_defaults import together, with_pod_level_defaults
-from podnuma.api.quantity import read_quantity, render_quantity
-from podnuma.api.reading import (
+from podnuma.api.decoding import (
     ABSENT,
+    FieldErrors,
     Fields,
     Metadata,
-    Problems,
     choice,
     read_metadata,
     subject,
     text,
 )
+from podnuma.api.pod_defaults import together, with_pod_level_defaults
+from podnuma.api.quantity import read_quantity, render_quantity
 from podnuma.api.selector import read_labels
 
 MAX_CONTAINERS: Final = 512
@@ -98,9 +98,9 @@ class PodFacts:
 
 
 def read_pod_facts(value: Any) -> PodFacts:
-    """Read who a pod is and where it stands. Raises ``ApiError``."""
-    problems = Problems()
-    fields = Fields.of(value, "", problems)
+    """Read who a pod is and where it stands. Raises ``InvalidObjectError``."""
+    errors = FieldErrors()
+    fields = Fields.of(value, "", errors)
     metadata = fields.fields("metadata")
     facts = PodFacts(
         metadata=read_metadata(fields),
@@ -109,18 +109,18 @@ def read_pod_facts(value: Any) -> PodFacts:
         labels=read_labels(metadata),
         static_uid=static_uid(metadata.content.get("annotations")),
     )
-    problems.check(subject(POD, value))
+    errors.check(subject(POD, value))
     return facts
 
 
 def read_pod(value: Any) -> PodRequest:
-    """Read what a pod asks for. Raises ``ApiError`` with everything that is wrong with it.
+    """Read what a pod asks for. Raises ``InvalidObjectError`` with everything wrong with it.
 
     Refused are also pods that the API server would not have stored: static pods and annotations
     bypass its checks, and the allocator relies on them (specification 0.5).
     """
-    problems = Problems()
-    fields = Fields.of(value, "", problems)
+    errors = FieldErrors()
+    fields = Fields.of(value, "", errors)
     metadata = read_metadata(fields)
     spec = fields.fields("spec")
     status = fields.fields("status")
@@ -140,9 +140,9 @@ def read_pod(value: Any) -> PodRequest:
         qos=qos,
         overhead=_read_amounts(spec, "overhead"),
     )
-    if budget is not None and not problems.found:
-        _check_budget(budget, containers, problems)
-    problems.check(subject(POD, value))
+    if budget is not None and not errors.found:
+        _check_budget(budget, containers, errors)
+    errors.check(subject(POD, value))
     return pod
 
 
@@ -154,13 +154,13 @@ def is_guaranteed_budget(annotation: str) -> bool:
     """
     if not annotation or len(annotation) > LONGEST_BUDGET:
         return False
-    problems = Problems()
+    errors = FieldErrors()
     try:
-        holder = Fields({"budget": json.loads(annotation)}, "", problems)
+        holder = Fields({"budget": json.loads(annotation)}, "", errors)
     except (ValueError, RecursionError):
         return False
     budget = _read_budget(holder, "budget")
-    return not problems.found and all(
+    return not errors.found and all(
         resource in budget.limits and budget.requests.get(resource) == budget.limits[resource]
         for resource in (CPU, MEMORY)
     )
@@ -194,7 +194,7 @@ def _read_containers(spec: Fields) -> tuple[ContainerRequest, ...]:
         _read_container(item, ContainerKind.APP) for item in spec.items("containers", MAX_CONTAINERS)
     ]
     if len(containers) > MAX_CONTAINERS:
-        spec.problems.add(
+        spec.errors.add(
             spec.at("containers"),
             ABSENT,
             f"more than {MAX_CONTAINERS} containers; podnuma leaves such pods alone",
@@ -202,7 +202,7 @@ def _read_containers(spec: Fields) -> tuple[ContainerRequest, ...]:
     seen: set[str] = set()
     for container in containers:
         if container.name in seen:
-            spec.problems.add(spec.at("containers"), container.name, "two containers have this name")
+            spec.errors.add(spec.at("containers"), container.name, "two containers have this name")
         seen.add(container.name)
     return tuple(containers)
 
@@ -216,7 +216,7 @@ def _read_container(item: Fields, kind: ContainerKind) -> ContainerRequest:
     resources = item.fields("resources")
     requests = _read_amounts(resources, "requests")
     limits = _read_amounts(resources, "limits")
-    _check_requests(requests, limits, resources.path, item.problems)
+    _check_requests(requests, limits, resources.path, item.errors)
     return ContainerRequest(item.required("name", text(63, shortest=1), ""), kind, requests, limits)
 
 
@@ -230,9 +230,9 @@ def _read_amounts(parent: Fields, name: str) -> dict[str, Quantity]:
     entries = parent.fields(name)
     ours = {key: value for key, value in entries.content.items() if isinstance(key, str) and _is_ours(key)}
     if len(ours) > MAX_RESOURCES:
-        parent.problems.add(parent.at(name), ours, f"has more than {MAX_RESOURCES} kinds of memory and CPU")
+        parent.errors.add(parent.at(name), ours, f"has more than {MAX_RESOURCES} kinds of memory and CPU")
         return {}
-    return Fields({name: ours}, parent.path, parent.problems).mapping(name, read_quantity, MAX_RESOURCES)
+    return Fields({name: ours}, parent.path, parent.errors).mapping(name, read_quantity, MAX_RESOURCES)
 
 
 def _is_ours(resource: str) -> bool:
@@ -249,38 +249,38 @@ def _read_annotation(annotations: Fields, containers: tuple[ContainerRequest, ..
         content = json.loads(written)
     except (ValueError, RecursionError):
         message = 'is no JSON; write for example {"limits": {"cpu": "4", "memory": "8Gi"}}'
-        annotations.problems.add(path, written, message)
+        annotations.errors.add(path, written, message)
         return None
-    holder = Fields({path: content}, "", annotations.problems)
+    holder = Fields({path: content}, "", annotations.errors)
     resources = holder.fields(path)
     for key in resources.content:
         if key not in ("requests", "limits"):
-            annotations.problems.add(path, key, "unknown field; only requests and limits are known")
+            annotations.errors.add(path, key, "unknown field; only requests and limits are known")
         elif isinstance(resources.content[key], Mapping):
             for resource in resources.content[key]:
                 if not isinstance(resource, str) or not _POD_LEVEL.fullmatch(resource):
                     message = "is no pod-level resource; only cpu, memory and hugepages-<size> are"
-                    annotations.problems.add(f"{path}.{key}", resource, message)
+                    annotations.errors.add(f"{path}.{key}", resource, message)
     given = _read_budget(holder, path)
     requests, limits = with_pod_level_defaults(given.requests, given.limits, containers)
     return _Budget(path, requests, limits)
 
 
-def _check_budget(budget: _Budget, containers: tuple[ContainerRequest, ...], problems: Problems) -> None:
+def _check_budget(budget: _Budget, containers: tuple[ContainerRequest, ...], errors: FieldErrors) -> None:
     """Refuse what the API server's validation refuses of a pod-level budget (specification 0.5, 4)."""
-    _check_requests(budget.requests, budget.limits, budget.path, problems)
+    _check_requests(budget.requests, budget.limits, budget.path, errors)
     for resource, amount in budget.requests.items():
         wanted = together(containers, "requests", resource)
         if wanted.nano > amount.nano:
             message = (
                 f"is less than its containers request together, {render_quantity(wanted, resource)}; raise it"
             )
-            problems.add(f"{budget.path}.requests[{resource}]", render_quantity(amount, resource), message)
+            errors.add(f"{budget.path}.requests[{resource}]", render_quantity(amount, resource), message)
     for resource, amount in budget.limits.items():
         for whose, limit in _limits_below(containers, resource):
             if limit.nano > amount.nano:
                 message = f"is less than the limit of {whose}, {render_quantity(limit, resource)}; raise it"
-                problems.add(f"{budget.path}.limits[{resource}]", render_quantity(amount, resource), message)
+                errors.add(f"{budget.path}.limits[{resource}]", render_quantity(amount, resource), message)
 
 
 def _limits_below(containers: tuple[ContainerRequest, ...], resource: str) -> Iterator[tuple[str, Quantity]]:
@@ -292,20 +292,20 @@ def _limits_below(containers: tuple[ContainerRequest, ...], resource: str) -> It
         yield "its containers together", together(containers, "limits", resource)
 
 
-def _check_requests(requests: Amounts, limits: Amounts, path: str, problems: Problems) -> None:
+def _check_requests(requests: Amounts, limits: Amounts, path: str, errors: FieldErrors) -> None:
     for resource, amount in requests.items():
         limit = limits.get(resource)
         where = f"{path}.requests[{resource}]"
         if limit is None:
             if resource.startswith(HUGEPAGES):
                 message = "huge pages need a limit as well; set limits to the same"
-                problems.add(where, render_quantity(amount, resource), message)
+                errors.add(where, render_quantity(amount, resource), message)
             continue
         if amount.nano > limit.nano:
             message = f"is more than the limit, {render_quantity(limit, resource)}; lower it"
-            problems.add(where, render_quantity(amount, resource), message)
+            errors.add(where, render_quantity(amount, resource), message)
         elif resource.startswith(HUGEPAGES) and amount.nano != limit.nano:
             message = (
                 f"huge pages can not be overcommitted; request the limit, {render_quantity(limit, resource)}"
             )
-            problems.add(where, render_quantity(amount, resource), message)
+            errors.add(where, render_quantity(amount, resource), message)

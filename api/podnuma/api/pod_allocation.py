@@ -25,13 +25,10 @@ from podnuma.allocator import (
 )
 from podnuma.api import names
 from podnuma.api.conditions import Condition, read_conditions, render_conditions
-from podnuma.api.grant import LONGEST_CPUS, LONGEST_NODES, MAX_CONTAINERS, read_grant, render_grant
-from podnuma.api.node_topology import AssignmentCounts, read_assignments, render_assignments
-from podnuma.api.pod import LONGEST_STATIC_UID
-from podnuma.api.reading import (
+from podnuma.api.decoding import (
+    FieldErrors,
     Fields,
     Metadata,
-    Problems,
     boolean,
     choice,
     integer,
@@ -39,6 +36,9 @@ from podnuma.api.reading import (
     subject,
     text,
 )
+from podnuma.api.grant import LONGEST_CPUS, LONGEST_NODES, MAX_CONTAINERS, read_grant, render_grant
+from podnuma.api.node_topology import AssignmentCounts, read_assignments, render_assignments
+from podnuma.api.pod import LONGEST_STATIC_UID
 
 LONGEST_EXPLANATION: Final = 8192
 
@@ -108,8 +108,8 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
-    """Values of a cgroup: kernel lists and ``cpu.max``; empty where not set or not known."""
+class ObservedCgroup:
+    """A cgroup as its kernel files say: cpuset lists and ``cpu.max``; empty where not set or not known."""
 
     cpus: str = ""
     mems: str = ""
@@ -122,8 +122,8 @@ class ContainerStatus:
 
     name: str
     container_id: str = ""
-    written: Values | None = None
-    effective: Values | None = None
+    written: ObservedCgroup | None = None
+    effective: ObservedCgroup | None = None
     verdict: Verdict = Verdict.PENDING
     pinned_after_millis: int | None = None
     message: str = ""
@@ -136,8 +136,8 @@ class PodAllocationStatus:
     observed_generation: int = 0
     phase: Phase = Phase.PENDING
     conditions: tuple[Condition, ...] = ()
-    pod_written: Values | None = None
-    pod_effective: Values | None = None
+    pod_written: ObservedCgroup | None = None
+    pod_effective: ObservedCgroup | None = None
     containers: tuple[ContainerStatus, ...] = ()
     assignments: AssignmentCounts = field(default_factory=dict)
 
@@ -169,9 +169,9 @@ class PodAllocation:
 
 
 def read_pod_allocation(value: Any) -> PodAllocation:
-    """Read the allocation in a JSON object. Raises ``ApiError`` with everything that is wrong with it."""
-    problems = Problems()
-    fields = Fields.of(value, "", problems)
+    """Read the allocation in a JSON object. Raises ``InvalidObjectError`` with everything wrong with it."""
+    errors = FieldErrors()
+    fields = Fields.of(value, "", errors)
     metadata = read_metadata(fields)
     spec = fields.fields("spec")
     allocation = PodAllocation(
@@ -183,7 +183,7 @@ def read_pod_allocation(value: Any) -> PodAllocation:
         summary=_read_summary(spec.fields("summary")),
         status=_read_status(fields.fields("status")),
     )
-    problems.check(subject(names.POD_ALLOCATION.kind, value))
+    errors.check(subject(names.POD_ALLOCATION.kind, value))
     return allocation
 
 
@@ -310,7 +310,7 @@ def render_status(status: PodAllocationStatus) -> dict[str, Any]:
         "containers": [_render_container_status(container) for container in status.containers],
         "assignmentCounts": render_assignments(status.assignments),
     }
-    pod = _render_values_pair(status.pod_written, status.pod_effective)
+    pod = _render_cgroups(status.pod_written, status.pod_effective)
     if pod:
         body["pod"] = pod
     return body
@@ -356,8 +356,8 @@ def _read_status(status: Fields) -> PodAllocationStatus:
         observed_generation=status.optional("observedGeneration", integer(), 0),
         phase=status.optional("phase", choice(Phase), Phase.PENDING),
         conditions=read_conditions(status),
-        pod_written=_read_values(pod, "written"),
-        pod_effective=_read_values(pod, "effective"),
+        pod_written=_read_cgroup(pod, "written"),
+        pod_effective=_read_cgroup(pod, "effective"),
         containers=tuple(_read_container_status(item) for item in status.items("containers", MAX_CONTAINERS)),
         assignments=read_assignments(status.fields("assignmentCounts")),
     )
@@ -367,8 +367,8 @@ def _read_container_status(item: Fields) -> ContainerStatus:
     return ContainerStatus(
         name=item.required("name", text(63, shortest=1), ""),
         container_id=item.optional("containerID", text(253), ""),
-        written=_read_values(item, "written"),
-        effective=_read_values(item, "effective"),
+        written=_read_cgroup(item, "written"),
+        effective=_read_cgroup(item, "effective"),
         verdict=item.optional("verdict", choice(Verdict), Verdict.PENDING),
         pinned_after_millis=item.maybe("pinnedAfterMillis", integer()),
         message=item.optional("message", text(1024), ""),
@@ -383,21 +383,21 @@ def _render_container_status(container: ContainerStatus) -> dict[str, Any]:
         body["pinnedAfterMillis"] = container.pinned_after_millis
     if container.message:
         body["message"] = container.message[:1024]
-    return body | _render_values_pair(container.written, container.effective)
+    return body | _render_cgroups(container.written, container.effective)
 
 
-def _read_values(parent: Fields, name: str) -> Values | None:
+def _read_cgroup(parent: Fields, name: str) -> ObservedCgroup | None:
     if not parent.has(name):
         return None
     fields = parent.fields(name)
-    return Values(
+    return ObservedCgroup(
         cpus=fields.optional("cpus", text(LONGEST_CPUS), ""),
         mems=fields.optional("mems", text(LONGEST_NODES), ""),
         cpu_max=fields.optional("cpuMax", text(64), ""),
     )
 
 
-def _render_values_pair(written: Values | None, effective: Values | None) -> dict[str, Any]:
+def _render_cgroups(written: ObservedCgroup | None, effective: ObservedCgroup | None) -> dict[str, Any]:
     pairs = {"written": written, "effective": effective}
     return {
         name: {"cpus": values.cpus, "mems": values.mems, "cpuMax": values.cpu_max}

@@ -5,7 +5,7 @@ from typing import Any, Final
 from podnuma.allocator import Quantity, quantities
 from podnuma.allocator.quantities import NANO
 from podnuma.allocator.request import CPU
-from podnuma.api.reading import text
+from podnuma.api.decoding import text
 
 LONGEST: Final = 64
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from podnuma.api.reading import ABSENT, Fields, choice, cut, text
+from podnuma.api.decoding import ABSENT, Fields, choice, cut, text
 
 MAX_REQUIREMENTS: Final = 32
 MAX_VALUES: Final = 64
@@ -129,11 +129,9 @@ def _read_requirement(fields: Fields) -> Requirement:
     values = fields.values("values", _read_value, MAX_VALUES)
     needs_values = operator in (Operator.IN, Operator.NOT_IN)
     if needs_values and not values:
-        fields.problems.add(fields.at("values"), ABSENT, f"{operator.value} needs values; add at least one")
+        fields.errors.add(fields.at("values"), ABSENT, f"{operator.value} needs values; add at least one")
     if values and not needs_values:
-        fields.problems.add(
-            fields.at("values"), list(values), f"{operator.value} takes no values; remove them"
-        )
+        fields.errors.add(fields.at("values"), list(values), f"{operator.value} takes no values; remove them")
     return Requirement(key, operator, values)
 
 
@@ -148,6 +146,4 @@ def _read_value(value: Any) -> str:
 
 def _check_key(fields: Fields, name: str, key: str) -> None:
     if not _KEY.fullmatch(key):
-        fields.problems.add(
-            fields.at(name), key, "is no label key; write for example example.com/pool or pool"
-        )
+        fields.errors.add(fields.at(name), key, "is no label key; write for example example.com/pool or pool")

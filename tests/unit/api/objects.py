@@ -27,7 +27,7 @@ from podnuma.allocator import (
     cpuset,
     nodeset,
 )
-from podnuma.api.node_settings import Handling, Management, Mode, NodeSettings, OnRejection, OnUndecided
+from podnuma.api.node_settings import Management, Mode, NodeSettings, OnRejection, OnUndecided, PodPolicy
 from podnuma.api.selector import LabelSelector, Operator, Requirement
 
 ROOT = Path(__file__).parents[3]
@@ -239,7 +239,7 @@ def node_settings(draw: st.DrawFn) -> NodeSettings:
         cfs_quota=draw(st.booleans()),
         cfs_quota_period=draw(st.integers(1000, 1_000_000)),
     )
-    handling = Handling(
+    pod_policy = PodPolicy(
         management=draw(st.sampled_from(Management)),
         pod_selector=draw(selectors),
         namespace_selector=draw(selectors),
@@ -247,7 +247,7 @@ def node_settings(draw: st.DrawFn) -> NodeSettings:
         on_undecided=draw(st.sampled_from(OnUndecided)),
         mode=draw(st.sampled_from(Mode)),
     )
-    return NodeSettings(settings, handling)
+    return NodeSettings(settings, pod_policy)
 
 
 # The announcement's two pods, as they are held on a machine of 96 CPUs in 8 NUMA nodes.

@@ -17,7 +17,7 @@ from podnuma.api.conditions import (
     render_conditions,
     timestamp,
 )
-from podnuma.api.reading import ApiError, Fields, Problems
+from podnuma.api.decoding import FieldErrors, Fields, InvalidObjectError
 
 NOON = dt.datetime(2026, 5, 1, 12, 0, tzinfo=dt.UTC)
 LATER = NOON + dt.timedelta(minutes=5)
@@ -82,18 +82,20 @@ def test_conditions_are_read_as_they_were_rendered():
     conditions = merged(
         [], [Condition("Ready", Status.UNKNOWN, "A", "b", 3), Condition("X", Status.TRUE, "C")], NOON
     )
-    status = Fields.of({"conditions": render_conditions(conditions)}, "status", Problems())
+    status = Fields.of({"conditions": render_conditions(conditions)}, "status", FieldErrors())
     assert read_conditions(status) == conditions
-    assert status.problems.found == []
+    assert status.errors.found == []
 
 
 def test_a_bad_condition_is_named():
     status = Fields.of(
-        {"conditions": [{"type": "Ready", "status": "Maybe", "reason": "A"}]}, "status", Problems()
+        {"conditions": [{"type": "Ready", "status": "Maybe", "reason": "A"}]}, "status", FieldErrors()
     )
     read_conditions(status)
-    with pytest.raises(ApiError, match=r'conditions\[0\].status "Maybe": must be one of True, False'):
-        status.problems.check("Node a")
+    with pytest.raises(
+        InvalidObjectError, match=r'conditions\[0\].status "Maybe": must be one of True, False'
+    ):
+        status.errors.check("Node a")
 
 
 def test_a_condition_that_is_not_there_does_not_hold():

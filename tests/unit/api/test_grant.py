@@ -6,17 +6,17 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from podnuma.allocator import PodGrant
+from podnuma.api.decoding import FieldErrors, Fields, InvalidObjectError, Metadata
 from podnuma.api.grant import read_grant, render_grant
-from podnuma.api.reading import ApiError, Fields, Metadata, Problems
 
 from tests.unit.api.objects import DATABASE, TRAINING, grants
 
 
 def read(spec, grant: PodGrant) -> PodGrant:
     """Read a spec in an object that has the name of the grant's pod."""
-    fields = Fields.of(spec, "spec", Problems())
+    fields = Fields.of(spec, "spec", FieldErrors())
     found = read_grant(fields, Metadata(grant.name, grant.namespace, "", "", 0, deleted=False))
-    fields.problems.check("PodAllocation a")
+    fields.errors.check("PodAllocation a")
     return found
 
 
@@ -74,5 +74,5 @@ def test_what_is_not_held_is_absent():
     ],
 )
 def test_a_grant_that_somebody_edited_is_refused(grant, edit, words):
-    with pytest.raises(ApiError, match=words):
+    with pytest.raises(InvalidObjectError, match=words):
         read({**render_grant(grant), **edit}, grant)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.allocator import cpuset
+from podnuma.api.decoding import FieldErrors, Fields, InvalidObjectError
 from podnuma.api.hardware import Hardware, read_hardware, render_hardware
-from podnuma.api.reading import ApiError, Fields, Problems
 
 from tests.unit.api.objects import MACHINES, cpu_sets, machine, topologies
 
@@ -30,9 +30,9 @@ SMALL = {
 
 
 def read(body) -> Hardware:
-    fields = Fields.of(body, "status.hardware", Problems())
+    fields = Fields.of(body, "status.hardware", FieldErrors())
     found = read_hardware(fields)
-    fields.problems.check("NodeTopology w1")
+    fields.errors.check("NodeTopology w1")
     assert found is not None
     return found
 
@@ -98,12 +98,12 @@ def test_any_machine_is_read_as_it_was_rendered(topology, offline, isolated):
     ],
 )
 def test_hardware_that_contradicts_itself_is_refused(change, words):
-    with pytest.raises(ApiError, match=words):
+    with pytest.raises(InvalidObjectError, match=words):
         read({**SMALL, **change})
 
 
 def test_a_machine_without_cpus_is_refused():
-    with pytest.raises(ApiError, match="no online CPU"):
+    with pytest.raises(InvalidObjectError, match="no online CPU"):
         read({})
 
 
@@ -120,12 +120,12 @@ def test_nodes_of_one_kind_share_what_is_read():
 
 def test_what_is_wrong_is_noted_each_time_at_its_path():
     for path in ("status.hardware", "elsewhere"):
-        fields = Fields.of(SMALL | {"sockets": [{"id": 0, "cpus": "0-2"}]}, path, Problems())
+        fields = Fields.of(SMALL | {"sockets": [{"id": 0, "cpus": "0-2"}]}, path, FieldErrors())
         assert read_hardware(fields) is None
-        with pytest.raises(ApiError, match=f"{path}.sockets"):
-            fields.problems.check("NodeTopology w1")
+        with pytest.raises(InvalidObjectError, match=f"{path}.sockets"):
+            fields.errors.check("NodeTopology w1")
 
 
 def test_values_that_are_no_json_are_refused_as_others_are():
-    fields = Fields.of(SMALL | {"isolatedCPUs": dt.date(2026, 1, 1)}, "status.hardware", Problems())
+    fields = Fields.of(SMALL | {"isolatedCPUs": dt.date(2026, 1, 1)}, "status.hardware", FieldErrors())
     assert read_hardware(fields) is None

@@ -1,4 +1,4 @@
-"""Whatever somebody stores, a reader answers with a value or with one bounded ApiError."""
+"""Whatever somebody stores, a reader answers with a value or with one bounded InvalidObjectError."""
 
 import json
 from collections.abc import Callable
@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.allocator import ManagerSettings
+from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.events import read_told
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_profile import read_node_profile, read_node_profile_status
-from podnuma.api.node_settings import Handling, NodeSettings
+from podnuma.api.node_settings import NodeSettings, PodPolicy
 from podnuma.api.node_topology import (
     read_node_topology,
     render_agent_status,
@@ -22,14 +23,13 @@ from podnuma.api.node_topology import (
 from podnuma.api.pod import read_pod, read_pod_facts
 from podnuma.api.pod_allocation import Decision, read_pod_allocation, render_pod_allocation
 from podnuma.api.pod_defaults import with_api_defaults
-from podnuma.api.reading import ApiError
 
 from tests.unit.api.objects import DATABASE, MACHINES, example, junk, machine, spoiled
 from tests.unit.api.test_node_topology import AGENT, AGENT_READY, ALLOCATION, READY
 
 LONGEST_ERROR = 12_000
 
-TOPOLOGY = render_node_topology("w1", NodeSettings(ManagerSettings(), Handling()), None) | {
+TOPOLOGY = render_node_topology("w1", NodeSettings(ManagerSettings(), PodPolicy()), None) | {
     "status": render_operator_status(ALLOCATION, 3, [READY])
     | render_agent_status(Hardware(machine(MACHINES[0])), AGENT, [AGENT_READY])
 }
@@ -69,8 +69,8 @@ def refusal(read: Callable[[Any], Any], value: Any) -> str | None:
     """The text of the error, None when the value is read."""
     try:
         read(value)
-    except ApiError as refused:
-        return str(refused) if refused.problems else ""
+    except InvalidObjectError as refused:
+        return str(refused) if refused.errors else ""
     return None
 
 
@@ -85,7 +85,7 @@ def test_junk_is_refused_with_a_bounded_error(read, good, data):
 
 @given(spoiled(POD))
 def test_defaults_may_be_filled_into_anything(value):
-    with suppress(ApiError):
+    with suppress(InvalidObjectError):
         read_pod(with_api_defaults(value))
 
 
@@ -99,7 +99,7 @@ def json_text(value: Any) -> str:
 
 @given(st.text(max_size=200) | junk.map(json_text))
 def test_an_annotation_may_hold_anything(text):
-    with suppress(ApiError):
+    with suppress(InvalidObjectError):
         read_pod({**ANNOTATED, "metadata": {"name": "p", "annotations": {"podnuma.dev/resources": text}}})
 
 
@@ -108,7 +108,7 @@ def test_deep_objects_are_not_walked(read):
     value: dict[str, Any] = {}
     for _ in range(50_000):
         value = {"spec": value, "status": value, "metadata": value}
-    with suppress(ApiError):
+    with suppress(InvalidObjectError):
         read(value)
 
 
@@ -126,7 +126,7 @@ def test_deep_objects_are_not_walked(read):
     ids=["containers", "digits", "exponent", "fraction", "brackets", "integer", "name"],
 )
 def test_huge_pods_cost_little(value):
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(InvalidObjectError) as caught:
         read_pod(value)
     assert len(str(caught.value)) < LONGEST_ERROR
 
@@ -134,7 +134,7 @@ def test_huge_pods_cost_little(value):
 @pytest.mark.parametrize("cpus", ["0-4000000000", "0-" + "9" * 30_000, ",".join(["0-65535"] * 4000)])
 def test_huge_cpu_lists_cost_little(cpus):
     hardware = {"cores": [{"id": 0, "cpus": cpus}], "sockets": [], "numaNodes": []}
-    with pytest.raises(ApiError):
+    with pytest.raises(InvalidObjectError):
         read_node_topology({"metadata": {"name": "a"}, "status": {"hardware": hardware}})
-    with suppress(ApiError):
+    with suppress(InvalidObjectError):
         read_pod_allocation({**ALLOCATED, "spec": {**ALLOCATED["spec"], "cpus": cpus}})

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.api.conditions import Condition, Status
+from podnuma.api.decoding import InvalidObjectError, Metadata
 from podnuma.api.node_profile import (
     MAX_NODES,
     MatchedNode,
@@ -17,7 +18,6 @@ from podnuma.api.node_profile import (
     render_node_profile,
     render_node_profile_status,
 )
-from podnuma.api.reading import ApiError, Metadata
 from podnuma.api.selector import EVERYTHING, LabelSelector
 
 from tests.unit.api.objects import example, names, node_settings, selectors
@@ -34,8 +34,8 @@ def test_the_example_profiles_are_read():
         read_node_profile(example(f"profiles/{name}")) for name in ("databases", "training")
     )
     assert databases.node_selector == LabelSelector({"node-pool": "databases"})
-    assert databases.node.settings.topology_manager_scope.value == "pod"
-    assert training.node.settings.topology_manager_policy.value == "best-effort"
+    assert databases.node.managers.topology_manager_scope.value == "pod"
+    assert training.node.managers.topology_manager_policy.value == "best-effort"
     assert (databases.name, databases.priority) == ("databases", 0)
 
 
@@ -48,7 +48,9 @@ def test_the_highest_priority_wins_then_the_first_name():
 
 
 def test_a_profile_that_does_not_say_for_which_nodes_is_refused():
-    with pytest.raises(ApiError, match=r"NodeProfile a, spec.nodeSelector: is required; write \{\} to"):
+    with pytest.raises(
+        InvalidObjectError, match=r"NodeProfile a, spec.nodeSelector: is required; write \{\} to"
+    ):
         read_node_profile({"metadata": {"name": "a"}, "spec": {}})
     assert read_node_profile(profile()).node_selector == EVERYTHING
 

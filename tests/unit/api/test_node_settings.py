@@ -12,14 +12,14 @@ from podnuma.allocator import (
     TopologyManagerScope,
     cpuset,
 )
+from podnuma.api.decoding import FieldErrors, Fields, InvalidObjectError
 from podnuma.api.node_settings import (
-    Handling,
     Management,
     NodeSettings,
+    PodPolicy,
     read_node_settings,
     render_node_settings,
 )
-from podnuma.api.reading import ApiError, Fields, Problems
 from podnuma.api.selector import LabelSelector
 
 from tests.unit.api.objects import node_settings
@@ -43,14 +43,14 @@ KUBELET = {
 
 
 def read(spec) -> NodeSettings:
-    fields = Fields.of(spec, "spec", Problems())
+    fields = Fields.of(spec, "spec", FieldErrors())
     found = read_node_settings(fields)
-    fields.problems.check("NodeProfile a")
+    fields.errors.check("NodeProfile a")
     return found
 
 
 def test_a_kubelet_configuration_can_be_pasted():
-    assert read(KUBELET).settings == ManagerSettings(
+    assert read(KUBELET).managers == ManagerSettings(
         cpu_manager_policy=CpuManagerPolicy.STATIC,
         cpu_manager_policy_options={"full-pcpus-only": "true"},
         reserved_system_cpus=cpuset.of([0, 1, 64, 65]),
@@ -66,22 +66,22 @@ def test_a_kubelet_configuration_can_be_pasted():
 
 
 def test_nothing_set_is_what_the_kubelet_does_by_default():
-    assert read({}) == NodeSettings(ManagerSettings(), Handling())
+    assert read({}) == NodeSettings(ManagerSettings(), PodPolicy())
 
 
 def test_reserved_amounts_add_up_unless_cpus_are_listed():
     amounts = {"kubeReserved": {"cpu": "500m"}, "systemReserved": {"cpu": "1.5", "memory": "1Gi"}}
-    assert read(amounts).settings.reserved_cpu == Quantity(2 * 10**9)
-    listed = read({**amounts, "reservedSystemCPUs": "3"}).settings
+    assert read(amounts).managers.reserved_cpu == Quantity(2 * 10**9)
+    listed = read({**amounts, "reservedSystemCPUs": "3"}).managers
     assert (listed.reserved_cpu, listed.reserved_system_cpus) == (None, cpuset.of([3]))
-    assert read({**amounts, "reservedSystemCPUs": ""}).settings.reserved_cpu == Quantity(2 * 10**9)
+    assert read({**amounts, "reservedSystemCPUs": ""}).managers.reserved_cpu == Quantity(2 * 10**9)
 
 
 @pytest.mark.parametrize(
     ("period", "micros"), [("5ms", 5_000), ("1s", 1_000_000), ("2500us", 2_500), ("100ms", 100_000)]
 )
 def test_the_quota_period_is_a_go_duration(period, micros):
-    assert read({"cpuCFSQuotaPeriod": period}).settings.cfs_quota_period == micros
+    assert read({"cpuCFSQuotaPeriod": period}).managers.cfs_quota_period == micros
 
 
 @pytest.mark.parametrize(
@@ -100,14 +100,14 @@ def test_the_quota_period_is_a_go_duration(period, micros):
     ],
 )
 def test_a_bad_value_is_named_with_what_to_write(spec, words):
-    with pytest.raises(ApiError, match=words):
+    with pytest.raises(InvalidObjectError, match=words):
         read(spec)
 
 
 def test_all_bad_values_are_named_at_once():
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(InvalidObjectError) as caught:
         read({"mode": "Dry", "onRejection": "Kill", "reservedMemory": [{"numaNode": -1}]})
-    assert [problem.path for problem in caught.value.problems] == [
+    assert [problem.path for problem in caught.value.errors] == [
         "spec.reservedMemory[0].numaNode",
         "spec.onRejection",
         "spec.mode",
@@ -121,17 +121,17 @@ def test_settings_are_read_as_they_were_rendered(node):
 
 def test_all_pods_are_managed_unless_they_have_to_ask():
     asks = {"podnuma.dev/managed": "true"}
-    assert Handling().manages({}, {})
-    opt_in = Handling(management=Management.OPT_IN)
+    assert PodPolicy().manages({}, {})
+    opt_in = PodPolicy(management=Management.OPT_IN)
     assert opt_in.manages(asks, {})
     assert not opt_in.manages({}, {})
     assert not opt_in.manages({"podnuma.dev/managed": "yes"}, {})
 
 
 def test_pod_and_namespace_must_both_be_selected():
-    handling = Handling(
+    pod_policy = PodPolicy(
         pod_selector=LabelSelector({"app": "db"}), namespace_selector=LabelSelector({"team": "a"})
     )
-    assert handling.manages({"app": "db"}, {"team": "a"})
-    assert not handling.manages({"app": "db"}, {"team": "b"})
-    assert not handling.manages({"app": "web"}, {"team": "a"})
+    assert pod_policy.manages({"app": "db"}, {"team": "a"})
+    assert not pod_policy.manages({"app": "db"}, {"team": "b"})
+    assert not pod_policy.manages({"app": "web"}, {"team": "a"})

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.allocator import AssignmentType, cpuset
 from podnuma.api.conditions import Condition, Status
+from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_topology import (
     AgentReport,
@@ -20,7 +21,6 @@ from podnuma.api.node_topology import (
     render_node_topology,
     render_operator_status,
 )
-from podnuma.api.reading import ApiError
 
 from tests.unit.api.objects import MACHINES, machine, names, node_settings
 
@@ -127,7 +127,7 @@ def test_counts_show_every_type():
 
 
 def test_everything_wrong_with_a_topology_is_named_at_once():
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(InvalidObjectError) as caught:
         read_node_topology(
             {
                 "metadata": {"name": "w1"},
@@ -135,7 +135,7 @@ def test_everything_wrong_with_a_topology_is_named_at_once():
                 "status": {"hardware": {}, "allocation": {"sharedPool": "x"}},
             }
         )
-    assert [problem.path for problem in caught.value.problems] == [
+    assert [problem.path for problem in caught.value.errors] == [
         "spec.cpuManagerPolicy",
         "status.hardware",
         "status.allocation.sharedPool",

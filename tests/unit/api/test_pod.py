@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from podnuma.allocator import ContainerKind, ContainerRequest, PodRequest, Qos, Quantity
+from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod import (
     LONGEST_BUDGET,
     MAX_CONTAINERS,
@@ -13,7 +14,6 @@ from podnuma.api.pod import (
     read_pod,
     read_pod_facts,
 )
-from podnuma.api.reading import ApiError
 
 from tests.unit.api.objects import example
 
@@ -176,7 +176,7 @@ def test_the_field_wins_over_the_annotation():
     ],
 )
 def test_a_bad_annotation_says_what_to_write(budget, words):
-    with pytest.raises(ApiError, match=words):
+    with pytest.raises(InvalidObjectError, match=words):
         read_pod(annotated(budget, one()))
 
 
@@ -218,7 +218,7 @@ def test_a_bad_annotation_says_what_to_write(budget, words):
     ],
 )
 def test_pods_that_bypassed_the_api_servers_checks_are_refused(body, words):
-    with pytest.raises(ApiError, match=words):
+    with pytest.raises(InvalidObjectError, match=words):
         read_pod(body)
 
 
@@ -250,7 +250,7 @@ def test_an_init_container_may_have_a_limit_above_the_pods():
     ],
 )
 def test_a_bad_pod_is_named_with_the_place(body, words):
-    with pytest.raises(ApiError, match=words):
+    with pytest.raises(InvalidObjectError, match=words):
         read_pod(body)
 
 

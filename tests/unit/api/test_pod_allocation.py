@@ -17,12 +17,13 @@ from podnuma.allocator import (
 )
 from podnuma.allocator.counts import NO_COUNTS, tally
 from podnuma.api.conditions import Condition, Status
+from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod_allocation import (
     ContainerStatus,
     Decision,
+    ObservedCgroup,
     Phase,
     PodAllocationStatus,
-    Values,
     Verdict,
     numa_nodes,
     read_pod_allocation,
@@ -31,7 +32,6 @@ from podnuma.api.pod_allocation import (
     render_status,
     render_summary,
 )
-from podnuma.api.reading import ApiError
 
 from tests.unit.api.objects import DATABASE, MACHINES, TRAINING, container, grants, machine, names
 
@@ -159,11 +159,13 @@ def edited(**spec) -> dict[str, Any]:
     ],
 )
 def test_an_allocation_edited_by_hand_is_refused_by_name(body, words):
-    with pytest.raises(ApiError, match=words):
+    with pytest.raises(InvalidObjectError, match=words):
         read_pod_allocation(body)
 
 
-values = st.builds(Values, st.sampled_from(["", "1-3"]), st.sampled_from(["", "0"]), st.just("max 100000"))
+values = st.builds(
+    ObservedCgroup, st.sampled_from(["", "1-3"]), st.sampled_from(["", "0"]), st.just("max 100000")
+)
 statuses = st.builds(
     PodAllocationStatus,
     observed_generation=st.integers(0, 2**62),

@@ -21,6 +21,7 @@ from podnuma.allocator import (
     nodeset,
 )
 from podnuma.api.conditions import Condition, Status
+from podnuma.api.decoding import FieldError, InvalidObjectError
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_profile import (
     MatchedNode,
@@ -30,7 +31,7 @@ from podnuma.api.node_profile import (
     read_node_profile_status,
     render_node_profile_status,
 )
-from podnuma.api.node_settings import Handling, NodeSettings, render_node_settings
+from podnuma.api.node_settings import NodeSettings, PodPolicy, render_node_settings
 from podnuma.api.node_topology import (
     ProfileReference,
     read_node_topology,
@@ -41,14 +42,13 @@ from podnuma.api.node_topology import (
 from podnuma.api.pod_allocation import (
     ContainerStatus,
     Decision,
+    ObservedCgroup,
     PodAllocationStatus,
-    Values,
     read_pod_allocation,
     rejected_grant,
     render_pod_allocation,
     render_status,
 )
-from podnuma.api.reading import ApiError, Problem
 from podnuma.api.selector import LabelSelector, Operator, Requirement, render_selector
 
 from tests.unit.api.objects import DATABASE, MACHINES, crd, machine, schema
@@ -123,14 +123,14 @@ def some(keyword: str) -> list[Any]:
     ]
 
 
-def problems(plural: str, place: Place, value: Any) -> list[Problem]:
+def problems(plural: str, place: Place, value: Any) -> list[FieldError]:
     """What readers say about a value in a place."""
-    found: list[Problem] = []
+    found: list[FieldError] = []
     for read in READERS[plural]:
         try:
             read({"metadata": {"name": "a"}, **place.holding(value)})
-        except ApiError as refused:
-            found += [problem for problem in refused.problems if problem.path == place.path]
+        except InvalidObjectError as refused:
+            found += [problem for problem in refused.errors if problem.path == place.path]
     return found
 
 
@@ -174,7 +174,7 @@ def everything(node: Mapping[str, Any], steps: tuple[str, ...], asked: set[str])
 def test_readers_ask_for_every_field_of_the_schema_and_no_other(plural):
     asked: set[str] = set()
     for read in READERS[plural]:
-        with pytest.raises(ApiError):
+        with pytest.raises(InvalidObjectError):
             read(everything(schema(plural), (), asked))
     asked = {path for path in asked if path.startswith(("spec", "status"))}
     known = {
@@ -212,11 +212,11 @@ LISTED = NodeSettings(
         reserved_memory=(ReservedMemory(0, {"memory": 2**30}),),
         topology_manager_policy_options={"prefer-closest-numa-nodes": "true"},
     ),
-    Handling(pod_selector=SELECTOR, namespace_selector=SELECTOR),
+    PodPolicy(pod_selector=SELECTOR, namespace_selector=SELECTOR),
 )
-AMOUNTS = replace(LISTED, settings=ManagerSettings(reserved_cpu=Quantity(10**9)))
+AMOUNTS = replace(LISTED, managers=ManagerSettings(reserved_cpu=Quantity(10**9)))
 CONDITION = Condition("Ready", Status.TRUE, "Fine", "all is fine", 3, "2026-05-01T12:00:00Z")
-VALUES = Values("1-3", "0", "max 100000")
+VALUES = ObservedCgroup("1-3", "0", "max 100000")
 HARDWARE = machine(MACHINES[0])
 
 

@@ -2,16 +2,16 @@
 
 import pytest
 from hypothesis import given
-from podnuma.api.reading import ApiError, Fields, Problems
+from podnuma.api.decoding import FieldErrors, Fields, InvalidObjectError
 from podnuma.api.selector import EVERYTHING, LabelSelector, read_selector, render_selector
 
 from tests.unit.api.objects import selectors
 
 
 def read(selector) -> LabelSelector:
-    parent = Fields.of({"podSelector": selector}, "spec", Problems())
+    parent = Fields.of({"podSelector": selector}, "spec", FieldErrors())
     found = read_selector(parent, "podSelector")
-    parent.problems.check("NodeProfile a")
+    parent.errors.check("NodeProfile a")
     return found
 
 
@@ -76,7 +76,7 @@ def test_the_query_is_that_of_the_http_api():
     ],
 )
 def test_a_selector_that_can_not_work_is_refused(selector, words):
-    with pytest.raises(ApiError, match=words):
+    with pytest.raises(InvalidObjectError, match=words):
         read(selector)
 
 
@@ -86,9 +86,9 @@ def test_a_selector_is_read_as_it_was_rendered(selector):
 
 
 def test_a_key_is_named_in_printable_characters_only():
-    problems = Problems()
+    problems = FieldErrors()
     read_selector(Fields.of({"s": {"matchLabels": {"a\x00\nb": "x"}}}, "spec", problems), "s")
-    with pytest.raises(ApiError) as refused:
+    with pytest.raises(InvalidObjectError) as refused:
         problems.check("NodeProfile p")
     assert "spec.s.matchLabels[a??b]" in str(refused.value)
     assert str(refused.value).isprintable()

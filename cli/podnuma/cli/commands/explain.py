@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 from podnuma.allocator import PodRequest
 from podnuma.allocator import explain as explain_decision
+from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_allocation import PodAllocation, read_pod_allocation
 from podnuma.api.pod_defaults import with_api_defaults
-from podnuma.api.reading import ApiError
 from podnuma.cli.commands import output
 from podnuma.cli.commands.options import Context, Files, Kubeconfig, Output, OutputFormat, new_app
 from podnuma.cli.exits import Exit, Failure
@@ -130,8 +130,8 @@ def _in_namespace(pod: Json, namespace: str) -> Json:
 def _read(value: Mapping[str, Any]) -> PodRequest:
     try:
         return read_pod(with_api_defaults(value))
-    except ApiError as error:
-        raise Failure(Exit.INPUT, *(f"{error.subject}, {problem}" for problem in error.problems)) from error
+    except InvalidObjectError as error:
+        raise Failure(Exit.INPUT, *(f"{error.subject}, {problem}" for problem in error.errors)) from error
 
 
 def _stored(value: Json | None) -> PodAllocation | None:
@@ -139,12 +139,12 @@ def _stored(value: Json | None) -> PodAllocation | None:
         return None
     try:
         return read_pod_allocation(value)
-    except ApiError as error:
-        raise Failure(Exit.INPUT, *(f"{error.subject}, {problem}" for problem in error.problems)) from error
+    except InvalidObjectError as error:
+        raise Failure(Exit.INPUT, *(f"{error.subject}, {problem}" for problem in error.errors)) from error
 
 
 def _managed(source: ObjectSource, node: CandidateNode, pod: Json) -> bool:
     metadata = pod.get("metadata") or {}
     space = source.find(queries.namespaces(metadata.get("namespace", "default")))
     labels = ((space or {}).get("metadata") or {}).get("labels") or {}
-    return node.settings.handling.manages(metadata.get("labels") or {}, labels)
+    return node.settings.pod_policy.manages(metadata.get("labels") or {}, labels)

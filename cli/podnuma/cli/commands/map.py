@@ -76,7 +76,7 @@ def mapped_node(node: NodeTopology, remarks: Sequence[str] = ()) -> MappedNode:
     """Return what a map shows of the node itself; Failure(NOT_FOUND) without hardware."""
     hardware = hardware_of(node)
     # What the operator reserved, or, before it did, what the settings name.
-    named = node.node.settings.reserved_system_cpus or cpuset.EMPTY
+    named = node.node.managers.reserved_system_cpus or cpuset.EMPTY
     return MappedNode(
         name=node.name,
         topology=hardware.topology,

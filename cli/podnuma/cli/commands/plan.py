@@ -13,9 +13,9 @@ from typing import Annotated, Any
 import typer
 from podnuma.allocator import Admitted, NodeSet, PodGrant, Rejected
 from podnuma.api import pod_allocation
+from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.node_profile import read_node_profile
 from podnuma.api.node_settings import NodeSettings
-from podnuma.api.reading import ApiError
 from podnuma.api.selector import EVERYTHING
 from podnuma.cli.commands import output
 from podnuma.cli.commands.options import Context, Files, Kubeconfig, Output, OutputFormat, new_app
@@ -70,7 +70,7 @@ def plan_pods(
 
 
 def _place(planned: PlannedPod, nodes: Sequence[CandidateNode], namespace: Mapping[str, str]) -> PodPlan:
-    managing = [one for one in nodes if one.settings.handling.manages(planned.labels, namespace)]
+    managing = [one for one in nodes if one.settings.pod_policy.manages(planned.labels, namespace)]
     refusals: list[NodeRefusal] = []
     for candidate in managing:
         match candidate.allocator.decide(planned.pod):
@@ -138,7 +138,7 @@ def _nodes(source: ObjectSource, node: str, profile: str) -> tuple[list[Candidat
             f"no node{which} can be planned on: a NodeTopology with status.hardware is needed; "
             "see `kubectl get nodetopologies`, or `podnuma discover` for a machine outside",
         )
-    selecting = any(one.settings.handling.namespace_selector != EVERYTHING for one in found)
+    selecting = any(one.settings.pod_policy.namespace_selector != EVERYTHING for one in found)
     namespaces = source.fetch(queries.namespaces())[0] if selecting else []
     return found, {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in namespaces}
 
@@ -149,8 +149,8 @@ def _settings(file: str) -> NodeSettings:
         raise Failure(Exit.INPUT, f"{file}: expected one NodeProfile, found {len(profiles)}")
     try:
         return read_node_profile(profiles[0].value).node
-    except ApiError as error:
-        raise Failure(Exit.INPUT, *(f"{profiles[0].place}: {one}" for one in error.problems)) from error
+    except InvalidObjectError as error:
+        raise Failure(Exit.INPUT, *(f"{profiles[0].place}: {one}" for one in error.errors)) from error
 
 
 def _profile_of(topology: Json) -> str:

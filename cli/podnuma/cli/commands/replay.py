@@ -25,9 +25,9 @@ from typing import IO, Any
 import typer
 from podnuma.allocator import Admitted, PodRequest, Rejected, SettingsError, Topology
 from podnuma.allocator.node_allocator import NodeAllocator
+from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
-from podnuma.api.reading import ApiError
 from podnuma.cli.commands.options import new_app
 from podnuma.cli.exits import Exit
 from podnuma.cli.objects.scenarios import (
@@ -193,8 +193,8 @@ class _Player:
             raise _StepError(f"pod {uid} has no containers")
         try:
             pod = read_pod(written)
-        except ApiError as error:
-            report |= {"apiErrors": [str(problem) for problem in error.problems], "admitted": False}
+        except InvalidObjectError as error:
+            report |= {"apiErrors": [str(problem) for problem in error.errors], "admitted": False}
             report |= {"reason": _INVALID, "message": str(error)}
             return
         decision = self.node.decide(pod)

@@ -17,8 +17,8 @@ from podnuma.allocator import cpuset, quantities
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.quantities import format_cpu
 from podnuma.allocator.request import ContainerKind
+from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod_allocation import ContainerStatus, PodAllocation, read_pod_allocation
-from podnuma.api.reading import ApiError
 from podnuma.cli.commands import output
 from podnuma.cli.commands.options import Context, Files, Kubeconfig, Output, OutputFormat, new_app
 from podnuma.cli.exits import Exit, Failure
@@ -153,7 +153,7 @@ def use_of(metrics: Iterable[Mapping[str, Any]]) -> dict[ContainerKey, Container
 def _read(value: Json) -> PodAllocation | None:
     try:
         found = read_pod_allocation(value)
-    except ApiError as error:
+    except InvalidObjectError as error:
         output.note(f"left out: {error}")
         return None
     return found if found.decision.admitted else None

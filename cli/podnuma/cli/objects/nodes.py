@@ -11,11 +11,11 @@ from typing import Any
 
 from podnuma.allocator import NodeAllocator, SettingsError, SettingsProblem
 from podnuma.allocator.decision import PodGrant
+from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_settings import NodeSettings
 from podnuma.api.node_topology import NodeTopology, read_node_topology
 from podnuma.api.pod_allocation import Phase, read_pod_allocation
-from podnuma.api.reading import ApiError
 from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
 
 
@@ -53,7 +53,7 @@ def candidate_node(
     hardware = hardware_of(topology)
     grants, remarks = grants_on(topology.name, allocations)
     try:
-        allocator, problems = NodeAllocator.restore(settings.settings, hardware.topology, grants)
+        allocator, problems = NodeAllocator.restore(settings.managers, hardware.topology, grants)
     except SettingsError as error:
         raise Failure(Exit.INPUT, *_lines(topology.name, error.problems)) from error
     remarks += _lines(topology.name, problems)
@@ -69,8 +69,8 @@ def read_topology(value: Mapping[str, Any]) -> NodeTopology:
     """Read a NodeTopology. Failure(INPUT) names every field that is wrong."""
     try:
         return read_node_topology(value)
-    except ApiError as error:
-        raise Failure(Exit.INPUT, *(f"{error.subject}, {problem}" for problem in error.problems)) from error
+    except InvalidObjectError as error:
+        raise Failure(Exit.INPUT, *(f"{error.subject}, {problem}" for problem in error.errors)) from error
 
 
 def hardware_of(node: NodeTopology) -> Hardware:
@@ -92,7 +92,7 @@ def grants_on(node: str, allocations: Sequence[Mapping[str, Any]]) -> tuple[list
             continue
         try:
             allocation = read_pod_allocation(value)
-        except ApiError as error:
+        except InvalidObjectError as error:
             remarks.append(f"not drawn: {error}")
             continue
         if allocation.decision.admitted and allocation.status.phase is not Phase.RELEASED:

@@ -21,8 +21,8 @@ from typing import Any
 from podnuma.allocator import quantities
 from podnuma.allocator.eligibility import guaranteed_like
 from podnuma.allocator.request import CPU, ContainerKind, ContainerRequest, PodRequest
+from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod import read_pod, read_pod_facts
-from podnuma.api.reading import ApiError
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 HEADROOM = 2
@@ -105,7 +105,7 @@ def survey_sidecars(pods: Sequence[Mapping[str, Any]], usage: Usage, assumed: in
     for value in pods:
         try:
             facts, pod = read_pod_facts(value), read_pod(value)
-        except ApiError as error:
+        except InvalidObjectError as error:
             unreadable.append(str(error))
             continue
         if facts.finished:

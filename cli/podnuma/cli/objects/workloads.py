@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from podnuma.allocator.request import PodRequest
+from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
-from podnuma.api.reading import ApiError
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.documents import Document
 from podnuma.cli.objects.unknown_fields import KINDS, unknown_fields
@@ -63,7 +63,7 @@ def expand(documents: Sequence[Document], namespace: str = _DEFAULT_NAMESPACE) -
         for value in _pods(document, namespace):
             try:
                 pod = _read(value)
-            except ApiError as error:
+            except InvalidObjectError as error:
                 problems += _lines(document, error)
                 break
             pods.append(PlannedPod(document.place, pod, value["metadata"].get("labels") or {}))
@@ -82,15 +82,15 @@ def first_pod(documents: Sequence[Document], namespace: str = _DEFAULT_NAMESPACE
 def _read(value: Mapping[str, Any]) -> PodRequest:
     try:
         return read_pod(with_api_defaults(value))
-    except ApiError:
+    except InvalidObjectError:
         # Defaulting copies a bad value to other fields; report it where it was written, if that is enough.
         read_pod(value)
         raise
 
 
-def _lines(document: Document, error: ApiError) -> Iterator[str]:
+def _lines(document: Document, error: InvalidObjectError) -> Iterator[str]:
     inside = _TEMPLATES.get(document.kind, "")
-    for problem in error.problems:
+    for problem in error.errors:
         # Paths are those of a pod; put the path of the pod template before them.
         yield f"{document.place}: {inside}{problem}"
 

@@ -13,7 +13,7 @@ from podnuma.allocator.request import CPU, MEMORY, Amounts
 from podnuma.allocator.topology_hint import TopologyHint
 from podnuma.api import pod_allocation
 from podnuma.api.conditions import Status
-from podnuma.api.pod_allocation import ContainerStatus, Phase, PodAllocation, Values, Verdict
+from podnuma.api.pod_allocation import ContainerStatus, ObservedCgroup, Phase, PodAllocation, Verdict
 from podnuma.cli.render.wording import columns, rounded
 
 # More hints do not fit a line; -o wide and -o json have them all.
@@ -218,7 +218,7 @@ def _kernel(stored: PodAllocation) -> str:
 
 
 def _kernel_row(one: ContainerStatus) -> tuple[str, ...]:
-    seen, wrote = one.effective or Values(), one.written or Values()
+    seen, wrote = one.effective or ObservedCgroup(), one.written or ObservedCgroup()
     differs = [name for name in ("cpus", "mems") if getattr(seen, name) != getattr(wrote, name) != ""]
     text = one.message or "".join(f"{name} written: {getattr(wrote, name)}" for name in differs)
     after = "" if one.pinned_after_millis is None else f"{one.pinned_after_millis} ms"

@@ -122,7 +122,7 @@ def _cpus(desired: DesiredState, machine: Machine) -> NodeCpus:
     settings = desired.node_config.settings
     if settings is not None:
         try:
-            node = NodeAllocator.empty(settings.settings, topology)
+            node = NodeAllocator.empty(settings.managers, topology)
         except SettingsError as error:
             # The operator says so in a condition; what was granted under good settings stays.
             logger.debug("settings cannot be used: %s", error)

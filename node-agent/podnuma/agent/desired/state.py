@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from podnuma.agent.apiserver.client import Json
 from podnuma.agent.apiserver.watch import Changed, Listed, WatchEvent, WatchEventType
 from podnuma.allocator.decision import PodGrant
+from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.node_settings import NodeSettings
 from podnuma.api.node_topology import NodeTopology, read_node_topology
 from podnuma.api.pod_allocation import PodAllocation, read_pod_allocation
-from podnuma.api.reading import ApiError
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class DesiredState:
         key, uid, generation = _identity(item)
         try:
             return DesiredAllocation(*key, uid, generation, read_pod_allocation(item), None)
-        except ApiError as error:
+        except InvalidObjectError as error:
             # Of another object of the same name nothing is kept: that pod is gone.
             known = self._allocations.get(key)
             last = known.allocation if known is not None and known.uid == uid else None
@@ -179,6 +179,6 @@ def _read_config(item: Json, before: NodeConfig) -> NodeConfig:
     now = replace(before, exists=True, uid=uid, generation=generation)
     try:
         topology = read_node_topology(item)
-    except ApiError as error:
+    except InvalidObjectError as error:
         return replace(now, status=None, problem=str(error))
     return replace(now, settings=topology.node, status=topology, problem=None)

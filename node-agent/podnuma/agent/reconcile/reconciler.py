@@ -172,7 +172,7 @@ class Reconciler:
 
     def _audit(self) -> bool:
         settings = self.desired.node_config.settings
-        return settings is not None and settings.handling.mode is Mode.AUDIT
+        return settings is not None and settings.pod_policy.mode is Mode.AUDIT
 
     def _count(self, results: Sequence[WriteResult], drifted: Mapping[CgroupRef, str]) -> None:
         for result in results:

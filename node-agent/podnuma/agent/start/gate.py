@@ -137,7 +137,7 @@ class StartGate:
         if expected is not Expectation.SURE:
             return StartOutcome.NOT_MANAGED
         settings = self._decisions.node_config.settings
-        if settings is not None and settings.handling.on_undecided is OnUndecided.SHARE:
+        if settings is not None and settings.pod_policy.on_undecided is OnUndecided.SHARE:
             return StartOutcome.SHARED
         return StartOutcome.DEFERRED if self._may_defer(uid, "has no PodAllocation") else StartOutcome.SHARED
 
@@ -148,7 +148,7 @@ class StartGate:
             and not desired.allocation.decision.admitted
             and not starting.local  # a pod from a file cannot be evicted
             and settings is not None
-            and settings.handling.on_rejection is OnRejection.EVICT
+            and settings.pod_policy.on_rejection is OnRejection.EVICT
         )
 
     def _may_defer(self, uid: str, why: str) -> bool:
@@ -181,17 +181,17 @@ def expectation(config: NodeConfig, starting: StartingContainer) -> Expectation:
     """Return whether the operator is to decide about the pod of a starting container."""
     if config.settings is None or not config.exists:
         return Expectation.NO
-    rules, handling = config.settings.settings, config.settings.handling
+    rules, pod_policy = config.settings.managers, config.settings.pod_policy
     with_memory = rules.memory_manager_policy is MemoryManagerPolicy.STATIC
     with_cpus = rules.cpu_manager_policy is CpuManagerPolicy.STATIC
     if not with_memory and not with_cpus:
         return Expectation.NO
-    if not handling.manages(starting.labels, {_NAME_LABEL: starting.namespace}):
+    if not pod_policy.manages(starting.labels, {_NAME_LABEL: starting.namespace}):
         # A node does not know the other labels of a namespace.
-        by_namespace_only = handling.pod_selector.matches(starting.labels) and (
-            handling.management is Management.ALL or handling.manages(starting.labels, {})
+        by_namespace_only = pod_policy.pod_selector.matches(starting.labels) and (
+            pod_policy.management is Management.ALL or pod_policy.manages(starting.labels, {})
         )
-        unsure = by_namespace_only and not handling.namespace_selector.selects_everything
+        unsure = by_namespace_only and not pod_policy.namespace_selector.selects_everything
         return Expectation.PERHAPS if unsure else Expectation.NO
     if _refused_by_operator(config):
         return Expectation.PERHAPS

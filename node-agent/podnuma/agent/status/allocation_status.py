@@ -24,8 +24,7 @@ from podnuma.allocator.decision import PodGrant
 from podnuma.allocator.request import ContainerKind
 from podnuma.api.conditions import Condition, Readiness, Status, readiness
 from podnuma.api.node_topology import AssignmentCounts
-from podnuma.api.pod_allocation import ContainerStatus, Phase, PodAllocationStatus, Verdict
-from podnuma.api.pod_allocation import Values as Shown
+from podnuma.api.pod_allocation import ContainerStatus, ObservedCgroup, Phase, PodAllocationStatus, Verdict
 
 MEMORY_DEFERRED = "MemoryNodesDeferred"
 """Condition: a running container would have to move to other NUMA nodes; it does when it starts anew."""
@@ -167,18 +166,18 @@ def _containers(
     return tuple(found)
 
 
-def _written(values: CgroupValues | None) -> Shown | None:
+def _written(values: CgroupValues | None) -> ObservedCgroup | None:
     if values is None:
         return None
     maximum = "" if values.cpu_max is None else files.render_cpu_max(values.cpu_max)
-    return Shown(cpuset.render(values.cpus or 0), nodeset.render(values.mems or 0), maximum)
+    return ObservedCgroup(cpuset.render(values.cpus or 0), nodeset.render(values.mems or 0), maximum)
 
 
-def _effective(values: CgroupValues | None) -> Shown | None:
+def _effective(values: CgroupValues | None) -> ObservedCgroup | None:
     if values is None:
         return None
     maximum = "" if values.cpu_max is None else files.render_cpu_max(values.cpu_max)
-    return Shown(
+    return ObservedCgroup(
         cpuset.render(values.effective_cpus or 0), nodeset.render(values.effective_mems or 0), maximum
     )
 

@@ -12,11 +12,11 @@ from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from podnuma.api import names
+from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.node_profile import read_node_profile
 from podnuma.api.node_topology import read_node_topology
 from podnuma.api.pod import read_pod, static_uid
 from podnuma.api.pod_allocation import read_pod_allocation
-from podnuma.api.reading import ApiError
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import (
     NO_LABELS,
@@ -167,7 +167,7 @@ DECODERS: Final[Mapping[Kind, Callable[[Json], CachedObject | None]]] = MappingP
 def _try(read: Callable[[Any], T], value: Json) -> tuple[T | None, str | None]:
     try:
         return read(value), None
-    except ApiError as error:
+    except InvalidObjectError as error:
         return None, str(error)
 
 

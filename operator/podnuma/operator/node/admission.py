@@ -234,7 +234,7 @@ class Admission:
         return await self._store.rewrite(decision)
 
     def _manages(self, settings: NodeSettings, pod: CachedPod) -> bool:
-        return settings.handling.manages(pod.labels, self._cache.namespace_labels(pod.key.namespace))
+        return settings.pod_policy.manages(pod.labels, self._cache.namespace_labels(pod.key.namespace))
 
     def _report(self, pod: CachedPod, decision: PodDecision) -> None:
         """Count, log and announce a stored decision."""

@@ -56,7 +56,7 @@ class Eviction:
             pod = self._cache.pod(decision.key, uid)
             if decision.admitted or pod is None or uid in node.evicted:
                 continue
-            if eviction_exemption(pod, settings.handling, topology.created) is None:
+            if eviction_exemption(pod, settings.pod_policy, topology.created) is None:
                 await self._evict(node, pod)
 
     async def _evict(self, node: NodeState, pod: CachedPod) -> None:

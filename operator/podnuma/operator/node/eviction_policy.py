@@ -26,7 +26,7 @@ from podnuma.api.node_settings import Mode, OnRejection
 if TYPE_CHECKING:
     import random
 
-    from podnuma.api.node_settings import Handling
+    from podnuma.api.node_settings import PodPolicy
     from podnuma.operator.cache.objects import CachedPod
     from podnuma.plumbing.backoff import Backoff
 
@@ -43,11 +43,11 @@ class EvictionExemption(enum.Enum):
     ENDING = "it is being deleted"
 
 
-def eviction_exemption(pod: CachedPod, handling: Handling, managed_since: str) -> EvictionExemption | None:
+def eviction_exemption(pod: CachedPod, pod_policy: PodPolicy, managed_since: str) -> EvictionExemption | None:
     """Return why a rejected pod is not evicted, None if it is; the node is managed since `managed_since`."""
-    if handling.mode is Mode.AUDIT:
+    if pod_policy.mode is Mode.AUDIT:
         return EvictionExemption.AUDIT
-    if handling.on_rejection is OnRejection.SHARE:
+    if pod_policy.on_rejection is OnRejection.SHARE:
         return EvictionExemption.SHARE
     if pod.stays:
         return EvictionExemption.STAYS

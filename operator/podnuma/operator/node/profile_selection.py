@@ -125,7 +125,7 @@ def _win(
         return ProfileSelection(
             _valid(False, "StandingBack", back), intended=None, apply=apply, matches=matches
         )
-    problems = check(winner.node.settings, hardware.topology)
+    problems = check(winner.node.managers, hardware.topology)
     if problems:
         message = _refusal(winner.name, name, problems)
         matches[winner.name] = MatchedNode(name, MatchState.REFUSED, "SettingsNotUsable", message)
@@ -153,7 +153,7 @@ def _by_hand(present: NodeTopology) -> ProfileSelection:
         return ProfileSelection(_valid(None, "HardwareUnknown", message), intended=present.node)
     if back := _standing_back(present):
         return ProfileSelection(_valid(False, "StandingBack", back))
-    problems = check(present.node.settings, present.hardware.topology)
+    problems = check(present.node.managers, present.hardware.topology)
     if problems:
         text = f"NodeTopology {present.name} cannot be used: {_sentences('spec', problems)}"
         return ProfileSelection(_valid(False, "SettingsNotUsable", text), intended=present.node)
@@ -175,7 +175,7 @@ def _keep(present: NodeTopology, reason: str, message: str) -> ProfileSelection:
 
 
 def _last_good(present: NodeTopology | None, machine: Topology) -> NodeSettings | None:
-    if present is None or check(present.node.settings, machine):
+    if present is None or check(present.node.managers, machine):
         return None
     return present.node
 
@@ -256,6 +256,6 @@ class ProfileSelector:
         for known, rules in self._rules:
             if known == settings and rules.topology == machine:
                 return rules
-        rules = Rules(settings.settings, machine)
+        rules = Rules(settings.managers, machine)
         self._rules = [(settings, rules), *self._rules[: _SHARED_RULES - 1]]
         return rules

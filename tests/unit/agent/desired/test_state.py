@@ -4,7 +4,7 @@ import pytest
 from podnuma.agent.apiserver.watch import Changed, Listed, WatchEventType
 from podnuma.agent.desired.state import DesiredState
 from podnuma.allocator import cpuset
-from podnuma.api.node_settings import Handling, Mode, NodeSettings
+from podnuma.api.node_settings import Mode, NodeSettings, PodPolicy
 from podnuma.api.node_topology import render_node_topology
 from podnuma.api.pod_allocation import Decision, render_pod_allocation
 
@@ -117,7 +117,7 @@ async def test_waiting_for_a_decision_is_bounded(desired):
 
 
 def topology(mode=Mode.ENFORCE, **spec):
-    body = render_node_topology("node", NodeSettings(words_settings(), Handling(mode=mode)), None)
+    body = render_node_topology("node", NodeSettings(words_settings(), PodPolicy(mode=mode)), None)
     body["metadata"] |= {"uid": "nt", "generation": 1}
     body["spec"] |= spec
     return body
@@ -134,7 +134,7 @@ def test_broken_settings_keep_the_last_good_ones(desired):
     desired.take_topology(
         Changed(WatchEventType.MODIFIED, topology(mode=Mode.ENFORCE, cpuManagerPolicy="dynamic"))
     )
-    assert desired.node_config.settings.handling.mode is Mode.AUDIT
+    assert desired.node_config.settings.pod_policy.mode is Mode.AUDIT
     assert "spec.cpuManagerPolicy" in desired.node_config.problem
 
 
@@ -142,6 +142,6 @@ def test_a_deleted_topology_leaves_the_settings_in_force(desired):
     desired.take_topology(Listed((topology(Mode.AUDIT),)))
     desired.take_topology(Changed(WatchEventType.DELETED, topology()))
     assert not desired.node_config.exists
-    assert desired.node_config.settings.handling.mode is Mode.AUDIT
+    assert desired.node_config.settings.pod_policy.mode is Mode.AUDIT
     desired.take_topology(Listed(()))
     assert not desired.node_config.exists

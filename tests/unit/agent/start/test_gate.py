@@ -17,10 +17,10 @@ from podnuma.allocator.manager_settings import (
 )
 from podnuma.allocator.request import Qos
 from podnuma.api.conditions import Condition, Status
-from podnuma.api.node_settings import Handling, Management, NodeSettings, OnRejection, OnUndecided
+from podnuma.api.decoding import Metadata
+from podnuma.api.node_settings import Management, NodeSettings, OnRejection, OnUndecided, PodPolicy
 from podnuma.api.node_topology import NodeCondition, NodeTopology
 from podnuma.api.pod_allocation import Decision, PodAllocation, rejected_grant
-from podnuma.api.reading import Metadata
 from podnuma.api.selector import LabelSelector
 
 VALUES = CgroupTarget(cpuset.parse("1,9"))
@@ -32,9 +32,9 @@ def starting(qos=Qos.GUARANTEED, **more):
 
 
 class Decisions:
-    def __init__(self, handling=None, *, decision=None, known=True, memory=MemoryManagerPolicy.STATIC):
+    def __init__(self, pod_policy=None, *, decision=None, known=True, memory=MemoryManagerPolicy.STATIC):
         rules = ManagerSettings(cpu_manager_policy=CpuManagerPolicy.STATIC, memory_manager_policy=memory)
-        self.node_config = NodeConfig(exists=True, settings=NodeSettings(rules, handling or Handling()))
+        self.node_config = NodeConfig(exists=True, settings=NodeSettings(rules, pod_policy or PodPolicy()))
         self.allocations_known = known
         self.decision = decision
         self.waits = []
@@ -159,13 +159,13 @@ def test_a_rejected_pod_that_is_to_be_evicted_does_not_start():
 
 
 def test_a_rejected_pod_that_nobody_evicts_starts_in_the_shared_pool():
-    share = Handling(on_rejection=OnRejection.SHARE)
+    share = PodPolicy(on_rejection=OnRejection.SHARE)
     assert ask(Decisions(share, decision=rejected()), Plan(), starting())[0].values == VALUES
     assert ask(Decisions(decision=rejected()), Plan(), starting(local=True))[0].values == VALUES
 
 
 def test_with_share_an_undecided_container_starts_and_is_counted():
-    decisions, plan = Decisions(Handling(on_undecided=OnUndecided.SHARE)), Plan()
+    decisions, plan = Decisions(PodPolicy(on_undecided=OnUndecided.SHARE)), Plan()
     start, observed = ask(decisions, plan, starting())
     assert start.values == VALUES
     assert [each.outcome for each in observed] == [StartOutcome.SHARED]
@@ -192,7 +192,7 @@ def test_where_nothing_is_enforced_nothing_is_said():
 
 
 def by_namespace(key, value):
-    return Handling(namespace_selector=LabelSelector(match_labels={key: value}))
+    return PodPolicy(namespace_selector=LabelSelector(match_labels={key: value}))
 
 
 @pytest.mark.parametrize(
@@ -206,16 +206,16 @@ def by_namespace(key, value):
             Expectation.PERHAPS,
         ),
         (Decisions(memory=MemoryManagerPolicy.NONE), starting(cpu_max=None), Expectation.PERHAPS),
-        (Decisions(Handling(management=Management.OPT_IN)), starting(), Expectation.NO),
+        (Decisions(PodPolicy(management=Management.OPT_IN)), starting(), Expectation.NO),
         (
-            Decisions(Handling(management=Management.OPT_IN)),
+            Decisions(PodPolicy(management=Management.OPT_IN)),
             starting(labels={"podnuma.dev/managed": "true"}),
             Expectation.SURE,
         ),
         (Decisions(by_namespace("kubernetes.io/metadata.name", "shop")), starting(), Expectation.SURE),
         (Decisions(by_namespace("team", "shop")), starting(), Expectation.PERHAPS),
         (
-            Decisions(Handling(pod_selector=LabelSelector(match_labels={"app": "db"}))),
+            Decisions(PodPolicy(pod_selector=LabelSelector(match_labels={"app": "db"}))),
             starting(),
             Expectation.NO,
         ),
@@ -237,5 +237,5 @@ def test_with_settings_that_the_operator_cannot_use_nobody_is_put_off():
 
 def test_without_settings_nobody_decides():
     assert expectation(NodeConfig(), starting()) is Expectation.NO
-    nothing = NodeConfig(exists=True, settings=NodeSettings(ManagerSettings(), Handling()))
+    nothing = NodeConfig(exists=True, settings=NodeSettings(ManagerSettings(), PodPolicy()))
     assert expectation(nothing, starting()) is Expectation.NO

@@ -5,8 +5,7 @@ import pytest
 from podnuma.agent.model.cgroup_ref import ContainerCgroup
 from podnuma.agent.status import allocation_status
 from podnuma.api.conditions import Status
-from podnuma.api.pod_allocation import ContainerStatus, Phase, PodAllocationStatus, Verdict
-from podnuma.api.pod_allocation import Values as Shown
+from podnuma.api.pod_allocation import ContainerStatus, ObservedCgroup, Phase, PodAllocationStatus, Verdict
 
 
 @pytest.fixture
@@ -55,10 +54,15 @@ def test_applied_shows_what_was_written_and_what_the_kernel_made_of_it(bench, gr
     assert status.phase is Phase.APPLIED
     assert ready(status)[0] is Status.TRUE
     assert [(each.name, each.container_id, each.written, each.effective) for each in status.containers] == [
-        ("db", db.id, Shown("1,9", "", "max 100000"), Shown("1,9", "0-1", "max 100000")),
-        ("log", log.id, Shown("2,10", "", "400000 100000"), Shown("2,10", "0-1", "400000 100000")),
+        ("db", db.id, ObservedCgroup("1,9", "", "max 100000"), ObservedCgroup("1,9", "0-1", "max 100000")),
+        (
+            "log",
+            log.id,
+            ObservedCgroup("2,10", "", "400000 100000"),
+            ObservedCgroup("2,10", "0-1", "400000 100000"),
+        ),
     ]
-    assert status.pod_effective == Shown("0-15", "0-1", "400000 100000")
+    assert status.pod_effective == ObservedCgroup("0-15", "0-1", "400000 100000")
 
 
 def test_a_difference_that_stays_is_drift_only_after_it_was_applied(bench, words, grant, tell):

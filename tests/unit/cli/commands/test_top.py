@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from podnuma.api.pod_allocation import (
     ContainerStatus,
+    ObservedCgroup,
     PodAllocationStatus,
-    Values,
     Verdict,
     read_pod_allocation,
 )
@@ -46,8 +46,10 @@ def test_init_containers_have_ended():
 
 
 def test_drift_is_what_the_kernel_says_instead():
-    right = ContainerStatus("database", effective=Values(cpus="1-3,49-51"), verdict=Verdict.PINNED_AT_START)
-    wrong = ContainerStatus("backup", effective=Values(cpus="0-95"), verdict=Verdict.NOT_PINNED)
+    right = ContainerStatus(
+        "database", effective=ObservedCgroup(cpus="1-3,49-51"), verdict=Verdict.PINNED_AT_START
+    )
+    wrong = ContainerStatus("backup", effective=ObservedCgroup(cpus="0-95"), verdict=Verdict.NOT_PINNED)
     rows = {row.key[2]: row for row in top.top_rows([allocation(right, wrong)], {}, {})}
     assert (rows["database"].drift, rows["database"].verdict) == ("", "PinnedAtStart")
     assert (rows["backup"].drift, rows["backup"].verdict) == ("kernel has 0-95", "NotPinned")

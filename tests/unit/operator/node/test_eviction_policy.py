@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from podnuma.api.node_settings import Handling, Mode, OnRejection
+from podnuma.api.node_settings import Mode, OnRejection, PodPolicy
 from podnuma.operator.cache import decode
 from podnuma.operator.node.eviction_policy import EvictionBackoff, EvictionExemption, eviction_exemption
 from podnuma.plumbing.backoff import Backoff
@@ -11,8 +11,8 @@ from podnuma.plumbing.backoff import Backoff
 from tests.unit.operator.rig import owned_by, pod
 
 TAKEN_OVER = "2026-01-01T12:00:00Z"
-EVICT = Handling(on_rejection=OnRejection.EVICT)
-SHARE = Handling(on_rejection=OnRejection.SHARE)
+EVICT = PodPolicy(on_rejection=OnRejection.EVICT)
+SHARE = PodPolicy(on_rejection=OnRejection.SHARE)
 
 
 def record(**metadata):
@@ -22,18 +22,18 @@ def record(**metadata):
 
 
 @pytest.mark.parametrize(
-    ("metadata", "handling", "reason"),
+    ("metadata", "pod_policy", "reason"),
     [
         ({}, EVICT, None),
         ({}, SHARE, EvictionExemption.SHARE),
-        ({}, Handling(on_rejection=OnRejection.EVICT, mode=Mode.AUDIT), EvictionExemption.AUDIT),
+        ({}, PodPolicy(on_rejection=OnRejection.EVICT, mode=Mode.AUDIT), EvictionExemption.AUDIT),
         ({"ownerReferences": owned_by("DaemonSet", "d")}, EVICT, EvictionExemption.STAYS),
         ({"creationTimestamp": "2026-01-01T11:59:59Z"}, EVICT, EvictionExemption.WAS_THERE),
         ({"deletionTimestamp": "2026-01-01T12:00:09Z"}, EVICT, EvictionExemption.ENDING),
     ],
 )
-def test_only_pods_that_gain_by_it_are_evicted(metadata, handling, reason):
-    assert eviction_exemption(record(**metadata), handling, TAKEN_OVER) is reason
+def test_only_pods_that_gain_by_it_are_evicted(metadata, pod_policy, reason):
+    assert eviction_exemption(record(**metadata), pod_policy, TAKEN_OVER) is reason
 
 
 def pacer():

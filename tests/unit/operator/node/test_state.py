@@ -17,7 +17,7 @@ from tests.unit.operator.rig import machine, pod, profile
 
 
 def rules(**spec):
-    return Rules(read_node_profile(profile(**spec)).node.settings, machine())
+    return Rules(read_node_profile(profile(**spec)).node.managers, machine())
 
 
 def request(name="db", cpus=4, uid=None):

@@ -28,9 +28,9 @@ from podnuma.agent.runtimes.simulated.kernel import FakeKernel
 from podnuma.allocator import request
 from podnuma.allocator.quantities import Quantity
 from podnuma.allocator.request import Qos
+from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.names import RESOURCES_ANNOTATION
 from podnuma.api.pod import PodPhase, is_guaranteed_budget, read_pod, read_pod_facts
-from podnuma.api.reading import ApiError
 
 logger = logging.getLogger(__name__)
 
@@ -207,7 +207,7 @@ def _read(item: Json) -> _Pod | None:
     try:
         facts = read_pod_facts(item)
         pod = read_pod(item)
-    except ApiError as error:
+    except InvalidObjectError as error:
         logger.debug("not simulated: %s", error)
         return None
     qos = _class_of(item)

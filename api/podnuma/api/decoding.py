@@ -1,12 +1,12 @@
-"""Read hostile dictionaries: every value with its path, bounded, and all errors at once.
+"""Decode JSON objects that nobody vouches for: bounded values, each with its path, all errors at once.
 
 A *reader* is a function from one JSON value to a typed value that raises ``ValueError`` with a
 sentence for people. ``Fields`` walks an object with readers and notes what they refuse, together
 with the path; it hands back the given default so that reading goes on and one pass finds every
-problem. ``Problems.check`` then raises a single ``ApiError``.
+problem. ``FieldErrors.check`` then raises a single ``InvalidObjectError``.
 
 Always true: whatever the input is (missing, of another type, deep, huge, not even JSON), nothing
-but ``ApiError`` leaves this module, and an error text is bounded.
+but ``InvalidObjectError`` leaves this module, and an error text is bounded.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ T = TypeVar("T")
 E = TypeVar("E", bound=enum.Enum)
 Read: TypeAlias = Callable[[Any], T]
 
-MAX_PROBLEMS: Final = 20
-"""More problems of one object help nobody; the rest is counted."""
+MAX_ERRORS: Final = 20
+"""Errors that are listed for one object; further ones are only counted."""
 
 MAX_SHOWN: Final = 80
 """Characters of a bad value, key or text that an error shows."""
@@ -32,7 +32,7 @@ MAX_INTEGER: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class FieldError:
     """One thing wrong with an object: where, what stands there (bounded JSON), and what to do."""
 
     path: str
@@ -43,43 +43,43 @@ class Problem:
         return f"{self.path} {self.value}: {self.message}" if self.value else f"{self.path}: {self.message}"
 
 
-class ApiError(ValueError):
-    """An object can not be used. ``subject`` names it ("NodeProfile db-pool"), ``problems`` say why."""
+class InvalidObjectError(ValueError):
+    """An object is invalid. ``subject`` names it ("NodeProfile db-pool"), ``errors`` say why."""
 
-    def __init__(self, subject: str, problems: Iterable[Problem]) -> None:
+    def __init__(self, subject: str, errors: Iterable[FieldError]) -> None:
         self.subject = subject
-        self.problems = tuple(problems)
-        super().__init__(f"{subject}, " + "; ".join(str(problem) for problem in self.problems))
+        self.errors = tuple(errors)
+        super().__init__(f"{subject}, " + "; ".join(str(problem) for problem in self.errors))
 
-    def __reduce__(self) -> tuple[type["ApiError"], tuple[str, tuple[Problem, ...]]]:
-        return type(self), (self.subject, self.problems)
+    def __reduce__(self) -> tuple[type["InvalidObjectError"], tuple[str, tuple[FieldError, ...]]]:
+        return type(self), (self.subject, self.errors)
 
 
 @dataclass(slots=True)
-class Problems:
-    """The problems found so far in one object."""
+class FieldErrors:
+    """The errors found so far in one object; at most ``MAX_ERRORS`` are kept."""
 
-    found: list[Problem] = field(default_factory=list)
+    found: list[FieldError] = field(default_factory=list)
     left_out: int = 0
 
     def add(self, path: str, value: Any, message: str) -> None:
-        """Note a problem; ``value`` may be anything, only a bounded text of it is kept.
+        """Add an error; ``value`` may be anything, only a bounded text of it is kept.
 
         A path may have keys in it that somebody else chose.
         """
-        if len(self.found) < MAX_PROBLEMS:
-            self.found.append(Problem(cut(path, 400), shown(value), cut(message, 400)))
+        if len(self.found) < MAX_ERRORS:
+            self.found.append(FieldError(cut(path, 400), shown(value), cut(message, 400)))
         else:
             self.left_out += 1
 
     def check(self, subject: str) -> None:
-        """Raise ``ApiError`` if there are problems."""
+        """Raise ``InvalidObjectError`` if there are any."""
         if not self.found:
             return
-        problems = list(self.found)
+        errors = list(self.found)
         if self.left_out:
-            problems.append(Problem("(more)", "", f"{self.left_out} further problems"))
-        raise ApiError(subject, problems)
+            errors.append(FieldError("(more)", "", f"{self.left_out} further problems"))
+        raise InvalidObjectError(subject, errors)
 
 
 class _Absent:
@@ -185,16 +185,16 @@ class Fields:
 
     content: Mapping[Any, Any]
     path: str
-    problems: Problems
+    errors: FieldErrors
 
     @classmethod
-    def of(cls, value: Any, path: str, problems: Problems) -> "Fields":
+    def of(cls, value: Any, path: str, errors: FieldErrors) -> "Fields":
         """``value`` as an object; anything else is a problem and reads as an empty object."""
         if isinstance(value, Mapping):
-            return cls(value, path, problems)
+            return cls(value, path, errors)
         if value is not None and not isinstance(value, _Absent):
-            problems.add(path, value, "must be an object")
-        return cls({}, path, problems)
+            errors.add(path, value, "must be an object")
+        return cls({}, path, errors)
 
     def at(self, name: str) -> str:
         """Return the path of a field."""
@@ -222,14 +222,14 @@ class Fields:
         try:
             return read(value)
         except ValueError as refused:
-            self.problems.add(self.at(name), value, str(refused))
+            self.errors.add(self.at(name), value, str(refused))
             return None
 
     def required(self, name: str, read: Read[T], placeholder: T) -> T:
         """Return the value of a field, ``placeholder`` when it is absent or refused (both are noted)."""
         value = self.raw(name)
         if isinstance(value, _Absent):
-            self.problems.add(self.at(name), ABSENT, "is required")
+            self.errors.add(self.at(name), ABSENT, "is required")
             return placeholder
         return self._read(name, value, read, placeholder)
 
@@ -237,17 +237,17 @@ class Fields:
         try:
             return read(value)
         except ValueError as refused:
-            self.problems.add(self.at(name), value, str(refused))
+            self.errors.add(self.at(name), value, str(refused))
             return default
 
     def fields(self, name: str) -> "Fields":
         """Return the object in a field; an empty one when it is absent."""
-        return Fields.of(self.raw(name), self.at(name), self.problems)
+        return Fields.of(self.raw(name), self.at(name), self.errors)
 
     def items(self, name: str, most: int) -> Iterator["Fields"]:
         """Return the objects of a list field; a list longer than ``most`` is a problem and is not read."""
         for index, item in enumerate(self._list(name, most)):
-            yield Fields.of(item, f"{self.at(name)}[{index}]", self.problems)
+            yield Fields.of(item, f"{self.at(name)}[{index}]", self.errors)
 
     def values(self, name: str, read: Read[T], most: int) -> tuple[T, ...]:
         """Return the single values of a list field; refused ones are noted and left out."""
@@ -256,7 +256,7 @@ class Fields:
             try:
                 result.append(read(item))
             except ValueError as refused:
-                self.problems.add(f"{self.at(name)}[{index}]", item, str(refused))
+                self.errors.add(f"{self.at(name)}[{index}]", item, str(refused))
         return tuple(result)
 
     def _list(self, name: str, most: int) -> list[Any]:
@@ -264,10 +264,10 @@ class Fields:
         if isinstance(value, _Absent):
             return []
         if not isinstance(value, list):
-            self.problems.add(self.at(name), value, "must be a list")
+            self.errors.add(self.at(name), value, "must be a list")
             return []
         if len(value) > most:
-            self.problems.add(self.at(name), value, f"has {len(value)} entries; at most {most} are allowed")
+            self.errors.add(self.at(name), value, f"has {len(value)} entries; at most {most} are allowed")
             return []
         return value
 
@@ -276,18 +276,18 @@ class Fields:
         entries = self.fields(name)
         if len(entries.content) > most:
             message = f"has {len(entries.content)} entries; at most {most} are allowed"
-            self.problems.add(self.at(name), entries.content, message)
+            self.errors.add(self.at(name), entries.content, message)
             return {}
         result: dict[str, T] = {}
         for key, value in entries.content.items():
             where = f"{entries.path}[{cut(key) if isinstance(key, str) else shown(key)}]"
             if not isinstance(key, str):
-                self.problems.add(where, ABSENT, "keys must be strings")
+                self.errors.add(where, ABSENT, "keys must be strings")
                 continue
             try:
                 result[key] = read(value)
             except ValueError as refused:
-                self.problems.add(where, value, str(refused))
+                self.errors.add(where, value, str(refused))
         return result
 
 

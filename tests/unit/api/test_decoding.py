@@ -5,11 +5,11 @@ import pickle
 
 import pytest
 from hypothesis import given
-from podnuma.api.reading import (
-    MAX_PROBLEMS,
-    ApiError,
+from podnuma.api.decoding import (
+    MAX_ERRORS,
+    FieldErrors,
     Fields,
-    Problems,
+    InvalidObjectError,
     boolean,
     choice,
     cut,
@@ -30,11 +30,11 @@ class Colour(enum.Enum):
 
 
 def fields(content, path="spec"):
-    return Fields.of(content, path, Problems())
+    return Fields.of(content, path, FieldErrors())
 
 
 def found(reader: Fields) -> list[tuple[str, str, str]]:
-    return [(problem.path, problem.value, problem.message) for problem in reader.problems.found]
+    return [(problem.path, problem.value, problem.message) for problem in reader.errors.found]
 
 
 def test_absent_and_null_read_as_the_default():
@@ -123,10 +123,10 @@ def test_what_a_parser_refuses_is_a_problem():
 
 
 def test_one_error_has_all_problems_and_names_the_object():
-    problems = Problems()
+    problems = FieldErrors()
     problems.add("spec.a", 5, "must be a string")
     problems.add("spec.b", {}, "must be a list")
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(InvalidObjectError) as caught:
         problems.check("NodeProfile db")
     assert str(caught.value) == (
         "NodeProfile db, spec.a 5: must be a string; spec.b (an object): must be a list"
@@ -136,27 +136,27 @@ def test_one_error_has_all_problems_and_names_the_object():
 
 
 def test_an_error_survives_the_way_between_processes():
-    problems = Problems()
+    problems = FieldErrors()
     problems.add("spec.a", 5, "must be a string")
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(InvalidObjectError) as caught:
         problems.check("Pod a/b")
     again = pickle.loads(pickle.dumps(caught.value))
-    assert (again.subject, again.problems) == (caught.value.subject, caught.value.problems)
+    assert (again.subject, again.errors) == (caught.value.subject, caught.value.errors)
 
 
 def test_problems_are_counted_beyond_a_limit():
-    problems = Problems()
-    for number in range(MAX_PROBLEMS + 3):
+    problems = FieldErrors()
+    for number in range(MAX_ERRORS + 3):
         problems.add(f"spec.a[{number}]", "x" * 10_000, "is wrong " * 1000)
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(InvalidObjectError) as caught:
         problems.check("Pod a/b")
-    assert len(caught.value.problems) == MAX_PROBLEMS + 1
+    assert len(caught.value.errors) == MAX_ERRORS + 1
     assert str(caught.value).endswith("(more): 3 further problems")
     assert len(str(caught.value)) < 12_000
 
 
 def test_no_problem_raises_nothing():
-    Problems().check("Pod a/b")
+    FieldErrors().check("Pod a/b")
 
 
 @given(junk)
@@ -213,8 +213,8 @@ def test_a_manifest_may_leave_the_end_of_its_name_to_the_server():
 
 
 def test_no_path_brings_characters_into_an_error_that_a_terminal_would_obey():
-    problems = Problems()
+    problems = FieldErrors()
     problems.add("spec.labels[\x1b[2J]", 1, "is wrong")
-    with pytest.raises(ApiError) as refused:
+    with pytest.raises(InvalidObjectError) as refused:
         problems.check("Pod a")
     assert str(refused.value) == "Pod a, spec.labels[?[2J] 1: is wrong"
