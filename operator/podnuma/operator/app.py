@@ -1,12 +1,12 @@
 """Build the parts, connect them, run until told to stop.
 
-    Kopf's thread -> Watches -> Service -> ApiWriter -> API server
-                                   ^            ^
-                     takes over when elected    asks before each write
-                                        Elector
+    Kopf's thread ──► KopfSource ──► Controller ──► ApiWriter ──► API server
+                                         ▲              ▲
+                         starts when elected            may this process write?
+                                         └ LeaderElector ┘
 
-A process that does not lead watches all the same: it stands by with memory warm, and on
-taking over needs to read the PodAllocations only.
+A process that does not lead watches as well: it stands by with a warm cache, and when it is
+elected it only has to list the PodAllocations.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _RESTARTS = Backoff(first=0.5, limit=15.0)
-_SILENCE = 600.0  # seconds without a sign of life of a watch after which the process is not healthy
+_WATCH_SILENCE = 600.0  # seconds without any watch activity after which the process is not healthy
 _LAG = 30.0  # seconds the loop may be late before the process is not healthy
 _BEAT = 1.0
 _PAUSE = 0.05  # seconds for which everything may stand still
@@ -48,7 +48,7 @@ _POLL = 0.05
 
 
 class Operator:
-    """All parts of one process."""
+    """The parts of one process: built at once, run together, stopped together."""
 
     def __init__(self, settings: OperatorSettings) -> None:
         self._settings = settings
@@ -61,7 +61,7 @@ class Operator:
                 self._client,
                 settings.lease,
                 namespace=settings.namespace,
-                # Two processes may be given one name; in the Lease they must differ.
+                # Two processes may have one name; in the Lease they must differ.
                 identity=f"{settings.identity}_{uuid.uuid4().hex[:12]}",
             )
             if settings.lease is not None
@@ -119,7 +119,7 @@ class Operator:
             await supervise.cancel_and_wait(*parts)
             if self.elector is not None:
                 with contextlib.suppress(errors.KubeError, TimeoutError):
-                    await asyncio.wait_for(self.elector.give_back(), 3.0)
+                    await asyncio.wait_for(self.elector.release(), 3.0)
             if server is not None:
                 server.close()
             await self._client.close()
@@ -145,12 +145,12 @@ class Operator:
             self.metrics.watch_restarts.inc()
 
     async def _list(self) -> None:
-        """List what has come to be watched: all of it first, later what a watch may have missed."""
+        """List kinds whose watch is new: all of them first, later those that a watch may have missed."""
         while True:
-            kinds = await self.watches.gaps()
+            kinds = await self.watches.unlisted()
             if self.watches.missing and not self.controller.has_synced:
-                # Not before every watch stands: what happens between two lists must not be lost.
-                self.watches.give_back(kinds)
+                # Not before every watch is established: what happens between two lists must not be lost.
+                self.watches.list_again(kinds)
                 await asyncio.sleep(_POLL)
                 continue
             try:
@@ -158,7 +158,7 @@ class Operator:
             except errors.KubeError as error:
                 self.metrics.resyncs.labels("failed").inc()
                 logger.warning("listing %s: %s", ", ".join(sorted(kind.value for kind in kinds)), error)
-                self.watches.give_back(kinds)
+                self.watches.list_again(kinds)
                 await asyncio.sleep(_RESTARTS.delay(3, self._rng))
                 continue
             self.metrics.resyncs.labels("ok").inc()
@@ -167,7 +167,7 @@ class Operator:
         while True:
             await asyncio.sleep(self._settings.resync * self._rng.uniform(0.8, 1.2))
             if self.controller.has_synced:
-                self.watches.give_back(Kind)
+                self.watches.list_again(Kind)
                 self.controller.resync()
 
     async def _heart(self) -> None:
@@ -192,8 +192,8 @@ class Operator:
         if late > _LAG:
             return f"the event loop is {late:.0f} s late"
         age = self.watches.age()
-        if self.controller.has_synced and age > _SILENCE:
-            return f"a watch has given no sign of life for {age:.0f} s"
+        if self.controller.has_synced and age > _WATCH_SILENCE:
+            return f"a watch has shown no activity for {age:.0f} s"
         return None
 
     def _ready(self) -> str | None:

@@ -180,7 +180,7 @@ class Controller:
     async def sync(self, kinds: Iterable[Kind]) -> None:
         """List kinds anew, PodAllocations first: a pod that is listed later has no older one."""
         for kind in sorted(kinds, key=lambda kind: kind is not Kind.ALLOCATION):
-            objects, version = await self._reader.everything(kind)
+            objects, version = await self._reader.list_all(kind)
             self._enqueue(self.cache.replace(kind, objects, version))
             self._listed.add(kind)
         if self.has_synced:

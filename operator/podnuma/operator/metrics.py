@@ -1,8 +1,7 @@
 """What the operator counts. Every label has a closed set of values; state is never a label.
 
-Counters start at 0 with the process and only grow. Gauges that describe state are computed
-from it at each scrape, through `Sources`, so that they cannot drift. All series of a closed
-label set exist from the start.
+Counters start at 0 with the process and only grow. Gauges are computed from a `Snapshot` at
+each scrape, so that they cannot drift. All series of a closed label set exist from the start.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _WAITS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 6
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """State at the moment of a scrape."""
+    """The operator's state at one scrape; gauges are computed from it and cannot drift."""
 
     leading: bool
     term: int
@@ -110,7 +109,7 @@ class _State(Collector):
             ),
             (
                 "podnuma_operator_watch_age_seconds",
-                "Time since the quietest watch last gave a sign of life.",
+                "Time since the last activity of the quietest watch.",
                 now.watch_age,
             ),
         ):

@@ -1,7 +1,7 @@
-"""What the operator process can be told.
+"""The settings of an operator process.
 
-Read once, at the start, by the command line; below `app` nobody looks at the
-environment, at arguments or at the clock.
+The command line reads them once, at the start; nothing else here reads arguments or the
+environment.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LeaseSettings:
-    """The Lease by which replicas agree on one writer. Durations in seconds.
+    """The Lease by which replicas elect one writer. Durations in seconds.
 
-    A leader that has not renewed for `duration` is gone: a standby takes over at most
-    `duration + retry` after its last renewal. The leader itself stops writing `margin`
+    A leader that has not renewed for `duration` has lost the Lease: a standby takes over at most
+    `duration + retry` after the last renewal. The leader itself stops writing `margin`
     before that, and no write is allowed to take longer than what is left.
     """
 

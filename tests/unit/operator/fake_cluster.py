@@ -120,7 +120,7 @@ class FakeCluster:
 
     # Reader
 
-    async def everything(self, kind: Kind) -> tuple[list[CachedObject], int]:
+    async def list_all(self, kind: Kind) -> tuple[list[CachedObject], int]:
         async def act() -> tuple[list[CachedObject], int]:
             records = [decode.DECODERS[kind](copy.deepcopy(value)) for value in self.objects[kind].values()]
             return [record for record in records if record is not None], next(self._versions)

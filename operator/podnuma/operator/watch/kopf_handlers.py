@@ -1,11 +1,8 @@
-"""Kopf, as far as it is used: watches, and one handler per kind that passes each event on.
+"""What is registered with Kopf: one event handler per kind, its credentials and its settings.
 
 Only plain event handlers: nothing here makes Kopf patch an object, add a finalizer, keep an
-index or post an event. What it would store in annotations for its other handlers has no
-storage; that also saves a deep copy of every object it sees.
-
-Kopf runs in a thread and loop of its own (see watching): at its end it cancels every task
-of its loop.
+index or post an event. There is no storage for the annotations that its other handlers would
+need; that also saves a deep copy of every object it sees.
 """
 
 from __future__ import annotations
@@ -23,19 +20,19 @@ if TYPE_CHECKING:
 
 
 class EventQueue(Protocol):
-    """Where news goes; called in Kopf's thread."""
+    """Takes decoded watch events; called in Kopf's thread."""
 
-    def updated(self, kind: Kind, record: CachedObject | None) -> None:
-        """Take in a state; `record` None: the object cannot matter."""
+    def updated(self, kind: Kind, obj: CachedObject | None) -> None:
+        """Queue a state of an object; `obj` None: it holds nothing and is not kept."""
         ...
 
     def deleted(self, kind: Kind, key: ObjectKey, version: ObjectVersion) -> None:
-        """Take in the end of an object."""
+        """Queue the deletion of an object."""
         ...
 
 
 class _NoDiffs(kopf.DiffBaseStorage):
-    """Keeps no last-handled state: there is no handler that would look at a difference."""
+    """Keeps no last-handled state: no handler here asks for a difference."""
 
     def build(self, **_: Any) -> Any:
         return {}
@@ -70,7 +67,7 @@ Login = Callable[[], Awaitable[kopf.AiohttpSession]]
 
 
 def registry(queue: EventQueue, login: Login) -> kopf.OperatorRegistry:
-    """Return the handlers of all kinds, and the credentials."""
+    """Return a registry with the handlers of all kinds and the login."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
@@ -97,7 +94,7 @@ def _register(
 
 
 def kopf_settings(page_size: int) -> kopf.OperatorSettings:
-    """Return Kopf's settings: finite watches, paged lists, no traces in the cluster."""
+    """Return Kopf's settings: finite watches, paged lists, nothing written to the cluster."""
     chosen = kopf.OperatorSettings()
     chosen.posting.enabled = False
     chosen.scanning.disabled = True
@@ -118,6 +115,6 @@ def kopf_settings(page_size: int) -> kopf.OperatorSettings:
         if place.field_selector:
             chosen.watching.field_selectors[place.group, place.version, place.plural] = place.field_selector
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    # It says that it cannot take signals in a thread: they are ours.
+    # It warns that it cannot handle signals in a thread; the process handles them itself.
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
     return chosen

@@ -1,22 +1,20 @@
-"""Kopf in a thread of its own, and what it sees handed over to the loop of the service.
+"""Kopf in a thread of its own; its events are decoded there and handed to the controller's loop.
 
-Kopf lists each kind before it watches it, and spends half a millisecond on every object; it
-never tells what is no longer there. So its lists are kept empty, by a selector that no object
-meets, and the service lists for itself once a watch stands: cheaply, page by page, and from
-then on completely. When Kopf lists a kind again, because a watch could not be continued, the
-kind is listed for the service again. `gaps` has the kinds whose watch stands and whose objects
-have not been listed since.
+Kopf lists each kind before it watches it, spends half a millisecond on every object, and never
+says what no longer exists. So its lists are kept empty, by a selector that no object matches,
+and the operator lists a kind itself once its watch is established: cheaply, page by page, and
+completely. When Kopf lists a kind again, because a watch could not be continued, the operator
+does so too. `unlisted` has the kinds whose watch is established and that are to be listed.
 
 Kopf cancels every task of its event loop when it ends, and it ends at errors it does not
-know; so it gets a loop that nothing else lives in, and is started again. Events are turned
-into records in its thread and handed over in batches, in order.
+know. So it gets a loop of its own and is started again. Events arrive in batches, in order.
 
-A sign of life of a watch is an event of its kind or a request that was answered: watches
-are finite, so a healthy one is opened anew every few minutes even if nothing happens.
+A watch is alive as of its last event or answered request: watches are finite, so a healthy
+one is opened anew every few minutes even if nothing happens.
 
 What a restarting API server answers is waited out below Kopf (see plumbing.kube.retrying_session).
-When a part of Kopf ends all the same, it is not trusted to end the rest: it is cancelled,
-left behind after a few seconds, and begun anew in a fresh loop.
+When a part of Kopf ends all the same, the rest is cancelled, abandoned after a few seconds, and
+Kopf is started again in a new loop.
 """
 
 from __future__ import annotations
@@ -45,7 +43,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BATCH = 500  # news taken in at once, before the loop may do something else
-_PATIENCE = 5.0  # seconds for Kopf to end when asked to
+_GRACE = 5.0  # seconds for Kopf to end when asked to
 _RETRIES = Backoff(first=0.3, limit=5.0)
 _WATCH = "watch"  # the query parameter that makes a watch of a list
 _NO_OBJECT = "metadata.name=-"  # no object can have this name
@@ -53,19 +51,19 @@ _COLLECTIONS = {place.collection: kind for kind, place in PLACES.items()}
 
 
 class ResourceEventHandler(Protocol):
-    """Who wants the news; called in the service's loop."""
+    """Takes what changed; called in the controller's loop."""
 
-    def on_update(self, record: CachedObject) -> None:
-        """Take in the state of an object."""
+    def on_update(self, obj: CachedObject) -> None:
+        """Take a state of an object."""
         ...
 
     def on_delete(self, kind: Kind, key: ObjectKey, version: ObjectVersion) -> None:
-        """Take in the end of an object."""
+        """Take the deletion of an object."""
         ...
 
 
 class KopfSource:
-    """All watches, and what they may have missed."""
+    """All watches; delivers every event once and in order, and says which kinds must be listed."""
 
     def __init__(
         self,
@@ -81,63 +79,65 @@ class KopfSource:
         self._page_size = page_size
         self._clock = clock
         self._rng = rng
-        self._news: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._events: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._draining = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
         self._alive = dict.fromkeys(Kind, clock())
-        self._standing: set[Kind] = set()
-        self._gaps: set[Kind] = set()
-        self._news_of_gaps = asyncio.Event()
+        self._established: set[Kind] = set()
+        self._unlisted: set[Kind] = set()
+        self._unlisted_added = asyncio.Event()
 
     @property
     def missing(self) -> frozenset[Kind]:
         """Return the kinds that are not watched now."""
-        return frozenset(Kind) - self._standing
+        return frozenset(Kind) - self._established
 
-    async def gaps(self) -> frozenset[Kind]:
-        """Wait until kinds have to be listed, and return them; who takes them must list them."""
-        while not self._gaps:
-            self._news_of_gaps.clear()
-            await self._news_of_gaps.wait()
-        found = frozenset(self._gaps)
-        self._gaps.clear()
+    async def unlisted(self) -> frozenset[Kind]:
+        """Wait until kinds have to be listed, and return them; the caller must list them."""
+        while not self._unlisted:
+            self._unlisted_added.clear()
+            await self._unlisted_added.wait()
+        found = frozenset(self._unlisted)
+        self._unlisted.clear()
         return found
 
-    def give_back(self, kinds: Iterable[Kind]) -> None:
-        """Note that kinds could not be listed after all."""
-        self._gaps |= self._standing & set(kinds)
-        self._news_of_gaps.set()
+    def list_again(self, kinds: Iterable[Kind]) -> None:
+        """Ask for kinds to be listed again, as far as they are watched."""
+        self._unlisted |= self._established & set(kinds)
+        self._unlisted_added.set()
 
     def age(self) -> float:
-        """Return for how many seconds the quietest watch has given no sign of life."""
+        """Return for how many seconds the quietest watch has shown no activity."""
         return self._clock() - min(self._alive.values())
 
     async def run(self) -> None:
         """Watch until cancelled; raise if Kopf ends by itself."""
         self._loop = asyncio.get_running_loop()
-        self._standing.clear()
-        self._gaps.clear()
+        self._established.clear()
+        self._unlisted.clear()
         ended: asyncio.Future[None] = self._loop.create_future()
-        theirs = asyncio.new_event_loop()
+        kopf_loop = asyncio.new_event_loop()
         stop = asyncio.Event()
-        thread = threading.Thread(target=self._thread, args=(theirs, stop, ended), name="kopf", daemon=True)
+        thread = threading.Thread(
+            target=self._thread, args=(kopf_loop, stop, ended), name="kopf", daemon=True
+        )
         thread.start()
         try:
             await asyncio.shield(ended)
         finally:
             with contextlib.suppress(RuntimeError):  # its loop is closed already
-                theirs.call_soon_threadsafe(stop.set)
+                kopf_loop.call_soon_threadsafe(stop.set)
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(asyncio.shield(ended), 2 * _PATIENCE)
+                await asyncio.wait_for(asyncio.shield(ended), 2 * _GRACE)
         raise RuntimeError("Kopf ended by itself")
 
     # In Kopf's thread
 
-    def updated(self, kind: Kind, record: CachedObject | None) -> None:
+    def updated(self, kind: Kind, obj: CachedObject | None) -> None:
         self._alive[kind] = self._clock()
-        if record is not None:
-            self._hand_over(self._handler.on_update, record)
+        if obj is not None:
+            self._hand_over(self._handler.on_update, obj)
 
     def deleted(self, kind: Kind, key: ObjectKey, version: ObjectVersion) -> None:
         self._alive[kind] = self._clock()
@@ -149,16 +149,16 @@ class KopfSource:
         error: BaseException | None = None
         try:
             loop.run_until_complete(self._kopf(stop))
-        except BaseException as problem:  # noqa: BLE001 - told to the loop that waits for it
+        except BaseException as problem:  # noqa: BLE001 - passed to the loop that waits for it
             error = problem
         with contextlib.suppress(Exception):
             loop.run_until_complete(_abandon())
         loop.close()
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits any more
             ended.get_loop().call_soon_threadsafe(_finish, ended, error)
 
     async def _kopf(self, stop: asyncio.Event) -> None:
-        """Run Kopf until told to stop or until any part of it ends: what remains would be half blind."""
+        """Run Kopf until told to stop or until any part of it ends: the rest would miss events."""
         sessions: list[aiohttp.ClientSession] = []
 
         async def login() -> kopf.AiohttpSession:
@@ -186,7 +186,7 @@ class KopfSource:
         finally:
             stopping.cancel()
             running.cancel()
-            await asyncio.wait([running], timeout=_PATIENCE)
+            await asyncio.wait([running], timeout=_GRACE)
             for session in sessions:
                 await session.close()
 
@@ -218,61 +218,61 @@ class KopfSource:
         kind = _COLLECTIONS.get(request.url.path)
         if kind is not None and request.response.status < 400 and _WATCH in request.url.query:  # noqa: PLR2004
             self._alive[kind] = self._clock()
-            self._hand_over(self._stands, kind)
+            self._hand_over(self._watch_established, kind)
 
     async def _empty_lists(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
         kind = _COLLECTIONS.get(request.url.path)
         if kind is not None and _WATCH not in request.url.query:
-            self._hand_over(self._begins, kind)
-            # An old version is fine: the watch goes on from it.
+            self._hand_over(self._list_begins, kind)
+            # An old version will do: the watch continues from it.
             request.url = request.url.update_query(fieldSelector=_NO_OBJECT, resourceVersion="0")
         return await handler(request)
 
     def _hand_over(self, call: Callable[..., None], *arguments: Any) -> None:
         with self._lock:
-            self._news.append((call, arguments))
+            self._events.append((call, arguments))
             if self._draining or self._loop is None:
                 return
             self._draining = True
         with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
             self._loop.call_soon_threadsafe(self._drain)
 
-    # In the service's loop
+    # In the controller's loop
 
-    def _begins(self, kind: Kind) -> None:
-        if kind in self._standing:
+    def _list_begins(self, kind: Kind) -> None:
+        if kind in self._established:
             logger.info("the watch of %s could not be continued and begins anew", kind.value)
-        self._standing.discard(kind)
-        self._gaps.discard(kind)
+        self._established.discard(kind)
+        self._unlisted.discard(kind)
 
-    def _stands(self, kind: Kind) -> None:
-        if kind not in self._standing:
-            self._standing.add(kind)
-            self._gaps.add(kind)
-            self._news_of_gaps.set()
+    def _watch_established(self, kind: Kind) -> None:
+        if kind not in self._established:
+            self._established.add(kind)
+            self._unlisted.add(kind)
+            self._unlisted_added.set()
 
     def _drain(self) -> None:
         for call, arguments in self._take():
             call(*arguments)
         with self._lock:
-            self._draining = bool(self._news)
+            self._draining = bool(self._events)
         if self._draining and self._loop is not None:
             self._loop.call_soon(self._drain)
 
     def _take(self) -> Iterable[tuple[Callable[..., None], tuple[Any, ...]]]:
         with self._lock:
-            return [self._news.popleft() for _ in range(min(_BATCH, len(self._news)))]
+            return [self._events.popleft() for _ in range(min(_BATCH, len(self._events)))]
 
 
 async def _abandon() -> None:
-    """Cancel what is left in this loop, and wait for it, but not for ever."""
+    """Cancel all tasks that are left in this loop, and wait for them a while."""
     left = asyncio.all_tasks() - {asyncio.current_task()}
     for task in left:
         task.cancel()
     if left:
-        await asyncio.wait(left, timeout=_PATIENCE)
+        await asyncio.wait(left, timeout=_GRACE)
 
 
 def _finish(ended: asyncio.Future[None], error: BaseException | None) -> None:

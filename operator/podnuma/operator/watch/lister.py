@@ -1,7 +1,7 @@
-"""Fresh looks at the API server: full lists of a kind, and one object by name.
+"""Live reads of the API server: all objects of a kind, and one object by name.
 
-Watches tell what changes, a list proves what is there. Lists are read in pages and turned
-into records page by page, so that no more than one page of full objects is in memory.
+A watch says what changes, a list proves what exists. Lists are read and decoded page by page,
+so that no more than one page of full objects is in memory.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _ATTEMPTS = 3  # a list whose continuation expired is begun again
 
 
 class Reader(Protocol):
-    """What may be asked. Each raises one of plumbing.kube.errors."""
+    """Reads from the API server, never from the cache; each raises one of plumbing.kube.errors."""
 
-    async def everything(self, kind: Kind) -> tuple[list[CachedObject], int]:
-        """Return all objects of a kind, as far as they matter, and the version of the list."""
+    async def list_all(self, kind: Kind) -> tuple[list[CachedObject], int]:
+        """Return all objects of a kind that are to be cached, and the version of the list."""
         ...
 
     async def pod(self, key: ObjectKey) -> CachedPod | None:
@@ -36,19 +36,19 @@ class Reader(Protocol):
 
 
 class ApiReader:
-    """Reader over a client."""
+    """The reader that asks a real API server."""
 
     def __init__(self, client: Client, *, page_size: int) -> None:
         self._client = client
         self._page_size = page_size
 
-    async def everything(self, kind: Kind) -> tuple[list[CachedObject], int]:
+    async def list_all(self, kind: Kind) -> tuple[list[CachedObject], int]:
         for _ in range(_ATTEMPTS - 1):
             try:
-                return await self._list(kind)
+                return await self._list_once(kind)
             except errors.GoneError:
                 continue
-        return await self._list(kind)
+        return await self._list_once(kind)
 
     async def pod(self, key: ObjectKey) -> CachedPod | None:
         try:
@@ -64,12 +64,12 @@ class ApiReader:
             return None
         return decode.decode_allocation(found)
 
-    async def _list(self, kind: Kind) -> tuple[list[CachedObject], int]:
+    async def _list_once(self, kind: Kind) -> tuple[list[CachedObject], int]:
         place = PLACES[kind]
         query = {"fieldSelector": place.field_selector} if place.field_selector else {}
-        records: list[CachedObject] = []
+        objects: list[CachedObject] = []
         version = ""
         async for page, at in self._client.pages(place.collection, size=self._page_size, query=query):
-            records.extend(record for record in map(decode.DECODERS[kind], page) if record is not None)
+            objects.extend(obj for obj in map(decode.DECODERS[kind], page) if obj is not None)
             version = version or at
-        return records, decode.resource_version(version)
+        return objects, decode.resource_version(version)

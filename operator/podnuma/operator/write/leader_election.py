@@ -1,17 +1,16 @@
-"""Who may write: one process, and only for as long as its Lease surely lasts.
+"""Leader election: one process may write, and only while its Lease is certain to be valid.
 
-The Lease (coordination.k8s.io) names a holder and counts its changes. A process that
-sees the Lease unchanged for its whole duration, by its own clock, takes it; clocks of
-other machines are never compared. Each change of the holder begins a new *term*, the
-number that every decision carries (leaseTransitions of the Lease).
+The Lease (coordination.k8s.io) names a holder and counts its changes. A process that sees the
+Lease unchanged for its whole duration, by its own clock, takes it; clocks of different
+machines are never compared. Each change of the holder begins a new *term* (leaseTransitions).
 
-Fencing, from three sides:
-  * the holder counts from the moment *before* its last successful renewal was sent, and
-    stops writing `margin` before a rival could take over;
-  * a write gets what is left of that time as its deadline, and the API server is told,
-    so that a slow one is not carried out under the next holder;
-  * a decision of an older term that still turns up after a change is measured against
-    what the new holder holds, and loses (see service).
+A former leader cannot do harm:
+  * it counts from *before* its last successful renewal was sent, and stops writing `margin`
+    before another process could take over;
+  * a write gets what is left of that time as its deadline, and the API server knows it, so
+    that a slow write is not carried out under the next leader;
+  * a decision of an older term that still turns up later is compared with what the new leader
+    holds, and is deleted if they overlap (see node.allocations).
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 class Leadership(Protocol):
-    """What a writer asks before each write."""
+    """Says whether, and for how long, this process may write."""
 
     @property
     def term(self) -> int:
@@ -43,13 +42,13 @@ class Leadership(Protocol):
         ...
 
     def remaining(self) -> float:
-        """Return for how many seconds nobody else can be the leader; 0 or less: do not write."""
+        """Return for how many seconds no other process can be the leader; 0 or less: do not write."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class AlwaysLeader:
-    """Leadership of a process that is the only one by other means."""
+    """The leadership of a process that runs without a Lease and is known to be the only one."""
 
     term: int = 0
 
@@ -58,7 +57,7 @@ class AlwaysLeader:
 
 
 class LeaderElector:
-    """Takes, keeps and gives back the Lease."""
+    """Acquires, renews and releases the Lease; `remaining` never overestimates."""
 
     def __init__(
         self,
@@ -103,7 +102,7 @@ class LeaderElector:
         await self._lost.wait()
 
     async def run(self) -> None:
-        """Try for ever to get and keep the Lease."""
+        """Try for ever to acquire and renew the Lease."""
         try:
             while True:
                 began = self._clock()
@@ -119,8 +118,8 @@ class LeaderElector:
             self._safe_until = 0.0
             self._step_down()
 
-    async def give_back(self) -> None:
-        """Let a standby take over at once."""
+    async def release(self) -> None:
+        """Release the Lease, so that a standby takes over at once."""
         self._safe_until = 0.0
         lease = await self._client.get(f"{self._path}/{self._settings.name}", deadline=2.0)
         if (lease.get("spec") or {}).get("holderIdentity") != self._identity:
@@ -149,7 +148,7 @@ class LeaderElector:
         taken = holder not in {"", self._identity}
         if taken and began - self._seen[1] < self._settings.duration:
             return
-        # Its own name, found after a pause, begins a new term too: others may have been in between.
+        # Its own name, found after a pause, begins a new term too: others may have led in between.
         self._hold(await self._put(lease, self._identity, _transitions(lease) + 1), began)
 
     async def _put(self, lease: Json, holder: str, transitions: int) -> Json:

@@ -1,10 +1,10 @@
-"""The only way to the API server for anything that changes it.
+"""Every write to the API server goes through here, and only the leader writes.
 
-Every write first asks the leadership how long it surely lasts, refuses when that is over,
-and gets that time as its deadline. Creating and replacing a PodAllocation is conditional
-(it must not exist; it must be at this version), deleting one names its UID: whatever
-happened meanwhile, no other object than the one meant is touched. Own parts of other
-objects go through server-side apply under the operator's field manager.
+A write first asks the leadership how long it is certain to last, is refused when that is over,
+and gets that time as its deadline. Creating and replacing a PodAllocation is conditional (it
+must not exist; it must be at this version), and deleting one names its UID: whatever happened
+meanwhile, no other object is touched. The operator's fields in other objects are written by
+server-side apply under its field manager.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-_SHORTEST = 0.5  # seconds; a write that has less time left would only end uncertain
+_SHORTEST = 0.5  # seconds; with less time left a write would only end uncertain
 
 
 class NotLeadingError(Exception):
-    """This process may not write now; whoever leads will."""
+    """This process may not write now; the leader will."""
 
 
 class Writer(Protocol):
-    """What may be changed. Each raises NotLeadingError or one of plumbing.kube.errors."""
+    """The operator's writes; each raises NotLeadingError or one of plumbing.kube.errors."""
 
     async def create_allocation(self, key: ObjectKey, body: Json) -> Json:
         """Create; AlreadyExistsError if there is one of that name."""
@@ -44,7 +44,7 @@ class Writer(Protocol):
         ...
 
     async def delete_allocation(self, key: ObjectKey, uid: str) -> None:
-        """Delete this very object if there is one of the name; ConflictError if it is another one."""
+        """Delete the object with this UID if it exists; ConflictError if another one has the name."""
         ...
 
     async def apply_allocation_status(self, key: ObjectKey, body: Json) -> Json:
@@ -64,7 +64,7 @@ class Writer(Protocol):
         ...
 
     async def delete_topology(self, name: str, uid: str) -> None:
-        """Delete this very object if there is one of the name; ConflictError if it is another one."""
+        """Delete the object with this UID if it exists; ConflictError if another one has the name."""
         ...
 
     async def apply_profile_status(self, name: str, body: Json) -> Json:
@@ -78,13 +78,13 @@ class Writer(Protocol):
     async def evict(self, key: ObjectKey, uid: str) -> None:
         """Ask the Eviction API.
 
-        BusyError if a disruption budget says no for now, ConflictError if it is another pod.
+        BusyError if a disruption budget does not allow it now, ConflictError if another pod has the name.
         """
         ...
 
 
 class Sender(Protocol):
-    """The one thing a writer asks of a client."""
+    """What a writer needs of a client."""
 
     async def write(
         self,
@@ -101,7 +101,7 @@ class Sender(Protocol):
 
 
 class ApiWriter:
-    """Writer over a client and a leadership."""
+    """The writer that asks a real API server; without leadership it writes nothing."""
 
     def __init__(self, client: Sender, leadership: Leadership, *, deadline: float) -> None:
         self._client = client
@@ -163,7 +163,7 @@ class ApiWriter:
             await self._write("POST", path, body)
 
     async def _apply(self, path: str, body: Json) -> Json:
-        # What the operator manages it decides alone: a conflict means that somebody edited it by hand.
+        # The operator alone decides its fields: a conflict means that someone edited them.
         query = {"fieldManager": names.OPERATOR_MANAGER, "force": "true"}
         return await self._client.write(
             "PATCH", path, body, deadline=self._deadline(), content_type=kube.APPLY, query=query

@@ -19,12 +19,12 @@ def thing(uid="u1", version=10, name="a", group="g"):
     return Thing(ObjectVersion(uid, version), name, group)
 
 
-def shelf():
+def store():
     return ObjectStore(lambda record: record.name, lambda record: record.group)
 
 
 def test_an_older_state_does_not_replace_a_newer_one():
-    things = shelf()
+    things = store()
     things.update(thing(version=20))
     assert things.update(thing(version=10)) == (thing(version=20), False)
     assert things.update(thing(version=20))[1] is False
@@ -32,13 +32,13 @@ def test_an_older_state_does_not_replace_a_newer_one():
 
 
 def test_versions_are_compared_as_numbers():
-    things = shelf()
+    things = store()
     things.update(thing(version=99))
     assert things.update(thing(version=100))[1] is True
 
 
 def test_a_late_event_does_not_bring_an_ended_object_back():
-    things = shelf()
+    things = store()
     things.update(thing(version=10))
     assert things.delete("a", ObjectVersion("u1", 30)) == thing(version=10)
     assert things.update(thing(version=20))[1] is False
@@ -48,7 +48,7 @@ def test_a_late_event_does_not_bring_an_ended_object_back():
 
 
 def test_the_end_of_an_old_object_leaves_the_new_one_of_that_name():
-    things = shelf()
+    things = store()
     things.update(thing("u1", 10))
     things.update(thing("u2", 20))
     assert things.delete("a", ObjectVersion("u1", 15)) is None
@@ -56,14 +56,14 @@ def test_the_end_of_an_old_object_leaves_the_new_one_of_that_name():
 
 
 def test_an_object_that_an_earlier_list_would_have_shown_is_old_news():
-    things = shelf()
+    things = store()
     things.replace([], 50)
     assert things.update(thing(version=40))[1] is False
     assert things.update(thing(version=60))[1] is True
 
 
 def test_a_list_removes_what_it_lacks_and_keeps_what_is_newer_than_it():
-    things = shelf()
+    things = store()
     things.update(thing("u1", 10, "old"))
     things.update(thing("u2", 60, "new"))
     changes = things.replace([thing("u3", 45, "listed")], 50)
@@ -75,7 +75,7 @@ def test_a_list_removes_what_it_lacks_and_keeps_what_is_newer_than_it():
 
 
 def test_a_fresh_look_is_proof_even_for_what_was_thought_to_have_ended():
-    things = shelf()
+    things = store()
     things.replace([], 50)
     things.delete("a", ObjectVersion("u1", 0))
     assert things.confirm(thing("u1", 40)) is None
@@ -84,7 +84,7 @@ def test_a_fresh_look_is_proof_even_for_what_was_thought_to_have_ended():
 
 
 def test_records_move_between_groups():
-    things = shelf()
+    things = store()
     things.update(thing(version=10, group="n1"))
     things.update(thing(version=20, group="n2"))
     assert things.group("n1") == {}
@@ -92,7 +92,7 @@ def test_records_move_between_groups():
 
 
 def test_ended_objects_are_forgotten_one_day():
-    things = shelf()
+    things = store()
     for number in range(REMEMBERED + 5):
         things.delete("a", ObjectVersion(f"u{number}", number))
     assert not things.was_deleted("u0")
@@ -110,7 +110,7 @@ def test_any_order_of_news_about_one_object_ends_in_its_newest_state(states, rng
     versions = sorted({version for _, _, version, _ in states})
     news = [thing(version=version) for version in versions] * 2
     rng.shuffle(news)
-    things = shelf()
+    things = store()
     for record in news:
         things.update(record)
     if versions:
@@ -119,7 +119,7 @@ def test_any_order_of_news_about_one_object_ends_in_its_newest_state(states, rng
 
 @given(STATES)
 def test_groups_and_names_always_agree(states):
-    things = shelf()
+    things = store()
     for name, group, version, ends in states:
         record = thing(f"{name}{group}", version, name, f"g{group}")
         if ends:

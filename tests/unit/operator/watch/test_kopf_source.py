@@ -31,15 +31,15 @@ def watches(sink=None, clock=lambda: 0.0):
 
 def begin(found, *kinds):
     for kind in kinds:
-        found._stands(kind)
+        found._watch_established(kind)
 
 
 @virtual
-async def test_a_kind_is_to_be_listed_once_its_watch_stands():
+async def test_a_kind_is_to_be_listed_once_its_watch_watch_established():
     found = watches()
     assert found.missing == frozenset(Kind)
     begin(found, Kind.POD)
-    assert await found.gaps() == {Kind.POD}
+    assert await found.unlisted() == {Kind.POD}
     assert Kind.POD not in found.missing
 
 
@@ -47,9 +47,9 @@ async def test_a_kind_is_to_be_listed_once_its_watch_stands():
 async def test_a_watch_that_goes_on_needs_no_list():
     found = watches()
     begin(found, Kind.POD)
-    await found.gaps()
+    await found.unlisted()
     begin(found, Kind.POD)  # the finite watch was opened anew
-    waiting = asyncio.create_task(found.gaps())
+    waiting = asyncio.create_task(found.unlisted())
     await asyncio.sleep(10)
     assert not waiting.done()
 
@@ -58,10 +58,10 @@ async def test_a_watch_that_goes_on_needs_no_list():
 async def test_a_watch_that_could_not_go_on_needs_a_list_when_it_stands_again():
     found = watches()
     begin(found, *Kind)
-    await found.gaps()
-    found._begins(Kind.POD)
+    await found.unlisted()
+    found._list_begins(Kind.POD)
     assert found.missing == {Kind.POD}
-    waiting = asyncio.create_task(found.gaps())
+    waiting = asyncio.create_task(found.unlisted())
     await asyncio.sleep(10)
     assert not waiting.done()
     begin(found, Kind.POD)
@@ -72,9 +72,9 @@ async def test_a_watch_that_could_not_go_on_needs_a_list_when_it_stands_again():
 async def test_kinds_that_could_not_be_listed_are_asked_for_again():
     found = watches()
     begin(found, Kind.POD, Kind.NODE)
-    kinds = await found.gaps()
-    found.give_back(kinds)
-    assert await found.gaps() == {Kind.POD, Kind.NODE}
+    kinds = await found.unlisted()
+    found.list_again(kinds)
+    assert await found.unlisted() == {Kind.POD, Kind.NODE}
 
 
 @virtual

@@ -141,7 +141,7 @@ async def test_a_lease_that_was_given_back_is_taken_at_once():
     running(b)
     await asyncio.sleep(3)
     task.cancel()
-    await a.give_back()
+    await a.release()
     began = asyncio.get_running_loop().time()
     await b.elected()
     assert asyncio.get_running_loop().time() - began <= SETTINGS.retry
@@ -153,7 +153,7 @@ async def test_giving_back_leaves_the_lease_of_another_alone():
     a, b = elector(leases, "a"), elector(leases, "b")
     running(a)
     await a.elected()
-    await b.give_back()
+    await b.release()
     assert leases.lease["spec"]["holderIdentity"] == "a"
 
 
