@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp import web
 from podnuma.api.hardware import Hardware, render_hardware
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 NODES, PODS = 20, 200
 HEARD = threading.Event()
+STORED = threading.Event()  # a PodAllocation has reached the server
 TOPOLOGIES: dict[str, Any] = {}
 
 
@@ -53,6 +54,8 @@ def serve(port: int) -> None:
         if request.method == "GET":
             return web.json_response({"metadata": {"resourceVersion": "1"}, "items": []})
         body: dict[str, Any] = json.loads(await request.read())
+        if body.get("kind") == "PodAllocation":
+            STORED.set()
         version = str(next(versions))
         known = TOPOLOGIES.get(request.path.split("/")[5], {}) if "/nodetopologies/" in request.path else {}
         body = {**known, **body, "status": {**known.get("status", {}), **body.get("status", {})}}
@@ -78,8 +81,20 @@ def stored(value: Any, number: int, **more: Any) -> Any:
     return {**value, "metadata": metadata, **more}
 
 
-async def decide(port: int, folder: Path) -> cProfile.Profile:
-    """Let 200 pods arrive on 20 nodes, and profile from the first to the last decision."""
+class Recorder(Protocol):
+    """What watches over the arrivals: a profiler, or a walk of benchmarks.structure."""
+
+    def enable(self) -> object:
+        """Begin, just before the first pod arrives."""
+        ...
+
+    def disable(self) -> object:
+        """End, when the last pod is decided."""
+        ...
+
+
+async def decide(port: int, folder: Path, recorder: Recorder, nodes: int = NODES, pods: int = PODS) -> None:
+    """Let pods arrive on nodes, and record from the first to the last decision."""
     kubeconfig = folder / "kubeconfig"
     cluster = {"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}
     context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
@@ -104,7 +119,7 @@ async def decide(port: int, folder: Path) -> cProfile.Profile:
     controller.on_update(decode.decode_namespace(stored(namespace, 1)))
     controller.on_update(decode.decode_profile(stored(scale.PROFILE, 2)))
     hardware = render_hardware(Hardware(scale.machine()))
-    for number in range(NODES):
+    for number in range(nodes):
         name = f"n{number}"
         controller.on_update(
             decode.decode_node(stored({"metadata": {"name": name, "labels": {"type": "kwok"}}}, number))
@@ -115,31 +130,29 @@ async def decide(port: int, folder: Path) -> cProfile.Profile:
         TOPOLOGIES[name] = stored(topology, number)
         controller.on_update(decode.decode_topology(TOPOLOGIES[name]))
     await asyncio.sleep(3)
-    pods = []
-    for number in range(PODS):
-        pod = stored(scale.managed_pod(f"db-{number}", f"n{number % NODES}"), 5000 + number)
+    arriving = []
+    for number in range(pods):
+        pod = stored(scale.managed_pod(f"db-{number}", f"n{number % nodes}"), 5000 + number)
         pod["metadata"]["namespace"] = "default"
-        pods.append({**pod, "status": {"phase": "Pending", "qosClass": "Guaranteed"}})
-    profile = cProfile.Profile(time.thread_time)
-    profile.enable()
-    for pod in pods:
+        arriving.append({**pod, "status": {"phase": "Pending", "qosClass": "Guaranteed"}})
+    recorder.enable()
+    for pod in arriving:
         record = decode.decode_pod(pod)
         if record is not None:
             controller.on_update(record)
         await asyncio.sleep(0.02)
     async with asyncio.timeout(240):
-        while sum(len(state.decisions) for state in _states(controller)) < PODS:  # noqa: ASYNC110 - a bench
+        while sum(len(state.decisions) for state in _states(controller, nodes)) < pods:  # noqa: ASYNC110 - a bench
             await asyncio.sleep(0.5)
     await asyncio.sleep(2)
-    profile.disable()
+    recorder.disable()
     told.cancel()
     await controller.stop()
     await client.close()
-    return profile
 
 
-def _states(controller: Controller) -> list[NodeState]:
-    return [state for number in range(NODES) if (state := controller.node_state(f"n{number}")) is not None]
+def _states(controller: Controller, nodes: int) -> list[NodeState]:
+    return [state for number in range(nodes) if (state := controller.node_state(f"n{number}")) is not None]
 
 
 def main() -> int:
@@ -148,7 +161,8 @@ def main() -> int:
     threading.Thread(target=serve, args=(port,), daemon=True).start()
     HEARD.wait()
     with tempfile.TemporaryDirectory(prefix="podnuma-one-pod-") as folder:
-        profile: Any = asyncio.run(decide(port, Path(folder)))
+        profile: Any = cProfile.Profile(time.thread_time)
+        asyncio.run(decide(port, Path(folder), profile))
         profile.create_stats()
         path = Path(folder) / "profile"
         path.write_bytes(pickle.dumps([profile.stats]))
