@@ -29,8 +29,8 @@ _INTRODUCTION = """\
 # Metrics and alerts
 
 Operator and agents answer `/metrics` on their one port (8080 and 9465), beside `/healthz` and `/readyz`.
-Labels have few values: never a pod, a container or a CPU list. With the chart's `monitoring.podMonitor` every
-series also has `node` and `component` (operator or agent).
+Labels have few values: never a pod, a container or a CPU list. With the chart's `monitoring.podMonitor` or
+`monitoring.serviceMonitor` every series also has `node` and `component` (operator or agent).
 
 The three `resource_manager_*` metrics are the kubelet's own, with its names, labels and meaning as announced
 for v1.36, so that dashboards for the native feature work. `--metric-names v1.37` (`agent.metricNames` in the

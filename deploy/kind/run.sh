@@ -36,6 +36,7 @@ kind load image-archive "$archive" --name "$cluster"
 # The chart: install it, apply a profile and a pod of the announcement, uninstall it.
 helm install podnuma "$root/deploy/chart/podnuma" --namespace "$namespace" --create-namespace \
   --set "image.repository=${reference%:*}" --set "image.tag=${reference##*:}" --wait --timeout 3m
+helm test podnuma --namespace "$namespace" --timeout 3m
 kubectl apply -f "$root/examples/profiles/databases.yaml"
 kubectl wait --for=condition=Ready nodeprofile/databases --timeout=2m
 kubectl get nodeprofiles,nodetopologies

@@ -128,6 +128,22 @@ def test_profiles_of_a_first_installation_go_with_it(releases, tmp_path):
     assert releases.profiles() == {}
 
 
+def test_an_upgrade_that_changes_no_profile_leaves_it_alone(releases, tmp_path):
+    def identity() -> dict[str, str]:
+        return {
+            found["metadata"]["uid"]: found["metadata"]["generation"]
+            for found in releases.cluster.api.items(PROFILES)
+        }
+
+    releases.put("install", profile_values(tmp_path, first=1, second=2))
+    at_first = identity()
+    for _ in range(2):
+        releases.put("upgrade", profile_values(tmp_path, first=1, second=2))
+        assert identity() == at_first
+    releases.put("upgrade", profile_values(tmp_path, first=1, second=20))
+    assert releases.profiles() == {"first": 1, "second": 20}
+
+
 def test_a_rollback_to_the_first_installation_has_its_profiles(releases, tmp_path):
     releases.put("install", profile_values(tmp_path, first=1))
     releases.put("upgrade", profile_values(tmp_path, first=10, second=2))
