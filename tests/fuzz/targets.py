@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from podnuma.allocator import Admitted, NodeAllocator, cpuset, nodeset, quantities
+from podnuma.allocator.explain.shortage import request_and_free
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_profile import read_node_profile
@@ -30,7 +31,6 @@ from podnuma.api.pod_allocation import Decision, read_pod_allocation, render_pod
 from podnuma.api.quantity import read_quantity
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.kinds import Kind
-from podnuma.operator.node import admission
 
 from tests.unit.api.objects import DATABASE, TRAINING
 from tests.unit.api.test_node_topology import AGENT, AGENT_READY, ALLOCATION, READY
@@ -88,7 +88,7 @@ def pods(value: Any) -> None:
         return
     allocator = _node()
     answer = allocator.decide(record.request)
-    admission.explanation(allocator, record.request)
+    request_and_free(allocator, record.request)
     if not isinstance(answer, Admitted):
         return
     with allocator_restored(allocator, record.request.uid):

@@ -57,7 +57,7 @@ def test_reserved_cpus_that_the_node_lacks_are_named_and_running_pods_keep_what_
     )
     allocation = system.allocations(namespace)["database"]
     assert system.written(allocation) == before
-    # The settings from before stay in force for new pods, too.
+    # The previous settings still apply, to new pods too.
     system.create_example(namespace, "database", "second")
     second = system.wait_applied(namespace, "second")
     assert expectations.database(system.node_of(second).machine, system.written(second)) == []
@@ -182,7 +182,7 @@ def test_describe_of_a_node_that_cannot_be_used_says_what_to_do_next(system):
 
             def described(kind=kind, name=name):
                 told = system.cluster.kubectl("describe", kind, name)
-                assert "stands back" in told, told
+                assert "is paused" in told, told
                 assert "set cpuManagerPolicy: none in its configuration, remove that file" in told, told
                 return True
 

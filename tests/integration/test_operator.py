@@ -124,7 +124,7 @@ def test_a_profile_that_does_not_fit_is_refused_by_name_field_and_value(site):
     assert "drop 96" in told
     until(
         lambda: (
-            "stay in force" in site.condition("nodetopologies", "n1", "SettingsUsable").get("message", "")
+            "still apply" in site.condition("nodetopologies", "n1", "SettingsUsable").get("message", "")
         ),
         "the NodeTopology to say which settings hold",
         SOON,

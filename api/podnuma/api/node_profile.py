@@ -31,7 +31,7 @@ MAX_NODES: Final = 256
 HIGHEST_PRIORITY: Final = 1_000_000_000
 
 
-class NodeState(enum.Enum):
+class MatchState(enum.Enum):
     """How a matched node stands to the profile."""
 
     SETTLED = "Settled"
@@ -65,7 +65,7 @@ class MatchedNode:
     """A node in the status of a profile."""
 
     name: str
-    state: NodeState
+    state: MatchState
     reason: str = ""
     message: str = ""
 
@@ -114,8 +114,8 @@ def render_node_profile_status(status: NodeProfileStatus) -> dict[str, Any]:
     return {
         "observedGeneration": status.observed_generation,
         "nodesMatched": len(status.nodes),
-        "nodesSettled": _count(status.nodes, NodeState.SETTLED),
-        "nodesRefused": _count(status.nodes, NodeState.REFUSED),
+        "nodesSettled": _count(status.nodes, MatchState.SETTLED),
+        "nodesRefused": _count(status.nodes, MatchState.REFUSED),
         "nodes": [_render_node(node) for node in by_need[:MAX_NODES]],
         "conditions": render_conditions(status.conditions),
     }
@@ -130,7 +130,7 @@ def read_node_profile_status(value: Any) -> NodeProfileStatus:
         nodes=tuple(
             MatchedNode(
                 name=item.required("name", text(253, shortest=1), ""),
-                state=item.required("state", choice(NodeState), NodeState.PENDING),
+                state=item.required("state", choice(MatchState), MatchState.PENDING),
                 reason=item.optional("reason", text(1024), ""),
                 message=item.optional("message", text(1024), ""),
             )
@@ -142,10 +142,10 @@ def read_node_profile_status(value: Any) -> NodeProfileStatus:
     return result
 
 
-_NEED: Final = (NodeState.REFUSED, NodeState.PENDING, NodeState.OVERRIDDEN, NodeState.SETTLED)
+_NEED: Final = (MatchState.REFUSED, MatchState.PENDING, MatchState.OVERRIDDEN, MatchState.SETTLED)
 
 
-def _count(nodes: Iterable[MatchedNode], state: NodeState) -> int:
+def _count(nodes: Iterable[MatchedNode], state: MatchState) -> int:
     return sum(node.state is state for node in nodes)
 
 

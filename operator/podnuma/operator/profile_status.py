@@ -11,14 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from podnuma.api import names
 from podnuma.api.conditions import Condition, Readiness, Status, merged, readiness
-from podnuma.api.node_profile import (
-    MatchedNode,
-    NodeProfileStatus,
-    render_node_profile_status,
-)
-from podnuma.api.node_profile import (
-    NodeState as MatchState,
-)
+from podnuma.api.node_profile import MatchedNode, MatchState, NodeProfileStatus, render_node_profile_status
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.objects import ObjectKey
 
@@ -111,14 +104,14 @@ def _profile_readiness(nodes: tuple[MatchedNode, ...], generation: int) -> tuple
         text = f"{len(refused)} of {len(nodes)} nodes cannot work with this profile: {_first(refused)}"
         return readiness(Readiness.FAILED, "NodesRefused", text, generation)
     if pending:
-        text = f"{len(pending)} of {len(nodes)} nodes are not settled yet: {_first(pending)}"
+        text = f"{len(pending)} of {len(nodes)} nodes are not up to date yet: {_first(pending)}"
         return readiness(Readiness.IN_PROGRESS, "NodesPending", text, generation)
     if not nodes:
         text = "no node has the labels of spec.nodeSelector; label nodes or change the selector"
         return readiness(Readiness.CURRENT, "NoNodes", text, generation)
     settled = len(by_state[MatchState.SETTLED])
     over = len(nodes) - settled
-    text = f"in force on {settled} of {len(nodes)} nodes" + (f", overridden on {over}" if over else "")
+    text = f"applied on {settled} of {len(nodes)} nodes" + (f", overridden on {over}" if over else "")
     return readiness(Readiness.CURRENT, "Settled", text, generation)
 
 

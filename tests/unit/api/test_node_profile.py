@@ -10,9 +10,9 @@ from podnuma.api.decoding import InvalidObjectError, Metadata
 from podnuma.api.node_profile import (
     MAX_NODES,
     MatchedNode,
+    MatchState,
     NodeProfile,
     NodeProfileStatus,
-    NodeState,
     read_node_profile,
     read_node_profile_status,
     render_node_profile,
@@ -62,11 +62,11 @@ def test_a_profile_is_read_as_it_was_rendered(name, selector, priority, node):
 
 
 def test_the_status_counts_all_nodes_and_lists_those_in_need_first():
-    nodes = [MatchedNode(f"n{number:03}", NodeState.SETTLED) for number in range(MAX_NODES + 10)]
+    nodes = [MatchedNode(f"n{number:03}", MatchState.SETTLED) for number in range(MAX_NODES + 10)]
     nodes += [
-        MatchedNode("z1", NodeState.REFUSED, "ReservedCPUs", "no CPU 96; drop it"),
-        MatchedNode("z2", NodeState.PENDING),
-        MatchedNode("z3", NodeState.OVERRIDDEN, "Priority", "profile b wins"),
+        MatchedNode("z1", MatchState.REFUSED, "ReservedCPUs", "no CPU 96; drop it"),
+        MatchedNode("z2", MatchState.PENDING),
+        MatchedNode("z3", MatchState.OVERRIDDEN, "Priority", "profile b wins"),
     ]
     body = render_node_profile_status(NodeProfileStatus(3, tuple(nodes), (READY,)))
     assert (body["nodesMatched"], body["nodesSettled"], body["nodesRefused"]) == (
@@ -86,7 +86,7 @@ def test_the_status_counts_all_nodes_and_lists_those_in_need_first():
 
 def test_a_status_is_read_as_it_was_rendered():
     status = NodeProfileStatus(
-        3, (MatchedNode("a", NodeState.REFUSED, "R", "m"), MatchedNode("b", NodeState.SETTLED)), (READY,)
+        3, (MatchedNode("a", MatchState.REFUSED, "R", "m"), MatchedNode("b", MatchState.SETTLED)), (READY,)
     )
     stored = {"metadata": {"name": "p"}, "status": render_node_profile_status(status)}
     assert read_node_profile_status(stored) == status

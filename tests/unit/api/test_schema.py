@@ -25,8 +25,8 @@ from podnuma.api.decoding import FieldError, InvalidObjectError
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_profile import (
     MatchedNode,
+    MatchState,
     NodeProfileStatus,
-    NodeState,
     read_node_profile,
     read_node_profile_status,
     render_node_profile_status,
@@ -223,7 +223,7 @@ HARDWARE = machine(MACHINES[0])
 def full_objects(plural: str) -> list[dict[str, Any]]:
     """Rendered objects that together have every field."""
     if plural == "nodeprofiles":
-        profile_status = NodeProfileStatus(3, (MatchedNode("n", NodeState.REFUSED, "R", "m"),), (CONDITION,))
+        profile_status = NodeProfileStatus(3, (MatchedNode("n", MatchState.REFUSED, "R", "m"),), (CONDITION,))
         selector = {"nodeSelector": render_selector(SELECTOR), "priority": 3}
         return [
             {

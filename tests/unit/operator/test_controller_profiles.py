@@ -66,7 +66,7 @@ async def test_settings_that_do_not_fit_the_hardware_are_refused_and_the_last_go
     await rig.quiet()
     usable = rig.condition(Kind.TOPOLOGY, "n1", "SettingsUsable")
     assert usable["status"] == "False"
-    for words in ("NodeProfile main", "n1", "reservedSystemCPUs", "0,96", "stay in force"):
+    for words in ("NodeProfile main", "n1", "reservedSystemCPUs", "0,96", "still apply"):
         assert words in usable["message"]
     ready = rig.condition(Kind.PROFILE, "main", "Ready")
     assert (ready["status"], ready["reason"]) == ("False", "NodesRefused")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from podnuma.allocator.decision import Admitted, Rejected
 from podnuma.allocator.eligibility import qos
-from podnuma.allocator.quantities import NANO, format_bytes
-from podnuma.allocator.request import CPU, MEMORY, Qos, aggregate
+from podnuma.allocator.explain.shortage import request_and_free
+from podnuma.allocator.request import Qos
 from podnuma.api import names
 from podnuma.api.events import EventType
 from podnuma.api.pod_allocation import (
@@ -32,8 +32,7 @@ from podnuma.plumbing.kube import errors
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from podnuma.allocator.node_allocator import NodeAllocator
-    from podnuma.allocator.request import ContainerRequest, PodRequest
+    from podnuma.allocator.request import PodRequest
     from podnuma.allocator.rules import Rules
     from podnuma.api.node_settings import NodeSettings
     from podnuma.operator.cache.cluster import ClusterCache
@@ -158,7 +157,9 @@ class Admission:
                 await self._write(node, pod, decision, answer)
             case Rejected():
                 node.rejected_at[pod.uid] = node.revision
-                refusal = Decision.of(answer, node.revision, explanation(allocator, request))
+                refusal = Decision.of(
+                    answer, node.revision, request_and_free(allocator, request)[:LONGEST_EXPLANATION]
+                )
                 if known is not None and (known.decision.reason, known.decision.message) == (
                     refusal.reason,
                     refusal.message,
@@ -281,31 +282,3 @@ def _allocated(decision: PodDecision) -> str:
             return f"{text}; its containers share them"
         case _:
             return f"{text}: {exclusive} exclusive to a container, {shared} shared by the others"
-
-
-def explanation(node: NodeAllocator, request: PodRequest) -> str:
-    """Say what a pod asks for and what each NUMA node has free."""
-    asked = request.pod_requests or {}
-    free = node.default_set & ~node.reserved_cpus
-    rows = []
-    for numa in node.topology.nodes:
-        amounts = [f"{(free & node.topology.cpus_of_node(numa.id)).bit_count()} CPUs"]
-        amounts += [
-            f"{format_bytes(node.free_memory(numa.id, resource))} {resource}"
-            for resource in node.memory_rows(numa.id)
-        ]
-        rows.append(f"NUMA node {numa.id}: {', '.join(amounts)}")
-    needs = {
-        resource: asked[resource].nano if resource in asked else _together(request, resource)
-        for resource in (CPU, MEMORY)
-    }
-    cpus, memory = needs[CPU] / NANO, format_bytes(-(-needs[MEMORY] // NANO))
-    return f"asks for {cpus:g} CPUs and {memory} memory; free on {'; on '.join(rows)}"[:LONGEST_EXPLANATION]
-
-
-def _together(request: PodRequest, resource: str) -> int:
-    def amount(container: ContainerRequest) -> int:
-        given = container.requests.get(resource)
-        return 0 if given is None else given.nano
-
-    return aggregate(request.containers, [amount(container) for container in request.containers])

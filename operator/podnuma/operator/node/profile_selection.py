@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 from podnuma.allocator.check import SettingsProblem, check
 from podnuma.allocator.rules import Rules
 from podnuma.api.conditions import Condition, Status, find
-from podnuma.api.node_profile import MatchedNode, NodeProfile
-from podnuma.api.node_profile import NodeState as MatchState
+from podnuma.api.node_profile import MatchedNode, MatchState, NodeProfile
 from podnuma.api.node_topology import NodeCondition, NodeTopology, ProfileReference
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ _SHARED_RULES = 64  # combinations of settings and hardware whose rules are kept
 
 @dataclass(frozen=True, slots=True)
 class MatchingProfiles:
-    """The profiles that select a node: the winner, those of equal priority, and the others."""
+    """The profiles that select a node: the winner, its rivals of equal priority, and the others."""
 
     winner: NodeProfile | None
     rivals: tuple[NodeProfile, ...] = ()
@@ -71,7 +70,7 @@ NO_NODE = ProfileSelection(
 
 def matching_profiles(labels: Mapping[str, str], profiles: Iterable[CachedProfile]) -> MatchingProfiles:
     """Return the profiles that select a node with these labels."""
-    models = [record.model for record in profiles if record.model is not None]
+    models = [profile.model for profile in profiles if profile.model is not None]
     matched = sorted(
         (model for model in models if model.node_selector.matches(labels)), key=lambda model: model.rank
     )
@@ -89,12 +88,12 @@ def select(
     present = topology.model if topology else None
     if topology is not None and topology.problem is not None:
         return ProfileSelection(_valid(False, "Unreadable", f"{topology.problem}; correct it or delete it"))
-    unreadable = _unreadable_in_force(profiles, present)
+    unreadable = _unreadable_profile(profiles, present)
     if unreadable is not None and present is not None:
-        return _keep(present, "ProfileUnreadable", f"{unreadable}; the settings from before stay in force")
-    choice = matching_profiles(node.labels, profiles)
-    if choice.winner is not None:
-        return _win(node.key.name, choice, choice.winner, present)
+        return _keep_present(present, "ProfileUnreadable", f"{unreadable}; the previous settings still apply")
+    matching = matching_profiles(node.labels, profiles)
+    if matching.winner is not None:
+        return _apply_winner(node.key.name, matching, matching.winner, present)
     if present is None:
         return ProfileSelection(_valid(None, "NoProfile", "no NodeProfile selects this node"))
     if present.profile is not None:
@@ -102,42 +101,42 @@ def select(
             f"NodeProfile {present.profile.name} does not select this node any more; pods keep what they hold"
         )
         return ProfileSelection(_valid(None, "NoProfile", message), withdraw=True)
-    return _by_hand(present)
+    return _manual(present)
 
 
-def _win(
-    name: str, choice: MatchingProfiles, winner: NodeProfile, present: NodeTopology | None
+def _apply_winner(
+    name: str, matching: MatchingProfiles, winner: NodeProfile, present: NodeTopology | None
 ) -> ProfileSelection:
     wanted = (winner.node, ProfileReference(winner.name, winner.metadata.generation))
     apply = None if present is not None and (present.node, present.profile) == wanted else wanted
     hardware = present.hardware if present else None
-    matches = _overridden(name, choice, winner)
+    matches = _overridden(name, matching, winner)
     if present is None or hardware is None:
         message = (
             f"the agent of node {name} has not reported its hardware; "
-            f"see that the podnuma agent runs there: kubectl describe nodetopology {name}"
+            f"check that the podnuma agent runs there: kubectl describe nodetopology {name}"
         )
         matches[winner.name] = MatchedNode(name, MatchState.PENDING, "HardwareUnknown", message)
         valid = _valid(None, "HardwareUnknown", message)
         return ProfileSelection(valid, intended=winner.node, apply=apply, matches=matches)
-    if back := _standing_back(present):
-        matches[winner.name] = MatchedNode(name, MatchState.REFUSED, "StandingBack", back)
+    if paused := _paused(present):
+        matches[winner.name] = MatchedNode(name, MatchState.REFUSED, "StandingBack", paused)
         return ProfileSelection(
-            _valid(False, "StandingBack", back), intended=None, apply=apply, matches=matches
+            _valid(False, "StandingBack", paused), intended=None, apply=apply, matches=matches
         )
     problems = check(winner.node.managers, hardware.topology)
     if problems:
         message = _refusal(winner.name, name, problems)
         matches[winner.name] = MatchedNode(name, MatchState.REFUSED, "SettingsNotUsable", message)
-        good = _last_good(present, hardware.topology)
-        kept = "the settings from before stay in force" if good else "nothing is decided on this node"
+        last_valid = _last_valid(present, hardware.topology)
+        kept = "the previous settings still apply" if last_valid else "nothing is decided on this node"
         valid = _valid(False, "SettingsNotUsable", f"{message}; {kept}")
-        return ProfileSelection(valid, decide_with=good, intended=winner.node, matches=matches)
-    text = f"the settings of NodeProfile {winner.name} are in force"
+        return ProfileSelection(valid, decide_with=last_valid, intended=winner.node, matches=matches)
+    text = f"the settings of NodeProfile {winner.name} apply"
     reason = "InForce"
-    if choice.rivals:
-        reason, text = "EqualPriority", f"{text}; {_clash(name, winner, choice.rivals)}"
-    matches[winner.name] = MatchedNode(name, MatchState.SETTLED, reason, text if choice.rivals else "")
+    if matching.rivals:
+        reason, text = "EqualPriority", f"{text}; {_conflict(name, winner, matching.rivals)}"
+    matches[winner.name] = MatchedNode(name, MatchState.SETTLED, reason, text if matching.rivals else "")
     return ProfileSelection(
         _valid(True, reason, text),
         decide_with=winner.node,
@@ -147,75 +146,79 @@ def _win(
     )
 
 
-def _by_hand(present: NodeTopology) -> ProfileSelection:
+def _manual(present: NodeTopology) -> ProfileSelection:
     if present.hardware is None:
-        message = f"the agent of node {present.name} has not reported its hardware; see that it runs there"
+        message = f"the agent of node {present.name} has not reported its hardware; check that it runs there"
         return ProfileSelection(_valid(None, "HardwareUnknown", message), intended=present.node)
-    if back := _standing_back(present):
-        return ProfileSelection(_valid(False, "StandingBack", back))
+    if paused := _paused(present):
+        return ProfileSelection(_valid(False, "StandingBack", paused))
     problems = check(present.node.managers, present.hardware.topology)
     if problems:
-        text = f"NodeTopology {present.name} cannot be used: {_sentences('spec', problems)}"
+        text = f"NodeTopology {present.name} cannot be used: {_describe('spec', problems)}"
         return ProfileSelection(_valid(False, "SettingsNotUsable", text), intended=present.node)
-    valid = _valid(True, "ByHand", "settings written by hand are in force")
+    valid = _valid(True, "ByHand", "settings written by hand apply")
     return ProfileSelection(valid, decide_with=present.node, intended=present.node)
 
 
-def _standing_back(present: NodeTopology) -> str | None:
-    """Say why nothing is decided on a node whose agent applies nothing."""
+def _paused(present: NodeTopology) -> str | None:
+    """Return why nothing is decided on a node whose agent is paused; None if it is not."""
     condition = find(present.conditions, NodeCondition.STANDING_BACK)
     if condition is None or condition.status is not Status.TRUE:
         return None
-    return f"the agent of node {present.name} stands back: {condition.message}"
+    return f"the agent of node {present.name} is paused: {condition.message}"
 
 
-def _keep(present: NodeTopology, reason: str, message: str) -> ProfileSelection:
-    good = _last_good(present, present.hardware.topology) if present.hardware else None
-    return ProfileSelection(_valid(False, reason, message), decide_with=good, intended=present.node)
+def _keep_present(present: NodeTopology, reason: str, message: str) -> ProfileSelection:
+    last_valid = _last_valid(present, present.hardware.topology) if present.hardware else None
+    return ProfileSelection(_valid(False, reason, message), decide_with=last_valid, intended=present.node)
 
 
-def _last_good(present: NodeTopology | None, machine: Topology) -> NodeSettings | None:
+def _last_valid(present: NodeTopology | None, machine: Topology) -> NodeSettings | None:
     if present is None or check(present.node.managers, machine):
         return None
     return present.node
 
 
-def _unreadable_in_force(profiles: Iterable[CachedProfile], present: NodeTopology | None) -> str | None:
+def _unreadable_profile(profiles: Iterable[CachedProfile], present: NodeTopology | None) -> str | None:
     if present is None or present.profile is None:
         return None
     return next(
-        (record.problem for record in profiles if record.key.name == present.profile.name and record.problem),
+        (
+            profile.problem
+            for profile in profiles
+            if profile.key.name == present.profile.name and profile.problem
+        ),
         None,
     )
 
 
-def _overridden(name: str, choice: MatchingProfiles, winner: NodeProfile) -> dict[str, MatchedNode]:
+def _overridden(name: str, matching: MatchingProfiles, winner: NodeProfile) -> dict[str, MatchedNode]:
     matches = {
         rival.name: MatchedNode(
-            name, MatchState.OVERRIDDEN, "EqualPriority", _clash(name, winner, choice.rivals)
+            name, MatchState.OVERRIDDEN, "EqualPriority", _conflict(name, winner, matching.rivals)
         )
-        for rival in choice.rivals
+        for rival in matching.rivals
     }
-    for other in choice.others:
+    for other in matching.others:
         message = f"NodeProfile {winner.name} has a higher priority ({winner.priority})"
         matches[other.name] = MatchedNode(name, MatchState.OVERRIDDEN, "LowerPriority", message)
     return matches
 
 
-def _clash(name: str, winner: NodeProfile, rivals: Iterable[NodeProfile]) -> str:
+def _conflict(name: str, winner: NodeProfile, rivals: Iterable[NodeProfile]) -> str:
     others = ", ".join(rival.name for rival in rivals)
     return (
         f"NodeProfiles {winner.name} and {others} select node {name} with equal spec.priority "
-        f"{winner.priority}; "
-        f"{winner.name} wins by name: raise the priority of the one that shall win, or narrow nodeSelector"
+        f"{winner.priority}; {winner.name} wins by name: raise the priority of the one that should win, "
+        "or narrow a nodeSelector"
     )
 
 
 def _refusal(profile: str, name: str, problems: Sequence[SettingsProblem]) -> str:
-    return f"NodeProfile {profile} cannot be used on node {name}: {_sentences('spec', problems)}"
+    return f"NodeProfile {profile} cannot be used on node {name}: {_describe('spec', problems)}"
 
 
-def _sentences(path: str, problems: Sequence[SettingsProblem]) -> str:
+def _describe(path: str, problems: Sequence[SettingsProblem]) -> str:
     return "; ".join(f"{path}.{problem.field} {problem.value!r}: {problem.message}" for problem in problems)
 
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.api import names
 from podnuma.api.conditions import Condition, Readiness, Status, find, merged, readiness
-from podnuma.api.node_profile import MatchedNode
-from podnuma.api.node_profile import NodeState as MatchState
+from podnuma.api.node_profile import MatchedNode, MatchState
 from podnuma.api.node_topology import (
     NodeAllocation,
     NodeCondition,

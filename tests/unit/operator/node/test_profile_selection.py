@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from podnuma.api.conditions import Status
 from podnuma.api.hardware import Hardware
-from podnuma.api.node_profile import NodeState
+from podnuma.api.node_profile import MatchState
 from podnuma.api.node_topology import NodeTopology, ProfileReference
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.objects import CachedNode, CachedTopology, ObjectKey, ObjectVersion
@@ -63,7 +63,7 @@ def test_without_hardware_settings_are_written_and_nothing_is_decided():
     assert plan.decide_with is None
     assert plan.intended is not None
     assert plan.valid.status is Status.UNKNOWN
-    assert plan.matches["main"].state is NodeState.PENDING
+    assert plan.matches["main"].state is MatchState.PENDING
 
 
 def test_settings_that_are_in_force_need_no_write():
@@ -72,7 +72,7 @@ def test_settings_that_are_in_force_need_no_write():
     assert plan.apply is None
     assert main.model is not None
     assert plan.decide_with == main.model.node
-    assert plan.matches["main"].state is NodeState.SETTLED
+    assert plan.matches["main"].state is MatchState.SETTLED
 
 
 def test_a_new_generation_is_written_even_if_the_settings_are_the_same():
@@ -91,7 +91,7 @@ def test_settings_that_do_not_fit_are_not_written_and_the_last_good_ones_decide(
     assert plan.apply is None
     assert main.model is not None
     assert plan.decide_with == main.model.node
-    assert plan.matches["main"].state is NodeState.REFUSED
+    assert plan.matches["main"].state is MatchState.REFUSED
     for words in ("NodeProfile main", "node n1", "spec.reservedSystemCPUs", "0,96"):
         assert words in plan.matches["main"].message
 
@@ -106,7 +106,7 @@ def test_settings_that_never_fitted_decide_nothing():
 def test_rivals_and_the_winner_are_told_of_each_other():
     plan = profile_selection.select(NODE, [record("a"), record("b")], in_force(record("a")))
     assert plan.matches["a"].reason == plan.matches["b"].reason == "EqualPriority"
-    assert plan.matches["b"].state is NodeState.OVERRIDDEN
+    assert plan.matches["b"].state is MatchState.OVERRIDDEN
     assert (
         plan.matches["a"].message == plan.matches["b"].message
         or "a wins by name" in plan.matches["a"].message
@@ -115,7 +115,7 @@ def test_rivals_and_the_winner_are_told_of_each_other():
 
 def test_a_profile_of_lower_priority_is_told_who_wins():
     plan = profile_selection.select(NODE, [record("a", priority=2), record("b")], None)
-    assert plan.matches["b"].state is NodeState.OVERRIDDEN
+    assert plan.matches["b"].state is MatchState.OVERRIDDEN
     assert "NodeProfile a" in plan.matches["b"].message
 
 
