@@ -166,6 +166,18 @@ def test_another_release_takes_over_what_an_uninstall_left(releases):
     releases.put("upgrade", release="numa/elsewhere")
 
 
+def test_helm_takes_over_what_kubectl_installed(releases):
+    base = str(ROOT / "deploy" / "kustomize" / "base")
+    releases.cluster.kubectl("apply", "--server-side", "-k", base)
+    releases.cluster.apply_files(ROOT / "examples" / "profiles")
+    releases.put("install", "--take-ownership", "--force-conflicts")
+    assert sorted(releases.profiles()) == ["databases", "training"]
+    operator = releases.cluster.api.get(f"{APPS}/deployments/podnuma-operator")
+    assert operator["metadata"]["annotations"]["meta.helm.sh/release-name"] == "podnuma"
+    releases.does("uninstall", "podnuma", "--namespace", SYSTEM)
+    assert not releases.cluster.api.items(f"{APPS}/deployments")
+
+
 def test_a_second_release_is_refused_while_the_first_one_runs(releases):
     releases.put("install")
     refused = releases.types(*releases.words("install", "--take-ownership", release="second/elsewhere"))
