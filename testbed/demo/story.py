@@ -127,7 +127,7 @@ class Demo:
         """Wait until nodes and profiles report it too: their status is written at a bounded rate."""
         waits = [
             *((TOPOLOGIES, name, _reports_one_pod) for name in installation.nodes),
-            *((NODE_PROFILES, name, _is_settled) for _, name in NODES.values()),
+            *((NODE_PROFILES, name, _is_applied) for _, name in NODES.values()),
         ]
         for collection, name, fact in waits:
             self.cluster.api.wait_for(
@@ -191,9 +191,9 @@ def _reports_one_pod(topology: Json) -> bool:
     return bool(status.get("summary", {}).get("pods") == "1" and _is_ready(status))
 
 
-def _is_settled(profile: Json) -> bool:
+def _is_applied(profile: Json) -> bool:
     status = profile.get("status", {})
-    return bool(status.get("nodesSettled") == 1 and _is_ready(status))
+    return bool(status.get("nodesApplied") == 1 and _is_ready(status))
 
 
 def _is_ready(status: Json) -> bool:

@@ -19,7 +19,7 @@ def test_the_agent_stands_back_from_the_static_policy(cluster: Cluster, podnuma:
     """With the kubelet's own static policy the agent says so and writes nothing; without it, it is back."""
     kubelet.switch(cluster, kubelet.Managers.POD_SCOPE)
     try:
-        condition = podnuma.wait_condition("StandingBack", "True", 120)
+        condition = podnuma.wait_condition("Paused", "True", 120)
         assert 'policyName "static"' in condition["message"]
         with cluster.running(pods.pod("pinned-by-kubelet", cluster.image, {"app": "2"})) as (pod,):
             kernel = cluster.snapshot()
@@ -27,4 +27,4 @@ def test_the_agent_stands_back_from_the_static_policy(cluster: Cluster, podnuma:
             assert kernel.pod(pod).cpus == frozenset(), "the agent wrote to a pod it must leave alone"
     finally:
         kubelet.switch(cluster, kubelet.Managers.DEFAULT)
-    podnuma.wait_condition("StandingBack", "False", 120)
+    podnuma.wait_condition("Paused", "False", 120)

@@ -438,8 +438,8 @@ def test_a_static_kubelet_makes_the_agent_stand_back(node, namespace):
     (node.folder / "kubelet" / "cpu_manager_state").write_text('{"policyName":"static","defaultCpuSet":""}')
     with AgentThread(node.settings()):
         node.decide(node.run_pod(namespace, database()))
-        until(lambda: node.condition(node.topology(), "StandingBack")["status"] == "True", "StandingBack", 10)
-        assert 'policyName "static"' in node.condition(node.topology(), "StandingBack")["message"]
+        until(lambda: node.condition(node.topology(), "Paused")["status"] == "True", "Paused", 10)
+        assert 'policyName "static"' in node.condition(node.topology(), "Paused")["message"]
         until(lambda: node.file(f"{BURSTABLE}/cpuset.cpus") == "", "nothing written", 2)
         (node.folder / "kubelet" / "cpu_manager_state").unlink()
         node.wait_phase(namespace, "db", "Applied")

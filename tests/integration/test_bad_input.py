@@ -39,7 +39,7 @@ def profile_spec(system):
     before = system.cluster.api.get(path)
     yield before["spec"]
     system.cluster.api.merge(path, {"spec": {"reservedSystemCPUs": before["spec"]["reservedSystemCPUs"]}})
-    wait_condition(system, "nodetopologies", "node-1", "SettingsUsable", "True")
+    wait_condition(system, "nodetopologies", "node-1", "SettingsValid", "True")
 
 
 @pytest.mark.usefixtures("profile_spec")
@@ -47,7 +47,7 @@ def test_reserved_cpus_that_the_node_lacks_are_named_and_running_pods_keep_what_
     system.create_example(namespace, "database")
     before = system.written(system.wait_applied(namespace, "database"))
     system.cluster.api.merge(f"{GROUP}/nodeprofiles/databases", {"spec": {"reservedSystemCPUs": "0,96"}})
-    message = wait_condition(system, "nodetopologies", "node-1", "SettingsUsable", "False")
+    message = wait_condition(system, "nodetopologies", "node-1", "SettingsValid", "False")
     for part in ("databases", "reservedSystemCPUs", "96", "node-1"):
         assert part in message
     until(

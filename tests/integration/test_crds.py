@@ -537,7 +537,7 @@ def test_operator_and_agent_share_a_status_without_undoing_each_other(clean_clus
         names.OPERATOR_MANAGER,
         summary={"pods": "2"},
         observedGeneration=1,
-        conditions=[ready("Operator"), ready("Operator", "Settled")],
+        conditions=[ready("Operator"), ready("Operator", "PodsUpToDate")],
     )
     stored = apply(names.AGENT_MANAGER, summary={"cpus": "9"}, conditions=[ready("Agent", "AgentReady")])
     status = stored["status"]
@@ -549,7 +549,7 @@ def test_operator_and_agent_share_a_status_without_undoing_each_other(clean_clus
     assert {c["type"]: c["reason"] for c in status["conditions"]} == {
         "AgentReady": "Agent",
         "Ready": "Operator",
-        "Settled": "Operator",
+        "PodsUpToDate": "Operator",
     }
     # What a writer leaves out the next time goes, and only that.
     status = apply(names.OPERATOR_MANAGER, observedGeneration=2, conditions=[ready("Operator")])["status"]

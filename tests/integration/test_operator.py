@@ -123,9 +123,7 @@ def test_a_profile_that_does_not_fit_is_refused_by_name_field_and_value(site):
     assert "Stalled" in told
     assert "drop 96" in told
     until(
-        lambda: (
-            "still apply" in site.condition("nodetopologies", "n1", "SettingsUsable").get("message", "")
-        ),
+        lambda: "still apply" in site.condition("nodetopologies", "n1", "SettingsValid").get("message", ""),
         "the NodeTopology to say which settings hold",
         SOON,
     )
@@ -206,7 +204,7 @@ def test_hardware_that_shrinks_under_a_pod_is_reported_and_takes_nothing(site):
     site.decided("db")
     site.report_hardware(hardware=machine(cores=2, nodes=1))
     until(
-        lambda: site.condition("nodetopologies", "n1", "SettingsUsable").get("status") == "False",
+        lambda: site.condition("nodetopologies", "n1", "SettingsValid").get("status") == "False",
         "the settings to be refused",
         SOON,
     )

@@ -37,7 +37,7 @@ def test_the_budget_annotation_serves_where_pods_have_no_resources_field(tmp_pat
             assert "resources" not in (site.pod("db") or {})["spec"]
             assert site.decided("db") == "1-2,9-10"
             site.create(pod("bad", annotations={"podnuma.dev/resources": '{"limits": {"cpu": "1"}}'}))
-            messages = until(lambda: site.events("Unreadable"), "the event about the bad budget", SOON)
+            messages = until(lambda: site.events("InvalidObject"), "the event about the bad budget", SOON)
             assert "podnuma.dev/resources" in messages[0]
             assert site.allocation("bad") is None
 

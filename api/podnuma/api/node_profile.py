@@ -34,7 +34,7 @@ HIGHEST_PRIORITY: Final = 1_000_000_000
 class MatchState(enum.Enum):
     """How a matched node stands to the profile."""
 
-    SETTLED = "Settled"
+    APPLIED = "Applied"
     PENDING = "Pending"
     REFUSED = "Refused"
     OVERRIDDEN = "Overridden"
@@ -114,7 +114,7 @@ def render_node_profile_status(status: NodeProfileStatus) -> dict[str, Any]:
     return {
         "observedGeneration": status.observed_generation,
         "nodesMatched": len(status.nodes),
-        "nodesSettled": _count(status.nodes, MatchState.SETTLED),
+        "nodesApplied": _count(status.nodes, MatchState.APPLIED),
         "nodesRefused": _count(status.nodes, MatchState.REFUSED),
         "nodes": [_render_node(node) for node in by_need[:MAX_NODES]],
         "conditions": render_conditions(status.conditions),
@@ -142,7 +142,7 @@ def read_node_profile_status(value: Any) -> NodeProfileStatus:
     return result
 
 
-_NEED: Final = (MatchState.REFUSED, MatchState.PENDING, MatchState.OVERRIDDEN, MatchState.SETTLED)
+_NEED: Final = (MatchState.REFUSED, MatchState.PENDING, MatchState.OVERRIDDEN, MatchState.APPLIED)
 
 
 def _count(nodes: Iterable[MatchedNode], state: MatchState) -> int:

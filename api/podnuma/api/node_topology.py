@@ -34,11 +34,11 @@ class NodeCondition(enum.StrEnum):
     """Agent: all of sysfs could be read and fits together."""
     RUNTIME_CONNECTED = "RuntimeConnected"
     """Agent: the container runtime answers."""
-    STANDING_BACK = "StandingBack"
+    PAUSED = "Paused"
     """Agent: somebody else pins containers on this node, so nothing is applied."""
-    SETTINGS_USABLE = "SettingsUsable"
+    SETTINGS_VALID = "SettingsValid"
     """Operator: the settings fit the hardware."""
-    SETTLED = "Settled"
+    PODS_UP_TO_DATE = "PodsUpToDate"
     """Operator: no running pod holds something that it got under other settings."""
 
 

@@ -85,12 +85,12 @@ class ProfileStatusWriter:
 def _profile_conditions(profile: CachedProfile, nodes: tuple[MatchedNode, ...]) -> tuple[Condition, ...]:
     generation = profile.generation
     if profile.model is None:
-        return readiness(Readiness.FAILED, "Unreadable", f"{profile.problem}; correct it", generation)
-    clashes = [node for node in nodes if node.reason == "EqualPriority"]
+        return readiness(Readiness.FAILED, "InvalidObject", f"{profile.problem}; correct it", generation)
+    clashes = [node for node in nodes if node.reason == "ConflictingPriority"]
     conflict = Condition(
         "Conflict",
         Status.of(bool(clashes)),
-        "EqualPriority" if clashes else "NoConflict",
+        "ConflictingPriority" if clashes else "NoConflictingProfile",
         clashes[0].message if clashes else "no other profile of equal priority selects the same nodes",
         generation,
     )
@@ -109,10 +109,10 @@ def _profile_readiness(nodes: tuple[MatchedNode, ...], generation: int) -> tuple
     if not nodes:
         text = "no node has the labels of spec.nodeSelector; label nodes or change the selector"
         return readiness(Readiness.CURRENT, "NoNodes", text, generation)
-    settled = len(by_state[MatchState.SETTLED])
-    over = len(nodes) - settled
-    text = f"applied on {settled} of {len(nodes)} nodes" + (f", overridden on {over}" if over else "")
-    return readiness(Readiness.CURRENT, "Settled", text, generation)
+    applied = len(by_state[MatchState.APPLIED])
+    over = len(nodes) - applied
+    text = f"applied on {applied} of {len(nodes)} nodes" + (f", overridden on {over}" if over else "")
+    return readiness(Readiness.CURRENT, "Applied", text, generation)
 
 
 def _first(nodes: list[MatchedNode]) -> str:

@@ -44,7 +44,7 @@ ANNOTATED = POD | {
     "status": {"qosClass": "Burstable", "phase": "Running"},
 }
 ALLOCATED = render_pod_allocation(DATABASE, "w1", Decision(admitted=True))
-STATUS = {"metadata": {"name": "a"}, "status": {"nodes": [{"name": "n", "state": "Settled"}]}}
+STATUS = {"metadata": {"name": "a"}, "status": {"nodes": [{"name": "n", "state": "Applied"}]}}
 READERS = [
     (read_node_profile, example("profiles/databases")),
     (read_node_profile_status, STATUS),

@@ -22,7 +22,7 @@ from podnuma.api.selector import EVERYTHING, LabelSelector
 
 from tests.unit.api.objects import example, names, node_settings, selectors
 
-READY = Condition("Ready", Status.TRUE, "Settled", "", 3, "2026-05-01T12:00:00Z")
+READY = Condition("Ready", Status.TRUE, "Applied", "", 3, "2026-05-01T12:00:00Z")
 
 
 def profile(name: str = "a", **spec) -> dict[str, Any]:
@@ -62,14 +62,14 @@ def test_a_profile_is_read_as_it_was_rendered(name, selector, priority, node):
 
 
 def test_the_status_counts_all_nodes_and_lists_those_in_need_first():
-    nodes = [MatchedNode(f"n{number:03}", MatchState.SETTLED) for number in range(MAX_NODES + 10)]
+    nodes = [MatchedNode(f"n{number:03}", MatchState.APPLIED) for number in range(MAX_NODES + 10)]
     nodes += [
         MatchedNode("z1", MatchState.REFUSED, "ReservedCPUs", "no CPU 96; drop it"),
         MatchedNode("z2", MatchState.PENDING),
         MatchedNode("z3", MatchState.OVERRIDDEN, "Priority", "profile b wins"),
     ]
     body = render_node_profile_status(NodeProfileStatus(3, tuple(nodes), (READY,)))
-    assert (body["nodesMatched"], body["nodesSettled"], body["nodesRefused"]) == (
+    assert (body["nodesMatched"], body["nodesApplied"], body["nodesRefused"]) == (
         MAX_NODES + 13,
         MAX_NODES + 10,
         1,
@@ -86,7 +86,7 @@ def test_the_status_counts_all_nodes_and_lists_those_in_need_first():
 
 def test_a_status_is_read_as_it_was_rendered():
     status = NodeProfileStatus(
-        3, (MatchedNode("a", MatchState.REFUSED, "R", "m"), MatchedNode("b", MatchState.SETTLED)), (READY,)
+        3, (MatchedNode("a", MatchState.REFUSED, "R", "m"), MatchedNode("b", MatchState.APPLIED)), (READY,)
     )
     stored = {"metadata": {"name": "p"}, "status": render_node_profile_status(status)}
     assert read_node_profile_status(stored) == status

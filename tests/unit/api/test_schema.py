@@ -62,7 +62,7 @@ READERS: Mapping[str, tuple[Callable[[Any], Any], ...]] = {
 
 # Written for people and for kubectl's columns, never read back.
 WRITTEN_ONLY = {
-    "nodeprofiles": {"status.nodesMatched", "status.nodesSettled", "status.nodesRefused"},
+    "nodeprofiles": {"status.nodesMatched", "status.nodesApplied", "status.nodesRefused"},
     "nodetopologies": {"status.summary"},
     "podallocations": {"spec.memoryNodes"},
 }

@@ -152,7 +152,7 @@ async def test_a_pod_that_cannot_be_read_is_told_why_and_hinders_nobody():
     await rig.create(value)
     await rig.create(pod("good"))
     assert rig.cpus("good") == "1-2,9-10"
-    assert "podnuma.dev/resources" in rig.told("Unreadable")[0]
+    assert "podnuma.dev/resources" in rig.told("InvalidObject")[0]
 
 
 @virtual

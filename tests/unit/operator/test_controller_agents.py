@@ -1,4 +1,4 @@
-"""What the service makes of the agents: silent, new, standing back, with other hardware."""
+"""What the service makes of the agents: silent, new, paused, with other hardware."""
 
 from podnuma.operator.cache.kinds import Kind
 
@@ -77,7 +77,7 @@ async def test_nothing_is_decided_where_the_agent_stands_back():
     known = rig.topology()
     assert known is not None
     back = {
-        "type": "StandingBack",
+        "type": "Paused",
         "status": "True",
         "reason": "StaticKubelet",
         "message": "the kubelet's own static CPU manager is on; set cpuManagerPolicy none",

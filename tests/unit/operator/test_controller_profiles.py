@@ -46,7 +46,7 @@ async def test_an_edit_of_the_profile_counts_for_new_pods_and_leaves_running_one
     assert rig.cpus("old") == "1-2,9-10"
     await rig.create(pod("new"))
     assert rig.cpus("new") not in {None, "-"}
-    settled = rig.condition(Kind.TOPOLOGY, "n1", "Settled")
+    settled = rig.condition(Kind.TOPOLOGY, "n1", "PodsUpToDate")
     assert settled["status"] == "False"
     assert "default/old" in settled["message"]
     rig.assert_sound()
@@ -54,7 +54,7 @@ async def test_an_edit_of_the_profile_counts_for_new_pods_and_leaves_running_one
     assert (ready["status"], ready["reason"]) == ("False", "NodesPending")
     await rig.delete("old")
     await rig.quiet()
-    assert rig.condition(Kind.TOPOLOGY, "n1", "Settled")["status"] == "True"
+    assert rig.condition(Kind.TOPOLOGY, "n1", "PodsUpToDate")["status"] == "True"
     assert rig.condition(Kind.PROFILE, "main", "Ready")["status"] == "True"
 
 
@@ -64,7 +64,7 @@ async def test_settings_that_do_not_fit_the_hardware_are_refused_and_the_last_go
     await rig.furnished()
     rig.cluster.put(Kind.PROFILE, profile(reservedSystemCPUs="0,96"))
     await rig.quiet()
-    usable = rig.condition(Kind.TOPOLOGY, "n1", "SettingsUsable")
+    usable = rig.condition(Kind.TOPOLOGY, "n1", "SettingsValid")
     assert usable["status"] == "False"
     for words in ("NodeProfile main", "n1", "reservedSystemCPUs", "0,96", "still apply"):
         assert words in usable["message"]
@@ -83,7 +83,7 @@ async def test_an_unreadable_profile_says_so_and_its_last_good_settings_stay():
     rig.cluster.put(Kind.PROFILE, profile(topologyManagerPolicy="one-numa-node"))
     await rig.quiet()
     ready = rig.condition(Kind.PROFILE, "main", "Ready")
-    assert (ready["status"], ready["reason"]) == ("False", "Unreadable")
+    assert (ready["status"], ready["reason"]) == ("False", "InvalidObject")
     for words in ("NodeProfile main", "topologyManagerPolicy", "one-numa-node", "single-numa-node"):
         assert words in ready["message"]
     await rig.create(pod())

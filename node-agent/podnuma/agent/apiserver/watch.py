@@ -153,7 +153,7 @@ class Watch:
             if self._stopping.is_set():
                 return
             if time.monotonic() - began < min(1.0, seconds / 2):
-                raise errors.UncertainError(0, "CutOff", "the watch ended at once")
+                raise errors.UncertainError(0, "WatchClosed", "the watch ended at once")
 
     def _take(self, event: Json, version: str) -> str:
         item = event.get("object")

@@ -204,7 +204,7 @@ def _refused_by_operator(config: NodeConfig) -> bool:
     """Tell whether the operator says that it cannot decide with these settings on this hardware."""
     if config.status is None:
         return False
-    usable = find(config.status.conditions, NodeCondition.SETTINGS_USABLE)
+    usable = find(config.status.conditions, NodeCondition.SETTINGS_VALID)
     return usable is not None and usable.status is Status.FALSE
 
 

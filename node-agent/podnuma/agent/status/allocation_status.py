@@ -40,14 +40,14 @@ def compute_status(
 ) -> PodAllocationStatus | None:
     """Return the status to write, conditions without times; None if there is nothing to say."""
     if desired.allocation is None:
-        failed = readiness(Readiness.FAILED, "Unreadable", desired.problem or "", desired.generation)
+        failed = readiness(Readiness.FAILED, "InvalidObject", desired.problem or "", desired.generation)
         return replace(before, observed_generation=desired.generation, conditions=failed)
     grant = desired.grant
     if grant is None:
         return None
     if not grant.holds_anything and desired.problem is None:
         text = "the pod holds nothing; it runs in the node shared pool"
-        ready = readiness(Readiness.CURRENT, "HoldsNothing", text, desired.generation)
+        ready = readiness(Readiness.CURRENT, "NoExclusiveResources", text, desired.generation)
         return PodAllocationStatus(desired.generation, Phase.APPLIED, ready)
     assessment = _assess(desired, grant, before, snapshot, verdicts)
     conditions = [*readiness(assessment.state, assessment.reason, assessment.message, desired.generation)]
@@ -87,12 +87,12 @@ def _assess(
     state = Readiness.CURRENT if phase in {Phase.APPLIED, Phase.RELEASED} else Readiness.IN_PROGRESS
     if desired.problem is not None:
         # What was last readable stays in force; the message says what is wrong with the object.
-        return _Assessment(phase, Readiness.FAILED, "Unreadable", desired.problem, containers)
+        return _Assessment(phase, Readiness.FAILED, "InvalidObject", desired.problem, containers)
     if grant.uid in snapshot.accepted.refused:
         why = snapshot.accepted.refused[grant.uid]
         return _Assessment(Phase.PENDING, Readiness.FAILED, "Refused", why, containers)
     if snapshot.pause_reason is not None:
-        return _Assessment(phase, Readiness.FAILED, "StandingBack", snapshot.pause_reason, containers)
+        return _Assessment(phase, Readiness.FAILED, "Paused", snapshot.pause_reason, containers)
     if snapshot.audit:
         text = "the NodeProfile says mode: Audit; nothing is written on this node"
         return _Assessment(Phase.PENDING, Readiness.CURRENT, "Audit", text, containers)

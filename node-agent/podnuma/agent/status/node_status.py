@@ -115,10 +115,10 @@ class NodeStatus:
                 ("NotConnected", self._lost or ""),
             ),
             _condition(
-                NodeCondition.STANDING_BACK,
+                NodeCondition.PAUSED,
                 self._pause_reason is not None,
-                ("OtherPinner", self._pause_reason or ""),
-                ("AloneInCharge", "nobody else pins containers here"),
+                ("OtherManager", self._pause_reason or ""),
+                ("NoOtherManager", "no other CPU or memory manager is active on this node"),
             ),
         ]
         hindrance = self._hindrance()

@@ -155,7 +155,7 @@ class CachedTopology(CachedObject):
         model = self.model
         if model is None:
             return (self.uid, self.generation, self.owner, self.problem)
-        paused = holds(model.conditions, NodeCondition.STANDING_BACK)
+        paused = holds(model.conditions, NodeCondition.PAUSED)
         return (self.uid, self.generation, self.owner, model.hardware, paused)
 
     @property

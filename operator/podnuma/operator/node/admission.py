@@ -106,7 +106,7 @@ class Admission:
             if pod.request is None:
                 node.idle.add(pod.uid)
                 text = f"podnuma cannot manage this pod: {pod.problem}; correct it and create the pod again"
-                self._allocations.warn_once(node, pod, "Unreadable", text)
+                self._allocations.warn_once(node, pod, "InvalidObject", text)
             else:
                 await self._decide(node, pod, pod.request)
 

@@ -63,7 +63,7 @@ class ProfileSelection:
 
 
 NO_NODE = ProfileSelection(
-    Condition(NodeCondition.SETTINGS_USABLE, Status.UNKNOWN, "NoNode", "there is no such node")
+    Condition(NodeCondition.SETTINGS_VALID, Status.UNKNOWN, "NoNode", "there is no such node")
 )
 """For a name without a Node object: pods that are still bound to it keep what they hold."""
 
@@ -87,10 +87,12 @@ def select(
     """Select the settings of a node."""
     present = topology.model if topology else None
     if topology is not None and topology.problem is not None:
-        return ProfileSelection(_valid(False, "Unreadable", f"{topology.problem}; correct it or delete it"))
+        return ProfileSelection(
+            _valid(False, "InvalidObject", f"{topology.problem}; correct it or delete it")
+        )
     unreadable = _unreadable_profile(profiles, present)
     if unreadable is not None and present is not None:
-        return _keep_present(present, "ProfileUnreadable", f"{unreadable}; the previous settings still apply")
+        return _keep_present(present, "InvalidProfile", f"{unreadable}; the previous settings still apply")
     matching = matching_profiles(node.labels, profiles)
     if matching.winner is not None:
         return _apply_winner(node.key.name, matching, matching.winner, present)
@@ -120,23 +122,21 @@ def _apply_winner(
         valid = _valid(None, "HardwareUnknown", message)
         return ProfileSelection(valid, intended=winner.node, apply=apply, matches=matches)
     if paused := _paused(present):
-        matches[winner.name] = MatchedNode(name, MatchState.REFUSED, "StandingBack", paused)
-        return ProfileSelection(
-            _valid(False, "StandingBack", paused), intended=None, apply=apply, matches=matches
-        )
+        matches[winner.name] = MatchedNode(name, MatchState.REFUSED, "Paused", paused)
+        return ProfileSelection(_valid(False, "Paused", paused), intended=None, apply=apply, matches=matches)
     problems = check(winner.node.managers, hardware.topology)
     if problems:
         message = _refusal(winner.name, name, problems)
-        matches[winner.name] = MatchedNode(name, MatchState.REFUSED, "SettingsNotUsable", message)
+        matches[winner.name] = MatchedNode(name, MatchState.REFUSED, "InvalidSettings", message)
         last_valid = _last_valid(present, hardware.topology)
         kept = "the previous settings still apply" if last_valid else "nothing is decided on this node"
-        valid = _valid(False, "SettingsNotUsable", f"{message}; {kept}")
+        valid = _valid(False, "InvalidSettings", f"{message}; {kept}")
         return ProfileSelection(valid, decide_with=last_valid, intended=winner.node, matches=matches)
     text = f"the settings of NodeProfile {winner.name} apply"
-    reason = "InForce"
+    reason = "ProfileApplied"
     if matching.rivals:
-        reason, text = "EqualPriority", f"{text}; {_conflict(name, winner, matching.rivals)}"
-    matches[winner.name] = MatchedNode(name, MatchState.SETTLED, reason, text if matching.rivals else "")
+        reason, text = "ConflictingPriority", f"{text}; {_conflict(name, winner, matching.rivals)}"
+    matches[winner.name] = MatchedNode(name, MatchState.APPLIED, reason, text if matching.rivals else "")
     return ProfileSelection(
         _valid(True, reason, text),
         decide_with=winner.node,
@@ -151,18 +151,18 @@ def _manual(present: NodeTopology) -> ProfileSelection:
         message = f"the agent of node {present.name} has not reported its hardware; check that it runs there"
         return ProfileSelection(_valid(None, "HardwareUnknown", message), intended=present.node)
     if paused := _paused(present):
-        return ProfileSelection(_valid(False, "StandingBack", paused))
+        return ProfileSelection(_valid(False, "Paused", paused))
     problems = check(present.node.managers, present.hardware.topology)
     if problems:
         text = f"NodeTopology {present.name} cannot be used: {_describe('spec', problems)}"
-        return ProfileSelection(_valid(False, "SettingsNotUsable", text), intended=present.node)
-    valid = _valid(True, "ByHand", "settings written by hand apply")
+        return ProfileSelection(_valid(False, "InvalidSettings", text), intended=present.node)
+    valid = _valid(True, "ManualSettings", "settings written by hand apply")
     return ProfileSelection(valid, decide_with=present.node, intended=present.node)
 
 
 def _paused(present: NodeTopology) -> str | None:
     """Return why nothing is decided on a node whose agent is paused; None if it is not."""
-    condition = find(present.conditions, NodeCondition.STANDING_BACK)
+    condition = find(present.conditions, NodeCondition.PAUSED)
     if condition is None or condition.status is not Status.TRUE:
         return None
     return f"the agent of node {present.name} is paused: {condition.message}"
@@ -195,7 +195,7 @@ def _unreadable_profile(profiles: Iterable[CachedProfile], present: NodeTopology
 def _overridden(name: str, matching: MatchingProfiles, winner: NodeProfile) -> dict[str, MatchedNode]:
     matches = {
         rival.name: MatchedNode(
-            name, MatchState.OVERRIDDEN, "EqualPriority", _conflict(name, winner, matching.rivals)
+            name, MatchState.OVERRIDDEN, "ConflictingPriority", _conflict(name, winner, matching.rivals)
         )
         for rival in matching.rivals
     }
@@ -223,7 +223,7 @@ def _describe(path: str, problems: Sequence[SettingsProblem]) -> str:
 
 
 def _valid(holds: bool | None, reason: str, message: str) -> Condition:  # noqa: FBT001 - the condition's value
-    return Condition(NodeCondition.SETTINGS_USABLE, Status.of(holds), reason, message[:2048])
+    return Condition(NodeCondition.SETTINGS_VALID, Status.of(holds), reason, message[:2048])
 
 
 class ProfileSelector:

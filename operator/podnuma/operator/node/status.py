@@ -95,7 +95,7 @@ def profile_states(node: NodeState, selection: ProfileSelection) -> Mapping[str,
         return selection.matches
     return {
         profile: MatchedNode(node.name, MatchState.PENDING, up_to_date.reason, up_to_date.message)
-        if match.state is MatchState.SETTLED
+        if match.state is MatchState.APPLIED
         else match
         for profile, match in selection.matches.items()
     }
@@ -169,10 +169,10 @@ def _allocation(state: NodeState, node: NodeAllocator) -> NodeAllocation:
 
 
 def _pods_up_to_date(node: NodeState) -> Condition:
-    kind = NodeCondition.SETTLED
+    kind = NodeCondition.PODS_UP_TO_DATE
     if not node.outdated:
         return Condition(
-            kind, Status.TRUE, "Settled", "every pod holds what the present settings would give it"
+            kind, Status.TRUE, "PodsUpToDate", "every pod holds what the present settings would give it"
         )
     pods = sorted(f"{node.decisions[uid].key} ({problem})" for uid, problem in node.outdated.items())
     more = f" and {len(pods) - _NAMED} more" if len(pods) > _NAMED else ""
@@ -180,4 +180,4 @@ def _pods_up_to_date(node: NodeState) -> Condition:
         f"{len(pods)} pods hold what the present settings or hardware would not give them and keep it until "
         f"they end: {', '.join(pods[:_NAMED])}{more}; recreate them to bring the node up to date"
     )
-    return Condition(kind, Status.FALSE, "PodsFromBefore", message[:2048])
+    return Condition(kind, Status.FALSE, "PodsOutdated", message[:2048])

@@ -227,7 +227,7 @@ def test_what_a_node_can_know_about_who_decides(decisions, what, expected):
 
 def test_with_settings_that_the_operator_cannot_use_nobody_is_put_off():
     decisions = Decisions()
-    unusable = Condition(NodeCondition.SETTINGS_USABLE, Status.FALSE, "Invalid", "reservedSystemCPUs ...")
+    unusable = Condition(NodeCondition.SETTINGS_VALID, Status.FALSE, "Invalid", "reservedSystemCPUs ...")
     assert decisions.node_config.settings is not None
     metadata = Metadata("node", "", "nt", "1", 1, deleted=False)
     status = NodeTopology(metadata, None, decisions.node_config.settings, conditions=(unusable,))

@@ -131,7 +131,7 @@ def test_a_pod_that_holds_nothing_is_applied_at_once_and_left_alone(bench, words
     cgroup = bench.start(bench.pod("web"), "web", "70000 100000")
     status = tell()
     assert status.phase is Phase.APPLIED
-    assert ready(status)[:2] == (Status.TRUE, "HoldsNothing")
+    assert ready(status)[:2] == (Status.TRUE, "NoExclusiveResources")
     assert bench.file(cgroup, "cpu.max") == "70000 100000", "what the kubelet gave it"
     assert bench.ways.written == []
 
@@ -196,7 +196,7 @@ def test_pausing_and_unreadable_objects_say_so(bench, grant, tell):
     bench.grant(grant)
     bench.start(bench.pod("db"), "db")
     bench.pause_reason = "the kubelet pins itself"
-    assert ready(tell())[1:] == ("StandingBack", "the kubelet pins itself")
+    assert ready(tell())[1:] == ("Paused", "the kubelet pins itself")
     (wanted,) = bench.desired.allocations()
     broken = dataclasses.replace(
         wanted, allocation=None, problem="PodAllocation default/db, spec: is no object"
@@ -204,7 +204,7 @@ def test_pausing_and_unreadable_objects_say_so(bench, grant, tell):
     status = allocation_status.compute_status(
         broken, PodAllocationStatus(), bench.run_pass(), bench.reconciler.verdicts
     )
-    assert ready(status)[1:] == ("Unreadable", "PodAllocation default/db, spec: is no object")
+    assert ready(status)[1:] == ("InvalidObject", "PodAllocation default/db, spec: is no object")
 
 
 def test_counts_are_those_of_the_grant(grant):

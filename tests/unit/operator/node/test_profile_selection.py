@@ -72,7 +72,7 @@ def test_settings_that_are_in_force_need_no_write():
     assert plan.apply is None
     assert main.model is not None
     assert plan.decide_with == main.model.node
-    assert plan.matches["main"].state is MatchState.SETTLED
+    assert plan.matches["main"].state is MatchState.APPLIED
 
 
 def test_a_new_generation_is_written_even_if_the_settings_are_the_same():
@@ -105,7 +105,7 @@ def test_settings_that_never_fitted_decide_nothing():
 
 def test_rivals_and_the_winner_are_told_of_each_other():
     plan = profile_selection.select(NODE, [record("a"), record("b")], in_force(record("a")))
-    assert plan.matches["a"].reason == plan.matches["b"].reason == "EqualPriority"
+    assert plan.matches["a"].reason == plan.matches["b"].reason == "ConflictingPriority"
     assert plan.matches["b"].state is MatchState.OVERRIDDEN
     assert (
         plan.matches["a"].message == plan.matches["b"].message
@@ -130,7 +130,7 @@ def test_without_a_profile_our_settings_are_withdrawn_and_others_hold():
     plan = profile_selection.select(NODE, [], by_hand)
     assert not plan.withdraw
     assert plan.decide_with == ours.model.node
-    assert plan.valid.reason == "ByHand"
+    assert plan.valid.reason == "ManualSettings"
 
 
 def test_a_profile_that_became_unreadable_keeps_its_last_good_settings():
