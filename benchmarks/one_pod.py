@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp import web
+from podnuma.api import names
 from podnuma.api.hardware import Hardware, render_hardware
 from podnuma.operator.cache import decode
 from podnuma.operator.controller import Controller, ControllerTiming
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 NODES, PODS = 20, 200
 HEARD = threading.Event()
 STORED = threading.Event()  # a PodAllocation has reached the server
-TOPOLOGIES: dict[str, Any] = {}
+KEPT: dict[str, Any] = {}  # profiles and topologies by path, as the server has them
 
 
 def serve(port: int) -> None:
@@ -57,11 +58,15 @@ def serve(port: int) -> None:
         if body.get("kind") == "PodAllocation":
             STORED.set()
         version = str(next(versions))
-        known = TOPOLOGIES.get(request.path.split("/")[5], {}) if "/nodetopologies/" in request.path else {}
+        path = request.path.removesuffix("/status")
+        known = KEPT.get(path, {})
         body = {**known, **body, "status": {**known.get("status", {}), **body.get("status", {})}}
         body["metadata"] = {**known.get("metadata", {}), **body["metadata"]}
         body["metadata"] = {"uid": f"uid-{version}", **body["metadata"], "resourceVersion": version}
-        return web.json_response({**body, "metadata": {"generation": 1, **body["metadata"]}})
+        body["metadata"] = {"generation": 1, **body["metadata"]}
+        if path in KEPT:
+            KEPT[path] = body
+        return web.json_response(body)
 
     async def run() -> None:
         application = web.Application()
@@ -77,8 +82,19 @@ def serve(port: int) -> None:
 
 def stored(value: Any, number: int, **more: Any) -> Any:
     """Return an object as an API server stores it."""
-    metadata = {**value["metadata"], "uid": f"u{number}", "resourceVersion": str(10 + number)}
+    metadata = {
+        **value["metadata"],
+        "uid": f"u{number}",
+        "resourceVersion": str(10 + number),
+        "generation": 1,
+    }
     return {**value, "metadata": metadata, **more}
+
+
+def kept(plural: str, value: Any) -> Any:
+    """Let the server keep an object, so that its answers to later writes are whole."""
+    KEPT[f"/apis/{names.API_VERSION}/{plural}/{value['metadata']['name']}"] = value
+    return value
 
 
 class Recorder(Protocol):
@@ -117,7 +133,7 @@ async def decide(port: int, folder: Path, recorder: Recorder, nodes: int = NODES
     told = asyncio.create_task(controller.events.run())
     namespace = {"metadata": {"name": "default"}}
     controller.on_update(decode.decode_namespace(stored(namespace, 1)))
-    controller.on_update(decode.decode_profile(stored(scale.PROFILE, 2)))
+    controller.on_update(decode.decode_profile(kept("nodeprofiles", stored(scale.PROFILE, 2))))
     hardware = render_hardware(Hardware(scale.machine()))
     for number in range(nodes):
         name = f"n{number}"
@@ -125,10 +141,9 @@ async def decide(port: int, folder: Path, recorder: Recorder, nodes: int = NODES
             decode.decode_node(stored({"metadata": {"name": name, "labels": {"type": "kwok"}}}, number))
         )
         spec = {key: value for key, value in scale.PROFILE["spec"].items() if key != "nodeSelector"}
-        spec["profile"] = {"name": "all", "generation": 0}
+        spec["profile"] = {"name": "all", "generation": 1}
         topology = {"metadata": {"name": name}, "spec": spec, "status": {"hardware": hardware}}
-        TOPOLOGIES[name] = stored(topology, number)
-        controller.on_update(decode.decode_topology(TOPOLOGIES[name]))
+        controller.on_update(decode.decode_topology(kept("nodetopologies", stored(topology, number))))
     await asyncio.sleep(3)
     arriving = []
     for number in range(pods):

@@ -154,7 +154,7 @@ def test_a_node_without_agent_says_so_on_profile_topology_and_pod(site):
     for kind, name in (("nodeprofile", "main"), ("nodetopology", "n1")):
 
         def described(kind=kind, name=name):
-            return "see that the podnuma agent runs there" in site.cluster.kubectl("describe", kind, name)
+            return "check that the podnuma agent runs there" in site.cluster.kubectl("describe", kind, name)
 
         until(described, f"{kind} {name} to say what is missing", SOON)
 

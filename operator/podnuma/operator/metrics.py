@@ -148,7 +148,7 @@ class Metrics:
         )
         self.restored = Counter(
             "podnuma_allocations_restored",
-            "PodAllocations that somebody had deleted or edited, and that were put back.",
+            "PodAllocations that someone else had deleted or edited, and that were restored.",
             registry=registry,
         )
         self.conflicts = Counter(
