@@ -28,7 +28,7 @@ from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.api.decoding import FieldErrors, Fields
 from podnuma.api.hardware import read_hardware
 from podnuma.api.names import RESOURCES_ANNOTATION
-from podnuma.api.node_settings import NodeSettings, OnUndecided, PodPolicy
+from podnuma.api.node_settings import Mode, NodeSettings, OnUndecided, PodPolicy
 from podnuma.api.node_topology import render_node_topology
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_allocation import Decision, render_pod_allocation
@@ -283,6 +283,36 @@ def test_a_decision_becomes_cgroup_values_and_the_status_tells_them(node, namesp
             )
             == 2
         )
+
+
+def test_an_agent_that_starts_without_settings_writes_nothing_until_it_has_read_them(node, namespace):
+    """The NodeTopology comes late, as from a slow API server; it says Audit, then Enforce."""
+    with AgentThread(node.settings()):
+        pod = node.run_pod(namespace, database())
+        grant = node.decide(pod)
+        node.wait_phase(namespace, "db", "Applied")
+    folder = pod_folder(pod)
+    (container,) = [
+        each["containerID"]
+        for each in node.allocation(namespace, "db")["status"]["containers"]
+        if each["name"] == "database"
+    ]
+    file = f"{folder}/cri-containerd-{container}.scope/cpuset.cpus"
+    node.api.request("DELETE", f"{GROUP}/nodetopologies/{node.name}")
+    (node.folder / "cgroup" / file).write_text("0-79\n")
+
+    def ready_says(reason: str) -> bool:
+        return node.condition(node.allocation(namespace, "db"), "Ready")["reason"] == reason
+
+    with AgentThread(node.settings()) as agent:
+        until(lambda: ready_says("SettingsUnknown"), "the agent to say that it knows no settings", 20)
+        node.write_settings(NodeSettings(SETTINGS, replace(HANDLING, mode=Mode.AUDIT)))
+        until(lambda: ready_says("Audit"), "the agent to know of Audit", 20)
+        assert agent.metric('podnuma_writes_total{outcome="done"}') == 0
+        assert node.file(file) == "0-79"
+        node.write_settings(NodeSettings(SETTINGS, HANDLING))
+        own = cpuset.render(grant.container("database").cpus)
+        until(lambda: node.file(file) == own, "the container to be pinned again", 20)
 
 
 def test_a_pod_is_kept_off_the_cpus_of_the_next_one(node, namespace):

@@ -6,7 +6,7 @@
 
 Nothing is asked of the API server: the cgroups themselves show what there is to be given back, so a node
 that has lost everything else can still be cleaned. The agent must not run meanwhile; it would set everything
-again.
+again. Where the kubelet pins containers itself, their values and all quotas are the kubelet's and stay.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from podnuma.agent.cgroups.reader import CgroupReader, values_in
 from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, depth, describe
 from podnuma.agent.model.cgroup_values import CgroupValues, CgroupWrite, CpuMax
+from podnuma.agent.reconcile.pause import static_kubelet
 from podnuma.agent.runtimes.restore import Restorer, real_restorer
 from podnuma.agent.runtimes.simulated.backend import simulated_restorer
 from podnuma.agent.settings import AgentSettings, Runtime
@@ -65,11 +66,14 @@ async def clean(settings: AgentSettings) -> tuple[CleanupResult, ...]:
     containers = [
         ContainerCgroup(pod, "", container_id) for pod in pods for container_id in reader.containers(pod)
     ]
-    seen = reader.read(pods, containers)
+    static = static_kubelet(settings.kubelet_root)
+    if static is not None:
+        logger.info("containers and quotas stay as they are: %s", static)
+    seen = reader.read(pods, containers if static is None else ())
     everything, machine = reader.everything(), values_in(settings.cgroup_root)
     if everything is None or machine is None:
         return ()
-    quotas = not _quota_is_off(settings.kubelet_root)
+    quotas = static is None and not _quota_is_off(settings.kubelet_root)
     writes = give_back(seen, everything, machine.effective_mems, quotas=quotas)
     async with _restorer(settings, reader) as restorer:
         return tuple([await _restore(write, seen[write.cgroup], restorer) for write in writes])

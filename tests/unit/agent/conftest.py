@@ -144,7 +144,6 @@ class Bench:
         self.pause_reason: str | None = None
         self.changes = 0
         self.desired = DesiredState(self._change)
-        self.desired.take_allocations(Listed(()))
         self.ways = FakeWays(self)
         self.observer = Observer()
         self.now = 1000.0
@@ -160,6 +159,9 @@ class Bench:
             movable_bytes=64 * 2**20,
             now=lambda: self.now,
         )
+        self.desired.take_allocations(Listed(()))
+        self.desired.take_topology(Listed(()))
+        self.settings(policy=CpuManagerPolicy.NONE)
 
     @property
     def hook(self) -> StartHook:
@@ -208,9 +210,15 @@ class Bench:
         item = {"metadata": {"namespace": grant.namespace, "name": grant.name}}
         self.desired.take_allocations(Changed(WatchEventType.DELETED, item))
 
-    def settings(self, reserved: str | None = None, mode: Mode = Mode.ENFORCE, **more) -> None:
+    def settings(
+        self,
+        reserved: str | None = None,
+        mode: Mode = Mode.ENFORCE,
+        policy: CpuManagerPolicy = CpuManagerPolicy.STATIC,
+        **more,
+    ) -> None:
         rules = ManagerSettings(
-            cpu_manager_policy=CpuManagerPolicy.STATIC,
+            cpu_manager_policy=policy,
             reserved_system_cpus=cpuset.parse(reserved) if reserved else None,
             **more,
         )

@@ -84,6 +84,20 @@ def test_where_nothing_can_be_emptied_all_cpus_stay_written(bench, words, settin
     assert bench.file(cgroup, "cpu.max") == "200000 100000"
 
 
+def test_what_a_static_kubelet_pinned_stays(bench, words, settings):
+    """Its state file says who pins here; an Audit node is one where that is so."""
+    settings.kubelet_root.mkdir()
+    (settings.kubelet_root / "cpu_manager_state").write_text('{"policyName": "static"}')
+    pod = bench.pod("db")
+    cgroup = bench.start(pod, "db", "max 100000")
+    bench.put(cgroup, "cpuset.cpus", "1,9")
+    bench.put(pod, "cpu.max", "max 100000")
+    bench.put(words.burstable, "cpuset.cpus", "0,2-8")
+    assert [outcome.cgroup for outcome in asyncio.run(cleanup.clean(settings))] == [words.burstable]
+    assert bench.cpus(cgroup) == "1,9"
+    assert bench.file(pod, "cpu.max") == bench.file(cgroup, "cpu.max") == "max 100000"
+
+
 def test_an_untouched_node_is_left_alone(bench, settings):
     start_pods(bench)
     before = {path: path.stat().st_mtime_ns for path in bench.root.rglob("cpuset.*") if path.is_file()}

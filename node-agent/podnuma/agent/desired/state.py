@@ -10,14 +10,17 @@ Read and changed in the event loop's thread only. `changed` is called after ever
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from podnuma.agent.apiserver.client import Json
 from podnuma.agent.apiserver.watch import Changed, Listed, WatchEvent, WatchEventType
 from podnuma.allocator.decision import PodGrant
 from podnuma.api.decoding import InvalidObjectError
-from podnuma.api.node_settings import NodeSettings
+from podnuma.api.node_settings import Mode, NodeSettings
 from podnuma.api.node_topology import NodeTopology, read_node_topology
 from podnuma.api.pod_allocation import PodAllocation, read_pod_allocation
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,10 @@ class DesiredAllocation:
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
-    """The NodeTopology of this node. `settings` are the last good ones; None before the first."""
+    """The NodeTopology of this node. `settings` are the last good ones; None before the first.
+
+    `audit_asked`: the object cannot be read as a whole, but it says `mode: Audit`, and that is believed.
+    """
 
     exists: bool = False
     uid: str = ""
@@ -58,12 +64,20 @@ class NodeConfig:
     settings: NodeSettings | None = None
     status: NodeTopology | None = None
     problem: str | None = None
+    audit_asked: bool = False
+
+    @property
+    def mode(self) -> Mode | None:
+        """Whether values are written on this node; None while nothing says so, and then none are."""
+        if self.audit_asked:
+            return Mode.AUDIT
+        return None if self.settings is None else self.settings.pod_policy.mode
 
 
 class DesiredState:
     """The last readable PodAllocations and NodeTopology of this node.
 
-    `allocations_known`: the API server has listed the allocations once.
+    `allocations_known`, `topology_known`: the API server has listed the allocations, the topology once.
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
@@ -72,6 +86,7 @@ class DesiredState:
         self._waiters: set[asyncio.Event] = set()
         self.node_config = NodeConfig()
         self.allocations_known = False
+        self.topology_known = False
 
     def allocations(self) -> tuple[DesiredAllocation, ...]:
         """Return all allocations, in a stable order."""
@@ -86,14 +101,21 @@ class DesiredState:
 
     async def wait_for(self, uid: str, within: float) -> DesiredAllocation | None:
         """Wait until there is an allocation for a pod, `within` seconds at the longest."""
+        return await self._wait(lambda: self.of_pod(uid), within)
+
+    async def wait_for_mode(self, within: float) -> Mode | None:
+        """Wait until it is known whether values are written here, `within` seconds at the longest."""
+        return await self._wait(lambda: self.node_config.mode, within)
+
+    async def _wait(self, look: Callable[[], T | None], within: float) -> T | None:
         arrived = asyncio.Event()
         self._waiters.add(arrived)
         try:
             async with asyncio.timeout(within):
-                while (desired := self.of_pod(uid)) is None:
+                while (found := look()) is None:
                     await arrived.wait()
                     arrived.clear()
-                return desired
+                return found
         except TimeoutError:
             return None
         finally:
@@ -112,9 +134,7 @@ class DesiredState:
                 desired = self._read(item)
                 self._allocations[desired.key] = desired
         if self._differs(before) or isinstance(event, Listed):
-            for waiter in self._waiters:
-                waiter.set()
-            self._changed()
+            self._tell()
 
     def take_topology(self, event: WatchEvent) -> None:
         """Take an event of the stream of NodeTopologies, which has the one of this node or none."""
@@ -127,13 +147,20 @@ class DesiredState:
                 item = changed
             case Listed() | Changed():
                 pass
+        first_list = isinstance(event, Listed) and not self.topology_known
+        self.topology_known = self.topology_known or first_list
         if item is None:
             # Running pods keep what they hold; only the object is gone.
             self.node_config = replace(before, exists=False, uid="", status=None)
         else:
             self.node_config = _read_config(item, before)
-        if replace(self.node_config, status=None) != replace(before, status=None):
-            self._changed()
+        if first_list or replace(self.node_config, status=None) != replace(before, status=None):
+            self._tell()
+
+    def _tell(self) -> None:
+        for waiter in self._waiters:
+            waiter.set()
+        self._changed()
 
     def _read(self, item: Json) -> DesiredAllocation:
         key, uid, generation = _identity(item)
@@ -180,5 +207,8 @@ def _read_config(item: Json, before: NodeConfig) -> NodeConfig:
     try:
         topology = read_node_topology(item)
     except InvalidObjectError as error:
-        return replace(now, status=None, problem=str(error))
-    return replace(now, settings=topology.node, status=topology, problem=None)
+        # Who asks for Audit beside a mistake asks for Audit; nothing else of the object is used.
+        spec = item.get("spec")
+        audit_asked = isinstance(spec, dict) and spec.get("mode") == Mode.AUDIT.value
+        return replace(now, status=None, problem=str(error), audit_asked=audit_asked)
+    return replace(now, settings=topology.node, status=topology, problem=None, audit_asked=False)

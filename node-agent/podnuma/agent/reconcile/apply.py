@@ -8,7 +8,7 @@ have two owners. They are due again in the next pass. That a cgroup is gone is a
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
@@ -95,8 +95,9 @@ async def apply_writes(
     writes: Iterable[CgroupWrite],
     mechanisms: Sequence[Mechanism],
     unreliable: Mapping[CgroupRef, frozenset[str]],
+    may_write: Callable[[], bool],
 ) -> tuple[WriteResult, ...]:
-    """Carry out the writes. Never raises for what a mechanism refuses.
+    """Carry out the writes, as long as `may_write` says so. Never raises for what a mechanism refuses.
 
     `unreliable`: names of mechanisms that reported a success that the kernel does not show, by cgroup. They
     are tried last.
@@ -104,6 +105,8 @@ async def apply_writes(
     results = []
     kept = 0
     for write in writes:
+        if not may_write():
+            break
         last = unreliable.get(write.cgroup, frozenset())
         in_turn = sorted(mechanisms, key=lambda mechanism: mechanism.name in last)
         result = await _apply_one(write, in_turn, CpuSet(kept))

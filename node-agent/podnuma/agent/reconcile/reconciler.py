@@ -3,8 +3,9 @@
     snapshot = await reconciler.run_pass()
 
 A pass starts from what is there, so it can be run at any time and any number of times; the second one writes
-nothing. Passes never overlap. Nothing is written before the API server has said once what is desired, in mode
-Audit, or while there is a reason to pause: what runs keeps what it has.
+nothing. Passes never overlap. Nothing is written before the API server has said once what is desired and in
+which mode, in mode Audit, or while there is a reason to pause: what runs keeps what it has. The mode is asked
+anew before every single write, since it may change while a runtime is waited for.
 """
 
 import asyncio
@@ -90,6 +91,16 @@ class Reconciler:
     _refusals: dict[CgroupRef, str] = field(init=False, default_factory=dict)
     _unreliable: UnreliableMechanisms = field(init=False, default_factory=UnreliableMechanisms)
 
+    def may_write(self) -> bool:
+        """Tell whether the settings of this node, as known now, let values be written."""
+        return self.desired.node_config.mode is Mode.ENFORCE
+
+    @property
+    def enforced(self) -> NodeSnapshot | None:
+        """The snapshot of the last pass, if its values may be written now."""
+        snapshot = self.snapshot
+        return snapshot if snapshot is not None and snapshot.enforcing and self.may_write() else None
+
     async def run_pass(self) -> NodeSnapshot:
         """Run one pass. Raises OSError while the runtime does not answer."""
         async with self._lock:
@@ -133,7 +144,7 @@ class Reconciler:
             targets=targets,
             seen=seen,
             pause_reason=self.pause_reason(containers),
-            audit=self._audit(),
+            mode=self.desired.node_config.mode,
         )
         if self.desired.allocations_known and snapshot.enforcing:
             snapshot = await self._write(snapshot, pods.values(), mechanisms)
@@ -151,7 +162,7 @@ class Reconciler:
         everything = self.reader.everything() or plan_input.everything
         writes = order_writes(before, targets, pool=plan_input.pool, everything=everything)
         drifted = self._drift.found(targets, before, plan_input.everything)
-        results = await apply_writes(writes, mechanisms, self._unreliable.at)
+        results = await apply_writes(writes, mechanisms, self._unreliable.at, self.may_write)
         after = self.reader.read(pods, snapshot.containers) if results else before
         results = self._unreliable.confirm(results, after)
         self._count(results, drifted)
@@ -169,10 +180,6 @@ class Reconciler:
             holds = any(pod.uid in accepted.grants for pod in below)
             pods |= {pod.uid: pod for pod in below if holds or reader.has_own_cpus(pod)}
         return pods
-
-    def _audit(self) -> bool:
-        settings = self.desired.node_config.settings
-        return settings is not None and settings.pod_policy.mode is Mode.AUDIT
 
     def _count(self, results: Sequence[WriteResult], drifted: Mapping[CgroupRef, str]) -> None:
         for result in results:

@@ -11,6 +11,7 @@ from podnuma.agent.model.containers import Container
 from podnuma.agent.plan.targets import PlanInput
 from podnuma.agent.reconcile.apply import WriteResult
 from podnuma.allocator.request import Qos
+from podnuma.api.node_settings import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class NodeSnapshot:
     """What one pass saw, planned, wrote and found; never changes.
 
     `seen`: the values after the writes. `differences`: None where a cgroup has its target.
+    `mode`: None while the settings of this node are not known.
     """
 
     machine: Machine
@@ -29,7 +31,7 @@ class NodeSnapshot:
     differences: Mapping[CgroupRef, str | None] = field(default_factory=dict)
     results: tuple[WriteResult, ...] = ()
     pause_reason: str | None = None
-    audit: bool = False
+    mode: Mode | None = None
 
     @property
     def unfinished(self) -> bool:
@@ -39,7 +41,7 @@ class NodeSnapshot:
     @property
     def enforcing(self) -> bool:
         """Whether values are written on this node."""
-        return self.pause_reason is None and not self.audit
+        return self.pause_reason is None and self.mode is Mode.ENFORCE
 
     def of_pod(self, uid: str) -> dict[ContainerCgroup, Container]:
         return {cgroup: found for cgroup, found in self.containers.items() if cgroup.pod.uid == uid}

@@ -13,6 +13,7 @@ could not be taken off the container's CPUs, or the container's pod off those of
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass
 
 from podnuma.agent.model.cgroup_ref import ContainerCgroup, describe, parent
@@ -51,22 +52,35 @@ class StartHook:
     async def start(self, starting: StartingContainer, within: float) -> StartAnswer:
         """Return the values to start with. Raises StartRefused. Waits `within` seconds for a decision."""
         cgroup, snapshot = starting.cgroup, self._reconciler.snapshot
-        if snapshot is not None and not snapshot.enforcing:
+        if snapshot is not None and snapshot.pause_reason is not None:
+            return StartAnswer()
+        within -= await self._wait_for_mode(within)
+        if not self._reconciler.may_write():
             return StartAnswer()
         if await self._gate.admit(starting, within):
             piggybacked = await self.make_room(cgroup)
             return StartAnswer(self.values(cgroup), piggybacked)
         # In a slice that is wider than the shared pool its pod needs a set of its own.
-        snapshot = self._reconciler.snapshot
+        snapshot = self._reconciler.enforced
         beside_holders = snapshot is not None and snapshot.has_burstable_holders(cgroup.pod.qos)
         return StartAnswer(piggybacked=await self.make_room(cgroup) if beside_holders else ())
 
     def values(self, cgroup: ContainerCgroup) -> CgroupTarget | None:
         """Return at once what a container shall have now; None for "nothing to say"."""
-        snapshot = self._reconciler.snapshot
-        if snapshot is None or not snapshot.enforcing:
-            return None
-        return start_target(snapshot.plan_input, cgroup)
+        snapshot = self._reconciler.enforced
+        return None if snapshot is None else start_target(snapshot.plan_input, cgroup)
+
+    async def _wait_for_mode(self, within: float) -> float:
+        """Wait until it is known whether values are written here; return the seconds that took.
+
+        An agent that has just begun knows it after its first list.
+        """
+        desired = self._reconciler.desired
+        if desired.node_config.mode is not None:
+            return 0.0
+        began = time.monotonic()
+        await desired.wait_for_mode(within)
+        return min(time.monotonic() - began, within)
 
     async def make_room(self, cgroup: ContainerCgroup) -> tuple[CgroupWrite, ...]:
         """Run a pass, if the pod of a starting container is not part of the last one yet.
@@ -92,7 +106,7 @@ class StartHook:
         if wrong is not None:
             logger.warning("%s does not have its values before its start: %s", describe(cgroup), wrong)
             write = CgroupWrite(cgroup, target.cpus, target.mems, target.cpu_max)
-            for result in await apply_writes([write], self._direct(), {}):
+            for result in await apply_writes([write], self._direct(), {}, self._reconciler.may_write):
                 observer.wrote(result)
         for pause in _SYSTEMD_TAKES:
             if self._difference(cgroup, target, snapshot) is None:

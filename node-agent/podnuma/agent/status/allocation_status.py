@@ -23,6 +23,7 @@ from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.decision import PodGrant
 from podnuma.allocator.request import ContainerKind
 from podnuma.api.conditions import Condition, Readiness, Status, readiness
+from podnuma.api.node_settings import Mode
 from podnuma.api.node_topology import AssignmentCounts
 from podnuma.api.pod_allocation import ContainerStatus, ObservedCgroup, Phase, PodAllocationStatus, Verdict
 
@@ -93,7 +94,10 @@ def _assess(
         return _Assessment(Phase.PENDING, Readiness.FAILED, "Refused", why, containers)
     if snapshot.pause_reason is not None:
         return _Assessment(phase, Readiness.FAILED, "Paused", snapshot.pause_reason, containers)
-    if snapshot.audit:
+    if snapshot.mode is None:
+        text = "nothing is written before the settings in the NodeTopology of this node could be read"
+        return _Assessment(phase, Readiness.IN_PROGRESS, "SettingsUnknown", text, containers)
+    if snapshot.mode is Mode.AUDIT:
         text = "the NodeProfile says mode: Audit; nothing is written on this node"
         return _Assessment(Phase.PENDING, Readiness.CURRENT, "Audit", text, containers)
     return _Assessment(phase, state, reason, message, containers)

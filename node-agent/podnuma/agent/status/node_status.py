@@ -135,6 +135,9 @@ class NodeStatus:
     def _hindrance(self) -> str | None:
         if self._machine is None:
             return "the hardware is not known"
+        config = self._desired.node_config
+        if config.mode is None:
+            return f"nothing is applied before these settings can be read: {config.problem}"
         return self._lost or self._pause_reason
 
     def _hardware_known(self) -> Condition:

@@ -48,7 +48,7 @@ class StatusReporter:
 
     def report(self, snapshot: NodeSnapshot, verdicts: PinVerdicts) -> None:
         """Submit all statuses and count admissions."""
-        if not self.desired.allocations_known:
+        if not (self.desired.allocations_known and self.desired.topology_known):
             return
         allocations = self.desired.allocations()
         for desired in allocations:

@@ -243,7 +243,7 @@ def test_in_audit_mode_nothing_is_written(bench):
     bench.settings(mode=Mode.AUDIT)
     snapshot = bench.run_pass()
     assert bench.ways.written == []
-    assert snapshot.audit
+    assert snapshot.mode is Mode.AUDIT
     assert not bench.reconciler.snapshot.enforcing
 
 

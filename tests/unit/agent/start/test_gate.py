@@ -49,8 +49,12 @@ class Plan:
     def __init__(self, *, enforcing=True, holders=()):
         self.enforcing = enforcing
         self.holders = holders
-        self.snapshot = self
+        self.snapshot = self.enforced = self
+        self.pause_reason = None
         self.rooms = 0
+
+    def may_write(self):
+        return self.enforcing
 
     def has_burstable_holders(self, qos):
         return qos in self.holders
@@ -61,6 +65,7 @@ class Hook(StartHook):
 
     def __init__(self, decisions, plan, *observe_and_more):
         super().__init__(StartGate(decisions, *observe_and_more), plan)
+        plan.desired = decisions
         self.plan = plan
 
     async def make_room(self, _):
