@@ -13,6 +13,7 @@ from podnuma.api import names
 from podnuma.api.node_profile import read_node_profile
 from podnuma.api.node_settings import NodeSettings, PodPolicy
 from podnuma.api.node_topology import read_node_topology, render_node_topology
+from podnuma.api.resource_types import NODE_PROFILE
 
 from testbed.api import Api, ApiStatusError, Json
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from testbed.control_plane import ControlPlane
 
 ROOT = Path(__file__).parents[2]
-API = f"/apis/{names.API_VERSION}"
+API = f"/apis/{NODE_PROFILE.api_version}"
 EXAMPLES = sorted((ROOT / "examples" / "profiles").glob("*.yaml"))
 
 STATIC = {"cpuManagerPolicy": "static", "reservedSystemCPUs": "0-1"}
@@ -35,7 +36,7 @@ def api(crds: ControlPlane) -> Api:
 
 def profile(**spec: Any) -> Json:
     return {
-        "apiVersion": names.API_VERSION,
+        "apiVersion": NODE_PROFILE.api_version,
         "kind": "NodeProfile",
         "metadata": {"name": "tried"},
         "spec": {"nodeSelector": {"matchLabels": {"pool": "db"}}, **spec},
@@ -44,7 +45,7 @@ def profile(**spec: Any) -> Json:
 
 def topology(name: str = "w1", **spec: Any) -> Json:
     return {
-        "apiVersion": names.API_VERSION,
+        "apiVersion": NODE_PROFILE.api_version,
         "kind": "NodeTopology",
         "metadata": {"name": name},
         "spec": spec,
@@ -53,7 +54,7 @@ def topology(name: str = "w1", **spec: Any) -> Json:
 
 def allocation(name: str, node: str, **spec: Any) -> Json:
     return {
-        "apiVersion": names.API_VERSION,
+        "apiVersion": NODE_PROFILE.api_version,
         "kind": "PodAllocation",
         "metadata": {"name": name},
         "spec": {
@@ -529,7 +530,7 @@ def test_operator_and_agent_share_a_status_without_undoing_each_other(clean_clus
     api.apply(render_node_topology("w1", empty, None), manager=names.OPERATOR_MANAGER)
 
     def apply(manager: str, **status: Any) -> Any:
-        body = {"apiVersion": names.API_VERSION, "kind": "NodeTopology", "metadata": {"name": "w1"}}
+        body = {"apiVersion": NODE_PROFILE.api_version, "kind": "NodeTopology", "metadata": {"name": "w1"}}
         return api.apply({**body, "status": status}, manager=manager, subresource="status")
 
     apply(names.AGENT_MANAGER, summary={"cpus": "8"}, conditions=[ready("Agent", "AgentReady")])

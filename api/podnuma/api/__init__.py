@@ -3,8 +3,9 @@
 The one place that knows field names. Each module turns one kind of JSON object into a frozen
 value and back, in the terms of ``podnuma.allocator``:
 
-    names             group, kinds, labels, annotations, field managers
-    reading           hostile dictionaries to values: path, bounds, all errors at once
+    names             group, labels, annotations, field managers
+    resource_types    kinds, their groups and versions, and the paths under which they are served
+    decoding          JSON that nobody vouches for to values: path, bounds, all errors at once
     selector          label selectors: parse, render, match
     quantity          amounts: text or number in, exact text out
     pod               v1 Pod or annotation budget to the allocator's request

@@ -1,35 +1,9 @@
-"""Names that both sides of the API agree on: group, kinds, labels, annotations, field managers."""
+"""Names that both sides of the API agree on: group, labels, annotations, field managers."""
 
-from dataclasses import dataclass
 from typing import Final
 
 GROUP: Final = "podnuma.dev"
 VERSION: Final = "v1alpha1"
-API_VERSION: Final = f"{GROUP}/{VERSION}"
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """A kind and the words for it in URLs, RBAC rules and command lines."""
-
-    kind: str
-    plural: str
-    singular: str
-    short: str
-    namespaced: bool
-
-    @property
-    def crd(self) -> str:
-        return f"{self.plural}.{GROUP}"
-
-
-NODE_PROFILE: Final = Resource("NodeProfile", "nodeprofiles", "nodeprofile", "np", namespaced=False)
-NODE_TOPOLOGY: Final = Resource("NodeTopology", "nodetopologies", "nodetopology", "nt", namespaced=False)
-POD_ALLOCATION: Final = Resource("PodAllocation", "podallocations", "podallocation", "pa", namespaced=True)
-RESOURCES: Final = (NODE_PROFILE, NODE_TOPOLOGY, POD_ALLOCATION)
-
-CATEGORY: Final = "podnuma"
-"""``kubectl get podnuma`` lists all three kinds."""
 
 NODE_NAME_FIELD: Final = "spec.nodeName"
 """The selectable field of PodAllocations by which an agent watches its own."""

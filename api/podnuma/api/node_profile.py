@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from podnuma.api import names
 from podnuma.api.conditions import Condition, read_conditions, render_conditions
 from podnuma.api.decoding import (
     ABSENT,
@@ -23,6 +22,7 @@ from podnuma.api.decoding import (
     text,
 )
 from podnuma.api.node_settings import NodeSettings, read_node_settings, render_node_settings
+from podnuma.api.resource_types import NODE_PROFILE
 from podnuma.api.selector import LabelSelector, read_selector, render_selector
 
 MAX_NODES: Final = 256
@@ -93,15 +93,14 @@ def read_node_profile(value: Any) -> NodeProfile:
         node=read_node_settings(spec),
         conditions=read_conditions(fields.fields("status")),
     )
-    errors.check(subject(names.NODE_PROFILE.kind, value))
+    errors.check(subject(NODE_PROFILE.kind, value))
     return profile
 
 
 def render_node_profile(profile: NodeProfile) -> dict[str, Any]:
     """Render the JSON of a profile, without status."""
     return {
-        "apiVersion": names.API_VERSION,
-        "kind": names.NODE_PROFILE.kind,
+        **NODE_PROFILE.type_meta,
         "metadata": {"name": profile.name},
         "spec": {"nodeSelector": render_selector(profile.node_selector), "priority": profile.priority}
         | render_node_settings(profile.node),
@@ -138,7 +137,7 @@ def read_node_profile_status(value: Any) -> NodeProfileStatus:
         ),
         conditions=read_conditions(status),
     )
-    errors.check(subject(names.NODE_PROFILE.kind, value))
+    errors.check(subject(NODE_PROFILE.kind, value))
     return result
 
 

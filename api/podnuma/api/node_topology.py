@@ -18,6 +18,7 @@ from podnuma.api.decoding import FieldErrors, Fields, Metadata, integer, parsed,
 from podnuma.api.hardware import LONGEST_LIST, MAX_GROUPS, Hardware, read_hardware, render_hardware
 from podnuma.api.node_settings import NodeSettings, read_node_settings, render_node_settings
 from podnuma.api.quantity import read_bytes
+from podnuma.api.resource_types import NODE_TOPOLOGY
 
 AssignmentCounts = Mapping[tuple[str, AssignmentType], int]
 """Number of containers by resource ("cpu" or "memory") and assignment type."""
@@ -119,7 +120,7 @@ def read_node_topology(value: Any) -> NodeTopology:
         observed_generation=status.optional("observedGeneration", integer(), 0),
         conditions=read_conditions(status),
     )
-    errors.check(subject(names.NODE_TOPOLOGY.kind, value))
+    errors.check(subject(NODE_TOPOLOGY.kind, value))
     return topology
 
 
@@ -138,8 +139,7 @@ def render_node_topology(
     if profile is not None:
         spec["profile"] = {"name": profile.name, "generation": profile.generation}
     return {
-        "apiVersion": names.API_VERSION,
-        "kind": names.NODE_TOPOLOGY.kind,
+        **NODE_TOPOLOGY.type_meta,
         "metadata": metadata,
         "spec": spec,
     }

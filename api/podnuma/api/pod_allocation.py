@@ -39,6 +39,7 @@ from podnuma.api.decoding import (
 from podnuma.api.grant import LONGEST_CPUS, LONGEST_NODES, MAX_CONTAINERS, read_grant, render_grant
 from podnuma.api.node_topology import AssignmentCounts, read_assignments, render_assignments
 from podnuma.api.pod import LONGEST_STATIC_UID
+from podnuma.api.resource_types import POD_ALLOCATION
 
 LONGEST_EXPLANATION: Final = 8192
 
@@ -183,7 +184,7 @@ def read_pod_allocation(value: Any) -> PodAllocation:
         summary=_read_summary(spec.fields("summary")),
         status=_read_status(fields.fields("status")),
     )
-    errors.check(subject(names.POD_ALLOCATION.kind, value))
+    errors.check(subject(POD_ALLOCATION.kind, value))
     return allocation
 
 
@@ -206,8 +207,7 @@ def render_pod_allocation(
     ``numa`` is for the summary, see ``numa_nodes``.
     """
     return {
-        "apiVersion": names.API_VERSION,
-        "kind": names.POD_ALLOCATION.kind,
+        **POD_ALLOCATION.type_meta,
         "metadata": {
             "name": grant.name,
             "namespace": grant.namespace,

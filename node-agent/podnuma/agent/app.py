@@ -10,7 +10,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
-from podnuma.agent.apiserver import paths
+from podnuma.agent.apiserver import sources
 from podnuma.agent.apiserver.client import ApiClient, Credentials, Json
 from podnuma.agent.apiserver.status_writer import StatusWriter
 from podnuma.agent.apiserver.watch import Watch, WatchEvent, WatchSource
@@ -100,8 +100,8 @@ async def running(settings: AgentSettings) -> AsyncIterator[Running]:
     run = Running(port=None)
     shared = _shared(settings, lambda: GaugeValues() if run.agent is None else run.agent.gauges())
     server = await _serve_probes(shared, run)
-    shared.watch(paths.allocations_source(settings.node_name), shared.desired.take_allocations)
-    shared.watch(paths.topology_source(settings.node_name), shared.desired.take_topology)
+    shared.watch(sources.allocations_source(settings.node_name), shared.desired.take_allocations)
+    shared.watch(sources.topology_source(settings.node_name), shared.desired.take_topology)
     parts = [
         asyncio.create_task(_kept("the status writer", shared.status_writer.run, shared)),
         asyncio.create_task(_kept("the agent", lambda: _work(shared, run), shared)),

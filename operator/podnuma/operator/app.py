@@ -157,7 +157,7 @@ class Operator:
                 await self.controller.sync(kinds)
             except errors.KubeError as error:
                 self.metrics.resyncs.labels("failed").inc()
-                logger.warning("listing %s: %s", ", ".join(sorted(kind.value for kind in kinds)), error)
+                logger.warning("listing %s: %s", ", ".join(sorted(kind.value.kind for kind in kinds)), error)
                 self.watches.list_again(kinds)
                 await asyncio.sleep(_RESTARTS.delay(3, self._rng))
                 continue
@@ -198,7 +198,7 @@ class Operator:
 
     def _ready(self) -> str | None:
         if not self.controller.has_synced:
-            missing = ", ".join(sorted(kind.value for kind in self.watches.missing))
+            missing = ", ".join(sorted(kind.value.kind for kind in self.watches.missing))
             return f"not watched yet: {missing}" if missing else "the cluster has not been listed yet"
         if self.elector is None and not self._deciding:
             return "not deciding yet"

@@ -7,11 +7,11 @@ once per interval.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from podnuma.api import names
 from podnuma.api.conditions import Condition, Readiness, Status, merged, readiness
 from podnuma.api.node_profile import MatchedNode, MatchState, NodeProfileStatus, render_node_profile_status
+from podnuma.api.resource_types import NODE_PROFILE
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.objects import ObjectKey
 
@@ -70,12 +70,7 @@ class ProfileStatusWriter:
             return wait
         before = profile.model.conditions if profile.model else ()
         status = NodeProfileStatus(profile.generation, nodes, merged(before, conditions, self._now()))
-        body: dict[str, Any] = {
-            "apiVersion": names.API_VERSION,
-            "kind": names.NODE_PROFILE.kind,
-            "metadata": {"name": name, "uid": profile.uid},
-            "status": render_node_profile_status(status),
-        }
+        body = NODE_PROFILE.status_patch("", name, profile.uid, render_node_profile_status(status))
         last.at = self._clock()
         self._cache.update(decode.decode_profile(await self._writer.apply_profile_status(name, body)))
         last.content = content

@@ -11,7 +11,8 @@ from podnuma.allocator.decision import ContainerGrant, Isolation, MemoryBlock, P
 from podnuma.allocator.manager_settings import TopologyManagerScope
 from podnuma.allocator.request import ContainerKind
 from podnuma.allocator.topology import Cpu, NumaNode, Topology
-from podnuma.api import hardware, names, pod_allocation
+from podnuma.api import hardware, pod_allocation
+from podnuma.api.resource_types import NODE_PROFILE
 
 ROOT = Path(__file__).parents[3]
 MACHINES = Path(__file__).parents[2] / "machines"
@@ -43,7 +44,7 @@ def topology_object(machine: str, *, reserved: str = "", name: str = "node-a") -
         topology(machine), cpuset.parse(read["offline"]), cpuset.parse(read["isolated"])
     )
     return {
-        "apiVersion": names.API_VERSION,
+        "apiVersion": NODE_PROFILE.api_version,
         "kind": "NodeTopology",
         "metadata": {"name": name},
         "spec": {

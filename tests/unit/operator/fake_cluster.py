@@ -125,7 +125,7 @@ class FakeCluster:
             records = [decode.DECODERS[kind](copy.deepcopy(value)) for value in self.objects[kind].values()]
             return [record for record in records if record is not None], next(self._versions)
 
-        return await self._request(f"list {kind.value}", act)
+        return await self._request(f"list {kind.value.kind}", act)
 
     async def pod(self, key: ObjectKey) -> CachedPod | None:
         async def act() -> CachedPod | None:
@@ -266,7 +266,7 @@ class FakeCluster:
     def _at(self, kind: Kind, key: ObjectKey) -> Json:
         known = self.objects[kind].get(key)
         if known is None:
-            raise errors.NotFoundError(404, "NotFound", f"{kind.value} {key} not found")
+            raise errors.NotFoundError(404, "NotFound", f"{kind.value.kind} {key} not found")
         return copy.deepcopy(known)
 
     def _tell(self, kind: Kind, value: Json, *, ended: bool) -> None:

@@ -191,7 +191,7 @@ class Rig:
 
     def condition(self, kind: Kind, name: str, of: str) -> Json:
         known = self.cluster.get(kind, ObjectKey("", name))
-        assert known is not None, f"no {kind.value} {name}"
+        assert known is not None, f"no {kind.value.kind} {name}"
         conditions = known.get("status", {}).get("conditions", [])
         return next(entry for entry in conditions if entry["type"] == of)
 

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 from podnuma.agent.discover import machine
-from podnuma.api import names
 from podnuma.api.hardware import Hardware, render_hardware
+from podnuma.api.resource_types import NODE_TOPOLOGY
 from podnuma.cli.commands import output
 from podnuma.cli.commands.map import render_node
 from podnuma.cli.commands.options import Output, OutputFormat, new_app
@@ -47,8 +47,7 @@ def discover_hardware(
 def node_topology(name: str, hardware: Hardware) -> Json:
     """Return the NodeTopology that an agent on this machine would fill in."""
     return {
-        "apiVersion": names.API_VERSION,
-        "kind": names.NODE_TOPOLOGY.kind,
+        **NODE_TOPOLOGY.type_meta,
         "metadata": {"name": name},
         "spec": {},
         "status": {"hardware": render_hardware(hardware)},

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from podnuma.api.resource_types import DAEMON_SET, DEPLOYMENT, POD
 from podnuma.cli.commands import output
 from podnuma.cli.commands.options import Context, PodKubeconfig, new_app
 from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
@@ -46,12 +47,12 @@ class Installation:
     @property
     def deployment_path(self) -> str:
         """The path of the operator's Deployment."""
-        return f"/apis/apps/v1/namespaces/{self.namespace}/deployments/{self.operator}"
+        return DEPLOYMENT.path(self.namespace, self.operator)
 
     @property
     def daemon_set_path(self) -> str:
         """The path of the agents' DaemonSet."""
-        return f"/apis/apps/v1/namespaces/{self.namespace}/daemonsets/{self.agent}"
+        return DAEMON_SET.path(self.namespace, self.agent)
 
 
 @app.command("release-nodes")
@@ -142,7 +143,7 @@ def all_released(daemon_set: Mapping[str, Any]) -> bool:
 
 async def _left(client: "Client", target: Installation) -> list[str]:
     selector = {"labelSelector": "app.kubernetes.io/component=agent"}
-    pods = await client.get(f"/api/v1/namespaces/{target.namespace}/pods", query=selector, deadline=_DEADLINE)
+    pods = await client.get(POD.path(target.namespace), query=selector, deadline=_DEADLINE)
     lines = [
         f"node {pod['spec'].get('nodeName', '(none)')} is not given back; "
         f"see `kubectl -n {target.namespace} logs {pod['metadata']['name']}`"

@@ -19,6 +19,7 @@ from podnuma.allocator.quantities import format_cpu
 from podnuma.allocator.request import ContainerKind
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod_allocation import ContainerStatus, PodAllocation, read_pod_allocation
+from podnuma.api.resource_types import NODE
 from podnuma.cli.commands import output
 from podnuma.cli.commands.options import Context, Files, Kubeconfig, Output, OutputFormat, new_app
 from podnuma.cli.exits import Exit, Failure
@@ -173,7 +174,7 @@ def _throttling(source: ObjectSource, nodes: Sequence[str]) -> dict[ContainerKey
     found: dict[ContainerKey, float] = {}
     for node in nodes:
         try:
-            found |= throttling_of(source.text(f"/api/v1/nodes/{node}/proxy/metrics/cadvisor"))
+            found |= throttling_of(source.text(NODE.path("", node, "proxy/metrics/cadvisor")))
         except Failure as failure:
             if failure.code not in _ABSENT:
                 raise

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from podnuma.api import names
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.objects.queries import PODNUMA_API, Json, ObjectQuery
+from podnuma.cli.objects.queries import Json, ObjectQuery
 from podnuma.plumbing.kube import errors
 from podnuma.plumbing.kube.client import Client, CredentialSource
 
@@ -83,7 +83,7 @@ class ClusterSource:
 
     async def _missing(self, client: Client, query: ObjectQuery) -> Failure:
         """Tell an object that is not there from a cluster that does not know its kind."""
-        if not query.path.startswith(PODNUMA_API):
+        if query.type.group != names.GROUP:
             return Failure(Exit.NOT_FOUND, f"there is no {query.label}")
         try:
             group = await client.get(f"/apis/{names.GROUP}")
@@ -128,7 +128,7 @@ def _failure(error: errors.KubeError, query: ObjectQuery) -> Failure:
         return Failure(
             Exit.FORBIDDEN,
             f"not allowed to {verb} {query.label}: {error.message}; "
-            f"see `kubectl auth can-i {verb} {query.resource}`, or use another --context",
+            f"see `kubectl auth can-i {verb} {query.type.resource}`, or use another --context",
         )
     return Failure(
         Exit.UNREACHABLE,

@@ -2,7 +2,7 @@
 
     client         requests, one connection per thread
     watch          a list kept up to date by a watch, in a thread of its own
-    paths          what is watched for one node, where statuses are applied, and with which body
+    sources        what is watched for one node
     status_writer  writes statuses at a bounded rate, always the newest
 
 A leaf: it knows what the objects are called and nothing of what they mean.

@@ -4,7 +4,6 @@ import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from podnuma.agent.apiserver import paths
 from podnuma.agent.apiserver.status_writer import StatusWriter
 from podnuma.agent.desired.state import DesiredState
 from podnuma.agent.discover.machine import Discovered, Machine
@@ -12,6 +11,7 @@ from podnuma.agent.reconcile.snapshot import NodeSnapshot
 from podnuma.api.conditions import Condition, Status, merged, timestamp
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_topology import AgentReport, NodeCondition, render_agent_status
+from podnuma.api.resource_types import NODE_TOPOLOGY
 
 _CUT = 1000
 
@@ -53,7 +53,7 @@ class NodeStatus:
 
     @property
     def path(self) -> str:
-        return paths.topology_status_path(self._identity.node)
+        return NODE_TOPOLOGY.path("", self._identity.node, "status")
 
     def discovered(self, discovered: Discovered) -> None:
         """Take the hardware; where it could not be made out, the last one that was stays."""
@@ -97,7 +97,8 @@ class NodeStatus:
             heartbeat_time=timestamp(self._beat),
         )
         status = render_agent_status(self._hardware(), agent, conditions)
-        self._status_writer.submit(self.path, paths.topology_patch(self._identity.node, settings.uid, status))
+        body = NODE_TOPOLOGY.status_patch("", self._identity.node, settings.uid, status)
+        self._status_writer.submit(self.path, body)
 
     def _hardware(self) -> Hardware | None:
         if self._machine is None:

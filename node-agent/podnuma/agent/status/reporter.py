@@ -8,7 +8,6 @@ import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from podnuma.agent.apiserver import paths
 from podnuma.agent.apiserver.status_writer import StatusWriter
 from podnuma.agent.desired.state import DesiredAllocation, DesiredState
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
@@ -20,6 +19,7 @@ from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.api.conditions import merged
 from podnuma.api.pod_allocation import PodAllocationStatus, render_status
+from podnuma.api.resource_types import POD_ALLOCATION
 
 
 @dataclass(slots=True)
@@ -57,7 +57,9 @@ class StatusReporter:
         self.admissions.keep(desired.allocation.uid_on_node for desired in allocations if desired.allocation)
         alive = {desired.uid for desired in allocations}
         self._statuses = {key: status for key, status in self._statuses.items() if key in alive}
-        addresses = {paths.allocation_status_path(desired.namespace, desired.name) for desired in allocations}
+        addresses = {
+            POD_ALLOCATION.path(desired.namespace, desired.name, "status") for desired in allocations
+        }
         addresses.add(self.node_status.path)
         self.status_writer.forget(addresses.__contains__)
         self.node_status.runtime_found(snapshot)
@@ -81,8 +83,9 @@ class StatusReporter:
         status = replace(status, conditions=merged(before.conditions, status.conditions, self.clock()))
         self._statuses[desired.uid] = status
         stored = desired.allocation.status if desired.allocation is not None else None
-        body = paths.allocation_patch(desired.namespace, desired.name, desired.uid, render_status(status))
-        path = paths.allocation_status_path(desired.namespace, desired.name)
+        namespace, name = desired.namespace, desired.name
+        body = POD_ALLOCATION.status_patch(namespace, name, desired.uid, render_status(status))
+        path = POD_ALLOCATION.path(namespace, name, "status")
         self.status_writer.submit(path, body, again=stored != status)
 
     def gauges(self, snapshot: NodeSnapshot) -> GaugeValues:

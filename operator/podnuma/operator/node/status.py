@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from podnuma.allocator.cpuset import CpuSet
-from podnuma.api import names
 from podnuma.api.conditions import Condition, Readiness, Status, find, merged, readiness
 from podnuma.api.node_profile import MatchedNode, MatchState
 from podnuma.api.node_topology import (
@@ -20,6 +19,7 @@ from podnuma.api.node_topology import (
     NodeTopology,
     render_operator_status,
 )
+from podnuma.api.resource_types import NODE_TOPOLOGY
 from podnuma.operator.cache import decode
 
 if TYPE_CHECKING:
@@ -75,14 +75,10 @@ class NodeStatusWriter:
         wait = node.status_written + self._interval - self._clock()
         if wait > 0:
             return wait
-        body = {
-            "apiVersion": names.API_VERSION,
-            "kind": names.NODE_TOPOLOGY.kind,
-            "metadata": {"name": node.name, "uid": topology.uid},
-            "status": render_operator_status(
-                allocation, generation, merged(topology.model.conditions, current, self._now())
-            ),
-        }
+        status = render_operator_status(
+            allocation, generation, merged(topology.model.conditions, current, self._now())
+        )
+        body = NODE_TOPOLOGY.status_patch("", node.name, topology.uid, status)
         node.status_written = self._clock()
         self._cache.update(decode.decode_topology(await self._writer.apply_topology_status(node.name, body)))
         return 0.0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import kopf
 from podnuma.operator.cache import decode
-from podnuma.operator.cache.kinds import PLACES, Kind
+from podnuma.operator.cache.kinds import FIELD_SELECTORS, Kind
 
 if TYPE_CHECKING:
     from podnuma.operator.cache.objects import CachedObject, ObjectKey, ObjectVersion
@@ -74,17 +74,15 @@ def registry(queue: EventQueue, login: Login) -> kopf.OperatorRegistry:
     async def credentials(**_: Any) -> kopf.AiohttpSession:
         return await login()
 
-    for kind, place in PLACES.items():
-        _register(handlers, kind, place.group, place.version, place.plural, queue)
+    for kind in Kind:
+        _register(handlers, kind, queue)
     return handlers
 
 
-def _register(
-    handlers: kopf.OperatorRegistry, kind: Kind, group: str, version: str, plural: str, queue: EventQueue
-) -> None:
-    read = decode.DECODERS[kind]
+def _register(handlers: kopf.OperatorRegistry, kind: Kind, queue: EventQueue) -> None:
+    read, served = decode.DECODERS[kind], kind.value
 
-    @kopf.on.event(group, version, plural, registry=handlers, id=f"see-{plural}")
+    @kopf.on.event(served.group, served.version, served.plural, registry=handlers, id=f"see-{served.plural}")
     async def see(event: Any, **_: Any) -> None:
         value = event["object"]
         if event["type"] == "DELETED":
@@ -111,9 +109,9 @@ def kopf_settings(page_size: int) -> kopf.OperatorSettings:
     chosen.networking.error_backoffs = (0.5, 1, 2, 4)
     # A worker keeps the last object for as long as it idles.
     chosen.queueing.idle_timeout = 0.5
-    for place in PLACES.values():
-        if place.field_selector:
-            chosen.watching.field_selectors[place.group, place.version, place.plural] = place.field_selector
+    for kind, selector in FIELD_SELECTORS.items():
+        served = kind.value
+        chosen.watching.field_selectors[served.group, served.version, served.plural] = selector
     logging.getLogger("kopf").setLevel(logging.WARNING)
     # It warns that it cannot handle signals in a thread; the process handles them itself.
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)

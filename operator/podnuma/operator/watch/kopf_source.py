@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 import kopf
-from podnuma.operator.cache.kinds import PLACES, Kind
+from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.watch import kopf_handlers
 from podnuma.plumbing.backoff import Backoff
 from podnuma.plumbing.kube.retrying_session import RetryMiddleware
@@ -47,7 +47,7 @@ _GRACE = 5.0  # seconds for Kopf to end when asked to
 _RETRIES = Backoff(first=0.3, limit=5.0)
 _WATCH = "watch"  # the query parameter that makes a watch of a list
 _NO_OBJECT = "metadata.name=-"  # no object can have this name
-_COLLECTIONS = {place.collection: kind for kind, place in PLACES.items()}
+_COLLECTIONS = {kind.value.path(): kind for kind in Kind}
 
 
 class ResourceEventHandler(Protocol):
@@ -243,7 +243,7 @@ class KopfSource:
 
     def _list_begins(self, kind: Kind) -> None:
         if kind in self._established:
-            logger.info("the watch of %s could not be continued and begins anew", kind.value)
+            logger.info("the watch of %s could not be continued and begins anew", kind.value.kind)
         self._established.discard(kind)
         self._unlisted.discard(kind)
 

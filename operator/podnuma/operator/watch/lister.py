@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from podnuma.api.resource_types import POD, POD_ALLOCATION
 from podnuma.operator.cache import decode
-from podnuma.operator.cache.kinds import PLACES, Kind
+from podnuma.operator.cache.kinds import FIELD_SELECTORS, Kind
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
@@ -52,24 +53,24 @@ class ApiReader:
 
     async def pod(self, key: ObjectKey) -> CachedPod | None:
         try:
-            found = await self._client.get(PLACES[Kind.POD].object(key.namespace, key.name))
+            found = await self._client.get(POD.path(key.namespace, key.name))
         except errors.NotFoundError:
             return None
         return decode.decode_bound_pod(found)
 
     async def allocation(self, key: ObjectKey) -> CachedAllocation | None:
         try:
-            found = await self._client.get(PLACES[Kind.ALLOCATION].object(key.namespace, key.name))
+            found = await self._client.get(POD_ALLOCATION.path(key.namespace, key.name))
         except errors.NotFoundError:
             return None
         return decode.decode_allocation(found)
 
     async def _list_once(self, kind: Kind) -> tuple[list[CachedObject], int]:
-        place = PLACES[kind]
-        query = {"fieldSelector": place.field_selector} if place.field_selector else {}
+        selector = FIELD_SELECTORS.get(kind)
+        query = {"fieldSelector": selector} if selector else {}
         objects: list[CachedObject] = []
         version = ""
-        async for page, at in self._client.pages(place.collection, size=self._page_size, query=query):
+        async for page, at in self._client.pages(kind.value.path(), size=self._page_size, query=query):
             objects.extend(obj for obj in map(decode.DECODERS[kind], page) if obj is not None)
             version = version or at
         return objects, decode.resource_version(version)

@@ -19,9 +19,9 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from podnuma.api import names
 from podnuma.api.conditions import Readiness, merged, readiness, render_conditions
 from podnuma.api.pod_allocation import Phase
+from podnuma.api.resource_types import POD_ALLOCATION
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.kinds import Kind
 from podnuma.plumbing.kube import errors
@@ -164,16 +164,8 @@ class AllocationStore:
                     merged(allocation.model.status.conditions, conditions, self._now())
                 ),
             }
-        body = {
-            "apiVersion": names.API_VERSION,
-            "kind": names.POD_ALLOCATION.kind,
-            "metadata": {
-                "name": decision.key.name,
-                "namespace": decision.key.namespace,
-                "uid": allocation.uid,
-            },
-            "status": status,
-        }
+        key = decision.key
+        body = POD_ALLOCATION.status_patch(key.namespace, key.name, allocation.uid, status)
         response = await self._writer.apply_allocation_status(decision.key, body)
         self._cache.update(decode.decode_allocation(response))
 

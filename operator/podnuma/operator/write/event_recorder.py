@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from podnuma.api import names
 from podnuma.api.events import Event, EventType, Involved, render_event
+from podnuma.api.resource_types import POD_ALLOCATION
 from podnuma.operator.write.writer import NotLeadingError
 from podnuma.plumbing.kube import errors
 
@@ -39,8 +40,8 @@ def pod_reference(pod: CachedPod) -> Involved:
 
 def allocation_reference(allocation: CachedAllocation) -> Involved:
     """Return the reference to a PodAllocation."""
-    kind = names.POD_ALLOCATION.kind
-    return Involved(names.API_VERSION, kind, allocation.key.namespace, allocation.key.name, allocation.uid)
+    served, key = POD_ALLOCATION, allocation.key
+    return Involved(served.api_version, served.kind, key.namespace, key.name, allocation.uid)
 
 
 class EventRecorder:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from podnuma.api.resource_types import LEASE
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class LeaderElector:
     ) -> None:
         self._client = client
         self._settings = settings
-        self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        self._path = LEASE.path(namespace)
         self._identity = identity
         self._clock = clock
         self._safe_until = 0.0

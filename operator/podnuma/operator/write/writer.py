@@ -13,7 +13,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Protocol
 
 from podnuma.api import names
-from podnuma.operator.cache.kinds import PLACES, Kind
+from podnuma.api.resource_types import EVENT, NODE_PROFILE, NODE_TOPOLOGY, POD, POD_ALLOCATION
 from podnuma.plumbing.kube import client as kube
 from podnuma.plumbing.kube import errors
 
@@ -109,21 +109,21 @@ class ApiWriter:
         self._longest = deadline
 
     async def create_allocation(self, key: ObjectKey, body: Json) -> Json:
-        path = PLACES[Kind.ALLOCATION].within(key.namespace)
+        path = POD_ALLOCATION.path(key.namespace)
         return await self._write("POST", path, body, fieldManager=names.OPERATOR_MANAGER)
 
     async def replace_allocation(self, key: ObjectKey, body: Json) -> Json:
-        path = PLACES[Kind.ALLOCATION].object(key.namespace, key.name)
+        path = POD_ALLOCATION.path(key.namespace, key.name)
         return await self._write("PUT", path, body, fieldManager=names.OPERATOR_MANAGER)
 
     async def delete_allocation(self, key: ObjectKey, uid: str) -> None:
-        await self._delete(PLACES[Kind.ALLOCATION].object(key.namespace, key.name), uid)
+        await self._delete(POD_ALLOCATION.path(key.namespace, key.name), uid)
 
     async def apply_allocation_status(self, key: ObjectKey, body: Json) -> Json:
-        return await self._apply(f"{PLACES[Kind.ALLOCATION].object(key.namespace, key.name)}/status", body)
+        return await self._apply(POD_ALLOCATION.path(key.namespace, key.name, "status"), body)
 
     async def apply_topology(self, name: str, body: Json) -> Json:
-        return await self._apply(PLACES[Kind.TOPOLOGY].object("", name), body)
+        return await self._apply(NODE_TOPOLOGY.path("", name), body)
 
     async def replace_topology_spec(self, name: str, version: int, spec: Json) -> Json:
         steps: list[Json] = [
@@ -132,7 +132,7 @@ class ApiWriter:
         ]
         return await self._client.write(
             "PATCH",
-            PLACES[Kind.TOPOLOGY].object("", name),
+            NODE_TOPOLOGY.path("", name),
             steps,
             deadline=self._deadline(),
             content_type=kube.JSON_PATCH,
@@ -140,16 +140,16 @@ class ApiWriter:
         )
 
     async def apply_topology_status(self, name: str, body: Json) -> Json:
-        return await self._apply(f"{PLACES[Kind.TOPOLOGY].object('', name)}/status", body)
+        return await self._apply(NODE_TOPOLOGY.path("", name, "status"), body)
 
     async def delete_topology(self, name: str, uid: str) -> None:
-        await self._delete(PLACES[Kind.TOPOLOGY].object("", name), uid)
+        await self._delete(NODE_TOPOLOGY.path("", name), uid)
 
     async def apply_profile_status(self, name: str, body: Json) -> Json:
-        return await self._apply(f"{PLACES[Kind.PROFILE].object('', name)}/status", body)
+        return await self._apply(NODE_PROFILE.path("", name, "status"), body)
 
     async def post_event(self, namespace: str, body: Json) -> None:
-        await self._write("POST", f"/api/v1/namespaces/{namespace}/events", body)
+        await self._write("POST", EVENT.path(namespace), body)
 
     async def evict(self, key: ObjectKey, uid: str) -> None:
         body: Json = {
@@ -158,7 +158,7 @@ class ApiWriter:
             "metadata": {"namespace": key.namespace, "name": key.name},
             "deleteOptions": {"preconditions": {"uid": uid}},
         }
-        path = f"{PLACES[Kind.POD].object(key.namespace, key.name)}/eviction"
+        path = POD.path(key.namespace, key.name, "eviction")
         with contextlib.suppress(errors.NotFoundError):  # it is gone already
             await self._write("POST", path, body)
 

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import kopf
-from podnuma.operator.cache.kinds import PLACES, Kind
+from podnuma.operator.cache.kinds import FIELD_SELECTORS, Kind
 from podnuma.operator.cache.objects import ObjectKey, ObjectVersion
 from podnuma.operator.watch import kopf_handlers
 
@@ -29,7 +29,7 @@ async def no_login():
 
 def test_nothing_but_plain_event_handlers_is_registered():
     registry = kopf_handlers.registry(Notes(), no_login)
-    assert len(registry._watching._handlers) == len(PLACES)
+    assert len(registry._watching._handlers) == len(Kind)
     assert not registry._changing._handlers
     assert not registry._spawning._handlers
     assert not registry._indexing._handlers
@@ -51,13 +51,13 @@ def test_settings_leave_no_events_no_annotations_and_no_endless_watch():
 
 
 def test_pods_that_hold_nothing_are_kept_away_by_the_server():
-    selector = PLACES[Kind.POD].field_selector
+    selector = FIELD_SELECTORS[Kind.POD]
     assert selector == "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
 
 
 def handle(notes, kind, event):
     registry = kopf_handlers.registry(notes, no_login)
-    index = list(PLACES).index(kind)
+    index = list(Kind).index(kind)
     see: Any = registry._watching._handlers[index].fn
     asyncio.run(see(event=event))
 

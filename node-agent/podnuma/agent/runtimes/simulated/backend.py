@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from podnuma.agent.apiserver import paths
+from podnuma.agent.apiserver import sources
 from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout, detect
 from podnuma.agent.cgroups.reader import CgroupReader, values_in
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
@@ -32,7 +32,7 @@ def simulated_backend(
         runtime=runtime,
         mechanisms=(runtime,),
         describe=lambda: (runtime.name, "simulated"),
-        sources=lambda hook: ((paths.pods_source(node), partial(runtime.take_pods, hook)),),
+        sources=lambda hook: ((sources.pods_source(node), partial(runtime.take_pods, hook)),),
     )
 
 

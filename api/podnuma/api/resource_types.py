@@ -1,0 +1,69 @@
+"""Resource types: what podnuma reads and writes at an API server, and under which paths.
+
+One ``ResourceType`` says all there is to know about a kind: its group and version, the word for it
+in URLs and RBAC rules, and whether its objects live in namespaces. Every path, every
+``apiVersion`` and ``kind`` of a written object, and every message that names a kind comes from here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from podnuma.api.names import GROUP, VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceType:
+    """A kind of object as an API server serves it; ``group`` is empty for the core group."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def type_meta(self) -> dict[str, str]:
+        """The fields ``apiVersion`` and ``kind`` of an object."""
+        return {"apiVersion": self.api_version, "kind": self.kind}
+
+    @property
+    def resource(self) -> str:
+        """The resource as ``kubectl auth can-i`` and the names of definitions spell it."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """Return the path of one object, or of a subresource; without a name that of the collection.
+
+        A collection without a namespace has the objects of all namespaces.
+        """
+        within = f"namespaces/{namespace}/" if namespace else ""
+        root = f"/{'apis' if self.group else 'api'}/{self.api_version}/{within}{self.plural}"
+        return "/".join(part for part in (root, name, subresource) if part)
+
+    def status_patch(self, namespace: str, name: str, uid: str, status: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what to apply to the status of one object; the UID makes sure that it is that object."""
+        place = {"namespace": namespace} if namespace else {}
+        return {**self.type_meta, "metadata": {**place, "name": name, "uid": uid}, "status": dict(status)}
+
+
+def _own(kind: str, plural: str, *, namespaced: bool) -> ResourceType:
+    return ResourceType(GROUP, VERSION, kind, plural, namespaced)
+
+
+NODE_PROFILE: Final = _own("NodeProfile", "nodeprofiles", namespaced=False)
+NODE_TOPOLOGY: Final = _own("NodeTopology", "nodetopologies", namespaced=False)
+POD_ALLOCATION: Final = _own("PodAllocation", "podallocations", namespaced=True)
+
+POD: Final = ResourceType("", "v1", "Pod", "pods", namespaced=True)
+NODE: Final = ResourceType("", "v1", "Node", "nodes", namespaced=False)
+NAMESPACE: Final = ResourceType("", "v1", "Namespace", "namespaces", namespaced=False)
+EVENT: Final = ResourceType("", "v1", "Event", "events", namespaced=True)
+LEASE: Final = ResourceType("coordination.k8s.io", "v1", "Lease", "leases", namespaced=True)
+DEPLOYMENT: Final = ResourceType("apps", "v1", "Deployment", "deployments", namespaced=True)
+DAEMON_SET: Final = ResourceType("apps", "v1", "DaemonSet", "daemonsets", namespaced=True)
+POD_METRICS: Final = ResourceType("metrics.k8s.io", "v1beta1", "PodMetrics", "pods", namespaced=True)
