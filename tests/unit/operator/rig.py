@@ -1,4 +1,4 @@
-"""A service on a fake cluster, and short words for what happens there.
+"""A controller on a fake cluster, and short helpers for what happens there.
 
 The machine, unless a test asks for another: 16 CPUs, threads n and n+8 of one core, NUMA node 0 with
 CPUs 0-3,8-11 and NUMA node 1 with 4-7,12-15, 32 GiB each; CPUs 0 and 8 are reserved.
@@ -88,7 +88,7 @@ def owned_by(kind: str, uid: str) -> list[Json]:
 
 
 class Rig:
-    """A cluster and one service that decides for it."""
+    """A cluster and one controller that decides for it."""
 
     def __init__(self, seed: int = 1, **timing: float) -> None:
         self.cluster = FakeCluster(random.Random(seed))

@@ -211,8 +211,8 @@ class Storm:
 
     def _destroy(self, value: Json) -> None:
         uid = value["spec"]["podUID"]
-        book = self.rig.controller.node_state(value["spec"]["nodeName"])
-        if book is not None and (uid in book.decisions or uid in book.unconfirmed):
+        state = self.rig.controller.node_state(value["spec"]["nodeName"])
+        if state is not None and (uid in state.decisions or uid in state.unconfirmed):
             self.destroyed.add(uid)
         else:
             # The operator that would know has died: it is decided anew.
@@ -301,8 +301,8 @@ class Storm:
         for key, value in self.cluster.objects[Kind.ALLOCATION].items():
             uid = value["spec"]["podUID"]
             assert uid in alive, f"{key} is left of a pod that is gone"
-            desk = self.rig.controller.node_state(value["spec"]["nodeName"])
-            if desk is not None and desk.allocator is not None:
+            state = self.rig.controller.node_state(value["spec"]["nodeName"])
+            if state is not None and state.allocator is not None:
                 read_pod_allocation(value)
         for name in NODES:
             self._look_at_node(name)
@@ -311,9 +311,9 @@ class Storm:
         known = self.cluster.get(Kind.TOPOLOGY, ObjectKey("", name))
         if self.cluster.get(Kind.NODE, ObjectKey("", name)) is None or known is None:
             return
-        desk = self.rig.controller.node_state(name)
-        assert desk is not None, f"nobody looks after {name}"
-        allocator = desk.allocator
+        state = self.rig.controller.node_state(name)
+        assert state is not None, f"no reconciler for {name}"
+        allocator = state.allocator
         if allocator is None:  # no settings that fit: nothing is decided
             return
         for value in self.cluster.objects[Kind.POD].values():
@@ -323,8 +323,8 @@ class Storm:
             found = self.cluster.get(Kind.ALLOCATION, record.key)
             assert found is not None, f"{record.key} on {name} has no decision"
             if not found["spec"]["decision"]["admitted"]:
-                answer = desk.decide(allocator, record.request)
+                answer = state.decide(allocator, record.request)
                 assert isinstance(answer, Rejected), f"{record.key} is refused and fits {name}"
         told = known.get("status", {}).get("allocation", {})
-        held = sum(decided.grant.holds_anything for decided in desk.decisions.values())
+        held = sum(decided.grant.holds_anything for decided in state.decisions.values())
         assert told.get("pods") == held, f"{name} tells {told.get('pods')} pods, {held} hold something"

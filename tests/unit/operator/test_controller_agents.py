@@ -1,4 +1,4 @@
-"""What the service makes of the agents: silent, new, paused, with other hardware."""
+"""What the controller makes of the agents: silent, new, paused, with other hardware."""
 
 from podnuma.operator.cache.kinds import Kind
 

@@ -85,8 +85,8 @@ class ClusterCache:
 
     def update(self, cached: CachedObject) -> AffectedNodes:
         """Store a state of an object unless a newer one is known; return the affected nodes."""
-        before, news = self._stores[cached.kind].update(cached)
-        return _affected(before, cached) if news else NO_NODES
+        before, is_new = self._stores[cached.kind].update(cached)
+        return _affected(before, cached) if is_new else NO_NODES
 
     def delete(self, kind: Kind, key: ObjectKey, version: ObjectVersion) -> AffectedNodes:
         """Remove an object; return the affected nodes."""

@@ -75,21 +75,9 @@ class Admission:
         self._enqueue = enqueue
         self._clock = clock
 
-    async def withdraw(self, node: NodeState, selection: ProfileSelection) -> None:
-        """Take back rejections of pods that no profile manages any more."""
-        settings = selection.decide_with
-        for uid, decision in tuple(node.decisions.items()):
-            pod = self._cache.pod(decision.key, uid)
-            if decision.admitted or pod is None:
-                continue
-            if selection.withdraw or (settings is not None and not self._manages(settings, pod)):
-                allocation = self._cache.allocation(decision.key, uid)
-                if allocation is not None:
-                    await self._store.delete(allocation)
-                node.release(uid)
-
     async def run(self, node: NodeState, selection: ProfileSelection) -> None:
         """Decide the pods of a node that wait for it."""
+        await self._withdraw(node, selection)
         if not await self._confirm(node):
             self._enqueue(node.name, _SOON)
             return
@@ -120,6 +108,19 @@ class Admission:
             for pod in self._cache.pods.group(node.name).values()
             if pod.uid not in node.decisions and pod.uid not in node.idle and self._manages(settings, pod)
         ]
+
+    async def _withdraw(self, node: NodeState, selection: ProfileSelection) -> None:
+        """Take back rejections of pods that no profile manages any more."""
+        settings = selection.decide_with
+        for uid, decision in tuple(node.decisions.items()):
+            pod = self._cache.pod(decision.key, uid)
+            if decision.admitted or pod is None:
+                continue
+            if selection.withdraw or (settings is not None and not self._manages(settings, pod)):
+                allocation = self._cache.allocation(decision.key, uid)
+                if allocation is not None:
+                    await self._store.delete(allocation)
+                node.release(uid)
 
     def _to_decide(self, node: NodeState, settings: NodeSettings) -> list[CachedPod]:
         """Return the pods of a node that are to be decided now, oldest first."""

@@ -5,6 +5,7 @@
     allocate   PodAllocations of pods that are gone, changed ones, unknown ones
     admit      pods without a decision, oldest first, and rejected ones that may fit now
     evict      rejected pods, where the settings say so
+    clean up   a NodeTopology that no profile wants any more
 
 Each step leaves cache and API server in agreement and may raise: then the node is tried again
 later, from the first step. The status of the node is written apart from them (`write_status`),
@@ -59,10 +60,9 @@ class NodeReconciler:
             selection = steps.selector.run(state)
         state.use_rules(state.rules if node is not None else None)
         await steps.allocations.run(state)
-        await steps.admission.withdraw(state, selection)
-        await steps.settings.remove_unused(state, selection)
         await steps.admission.run(state, selection)
         await steps.eviction.run(state, selection.decide_with)
+        await steps.settings.remove_unused(state, selection)
         before, state.profile_states = state.profile_states, profile_states(state, selection)
         return frozenset(
             profile

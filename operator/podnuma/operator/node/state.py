@@ -44,7 +44,7 @@ class AgentHeartbeat:
     silent: bool = False
 
     def observe(self, time: str, now: float) -> None:
-        """Take in the heartbeat that is stored now."""
+        """Note the heartbeat that is stored now."""
         if time != self.time or now < self.seen_at:
             self.time, self.seen_at = time, now
         self.silent = bool(time) and now - self.seen_at > _SILENT
@@ -118,7 +118,7 @@ class NodeState:
         self._allocator = None if rules is None else self._rebuilt(NodeAllocator(rules))
 
     def adopt(self, decision: PodDecision) -> str | None:
-        """Take in a stored decision; if it overlaps another grant, return a sentence that says so instead."""
+        """Keep a stored decision; if it overlaps another grant, return a sentence about that instead."""
         taken = self.exclusive_cpus & decision.grant.exclusive_cpus
         if taken:
             owners = [

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_BATCH = 500  # news taken in at once, before the loop may do something else
+_BATCH = 500  # events handled at once, before the loop may do something else
 _GRACE = 5.0  # seconds for Kopf to end when asked to
 _RETRIES = Backoff(first=0.3, limit=5.0)
 _WATCH = "watch"  # the query parameter that makes a watch of a list

@@ -1,6 +1,6 @@
 """PodAllocations are the store of decisions: a decision counts once one of them shows it.
 
-`create` stores a new decision, `rewrite` restores one that somebody changed, `delete` removes
+`create` stores a new decision, `rewrite` restores one that someone changed, `delete` removes
 one whose pod is gone. Each leaves the cache as the API server has it, and none ever touches an
 object of another UID or of a newer version.
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_ATTEMPTS = 5  # somebody wins each lost race; after five in a row somebody is fighting
+_ATTEMPTS = 5  # someone wins each lost race; after five in a row someone is fighting over the object
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What was decided on one node: durable first, one owner per CPU, and beyond the settings."""
+"""What was decided on one node: durable first, one owner per CPU, and longer than the settings."""
 
 from dataclasses import replace
 from typing import Any
@@ -51,9 +51,9 @@ def cpus(decided):
 
 def test_an_answer_changes_nothing(state):
     _, asked = request()
-    age = state.revision
+    revision = state.revision
     assert state.decide(state.allocator, asked) == state.decide(state.allocator, asked)
-    assert state.revision == age
+    assert state.revision == revision
     assert state.exclusive_cpus == 0
 
 
@@ -86,14 +86,14 @@ def test_a_grant_that_meets_another_one_is_not_taken_over(state):
     assert set(state.decisions) == {"u-a"}
 
 
-def test_new_settings_keep_every_grant_and_say_which_are_out_of_place(state):
+def test_new_settings_keep_every_grant_and_say_which_pods_are_outdated(state):
     decided = admit(state)
     state.use_rules(rules(reservedSystemCPUs="0-1,8-9"))
     assert state.exclusive_cpus == decided.grant.exclusive_cpus
     assert set(state.outdated) == {decided.uid}
 
 
-def test_a_book_without_settings_still_knows_who_holds_what(state):
+def test_a_node_without_settings_still_knows_who_holds_what(state):
     decided = admit(state)
     state.use_rules(None)
     assert state.allocator is None
@@ -110,17 +110,17 @@ def test_the_same_rules_build_nothing_anew(state):
     assert state.allocator is allocator
 
 
-def test_the_age_changes_whenever_a_refused_pod_may_fit(state):
+def test_the_revision_changes_whenever_a_refused_pod_may_fit(state):
     _, asked = request("big", 9)
     assert isinstance(state.decide(state.allocator, asked), Rejected)
-    ages = [state.revision]
+    revisions = [state.revision]
     decided = admit(state)
-    ages.append(state.revision)
+    revisions.append(state.revision)
     state.release(decided.uid)
-    ages.append(state.revision)
+    revisions.append(state.revision)
     state.use_rules(rules(topologyManagerPolicy="best-effort"))
-    ages.append(state.revision)
-    assert len(set(ages)) == len(ages)
+    revisions.append(state.revision)
+    assert len(set(revisions)) == len(revisions)
 
 
 def test_cpus_of_a_grant_that_the_allocator_cannot_hold_are_not_given_again(state):
@@ -133,7 +133,7 @@ def test_cpus_of_a_grant_that_the_allocator_cannot_hold_are_not_given_again(stat
     assert "still held" in answer.message
 
 
-def test_notes_go_with_the_pods_they_are_about(state):
+def test_what_is_remembered_goes_with_the_pods_they_are_about(state):
     decided = admit(state, "a")
     for uid in ("u-a", "u-gone", "u-here"):
         state.idle.add(uid)
