@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp import web
-from podnuma.api import names
 from podnuma.api.hardware import Hardware, render_hardware
+from podnuma.api.resource_types import NODE_PROFILE, NODE_TOPOLOGY, ResourceType
 from podnuma.operator.cache import decode
 from podnuma.operator.controller import Controller, ControllerTiming
 from podnuma.operator.metrics import Metrics
@@ -91,9 +91,9 @@ def stored(value: Any, number: int, **more: Any) -> Any:
     return {**value, "metadata": metadata, **more}
 
 
-def kept(plural: str, value: Any) -> Any:
+def kept(kind: ResourceType, value: Any) -> Any:
     """Let the server keep an object, so that its answers to later writes are whole."""
-    KEPT[f"/apis/{names.API_VERSION}/{plural}/{value['metadata']['name']}"] = value
+    KEPT[kind.path(name=value["metadata"]["name"])] = value
     return value
 
 
@@ -133,7 +133,7 @@ async def decide(port: int, folder: Path, recorder: Recorder, nodes: int = NODES
     told = asyncio.create_task(controller.events.run())
     namespace = {"metadata": {"name": "default"}}
     controller.on_update(decode.decode_namespace(stored(namespace, 1)))
-    controller.on_update(decode.decode_profile(kept("nodeprofiles", stored(scale.PROFILE, 2))))
+    controller.on_update(decode.decode_profile(kept(NODE_PROFILE, stored(scale.PROFILE, 2))))
     hardware = render_hardware(Hardware(scale.machine()))
     for number in range(nodes):
         name = f"n{number}"
@@ -143,7 +143,7 @@ async def decide(port: int, folder: Path, recorder: Recorder, nodes: int = NODES
         spec = {key: value for key, value in scale.PROFILE["spec"].items() if key != "nodeSelector"}
         spec["profile"] = {"name": "all", "generation": 1}
         topology = {"metadata": {"name": name}, "spec": spec, "status": {"hardware": hardware}}
-        controller.on_update(decode.decode_topology(kept("nodetopologies", stored(topology, number))))
+        controller.on_update(decode.decode_topology(kept(NODE_TOPOLOGY, stored(topology, number))))
     await asyncio.sleep(3)
     arriving = []
     for number in range(pods):

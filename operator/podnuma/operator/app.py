@@ -47,7 +47,7 @@ _PAUSE = 0.05  # seconds for which everything may stand still
 _POLL = 0.05
 
 
-class Operator:
+class OperatorProcess:
     """The parts of one process: built at once, run together, stopped together."""
 
     def __init__(self, settings: OperatorSettings) -> None:
@@ -222,7 +222,7 @@ async def run(settings: OperatorSettings) -> None:
         await CredentialSource(settings.kubeconfig, settings.context).read()
     except errors.RefusedError as error:
         raise SystemExit(error.message) from error
-    await Operator(settings).run(stop)
+    await OperatorProcess(settings).run(stop)
 
 
 def main(settings: OperatorSettings) -> None:
