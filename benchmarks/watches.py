@@ -28,7 +28,7 @@ import aiohttp
 import yaml
 from aiohttp import web
 from podnuma.operator.cache import decode
-from podnuma.operator.cache.kinds import PLACES, Kind
+from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.watch.kopf_source import KopfSource
 from podnuma.operator.watch.lister import ApiReader
 from podnuma.plumbing.kube.client import Client, CredentialSource
@@ -72,9 +72,9 @@ class Server:
         query = request.query
         if "watch" in query:
             return await self._watch(request)
-        for place in PLACES.values():
-            if request.path == place.collection:
-                full = place is PLACES[Kind.POD] and "metadata.name=-" not in query.get("fieldSelector", "")
+        for kind in Kind:
+            if request.path == kind.value.path():
+                full = kind is Kind.POD and "metadata.name=-" not in query.get("fieldSelector", "")
                 return (
                     self._page(int(query.get("continue") or 0), int(query["limit"])) if full else _list(b"")
                 )
@@ -87,7 +87,7 @@ class Server:
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
-        if self._events and request.path == PLACES[Kind.POD].collection:
+        if self._events and request.path == Kind.POD.value.path():
             for pod in self._pods:
                 await response.write(b'{"type":"MODIFIED","object":' + pod + b"}\n")
         await asyncio.sleep(600)
@@ -104,7 +104,7 @@ def _list(items: bytes, follow: str = "") -> web.Response:
 
 def _discovery(path: str) -> Json:
     """Return what a server says about the kinds that are watched."""
-    groups = sorted({(place.group, place.version) for place in PLACES.values() if place.group})
+    groups = sorted({(kind.value.group, kind.value.version) for kind in Kind if kind.value.group})
     match path:
         case "/api":
             return {"versions": ["v1"]}
@@ -120,19 +120,18 @@ def _discovery(path: str) -> Json:
                 ]
             }
         case _:
-            found = [place for place in PLACES.values() if place.collection == f"{path}/{place.plural}"]
+            found = [kind.value for kind in Kind if kind.value.path() == f"{path}/{kind.value.plural}"]
             return {
                 "groupVersion": path.rpartition("/")[2],
                 "resources": [
                     {
-                        "name": place.plural,
-                        "kind": kind.value,
+                        "name": served.plural,
+                        "kind": served.kind,
                         "singularName": "",
-                        "namespaced": True,
+                        "namespaced": served.namespaced,
                         "verbs": ["list", "watch"],
                     }
-                    for kind, place in PLACES.items()
-                    if place in found
+                    for served in found
                 ],
             }
 
@@ -200,7 +199,7 @@ async def _bare(credentials: CredentialSource) -> None:
     read, seen = decode.DECODERS[Kind.POD], 0
     async with (
         aiohttp.ClientSession(read_bufsize=2**22) as session,
-        session.get(f"{server}{PLACES[Kind.POD].collection}?watch=true") as response,
+        session.get(f"{server}{Kind.POD.value.path()}?watch=true") as response,
     ):
         async for line in response.content:
             seen += read(json.loads(line)["object"]) is not None
