@@ -25,7 +25,7 @@ standard library; what other parts may use is in `__all__` or in a module of its
 """
 
 from podnuma.allocator.check import SettingsError, SettingsProblem, check
-from podnuma.allocator.counts import AssignmentType, Counts
+from podnuma.allocator.counts import AssignmentCounts, AssignmentType, Counts, count_assignments
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import (
     Admitted,
@@ -57,6 +57,7 @@ from podnuma.allocator.topology_hint import TopologyHint
 __all__ = [
     "AdmissionPath",
     "Admitted",
+    "AssignmentCounts",
     "AssignmentType",
     "ContainerGrant",
     "ContainerKind",
@@ -93,5 +94,6 @@ __all__ = [
     "TopologyManagerPolicy",
     "TopologyManagerScope",
     "check",
+    "count_assignments",
     "explain",
 ]

@@ -1,8 +1,11 @@
-"""What decisions add to the three resource manager counters of the kubelet.
+"""How containers are counted: by assignment type, and for the kubelet's three resource manager metrics.
+
+`count_assignments` says how many containers have which assignment now; `tally` says what one
+decision adds to the counters.
 
 `allocations` and `errors` are keyed by (resource, source), `assignments` by (resource, type);
-resource is "cpu" or "memory", source "pod" (from a bubble) or "node". Node-shared containers
-are counted nowhere: nobody assigned them anything. Memory from the node counts one allocation
+resource is "cpu" or "memory", source "pod" (from a bubble) or "node". The counters leave out
+node-shared containers, which were assigned nothing. Memory from the node counts one allocation
 per memory resource, everything else one per container. Specification: section 8.1.
 """
 
@@ -34,10 +37,17 @@ class Counts:
     assignments: Increments = field(default_factory=lambda: NOTHING)
 
 
-NO_COUNTS = Counts()
-
 Assigned = tuple[str, AssignmentType, int]
 """(resource, type, how many memory resources; 1 for CPUs) of one container."""
+
+
+AssignmentCounts = Mapping[tuple[str, AssignmentType], int]
+"""Numbers of containers by ("cpu" or "memory", assignment type)."""
+
+
+def count_assignments(assigned: Iterable[Assigned]) -> AssignmentCounts:
+    """Count containers by resource and assignment type, node-shared ones too."""
+    return Counter((resource, kind) for resource, kind, _ in assigned)
 
 
 def tally(assigned: Iterable[Assigned], error: tuple[str, str] | None = None) -> Counts:

@@ -10,15 +10,15 @@ is never decided anew. The shared pool is never empty: where pods hold every CPU
 strictly reserved, the shared pool is the reserved CPUs.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from types import MappingProxyType
 
 from podnuma.allocator import isolation
 from podnuma.allocator.adoption import adoption_problems, overlap
 from podnuma.allocator.attempt import AdmissionAttempt
 from podnuma.allocator.check import SettingsProblem
-from podnuma.allocator.counts import AssignmentType, tally
+from podnuma.allocator.counts import AssignmentCounts, count_assignments, tally
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import Admitted, PodGrant, Rejected
 from podnuma.allocator.eligibility import exclusive_requests
@@ -123,14 +123,9 @@ class NodeAllocator:
         """Return how many blocks a NUMA node carries."""
         return self._tables.assignments[node]
 
-    def assignment_counts(self) -> Mapping[tuple[str, AssignmentType], int]:
-        """Count the containers of held grants by ("cpu" or "memory", assignment type)."""
-        found: Counter[tuple[str, AssignmentType]] = Counter()
-        for grant in self._grants.values():
-            for container in grant.containers:
-                found["cpu", container.cpu_assignment] += 1
-                found["memory", container.memory_assignment] += 1
-        return found
+    def assignment_counts(self) -> AssignmentCounts:
+        """Count the containers of held grants by assignment type."""
+        return count_assignments(chain.from_iterable(grant.assigned() for grant in self._grants.values()))
 
     def without(self, uid: str) -> "NodeAllocator":
         """Return another node in the same state, but without one pod; this one stays as it is."""

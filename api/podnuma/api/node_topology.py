@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from podnuma.allocator import AssignmentType, CpuSet, cpuset, quantities
+from podnuma.allocator import AssignmentCounts, AssignmentType, CpuSet, cpuset, quantities
 from podnuma.api import names
 from podnuma.api.conditions import Condition, read_conditions, render_conditions
 from podnuma.api.decoding import FieldErrors, Fields, Metadata, integer, parsed, read_metadata, subject, text
@@ -19,9 +19,6 @@ from podnuma.api.hardware import LONGEST_LIST, MAX_GROUPS, Hardware, read_hardwa
 from podnuma.api.node_settings import NodeSettings, read_node_settings, render_node_settings
 from podnuma.api.quantity import read_bytes
 from podnuma.api.resource_types import NODE_TOPOLOGY
-
-AssignmentCounts = Mapping[tuple[str, AssignmentType], int]
-"""Number of containers by resource ("cpu" or "memory") and assignment type."""
 
 RESOURCES: Final = ("cpu", "memory")
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from podnuma.allocator import (
     Admitted,
+    AssignmentCounts,
     AssignmentType,
     ContainerKind,
     NodeSet,
@@ -37,7 +38,7 @@ from podnuma.api.decoding import (
     text,
 )
 from podnuma.api.grant import LONGEST_CPUS, LONGEST_NODES, MAX_CONTAINERS, read_grant, render_grant
-from podnuma.api.node_topology import AssignmentCounts, read_assignments, render_assignments
+from podnuma.api.node_topology import read_assignments, render_assignments
 from podnuma.api.pod import LONGEST_STATIC_UID
 from podnuma.api.resource_types import POD_ALLOCATION
 

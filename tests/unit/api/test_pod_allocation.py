@@ -15,7 +15,7 @@ from podnuma.allocator import (
     Rejected,
     TopologyManagerScope,
 )
-from podnuma.allocator.counts import NO_COUNTS, tally
+from podnuma.allocator.counts import Counts, tally
 from podnuma.api.conditions import Condition, Status
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod_allocation import (
@@ -107,7 +107,7 @@ def test_a_static_pod_has_another_uid_on_its_node():
 
 def test_a_decision_records_the_allocators_answer():
     assert Decision.of(Admitted(DATABASE, 5)) == ADMITTED
-    refused = Rejected(Reason.TOPOLOGY_AFFINITY, "Resources cannot be allocated", NO_COUNTS)
+    refused = Rejected(Reason.TOPOLOGY_AFFINITY, "Resources cannot be allocated", Counts())
     assert Decision.of(refused, 6, "needs 2 more CPUs") == Decision(
         admitted=False,
         reason="TopologyAffinityError",

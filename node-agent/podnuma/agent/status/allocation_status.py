@@ -20,11 +20,11 @@ from podnuma.agent.model.cgroup_values import CgroupValues
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
 from podnuma.agent.reconcile.verdicts import PinVerdicts
 from podnuma.allocator import cpuset, nodeset
+from podnuma.allocator.counts import count_assignments
 from podnuma.allocator.decision import PodGrant
 from podnuma.allocator.request import ContainerKind
 from podnuma.api.conditions import Condition, Readiness, Status, readiness
 from podnuma.api.node_settings import Mode
-from podnuma.api.node_topology import AssignmentCounts
 from podnuma.api.pod_allocation import ContainerStatus, ObservedCgroup, Phase, PodAllocationStatus, Verdict
 
 MEMORY_DEFERRED = "MemoryNodesDeferred"
@@ -63,7 +63,7 @@ def compute_status(
         pod_written=_written(values) or before.pod_written,
         pod_effective=_effective(values) or before.pod_effective,
         containers=assessment.containers,
-        assignments=assignments(grant),
+        assignments=count_assignments(grant.assigned()),
     )
 
 
@@ -210,15 +210,6 @@ def _offline(snapshot: NodeSnapshot, grant: PodGrant, generation: int) -> list[C
         " again when they are switched on"
     )
     return [Condition(CPUS_OFFLINE, Status.TRUE, "Hotplug", text, generation)]
-
-
-def assignments(grant: PodGrant) -> AssignmentCounts:
-    """Count the containers of a grant by resource and assignment type."""
-    counts: Counter[tuple[str, object]] = Counter()
-    for container in grant.containers:
-        counts["cpu", container.cpu_assignment] += 1
-        counts["memory", container.memory_assignment] += 1
-    return dict(counts)  # type: ignore[arg-type]
 
 
 def phases(statuses: Mapping[str, PodAllocationStatus]) -> dict[Phase, int]:

@@ -16,7 +16,7 @@ from podnuma.agent.reconcile.apply import WriteOutcome, WriteResult
 from podnuma.agent.reconcile.verdicts import PinVerdict
 from podnuma.agent.settings import MetricNames
 from podnuma.agent.start.gate import StartOutcome, StartWait
-from podnuma.allocator.counts import AssignmentType, Counts, tally
+from podnuma.allocator.counts import Counts, tally
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import PodGrant
 from podnuma.api.pod_allocation import Decision, Phase
@@ -82,7 +82,7 @@ class AdmissionCounts:
 
     def admitted(self, grant: PodGrant) -> None:
         """Count a grant as the kubelet counts the admission of its pod."""
-        self._add(grant.uid, tally(_assigned(grant)))
+        self._add(grant.uid, tally(grant.assigned()))
 
     def rejected(self, uid: str, decision: Decision) -> None:
         """Count a refusal as the kubelet counts it: an error of the manager that refused, if one did."""
@@ -98,13 +98,6 @@ class AdmissionCounts:
             self.allocations.update(counts.allocations)
             self.errors.update(counts.errors)
             self.assignments.update(counts.assignments)
-
-
-def _assigned(grant: PodGrant) -> Iterator[tuple[str, AssignmentType, int]]:
-    for container in grant.containers:
-        yield "cpu", container.cpu_assignment, 1
-        kinds_of_memory = {block.resource for block in container.memory}
-        yield "memory", container.memory_assignment, max(1, len(kinds_of_memory))
 
 
 class AgentMetrics:

@@ -4,6 +4,7 @@ import dataclasses
 import pytest
 from podnuma.agent.model.cgroup_ref import ContainerCgroup
 from podnuma.agent.status import allocation_status
+from podnuma.allocator.counts import AssignmentType
 from podnuma.api.conditions import Status
 from podnuma.api.pod_allocation import ContainerStatus, ObservedCgroup, Phase, PodAllocationStatus, Verdict
 
@@ -63,6 +64,11 @@ def test_applied_shows_what_was_written_and_what_the_kernel_made_of_it(bench, gr
         ),
     ]
     assert status.pod_effective == ObservedCgroup("0-15", "0-1", "400000 100000")
+    assert status.assignments == {
+        ("cpu", AssignmentType.POD_EXCLUSIVE): 1,
+        ("cpu", AssignmentType.POD_SHARED): 1,
+        ("memory", AssignmentType.NODE_SHARED): 2,
+    }
 
 
 def test_a_difference_that_stays_is_drift_only_after_it_was_applied(bench, words, grant, tell):
@@ -205,11 +211,3 @@ def test_pausing_and_unreadable_objects_say_so(bench, grant, tell):
         broken, PodAllocationStatus(), bench.run_pass(), bench.reconciler.verdicts
     )
     assert ready(status)[1:] == ("InvalidObject", "PodAllocation default/db, spec: is no object")
-
-
-def test_counts_are_those_of_the_grant(grant):
-    counts = {
-        (resource, kind.value): count
-        for (resource, kind), count in allocation_status.assignments(grant).items()
-    }
-    assert counts == {("cpu", "pod_exclusive"): 1, ("cpu", "pod_shared"): 1, ("memory", "node_shared"): 2}
