@@ -36,8 +36,9 @@ from podnuma.allocator.decision import (
     Reason,
     Rejected,
 )
-from podnuma.allocator.explain.explanation import Explanation, FreeRow, explain
+from podnuma.allocator.explain.explanation import Explanation, explain
 from podnuma.allocator.explain.remarks import AdmissionPath, MergeSide, MergeStep
+from podnuma.allocator.explain.shortage import FreeRow
 from podnuma.allocator.explain.suggestions import Suggestion
 from podnuma.allocator.manager_settings import (
     CpuManagerPolicy,

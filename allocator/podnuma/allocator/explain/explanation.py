@@ -17,10 +17,10 @@ from podnuma.allocator.attempt import AdmissionAttempt
 from podnuma.allocator.decision import Admitted, Rejected
 from podnuma.allocator.eligibility import Bytes, ExclusiveRequests, exclusive_requests, qos
 from podnuma.allocator.explain.remarks import AdmissionPath, MergeSide, MergeStep, remarks
+from podnuma.allocator.explain.shortage import FreeRow, free_rows
 from podnuma.allocator.explain.suggestions import Suggestion, Suggestions, suggest
 from podnuma.allocator.merge import HintProvider, ProvidedHints
 from podnuma.allocator.node_allocator import NodeAllocator
-from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.numa_candidates import candidates
 from podnuma.allocator.quantities import format_bytes
 from podnuma.allocator.refusal import Refusal
@@ -31,21 +31,6 @@ from podnuma.allocator.topology_hint import TopologyHint
 
 # Of a hint list as many are kept as 8 NUMA nodes have.
 MAX_HINTS = 255
-
-
-@dataclass(frozen=True, slots=True)
-class FreeRow:
-    """What a NUMA node had of a resource, in CPUs or bytes, before the pod.
-
-    `grantable` is what an empty node could give. `group` is the set of nodes that this one shares
-    memory blocks with, itself alone if none.
-    """
-
-    node: int
-    resource: str
-    free: int
-    grantable: int
-    group: NodeSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +66,7 @@ def explain(node: NodeAllocator, pod: PodRequest) -> Explanation:
         decision,
         qos(pod),
         path,
-        tuple(_free(fresh)),
+        tuple(free_rows(fresh)),
         steps,
         tuple(remarks(fresh, wanted, path, steps)),
         found.single,
@@ -161,21 +146,9 @@ def _hints(node: NodeAllocator, wish: HintProvider) -> Iterator[TopologyHint]:
     return (TopologyHint(nodes, wish.prefers(nodes)) for nodes in ordered if wish.holds(nodes))
 
 
-def _free(node: NodeAllocator) -> Iterator[FreeRow]:
-    rules = node.rules
-    for one in node.topology.nodes:
-        group = node.memory_group(one.id)
-        if rules.static_cpu:
-            own = node.topology.cpus_of_node(one.id) & ~rules.reserved
-            yield FreeRow(one.id, CPU, (own & node.default_set).bit_count(), own.bit_count(), group)
-        if rules.static_memory:
-            for resource, row in node.memory_rows(one.id).items():
-                yield FreeRow(one.id, resource, row.free, row.allocatable, group)
-
-
 def _most(node: NodeAllocator) -> dict[str, int]:
     """Return what the machine could grant at most, by resource."""
     most: dict[str, int] = {}
-    for row in _free(node):
+    for row in free_rows(node):
         most[row.resource] = most.get(row.resource, 0) + row.grantable
     return most

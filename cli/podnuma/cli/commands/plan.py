@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from podnuma.allocator import Admitted, NodeSet, PodGrant, Rejected
+from podnuma.allocator.explain.shortage import describe_shortage
 from podnuma.api import pod_allocation
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.node_profile import read_node_profile
@@ -35,11 +36,12 @@ NamespaceLabels = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class NodeRefusal:
-    """Why one node refuses a pod."""
+    """Why one node refuses a pod: the kubelet's reason and message, and what was asked and free."""
 
     node: str
     reason: str
     message: str
+    explanation: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,10 @@ def _place(planned: PlannedPod, nodes: Sequence[CandidateNode], namespace: Mappi
                 numa = pod_allocation.numa_nodes(admitted.grant, candidate.allocator.topology)
                 return PodPlan(planned, candidate.name, admitted.grant, tuple(refusals), numa=numa)
             case Rejected() as rejected:
-                refusals.append(NodeRefusal(candidate.name, rejected.reason.value, rejected.message))
+                shortage = describe_shortage(candidate.allocator, planned.pod)
+                refusals.append(
+                    NodeRefusal(candidate.name, rejected.reason.value, rejected.message, shortage)
+                )
     return PodPlan(planned, "", None, tuple(refusals), managed=bool(managing))
 
 
@@ -168,9 +173,9 @@ def plan_text(plans: Sequence[PodPlan], *, wide: bool) -> str:
         text += "\n" + columns(heads, rows) if rows else ""
     refused = [plan for plan in plans if plan.refused]
     return text + "".join(
-        f"\n{plan.planned.name} on {refusal.node}: {refusal.reason}: {refusal.message}\n"
+        f"\n{plan.planned.name} on {one.node}: {one.reason}: {one.message}; {one.explanation}\n"
         for plan in refused
-        for refusal in plan.refusals
+        for one in plan.refusals
     )
 
 
@@ -216,6 +221,12 @@ def plan_data(plan: PodPlan) -> dict[str, Any]:
         "node": plan.node or None,
         "allocation": allocation,
         "refusals": [
-            {"node": one.node, "reason": one.reason, "message": one.message} for one in plan.refusals
+            {
+                "node": one.node,
+                "reason": one.reason,
+                "message": one.message,
+                "explanation": one.explanation,
+            }
+            for one in plan.refusals
         ],
     }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from podnuma.allocator.decision import Admitted, Rejected
 from podnuma.allocator.eligibility import qos
-from podnuma.allocator.explain.shortage import request_and_free
+from podnuma.allocator.explain.shortage import describe_shortage
 from podnuma.allocator.request import Qos
 from podnuma.api import names
 from podnuma.api.events import EventType
@@ -159,7 +159,7 @@ class Admission:
             case Rejected():
                 node.rejected_at[pod.uid] = node.revision
                 refusal = Decision.of(
-                    answer, node.revision, request_and_free(allocator, request)[:LONGEST_EXPLANATION]
+                    answer, node.revision, describe_shortage(allocator, request)[:LONGEST_EXPLANATION]
                 )
                 if known is not None and (known.decision.reason, known.decision.message) == (
                     refusal.reason,

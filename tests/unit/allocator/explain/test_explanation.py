@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.allocator import nodeset
 from podnuma.allocator.decision import Admitted, Rejected
-from podnuma.allocator.explain.explanation import FreeRow, explain
+from podnuma.allocator.explain.explanation import explain
 from podnuma.allocator.explain.remarks import AdmissionPath, MergeSide
+from podnuma.allocator.explain.shortage import FreeRow
 from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.request import Qos
 from podnuma.allocator.topology_hint import TopologyHint
