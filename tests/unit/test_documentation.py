@@ -12,7 +12,7 @@ from podnuma.api.node_profile import read_node_profile
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.cli.main import app
-from podnuma.cli.objects.unknown_fields import unknown_fields
+from podnuma.cli.objects.manifest_fields import field_problems
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
@@ -127,5 +127,5 @@ def test_examples_are_good(file):
         if manifest["kind"] == "NodeProfile":
             read_node_profile(manifest)
         elif manifest["kind"] == "Pod":
-            assert list(unknown_fields("Pod", manifest)) == []
+            assert list(field_problems("Pod", manifest)) == []
             read_pod(with_api_defaults(manifest))

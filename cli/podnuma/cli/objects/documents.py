@@ -1,4 +1,4 @@
-"""Kubernetes objects in files: YAML or JSON, several documents, lists unfolded, folders read in order.
+"""Kubernetes objects in files: YAML or JSON as kubectl reads it, lists unfolded, folders read in order.
 
 All problems are found in one pass, and each is one line that starts with the place:
 "pods.yaml document 2 (line 14): ...". Sizes are bounded, so that naming a disk image by mistake ends
@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.objects.kubectl_yaml import load_all
 
 STDIN = "-"
 _LARGEST = 64 * 2**20
@@ -77,21 +78,16 @@ def _texts(name: str, problems: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _documents(label: str, text: str, problems: list[str]) -> list[Document]:
-    loader = yaml.CSafeLoader(text)
     found: list[Document] = []
     number = 1
     try:
-        while loader.check_node():
-            node: Any = loader.get_node()
-            place = f"{label} document {number} (line {node.start_mark.line + 1})"
-            found += _expand_lists(place, loader.construct_document(node), problems)
+        for line, value in load_all(text):
+            found += _expand_lists(f"{label} document {number} (line {line})", value, problems)
             number += 1
     except yaml.YAMLError as error:
         problems.append(f"{label} document {number}: {_yaml_message(error)}")
     except (RecursionError, ValueError) as error:
         problems.append(f"{label} document {number}: {type(error).__name__}: {error}")
-    finally:
-        loader.dispose()
     return found
 
 

@@ -19,7 +19,7 @@ from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.documents import Document
-from podnuma.cli.objects.unknown_fields import KINDS, unknown_fields
+from podnuma.cli.objects.manifest_fields import KINDS, field_problems
 
 # Of one workload; more replicas of the same template would add nothing.
 MOST_REPLICAS = 1000
@@ -59,14 +59,15 @@ def expand(documents: Sequence[Document], namespace: str = _DEFAULT_NAMESPACE) -
         if document.kind not in KINDS:
             skipped.append(f"{document.place}: {document.kind} {document.name} has no pods; left out")
             continue
-        problems += (f"{document.place}: {text}" for text in unknown_fields(document.kind, document.value))
+        wrong = tuple(field_problems(document.kind, document.value))
+        problems += (f"{document.place}: {text}" for text in wrong)
         for value in _pods(document, namespace):
             try:
                 pod = _read(value)
             except InvalidObjectError as error:
-                problems += _lines(document, error)
+                problems += _lines(document, error, wrong)
                 break
-            pods.append(PlannedPod(document.place, pod, value["metadata"].get("labels") or {}))
+            pods.append(PlannedPod(document.place, pod, _labels(value)))
     return ExpandedPods(tuple(pods), tuple(problems), tuple(skipped))
 
 
@@ -79,6 +80,11 @@ def first_pod(documents: Sequence[Document], namespace: str = _DEFAULT_NAMESPACE
     raise Failure(Exit.INPUT, "there is no pod in these manifests")
 
 
+def _labels(pod: Mapping[str, Any]) -> dict[str, str]:
+    """Return the labels that are text; the API server refuses a pod with others, which is said by field."""
+    return {key: text for key, text in _object(pod["metadata"], "labels").items() if isinstance(text, str)}
+
+
 def _read(value: Mapping[str, Any]) -> PodRequest:
     try:
         return read_pod(with_api_defaults(value))
@@ -88,11 +94,12 @@ def _read(value: Mapping[str, Any]) -> PodRequest:
         raise
 
 
-def _lines(document: Document, error: InvalidObjectError) -> Iterator[str]:
+def _lines(document: Document, error: InvalidObjectError, told: Sequence[str]) -> Iterator[str]:
     inside = _TEMPLATES.get(document.kind, "")
     for problem in error.errors:
         # Paths are those of a pod; put the path of the pod template before them.
-        yield f"{document.place}: {inside}{problem}"
+        if not any(line.startswith(f"{inside}{problem.path}: ") for line in told):
+            yield f"{document.place}: {inside}{problem}"
 
 
 _TEMPLATES = {

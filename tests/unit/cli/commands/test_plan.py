@@ -160,3 +160,16 @@ def test_a_profile_that_no_node_has_is_named(saved, tmp_path):
     with pytest.raises(Failure) as failure:
         plan.print_plan(saved, manifest(tmp_path, pod("one", 2)), "", "nobody", OutputFormat.TEXT)
     assert failure.value.lines[0].startswith("no node with profile nobody can be planned on: ")
+
+
+def test_labels_are_what_kubectl_would_send(tmp_path, capsys):
+    """A date is text, so that a profile's selector matches it; and "=" is text, not the end of the file."""
+    topology = topology_object(EPYC, reserved="0,48")
+    topology["spec"]["podSelector"] = {"matchLabels": {"released": "2026-04-01"}}
+    path = tmp_path / "cluster.yaml"
+    path.write_text(yaml.safe_dump(topology))
+    released = pod("one", 2, labels={"released": "DATE"}, annotations={"op": "EQUALS"})
+    file = tmp_path / "pods.yaml"
+    file.write_text(yaml.safe_dump(released).replace("DATE", "2026-04-01").replace("EQUALS", "="))
+    assert plan.print_plan(FileSource([str(path)]), [str(file)], "", "", OutputFormat.TEXT) is Exit.OK
+    assert capsys.readouterr().out.splitlines()[1].split()[:3] == ["a/one", "node-a", "admitted"]

@@ -80,3 +80,11 @@ def test_unknown_fields_are_problems_but_the_pod_is_planned():
     result = expand(documents("{kind: Pod, metadata: {name: p}, spec: {containers: [{name: c, imaeg: x}]}}"))
     assert result.problems == ("f document 1: spec.containers[0].imaeg: unknown field; did you mean image?",)
     assert len(result.pods) == 1
+
+
+def test_a_value_that_the_api_server_refuses_is_one_problem_by_field():
+    text = "{kind: Pod, metadata: {name: p, labels: {released: 2.5}}, spec: {containers: [{name: 7}]}}"
+    assert expand(documents(text)).problems == (
+        "f document 1: metadata.labels[released]: is the number 2.5; text belongs here; put it in quotes",
+        "f document 1: spec.containers[0].name: is the number 7; text belongs here; put it in quotes",
+    )
