@@ -64,7 +64,7 @@ async def serve(probes: Probes, host: str, port: int) -> asyncio.Server:
     """Listen until the returned server is closed; port 0 takes a free one."""
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Cancelled at the end of the process: nobody awaits this task, and streams log it as an error.
+        # Cancelled when the process ends: nothing awaits this task, and asyncio would log it as an error.
         with contextlib.suppress(
             OSError,
             TimeoutError,

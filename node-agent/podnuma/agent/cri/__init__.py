@@ -5,6 +5,6 @@
     sockets.py   where runtimes listen
     values.py    what goes in and out; errors.py what can go wrong; messages/ the wire form
 
-Who may live here: what a client of another project could use as it is. Nothing here knows
-podnuma or how CPUs are chosen. This file stays empty of code.
+A client of any other project could use this package as it is: nothing here knows podnuma or
+how CPUs are chosen.
 """

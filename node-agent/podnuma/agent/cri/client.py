@@ -31,7 +31,7 @@ from podnuma.agent.cri.values import (
 Response_co = TypeVar("Response_co", bound=Message, covariant=True)
 
 _SERVICE: Final = "/runtime.v1.RuntimeService"
-_TEXT_MAX: Final = 1024  # of a foreign error
+_TEXT_MAX: Final = 1024  # of an error text from the runtime
 
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", 16 << 20),  # the kubelet's; a list of a big node passes 4 MiB
@@ -66,11 +66,11 @@ class CriClient:
         await self.close()
 
     async def close(self) -> None:
-        """End the connection and every call under way."""
+        """Close the connection and cancel every call in progress."""
         await self._channel.close()
 
     async def version(self) -> RuntimeVersion:
-        """Who is there."""
+        """Return name and version of the runtime."""
         return decode.runtime_version(await self._ask("Version", pb.VersionRequest(), pb.VersionResponse))
 
     async def containers(self) -> tuple[CriContainer, ...]:
@@ -92,7 +92,7 @@ class CriClient:
     async def update(self, container_id: str, resources: LinuxContainerResources) -> UpdateOutcome:
         """Change resources of a container that is created or runs; GONE if it is neither any more.
 
-        The runtime keeps the values over its own restart. Only the kernel tells whether they took.
+        The runtime keeps the values over its own restart. Only the kernel shows whether they took effect.
         """
         request = pb.UpdateContainerResourcesRequest(
             container_id=container_id, linux=encode.encode_container_resources(resources)
@@ -142,7 +142,7 @@ def _calling(method: str) -> Iterator[None]:
     try:
         yield
     except asyncio.CancelledError as error:
-        # A channel that is closed cancels its calls, which is not the end of whoever made them.
+        # A channel that is closed cancels its calls, but not the tasks that made them.
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise
         code = grpc.StatusCode.CANCELLED.name

@@ -1,10 +1,10 @@
-"""What a runtime can answer instead of what was asked for.
+"""What can go wrong with a call to the runtime.
 
     CriError            the runtime refused; `code` is the gRPC status ("INVALID_ARGUMENT")
-      UnreachableError  nobody answers on the socket
+      UnreachableError  the socket does not answer
       LateError         no answer within the deadline; whether the call took effect is unknown
 
-A container or pod that is not there is no error: things end, so calls return that as a value.
+A container or pod that is not there is no error: containers end, so calls return that as a value.
 """
 
 

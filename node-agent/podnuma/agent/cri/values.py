@@ -1,4 +1,4 @@
-"""What runtimes tell and take, free of protobuf.
+"""What CRI calls send and return, free of protobuf.
 
 Always true: times are Unix nanoseconds with 0 for "not yet"; CPU and NUMA node lists are kernel
 list strings ("0-3,8"); quota and period are microseconds; memory is bytes. None means "not set"
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 
 class CriContainerState(enum.Enum):
-    """State of a container; UNKNOWN also stands for states of later versions."""
+    """State of a container; UNKNOWN includes states of later versions."""
 
     CREATED = 0
     RUNNING = 1

@@ -1,11 +1,11 @@
-"""What runs on the node, for ever: a list now and then, and events in between where there are any.
+"""An endless watch of the node's containers: periodic lists, and events in between where there are any.
 
-    Listed          at every (re)connect, a second later once more, then at a slow pace
-    ContainerEvent  at once, where the runtime streams events to all who listen
-    Lost            once per outage, with the reason
+    ContainersListed  at every (re)connect, again a second later, then at a slow pace
+    ContainerEvent    at once, where the runtime streams events to every listener
+    RuntimeLost       once per outage, with the reason
 
-Lists are the truth; events only make it earlier. Where a runtime streams nothing (CRI-O unless
-told to, containerd before 2.0 shares its one stream) lists come at the fast pace instead.
+Lists are the truth; events only bring it earlier. Where a runtime streams nothing (CRI-O unless
+configured to; containerd before 2.0 shares one stream) lists come at the fast pace instead.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ class ContainersListed:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeLost:
-    """The runtime does not answer; a Listed follows when it does again."""
+    """The runtime does not answer; a list follows when it does again."""
 
     reason: str
 
@@ -44,10 +44,10 @@ class ListPace:
     fast: float = 1.0
 
 
-WatchEvent = ContainersListed | ContainerEvent | RuntimeLost
+ContainerWatchEvent = ContainersListed | ContainerEvent | RuntimeLost
 
 
-async def watch(client: CriClient, pace: ListPace = ListPace()) -> AsyncGenerator[WatchEvent]:
+async def watch(client: CriClient, pace: ListPace = ListPace()) -> AsyncGenerator[ContainerWatchEvent]:
     """Yield what is seen, until the consumer stops. Raises nothing of its own."""
     lost = False
     while True:
@@ -69,13 +69,13 @@ def streams_to_all(version: RuntimeVersion) -> bool:
     return version.runtime_name != "containerd" or _OLD_CONTAINERD.match(version.runtime_version) is None
 
 
-async def _poll(client: CriClient, pace: ListPace) -> AsyncGenerator[WatchEvent]:
+async def _poll(client: CriClient, pace: ListPace) -> AsyncGenerator[ContainerWatchEvent]:
     while True:
         yield ContainersListed(await client.containers())
         await asyncio.sleep(pace.fast)
 
 
-async def _follow(client: CriClient, pace: ListPace) -> AsyncGenerator[WatchEvent]:
+async def _follow(client: CriClient, pace: ListPace) -> AsyncGenerator[ContainerWatchEvent]:
     """Events and slow lists until the stream ends; fast lists from then on if it brought nothing."""
     stream = client.events()
     coming = asyncio.ensure_future(anext(stream, None))

@@ -90,7 +90,7 @@ def _siblings(tree: Tree, cpu: int) -> int:
 
 
 def _sockets(tree: Tree, online: CpuSet) -> dict[int, int]:
-    # The kernel says -1 where the firmware does not tell: then all of these CPUs are one socket.
+    # The kernel says -1 where the firmware does not say: then all of these CPUs are one socket.
     found = {cpu: tree.number(f"{_CPU}/cpu{cpu}/topology/physical_package_id") for cpu in cpuset.ids(online)}
     return {cpu: -1 if socket is None else socket for cpu, socket in found.items()}
 

@@ -1,6 +1,6 @@
-"""The machine as it is now: discovered again when CPUs or NUMA nodes came or went.
+"""The machine as it is now: discovered again when CPUs or NUMA nodes come or go.
 
-A few small files tell whether anything changed; the whole tree is read anew then, and now and then anyway.
+Two small files show whether anything changed. The whole tree is read again then, and every few minutes.
 """
 
 import time
@@ -9,16 +9,16 @@ from pathlib import Path
 
 from podnuma.agent.discover.machine import Discovered, Machine, discover
 
-_TELLTALES = ("devices/system/cpu/online", "devices/system/node/online")
-_ANYWAY = 300.0
+_CHANGE_FILES = ("devices/system/cpu/online", "devices/system/node/online")
+_PERIOD = 300.0
 
 
 class HardwareUnknown(OSError):  # noqa: N818 - a state of the node, not a fault of this program
-    """The hardware was never made out; the text has the findings."""
+    """The hardware has never been discovered; the text has the findings."""
 
 
 class CurrentMachine:
-    """Keeps the last machine that could be made out. `found` is called with every discovery."""
+    """Keeps the last machine that could be discovered. `found` is called with every discovery."""
 
     def __init__(
         self,
@@ -36,11 +36,11 @@ class CurrentMachine:
         self._machine: Machine | None = None
 
     def get(self) -> Machine:
-        """Return the machine. Raises HardwareUnknown while none was ever made out."""
-        telltales = tuple(_text(self._sys_root / path) for path in _TELLTALES)
-        overdue = self._clock() - self._read_at > _ANYWAY
-        if telltales != self._seen or overdue or self._machine is None:
-            self._seen, self._read_at = telltales, self._clock()
+        """Return the machine. Raises HardwareUnknown until one has been discovered."""
+        change_files = tuple(_text(self._sys_root / path) for path in _CHANGE_FILES)
+        overdue = self._clock() - self._read_at > _PERIOD
+        if change_files != self._seen or overdue or self._machine is None:
+            self._seen, self._read_at = change_files, self._clock()
             discovered = discover(self._sys_root, self._proc_root)
             self._machine = discovered.machine or self._machine
             self._found(discovered)

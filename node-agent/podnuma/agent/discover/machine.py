@@ -1,4 +1,4 @@
-"""The whole machine: topology for the allocator, and what else the node's status tells.
+"""The whole machine: topology for the allocator, and what else the node's status shows.
 
 `discover` reads everything anew and is pure but for the files; hardware changes (CPU hotplug) are found
 by comparing two answers.

@@ -9,6 +9,6 @@
 `link.py` keeps a session up for ever and is what a user starts. `values.py` has the values
 that callbacks take and return, `messages/` their protobuf form.
 
-Who may live here: what a plugin of another project could use as it is. Nothing here knows
-podnuma, Kubernetes objects or how CPUs are chosen. This file stays empty of code.
+A plugin of any other project could use this package as it is: nothing here knows podnuma,
+Kubernetes objects or how CPUs are chosen.
 """

@@ -1,4 +1,4 @@
-"""What a plugin can be told about itself and its connection."""
+"""The configuration of a plugin: who it is, what it subscribes to, how long it waits."""
 
 import re
 from collections.abc import Set as AbstractSet
@@ -16,7 +16,7 @@ _INDEX: Final = re.compile(r"[0-9]{2}")
 
 @dataclass(frozen=True, slots=True)
 class PluginConfig:
-    """Identity, subscription and patience of a plugin; raises ValueError on what a runtime would refuse.
+    """Identity, subscription and timeouts of a plugin; raises ValueError on what a runtime would refuse.
 
     `index` orders plugins, "00" is asked first. `answer_share` is the part of the runtime's
     request timeout after which a callback is cancelled and answered for. `registration_timeout`

@@ -64,7 +64,7 @@ class Link:
 
     @property
     def state(self) -> LinkState:
-        """Where the current session stands."""
+        """How far the current session has got."""
         if self._service is None or not self._service.configured.is_set():
             return LinkState.DOWN
         return LinkState.SYNCHRONIZED if self._service.synchronized.is_set() else LinkState.CONNECTED
@@ -90,7 +90,7 @@ class Link:
             self._reason = reason
             attempt = 0 if service.synchronized.is_set() else attempt + 1
             if service.configured.is_set():
-                await self._tell_disconnected(plugin, reason)
+                await self._report_disconnected(plugin, reason)
             await asyncio.sleep(self._delay(attempt))
 
     async def _run_session(self, service: PluginService) -> str:
@@ -104,10 +104,10 @@ class Link:
             self._service = self._session = None
         return reason
 
-    async def _tell_disconnected(self, plugin: Plugin, reason: str) -> None:
+    async def _report_disconnected(self, plugin: Plugin, reason: str) -> None:
         try:
             await plugin.disconnected(reason)
-        except Exception:  # noqa: BLE001  the plugin is foreign code; the link must come back all the same
+        except Exception:  # noqa: BLE001  whatever the plugin raises, the link must come back
             _log.exception("NRI: the plugin failed in disconnected")
 
     async def update_containers(
@@ -116,9 +116,9 @@ class Link:
         """Ask the runtime to change containers now; returns those it failed to change.
 
         Never from inside a callback, for which the runtime waits with its lock held: there,
-        updates ride on the answer. A container that is gone counts as changed, so only the
-        kernel tells whether an update took. Raises NotConnectedError, UnsafeUpdatesError (use CRI then),
-        CallError, DisconnectedError, or TimeoutError after `within` seconds.
+        updates are piggybacked on the answer. A container that is gone counts as changed, so only
+        the kernel shows whether an update took effect. Raises NotConnectedError, UnsafeUpdatesError
+        (use CRI then), CallError, DisconnectedError, or TimeoutError after `within` seconds.
         """
         session, service = self._session, self._service
         if session is None or service is None or not service.synchronized.is_set():

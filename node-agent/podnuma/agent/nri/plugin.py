@@ -47,7 +47,7 @@ class Plugin(Protocol):
     async def update_container(
         self, pod: PodSandbox, container: NriContainer, wanted: LinuxResources
     ) -> Sequence[ContainerUpdate]:
-        """Decide on a change that somebody makes; an update with its own id overrides `wanted`."""
+        """Decide on a change that is being made; an update with its own id overrides `wanted`."""
 
     async def stop_container(self, pod: PodSandbox, container: NriContainer) -> Sequence[ContainerUpdate]:
         """Take note of a container that stops or has exited. The pod may be known by id only."""

@@ -41,7 +41,7 @@ _CONTAINER_NOTICES: Final[Mapping[str, NriEvent]] = {
     "RemoveContainer": NriEvent.REMOVE_CONTAINER,
 }
 
-# An error in any other call would only break what the runtime does, without anybody to retry it.
+# An error in any other call would only break what the runtime is doing; nothing retries it.
 _MAY_FAIL: Final = frozenset({"Configure", "CreateContainer", "UpdateContainer"})
 
 
@@ -91,7 +91,7 @@ class PluginService:
             _log.warning("NRI %s: the request is not protobuf: %s", call.method, error)
             text = f"{call.method}: the request is not protobuf"
             return ttrpc.error_response(call.stream, ttrpc.StatusCode.INVALID_ARGUMENT, text)
-        except Exception as error:  # noqa: BLE001  whatever foreign code raises, the runtime gets an answer
+        except Exception as error:  # noqa: BLE001  whatever the plugin raises, the runtime gets an answer
             if deadline.expired():
                 _log.warning("NRI %s: not answered within %.2f s", call.method, within)
                 text = f"{self._config.name} did not answer {call.method} within {within:.2f} s"
@@ -152,7 +152,7 @@ class PluginService:
     async def _state_change(self, payload: bytes) -> bytes:
         request = pb.StateChangeEvent.FromString(payload)
         if request.event not in set(NriEvent):
-            return b""  # a later version's event, to which nobody here subscribed
+            return b""  # a later version's event, to which this plugin did not subscribe
         pod, container = _pair(request.pod, request.container)
         has_container = request.HasField("container")
         await self._plugin.event(NriEvent(request.event), pod, container if has_container else None)

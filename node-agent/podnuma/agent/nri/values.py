@@ -1,4 +1,4 @@
-"""What a plugin is told and what it answers, free of protobuf.
+"""What a plugin receives and what it answers, free of protobuf.
 
 Always true: times are Unix nanoseconds with 0 for "not yet"; CPU and NUMA node lists are kernel
 list strings ("0-3,8"); quota and period are microseconds; amounts of memory are bytes. None
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-DEFAULT_REGISTRATION_TIMEOUT: Final = 5.0  # of runtimes that do not tell theirs (NRI before 0.6)
+DEFAULT_REGISTRATION_TIMEOUT: Final = 5.0  # of runtimes that do not send theirs (NRI before 0.6)
 DEFAULT_REQUEST_TIMEOUT: Final = 2.0
 
 # From 0.12.1 on the runtime takes no lock of its own around an unsolicited update (nri #301).
@@ -19,7 +19,7 @@ SAFE_UPDATES_SINCE: Final = (0, 12, 1)
 
 
 class NriContainerState(enum.Enum):
-    """State of a container; UNKNOWN also stands for states of later versions."""
+    """State of a container; UNKNOWN includes states of later versions."""
 
     UNKNOWN = 0
     CREATED = 1
@@ -87,7 +87,7 @@ class PodSandbox:
 class NriContainer:
     """A container as the runtime knows it.
 
-    `pod_uid` is empty if the runtime told of neither pod nor label; `cgroups_path` has the form
+    `pod_uid` is empty if the runtime sent neither pod nor label; `cgroups_path` has the form
     of the runtime's cgroup driver ("slice:prefix:id" or a path); `pid` is 0 before the start.
     """
 
@@ -109,7 +109,7 @@ class NriContainer:
 
 @dataclass(frozen=True, slots=True)
 class ContainerUpdate:
-    """A change to a container that exists. With `ignore_failure` a failure is neither told nor fatal."""
+    """A change to a container that exists. With `ignore_failure` a failure is neither reported nor fatal."""
 
     container_id: str
     resources: LinuxResources
@@ -126,7 +126,7 @@ class CreateContainerResponse:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeInfo:
-    """The runtime that configured us. `nri_version` is None before NRI 0.11, which did not tell.
+    """The runtime that configured us. `nri_version` is None before NRI 0.11, which did not send it.
 
     Timeouts are in seconds. The runtime drops a plugin that lets one pass and goes on without it.
     """

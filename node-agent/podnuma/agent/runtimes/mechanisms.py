@@ -69,7 +69,7 @@ class NriUpdates(Protocol):
 
 
 class CriUpdates(Protocol):
-    """What is needed of `cri.client.Client`."""
+    """What is needed of `cri.client.CriClient`."""
 
     async def update(
         self, container_id: str, resources: cri_values.LinuxContainerResources

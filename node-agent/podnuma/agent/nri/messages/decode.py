@@ -25,7 +25,7 @@ _VERSION: Final = re.compile(r"v?(\d{1,6})\.(\d{1,6})\.(\d{1,6})(-)?")
 
 
 def runtime_info(message: pb.ConfigureRequest) -> RuntimeInfo:
-    """Read who is calling; a timeout that is not told becomes the default of the Go implementation."""
+    """Read who is calling; a timeout that is not sent becomes the default of the Go implementation."""
     return RuntimeInfo(
         name=message.runtime_name,
         version=message.runtime_version,
@@ -85,7 +85,7 @@ def nri_container(message: pb.Container, pod_uid: str = "") -> NriContainer:
 
 
 def with_pod_uids(containers: Iterable[NriContainer], pods: Iterable[PodSandbox]) -> list[NriContainer]:
-    """Fill in the uid of its pod for each container whose own labels did not tell it."""
+    """Fill in the uid of its pod for each container whose own labels do not have it."""
     uids = {pod.id: pod.uid for pod in pods}
     return [
         container if container.pod_uid else replace(container, pod_uid=uids.get(container.pod_sandbox_id, ""))
