@@ -76,7 +76,6 @@ class OperatorProcess:
             timing=ControllerTiming(
                 settle=settings.settle,
                 status_interval=settings.status_interval,
-                resync=settings.resync,
                 concurrency=settings.concurrency,
                 write_deadline=settings.write_deadline,
             ),

@@ -62,7 +62,6 @@ class ControllerTiming:
 
     settle: float = 0.05
     status_interval: float = 1.0
-    resync: float = 300.0
     concurrency: int = 16
     write_deadline: float = 5.0
 
@@ -305,6 +304,6 @@ class Controller:
             exclusive_cpus=exclusive,
             shared_cpus=shared,
             cpus_with_two_owners=twice,
-            pods_out_of_place=outdated,
+            pods_outdated=outdated,
             watch_age=watch_age,
         )

@@ -41,7 +41,7 @@ class Snapshot:
     exclusive_cpus: int
     shared_cpus: int
     cpus_with_two_owners: int
-    pods_out_of_place: int
+    pods_outdated: int
     watch_age: float
 
 
@@ -103,9 +103,9 @@ class _State(Collector):
                 now.cpus_with_two_owners,
             ),
             (
-                "podnuma_pods_out_of_place",
+                "podnuma_pods_outdated",
                 "Pods that hold what the present settings or hardware would not give them.",
-                now.pods_out_of_place,
+                now.pods_outdated,
             ),
             (
                 "podnuma_operator_watch_age_seconds",
