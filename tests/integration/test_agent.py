@@ -315,6 +315,35 @@ def test_an_agent_that_starts_without_settings_writes_nothing_until_it_has_read_
         until(lambda: node.file(file) == own, "the container to be pinned again", 20)
 
 
+def test_a_program_that_undoes_every_value_is_named_and_answered_once_a_minute(node, namespace):
+    with AgentThread(node.settings()) as agent:
+        pod = node.run_pod(namespace, database())
+        node.decide(pod)
+        found = node.wait_phase(namespace, "db", "Applied")
+        own = values(found)["database"][0]
+        container = next(
+            each["containerID"] for each in found["status"]["containers"] if each["name"] == "database"
+        )
+        file = node.folder / "cgroup" / pod_folder(pod) / f"cri-containerd-{container}.scope/cpuset.cpus"
+
+        def undone_and_said():
+            if file.read_text().strip() == own:
+                file.write_text("0-79\n")
+            found = node.allocation(namespace, "db")
+            return [each for each in found["status"]["conditions"] if each["type"] == "Contended"]
+
+        (condition,) = until(undone_and_said, "the condition Contended", 40)
+        assert f"wanted {own}; somebody else changed it 5 times within" in condition["message"]
+        assert "container database" in condition["message"]
+        assert agent.metric("podnuma_cgroups_contended") == 1
+        repairs = agent.metric('podnuma_drift_repairs_total{cgroup="container"}')
+        time.sleep(5)
+        assert agent.metric('podnuma_drift_repairs_total{cgroup="container"}') == repairs
+        topology = node.condition(node.topology(), "Contended")
+        assert topology["status"] == "True"
+        assert container[:12] in topology["message"]
+
+
 def test_a_pod_is_kept_off_the_cpus_of_the_next_one(node, namespace):
     with AgentThread(node.settings()):
         first = node.run_pod(namespace, database("first"))

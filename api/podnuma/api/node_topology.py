@@ -34,6 +34,8 @@ class NodeCondition(enum.StrEnum):
     """Agent: the container runtime answers."""
     PAUSED = "Paused"
     """Agent: somebody else pins containers on this node, so nothing is applied."""
+    CONTENDED = "Contended"
+    """Agent: somebody else keeps changing what podnuma wrote; it is set again only once a minute."""
     SETTINGS_VALID = "SettingsValid"
     """Operator: the settings fit the hardware."""
     PODS_UP_TO_DATE = "PodsUpToDate"

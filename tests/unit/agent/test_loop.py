@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from podnuma.agent.apiserver.status_writer import StatusWriter
+from podnuma.agent.apiserver.watch import Listed
 from podnuma.agent.discover.machine import Discovered
 from podnuma.agent.discover.tree import Finding
 from podnuma.agent.loop import AgentLoop
@@ -175,6 +176,7 @@ async def test_findings_about_the_hardware_stand_in_the_condition(bench, reached
 
 
 async def test_nothing_is_told_before_the_operator_made_the_object(bench, words, reached):
+    bench.desired.take_topology(Listed(()))
     bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
     bench.start(bench.pod("db"), "db")
     async with agent_over(bench) as running:

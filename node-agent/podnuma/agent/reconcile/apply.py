@@ -74,6 +74,7 @@ class WriteOutcome(Enum):
     GONE = "gone"
     REFUSED = "refused"
     HELD_BACK = "held back"
+    CONTENDED = "contended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class WriteResult:
     @property
     def refused(self) -> bool:
         """Whether the cgroup kept what it had, so that the write is due again."""
-        return self.outcome in {WriteOutcome.REFUSED, WriteOutcome.HELD_BACK}
+        return self.outcome in {WriteOutcome.REFUSED, WriteOutcome.HELD_BACK, WriteOutcome.CONTENDED}
 
 
 async def apply_writes(
@@ -96,11 +97,12 @@ async def apply_writes(
     mechanisms: Sequence[Mechanism],
     unreliable: Mapping[CgroupRef, frozenset[str]],
     may_write: Callable[[], bool],
+    waits: Callable[[CgroupWrite], str | None] = lambda _: None,
 ) -> tuple[WriteResult, ...]:
     """Carry out the writes, as long as `may_write` says so. Never raises for what a mechanism refuses.
 
     `unreliable`: names of mechanisms that reported a success that the kernel does not show, by cgroup. They
-    are tried last.
+    are tried last. `waits` says why a write is not to be carried out yet, because somebody else undoes it.
     """
     results = []
     kept = 0
@@ -109,7 +111,10 @@ async def apply_writes(
             break
         last = unreliable.get(write.cgroup, frozenset())
         in_turn = sorted(mechanisms, key=lambda mechanism: mechanism.name in last)
-        result = await _apply_one(write, in_turn, CpuSet(kept))
+        if (why := waits(write)) is not None:
+            result = WriteResult(write, WriteOutcome.CONTENDED, why)
+        else:
+            result = await _apply_one(write, in_turn, CpuSet(kept))
         if result.refused:
             kept |= write.losses
         results.append(result)

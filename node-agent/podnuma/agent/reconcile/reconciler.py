@@ -20,7 +20,7 @@ from podnuma.agent.desired.acceptance import AcceptedGrants, GrantAcceptance
 from podnuma.agent.desired.state import DesiredState
 from podnuma.agent.discover.machine import Machine
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, describe
-from podnuma.agent.model.cgroup_values import CgroupTarget
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupWrite
 from podnuma.agent.model.containers import Container
 from podnuma.agent.plan.targets import PlanInput, compute_targets
 from podnuma.agent.plan.write_order import order_writes
@@ -32,9 +32,12 @@ from podnuma.agent.reconcile.apply import (
     WriteResult,
     apply_writes,
 )
+from podnuma.agent.reconcile.contention import ContentionDetector
 from podnuma.agent.reconcile.drift import DriftDetector
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
 from podnuma.agent.reconcile.verdicts import PinVerdict, PinVerdicts
+from podnuma.allocator import cpuset
+from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.request import Qos
 from podnuma.api.node_settings import Mode
 
@@ -88,6 +91,7 @@ class Reconciler:
     _lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
     _acceptance: GrantAcceptance = field(init=False, default_factory=GrantAcceptance)
     _drift: DriftDetector = field(init=False, default_factory=DriftDetector)
+    _contention: ContentionDetector = field(init=False, default_factory=ContentionDetector)
     _refusals: dict[CgroupRef, str] = field(init=False, default_factory=dict)
     _unreliable: UnreliableMechanisms = field(init=False, default_factory=UnreliableMechanisms)
 
@@ -109,9 +113,12 @@ class Reconciler:
             self.observer.took(time.monotonic() - began)
             return self.snapshot
 
-    async def run_pass_if(self, needed: Callable[[], bool], mechanisms: Sequence[Mechanism]) -> bool:
+    async def run_pass_if(
+        self, needed: Callable[[], bool], mechanisms: Sequence[Mechanism], cpus: CpuSet
+    ) -> bool:
         """Run one pass that writes through these mechanisms, if it is needed, still when its turn comes.
 
+        `cpus` are those of the container for which it is: where others are to be taken off, none is spared.
         Return whether it ran. Raises OSError while the runtime does not answer.
         """
         if not needed():
@@ -119,10 +126,10 @@ class Reconciler:
         async with self._lock:
             if not needed():
                 return False
-            self.snapshot = await self._pass(mechanisms)
+            self.snapshot = await self._pass(mechanisms, cpus)
             return True
 
-    async def _pass(self, mechanisms: Sequence[Mechanism]) -> NodeSnapshot:
+    async def _pass(self, mechanisms: Sequence[Mechanism], starting: CpuSet = cpuset.EMPTY) -> NodeSnapshot:
         machine = self.machine()
         everything = machine.topology.all_cpus
         containers = await self.runtime.containers()
@@ -147,7 +154,7 @@ class Reconciler:
             mode=self.desired.node_config.mode,
         )
         if self.desired.allocations_known and snapshot.enforcing:
-            snapshot = await self._write(snapshot, pods.values(), mechanisms)
+            snapshot = await self._write(snapshot, pods.values(), mechanisms, starting)
         differences = verify.compare(targets, snapshot.seen, everything)
         snapshot = replace(snapshot, differences=self._with_strays(differences, targets, cgroups))
         self._drift.remember(targets, snapshot.seen, snapshot.differences)
@@ -155,18 +162,30 @@ class Reconciler:
         return snapshot
 
     async def _write(
-        self, snapshot: NodeSnapshot, pods: Iterable[PodCgroup], mechanisms: Sequence[Mechanism]
+        self,
+        snapshot: NodeSnapshot,
+        pods: Iterable[PodCgroup],
+        mechanisms: Sequence[Mechanism],
+        starting: CpuSet,
     ) -> NodeSnapshot:
         """Write what differs; return the snapshot with what became of it and what is there now."""
         before, targets, plan_input = snapshot.seen, snapshot.targets, snapshot.plan_input
         everything = self.reader.everything() or plan_input.everything
         writes = order_writes(before, targets, pool=plan_input.pool, everything=everything)
         drifted = self._drift.found(targets, before, plan_input.everything)
-        results = await apply_writes(writes, mechanisms, self._unreliable.at, self.may_write)
+        now = self.now()
+        contention = self._contention
+        contention.look(writes, targets, verify.compare(targets, before, plan_input.everything), now)
+
+        def waits(write: CgroupWrite) -> str | None:
+            return contention.waits(write, targets[write.cgroup], starting, now)
+
+        results = await apply_writes(writes, mechanisms, self._unreliable.at, self.may_write, waits)
         after = self.reader.read(pods, snapshot.containers) if results else before
         results = self._unreliable.confirm(results, after)
+        contention.wrote(results, targets, now)
         self._count(results, drifted)
-        return replace(snapshot, seen=after, results=results)
+        return replace(snapshot, seen=after, results=results, contended=contention.contended)
 
     def _pods(self, accepted: AcceptedGrants) -> dict[str, PodCgroup]:
         """Return the pods that have to be read, by UID.
@@ -190,13 +209,19 @@ class Reconciler:
         done = {result.write.cgroup for result in results if result.outcome is WriteOutcome.DONE}
         for cgroup, what in drifted.items():
             if cgroup in done:
-                logger.warning("%s had been changed: %s; set again", describe(cgroup), what)
+                level = logging.DEBUG if cgroup in self._contention.contended else logging.WARNING
+                logger.log(level, "%s had been changed: %s; set again", describe(cgroup), what)
                 self._drift.repaired(cgroup)
                 self.observer.repaired(cgroup)
 
     def _log(self, results: Sequence[WriteResult]) -> None:
         """Log once what is refused, and once that it no longer is."""
-        refusals = {result.write.cgroup: result.why for result in results if result.refused}
+        said = {WriteOutcome.CONTENDED}  # where that began
+        refusals = {
+            result.write.cgroup: result.why
+            for result in results
+            if result.refused and result.outcome not in said
+        }
         for cgroup, why in refusals.items():
             if self._refusals.get(cgroup) != why:
                 logger.warning("%s: %s", describe(cgroup), why)

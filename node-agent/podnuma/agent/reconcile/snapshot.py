@@ -19,7 +19,7 @@ class NodeSnapshot:
     """What one pass saw, planned, wrote and found; never changes.
 
     `seen`: the values after the writes. `differences`: None where a cgroup has its target.
-    `mode`: None while the settings of this node are not known.
+    `contended`: what somebody else keeps changing. `mode`: None while the settings are not known.
     """
 
     machine: Machine
@@ -32,6 +32,7 @@ class NodeSnapshot:
     results: tuple[WriteResult, ...] = ()
     pause_reason: str | None = None
     mode: Mode | None = None
+    contended: Mapping[CgroupRef, str] = field(default_factory=dict)
 
     @property
     def unfinished(self) -> bool:

@@ -90,7 +90,10 @@ class StartHook:
         piggybacked, direct = PiggybackedUpdates(), self._direct()
         any_piggybacks = len(direct) < len(self._reconciler.mechanisms)
         ways = [piggybacked, *direct] if any_piggybacks else direct
-        if await self._reconciler.run_pass_if(lambda: not self._has_room(cgroup), ways):
+        decided = self._reconciler.desired.of_pod(cgroup.pod.uid)
+        grant = None if decided is None else decided.grant
+        cpus = cpuset.EMPTY if grant is None else grant.exclusive_cpus
+        if await self._reconciler.run_pass_if(lambda: not self._has_room(cgroup), ways, cpus):
             self._refuse_overlap(cgroup)
         return tuple(piggybacked.writes)
 

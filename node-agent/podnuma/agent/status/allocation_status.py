@@ -33,6 +33,10 @@ MEMORY_DEFERRED = "MemoryNodesDeferred"
 CPUS_OFFLINE = "CPUsOffline"
 """Condition: some CPUs of the pod are switched off; its containers run on what is left of theirs."""
 
+CONTENDED = "Contended"
+"""Condition: somebody else keeps changing values of the pod; they are set again only once a minute."""
+
+_CUT = 2000
 _PINNED = (Verdict.PINNED_AT_START, Verdict.PINNED_LATE)
 
 
@@ -54,6 +58,7 @@ def compute_status(
     conditions = [*readiness(assessment.state, assessment.reason, assessment.message, desired.generation)]
     conditions += _deferred(snapshot, grant, desired.generation)
     conditions += _offline(snapshot, grant, desired.generation)
+    conditions += _contended(snapshot, grant, desired.generation)
     pod = snapshot.pod(grant.uid)
     values = None if pod is None else snapshot.seen[pod]
     return PodAllocationStatus(
@@ -116,7 +121,7 @@ def _phase(
     }
     if wrong:
         text = "; ".join(f"{_short(cgroup)}: {what}" for cgroup, what in sorted(wrong.items(), key=repr))[
-            :2000
+            :_CUT
         ]
         was_applied = before in {Phase.APPLIED, Phase.DRIFTED}
         return (Phase.DRIFTED, "Drifted", text) if was_applied else (Phase.PENDING, "Pending", text)
@@ -199,6 +204,18 @@ def _deferred(snapshot: NodeSnapshot, grant: PodGrant, generation: int) -> list[
         " would make it wait"
     )
     return [Condition(MEMORY_DEFERRED, Status.TRUE, "ContainerRuns", text, generation)]
+
+
+def _contended(snapshot: NodeSnapshot, grant: PodGrant, generation: int) -> list[Condition]:
+    pod = snapshot.pod(grant.uid)
+    found = [
+        f"{_short(cgroup)}: {what}"
+        for cgroup, what in sorted(snapshot.contended.items(), key=repr)
+        if cgroup == pod or (isinstance(cgroup, ContainerCgroup) and cgroup.pod == pod)
+    ]
+    if not found:
+        return []
+    return [Condition(CONTENDED, Status.TRUE, "SomebodyElseWrites", "; ".join(found)[:_CUT], generation)]
 
 
 def _offline(snapshot: NodeSnapshot, grant: PodGrant, generation: int) -> list[Condition]:

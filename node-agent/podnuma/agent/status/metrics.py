@@ -68,6 +68,7 @@ class GaugeValues:
     phases: Mapping[Phase, int] = field(default_factory=dict)
     paused: bool = False
     cgroups_out_of_sync: int = 0
+    cgroups_contended: int = 0
     dropped_fields: int = 0
 
 
@@ -260,6 +261,11 @@ def _gauges(state: GaugeValues) -> Iterator[Metric]:
         "podnuma_cgroups_out_of_sync",
         "Cgroups whose effective values differ from the desired ones.",
         value=state.cgroups_out_of_sync,
+    )
+    yield GaugeMetricFamily(
+        "podnuma_cgroups_contended",
+        "Cgroups that another program keeps changing, so that they are set only once a minute.",
+        value=state.cgroups_contended,
     )
     yield GaugeMetricFamily(
         "podnuma_dropped_status_fields",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from podnuma.agent.apiserver.status_writer import StatusWriter
 from podnuma.agent.desired.state import DesiredState
 from podnuma.agent.discover.machine import Discovered, Machine
+from podnuma.agent.model.cgroup_ref import describe
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
 from podnuma.api.conditions import Condition, Status, merged, timestamp
 from podnuma.api.hardware import Hardware
@@ -48,6 +49,7 @@ class NodeStatus:
         self._describe: Callable[[], tuple[str, str]] = lambda: ("", "")
         self._lost: str | None = "not asked yet"
         self._pause_reason: str | None = None
+        self._contended = ""
         self._beat: dt.datetime | None = None
         self._conditions: tuple[Condition, ...] = ()
 
@@ -71,6 +73,9 @@ class NodeStatus:
     def runtime_found(self, snapshot: NodeSnapshot) -> None:
         self._lost = None
         self._pause_reason = snapshot.pause_reason
+        self._contended = "; ".join(
+            f"{describe(cgroup)}: {what}" for cgroup, what in sorted(snapshot.contended.items(), key=repr)
+        )[:_CUT]
 
     def publish(self) -> None:
         """Hand the status over, if something changed or the heartbeat is due."""
@@ -120,6 +125,12 @@ class NodeStatus:
                 self._pause_reason is not None,
                 ("OtherManager", self._pause_reason or ""),
                 ("NoOtherManager", "no other CPU or memory manager is active on this node"),
+            ),
+            _condition(
+                NodeCondition.CONTENDED,
+                bool(self._contended),
+                ("SomebodyElseWrites", self._contended),
+                ("NobodyElseWrites", "nobody else changes what podnuma writes"),
             ),
         ]
         hindrance = self._hindrance()
