@@ -1,13 +1,12 @@
 """A set of NUMA nodes is an integer: bit i stands for node id i.
 
 Node ids need not be dense (0, 8, 250 on some machines). Of two sets the *narrower* one has
-fewer members; with equal counts it is the one with the smaller integer, so low ids win.
+fewer members, or as many and the smaller integer, so that low ids win.
 
 Specification: section 0.2.
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import combinations
 from typing import NewType
 
 from podnuma.allocator import cpuset
@@ -45,16 +44,3 @@ def parse(text: str) -> NodeSet:
     if mask >> (MAX_ID + 1):
         raise ValueError(f"{text[:40]!r} names a NUMA node id above {MAX_ID}")
     return NodeSet(mask)
-
-
-def narrower(one: int, other: int) -> bool:
-    """Say whether `one` is narrower than `other`: fewer nodes, or as many with lower ids."""
-    return (one.bit_count(), one) < (other.bit_count(), other)
-
-
-def enumerate_masks(nodes: Iterable[int]) -> Iterator[NodeSet]:
-    """Yield every non-empty set over the given ids: singles, pairs, ..., lexicographic within a size."""
-    bits = [1 << node for node in sorted(nodes)]
-    for size in range(1, len(bits) + 1):
-        for chosen in combinations(bits, size):
-            yield NodeSet(sum(chosen))

@@ -53,9 +53,6 @@ class Quantity:
         return self.units
 
 
-ZERO = Quantity(0)
-
-
 def of(units: int) -> Quantity:
     """Return a whole number of CPUs or bytes."""
     return Quantity(units * NANO)

@@ -1,8 +1,7 @@
 """Events: what podnuma tells people about their pods and nodes, as ``kubectl describe`` shows it.
 
-An event's name follows from what it says and about whom, so that saying the same thing again
-updates one object instead of adding another: the caller reads ``count`` and ``first_time`` back
-from the stored event if there is one.
+An event's name follows from what it says and about which object, so that the API server stores
+the same event once, however often it is recorded.
 """
 
 import datetime as dt
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from podnuma.api.conditions import timestamp
-from podnuma.api.decoding import FieldErrors, Fields, integer, subject, text
 
 LONGEST_MESSAGE: Final = 1024
 """Characters that the API server takes."""
@@ -38,7 +36,7 @@ class Involved:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing to tell. ``component`` is the field manager's name of the speaker."""
+    """One event. ``component`` is the field manager's name of the program that records it."""
 
     involved: Involved
     type: EventType
@@ -58,16 +56,8 @@ class Event:
         return self.involved.namespace or "default"
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """How often, and when first, an event has been told before. ``first_time`` is RFC 3339."""
-
-    count: int = 0
-    first_time: str = ""
-
-
-def render_event(event: Event, now: dt.datetime, before: Told = Told()) -> dict[str, Any]:
-    """Render the JSON of a v1 Event that is told ``now``, having been told ``before``."""
+def render_event(event: Event, now: dt.datetime) -> dict[str, Any]:
+    """Render the JSON of a v1 Event that is recorded ``now``."""
     moment = timestamp(now)
     involved = {
         "apiVersion": event.involved.api_version,
@@ -88,19 +78,7 @@ def render_event(event: Event, now: dt.datetime, before: Told = Told()) -> dict[
         "source": {"component": event.component},
         "reportingComponent": event.component,
         "reportingInstance": event.component,
-        "firstTimestamp": before.first_time or moment,
+        "firstTimestamp": moment,
         "lastTimestamp": moment,
-        "count": before.count + 1,
+        "count": 1,
     }
-
-
-def read_told(value: Any) -> Told:
-    """Read from a stored event how often it has been told. Raises ``InvalidObjectError``."""
-    errors = FieldErrors()
-    fields = Fields.of(value, "", errors)
-    told = Told(
-        count=fields.optional("count", integer(0, 2**31 - 2), 0),
-        first_time=fields.optional("firstTimestamp", text(64), ""),
-    )
-    errors.check(subject("Event", value))
-    return told

@@ -15,15 +15,13 @@ from podnuma.api.decoding import (
     FieldErrors,
     Fields,
     Metadata,
-    choice,
     integer,
     read_metadata,
     subject,
-    text,
 )
-from podnuma.api.node_settings import NodeSettings, read_node_settings, render_node_settings
+from podnuma.api.node_settings import NodeSettings, read_node_settings
 from podnuma.api.resource_types import NODE_PROFILE
-from podnuma.api.selector import LabelSelector, read_selector, render_selector
+from podnuma.api.selector import LabelSelector, read_selector
 
 MAX_NODES: Final = 256
 """Nodes that a status lists; its counts are complete."""
@@ -97,16 +95,6 @@ def read_node_profile(value: Any) -> NodeProfile:
     return profile
 
 
-def render_node_profile(profile: NodeProfile) -> dict[str, Any]:
-    """Render the JSON of a profile, without status."""
-    return {
-        **NODE_PROFILE.type_meta,
-        "metadata": {"name": profile.name},
-        "spec": {"nodeSelector": render_selector(profile.node_selector), "priority": profile.priority}
-        | render_node_settings(profile.node),
-    }
-
-
 def render_node_profile_status(status: NodeProfileStatus) -> dict[str, Any]:
     """Render the JSON of a status: counts of all nodes, and the nodes most in need of attention."""
     by_need = sorted(status.nodes, key=lambda node: (_NEED.index(node.state), node.name))
@@ -118,27 +106,6 @@ def render_node_profile_status(status: NodeProfileStatus) -> dict[str, Any]:
         "nodes": [_render_node(node) for node in by_need[:MAX_NODES]],
         "conditions": render_conditions(status.conditions),
     }
-
-
-def read_node_profile_status(value: Any) -> NodeProfileStatus:
-    """Read the status of a stored profile. Raises ``InvalidObjectError``. It lists ``MAX_NODES`` at most."""
-    errors = FieldErrors()
-    status = Fields.of(value, "", errors).fields("status")
-    result = NodeProfileStatus(
-        observed_generation=status.optional("observedGeneration", integer(), 0),
-        nodes=tuple(
-            MatchedNode(
-                name=item.required("name", text(253, shortest=1), ""),
-                state=item.required("state", choice(MatchState), MatchState.PENDING),
-                reason=item.optional("reason", text(1024), ""),
-                message=item.optional("message", text(1024), ""),
-            )
-            for item in status.items("nodes", MAX_NODES)
-        ),
-        conditions=read_conditions(status),
-    )
-    errors.check(subject(NODE_PROFILE.kind, value))
-    return result
 
 
 _NEED: Final = (MatchState.REFUSED, MatchState.PENDING, MatchState.OVERRIDDEN, MatchState.APPLIED)

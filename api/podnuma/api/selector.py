@@ -50,18 +50,6 @@ class Requirement:
             case Operator.DOES_NOT_EXIST:
                 return self.key not in labels
 
-    def query(self) -> str:
-        """Return the requirement in the syntax of the ``labelSelector`` query parameter."""
-        match self.operator:
-            case Operator.IN:
-                return f"{self.key} in ({','.join(self.values)})"
-            case Operator.NOT_IN:
-                return f"{self.key} notin ({','.join(self.values)})"
-            case Operator.EXISTS:
-                return self.key
-            case Operator.DOES_NOT_EXIST:
-                return f"!{self.key}"
-
 
 @dataclass(frozen=True, slots=True)
 class LabelSelector:
@@ -77,13 +65,6 @@ class LabelSelector:
     def matches(self, labels: Mapping[str, str]) -> bool:
         return all(labels.get(key) == value for key, value in self.match_labels.items()) and all(
             requirement.matches(labels) for requirement in self.match_expressions
-        )
-
-    def query(self) -> str:
-        """Return the selector as ``labelSelector`` query parameter; empty when it selects everything."""
-        return ",".join(
-            [f"{key}={value}" for key, value in sorted(self.match_labels.items())]
-            + [requirement.query() for requirement in self.match_expressions]
         )
 
 

@@ -4,8 +4,9 @@ Machines carry the names of the specification's section 11.1. `g` is a guarantee
 container, `s` one without resources; amounts are Kubernetes quantities.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from itertools import combinations
 
 from hypothesis import settings as settings_of_hypothesis
 from podnuma.allocator import cpuset, nodeset, quantities
@@ -214,3 +215,11 @@ def memory(decision: Admitted) -> str:
         sizes = "+".join(str(block.size // MI) for block in container.memory)
         found.append(f"{nodeset.render(container.memory_nodes)} {sizes}" if container.memory_nodes else "-")
     return " / ".join(found)
+
+
+def node_sets(ids: Iterable[int]) -> Iterator[NodeSet]:
+    """Yield every non-empty set over the given ids: singles, pairs, ..., lexicographic within a size."""
+    bits = [1 << node for node in sorted(ids)]
+    for size in range(1, len(bits) + 1):
+        for chosen in combinations(bits, size):
+            yield NodeSet(sum(chosen))

@@ -14,7 +14,7 @@ from podnuma.allocator.merge import Merger
 from podnuma.allocator.topology import NumaNode
 from podnuma.allocator.topology_hint import TopologyHint
 
-from tests.unit.allocator.shapes import from_cores, unhurried
+from tests.unit.allocator.shapes import from_cores, node_sets, unhurried
 
 BEST_EFFORT = TopologyManagerPolicy.BEST_EFFORT
 RESTRICTED = TopologyManagerPolicy.RESTRICTED
@@ -154,7 +154,7 @@ def test_any_two_wishes_merge_as_the_product_of_their_lists_does(
 ):
     topology, tables, free = node
     count, reusable, by_socket = cpus
-    masks = list(nodeset.enumerate_masks([one.id for one in topology.nodes]))
+    masks = list(node_sets([one.id for one in topology.nodes]))
     lists: list[list[tuple[int | None, bool]]] = [[(None, not impossible)]]
     cpu_wish = memory_wish = None
     if count:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from podnuma.api.events import Event, EventType, Involved, Told, read_told, render_event
+from podnuma.api.events import Event, EventType, Involved, render_event
 
 NOON = dt.datetime(2026, 5, 1, 12, 0, tzinfo=dt.UTC)
 POD = Involved("v1", "Pod", "shop", "database", "u1")
@@ -24,17 +24,6 @@ def test_the_first_telling():
     assert body["metadata"] == {"name": EVENT.name, "namespace": "shop"}
     assert (body["type"], body["reason"], body["count"]) == ("Warning", "TopologyAffinityError", 1)
     assert (body["firstTimestamp"], body["lastTimestamp"]) == ("2026-05-01T12:00:00Z", "2026-05-01T12:00:00Z")
-
-
-def test_telling_again_counts_and_keeps_the_first_time():
-    told = read_told(render_event(EVENT, NOON))
-    assert told == Told(1, "2026-05-01T12:00:00Z")
-    body = render_event(EVENT, NOON + dt.timedelta(hours=1), told)
-    assert (body["count"], body["firstTimestamp"], body["lastTimestamp"]) == (
-        2,
-        "2026-05-01T12:00:00Z",
-        "2026-05-01T13:00:00Z",
-    )
 
 
 def test_the_name_follows_from_what_is_told_about_whom():

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.allocator import ManagerSettings
 from podnuma.api.decoding import InvalidObjectError
-from podnuma.api.events import read_told
 from podnuma.api.hardware import Hardware
-from podnuma.api.node_profile import read_node_profile, read_node_profile_status
+from podnuma.api.node_profile import read_node_profile
 from podnuma.api.node_settings import NodeSettings, PodPolicy
 from podnuma.api.node_topology import (
     read_node_topology,
@@ -44,18 +43,15 @@ ANNOTATED = POD | {
     "status": {"qosClass": "Burstable", "phase": "Running"},
 }
 ALLOCATED = render_pod_allocation(DATABASE, "w1", Decision(admitted=True))
-STATUS = {"metadata": {"name": "a"}, "status": {"nodes": [{"name": "n", "state": "Applied"}]}}
 READERS = [
     (read_node_profile, example("profiles/databases")),
-    (read_node_profile_status, STATUS),
     (read_node_topology, TOPOLOGY),
     (read_pod_allocation, ALLOCATED),
     (read_pod, POD),
     (read_pod, ANNOTATED),
     (read_pod_facts, ANNOTATED),
-    (read_told, {"count": 1, "firstTimestamp": "2026-05-01T12:00:00Z"}),
 ]
-IDS = ["profile", "profile-status", "topology", "allocation", "pod", "annotated-pod", "facts", "event"]
+IDS = ["profile", "topology", "allocation", "pod", "annotated-pod", "facts"]
 
 every_reader = pytest.mark.parametrize(("read", "good"), READERS, ids=IDS)
 

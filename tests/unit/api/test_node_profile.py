@@ -14,11 +14,10 @@ from podnuma.api.node_profile import (
     NodeProfile,
     NodeProfileStatus,
     read_node_profile,
-    read_node_profile_status,
-    render_node_profile,
     render_node_profile_status,
 )
-from podnuma.api.selector import EVERYTHING, LabelSelector
+from podnuma.api.node_settings import render_node_settings
+from podnuma.api.selector import EVERYTHING, LabelSelector, render_selector
 
 from tests.unit.api.objects import example, names, node_settings, selectors
 
@@ -58,7 +57,9 @@ def test_a_profile_that_does_not_say_for_which_nodes_is_refused():
 @given(names, selectors, st.integers(-1_000_000_000, 1_000_000_000), node_settings())
 def test_a_profile_is_read_as_it_was_rendered(name, selector, priority, node):
     written = NodeProfile(Metadata(name, "", "", "", 0, deleted=False), selector, priority, node)
-    assert read_node_profile(render_node_profile(written)) == written
+    spec = {"nodeSelector": render_selector(selector), "priority": priority} | render_node_settings(node)
+    rendered = {"metadata": {"name": name}, "spec": spec}
+    assert read_node_profile(rendered) == written
 
 
 def test_the_status_counts_all_nodes_and_lists_those_in_need_first():
@@ -82,15 +83,3 @@ def test_the_status_counts_all_nodes_and_lists_those_in_need_first():
         "reason": "ReservedCPUs",
         "message": "no CPU 96; drop it",
     }
-
-
-def test_a_status_is_read_as_it_was_rendered():
-    status = NodeProfileStatus(
-        3, (MatchedNode("a", MatchState.REFUSED, "R", "m"), MatchedNode("b", MatchState.APPLIED)), (READY,)
-    )
-    stored = {"metadata": {"name": "p"}, "status": render_node_profile_status(status)}
-    assert read_node_profile_status(stored) == status
-
-
-def test_a_profile_without_status_has_an_empty_one():
-    assert read_node_profile_status(profile()) == NodeProfileStatus(0, (), ())

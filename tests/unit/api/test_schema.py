@@ -28,7 +28,6 @@ from podnuma.api.node_profile import (
     MatchState,
     NodeProfileStatus,
     read_node_profile,
-    read_node_profile_status,
     render_node_profile_status,
 )
 from podnuma.api.node_settings import NodeSettings, PodPolicy, render_node_settings
@@ -55,14 +54,21 @@ from tests.unit.api.objects import DATABASE, MACHINES, crd, machine, schema
 from tests.unit.api.test_node_topology import AGENT, ALLOCATION
 
 READERS: Mapping[str, tuple[Callable[[Any], Any], ...]] = {
-    "nodeprofiles": (read_node_profile, read_node_profile_status),
+    "nodeprofiles": (read_node_profile,),
     "nodetopologies": (read_node_topology,),
     "podallocations": (read_pod_allocation,),
 }
 
 # Written for people and for kubectl's columns, never read back.
 WRITTEN_ONLY = {
-    "nodeprofiles": {"status.nodesMatched", "status.nodesApplied", "status.nodesRefused"},
+    "nodeprofiles": {
+        "status.observedGeneration",
+        "status.nodesMatched",
+        "status.nodesApplied",
+        "status.nodesRefused",
+        "status.nodes",
+        "status.nodes[]",
+    },
     "nodetopologies": {"status.summary"},
     "podallocations": {"spec.memoryNodes"},
 }

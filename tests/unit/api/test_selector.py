@@ -19,7 +19,6 @@ def read(selector) -> LabelSelector:
 def test_an_absent_or_empty_selector_selects_everything(selector):
     assert read(selector).matches({})
     assert read(selector) == EVERYTHING
-    assert read(selector).query() == ""
 
 
 @pytest.mark.parametrize(
@@ -44,21 +43,6 @@ def test_all_requirements_must_hold():
     assert selector.matches({"pool": "db"})
     assert not selector.matches({"pool": "db", "gpu": ""})
     assert not selector.matches({})
-
-
-def test_the_query_is_that_of_the_http_api():
-    selector = read(
-        {
-            "matchLabels": {"b": "2", "a.example/x": "1"},
-            "matchExpressions": [
-                {"key": "c", "operator": "In", "values": ["x", "y"]},
-                {"key": "d", "operator": "NotIn", "values": [""]},
-                {"key": "e", "operator": "Exists"},
-                {"key": "f", "operator": "DoesNotExist"},
-            ],
-        }
-    )
-    assert selector.query() == "a.example/x=1,b=2,c in (x,y),d notin (),e,!f"
 
 
 @pytest.mark.parametrize(

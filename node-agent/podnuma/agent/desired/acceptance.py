@@ -29,10 +29,6 @@ class AcceptedGrants:
     refused: Mapping[str, str]
     pool: CpuSet
 
-    def knows(self, uid: str) -> bool:
-        """Tell whether there was a grant for a pod, taken or refused."""
-        return uid in self.grants or uid in self.refused
-
 
 @dataclass(frozen=True, slots=True)
 class NodeCpus:

@@ -53,7 +53,6 @@ _NAMES = {
         "kubelet_resource_manager_container_assignments",
     ),
 }
-_RESOURCES = ("cpu", "memory")
 _PIN_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _HOOK_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 

@@ -6,7 +6,7 @@ from podnuma.allocator.cpu.hints import CpuHints
 from podnuma.allocator.manager_settings import CpuOptions
 from podnuma.allocator.topology import NumaNode
 
-from tests.unit.allocator.shapes import cpus, from_cores, machine, nodes
+from tests.unit.allocator.shapes import cpus, from_cores, machine, node_sets, nodes
 
 HINTS = [
     ("H12", "2-11", "", 2, False, "0P 1P 0-1"),
@@ -22,7 +22,7 @@ HINTS = [
 
 
 def listed(wish, topology):
-    masks = nodeset.enumerate_masks([node.id for node in topology.nodes])
+    masks = node_sets([node.id for node in topology.nodes])
     return " ".join(
         nodeset.render(mask) + ("P" if wish.prefers(mask) else "") for mask in masks if wish.holds(mask)
     )

@@ -6,7 +6,7 @@ from podnuma.allocator.memory.hints import MemoryHints
 from podnuma.allocator.memory.memory_map import MemoryCapacity, NumaMemoryMap
 from podnuma.allocator.topology import NumaNode
 
-from tests.unit.allocator.shapes import from_cores
+from tests.unit.allocator.shapes import from_cores, node_sets
 
 
 def tables(*sizes, pages=(), without_cpus=()):
@@ -27,7 +27,7 @@ def tables(*sizes, pages=(), without_cpus=()):
 def listed(found, **request):
     sizes = {name.replace("pages", "hugepages-2Mi"): size for name, size in request.items()}
     wish = MemoryHints(found, sizes, {})
-    masks = nodeset.enumerate_masks(found.layout.nodes)
+    masks = node_sets(found.layout.nodes)
     return " ".join(
         nodeset.render(mask) + ("P" if wish.prefers(mask) else "") for mask in masks if wish.holds(mask)
     )
