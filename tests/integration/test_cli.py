@@ -90,14 +90,14 @@ def test_plan_decides_beside_what_is_held(filled):
 
 
 def test_savings_need_nothing_of_podnuma(filled):
-    done = podnuma("savings", kubeconfig=filled.kubeconfig)
+    done = podnuma("savings", "-A", kubeconfig=filled.kubeconfig)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("1 pod looked at, 1 with a budget already")
     assert "usage is not known here" in done.stderr
 
 
 def test_top_tells_what_is_decided_where_nothing_is_measured(filled, namespace):
-    done = podnuma("top", kubeconfig=filled.kubeconfig)
+    done = podnuma("top", "-A", kubeconfig=filled.kubeconfig)
     assert done.returncode == 0, done.stderr
     rows = [line.split()[1:5] for line in done.stdout.splitlines()]
     assert [f"{namespace}/database", "database", "pod_exclusive", "1-3,49-51"] in rows
@@ -122,7 +122,7 @@ def test_a_reading_user_may_ask_everything(filled, namespace):
         answers: dict[str, Callable[[], subprocess.CompletedProcess[str]]] = {
             "map": lambda: podnuma("map", kubeconfig=kubeconfig),
             "explain": lambda: podnuma("explain", f"{namespace}/database", kubeconfig=kubeconfig),
-            "savings": lambda: podnuma("savings", kubeconfig=kubeconfig),
+            "savings": lambda: podnuma("savings", "-A", kubeconfig=kubeconfig),
         }
         codes = {name: ask().returncode for name, ask in answers.items()}
         assert codes == {"map": 0, "explain": 0, "savings": 0}

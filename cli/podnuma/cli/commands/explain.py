@@ -15,14 +15,23 @@ from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_allocation import PodAllocation, read_pod_allocation
 from podnuma.api.pod_defaults import with_api_defaults
+from podnuma.api.selector import EVERYTHING
 from podnuma.cli.commands import output
-from podnuma.cli.commands.options import Context, Files, Kubeconfig, Output, OutputFormat, new_app
+from podnuma.cli.commands.options import (
+    Context,
+    Files,
+    Kubeconfig,
+    Namespace,
+    Output,
+    OutputFormat,
+    new_app,
+)
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.documents import read_documents
 from podnuma.cli.objects.nodes import CandidateNode, candidate_node, read_topology
 from podnuma.cli.objects.queries import Json
-from podnuma.cli.objects.sources import ObjectSource, open_source
+from podnuma.cli.objects.sources import ObjectSource, one_namespace, open_source, read_if_allowed
 from podnuma.cli.objects.workloads import first_pod
 from podnuma.cli.render.explain_report import PodExplanation, explanation_data, explanation_text
 
@@ -38,7 +47,7 @@ def explain_pod(
         list[str] | None,
         typer.Option("--filename", "-f", metavar="FILE", help="the pod of a manifest instead, with --node"),
     ] = None,
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="where NAME is")] = "default",
+    namespace: Namespace = "",
     node: Annotated[str, typer.Option(help="what this node would decide, instead of the pod's own")] = "",
     form: Output = OutputFormat.TEXT,
     files: Files = None,
@@ -47,6 +56,7 @@ def explain_pod(
 ) -> None:
     """Explain why a pod is where it is, or why it was refused and what would make it fit."""
     source = open_source(files, kubeconfig, context)
+    namespace = one_namespace(source, namespace)
     if manifests:
         value = from_manifests(manifests, namespace)
         key = (value["metadata"]["namespace"], value["metadata"]["name"])
@@ -102,19 +112,37 @@ def gather(
             Exit.NOT_FOUND,
             f"pod {namespace}/{name} is on no node yet; name one with --node NODE to see what would happen",
         )
-    topologies, allocations = source.fetch(queries.node_topologies(where), queries.pod_allocations(where))
-    topology = read_topology(topologies[0])
-    asked = candidate_node(topology, allocations, topology.node)
     pod = _read(_in_namespace(value, namespace))
+    stored = _stored(allocation) if not node or node == _node_of(value, allocation) else None
+    asked, missing = _asked(source, where)
+    if asked is None:
+        if stored is None:
+            raise Failure(
+                Exit.FORBIDDEN, f"nothing is decided about pod {namespace}/{name} yet, and {missing}"
+            )
+        remark = f"{missing}: what would be decided now is left out"
+        return PodExplanation(pod, managed=True, stored=stored, node_name=where), (remark,)
     explained = PodExplanation(
         pod=pod,
         managed=_managed(source, asked, value),
-        stored=_stored(allocation) if not node or node == _node_of(value, allocation) else None,
+        stored=stored,
         node_name=asked.name,
         allocator=asked.allocator,
         now=explain_decision(asked.allocator, pod),
     )
     return explained, asked.remarks
+
+
+def _asked(source: ObjectSource, node: str) -> tuple[CandidateNode | None, str]:
+    """Return the node with what all its pods hold; None and why, if this user may not read that."""
+    topologies, why = read_if_allowed(source, queries.node_topologies(node))
+    if topologies is None:
+        return None, why
+    allocations, why = read_if_allowed(source, queries.pod_allocations(node))
+    if allocations is None:
+        return None, f"{why} of all namespaces"
+    topology = read_topology(topologies[0])
+    return candidate_node(topology, allocations, topology.node), ""
 
 
 def _node_of(pod: Json, allocation: Json | None) -> str:
@@ -145,6 +173,8 @@ def _stored(value: Json | None) -> PodAllocation | None:
 
 def _managed(source: ObjectSource, node: CandidateNode, pod: Json) -> bool:
     metadata = pod.get("metadata") or {}
-    space = source.find(queries.namespaces(metadata.get("namespace", "default")))
-    labels = ((space or {}).get("metadata") or {}).get("labels") or {}
+    spaces: list[Json] | None = []
+    if node.settings.pod_policy.namespace_selector != EVERYTHING:
+        spaces, _ = read_if_allowed(source, queries.namespaces(metadata.get("namespace", "default")))
+    labels = (spaces[0].get("metadata") or {}).get("labels") or {} if spaces else {}
     return node.settings.pod_policy.manages(metadata.get("labels") or {}, labels)

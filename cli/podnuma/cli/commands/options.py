@@ -49,6 +49,10 @@ Files = Annotated[
         help="read saved objects instead of a cluster: a file, a folder or - for standard input; repeatable",
     ),
 ]
+Namespace = Annotated[
+    str, typer.Option("--namespace", "-n", help="this namespace; that of the context if left out")
+]
+AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="all namespaces")]
 
 # Of commands that run in a pod.
 PodKubeconfig = Annotated[

@@ -11,7 +11,16 @@ import typer
 from podnuma.allocator import quantities
 from podnuma.allocator.quantities import format_cpu
 from podnuma.cli.commands import output
-from podnuma.cli.commands.options import Context, Files, Kubeconfig, Output, OutputFormat, new_app
+from podnuma.cli.commands.options import (
+    AllNamespaces,
+    Context,
+    Files,
+    Kubeconfig,
+    Namespace,
+    Output,
+    OutputFormat,
+    new_app,
+)
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.sidecar_survey import (
@@ -23,7 +32,7 @@ from podnuma.cli.objects.sidecar_survey import (
     survey_sidecars,
     total_freed,
 )
-from podnuma.cli.objects.sources import ObjectSource, open_source
+from podnuma.cli.objects.sources import ObjectSource, listed_namespace, open_source
 from podnuma.cli.render.wording import columns, count
 
 app = new_app()
@@ -31,7 +40,8 @@ app = new_app()
 
 @app.command("savings")
 def report_savings(
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="all namespaces if left out")] = "",
+    namespace: Namespace = "",
+    everywhere: AllNamespaces = False,
     sidecar_cpu: Annotated[
         str, typer.Option(metavar="AMOUNT", help="what a sidecar needs where usage is not measured")
     ] = "250m",
@@ -46,6 +56,7 @@ def report_savings(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--sidecar-cpu") from error
     source = open_source(files, kubeconfig, context)
+    namespace = listed_namespace(source, namespace, everywhere=everywhere)
     pods = source.fetch(queries.pods(namespace))[0]
     found = survey_sidecars(pods, _usage(source, namespace), assumed)
     for line in found.unreadable:

@@ -21,11 +21,20 @@ from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod_allocation import ContainerStatus, PodAllocation, read_pod_allocation
 from podnuma.api.resource_types import NODE
 from podnuma.cli.commands import output
-from podnuma.cli.commands.options import Context, Files, Kubeconfig, Output, OutputFormat, new_app
+from podnuma.cli.commands.options import (
+    AllNamespaces,
+    Context,
+    Files,
+    Kubeconfig,
+    Namespace,
+    Output,
+    OutputFormat,
+    new_app,
+)
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.queries import Json
-from podnuma.cli.objects.sources import ObjectSource, open_source
+from podnuma.cli.objects.sources import ObjectSource, listed_namespace, open_source
 from podnuma.cli.render.wording import columns, rounded
 
 app = new_app()
@@ -37,6 +46,7 @@ _SAMPLE = re.compile(
     r"^container_cpu_cfs_(throttled_)?periods_total\{([^}\n]*)\} ([0-9.eE+-]+)", re.MULTILINE
 )
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_NODES_SHOWN = 3
 _ABSENT = (Exit.NOT_FOUND, Exit.FORBIDDEN, Exit.NOT_SERVED, Exit.UNREACHABLE)
 
 
@@ -65,22 +75,26 @@ class TopRow:
 @app.command("top")
 def top_containers(
     node: Annotated[str, typer.Argument(help="all nodes if left out", metavar="[NODE]")] = "",
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="all namespaces if left out")] = "",
+    namespace: Namespace = "",
+    everywhere: AllNamespaces = False,
     form: Output = OutputFormat.TEXT,
     files: Files = None,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
     """Show usage, throttling and drift of each container of managed pods."""
-    raise typer.Exit(print_top(open_source(files, kubeconfig, context), namespace, node, form))
+    source = open_source(files, kubeconfig, context)
+    # As with `kubectl top`, a node is not part of a namespace.
+    within = listed_namespace(source, namespace, everywhere=everywhere or bool(node and not namespace))
+    raise typer.Exit(print_top(source, within, node, form))
 
 
 def print_top(source: ObjectSource, namespace: str, node: str, form: OutputFormat) -> Exit:
     """Print every container of the managed pods; NO if one has drifted."""
     allocations = [
         found
-        for value in source.fetch(queries.pod_allocations(node))[0]
-        if (found := _read(value)) and namespace in ("", found.metadata.namespace)
+        for value in source.fetch(queries.pod_allocations(node, namespace))[0]
+        if (found := _read(value))
     ]
     nodes = sorted({found.node_name for found in allocations})
     rows = top_rows(allocations, _use(source, namespace), _throttling(source, nodes))
@@ -172,13 +186,18 @@ def _use(source: ObjectSource, namespace: str) -> dict[ContainerKey, ContainerUs
 
 def _throttling(source: ObjectSource, nodes: Sequence[str]) -> dict[ContainerKey, float]:
     found: dict[ContainerKey, float] = {}
+    unknown: dict[str, list[str]] = {}
     for node in nodes:
         try:
             found |= throttling_of(source.text(NODE.path("", node, "proxy/metrics/cadvisor")))
         except Failure as failure:
             if failure.code not in _ABSENT:
                 raise
-            output.note(f"THROTTLED is not known on {node}: {failure.lines[0]}")
+            unknown.setdefault(failure.lines[0].replace(node, "NODE"), []).append(node)
+    # One line for all nodes: whoever may not ask one kubelet may ask none.
+    for why, where in unknown.items():
+        more = f" and {len(where) - _NODES_SHOWN} more" if len(where) > _NODES_SHOWN else ""
+        output.note(f"THROTTLED is not known on {', '.join(where[:_NODES_SHOWN])}{more}: {why}")
     return found
 
 

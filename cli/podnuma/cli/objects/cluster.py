@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from podnuma.api import names
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.queries import Json, ObjectQuery
@@ -16,6 +17,7 @@ from podnuma.plumbing.kube import errors
 from podnuma.plumbing.kube.client import Client, CredentialSource
 
 _PAGE = 500
+_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _NOT_ALLOWED = (401, 403)
 
 
@@ -23,7 +25,16 @@ class ClusterSource:
     """One cluster, read-only. Each call opens and closes its own connections; nothing is cached."""
 
     def __init__(self, kubeconfig: Path | None = None, context: str | None = None) -> None:
-        self._access = CredentialSource(kubeconfig or _default_kubeconfig(), context)
+        self._kubeconfig = kubeconfig or _default_kubeconfig()
+        self._context = context
+        self._access = CredentialSource(self._kubeconfig, context)
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the context, or of the pod that this runs in; empty if it names none."""
+        if self._kubeconfig is None:
+            return _text_of(_POD_NAMESPACE).strip()
+        return context_namespace(_text_of(self._kubeconfig), self._context)
 
     def fetch(self, *queries: ObjectQuery) -> list[list[Json]]:
         """Return the objects of each query, in order; a single object is a list of one.
@@ -106,6 +117,27 @@ class ClusterSource:
             Exit.NOT_SERVED,
             f"this cluster does not know {query.label}; apply all of crds/ of the installed version",
         )
+
+
+def context_namespace(kubeconfig: str, context: str | None) -> str:
+    """Return the namespace that a context of a kubeconfig names, the current one if `context` is None.
+
+    Empty if there is none; what is wrong with a kubeconfig is said when it is used to connect.
+    """
+    try:
+        content = yaml.safe_load(kubeconfig)
+        wanted = context or content.get("current-context")
+        found = next(one["context"] for one in content["contexts"] if one["name"] == wanted)
+        return str(found.get("namespace") or "")
+    except (yaml.YAMLError, AttributeError, KeyError, StopIteration, TypeError):
+        return ""
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _default_kubeconfig() -> Path | None:

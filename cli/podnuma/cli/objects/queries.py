@@ -59,9 +59,9 @@ def node_topologies(node: str = "") -> ObjectQuery:
     return ObjectQuery(NODE_TOPOLOGY, name=node)
 
 
-def pod_allocations(node: str = "") -> ObjectQuery:
-    """Query all PodAllocations, or those of one node."""
-    return ObjectQuery(POD_ALLOCATION, node=node)
+def pod_allocations(node: str = "", namespace: str = "") -> ObjectQuery:
+    """Query all PodAllocations, or those of one node, of one namespace."""
+    return ObjectQuery(POD_ALLOCATION, namespace, node=node)
 
 
 def pod_allocation(namespace: str, pod: str) -> ObjectQuery:

@@ -10,7 +10,15 @@ from podnuma.cli.objects.queries import Json, ObjectQuery
 
 
 class ObjectSource(Protocol):
-    """Answers queries, in their order; a single object is a list of one. Raises Failure."""
+    """Answers queries, in their order; a single object is a list of one. Raises Failure.
+
+    `namespace` is that of the kubeconfig's context, empty if it names none or there is no context.
+    """
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that is meant when none is named."""
+        ...
 
     def fetch(self, *queries: ObjectQuery) -> list[list[Json]]:
         """Return the objects of each query."""
@@ -27,6 +35,8 @@ class ObjectSource(Protocol):
 
 class FileSource:
     """Objects in files. Objects that no query matches are ignored."""
+
+    namespace = ""
 
     def __init__(self, files: Sequence[str]) -> None:
         self._label = ", ".join(files)
@@ -49,6 +59,29 @@ class FileSource:
         if query.name and not found:
             raise Failure(Exit.NOT_FOUND, f"there is no {query.label} in {self._label}")
         return found
+
+
+def one_namespace(source: ObjectSource, named: str) -> str:
+    """Return the namespace of an object that is named without one, as kubectl does."""
+    return named or source.namespace or "default"
+
+
+def listed_namespace(source: ObjectSource, named: str, *, everywhere: bool) -> str:
+    """Return the namespace whose objects are listed, as kubectl does; empty: all, also those of files."""
+    if everywhere:
+        return ""
+    return named if isinstance(source, FileSource) else one_namespace(source, named)
+
+
+def read_if_allowed(source: ObjectSource, query: ObjectQuery) -> tuple[list[Json] | None, str]:
+    """Return what a query finds; None and why, in one sentence, if this user may not read it."""
+    try:
+        return source.fetch(query)[0], ""
+    except Failure as failure:
+        if failure.code is not Exit.FORBIDDEN:
+            raise
+        verb = "get" if query.name else "list"
+        return None, f"you may not {verb} {query.label}"
 
 
 def open_source(files: Sequence[str] | None, kubeconfig: Path | None, context: str | None) -> ObjectSource:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from podnuma.allocator import Admitted, NodeAllocator, PodGrant, PodRequest, Rejected, nodeset
+from podnuma.allocator.eligibility import qos
 from podnuma.allocator.explain.explanation import Explanation
 from podnuma.allocator.explain.remarks import MergeSide, MergeStep
 from podnuma.allocator.explain.suggestions import Suggestion
+from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.quantities import format_bytes, format_cpu
 from podnuma.allocator.request import CPU, MEMORY, Amounts
 from podnuma.allocator.topology_hint import TopologyHint
@@ -24,20 +26,21 @@ _HINTS_SHOWN = 12
 class PodExplanation:
     """A pod on a node: what is stored about it (None: nothing), and what would be decided there now.
 
-    `managed`: the node's profile selects the pod. `allocator`: the node without the pod, for `now`.
+    `managed`: the node's profile selects the pod. `allocator`: the node without the pod, for `now`;
+    both are None if the reader may not see the node, which only happens where something is stored.
     """
 
     pod: PodRequest
     managed: bool
     stored: PodAllocation | None
     node_name: str
-    allocator: NodeAllocator
-    now: Explanation
+    allocator: NodeAllocator | None = None
+    now: Explanation | None = None
 
     @property
     def admitted_now(self) -> bool:
         """Whether the pod would be admitted now."""
-        return isinstance(self.now.decision, Admitted)
+        return self.now is not None and isinstance(self.now.decision, Admitted)
 
     @property
     def healthy(self) -> bool:
@@ -53,29 +56,35 @@ class PodExplanation:
         """What the pod holds, or would hold if nothing is stored; None if it is refused."""
         if self.stored is not None:
             return self.stored.grant if self.stored.decision.admitted else None
-        decision = self.now.decision
+        decision = self.now.decision if self.now is not None else None
         return decision.grant if isinstance(decision, Admitted) else None
+
+    @property
+    def numa(self) -> NodeSet | None:
+        """The NUMA nodes of what it holds; None if they are not known."""
+        if self.grant is None:
+            return None
+        if self.allocator is not None:
+            return pod_allocation.numa_nodes(self.grant, self.allocator.topology)
+        return pod_allocation.numa_in(self.stored.summary) if self.stored is not None else None
 
 
 def explanation_text(explained: PodExplanation, *, wide: bool) -> str:
     """Write everything for people; `wide` shows every hint."""
     now, stored = explained.now, explained.stored
-    parts = [
-        _title(explained),
-        _section("asked", _asked(explained.pod, now)),
-        _section("free on the node without it", _free(now)),
-        _section("considered", "".join(_steps(now.steps, wide=wide))),
-    ]
+    parts = [_title(explained), _section("asked", _asked(explained.pod))]
+    if now is not None:
+        parts.append(_section("free on the node without it", _free(now)))
+        parts.append(_section("considered", "".join(_steps(now.steps, wide=wide))))
     grant = explained.grant
     if grant is not None:
-        parts.append(
-            _section("decided" if stored else "would be decided", _decided(grant, explained.allocator))
-        )
+        parts.append(_section("decided" if stored else "would be decided", _decided(grant, explained.numa)))
     if stored is not None and stored.status.containers:
         parts.append(_section("in the kernel", _kernel(stored)))
-    parts.append(_section("notes", "".join(f"{note}\n" for note in now.remarks)))
-    parts.append(_section("any one of these would make it fit", "".join(map(_change, now.suggestions))))
-    parts.append(_section("these together would make it fit", "".join(map(_change, now.together))))
+    if now is not None:
+        parts.append(_section("notes", "".join(f"{note}\n" for note in now.remarks)))
+        parts.append(_section("any one of these would make it fit", "".join(map(_change, now.suggestions))))
+        parts.append(_section("these together would make it fit", "".join(map(_change, now.together))))
     return "\n".join(part for part in parts if part)
 
 
@@ -101,21 +110,23 @@ def _title(explained: PodExplanation) -> str:
     )
 
 
-def _would(now: Explanation) -> str:
-    match now.decision:
+def _would(now: Explanation | None) -> str:
+    match now.decision if now is not None else None:
         case Admitted():
             return "it would be admitted"
         case Rejected() as rejected:
             return f"it would be refused, {rejected.reason.value}: {rejected.message}"
+        case None:
+            return "what would be decided is not known"
 
 
-def _asked(pod: PodRequest, now: Explanation) -> str:
+def _asked(pod: PodRequest) -> str:
     budget = f", budget {_amounts(pod.pod_requests or {})}" if pod.pod_level else ", no budget of its own"
     rows = [
         (one.name, one.kind.value, _amounts(one.requests), _amounts(one.limits)) for one in pod.containers
     ]
     table = columns(("CONTAINER", "KIND", "REQUESTS", "LIMITS"), rows)
-    return f"QoS class {now.qos.value}{budget}\n{table}"
+    return f"QoS class {qos(pod).value}{budget}\n{table}"
 
 
 def _amounts(amounts: Amounts) -> str:
@@ -186,8 +197,8 @@ def _nodes(hint: TopologyHint) -> str:
     return "any" if hint.nodes is None else nodeset.render(hint.nodes)
 
 
-def _decided(grant: PodGrant, node: NodeAllocator) -> str:
-    summary = pod_allocation.render_summary(grant, pod_allocation.numa_nodes(grant, node.topology))
+def _decided(grant: PodGrant, numa: NodeSet | None) -> str:
+    summary = pod_allocation.render_summary(grant, numa)
     decision = pod_allocation.Decision(admitted=True)
     spec = pod_allocation.render_spec(grant, "-", decision)
     rows = [
@@ -206,9 +217,8 @@ def _decided(grant: PodGrant, node: NodeAllocator) -> str:
 
 
 def _allocation_data(explained: PodExplanation, grant: PodGrant) -> dict[str, Any]:
-    numa = pod_allocation.numa_nodes(grant, explained.allocator.topology)
     decision = pod_allocation.Decision(admitted=True)
-    return pod_allocation.render_spec(grant, explained.node_name, decision, numa=numa)
+    return pod_allocation.render_spec(grant, explained.node_name, decision, numa=explained.numa)
 
 
 def _kernel(stored: PodAllocation) -> str:
@@ -240,17 +250,17 @@ def explanation_data(explained: PodExplanation) -> dict[str, Any]:
         "node": explained.node_name,
         "managed": explained.managed,
         "stored": _stored_data(stored) if stored else None,
-        "now": _now_data(now),
-        "qosClass": now.qos.value,
+        "now": _now_data(now) if now else None,
+        "qosClass": qos(explained.pod).value,
         "free": [
             {"numaNode": row.node, "resource": row.resource, "free": row.free, "grantable": row.grantable}
-            for row in now.free
+            for row in (now.free if now else ())
         ],
-        "steps": [_step_data(step) for step in now.steps],
+        "steps": [_step_data(step) for step in (now.steps if now else ())],
         "allocation": _allocation_data(explained, grant) if grant else None,
-        "notes": list(now.remarks),
-        "changes": [_change_data(one) for one in now.suggestions],
-        "changesTogether": [_change_data(one) for one in now.together],
+        "notes": list(now.remarks) if now else [],
+        "changes": [_change_data(one) for one in (now.suggestions if now else ())],
+        "changesTogether": [_change_data(one) for one in (now.together if now else ())],
     }
 
 

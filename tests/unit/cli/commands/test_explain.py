@@ -122,6 +122,7 @@ def bound(tmp_path, **status) -> FileSource:
     pod = yaml.safe_load((PODS / "01-postgres-native-sidecar.yaml").read_text())
     pod["metadata"]["uid"], pod["spec"]["nodeName"] = "uid-1", "node-a"
     explained, _ = explain.gather(saved(tmp_path), *KEY, "node-a")
+    assert explained.now is not None
     decision = explained.now.decision
     assert isinstance(decision, Admitted)
     held = replace(decision.grant, uid="uid-1")
@@ -140,6 +141,52 @@ def test_a_running_pod_shows_what_the_kernel_has(tmp_path, capsys):
     text = capsys.readouterr().out
     assert text.startswith("pod payments/ledger-db-0 on node-a: Applied\n")
     assert "postgres    1-2,49-50   0-7    max 100000   PinnedAtStart   0 ms" in text
+
+
+class Tenant:
+    """A user who may read one namespace, and neither nodes nor the other namespaces."""
+
+    def __init__(self, source: FileSource, *more: str) -> None:
+        self.namespace = "payments"
+        self._source, self._more = source, more
+
+    def fetch(self, *asked):
+        for query in asked:
+            if not query.namespace and query.type.kind not in self._more:
+                raise Failure(Exit.FORBIDDEN, f"not allowed to list {query.label}")
+        return self._source.fetch(*asked)
+
+    def find(self, query):
+        return self._source.find(query)
+
+    def text(self, path):
+        raise Failure(Exit.FORBIDDEN, path)
+
+
+@pytest.mark.parametrize(
+    ("readable", "missing"),
+    [
+        ((), "you may not get NodeTopology node-a"),
+        (("NodeTopology",), "you may not list podallocations.podnuma.dev of all namespaces"),
+    ],
+)
+def test_a_tenant_sees_what_is_decided_and_what_the_kernel_has(tmp_path, capsys, readable, missing):
+    seen = {"cpus": "1-2,49-50", "mems": "0-7", "cpuMax": "max 100000"}
+    source = bound(tmp_path, containers=[{"name": "postgres", "verdict": "PinnedAtStart", "effective": seen}])
+    assert explain.print_explanation(Tenant(source, *readable), KEY, "", OutputFormat.TEXT) is Exit.OK
+    shown = capsys.readouterr()
+    assert shown.err == f"{missing}: what would be decided now is left out\n"
+    sections = [line for line in shown.out.splitlines() if line and not line.startswith(" ")]
+    assert sections == ["pod payments/ledger-db-0 on node-a: Applied", "asked", "decided", "in the kernel"]
+
+
+def test_a_tenants_pod_without_a_decision_needs_the_node(tmp_path):
+    with pytest.raises(Failure) as failure:
+        explain.print_explanation(Tenant(saved(tmp_path)), KEY, "node-a", OutputFormat.TEXT)
+    assert failure.value.code is Exit.FORBIDDEN
+    assert failure.value.lines == (
+        "nothing is decided about pod payments/ledger-db-0 yet, and you may not get NodeTopology node-a",
+    )
 
 
 def test_a_drifted_pod_is_not_well(tmp_path):

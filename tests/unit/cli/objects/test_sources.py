@@ -1,0 +1,81 @@
+"""Which namespace is meant, and what is said of what may not be read: as with kubectl."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.objects import queries, sources
+from podnuma.cli.objects.cluster import ClusterSource, context_namespace
+from podnuma.cli.objects.sources import FileSource
+
+KUBECONFIG = yaml.safe_dump(
+    {
+        "current-context": "a",
+        "contexts": [
+            {"name": "a", "context": {"cluster": "c", "user": "u", "namespace": "team-a"}},
+            {"name": "b", "context": {"cluster": "c", "user": "u"}},
+        ],
+    }
+)
+
+
+class Asked:
+    """A source of a context of team-a, whose user may read nothing that is named in `forbidden`."""
+
+    namespace = "team-a"
+
+    def __init__(self, *forbidden: str) -> None:
+        self.forbidden = forbidden
+
+    def fetch(self, *asked):
+        for query in asked:
+            if query.label in self.forbidden:
+                raise Failure(Exit.FORBIDDEN, f"not allowed to list {query.label}")
+        return [[] for _ in asked]
+
+    def find(self, query):
+        return None
+
+    def text(self, path):
+        return ""
+
+
+@pytest.mark.parametrize(("context", "namespace"), [(None, "team-a"), ("a", "team-a"), ("b", ""), ("c", "")])
+def test_the_namespace_is_that_of_the_context(context, namespace):
+    assert context_namespace(KUBECONFIG, context) == namespace
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "contexts: 7", "current-context: a"])
+def test_a_kubeconfig_without_contexts_names_no_namespace(text):
+    assert context_namespace(text, None) == ""
+
+
+def test_a_cluster_knows_the_namespace_of_its_context(tmp_path):
+    (tmp_path / "config").write_text(KUBECONFIG)
+    assert ClusterSource(tmp_path / "config").namespace == "team-a"
+    assert ClusterSource(tmp_path / "config", "b").namespace == ""
+    assert ClusterSource(Path("/nonexistent")).namespace == ""
+
+
+def test_one_object_is_in_the_namespace_that_is_named_else_the_contexts_else_default(tmp_path):
+    (tmp_path / "saved.yaml").write_text("")
+    assert sources.one_namespace(Asked(), "team-b") == "team-b"
+    assert sources.one_namespace(Asked(), "") == "team-a"
+    assert sources.one_namespace(FileSource([str(tmp_path / "saved.yaml")]), "") == "default"
+
+
+def test_lists_are_of_that_namespace_too_and_of_files_whole(tmp_path):
+    (tmp_path / "saved.yaml").write_text("")
+    saved = FileSource([str(tmp_path / "saved.yaml")])
+    assert sources.listed_namespace(Asked(), "", everywhere=False) == "team-a"
+    assert sources.listed_namespace(Asked(), "team-b", everywhere=False) == "team-b"
+    assert sources.listed_namespace(Asked(), "", everywhere=True) == ""
+    assert sources.listed_namespace(saved, "", everywhere=False) == ""
+    assert sources.listed_namespace(saved, "team-b", everywhere=False) == "team-b"
+
+
+def test_what_may_not_be_read_is_named_and_other_failures_stay():
+    found = sources.read_if_allowed(Asked("NodeTopology n"), queries.node_topologies("n"))
+    assert found == (None, "you may not get NodeTopology n")
+    assert sources.read_if_allowed(Asked(), queries.node_topologies("n")) == ([], "")
