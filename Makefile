@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: bench bench-scale conformance fuzz help install demo demo-stop test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-kind clean
+.PHONY: bench bench-scale conformance fuzz help install demo demo-stop test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-smoke e2e-kind clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -68,14 +68,19 @@ manifests: install ## write the chart's copies and README, and deploy/rbac and d
 control-plane: install ## run a control plane with the custom resources and kwok until Ctrl-C
 	python -m testbed.control_plane --kwok
 
-e2e-vm: install ## end-to-end tests on a virtual machine with two NUMA nodes, compared with the kubelet's own feature
-	@pytest tests/e2e -q --no-header --tb=short --capture=sys -p no:cacheprovider -p no:xdist
+E2E := pytest tests/e2e -q --no-header --tb=short --capture=sys -p no:cacheprovider -p no:xdist
+
+e2e-vm: install ## end-to-end tests on a virtual machine with two NUMA nodes; MATRIX=all or cells, as MATRIX="crun cgroupfs"
+	@$(if $(MATRIX),python -m testbed.e2e.matrix $(MATRIX),$(E2E))
+
+e2e-smoke: install ## the few tests of e2e-vm that tell soonest whether the agent works
+	@$(E2E) -m smoke
 
 # From the command line only: a cluster is never taken from the environment.
 e2e: install ## the same tests on your cluster: make e2e KUBECONFIG=file [NODE=name] [IMAGE=busybox with probe]
 	@$(if $(filter command line,$(origin KUBECONFIG)),true,echo "say which cluster: make e2e KUBECONFIG=/path/to/file"; exit 2)
 	@PODNUMA_E2E_KUBECONFIG="$(KUBECONFIG)" $(if $(NODE),PODNUMA_E2E_NODE="$(NODE)") $(if $(IMAGE),PODNUMA_E2E_IMAGE="$(IMAGE)") \
-	  pytest tests/e2e -q --no-header --tb=short --capture=sys -p no:cacheprovider -p no:xdist
+	  $(E2E)
 
 e2e-kind: install ## the chart and the same scenarios on a kind cluster; needs Docker, kind, kubectl and helm; KEEP=1
 	@KEEP=$(or $(KEEP),0) deploy/kind/run.sh

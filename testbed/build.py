@@ -60,11 +60,26 @@ class Program:
 
 
 _KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kubelet")
+# Release -> folder below `modules/`. The first is what tests and demo run; its programs have plain names,
+# those of another release end in it, as in kubelet-1.37.
+RELEASES = {"1.36": "kubernetes", "1.37": "kubernetes-1.37"}
+DEFAULT_RELEASE = next(iter(RELEASES))
+
+
+def of_release(name: str, release: str) -> str:
+    """Return the name under which PROGRAMS has a program of a Kubernetes release."""
+    return name if release == DEFAULT_RELEASE or name not in _KUBERNETES else f"{name}-{release}"
+
+
 PROGRAMS = {
     program.name: program
     for program in (
         Program("etcd", "etcd", "go.etcd.io/etcd/server/v3"),
-        *(Program(name, "kubernetes", f"k8s.io/kubernetes/cmd/{name}") for name in _KUBERNETES),
+        *(
+            Program(of_release(name, release), module, f"k8s.io/kubernetes/cmd/{name}")
+            for release, module in RELEASES.items()
+            for name in _KUBERNETES
+        ),
         Program("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok"),
         Program("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
         *(
@@ -97,7 +112,7 @@ def version_of(module: str, requirement: str) -> str:
 def build_flags(module: str) -> tuple[str, ...]:
     """Return the flags of `go build`; for Kubernetes they carry the version it reports."""
     link = "-s -w"
-    if module == "kubernetes":
+    if module in RELEASES.values():
         version = version_of(module, "k8s.io/kubernetes")
         minor = version.split(".")[1]
         base, client = "k8s.io/component-base/version", "k8s.io/client-go/pkg/version"
@@ -147,6 +162,13 @@ def ensure(names: Iterable[str], out: TextIO = sys.stderr) -> dict[str, Path]:
     return paths
 
 
+def ensure_release(names: Iterable[str], release: str, out: TextIO = sys.stderr) -> dict[str, Path]:
+    """Do the same for programs of one Kubernetes release; the paths go by plain names, as in kubelet."""
+    built = {name: of_release(name, release) for name in names}
+    paths = ensure(built.values(), out)
+    return {name: paths[full] for name, full in built.items()}
+
+
 def find_go() -> str:
     """Return the path of a Go tool that is new enough; BuildError says what to install if none is."""
     needed = ".".join(map(str, GO_NEEDED))
@@ -177,13 +199,20 @@ def find_go() -> str:
 @contextmanager
 def one_build_at_a_time(out: TextIO) -> Iterator[None]:
     """Hold the cache's build lock; says so when another process has it."""
+    with one_at_a_time("build", "builds the control plane", out):
+        yield
+
+
+@contextmanager
+def one_at_a_time(name: str, what: str, out: TextIO) -> Iterator[None]:
+    """Hold a lock of the cache; says so when another process has it."""
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "build.lock").open("w") as lock:
+    with (folder / f"{name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("waiting for another process that builds the control plane", file=out, flush=True)
+            print(f"waiting for another process that {what}", file=out, flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

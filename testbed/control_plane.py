@@ -33,7 +33,7 @@ import yaml
 
 from testbed import build
 from testbed.api import Api, ApiStatusError, Json
-from testbed.pki import Authority
+from testbed.pki import DAY, Authority
 from testbed.ports import ReservedPort
 from testbed.processes import Process, ProcessFailedError
 from testbed.waiting import until
@@ -48,6 +48,10 @@ _AUDIT_LOG = "audit.log"
 _CLIENTS = ("kube-controller-manager", "kube-scheduler")
 # The address by which a QEMU guest with user networking sees its host.
 _GUEST_SIDE = "10.0.2.2"
+# A kubelet and its control plane may be saved and go on much later.
+_LIFETIME = 60 * DAY
+# What a control plane knows: everything else in its folder is written anew at each start.
+STATE = ("etcd", "pki/ca.crt", "pki/ca.key", "pki/service-accounts.key")
 # The cluster IP of the service `kubernetes`: the first address of the range.
 SERVICE_ADDRESS = "10.96.0.1"
 _HOSTS = ("127.0.0.1", _GUEST_SIDE, SERVICE_ADDRESS, "localhost", "kubernetes.default.svc")
@@ -56,9 +60,11 @@ _HOSTS = ("127.0.0.1", _GUEST_SIDE, SERVICE_ADDRESS, "localhost", "kubernetes.de
 class ControlPlane:
     """One running control plane; `start` and `stop`, or a `with` block.
 
-    folder: where its files lie; a temporary one, removed at the end, if not given.
+    folder: where its files lie; a temporary one, removed at the end, if not given. One with the
+    `STATE` of an earlier control plane goes on with it: the same objects, the same authority, other ports.
     audit: record every request's user, verb and resource for `end_audit_log`.
     feature_gates: further gates of the API server beside PodLevelResources, as {"Name": True}.
+    release: of Kubernetes, one of `build.RELEASES`.
     real_nodes: kubelets join and run pods, which get service account tokens; they are reached under
     their host names.
     """
@@ -70,12 +76,14 @@ class ControlPlane:
         audit: bool = False,
         feature_gates: dict[str, bool] | None = None,
         real_nodes: bool = False,
+        release: str = build.DEFAULT_RELEASE,
         out: TextIO = sys.stderr,
     ) -> None:
         self._given_folder = folder
         self._audit = audit
         self._gates = {"PodLevelResources": True, **(feature_gates or {})}
         self._real_nodes = real_nodes
+        self._release = release
         self._out = out
         self._stack = ExitStack()
         self._processes: dict[str, Process] = {}
@@ -95,7 +103,7 @@ class ControlPlane:
 
     def start(self) -> None:
         """Build what is missing, start everything, return when it serves."""
-        self.tools = build.ensure(build.CONTROL_PLANE, self._out)
+        self.tools = build.ensure_release(build.CONTROL_PLANE, self._release, self._out)
         began = time.monotonic()
         try:
             self._start()
@@ -182,7 +190,7 @@ class ControlPlane:
     # -- identities ---------------------------------------------------------------------------------
 
     def _make_identities(self) -> None:
-        self._authority = Authority(self.folder / "pki")
+        self._authority = Authority(self.folder / "pki", _LIFETIME if self._real_nodes else DAY)
         self.ca_file = self._authority.ca_file
         self.serving_certificate = self._authority.issue("apiserver", "kube-apiserver", hosts=_HOSTS)
         self.admin_certificate = self._authority.issue("admin", "admin", group="system:masters")

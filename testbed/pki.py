@@ -1,4 +1,8 @@
-"""A throw-away certificate authority for one control plane, good for a day."""
+"""A certificate authority for one control plane; what it signs is good for a day unless told otherwise.
+
+Its own key and certificate lie in its folder, and are used again by the next one with that folder: so a
+control plane that is started from a copy is trusted by those who knew the first.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-_LIFETIME = dt.timedelta(days=1)
+DAY = dt.timedelta(days=1)
 # Clocks of a virtual machine may be a little behind.
 _SKEW = dt.timedelta(hours=1)
 
@@ -23,18 +27,24 @@ _SKEW = dt.timedelta(hours=1)
 class Authority:
     """Signs certificates and writes NAME.crt and NAME.key into one folder; `ca_file` verifies them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, lifetime: dt.timedelta = DAY) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.ca_file = folder / "ca.crt"
-        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._lifetime = lifetime
         self._name = _subject("podnuma-testbed-ca", None)
+        key_file = folder / "ca.key"
+        if key_file.exists():
+            self._key = _read_key(key_file)
+            return
+        self._key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
-            _builder(self._name, self._name, self._key.public_key())
+            self._builder(self._name, self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .sign(self._key, hashes.SHA256())
         )
         self.ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        _write_key(key_file, self._key)
 
     def issue(
         self, name: str, common_name: str, *, group: str | None = None, hosts: Sequence[str] = ()
@@ -45,7 +55,7 @@ class Authority:
         """
         key = ec.generate_private_key(ec.SECP256R1())
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
-        builder = _builder(_subject(common_name, group), self._name, key.public_key())
+        builder = self._builder(_subject(common_name, group), key.public_key())
         if hosts:
             usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
             builder = builder.add_extension(
@@ -59,25 +69,23 @@ class Authority:
         return crt_file, key_file
 
     def signing_key(self, name: str) -> Path:
-        """Write a fresh private key, as for service account tokens, and return its path."""
+        """Return the path of a private key, as for service account tokens; a new one if there is none yet."""
         path = self.folder / f"{name}.key"
-        _write_key(path, ec.generate_private_key(ec.SECP256R1()))
+        if not path.exists():
+            _write_key(path, ec.generate_private_key(ec.SECP256R1()))
         return path
 
-
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
-) -> x509.CertificateBuilder:
-    now = dt.datetime.now(dt.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _SKEW)
-        .not_valid_after(now + _LIFETIME)
-    )
+    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+        now = dt.datetime.now(dt.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - _SKEW)
+            .not_valid_after(now + self._lifetime)
+        )
 
 
 def _subject(common_name: str, group: str | None) -> x509.Name:
@@ -92,6 +100,13 @@ def _host(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
+
+
+def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise TypeError(f"{path} is not a key on an elliptic curve")
+    return key
 
 
 def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:

@@ -1,25 +1,91 @@
 """The product's image, built by `deploy/image.py` once per state of the sources and kept in the cache.
 
-    $PODNUMA_CACHE/images/podnuma-<key>.tar
+    $PODNUMA_CACHE/images/podnuma-<key>.tar            as it is shipped, in one compressed layer
+    $PODNUMA_CACHE/images/podnuma-<key>-layered.tar    the same files in two layers, not compressed
+    $PODNUMA_CACHE/images/podnuma-below-<digest>.tar   the lower one alone: what is not podnuma's own code
 
-<key> is a hash of everything that goes in; an archive appears by rename.
+<key> is a hash of everything that goes in; an archive appears by rename. An emulated machine takes
+minutes to unpack the image; one that has the lower layer already, in its snapshot, needs seconds.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
+import json
 import subprocess
 import sys
+import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from testbed.build import BuildError, Progress, cache_folder, one_build_at_a_time
 from testbed.processes import tail
+from testbed.vm.oci import pack
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("allocator", "api", "plumbing", "operator", "node-agent", "cli")
 FILES = ("pyproject.toml", "constraints.txt", "hatch_build.py", "deploy/image.py")
 _KEPT = 2
+_BELOW = "localhost/podnuma-below:1"
+_OWN = "/site-packages/podnuma"
+
+
+@dataclass(frozen=True, slots=True)
+class Layered:
+    """Archives of the image in two layers, and of the lower one alone."""
+
+    whole: Path
+    below: Path
+
+
+def layered(out: TextIO = sys.stderr) -> Layered:
+    """Return the image in layers, made from the shipped one."""
+    shipped = ensure(out)
+    whole = shipped.with_name(f"{shipped.stem}-layered.tar")
+    note = whole.with_suffix(".below")
+    if not (note.exists() and whole.exists() and (below := Path(note.read_text())).exists()):
+        with one_build_at_a_time(out):
+            below = _split(shipped, whole)
+            note.write_text(str(below))
+    return Layered(whole, below)
+
+
+def _split(shipped: Path, whole: Path) -> Path:
+    with tarfile.open(shipped) as archive:
+
+        def blob(digest: str) -> bytes:
+            found = archive.extractfile(f"blobs/{digest.replace(':', '/')}")
+            assert found is not None
+            return found.read()
+
+        index = archive.extractfile("index.json")
+        assert index is not None
+        (entry,) = json.load(index)["manifests"]
+        manifest = json.loads(blob(entry["digest"]))
+        config = json.loads(blob(manifest["config"]["digest"]))["config"]
+        (packed,) = (blob(layer["digest"]) for layer in manifest["layers"])
+    lower, upper = io.BytesIO(), io.BytesIO()
+    with (
+        tarfile.open(fileobj=io.BytesIO(gzip.decompress(packed))) as files,
+        tarfile.open(fileobj=lower, mode="w", format=tarfile.PAX_FORMAT) as under,
+        tarfile.open(fileobj=upper, mode="w", format=tarfile.PAX_FORMAT) as over,
+    ):
+        for member in files:
+            target = over if _OWN in member.name else under
+            target.addfile(member, files.extractfile(member) if member.isreg() else None)
+    below = whole.with_name(f"podnuma-below-{hashlib.sha256(lower.getvalue()).hexdigest()[:16]}.tar")
+    reference = entry["annotations"]["io.containerd.image.name"]
+    for name, layers, path in (
+        (_BELOW, [lower.getvalue()], below),
+        (reference, [lower.getvalue(), upper.getvalue()], whole),
+    ):
+        scratch = path.with_suffix(".new")
+        pack(name, layers, config, scratch)
+        scratch.rename(path)
+    return below
 
 
 def ensure(out: TextIO = sys.stderr) -> Path:
@@ -57,6 +123,8 @@ def _build(archive: Path, out: TextIO) -> None:
         raise BuildError(f"deploy/image.py failed\n{tail(log)}")
     log.unlink()
     scratch.rename(archive)
-    for old in sorted(archive.parent.glob("podnuma-*.tar"), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
-        old.unlink()
+    kept = sorted(archive.parent.glob(f"podnuma-{'?' * 16}.tar"), key=lambda path: path.stat().st_mtime)
+    for old in kept[:-_KEPT]:
+        for path in archive.parent.glob(f"{old.stem}*"):
+            path.unlink()
     progress.done()

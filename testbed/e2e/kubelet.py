@@ -43,12 +43,15 @@ def wait_reported(cluster: Cluster, before: str) -> None:
 
 
 def counts(metrics: str) -> dict[str, float]:
-    """Return the resource_manager_* samples of metrics in text format, `name{labels}` -> value."""
+    """Return the resource_manager_* samples of metrics in text format, `name{labels}` -> value.
+
+    Under the names of v1.37, which are longer than those of v1.36, without the prefix "kubelet_".
+    """
     samples = {}
     for line in metrics.splitlines():
-        if line.startswith("resource_manager_"):
-            name, _, value = line.rpartition(" ")
-            samples[name] = float(value)
+        if line.removeprefix("kubelet_").startswith("resource_manager_"):
+            name, _, value = line.removeprefix("kubelet_").rpartition(" ")
+            samples[name.replace("container_assignments{", "container_assignments_total{")] = float(value)
     return samples
 
 

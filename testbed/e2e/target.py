@@ -1,6 +1,6 @@
 """Where the suite runs: the virtual machine of this test bed, or an existing cluster.
 
-    with boot_machine() as target: ...                    boots, joins, brings its own control plane
+    with machine(cell) as target: ...                     goes on from a snapshot, has its own control plane
     with existing_cluster(kubeconfig, node) as target:    touches only that cluster, through that file
 
 On an existing cluster, root access to the node goes through a privileged pod in the suite's namespace.
@@ -16,19 +16,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from testbed import build
-from testbed.control_plane import ControlPlane
 from testbed.e2e import image
 from testbed.e2e.cluster import Cluster, KubectlError
 from testbed.program import Program
-from testbed.vm import rootfs
-from testbed.vm.node import Node, joined
+from testbed.vm import snapshot
+from testbed.vm.node import Node, resumed
 from testbed.vm.payload import BUSYBOX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from testbed.control_plane import ControlPlane
     from testbed.e2e.product import Product
+    from testbed.vm.cell import Cell
+    from testbed.vm.snapshot import Snapshot
 
 OPERATOR_SECONDS = 60
 _HELPER, _HELPER_NAMESPACE = "podnuma-e2e-node", "podnuma-e2e"
@@ -36,11 +38,15 @@ _HELPER, _HELPER_NAMESPACE = "podnuma-e2e-node", "podnuma-e2e"
 
 @dataclass(slots=True)
 class MachineTarget:
-    """The virtual machine and its control plane. `operator`: a process of this host, once started."""
+    """The virtual machine, its control plane, and the snapshot that both go on from.
+
+    operator: a process of this host, once started.
+    """
 
     cluster: Cluster
     control_plane: ControlPlane
     node: Node
+    snapshot: Snapshot
     operator: Program | None = None
 
     def start_operator(self) -> None:
@@ -53,13 +59,11 @@ class MachineTarget:
 
 
 @contextmanager
-def boot_machine() -> Iterator[MachineTarget]:
-    """Boot the virtual machine as a node of a control plane of its own."""
-    rootfs.require_tools()
-    build.ensure((*build.CONTROL_PLANE, "containerd", "containerd-shim-runc-v2", "ctr", "kubelet", "probe"))
-    rootfs.ensure()
-    archive = image.ensure()
-    with ControlPlane(real_nodes=True) as control_plane, joined(control_plane, [archive]) as node:
+def machine(cell: Cell) -> Iterator[MachineTarget]:
+    """Go on with the saved machine of a cell, saved first if need be, and podnuma's image on it."""
+    archives = image.layered()
+    saved = snapshot.ensure(cell, (archives.below,))
+    with resumed(saved, archives.whole) as (control_plane, node):
 
         def shell(command: str) -> str:
             return node.machine.run(command).output
@@ -73,7 +77,7 @@ def boot_machine() -> Iterator[MachineTarget]:
             probe="/payload/bin/probe",
             web=lambda url: shell(f"busybox wget -qO- {url}"),
         )
-        target = MachineTarget(cluster, control_plane, node)
+        target = MachineTarget(cluster, control_plane, node, saved)
         try:
             yield target
         finally:

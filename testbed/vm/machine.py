@@ -3,10 +3,10 @@
     socket 0, node 0: CPUs 0-7   (cores 0,1  2,3  4,5  6,7)          2 GiB
     socket 1, node 1: CPUs 8-15  (cores 8,9  10,11  12,13  14,15)    2 GiB
 
-Software emulation: it works on every machine, also inside another virtual machine. The disk is
-opened with snapshot=on, so each run starts from the same state and leaves nothing. The guest
-reaches this host as 10.0.2.2 and nothing else; ssh and the kubelet's port are
-forwarded from 127.0.0.1.
+Software emulation: it works on every machine, also inside another virtual machine. A machine is booted
+once and saved, and every run goes on from there: its disks are then opened with snapshot=on, so that a run
+leaves nothing and any number may go on from one file. The guest reaches this host as 10.0.2.2 and nothing
+else; ssh and the kubelet's port are forwarded from 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from typing import TYPE_CHECKING, Self
 
 from testbed.ports import free_port
 from testbed.processes import Process, ProcessFailedError
+from testbed.vm.qmp import Monitor
 from testbed.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from testbed.vm.rootfs import Rootfs
-
 SMP = "16,sockets=2,cores=4,threads=2"
 NODE_MEMORY = "2G"
 BOOT_SECONDS = 420
+SAVE_SECONDS = 120
+MONITOR = "monitor"
 # Multi-threaded emulation races while the guest brings up its CPUs and patches its own code: one boot in
 # several ends with a crash of QEMU or a panic of the guest. Once it is up it runs.
 BOOT_TRIES = 5
@@ -41,6 +42,22 @@ _CLOCK = "tsc=reliable clocksource=tsc"
 # translation each: without these features the kernel takes plain loops, and pods start far sooner.
 _CPU = "max,-erms,-smap,-pku,-la57"
 _PLAIN_LOOPS = "clearcpuid=rep_good"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The files a machine is started from.
+
+    root, payload, late: its disks, as /dev/vda, /dev/vdb and /dev/vdc. memory: where a machine was saved
+    with these disks; None boots it, and lets it write to them.
+    """
+
+    kernel: Path
+    initrd: Path
+    root: Path
+    payload: Path
+    late: Path
+    memory: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,30 +76,31 @@ class CommandFailedError(RuntimeError):
 class VirtualMachine:
     """One running virtual machine; a `with` block stops it."""
 
-    def __init__(self, rootfs: Rootfs, payload: Path, key: Path, folder: Path, kubelet_port: int) -> None:
-        self._rootfs = rootfs
-        self._payload = payload
+    def __init__(self, parts: Parts, key: Path, folder: Path, kubelet_port: int) -> None:
+        self._parts = parts
         self._key = key
         self._folder = folder
         self._kubelet_port = kubelet_port
         self.ssh_port = free_port()
         self.console = folder / "console.log"
-        self.boot_seconds = 0.0
+        self.start_seconds = 0.0
         self.crashes = 0
 
     def __enter__(self) -> Self:
         began = time.monotonic()
-        while not self._boots():
+        while not self._starts():
             self.crashes += 1
             if self.crashes == BOOT_TRIES:
                 self._process.check()
-        self.boot_seconds = time.monotonic() - began
+        self.start_seconds = time.monotonic() - began
         return self
 
-    def _boots(self) -> bool:
+    def _starts(self) -> bool:
         """Start the emulator; False if it crashed before the guest answered."""
         self._process = Process("qemu-system-x86_64", self._argv(), self._folder / "qemu.log")
         try:
+            if self._parts.memory is not None:
+                self._load(self._parts.memory)
             until(self._answers, f"the virtual machine to answer (console: {self.console})", BOOT_SECONDS, 1)
         except ProcessFailedError:
             # 0: the guest panicked, and "-no-reboot" makes an exit of its reboot.
@@ -94,9 +112,26 @@ class VirtualMachine:
             raise
         return True
 
+    def _load(self, memory: Path) -> None:
+        monitor = self._folder / MONITOR
+
+        def listens() -> bool:
+            self._process.check()
+            return monitor.exists()
+
+        until(listens, "QEMU's monitor", 30)
+        with Monitor(monitor, SAVE_SECONDS) as connected:
+            connected.load(memory)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._process.kill()
+
+    def save(self, memory: Path) -> None:
+        """Stop the machine for good and write to a file what it takes to go on from here."""
+        with Monitor(self._folder / MONITOR, SAVE_SECONDS) as monitor:
+            monitor.save(memory)
         self._process.kill()
 
     def run(
@@ -169,13 +204,21 @@ class VirtualMachine:
             *("-object", f"memory-backend-ram,id=m1,size={NODE_MEMORY}"),
             *("-numa", "node,nodeid=0,cpus=0-7,memdev=m0", "-numa", "node,nodeid=1,cpus=8-15,memdev=m1"),
             *("-numa", "dist,src=0,dst=1,val=21"),
-            *("-kernel", str(self._rootfs.kernel), "-initrd", str(self._rootfs.initrd)),
+            *("-kernel", str(self._parts.kernel), "-initrd", str(self._parts.initrd)),
             *(
                 "-append",
                 f"root=/dev/vda rw console=ttyS0 net.ifnames=0 {_QUICK} {_CLOCK} {_PLAIN_LOOPS}",
             ),
-            *("-drive", f"file={self._rootfs.disk},if=virtio,format=raw,snapshot=on"),
-            *("-drive", f"file={self._payload},if=virtio,format=raw,snapshot=on"),
+            *self._disks(),
             *("-netdev", f"user,id=n0,{','.join(forwards)}", "-device", "virtio-net-pci,netdev=n0"),
             *("-display", "none", "-serial", f"file:{self.console}", "-monitor", "none", "-no-reboot"),
+            *("-qmp", f"unix:{self._folder / MONITOR},server=on,wait=off"),
+            *(() if self._parts.memory is None else ("-incoming", "defer")),
         ]
+
+    def _disks(self) -> list[str]:
+        booted = self._parts.memory is None
+        # Nothing is lost that could not be made again: the host need not wait for its own disk.
+        how = "cache=unsafe" if booted else "snapshot=on"
+        disks = (self._parts.root, self._parts.payload, self._parts.late)
+        return [part for disk in disks for part in ("-drive", f"file={disk},if=virtio,format=raw,{how}")]

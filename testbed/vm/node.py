@@ -1,6 +1,6 @@
-"""The virtual machine as a node of a control plane.
+"""The virtual machine as a node of a control plane, both going on from where they were saved.
 
-    with ControlPlane(real_nodes=True) as cluster, joined(cluster, images) as node:
+    with resumed(snapshot.ensure(cell), images) as (cluster, node):
         node.machine.run("systemctl restart kubelet")
 
 The node is named `localhost`: that is its host name, under which the API server finds the kubelet's
@@ -9,9 +9,10 @@ forwarded port on this host (kubectl logs and exec work), without any change to 
 
 from __future__ import annotations
 
-import base64
-import subprocess
+import shutil
+import socket
 import tempfile
+import time
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,21 +20,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import requests
-import yaml
 from urllib3.exceptions import InsecureRequestWarning
 
-from testbed.control_plane import SERVICE_ADDRESS, ControlPlane
+from testbed.control_plane import STATE, ControlPlane
 from testbed.ports import free_port
-from testbed.vm import rootfs
 from testbed.vm.machine import VirtualMachine
-from testbed.vm.payload import NodeIdentity, write_payload
+from testbed.vm.snapshot import LATE_SIZE, NODE_NAME
 from testbed.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-NODE_NAME = "localhost"
-READY_SECONDS = 420
+    from testbed.vm.snapshot import Snapshot
+
+READY_SECONDS = 240
+CLOCK_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,49 +62,73 @@ class Node:
 
 
 @contextmanager
-def joined(cluster: ControlPlane, images: Iterable[Path] = ()) -> Iterator[Node]:
-    """Boot a machine, join it as a node and yield it when it is Ready; stop it afterwards."""
-    base = rootfs.ensure()
+def resumed(snapshot: Snapshot, images: Path) -> Iterator[tuple[ControlPlane, Node]]:
+    """Go on with a saved machine and its control plane, and bring an archive of images along.
+
+    Yields both once the kubelet has reported to the control plane; afterwards they are stopped and nothing
+    of the run is left.
+    """
     with tempfile.TemporaryDirectory(prefix="podnuma-vm-") as scratch:
         folder = Path(scratch)
-        key = folder / "key"
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-        identity = NodeIdentity(
-            name=NODE_NAME,
-            kubelet_port=free_port(),
-            api_server=f"10.0.2.2:{cluster.port}",
-            service_address=SERVICE_ADDRESS,
-            kubeconfig=_guest_kubeconfig(cluster),
-            ca_file=cluster.ca_file,
-        )
-        payload = folder / "payload.img"
-        write_payload(identity, (folder / "key.pub").read_text(), images, payload, base.busybox)
-        with VirtualMachine(base, payload, key, folder, identity.kubelet_port) as machine:
-            until(lambda: _ready(cluster), f"node {NODE_NAME} to be Ready", READY_SECONDS, 1)
-            address = f"https://127.0.0.1:{identity.kubelet_port}"
-            yield Node(NODE_NAME, machine, address, cluster.admin_certificate)
+        for name in STATE:
+            whole, place = snapshot.control_plane / name, folder / "control-plane" / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if whole.is_dir() else shutil.copy2)(whole, place)
+        late = folder / "late.img"
+        shutil.copy(images, late)
+        with late.open("ab") as file:
+            file.truncate(LATE_SIZE)
+        port = snapshot.kubelet_port if _is_free(snapshot.kubelet_port) else free_port()
+        with (
+            ControlPlane(
+                folder / "control-plane", real_nodes=True, release=snapshot.cell.kubernetes
+            ) as cluster,
+            VirtualMachine(snapshot.parts(late), snapshot.key, folder, port) as machine,
+        ):
+            before = _renewed(cluster)
+            _set_clock(machine)
+            machine.run(f"/payload/resumed 10.0.2.2:{cluster.port}")
+            if port != snapshot.kubelet_port:
+                _move_kubelet(cluster, machine, port)
+            # The kernel has read the disk's first blocks before it had a content.
+            imported = "blockdev --flushbufs /dev/vdc && ctr -n k8s.io image import --local /dev/vdc"
+            machine.run(imported, timeout=READY_SECONDS)
+            until(lambda: _renewed(cluster) > before, "the kubelet to report again", READY_SECONDS, 0.2)
+            yield cluster, Node(NODE_NAME, machine, f"https://127.0.0.1:{port}", cluster.admin_certificate)
 
 
-def _ready(cluster: ControlPlane) -> bool:
-    node = cluster.api.find(f"/api/v1/nodes/{NODE_NAME}")
-    conditions = node["status"].get("conditions", []) if node else []
-    return any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
-def _guest_kubeconfig(cluster: ControlPlane) -> str:
-    """Return the kubelet's kubeconfig with everything in it and the guest's view of the server."""
-    config = yaml.safe_load(
-        cluster.kubeconfig_for_user(f"system:node:{NODE_NAME}", group="system:nodes").read_text()
-    )
-    entry = config["clusters"][0]["cluster"]
-    entry["server"] = f"https://10.0.2.2:{cluster.port}"
-    entry["certificate-authority"] = "/etc/kubernetes/ca.crt"
-    user = config["users"][0]["user"]
-    for field in ("client-certificate", "client-key"):
-        user[f"{field}-data"] = _base64(Path(user.pop(field)))
-    text: str = yaml.safe_dump(config)
-    return text
+def _set_clock(machine: VirtualMachine) -> None:
+    """Set the machine's clock, which stood still while it was saved, to this host's."""
+    machine.run(f"date -s @{time.time():.3f}")
+    before = time.time()
+    told = float(machine.run("date +%s.%N").output)
+    if not before - CLOCK_SECONDS < told < time.time() + CLOCK_SECONDS:
+        raise RuntimeError(f"the virtual machine's clock says {told:.3f} at {before:.3f}")
 
 
-def _base64(path: Path) -> str:
-    return base64.b64encode(path.read_bytes()).decode()
+def _move_kubelet(cluster: ControlPlane, machine: VirtualMachine, port: int) -> None:
+    """Have the kubelet serve another port: the one it was saved with is in use on this host."""
+    config = "/etc/kubernetes/kubelet.yaml"
+    machine.run(f"sed -i 's/^port: .*/port: {port}/' {config} && systemctl restart kubelet")
+
+    def told() -> bool:
+        node = cluster.api.get(f"/api/v1/nodes/{NODE_NAME}")
+        return bool(node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"] == port)
+
+    until(told, f"the kubelet to serve port {port}", READY_SECONDS, 0.5)
+
+
+def _renewed(cluster: ControlPlane) -> str:
+    """Return when the kubelet last said that it lives; grows as text."""
+    lease = cluster.api.get(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{NODE_NAME}")
+    return str(lease["spec"]["renewTime"])

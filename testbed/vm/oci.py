@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -33,18 +34,19 @@ class Image:
 
 def write_image(image: Image, target: Path) -> None:
     """Write the image as a tar file that `ctr image import` and `kind load image-archive` take."""
-    pack(image.reference, _layer(image), {"Entrypoint": list(image.entrypoint), "Env": ["PATH=/bin"]}, target)
+    config = {"Entrypoint": list(image.entrypoint), "Env": ["PATH=/bin"]}
+    pack(image.reference, [_layer(image)], config, target)
 
 
-def pack(reference: str, layer: bytes, config: dict[str, Any], target: Path) -> None:
-    """Write an image of one layer (an uncompressed tar) with the given runtime configuration."""
+def pack(reference: str, layers: Sequence[bytes], config: dict[str, Any], target: Path) -> None:
+    """Write an image of layers (uncompressed tar files) with the given runtime configuration."""
     blobs: dict[str, bytes] = {}
-    diff = _add(blobs, layer)
+    diffs = [_add(blobs, layer) for layer in layers]
     described = {
         "architecture": "amd64",
         "os": "linux",
         "config": config,
-        "rootfs": {"type": "layers", "diff_ids": [diff]},
+        "rootfs": {"type": "layers", "diff_ids": diffs},
     }
     configured = _add(blobs, json.dumps(described).encode())
     manifest = _add(
@@ -54,7 +56,10 @@ def pack(reference: str, layer: bytes, config: dict[str, Any], target: Path) -> 
                 "schemaVersion": 2,
                 "mediaType": _MANIFEST,
                 "config": {"mediaType": _CONFIG, "digest": configured, "size": len(blobs[configured])},
-                "layers": [{"mediaType": _LAYER, "digest": diff, "size": len(layer)}],
+                "layers": [
+                    {"mediaType": _LAYER, "digest": diff, "size": len(layer)}
+                    for diff, layer in zip(diffs, layers, strict=True)
+                ],
             }
         ).encode(),
     )

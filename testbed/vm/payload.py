@@ -1,6 +1,6 @@
-"""The second disk of the virtual machine: programs, configuration, keys and images of one run.
+"""The second disk of the virtual machine: programs, configuration, keys and images of one cell.
 
-Made fresh for every run in about a second; `files/payload/setup` says how it is used at boot.
+`files/payload/setup` says how it is used at boot.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed import build
+from testbed.vm.cell import Cell, Containerd, Driver
 from testbed.vm.oci import Image, write_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 FILES = Path(__file__).parent / "files" / "payload"
-PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr", "kubelet", "probe")
+# What is not here is Debian's.
+CONTAINERD = ("containerd", "containerd-shim-runc-v2", "ctr")
 # What the pods of the suite run; `pause` holds a sandbox as the Kubernetes image does.
 APPLETS = (
     "sh",
@@ -58,25 +60,41 @@ class NodeIdentity:
     ca_file: Path
 
 
-def write_payload(
-    identity: NodeIdentity, authorized_key: str, images: Iterable[Path], disk: Path, busybox: Path
-) -> None:
-    """Write the payload disk; `images` are OCI tar files the node shall have beside pause and busybox."""
+def programs(cell: Cell) -> dict[str, Path]:
+    """Return the programs that a machine of a cell gets beside Debian's, built if they are missing."""
+    names = CONTAINERD if cell.containerd is Containerd.PINNED else ()
+    return build.ensure((*names, "probe")) | build.ensure_release(("kubelet",), cell.kubernetes)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a machine is given: the cell's programs, images beside pause and busybox, the key for ssh."""
+
+    cell: Cell
+    images: tuple[Path, ...]
+    busybox: Path
+    authorized_key: str
+
+
+def write_payload(content: Content, identity: NodeIdentity, disk: Path) -> None:
+    """Write the payload disk of a machine."""
+    cell = content.cell
     with tempfile.TemporaryDirectory(prefix="payload-", dir=disk.parent) as scratch:
         root = Path(scratch) / "root"
         shutil.copytree(FILES, root)
-        _add_programs(root / "bin")
-        _add_images(root / "images", images, busybox)
+        _add_programs(root / "bin", programs(cell))
+        _add_images(root / "images", content.images, content.busybox)
+        _configure_containerd(root / "etc" / "containerd", cell)
         configuration = root / "etc" / "kubernetes"
         (configuration / "kubelet.kubeconfig").write_text(identity.kubeconfig)
         shutil.copy(identity.ca_file, configuration / "ca.crt")
         with (configuration / "kubelet.yaml").open("a") as file:
-            file.write(f"port: {identity.kubelet_port}\n")
+            file.write(f"port: {identity.kubelet_port}\ncgroupDriver: {cell.driver.value}\n")
         (root / "node").write_text(f"NODE_NAME={identity.name}\nNODE_IP=10.0.2.15\n")
         (root / "api-server").write_text(
             f"SERVICE_ADDRESS={identity.service_address}\nAPI_SERVER={identity.api_server}\n"
         )
-        (root / "authorized_keys").write_text(authorized_key)
+        (root / "authorized_keys").write_text(content.authorized_key)
         size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
         subprocess.run(["truncate", "-s", str(int(size * 1.15) + (96 << 20)), str(disk)], check=True)
         subprocess.run(
@@ -86,20 +104,29 @@ def write_payload(
         )
 
 
-def _add_programs(folder: Path) -> None:
+def _configure_containerd(folder: Path, cell: Cell) -> None:
+    config, of_version_1 = folder / "config.toml", folder / "config-1.toml"
+    if cell.containerd is Containerd.DEBIAN:
+        of_version_1.replace(config)
+    else:
+        of_version_1.unlink()
+    text = config.read_text().replace("@RUNTIME@", cell.runtime.value)
+    config.write_text(text.replace("@SYSTEMD@", str(cell.driver is Driver.SYSTEMD).lower()))
+
+
+def _add_programs(folder: Path, found: Mapping[str, Path]) -> None:
     folder.mkdir()
-    for path in build.ensure(PROGRAMS).values():
-        shutil.copy(path, folder)
+    for name, path in found.items():
+        shutil.copy(path, folder / name)
 
 
 def _add_images(folder: Path, images: Iterable[Path], busybox: Path) -> None:
-    first = folder / "first"
-    first.mkdir(parents=True)
+    folder.mkdir()
     for image in images:
         shutil.copy(image, folder)
     links = {f"bin/{name}": "busybox" for name in APPLETS}
     programs = {"bin/busybox": busybox, "bin/probe": build.tool_path("probe")}
-    write_image(Image(BUSYBOX, ("/bin/sh",), programs, links), first / "busybox.tar")
+    write_image(Image(BUSYBOX, ("/bin/sh",), programs, links), folder / "busybox.tar")
     write_image(
-        Image(PAUSE, ("/bin/busybox", "sleep", "infinity"), {"bin/busybox": busybox}), first / "pause.tar"
+        Image(PAUSE, ("/bin/busybox", "sleep", "infinity"), {"bin/busybox": busybox}), folder / "pause.tar"
     )

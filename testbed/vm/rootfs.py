@@ -1,9 +1,9 @@
 """The operating system of the virtual machine: a Debian disk image, kernel and initial RAM disk.
 
-    $PODNUMA_CACHE/vm/rootfs-<key>/{disk.img,vmlinuz,initrd.img,busybox}
+    $PODNUMA_CACHE/vm/rootfs-<key>/{disk.img,vmlinuz,initrd.img,busybox,packages}
 
-<key> is a hash of the package list and of every file of `files/rootfs`; a folder appears by rename
-and is never changed, QEMU opens the disk with snapshot=on. The image knows nothing of Kubernetes:
+<key> is a hash of the constants below and of every file of `files/rootfs`; a folder appears by rename
+and is never changed, a machine gets a copy. The image knows nothing of Kubernetes:
 at boot it mounts the payload disk and runs what it finds there, so that a change of a
 configuration file costs seconds and not a new image. debootstrap needs root.
 """
@@ -27,20 +27,49 @@ SUITE = "trixie"
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "udev", "kmod", "procps", "mount", "util-linux"),
     *("linux-image-cloud-amd64", "initramfs-tools", "lz4", "openssh-server", "iproute2", "iptables"),
-    *("runc", "containernetworking-plugins", "conntrack", "socat", "ca-certificates", "busybox-static"),
+    *(
+        "runc",
+        "crun",
+        "containerd",
+        "containernetworking-plugins",
+        "conntrack",
+        "socat",
+        "ca-certificates",
+        "busybox-static",
+    ),
 )
+# containerd is started by the payload. Timers would all fire when a machine goes on days later.
+DISABLED = ("containerd.service",)
+MASKED = tuple(
+    f"{name}.timer"
+    for name in (
+        "apt-daily",
+        "apt-daily-upgrade",
+        "dpkg-db-backup",
+        "e2scrub_all",
+        "fstrim",
+        "systemd-tmpfiles-clean",
+    )
+)
+ENABLED = ("systemd-networkd", "ssh", "payload")
 DISK_SIZE = "4G"
 TOOLS = {"debootstrap": "debootstrap", "mke2fs": "e2fsprogs", "qemu-system-x86_64": "qemu-system-x86"}
 
 
 @dataclass(frozen=True, slots=True)
 class Rootfs:
-    """Paths of what QEMU boots, and of a static busybox for container images."""
+    """Paths of what QEMU boots, of a static busybox for container images, and of the list of packages."""
 
     disk: Path
     kernel: Path
     initrd: Path
     busybox: Path
+    packages: Path
+
+    def version_of(self, package: str) -> str:
+        """Return the installed version of a Debian package."""
+        listed = dict(line.split(" ", 1) for line in self.packages.read_text().splitlines())
+        return listed[package]
 
 
 def require_tools() -> None:
@@ -63,11 +92,12 @@ def ensure(out: TextIO = sys.stderr) -> Rootfs:
         with one_build_at_a_time(out):
             if not folder.exists():
                 _build(folder, out)
-    return Rootfs(folder / "disk.img", folder / "vmlinuz", folder / "initrd.img", folder / "busybox")
+    names = ("disk.img", "vmlinuz", "initrd.img", "busybox", "packages")
+    return Rootfs(*(folder / name for name in names))
 
 
 def _key() -> str:
-    digest = hashlib.sha256(f"{SUITE} {PACKAGES} {DISK_SIZE}".encode())
+    digest = hashlib.sha256(f"{SUITE} {PACKAGES} {DISABLED} {MASKED} {ENABLED} {DISK_SIZE}".encode())
     for path in sorted(FILES.rglob("*")):
         if path.is_file():
             digest.update(str(path.relative_to(FILES)).encode() + path.read_bytes())
@@ -86,13 +116,15 @@ def _build(folder: Path, out: TextIO) -> None:
         shutil.copytree(FILES, root, dirs_exist_ok=True, symlinks=True)
         # Fewer modules and no compression: under emulation unpacking is what a boot waits for.
         run_logged(["chroot", str(root), "update-initramfs", "-u"], log, progress)
-        run_logged(
-            ["chroot", str(root), "systemctl", "enable", "systemd-networkd", "ssh", "payload"], log, progress
-        )
+        for verb, units in (("disable", DISABLED), ("mask", MASKED), ("enable", ENABLED)):
+            run_logged(["chroot", str(root), "systemctl", verb, *units], log, progress)
         for name in ("vmlinuz", "initrd.img"):
             (found,) = (root / "boot").glob(f"{name}-*")
             shutil.move(found, made / name)
         shutil.copy(root / "usr/bin/busybox", made)
+        listed = ["chroot", str(root), "dpkg-query", "-W", "-f=${Package} ${Version}\\n"]
+        packages = subprocess.run(listed, check=True, capture_output=True, text=True).stdout
+        (made / "packages").write_text(packages)
         shutil.rmtree(root / "var/cache/apt")
         subprocess.run(["truncate", "-s", DISK_SIZE, str(made / "disk.img")], check=True)
         run_logged(["mke2fs", "-q", "-t", "ext4", "-d", str(root), str(made / "disk.img")], log, progress)

@@ -1,4 +1,4 @@
-"""One boot, one story: first the kubelet's own feature as the reference, then podnuma on a stock kubelet.
+"""One machine, one story: first the kubelet's own feature as the reference, then podnuma on a stock kubelet.
 
 `machine`    the virtual machine, for what only its owner may do to a node (switch the kubelet, stop the API
              server); tests that need it have the marker `machine` and are not part of `make e2e`
@@ -23,19 +23,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from testbed import build
-from testbed.e2e import kubelet, reference, target
+from testbed.e2e import kubelet, recordings, reference, target
 from testbed.e2e.observe import limits
 from testbed.e2e.product import POD_SCOPE, Product
 from testbed.e2e.reference import Recording
 from testbed.processes import ProcessFailedError
 from testbed.vm import rootfs
+from testbed.vm.cell import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from testbed.e2e.cluster import Cluster
+    from testbed.vm.cell import Cell
 
 KUBECONFIG = "PODNUMA_E2E_KUBECONFIG"
+CELL = "PODNUMA_E2E_CELL"
 CUT = 600  # characters of a failure in its line; the end of the log has all of it
 BEGAN = time.monotonic()
 
@@ -53,6 +56,9 @@ REPORT = pytest.StashKey[Report]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "machine: needs the virtual machine, not any cluster")
+    config.addinivalue_line("markers", "nri: needs a runtime that asks before it starts a container")
+    config.addinivalue_line("markers", "cri: needs one that does not")
+    config.addinivalue_line("markers", "smoke: part of `make e2e-smoke`")
     config.stash[REPORT] = Report()
 
 
@@ -60,10 +66,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         # Boot, reference and installation count into the test that needs them first.
         item.add_marker(pytest.mark.timeout(1800))
-    if KUBECONFIG in os.environ:
-        kept = [item for item in items if item.get_closest_marker("machine") is None]
-        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-        items[:] = kept
+    left_out = {"machine", "cri"} if KUBECONFIG in os.environ else {"cri" if the_cell().has_nri else "nri"}
+    kept = [item for item in items if not left_out & {marker.name for marker in item.iter_markers()}]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -72,6 +78,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             rootfs.require_tools()
         except build.BuildError as error:
             pytest.exit(str(error), 1)
+
+
+def the_cell() -> Cell:
+    """Return the cell of the matrix that is run; its default where nothing says so."""
+    return parse(os.environ.get(CELL, ""))
 
 
 def say(text: str) -> None:
@@ -123,15 +134,15 @@ def table(pytestconfig: pytest.Config) -> list[str]:
 def _target() -> Iterator[target.MachineTarget | Cluster]:
     named = os.environ.get(KUBECONFIG)
     if named is None:
-        say("booting the virtual machine")
+        cell = the_cell()
+        say(f"the virtual machine {cell}")
         with ExitStack() as stack:
             try:
-                machine = stack.enter_context(target.boot_machine())
+                machine = stack.enter_context(target.machine(cell))
             except (ProcessFailedError, TimeoutError) as error:
                 pytest.exit(f"no virtual machine, so nothing was tested: {error}", 1)
-            booted = machine.node.machine
-            again = f" (boots that crashed before: {booted.crashes})" if booted.crashes else ""
-            say(f"the node is Ready; ssh answered after {booted.boot_seconds:.0f} s{again}")
+            saved, went_on = machine.snapshot.made, machine.node.machine.start_seconds
+            say(f"it goes on from {saved:%Y-%m-%d %H:%M}; ssh answered after {went_on:.0f} s")
             yield machine
     else:
         busybox = os.environ.get("PODNUMA_E2E_IMAGE", "localhost/busybox:1")
@@ -153,6 +164,10 @@ def machine(_target: target.MachineTarget | Cluster) -> target.MachineTarget:
 @pytest.fixture(scope="session")
 def reference_recording(machine: target.MachineTarget) -> Recording:
     """What the kubelet does with its own managers, in both scopes; it is stock again afterwards."""
+    kept = recordings.load(machine.snapshot)
+    if kept is not None:
+        say("what the kubelet does with its own managers was recorded on this machine before")
+        return kept
     recording = Recording()
     for scope, managers, waves in (
         ("pod", kubelet.Managers.POD_SCOPE, reference.POD_SCOPE),
@@ -164,6 +179,7 @@ def reference_recording(machine: target.MachineTarget) -> Recording:
         recording.add_counts(scope, {}, kubelet.counts(machine.node.kubelet_metrics()))
     kubelet.switch(machine.cluster, kubelet.Managers.DEFAULT)
     say("the kubelet is a stock one again")
+    recordings.keep(machine.snapshot, recording)
     return recording
 
 

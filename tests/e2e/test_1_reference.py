@@ -13,7 +13,7 @@ from testbed.e2e.product import CONTAINER_SCOPE, POD_SCOPE
 from testbed.e2e.reference import Recording
 from testbed.e2e.table import side_by_side
 
-from .conftest import say
+from .conftest import say, the_cell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,6 +39,8 @@ def test_every_value_is_the_kubelets_or_an_explained_one(
 
     def look(settled: Sequence[Json]) -> None:
         nonlocal starts
+        if not the_cell().has_nri:
+            return
         starts += sum(first_words_as_decided(podnuma, first_output.read_all(cluster), pod) for pod in settled)
 
     try:

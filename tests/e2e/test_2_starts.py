@@ -12,6 +12,7 @@ from testbed.e2e import first_output, pods
 from testbed.e2e.cluster import is_ready
 from testbed.e2e.figures import agent_usage, hook_wait, phases, quantile
 from testbed.e2e.observe import container_id
+from testbed.e2e.quotas import Throttling, throttling, watched
 from testbed.e2e.sampling import median, sampled
 from testbed.waiting import until
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 # Every look costs the emulated machine time that starting pods need.
 CROWD_PERIOD = "100ms"
+BURN = "exec probe burn 2"
+USED_SECONDS = 0.3
 MIXED = [f"mixed-{number}" for number in range(6)]
 
 
@@ -47,14 +50,37 @@ def others(image: str) -> list[Json]:
     return made + burstable
 
 
+def used(cluster: Cluster, path: str) -> float:
+    """Return the seconds of CPU time that a cgroup has used."""
+    text = cluster.shell(f"cat /sys/fs/cgroup/{path}/cpu.stat")
+    return int(dict(line.split() for line in text.splitlines())["usage_usec"]) / 1e6
+
+
 def check_mixed(
     cluster: Cluster, settled: list[Json], kernel: Snapshot
 ) -> dict[str, tuple[str, frozenset[int]]]:
+    """Check the sets of mixed pods, and that their containers had them when they began.
+
+    Returns the owners for `Samples.violations`.
+    """
+    owners = check_sets(settled, kernel)
+    said = first_output.read_all(cluster)
+    for pod in settled:
+        name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+        app, sidecar = kernel.container(pod, "app"), kernel.container(pod, "sidecar")
+        own = app.effective_cpus | sidecar.effective_cpus
+        assert said[uid, "app"][0].cpus == app.effective_cpus, f"first words of {name}/app"
+        assert said[uid, "app"][0].mems == app.effective_mems
+        assert said[uid, "sidecar"][0].cpus == sidecar.effective_cpus, f"first words of {name}/sidecar"
+        assert said[uid, "init"][0].cpus <= own, f"first words of {name}/init"
+    return owners
+
+
+def check_sets(settled: list[Json], kernel: Snapshot) -> dict[str, tuple[str, frozenset[int]]]:
     """Every mixed pod has one CPU for the application and one for its sidecar, in one NUMA node.
 
     Returns the owners for `Samples.violations`.
     """
-    said = first_output.read_all(cluster)
     taken: dict[str, frozenset[int]] = {}
     owners = {}
     for pod in settled:
@@ -67,10 +93,6 @@ def check_mixed(
         assert len({cpu // 8 for cpu in own}) == 1, f"{name} is spread over NUMA nodes: {sorted(own)}"
         assert app.effective_mems == frozenset(cpu // 8 for cpu in own)
         taken[name] = own
-        assert said[uid, "app"][0].cpus == app.effective_cpus, f"first words of {name}/app"
-        assert said[uid, "app"][0].mems == app.effective_mems
-        assert said[uid, "sidecar"][0].cpus == sidecar.effective_cpus, f"first words of {name}/sidecar"
-        assert said[uid, "init"][0].cpus <= own, f"first words of {name}/init"
         for container, cgroup in (("app", app), ("sidecar", sidecar)):
             owners[container_id(pod, container)] = (uid, cgroup.effective_cpus)
     for one, other in combinations(taken, 2):
@@ -78,6 +100,7 @@ def check_mixed(
     return owners
 
 
+@pytest.mark.nri
 def test_twenty_pods_at_once_start_right(cluster: Cluster, podnuma: Product, figures: list[str]) -> None:
     """20 pods at once, 32 starts: first words right, own CPUs disjoint and in one node, others off them."""
     waits = hook_wait(podnuma.agent_metrics())
@@ -119,6 +142,8 @@ def test_twenty_pods_at_once_start_right(cluster: Cluster, podnuma: Product, fig
     ]
 
 
+@pytest.mark.nri
+@pytest.mark.smoke
 def test_the_same_names_again_start_right_too(cluster: Cluster, podnuma: Product) -> None:
     """Three pods deleted and created anew under the same names, 9 starts: as right as before."""
     names = MIXED[:3]
@@ -130,6 +155,29 @@ def test_the_same_names_again_start_right_too(cluster: Cluster, podnuma: Product
     assert samples.violations(owners) == []
 
 
+@pytest.mark.nri
+@pytest.mark.smoke
+def test_no_quota_holds_back_a_container_with_cpus_of_its_own(
+    cluster: Cluster, podnuma: Product, figures: list[str]
+) -> None:
+    """CPUs of its own: no quota at the first instruction nor later, and not a microsecond throttled."""
+    busy = pods.doing(pods.pod("unthrottled", cluster.image, {"app": "2"}), BURN)
+    with watched(cluster) as seen, cluster.running(busy) as (pod,):
+        podnuma.wait_applied("unthrottled")
+        app = cluster.snapshot().container(pod, "app")
+        # What it is held back by shows in the next of the kernel's periods, which are 100 ms long.
+        until(lambda: used(cluster, app.path) > USED_SECONDS, "the container to have used CPU time", 60, 0.5)
+        held_back = throttling(cluster, app.path)
+    course = seen[app.path]
+    figures.append(f"cpu.max of a starting container: {', '.join(map(str, course))}; then {held_back}")
+    running = [moment.cpu_max for moment in course if moment.runs == "probe"]
+    assert running, course
+    assert [cpu_max for cpu_max in running if not cpu_max.startswith("max ")] == []
+    assert app.cpu_max.startswith("max ")
+    assert held_back == Throttling(0, 0), course
+
+
+@pytest.mark.nri
 def test_a_restarted_container_has_its_cpus_back_from_the_first_instruction(
     cluster: Cluster, podnuma: Product
 ) -> None:
@@ -149,6 +197,25 @@ def test_a_restarted_container_has_its_cpus_back_from_the_first_instruction(
         second = first_output.read_all(cluster)[pod["metadata"]["uid"], "app"][-1]
         assert second.cpus == after.container(now, "app").effective_cpus == was.effective_cpus
         assert after.container(now, "sidecar") == beside
+
+
+@pytest.mark.cri
+def test_where_nobody_asks_before_a_start_pods_are_pinned_soon_after_it(
+    cluster: Cluster, podnuma: Product
+) -> None:
+    """Six pods at once where the runtime does not ask: own CPUs disjoint and in one node, pinned late."""
+    crowd = [mixed(name, cluster.image) for name in MIXED]
+    with cluster.running_at_once(*crowd) as settled:
+        told = [
+            entry
+            for name in MIXED
+            for entry in podnuma.wait_applied(name)["status"]["containers"]
+            if entry["name"] != "init"
+        ]
+        check_sets(settled, cluster.snapshot())
+    longest = max(entry["pinnedAfterMillis"] for entry in told)
+    say(f"       pinned at most {longest} ms after their start")
+    assert {entry["verdict"] for entry in told} <= {"PinnedLate", "PinnedAtStart"}
 
 
 @pytest.mark.machine

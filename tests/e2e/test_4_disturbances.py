@@ -14,6 +14,8 @@ from testbed.e2e.observe import container_id, parse_list
 from testbed.e2e.sampling import sampled
 from testbed.waiting import until
 
+from .conftest import the_cell
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -116,17 +118,18 @@ def test_restart_of_the_kubelet(cluster: Cluster, held: Held) -> None:
 def test_restart_of_the_runtime(cluster: Cluster, held: Held, podnuma: Product) -> None:
     """Restart of containerd: every value is as before, at every moment; the agent is connected again."""
 
+    way = "NRI" if the_cell().has_nri else "CRI"
+
     def restart() -> None:
         cluster.shell("systemctl restart containerd")
         # The next pod is pinned at its start again only if the plugin is back.
-        until(
-            lambda: "NRI" in str(cluster.get("nodetopology", cluster.node)["status"]["agent"]), "NRI", 120, 1
-        )
+        until(lambda: way in str(cluster.get("nodetopology", cluster.node)["status"]["agent"]), way, 120, 1)
 
     undisturbed(cluster, held, restart)
     podnuma.wait_condition("RuntimeConnected", "True")
 
 
+@pytest.mark.smoke
 def test_restart_of_the_agent(cluster: Cluster, held: Held, podnuma: Product) -> None:
     """The agent's pod deleted and replaced: every value is as before, at every moment."""
 
@@ -187,6 +190,7 @@ def drift_of_container(cluster: Cluster, held: Held) -> None:
     cluster.shell(f"cat /sys/fs/cgroup/{path}/../cpuset.cpus.effective > /sys/fs/cgroup/{path}/cpuset.cpus")
 
 
+@pytest.mark.smoke
 def test_drift_of_a_container_is_repaired(cluster: Cluster, held: Held, podnuma: Product) -> None:
     """The cpuset of an exclusive container widened by hand: narrowed again, and counted."""
     before = repairs(podnuma)
@@ -197,7 +201,9 @@ def test_drift_of_a_container_is_repaired(cluster: Cluster, held: Held, podnuma:
 
 def test_drift_of_a_slice_is_repaired(cluster: Cluster, held: Held) -> None:
     """The BestEffort slice opened to all CPUs by hand: confined again."""
-    path = "/sys/fs/cgroup/kubepods.slice/kubepods-besteffort.slice"
+    slices = ("kubepods.slice/kubepods-besteffort.slice", "kubepods/besteffort")
+    path = cluster.shell(f"cd /sys/fs/cgroup && ls -d {' '.join(slices)} 2>/dev/null; true").strip()
+    path = f"/sys/fs/cgroup/{path}"
     right = cluster.shell(f"cat {path}/cpuset.cpus.effective")
     cluster.shell(f"cat {path}/../cpuset.cpus.effective > {path}/cpuset.cpus")
     until(

@@ -1,6 +1,7 @@
 // Probe is what the end-to-end suite runs beside and inside its pods. One static program:
 //
 //	probe sample ROOT PERIOD   watch the cpusets of all containers below a cgroup folder
+//	probe quotas ROOT          watch the quotas of containers that start in Guaranteed pods below that folder
 //	probe burn THREADS         use CPU time and tell on which CPUs it was spent
 package main
 
@@ -29,6 +30,10 @@ func main() {
 		sample(os.Args[2], period)
 		return
 	}
+	if len(os.Args) == 3 && os.Args[1] == "quotas" {
+		quotas(os.Args[2])
+		return
+	}
 	if len(os.Args) == 3 && os.Args[1] == "burn" {
 		threads, err := strconv.Atoi(os.Args[2])
 		if err != nil {
@@ -37,7 +42,7 @@ func main() {
 		burn(threads)
 		return
 	}
-	fail(fmt.Errorf("usage: probe sample ROOT PERIOD | probe burn THREADS"))
+	fail(fmt.Errorf("usage: probe sample ROOT PERIOD | probe quotas ROOT | probe burn THREADS"))
 }
 
 func fail(err error) {
@@ -156,6 +161,73 @@ func same(a, b state) bool {
 		}
 	}
 	return true
+}
+
+type quota struct {
+	Path string `json:"path"`
+	Max  string `json:"cpuMax"`
+	Runs string `json:"runs"` // the name of its first process: the runtime's until it is the container's
+}
+
+// quotas prints, as JSON lines, what cpu.max a container has and what runs in it, whenever either changes.
+// Only pods that come after its start are looked at, again and again without a pause: what it is to see
+// lasts for milliseconds.
+func quotas(root string) {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	out := json.NewEncoder(os.Stdout)
+	before := map[string]bool{}
+	for _, pod := range folders(root, "pod") {
+		before[pod] = true
+	}
+	told := map[string]quota{}
+	for {
+		select {
+		case <-stop:
+			return
+		case <-time.After(time.Millisecond):
+		}
+		for _, pod := range folders(root, "pod") {
+			if before[pod] {
+				continue
+			}
+			for _, container := range folders(pod, "") {
+				limit, err := os.ReadFile(filepath.Join(container, "cpu.max"))
+				if err != nil {
+					continue
+				}
+				now := quota{container, strings.TrimSpace(string(limit)), firstProcess(container)}
+				if told[container] != now {
+					told[container] = now
+					_ = out.Encode(now)
+				}
+			}
+		}
+	}
+}
+
+func folders(parent, part string) []string {
+	entries, _ := os.ReadDir(parent)
+	var found []string
+	for _, entry := range entries {
+		// "kubepods" has a "pod" in it as well.
+		if entry.IsDir() && strings.Contains(strings.TrimPrefix(entry.Name(), "kubepods"), part) {
+			found = append(found, filepath.Join(parent, entry.Name()))
+		}
+	}
+	return found
+}
+
+// firstProcess reads the name of a process of a cgroup, or of the one that crun makes below it; "" if there is none.
+func firstProcess(container string) string {
+	for _, place := range []string{container, filepath.Join(container, "container")} {
+		text, _ := os.ReadFile(filepath.Join(place, "cgroup.procs"))
+		if process, _, there := strings.Cut(string(text), "\n"); there {
+			name, _ := os.ReadFile(filepath.Join("/proc", process, "comm"))
+			return strings.TrimSpace(string(name))
+		}
+	}
+	return ""
 }
 
 // burn keeps threads busy for a tenth of the time, so that the scheduler moves them about, and prints

@@ -28,3 +28,14 @@ def test_issued_certificate_is_signed_by_the_authority_and_names_user_group_and_
 def test_signing_key_has_the_form_that_the_api_server_reads(tmp_path):
     path = Authority(tmp_path).signing_key("service-accounts")
     assert path.read_text().startswith("-----BEGIN EC PRIVATE KEY-----")
+
+
+def test_a_second_authority_in_the_same_folder_is_the_same(tmp_path):
+    first = Authority(tmp_path)
+    authority, keys = first.ca_file.read_bytes(), first.signing_key("service-accounts").read_bytes()
+    second = Authority(tmp_path)
+    crt, _ = second.issue("node", "system:node:n1")
+    issued = x509.load_pem_x509_certificate(crt.read_bytes())
+    issued.verify_directly_issued_by(x509.load_pem_x509_certificate(authority))
+    assert second.ca_file.read_bytes() == authority
+    assert second.signing_key("service-accounts").read_bytes() == keys
