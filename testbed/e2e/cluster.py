@@ -1,29 +1,34 @@
 """A cluster as the end-to-end suite uses it: kubectl with a kubeconfig, one node, a shell on that node.
 
 kubectl and not a client library, so that any kubeconfig works (exec plugins, proxies), and so that the
-suite does what a person would type. Waiting is done by `kubectl wait` and by polling with a deadline.
+suite does what a person would type. Waiting for an object is watching it (`awaited`): a kubectl per look
+would take from an emulated machine what it needs to get there.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
+import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from testbed.e2e.observe import Shell, Snapshot, snapshot
-from testbed.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from testbed.api import Json
 
+Value = TypeVar("Value")
+
 # Generous, for software emulation: what is awaited ends the wait, not the clock.
 POD_SECONDS = 240
 SCHEDULED_SECONDS = 30
+WATCH_SECONDS = 20
 ENDED = ("Succeeded", "Failed")
 
 
@@ -88,6 +93,44 @@ class Cluster:
         text = self.run("get", kind, name, "-o", "json", "--ignore-not-found")
         return json.loads(text) if text.strip() else None
 
+    def awaited(
+        self, kind: str, name: str, check: Callable[[Json | None], Value | None], what: str, seconds: float
+    ) -> Value:
+        """Watch an object until `check` returns something true of it and return that.
+
+        `check` gets None when there is no such object. TimeoutError names `what`.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            # A look between watches: what was gone before a watch began is never told.
+            found = check(self.find(kind, name))
+            if found:
+                return found
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"waited {seconds:g} s for {what}")
+            for now in self._changes(kind, name, min(left, WATCH_SECONDS)):
+                found = check(now)
+                if found:
+                    return found
+
+    def _changes(self, kind: str, name: str, seconds: float) -> Iterator[Json | None]:
+        """Yield what an object becomes, None when it goes, for some time."""
+        argv = [
+            *(self.kubectl, f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}"),
+            *("get", kind, f"--field-selector=metadata.name={name}", "-o", "json"),
+            *("--watch", "--output-watch-events"),
+        ]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as watching:
+            timer = threading.Timer(seconds, watching.kill)
+            timer.start()
+            try:
+                for event in _documents(watching.stdout or ()):
+                    yield None if event["type"] == "DELETED" else event["object"]
+            finally:
+                timer.cancel()
+                watching.kill()
+
     def pinned_to_node(self, pod: Json) -> Json:
         """Return the pod with a selector for the suite's node."""
         return pod | {"spec": pod["spec"] | {"nodeSelector": {"kubernetes.io/hostname": self.node}}}
@@ -100,14 +143,13 @@ class Cluster:
         self.apply(self.pinned_to_node(pod))
         name = pod["metadata"]["name"]
 
-        def bound() -> bool:
+        def bound(now: Json | None) -> bool:
             # Not the condition PodScheduled: a kubelet that refuses a pod overwrites its status. Nor may
             # the pod be missed: refused and evicted, it is gone at once.
-            now = self.find("pod", name)
             return now is None or "nodeName" in now["spec"]
 
         try:
-            until(bound, f"pod {name} to be bound to a node", SCHEDULED_SECONDS)
+            self.awaited("pod", name, bound, f"pod {name} to be bound to a node", SCHEDULED_SECONDS)
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self.why(name)}") from error
 
@@ -118,16 +160,15 @@ class Cluster:
         """
         last: Json = {"metadata": {"name": name}}
 
-        def check() -> Json | None:
+        def check(pod: Json | None) -> Json | None:
             nonlocal last
-            pod = self.find("pod", name)
             if pod is None:
                 return last | {"status": {"phase": "Failed", "reason": self._last_warning(name)}}
             last = pod
             return pod if pod["status"].get("phase") in ENDED or is_ready(pod) else None
 
         try:
-            return until(check, f"pod {name} to be ready or ended", POD_SECONDS, 0.5)
+            return self.awaited("pod", name, check, f"pod {name} to be ready or ended", POD_SECONDS)
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self.why(name)}") from error
 
@@ -206,6 +247,16 @@ class Cluster:
     def logs(self, pod: str, container: str) -> str:
         """Return what a container has printed."""
         return self.run("logs", pod, "-c", container)
+
+
+def _documents(lines: Iterable[str]) -> Iterator[Json]:
+    """Yield the JSON objects that kubectl prints: each ends with a brace in the first column."""
+    text = ""
+    for line in lines:
+        text += line
+        if line.startswith("}"):
+            yield json.loads(text)
+            text = ""
 
 
 def is_ready(pod: Json) -> bool:

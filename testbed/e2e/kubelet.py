@@ -9,9 +9,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from testbed.waiting import until
-
 if TYPE_CHECKING:
+    from testbed.api import Json
     from testbed.e2e.cluster import Cluster
 
 READY_SECONDS = 240
@@ -39,7 +38,8 @@ def switch(cluster: Cluster, managers: Managers) -> None:
 
 def wait_reported(cluster: Cluster, before: str) -> None:
     """Wait until the kubelet has reported itself ready after the heartbeat `before`."""
-    until(lambda: heartbeat(cluster) > before, "the kubelet to report after its restart", READY_SECONDS, 0.5)
+    what = "the kubelet to report after its restart"
+    cluster.awaited("node", cluster.node, lambda node: _heartbeat(node) > before, what, READY_SECONDS)
 
 
 def counts(metrics: str) -> dict[str, float]:
@@ -57,6 +57,14 @@ def counts(metrics: str) -> dict[str, float]:
 
 def heartbeat(cluster: Cluster) -> str:
     """Return the time of the Ready condition's heartbeat, which grows as text; "" if it is not ready."""
-    conditions = cluster.get("node", cluster.node)["status"]["conditions"]
-    (ready,) = [entry for entry in conditions if entry["type"] == "Ready"]
-    return str(ready["lastHeartbeatTime"]) if ready["status"] == "True" else ""
+    return _heartbeat(cluster.get("node", cluster.node))
+
+
+def _heartbeat(node: Json | None) -> str:
+    conditions = node["status"]["conditions"] if node else []
+    times = [
+        str(entry["lastHeartbeatTime"])
+        for entry in conditions
+        if entry["type"] == "Ready" and entry["status"] == "True"
+    ]
+    return times[0] if times else ""

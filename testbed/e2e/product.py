@@ -63,11 +63,11 @@ class Product:
             }
         )
 
-        def settled() -> bool:
-            topology = self.cluster.find("nodetopology", self.cluster.node)
+        def settled(topology: Json | None) -> bool:
             return topology is not None and settings.items() <= topology["spec"].items()
 
-        until(settled, f"NodeTopology {self.cluster.node} to carry the profile", 60, 0.5)
+        node = self.cluster.node
+        self.cluster.awaited("nodetopology", node, settled, f"NodeTopology {node} to carry the profile", 60)
 
     def wait_agent(self) -> None:
         """Wait until the agent's pod is ready."""
@@ -80,22 +80,21 @@ class Product:
     def wait_condition(self, kind: str, status: str, seconds: float = READY_SECONDS) -> Json:
         """Wait for a condition of the NodeTopology and return it."""
 
-        def check() -> Json | None:
-            for entry in self.conditions():
+        def check(topology: Json | None) -> Json | None:
+            for entry in _conditions(topology):
                 if entry["type"] == kind and entry["status"] == status:
                     return entry
             return None
 
         try:
-            return until(check, f"condition {kind} of the NodeTopology to be {status}", seconds, 0.5)
+            what = f"condition {kind} of the NodeTopology to be {status}"
+            return self.cluster.awaited("nodetopology", self.cluster.node, check, what, seconds)
         except TimeoutError as error:
             raise TimeoutError(f"{error}\nconditions: {self.conditions()}\n{self.agent_log()}") from error
 
     def conditions(self) -> list[Json]:
         """Return the conditions of the NodeTopology."""
-        topology = self.cluster.find("nodetopology", self.cluster.node)
-        found: list[Json] = topology.get("status", {}).get("conditions", []) if topology else []
-        return found
+        return _conditions(self.cluster.find("nodetopology", self.cluster.node))
 
     def allocation(self, pod: str) -> Json | None:
         """Return the PodAllocation of a pod of the suite."""
@@ -104,12 +103,12 @@ class Product:
     def wait_applied(self, pod: str, seconds: float = 60) -> Json:
         """Wait until the agent reports a pod's allocation as applied, and return it."""
 
-        def check() -> Json | None:
-            found = self.allocation(pod)
+        def check(found: Json | None) -> Json | None:
             return found if found and found.get("status", {}).get("phase") == "Applied" else None
 
         try:
-            return until(check, f"PodAllocation {pod} to be Applied", seconds, 0.5)
+            what = f"PodAllocation {pod} to be Applied"
+            return self.cluster.awaited("podallocation", pod, check, what, seconds)
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self.allocation(pod)}\n{self.agent_log()}") from error
 
@@ -172,3 +171,8 @@ class Product:
 
     def _kubectl(self, *args: str) -> str:
         return self.cluster.run_anywhere(f"--namespace={NAMESPACE}", *args, timeout=READY_SECONDS + 10)
+
+
+def _conditions(topology: Json | None) -> list[Json]:
+    found: list[Json] = topology.get("status", {}).get("conditions", []) if topology else []
+    return found

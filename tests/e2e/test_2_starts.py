@@ -188,11 +188,10 @@ def test_a_restarted_container_has_its_cpus_back_from_the_first_instruction(
         was, beside = before.container(pod, "app"), before.container(pod, "sidecar")
         cluster.shell(f"kill -9 $(head -1 /sys/fs/cgroup/{was.leaf}/cgroup.procs)")
 
-        def again() -> Json | None:
-            now = cluster.get("pod", "restarted")
-            return now if is_ready(now) and container_id(now, "app") not in was.path else None
+        def again(now: Json | None) -> Json | None:
+            return now if now and is_ready(now) and container_id(now, "app") not in was.path else None
 
-        now = until(again, "the container to run again", 120, 0.5)
+        now = cluster.awaited("pod", "restarted", again, "the container to run again", 120)
         after = cluster.snapshot()
         second = first_output.read_all(cluster)[pod["metadata"]["uid"], "app"][-1]
         assert second.cpus == after.container(now, "app").effective_cpus == was.effective_cpus
@@ -229,7 +228,7 @@ def test_a_static_pod_is_pinned_although_nobody_asked_before_it_ran(
     cluster.shell(f"cat > {file} <<'END'\n{json.dumps(pod)}\nEND")
     name = f"static-{cluster.node}"
     try:
-        until(lambda: cluster.find("pod", name), "the static pod's mirror", 120, 0.5)
+        cluster.awaited("pod", name, lambda pod: pod, "the static pod's mirror", 120)
         mirror = cluster.settled(name)
         (told,) = podnuma.wait_applied(name)["status"]["containers"]
         say(f"       {told['verdict']}, {told['pinnedAfterMillis']} ms after its start")
@@ -237,4 +236,4 @@ def test_a_static_pod_is_pinned_although_nobody_asked_before_it_ran(
         assert len(cpus) == 1
     finally:
         cluster.shell(f"rm -f {file}")
-        until(lambda: cluster.find("pod", name) is None, "the static pod to be gone", 120, 0.5)
+        cluster.awaited("pod", name, lambda pod: pod is None, "the static pod to be gone", 120)

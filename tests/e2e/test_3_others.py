@@ -48,9 +48,9 @@ def ran_on(cluster: Cluster, pod: str, container: str, since: float) -> frozense
     return frozenset(seen)
 
 
-def debugger_runs(cluster: Cluster) -> bool:
+def debugger_runs(database: Json | None) -> bool:
     """Tell whether the database's debug container runs."""
-    status = cluster.get("pod", "database")["status"]
+    status = database["status"] if database else {}
     return any("running" in entry["state"] for entry in status.get("ephemeralContainerStatuses", []))
 
 
@@ -68,7 +68,7 @@ def test_everybody_else_stays_off_held_cpus(cluster: Cluster, podnuma: Product) 
                 *("debug", "database", f"--image={cluster.image}", "--image-pull-policy=IfNotPresent"),
                 *("--container=debugger", "--profile=general", "--quiet", "--", "sh", "-c", BURN),
             )
-            until(lambda: debugger_runs(cluster), "the debug container to run", 120, 0.5)
+            cluster.awaited("pod", "database", debugger_runs, "the debug container to run", 120)
             began = now(cluster)
             kernel = cluster.snapshot()
             held = kernel.container(pod, "database").effective_cpus

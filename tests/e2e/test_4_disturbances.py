@@ -123,7 +123,9 @@ def test_restart_of_the_runtime(cluster: Cluster, held: Held, podnuma: Product) 
     def restart() -> None:
         cluster.shell("systemctl restart containerd")
         # The next pod is pinned at its start again only if the plugin is back.
-        until(lambda: way in str(cluster.get("nodetopology", cluster.node)["status"]["agent"]), way, 120, 1)
+        cluster.awaited(
+            "nodetopology", cluster.node, lambda now: now and way in str(now["status"]["agent"]), way, 120
+        )
 
     undisturbed(cluster, held, restart)
     podnuma.wait_condition("RuntimeConnected", "True")
@@ -147,7 +149,7 @@ def test_agent_killed_in_the_middle_of_a_change(cluster: Cluster, held: Held, po
 
     def arrive() -> None:
         cluster.start(pod)
-        until(lambda: podnuma.allocation("arriving"), "the decision", 60, 0.05)
+        cluster.awaited("podallocation", "arriving", lambda now: now, "the decision", 60)
         podnuma.kill_agent()
         cluster.settled("arriving")
         podnuma.wait_applied("arriving", 240)
