@@ -84,8 +84,8 @@ class Shadow:
         for key, file in (("cpus", "cpuset.cpus"), ("mems", "cpuset.mems")):
             if cpu.get(key):
                 (folder / file).write_text(f"{cpu[key]}\n")
-        if cpu.get("quota"):
-            quota = "max" if cpu["quota"] < 0 else cpu["quota"]
+        if "quota" in cpu:
+            quota = cpu["quota"] if cpu["quota"] > 0 else "max"
             (folder / "cpu.max").write_text(f"{quota} {cpu.get('period', 100_000)}\n")
 
 
@@ -224,7 +224,7 @@ async def test_a_decided_container_has_its_values_before_it_exists(site):
         pod, sandbox = await site.pod("u-start")
         db = await site.container(pod, sandbox, "db")
         first = site.told(db)[0]
-        assert (first["cpus"], first["mems"], first["quota"]) == ("2-3", "0", -1)
+        assert (first["cpus"], first["mems"], first["quota"]) == ("2-3", "0", 0)
         await site.until(lambda: site.verdict(db) is Verdict.PINNED_AT_START)
         pool = (site.folder / "cgroup/kubepods/burstable/cpuset.cpus").read_text().strip()
         assert pool == "0-1,4-19"

@@ -17,6 +17,7 @@ log what fails there: the verifier finds it.
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from podnuma.agent.model.cgroup_ref import ContainerCgroup, PodCgroup
 from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupWrite, CpuMax
@@ -25,7 +26,7 @@ from podnuma.agent.nri import values as nri
 from podnuma.agent.nri.plugin import Refused
 from podnuma.agent.runtimes.backend import Hook
 from podnuma.agent.runtimes.container_cache import ContainerCache
-from podnuma.agent.runtimes.mechanisms import nri_resources
+from podnuma.agent.runtimes.mechanisms import NO_QUOTA, nri_resources
 from podnuma.agent.runtimes.start_priority import StartPriority
 from podnuma.agent.start.hook import StartAnswer
 from podnuma.allocator.request import Qos
@@ -197,12 +198,19 @@ def qos_of(cgroup_parent: str) -> Qos | None:
     return Qos.GUARANTEED
 
 
+# crun 1.21 turns "no quota", -1, into one percent of a CPU (cgroup-systemd.c rounds -10 up for
+# `CPUQuotaPerSecUSec`) and then sets up the container under it, which takes that much longer. 0 is a quota
+# that was never set: for crun and runc the unit has none, and cpu.max is "max".
+_NEVER_SET = 0
+
+
 def _adjust(start: StartAnswer, container: nri.NriContainer) -> nri.LinuxResources | None:
     target = start.values
     if target is None:
         return None
     memory = None if container.resources.memory_limit else target.memory_limit
-    return nri_resources(target.cpus, target.mems, target.cpu_max, memory)
+    resources = nri_resources(target.cpus, target.mems, target.cpu_max, memory)
+    return replace(resources, cpu_quota=_NEVER_SET) if resources.cpu_quota == NO_QUOTA else resources
 
 
 def _again(target: CgroupTarget | None, wanted: nri.LinuxResources) -> nri.LinuxResources | None:

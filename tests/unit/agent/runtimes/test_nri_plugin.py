@@ -78,8 +78,8 @@ async def test_a_container_starts_with_the_values_of_the_hook(plugin, hook):
     )
     answer = await plugin.create_container(POD, DB)
     assert answer == nri.CreateContainerResponse(
-        nri.LinuxResources(cpus="1,9", mems="0", cpu_quota=-1, cpu_period=100_000), ()
-    ), "a memory limit of the kubelet's own stays"
+        nri.LinuxResources(cpus="1,9", mems="0", cpu_quota=0, cpu_period=100_000), ()
+    ), "a memory limit of the kubelet's own stays; no quota is one that was never set, which crun understands"
     starting, within = hook.asked[0]
     assert within == 1.0, "a quarter of the runtime's patience"
     assert starting.cgroup == ContainerCgroup(PodCgroup("uid-1", Qos.GUARANTEED), "db", "id-1")
