@@ -42,6 +42,7 @@ from podnuma.allocator.explain.shortage import FreeRow
 from podnuma.allocator.explain.suggestions import Suggestion
 from podnuma.allocator.manager_settings import (
     CpuManagerPolicy,
+    IsolatedCpuPolicy,
     ManagerSettings,
     MemoryManagerPolicy,
     ReservedMemory,
@@ -69,6 +70,7 @@ __all__ = [
     "CpuSet",
     "Explanation",
     "FreeRow",
+    "IsolatedCpuPolicy",
     "Isolation",
     "ManagerSettings",
     "MemoryBlock",

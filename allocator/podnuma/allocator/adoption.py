@@ -37,9 +37,16 @@ def adoption_problems(grant: PodGrant, rules: Rules, tables: NumaMemoryMap) -> l
 def _cpu_misfits(grant: PodGrant, rules: Rules) -> Iterator[SettingsProblem]:
     pod, cpus = f"pod {grant.namespace}/{grant.name}", grant.exclusive_cpus
     text = cpuset.render(cpus)
-    missing = cpus & ~rules.topology.all_cpus
+    missing = cpus & ~rules.machine.all_cpus
     if missing:
         yield SettingsProblem("cpus", text, f"{pod} holds CPUs {cpuset.render(missing)}, which are offline")
+    isolated = cpus & rules.machine.all_cpus & ~rules.topology.all_cpus
+    if isolated:
+        yield SettingsProblem(
+            "cpus",
+            text,
+            f"{pod} keeps CPUs {cpuset.render(isolated)}, which are isolated and unused now, until it ends",
+        )
     reserved = cpus & rules.reserved
     if reserved:
         yield SettingsProblem(

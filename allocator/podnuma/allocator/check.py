@@ -11,6 +11,7 @@ from difflib import get_close_matches
 
 from podnuma.allocator import cpuset
 from podnuma.allocator import manager_settings as config
+from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.manager_settings import (
     CPU_OPTION_NAMES,
     MAX_NODES,
@@ -27,6 +28,8 @@ from podnuma.allocator.topology import Topology
 CPU_OPTIONS = "cpuManagerPolicyOptions"
 TOPOLOGY_OPTIONS = "topologyManagerPolicyOptions"
 RESERVED_CPUS = "reservedSystemCPUs"
+ISOLATED_CPUS = "/sys/devices/system/cpu/isolated"
+PACKAGE = "/sys/devices/system/cpu/cpu{}/topology/physical_package_id"
 RESERVED_MEMORY = "reservedMemory"
 
 FEWEST_NODES = 8
@@ -60,6 +63,7 @@ def check(settings: ManagerSettings, topology: Topology) -> list[SettingsProblem
     """Return what is wrong with these settings on this machine; empty when a Node can be made."""
     found: list[SettingsProblem] = []
     if settings.cpu_manager_policy is CpuManagerPolicy.STATIC:
+        found += _siblings(topology)
         found += _cpu_options(settings, topology)
         found += _reserved_cpus(settings, topology)
     elif settings.cpu_manager_policy_options:
@@ -80,6 +84,18 @@ def check(settings: ManagerSettings, topology: Topology) -> list[SettingsProblem
             )
         )
     return found
+
+
+def _siblings(topology: Topology) -> Iterator[SettingsProblem]:
+    unknown = topology.unknown_siblings
+    if unknown:
+        first = next(cpuset.ids(unknown))
+        yield SettingsProblem(
+            "cpuManagerPolicy",
+            "static",
+            f"the sibling threads of {unknown.bit_count()} online CPUs ({cpuset.render(unknown)}) are "
+            f"unknown, so no CPU is given exclusively; see /sys/devices/system/cpu/cpu{first}/topology",
+        )
 
 
 def _bad_values(
@@ -114,6 +130,15 @@ def _cpu_options(settings: ManagerSettings, topology: Topology) -> Iterator[Sett
     field = f"{CPU_OPTIONS}.align-by-socket"
     if settings.topology_manager_policy is TopologyManagerPolicy.SINGLE_NUMA_NODE:
         yield SettingsProblem(field, "true", "cannot be used with topologyManagerPolicy single-numa-node")
+    unknown = [mask for socket, mask in topology.sockets if socket < 0]
+    if unknown:
+        cpus = CpuSet(unknown[0])
+        file = PACKAGE.format(next(cpuset.ids(cpus)))
+        yield SettingsProblem(
+            field,
+            "true",
+            f"the socket of CPUs {cpuset.render(cpus)} is unknown, see {file}; leave the option out here",
+        )
     if len(topology.sockets) > len(topology.numa):
         yield SettingsProblem(
             field,
@@ -125,15 +150,26 @@ def _cpu_options(settings: ManagerSettings, topology: Topology) -> Iterator[Sett
 
 def _reserved_cpus(settings: ManagerSettings, topology: Topology) -> Iterator[SettingsProblem]:
     listed, amount = settings.reserved_system_cpus, settings.reserved_cpu
+    balanced = CpuSet(topology.all_cpus & ~topology.isolated)
+    if not balanced:
+        yield SettingsProblem(
+            "cpuManagerPolicy",
+            "static",
+            f"all CPUs are isolated, see {ISOLATED_CPUS}; leave some to the system",
+        )
+        return
     if listed is None:
         value = format_cpu(amount.milli) if amount else ""
         if amount is None or amount.units == 0:
             yield SettingsProblem(
                 RESERVED_CPUS, value, "cpuManagerPolicy static needs at least one reserved CPU; name it"
             )
-        elif amount.units > len(topology.cpus):
+        elif amount.units > balanced.bit_count():
+            isolated = " that are not isolated" if topology.isolated else ""
             yield SettingsProblem(
-                "reservedCPU", value, f"this machine has only {len(topology.cpus)} CPUs; reserve fewer"
+                "reservedCPU",
+                value,
+                f"this machine has only {balanced.bit_count()} CPUs{isolated}; reserve fewer",
             )
         return
     text = cpuset.render(listed)
@@ -147,6 +183,14 @@ def _reserved_cpus(settings: ManagerSettings, topology: Topology) -> Iterator[Se
             RESERVED_CPUS,
             text,
             f"this machine has CPUs {cpuset.render(topology.all_cpus)}; drop {cpuset.render(missing)}",
+        )
+    kept_apart = listed & topology.isolated
+    if kept_apart:
+        yield SettingsProblem(
+            RESERVED_CPUS,
+            text,
+            f"CPUs {cpuset.render(kept_apart)} are isolated: the kernel balances no load there, see "
+            f"{ISOLATED_CPUS}; reserve others",
         )
     if amount is not None and amount.units != listed.bit_count():
         yield SettingsProblem(

@@ -18,7 +18,7 @@ class TopologyError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """One online logical CPU. `uncore` is the id of its L3 group, None when unknown."""
+    """One online logical CPU. `uncore` is the number of its L3 cache, None if it has none."""
 
     id: int
     core: int

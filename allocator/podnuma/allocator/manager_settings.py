@@ -23,6 +23,13 @@ class CpuManagerPolicy(Enum):
     STATIC = "static"
 
 
+class IsolatedCpuPolicy(Enum):
+    """What happens to CPUs that the kernel was told to isolate; none of them is ever in the shared pool."""
+
+    UNUSED = "Unused"
+    EXCLUSIVE = "Exclusive"
+
+
 class MemoryManagerPolicy(Enum):
     """Whether containers get memory on chosen NUMA nodes."""
 
@@ -66,6 +73,7 @@ class ManagerSettings:
     eviction threshold add up to, bytes by resource: reserved_memory must agree with it.
     `cfs_quota_period` is in microseconds. Without `pod_level_managers` pods with a budget of
     their own get nothing, as in a kubelet whose gate PodLevelResourceManagers is off.
+    `isolated_cpu_policy` is podnuma's own: the kubelet does not know of isolated CPUs.
     """
 
     cpu_manager_policy: CpuManagerPolicy = CpuManagerPolicy.NONE
@@ -81,6 +89,7 @@ class ManagerSettings:
     cfs_quota: bool = True
     cfs_quota_period: int = 100_000
     pod_level_managers: bool = True
+    isolated_cpu_policy: IsolatedCpuPolicy = IsolatedCpuPolicy.UNUSED
 
 
 @dataclass(frozen=True, slots=True)

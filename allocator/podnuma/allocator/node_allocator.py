@@ -74,8 +74,8 @@ class NodeAllocator:
 
     @property
     def topology(self) -> Topology:
-        """The machine."""
-        return self._rules.topology
+        """The machine, isolated CPUs included."""
+        return self._rules.machine
 
     @property
     def tables(self) -> NumaMemoryMap:
@@ -100,7 +100,8 @@ class NodeAllocator:
     @property
     def shared_pool(self) -> CpuSet:
         """The CPUs of every container that has none of its own. Never empty."""
-        return CpuSet(self._default or self._rules.reserved or self._rules.topology.all_cpus)
+        rules = self._rules
+        return CpuSet(self._default & ~rules.isolated_in_use or rules.reserved or rules.topology.all_cpus)
 
     @property
     def grants(self) -> Mapping[str, PodGrant]:

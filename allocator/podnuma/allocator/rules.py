@@ -2,6 +2,9 @@
 
 Rules never change and hold nothing of any pod; equal nodes can share one object. Making them
 fails with SettingsError when `check` finds problems. Specification: sections 2.6, 3.1, 5.1.
+
+Isolated CPUs are for a decision as if they were offline, or, with isolatedCPUPolicy Exclusive, like
+others but for the shared pool. So `topology` is what decisions are made on, and `machine` what there is.
 """
 
 from podnuma.allocator.check import SettingsError, SettingsProblem, check
@@ -9,6 +12,7 @@ from podnuma.allocator.cpu.pick import near_picker, picker
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.manager_settings import (
     CpuManagerPolicy,
+    IsolatedCpuPolicy,
     ManagerSettings,
     MemoryManagerPolicy,
     TopologyManagerPolicy,
@@ -28,6 +32,7 @@ class Rules:
     __slots__ = (
         "aligned",
         "layout",
+        "machine",
         "merger",
         "options",
         "pick",
@@ -46,6 +51,9 @@ class Rules:
         if problems:
             raise SettingsError(problems)
         self.settings = settings
+        self.machine = topology
+        if settings.isolated_cpu_policy is IsolatedCpuPolicy.UNUSED:
+            topology = _balanced(topology)
         self.topology = topology
         self.options = cpu_options(settings)
         self.pick = picker(topology, self.options)
@@ -70,6 +78,11 @@ class Rules:
         return CpuSet(every & ~self.reserved) if self.options.strict_cpu_reservation else every
 
     @property
+    def isolated_in_use(self) -> CpuSet:
+        """The isolated CPUs that can be given exclusively; the shared pool never has them."""
+        return self.topology.isolated
+
+    @property
     def scope(self) -> TopologyManagerScope:
         """The scope in force; without a topology policy every container stands alone."""
         return TopologyManagerScope.POD if self.pod_scope else TopologyManagerScope.CONTAINER
@@ -82,6 +95,13 @@ class Rules:
             return settings.reserved_system_cpus
         count = settings.reserved_cpu.units if settings.reserved_cpu else 0
         try:
-            return CpuSet(self.pick(self.topology.all_cpus, count))
+            return CpuSet(self.pick(self.topology.all_cpus & ~self.topology.isolated, count))
         except Refusal as refused:
             raise SettingsError([SettingsProblem("reservedCPU", str(count), refused.message)]) from refused
+
+
+def _balanced(topology: Topology) -> Topology:
+    """Return the machine without its isolated CPUs; if there are no others (policy none), all of it."""
+    if not topology.isolated or topology.isolated == topology.all_cpus:
+        return topology
+    return topology.without(topology.isolated)

@@ -5,7 +5,7 @@ the memory side does the same. The first failure refuses the pod. The pod's numb
 bubble, not the sum of its containers. Specification: sections 5.6, 6.
 """
 
-from podnuma.allocator import refusal
+from podnuma.allocator import cpuset, refusal
 from podnuma.allocator.attempt import AdmissionAttempt
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.cpu.hints import CpuHints
@@ -16,6 +16,7 @@ from podnuma.allocator.memory.memory_map import NumaMemoryMap
 from podnuma.allocator.memory.resolve import resolve
 from podnuma.allocator.merge import ProvidedHints
 from podnuma.allocator.partition import blocks, cut_cpus, cut_memory
+from podnuma.allocator.request import ContainerKind
 from podnuma.allocator.rules import Rules
 from podnuma.allocator.topology_hint import TopologyHint
 
@@ -50,7 +51,7 @@ def pod_wishes(rules: Rules, default: int, tables: NumaMemoryMap, claims: Exclus
         if empty_cpu_pool(claims):
             impossible = True
         else:
-            free = default & ~rules.reserved
+            free = _usable(rules, default & ~rules.reserved, claims)
             cpu_wish = CpuHints(rules.topology, rules.options, free, 0, claims.pod_cpus)
     if rules.static_memory and claims.pod_memory:
         if empty_memory_pool(claims):
@@ -69,12 +70,43 @@ def _place_cpus(
     count = claims.pod_cpus
     check_smt(rules.options, count, rules.topology.per_core, default & ~rules.reserved_cores)
     close = near(rules.topology, rules.options, hint.nodes)
-    bubble = take_aligned(rules.pick, rules.pick_near, default & ~rules.reserved, close, count)
-    cut = cut_cpus(claims, bubble, rules.pick)
+    free = default & ~rules.reserved
+    isolated = rules.isolated_in_use
+    pool = 0
+    if isolated and (shared := count - _lasting(claims)) > 0:
+        # The kernel balances no load on isolated CPUs: what is shared comes from the others.
+        pool = take_aligned(rules.pick, rules.pick_near, free & ~isolated, close, shared)
+        count -= shared
+    bubble = pool
+    if count:
+        bubble |= take_aligned(rules.pick, rules.pick_near, free & ~pool, close, count)
+
+    def pick(available: int, wanted: int) -> int:
+        apart = available & ~pool
+        return rules.pick(apart if wanted <= apart.bit_count() else available, wanted)
+
+    cut = cut_cpus(claims, bubble, pick)
     trial.bubble_cpus = bubble
     for share, own, cpus in zip(trial.shares, claims.cpus, cut, strict=True):
-        share.cpus = cpus
+        share.cpus = cpus if own else cpus & ~isolated or cpus
         share.cpu_assignment = AssignmentType.POD_EXCLUSIVE if own else AssignmentType.POD_SHARED
+
+
+def _usable(rules: Rules, free: int, claims: ExclusiveRequests) -> int:
+    """Return the free CPUs less the isolated ones that no NUMA node can use for this pod: what is shared."""
+    isolated = free & rules.isolated_in_use
+    if not isolated:
+        return free
+    exclusive = _lasting(claims)
+    for _, mask in rules.topology.numa:
+        isolated &= ~cpuset.lowest(isolated & mask, exclusive)
+    return free & ~isolated
+
+
+def _lasting(claims: ExclusiveRequests) -> int:
+    """Return how many CPUs the containers that stay hold exclusively."""
+    containers = zip(claims.cpus, claims.pod.containers, strict=True)
+    return sum(own for own, container in containers if container.kind is not ContainerKind.INIT)
 
 
 def _place_memory(

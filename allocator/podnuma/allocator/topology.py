@@ -5,9 +5,14 @@ object can serve any number of nodes that have the same hardware.
 
 Always true: only online CPUs are listed. A core is named by the lowest CPU id among its
 threads, whatever numbers the input used; CPUs of equal (socket, node, core) are its threads.
-A core without an uncore cache counts as being in the cache named like its socket. NUMA nodes
-without CPUs (memory only) and without memory are both fine; ids may have gaps. Column i of
+The number of a cache is a label, up to 64 bits wide. CPUs without an uncore cache are in none:
+where a decision goes cache by cache they count, socket by socket, as groups of their own. NUMA
+nodes without CPUs (memory only) and without memory are both fine; ids may have gaps. Column i of
 `distances` belongs to the i-th listed node. Specification: section 2.1.
+
+What the kernel does not tell is not guessed: CPUs in `unknown_siblings` stand here as cores of
+one thread, and `check` refuses to give any CPU exclusively on such a machine. A negative socket
+number means that the firmware does not tell the package.
 """
 
 from collections.abc import Iterable
@@ -24,6 +29,9 @@ __all__ = ["Cpu", "Element", "NumaNode", "Topology", "TopologyError"]
 
 Element = tuple[int, int]  # (id, mask of the CPUs in it)
 
+# Above the number of any cache: the groups of CPUs without one, in the order of their sockets.
+_WITHOUT_CACHE = 1 << 65
+
 # Machines with more NUMA nodes are wide: 12 have 924 sets of 6.
 WIDE = 12
 
@@ -33,14 +41,21 @@ MAX_KNOWN = 4_096
 
 @dataclass(frozen=True)
 class Topology:
-    """A machine. Make it with `build`; equality is by CPUs and nodes."""
+    """A machine. Make it with `build`. `isolated` and `unknown_siblings` are subsets of its CPUs."""
 
     cpus: tuple[Cpu, ...]
     nodes: tuple[NumaNode, ...]
+    isolated: CpuSet = cpuset.EMPTY
+    unknown_siblings: CpuSet = cpuset.EMPTY
 
     @staticmethod
-    def build(cpus: Iterable[Cpu], nodes: Iterable[NumaNode]) -> "Topology":
-        """Return the machine with these CPUs and nodes.
+    def build(
+        cpus: Iterable[Cpu],
+        nodes: Iterable[NumaNode],
+        isolated: CpuSet = cpuset.EMPTY,
+        unknown_siblings: CpuSet = cpuset.EMPTY,
+    ) -> "Topology":
+        """Return the machine with these CPUs and nodes; of the two sets what is online counts.
 
         Raises TopologyError for no CPUs, doubled ids, CPUs on unlisted nodes, ids out of range
         and negative sizes.
@@ -50,18 +65,29 @@ class Topology:
         check_facts(ordered, listed)
         lowest: dict[tuple[int, int, int], int] = {}
         for cpu in ordered:
-            lowest.setdefault((cpu.socket, cpu.node, cpu.core), cpu.id)
+            if not unknown_siblings >> cpu.id & 1:
+                lowest.setdefault((cpu.socket, cpu.node, cpu.core), cpu.id)
         renamed = tuple(
             Cpu(
                 cpu.id,
-                lowest[cpu.socket, cpu.node, cpu.core],
+                cpu.id if unknown_siblings >> cpu.id & 1 else lowest[cpu.socket, cpu.node, cpu.core],
                 cpu.socket,
                 cpu.node,
-                cpu.socket if cpu.uncore is None else cpu.uncore,
+                cpu.uncore,
             )
             for cpu in ordered
         )
-        return Topology(renamed, in_id_order(listed))
+        online = cpuset.of(cpu.id for cpu in ordered)
+        return Topology(
+            renamed, in_id_order(listed), CpuSet(isolated & online), CpuSet(unknown_siblings & online)
+        )
+
+    def without(self, cpus: int) -> "Topology":
+        """Return this machine as if these CPUs were offline. Raises TopologyError if none would be left."""
+        if not cpus & self.all_cpus:
+            return self
+        left = [cpu for cpu in self.cpus if not cpus >> cpu.id & 1]
+        return Topology.build(left, self.nodes, self.isolated, self.unknown_siblings)
 
     @cached_property
     def all_cpus(self) -> CpuSet:
@@ -99,8 +125,14 @@ class Topology:
         return self._elements("core")
 
     @cached_property
+    def caches(self) -> tuple[Element, ...]:
+        """Uncore (L3) caches, ascending; CPUs in none of them have no such cache."""
+        numbers = {cpu.uncore for cpu in self.cpus}
+        return tuple((name, mask) for name, mask in self.uncores if name in numbers)
+
+    @cached_property
     def uncores(self) -> tuple[Element, ...]:
-        """Uncore (L3) caches, ascending."""
+        """Groups that a decision goes by: the caches, then the CPUs of each socket that have none."""
         return self._elements("uncore")
 
     @cached_property
@@ -115,7 +147,7 @@ class Topology:
 
     @cached_property
     def per_uncore(self) -> int:
-        """CPUs per uncore cache, the machine's average rounded down."""
+        """CPUs per uncore group, the machine's average rounded down."""
         return len(self.cpus) // len(self.uncores)
 
     @cached_property
@@ -199,7 +231,7 @@ class Topology:
         if key not in self._within:
             members: dict[int, set[int]] = {}
             for cpu in self.cpus:
-                members.setdefault(getattr(cpu, outer), set()).add(getattr(cpu, inner))
+                members.setdefault(_group(cpu, outer), set()).add(_group(cpu, inner))
             masks = dict(self._elements(inner))
             self._within[key] = {
                 name: tuple((one, masks[one]) for one in sorted(found)) for name, found in members.items()
@@ -258,6 +290,12 @@ class Topology:
     def _elements(self, level: str) -> tuple[Element, ...]:
         masks: dict[int, int] = {}
         for cpu in self.cpus:
-            name = getattr(cpu, level)
+            name = _group(cpu, level)
             masks[name] = masks.get(name, 0) | 1 << cpu.id
         return tuple(sorted(masks.items()))
+
+
+def _group(cpu: Cpu, level: str) -> int:
+    """Return which element of a level a CPU is in."""
+    name: int | None = getattr(cpu, level)
+    return _WITHOUT_CACHE + cpu.socket if name is None else name

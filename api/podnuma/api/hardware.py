@@ -4,13 +4,14 @@ Cores, sockets, caches and NUMA nodes are lists of CPU lists: a machine of 384 C
 instead of the 25 KB of one record per CPU, and reads better. Read back, the topology is equal.
 
 Always true for what is accepted: every CPU is in exactly one core, one socket and one NUMA node
-and in at most one cache.
+and in at most one cache; only CPUs whose siblings are unknown are in no core.
 """
 
 import marshal
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from podnuma.allocator import Cpu, CpuSet, NumaNode, Topology, TopologyError, cpuset, quantities
@@ -24,7 +25,11 @@ MAX_GROUPS: Final = 1024
 """Sockets and NUMA nodes: the largest MAX_NUMNODES of Linux."""
 
 LONGEST_LIST: Final = 32768
+MAX_KINDS: Final = 16
+"""Kinds of cores; machines have up to four."""
+
 _INT32: Final = 2**31 - 1
+_INT64: Final = 2**63 - 1
 _LONGEST_REMEMBERED: Final = 65536
 # Version 2 of marshal: equal values are equal bytes, whether or not they are one object.
 _MARSHAL_WITHOUT_REFERENCES: Final = 2
@@ -32,27 +37,39 @@ _MARSHAL_WITHOUT_REFERENCES: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """What an agent found in sysfs. ``problems`` are sentences about what it could not make out."""
+    """What an agent found in sysfs.
+
+    ``problems`` are sentences about what it could not make out. ``kinds`` are the CPUs by kind of core,
+    the fastest first; empty unless the machine has several.
+    """
 
     topology: Topology
     offline: CpuSet = cpuset.EMPTY
-    isolated: CpuSet = cpuset.EMPTY
     problems: tuple[str, ...] = ()
+    kinds: Mapping[str, CpuSet] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def render_hardware(hardware: Hardware) -> dict[str, Any]:
     """Render the JSON of ``status.hardware``."""
     topology = hardware.topology
     body: dict[str, Any] = {
-        "cores": _render_groups(topology.cores),
+        "cores": _render_groups(
+            (core, cpus) for core, cpus in topology.cores if not topology.unknown_siblings >> core & 1
+        ),
         "sockets": _render_groups(topology.sockets),
-        "caches": _render_groups(topology.uncores),
+        "caches": _render_groups(topology.caches),
         "numaNodes": [_render_node(node, topology) for node in topology.nodes],
     }
     if hardware.offline:
         body["offlineCPUs"] = cpuset.render(hardware.offline)
-    if hardware.isolated:
-        body["isolatedCPUs"] = cpuset.render(hardware.isolated)
+    if topology.isolated:
+        body["isolatedCPUs"] = cpuset.render(topology.isolated)
+    if topology.unknown_siblings:
+        body["unknownSiblingsCPUs"] = cpuset.render(topology.unknown_siblings)
+    if hardware.kinds:
+        body["coreKinds"] = [
+            {"name": name, "cpus": cpuset.render(cpus)} for name, cpus in hardware.kinds.items()
+        ]
     if hardware.problems:
         body["problems"] = [problem[:1024] for problem in hardware.problems[:32]]
     return body
@@ -107,20 +124,27 @@ def _read(fields: Fields) -> Hardware | None:
         "caches": _by_cpu(fields, "caches", _read_groups(fields, "caches", MAX_CPUS)),
         "numaNodes": _by_cpu(fields, "numaNodes", ((node.id, cpus) for node, cpus in nodes)),
     }
+    unknown = fields.optional("unknownSiblingsCPUs", parsed(cpuset.parse, LONGEST_LIST), cpuset.EMPTY)
+    for cpu in cpuset.ids(CpuSet(unknown & cpuset.of(places["numaNodes"]))):
+        places["cores"].setdefault(cpu, cpu)
     _check_same_cpus(fields, places)
     offline = fields.optional("offlineCPUs", parsed(cpuset.parse, LONGEST_LIST), cpuset.EMPTY)
     isolated = fields.optional("isolatedCPUs", parsed(cpuset.parse, LONGEST_LIST), cpuset.EMPTY)
     problems = fields.values("problems", text(1024), 32)
+    kinds = {
+        item.required("name", text(64, shortest=1), ""): item.required("cpus", _read_members, cpuset.EMPTY)
+        for item in fields.items("coreKinds", MAX_KINDS)
+    }
     if len(fields.errors.found) > before:
         return None
     core, socket, cache, numa = places.values()
     cpus = [Cpu(cpu, core[cpu], socket[cpu], numa[cpu], cache.get(cpu)) for cpu in core]
     try:
-        topology = Topology.build(cpus, [node for node, _ in nodes])
+        topology = Topology.build(cpus, [node for node, _ in nodes], isolated, unknown)
     except TopologyError as contradiction:
         fields.errors.add(fields.path, ABSENT, str(contradiction))
         return None
-    return Hardware(topology, offline, isolated, problems)
+    return Hardware(topology, offline, problems, kinds)
 
 
 _read_list: Final = parsed(cpuset.parse, LONGEST_LIST)
@@ -132,10 +156,10 @@ def _read_members(value: Any) -> CpuSet:
     return members
 
 
-def _read_groups(fields: Fields, name: str, most: int, lowest: int = -_INT32) -> list[tuple[int, CpuSet]]:
+def _read_groups(fields: Fields, name: str, most: int, lowest: int = -_INT64) -> list[tuple[int, CpuSet]]:
     return [
         (
-            item.required("id", integer(lowest, _INT32), 0),
+            item.required("id", integer(lowest, _INT64), 0),
             item.required("cpus", _read_members, cpuset.EMPTY),
         )
         for item in fields.items(name, most)

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from podnuma.allocator import (
     CpuManagerPolicy,
+    IsolatedCpuPolicy,
     ManagerSettings,
     MemoryManagerPolicy,
     ReservedMemory,
@@ -131,6 +132,9 @@ def _read_managers(spec: Fields) -> ManagerSettings:
         topology_manager_policy_options=spec.mapping(
             "topologyManagerPolicyOptions", text(16), MAX_TOPOLOGY_OPTIONS
         ),
+        isolated_cpu_policy=spec.optional(
+            "isolatedCPUPolicy", choice(IsolatedCpuPolicy), IsolatedCpuPolicy.UNUSED
+        ),
         cfs_quota=spec.optional("cpuCFSQuota", boolean, default=True),
         cfs_quota_period=spec.optional("cpuCFSQuotaPeriod", parsed(_micros, 16), DEFAULT_PERIOD),
     )
@@ -181,6 +185,7 @@ def _render_managers(settings: ManagerSettings) -> dict[str, Any]:
         "memoryManagerPolicy": settings.memory_manager_policy.value,
         "topologyManagerPolicy": settings.topology_manager_policy.value,
         "topologyManagerScope": settings.topology_manager_scope.value,
+        "isolatedCPUPolicy": settings.isolated_cpu_policy.value,
         "cpuCFSQuota": settings.cfs_quota,
         "cpuCFSQuotaPeriod": _render_micros(settings.cfs_quota_period),
     }

@@ -177,3 +177,40 @@ def test_all_problems_come_at_once_and_make_no_node():
         "topologyManagerPolicyOptions.more-nonsense",
         "cpuCFSQuotaPeriod",
     ]
+
+
+def test_reserved_cpus_that_are_isolated_are_refused_by_name():
+    isolating = replace(machine("DS12"), isolated=cpus("4-5"))
+    (problem,) = check(settings(reserved="0,5"), isolating)
+    assert (problem.field, problem.value) == ("reservedSystemCPUs", "0,5")
+    assert "CPUs 5 are isolated" in problem.message
+    assert "/sys/devices/system/cpu/isolated" in problem.message
+    assert check(settings(reserved="0"), isolating) == []
+
+
+def test_a_machine_with_isolated_cpus_alone_has_nothing_for_the_system():
+    (problem,) = check(settings(), replace(machine("DS12"), isolated=cpus("0-11")))
+    assert "all CPUs are isolated" in problem.message
+
+
+def test_isolated_cpus_are_not_there_to_be_reserved_by_number():
+    amount = replace(settings(), reserved_system_cpus=None, reserved_cpu=parse("3"))
+    (problem,) = check(amount, replace(machine("DS12"), isolated=cpus("0-9")))
+    assert "only 2 CPUs that are not isolated" in problem.message
+
+
+def test_unknown_siblings_let_no_cpu_be_exclusive():
+    unknown = replace(machine("DS12"), unknown_siblings=cpus("1-11"))
+    (problem,) = check(settings(), unknown)
+    assert (problem.field, problem.value) == ("cpuManagerPolicy", "static")
+    assert "11 online CPUs (1-11)" in problem.message
+    assert "/sys/devices/system/cpu/cpu1/topology" in problem.message
+    assert check(settings(cpu="none"), unknown) == []
+
+
+def test_align_by_socket_needs_known_sockets():
+    unknown = from_cores([((0, 1), -1, 0, None), ((2, 3), -1, 0, None)])
+    (problem,) = check(settings("restricted", options="align-by-socket", nodes=1), unknown)
+    assert problem.field == "cpuManagerPolicyOptions.align-by-socket"
+    assert "/sys/devices/system/cpu/cpu0/topology/physical_package_id" in problem.message
+    assert check(settings("restricted", nodes=1), unknown) == []

@@ -1,8 +1,12 @@
 """Settings made ready for one machine."""
 
+from dataclasses import replace
+
 import pytest
 from podnuma.allocator.check import SettingsError
-from podnuma.allocator.manager_settings import TopologyManagerScope
+from podnuma.allocator.manager_settings import IsolatedCpuPolicy, TopologyManagerScope
+from podnuma.allocator.node_allocator import NodeAllocator
+from podnuma.allocator.quantities import parse
 from podnuma.allocator.rules import Rules
 
 from tests.unit.allocator.shapes import cpus, machine, settings
@@ -21,6 +25,27 @@ def test_strict_reservation_keeps_cpus_out_of_the_default_set():
     strict = settings(reserved="0,6", options="strict-cpu-reservation")
     assert Rules(strict, machine("DS12")).managed_cpus == cpus("1-5,7-11")
     assert Rules(settings(reserved="0,6"), machine("DS12")).managed_cpus == cpus("0-11")
+
+
+def test_isolated_cpus_are_used_by_nobody_unless_the_settings_say_so():
+    isolating = replace(machine("DS12"), isolated=cpus("4-5"))
+    node = NodeAllocator.empty(settings(), isolating)
+    assert node.shared_pool == node.default_set == cpus("0-3,6-11")
+    assert node.topology is isolating
+    exclusive = replace(settings(), isolated_cpu_policy=IsolatedCpuPolicy.EXCLUSIVE)
+    node = NodeAllocator.empty(exclusive, isolating)
+    assert node.default_set == cpus("0-11")
+    assert node.shared_pool == cpus("0-3,6-11")
+    assert NodeAllocator.empty(settings(cpu="none"), isolating).shared_pool == cpus("0-3,6-11")
+
+
+def test_isolated_cpus_are_not_reserved_by_number():
+    isolating = replace(machine("DS12"), isolated=cpus("0,3,6,9"))
+    for policy in IsolatedCpuPolicy:
+        amount = replace(
+            settings(), reserved_system_cpus=None, reserved_cpu=parse("2"), isolated_cpu_policy=policy
+        )
+        assert Rules(amount, isolating).reserved & isolating.isolated == 0
 
 
 def test_what_check_finds_makes_no_rules():

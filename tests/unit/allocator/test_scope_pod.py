@@ -1,8 +1,11 @@
 """Bubbles and whole admissions; specification, sections 5.6, 6 and 11.5, 11.7, 11.8."""
 
+from dataclasses import replace
+
 import pytest
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.decision import Reason
+from podnuma.allocator.manager_settings import IsolatedCpuPolicy
 from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.topology import NumaNode
 from podnuma.allocator.topology_hint import TopologyHint
@@ -65,6 +68,15 @@ def test_a_bubble_is_cut_in_spec_order(budget, containers, bubble, expected, lef
     assert sets(decision) == expected
     assert cpuset.render(node.default_set) == left
     assert decision.grant.pod_level
+
+
+def test_a_pod_shares_no_isolated_cpu():
+    exclusive = replace(settings(memory="None"), isolated_cpu_policy=IsolatedCpuPolicy.EXCLUSIVE)
+    node = NodeAllocator.empty(exclusive, replace(machine("DS12"), isolated=cpuset.parse("2,8,10")))
+    assert sets(admitted(node, pod((4, "8Gi"), s(INIT), G3, s()))) == "4,6 / 2,4,8 / 6"
+    # On node 0 two CPUs can be shared, on node 1 all.
+    assert sets(admitted(node, pod((3, "8Gi"), s(), uid="u2"))) == "1,3,7"
+    assert refused(node, pod((7, "8Gi"), s(), uid="u3")).reason is Reason.TOPOLOGY_AFFINITY
 
 
 OPTIONS = [

@@ -48,9 +48,34 @@ def test_core_numbers_that_repeat_in_other_sockets_are_other_cores():
     assert [cpuset.render(mask) for _, mask in topology.cores] == ["0,2", "1"]
 
 
-def test_without_caches_the_socket_is_the_cache():
-    assert [name for name, _ in machine("MN80").uncores] == [0, 1]
-    assert machine("U384").per_uncore == 16
+def test_without_caches_there_are_none_and_sockets_are_the_groups():
+    topology = machine("MN80")
+    assert topology.caches == ()
+    assert [mask for _, mask in topology.uncores] == [mask for _, mask in topology.sockets]
+    assert (machine("U384").per_uncore, len(machine("U384").caches)) == (16, 24)
+
+
+def test_cores_without_a_cache_are_in_no_other_cache_that_has_the_number_of_their_socket():
+    listed = [Cpu(cpu, cpu, 0, 0, 0 if cpu < 20 else None) for cpu in range(22)]
+    topology = Topology.build(listed, [NODE])
+    assert [(name, cpuset.render(mask)) for name, mask in topology.caches] == [(0, "0-19")]
+    assert [cpuset.render(mask) for _, mask in topology.uncores] == ["0-19", "20-21"]
+
+
+@pytest.mark.parametrize("number", [2**31, 2**32 - 1, 2**63 - 1])
+def test_any_number_that_a_kernel_gives_a_cache_is_a_label(number):
+    topology = Topology.build([Cpu(0, 0, 0, 0, number), Cpu(1, 1, 0, 0, 3)], [NODE])
+    assert [cpuset.render(mask) for _, mask in topology.caches] == ["1", "0"]
+
+
+def test_a_machine_without_some_cpus_is_as_if_these_were_offline():
+    topology = Topology.build(
+        [Cpu(cpu, cpu % 2, 0, 0) for cpu in range(4)], [NODE], cpus("2,7"), unknown_siblings=cpus("3")
+    )
+    assert (topology.isolated, topology.unknown_siblings) == (cpus("2"), cpus("3"))
+    smaller = topology.without(cpus("0"))
+    assert [(cpu.id, cpu.core) for cpu in smaller.cpus] == [(1, 1), (2, 2), (3, 3)]
+    assert topology.without(cpus("9")) is topology
 
 
 def test_siblings_of_a_thread_belong_to_the_whole_core():

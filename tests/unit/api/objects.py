@@ -13,6 +13,7 @@ from podnuma.allocator import (
     ContainerKind,
     Cpu,
     CpuManagerPolicy,
+    IsolatedCpuPolicy,
     Isolation,
     ManagerSettings,
     MemoryBlock,
@@ -178,7 +179,7 @@ def topologies(draw: st.DrawFn) -> Topology:
                 draw(st.integers(0, 3)),
                 draw(st.integers(-1, 2)),
                 draw(st.sampled_from(nodes)),
-                draw(st.none() | st.integers(0, 5)),
+                draw(st.none() | st.integers(0, 5) | st.integers(2**31, 2**63 - 1)),
             )
             for cpu in cpus
         ],
@@ -191,6 +192,8 @@ def topologies(draw: st.DrawFn) -> Topology:
             )
             for node in nodes
         ],
+        isolated=draw(st.sets(st.sampled_from(cpus)).map(cpuset.of)),
+        unknown_siblings=draw(st.sets(st.sampled_from(cpus)).map(cpuset.of)),
     )
 
 
@@ -236,6 +239,7 @@ def node_settings(draw: st.DrawFn) -> NodeSettings:
         topology_manager_policy_options=draw(
             st.dictionaries(st.just("max-allowable-numa-nodes"), st.integers(8, 99).map(str))
         ),
+        isolated_cpu_policy=draw(st.sampled_from(IsolatedCpuPolicy)),
         cfs_quota=draw(st.booleans()),
         cfs_quota_period=draw(st.integers(1000, 1_000_000)),
     )

@@ -62,9 +62,12 @@ def test_a_machine_of_384_cpus_takes_few_kilobytes():
     assert len(json.dumps(render_hardware(Hardware(machine(path))))) < 10_000
 
 
-@given(topologies(), cpu_sets | st.just(cpuset.EMPTY), cpu_sets | st.just(cpuset.EMPTY))
-def test_any_machine_is_read_as_it_was_rendered(topology, offline, isolated):
-    hardware = Hardware(topology, offline, isolated, ("cpu7/topology/core_id: permission denied",))
+kinds = st.dictionaries(st.sampled_from(["performance", "efficient", "capacity-512"]), cpu_sets)
+
+
+@given(topologies(), cpu_sets | st.just(cpuset.EMPTY), kinds)
+def test_any_machine_is_read_as_it_was_rendered(topology, offline, kinds):
+    hardware = Hardware(topology, offline, ("cpu7/topology/core_id: permission denied",), kinds)
     assert read(json.loads(json.dumps(render_hardware(hardware)))) == hardware
 
 
@@ -107,15 +110,30 @@ def test_a_machine_without_cpus_is_refused():
         read({})
 
 
-def test_cpus_without_a_cache_count_as_in_the_cache_of_their_socket():
-    assert {cpu.uncore for cpu in read({**SMALL, "caches": []}).topology.cpus} == {0}
+def test_cpus_without_a_cache_are_in_none():
+    topology = read({**SMALL, "caches": [{"id": 0, "cpus": "0-2"}]}).topology
+    assert [cpu.uncore for cpu in topology.cpus] == [0, 0, 0, None]
+    assert render_hardware(Hardware(topology))["caches"] == [{"id": 0, "cpus": "0-2"}]
+
+
+@pytest.mark.parametrize("number", [2**31, 2**32 - 1, 2**63 - 1])
+def test_every_number_that_a_kernel_gives_a_cache_is_read(number):
+    topology = read({**SMALL, "caches": [{"id": number, "cpus": "0-3"}]}).topology
+    assert topology.caches == ((number, 0b1111),)
+
+
+def test_cpus_with_unknown_siblings_are_in_no_core():
+    body = {**SMALL, "cores": [{"id": 0, "cpus": "0,2"}], "unknownSiblingsCPUs": "1,3"}
+    topology = read(body).topology
+    assert topology.unknown_siblings == cpuset.parse("1,3")
+    assert render_hardware(Hardware(topology)) == body
 
 
 def test_nodes_of_one_kind_share_what_is_read():
     assert read(json.loads(json.dumps(SMALL))) is read(json.loads(json.dumps(SMALL)))
     other = SMALL | {"isolatedCPUs": "3"}
-    assert read(other).isolated == cpuset.parse("3")
-    assert read(SMALL).isolated == cpuset.EMPTY
+    assert read(other).topology.isolated == cpuset.parse("3")
+    assert read(SMALL).topology.isolated == cpuset.EMPTY
 
 
 def test_what_is_wrong_is_noted_each_time_at_its_path():

@@ -243,7 +243,8 @@ def full_objects(plural: str) -> list[dict[str, Any]]:
             HARDWARE,
             nodes=tuple(replace(node, hugepages={"hugepages-2Mi": 2**30}) for node in HARDWARE.nodes),
         )
-        hardware = Hardware(topology, cpuset.of([999]), cpuset.of([1]), ("a problem",))
+        topology = replace(topology, isolated=cpuset.of([1]), unknown_siblings=cpuset.of([2]))
+        hardware = Hardware(topology, cpuset.of([999]), ("a problem",), {"efficient": cpuset.of([1])})
         profile = ProfileReference("p", 3)
         return [
             render_node_topology("w1", LISTED, profile)

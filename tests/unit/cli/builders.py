@@ -34,15 +34,14 @@ def topology(machine: str) -> Topology:
             NumaNode(node["id"], node["memoryBytes"] or 0, distances=tuple(node["distances"] or ()))
             for node in read["numaNodes"]
         ],
+        isolated=cpuset.parse(read["isolated"]),
     )
 
 
 def topology_object(machine: str, *, reserved: str = "", name: str = "node-a") -> dict[str, Any]:
     """The NodeTopology of a node with the hardware of one of tests/machines."""
     read = facts(machine)
-    found = hardware.Hardware(
-        topology(machine), cpuset.parse(read["offline"]), cpuset.parse(read["isolated"])
-    )
+    found = hardware.Hardware(topology(machine), cpuset.parse(read["offline"]))
     return {
         "apiVersion": NODE_PROFILE.api_version,
         "kind": "NodeTopology",

@@ -36,7 +36,7 @@ def discover_hardware(
     for line in problems:
         output.note(line)
     seen = found.machine
-    hardware = Hardware(seen.topology, seen.offline, seen.isolated, tuple(problems))
+    hardware = Hardware(seen.topology, seen.offline, tuple(problems), seen.kinds)
     topology = node_topology(name or platform.node(), hardware)
     if form.structured:
         output.dump(topology, form)

@@ -83,6 +83,7 @@ def mapped_node(node: NodeTopology, remarks: Sequence[str] = ()) -> MappedNode:
         reserved=node.allocation.reserved if node.allocation else named,
         offline=hardware.offline,
         remarks=tuple(remarks),
+        kinds=hardware.kinds,
     )
 
 
@@ -98,6 +99,7 @@ def map_data(one: NodeMap) -> dict[str, Any]:
         "pods": list(one.pods),
         "numaNodes": [_zone_data(zone) for zone in one.zones],
         "offlineCPUs": cpuset.render(one.offline),
+        "coreKinds": {kind: cpuset.render(cpus) for kind, cpus in one.kinds.items()},
         "notes": list(one.remarks),
     }
 

@@ -2,19 +2,21 @@
 
     NodeMap   one node
       Zone      a NUMA node: its caches, its memory, and what each holder has of it
-        Cache     the cores behind one last-level cache (one unnamed cache if none is known)
+        Cache     the cores behind one last-level cache; cores without one stand together, unnamed
           cores     tuples of CPU ids, threads in ascending order
 
 Each online CPU has exactly one holder, found in this order: two pods at once (CONTESTED,
 which must never happen and is therefore shown), a container's exclusive CPUs, the shared pool of
-a pod, reserved for the system, and what remains: the node's shared pool. Init containers are
-not shown: their pod has back what they used. Offline CPUs have no holder; they are only listed.
+a pod, reserved for the system, isolated at boot and so never shared, and what remains: the node's
+shared pool. Init containers are not shown: their pod has back what they used. Offline CPUs have no
+holder; they are only listed, like the kinds of cores where there are several.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 
 from podnuma.allocator import cpuset
 from podnuma.allocator.counts import AssignmentType
@@ -33,6 +35,7 @@ class Hold(StrEnum):
     RESERVED = "reserved"
     EXCLUSIVE = "exclusive"
     POD_SHARED = "pod shared"
+    ISOLATED = "isolated"
     NODE_SHARED = "node shared"
     OFFLINE = "offline"
 
@@ -55,13 +58,14 @@ class MappedNode:
     reserved: CpuSet = cpuset.EMPTY
     offline: CpuSet = cpuset.EMPTY
     remarks: tuple[str, ...] = ()
+    kinds: Mapping[str, CpuSet] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """The cores behind one last-level cache."""
+    """The cores behind one last-level cache; `id` is None for those that have none."""
 
-    id: int
+    id: int | None
     cores: tuple[tuple[int, ...], ...]
 
     @property
@@ -113,6 +117,7 @@ class NodeMap:
     pods: tuple[str, ...]
     offline: CpuSet
     remarks: tuple[str, ...]
+    kinds: Mapping[str, CpuSet]
 
     @property
     def sockets(self) -> tuple[int, ...]:
@@ -141,6 +146,7 @@ def draw_up(node: MappedNode, grants: Iterable[PodGrant]) -> NodeMap:
         pods=tuple(_name(grant) for grant in ordered),
         offline=node.offline,
         remarks=node.remarks,
+        kinds=node.kinds,
     )
 
 
@@ -163,8 +169,14 @@ def _holders(node: MappedNode, grants: Sequence[PodGrant]) -> dict[int, Holder]:
         elif mine:
             found[cpu] = mine[0]
         else:
-            found[cpu] = Holder(Hold.RESERVED if node.reserved >> cpu & 1 else Hold.NODE_SHARED)
+            found[cpu] = Holder(_unheld(node, cpu))
     return found
+
+
+def _unheld(node: MappedNode, cpu: int) -> Hold:
+    if node.reserved >> cpu & 1:
+        return Hold.RESERVED
+    return Hold.ISOLATED if node.topology.isolated >> cpu & 1 else Hold.NODE_SHARED
 
 
 def _grant_holders(grant: PodGrant) -> Iterable[tuple[int, Holder]]:
@@ -198,9 +210,9 @@ def _caches(cpus: Sequence[Cpu]) -> tuple[Cache, ...]:
     cores: dict[int, list[Cpu]] = defaultdict(list)
     for cpu in cpus:
         cores[cpu.core].append(cpu)
-    groups: dict[int, list[tuple[int, ...]]] = defaultdict(list)
+    groups: dict[int | None, list[tuple[int, ...]]] = defaultdict(list)
     for threads in cores.values():
-        groups[threads[0].uncore or 0].append(tuple(cpu.id for cpu in threads))
+        groups[threads[0].uncore].append(tuple(cpu.id for cpu in threads))
     caches = [Cache(cache, tuple(sorted(members))) for cache, members in groups.items()]
     return tuple(sorted(caches, key=lambda cache: cache.cores[0]))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from podnuma.cli.render.node_map import Hold, Holder, NodeMap
 
-# R is for CPUs reserved for the system; I and O look like digits.
+# R is for CPUs reserved for the system, I for isolated ones; O looks like a digit.
 LETTERS = "ABCDEFGHJKLMNPQSTUVWXYZ"
 
 
@@ -25,10 +25,17 @@ _LIGHT = ("#a9c8f5", "#f6c79b", "#a6dcb7", "#d3b9f0", "#a0dcdd", "#f0b2cf", "#dd
 _PLAIN = {
     Hold.CONTESTED: Colours("#ffffff", "#c80000"),
     Hold.RESERVED: Colours("#ffffff", "#5f5f5f"),
+    Hold.ISOLATED: Colours("#ffffff", "#3f3f3f"),
     Hold.NODE_SHARED: Colours(None, None),
     Hold.OFFLINE: Colours("#767676", None),
 }
-_SIGNS = {Hold.CONTESTED: "!", Hold.RESERVED: "R", Hold.NODE_SHARED: "·", Hold.OFFLINE: "x"}
+_SIGNS = {
+    Hold.CONTESTED: "!",
+    Hold.RESERVED: "R",
+    Hold.ISOLATED: "I",
+    Hold.NODE_SHARED: "·",
+    Hold.OFFLINE: "x",
+}
 
 
 def sign(node: NodeMap, holder: Holder) -> str:

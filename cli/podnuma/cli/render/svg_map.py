@@ -105,9 +105,10 @@ def _cache(node: NodeMap, cache: Cache) -> _Block:
     columns = min(len(cache.cores), _CORES_PER_ROW)
     rows = -(-len(cache.cores) // _CORES_PER_ROW)
     width, height = _GAP + columns * (_SQUARE + _GAP), _GAP + rows * (cache.threads * step + _GAP)
+    title = "no L3 cache" if cache.id is None else f"L3 cache {cache.id}"
     frame = (
         f'<rect width="{width}" height="{height}" rx="3" fill="#f4f4f4" stroke="#b0b0b0">'
-        f"<title>L3 cache {cache.id}</title></rect>"
+        f"<title>{title}</title></rect>"
     )
     return _Block(width, height, (frame, *marks))
 

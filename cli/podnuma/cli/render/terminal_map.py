@@ -5,6 +5,7 @@ caches. Every CPU is one letter, so that nothing is lost where there is no colou
 
     R  reserved for the system     A  exclusive, of pod A     a  the pool that pod A shares
     ·  node shared pool            !  held by two pods: an error
+    I  isolated: never shared
 
 Letters are given to pods in the order of their names and start again after Z; the words
 below each NUMA node always name the pod.
@@ -38,6 +39,9 @@ def render_terminal(node: NodeMap) -> RenderableType:
         parts.append(_Holders(node, zone))
     if node.offline:
         parts += [Text(), Text(f"offline CPUs: {cpuset.render(node.offline)}", style="dim")]
+    parts += [
+        Text(f"{kind} cores: CPUs {cpuset.render(cpus)}", style="dim") for kind, cpus in node.kinds.items()
+    ]
     parts += [Text(remark, style="bold red") for remark in node.remarks]
     return Group(*parts)
 
@@ -58,8 +62,9 @@ def _heading(zone: Zone) -> Text:
     if zone.caches:
         facts.append(wording.count(sum(len(cache.cores) for cache in zone.caches), "core"))
         facts.append(wording.count(zone.cpus.bit_count(), "CPU"))
-    if len(zone.caches) > 1:
-        facts.append(wording.count(len(zone.caches), "L3 cache"))
+    caches = [cache for cache in zone.caches if cache.id is not None]
+    if len(zone.caches) > 1 and caches:
+        facts.append(wording.count(len(caches), "L3 cache"))
     text = " · ".join(facts) + wording.memory_suffix(zone.capacity)
     return Text.assemble((f"NUMA node {zone.id}", "bold"), "  ", text)
 

@@ -114,7 +114,7 @@ def _overlap(grant: PodGrant, taken: Iterable[PodGrant]) -> str | None:
 
 def _cpus(desired: DesiredState, machine: Machine) -> NodeCpus:
     topology = machine.topology
-    known = CpuSet(topology.all_cpus | machine.offline)
+    known = CpuSet(topology.all_cpus | machine.offline | machine.in_no_node)
     settings = desired.node_config.settings
     if settings is not None:
         try:
@@ -123,5 +123,7 @@ def _cpus(desired: DesiredState, machine: Machine) -> NodeCpus:
             # The operator says so in a condition; what was granted under good settings stays.
             logger.debug("settings cannot be used: %s", error)
         else:
-            return NodeCpus(known, node.default_set, node.reserved_cpus)
-    return NodeCpus(known, topology.all_cpus, cpuset.EMPTY)
+            shareable = CpuSet(node.default_set & ~node.rules.isolated_in_use)
+            return NodeCpus(known, shareable, node.reserved_cpus)
+    balanced = CpuSet(topology.all_cpus & ~topology.isolated)
+    return NodeCpus(known, balanced or topology.all_cpus, cpuset.EMPTY)

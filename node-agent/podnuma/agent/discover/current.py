@@ -1,6 +1,7 @@
 """The machine as it is now: discovered again when CPUs or NUMA nodes come or go.
 
-Two small files show whether anything changed. The whole tree is read again then, and every few minutes.
+Two small files show whether anything changed. The whole tree is read again then, and every few minutes;
+soon, as long as the kernel does not tell which CPUs share a core.
 """
 
 import time
@@ -11,6 +12,7 @@ from podnuma.agent.discover.machine import Discovered, Machine, discover
 
 _CHANGE_FILES = ("devices/system/cpu/online", "devices/system/node/online")
 _PERIOD = 300.0
+_PERIOD_WHILE_UNKNOWN = 10.0
 
 
 class HardwareUnknown(OSError):  # noqa: N818 - a state of the node, not a fault of this program
@@ -38,7 +40,9 @@ class CurrentMachine:
     def get(self) -> Machine:
         """Return the machine. Raises HardwareUnknown until one has been discovered."""
         change_files = tuple(_text(self._sys_root / path) for path in _CHANGE_FILES)
-        overdue = self._clock() - self._read_at > _PERIOD
+        unknown = self._machine is not None and self._machine.topology.unknown_siblings
+        period = _PERIOD_WHILE_UNKNOWN if unknown else _PERIOD
+        overdue = self._clock() - self._read_at > period
         if change_files != self._seen or overdue or self._machine is None:
             self._seen, self._read_at = change_files, self._clock()
             discovered = discover(self._sys_root, self._proc_root)

@@ -9,24 +9,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from podnuma.agent.discover import cpus, memory
-from podnuma.agent.discover.tree import Finding, Tree
+from podnuma.agent.discover.core_kinds import read_core_kinds
+from podnuma.agent.discover.tree import Finding, Tree, summary
+from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.topology import Cpu, Topology, TopologyError
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A machine at one moment. `topology` has the online CPUs only."""
+    """A machine at one moment. `topology` has the online CPUs, less those in no NUMA node.
+
+    `kinds` are the CPUs by kind of core.
+    """
 
     topology: Topology
     offline: CpuSet
-    isolated: CpuSet
     kinds: Mapping[str, CpuSet]
+    in_no_node: CpuSet = cpuset.EMPTY
 
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """`machine` is None only if a finding is fatal."""
+    """`machine` is None only if a finding is fatal. One finding stands for all CPUs with the same one."""
 
     machine: Machine | None
     findings: tuple[Finding, ...]
@@ -40,7 +45,7 @@ def discover(sys_root: Path, proc_root: Path) -> Discovered:
     machine = None
     if processors.online:
         machine = _machine(tree, processors, nodes)
-    return Discovered(machine, (*tree.findings, *proc.findings))
+    return Discovered(machine, (*summary(tree.findings), *summary(proc.findings)))
 
 
 def _machine(tree: Tree, processors: cpus.Processors, nodes: memory.Memory) -> Machine | None:
@@ -53,15 +58,16 @@ def _machine(tree: Tree, processors: cpus.Processors, nodes: memory.Memory) -> M
             uncore=processors.uncore[cpu],
         )
         for cpu, core in sorted(processors.core.items())
+        if cpu in nodes.node_of_cpu
     ]
     try:
-        topology = Topology.build(described, nodes.nodes)
+        topology = Topology.build(described, nodes.nodes, processors.isolated, processors.unknown)
     except TopologyError as error:
         tree.add("devices/system", str(error), "report the machine with `podnuma discover`", fatal=True)
         return None
     return Machine(
         topology=topology,
         offline=processors.offline,
-        isolated=processors.isolated,
-        kinds=processors.kinds,
+        kinds=read_core_kinds(tree, topology.all_cpus),
+        in_no_node=CpuSet(processors.online & ~topology.all_cpus),
     )

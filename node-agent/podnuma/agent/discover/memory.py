@@ -2,7 +2,9 @@
 
 Ids may have gaps, and column i of a distance file belongs to the i-th online node, not to node i.
 A node's CPU list may name CPUs that are offline or do not exist: only online ones count. Nodes without
-CPUs (persistent memory, GPUs) and nodes without memory are nodes.
+CPUs (persistent memory, GPUs) and nodes without memory are nodes. A CPU is local to a node only if the node
+or the CPU itself says so. CPUs of which nobody does (their node is offline) are in no node: like the kubelet,
+podnuma uses them for nothing.
 """
 
 import re
@@ -15,6 +17,7 @@ from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.topology import NumaNode
 
 _NODE = "devices/system/node"
+_CPU = "devices/system/cpu"
 _TOTAL = re.compile(r"MemTotal:\s*([0-9]{1,16}) kB")
 # By the ACPI specification (SLIT) 10 is "here" and 20 is what the kernel itself assumes for "elsewhere".
 _HERE, _ELSEWHERE = 10, 20
@@ -23,7 +26,7 @@ _KIB = 1024
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The nodes in id order, and the node of every online CPU."""
+    """The nodes in id order, and the node of every online CPU that is in one."""
 
     nodes: tuple[NumaNode, ...]
     node_of_cpu: Mapping[int, int]
@@ -44,16 +47,28 @@ def read_memory(tree: Tree, proc: Tree, online: CpuSet) -> Memory:
     for node_id in ids:
         members = _members(tree, node_id) & online
         node_of_cpu.update(dict.fromkeys(cpuset.ids(CpuSet(members)), node_id))
-    for cpu in cpuset.ids(online):
-        if cpu not in node_of_cpu:
-            problem = f"no NUMA node lists online CPU {cpu}; it is taken to node {ids[0]}"
-            tree.add(_NODE, problem, "check that the whole of /sys is mounted")
-            node_of_cpu[cpu] = ids[0]
+    _place_unlisted(tree, ids, online, node_of_cpu)
     nodes = tuple(
         NumaNode(node_id, _memory(tree, node_id), _pages(tree, f"{_NODE}/node{node_id}/hugepages"), distances)
         for node_id, distances in zip(ids, _distances(tree, ids), strict=True)
     )
     return Memory(nodes, node_of_cpu)
+
+
+def _place_unlisted(tree: Tree, ids: tuple[int, ...], online: CpuSet, node_of_cpu: dict[int, int]) -> None:
+    unlisted = [cpu for cpu in cpuset.ids(online) if cpu not in node_of_cpu]
+    for cpu in unlisted:
+        for node in tree.folders(f"{_CPU}/cpu{cpu}", "node"):
+            if node in ids:
+                node_of_cpu[cpu] = node
+    if len(ids) == 1 and not node_of_cpu:
+        # There is no other node that they could be in.
+        node_of_cpu.update(dict.fromkeys(unlisted, ids[0]))
+    if left := cpuset.of(cpu for cpu in unlisted if cpu not in node_of_cpu):
+        problem = (
+            f"has no online node with CPUs {cpuset.render(left)}, which are online; they are used for nothing"
+        )
+        tree.add(_NODE, problem, "check that the whole of /sys is mounted, or bring their node online")
 
 
 def _online_nodes(tree: Tree) -> tuple[int, ...]:

@@ -6,7 +6,8 @@ from hardware, firmware and, in virtual machines, from strangers.
 """
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from podnuma.allocator import cpuset
@@ -16,7 +17,8 @@ LARGEST_FILE = 64 * 1024
 
 _GROUP = re.compile(r"[0-9a-fA-F]{1,8}")
 _WORD = re.compile(r"[0-9a-fA-F]{8}")
-_NUMBER = re.compile(r"[+-]?[0-9]{1,19}")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,20}")
+_OF_ONE_CPU = re.compile(r"/cpu([0-9]{1,5})/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,25 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.problem}; {self.next_step}"
+
+
+def summary(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return one finding for each kind: the first, with the list of CPUs for which it is the same."""
+    kinds: dict[tuple[str, str, bool], list[tuple[int, Finding]]] = {}
+    for finding in findings:
+        match = _OF_ONE_CPU.search(finding.path)
+        key = (_OF_ONE_CPU.sub("/cpu/", finding.path, count=1), finding.next_step, finding.fatal)
+        kinds.setdefault(key, []).append((int(match[1]) if match else -1, finding))
+    told = []
+    for alike in kinds.values():
+        first = alike[0][1]
+        if len(alike) > 1 and alike[0][0] >= 0:
+            cpus = cpuset.render(cpuset.of(cpu for cpu, _ in alike))
+            problem = f"{first.problem} (the same or alike for {len(alike)} CPUs: {cpus})"
+            told.append(replace(first, problem=problem))
+        else:
+            told += [finding for _, finding in alike]
+    return tuple(told)
 
 
 def mask(text: str) -> cpuset.CpuSet:

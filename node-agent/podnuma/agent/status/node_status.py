@@ -109,7 +109,7 @@ class NodeStatus:
         if self._machine is None:
             return None
         problems = tuple(str(finding)[:_CUT] for finding in self._discovered.findings)
-        return Hardware(self._machine.topology, self._machine.offline, self._machine.isolated, problems)
+        return Hardware(self._machine.topology, self._machine.offline, problems, self._machine.kinds)
 
     def _wanted(self, generation: int) -> list[Condition]:
         conditions = [
@@ -156,6 +156,9 @@ class NodeStatus:
         findings = self._discovered.findings
         text = "; ".join(str(finding) for finding in findings)[:_CUT]
         good = self._discovered.machine is not None
+        machine = self._discovered.machine
+        if machine is not None and machine.topology.unknown_siblings:
+            return Condition(NodeCondition.HARDWARE_KNOWN, Status.FALSE, "SiblingsUnknown", text)
         if good and findings:
             return Condition(NodeCondition.HARDWARE_KNOWN, Status.TRUE, "WithDefaults", text)
         return _condition(

@@ -257,7 +257,7 @@ class ProfileSelector:
             return None
         machine = topology.model.hardware.topology
         for known, rules in self._rules:
-            if known == settings and rules.topology == machine:
+            if known == settings and rules.machine == machine:
                 return rules
         rules = Rules(settings.managers, machine)
         self._rules = [(settings, rules), *self._rules[: _SHARED_RULES - 1]]

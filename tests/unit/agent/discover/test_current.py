@@ -47,6 +47,22 @@ def test_the_tree_is_read_again_only_when_something_tells(machine, tmp_path):
     assert len(found.discoveries) == 3
 
 
+def test_siblings_that_become_known_are_read_soon(machine, tmp_path):
+    current, found, clock = machine
+    file = tmp_path / "devices/system/cpu/cpu2/topology/thread_siblings_list"
+    file.unlink()
+    assert current.get().topology.unknown_siblings == cpuset.parse("2")
+    file.write_text("2")
+    clock.now = 5
+    current.get()
+    assert len(found.discoveries) == 1
+    clock.now = 15
+    assert current.get().topology.unknown_siblings == cpuset.EMPTY
+    clock.now = 30
+    current.get()
+    assert len(found.discoveries) == 2
+
+
 def test_the_last_machine_stays_while_the_tree_is_unreadable(machine, tmp_path):
     current, found, _ = machine
     before = current.get()

@@ -64,7 +64,7 @@ def test_a_wide_machine_keeps_a_cache_on_one_line():
 def test_long_cpu_lists_break_at_commas():
     lines = drawn(topology_object("xeon-2s-snc2-pmem-isolcpus"), [], width=80)
     listed = [line[30:].strip() for line in lines if line.startswith(("   ·", " " * 30))]
-    assert "".join(listed[:2]).startswith("0,4,8,12,16,20,24")
+    assert "".join(listed[:2]).startswith("0,8,12,16,20,24")
     assert all(part[0].isdigit() for part in listed)
 
 
