@@ -96,7 +96,8 @@ def releases(helm: Path, cluster: ControlPlane) -> Iterator[Releases]:
             made.does("uninstall", name, "--namespace", namespace, "--no-hooks")
     for found in cluster.api.items(DEFINITIONS):
         cluster.api.delete(f"{DEFINITIONS}/{found['metadata']['name']}")
-    until(lambda: not cluster.api.items(DEFINITIONS), "the definitions to go", 30)
+    # A finalizer of the API server's, which comes back late when it fails once.
+    until(lambda: not cluster.api.items(DEFINITIONS), "the definitions to go", 90)
 
 
 def profile_values(folder: Path, **priorities: int) -> str:
