@@ -315,6 +315,26 @@ def test_an_agent_that_starts_without_settings_writes_nothing_until_it_has_read_
         until(lambda: node.file(file) == own, "the container to be pinned again", 20)
 
 
+def test_a_container_beside_others_that_could_not_be_taken_off_is_not_applied(node, namespace):
+    with AgentThread(node.settings()) as agent:
+        node.decide(node.run_pod(namespace, database()))
+        found = node.wait_phase(namespace, "db", "Applied")
+        own = values(found)["database"][0]
+        file = node.folder / "cgroup" / BURSTABLE / "cpuset.cpus"
+        file.unlink()
+        file.symlink_to("/nowhere/cpuset.cpus")  # no write is taken here any more
+        found = node.wait_phase(namespace, "db", "Drifted", 20)
+        assert node.condition(found, "Ready")["reason"] == "NotIsolated"
+        text = node.condition(found, "NotIsolated")["message"]
+        assert f"container database: the burstable slice may run on its CPUs {own}" in text
+        until(lambda: node.condition(node.topology(), "Isolated")["status"] == "False", "the node's word", 10)
+        assert agent.metric("podnuma_containers_not_isolated") == 3
+        file.unlink()
+        file.write_text("\n")
+        node.wait_phase(namespace, "db", "Applied", 20)
+        until(lambda: node.condition(node.topology(), "Isolated")["status"] == "True", "the node's word", 10)
+
+
 def test_a_program_that_undoes_every_value_is_named_and_answered_once_a_minute(node, namespace):
     with AgentThread(node.settings()) as agent:
         pod = node.run_pod(namespace, database())
@@ -341,7 +361,7 @@ def test_a_program_that_undoes_every_value_is_named_and_answered_once_a_minute(n
         assert agent.metric('podnuma_drift_repairs_total{cgroup="container"}') == repairs
         topology = node.condition(node.topology(), "Contended")
         assert topology["status"] == "True"
-        assert container[:12] in topology["message"]
+        assert topology["message"].startswith(f"container database of pod {namespace}/db: cpuset.cpus")
 
 
 def test_a_pod_is_kept_off_the_cpus_of_the_next_one(node, namespace):

@@ -36,6 +36,8 @@ class NodeCondition(enum.StrEnum):
     """Agent: somebody else pins containers on this node, so nothing is applied."""
     CONTENDED = "Contended"
     """Agent: somebody else keeps changing what podnuma wrote; it is set again only once a minute."""
+    ISOLATED = "Isolated"
+    """Agent: no container is on CPUs that another has for itself."""
     SETTINGS_VALID = "SettingsValid"
     """Operator: the settings fit the hardware."""
     PODS_UP_TO_DATE = "PodsUpToDate"

@@ -85,7 +85,7 @@ class AgentLoop:
         self._trouble = None
         self._passed_at = time.monotonic()
         self.reporter.report(snapshot, self.reconciler.verdicts)
-        return snapshot.unfinished
+        return snapshot.unfinished or bool(snapshot.intrusions)
 
     def _failed(self, why: str) -> None:
         if self._trouble != why:

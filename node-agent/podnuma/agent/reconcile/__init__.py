@@ -6,6 +6,7 @@
     verify      compares what the kernel has with what it shall have; reads only
     drift       values that another program changed, told from those that are not there yet
     contention  cgroups that somebody else keeps changing, where this agent gives way
+    isolation   who is on CPUs that another has for itself
     verdicts    since when each container has run on its CPUs
     pause       reasons to apply nothing: others who pin containers here
 

@@ -34,6 +34,7 @@ from podnuma.agent.reconcile.apply import (
 )
 from podnuma.agent.reconcile.contention import ContentionDetector
 from podnuma.agent.reconcile.drift import DriftDetector
+from podnuma.agent.reconcile.isolation import find_intrusions
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
 from podnuma.agent.reconcile.verdicts import PinVerdict, PinVerdicts
 from podnuma.allocator import cpuset
@@ -157,6 +158,12 @@ class Reconciler:
             snapshot = await self._write(snapshot, pods.values(), mechanisms, starting)
         differences = verify.compare(targets, snapshot.seen, everything)
         snapshot = replace(snapshot, differences=self._with_strays(differences, targets, cgroups))
+        if snapshot.enforcing:
+            snapshot = replace(
+                snapshot,
+                intrusions=find_intrusions(targets, snapshot.seen, accepted.grants.keys(), accepted.pool),
+                narrowed=self._narrowed(snapshot),
+            )
         self._drift.remember(targets, snapshot.seen, snapshot.differences)
         self._judge(snapshot)
         return snapshot
@@ -182,8 +189,8 @@ class Reconciler:
 
         results = await apply_writes(writes, mechanisms, self._unreliable.at, self.may_write, waits)
         after = self.reader.read(pods, snapshot.containers) if results else before
-        results = self._unreliable.confirm(results, after)
         contention.wrote(results, targets, now)
+        results = self._unreliable.confirm(results, after)
         self._count(results, drifted)
         return replace(snapshot, seen=after, results=results, contended=contention.contended)
 
@@ -245,15 +252,34 @@ class Reconciler:
                 found[cgroup] = None if folder is None else self.processes.stray(folder, target.cpus)
         return found
 
+    def _narrowed(self, snapshot: NodeSnapshot) -> dict[ContainerCgroup, str]:
+        """Return what main processes of containers with CPUs of their own leave unused, on purpose or not."""
+        found = {}
+        for cgroup in snapshot.containers:
+            target, values = snapshot.targets.get(cgroup), snapshot.seen.get(cgroup)
+            if cgroup.pod.uid not in snapshot.accepted.grants or target is None or target.cpus is None:
+                continue
+            folder = None if values is None else self.reader.folder(cgroup)
+            if folder is None or values is None or values.effective_cpus is None:
+                continue
+            what = self.processes.narrowed(folder, values.effective_cpus)
+            if what is not None:
+                found[cgroup] = what
+        return found
+
     def _judge(self, snapshot: NodeSnapshot) -> None:
         now = self.now()
         self.verdicts.keep(cgroup.id for cgroup in snapshot.containers)
+        # What is seen once may be a write that is still under way: systemd answers before it has written.
+        before = set() if self.snapshot is None else {each.owner for each in self.snapshot.intrusions}
+        intruded = {each.owner for each in snapshot.intrusions}
         for cgroup, container in snapshot.containers.items():
             grant = snapshot.accepted.grants.get(cgroup.pod.uid)
             if grant is None or cgroup not in snapshot.targets or cgroup not in snapshot.seen:
                 continue
-            judged = self.verdicts.observe(
-                container, right=snapshot.differences.get(cgroup, "") is None, now=now
-            )
+            if cgroup in intruded - before:
+                continue
+            right = snapshot.differences.get(cgroup, "") is None and cgroup not in intruded
+            judged = self.verdicts.observe(container, right=right, now=now)
             if judged is not None:
                 self.observer.judged(judged)

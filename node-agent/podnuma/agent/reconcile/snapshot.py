@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 
 from podnuma.agent.desired.acceptance import AcceptedGrants
 from podnuma.agent.discover.machine import Machine
-from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup
+from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, describe
 from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues
 from podnuma.agent.model.containers import Container
 from podnuma.agent.plan.targets import PlanInput
 from podnuma.agent.reconcile.apply import WriteResult
+from podnuma.agent.reconcile.isolation import Intrusion
+from podnuma.allocator import cpuset
 from podnuma.allocator.request import Qos
 from podnuma.api.node_settings import Mode
 
@@ -19,6 +21,7 @@ class NodeSnapshot:
     """What one pass saw, planned, wrote and found; never changes.
 
     `seen`: the values after the writes. `differences`: None where a cgroup has its target.
+    `intrusions`: who is on the CPUs of others. `narrowed`: processes that may use fewer CPUs than they have.
     `contended`: what somebody else keeps changing. `mode`: None while the settings are not known.
     """
 
@@ -33,6 +36,8 @@ class NodeSnapshot:
     pause_reason: str | None = None
     mode: Mode | None = None
     contended: Mapping[CgroupRef, str] = field(default_factory=dict)
+    intrusions: tuple[Intrusion, ...] = ()
+    narrowed: Mapping[ContainerCgroup, str] = field(default_factory=dict)
 
     @property
     def unfinished(self) -> bool:
@@ -43,6 +48,23 @@ class NodeSnapshot:
     def enforcing(self) -> bool:
         """Whether values are written on this node."""
         return self.pause_reason is None and self.mode is Mode.ENFORCE
+
+    def describe(self, cgroup: CgroupRef) -> str:
+        """Name a cgroup for people, by the names that its pod has in the API where they are known."""
+        if isinstance(cgroup, ContainerCgroup) and (found := self.containers.get(cgroup)) is not None:
+            return f"container {cgroup.name} of pod {found.namespace}/{found.pod_name}"
+        return describe(cgroup)
+
+    def intruders(self) -> str:
+        """Say who is on the CPUs of others, and why; empty if nobody is."""
+        return "; ".join(self.explain(each, self.describe(each.owner)) for each in self.intrusions)
+
+    def explain(self, intrusion: Intrusion, owner: str) -> str:
+        """Say who is on the CPUs of `owner`, and why."""
+        whys = (result.why for result in self.results if result.write.cgroup == intrusion.intruder)
+        why = next(filter(None, whys), "")
+        cpus, intruder = cpuset.render(intrusion.cpus), self.describe(intrusion.intruder)
+        return f"{owner}: {intruder} may run on its CPUs {cpus}" + (f" ({why})" if why else "")
 
     def of_pod(self, uid: str) -> dict[ContainerCgroup, Container]:
         return {cgroup: found for cgroup, found in self.containers.items() if cgroup.pod.uid == uid}

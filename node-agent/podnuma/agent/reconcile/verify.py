@@ -78,27 +78,34 @@ class Processes:
     proc_root: Path
 
     def stray(self, folder: Path, allowed: CpuSet) -> str | None:
-        """Return what the main process in a cgroup may run on beyond `allowed`; None if nothing.
+        """Return what the main process in a cgroup may run on beyond `allowed`; None if nothing."""
+        main = self._main(folder)
+        if main is None or not main[1] & ~allowed:
+            return None
+        pid, cpus = main
+        return _text(f"Cpus_allowed_list of process {pid}", cpuset.render(allowed), cpuset.render(cpus))
 
-        A process may bind itself to fewer CPUs than it is given.
+    def narrowed(self, folder: Path, effective: CpuSet) -> str | None:
+        """Return what the main process leaves of the CPUs of its cgroup; None if it may use all of them.
+
+        No write to a cgroup changes that: the kernel keeps what a process asked for, or what started it.
         """
+        main = self._main(folder)
+        if main is None or not effective & ~main[1]:
+            return None
+        return f"process {main[0]} may run on {cpuset.render(main[1])} only, of {cpuset.render(effective)}"
+
+    def _main(self, folder: Path) -> tuple[str, CpuSet] | None:
+        """Return the main process in a cgroup and the CPUs that the kernel lets it use."""
         for leaf in (folder / "container", folder):
             pid = _first_line(leaf / files.PROCESSES)
             if not pid.isdecimal() or pid == "0":
                 continue
             match = _ALLOWED.search(_text_of(self.proc_root / pid / "status"))
-            if match is None:
-                return None
             try:
-                cpus = cpuset.parse(match[1])
+                return None if match is None else (pid, cpuset.parse(match[1]))
             except ValueError:
                 return None
-            beyond = CpuSet(cpus & ~allowed)
-            return (
-                _text(f"Cpus_allowed_list of process {pid}", cpuset.render(allowed), match[1])
-                if beyond
-                else None
-            )
         return None
 
 

@@ -36,6 +36,15 @@ CPUS_OFFLINE = "CPUsOffline"
 CONTENDED = "Contended"
 """Condition: somebody else keeps changing values of the pod; they are set again only once a minute."""
 
+NOT_ISOLATED = "NotIsolated"
+"""Condition: others could not be taken off CPUs that containers of the pod have for themselves."""
+
+ON_FOREIGN_CPUS = "OnForeignCPUs"
+"""Condition: containers of the pod could not be taken off CPUs that others have for themselves."""
+
+AFFINITY_NARROWED = "AffinityNarrowed"
+"""Condition: processes of the pod may use fewer CPUs than their containers have."""
+
 _CUT = 2000
 _PINNED = (Verdict.PINNED_AT_START, Verdict.PINNED_LATE)
 
@@ -59,6 +68,8 @@ def compute_status(
     conditions += _deferred(snapshot, grant, desired.generation)
     conditions += _offline(snapshot, grant, desired.generation)
     conditions += _contended(snapshot, grant, desired.generation)
+    conditions += _isolation(snapshot, grant, desired.generation)
+    conditions += _narrowed(snapshot, grant, desired.generation)
     pod = snapshot.pod(grant.uid)
     values = None if pod is None else snapshot.seen[pod]
     return PodAllocationStatus(
@@ -125,6 +136,10 @@ def _phase(
         ]
         was_applied = before in {Phase.APPLIED, Phase.DRIFTED}
         return (Phase.DRIFTED, "Drifted", text) if was_applied else (Phase.PENDING, "Pending", text)
+    intruders = _intruders(snapshot, grant)
+    if intruders:
+        was_applied = before in {Phase.APPLIED, Phase.DRIFTED}
+        return (Phase.DRIFTED if was_applied else Phase.PENDING), NOT_ISOLATED, intruders
     pinned = {container.name for container in containers if container.verdict in _PINNED}
     missing = [
         container.name
@@ -216,6 +231,35 @@ def _contended(snapshot: NodeSnapshot, grant: PodGrant, generation: int) -> list
     if not found:
         return []
     return [Condition(CONTENDED, Status.TRUE, "SomebodyElseWrites", "; ".join(found)[:_CUT], generation)]
+
+
+def _intruders(snapshot: NodeSnapshot, grant: PodGrant) -> str:
+    found = [each for each in snapshot.intrusions if each.owner.pod.uid == grant.uid]
+    return "; ".join(snapshot.explain(each, _short(each.owner)) for each in found)[:_CUT]
+
+
+def _isolation(snapshot: NodeSnapshot, grant: PodGrant, generation: int) -> list[Condition]:
+    conditions = []
+    if intruders := _intruders(snapshot, grant):
+        conditions.append(Condition(NOT_ISOLATED, Status.TRUE, "OthersOnItsCPUs", intruders, generation))
+    intruding = "; ".join(
+        f"{_short(each.intruder)} may run on CPUs {cpuset.render(each.cpus)}, which are those of"
+        f" {snapshot.describe(each.owner)}"
+        for each in snapshot.intrusions
+        if isinstance(each.intruder, ContainerCgroup) and each.intruder.pod.uid == grant.uid
+    )[:_CUT]
+    if intruding:
+        conditions.append(Condition(ON_FOREIGN_CPUS, Status.TRUE, "NotTakenOff", intruding, generation))
+    return conditions
+
+
+def _narrowed(snapshot: NodeSnapshot, grant: PodGrant, generation: int) -> list[Condition]:
+    text = "; ".join(
+        f"{_short(cgroup)}: {what}"
+        for cgroup, what in sorted(snapshot.narrowed.items(), key=repr)
+        if cgroup.pod.uid == grant.uid
+    )[:_CUT]
+    return [Condition(AFFINITY_NARROWED, Status.TRUE, "BoundByItself", text, generation)] if text else []
 
 
 def _offline(snapshot: NodeSnapshot, grant: PodGrant, generation: int) -> list[Condition]:

@@ -68,6 +68,7 @@ class GaugeValues:
     paused: bool = False
     cgroups_out_of_sync: int = 0
     cgroups_contended: int = 0
+    containers_not_isolated: int = 0
     dropped_fields: int = 0
 
 
@@ -265,6 +266,11 @@ def _gauges(state: GaugeValues) -> Iterator[Metric]:
         "podnuma_cgroups_contended",
         "Cgroups that another program keeps changing, so that they are set only once a minute.",
         value=state.cgroups_contended,
+    )
+    yield GaugeMetricFamily(
+        "podnuma_containers_not_isolated",
+        "Containers with exclusive CPUs on which others may still run.",
+        value=state.containers_not_isolated,
     )
     yield GaugeMetricFamily(
         "podnuma_dropped_status_fields",

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from podnuma.agent.apiserver.status_writer import StatusWriter
 from podnuma.agent.desired.state import DesiredState
 from podnuma.agent.discover.machine import Discovered, Machine
-from podnuma.agent.model.cgroup_ref import describe
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
 from podnuma.api.conditions import Condition, Status, merged, timestamp
 from podnuma.api.hardware import Hardware
@@ -50,6 +49,7 @@ class NodeStatus:
         self._lost: str | None = "not asked yet"
         self._pause_reason: str | None = None
         self._contended = ""
+        self._intruders = ""
         self._beat: dt.datetime | None = None
         self._conditions: tuple[Condition, ...] = ()
 
@@ -73,8 +73,10 @@ class NodeStatus:
     def runtime_found(self, snapshot: NodeSnapshot) -> None:
         self._lost = None
         self._pause_reason = snapshot.pause_reason
+        self._intruders = snapshot.intruders()[:_CUT]
         self._contended = "; ".join(
-            f"{describe(cgroup)}: {what}" for cgroup, what in sorted(snapshot.contended.items(), key=repr)
+            f"{snapshot.describe(cgroup)}: {what}"
+            for cgroup, what in sorted(snapshot.contended.items(), key=repr)
         )[:_CUT]
 
     def publish(self) -> None:
@@ -131,6 +133,12 @@ class NodeStatus:
                 bool(self._contended),
                 ("SomebodyElseWrites", self._contended),
                 ("NobodyElseWrites", "nobody else changes what podnuma writes"),
+            ),
+            _condition(
+                NodeCondition.ISOLATED,
+                not self._intruders,
+                ("NobodyElse", "no container is on CPUs that another has for itself"),
+                ("OthersOnExclusiveCPUs", self._intruders),
             ),
         ]
         hindrance = self._hindrance()

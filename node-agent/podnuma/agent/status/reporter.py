@@ -105,6 +105,7 @@ class StatusReporter:
             phases=allocation_status.phases(self._statuses),
             paused=snapshot.pause_reason is not None,
             dropped_fields=len(self.status_writer.dropped),
+            containers_not_isolated=len({each.owner for each in snapshot.intrusions}),
             cgroups_contended=len(snapshot.contended),
             cgroups_out_of_sync=sum(what is not None for what in snapshot.differences.values()),
         )

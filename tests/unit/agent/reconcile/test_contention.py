@@ -65,6 +65,20 @@ def test_the_status_of_the_pod_says_what_and_how_often(bench, db):
     assert condition.message.startswith("container db: cpuset.cpus")
 
 
+def test_one_who_answers_each_write_at_once_is_found_as_well(bench, db):
+    """What was just written is gone before the agent looks; to it, its mechanism lied."""
+    write_through = bench.ways.write
+
+    async def undone(write) -> None:
+        await write_through(write)
+        if write.cgroup == db:
+            bench.put(db, "cpuset.cpus", "0-15")
+
+    bench.ways.write = undone
+    assert len(Other(bench, db).passes(120)) <= REPAIRS + 600 / PAUSE
+    assert bench.reconciler.snapshot.contended.keys() == {db}
+
+
 def test_it_is_over_when_the_other_stops(bench, db):
     other = Other(bench, db)
     other.passes(REPAIRS + 1)

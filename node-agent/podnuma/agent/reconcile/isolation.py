@@ -1,0 +1,69 @@
+"""Finds who is on CPUs that a container has for itself. Pure.
+
+A container that has its values runs alone on its CPUs only if everybody else has theirs: where another cgroup
+could not be taken off them, both run there. Looked at is what the kernel has in force, not what was written.
+A pod's own cgroup counts where nothing below it was seen: its containers tell better.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues
+from podnuma.allocator import cpuset
+from podnuma.allocator.cpuset import CpuSet
+
+
+@dataclass(frozen=True, slots=True)
+class Intrusion:
+    """`intruder` may run on `cpus`, which are not its own: `owner` has them for itself."""
+
+    owner: ContainerCgroup
+    intruder: CgroupRef
+    cpus: CpuSet
+
+
+def find_intrusions(
+    targets: Mapping[CgroupRef, CgroupTarget],
+    seen: Mapping[CgroupRef, CgroupValues],
+    holders: Collection[str],
+    pool: CpuSet,
+) -> tuple[Intrusion, ...]:
+    """Return who is where, in a stable order. `holders`: UIDs of the pods that hold something."""
+    excess = _excess(targets, seen, holders, pool)
+    if not excess:
+        return ()
+    found = []
+    for owner in sorted(seen, key=repr):
+        if not isinstance(owner, ContainerCgroup) or owner.pod.uid not in holders:
+            continue
+        own = CpuSet((_cpus(targets, owner) or cpuset.EMPTY) & ~pool)
+        for intruder, cpus in excess.items():
+            both = CpuSet(own & cpus)
+            if both and intruder != owner:
+                found.append(Intrusion(owner, intruder, both))
+    return tuple(found)
+
+
+def _excess(
+    targets: Mapping[CgroupRef, CgroupTarget],
+    seen: Mapping[CgroupRef, CgroupValues],
+    holders: Collection[str],
+    pool: CpuSet,
+) -> dict[CgroupRef, CpuSet]:
+    """Return the CPUs that cgroups have in force and shall not have. Nearly always there are none."""
+    filled = {cgroup.pod for cgroup in seen if isinstance(cgroup, ContainerCgroup)}
+    excess = {}
+    for cgroup in sorted(seen, key=repr):
+        if isinstance(cgroup, PodCgroup) and (cgroup.uid in holders or cgroup in filled):
+            continue
+        allowed = _cpus(targets, cgroup) or pool
+        beyond = CpuSet((seen[cgroup].effective_cpus or cpuset.EMPTY) & ~allowed)
+        if beyond:
+            excess[cgroup] = beyond
+    return excess
+
+
+def _cpus(targets: Mapping[CgroupRef, CgroupTarget], cgroup: CgroupRef) -> CpuSet | None:
+    target = targets.get(cgroup)
+    return None if target is None else target.cpus
