@@ -1,0 +1,349 @@
+"""Where a pod may go: the filters of kube-scheduler that look at one node, for one pod. Pure.
+
+    nodeName        that node and no other; the scheduler, its taints and cordons are passed by, but the
+                    kubelet still looks at NoExecute taints, the selector and the resources
+    selector        every label of spec.nodeSelector
+    affinity        one of the terms of requiredDuringSchedulingIgnoredDuringExecution
+    cordon          spec.unschedulable, unless tolerated as the taint of that name
+    taint           every NoSchedule and NoExecute taint is tolerated
+    resources       allocatable, less what all pods of the node request; extended resources and the
+                    number of pods as well
+
+What needs several nodes or pods (pod affinity, topology spread), ports and volumes is not looked at;
+``not_considered`` names those that a pod asks for. Amounts count as the scheduler counts them: a pod
+requests what its containers need at their peak or, where it names it, what its budget says, and its overhead.
+
+Reading never fails: what the API server would not have stored matches nothing and requests nothing.
+"""
+
+import enum
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from podnuma.allocator import ContainerKind, ContainerRequest, Quantity, quantities
+from podnuma.allocator.quantities import NANO
+from podnuma.allocator.request import CPU, aggregate, is_memory
+from podnuma.api.quantity import read_quantity
+
+Needs = Mapping[str, int]
+"""Amounts by resource name, in billionths."""
+
+PODS: Final = "pods"
+UNSCHEDULABLE: Final = "node.kubernetes.io/unschedulable"
+
+
+class Obstacle(enum.StrEnum):
+    """Why a pod may not go to a node; the first one, in this order."""
+
+    NODE_NAME = "node name"
+    SELECTOR = "selector"
+    AFFINITY = "affinity"
+    CORDON = "cordoned"
+    TAINT = "taint"
+    RESOURCES = "resources"
+
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    """A taint of a node."""
+
+    key: str
+    value: str
+    effect: str
+
+    @property
+    def repels(self) -> bool:
+        """Whether it keeps pods away; PreferNoSchedule does not."""
+        return self.effect in ("NoSchedule", "NoExecute")
+
+
+@dataclass(frozen=True, slots=True)
+class Toleration:
+    """A toleration of a pod. Empty ``key`` and ``effect`` mean any."""
+
+    key: str = ""
+    operator: str = "Equal"
+    value: str = ""
+    effect: str = ""
+
+    def tolerates(self, taint: Taint) -> bool:
+        if self.effect not in ("", taint.effect) or self.key not in ("", taint.key):
+            return False
+        if self.operator == "Exists":
+            return True
+        if not self.key:
+            return False
+        if self.operator in ("Gt", "Lt"):
+            return _compare(self.operator, taint.value, self.value)
+        return self.operator == "Equal" and self.value == taint.value
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRequirement:
+    """One requirement of a node selector term, about a label or the field ``metadata.name``."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+    def matches(self, found: Mapping[str, str]) -> bool:
+        value = found.get(self.key)
+        match self.operator:
+            case "In":
+                return value is not None and value in self.values
+            case "NotIn":
+                return value is None or value not in self.values
+            case "Exists":
+                return value is not None
+            case "DoesNotExist":
+                return value is None
+            case "Gt" | "Lt":
+                return (
+                    value is not None
+                    and len(self.values) == 1
+                    and _compare(self.operator, value, self.values[0])
+                )
+            case _:
+                return False
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTerm:
+    """One term of a node affinity: all of it has to match, and an empty one matches nothing."""
+
+    labels: tuple[NodeRequirement, ...]
+    fields: tuple[NodeRequirement, ...]
+
+    def matches(self, name: str, labels: Mapping[str, str]) -> bool:
+        return (
+            bool(self.labels or self.fields)
+            and all(one.matches(labels) for one in self.labels)
+            and all(one.matches({"metadata.name": name}) for one in self.fields)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulableNode:
+    """A node as the scheduler sees it; ``allocatable`` None: not known, so that anything fits."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Taint, ...] = ()
+    cordoned: bool = False
+    allocatable: Needs | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PodConstraints:
+    """What a pod demands of its node. ``terms`` None: no required node affinity.
+
+    ``not_considered``: demands that ``obstacle`` does not look at.
+    """
+
+    node_name: str = ""
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    terms: tuple[NodeTerm, ...] | None = None
+    tolerations: tuple[Toleration, ...] = ()
+    requests: Needs = field(default_factory=dict)
+    not_considered: tuple[str, ...] = ()
+
+    def tolerates(self, taint: Taint) -> bool:
+        return any(one.tolerates(taint) for one in self.tolerations)
+
+    def tolerating(self, more: Iterable[Toleration]) -> "PodConstraints":
+        """Return the same with more tolerations."""
+        return PodConstraints(
+            self.node_name,
+            self.node_selector,
+            self.terms,
+            (*self.tolerations, *more),
+            self.requests,
+            self.not_considered,
+        )
+
+
+DAEMON_TOLERATIONS: Final = (
+    Toleration("node.kubernetes.io/not-ready", "Exists", effect="NoExecute"),
+    Toleration("node.kubernetes.io/unreachable", "Exists", effect="NoExecute"),
+    Toleration("node.kubernetes.io/disk-pressure", "Exists", effect="NoSchedule"),
+    Toleration("node.kubernetes.io/memory-pressure", "Exists", effect="NoSchedule"),
+    Toleration("node.kubernetes.io/pid-pressure", "Exists", effect="NoSchedule"),
+    Toleration(UNSCHEDULABLE, "Exists", effect="NoSchedule"),
+)
+"""What the controller of DaemonSets adds to their pods."""
+
+
+def obstacle(pod: PodConstraints, node: SchedulableNode, requested: Needs) -> Obstacle | None:
+    """Return what keeps a pod from a node whose pods request this much together; None: it may go there."""
+    if pod.node_name not in ("", node.name):
+        return Obstacle.NODE_NAME
+    if any(node.labels.get(key) != value for key, value in pod.node_selector.items()):
+        return Obstacle.SELECTOR
+    if pod.terms is not None and not any(term.matches(node.name, node.labels) for term in pod.terms):
+        return Obstacle.AFFINITY
+    repelling = [taint for taint in node.taints if taint.repels and not pod.tolerates(taint)]
+    if pod.node_name:
+        repelling = [taint for taint in repelling if taint.effect == "NoExecute"]
+    elif any(taint.key == UNSCHEDULABLE for taint in repelling) or (
+        node.cordoned and not pod.tolerates(Taint(UNSCHEDULABLE, "", "NoSchedule"))
+    ):
+        return Obstacle.CORDON
+    if repelling:
+        return Obstacle.TAINT
+    return Obstacle.RESOURCES if next(lacking(pod, node, requested), None) else None
+
+
+def lacking(pod: PodConstraints, node: SchedulableNode, requested: Needs) -> Iterator[tuple[str, int]]:
+    """Yield each resource that a node has too little of for a pod, and what is left of it."""
+    if node.allocatable is None:
+        return
+    for resource, amount in pod.requests.items():
+        left = node.allocatable.get(resource, 0) - requested.get(resource, 0)
+        if amount > max(left, 0):
+            yield resource, left
+
+
+def add(first: Needs, second: Needs) -> dict[str, int]:
+    """Add amounts."""
+    return {name: first.get(name, 0) + second.get(name, 0) for name in {**first, **second}}
+
+
+def read_schedulable_node(value: Any) -> SchedulableNode:
+    """Read a Node."""
+    metadata, spec, status = (_mapping(value, name) for name in ("metadata", "spec", "status"))
+    return SchedulableNode(
+        name=_text(metadata, "name"),
+        labels=_texts(metadata, "labels"),
+        taints=tuple(
+            Taint(_text(one, "key"), _text(one, "value"), _text(one, "effect"))
+            for one in _mappings(spec, "taints")
+        ),
+        cordoned=spec.get("unschedulable") is True,
+        allocatable=_amounts(status, "allocatable")
+        if isinstance(status.get("allocatable"), Mapping)
+        else None,
+    )
+
+
+def read_pod_constraints(value: Any) -> PodConstraints:
+    """Read what a pod, its defaults filled in, demands of its node."""
+    spec = _mapping(value, "spec")
+    affinity = _mapping(spec, "affinity")
+    required = _mapping(affinity, "nodeAffinity").get("requiredDuringSchedulingIgnoredDuringExecution")
+    return PodConstraints(
+        node_name=_text(spec, "nodeName"),
+        node_selector=_texts(spec, "nodeSelector"),
+        terms=None if required is None else tuple(map(_term, _mappings(required, "nodeSelectorTerms"))),
+        tolerations=tuple(
+            Toleration(
+                _text(one, "key"),
+                _text(one, "operator") or "Equal",
+                _text(one, "value"),
+                _text(one, "effect"),
+            )
+            for one in _mappings(spec, "tolerations")
+        ),
+        requests=read_pod_needs(value),
+        not_considered=tuple(_not_considered(spec, affinity)),
+    )
+
+
+def read_pod_needs(value: Any) -> dict[str, int]:
+    """Read what a pod requests of its node, as the scheduler counts it."""
+    spec = _mapping(value, "spec")
+    containers: list[ContainerRequest] = []
+    asked: list[dict[str, int]] = []
+    for name in ("initContainers", "containers"):
+        for one in _mappings(spec, name):
+            always = _text(one, "restartPolicy") == "Always"
+            kind = ContainerKind.SIDECAR if always else ContainerKind.INIT
+            containers.append(ContainerRequest("", ContainerKind.APP if name == "containers" else kind))
+            asked.append(_amounts(_mapping(one, "resources"), "requests"))
+    needs = {
+        resource: aggregate(tuple(containers), [amounts.get(resource, 0) for amounts in asked])
+        for resource in {resource for amounts in asked for resource in amounts}
+    }
+    budget = _amounts(_mapping(spec, "resources"), "requests")
+    needs |= {
+        resource: amount for resource, amount in budget.items() if resource == CPU or is_memory(resource)
+    }
+    return {**add(needs, _amounts(spec, "overhead")), PODS: NANO}
+
+
+def _not_considered(spec: Mapping[str, Any], affinity: Mapping[str, Any]) -> Iterator[str]:
+    for name, text in (("podAffinity", "pod affinity"), ("podAntiAffinity", "pod anti-affinity")):
+        if _mapping(affinity, name).get("requiredDuringSchedulingIgnoredDuringExecution"):
+            yield text
+    if any(
+        one.get("whenUnsatisfiable") != "ScheduleAnyway"
+        for one in _mappings(spec, "topologySpreadConstraints")
+    ):
+        yield "topology spread"
+    if spec.get("resourceClaims"):
+        yield "resource claims"
+    ports = (port for one in _mappings(spec, "containers") for port in _mappings(one, "ports"))
+    if any(port.get("hostPort") for port in ports):
+        yield "host ports"
+    if any("persistentVolumeClaim" in one or "ephemeral" in one for one in _mappings(spec, "volumes")):
+        yield "volumes"
+
+
+def _term(term: Mapping[str, Any]) -> NodeTerm:
+    read = [
+        tuple(
+            NodeRequirement(
+                _text(one, "key"),
+                _text(one, "operator"),
+                tuple(value for value in one.get("values") or () if isinstance(value, str)),
+            )
+            for one in _mappings(term, name)
+        )
+        for name in ("matchExpressions", "matchFields")
+    ]
+    return NodeTerm(*read)
+
+
+def _compare(operator: str, found: str, bound: str) -> bool:
+    try:
+        left, right = int(found[:20]), int(bound[:20])
+    except ValueError:
+        return False
+    return left > right if operator == "Gt" else left < right
+
+
+def _amounts(parent: Mapping[str, Any], name: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for resource, value in _mapping(parent, name).items():
+        try:
+            amount: Quantity = read_quantity(value)
+        except ValueError:
+            continue
+        found[resource] = amount.nano
+    return found
+
+
+def _mapping(parent: Any, name: str) -> Mapping[str, Any]:
+    child = parent.get(name) if isinstance(parent, Mapping) else None
+    return child if isinstance(child, Mapping) else {}
+
+
+def _mappings(parent: Any, name: str) -> list[Mapping[str, Any]]:
+    child = parent.get(name) if isinstance(parent, Mapping) else None
+    return [one for one in child if isinstance(one, Mapping)] if isinstance(child, list) else []
+
+
+def _text(parent: Mapping[str, Any], name: str) -> str:
+    value = parent.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _texts(parent: Mapping[str, Any], name: str) -> dict[str, str]:
+    return {key: value for key, value in _mapping(parent, name).items() if isinstance(value, str)}
+
+
+def amount_text(resource: str, nano: int) -> str:
+    """Write an amount of a resource for people: "4", "1500m", "16Gi"."""
+    if is_memory(resource) or resource == "ephemeral-storage":
+        return quantities.format_bytes(nano // NANO)
+    return quantities.format_cpu(nano // 10**6)

@@ -1,0 +1,176 @@
+"""A pod goes where kube-scheduler would let it go."""
+
+import pytest
+from podnuma.allocator.quantities import NANO
+from podnuma.api.scheduling import (
+    DAEMON_TOLERATIONS,
+    Obstacle,
+    add,
+    lacking,
+    obstacle,
+    read_pod_constraints,
+    read_pod_needs,
+    read_schedulable_node,
+)
+
+
+def node(name="n", labels=None, taints=(), *, unschedulable=False, **allocatable):
+    status = {"allocatable": {"pods": "110", **allocatable}} if allocatable else {}
+    return read_schedulable_node(
+        {
+            "metadata": {"name": name, "labels": labels or {}},
+            "spec": {"taints": list(taints), "unschedulable": unschedulable},
+            "status": status,
+        }
+    )
+
+
+def pod(**spec):
+    return read_pod_constraints({"spec": spec})
+
+
+def affinity(*terms):
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": list(terms)}}
+    return {"affinity": {"nodeAffinity": required}}
+
+
+def expression(key, operator, *values):
+    return {"matchExpressions": [{"key": key, "operator": operator, "values": list(values)}]}
+
+
+def taint(effect="NoSchedule", key="team", value="db"):
+    return {"key": key, "value": value, "effect": effect}
+
+
+def test_a_pod_without_demands_goes_anywhere():
+    assert obstacle(pod(), node(), {}) is None
+
+
+def test_every_label_of_the_selector_counts():
+    wants = pod(nodeSelector={"pool": "db", "disk": "ssd"})
+    assert obstacle(wants, node(labels={"pool": "db", "disk": "ssd", "x": "y"}), {}) is None
+    assert obstacle(wants, node(labels={"pool": "db"}), {}) is Obstacle.SELECTOR
+
+
+@pytest.mark.parametrize(
+    ("operator", "values", "matching"),
+    [
+        ("In", ["a", "b"], {"a"}),
+        ("NotIn", ["a"], {"7", "10", None}),
+        ("Exists", [], {"a", "7", "10"}),
+        ("DoesNotExist", [], {None}),
+        ("Gt", ["7"], {"10"}),
+        ("Lt", ["10"], {"7"}),
+        ("Gt", ["x"], set()),
+        ("Gt", ["1", "2"], set()),
+        ("Near", ["a"], set()),
+    ],
+)
+def test_every_operator_of_node_affinity(operator, values, matching):
+    wants = pod(**affinity(expression("k", operator, *values)))
+    found = {
+        value
+        for value in ("a", "7", "10", None)
+        if obstacle(wants, node(labels={} if value is None else {"k": value}), {}) is None
+    }
+    assert found == matching
+
+
+def test_terms_are_alternatives_their_parts_are_not_and_an_empty_one_matches_nothing():
+    both = {
+        **expression("a", "Exists"),
+        "matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}],
+    }
+    wants = pod(**affinity(both, expression("b", "Exists")))
+    assert obstacle(wants, node(labels={"a": ""}), {}) is None
+    assert obstacle(wants, node(name="m", labels={"a": ""}), {}) is Obstacle.AFFINITY
+    assert obstacle(wants, node(name="m", labels={"b": ""}), {}) is None
+    assert obstacle(pod(**affinity({})), node(), {}) is Obstacle.AFFINITY
+    assert obstacle(pod(**affinity()), node(), {}) is Obstacle.AFFINITY
+
+
+@pytest.mark.parametrize(
+    ("toleration", "tolerated"),
+    [
+        ({"key": "team", "operator": "Equal", "value": "db", "effect": "NoSchedule"}, True),
+        ({"key": "team", "value": "db"}, True),
+        ({"key": "team", "value": "ml"}, False),
+        ({"key": "team", "operator": "Exists"}, True),
+        ({"key": "other", "operator": "Exists"}, False),
+        ({"operator": "Exists"}, True),
+        ({"operator": "Exists", "effect": "NoExecute"}, False),
+        ({"value": "db"}, False),
+    ],
+)
+def test_a_taint_repels_unless_it_is_tolerated(toleration, tolerated):
+    found = obstacle(pod(tolerations=[toleration]), node(taints=[taint()]), {})
+    assert found is (None if tolerated else Obstacle.TAINT)
+
+
+def test_a_preference_repels_nobody_and_no_execute_does():
+    assert obstacle(pod(), node(taints=[taint("PreferNoSchedule")]), {}) is None
+    assert obstacle(pod(), node(taints=[taint("NoExecute")]), {}) is Obstacle.TAINT
+
+
+def test_a_cordon_is_told_from_a_taint_and_daemons_pass_it():
+    cordoned = node(unschedulable=True, taints=[taint(key="node.kubernetes.io/unschedulable", value="")])
+    assert obstacle(pod(), cordoned, {}) is Obstacle.CORDON
+    assert obstacle(pod(), node(unschedulable=True), {}) is Obstacle.CORDON
+    assert obstacle(pod().tolerating(DAEMON_TOLERATIONS), cordoned, {}) is None
+
+
+def test_a_pod_with_a_node_name_passes_the_scheduler_but_not_the_kubelet():
+    wants = pod(nodeName="n")
+    assert obstacle(wants, node(name="m"), {}) is Obstacle.NODE_NAME
+    assert obstacle(wants, node(taints=[taint()], unschedulable=True), {}) is None
+    assert obstacle(wants, node(taints=[taint("NoExecute")]), {}) is Obstacle.TAINT
+
+
+def test_what_all_pods_request_is_taken_from_what_is_allocatable():
+    wants = pod(containers=[{"resources": {"requests": {"cpu": "3", "example.com/card": 1}}}])
+    roomy = node(cpu="8", **{"example.com/card": "2"})
+    assert obstacle(wants, roomy, {"cpu": 5 * NANO}) is None
+    assert obstacle(wants, roomy, {"cpu": 6 * NANO}) is Obstacle.RESOURCES
+    assert list(lacking(wants, roomy, {"cpu": 6 * NANO})) == [("cpu", 2 * NANO)]
+    assert obstacle(wants, roomy, {"example.com/card": 2 * NANO}) is Obstacle.RESOURCES
+    assert obstacle(wants, node(cpu="8"), {}) is Obstacle.RESOURCES
+    assert obstacle(wants, roomy, {"pods": 110 * NANO}) is Obstacle.RESOURCES
+    assert obstacle(wants, node(), {"cpu": 10**6 * NANO}) is None
+
+
+def test_a_pod_requests_its_peak_or_its_budget_and_its_overhead():
+    def asks(cpu, **more):
+        return {"resources": {"requests": {"cpu": cpu, "memory": "1Gi"}}, **more}
+
+    spec = {
+        "initContainers": [asks("1", restartPolicy="Always"), asks("5")],
+        "containers": [asks("2"), asks("1")],
+        "overhead": {"cpu": "250m"},
+    }
+    needs = read_pod_needs({"spec": spec})
+    assert (needs["cpu"], needs["memory"]) == (6.25 * NANO, 3 * 2**30 * NANO)
+    spec["resources"] = {"requests": {"cpu": "8"}}
+    needs = read_pod_needs({"spec": spec})
+    assert (needs["cpu"], needs["memory"], needs["pods"]) == (8.25 * NANO, 3 * 2**30 * NANO, NANO)
+
+
+def test_what_is_not_looked_at_is_named():
+    anti = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "x"}]}}
+    found = pod(
+        affinity=anti,
+        topologySpreadConstraints=[{"whenUnsatisfiable": "DoNotSchedule"}],
+        containers=[{"ports": [{"hostPort": 80}]}],
+        volumes=[{"persistentVolumeClaim": {}}],
+    )
+    assert found.not_considered == ("pod anti-affinity", "topology spread", "host ports", "volumes")
+    assert pod(topologySpreadConstraints=[{"whenUnsatisfiable": "ScheduleAnyway"}]).not_considered == ()
+
+
+@pytest.mark.parametrize("junk", [None, 7, [], {"spec": 7}, {"spec": {"containers": [7], "tolerations": {}}}])
+def test_what_no_api_server_stores_demands_nothing(junk):
+    assert obstacle(read_pod_constraints(junk), node(), {}) is None
+    assert read_schedulable_node(junk).taints == ()
+
+
+def test_amounts_add_up_by_name():
+    assert add({"cpu": 1}, {"cpu": 2, "pods": 1}) == {"cpu": 3, "pods": 1}
