@@ -302,7 +302,7 @@ def test_an_agent_that_starts_without_settings_writes_nothing_until_it_has_read_
     (node.folder / "cgroup" / file).write_text("0-79\n")
 
     def ready_says(reason: str) -> bool:
-        return node.condition(node.allocation(namespace, "db"), "Ready")["reason"] == reason
+        return bool(node.condition(node.allocation(namespace, "db"), "Ready")["reason"] == reason)
 
     with AgentThread(node.settings()) as agent:
         until(lambda: ready_says("SettingsUnknown"), "the agent to say that it knows no settings", 20)

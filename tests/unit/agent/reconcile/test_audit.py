@@ -23,7 +23,7 @@ from podnuma.api.node_topology import render_node_topology
 from podnuma.api.pod_allocation import Decision, render_pod_allocation
 
 
-def topology(mode: Mode = Mode.AUDIT, **broken) -> dict:
+def topology(mode: Mode = Mode.AUDIT, **broken):
     rules = ManagerSettings(cpu_manager_policy=CpuManagerPolicy.STATIC)
     body = render_node_topology("node", NodeSettings(rules, PodPolicy(mode=mode)), None)
     body["metadata"] |= {"uid": "nt", "generation": 1}

@@ -61,6 +61,7 @@ def test_the_status_of_the_pod_says_what_and_how_often(bench, db):
     status = allocation_status.compute_status(
         desired, PodAllocationStatus(), bench.reconciler.snapshot, bench.reconciler.verdicts
     )
+    assert status is not None
     (condition,) = [each for each in status.conditions if each.type == allocation_status.CONTENDED]
     assert condition.message.startswith("container db: cpuset.cpus")
 
