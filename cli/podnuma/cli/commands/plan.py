@@ -115,7 +115,7 @@ def print_plan(
     expanded = expand(read_documents(files))
     nodes, labels = _nodes(source, node, profile)
     plans = plan_pods(expanded.pods, nodes, labels)
-    for line in (*expanded.skipped, *expanded.problems):
+    for line in (*expanded.skipped, *expanded.guessed, *expanded.not_understood, *expanded.problems):
         output.note(line)
     if form.structured:
         output.dump([plan_data(plan) for plan in plans], form)

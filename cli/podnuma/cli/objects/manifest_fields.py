@@ -35,6 +35,7 @@ _MODELS = {
     "Deployment": "V1Deployment",
     "StatefulSet": "V1StatefulSet",
     "ReplicaSet": "V1ReplicaSet",
+    "ReplicationController": "V1ReplicationController",
     "DaemonSet": "V1DaemonSet",
     "Job": "V1Job",
     "CronJob": "V1CronJob",

@@ -1,39 +1,40 @@
-"""The pods that manifests would create: workloads are expanded, objects without pods are skipped.
+"""The pods that manifests would create, as the API server would store them.
 
-    Pod                        itself
-    Deployment, ReplicaSet     one pod per replica, named NAME-1, NAME-2 ...
-    StatefulSet                one pod per replica, named NAME-0, NAME-1 ...
-    Job                        as many pods as run at once; CronJob likewise, one run
-    DaemonSet                  one pod; it lands on every node
-
-Pods get the API server's defaults before they are read, as if they had been stored.
+Each template of `pod_templates` becomes pods; admission (`api.pod_admission`) fills in what the cluster's
+LimitRanges and classes say, and those in the same files count as well. What becomes of every object is
+said: pods, none (a Service), or not understood, which is counted.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from podnuma.allocator.request import PodRequest
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod import read_pod
-from podnuma.api.pod_defaults import with_api_defaults
+from podnuma.api.pod_admission import AdmissionPolicies
+from podnuma.api.scheduling import DAEMON_TOLERATIONS, PodConstraints, read_pod_constraints
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.documents import Document
 from podnuma.cli.objects.manifest_fields import KINDS, field_problems
-
-# Of one workload; more replicas of the same template would add nothing.
-MOST_REPLICAS = 1000
+from podnuma.cli.objects.pod_templates import PodTemplate, is_built_in, mapping, pod_templates
 
 _DEFAULT_NAMESPACE = "default"
+NO_POLICIES = AdmissionPolicies()
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedPod:
-    """A pod that would be created, its labels, and the place of its manifest."""
+    """A pod that would be created: its manifest's place, what it asks for, and where it may go.
+
+    `every_node`: the pod of a DaemonSet, one on each node that it may go to.
+    """
 
     place: str
     pod: PodRequest
     labels: Mapping[str, str]
+    constraints: PodConstraints = field(default_factory=PodConstraints)
+    every_node: bool = False
 
     @property
     def name(self) -> str:
@@ -43,114 +44,100 @@ class PlannedPod:
 
 @dataclass(frozen=True, slots=True)
 class ExpandedPods:
-    """The pods, one line for each problem, and one for each object that was skipped."""
+    """The pods, and one line for each problem, object without pods, guess, and kind not understood."""
 
     pods: tuple[PlannedPod, ...]
-    problems: tuple[str, ...]
-    skipped: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    guessed: tuple[str, ...] = ()
+    not_understood: tuple[str, ...] = ()
 
 
-def expand(documents: Sequence[Document], namespace: str = _DEFAULT_NAMESPACE) -> ExpandedPods:
+def expand(
+    documents: Sequence[Document],
+    namespace: str = _DEFAULT_NAMESPACE,
+    policies: AdmissionPolicies = NO_POLICIES,
+) -> ExpandedPods:
     """Find all pods of these manifests. `namespace` is for objects that name none."""
     pods: list[PlannedPod] = []
     problems: list[str] = []
     skipped: list[str] = []
+    guessed: list[str] = []
+    not_understood: list[str] = []
     for document in documents:
-        if document.kind not in KINDS:
-            skipped.append(f"{document.place}: {document.kind} {document.name} has no pods; left out")
+        templates = pod_templates(document)
+        label = f"{document.place}: {document.kind} {document.name}"
+        if templates is None:
+            not_understood.append(f"{label} is not understood: nothing in it looks like a pod; left out")
             continue
-        wrong = tuple(field_problems(document.kind, document.value))
+        if not templates:
+            skipped.append(f"{label} makes no pods; left out")
+            continue
+        if templates[0].guessed:
+            where = ", ".join(f"{one.path} ({len(one.names)})" for one in templates)
+            guessed.append(f"{label}: its pods are guessed from what looks like a pod template: {where}")
+        wrong = _field_problems(document)
         problems += (f"{document.place}: {text}" for text in wrong)
-        for value in _pods(document, namespace):
-            try:
-                pod = _read(value)
-            except InvalidObjectError as error:
-                problems += _lines(document, error, wrong)
-                break
-            pods.append(PlannedPod(document.place, pod, _labels(value)))
-    return ExpandedPods(tuple(pods), tuple(problems), tuple(skipped))
+        for template in templates:
+            found, bad = _planned(document, template, namespace, policies)
+            pods += found
+            problems += (f"{document.place}: {line}" for line in bad if not _is_told(line, wrong))
+    return ExpandedPods(tuple(pods), tuple(problems), tuple(skipped), tuple(guessed), tuple(not_understood))
 
 
 def first_pod(documents: Sequence[Document], namespace: str = _DEFAULT_NAMESPACE) -> dict[str, Any]:
     """Return the JSON of the first pod that the manifests would create. Failure(INPUT) if there is none."""
     for document in documents:
-        if document.kind in KINDS:
-            for value in _pods(document, namespace):
+        for template in pod_templates(document) or ():
+            for value in _pods(document, template, namespace):
                 return value
     raise Failure(Exit.INPUT, "there is no pod in these manifests")
 
 
+def _field_problems(document: Document) -> tuple[str, ...]:
+    known = document.kind in KINDS and is_built_in(document)
+    return tuple(field_problems(document.kind, document.value)) if known else ()
+
+
+def _planned(
+    document: Document, template: PodTemplate, namespace: str, policies: AdmissionPolicies
+) -> tuple[list[PlannedPod], list[str]]:
+    """Return the pods of a template, or why there are none: its pods are alike, so one speaks for all."""
+    found: list[PlannedPod] = []
+    for value in _pods(document, template, namespace):
+        stored = policies.admit(value)
+        try:
+            # Defaulting copies a bad value to other fields; report it where it was written if possible.
+            read_pod(value)
+            pod = read_pod(stored)
+        except InvalidObjectError as error:
+            return [], [f"{template.inside}{problem}" for problem in error.errors]
+        if refused := [f"{template.inside}{line}" for line in policies.refusals(stored)]:
+            return [], refused
+        constraints = read_pod_constraints(stored)
+        if template.every_node:
+            constraints = constraints.tolerating(DAEMON_TOLERATIONS)
+        found.append(PlannedPod(document.place, pod, _labels(stored), constraints, template.every_node))
+    return found, []
+
+
+def _is_told(line: str, wrong: Sequence[str]) -> bool:
+    """Whether a problem of a field has been told in other words; both start with the path."""
+    return any(line.startswith(told.partition(": ")[0]) for told in wrong)
+
+
 def _labels(pod: Mapping[str, Any]) -> dict[str, str]:
     """Return the labels that are text; the API server refuses a pod with others, which is said by field."""
-    return {key: text for key, text in _object(pod["metadata"], "labels").items() if isinstance(text, str)}
+    return {key: text for key, text in mapping(pod["metadata"], "labels").items() if isinstance(text, str)}
 
 
-def _read(value: Mapping[str, Any]) -> PodRequest:
-    try:
-        return read_pod(with_api_defaults(value))
-    except InvalidObjectError:
-        # Defaulting copies a bad value to other fields; report it where it was written, if that is enough.
-        read_pod(value)
-        raise
-
-
-def _lines(document: Document, error: InvalidObjectError, told: Sequence[str]) -> Iterator[str]:
-    inside = _TEMPLATES.get(document.kind, "")
-    for problem in error.errors:
-        # Paths are those of a pod; put the path of the pod template before them.
-        if not any(line.startswith(f"{inside}{problem.path}: ") for line in told):
-            yield f"{document.place}: {inside}{problem}"
-
-
-_TEMPLATES = {
-    "Deployment": "spec.template.",
-    "ReplicaSet": "spec.template.",
-    "StatefulSet": "spec.template.",
-    "DaemonSet": "spec.template.",
-    "Job": "spec.template.",
-    "CronJob": "spec.jobTemplate.spec.template.",
-}
-
-
-def _pods(document: Document, namespace: str) -> Iterator[dict[str, Any]]:
-    metadata = _object(document.value, "metadata")
-    namespace = str(metadata.get("namespace") or namespace)
-    name = document.name or "unnamed"
-    if document.kind == "Pod":
-        yield _pod(document.value, name, namespace)
-        return
-    spec = _object(document.value, "spec")
-    if document.kind == "CronJob":
-        spec = _object(_object(spec, "jobTemplate"), "spec")
-    template = _object(spec, "template")
-    first = 0 if document.kind == "StatefulSet" else 1
-    for number in range(first, first + _count(document.kind, spec)):
-        yield _pod(template, name if document.kind == "DaemonSet" else f"{name}-{number}", namespace)
-
-
-def _pod(template: Mapping[str, Any], name: str, namespace: str) -> dict[str, Any]:
-    metadata = _object(template, "metadata")
-    named = {**metadata, "name": name, "namespace": namespace, "uid": f"{namespace}/{name}"}
-    # A manifest copied from a cluster may hold the status that the object had there.
-    bare = {key: value for key, value in template.items() if key != "status"}
-    return {**bare, "metadata": named}
-
-
-def _count(kind: str, spec: Mapping[str, Any]) -> int:
-    if kind == "DaemonSet":
-        return 1
-    if kind in ("Job", "CronJob"):
-        wanted = min(_number(spec, "parallelism"), _number(spec, "completions", MOST_REPLICAS))
-    else:
-        wanted = _number(spec, "replicas")
-    return max(0, min(wanted, MOST_REPLICAS))
-
-
-def _number(spec: Mapping[str, Any], name: str, default: int = 1) -> int:
-    value = spec.get(name, default)
-    return value if isinstance(value, int) and not isinstance(value, bool) else default
-
-
-def _object(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = parent.get(name)
-    return value if isinstance(value, Mapping) else {}
+def _pods(document: Document, template: PodTemplate, namespace: str) -> Iterator[dict[str, Any]]:
+    owner = str(mapping(document.value, "metadata").get("namespace") or namespace)
+    base = document.name or "unnamed"
+    for suffix in template.names:
+        name = base + suffix
+        metadata = {**mapping(template.value, "metadata"), "name": name, "namespace": owner}
+        metadata["uid"] = f"{owner}/{name}"
+        # A manifest copied from a cluster may hold the status that the object had there.
+        bare = {key: value for key, value in template.value.items() if key != "status"}
+        yield {**bare, "metadata": metadata}

@@ -34,10 +34,10 @@ class Asked:
                 raise Failure(Exit.FORBIDDEN, f"not allowed to list {query.label}")
         return [[] for _ in asked]
 
-    def find(self, query):
+    def find(self, query):  # noqa: ARG002 - the protocol
         return None
 
-    def text(self, path):
+    def text(self, path):  # noqa: ARG002 - the protocol
         return ""
 
 

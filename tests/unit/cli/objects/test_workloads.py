@@ -1,8 +1,10 @@
 """Workloads become the pods they would make."""
 
 import yaml
+from podnuma.api.pod_admission import AdmissionPolicies
 from podnuma.cli.objects.documents import Document
-from podnuma.cli.objects.workloads import MOST_REPLICAS, expand
+from podnuma.cli.objects.pod_templates import MOST_REPLICAS
+from podnuma.cli.objects.workloads import expand
 
 POD_SPEC = "{containers: [{name: c, resources: {limits: {cpu: '2', memory: 1Gi}}}]}"
 
@@ -25,6 +27,7 @@ def workload(kind: str, spec: str) -> str:
 def test_replicas_are_numbered_as_their_kind_does():
     assert names(workload("Deployment", "replicas: 2,")) == ["n/w-1", "n/w-2"]
     assert names(workload("ReplicaSet", "replicas: 2,")) == ["n/w-1", "n/w-2"]
+    assert names(workload("ReplicationController", "replicas: 2,")) == ["n/w-1", "n/w-2"]
     assert names(workload("StatefulSet", "replicas: 2,")) == ["n/w-0", "n/w-1"]
     assert names(workload("DaemonSet", "")) == ["n/w"]
 
@@ -63,7 +66,7 @@ def test_labels_of_the_template_are_those_of_the_pod():
 def test_kinds_without_pods_are_named_and_left_out():
     result = expand(documents("{kind: Service, metadata: {name: s}}"))
     assert (result.pods, result.problems) == ((), ())
-    assert result.skipped == ("f document 1: Service s has no pods; left out",)
+    assert result.skipped == ("f document 1: Service s makes no pods; left out",)
 
 
 def test_a_bad_quantity_is_one_line_with_the_path_in_the_manifest():
@@ -88,3 +91,81 @@ def test_a_value_that_the_api_server_refuses_is_one_problem_by_field():
         "f document 1: metadata.labels[released]: is the number 2.5; text belongs here; put it in quotes",
         "f document 1: spec.containers[0].name: is the number 7; text belongs here; put it in quotes",
     )
+
+
+def test_a_pod_template_makes_no_pods_by_itself():
+    result = expand(
+        documents(f"{{kind: PodTemplate, metadata: {{name: t}}, template: {{spec: {POD_SPEC}}}}}")
+    )
+    assert (result.pods, result.problems) == ((), ())
+    assert result.skipped == ("f document 1: PodTemplate t makes no pods; left out",)
+
+
+RAY = f"""
+apiVersion: ray.io/v1
+kind: RayCluster
+metadata: {{name: ray, namespace: ml}}
+spec:
+  headGroupSpec: {{template: {{spec: {POD_SPEC}}}}}
+  workerGroupSpecs: [{{replicas: 2, template: {{metadata: {{labels: {{a: b}}}}, spec: {POD_SPEC}}}}}]
+"""
+
+
+def test_pods_of_unknown_kinds_are_guessed_by_their_shape_and_said_to_be():
+    result = expand(documents(RAY))
+    assert [one.name for one in result.pods] == ["ml/ray-1-1", "ml/ray-2-1", "ml/ray-2-2"]
+    assert [one.labels for one in result.pods] == [{}, {"a": "b"}, {"a": "b"}]
+    (guess,) = result.guessed
+    assert guess.startswith("f document 1: RayCluster ray: its pods are guessed from what looks like ")
+    assert guess.endswith(": spec.headGroupSpec.template (1), spec.workerGroupSpecs[0].template (2)")
+    assert (result.problems, result.skipped, result.not_understood) == ((), (), ())
+
+
+def test_one_template_is_numbered_like_a_deployment_and_pods_in_a_list_are_pods():
+    rollout = "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: r}\n"
+    rollout += f"spec: {{replicas: 2, template: {{spec: {POD_SPEC}}}}}"
+    assert names(rollout) == ["default/r-1", "default/r-2"]
+    pods = f"[{{kind: Pod, metadata: {{name: x}}, spec: {POD_SPEC}}}, {{kind: Pod, spec: {POD_SPEC}}}]"
+    strimzi = f"{{apiVersion: core.strimzi.io/v1, kind: StrimziPodSet, spec: {{pods: {pods}}}}}"
+    assert names(strimzi) == ["default/unnamed-1-1", "default/unnamed-2-1"]
+
+
+def test_a_kind_that_is_not_understood_is_said_and_a_builtin_one_is_known_to_have_none():
+    result = expand(
+        documents("{apiVersion: example.com/v1, kind: Thing, metadata: {name: t}, spec: {size: 3}}")
+    )
+    assert result.not_understood == (
+        "f document 1: Thing t is not understood: nothing in it looks like a pod; left out",
+    )
+    for version in ("v1", "apps/v1", "networking.k8s.io/v1", "podnuma.dev/v1alpha1"):
+        result = expand(documents(f"{{apiVersion: {version}, kind: Whatever, metadata: {{name: t}}}}"))
+        assert (result.not_understood, len(result.skipped)) == ((), 1)
+
+
+def test_limit_ranges_fill_in_what_a_container_leaves_out():
+    limits = {"default": {"cpu": "1", "memory": "512Mi"}, "type": "Container"}
+    policies = AdmissionPolicies.of(
+        [{"kind": "LimitRange", "metadata": {"name": "l", "namespace": "n"}, "spec": {"limits": [limits]}}]
+    )
+    text = "{kind: Pod, metadata: {name: p, namespace: n}, spec: {containers: [{name: side}]}}"
+    (planned,) = expand(documents(text), policies=policies).pods
+    (container,) = planned.pod.containers
+    assert {name: amount.milli for name, amount in container.requests.items()}["cpu"] == 1000
+    assert container.requests == container.limits
+
+
+def test_what_admission_refuses_is_a_problem_and_no_pod():
+    policies = AdmissionPolicies.of([], [], [])
+    text = "{kind: Deployment, metadata: {name: w}, spec: {template: {spec: "
+    text += "{runtimeClassName: kata, containers: [{name: c}]}}}}"
+    result = expand(documents(text), policies=policies)
+    assert (result.pods, result.problems) == (
+        (),
+        ("f document 1: spec.template.spec.runtimeClassName: there is no RuntimeClass kata",),
+    )
+
+
+def test_a_daemon_set_tolerates_what_its_controller_adds():
+    (planned,) = expand(documents(workload("DaemonSet", ""))).pods
+    assert planned.every_node
+    assert len(planned.constraints.tolerations) == 6

@@ -1,0 +1,180 @@
+"""What the API server's admission changes in a pod, as far as decisions and placement depend on it.
+
+For pods that were never saved, in the API server's order (v1.36):
+
+1. The defaults of ``pod_defaults``, from what the manifest says.
+2. LimitRanger: a container without a request or limit of a resource gets the one of a LimitRange of its
+   namespace. A LimitRange itself has defaults: a default limit from its maximum, a default request from its
+   default limit or its minimum. Several LimitRanges come in no fixed order there, here by name.
+3. Priority: the pod gets the number of its priority class, or of the one that is the default.
+4. RuntimeClass: the pod gets the class's overhead, node selector and tolerations.
+5. The defaults once more: they are filled in when the stored pod is read.
+
+``refusals`` says what the API server would refuse: a class that does not exist, and a container outside of
+a LimitRange's minimum and maximum. Its ratios and its limits of whole pods are not looked at.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from podnuma.allocator import Quantity
+from podnuma.api.pod_defaults import with_api_defaults
+from podnuma.api.quantity import read_quantity
+
+_SYSTEM_CLASSES: Final = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionPolicies:
+    """The objects of a cluster that admission looks at. None: they are not known, nothing is checked.
+
+    LimitRanges by namespace, in the order of their names.
+    """
+
+    limit_ranges: Mapping[str, tuple[Json, ...]] = field(default_factory=dict)
+    runtime_classes: Mapping[str, Json] | None = None
+    priority_classes: Mapping[str, Json] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        limit_ranges: Iterable[Json],
+        runtime_classes: Iterable[Json] | None = None,
+        priority_classes: Iterable[Json] | None = None,
+    ) -> "AdmissionPolicies":
+        """Take the objects as a cluster or files have them."""
+        ranges: dict[str, list[Json]] = {}
+        for one in sorted(limit_ranges, key=_name):
+            ranges.setdefault(str(_object(one, "metadata").get("namespace") or "default"), []).append(one)
+        return cls(
+            {namespace: tuple(found) for namespace, found in ranges.items()},
+            None if runtime_classes is None else {_name(one): one for one in runtime_classes},
+            None if priority_classes is None else {_name(one): one for one in priority_classes},
+        )
+
+    def admit(self, pod: Any) -> Any:
+        """Return the JSON of a pod as it would be stored; the given one is not changed."""
+        spec = _object(with_api_defaults(pod), "spec")
+        if not spec:
+            return pod
+        filled = dict(spec)
+        namespace = str(_object(pod, "metadata").get("namespace") or "default")
+        for limit_range in self.limit_ranges.get(namespace, ()):
+            defaults = _container_defaults(limit_range)
+            for name in ("initContainers", "containers"):
+                if isinstance(filled.get(name), list):
+                    filled[name] = [_with_limits(item, *defaults) for item in filled[name]]
+        self._prioritize(filled)
+        self._run_in_class(filled)
+        return with_api_defaults({**pod, "spec": filled})
+
+    def refusals(self, stored: Any) -> Iterator[str]:
+        """Yield why the API server refuses a pod that ``admit`` returned."""
+        spec = _object(stored, "spec")
+        for name, known, kind in (
+            ("priorityClassName", self.priority_classes, "PriorityClass"),
+            ("runtimeClassName", self.runtime_classes, "RuntimeClass"),
+        ):
+            wanted = spec.get(name)
+            absent = wanted and known is not None and wanted not in known
+            if absent and not (kind == "PriorityClass" and wanted in _SYSTEM_CLASSES):
+                yield f"spec.{name}: there is no {kind} {wanted}"
+        namespace = str(_object(stored, "metadata").get("namespace") or "default")
+        for limit_range in self.limit_ranges.get(namespace, ()):
+            for item in _limits(limit_range, "Container"):
+                for part in ("initContainers", "containers"):
+                    for index, container in enumerate(_list(spec, part)):
+                        where = f"spec.{part}[{index}].resources: LimitRange {_name(limit_range)}"
+                        yield from _outside(container, item, where)
+
+    def _prioritize(self, spec: dict[str, Any]) -> None:
+        classes = self.priority_classes or {}
+        name = spec.get("priorityClassName")
+        default = next((one for one in classes.values() if one.get("globalDefault") is True), None)
+        found = classes.get(name) if isinstance(name, str) and name else default
+        if found is not None:
+            spec["priority"] = found.get("value")
+            spec["priorityClassName"] = _name(found)
+        elif name in _SYSTEM_CLASSES:
+            spec["priority"] = _SYSTEM_CLASSES[name]
+
+    def _run_in_class(self, spec: dict[str, Any]) -> None:
+        found = (self.runtime_classes or {}).get(str(spec.get("runtimeClassName") or ""))
+        if found is None:
+            return
+        overhead = _object(_object(found, "overhead"), "podFixed")
+        if overhead:
+            spec["overhead"] = dict(overhead)
+        scheduling = _object(found, "scheduling")
+        if selector := _object(scheduling, "nodeSelector"):
+            spec["nodeSelector"] = {**_object(spec, "nodeSelector"), **selector}
+        if tolerations := _list(scheduling, "tolerations"):
+            spec["tolerations"] = [*_list(spec, "tolerations"), *tolerations]
+
+
+def _container_defaults(limit_range: Json) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the default requests and limits of containers."""
+    requests: dict[str, Any] = {}
+    limits: dict[str, Any] = {}
+    for item in _limits(limit_range, "Container"):
+        default = {**_object(item, "max"), **_object(item, "default")}
+        limits |= default
+        requests |= {**_object(item, "min"), **default, **_object(item, "defaultRequest")}
+    return requests, limits
+
+
+def _with_limits(container: Any, requests: Mapping[str, Any], limits: Mapping[str, Any]) -> Any:
+    if not isinstance(container, Mapping) or not (requests or limits):
+        return container
+    resources = _object(container, "resources")
+    filled = {
+        **resources,
+        "requests": {**requests, **_object(resources, "requests")},
+        "limits": {**limits, **_object(resources, "limits")},
+    }
+    return {**container, "resources": {name: value for name, value in filled.items() if value}}
+
+
+def _outside(container: Any, item: Json, where: str) -> Iterator[str]:
+    resources = _object(container, "resources")
+    requests, limits = _object(resources, "requests"), _object(resources, "limits")
+    for resource, least in _object(item, "min").items():
+        for given, word in ((requests.get(resource), "request"), (limits.get(resource), "limit")):
+            if given is not None and _amount(given).nano < _amount(least).nano:
+                yield f"{where}: the {word} of {given} {resource} is below the minimum of {least}"
+        if resource not in requests:
+            yield f"{where}: no {resource} is requested, and the minimum is {least}"
+    for resource, most in _object(item, "max").items():
+        for given, word in ((requests.get(resource), "request"), (limits.get(resource), "limit")):
+            if given is not None and _amount(given).nano > _amount(most).nano:
+                yield f"{where}: the {word} of {given} {resource} is above the maximum of {most}"
+        if resource not in limits:
+            yield f"{where}: there is no limit of {resource}, and the maximum is {most}"
+
+
+def _limits(limit_range: Json, kind: str) -> list[Json]:
+    return [item for item in _list(_object(limit_range, "spec"), "limits") if item.get("type") == kind]
+
+
+def _amount(value: Any) -> Quantity:
+    try:
+        return read_quantity(value)
+    except ValueError:
+        return Quantity(0)
+
+
+def _name(value: Json) -> str:
+    return str(_object(value, "metadata").get("name") or "")
+
+
+def _object(parent: Any, name: str) -> Mapping[str, Any]:
+    child = parent.get(name) if isinstance(parent, Mapping) else None
+    return child if isinstance(child, Mapping) else {}
+
+
+def _list(parent: Any, name: str) -> list[Mapping[str, Any]]:
+    child = parent.get(name) if isinstance(parent, Mapping) else None
+    return [one for one in child if isinstance(one, Mapping)] if isinstance(child, list) else []

@@ -1,0 +1,137 @@
+"""The pod templates of an object, and how many pods each makes.
+
+    Pod                                    itself
+    Deployment, ReplicaSet,
+    ReplicationController, StatefulSet     one pod per replica
+    Job, CronJob                           as many pods as run at once; of a CronJob one run
+    DaemonSet                              one pod on every node that it may go to
+    PodTemplate                            none: nothing makes pods of it by itself
+
+Kinds of others (custom resources) are searched for what looks like a pod template: a `spec` with a list of
+`containers`. That is a guess and marked as one: their controllers may change a template or make more pods
+of it. The count is that of the nearest `replicas` above it, else one.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from podnuma.api.names import GROUP
+from podnuma.cli.objects.documents import Document
+
+# Of one template; more replicas of the same one would add nothing.
+MOST_REPLICAS: Final = 1000
+_DEEPEST: Final = 32
+
+# Where the spec stands that holds the template. A Pod is its own template, at its root.
+_BUILT_IN: Final = {
+    "Deployment": ("spec",),
+    "ReplicaSet": ("spec",),
+    "ReplicationController": ("spec",),
+    "StatefulSet": ("spec",),
+    "DaemonSet": ("spec",),
+    "Job": ("spec",),
+    "CronJob": ("spec", "jobTemplate", "spec"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PodTemplate:
+    """A template: where it stands (empty for a Pod), its JSON, and the pods that are made of it.
+
+    `names` are what is appended to the object's name, one per pod. `guessed`: found by its shape.
+    """
+
+    path: str
+    value: Mapping[str, Any]
+    names: tuple[str, ...]
+    guessed: bool = False
+    every_node: bool = False
+
+    @property
+    def inside(self) -> str:
+        """What to put before the path of a field of the pod."""
+        return f"{self.path}." if self.path else ""
+
+
+def is_built_in(document: Document) -> bool:
+    """Whether Kubernetes itself, or podnuma, defines the kind: then its pods are known for certain."""
+    version = document.value.get("apiVersion")
+    group, slash, _ = version.partition("/") if isinstance(version, str) else ("", "", "")
+    return not slash or "." not in group or group.endswith(".k8s.io") or group == GROUP
+
+
+def pod_templates(document: Document) -> tuple[PodTemplate, ...] | None:
+    """Return the templates of an object; none if it makes no pods, None if its kind is not understood."""
+    if not is_built_in(document):
+        found = tuple(_search(document.value, "", 1, _DEEPEST))
+        return _numbered(found) or None
+    if document.kind == "Pod":
+        return (PodTemplate("", document.value, ("",)),)
+    if document.kind not in _BUILT_IN:
+        return ()
+    spec: Mapping[str, Any] = document.value
+    for part in _BUILT_IN[document.kind]:
+        spec = mapping(spec, part)
+    first = 0 if document.kind == "StatefulSet" else 1
+    every_node = document.kind == "DaemonSet"
+    names = ("",) if every_node else _names(_count(document.kind, spec), first)
+    path = ".".join((*_BUILT_IN[document.kind], "template"))
+    return (PodTemplate(path, mapping(spec, "template"), names, every_node=every_node),)
+
+
+def mapping(parent: Any, name: str) -> Mapping[str, Any]:
+    """Return a field that should be an object, an empty one if it is not."""
+    value = parent.get(name) if isinstance(parent, Mapping) else None
+    return value if isinstance(value, Mapping) else {}
+
+
+def _search(value: Any, path: str, replicas: int, depth: int) -> Iterator[tuple[str, Mapping[str, Any], int]]:
+    """Yield each template below a value with its path and count; templates are not looked into."""
+    if not depth:
+        return
+    if isinstance(value, Mapping):
+        if path and _looks_like_a_template(value):
+            yield path, value, replicas
+            return
+        replicas = _number(value, "replicas", replicas)
+        for key, inner in value.items():
+            if path or key not in ("metadata", "status"):
+                yield from _search(inner, f"{path}.{key}" if path else str(key), replicas, depth - 1)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _search(inner, f"{path}[{index}]", replicas, depth - 1)
+
+
+def _looks_like_a_template(value: Mapping[str, Any]) -> bool:
+    containers = mapping(value, "spec").get("containers")
+    return (
+        isinstance(containers, list)
+        and bool(containers)
+        and all(isinstance(one, Mapping) and ("image" in one or "name" in one) for one in containers)
+    )
+
+
+def _numbered(found: tuple[tuple[str, Mapping[str, Any], int], ...]) -> tuple[PodTemplate, ...]:
+    """Make templates of what was found; of several, each gets its number into the names of its pods."""
+    made = []
+    for index, (path, value, replicas) in enumerate(found, 1):
+        prefix = f"-{index}" if len(found) > 1 else ""
+        names = tuple(prefix + suffix for suffix in _names(replicas, 1))
+        made.append(PodTemplate(path, value, names, guessed=True))
+    return tuple(made)
+
+
+def _names(count: int, first: int) -> tuple[str, ...]:
+    return tuple(f"-{number}" for number in range(first, first + max(0, min(count, MOST_REPLICAS))))
+
+
+def _count(kind: str, spec: Mapping[str, Any]) -> int:
+    if kind in ("Job", "CronJob"):
+        return min(_number(spec, "parallelism", 1), _number(spec, "completions", MOST_REPLICAS))
+    return _number(spec, "replicas", 1)
+
+
+def _number(spec: Mapping[str, Any], name: str, default: int) -> int:
+    value = spec.get(name, default)
+    return value if isinstance(value, int) and not isinstance(value, bool) else default

@@ -1,0 +1,124 @@
+"""Admission fills in what the API server's does, in its order."""
+
+import pytest
+from podnuma.api.pod_admission import AdmissionPolicies
+
+
+def limit_range(name="limits", **item):
+    return {"metadata": {"name": name, "namespace": "a"}, "spec": {"limits": [{"type": "Container", **item}]}}
+
+
+def pod(*containers, **spec):
+    return {"metadata": {"name": "p", "namespace": "a"}, "spec": {"containers": list(containers), **spec}}
+
+
+def resources(policies, *containers, **spec):
+    return [one.get("resources") for one in policies.admit(pod(*containers, **spec))["spec"]["containers"]]
+
+
+AMOUNTS = {"cpu": "1", "memory": "512Mi"}
+
+
+def test_a_container_without_resources_gets_both():
+    policies = AdmissionPolicies.of([limit_range(default=AMOUNTS, defaultRequest=AMOUNTS)])
+    assert resources(policies, {"name": "c"}) == [{"requests": AMOUNTS, "limits": AMOUNTS}]
+
+
+def test_what_is_written_stays_and_a_limit_is_its_own_request_first():
+    """The API server's defaults come before LimitRanger: the request is the limit, not the default."""
+    policies = AdmissionPolicies.of([limit_range(default=AMOUNTS, defaultRequest=AMOUNTS)])
+    (found,) = resources(policies, {"name": "c", "resources": {"limits": {"cpu": "3"}}})
+    assert found == {
+        "requests": {"cpu": "3", "memory": "512Mi"},
+        "limits": {"cpu": "3", "memory": "512Mi"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("item", "filled"),
+    [
+        ({"max": {"cpu": "4"}}, {"requests": {"cpu": "4"}, "limits": {"cpu": "4"}}),
+        ({"min": {"cpu": "1"}}, {"requests": {"cpu": "1"}}),
+        ({"default": {"cpu": "2"}, "min": {"cpu": "1"}}, {"requests": {"cpu": "2"}, "limits": {"cpu": "2"}}),
+        ({"defaultRequest": {"cpu": "1"}}, {"requests": {"cpu": "1"}}),
+    ],
+)
+def test_a_limit_range_has_defaults_of_its_own(item, filled):
+    assert resources(AdmissionPolicies.of([limit_range(**item)]), {"name": "c"}) == [filled]
+
+
+def test_limits_of_other_namespaces_and_of_whole_pods_fill_nothing():
+    elsewhere = limit_range(default=AMOUNTS)
+    elsewhere["metadata"]["namespace"] = "b"
+    whole = {
+        "metadata": {"name": "w", "namespace": "a"},
+        "spec": {"limits": [{"type": "Pod", "max": AMOUNTS}]},
+    }
+    assert resources(AdmissionPolicies.of([elsewhere, whole]), {"name": "c"}) == [None]
+
+
+def test_of_several_the_first_by_name_counts():
+    policies = AdmissionPolicies.of(
+        [limit_range("b", default={"cpu": "2", "memory": "1Gi"}), limit_range("a", default={"cpu": "1"})]
+    )
+    (found,) = resources(policies, {"name": "c"})
+    assert found["limits"] == {"cpu": "1", "memory": "1Gi"}
+
+
+def test_a_budgets_missing_requests_come_from_before_the_limit_range():
+    """The budget's request is what the manifest's containers request, not what they get later."""
+    policies = AdmissionPolicies.of([limit_range(default={"cpu": "1"})])
+    budget = {"limits": {"cpu": "4"}}
+    main = {"name": "m", "resources": {"requests": {"cpu": "3"}, "limits": {"cpu": "3"}}}
+    stored = policies.admit(pod(main, {"name": "side"}, resources=budget))
+    assert stored["spec"]["resources"]["requests"] == {"cpu": "3"}
+    assert stored["spec"]["containers"][1]["resources"]["requests"] == {"cpu": "1"}
+
+
+def test_a_runtime_class_brings_overhead_selector_and_tolerations():
+    kata = {
+        "metadata": {"name": "kata"},
+        "overhead": {"podFixed": {"cpu": "250m"}},
+        "scheduling": {"nodeSelector": {"kata": "yes"}, "tolerations": [{"key": "kata"}]},
+    }
+    policies = AdmissionPolicies.of([], [kata], [])
+    spec = policies.admit(
+        pod({"name": "c"}, runtimeClassName="kata", nodeSelector={"a": "b"}, tolerations=[{"key": "t"}])
+    )["spec"]
+    assert spec["overhead"] == {"cpu": "250m"}
+    assert spec["nodeSelector"] == {"a": "b", "kata": "yes"}
+    assert spec["tolerations"] == [{"key": "t"}, {"key": "kata"}]
+
+
+def test_a_priority_class_brings_its_number_and_one_is_the_default():
+    high = {"metadata": {"name": "high"}, "value": 1000}
+    usual = {"metadata": {"name": "usual"}, "value": 7, "globalDefault": True}
+    policies = AdmissionPolicies.of([], [], [high, usual])
+    assert policies.admit(pod(priorityClassName="high"))["spec"]["priority"] == 1000
+    assert policies.admit(pod())["spec"]["priorityClassName"] == "usual"
+    assert policies.admit(pod(priorityClassName="system-node-critical"))["spec"]["priority"] == 2000001000
+
+
+def test_classes_that_do_not_exist_are_refused_where_the_classes_are_known():
+    wanting = pod({"name": "c"}, priorityClassName="x", runtimeClassName="y")
+    known = AdmissionPolicies.of([], [], [])
+    assert list(known.refusals(known.admit(wanting))) == [
+        "spec.priorityClassName: there is no PriorityClass x",
+        "spec.runtimeClassName: there is no RuntimeClass y",
+    ]
+    assert list(AdmissionPolicies().refusals(wanting)) == []
+
+
+def test_what_is_outside_of_a_limit_range_is_refused():
+    policies = AdmissionPolicies.of([limit_range(min={"cpu": "1"}, max={"cpu": "2"})])
+    big = {"name": "c", "resources": {"requests": {"cpu": "500m"}, "limits": {"cpu": "3"}}}
+    where = "spec.containers[0].resources: LimitRange limits"
+    assert list(policies.refusals(policies.admit(pod(big)))) == [
+        f"{where}: the request of 500m cpu is below the minimum of 1",
+        f"{where}: the limit of 3 cpu is above the maximum of 2",
+    ]
+
+
+@pytest.mark.parametrize("junk", [None, 7, {}, {"spec": 7}, {"spec": {"containers": 7}}])
+def test_what_is_no_pod_stays_what_it_is(junk):
+    assert AdmissionPolicies.of([limit_range(default=AMOUNTS)]).admit(junk) == junk
