@@ -1,9 +1,9 @@
 """Decide which CPUs and which NUMA nodes' memory a pod gets, as the kubelet's managers would.
 
-The model. A *node* is a machine (topology), what it is told (settings), and what its pods
+The model. A *node* is a machine (topology), its manager settings, and what its pods
 hold. `decide` looks at one pod and answers Admitted with a grant, or Rejected with a reason;
 it changes nothing. `hold` makes an admitted grant part of the node, `release` takes it away,
-`adopt` and `Node.restore` give a node grants that were decided earlier: a restart never
+`adopt` and `NodeAllocator.restore` give a node grants that were decided earlier: a restart never
 decides again.
 
     topology + settings + held grants + pod  ->  Admitted(grant) | Rejected(reason, message)
@@ -18,10 +18,11 @@ How a bubble is found: the CPU side and the memory side each say which sets of N
 serve the request (hints), the topology policy merges them into one node set, CPUs are picked
 core by core inside it, memory is charged to it.
 
-Reading order: request, topology, settings, eligibility, hints, merge, cpu/, memory/,
-partition, scope_pod, scope_container, isolation, node, explain. CPU sets and node sets are
-integers used as masks. Nothing here does I/O, reads a clock, or imports anything outside the
-standard library; what other parts may use is in `__all__` or in a module of its own.
+Reading order: request, topology, manager_settings, eligibility, topology_hint, merge, cpu/,
+memory/, partition, scope_pod, scope_container, isolation, node_allocator, explain/. CPU sets
+and node sets are integers used as masks. Nothing here does I/O, reads a clock, or imports
+anything outside the standard library; what other parts may use is in `__all__` or in a module
+of its own.
 """
 
 from podnuma.allocator.check import SettingsError, SettingsProblem, check

@@ -1,7 +1,7 @@
 """One decision under way: what was handed out so far, to whom, and with which hint.
 
-A trial belongs to one call of decide and is thrown away with it. `shares` has one entry per
-container that was served, in container order. `serving` is the (resource, source) whose error
+An attempt belongs to one call of `decide` and is thrown away with it. `assignments` has one entry
+per container, in container order. `serving` is the (resource, source) whose error
 counter would rise if the decision ended in a refusal now, None where none would.
 """
 
@@ -29,12 +29,12 @@ class ContainerAssignment:
 class AdmissionAttempt:
     """The outcome so far. `bubble_cpus` None and `bubble_memory` empty: no bubble on that side."""
 
-    __slots__ = ("bubble_cpus", "bubble_memory", "hints", "serving", "shares")
+    __slots__ = ("assignments", "bubble_cpus", "bubble_memory", "hints", "serving")
 
     hints: dict[str, TopologyHint]
 
     def __init__(self, containers: int) -> None:
-        self.shares = [ContainerAssignment() for _ in range(containers)]
+        self.assignments = [ContainerAssignment() for _ in range(containers)]
         self.hints = {}
         self.bubble_cpus: int | None = None
         self.bubble_memory: Blocks = ()
@@ -42,6 +42,6 @@ class AdmissionAttempt:
 
     def assigned(self) -> Iterator[Assigned]:
         """Yield what was assigned so far, for counting."""
-        for share in self.shares:
-            yield "cpu", share.cpu_assignment, 1
-            yield "memory", share.memory_assignment, len(share.memory or ())
+        for assignment in self.assignments:
+            yield "cpu", assignment.cpu_assignment, 1
+            yield "memory", assignment.memory_assignment, len(assignment.memory or ())

@@ -16,7 +16,7 @@ CpuSet = NewType("CpuSet", int)
 
 EMPTY = CpuSet(0)
 
-# A list such as "0-4000000000" in an object somebody wrote must not cost gigabytes. No kernel
+# A list such as "0-4000000000" in an object must not cost gigabytes. No kernel
 # is built for more than 8192 CPUs; ids can be sparse.
 MAX_ID = 65_535
 

@@ -1,14 +1,14 @@
-"""What each container and the whole pod may claim for themselves.
+"""What each container, and the pod as a whole, requests exclusively.
 
-Only Guaranteed pods claim anything. In a pod with a budget of its own, a container claims
-CPUs or memory when its own cpu and memory requests equal its limits (*guaranteed-like*); CPUs
-only in whole numbers. Everybody else shares.
+Only Guaranteed pods request anything exclusively. In a pod with a budget of its own, a container
+does for CPUs or memory when its own cpu and memory requests equal its limits (*guaranteed-like*); CPUs
+only in whole numbers. All other containers share.
 
-`Claims` is worked out once per decision: the exclusive CPU count and the memory map of every
+`ExclusiveRequests` are worked out once per decision: the exclusive CPU count and the memory map of every
 container, in container order, and those of the pod.
 
 Always true: a container with `cpus` above 0 in a pod with a budget also has a memory map;
-a pod that is not Guaranteed claims nothing. Specification: section 1.
+a pod that is not Guaranteed requests nothing. Specification: section 1.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ NO_BYTES: Bytes = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class ExclusiveRequests:
-    """Exclusive claims of one pod; tuples run in container order.
+    """What one pod requests exclusively; tuples run in container order.
 
     `cpus` counts CPUs (0: none). `memory` maps resource to bytes (empty: none; None: an amount
     the kubelet cannot represent). `pod_cpus` and `pod_memory` are those of the pod as a whole.
@@ -48,7 +48,7 @@ class ExclusiveRequests:
 
 
 def exclusive_requests(pod: PodRequest, *, pod_level_managers: bool = True) -> ExclusiveRequests:
-    """Work out what a pod claims (specification 1.3 to 1.6)."""
+    """Return what a pod requests exclusively (specification 1.3 to 1.6)."""
     containers = pod.containers
     if qos(pod) is not Qos.GUARANTEED or (pod.pod_level and not pod_level_managers):
         count = len(containers)
@@ -118,7 +118,7 @@ def empty_cpu_pool(exclusive_requests: ExclusiveRequests) -> str | None:
 def empty_memory_pool(exclusive_requests: ExclusiveRequests) -> str | None:
     """Return the kubelet's words when containers would share memory of the budget and none is left (1.8).
 
-    Everybody needs memory, but huge pages only who asks for them: an exclusive container may
+    Every container needs memory, but huge pages only those that ask for them: an exclusive container may
     have them all.
     """
     budget = exclusive_requests.pod_memory or NO_BYTES

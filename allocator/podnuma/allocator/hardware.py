@@ -1,4 +1,4 @@
-"""Facts about a machine as somebody found them: CPUs and NUMA nodes, and whether they can be true.
+"""What was discovered of a machine, CPUs and NUMA nodes, and whether it is consistent.
 
 Nothing is worked out here. Ids are the kernel's: they may have gaps, core numbers may repeat in
 every socket, sockets may be numbered anyhow. Column i of `distances` belongs to the i-th listed

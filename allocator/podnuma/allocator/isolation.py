@@ -43,12 +43,12 @@ def quota(milli: int, period: int) -> int:
     return max(milli * period // 1000, LEAST_QUOTA) if milli else NO_QUOTA
 
 
-def pod_grant(rules: Rules, pod: PodRequest, trial: AdmissionAttempt) -> PodGrant:
-    """Return what the trial handed out, with every value the pod's cgroups get."""
+def pod_grant(rules: Rules, pod: PodRequest, attempt: AdmissionAttempt) -> PodGrant:
+    """Return what the attempt assigned, with every value the pod's cgroups get."""
     containers = tuple(
         [
-            _container_grant(rules.settings, pod, container, share)
-            for container, share in zip(pod.containers, trial.shares, strict=True)
+            _container_grant(rules.settings, pod, container, assignment)
+            for container, assignment in zip(pod.containers, attempt.assignments, strict=True)
         ]
     )
     request, limit = _pod_milli(pod, pod.pod_requests, "requests"), _pod_milli(pod, pod.pod_limits, "limits")
@@ -61,9 +61,9 @@ def pod_grant(rules: Rules, pod: PodRequest, trial: AdmissionAttempt) -> PodGran
         pod.namespace,
         pod.name,
         rules.scope,
-        trial.bubble_cpus is not None or bool(trial.bubble_memory),
-        None if trial.bubble_cpus is None else CpuSet(trial.bubble_cpus),
-        trial.bubble_memory,
+        attempt.bubble_cpus is not None or bool(attempt.bubble_memory),
+        None if attempt.bubble_cpus is None else CpuSet(attempt.bubble_cpus),
+        attempt.bubble_memory,
         containers,
         _pod_quota(rules.settings, pod, containers, limit),
         shares(request),
@@ -71,13 +71,13 @@ def pod_grant(rules: Rules, pod: PodRequest, trial: AdmissionAttempt) -> PodGran
 
 
 def _container_grant(
-    settings: ManagerSettings, pod: PodRequest, container: ContainerRequest, share: ContainerAssignment
+    settings: ManagerSettings, pod: PodRequest, container: ContainerRequest, assignment: ContainerAssignment
 ) -> ContainerGrant:
-    level = _LEVELS[share.cpu_assignment]
+    level = _LEVELS[assignment.cpu_assignment]
     request = container.requests.get(CPU)
     limit = _limit(pod, container, CPU)
     nodes = 0
-    for block in share.memory or ():
+    for block in assignment.memory or ():
         nodes |= block.nodes
     if level is Isolation.CONTAINER or not settings.cfs_quota:
         own_quota = NO_QUOTA
@@ -88,12 +88,12 @@ def _container_grant(
     return ContainerGrant(
         container.name,
         container.kind,
-        share.cpu_assignment,
-        share.memory_assignment,
+        assignment.cpu_assignment,
+        assignment.memory_assignment,
         level,
-        None if share.cpus is None else CpuSet(share.cpus),
+        None if assignment.cpus is None else CpuSet(assignment.cpus),
         NodeSet(nodes) if nodes else None,
-        share.memory or (),
+        assignment.memory or (),
         own_quota,
         settings.cfs_quota_period,
         memory_limit.units if memory_limit else None,

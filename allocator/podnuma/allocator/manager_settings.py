@@ -1,4 +1,4 @@
-"""What a node is told: policies, options and reservations, named as in KubeletConfiguration.
+"""The settings of a node's managers: policies, options, reservations, as KubeletConfiguration names them.
 
 Settings are plain values. `check` finds everything that is wrong with them on a given machine
 at once; an empty answer means that a Node can be made. `cpu_options` and `topology_options`

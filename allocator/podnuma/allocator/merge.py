@@ -1,4 +1,4 @@
-"""Merge the wishes of CPUs and memory into one NUMA node set.
+"""Merge the hints of CPUs and memory into one NUMA node set.
 
 The kubelet takes one hint from each list, in every combination, intersects them, and keeps the
 best intersection. Here the combinations are never formed; the same result is found by asking
@@ -16,8 +16,8 @@ reachable set in that ranking:
   largest set that still leaves the intersection right is the one to try, because that list is
   closed upwards; of the memory list, which is the same for all its resources, the smallest.
 
-Always true: nobody wishing anything is fine under every policy; an impossible wish makes
-everything not preferred. Specification: sections 5.2 to 5.4.
+Always true: without any hints every policy admits; a request that cannot be served makes
+every result not preferred. Specification: sections 5.2 to 5.4.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -84,7 +84,7 @@ class Merger:
     ) -> TopologyHint | None:
         """Return the merged hint, None when the policy refuses.
 
-        A wish is None when that side has no preference; `impossible` says that some resource
+        A side is None when that side has no preference; `impossible` says that some resource
         cannot be served at all.
         """
         if self._policy is TopologyManagerPolicy.NONE:
@@ -93,8 +93,8 @@ class Merger:
             cpu, impossible = None, True
         if impossible:
             return self._second_best(cpu, memory)
-        wishes: list[HintProvider] = [wish for wish in (cpu, memory) if wish is not None]
-        best = self._preferred(wishes)
+        providers: list[HintProvider] = [provider for provider in (cpu, memory) if provider is not None]
+        best = self._preferred(providers)
         if best is None and memory is not None and memory.narrowest() == 0:
             # A memory list without any set says nothing, unlike an empty CPU list.
             memory = None
@@ -105,20 +105,22 @@ class Merger:
             return TopologyHint(None, preferred=True)
         return TopologyHint(best, preferred=True)
 
-    def _preferred(self, wishes: list[HintProvider]) -> NodeSet | None:
-        if not wishes:
+    def _preferred(self, providers: list[HintProvider]) -> NodeSet | None:
+        if not providers:
             return self._topology.all_nodes
-        for size in self._sizes(wishes):
-            offers = [offer for wish in wishes for offer in wish.offers(size)]
+        for size in self._sizes(providers):
+            offers = [offer for provider in providers for offer in provider.offers(size)]
             for nodes in candidates(self._topology, size, offers, closest=self._closest):
-                if all(wish.prefers(nodes) and wish.holds(nodes) for wish in wishes):
+                if all(provider.prefers(nodes) and provider.holds(nodes) for provider in providers):
                     return nodes
         return None
 
-    def _sizes(self, wishes: list[HintProvider]) -> Iterator[int]:
-        first, *others = wishes
+    def _sizes(self, providers: list[HintProvider]) -> Iterator[int]:
+        first, *others = providers
         for size in first.sizes:
-            if (size == 1 or self._policy is not SINGLE) and all(size in wish.sizes for wish in others):
+            if (size == 1 or self._policy is not SINGLE) and all(
+                size in provider.sizes for provider in others
+            ):
                 yield size
 
     def _second_best(self, cpu: CpuHints | None, memory: MemoryHints | None) -> TopologyHint | None:
@@ -138,10 +140,14 @@ class Merger:
         ranked = chain.from_iterable(self._looked_at(size, cpu, memory) for size in sizes)
         return next((nodes for nodes in islice(ranked, MAX_CANDIDATES) if reach.holds(nodes)), every)
 
-    def _looked_at(self, size: int, *wishes: HintProvider | None) -> Iterable[NodeSet]:
+    def _looked_at(self, size: int, *providers: HintProvider | None) -> Iterable[NodeSet]:
         if not self._topology.wide:
             return self._topology.node_sets(size, closest=self._closest)
-        each = (candidates(self._topology, size, wish.offers(size)) for wish in wishes if wish is not None)
+        each = (
+            candidates(self._topology, size, provider.offers(size))
+            for provider in providers
+            if provider is not None
+        )
         return sorted(set(chain.from_iterable(each)), key=self._rank)
 
     def _rank(self, nodes: NodeSet) -> tuple[float, NodeSet]:

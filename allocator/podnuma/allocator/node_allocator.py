@@ -69,7 +69,7 @@ class NodeAllocator:
 
     @property
     def settings(self) -> ManagerSettings:
-        """What this node is told."""
+        """The settings of this node's managers."""
         return self._rules.settings
 
     @property
@@ -144,16 +144,16 @@ class NodeAllocator:
         if held is not None:
             return Admitted(held, self.generation)
         rules = self._rules
-        trial = AdmissionAttempt(len(pod.containers))
+        attempt = AdmissionAttempt(len(pod.containers))
         wanted = exclusive_requests(pod, pod_level_managers=rules.settings.pod_level_managers)
         try:
             if rules.pod_scope and pod.pod_level:
-                place_pod(rules, self._default, self._tables, wanted, trial)
+                place_pod(rules, self._default, self._tables, wanted, attempt)
             else:
-                place_containers(rules, self._default, self._tables, wanted, trial)
+                place_containers(rules, self._default, self._tables, wanted, attempt)
         except Refusal as refused:
-            return Rejected(refused.reason, refused.message, tally(trial.assigned(), trial.serving))
-        return Admitted(isolation.pod_grant(rules, pod, trial), self.generation, trial.hints)
+            return Rejected(refused.reason, refused.message, tally(attempt.assigned(), attempt.serving))
+        return Admitted(isolation.pod_grant(rules, pod, attempt), self.generation, attempt.hints)
 
     def hold(self, decision: Admitted) -> None:
         """Hold what was decided. Raises StaleDecisionError if the node changed since.

@@ -1,7 +1,7 @@
 """Which sets of NUMA nodes are looked at, and in which order.
 
 On machines of up to 12 nodes all of them (at most 924 of one size), best first: the lowest
-integer, or the smallest average distance. Beyond, nobody can look at all: sets are built from
+integer, or the smallest average distance. Beyond, there are too many to look at: sets are built from
 the highest node down, in the order of their integers, and a branch is cut as soon as even the
 richest nodes left could not serve a demand. With one demand every set that comes out serves;
 with several, nearly all do.
@@ -26,7 +26,7 @@ Demand = tuple[Mapping[int, int], int]
 
 @dataclass(frozen=True, slots=True)
 class CandidateDemand:
-    """What one wish knows: the nodes its sets are made of, its demands, and sets beside those (groups)."""
+    """What a hint provider demands: nodes its sets are made of, amounts, and sets beside those (groups)."""
 
     members: int
     demands: tuple[Demand, ...]

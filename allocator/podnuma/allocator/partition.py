@@ -10,9 +10,9 @@ one takes a slice; what no long-running slice took is the pod shared pool.
 
 Always true, for CPUs and for every memory resource: slices and pool lie inside the bubble;
 slices of containers that can run at the same time never meet; the pool is empty only when
-nobody is to run in it. A shared sidecar may meet the slice of a later init container, as in
+no container runs in it. A shared sidecar may meet the slice of a later init container, as in
 the kubelet. A shared init container has everything but the exclusive sidecars before it. What
-nobody asked for stays the pod's, unused. *Which* CPUs a slice gets is decided in cpu/pick.py.
+no container asked for stays the pod's, unused. *Which* CPUs a slice gets is decided in cpu/pick.py.
 Specification: section 6.
 """
 
@@ -26,14 +26,14 @@ from podnuma.allocator.request import ContainerKind
 Blocks = tuple[MemoryBlock, ...]
 
 
-def cut_cpus(claims: ExclusiveRequests, bubble: int, pick: Pick) -> list[int]:
+def cut_cpus(requests: ExclusiveRequests, bubble: int, pick: Pick) -> list[int]:
     """Return the CPUs of every container, in container order.
 
     Raises Refusal when the containers ask for more than the bubble has.
     """
     pool = bubble
     cut: list[int | None] = []
-    for container, count in zip(claims.pod.containers, claims.cpus, strict=True):
+    for container, count in zip(requests.pod.containers, requests.cpus, strict=True):
         if count:
             own = pick(pool, count)
             if container.kind is not ContainerKind.INIT:
@@ -44,7 +44,7 @@ def cut_cpus(claims: ExclusiveRequests, bubble: int, pick: Pick) -> list[int]:
     return [pool if own is None else own for own in cut]
 
 
-def cut_memory(claims: ExclusiveRequests, budget: Bytes, nodes: NodeSet) -> list[Blocks]:
+def cut_memory(requests: ExclusiveRequests, budget: Bytes, nodes: NodeSet) -> list[Blocks]:
     """Return the memory blocks of every container, in container order, all on the same nodes.
 
     Raises Refusal when the containers ask for more than the budget has, or for an amount that
@@ -52,7 +52,7 @@ def cut_memory(claims: ExclusiveRequests, budget: Bytes, nodes: NodeSet) -> list
     """
     pool = dict(budget)
     cut: list[Blocks | None] = []
-    for container, sizes in zip(claims.pod.containers, claims.memory, strict=True):
+    for container, sizes in zip(requests.pod.containers, requests.memory, strict=True):
         if sizes is None:
             raise refusal.memory("failed to represent quantity as int64")
         if sizes:

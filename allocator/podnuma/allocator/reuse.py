@@ -1,4 +1,4 @@
-"""What standard init containers leave to later containers of the same pod, outside bubbles.
+"""What later containers of a pod can reuse of its standard init containers, outside bubbles.
 
 They end before the others start, so their CPUs and memory are used again. Sidecars keep what
 they have.
@@ -44,9 +44,9 @@ def shrink(inits: list[ContainerAssignment], blocks: Blocks) -> None:
     """Lower the recorded sizes of earlier standard init containers by what `blocks` takes over."""
     for block in blocks:
         left = block.size
-        for share in inits:
-            if left and share.memory:
-                share.memory, left = _lowered(share.memory, block, left)
+        for assignment in inits:
+            if left and assignment.memory:
+                assignment.memory, left = _lowered(assignment.memory, block, left)
 
 
 def _lowered(blocks: Blocks, taker: MemoryBlock, left: int) -> tuple[Blocks, int]:

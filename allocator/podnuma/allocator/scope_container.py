@@ -4,7 +4,7 @@ This is the way of scope "container", of pods without a budget in scope "pod" (o
 for all their containers), and of topology policy none (no hint at all). What one container
 took is gone for the next; what an ended init container had can be used again.
 
-The first failure refuses the pod. Nothing but the trial's own copies is changed.
+The first failure refuses the pod. Only the attempt's own copies are changed.
 Specification: sections 3.5, 4.6, 5.5 to 5.7.
 """
 
@@ -28,99 +28,101 @@ from podnuma.allocator.topology_hint import NO_HINT, TopologyHint
 class ContainerScopeAttempt:
     """The node as it would be after the containers served so far."""
 
-    def __init__(self, rules: Rules, default: int, tables: NumaMemoryMap, claims: ExclusiveRequests) -> None:
+    def __init__(
+        self, rules: Rules, default: int, tables: NumaMemoryMap, requests: ExclusiveRequests
+    ) -> None:
         self.rules = rules
         self.default = default
-        self.tables = tables.copy() if rules.static_memory and claims.guaranteed else tables
-        self.claims = claims
-        self.left = ReusableResources()
+        self.tables = tables.copy() if rules.static_memory and requests.guaranteed else tables
+        self.requests = requests
+        self.reusable = ReusableResources()
 
     def hint(self, cpus: int, memory: Bytes | None) -> TopologyHint:
-        """Merge the wishes of a container or of a whole pod. Raises Refusal."""
-        wishes = self.wishes(cpus, memory)
-        merged = self.rules.merger.merge(wishes.cpu, wishes.memory, impossible=wishes.impossible)
+        """Merge the hints of a container or of a whole pod. Raises Refusal."""
+        provided = self.provided_hints(cpus, memory)
+        merged = self.rules.merger.merge(provided.cpu, provided.memory, impossible=provided.impossible)
         if merged is None:
-            raise refusal.no_locality(pod_level=self.claims.pod.pod_level, pod_scope=False)
+            raise refusal.no_locality(pod_level=self.requests.pod.pod_level, pod_scope=False)
         return merged
 
-    def wishes(self, cpus: int, memory: Bytes | None) -> ProvidedHints:
-        """Return what the two sides wish for a container or for a whole pod."""
+    def provided_hints(self, cpus: int, memory: Bytes | None) -> ProvidedHints:
+        """Return the hints of both sides for a container or for a whole pod."""
         rules = self.rules
-        cpu_wish = memory_wish = None
+        cpu_hints = memory_hints = None
         if cpus and rules.static_cpu:
             free = self.default & ~rules.reserved
-            cpu_wish = CpuHints(rules.topology, rules.options, free, self.left.cpus, cpus)
+            cpu_hints = CpuHints(rules.topology, rules.options, free, self.reusable.cpus, cpus)
         if memory and rules.static_memory:
-            memory_wish = MemoryHints(self.tables, memory, self.left.memory)
-        return ProvidedHints(cpu_wish, memory_wish, impossible=False)
+            memory_hints = MemoryHints(self.tables, memory, self.reusable.memory)
+        return ProvidedHints(cpu_hints, memory_hints, impossible=False)
 
-    def serve(self, place: int, hint: TopologyHint, trial: AdmissionAttempt) -> None:
+    def serve(self, place: int, hint: TopologyHint, attempt: AdmissionAttempt) -> None:
         """Give the container at `place` its CPUs and memory. Raises Refusal."""
-        kind = self.claims.pod.containers[place].kind
-        share = trial.shares[place]
-        count = self.claims.cpus[place]
+        kind = self.requests.pod.containers[place].kind
+        assignment = attempt.assignments[place]
+        count = self.requests.cpus[place]
         if count and self.rules.static_cpu:
-            trial.serving = ("cpu", "node")
-            share.cpus = self._cpus(count, hint, kind)
-            share.cpu_assignment = AssignmentType.NODE_EXCLUSIVE
-        trial.serving = None
-        sizes = self.claims.memory[place]
+            attempt.serving = ("cpu", "node")
+            assignment.cpus = self._cpus(count, hint, kind)
+            assignment.cpu_assignment = AssignmentType.NODE_EXCLUSIVE
+        attempt.serving = None
+        sizes = self.requests.memory[place]
         if self.rules.static_memory and sizes is None:
             raise refusal.memory("failed to represent quantity as int64")
         if sizes and self.rules.static_memory:
-            trial.serving = ("memory", "node")
-            self._memory(place, sizes, hint, trial)
-            share.memory_assignment = AssignmentType.NODE_EXCLUSIVE
-        trial.serving = None
+            attempt.serving = ("memory", "node")
+            self._memory(place, sizes, hint, attempt)
+            assignment.memory_assignment = AssignmentType.NODE_EXCLUSIVE
+        attempt.serving = None
 
     def _cpus(self, count: int, hint: TopologyHint, kind: ContainerKind) -> int:
         rules = self.rules
         check_smt(rules.options, count, rules.topology.per_core, self.default & ~rules.reserved_cores)
-        available = self.default & ~rules.reserved | self.left.cpus
+        available = self.default & ~rules.reserved | self.reusable.cpus
         close = near(rules.topology, rules.options, hint.nodes)
         got = take_aligned(rules.pick, rules.pick_near, available, close, count)
         self.default &= ~got
-        self.left.note_cpus(kind, got)
+        self.reusable.note_cpus(kind, got)
         return got
 
-    def _memory(self, place: int, sizes: Bytes, hint: TopologyHint, trial: AdmissionAttempt) -> None:
-        nodes = resolve(self.tables, sizes, hint, self.left.memory)
+    def _memory(self, place: int, sizes: Bytes, hint: TopologyHint, attempt: AdmissionAttempt) -> None:
+        nodes = resolve(self.tables, sizes, hint, self.reusable.memory)
         blocks = tuple([MemoryBlock(resource, nodes, size) for resource, size in sizes.items()])
         for block in blocks:
-            again = self.left.memory.get((nodes, block.resource), 0)
+            again = self.reusable.memory.get((nodes, block.resource), 0)
             self.tables.charge(nodes, block.resource, max(0, block.size - again))
-        containers = self.claims.pod.containers
-        self.left.note_memory(containers[place].kind, blocks)
-        trial.shares[place].memory = blocks
-        shrink(_standard_inits(trial, self.claims, place), blocks)
+        containers = self.requests.pod.containers
+        self.reusable.note_memory(containers[place].kind, blocks)
+        attempt.assignments[place].memory = blocks
+        shrink(_standard_inits(attempt, self.requests, place), blocks)
 
 
 def _standard_inits(
-    trial: AdmissionAttempt, claims: ExclusiveRequests, place: int
+    attempt: AdmissionAttempt, requests: ExclusiveRequests, place: int
 ) -> list[ContainerAssignment]:
     return [
-        share
-        for share, container in zip(trial.shares[:place], claims.pod.containers, strict=False)
+        assignment
+        for assignment, container in zip(attempt.assignments[:place], requests.pod.containers, strict=False)
         if container.kind is ContainerKind.INIT
     ]
 
 
 def place_containers(
-    rules: Rules, default: int, tables: NumaMemoryMap, claims: ExclusiveRequests, trial: AdmissionAttempt
+    rules: Rules, default: int, tables: NumaMemoryMap, requests: ExclusiveRequests, attempt: AdmissionAttempt
 ) -> None:
-    """Fill the trial container by container. Raises Refusal.
+    """Fill the attempt container by container. Raises Refusal.
 
     `default` is the node's default CPU set.
     """
-    node = ContainerScopeAttempt(rules, default, tables, claims)
-    containers = claims.pod.containers
-    shared = node.hint(claims.pod_cpus, claims.pod_memory) if rules.pod_scope else None
+    node = ContainerScopeAttempt(rules, default, tables, requests)
+    containers = requests.pod.containers
+    shared = node.hint(requests.pod_cpus, requests.pod_memory) if rules.pod_scope else None
     for place, container in enumerate(containers):
         if shared is not None:
             hint = shared
         elif rules.aligned:
-            hint = node.hint(claims.cpus[place], claims.memory[place])
+            hint = node.hint(requests.cpus[place], requests.memory[place])
         else:
             hint = NO_HINT
-        trial.hints[container.name] = hint
-        node.serve(place, hint, trial)
+        attempt.hints[container.name] = hint
+        node.serve(place, hint, attempt)

@@ -22,58 +22,60 @@ from podnuma.allocator.topology_hint import TopologyHint
 
 
 def place_pod(
-    rules: Rules, default: int, tables: NumaMemoryMap, claims: ExclusiveRequests, trial: AdmissionAttempt
+    rules: Rules, default: int, tables: NumaMemoryMap, requests: ExclusiveRequests, attempt: AdmissionAttempt
 ) -> None:
-    """Fill the trial with a bubble and its parts. Raises Refusal.
+    """Fill the attempt with a bubble and its parts. Raises Refusal.
 
     `default` is the node's default CPU set.
     """
-    wishes = pod_wishes(rules, default, tables, claims)
-    hint = rules.merger.merge(wishes.cpu, wishes.memory, impossible=wishes.impossible)
+    provided = pod_hints(rules, default, tables, requests)
+    hint = rules.merger.merge(provided.cpu, provided.memory, impossible=provided.impossible)
     if hint is None:
         raise refusal.no_locality(pod_level=True, pod_scope=True)
-    for container in claims.pod.containers:
-        trial.hints[container.name] = hint
-    if rules.static_cpu and claims.pod_cpus:
-        trial.serving = ("cpu", "pod")
-        _place_cpus(rules, default, claims, hint, trial)
-    if rules.static_memory and claims.pod_memory:
-        trial.serving = ("memory", "pod")
-        _place_memory(tables, claims, hint, trial)
-    trial.serving = None
+    for container in requests.pod.containers:
+        attempt.hints[container.name] = hint
+    if rules.static_cpu and requests.pod_cpus:
+        attempt.serving = ("cpu", "pod")
+        _place_cpus(rules, default, requests, hint, attempt)
+    if rules.static_memory and requests.pod_memory:
+        attempt.serving = ("memory", "pod")
+        _place_memory(tables, requests, hint, attempt)
+    attempt.serving = None
 
 
-def pod_wishes(rules: Rules, default: int, tables: NumaMemoryMap, claims: ExclusiveRequests) -> ProvidedHints:
-    """Return what the two sides wish for the budget."""
-    cpu_wish = memory_wish = None
+def pod_hints(
+    rules: Rules, default: int, tables: NumaMemoryMap, requests: ExclusiveRequests
+) -> ProvidedHints:
+    """Return the hints of both sides for the budget."""
+    cpu_hints = memory_hints = None
     impossible = False
-    if rules.static_cpu and claims.pod_cpus:
-        if empty_cpu_pool(claims):
+    if rules.static_cpu and requests.pod_cpus:
+        if empty_cpu_pool(requests):
             impossible = True
         else:
-            free = _usable(rules, default & ~rules.reserved, claims)
-            cpu_wish = CpuHints(rules.topology, rules.options, free, 0, claims.pod_cpus)
-    if rules.static_memory and claims.pod_memory:
-        if empty_memory_pool(claims):
+            free = _usable(rules, default & ~rules.reserved, requests)
+            cpu_hints = CpuHints(rules.topology, rules.options, free, 0, requests.pod_cpus)
+    if rules.static_memory and requests.pod_memory:
+        if empty_memory_pool(requests):
             impossible = True
         else:
-            memory_wish = MemoryHints(tables, claims.pod_memory, {})
-    return ProvidedHints(cpu_wish, memory_wish, impossible)
+            memory_hints = MemoryHints(tables, requests.pod_memory, {})
+    return ProvidedHints(cpu_hints, memory_hints, impossible)
 
 
 def _place_cpus(
-    rules: Rules, default: int, claims: ExclusiveRequests, hint: TopologyHint, trial: AdmissionAttempt
+    rules: Rules, default: int, requests: ExclusiveRequests, hint: TopologyHint, attempt: AdmissionAttempt
 ) -> None:
-    problem = empty_cpu_pool(claims)
+    problem = empty_cpu_pool(requests)
     if problem:
         raise refusal.empty_pool(problem)
-    count = claims.pod_cpus
+    count = requests.pod_cpus
     check_smt(rules.options, count, rules.topology.per_core, default & ~rules.reserved_cores)
     close = near(rules.topology, rules.options, hint.nodes)
     free = default & ~rules.reserved
     isolated = rules.isolated_in_use
     pool = 0
-    if isolated and (shared := count - _lasting(claims)) > 0:
+    if isolated and (shared := count - _lasting(requests)) > 0:
         # The kernel balances no load on isolated CPUs: what is shared comes from the others.
         pool = take_aligned(rules.pick, rules.pick_near, free & ~isolated, close, shared)
         count -= shared
@@ -85,40 +87,40 @@ def _place_cpus(
         apart = available & ~pool
         return rules.pick(apart if wanted <= apart.bit_count() else available, wanted)
 
-    cut = cut_cpus(claims, bubble, pick)
-    trial.bubble_cpus = bubble
-    for share, own, cpus in zip(trial.shares, claims.cpus, cut, strict=True):
-        share.cpus = cpus if own else cpus & ~isolated or cpus
-        share.cpu_assignment = AssignmentType.POD_EXCLUSIVE if own else AssignmentType.POD_SHARED
+    cut = cut_cpus(requests, bubble, pick)
+    attempt.bubble_cpus = bubble
+    for assignment, own, cpus in zip(attempt.assignments, requests.cpus, cut, strict=True):
+        assignment.cpus = cpus if own else cpus & ~isolated or cpus
+        assignment.cpu_assignment = AssignmentType.POD_EXCLUSIVE if own else AssignmentType.POD_SHARED
 
 
-def _usable(rules: Rules, free: int, claims: ExclusiveRequests) -> int:
+def _usable(rules: Rules, free: int, requests: ExclusiveRequests) -> int:
     """Return the free CPUs less the isolated ones that no NUMA node can use for this pod: what is shared."""
     isolated = free & rules.isolated_in_use
     if not isolated:
         return free
-    exclusive = _lasting(claims)
+    exclusive = _lasting(requests)
     for _, mask in rules.topology.numa:
         isolated &= ~cpuset.lowest(isolated & mask, exclusive)
     return free & ~isolated
 
 
-def _lasting(claims: ExclusiveRequests) -> int:
+def _lasting(requests: ExclusiveRequests) -> int:
     """Return how many CPUs the containers that stay hold exclusively."""
-    containers = zip(claims.cpus, claims.pod.containers, strict=True)
+    containers = zip(requests.cpus, requests.pod.containers, strict=True)
     return sum(own for own, container in containers if container.kind is not ContainerKind.INIT)
 
 
 def _place_memory(
-    tables: NumaMemoryMap, claims: ExclusiveRequests, hint: TopologyHint, trial: AdmissionAttempt
+    tables: NumaMemoryMap, requests: ExclusiveRequests, hint: TopologyHint, attempt: AdmissionAttempt
 ) -> None:
-    problem = empty_memory_pool(claims)
+    problem = empty_memory_pool(requests)
     if problem:
         raise refusal.empty_pool(problem)
-    budget = claims.pod_memory or {}
+    budget = requests.pod_memory or {}
     nodes = resolve(tables, budget, hint, {})
-    cut = cut_memory(claims, budget, nodes)
-    trial.bubble_memory = blocks(nodes, budget)
-    for share, own, memory in zip(trial.shares, claims.memory, cut, strict=True):
-        share.memory = memory
-        share.memory_assignment = AssignmentType.POD_EXCLUSIVE if own else AssignmentType.POD_SHARED
+    cut = cut_memory(requests, budget, nodes)
+    attempt.bubble_memory = blocks(nodes, budget)
+    for assignment, own, memory in zip(attempt.assignments, requests.memory, cut, strict=True):
+        assignment.memory = memory
+        assignment.memory_assignment = AssignmentType.POD_EXCLUSIVE if own else AssignmentType.POD_SHARED

@@ -1,4 +1,4 @@
-"""A hint: a set of NUMA nodes somebody can be served from, and whether it is among the best.
+"""A hint: a set of NUMA nodes that a request can be served from, and whether it is among the best.
 
 `nodes` None means "any node". Specification: sections 0.1, 5.2.
 """

@@ -224,11 +224,11 @@ def test_with_equal_distances_the_lower_nodes_win():
 def test_two_memory_resources_can_meet_in_a_set_that_neither_list_has():
     # {4} alone can serve, but {0,4} and {0,1} do too, and what they have in common is lower.
     topology = machine([1] * 5, [(4, {})] * 4 + [(5, {})])
-    wish = MemoryHints(
+    provider = MemoryHints(
         NumaMemoryMap(MemoryCapacity(ManagerSettings(), topology)), {"memory": 5, "hugepages-2Mi": 0}, {}
     )
-    merged = Merger(topology, BEST_EFFORT, closest=False).merge(None, wish, impossible=True)
-    assert not wish.holds(1)
+    merged = Merger(topology, BEST_EFFORT, closest=False).merge(None, provider, impossible=True)
+    assert not provider.holds(1)
     assert merged == TopologyHint(nodeset.of([0]), preferred=False)
 
 
@@ -243,18 +243,18 @@ def half_used():
 
 def test_64_nodes_are_searched_from_what_is_left():
     topology, tables = half_used()
-    wish = CpuHints(topology, CpuOptions(), topology.all_cpus, 0, 30)
+    provider = CpuHints(topology, CpuOptions(), topology.all_cpus, 0, 30)
     merged = Merger(topology, RESTRICTED, closest=False).merge(
-        wish, MemoryHints(tables, {"memory": 300}, {}), impossible=False
+        provider, MemoryHints(tables, {"memory": 300}, {}), impossible=False
     )
     assert merged == TopologyHint(nodeset.of(range(1, 61, 2)), preferred=True)
 
 
 def test_64_nodes_that_cannot_serve_end_in_an_answer():
     topology, tables = half_used()
-    wish = CpuHints(topology, CpuOptions(), topology.all_cpus & ~0b1010, 0, 40)
+    provider = CpuHints(topology, CpuOptions(), topology.all_cpus & ~0b1010, 0, 40)
     merged = Merger(topology, BEST_EFFORT, closest=False).merge(
-        wish, MemoryHints(tables, {"memory": 300}, {}), impossible=False
+        provider, MemoryHints(tables, {"memory": 300}, {}), impossible=False
     )
     assert merged is not None
     assert not merged.preferred

@@ -121,9 +121,9 @@ def serve(name, reserved, default, options, counts):
         pod(None, *(g(c[1], kind=c[0]) if isinstance(c, tuple) else g(c) for c in counts))
     )
     made = rules(name, reserved, options)
-    trial = AdmissionAttempt(len(counts))
-    place_containers(made, default_set(name, default), NumaMemoryMap(made.layout), wanted, trial)
-    return " / ".join(cpuset.render(share.cpus or 0) for share in trial.shares)
+    attempt = AdmissionAttempt(len(counts))
+    place_containers(made, default_set(name, default), NumaMemoryMap(made.layout), wanted, attempt)
+    return " / ".join(cpuset.render(assignment.cpus or 0) for assignment in attempt.assignments)
 
 
 @pytest.mark.parametrize(("name", "reserved", "default", "options", "counts", "expected"), SERVED)

@@ -221,7 +221,7 @@ def _append(view: _View, node: int) -> _View:
     """Append in place while there is room, else into a new buffer of twice the room.
 
     Room is 1, 2, 4, 8, ... cells; whoever appends to a view with room left writes into the same
-    cells as everybody else who did.
+    cells as every other one that did.
     """
     cells, length = view
     if length == len(cells):

@@ -28,16 +28,16 @@ class _Hand:
         self.need = need
         self.got = 0
 
-    def claim(self, cpus: int, count: int) -> None:
+    def take(self, cpus: int, count: int) -> None:
         self.got |= cpus
         self.free &= ~cpus
         self.need -= count
 
-    def claim_whole(self, elements: Iterable[tuple[int, int]]) -> None:
+    def take_whole(self, elements: Iterable[tuple[int, int]]) -> None:
         """Take every (size, mask) of the list that is whole and not more than is wanted."""
         for size, mask in elements:
             if size <= self.need and mask & self.free == mask:
-                self.claim(mask, size)
+                self.take(mask, size)
                 if self.need == 0:
                     return
 
@@ -54,7 +54,7 @@ def packed(order: Order, available: int, count: int, *, spread: bool = False, ca
         _caches(order, hand)
     if hand.need and not spread:
         for _, outer, _ in order.around_cores(hand.free):
-            hand.claim_whole(order.cores_by_size_in[outer])
+            hand.take_whole(order.cores_by_size_in[outer])
             if hand.need == 0:
                 break
     if hand.need:
@@ -71,7 +71,7 @@ def _widest(order: Order, hand: _Hand) -> None:
         steps.reverse()
     for smallest, listing in steps:
         if hand.need >= smallest:
-            hand.claim_whole(
+            hand.take_whole(
                 [(left, mask) for left, _, mask in listing(hand.free) if left == mask.bit_count()]
             )
 
@@ -82,7 +82,7 @@ def _threads(order: Order, hand: _Hand, *, spread: bool) -> None:
         parts = [(left, outer, mask)] if spread else by_free(order.cores_in[outer], hand.free)
         for _, _, part in parts:
             taken = cpuset.lowest(part & hand.free, hand.need)
-            hand.claim(taken, taken.bit_count())
+            hand.take(taken, taken.bit_count())
             if hand.need == 0:
                 return
 
@@ -90,7 +90,7 @@ def _threads(order: Order, hand: _Hand, *, spread: bool) -> None:
 def _caches(order: Order, hand: _Hand) -> None:
     for _, _, cache in order.uncores(hand.free):
         if hand.need >= order.per_uncore:
-            hand.claim_whole(
+            hand.take_whole(
                 [(left, mask) for left, _, mask in order.uncores(hand.free) if left == mask.bit_count()]
             )
         if hand.need:
@@ -112,4 +112,4 @@ def _part_of_cache(order: Order, hand: _Hand, cache: int) -> None:
     if hand.need % 2 and order.per_core > 1 and free.bit_count() > hand.need:
         free ^= 1 << (free.bit_length() - 1)
     if free.bit_count() == hand.need:
-        hand.claim(free, hand.need)
+        hand.take(free, hand.need)

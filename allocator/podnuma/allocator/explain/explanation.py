@@ -1,12 +1,12 @@
 """Why a pod was placed where it was, or what would have to be different for it to fit.
 
-An Explanation is plain data: what every NUMA node had free, what each side wished and what
-came out of the merge, step by step, what was decided, notes on what is easily overlooked, and
+An Explanation is plain data: what every NUMA node had free, the hints of each side and their
+merge, step by step, what was decided, remarks on what is easily overlooked, and
 for a refused pod the single changes that would make it fit, smallest first (or, where no single
 one does, two that do together). It is made by calling the pieces that `decide` calls, one by
 one, on the node as it is; it costs the fast path nothing.
 
-Always true: `decision` is what `Node.decide` answers; explaining changes nothing.
+Always true: `decision` is what `NodeAllocator.decide` answers; explaining changes nothing.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from podnuma.allocator.quantities import format_bytes
 from podnuma.allocator.refusal import Refusal
 from podnuma.allocator.request import CPU, MEMORY, PodRequest, Qos
 from podnuma.allocator.scope_container import ContainerScopeAttempt
-from podnuma.allocator.scope_pod import pod_wishes
+from podnuma.allocator.scope_pod import pod_hints
 from podnuma.allocator.topology_hint import TopologyHint
 
 # Of a hint list as many are kept as 8 NUMA nodes have.
@@ -88,20 +88,20 @@ def _steps(node: NodeAllocator, wanted: ExclusiveRequests, path: AdmissionPath) 
         return
     serving = ContainerScopeAttempt(rules, node.default_set, node.tables, wanted)
     if path is AdmissionPath.BUBBLE:
-        yield _step(node, serving, "pod", pod, pod_wishes(rules, node.default_set, node.tables, wanted))
+        yield _step(node, serving, "pod", pod, pod_hints(rules, node.default_set, node.tables, wanted))
         return
     if rules.pod_scope:
-        yield _step(node, serving, "pod", pod, serving.wishes(*pod))
+        yield _step(node, serving, "pod", pod, serving.provided_hints(*pod))
         return
-    trial = AdmissionAttempt(len(wanted.pod.containers))
+    attempt = AdmissionAttempt(len(wanted.pod.containers))
     for place, container in enumerate(wanted.pod.containers):
         own = wanted.cpus[place], wanted.memory[place]
-        step = _step(node, serving, container.name, own, serving.wishes(*own))
+        step = _step(node, serving, container.name, own, serving.provided_hints(*own))
         yield step
         if step.merged is None:
             return
         try:
-            serving.serve(place, step.merged, trial)
+            serving.serve(place, step.merged, attempt)
         except Refusal:
             return
 
@@ -111,39 +111,43 @@ def _step(
     serving: ContainerScopeAttempt,
     subject: str,
     wanted: tuple[int, Bytes | None],
-    wishes: ProvidedHints,
+    provided: ProvidedHints,
 ) -> MergeStep:
     rules = node.rules
     cpus, memory = wanted
     sides = []
     if rules.static_cpu and cpus:
         free = (serving.default & ~rules.reserved).bit_count()
-        sides.append(_side(node, CPU, (f"{cpus} cpu", f"{free} cpu"), wishes.cpu))
+        sides.append(_side(node, CPU, (f"{cpus} cpu", f"{free} cpu"), provided.cpu))
     if rules.static_memory and memory:
         have = {name: max(serving.tables.free_on(node.topology.all_nodes, name), 0) for name in memory}
-        sides.append(_side(node, MEMORY, (_amounts(memory), _amounts(have)), wishes.memory))
-    merged = rules.merger.merge(wishes.cpu, wishes.memory, impossible=wishes.impossible)
+        sides.append(_side(node, MEMORY, (_amounts(memory), _amounts(have)), provided.memory))
+    merged = rules.merger.merge(provided.cpu, provided.memory, impossible=provided.impossible)
     return MergeStep(subject, tuple(sides), merged)
 
 
-def _side(node: NodeAllocator, resource: str, texts: tuple[str, str], wish: HintProvider | None) -> MergeSide:
+def _side(
+    node: NodeAllocator, resource: str, texts: tuple[str, str], provider: HintProvider | None
+) -> MergeSide:
     wanted, free = texts
-    if wish is None:
-        # Wanted, but not wished: the pod shared pool would be empty.
+    if provider is None:
+        # Requested, but without hints: the pod shared pool would be empty.
         return MergeSide(resource, wanted, free, 0, ())
-    found = tuple(islice(_hints(node, wish), MAX_HINTS))
-    return MergeSide(resource, wanted, free, wish.least, None if resource == MEMORY and not found else found)
+    found = tuple(islice(_hints(node, provider), MAX_HINTS))
+    return MergeSide(
+        resource, wanted, free, provider.least, None if resource == MEMORY and not found else found
+    )
 
 
 def _amounts(sizes: Bytes) -> str:
     return ", ".join(f"{format_bytes(size)} {name}" for name, size in sizes.items())
 
 
-def _hints(node: NodeAllocator, wish: HintProvider) -> Iterator[TopologyHint]:
+def _hints(node: NodeAllocator, provider: HintProvider) -> Iterator[TopologyHint]:
     topology = node.topology
     sizes = range(1, len(topology.nodes) + 1)
-    ordered = chain.from_iterable(candidates(topology, size, wish.offers(size)) for size in sizes)
-    return (TopologyHint(nodes, wish.prefers(nodes)) for nodes in ordered if wish.holds(nodes))
+    ordered = chain.from_iterable(candidates(topology, size, provider.offers(size)) for size in sizes)
+    return (TopologyHint(nodes, provider.prefers(nodes)) for nodes in ordered if provider.holds(nodes))
 
 
 def _most(node: NodeAllocator) -> dict[str, int]:

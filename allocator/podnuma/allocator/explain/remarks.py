@@ -53,18 +53,18 @@ class MergeStep:
 
 
 def remarks(
-    node: NodeAllocator, claims: ExclusiveRequests, path: AdmissionPath, steps: Sequence[MergeStep]
+    node: NodeAllocator, requests: ExclusiveRequests, path: AdmissionPath, steps: Sequence[MergeStep]
 ) -> Iterator[str]:
     """Yield what should be said about a decision, most important first."""
-    yield from _about_claims(node, claims, path)
+    yield from _about_requests(node, requests, path)
     for step in steps:
         yield from _about_step(node, step)
     if any(side.resource == MEMORY for step in steps for side in step.sides):
         yield from _about_groups(node)
 
 
-def _about_claims(node: NodeAllocator, claims: ExclusiveRequests, path: AdmissionPath) -> Iterator[str]:
-    pod = claims.pod
+def _about_requests(node: NodeAllocator, requests: ExclusiveRequests, path: AdmissionPath) -> Iterator[str]:
+    pod = requests.pod
     if path is AdmissionPath.SHARED:
         found = qos(pod)
         if found is Qos.GUARANTEED:
@@ -79,13 +79,13 @@ def _about_claims(node: NodeAllocator, claims: ExclusiveRequests, path: Admissio
     if path is AdmissionPath.BUBBLE:
         if budget is not None and not budget.integral:
             yield f"a budget of {format_cpu(budget.milli)} CPUs is not whole: no container gets own CPUs"
-        if claims.pod_memory is None:
+        if requests.pod_memory is None:
             yield "the budget's memory is no plain number of bytes: no memory is bound"
-        for problem in (empty_cpu_pool(claims) if claims.pod_cpus else None, empty_memory_pool(claims)):
+        for problem in (empty_cpu_pool(requests) if requests.pod_cpus else None, empty_memory_pool(requests)):
             if problem:
                 yield problem
     elif pod.pod_level:
-        shared = [one.name for one, count in zip(pod.containers, claims.cpus, strict=True) if not count]
+        shared = [one.name for one, count in zip(pod.containers, requests.cpus, strict=True) if not count]
         if shared and node.rules.static_cpu:
             yield f"only pod scope has pod shared pools; in the node shared pool: {_names(shared)}"
 
@@ -123,12 +123,12 @@ def _about_second_best(node: NodeAllocator, step: MergeStep) -> Iterator[str]:
 
 
 def _about_groups(node: NodeAllocator) -> Iterator[str]:
-    told = set()
+    seen = set()
     for one in node.topology.nodes:
         group = node.memory_group(one.id)
-        if group in told or not node.memory_assignments(one.id):
+        if group in seen or not node.memory_assignments(one.id):
             continue
-        told.add(group)
+        seen.add(group)
         owners = [
             f"{grant.namespace}/{grant.name}"
             for grant in node.grants.values()

@@ -7,11 +7,11 @@ A budget is never made smaller than its containers ask for, a container never la
 budget. When no single number helps, CPUs and memory of the same place are tried together, CPUs
 not far from what they are.
 
-Always true: every Change of `single`, applied alone, and those of `together`, applied both,
+Always true: every suggestion of `single`, applied alone, and those of `together`, applied both,
 make `decide` admit the pod on this node as it is. The first single one is the smallest in
 relation to the number it changes. The work is bounded: at most MAX_KNOBS numbers, at most
-MAX_CPUS_TRIED decisions for each of CPUs. This costs milliseconds and is done only when somebody
-asks for an explanation.
+MAX_CPUS_TRIED decisions for each of CPUs. This costs milliseconds and is done only for an
+explanation.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

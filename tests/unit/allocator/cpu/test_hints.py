@@ -21,10 +21,12 @@ HINTS = [
 ]
 
 
-def listed(wish, topology):
+def listed(provider, topology):
     masks = node_sets([node.id for node in topology.nodes])
     return " ".join(
-        nodeset.render(mask) + ("P" if wish.prefers(mask) else "") for mask in masks if wish.holds(mask)
+        nodeset.render(mask) + ("P" if provider.prefers(mask) else "")
+        for mask in masks
+        if provider.holds(mask)
     )
 
 
@@ -33,27 +35,29 @@ def test_sets_that_can_serve_and_those_as_small_as_on_an_empty_machine(
     name, free, reusable, count, by_socket, expected
 ):
     topology = machine(name)
-    wish = CpuHints(topology, CpuOptions(align_by_socket=by_socket), cpus(free), cpus(reusable), count)
-    assert listed(wish, topology) == expected
+    provider = CpuHints(topology, CpuOptions(align_by_socket=by_socket), cpus(free), cpus(reusable), count)
+    assert listed(provider, topology) == expected
 
 
 @pytest.mark.parametrize(("name", "free", "reusable", "count", "by_socket", "expected"), HINTS)
 def test_narrowest_is_the_size_of_the_smallest_set_in_the_list(
     name, free, reusable, count, by_socket, expected
 ):
-    wish = CpuHints(machine(name), CpuOptions(align_by_socket=by_socket), cpus(free), cpus(reusable), count)
+    provider = CpuHints(
+        machine(name), CpuOptions(align_by_socket=by_socket), cpus(free), cpus(reusable), count
+    )
     sizes = [nodes(text.rstrip("P")).bit_count() for text in expected.split()]
-    assert wish.narrowest() == min(sizes, default=0)
+    assert provider.narrowest() == min(sizes, default=0)
 
 
 def test_cpus_to_be_used_again_tie_the_list_to_their_nodes():
-    wish = CpuHints(machine("H12"), CpuOptions(), cpus("9-11"), cpus("0,1"), 4)
-    assert listed(wish, machine("H12")) == "0-1"
+    provider = CpuHints(machine("H12"), CpuOptions(), cpus("9-11"), cpus("0,1"), 4)
+    assert listed(provider, machine("H12")) == "0-1"
 
 
 def test_nodes_without_cpus_are_in_no_cpu_list():
     topology = from_cores(
         [((0,), 0, 0, None), ((1,), 1, 1, None)], [NumaNode(node, 2**30) for node in range(3)]
     )
-    wish = CpuHints(topology, CpuOptions(), cpus("0-1"), 0, 1)
-    assert listed(wish, topology) == "0P 1P 0-1"
+    provider = CpuHints(topology, CpuOptions(), cpus("0-1"), 0, 1)
+    assert listed(provider, topology) == "0P 1P 0-1"

@@ -26,10 +26,12 @@ def tables(*sizes, pages=(), without_cpus=()):
 
 def listed(found, **request):
     sizes = {name.replace("pages", "hugepages-2Mi"): size for name, size in request.items()}
-    wish = MemoryHints(found, sizes, {})
+    provider = MemoryHints(found, sizes, {})
     masks = node_sets(found.layout.nodes)
     return " ".join(
-        nodeset.render(mask) + ("P" if wish.prefers(mask) else "") for mask in masks if wish.holds(mask)
+        nodeset.render(mask) + ("P" if provider.prefers(mask) else "")
+        for mask in masks
+        if provider.holds(mask)
     )
 
 
@@ -72,8 +74,8 @@ def test_pages_a_node_does_not_know_do_not_fit_there():
 def test_memory_of_ended_init_containers_counts_on_its_own_node_set():
     found = tables(10, 10)
     found.charge(0b01, "memory", 9)
-    wish = MemoryHints(found, {"memory": 10}, {(0b01, "memory"): 9})
-    assert [mask for mask in (0b01, 0b10, 0b11) if wish.holds(mask)] == [0b01, 0b10]
+    provider = MemoryHints(found, {"memory": 10}, {(0b01, "memory"): 9})
+    assert [mask for mask in (0b01, 0b10, 0b11) if provider.holds(mask)] == [0b01, 0b10]
 
 
 def test_large_nodes_without_cpus_do_not_make_others_second_best():
@@ -88,11 +90,11 @@ def test_nodes_without_cpus_alone_count_as_ever():
 def test_the_best_set_is_preferred_then_narrow():
     found = tables(10, 10, 10)
     found.charge(0b011, "memory", 4)
-    wish = MemoryHints(found, {"memory": 6}, {})
-    assert wish.best() == (0b100, True)
-    assert wish.best(around=0b001) == (0b011, False)
-    assert wish.best(around=0b101) is None
-    assert wish.narrowest() == 1
+    provider = MemoryHints(found, {"memory": 6}, {})
+    assert provider.best() == (0b100, True)
+    assert provider.best(around=0b001) == (0b011, False)
+    assert provider.best(around=0b101) is None
+    assert provider.narrowest() == 1
 
 
 def test_an_empty_list_has_no_narrowest_set():
@@ -104,5 +106,5 @@ def test_fourteen_nodes_find_the_set_that_only_the_last_make():
     found = tables(*([4] * 12), 10, 10)
     for node in range(12):
         found.charge(1 << node, "memory", 1)
-    wish = MemoryHints(found, {"memory": 20}, {})
-    assert wish.best() == (0b11 << 12, True)
+    provider = MemoryHints(found, {"memory": 20}, {})
+    assert provider.best() == (0b11 << 12, True)
