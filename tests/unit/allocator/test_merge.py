@@ -24,7 +24,7 @@ DISTANCES = [(10, 11, 12, 12), (11, 10, 12, 12), (12, 12, 10, 11), (12, 12, 11, 
 
 
 class Listed:
-    """A hint list written out, with the methods of both kinds of wish."""
+    """A hint list written out, with the methods of both kinds of provider."""
 
     def __init__(self, every, hints, resources=1):
         self._hints = hints
