@@ -1,8 +1,9 @@
 """Kinds of cores: performance and efficient ones of hybrid chips, big and LITTLE ones by capacity.
 
 Two sources. Drivers of hybrid x86 chips list their CPUs per kind; there are at least two lists. Elsewhere
-the kernel says what each CPU can do, 1024 for the fastest; CPUs of equal capacity are of one kind.
-A machine whose cores are all alike has no kinds. The fastest kind comes first.
+the kernel says what each CPU can do, 1024 for the fastest. Chips are binned and boost single cores, so
+capacities of equal cores differ a little: only a gap of a third separates two kinds. A machine whose cores
+are all alike has no kinds. The fastest kind comes first.
 """
 
 from podnuma.agent.discover.tree import Tree
@@ -16,8 +17,8 @@ _BY_DRIVER = {
     LOW_POWER: "devices/cpu_lowpower/cpus",
 }
 _TWO = 2
-# More capacities than that are no kinds of cores: each CPU has its own highest frequency then.
-_MOST = 8
+# As in sched-ext/scx#2137, which tried Intel, AMD and Arm chips.
+_GAP = 1.3
 
 
 def read_core_kinds(tree: Tree, online: CpuSet) -> dict[str, CpuSet]:
@@ -30,18 +31,22 @@ def read_core_kinds(tree: Tree, online: CpuSet) -> dict[str, CpuSet]:
 
 
 def _by_capacity(tree: Tree, online: CpuSet) -> dict[str, CpuSet]:
-    kinds: dict[int, int] = {}
+    alike: dict[int, int] = {}
     for cpu in cpuset.ids(online):
         capacity = tree.number(f"devices/system/cpu/cpu{cpu}/cpu_capacity")
         if capacity is None or capacity <= 0:
             return {}
-        kinds[capacity] = kinds.get(capacity, 0) | 1 << cpu
-    if not _TWO <= len(kinds) <= _MOST:
+        alike[capacity] = alike.get(capacity, 0) | 1 << cpu
+    kinds: list[tuple[int, int]] = []  # (highest capacity, CPUs)
+    previous = 0
+    for capacity in sorted(alike, reverse=True):
+        if kinds and previous < capacity * _GAP:
+            kinds[-1] = (kinds[-1][0], kinds[-1][1] | alike[capacity])
+        else:
+            kinds.append((capacity, alike[capacity]))
+        previous = capacity
+    if len(kinds) < _TWO:
         return {}
-    fastest_first = sorted(kinds, reverse=True)
-    names = (
-        (PERFORMANCE, EFFICIENT)
-        if len(kinds) == _TWO
-        else tuple(f"capacity-{capacity}" for capacity in fastest_first)
-    )
-    return {name: CpuSet(kinds[capacity]) for name, capacity in zip(names, fastest_first, strict=True)}
+    if len(kinds) == _TWO:
+        return {name: CpuSet(cpus) for name, (_, cpus) in zip((PERFORMANCE, EFFICIENT), kinds, strict=True)}
+    return {f"capacity-{capacity}": CpuSet(cpus) for capacity, cpus in kinds}

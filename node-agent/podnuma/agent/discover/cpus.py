@@ -136,7 +136,7 @@ def _uncores(tree: Tree, online: CpuSet) -> dict[int, int | None]:
     disputed = 0
     for cpu in cpuset.ids(online):
         for sharing, number in _caches(tree, cpu):
-            own = CpuSet((sharing or 0) & online | 1 << cpu)
+            own = CpuSet(sharing & online | 1 << cpu)
             if members.setdefault(cpu, own) != own:
                 disputed |= 1 << cpu
                 continue
@@ -166,10 +166,15 @@ def _labels(caches: Iterable[CpuSet], numbers: Mapping[CpuSet, set[int | None]])
     return {cache: place for place, cache in enumerate(caches)}
 
 
-def _caches(tree: Tree, cpu: int) -> Iterator[tuple[CpuSet | None, int | None]]:
-    """Yield the uncore caches of a CPU: who shares it, and the kernel's id, if it gives one."""
+def _caches(tree: Tree, cpu: int) -> Iterator[tuple[CpuSet, int | None]]:
+    """Yield the uncore caches of a CPU: who shares it, and the kernel's id, if it gives one.
+
+    One of which the kernel does not tell who shares it is none to go by.
+    """
     folder = f"{_CPU}/cpu{cpu}/cache"
     for index in tree.folders(folder, "index"):
         cache = f"{folder}/index{index}"
         if tree.number(f"{cache}/level") == _UNCORE_LEVEL:
-            yield tree.cpus(f"{cache}/shared_cpu_list", f"{cache}/shared_cpu_map"), tree.number(f"{cache}/id")
+            sharing = tree.cpus(f"{cache}/shared_cpu_list", f"{cache}/shared_cpu_map")
+            if sharing is not None:
+                yield sharing, tree.number(f"{cache}/id")

@@ -125,22 +125,20 @@ def test_hybrid_cpus_are_told_by_kind(tmp_path):
             {"capacity-1024": "7,15", "capacity-498": "4-6,12-14", "capacity-160": "0-3,8-11"},
         ),
         ({0: 1024}, {}),
-        ({core: 1000 + core for core in range(8)} | {8: 2000}, {"capacity": ""}),
+        ({0: 1024, 1: 1009, 2: 990, 5: 860, 7: 1000}, {}),
+        ({0: 1024, 2: 1000, 4: 700, 6: 690}, {"performance": "0-3,8-11", "efficient": "4-7,12-15"}),
     ],
 )
 def test_big_and_little_cores_are_told_by_capacity(capacities, kinds, tmp_path):
-    """Four and four of Arm big.LITTLE; 4+3+1 of a Pixel 6; a Linux that says one for all."""
+    """Arm big.LITTLE; 4+3+1 of a Pixel 6; equal cores, binned; binned ones of two kinds."""
     write_d16(tmp_path)
     for cpu in range(16):
         of_core = max(first for first in capacities if first <= cpu % 8)
         put(tmp_path, f"devices/system/cpu/cpu{cpu}/cpu_capacity", str(capacities[of_core]))
     machine = discover(tmp_path, tmp_path / "proc").machine
     assert machine is not None
-    if kinds == {"capacity": ""}:
-        assert len(machine.kinds) == 8
-    else:
-        assert {kind: cpuset.render(cpus) for kind, cpus in machine.kinds.items()} == kinds
-        assert list(machine.kinds) == list(kinds), "the fastest first"
+    assert {kind: cpuset.render(cpus) for kind, cpus in machine.kinds.items()} == kinds
+    assert list(machine.kinds) == list(kinds), "the fastest first"
 
 
 def test_siblings_are_known_from_the_other_thread(tmp_path):

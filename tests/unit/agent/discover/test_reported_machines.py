@@ -1,0 +1,257 @@
+"""Machines that public reports tell of, each as its kernel showed it: what is made of them."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from podnuma.agent.discover.machine import discover
+from podnuma.allocator import cpuset
+
+_CPU, _NODE = "devices/system/cpu", "devices/system/node"
+
+
+@dataclass
+class Reported:
+    """A machine as lists of CPUs. `caches` are (members, id) of L3; `nodes` without any: no NUMA."""
+
+    cores: list[str]
+    sockets: dict[int, str]
+    caches: list[tuple[str, int | None]] = field(default_factory=list)
+    nodes: dict[int, str] = field(default_factory=dict)
+    offline: str = ""
+    isolated: str = ""
+    capacity: dict[int, str] = field(default_factory=dict)
+    drivers: dict[str, str] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
+    online_file: bool = True
+
+    @property
+    def online(self):
+        return cpuset.of(cpu for core in self.cores for cpu in ids(core))
+
+    def discovered(self, root):
+        self._write_cpus(root)
+        self._write_caches_and_kinds(root)
+        self._write_nodes(root)
+        for path in self.removed:
+            (root / path).unlink()
+        return discover(root, root / "proc")
+
+    def _write_cpus(self, root):
+        if self.online_file:
+            put(root, f"{_CPU}/online", cpuset.render(self.online))
+        put(root, f"{_CPU}/present", cpuset.render(self.online | cpuset.parse(self.offline)))
+        put(root, f"{_CPU}/isolated", self.isolated)
+        put(root, "proc/meminfo", "MemTotal: 16777216 kB\n")
+        for cpu in ids(self.offline):
+            put(root, f"{_CPU}/cpu{cpu}/online", "0")
+        for core in self.cores:
+            for cpu in ids(core):
+                put(root, f"{_CPU}/cpu{cpu}/topology/thread_siblings_list", core)
+        for socket, cpus in self.sockets.items():
+            for cpu in ids(cpus):
+                put(root, f"{_CPU}/cpu{cpu}/topology/physical_package_id", socket)
+
+    def _write_caches_and_kinds(self, root):
+        for members, number in self.caches:
+            for cpu in ids(members):
+                folder = f"{_CPU}/cpu{cpu}/cache/index3"
+                put(root, f"{folder}/level", 3)
+                put(root, f"{folder}/shared_cpu_list", members)
+                if number is not None:
+                    put(root, f"{folder}/id", number)
+        for value, cpus in self.capacity.items():
+            for cpu in ids(cpus):
+                put(root, f"{_CPU}/cpu{cpu}/cpu_capacity", value)
+        for name, cpus in self.drivers.items():
+            put(root, f"devices/{name}/cpus", cpus)
+
+    def _write_nodes(self, root):
+        if self.nodes:
+            put(root, f"{_NODE}/online", ",".join(map(str, self.nodes)))
+        for place, (node, cpus) in enumerate(self.nodes.items()):
+            put(root, f"{_NODE}/node{node}/cpulist", cpus)
+            put(root, f"{_NODE}/node{node}/meminfo", f"Node {node} MemTotal: 8388608 kB")
+            row = (10 if place == other else 20 for other in range(len(self.nodes)))
+            put(root, f"{_NODE}/node{node}/distance", " ".join(map(str, row)))
+
+
+def ids(text):
+    return tuple(cpuset.ids(cpuset.parse(text)))
+
+
+def put(root, path, text):
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(str(text))
+
+
+def pairs(first, last):
+    return [f"{cpu}-{cpu + 1}" for cpu in range(first, last, 2)]
+
+
+def singles(first, last):
+    return [str(cpu) for cpu in range(first, last)]
+
+
+MACHINES = {
+    # A virtual machine with one NUMA node and a socket per CPU pair; google/cadvisor#2798.
+    "one node, several sockets": (
+        Reported(
+            pairs(0, 16), {socket: f"{2 * socket}-{2 * socket + 1}" for socket in range(8)}, nodes={0: "0-15"}
+        ),
+        {"cores": pairs(0, 16), "sockets": pairs(0, 16)},
+    ),
+    # QEMU: the L3 of a socket is listed per NUMA node, with one id for both; containers/nri-plugins#716.
+    "one cache id on two nodes": (
+        Reported(
+            pairs(0, 16),
+            {0: "0-7", 1: "8-15"},
+            [("0-3", 0), ("4-7", 0), ("8-11", 1), ("12-15", 1)],
+            {0: "0-3", 1: "4-7", 2: "8-11", 3: "12-15"},
+        ),
+        {"caches": {"0-3": 0, "4-7": 1, "8-11": 2, "12-15": 3}},
+    ),
+    # Guests of Xeon 6776P: one L3 over all packages; cloud-hypervisor/cloud-hypervisor#8730, #5742.
+    "one cache over all packages": (
+        Reported(pairs(0, 8), {0: "0-3", 1: "4-7"}, [("0-7", 0)], {0: "0-3", 1: "4-7"}),
+        {"caches": {"0-7": 0}, "sockets": ["0-3", "4-7"]},
+    ),
+    # POWER10: the cache of a small core, half of what shares the big one; linuxppc/issues#371.
+    "caches of every second thread": (
+        Reported(["0,2,4,6", "1,3,5,7"], {0: "0-7"}, [("0,2,4,6", None), ("1,3,5,7", None)], {0: "0-7"}),
+        {"cores": ["0,2,4,6", "1,3,5,7"], "caches": {"0,2,4,6": 0, "1,3,5,7": 1}},
+    ),
+    # Raspberry Pi 4: no NUMA, no caches, no file that says which CPUs are online; google/cadvisor#2743.
+    "neither NUMA nor caches nor online": (
+        Reported(singles(0, 4), {0: "0-3"}, online_file=False),
+        {"cores": singles(0, 4), "caches": {}},
+    ),
+    # SMT switched off: the second threads have no topology folder; kubernetes/kubernetes#91795, #89859.
+    "siblings offline": (
+        Reported(singles(0, 4), {0: "0-3"}, [("0-3", 0)], {0: "0-3"}, offline="4-7"),
+        {"cores": singles(0, 4), "offline": "4-7"},
+    ),
+    # Six cores of two threads, eight and two of one; util-linux/util-linux#4595, intel/intel-lpmd#37.
+    "hybrid with low-power cores": (
+        Reported(
+            [*pairs(0, 12), *singles(12, 22)],
+            {0: "0-21"},
+            [("0-19", 0)],
+            drivers={"cpu_core": "0-11", "cpu_atom": "12-21"},
+        ),
+        {"caches": {"0-19": 0}, "kinds": {"performance": "0-11", "efficient": "12-21"}},
+    ),
+    # Ryzen AI 9 HX 370: no list per kind, two caches; sched-ext/scx#1994.
+    "hybrid by capacity": (
+        Reported(pairs(0, 24), {0: "0-23"}, [("0-7", 0), ("8-23", 1)], capacity={1024: "0-7", 662: "8-23"}),
+        {"kinds": {"performance": "0-7", "efficient": "8-23"}},
+    ),
+    # Threadripper PRO 7000: equal cores of which some boost higher; open-mpi/hwloc#690.
+    "binned cores": (
+        Reported(pairs(0, 8), {0: "0-7"}, capacity={1024: "0-1", 1004: "2-5", 980: "6-7"}),
+        {"kinds": {}},
+    ),
+    # Odroid N2+: four fast, two slow; packages are clusters; util-linux/util-linux#1207.
+    "big.LITTLE with a package per cluster": (
+        Reported(singles(0, 6), {0: "0-1", 1: "2-5"}, capacity={631: "0-1", 1024: "2-5"}),
+        {"kinds": {"performance": "2-5", "efficient": "0-1"}, "sockets": ["0-1", "2-5"]},
+    ),
+    # Arm virtual machines without PPTT: the package is not told; kernel documentation, cputopology.
+    "package not told": (
+        Reported(singles(0, 4), {-1: "0-3"}, nodes={0: "0-3"}),
+        {"sockets": ["0-3"], "socket_ids": [-1]},
+    ),
+    # A cache whose sharing is not told, QEMU; microsoft/openvmm#3588.
+    "cache without members": (
+        Reported(
+            singles(0, 2),
+            {0: "0-1"},
+            [("0-1", 0)],
+            removed=[f"{_CPU}/cpu{cpu}/cache/index3/shared_cpu_list" for cpu in range(2)],
+        ),
+        {"caches": {}},
+    ),
+    # Phytium S2500: sixteen nodes in two packages; util-linux/util-linux#1258.
+    "eight nodes a package": (
+        Reported(
+            singles(0, 128),
+            {36: "0-63", 3180: "64-127"},
+            nodes={node: f"{8 * node}-{8 * node + 7}" for node in range(16)},
+        ),
+        {"sockets": ["0-63", "64-127"], "nodes": 16},
+    ),
+    # s390x: threads of two, sockets of uneven size, CPUs in standby.
+    "uneven sockets and standby": (
+        Reported(
+            pairs(0, 12), {1: "0-3", 2: "4-11"}, [("0-3", 4), ("4-11", 5)], {0: "0-11"}, offline="12-15"
+        ),
+        {"sockets": ["0-3", "4-11"], "caches": {"0-3": 4, "4-11": 5}, "offline": "12-15"},
+    ),
+    # Memory of an accelerator or of CXL: nodes without CPUs, ids with gaps.
+    "memory without CPUs": (
+        Reported(singles(0, 4), {0: "0-3"}, nodes={0: "0-3", 2: "", 9: ""}),
+        {"nodes": 3},
+    ),
+    # isolcpus of a node for packet processing; kubernetes/kubernetes#79603.
+    "isolated": (
+        Reported(pairs(0, 8), {0: "0-7"}, nodes={0: "0-7"}, isolated="4-7,60-63"),
+        {"isolated": "4-7"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_a_reported_machine_is_read_as_it_is(name, tmp_path):
+    reported, expected = MACHINES[name]
+    answer = reported.discovered(tmp_path)
+    assert answer.findings == ()
+    machine = answer.machine
+    assert machine is not None
+    topology = machine.topology
+    assert topology.all_cpus == reported.online
+    assert topology.unknown_siblings == cpuset.EMPTY
+    found = {
+        "cores": [cpuset.render(cpus) for _, cpus in topology.cores],
+        "sockets": [cpuset.render(cpus) for _, cpus in topology.sockets],
+        "socket_ids": [socket for socket, _ in topology.sockets],
+        "caches": {cpuset.render(cpus): number for number, cpus in topology.caches},
+        "nodes": len(topology.nodes),
+        "offline": cpuset.render(machine.offline),
+        "isolated": cpuset.render(topology.isolated),
+        "kinds": {kind: cpuset.render(cpus) for kind, cpus in machine.kinds.items()},
+    }
+    assert {key: found[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("removed", "unknown"),
+    [
+        # Topology files of most CPUs are missing; coreos/fedora-coreos-tracker#1828.
+        (range(1, 8), "1-7"),
+        # No CPU has any; containers in LX zones, TritonDataCenter/illumos-joyent#288.
+        (range(8), "0-7"),
+    ],
+)
+def test_siblings_of_a_reported_machine_are_not_guessed(removed, unknown, tmp_path):
+    reported = Reported(
+        singles(0, 8),
+        {0: "0-7"},
+        nodes={0: "0-7"},
+        removed=[f"{_CPU}/cpu{cpu}/topology/thread_siblings_list" for cpu in removed],
+    )
+    answer = reported.discovered(tmp_path)
+    (finding,) = answer.findings
+    assert f"online CPUs ({unknown})" in finding.problem
+    assert answer.machine is not None
+    assert answer.machine.topology.unknown_siblings == cpuset.parse(unknown)
+
+
+def test_lists_of_one_cache_that_overlap_are_one_finding(tmp_path):
+    """Ryzen before Linux 4.14: the lists do not fit together; util-linux/util-linux#551."""
+    reported = Reported(pairs(0, 12), {0: "0-11"}, [("0-5", 0), ("6-11", 1)], {0: "0-11"})
+    put(tmp_path, f"{_CPU}/cpu5/cache/index3/shared_cpu_list", "")
+    reported.caches.append(("4-7", 0))
+    answer = reported.discovered(tmp_path)
+    (finding,) = answer.findings
+    assert "contradict each other about L3 caches" in finding.problem
+    assert answer.machine is not None
