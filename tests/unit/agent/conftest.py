@@ -206,6 +206,17 @@ class Bench:
         item["metadata"] |= {"uid": f"pa-{grant.uid}", "generation": generation}
         self.desired.take_allocations(Changed(WatchEventType.ADDED, item))
 
+    def delete(self, grant: PodGrant) -> None:
+        """Let the allocation be one that is being deleted and is still held by a finalizer."""
+        item = render_pod_allocation(grant, "node", Decision(admitted=True))
+        item["metadata"] |= {
+            "uid": f"pa-{grant.uid}",
+            "generation": 2,
+            "deletionTimestamp": "2026-01-01T00:00:00Z",
+            "finalizers": ["podnuma.dev/cgroup"],
+        }
+        self.desired.take_allocations(Changed(WatchEventType.MODIFIED, item))
+
     def release(self, grant: PodGrant) -> None:
         item = {"metadata": {"namespace": grant.namespace, "name": grant.name}}
         self.desired.take_allocations(Changed(WatchEventType.DELETED, item))

@@ -85,3 +85,4 @@ RESIDENT: File[int] = File("memory.current", _number, str)
 CONTROLLERS = "cgroup.controllers"
 SUBTREE = "cgroup.subtree_control"
 PROCESSES = "cgroup.procs"
+EVENTS = "cgroup.events"

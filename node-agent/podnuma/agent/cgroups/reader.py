@@ -5,6 +5,7 @@ read: the QoS slices, and the pods and containers that the caller names.
 """
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,17 @@ class CgroupReader:
         """Return the values of one container; None if it has no cgroup."""
         folder = self.folder(cgroup)
         return None if folder is None else values_in(folder)
+
+    def populated(self, cgroup: CgroupRef) -> bool | None:
+        """Tell whether a cgroup, or one below it, has processes; None where the kernel does not say."""
+        folder: Path | None = self.root / self.layout.folder(cgroup)
+        if isinstance(cgroup, ContainerCgroup):
+            folder = self.folder(cgroup)
+        if folder is None or not folder.is_dir():
+            return False
+        text = files.content(f"{folder}/{files.EVENTS}") or ""
+        match = re.search(r"^populated ([01])$", text, re.MULTILINE)
+        return None if match is None else match[1] == "1"
 
     def read(
         self, pods: Iterable[PodCgroup], containers: Iterable[ContainerCgroup]

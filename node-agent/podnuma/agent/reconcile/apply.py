@@ -153,9 +153,15 @@ class UnreliableMechanisms:
         self.at: dict[CgroupRef, frozenset[str]] = {}
 
     def confirm(
-        self, results: Sequence[WriteResult], after: Mapping[CgroupRef, CgroupValues]
+        self,
+        results: Sequence[WriteResult],
+        after: Mapping[CgroupRef, CgroupValues],
+        populated: Callable[[CgroupRef], bool | None],
     ) -> tuple[WriteResult, ...]:
         """Turn each success that the kernel does not show into a refusal, and remember the mechanism.
+
+        So is an end that the kernel does not show: a runtime may have forgotten a container whose processes
+        still run. Who counts on their CPUs has to wait, and the next mechanism is tried.
 
         A cgroup may have been written more than once, first to less and then, when there was room, to more:
         the kernel shows the last. Containers only: systemd answers before it has written its slices.
@@ -168,14 +174,20 @@ class UnreliableMechanisms:
             for cgroup, result in last.items()
             if cgroup in after and (what := verify.unwritten(result.write, after[cgroup])) is not None
         }
-        return tuple(self._confirmed(result, unwritten.get(result.write.cgroup)) for result in results)
+        confirmed = []
+        for result in results:
+            cgroup, what = result.write.cgroup, unwritten.get(result.write.cgroup)
+            if what is not None and _claimed(result):
+                confirmed.append(self._refused(result, f"{result.by} said it was done, but {what}"))
+            elif result.outcome is WriteOutcome.GONE and cgroup in after and populated(cgroup):
+                confirmed.append(self._refused(result, f"{result.by} does not know it, but it has processes"))
+            else:
+                confirmed.append(result)
+        return tuple(confirmed)
 
-    def _confirmed(self, result: WriteResult, unwritten: str | None) -> WriteResult:
-        if unwritten is None or not _claimed(result):
-            return result
+    def _refused(self, result: WriteResult, why: str) -> WriteResult:
         cgroup = result.write.cgroup
         self.at[cgroup] = self.at.get(cgroup, frozenset()) | {result.by}
-        why = f"{result.by} said it was done, but {unwritten}"
         return replace(result, outcome=WriteOutcome.REFUSED, why=why)
 
 

@@ -153,6 +153,7 @@ class Reconciler:
             seen=seen,
             pause_reason=self.pause_reason(containers),
             mode=self.desired.node_config.mode,
+            ended=self._ended(),
         )
         if self.desired.allocations_known and snapshot.enforcing:
             snapshot = await self._write(snapshot, pods.values(), mechanisms, starting)
@@ -190,7 +191,7 @@ class Reconciler:
         results = await apply_writes(writes, mechanisms, self._unreliable.at, self.may_write, waits)
         after = self.reader.read(pods, snapshot.containers) if results else before
         contention.wrote(results, targets, now)
-        results = self._unreliable.confirm(results, after)
+        results = self._unreliable.confirm(results, after, self.reader.populated)
         self._count(results, drifted)
         return replace(snapshot, seen=after, results=results, contended=contention.contended)
 
@@ -251,6 +252,21 @@ class Reconciler:
                 folder = self.reader.folder(cgroup)
                 found[cgroup] = None if folder is None else self.processes.stray(folder, target.cpus)
         return found
+
+    def _ended(self) -> frozenset[str]:
+        """Return the pods whose allocation is being deleted and that have no process left, by UID."""
+        uids = {
+            each.allocation.uid_on_node
+            for each in self.desired.allocations()
+            if each.allocation is not None and each.allocation.metadata.deleted
+        }
+        there = {
+            pod.uid
+            for qos in (Qos if uids else ())
+            for pod in self.reader.pods(qos)
+            if pod.uid in uids and self.reader.populated(pod) is not False
+        }
+        return frozenset(uids - there)
 
     def _narrowed(self, snapshot: NodeSnapshot) -> dict[ContainerCgroup, str]:
         """Return what main processes of containers with CPUs of their own leave unused, on purpose or not."""

@@ -22,6 +22,7 @@ class NodeSnapshot:
 
     `seen`: the values after the writes. `differences`: None where a cgroup has its target.
     `intrusions`: who is on the CPUs of others. `narrowed`: processes that may use fewer CPUs than they have.
+    `ended`: UIDs of pods whose allocation is being deleted and that have no process left.
     `contended`: what somebody else keeps changing. `mode`: None while the settings are not known.
     """
 
@@ -35,6 +36,7 @@ class NodeSnapshot:
     results: tuple[WriteResult, ...] = ()
     pause_reason: str | None = None
     mode: Mode | None = None
+    ended: frozenset[str] = frozenset()
     contended: Mapping[CgroupRef, str] = field(default_factory=dict)
     intrusions: tuple[Intrusion, ...] = ()
     narrowed: Mapping[ContainerCgroup, str] = field(default_factory=dict)

@@ -3,7 +3,8 @@
     Pending    not every container that is to run has been seen with its values yet
     Applied    each has, and all that run have them now
     Drifted    it was applied, something differs now, and repairing it did not help
-    Released   it was applied and the pod's cgroup is gone
+    Released   it was applied and the pod's cgroup is gone; or the allocation is being deleted and no process
+               of the pod is left: whoever waits for its CPUs may have them
     Rejected   set by the operator, left alone
 
 Containers that ended keep their last entry, with the verdict: that of an init container outlives it.
@@ -45,6 +46,10 @@ ON_FOREIGN_CPUS = "OnForeignCPUs"
 AFFINITY_NARROWED = "AffinityNarrowed"
 """Condition: processes of the pod may use fewer CPUs than their containers have."""
 
+HELD = "HeldByProcesses"
+"""Condition: the pod is gone from the API, its processes are not; until they are, its CPUs are theirs."""
+
+_ENDED = "the pod has ended"
 _CUT = 2000
 _PINNED = (Verdict.PINNED_AT_START, Verdict.PINNED_LATE)
 
@@ -67,6 +72,7 @@ def compute_status(
     conditions = [*readiness(assessment.state, assessment.reason, assessment.message, desired.generation)]
     conditions += _deferred(snapshot, grant, desired.generation)
     conditions += _offline(snapshot, grant, desired.generation)
+    conditions += _held(desired, snapshot, grant)
     conditions += _contended(snapshot, grant, desired.generation)
     conditions += _isolation(snapshot, grant, desired.generation)
     conditions += _narrowed(snapshot, grant, desired.generation)
@@ -100,6 +106,8 @@ def _assess(
     verdicts: PinVerdicts,
 ) -> _Assessment:
     containers = _containers(grant, before, snapshot, verdicts)
+    if grant.uid in snapshot.ended:
+        return _Assessment(Phase.RELEASED, Readiness.CURRENT, "Released", _ENDED, containers)
     phase, reason, message = _phase(grant, before.phase, snapshot, containers)
     state = Readiness.CURRENT if phase in {Phase.APPLIED, Phase.RELEASED} else Readiness.IN_PROGRESS
     if desired.problem is not None:
@@ -124,7 +132,7 @@ def _phase(
 ) -> tuple[Phase, str, str]:
     pod = snapshot.pod(grant.uid)
     if pod is None and before in {Phase.APPLIED, Phase.DRIFTED, Phase.RELEASED}:
-        return Phase.RELEASED, "Released", "the pod has ended"
+        return Phase.RELEASED, "Released", _ENDED
     wrong = {
         cgroup: what
         for cgroup, what in snapshot.differences.items()
@@ -219,6 +227,17 @@ def _deferred(snapshot: NodeSnapshot, grant: PodGrant, generation: int) -> list[
         " would make it wait"
     )
     return [Condition(MEMORY_DEFERRED, Status.TRUE, "ContainerRuns", text, generation)]
+
+
+def _held(desired: DesiredAllocation, snapshot: NodeSnapshot, grant: PodGrant) -> list[Condition]:
+    deleted = desired.allocation is not None and desired.allocation.metadata.deleted
+    if not deleted or grant.uid in snapshot.ended:
+        return []
+    text = (
+        f"the pod is gone from the API, and its cgroup still has processes; CPUs"
+        f" {cpuset.render(grant.exclusive_cpus) or 'none'} stay theirs until they have ended"
+    )
+    return [Condition(HELD, Status.TRUE, "ProcessesLeft", text, desired.generation)]
 
 
 def _contended(snapshot: NodeSnapshot, grant: PodGrant, generation: int) -> list[Condition]:

@@ -1,9 +1,12 @@
 """Passes over a fake node, with cgroup v2 rules, from decisions to files."""
 
+import asyncio
 import errno
 
 import pytest
+from podnuma.agent.cgroups.writers.refusals import CgroupGone
 from podnuma.agent.model.cgroup_ref import ContainerCgroup
+from podnuma.agent.model.containers import StartRefused
 from podnuma.agent.reconcile.apply import WriteOutcome
 from podnuma.allocator import cpuset
 from podnuma.allocator.request import Qos
@@ -402,3 +405,36 @@ def test_who_lies_about_a_place_has_done_none_of_its_steps(bench, words):
     assert len(of_p) == 2
     assert {result.outcome for result in of_p} == {WriteOutcome.REFUSED}
     assert words.cpus("2") & of_p[0].write.losses, "CPU 2 is not free, and a start on it can be refused"
+
+
+def test_what_a_runtime_has_forgotten_and_still_runs_is_taken_off_by_the_next_mechanism(bench, words):
+    """A pod deleted by force: the newcomer on its CPUs does not start before it has left them."""
+
+    class Forgetful(Liar):
+        async def write(self, write):  # noqa: ARG002
+            raise CgroupGone("container not found")
+
+    grant = words.pod("db", words.container("db", "1,9"), cpus="1,9")
+    bench.grant(grant)
+    pod = bench.pod("db")
+    old = bench.start(pod, "db")
+    bench.run_pass()
+    for cgroup in (old, pod):
+        bench.put(cgroup, "cgroup.events", "populated 1\nfrozen 0")
+    bench.reconciler.mechanisms = (Forgetful(), bench.ways)
+    bench.release(grant)
+    bench.grant(words.pod("web", words.container("web", "1,9"), cpus="1,9"))
+    bench.ways.refuse = lambda write: words_refuse(words, write, pod)
+    with pytest.raises(StartRefused, match="pod db could not be taken off"):
+        asyncio.run(bench.hook.make_room(ContainerCgroup(bench.pod("web"), "web", "0" * 16)))
+    (why,) = [each.why for each in bench.run_pass().results if each.write.cgroup == old]
+    assert why == "liar does not know it, but it has processes"
+    bench.ways.refuse = lambda _: None
+    bench.run_pass()
+    assert bench.cpus(old) == bench.cpus(pod) == "0,2-8,10-15"
+    asyncio.run(bench.hook.make_room(ContainerCgroup(bench.pod("web"), "web", "0" * 16)))
+
+
+def words_refuse(words, write, cgroup):
+    if write.cgroup == cgroup:
+        raise words.refused("pod db", "", "EBUSY")

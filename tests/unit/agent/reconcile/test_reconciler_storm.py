@@ -30,6 +30,7 @@ class Life:
         self.words = words
         self.grants: dict[str, decision.PodGrant] = {}
         self.cgroups: dict[str, ContainerCgroup] = {}
+        self.leftovers: dict[str, ContainerCgroup] = {}  # they run on although nobody knows of their pods
         self.numbers = 0
         self.left: int | None = None
         self.loose = False  # something runs where it likes until the next pass
@@ -56,6 +57,8 @@ class Life:
         """Who holds a CPU that belongs to somebody else, whose container runs on it."""
         held = {cgroup.uid: cpuset.parse(self.bench.effective(cgroup)) for cgroup in self.beside}
         for uid, cgroup in self.cgroups.items():
+            held[uid] = cpuset.parse(self.bench.effective(cgroup))
+        for uid, cgroup in self.leftovers.items():
             held[uid] = cpuset.parse(self.bench.effective(cgroup))
         found = set()
         for owner, grant in self.grants.items():
@@ -108,6 +111,23 @@ class Life:
         self.bench.kernel.remove(self.bench.layout.pod(self.bench.pod(uid, self.qos[uid])))
         self.bench.release(self.grants.pop(uid))
 
+    def orphan(self, number: int, forgotten: bool) -> None:  # noqa: FBT001 - drawn
+        """Delete a pod by force: its object is gone, its processes run on, the runtime knows them or not."""
+        if not self.grants:
+            return
+        uid = sorted(self.grants)[number % len(self.grants)]
+        self.leftovers[uid] = self.cgroups.pop(uid)
+        if forgotten:
+            del self.bench.running[self.leftovers[uid].id]
+        self.bench.release(self.grants.pop(uid))
+
+    def end(self, number: int) -> None:
+        """Let the last process of a leftover end."""
+        if self.leftovers:
+            uid = sorted(self.leftovers)[number % len(self.leftovers)]
+            self.bench.running.pop(self.leftovers.pop(uid).id, None)
+            self.bench.kernel.remove(self.bench.layout.pod(self.bench.pod(uid, self.qos[uid])))
+
     def restart(self, number: int) -> None:
         if self.cgroups:
             uid = sorted(self.cgroups)[number % len(self.cgroups)]
@@ -151,6 +171,8 @@ writes = st.one_of(
     st.tuples(st.just("add"), masks),
     st.tuples(st.just("remove"), numbers),
     st.tuples(st.just("restart"), numbers),
+    st.tuples(st.just("orphan"), numbers, st.booleans()),
+    st.tuples(st.just("end"), numbers),
     st.tuples(st.just("drift"), numbers, masks),
     st.tuples(st.just("chaos"), masks),
     st.tuples(st.just("settle"), st.none() | st.integers(0, 4)),
@@ -178,6 +200,8 @@ def test_no_write_ever_gives_a_cpu_to_two_and_all_ends_well(bench_class, words, 
                 holders |= grant.exclusive_cpus if life.qos[uid] is cgroup.qos else 0
             assert bench.effective(cgroup) == cpuset.render(0xFFFF & ~exclusive | holders)
         assert {bench.effective(cgroup) for cgroup in life.beside} == {pool}
+        for cgroup in life.leftovers.values():
+            assert not cpuset.parse(bench.effective(cgroup)) & exclusive
         assert bench.effective(bench.pod("plain", Qos.GUARANTEED)) == pool
         written = len(bench.ways.written)
         asyncio.run(bench.reconciler.run_pass())

@@ -211,3 +211,32 @@ def test_pausing_and_unreadable_objects_say_so(bench, grant, tell):
         broken, PodAllocationStatus(), bench.run_pass(), bench.reconciler.verdicts
     )
     assert ready(status)[1:] == ("InvalidObject", "PodAllocation default/db, spec: is no object")
+
+
+def test_a_deleted_allocation_is_released_when_no_process_is_left(bench, grant, tell):
+    bench.grant(grant)
+    pod = bench.pod("db")
+    db, log = bench.start(pod, "db"), bench.start(pod, "log")
+    before = tell()
+    bench.delete(grant)
+    bench.put(pod, "cgroup.events", "populated 1\nfrozen 0")
+    held = tell(before)
+    assert held.phase is Phase.APPLIED
+    (condition,) = [each for each in held.conditions if each.type == allocation_status.HELD]
+    assert "CPUs 1-2,9-10 stay theirs" in condition.message
+    assert bench.effective(db) == "1,9", "what still runs keeps what it has"
+    bench.put(pod, "cgroup.events", "populated 0\nfrozen 0")
+    released = tell(held)
+    assert (released.phase, ready(released)[1]) == (Phase.RELEASED, "Released")
+    assert [each.type for each in released.conditions if each.type == allocation_status.HELD] == []
+    for cgroup in (db, log):
+        bench.stop(cgroup)
+    bench.kernel.remove(bench.layout.pod(pod))
+    assert tell(released).phase is Phase.RELEASED
+
+
+def test_a_deleted_allocation_of_a_pod_that_never_came_is_released_at_once(bench, grant, tell):
+    bench.grant(grant)
+    assert tell().phase is Phase.PENDING
+    bench.delete(grant)
+    assert tell().phase is Phase.RELEASED
