@@ -29,30 +29,35 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class AdmissionPolicies:
-    """The objects of a cluster that admission looks at. None: they are not known, nothing is checked.
+    """The objects that admission looks at: LimitRanges by namespace in the order of their names, and classes.
 
-    LimitRanges by namespace, in the order of their names.
+    `complete`: there are no others, so that a pod of a class that is not here is refused.
     """
 
     limit_ranges: Mapping[str, tuple[Json, ...]] = field(default_factory=dict)
-    runtime_classes: Mapping[str, Json] | None = None
-    priority_classes: Mapping[str, Json] | None = None
+    runtime_classes: Mapping[str, Json] = field(default_factory=dict)
+    priority_classes: Mapping[str, Json] = field(default_factory=dict)
+    complete: bool = False
 
     @classmethod
     def of(
         cls,
         limit_ranges: Iterable[Json],
-        runtime_classes: Iterable[Json] | None = None,
-        priority_classes: Iterable[Json] | None = None,
+        runtime_classes: Iterable[Json] = (),
+        priority_classes: Iterable[Json] = (),
+        *,
+        complete: bool = False,
     ) -> "AdmissionPolicies":
-        """Take the objects as a cluster or files have them."""
+        """Take the objects as a cluster or files have them; of the same name the last counts."""
         ranges: dict[str, list[Json]] = {}
-        for one in sorted(limit_ranges, key=_name):
-            ranges.setdefault(str(_object(one, "metadata").get("namespace") or "default"), []).append(one)
+        unique = {(_namespace(one), _name(one)): one for one in limit_ranges}
+        for (namespace, _), one in sorted(unique.items(), key=lambda item: item[0]):
+            ranges.setdefault(namespace, []).append(one)
         return cls(
             {namespace: tuple(found) for namespace, found in ranges.items()},
-            None if runtime_classes is None else {_name(one): one for one in runtime_classes},
-            None if priority_classes is None else {_name(one): one for one in priority_classes},
+            {_name(one): one for one in runtime_classes},
+            {_name(one): one for one in priority_classes},
+            complete,
         )
 
     def admit(self, pod: Any) -> Any:
@@ -61,8 +66,7 @@ class AdmissionPolicies:
         if not spec:
             return pod
         filled = dict(spec)
-        namespace = str(_object(pod, "metadata").get("namespace") or "default")
-        for limit_range in self.limit_ranges.get(namespace, ()):
+        for limit_range in self.limit_ranges.get(_namespace(pod), ()):
             defaults = _container_defaults(limit_range)
             for name in ("initContainers", "containers"):
                 if isinstance(filled.get(name), list):
@@ -79,11 +83,10 @@ class AdmissionPolicies:
             ("runtimeClassName", self.runtime_classes, "RuntimeClass"),
         ):
             wanted = spec.get(name)
-            absent = wanted and known is not None and wanted not in known
+            absent = self.complete and wanted and wanted not in known
             if absent and not (kind == "PriorityClass" and wanted in _SYSTEM_CLASSES):
                 yield f"spec.{name}: there is no {kind} {wanted}"
-        namespace = str(_object(stored, "metadata").get("namespace") or "default")
-        for limit_range in self.limit_ranges.get(namespace, ()):
+        for limit_range in self.limit_ranges.get(_namespace(stored), ()):
             for item in _limits(limit_range, "Container"):
                 for part in ("initContainers", "containers"):
                     for index, container in enumerate(_list(spec, part)):
@@ -91,7 +94,7 @@ class AdmissionPolicies:
                         yield from _outside(container, item, where)
 
     def _prioritize(self, spec: dict[str, Any]) -> None:
-        classes = self.priority_classes or {}
+        classes = self.priority_classes
         name = spec.get("priorityClassName")
         default = next((one for one in classes.values() if one.get("globalDefault") is True), None)
         found = classes.get(name) if isinstance(name, str) and name else default
@@ -102,7 +105,7 @@ class AdmissionPolicies:
             spec["priority"] = _SYSTEM_CLASSES[name]
 
     def _run_in_class(self, spec: dict[str, Any]) -> None:
-        found = (self.runtime_classes or {}).get(str(spec.get("runtimeClassName") or ""))
+        found = self.runtime_classes.get(str(spec.get("runtimeClassName") or ""))
         if found is None:
             return
         overhead = _object(_object(found, "overhead"), "podFixed")
@@ -164,6 +167,10 @@ def _amount(value: Any) -> Quantity:
         return read_quantity(value)
     except ValueError:
         return Quantity(0)
+
+
+def _namespace(value: Any) -> str:
+    return str(_object(value, "metadata").get("namespace") or "default")
 
 
 def _name(value: Json) -> str:

@@ -62,6 +62,11 @@ POD_ALLOCATION: Final = _own("PodAllocation", "podallocations", namespaced=True)
 POD: Final = ResourceType("", "v1", "Pod", "pods", namespaced=True)
 NODE: Final = ResourceType("", "v1", "Node", "nodes", namespaced=False)
 NAMESPACE: Final = ResourceType("", "v1", "Namespace", "namespaces", namespaced=False)
+LIMIT_RANGE: Final = ResourceType("", "v1", "LimitRange", "limitranges", namespaced=True)
+RUNTIME_CLASS: Final = ResourceType("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", namespaced=False)
+PRIORITY_CLASS: Final = ResourceType(
+    "scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", namespaced=False
+)
 EVENT: Final = ResourceType("", "v1", "Event", "events", namespaced=True)
 LEASE: Final = ResourceType("coordination.k8s.io", "v1", "Lease", "leases", namespaced=True)
 DEPLOYMENT: Final = ResourceType("apps", "v1", "Deployment", "deployments", namespaced=True)

@@ -101,7 +101,7 @@ def test_a_priority_class_brings_its_number_and_one_is_the_default():
 
 def test_classes_that_do_not_exist_are_refused_where_the_classes_are_known():
     wanting = pod({"name": "c"}, priorityClassName="x", runtimeClassName="y")
-    known = AdmissionPolicies.of([], [], [])
+    known = AdmissionPolicies.of([], complete=True)
     assert list(known.refusals(known.admit(wanting))) == [
         "spec.priorityClassName: there is no PriorityClass x",
         "spec.runtimeClassName: there is no RuntimeClass y",

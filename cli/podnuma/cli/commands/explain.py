@@ -12,6 +12,7 @@ import typer
 from podnuma.allocator import PodRequest
 from podnuma.allocator import explain as explain_decision
 from podnuma.api.decoding import InvalidObjectError
+from podnuma.api.node_settings import NodeSettings
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_allocation import PodAllocation, read_pod_allocation
 from podnuma.api.pod_defaults import with_api_defaults
@@ -29,7 +30,8 @@ from podnuma.cli.commands.options import (
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.documents import read_documents
-from podnuma.cli.objects.nodes import CandidateNode, candidate_node, read_topology
+from podnuma.cli.objects.nodes import CandidateNode, candidate_node, own_settings, read_topology
+from podnuma.cli.objects.profiles import profile_named
 from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.sources import ObjectSource, one_namespace, open_source, read_if_allowed
 from podnuma.cli.objects.workloads import first_pod
@@ -49,6 +51,9 @@ def explain_pod(
     ] = None,
     namespace: Namespace = "",
     node: Annotated[str, typer.Option(help="what this node would decide, instead of the pod's own")] = "",
+    profile: Annotated[
+        str, typer.Option(help="what would be decided with this profile, by name or from a file")
+    ] = "",
     form: Output = OutputFormat.TEXT,
     files: Files = None,
     kubeconfig: Kubeconfig = None,
@@ -60,8 +65,8 @@ def explain_pod(
     if manifests:
         value = from_manifests(manifests, namespace)
         key = (value["metadata"]["namespace"], value["metadata"]["name"])
-        raise typer.Exit(print_explanation(source, key, node, form, value))
-    raise typer.Exit(print_explanation(source, key_of(pod or [], namespace), node, form))
+        raise typer.Exit(print_explanation(source, key, node, form, value, profile=profile))
+    raise typer.Exit(print_explanation(source, key_of(pod or [], namespace), node, form, profile=profile))
 
 
 def key_of(words: Sequence[str], namespace: str) -> tuple[str, str]:
@@ -81,10 +86,16 @@ def from_manifests(files: Sequence[str], namespace: str) -> Json:
 
 
 def print_explanation(
-    source: ObjectSource, key: tuple[str, str], node: str, form: OutputFormat, manifest: Json | None = None
+    source: ObjectSource,
+    key: tuple[str, str],
+    node: str,
+    form: OutputFormat,
+    manifest: Json | None = None,
+    *,
+    profile: str = "",
 ) -> Exit:
     """Explain one pod; NO if it is refused, drifted or not pinned. `node`: ask this one, not its own."""
-    explained, remarks = gather(source, *key, node, manifest)
+    explained, remarks = gather(source, *key, node, manifest, profile=profile)
     for remark in remarks:
         output.note(remark)
     if form.structured:
@@ -95,7 +106,13 @@ def print_explanation(
 
 
 def gather(
-    source: ObjectSource, namespace: str, name: str, node: str, manifest: Json | None = None
+    source: ObjectSource,
+    namespace: str,
+    name: str,
+    node: str,
+    manifest: Json | None = None,
+    *,
+    profile: str = "",
 ) -> tuple[PodExplanation, Sequence[str]]:
     """Read everything about a pod and its node, with remarks on the node. Failure names what is missing."""
     value = manifest or source.find(queries.pods(namespace, name))
@@ -114,7 +131,7 @@ def gather(
         )
     pod = _read(_in_namespace(value, namespace))
     stored = _stored(allocation) if not node or node == _node_of(value, allocation) else None
-    asked, missing = _asked(source, where)
+    asked, missing = _asked(source, where, profile_named(source, profile).node if profile else None)
     if asked is None:
         if stored is None:
             raise Failure(
@@ -133,7 +150,7 @@ def gather(
     return explained, asked.remarks
 
 
-def _asked(source: ObjectSource, node: str) -> tuple[CandidateNode | None, str]:
+def _asked(source: ObjectSource, node: str, instead: NodeSettings | None) -> tuple[CandidateNode | None, str]:
     """Return the node with what all its pods hold; None and why, if this user may not read that."""
     topologies, why = read_if_allowed(source, queries.node_topologies(node))
     if topologies is None:
@@ -142,7 +159,7 @@ def _asked(source: ObjectSource, node: str) -> tuple[CandidateNode | None, str]:
     if allocations is None:
         return None, f"{why} of all namespaces"
     topology = read_topology(topologies[0])
-    return candidate_node(topology, allocations, topology.node), ""
+    return candidate_node(topology, allocations, instead or own_settings(topology)), ""
 
 
 def _node_of(pod: Json, allocation: Json | None) -> str:

@@ -1,12 +1,20 @@
 """`podnuma plan`: what would happen to these pods on these nodes. Nothing is changed or scheduled.
 
-Pods are decided in the order of their manifests, each on the first node, by name, that admits it,
-and what they get is held against the later ones. Decisions are the allocator's own, on the state
-that PodAllocations describe, so an answer is the operator's as long as nothing else happens.
+Pods are decided in the order of their manifests. A pod is admitted as the API server admits it
+(`api.pod_admission`), may go where the scheduler would let it go (`api.scheduling`), and of those nodes gets
+the first, by name, that admits it; the scheduler may prefer another one. What it gets is held against the
+later pods. Decisions are the allocator's own, on the state that PodAllocations describe, so an answer is
+the operator's as long as nothing else happens.
+
+    admitted      on the node that is named
+    refused       every node that it may go to refuses it
+    pending       there is no node that it may go to; the scheduler would leave it pending
+    not managed   the nodes that it may go to do not manage it
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,24 +22,44 @@ import typer
 from podnuma.allocator import Admitted, NodeSet, PodGrant, Rejected
 from podnuma.allocator.explain.shortage import describe_shortage
 from podnuma.api import pod_allocation
-from podnuma.api.decoding import InvalidObjectError
-from podnuma.api.node_profile import read_node_profile
+from podnuma.api.node_profile import NodeProfile
 from podnuma.api.node_settings import NodeSettings
+from podnuma.api.node_topology import NodeTopology
+from podnuma.api.pod_admission import AdmissionPolicies
+from podnuma.api.scheduling import Obstacle
 from podnuma.api.selector import EVERYTHING
 from podnuma.cli.commands import output
-from podnuma.cli.commands.options import Context, Files, Kubeconfig, Output, OutputFormat, new_app
+from podnuma.cli.commands.options import (
+    Context,
+    Files,
+    Kubeconfig,
+    Namespace,
+    Output,
+    OutputFormat,
+    new_app,
+)
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
-from podnuma.cli.objects.documents import read_documents
-from podnuma.cli.objects.nodes import CandidateNode, candidate_nodes
-from podnuma.cli.objects.queries import Json
-from podnuma.cli.objects.sources import ObjectSource, open_source
-from podnuma.cli.objects.workloads import PlannedPod, expand
-from podnuma.cli.render.wording import columns
+from podnuma.cli.objects.documents import Document, read_documents
+from podnuma.cli.objects.nodes import CandidateNode, candidate_nodes, own_settings
+from podnuma.cli.objects.profiles import profile_in_file, readable_profiles, winner
+from podnuma.cli.objects.queries import Json, ObjectQuery
+from podnuma.cli.objects.scheduling_view import SchedulingView
+from podnuma.cli.objects.sources import (
+    FileSource,
+    ObjectSource,
+    one_namespace,
+    open_source,
+    read_if_allowed,
+)
+from podnuma.cli.objects.workloads import ExpandedPods, PlannedPod, expand
+from podnuma.cli.render.wording import columns, count
 
 app = new_app()
 
 NamespaceLabels = Mapping[str, Mapping[str, str]]
+
+_PODS_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +76,7 @@ class NodeRefusal:
 class PodPlan:
     """What would happen to one pod. `grant` None: no node admits it, or none manages it (`managed` False).
 
-    `numa`: the NUMA nodes of the CPUs and memory it would hold.
+    `numa`: the NUMA nodes of the CPUs and memory it would hold. `left_out`: nodes that it may not go to.
     """
 
     planned: PlannedPod
@@ -57,35 +85,74 @@ class PodPlan:
     refusals: tuple[NodeRefusal, ...]
     managed: bool = True
     numa: NodeSet | None = None
+    left_out: Mapping[str, Obstacle] = field(default_factory=dict)
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is no node that it may go to."""
+        return self.managed and self.grant is None and not self.refusals
 
     @property
     def refused(self) -> bool:
-        """Whether every node that manages the pod refuses it."""
-        return self.managed and self.grant is None
+        """Whether every node that it may go to and that manages it refuses it."""
+        return self.managed and self.grant is None and bool(self.refusals)
+
+    @property
+    def result(self) -> str:
+        """The word for it."""
+        if not self.managed:
+            return "not managed"
+        return "refused" if self.refused else "pending" if self.pending else "admitted"
 
 
 def plan_pods(
-    pods: Sequence[PlannedPod], nodes: Sequence[CandidateNode], labels: NamespaceLabels
+    pods: Sequence[PlannedPod],
+    nodes: Sequence[CandidateNode],
+    labels: NamespaceLabels,
+    view: SchedulingView | None = None,
 ) -> list[PodPlan]:
     """Decide the pods in turn; `labels` are those of namespaces, for profiles that select by them."""
-    return [_place(pod, nodes, labels.get(pod.pod.namespace, {})) for pod in pods]
+    view = view or SchedulingView()
+    plans: list[PodPlan] = []
+    for pod in pods:
+        namespace = labels.get(pod.pod.namespace, {})
+        # A DaemonSet's pods are one per node; where it may not go it has none.
+        places = (
+            [[one] for one in nodes if not view.obstacle(pod.constraints, one.name)] if pod.every_node else []
+        )
+        plans += [_place(pod, place, namespace, view) for place in places or [list(nodes)]]
+    return plans
 
 
-def _place(planned: PlannedPod, nodes: Sequence[CandidateNode], namespace: Mapping[str, str]) -> PodPlan:
-    managing = [one for one in nodes if one.settings.pod_policy.manages(planned.labels, namespace)]
+def _place(
+    planned: PlannedPod, nodes: Sequence[CandidateNode], namespace: Mapping[str, str], view: SchedulingView
+) -> PodPlan:
+    obstacles = {one.name: view.obstacle(planned.constraints, one.name) for one in nodes}
+    left_out = {name: found for name, found in obstacles.items() if found is not None}
+    open_to = [one for one in nodes if one.name not in left_out]
+    managing = [one for one in open_to if one.settings.pod_policy.manages(planned.labels, namespace)]
     refusals: list[NodeRefusal] = []
     for candidate in managing:
         match candidate.allocator.decide(planned.pod):
             case Admitted() as admitted:
                 candidate.allocator.hold(admitted)
+                view.bind(planned.constraints, candidate.name)
                 numa = pod_allocation.numa_nodes(admitted.grant, candidate.allocator.topology)
-                return PodPlan(planned, candidate.name, admitted.grant, tuple(refusals), numa=numa)
+                return PodPlan(
+                    planned,
+                    candidate.name,
+                    admitted.grant,
+                    tuple(refusals),
+                    numa=numa,
+                    left_out=left_out,
+                )
             case Rejected() as rejected:
                 shortage = describe_shortage(candidate.allocator, planned.pod)
                 refusals.append(
                     NodeRefusal(candidate.name, rejected.reason.value, rejected.message, shortage)
                 )
-    return PodPlan(planned, "", None, tuple(refusals), managed=bool(managing))
+    managed = bool(managing) or not open_to
+    return PodPlan(planned, "", None, tuple(refusals), managed=managed, left_out=left_out)
 
 
 @app.command("plan")
@@ -96,8 +163,13 @@ def plan_manifests(
     ],
     node: Annotated[str, typer.Option(help="on this node only")] = "",
     profile: Annotated[
-        str, typer.Option(help="on nodes with this profile; if it is a file, with its settings on all")
+        str,
+        typer.Option(help="on nodes with this profile; if it is a file, with its settings where it selects"),
     ] = "",
+    namespace: Namespace = "",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="fail if a kind is guessed or not understood")
+    ] = False,
     form: Output = OutputFormat.TEXT,
     files: Files = None,
     kubeconfig: Kubeconfig = None,
@@ -105,57 +177,143 @@ def plan_manifests(
 ) -> None:
     """Tell what would happen to these pods, without changing anything."""
     source = open_source(files, kubeconfig, context)
-    raise typer.Exit(print_plan(source, manifests, node, profile, form))
+    raise typer.Exit(print_plan(source, manifests, node, profile, form, namespace=namespace, strict=strict))
 
 
 def print_plan(
-    source: ObjectSource, files: Sequence[str], node: str, profile: str, form: OutputFormat
+    source: ObjectSource,
+    files: Sequence[str],
+    node: str,
+    profile: str,
+    form: OutputFormat,
+    *,
+    namespace: str = "",
+    strict: bool = False,
 ) -> Exit:
-    """Plan the pods in `files`, print what would happen, and return NO if one would be refused."""
-    expanded = expand(read_documents(files))
-    nodes, labels = _nodes(source, node, profile)
-    plans = plan_pods(expanded.pods, nodes, labels)
-    for line in (*expanded.skipped, *expanded.guessed, *expanded.not_understood, *expanded.problems):
-        output.note(line)
+    """Plan the pods in `files`, print what would happen, and return NO if one would not run as asked."""
+    documents = read_documents(files)
+    namespace = one_namespace(source, namespace)
+    expanded = expand(documents, namespace, _policies(source, documents, namespace))
+    _say(expanded)
+    view = _view(source, node)
+    nodes, labels = _nodes(source, node, profile, view)
+    plans = plan_pods(expanded.pods, nodes, labels, view)
     if form.structured:
         output.dump([plan_data(plan) for plan in plans], form)
     else:
         output.write(plan_text(plans, wide=form is OutputFormat.WIDE))
-    if expanded.problems:
+    if expanded.problems or (strict and (expanded.guessed or expanded.not_understood)):
         return Exit.INPUT
-    return Exit.NO if any(plan.refused for plan in plans) else Exit.OK
+    return Exit.NO if any(plan.refused or plan.pending for plan in plans) else Exit.OK
 
 
-def _nodes(source: ObjectSource, node: str, profile: str) -> tuple[list[CandidateNode], NamespaceLabels]:
+def _say(expanded: ExpandedPods) -> None:
+    lines = (*expanded.skipped, *expanded.guessed, *expanded.not_understood, *expanded.problems)
+    for line in lines:
+        output.note(line)
+    if expanded.not_understood:
+        output.note(f"{count(len(expanded.not_understood), 'object')} not understood; --strict fails on them")
+    unseen = sorted({text for pod in expanded.pods for text in pod.constraints.not_considered})
+    if unseen:
+        output.note(f"not considered in where pods may go: {', '.join(unseen)}")
+
+
+def _policies(source: ObjectSource, documents: Sequence[Document], namespace: str) -> AdmissionPolicies:
+    """Read what admission looks at; what stands in the manifests themselves counts as well."""
+    spaces = sorted({_namespace_of(document, namespace) for document in documents} or {namespace})
+    asked = [queries.runtime_classes(), queries.priority_classes(), *map(queries.limit_ranges, spaces)]
+    found = [_allowed(source, query) for query in asked]
+    written = [
+        [document.value for document in documents if document.kind == query.type.kind] for query in asked[:2]
+    ]
+    ranges = [value for values in found[2:] for value in values or ()]
+    ranges += [_within(document.value, namespace) for document in documents if document.kind == "LimitRange"]
+    complete = not isinstance(source, FileSource) and None not in found[:2]
+    classes = [[*(values or ()), *own] for values, own in zip(found[:2], written, strict=True)]
+    return AdmissionPolicies.of(ranges, *classes, complete=complete)
+
+
+def _namespace_of(document: Document, namespace: str) -> str:
+    metadata = document.value.get("metadata")
+    named = metadata.get("namespace") if isinstance(metadata, dict) else None
+    return named if isinstance(named, str) and named else namespace
+
+
+def _within(value: Json, namespace: str) -> Json:
+    return {**value, "metadata": {"namespace": namespace, **(value.get("metadata") or {})}}
+
+
+def _allowed(source: ObjectSource, query: ObjectQuery) -> list[Json] | None:
+    found, why = read_if_allowed(source, query)
+    if found is None:
+        output.note(f"{why}: what depends on it is left out")
+    return found
+
+
+def _view(source: ObjectSource, node: str) -> SchedulingView:
+    nodes = _allowed(source, queries.nodes())
+    pods = _allowed(source, queries.pods(node=node)) if nodes else None
+    if nodes == []:
+        output.note("no Node objects are known here: selectors, taints and free resources are not considered")
+    return SchedulingView.of(nodes or (), pods or ())
+
+
+def _nodes(
+    source: ObjectSource, node: str, profile: str, view: SchedulingView
+) -> tuple[list[CandidateNode], NamespaceLabels]:
     topologies, allocations = source.fetch(queries.node_topologies(node), queries.pod_allocations(node))
-    instead = None
-    if profile and Path(profile).exists():
-        instead = _settings(profile)
+    tried = profile_in_file(profile) if profile and Path(profile).exists() else None
+    which = ""
+    if tried is not None:
+        every = len(topologies)
+        topologies = [one for one in topologies if _selects(tried, view.labels(one["metadata"]["name"]))]
+        if every > len(topologies):
+            output.note(
+                f"not considered: {count(every - len(topologies), 'node')} that {profile} does not select"
+            )
+        which = f" that {profile} selects"
     elif profile:
         topologies = [one for one in topologies if _profile_of(one) == profile]
-    found, problems = candidate_nodes(topologies, allocations, instead)
+        which = f" with profile {profile}"
+    found, problems = candidate_nodes(topologies, allocations, _chooser(source, tried, view))
     for line in (*problems, *(remark for one in found for remark in one.remarks)):
         output.note(line)
     if not found:
-        which = f" with profile {profile}" if profile and instead is None else ""
         raise Failure(
             Exit.NOT_FOUND,
-            f"no node{which} can be planned on: a NodeTopology with status.hardware is needed; "
+            f"no node{which} can be planned on: a NodeTopology with settings and status.hardware is needed; "
             "see `kubectl get nodetopologies`, or `podnuma discover` for a machine outside",
         )
     selecting = any(one.settings.pod_policy.namespace_selector != EVERYTHING for one in found)
-    namespaces = source.fetch(queries.namespaces())[0] if selecting else []
+    namespaces = (_allowed(source, queries.namespaces()) or []) if selecting else []
     return found, {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in namespaces}
 
 
-def _settings(file: str) -> NodeSettings:
-    profiles = [document for document in read_documents([file]) if document.kind == "NodeProfile"]
-    if len(profiles) != 1:
-        raise Failure(Exit.INPUT, f"{file}: expected one NodeProfile, found {len(profiles)}")
-    try:
-        return read_node_profile(profiles[0].value).node
-    except InvalidObjectError as error:
-        raise Failure(Exit.INPUT, *(f"{profiles[0].place}: {one}" for one in error.errors)) from error
+def _selects(profile: NodeProfile, labels: Mapping[str, str] | None) -> bool:
+    """Whether a profile selects a node; one without a Node object is tried, which has been said."""
+    return labels is None or profile.node_selector.matches(labels)
+
+
+def _chooser(
+    source: ObjectSource, tried: NodeProfile | None, view: SchedulingView
+) -> Callable[[NodeTopology], NodeSettings | None]:
+    """Return how to choose a node's settings: those tried, its own, or those of a profile that selects it."""
+    profiles: list[NodeProfile] | None = None
+
+    def choose(topology: NodeTopology) -> NodeSettings | None:
+        nonlocal profiles
+        settings = tried.node if tried is not None else own_settings(topology)
+        labels = view.labels(topology.name)
+        if settings is not None or labels is None:
+            return settings
+        if profiles is None:
+            profiles, problems = readable_profiles(_allowed(source, queries.node_profiles()) or ())
+            for line in problems:
+                output.note(line)
+        chosen = winner(profiles, labels)
+        return chosen.node if chosen else None
+
+    return choose
 
 
 def _profile_of(topology: Json) -> str:
@@ -171,19 +329,46 @@ def plan_text(plans: Sequence[PodPlan], *, wide: bool) -> str:
         heads = ("POD", "CONTAINER", "KIND", "ASSIGNMENT", "CPUS", "MEMS", "QUOTA")
         rows = [row for plan in plans for row in _containers(plan)]
         text += "\n" + columns(heads, rows) if rows else ""
-    refused = [plan for plan in plans if plan.refused]
-    return text + "".join(
+    refusals = "".join(
         f"\n{plan.planned.name} on {one.node}: {one.reason}: {one.message}; {one.explanation}\n"
-        for plan in refused
+        for plan in plans
+        if plan.refused
         for one in plan.refusals
     )
+    return text + refusals + _left_out(plans) + _sum(plans)
+
+
+def _left_out(plans: Sequence[PodPlan]) -> str:
+    """Say which nodes were not considered and why, once for all pods of which the same is true."""
+    alike: dict[str, list[str]] = {}
+    for plan in plans:
+        # Room runs out as replicas are placed: it is told where it keeps a pod from running.
+        why = Counter(
+            found.value for found in plan.left_out.values() if plan.pending or found is not Obstacle.RESOURCES
+        )
+        if why:
+            reasons = ", ".join(f"{one} {number}" for one, number in why.items())
+            line = f"not considered: {count(sum(why.values()), 'node')}: {reasons}"
+            alike.setdefault(line, []).append(plan.planned.name)
+    lines = []
+    for line, pods in alike.items():
+        more = f" and {len(pods) - _PODS_SHOWN} more" if len(pods) > _PODS_SHOWN else ""
+        whose = "" if len(pods) == len(plans) else f"{', '.join(pods[:_PODS_SHOWN])}{more}: "
+        lines.append(f"\n{whose}{line}\n")
+    return "".join(lines)
+
+
+def _sum(plans: Sequence[PodPlan]) -> str:
+    """Count the results where they differ."""
+    results = Counter(plan.result for plan in plans)
+    if len(results) < 2:  # noqa: PLR2004 - the table says it
+        return ""
+    return "\n" + ", ".join(f"{number} {result}" for result, number in results.items()) + "\n"
 
 
 def _row(plan: PodPlan) -> tuple[str, ...]:
-    if not plan.managed:
-        return plan.planned.name, "", "not managed", "", "", "", ""
     if plan.grant is None:
-        return plan.planned.name, "", "refused", "", "", "", ""
+        return plan.planned.name, "", plan.result, "", "", "", ""
     summary = pod_allocation.render_summary(plan.grant, plan.numa)
     shown = (summary["cpus"], summary["numa"], summary["exclusive"], summary["shared"])
     return plan.planned.name, plan.node, "admitted", *shown
@@ -216,6 +401,7 @@ def plan_data(plan: PodPlan) -> dict[str, Any]:
     return {
         "pod": plan.planned.name,
         "manifest": plan.planned.place,
+        "result": plan.result,
         "managed": plan.managed,
         "admitted": plan.grant is not None,
         "node": plan.node or None,
@@ -229,4 +415,5 @@ def plan_data(plan: PodPlan) -> dict[str, Any]:
             }
             for one in plan.refusals
         ],
+        "notConsidered": {name: found.value for name, found in plan.left_out.items()},
     }

@@ -5,18 +5,20 @@ question gets the answer that the operator would give. A PodAllocation that cann
 remark and the rest is used; only a node without known hardware cannot be shown or asked.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from podnuma.allocator import NodeAllocator, SettingsError, SettingsProblem
+from podnuma.allocator import ManagerSettings, NodeAllocator, SettingsError, SettingsProblem
 from podnuma.allocator.decision import PodGrant
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.hardware import Hardware
-from podnuma.api.node_settings import NodeSettings
+from podnuma.api.node_settings import NodeSettings, PodPolicy
 from podnuma.api.node_topology import NodeTopology, read_node_topology
 from podnuma.api.pod_allocation import Phase, read_pod_allocation
 from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
+
+_UNSET = NodeSettings(ManagerSettings(), PodPolicy())
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +31,41 @@ class CandidateNode:
     remarks: tuple[str, ...] = ()
 
 
+def own_settings(topology: NodeTopology) -> NodeSettings | None:
+    """Return the settings that stand in a NodeTopology; None if nobody has written any."""
+    return None if topology.profile is None and topology.node == _UNSET else topology.node
+
+
 def candidate_nodes(
     topologies: Sequence[Mapping[str, Any]],
     allocations: Sequence[Mapping[str, Any]],
-    instead: NodeSettings | None = None,
+    choose: Callable[[NodeTopology], NodeSettings | None] = own_settings,
 ) -> tuple[list[CandidateNode], list[str]]:
-    """Return the nodes by name, and why others cannot be asked. `instead`: settings to try on all of them."""
+    """Return the nodes by name, and why others cannot be asked. `choose`: the settings to ask a node with."""
     found: list[CandidateNode] = []
     problems: list[str] = []
     for value in topologies:
         try:
             topology = read_topology(value)
-            found.append(candidate_node(topology, allocations, instead or topology.node))
+            found.append(candidate_node(topology, allocations, choose(topology)))
         except Failure as failure:
             problems += failure.lines
     return sorted(found, key=lambda one: one.name), problems
 
 
 def candidate_node(
-    topology: NodeTopology, allocations: Sequence[Mapping[str, Any]], settings: NodeSettings
+    topology: NodeTopology, allocations: Sequence[Mapping[str, Any]], settings: NodeSettings | None
 ) -> CandidateNode:
-    """Return one node. Failure(NOT_FOUND) without hardware, Failure(INPUT) if the settings do not fit it."""
+    """Return one node.
+
+    Failure(NOT_FOUND) without settings or hardware, Failure(INPUT) if the settings do not fit it.
+    """
+    if settings is None:
+        raise Failure(
+            Exit.NOT_FOUND,
+            f"node {topology.name}: no settings are known for this node: nothing would be pinned; "
+            "apply a NodeProfile that selects it, or try one with --profile FILE",
+        )
     hardware = hardware_of(topology)
     grants, remarks = grants_on(topology.name, allocations)
     try:

@@ -5,11 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from podnuma.api.resource_types import (
+    LIMIT_RANGE,
     NAMESPACE,
+    NODE,
+    NODE_PROFILE,
     NODE_TOPOLOGY,
     POD,
     POD_ALLOCATION,
     POD_METRICS,
+    PRIORITY_CLASS,
+    RUNTIME_CLASS,
     ResourceType,
 )
 
@@ -69,14 +74,39 @@ def pod_allocation(namespace: str, pod: str) -> ObjectQuery:
     return ObjectQuery(POD_ALLOCATION, namespace, pod)
 
 
-def pods(namespace: str = "", name: str = "") -> ObjectQuery:
-    """Query all pods, those of a namespace, or one."""
-    return ObjectQuery(POD, namespace, name)
+def pods(namespace: str = "", name: str = "", node: str = "") -> ObjectQuery:
+    """Query all pods, those of a namespace or of a node, or one."""
+    return ObjectQuery(POD, namespace, name, node)
 
 
 def pod_metrics(namespace: str = "") -> ObjectQuery:
     """Query the current usage of pods, which a metrics server serves."""
     return ObjectQuery(POD_METRICS, namespace)
+
+
+def nodes(name: str = "") -> ObjectQuery:
+    """Query all nodes, or one."""
+    return ObjectQuery(NODE, name=name)
+
+
+def node_profiles(name: str = "") -> ObjectQuery:
+    """Query all NodeProfiles, or one."""
+    return ObjectQuery(NODE_PROFILE, name=name)
+
+
+def limit_ranges(namespace: str) -> ObjectQuery:
+    """Query the LimitRanges of a namespace."""
+    return ObjectQuery(LIMIT_RANGE, namespace)
+
+
+def runtime_classes() -> ObjectQuery:
+    """Query all RuntimeClasses."""
+    return ObjectQuery(RUNTIME_CLASS)
+
+
+def priority_classes() -> ObjectQuery:
+    """Query all PriorityClasses."""
+    return ObjectQuery(PRIORITY_CLASS)
 
 
 def namespaces(name: str = "") -> ObjectQuery:

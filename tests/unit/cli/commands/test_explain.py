@@ -201,3 +201,15 @@ def test_programs_get_everything(tmp_path, capsys):
     assert found["steps"][0]["merged"] == {"numaNodes": "0", "preferred": True}
     assert len(found["steps"][0]["sides"][0]["hints"]) > 200
     assert found["allocation"]["cpus"] == "1-3,49-51"
+
+
+def test_a_node_without_settings_says_that_nothing_would_be_pinned(tmp_path, capsys):
+    bare = {**topology_object(EPYC, name="bare"), "spec": {}}
+    with pytest.raises(Failure) as failure:
+        explain.print_explanation(saved(tmp_path, bare), KEY, "bare", OutputFormat.TEXT)
+    assert failure.value.code is Exit.NOT_FOUND
+    assert "no settings are known for this node: nothing would be pinned" in failure.value.lines[0]
+    profile = str(ROOT / "examples" / "profiles" / "databases.yaml")
+    code = explain.print_explanation(saved(tmp_path, bare), KEY, "bare", OutputFormat.TEXT, profile=profile)
+    assert code is Exit.OK
+    assert "it would be admitted" in capsys.readouterr().out

@@ -1,5 +1,7 @@
 """A plan is what the operator would decide, and changes nothing."""
 
+import contextlib
+import io
 import json
 from typing import Any
 
@@ -13,7 +15,7 @@ from podnuma.cli.objects.nodes import candidate_nodes
 from podnuma.cli.objects.sources import FileSource
 from podnuma.cli.objects.workloads import expand
 
-from tests.unit.cli.builders import allocation_object, database, topology_object
+from tests.unit.cli.builders import ROOT, allocation_object, database, topology_object
 
 EPYC = "epyc7401-2s-8numa-16l3"
 
@@ -139,7 +141,7 @@ def test_wide_shows_containers(saved, tmp_path, capsys):
     assert last.split() == ["a/one", "main", "app", "pod_shared", "5,53", "-", "200000/100000"]
 
 
-def test_a_profile_in_a_file_is_tried_on_all_nodes(saved, tmp_path, capsys):
+def test_a_profile_in_a_file_is_tried(saved, tmp_path, capsys):
     profile = tmp_path / "profile.yaml"
     spec = {"nodeSelector": {}, "cpuManagerPolicy": "none"}
     profile.write_text(yaml.safe_dump({"kind": "NodeProfile", "metadata": {"name": "p"}, "spec": spec}))
@@ -173,3 +175,171 @@ def test_labels_are_what_kubectl_would_send(tmp_path, capsys):
     file.write_text(yaml.safe_dump(released).replace("DATE", "2026-04-01").replace("EQUALS", "="))
     assert plan.print_plan(FileSource([str(path)]), [str(file)], "", "", OutputFormat.TEXT) is Exit.OK
     assert capsys.readouterr().out.splitlines()[1].split()[:3] == ["a/one", "node-a", "admitted"]
+
+
+def node(name: str, cpus: int, labels: dict[str, str] | None = None, **spec: object) -> dict[str, Any]:
+    allocatable = {"cpu": str(cpus), "memory": "200Gi", "pods": "110"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": labels or {}},
+        "spec": spec,
+        "status": {"allocatable": allocatable},
+    }
+
+
+def cluster(tmp_path, *objects, **changes: dict[str, object]) -> FileSource:
+    """The demo's nodes: node-1 for databases, node-2 for training; `changes` to the specs of Nodes."""
+    xeon = "xeon-2s-snc2-irregular"
+    training = topology_object(xeon, reserved="0-1", name="node-2")
+    training["spec"] |= {"topologyManagerPolicy": "best-effort", "topologyManagerScope": "container"}
+    path = tmp_path / "cluster.yaml"
+    path.write_text(
+        yaml.safe_dump_all(
+            [
+                topology_object(EPYC, reserved="0-1", name="node-1"),
+                training,
+                node("node-1", 96, {"node-pool": "databases"}, **changes.get("node_1", {})),
+                node("node-2", 80, {"node-pool": "training"}, **changes.get("node_2", {})),
+                *objects,
+            ]
+        )
+    )
+    return FileSource([str(path)])
+
+
+def planned(source, files, profile: str = "", **options) -> tuple[Exit, dict[str, tuple[str, str | None]]]:
+    """The exit code, and for each pod its result and node."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        code = plan.print_plan(source, files, "", profile, OutputFormat.JSON, **options)
+    return code, {one["pod"]: (one["result"], one["node"]) for one in json.loads(out.getvalue())}
+
+
+EXAMPLES = [str(ROOT / "examples" / "pods")]
+
+
+def test_the_examples_go_where_their_selectors_let_them_and_the_large_one_is_refused(tmp_path):
+    assert planned(cluster(tmp_path), EXAMPLES) == (
+        Exit.NO,
+        {
+            "default/database": ("admitted", "node-1"),
+            "default/ml-training": ("admitted", "node-2"),
+            "default/too-large": ("refused", None),
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"unschedulable": True}, "cordoned 1"),
+        ({"taints": [{"key": "a", "effect": "NoSchedule"}]}, "taint 1"),
+    ],
+)
+def test_a_cordon_or_a_taint_leaves_a_pod_pending_and_is_counted(tmp_path, capsys, change, why):
+    source = cluster(tmp_path, node_1=change)
+    database = [str(ROOT / "examples" / "pods" / "database.yaml")]
+    assert plan.print_plan(source, database, "", "", OutputFormat.TEXT) is Exit.NO
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[1].split()[:2] == ["default/database", "-"]
+    assert "pending" in shown
+    assert f"\nnot considered: 2 nodes: {why}, selector 1\n" in shown
+
+
+def deployment(replicas: int, cpu: int, **spec: object) -> dict[str, Any]:
+    one = pod("x", cpu)["spec"] | spec
+    template = {"metadata": {"labels": {"app": "w"}}, "spec": one}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "w", "namespace": "a"},
+        "spec": {"replicas": replicas, "template": template},
+    }
+
+
+def test_of_nine_replicas_of_which_seven_fit_two_are_refused(tmp_path, capsys):
+    """Eight NUMA nodes with 12 CPUs; the first has 10, so that seven pods of 12 fit."""
+    files = manifest(tmp_path, deployment(9, 12, nodeSelector={"node-pool": "databases"}))
+    code = plan.print_plan(cluster(tmp_path), files, "", "", OutputFormat.TEXT)
+    shown = capsys.readouterr().out
+    assert code is Exit.NO
+    assert shown.count(" admitted ") == 7
+    assert "\n7 admitted, 1 refused, 1 pending\n" in shown or "\n7 admitted, 2 refused\n" in shown
+
+
+def test_what_other_pods_request_is_not_free(tmp_path):
+    busy = {
+        "kind": "Pod",
+        "metadata": {"name": "busy", "namespace": "b"},
+        "spec": {"nodeName": "node-1", "containers": [{"resources": {"requests": {"cpu": "93"}}}]},
+        "status": {"phase": "Running"},
+    }
+    files = manifest(tmp_path, pod("one", 4) | {"spec": pod("one", 4)["spec"] | {"nodeName": "node-1"}})
+    assert planned(cluster(tmp_path, busy), files) == (Exit.NO, {"a/one": ("pending", None)})
+    busy["status"]["phase"] = "Succeeded"
+    assert planned(cluster(tmp_path, busy), files) == (Exit.OK, {"a/one": ("admitted", "node-1")})
+
+
+def test_a_daemon_set_has_a_pod_on_every_node_that_it_may_go_to(tmp_path, capsys):
+    daemons = deployment(1, 2) | {"kind": "DaemonSet"}
+    plan.print_plan(cluster(tmp_path), manifest(tmp_path, daemons), "", "", OutputFormat.TEXT)
+    rows = [line.split()[:3] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert rows == [["a/w", "node-1", "admitted"], ["a/w", "node-2", "admitted"]]
+
+
+def test_a_profile_in_a_file_judges_only_the_nodes_that_it_selects(tmp_path, capsys):
+    profile = tmp_path / "profile.yaml"
+    spec = {"nodeSelector": {"matchLabels": {"node-pool": "training"}}, "cpuManagerPolicy": "none"}
+    profile.write_text(yaml.safe_dump({"kind": "NodeProfile", "metadata": {"name": "p"}, "spec": spec}))
+    files = manifest(tmp_path, pod("one", 2))
+    assert planned(cluster(tmp_path), files, str(profile)) == (Exit.OK, {"a/one": ("admitted", "node-2")})
+    assert "not considered: 1 node that " in capsys.readouterr().err
+
+
+def unset(name: str = "node-a") -> dict[str, Any]:
+    topology = topology_object(EPYC, name=name)
+    return {**topology, "spec": {}}
+
+
+def test_a_node_without_settings_pins_nothing_and_is_no_yes(tmp_path, capsys):
+    path = tmp_path / "cluster.yaml"
+    path.write_text(yaml.safe_dump(unset()))
+    with pytest.raises(Failure) as failure:
+        plan.print_plan(FileSource([str(path)]), manifest(tmp_path, pod("one", 2)), "", "", OutputFormat.TEXT)
+    assert failure.value.code is Exit.NOT_FOUND
+    assert "no settings are known for this node: nothing would be pinned" in capsys.readouterr().err
+
+
+def test_a_saved_profile_that_selects_a_node_settles_it(tmp_path):
+    spec = {"nodeSelector": {"matchLabels": {"pool": "x"}}, "cpuManagerPolicy": "static"}
+    spec |= {"reservedSystemCPUs": "0"}
+    profile = {"kind": "NodeProfile", "metadata": {"name": "p"}, "spec": spec}
+    path = tmp_path / "cluster.yaml"
+    path.write_text(yaml.safe_dump_all([unset(), profile, node("node-a", 96, {"pool": "x"})]))
+    found = planned(FileSource([str(path)]), manifest(tmp_path, pod("one", 2)))
+    assert found == (Exit.OK, {"a/one": ("admitted", "node-a")})
+
+
+def test_a_limit_range_makes_a_sidecar_exclusive(saved, tmp_path, capsys):
+    """M08: with a default of 1 CPU the sidecar has resources of its own, so it gets a CPU of its own."""
+    amounts = {"cpu": "1", "memory": "512Mi"}
+    limits = {"type": "Container", "default": amounts, "defaultRequest": amounts}
+    ranges = {"kind": "LimitRange", "metadata": {"name": "l", "namespace": "a"}, "spec": {"limits": [limits]}}
+    kafka = pod("kafka", 4)
+    main = {"cpu": "3", "memory": "256Mi"}
+    kafka["spec"]["containers"] = [
+        {"name": "kafka", "resources": {"requests": main, "limits": main}},
+        {"name": "side"},
+    ]
+    for files, kind in (([kafka], "pod_shared"), ([ranges, kafka], "pod_exclusive")):
+        plan.print_plan(saved, manifest(tmp_path, *files), "", "", OutputFormat.JSON)
+        (found,) = json.loads(capsys.readouterr().out)
+        assert found["allocation"]["containers"][1]["assignment"]["cpu"] == kind
+
+
+def test_strict_fails_on_what_is_not_understood(saved, tmp_path, capsys):
+    thing = {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t"}}
+    files = manifest(tmp_path, thing, pod("one", 2))
+    assert plan.print_plan(saved, files, "", "", OutputFormat.TEXT) is Exit.OK
+    assert "1 object not understood; --strict fails on them" in capsys.readouterr().err
+    assert plan.print_plan(saved, files, "", "", OutputFormat.TEXT, strict=True) is Exit.INPUT

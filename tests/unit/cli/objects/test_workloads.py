@@ -155,7 +155,7 @@ def test_limit_ranges_fill_in_what_a_container_leaves_out():
 
 
 def test_what_admission_refuses_is_a_problem_and_no_pod():
-    policies = AdmissionPolicies.of([], [], [])
+    policies = AdmissionPolicies.of([], complete=True)
     text = "{kind: Deployment, metadata: {name: w}, spec: {template: {spec: "
     text += "{runtimeClassName: kata, containers: [{name: c}]}}}}"
     result = expand(documents(text), policies=policies)

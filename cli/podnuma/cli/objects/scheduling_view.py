@@ -1,0 +1,56 @@
+"""The nodes and pods of a cluster as the scheduler sees them: where a pod may go, what is requested there.
+
+Of a node that no Node object describes only the name is known, so that everything but another
+`nodeName` may go there; whoever asks says so once (`unknown`).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from podnuma.api.scheduling import (
+    Needs,
+    Obstacle,
+    PodConstraints,
+    SchedulableNode,
+    add,
+    obstacle,
+    read_pod_needs,
+    read_schedulable_node,
+)
+from podnuma.cli.objects.queries import Json
+
+_ENDED = ("Succeeded", "Failed")
+
+
+@dataclass(slots=True)
+class SchedulingView:
+    """Nodes by name, and what their pods request together; `bind` adds a pod."""
+
+    nodes: Mapping[str, SchedulableNode] = field(default_factory=dict)
+    requested: dict[str, Needs] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, nodes: Iterable[Json], pods: Iterable[Json]) -> "SchedulingView":
+        """Take the objects of a cluster; pods that have ended request nothing."""
+        view = cls({one.name: one for one in map(read_schedulable_node, nodes)})
+        for pod in pods:
+            node = (pod.get("spec") or {}).get("nodeName")
+            if node and (pod.get("status") or {}).get("phase") not in _ENDED:
+                view.requested[node] = add(view.requested.get(node, {}), read_pod_needs(pod))
+        return view
+
+    def obstacle(self, pod: PodConstraints, node: str) -> Obstacle | None:
+        """Return what keeps a pod from a node; None: it may go there."""
+        known = self.nodes.get(node)
+        if known is None:
+            return Obstacle.NODE_NAME if pod.node_name not in ("", node) else None
+        return obstacle(pod, known, self.requested.get(node, {}))
+
+    def bind(self, pod: PodConstraints, node: str) -> None:
+        """Count what a pod requests on a node."""
+        self.requested[node] = add(self.requested.get(node, {}), pod.requests)
+
+    def labels(self, node: str) -> Mapping[str, str] | None:
+        """Return the labels of a node; None if it is unknown."""
+        known = self.nodes.get(node)
+        return known.labels if known else None
