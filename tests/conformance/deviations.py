@@ -197,6 +197,11 @@ TWINS: tuple[Twin, ...] = (
         literal.AFFINITY_IS_NOT_BINDING,
     ),
     Twin("A NUMA node that shares memory blocks with others", _always, literal.GROUP_MEMBERS_ARE_USED_ALONE),
+    Twin(
+        "Strictly reserved CPUs are nobody's pool",
+        lambda scenario: _has_option(scenario, "strict-cpu-reservation"),
+        literal.NOTHING_LEFT_FOR_OTHERS,
+    ),
     Twin("NUMA distances when node ids have gaps", _gaps_in_node_ids, literal.DISTANCE_BY_ID),
 )
 

@@ -154,3 +154,6 @@ DISTANCE_BY_ID: tuple[Replacement, ...] = (
 GROUP_MEMBERS_ARE_USED_ALONE: tuple[Replacement, ...] = (
     ("podnuma.allocator.memory.resolve._tied", lambda *_: False),
 )
+NOTHING_LEFT_FOR_OTHERS: tuple[Replacement, ...] = (
+    ("podnuma.allocator.node_allocator.leave_some_for_others", lambda *_: None),
+)

@@ -129,12 +129,13 @@ class PodGrant:
 
 
 class Reason(StrEnum):
-    """Why a pod was refused, as the kubelet spells it in pod status."""
+    """Why a pod was refused, as the kubelet spells it in pod status; the last is podnuma's own."""
 
     TOPOLOGY_AFFINITY = "TopologyAffinityError"
     SMT_ALIGNMENT = "SMTAlignmentError"
     EMPTY_POD_SHARED_POOL = "EmptyPodSharedPoolError"
     UNEXPECTED_ADMISSION = "UnexpectedAdmissionError"
+    EMPTY_NODE_SHARED_POOL = "EmptyNodeSharedPoolError"
 
 
 NO_HINTS: Mapping[str, TopologyHint] = MappingProxyType({})

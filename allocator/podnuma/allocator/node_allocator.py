@@ -6,8 +6,9 @@ stamped with the node's generation; `hold` refuses one that is no longer fresh.
 
 Always true: what is free is the machine less what the held grants take, so releasing a grant
 is forgetting it. No CPU is in two grants. A pod that is already held gets its grant again; it
-is never decided anew. The shared pool is never empty: where pods hold every CPU that is not
-strictly reserved, the shared pool is the reserved CPUs.
+is never decided anew. The shared pool is never empty, and strictly reserved CPUs are not in it: a
+pod that would leave no other CPU is refused. Where adopted pods hold all of them, the shared pool is
+the reserved CPUs, since a kernel reads an empty set as "all".
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,7 +27,7 @@ from podnuma.allocator.lifecycle import after_start, without_container
 from podnuma.allocator.manager_settings import ManagerSettings
 from podnuma.allocator.memory.memory_map import MemoryTable, NumaMemoryMap
 from podnuma.allocator.nodeset import NodeSet
-from podnuma.allocator.refusal import Refusal
+from podnuma.allocator.refusal import Refusal, nothing_left_for_others
 from podnuma.allocator.request import PodRequest
 from podnuma.allocator.rules import Rules
 from podnuma.allocator.scope_container import place_containers
@@ -151,9 +152,11 @@ class NodeAllocator:
                 place_pod(rules, self._default, self._tables, wanted, attempt)
             else:
                 place_containers(rules, self._default, self._tables, wanted, attempt)
+            grant = isolation.pod_grant(rules, pod, attempt)
+            leave_some_for_others(rules, self._default, grant)
         except Refusal as refused:
             return Rejected(refused.reason, refused.message, tally(attempt.assigned(), attempt.serving))
-        return Admitted(isolation.pod_grant(rules, pod, attempt), self.generation, attempt.hints)
+        return Admitted(grant, self.generation, attempt.hints)
 
     def hold(self, decision: Admitted) -> None:
         """Hold what was decided. Raises StaleDecisionError if the node changed since.
@@ -231,3 +234,11 @@ class NodeAllocator:
         if not new.holds_anything:
             del self._grants[old.uid]
         self.generation += 1
+
+
+def leave_some_for_others(rules: Rules, default: int, grant: PodGrant) -> None:
+    """Raise Refusal if a grant leaves only strictly reserved CPUs for everybody else."""
+    sharable = default & ~rules.isolated_in_use
+    own = grant.exclusive_cpus
+    if rules.options.strict_cpu_reservation and own and not sharable & ~own:
+        raise nothing_left_for_others(own.bit_count(), sharable.bit_count())

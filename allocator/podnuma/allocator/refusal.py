@@ -66,6 +66,15 @@ def empty_pool(text: str) -> Refusal:
     return Refusal(Reason.EMPTY_POD_SHARED_POOL, text)
 
 
+def nothing_left_for_others(exclusive: int, left: int) -> Refusal:
+    """Say that all other pods of the node would have only strictly reserved CPUs left, which are nobody's."""
+    return Refusal(
+        Reason.EMPTY_NODE_SHARED_POOL,
+        f"the pod would take all {left} CPUs that are left ({exclusive} exclusively), and with"
+        " strict-cpu-reservation no CPU would remain for the containers that share the node",
+    )
+
+
 def memory(cause: str) -> Refusal:
     """Say that the memory side failed."""
     return unexpected(f"[memorymanager] {cause}")

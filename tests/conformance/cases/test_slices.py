@@ -264,3 +264,12 @@ def test_an_invalid_pod_gets_a_reason_from_replay():
     step = one_pod(d16(), settings(), pod_file("13"))
     assert (step.admitted, step.reason) == (False, "InvalidPod")
     assert "less than its containers request together" in step.message
+
+
+def test_a_pod_that_would_leave_nothing_but_reserved_cpus_is_refused():
+    """The kubelet admits it, and nobody else has a CPU that is theirs to run on."""
+    kubelet = cpus_only(policy="none", cpu=["strict-cpu-reservation"])
+    everything, all_but_one = pod("p", None, [g(14)]), pod("p", None, [g(13)])
+    assert one_pod(d16(), kubelet, everything).reason == "EmptyNodeSharedPoolError"
+    assert one_pod(d16(), kubelet, all_but_one).admitted
+    assert one_pod(d16(), cpus_only(policy="none"), everything).admitted, "reserved CPUs are shared there"

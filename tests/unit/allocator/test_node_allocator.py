@@ -3,7 +3,7 @@
 import pytest
 from podnuma.allocator import cpuset
 from podnuma.allocator.counts import AssignmentType
-from podnuma.allocator.decision import Admitted, Rejected
+from podnuma.allocator.decision import Admitted, Reason, Rejected
 from podnuma.allocator.node_allocator import NodeAllocator, StaleDecisionError
 from podnuma.allocator.rules import Rules
 
@@ -87,10 +87,27 @@ def test_reserved_cpus_are_shared_unless_reserved_strictly():
 
 
 def test_the_shared_pool_is_never_empty():
-    here = node("none", options="strict-cpu-reservation")
-    admitted(here, pod(None, g(11, "1Gi")))
+    """Not even where a pod holds all CPUs since before they were reserved strictly."""
+    lenient = node("none")
+    grant = admitted(lenient, pod(None, g(11, "1Gi"))).grant
+    here, problems = NodeAllocator.restore(
+        settings("none", "pod", options="strict-cpu-reservation"), machine("DS12"), [grant]
+    )
+    assert problems == []
     assert here.default_set == 0
     assert here.shared_pool == cpus("0")
+
+
+def test_a_pod_that_would_leave_nothing_but_reserved_cpus_is_refused():
+    here = node("none", options="strict-cpu-reservation")
+    answer = here.decide(pod(None, g(11, "1Gi")))
+    assert isinstance(answer, Rejected)
+    assert answer.reason is Reason.EMPTY_NODE_SHARED_POOL
+    assert "take all 11 CPUs that are left" in answer.message
+    admitted(here, pod(None, g(10, "1Gi")))
+    assert here.shared_pool.bit_count() == 1
+    admitted(here, pod(None, s(), uid="shared"))
+    assert isinstance(node("none").decide(pod(None, g(11, "1Gi"))), Admitted), "they are shared there"
 
 
 def test_without_static_policy_everything_is_shared():

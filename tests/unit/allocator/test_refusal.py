@@ -11,6 +11,7 @@ def test_reasons_are_spelled_as_in_pod_status():
         "SMTAlignmentError",
         "EmptyPodSharedPoolError",
         "UnexpectedAdmissionError",
+        "EmptyNodeSharedPoolError",
     ]
 
 
