@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from podnuma.allocator import Admitted, NodeAllocator, cpuset, nodeset, quantities
-from podnuma.allocator.explain.shortage import describe_shortage
+from podnuma.allocator.explain.brief import LONGEST, brief
+from podnuma.allocator.explain.explanation import explain
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_profile import read_node_profile
@@ -88,7 +89,7 @@ def pods(value: Any) -> None:
         return
     allocator = _node()
     answer = allocator.decide(record.request)
-    describe_shortage(allocator, record.request)
+    assert len(brief(allocator, record.request, explain(allocator, record.request))) <= LONGEST
     if not isinstance(answer, Admitted):
         return
     with allocator_restored(allocator, record.request.uid):

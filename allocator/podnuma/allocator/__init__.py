@@ -38,8 +38,8 @@ from podnuma.allocator.decision import (
     Rejected,
 )
 from podnuma.allocator.explain.explanation import Explanation, explain
+from podnuma.allocator.explain.free import FreeRow
 from podnuma.allocator.explain.remarks import AdmissionPath, MergeSide, MergeStep
-from podnuma.allocator.explain.shortage import FreeRow
 from podnuma.allocator.explain.suggestions import Suggestion
 from podnuma.allocator.manager_settings import (
     CpuManagerPolicy,

@@ -16,8 +16,8 @@ from itertools import chain, islice
 from podnuma.allocator.attempt import AdmissionAttempt
 from podnuma.allocator.decision import Admitted, Rejected
 from podnuma.allocator.eligibility import Bytes, ExclusiveRequests, exclusive_requests, qos
+from podnuma.allocator.explain.free import FreeRow, free_rows
 from podnuma.allocator.explain.remarks import AdmissionPath, MergeSide, MergeStep, remarks
-from podnuma.allocator.explain.shortage import FreeRow, free_rows
 from podnuma.allocator.explain.suggestions import Suggestion, Suggestions, suggest
 from podnuma.allocator.merge import HintProvider, ProvidedHints
 from podnuma.allocator.node_allocator import NodeAllocator

@@ -10,11 +10,17 @@ from dataclasses import dataclass
 from enum import Enum
 
 from podnuma.allocator import nodeset
-from podnuma.allocator.eligibility import ExclusiveRequests, empty_cpu_pool, empty_memory_pool, qos
+from podnuma.allocator.eligibility import (
+    ExclusiveRequests,
+    empty_cpu_pool,
+    empty_memory_pool,
+    guaranteed_like,
+    qos,
+)
 from podnuma.allocator.manager_settings import TopologyManagerPolicy
 from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.quantities import format_cpu
-from podnuma.allocator.request import CPU, MEMORY, Qos
+from podnuma.allocator.request import CPU, MEMORY, PodRequest, Qos
 from podnuma.allocator.topology_hint import TopologyHint
 
 MAX_NAMES = 5
@@ -70,7 +76,7 @@ def _about_requests(node: NodeAllocator, requests: ExclusiveRequests, path: Admi
         if found is Qos.GUARANTEED:
             yield "pod-level resource managers are off: pods with a budget hold nothing"
         else:
-            yield (
+            yield why_not_guaranteed(pod) or (
                 f"QoS class {found.value}: only Guaranteed pods hold anything; "
                 "the containers run in the node shared pool"
             )
@@ -90,6 +96,25 @@ def _about_requests(node: NodeAllocator, requests: ExclusiveRequests, path: Admi
             yield f"only pod scope has pod shared pools; in the node shared pool: {_names(shared)}"
 
 
+def why_not_guaranteed(pod: PodRequest) -> str:
+    """Name the containers that keep a pod from CPUs of its own that another one asks for, and the way out.
+
+    Empty for a pod that is Guaranteed, has a budget, or asks for no CPUs of its own.
+    """
+    if pod.pod_level or qos(pod) is not Qos.BURSTABLE:
+        return ""
+    main = [one.name for one in pod.containers if guaranteed_like(one) and one.requests[CPU].integral]
+    without = [one.name for one in pod.containers if not guaranteed_like(one)]
+    if not main or not without:
+        return ""
+    make = "makes" if len(without) == 1 else "make"
+    return (
+        f"{_names(without)} without requests equal to limits for CPU and memory {make} "
+        f"the pod Burstable, so {_names(main)} gets no CPUs of its own; "
+        "a pod-level budget (spec.resources) makes it Guaranteed"
+    )
+
+
 def _about_step(node: NodeAllocator, step: MergeStep) -> Iterator[str]:
     for side in step.sides:
         if side.resource == CPU and side.hints == () and side.least:
@@ -97,7 +122,7 @@ def _about_step(node: NodeAllocator, step: MergeStep) -> Iterator[str]:
         if side.resource == MEMORY and side.hints is None:
             yield (
                 f"{step.subject} wants {side.wanted}; no usable set of NUMA nodes has it free, "
-                f"the whole node has {side.free}"
+                f"the whole node has {side.free}{_held_alone(node)}"
             )
     least = {side.resource: side.least for side in step.sides if side.hints}
     if len(set(least.values())) > 1:
@@ -120,6 +145,22 @@ def _about_second_best(node: NodeAllocator, step: MergeStep) -> Iterator[str]:
             )
         elif policy is TopologyManagerPolicy.SINGLE_NUMA_NODE and side.least > 1:
             yield f"{step.subject}: {side.wanted} need {_count(side.least)}, {policy.value} allows one"
+
+
+def _held_alone(node: NodeAllocator) -> str:
+    """Name the pods whose memory keeps a NUMA node from serving together with others."""
+    held = []
+    for one in node.topology.nodes:
+        if node.memory_group(one.id).bit_count() == 1 and node.memory_assignments(one.id):
+            owners = [
+                f"{grant.namespace}/{grant.name}"
+                for grant in node.grants.values()
+                if any(block.nodes >> one.id & 1 for block in grant.charged)
+            ]
+            held.append(f"NUMA node {one.id} serves {_names(owners)} alone")
+    if not held:
+        return ""
+    return f"; memory over several NUMA nodes has to wait: {', '.join(held[:MAX_NAMES])}"
 
 
 def _about_groups(node: NodeAllocator) -> Iterator[str]:

@@ -20,7 +20,9 @@ from typing import Annotated, Any
 
 import typer
 from podnuma.allocator import Admitted, NodeSet, PodGrant, Rejected
-from podnuma.allocator.explain.shortage import describe_shortage
+from podnuma.allocator import explain as explain_decision
+from podnuma.allocator.explain.brief import brief
+from podnuma.allocator.explain.remarks import why_not_guaranteed
 from podnuma.api import pod_allocation
 from podnuma.api.node_profile import NodeProfile
 from podnuma.api.node_settings import NodeSettings
@@ -64,7 +66,7 @@ _PODS_SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class NodeRefusal:
-    """Why one node refuses a pod: the kubelet's reason and message, and what was asked and free."""
+    """Why one node refuses a pod: the kubelet's reason and message, and the cause with what would fit."""
 
     node: str
     reason: str
@@ -96,6 +98,11 @@ class PodPlan:
     def refused(self) -> bool:
         """Whether every node that it may go to and that manages it refuses it."""
         return self.managed and self.grant is None and bool(self.refusals)
+
+    @property
+    def note(self) -> str:
+        """What its author should know although it is admitted."""
+        return why_not_guaranteed(self.planned.pod) if self.grant is not None else ""
 
     @property
     def result(self) -> str:
@@ -147,10 +154,9 @@ def _place(
                     left_out=left_out,
                 )
             case Rejected() as rejected:
-                shortage = describe_shortage(candidate.allocator, planned.pod)
-                refusals.append(
-                    NodeRefusal(candidate.name, rejected.reason.value, rejected.message, shortage)
-                )
+                found = explain_decision(candidate.allocator, planned.pod)
+                cause = brief(candidate.allocator, planned.pod, found)
+                refusals.append(NodeRefusal(candidate.name, rejected.reason.value, rejected.message, cause))
     managed = bool(managing) or not open_to
     return PodPlan(planned, "", None, tuple(refusals), managed=managed, left_out=left_out)
 
@@ -330,12 +336,19 @@ def plan_text(plans: Sequence[PodPlan], *, wide: bool) -> str:
         rows = [row for plan in plans for row in _containers(plan)]
         text += "\n" + columns(heads, rows) if rows else ""
     refusals = "".join(
-        f"\n{plan.planned.name} on {one.node}: {one.reason}: {one.message}; {one.explanation}\n"
+        f"\n{plan.planned.name} on {one.node}: {one.reason}: {one.explanation}\n"
         for plan in plans
         if plan.refused
         for one in plan.refusals
     )
-    return text + refusals + _left_out(plans) + _sum(plans)
+    return text + refusals + _unpinned(plans) + _left_out(plans) + _sum(plans)
+
+
+def _unpinned(plans: Sequence[PodPlan]) -> str:
+    """Name what keeps admitted pods from the CPUs of their own that a container asks for."""
+    # The pods of one manifest are alike: one speaks for all.
+    notes = {(plan.planned.place, plan.note): plan.planned.name for plan in plans if plan.note}
+    return "".join(f"\n{name}: {note}\n" for (_, note), name in notes.items())
 
 
 def _left_out(plans: Sequence[PodPlan]) -> str:
@@ -415,5 +428,6 @@ def plan_data(plan: PodPlan) -> dict[str, Any]:
             }
             for one in plan.refusals
         ],
+        "note": plan.note,
         "notConsidered": {name: found.value for name, found in plan.left_out.items()},
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 from podnuma.allocator import Admitted, NodeAllocator, PodGrant, PodRequest, Rejected, nodeset
 from podnuma.allocator.eligibility import qos
+from podnuma.allocator.explain.brief import brief
 from podnuma.allocator.explain.explanation import Explanation
 from podnuma.allocator.explain.remarks import MergeSide, MergeStep
 from podnuma.allocator.explain.suggestions import Suggestion
@@ -60,6 +61,13 @@ class PodExplanation:
         return decision.grant if isinstance(decision, Admitted) else None
 
     @property
+    def cause(self) -> str:
+        """Why it would be refused now, and what would fit; empty if it would not."""
+        if self.allocator is None or self.now is None:
+            return ""
+        return brief(self.allocator, self.pod, self.now)
+
+    @property
     def numa(self) -> NodeSet | None:
         """The NUMA nodes of what it holds; None if they are not known."""
         if self.grant is None:
@@ -99,10 +107,11 @@ def _title(explained: PodExplanation) -> str:
     if not explained.managed:
         return f"{name}: not managed, by the selectors of the node's profile\n"
     if stored is None:
-        return f"{name}: not decided; {_would(explained.now)}\n"
+        return f"{name}: not decided; {_would(explained)}\n"
     if not stored.decision.admitted:
-        refused = f"{name}: refused, {stored.decision.reason}: {stored.decision.message}\n"
-        return refused + (f"now {_would(explained.now)}\n" if explained.admitted_now else "")
+        refused = f"{name}: refused, {stored.decision.reason}: "
+        refused += f"{stored.decision.explanation or stored.decision.message}\n"
+        return refused + (f"now {_would(explained)}\n" if explained.admitted_now else "")
     return f"{name}: {stored.status.phase.value}\n" + "".join(
         f"{one.type} {one.status.value}, {one.reason}: {one.message}\n"
         for one in stored.status.conditions
@@ -110,12 +119,12 @@ def _title(explained: PodExplanation) -> str:
     )
 
 
-def _would(now: Explanation | None) -> str:
-    match now.decision if now is not None else None:
+def _would(explained: PodExplanation) -> str:
+    match explained.now.decision if explained.now is not None else None:
         case Admitted():
             return "it would be admitted"
         case Rejected() as rejected:
-            return f"it would be refused, {rejected.reason.value}: {rejected.message}"
+            return f"it would be refused, {rejected.reason.value}: {explained.cause or rejected.message}"
         case None:
             return "what would be decided is not known"
 
@@ -250,7 +259,7 @@ def explanation_data(explained: PodExplanation) -> dict[str, Any]:
         "node": explained.node_name,
         "managed": explained.managed,
         "stored": _stored_data(stored) if stored else None,
-        "now": _now_data(now) if now else None,
+        "now": _now_data(now) | {"explanation": explained.cause} if now else None,
         "qosClass": qos(explained.pod).value,
         "free": [
             {"numaNode": row.node, "resource": row.resource, "free": row.free, "grantable": row.grantable}
@@ -269,6 +278,7 @@ def _stored_data(stored: PodAllocation) -> dict[str, Any]:
         "admitted": stored.decision.admitted,
         "reason": stored.decision.reason,
         "message": stored.decision.message,
+        "explanation": stored.decision.explanation,
         "phase": stored.status.phase.value,
         "containers": pod_allocation.render_status(stored.status)["containers"],
     }

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from podnuma.allocator.decision import Admitted, Rejected
 from podnuma.allocator.eligibility import qos
-from podnuma.allocator.explain.shortage import describe_shortage
+from podnuma.allocator.explain.brief import brief
+from podnuma.allocator.explain.explanation import explain
 from podnuma.allocator.request import Qos
 from podnuma.api import names
 from podnuma.api.events import EventType
 from podnuma.api.pod_allocation import (
-    LONGEST_EXPLANATION,
     Decision,
     numa_nodes,
     rejected_grant,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SOON = 0.2  # seconds
-_SHOWN = 500  # characters of an explanation in an event
+_LONGEST_EVENT = 250  # characters; kubectl shows an event in one line
 _NAMESPACE_TERMINATING = 5.0  # seconds until a pod of a namespace that takes no new objects is tried again
 
 
@@ -158,14 +158,14 @@ class Admission:
                 await self._write(node, pod, decision, answer)
             case Rejected():
                 node.rejected_at[pod.uid] = node.revision
-                refusal = Decision.of(
-                    answer, node.revision, describe_shortage(allocator, request)[:LONGEST_EXPLANATION]
-                )
                 if known is not None and (known.decision.reason, known.decision.message) == (
-                    refusal.reason,
-                    refusal.message,
+                    answer.reason.value,
+                    answer.message,
                 ):
                     return
+                # Milliseconds, where deciding takes a fraction of one: only for what is written.
+                cause = brief(allocator, request, explain(allocator, request))
+                refusal = Decision.of(answer, node.revision, cause)
                 grant = rejected_grant(pod.uid, pod.key.namespace, pod.key.name, allocator.rules.scope)
                 await self._write(
                     node, pod, PodDecision(pod.key, node.name, grant, refusal, pod.static_uid), None
@@ -252,17 +252,27 @@ class Admission:
         else:
             self._metrics.decisions.labels("rejected").inc()
             self._metrics.rejections.labels(said.reason).inc()
-            logger.info("node %s: pod %s rejected, %s: %s", node, pod.key, said.reason, said.message)
-            text = (
-                f"Pod was rejected on node {node}: {said.message}; {said.explanation[:_SHOWN]}; "
-                f"kubectl podnuma explain pod {pod.key.name} -n {pod.key.namespace} shows what would fit"
+            logger.info(
+                "node %s: pod %s rejected, %s: %s; %s",
+                node,
+                pod.key,
+                said.reason,
+                said.message,
+                said.explanation,
             )
+            text = _rejected(node, said.explanation or said.message)
             self._events.record(pod_reference(pod), EventType.WARNING, said.reason, text)
 
 
 def _agent_waits(rules: Rules, request: PodRequest) -> bool:
     """Tell whether the agent holds a pod's containers until there is a decision, even an empty one."""
     return (rules.static_cpu or rules.static_memory) and qos(request) is Qos.GUARANTEED
+
+
+def _rejected(node: str, cause: str) -> str:
+    """Return the text of an event: the cause first, then the node if there is room for its name."""
+    where = f" (node {node})"
+    return cause + where if len(cause) + len(where) <= _LONGEST_EVENT else cause[:_LONGEST_EVENT]
 
 
 def _allocated(decision: PodDecision) -> str:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from podnuma.allocator import nodeset
 from podnuma.allocator.decision import Admitted, Rejected
 from podnuma.allocator.explain.explanation import explain
+from podnuma.allocator.explain.free import FreeRow
 from podnuma.allocator.explain.remarks import AdmissionPath, MergeSide
-from podnuma.allocator.explain.shortage import FreeRow
 from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.request import Qos
 from podnuma.allocator.topology_hint import TopologyHint

@@ -197,7 +197,7 @@ def test_programs_get_everything(tmp_path, capsys):
     explain.print_explanation(bound(tmp_path), KEY, "", OutputFormat.JSON)
     found = json.loads(capsys.readouterr().out)
     assert found["stored"]["phase"] == "Applied"
-    assert found["now"] == {"admitted": True, "reason": "Admitted", "message": ""}
+    assert found["now"] == {"admitted": True, "reason": "Admitted", "message": "", "explanation": ""}
     assert found["steps"][0]["merged"] == {"numaNodes": "0", "preferred": True}
     assert len(found["steps"][0]["sides"][0]["hints"]) > 200
     assert found["allocation"]["cpus"] == "1-3,49-51"

@@ -268,7 +268,7 @@ def test_of_nine_replicas_of_which_seven_fit_two_are_refused(tmp_path, capsys):
 
 
 def test_what_other_pods_request_is_not_free(tmp_path):
-    busy = {
+    busy: dict[str, Any] = {
         "kind": "Pod",
         "metadata": {"name": "busy", "namespace": "b"},
         "spec": {"nodeName": "node-1", "containers": [{"resources": {"requests": {"cpu": "93"}}}]},
@@ -343,3 +343,26 @@ def test_strict_fails_on_what_is_not_understood(saved, tmp_path, capsys):
     assert plan.print_plan(saved, files, "", "", OutputFormat.TEXT) is Exit.OK
     assert "1 object not understood; --strict fails on them" in capsys.readouterr().err
     assert plan.print_plan(saved, files, "", "", OutputFormat.TEXT, strict=True) is Exit.INPUT
+
+
+def test_a_refusal_is_one_line_with_the_cause_and_what_fits(tmp_path, capsys):
+    source = cluster(tmp_path)
+    large = [str(ROOT / "examples" / "pods" / "too-large.yaml")]
+    assert plan.print_plan(source, large, "", "", OutputFormat.TEXT) is Exit.NO
+    assert (
+        "\ndefault/too-large on node-1: TopologyAffinityError: needs 64 CPUs on one NUMA node; "
+        "the largest has 12 free. Fits with: pod cpu 12\n"
+    ) in capsys.readouterr().out
+
+
+def test_the_sidecar_that_makes_a_pod_burstable_is_named(saved, tmp_path, capsys):
+    """M11: the pod is admitted and gets nothing, and its author is told why and the way out."""
+    amounts = {"cpu": "4", "memory": "1Gi"}
+    postgres = pod("postgres", 1)
+    del postgres["spec"]["resources"]
+    main = {"name": "postgres", "resources": {"requests": amounts, "limits": amounts}}
+    postgres["spec"]["containers"] = [main, {"name": "plugin"}]
+    assert plan.print_plan(saved, manifest(tmp_path, postgres), "", "", OutputFormat.TEXT) is Exit.OK
+    shown = capsys.readouterr().out
+    assert "\na/postgres: plugin without requests equal to limits for CPU and memory makes the pod " in shown
+    assert "a pod-level budget (spec.resources) makes it Guaranteed" in shown
