@@ -53,7 +53,7 @@ def test_slices_that_leave_nothing_for_the_pool_are_the_cause_not_the_affinity()
     assert found.startswith(
         "containers with CPUs of their own take all 2 CPUs of the budget; none is left for side. "
     )
-    assert "Fits with: pod memory " in found
+    assert "Fits with: pod cpu 3 or c0 cpu 1" in found
 
 
 def test_the_pod_that_blocks_memory_over_two_nodes_is_named_with_what_fits():
