@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: bench bench-scale conformance fuzz help install demo demo-stop test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-smoke e2e-kind clean
+.PHONY: bench bench-scale conformance discovery fuzz help install demo demo-stop test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-smoke e2e-kind clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -87,6 +87,10 @@ e2e-kind: install ## the chart and the same scenarios on a kind cluster; needs D
 
 conformance: install ## compare podnuma and the kubelet's own code on new scenarios; SEED=n COUNT=m
 	@python -m tests.conformance --seed $(or $(SEED),1) --count $(or $(COUNT),1000)
+
+discovery: install ## compare discovery and cAdvisor with the kubelet's topology code on odd machines; COUNT=n; needs Go and root
+	@dir=$$(mktemp -d) && tests/conformance/oracle/build.sh "$$dir" && \
+	  python -m tests.conformance.discovery "$$dir/discovery-oracle-1.37" $(or $(COUNT),5000); status=$$?; rm -rf "$$dir"; exit $$status
 
 fuzz: install ## fuzz all parsers of untrusted input; SECONDS=n SEED=m
 	@python -m tests.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1)

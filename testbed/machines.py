@@ -28,6 +28,8 @@ GIB = 2**30
 # For the one record whose source gives no memory: usual for a two-socket server of that kind.
 USUAL_MEMORY = 384 * GIB
 USUAL_DISTANCES = (10, 32)
+# No record has sizes of caches; every kernel shows some.
+_CACHE_KIB = {1: 32, 2: 1024, 3: 32768}
 _WORD_BITS = 32
 
 
@@ -256,6 +258,7 @@ class _Sysfs:
             folder = f"cpu/cpu{cpu.id}/cache/index{index}"
             self._text(f"{folder}/level", level)
             self._text(f"{folder}/type", kind)
+            self._text(f"{folder}/size", f"{_CACHE_KIB[level]}K")
             if self._quirks == MODERN:
                 self._text(f"{folder}/id", number)
             self._set(f"{folder}/shared_cpu", "_list", sharing, "_map")

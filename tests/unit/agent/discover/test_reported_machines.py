@@ -6,6 +6,8 @@ import pytest
 from podnuma.agent.discover.machine import discover
 from podnuma.allocator import cpuset
 
+from testbed.machines import mask_text
+
 _CPU, _NODE = "devices/system/cpu", "devices/system/node"
 
 
@@ -23,6 +25,11 @@ class Reported:
     drivers: dict[str, str] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
     online_file: bool = True
+
+    @property
+    def words(self):
+        """32-bit words of a mask that has all CPUs."""
+        return (self.online | cpuset.parse(self.offline)).bit_length() // 32 + 1
 
     @property
     def online(self):
@@ -47,6 +54,7 @@ class Reported:
         for core in self.cores:
             for cpu in ids(core):
                 put(root, f"{_CPU}/cpu{cpu}/topology/thread_siblings_list", core)
+                put(root, f"{_CPU}/cpu{cpu}/topology/core_id", ids(core)[0])
         for socket, cpus in self.sockets.items():
             for cpu in ids(cpus):
                 put(root, f"{_CPU}/cpu{cpu}/topology/physical_package_id", socket)
@@ -56,7 +64,10 @@ class Reported:
             for cpu in ids(members):
                 folder = f"{_CPU}/cpu{cpu}/cache/index3"
                 put(root, f"{folder}/level", 3)
+                put(root, f"{folder}/type", "Unified")
+                put(root, f"{folder}/size", "32768K")
                 put(root, f"{folder}/shared_cpu_list", members)
+                put(root, f"{folder}/shared_cpu_map", mask_text(ids(members), self.words))
                 if number is not None:
                     put(root, f"{folder}/id", number)
         for value, cpus in self.capacity.items():
@@ -73,6 +84,9 @@ class Reported:
             put(root, f"{_NODE}/node{node}/meminfo", f"Node {node} MemTotal: 8388608 kB")
             row = (10 if place == other else 20 for other in range(len(self.nodes)))
             put(root, f"{_NODE}/node{node}/distance", " ".join(map(str, row)))
+            for cpu in ids(cpus):
+                (root / _CPU / f"cpu{cpu}" / f"node{node}").symlink_to(f"../../node/node{node}")
+                (root / _NODE / f"node{node}" / f"cpu{cpu}").symlink_to(f"../../cpu/cpu{cpu}")
 
 
 def ids(text):
@@ -167,7 +181,11 @@ MACHINES = {
             singles(0, 2),
             {0: "0-1"},
             [("0-1", 0)],
-            removed=[f"{_CPU}/cpu{cpu}/cache/index3/shared_cpu_list" for cpu in range(2)],
+            removed=[
+                f"{_CPU}/cpu{cpu}/cache/index3/shared_cpu_{form}"
+                for cpu in range(2)
+                for form in ("list", "map")
+            ],
         ),
         {"caches": {}},
     ),
