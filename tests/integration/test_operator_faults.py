@@ -154,6 +154,23 @@ def test_watches_that_expire_are_cut_or_repeat_themselves_lose_nothing(site, fau
     assert len(site.allocations()) == 3
 
 
+def test_watches_that_expire_again_and_again_are_begun_ever_more_rarely(site, faulty):
+    site.furnish()
+    faulty.next(faults.watches("podallocations"), faults.EndWatch(410), times=1000)
+    operator = site.start(faulty)
+    time.sleep(15)
+    watched = faulty.count(faults.watches("podallocations"))
+    lists = faulty.count(faults.reads("podallocations"))
+    assert 3 <= watched <= 8, "0, 0.5, 1, 2, 4, 8 seconds apart"
+    assert lists <= 3 * watched
+    assert 'podnuma_watch_relists_total{kind="PodAllocation"}' in operator.metrics()
+    operator.process.check()
+    faulty.heal()
+    site.report_hardware()
+    site.create(pod("a", 3))
+    assert site.decided("a", 60) != "-"
+
+
 def test_a_watch_that_ends_in_an_unknown_error_is_begun_anew(site, faulty):
     site.furnish()
     faulty.next(faults.watches("pods"), faults.EndWatch(500, "InternalError"), times=2)

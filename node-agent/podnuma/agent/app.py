@@ -89,7 +89,13 @@ class _Shared:
             with contextlib.suppress(RuntimeError):  # the loop has ended; so does the process
                 loop.call_soon_threadsafe(take, event)
 
-        watch = Watch(source, self.connect, deliver, rng=random.Random(self.rng.random()))
+        watch = Watch(
+            source,
+            self.connect,
+            deliver,
+            rng=random.Random(self.rng.random()),
+            failed=self.metrics.watch_failed,
+        )
         self.watches.append(watch)
         watch.start()
 

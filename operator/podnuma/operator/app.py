@@ -89,6 +89,7 @@ class OperatorProcess:
             page_size=settings.page_size,
             clock=time.monotonic,
             rng=self._rng,
+            begins_anew=lambda kind: self.metrics.watch_relists.labels(kind.value.kind).inc(),
         )
         self._beat = time.monotonic()
         self._deciding = False
@@ -201,6 +202,9 @@ class OperatorProcess:
             return f"not watched yet: {missing}" if missing else "the cluster has not been listed yet"
         if self.elector is None and not self._deciding:
             return "not deciding yet"
+        if failing := self.watches.in_vain:
+            kinds = ", ".join(sorted(f"{kind.value.kind} ({count})" for kind, count in failing.items()))
+            return f"watches that fail again and again: {kinds} in a row"
         return None
 
     def _snapshot(self) -> Snapshot:

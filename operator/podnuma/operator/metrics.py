@@ -186,6 +186,12 @@ class Metrics:
             "Objects that the API server stored with fields missing: its CRDs are too old.",
             registry=registry,
         )
+        self.watch_relists = Counter(
+            "podnuma_watch_relists",
+            "Watches that could not be continued, so that everything was listed again, by kind.",
+            ["kind"],
+            registry=registry,
+        )
         self.watch_restarts = Counter(
             "podnuma_watch_restarts", "Times the watches had to be started again.", registry=registry
         )

@@ -3,7 +3,8 @@
     list -> Listed     everything there is; what was known before and is not in it is gone
     watch -> Changed   one object, from the list's version on
     a watch that the server ended in time goes on where it was (bookmarks keep that place fresh);
-    any other end (cut, garbage, silence, version too old) leads to a new list after a back-off
+    any other end (cut, garbage, silence, version too old) leads to a new list after a back-off; a list that
+    nothing follows is no success: the pauses grow while one watch after another fails
 
 What arrives is handed to `deliver` in the thread; it must be quick and safe to call from there.
 """
@@ -78,14 +79,19 @@ class ListerWatcher(Protocol):
     def close(self) -> None: ...
 
 
+_IN_VAIN = Backoff(0.5, 30.0)  # a full list each time, on every node
+_FEW = 3  # watches in a row may fail before that is trouble: the list before each of them was good
+
+
 class Watch:
     """Keeps one source delivered until stopped.
 
     `moved`: when something last happened, be it a failure (monotonic); a thread that hangs stops moving.
     `trouble`: why nothing is delivered at the moment, None while all is well.
+    `failed`: called with the source's name at each failure.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it works with, passed in once
         self,
         source: WatchSource,
         connect: Callable[[], ListerWatcher],
@@ -93,19 +99,24 @@ class Watch:
         *,
         rng: random.Random,
         backoff: Backoff = Backoff(0.2, 10.0),  # noqa: B008 - a frozen value
+        in_vain: Backoff = _IN_VAIN,
         seconds: float = 240.0,
+        failed: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._source = source
         self._connect = connect
         self._deliver = deliver
         self._rng = rng
         self._backoff = backoff
+        self._in_vain = in_vain
         self._seconds = seconds
+        self._count_failure = failed
         self._stopping = threading.Event()
         self._server: ListerWatcher | None = None
         # A daemon: nothing has to be finished here, and a blocked read cannot hold up the end of the process.
         self._thread = threading.Thread(target=self._run, name=f"watch {source.name}", daemon=True)
         self._failures = 0
+        self._lists_in_vain = 0  # good lists in a row after which the watch failed before anything came
         self.moved = time.monotonic()
         self.trouble: str | None = "no list yet"
 
@@ -133,13 +144,20 @@ class Watch:
             except Exception as error:
                 logger.exception("watching %s", self._source.name)
                 self._failed(error)
-            self._stopping.wait(self._backoff.delay(self._failures, self._rng))
+            if self._lists_in_vain:
+                pause = self._in_vain.delay(self._lists_in_vain, self._rng)
+            else:
+                pause = self._backoff.delay(self._failures, self._rng)
+            self._stopping.wait(pause)
 
     def _follow(self, api: ListerWatcher) -> None:
         """List once, then watch from there until something other than a timely end happens."""
         items, version = api.pages(self._source.path, self._source.query)
-        self._answered()
+        if self._lists_in_vain < _FEW:
+            self._answered()
+        self.moved = time.monotonic()
         self._deliver(Listed(tuple(items)))
+        self._lists_in_vain += 1
         while not self._stopping.is_set():
             began = time.monotonic()
             seconds = self._seconds * self._rng.uniform(0.8, 1.0)
@@ -148,12 +166,15 @@ class Watch:
                 for event in events:
                     if self._stopping.is_set():
                         return
-                    self._answered()
                     version = self._take(event, version)
+                    self._lists_in_vain = 0
+                    self._answered()
             if self._stopping.is_set():
                 return
             if time.monotonic() - began < min(1.0, seconds / 2):
                 raise errors.UncertainError(0, "WatchClosed", "the watch ended at once")
+            self._lists_in_vain = 0
+            self._answered()
 
     def _take(self, event: Json, version: str) -> str:
         item = event.get("object")
@@ -178,6 +199,7 @@ class Watch:
             return
         self.moved = time.monotonic()
         self._failures += 1
+        self._count_failure(self._source.name)
         text = f"watching {self._source.name}: {error}"
         # One line per state change, not one per attempt.
         logger.log(

@@ -152,6 +152,12 @@ class AgentMetrics:
         self.api_errors = prometheus_client.Counter(
             "podnuma_api_errors", "Requests to the API server that failed.", ["reason"], registry=made
         )
+        self.watch_failures = prometheus_client.Counter(
+            "podnuma_watch_failures",
+            "Watches and lists of the API server that failed, by what they are for.",
+            ["watch"],
+            registry=made,
+        )
         for outcome in WriteOutcome:
             self.writes.labels(outcome.value.replace(" ", "_"))
         for cgroup in ("qos", "pod", "container"):
@@ -182,6 +188,9 @@ class AgentMetrics:
             self.undecided_starts.inc()
         elif waited.outcome is StartOutcome.DEFERRED:
             self.deferred_starts.inc()
+
+    def watch_failed(self, name: str) -> None:
+        self.watch_failures.labels(name).inc()
 
     def api_error(self, reason: str) -> None:
         """Count a failed request; reasons are the API server's own words, a closed set."""

@@ -13,6 +13,9 @@ A watch is alive as of its last event or answered request: watches are finite, s
 one is opened anew every few minutes even if nothing happens.
 
 What a restarting API server answers is waited out below Kopf (see plumbing.kube.retrying_session).
+A watch that fails soon after it began costs a full list each time. So the next one begins after a
+pause that grows while one after another fails, and `in_vain` says how many did in a row.
+
 When a part of Kopf ends all the same, the rest is cancelled, abandoned after a few seconds, and
 Kopf is started again in a new loop.
 """
@@ -45,6 +48,9 @@ logger = logging.getLogger(__name__)
 _BATCH = 500  # events handled at once, before the loop may do something else
 _GRACE = 5.0  # seconds for Kopf to end when asked to
 _RETRIES = Backoff(first=0.3, limit=5.0)
+_LISTS = Backoff(first=0.5, limit=30.0)
+_PROVEN = 30.0  # seconds after which a watch was not in vain
+_FEW = 3  # failures in a row are no trouble yet
 _WATCH = "watch"  # the query parameter that makes a watch of a list
 _NO_OBJECT = "metadata.name=-"  # no object can have this name
 _COLLECTIONS = {kind.value.path(): kind for kind in Kind}
@@ -73,6 +79,7 @@ class KopfSource:
         page_size: int,
         clock: Callable[[], float],
         rng: random.Random,
+        begins_anew: Callable[[Kind], None] = lambda _: None,
     ) -> None:
         self._access = access
         self._handler = handler
@@ -83,6 +90,9 @@ class KopfSource:
         self._draining = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
+        self._begins_anew = begins_anew
+        self._watched_since: dict[Kind, float] = {}
+        self._failures = dict.fromkeys(Kind, -1)  # in a row; -1 before the first list
         self._alive = dict.fromkeys(Kind, clock())
         self._established: set[Kind] = set()
         self._unlisted: set[Kind] = set()
@@ -92,6 +102,11 @@ class KopfSource:
     def missing(self) -> frozenset[Kind]:
         """Return the kinds that are not watched now."""
         return frozenset(Kind) - self._established
+
+    @property
+    def in_vain(self) -> dict[Kind, int]:
+        """Return how many watches in a row have failed soon after they began, by kind, where it is many."""
+        return {kind: count for kind, count in self._failures.items() if count >= _FEW}
 
     async def unlisted(self) -> frozenset[Kind]:
         """Wait until kinds have to be listed, and return them; the caller must list them."""
@@ -218,6 +233,8 @@ class KopfSource:
         kind = _COLLECTIONS.get(request.url.path)
         if kind is not None and request.response.status < 400 and _WATCH in request.url.query:  # noqa: PLR2004
             self._alive[kind] = self._clock()
+            if self._clock() - self._watched_since.setdefault(kind, self._clock()) >= _PROVEN:
+                self._failures[kind] = 0
             self._hand_over(self._watch_established, kind)
 
     async def _empty_lists(
@@ -226,9 +243,21 @@ class KopfSource:
         kind = _COLLECTIONS.get(request.url.path)
         if kind is not None and _WATCH not in request.url.query:
             self._hand_over(self._list_begins, kind)
+            if pause := self._pause(kind):
+                await asyncio.sleep(pause)
             # An old version will do: the watch continues from it.
             request.url = request.url.update_query(fieldSelector=_NO_OBJECT, resourceVersion="0")
         return await handler(request)
+
+    def _pause(self, kind: Kind) -> float:
+        """Return how long to wait before a list: not at all at first, nor after a watch that lasted."""
+        since = self._watched_since.pop(kind, None)
+        lasted = since is not None and self._clock() - since >= _PROVEN
+        first = self._failures[kind] < 0
+        self._failures[kind] = 0 if first or lasted else self._failures[kind] + 1
+        if not first:
+            self._begins_anew(kind)
+        return _LISTS.delay(self._failures[kind], self._rng) if self._failures[kind] else 0.0
 
     def _hand_over(self, call: Callable[..., None], *arguments: Any) -> None:
         with self._lock:

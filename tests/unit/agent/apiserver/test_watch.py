@@ -66,7 +66,11 @@ def run(script, **more):
     seen: list[Listed | Changed] = []
     api = Api(script, done)
     watch = Watch(
-        SOURCE, lambda: api, seen.append, rng=random.Random(1), backoff=Backoff(0.001, 0.002), **more
+        SOURCE,
+        lambda: api,
+        seen.append,
+        rng=random.Random(1),
+        **{"backoff": Backoff(0.001, 0.002), "in_vain": Backoff(0.001, 0.002), **more},
     )
     watch.start()
     assert done.wait(5)
@@ -146,3 +150,45 @@ def test_a_stopped_watch_ends_at_once_and_delivers_nothing_more():
     watch.wait(5)
     assert not watch._thread.is_alive()
     assert seen == [Listed(())]
+
+
+GONE = {"type": "ERROR", "object": {"code": 410, "message": "too old resource version"}}
+
+
+class Pauses(Backoff):
+    """Remembers for which number of failures it was asked."""
+
+    asked: list[int] = []  # noqa: RUF012 - one test
+
+    def delay(self, failures, rng):
+        self.asked.append(failures)
+        return super().delay(failures, rng)
+
+
+def test_lists_that_no_watch_follows_come_at_growing_pauses_and_are_told():
+    """410 after 410: each list is good, and nothing ever comes of it."""
+    Pauses.asked.clear()
+    failed: list[str] = []
+    script = [part for _ in range(6) for part in (([], "7"), [GONE])]
+    _, asked, watch = run(script, in_vain=Pauses(0.001, 0.002), failed=failed.append)
+    assert Pauses.asked[:6] == [1, 2, 3, 4, 5, 6]
+    assert failed[:6] == ["Things"] * 6
+    assert watch.trouble is not None
+    assert "too old resource version" in watch.trouble
+    assert [kind for kind, _ in asked[:4]] == ["list", "watch", "list", "watch"]
+
+
+def test_a_watch_that_brought_something_begins_the_pauses_anew():
+    Pauses.asked.clear()
+    bad, good = [([], "7"), [GONE]], [([], "7"), [event("ADDED", "b", 8), GONE]]
+    _, _, watch = run([*bad, *bad, *bad, *bad, *good, *bad], in_vain=Pauses(0.001, 0.002))
+    assert Pauses.asked[:5] == [1, 2, 3, 4, 1]
+    assert watch.trouble is None or "too old" in watch.trouble
+
+
+def test_pauses_of_lists_in_vain_have_jitter_and_a_bound():
+    from podnuma.agent.apiserver.watch import _IN_VAIN
+
+    delays = {_IN_VAIN.delay(20, random.Random(seed)) for seed in range(9)}
+    assert len(delays) > 1
+    assert max(delays) <= 30

@@ -3,10 +3,13 @@
 import asyncio
 import random
 import threading
+from types import SimpleNamespace
 
+import pytest
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.watch.kopf_source import KopfSource
 from podnuma.plumbing.kube.client import CredentialSource
+from yarl import URL
 
 from tests.unit.operator.rig import pod
 from tests.unit.operator.virtual import virtual
@@ -23,8 +26,10 @@ class Sink:
         self.news.append(("lose", kind, key, version))
 
 
-def watches(sink=None, clock=lambda: 0.0):
-    found = KopfSource(CredentialSource(), sink or Sink(), page_size=500, clock=clock, rng=random.Random(1))
+def watches(sink=None, clock=lambda: 0.0, **more):
+    found = KopfSource(
+        CredentialSource(), sink or Sink(), page_size=500, clock=clock, rng=random.Random(1), **more
+    )
     found._loop = asyncio.get_running_loop()
     return found
 
@@ -109,3 +114,37 @@ async def test_news_from_another_thread_arrives_in_order_and_completely():
             await asyncio.sleep(0.01)
     worker.join()
     assert [record.version.resource_version for _, record in sink.news] == list(range(5000))
+
+
+class _Query:
+    """As much of a request of Kopf as the source looks at."""
+
+    def __init__(self, kind, *, watch):
+        self.url = URL(f"http://api{kind.value.path()}").with_query({"watch": "true"} if watch else {})
+        self.response = SimpleNamespace(status=200)
+
+
+async def _nothing(_request):
+    return None
+
+
+@virtual
+async def test_watches_that_fail_again_and_again_are_begun_at_growing_pauses():
+    loop = asyncio.get_running_loop()
+    anew = []
+    found = watches(clock=loop.time, begins_anew=anew.append)
+    pauses = []
+    for _ in range(10):
+        before = loop.time()
+        await found._empty_lists(_Query(Kind.POD, watch=False), _nothing)
+        pauses.append(loop.time() - before)
+        await found._answered(None, None, _Query(Kind.POD, watch=True))
+    assert pauses[:2] == [0.0, pytest.approx(0.375, abs=0.13)]
+    assert all(15.0 <= pause <= 30.0 for pause in pauses[7:])
+    assert (anew, found.in_vain) == ([Kind.POD] * 9, {Kind.POD: 9})
+    await asyncio.sleep(40)
+    await found._answered(None, None, _Query(Kind.POD, watch=True))  # the finite watch is opened anew
+    assert found.in_vain == {}
+    before = loop.time()
+    await found._empty_lists(_Query(Kind.POD, watch=False), _nothing)
+    assert loop.time() == before, "after one that lasted the list comes at once"
