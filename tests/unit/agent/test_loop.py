@@ -5,6 +5,7 @@ import contextlib
 import datetime as dt
 import random
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +17,7 @@ from podnuma.agent.loop import AgentLoop
 from podnuma.agent.status.metrics import AdmissionCounts
 from podnuma.agent.status.node_status import AgentIdentity, NodeStatus
 from podnuma.agent.status.reporter import StatusReporter
+from podnuma.allocator import cpuset
 
 
 class Running:
@@ -170,8 +172,15 @@ async def test_findings_about_the_hardware_stand_in_the_condition(bench, reached
         await reached(lambda: running.written.get("node", {}).get("hardware", {}).get("problems"))
         assert running.written["node"]["hardware"]["problems"] == ["/sys/x: cannot be read; mount it"]
         assert condition(running.written["node"], "HardwareKnown")["reason"] == "WithDefaults"
+        topology = replace(bench.machine.topology, unknown_siblings=cpuset.parse("1"))
+        running.node.discovered(Discovered(replace(bench.machine, topology=topology), (finding,)))
+        await reached(
+            lambda: condition(running.written["node"], "HardwareKnown")["reason"] == "SiblingsUnknown"
+        )
+        assert condition(running.written["node"], "HardwareKnown")["status"] == "False"
+        assert running.written["node"]["hardware"]["unknownSiblingsCPUs"] == "1"
         running.node.discovered(Discovered(None, (finding,)))
-        await reached(lambda: condition(running.written["node"], "HardwareKnown")["status"] == "False")
+        await reached(lambda: condition(running.written["node"], "HardwareKnown")["reason"] == "Unknown")
         assert running.written["node"]["hardware"]["cores"], "the last machine that was made out stays"
 
 
