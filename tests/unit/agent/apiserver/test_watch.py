@@ -2,6 +2,7 @@
 
 import random
 import threading
+from typing import Any
 
 import pytest
 from podnuma.agent.apiserver.watch import Changed, Listed, Watch, WatchEventType, WatchSource
@@ -169,7 +170,7 @@ def test_lists_that_no_watch_follows_come_at_growing_pauses_and_are_told():
     """410 after 410: each list is good, and nothing ever comes of it."""
     Pauses.asked.clear()
     failed: list[str] = []
-    script = [part for _ in range(6) for part in (([], "7"), [GONE])]
+    script: list[Any] = [part for _ in range(6) for part in (([], "7"), [GONE])]
     _, asked, watch = run(script, in_vain=Pauses(0.001, 0.002), failed=failed.append)
     assert Pauses.asked[:6] == [1, 2, 3, 4, 5, 6]
     assert failed[:6] == ["Things"] * 6
@@ -180,7 +181,8 @@ def test_lists_that_no_watch_follows_come_at_growing_pauses_and_are_told():
 
 def test_a_watch_that_brought_something_begins_the_pauses_anew():
     Pauses.asked.clear()
-    bad, good = [([], "7"), [GONE]], [([], "7"), [event("ADDED", "b", 8), GONE]]
+    bad: list[Any] = [([], "7"), [GONE]]
+    good: list[Any] = [([], "7"), [event("ADDED", "b", 8), GONE]]
     _, _, watch = run([*bad, *bad, *bad, *bad, *good, *bad], in_vain=Pauses(0.001, 0.002))
     assert Pauses.asked[:5] == [1, 2, 3, 4, 1]
     assert watch.trouble is None or "too old" in watch.trouble

@@ -131,7 +131,7 @@ async def _nothing(_request):
 @virtual
 async def test_watches_that_fail_again_and_again_are_begun_at_growing_pauses():
     loop = asyncio.get_running_loop()
-    anew = []
+    anew: list[object] = []
     found = watches(clock=loop.time, begins_anew=anew.append)
     pauses = []
     for _ in range(10):
