@@ -170,7 +170,8 @@ def test_lists_that_no_watch_follows_come_at_growing_pauses_and_are_told():
     """410 after 410: each list is good, and nothing ever comes of it."""
     Pauses.asked.clear()
     failed: list[str] = []
-    script: list[Any] = [part for _ in range(6) for part in (([], "7"), [GONE])]
+    vain: list[Any] = [([], "7"), [GONE]]
+    script = vain * 6
     _, asked, watch = run(script, in_vain=Pauses(0.001, 0.002), failed=failed.append)
     assert Pauses.asked[:6] == [1, 2, 3, 4, 5, 6]
     assert failed[:6] == ["Things"] * 6
