@@ -41,7 +41,10 @@ def podnuma(*words: object, kubeconfig: Path) -> subprocess.CompletedProcess[str
 def filled(clean_cluster: ControlPlane, namespace: str) -> ControlPlane:
     """A node with its hardware, and a pod that holds something there."""
     cluster = clean_cluster
-    cluster.api.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-a"}})
+    labels = {"node-pool": "databases"}
+    cluster.api.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-a", "labels": labels}})
+    # The API server taints every new node; nobody reports here that it is ready.
+    cluster.kubectl("taint", "node", "node-a", "node.kubernetes.io/not-ready-", check=False)
     topology = topology_object(EPYC, reserved="0,48")
     cluster.api.create({**topology, "status": {}})
     cluster.api.apply(topology, subresource="status")
@@ -87,6 +90,89 @@ def test_plan_decides_beside_what_is_held(filled):
     rows = [line.split() for line in done.stdout.splitlines()]
     assert rows[1][:3] == ["default/database", "node-a", "admitted"]
     assert rows[1][3] == "6-9,54-57"
+
+
+def test_plan_leaves_out_a_cordoned_node_and_says_so(filled):
+    database = ROOT / "examples" / "pods" / "database.yaml"
+    filled.kubectl("cordon", "node-a")
+    done = podnuma("plan", "-f", database, kubeconfig=filled.kubeconfig)
+    assert done.returncode == Exit.NO
+    assert "\nnot considered: 1 node: cordoned 1\n" in done.stdout
+    filled.kubectl("uncordon", "node-a")
+    assert podnuma("plan", "-f", database, kubeconfig=filled.kubeconfig).returncode == Exit.OK
+
+
+def test_a_limit_range_of_the_cluster_is_the_one_that_the_stored_pod_shows(filled, namespace, tmp_path):
+    """What plan fills in is what the API server fills in when it is asked for a dry run of the same pod."""
+    amounts = {"cpu": "1", "memory": "512Mi"}
+    limits = {"type": "Container", "default": amounts, "defaultRequest": amounts}
+    filled.api.create(
+        {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "l"}, "spec": {"limits": [limits]}},
+        namespace,
+    )
+    budget, main = {"cpu": "4", "memory": "2Gi"}, {"cpu": "3", "memory": "1Gi"}
+    spec = {
+        "resources": {"requests": budget, "limits": budget},
+        "containers": [
+            {"name": "kafka", "image": "i", "resources": {"requests": main, "limits": main}},
+            {"name": "side", "image": "i"},
+        ],
+    }
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "kafka", "namespace": namespace},
+        "spec": spec,
+    }
+    file = tmp_path / "kafka.yaml"
+    file.write_text(yaml.safe_dump(pod))
+    stored = json.loads(filled.kubectl("create", "--dry-run=server", "-o", "json", "-f", str(file)))
+    assert stored["spec"]["containers"][1]["resources"] == {"requests": amounts, "limits": amounts}
+    done = podnuma("plan", "-f", file, "-o", "json", kubeconfig=filled.kubeconfig)
+    (found,) = json.loads(done.stdout)
+    kinds = [one["assignment"]["cpu"] for one in found["allocation"]["containers"]]
+    assert kinds == ["pod_exclusive", "pod_exclusive"], done.stderr
+
+
+def test_the_namespace_is_that_of_the_context(filled, namespace, tmp_path):
+    content = yaml.safe_load(filled.kubeconfig.read_text())
+    content["contexts"][0]["context"]["namespace"] = namespace
+    kubeconfig = tmp_path / "config"
+    kubeconfig.write_text(yaml.safe_dump(content))
+    done = podnuma("explain", "database", kubeconfig=kubeconfig)
+    assert done.stdout.startswith(f"pod {namespace}/database on node-a: Applied\n"), done.stderr
+    assert f"{namespace}/database" in podnuma("top", kubeconfig=kubeconfig).stdout
+    assert "no pod holds anything" in podnuma("top", "-n", "default", kubeconfig=kubeconfig).stderr
+
+
+def test_a_tenant_with_view_in_one_namespace_gets_answers_there(filled, namespace):
+    """As `kubectl get pa` does: with `view` bound in the namespace, and nothing else."""
+    filled.apply_files(ROOT / "deploy" / "kustomize" / "base" / "view.yaml")
+    filled.api.create(
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tenant"}}, namespace
+    )
+    filled.api.create(
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": "tenant"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+            "subjects": [{"kind": "ServiceAccount", "name": "tenant", "namespace": namespace}],
+        },
+        namespace,
+    )
+    kubeconfig = filled.kubeconfig_for(namespace, "tenant")
+    try:
+        allowed = until(
+            lambda: podnuma("top", "-n", namespace, kubeconfig=kubeconfig).returncode == Exit.OK, "rights", 20
+        )
+        assert allowed
+        done = podnuma("explain", "database", "-n", namespace, kubeconfig=kubeconfig)
+        assert done.returncode == Exit.OK, done.stderr
+        assert done.stderr == "you may not get NodeTopology node-a: what would be decided now is left out\n"
+        assert podnuma("savings", "-n", namespace, kubeconfig=kubeconfig).returncode == Exit.OK
+    finally:
+        filled.kubectl("delete", "-f", str(ROOT / "deploy" / "kustomize" / "base" / "view.yaml"))
 
 
 def test_savings_need_nothing_of_podnuma(filled):

@@ -11,7 +11,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, MutableMapping
-from importlib import metadata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,18 +22,49 @@ from typer.core import TyperGroup
 _SHELLS = ("bash", "zsh", "fish")
 _COMPLETE = "_PODNUMA_COMPLETE"
 
-# Command -> its module in podnuma.cli.commands, in the order of the help text.
-_MODULES = {
-    "map": "map",
-    "explain": "explain",
-    "plan": "plan",
-    "top": "top",
-    "savings": "savings",
-    "discover": "discover",
-    "replay": "replay",
-    "operator": "operator",
-    "agent": "agent",
-    "release-nodes": "release_nodes",
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """A command that is imported at its first use: its module, and the first line of its help."""
+
+    module: str
+    summary: str
+    process: bool = False
+
+
+# In the order of the help text, which needs no command's module: the summaries stand here, and a test
+# compares them with what the commands themselves say.
+_COMMANDS = {
+    "map": _Command(
+        "map", "Draw the sockets, NUMA nodes, caches and cores of nodes, and which pod holds which CPUs."
+    ),
+    "nodes": _Command("nodes", "List nodes, one line each, with a bar per NUMA node for what is free there."),
+    "explain": _Command(
+        "explain", "Explain why a pod is where it is, or why it was refused and what would make it fit."
+    ),
+    "plan": _Command("plan", "Tell what would happen to these pods, without changing anything."),
+    "top": _Command("top", "Show usage, throttling and drift of each container of managed pods."),
+    "savings": _Command(
+        "savings",
+        "Report the CPUs that pod budgets with shared sidecars would free; nothing need be installed.",
+    ),
+    "discover": _Command(
+        "discover", "Print the hardware of this machine as a NodeTopology (with -o text: as a map)."
+    ),
+    "replay": _Command(
+        "replay", "Decide scenarios without a cluster: JSON lines in on standard input, JSON lines out."
+    ),
+    "operator": _Command(
+        "operator", "Run the operator: watch pods and profiles, write PodAllocations.", process=True
+    ),
+    "agent": _Command(
+        "agent", "The node agent: applies PodAllocations to the cgroups of its node.", process=True
+    ),
+    "release-nodes": _Command(
+        "release_nodes",
+        "Stop the operator and have all agents give their nodes back, before an uninstall.",
+        process=True,
+    ),
 }
 
 
@@ -44,8 +75,8 @@ class _CommandTable(MutableMapping[str, Any]):
         self._loaded = loaded
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._loaded and name in _MODULES:
-            module = importlib.import_module(f"podnuma.cli.commands.{_MODULES[name]}")
+        if name not in self._loaded and name in _COMMANDS:
+            module = importlib.import_module(f"podnuma.cli.commands.{_COMMANDS[name].module}")
             self._loaded[name] = typer.main.get_command(module.app)
         return self._loaded[name]
 
@@ -56,7 +87,7 @@ class _CommandTable(MutableMapping[str, Any]):
         del self._loaded[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys((*_MODULES, *self._loaded)))
+        return iter(dict.fromkeys((*_COMMANDS, *self._loaded)))
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -72,11 +103,23 @@ class _LazyGroup(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer's signature
         return list(self.commands)
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write questions, processes and the rest with their whole summaries; no module is imported."""
+        own = {name: self.commands[name].help or "" for name in self.commands if name not in _COMMANDS}
+        sections = {
+            "Questions": {name: one.summary for name, one in _COMMANDS.items() if not one.process},
+            "Processes": {name: one.summary for name, one in _COMMANDS.items() if one.process},
+            "About podnuma": own,
+        }
+        for head, rows in sections.items():
+            with formatter.section(head):
+                formatter.write_dl(list(rows.items()))
+        del ctx
+
 
 app = typer.Typer(
     cls=_LazyGroup,
     name="podnuma",
-    help="NUMA-aligned pod budgets with exclusive slices and shared sidecars, without touching the kubelet.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -84,10 +127,34 @@ app = typer.Typer(
 )
 
 
+def _version() -> str:
+    from importlib import metadata  # noqa: PLC0415 - slow to load: not for --help
+
+    return f"podnuma {metadata.version('podnuma')}\n"
+
+
+def _print_version_and_end(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(_version())
+        raise typer.Exit
+
+
+@app.callback()
+def podnuma(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", callback=_print_version_and_end, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """NUMA-aligned pod budgets with exclusive slices and shared sidecars, without touching the kubelet."""
+
+
 @app.command("version")
 def print_version() -> None:
     """Print the version of this build."""
-    sys.stdout.write(f"podnuma {metadata.version('podnuma')}\n")
+    sys.stdout.write(_version())
 
 
 @app.command("completion")

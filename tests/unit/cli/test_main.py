@@ -3,8 +3,10 @@
 import subprocess
 import sys
 from importlib import metadata
+from typing import Any
 
 import pytest
+import typer
 import yaml
 from podnuma.cli import exits, main
 from podnuma.cli.exits import Exit
@@ -53,6 +55,59 @@ def _rows(text: str) -> list[str]:
 def test_version_is_that_of_the_package(capsys):
     assert ending(["version"]) == Exit.OK
     assert capsys.readouterr().out == f"podnuma {metadata.version('podnuma')}\n"
+
+
+def test_version_is_an_option_too(capsys):
+    assert ending(["--version"]) == Exit.OK
+    assert capsys.readouterr().out == f"podnuma {metadata.version('podnuma')}\n"
+
+
+LAZY = sorted(main._COMMANDS)
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_a_summary_in_the_table_is_the_commands_own(name):
+    group: Any = typer.main.get_command(main.app)
+    command = group.commands[name]
+    assert main._COMMANDS[name].summary == (command.help or "").splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    "words", [*([name] for name in LAZY if name != "agent"), ["agent", "run"], ["agent", "cleanup"]]
+)
+def test_every_help_ends_with_examples_that_name_the_command(words, capsys):
+    assert ending([*words, "--help"]) == Exit.OK
+    _, examples = capsys.readouterr().out.split("\n  Examples:\n")
+    assert all(
+        " ".join(["podnuma", *words]) in line
+        for line in examples.strip().splitlines()
+        if "kubectl" not in line
+    )
+
+
+def test_summaries_are_not_cut_and_grouped(capsys):
+    assert ending(["--help"]) == Exit.OK
+    shown = capsys.readouterr().out
+    assert "..." not in shown.replace("[ARGS]...", "")
+    assert [line for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")] == [
+        "Options:",
+        "Questions:",
+        "Processes:",
+        "About podnuma:",
+    ]
+
+
+def test_help_imports_no_command():
+    code = (
+        "import sys\nfrom podnuma.cli.main import run\n"
+        "try:\n    run(['--help'])\nexcept SystemExit:\n    pass\n"
+        "own = ('podnuma.cli.commands', 'podnuma.api', 'podnuma.allocator')\n"
+        "print(sorted(name for name in sys.modules if name.startswith(own)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=50
+    )
+    assert done.stderr == "[]\n"
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from podnuma.cli.commands.options import (
     MetricsHost,
     MetricsPort,
     PodKubeconfig,
+    examples,
     new_app,
     start_logging,
 )
@@ -43,7 +44,12 @@ CriSocket = Annotated[Path | None, typer.Option(help="CRI socket; looked for bel
 app = new_app("The node agent: applies PodAllocations to the cgroups of its node.")
 
 
-@app.command("run")
+@app.command(
+    "run",
+    epilog=examples(
+        "podnuma agent run --node-name node-1 --log-level debug",
+    ),
+)
 def run_agent(
     node_name: NodeName,
     kubeconfig: PodKubeconfig = None,
@@ -97,7 +103,12 @@ def run_agent(
     )
 
 
-@app.command("cleanup")
+@app.command(
+    "cleanup",
+    epilog=examples(
+        "podnuma agent cleanup --node-name node-1",
+    ),
+)
 def clean_up(
     cgroup_root: CgroupRoot = Path("/sys/fs/cgroup"),
     kubelet_root: KubeletRoot = Path("/var/lib/kubelet"),

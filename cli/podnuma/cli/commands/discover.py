@@ -14,14 +14,20 @@ from podnuma.api.hardware import Hardware, render_hardware
 from podnuma.api.resource_types import NODE_TOPOLOGY
 from podnuma.cli.commands import output
 from podnuma.cli.commands.map import render_node
-from podnuma.cli.commands.options import Output, OutputFormat, new_app
+from podnuma.cli.commands.options import Output, OutputFormat, examples, new_app
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.queries import Json
 
 app = new_app()
 
 
-@app.command("discover")
+@app.command(
+    "discover",
+    epilog=examples(
+        "podnuma discover",
+        "podnuma discover -o text",
+    ),
+)
 def discover_hardware(
     name: Annotated[str, typer.Option(help="name of the NodeTopology; the host name if left out")] = "",
     sys_root: Annotated[Path, typer.Option(help="a mounted /sys", file_okay=False)] = Path("/sys"),

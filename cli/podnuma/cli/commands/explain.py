@@ -25,6 +25,7 @@ from podnuma.cli.commands.options import (
     Namespace,
     Output,
     OutputFormat,
+    examples,
     new_app,
 )
 from podnuma.cli.exits import Exit, Failure
@@ -40,7 +41,15 @@ from podnuma.cli.render.explain_report import PodExplanation, explanation_data, 
 app = new_app()
 
 
-@app.command("explain")
+@app.command(
+    "explain",
+    epilog=examples(
+        "podnuma explain database",
+        "podnuma explain shop/database -o wide",
+        "podnuma explain -f pod.yaml --node node-1",
+        "podnuma explain -f pod.yaml --node node-1 --profile profile.yaml",
+    ),
+)
 def explain_pod(
     pod: Annotated[
         list[str] | None, typer.Argument(metavar="[POD]", help="NAME, NAMESPACE/NAME or pod NAME")

@@ -8,7 +8,7 @@ import typer
 from podnuma.allocator import cpuset
 from podnuma.api.node_topology import NodeTopology
 from podnuma.cli.commands import output
-from podnuma.cli.commands.options import Context, Files, Kubeconfig, Output, OutputFormat, new_app
+from podnuma.cli.commands.options import Context, Files, Kubeconfig, Output, OutputFormat, examples, new_app
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.nodes import grants_on, hardware_of, read_topology
@@ -22,9 +22,19 @@ from rich.text import Text
 app = new_app()
 
 
-@app.command("map")
+@app.command(
+    "map",
+    epilog=examples(
+        "podnuma map",
+        "podnuma map node-1 node-2",
+        "podnuma map node-1 --svg node-1.svg",
+        "kubectl get nodetopologies,podallocations -A -o yaml | podnuma map --from -",
+    ),
+)
 def map_nodes(
-    node: Annotated[str, typer.Argument(help="all nodes if left out", metavar="[NODE]")] = "",
+    nodes: Annotated[
+        list[str] | None, typer.Argument(help="all nodes if left out", metavar="[NODE]...")
+    ] = None,
     svg: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="write a picture of the one node instead", dir_okay=False),
@@ -35,7 +45,8 @@ def map_nodes(
     context: Context = None,
 ) -> None:
     """Draw the sockets, NUMA nodes, caches and cores of nodes, and which pod holds which CPUs."""
-    maps = read_maps(open_source(files, kubeconfig, context), node)
+    source = open_source(files, kubeconfig, context)
+    maps = [found for node in nodes or [""] for found in read_maps(source, node)]
     if svg is not None:
         _write_svg(svg, maps)
     elif form.structured:

@@ -16,6 +16,7 @@ from podnuma.cli.commands.options import (
     MetricsHost,
     MetricsPort,
     PodKubeconfig,
+    examples,
     new_app,
     start_logging,
 )
@@ -26,7 +27,12 @@ from podnuma.plumbing.logs import LogFormat
 app = new_app()
 
 
-@app.command("operator")
+@app.command(
+    "operator",
+    epilog=examples(
+        "podnuma operator --kubeconfig ~/.kube/config --log-level debug",
+    ),
+)
 def run_operator(
     kubeconfig: PodKubeconfig = None,
     context: Context = None,

@@ -52,6 +52,7 @@ Files = Annotated[
 Namespace = Annotated[
     str, typer.Option("--namespace", "-n", help="this namespace; that of the context if left out")
 ]
+NoHeaders = Annotated[bool, typer.Option("--no-headers", help="leave out the line of headings")]
 AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="all namespaces")]
 
 # Of commands that run in a pod.
@@ -79,6 +80,11 @@ LogFormatOption = Annotated[
         "--log-format", envvar="PODNUMA_LOG_FORMAT", help="text for people, json for log collectors"
     ),
 ]
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a command's help: how it is called, a line each as it stands."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def new_app(summary: str | None = None) -> typer.Typer:

@@ -38,6 +38,7 @@ from podnuma.cli.commands.options import (
     Namespace,
     Output,
     OutputFormat,
+    examples,
     new_app,
 )
 from podnuma.cli.exits import Exit, Failure
@@ -161,7 +162,15 @@ def _place(
     return PodPlan(planned, "", None, tuple(refusals), managed=managed, left_out=left_out)
 
 
-@app.command("plan")
+@app.command(
+    "plan",
+    epilog=examples(
+        "podnuma plan -f pods/",
+        "podnuma plan -f deployment.yaml --profile profile.yaml",
+        "helm template chart | podnuma plan -f - --strict",
+        "podnuma plan -f pods/ --from cluster.yaml -o json",
+    ),
+)
 def plan_manifests(
     manifests: Annotated[
         list[str],

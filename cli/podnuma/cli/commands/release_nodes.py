@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from podnuma.api.resource_types import DAEMON_SET, DEPLOYMENT, POD
 from podnuma.cli.commands import output
-from podnuma.cli.commands.options import Context, PodKubeconfig, new_app
+from podnuma.cli.commands.options import Context, PodKubeconfig, examples, new_app
 from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
 from podnuma.plumbing.kube import errors
 
@@ -55,7 +55,12 @@ class Installation:
         return DAEMON_SET.path(self.namespace, self.agent)
 
 
-@app.command("release-nodes")
+@app.command(
+    "release-nodes",
+    epilog=examples(
+        "podnuma release-nodes --namespace podnuma-system",
+    ),
+)
 def release_nodes(
     kubeconfig: PodKubeconfig = None,
     context: Context = None,

@@ -28,7 +28,7 @@ from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
-from podnuma.cli.commands.options import new_app
+from podnuma.cli.commands.options import examples, new_app
 from podnuma.cli.exits import Exit
 from podnuma.cli.objects.scenarios import (
     Scenario,
@@ -48,7 +48,12 @@ _LONGEST_LINE = 32 * 2**20
 _INVALID = "InvalidPod"
 
 
-@app.command("replay")
+@app.command(
+    "replay",
+    epilog=examples(
+        "podnuma replay < scenarios.jsonl",
+    ),
+)
 def replay_scenarios() -> None:
     """Decide scenarios without a cluster: JSON lines in on standard input, JSON lines out."""
     raise typer.Exit(replay_lines(sys.stdin, sys.stdout))

@@ -19,6 +19,7 @@ from podnuma.cli.commands.options import (
     Namespace,
     Output,
     OutputFormat,
+    examples,
     new_app,
 )
 from podnuma.cli.exits import Exit, Failure
@@ -38,7 +39,14 @@ from podnuma.cli.render.wording import columns, count
 app = new_app()
 
 
-@app.command("savings")
+@app.command(
+    "savings",
+    epilog=examples(
+        "podnuma savings -A",
+        "podnuma savings -n shop -o wide",
+        "podnuma savings -A --sidecar-cpu 500m",
+    ),
+)
 def report_savings(
     namespace: Namespace = "",
     everywhere: AllNamespaces = False,

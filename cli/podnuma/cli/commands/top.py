@@ -27,8 +27,10 @@ from podnuma.cli.commands.options import (
     Files,
     Kubeconfig,
     Namespace,
+    NoHeaders,
     Output,
     OutputFormat,
+    examples,
     new_app,
 )
 from podnuma.cli.exits import Exit, Failure
@@ -72,11 +74,20 @@ class TopRow:
     throttled: float | None
 
 
-@app.command("top")
+@app.command(
+    "top",
+    epilog=examples(
+        "podnuma top",
+        "podnuma top -A",
+        "podnuma top node-1",
+        "podnuma top -n shop -o json",
+    ),
+)
 def top_containers(
     node: Annotated[str, typer.Argument(help="all nodes if left out", metavar="[NODE]")] = "",
     namespace: Namespace = "",
     everywhere: AllNamespaces = False,
+    no_headers: NoHeaders = False,
     form: Output = OutputFormat.TEXT,
     files: Files = None,
     kubeconfig: Kubeconfig = None,
@@ -86,10 +97,12 @@ def top_containers(
     source = open_source(files, kubeconfig, context)
     # As with `kubectl top`, a node is not part of a namespace.
     within = listed_namespace(source, namespace, everywhere=everywhere or bool(node and not namespace))
-    raise typer.Exit(print_top(source, within, node, form))
+    raise typer.Exit(print_top(source, within, node, form, headers=not no_headers))
 
 
-def print_top(source: ObjectSource, namespace: str, node: str, form: OutputFormat) -> Exit:
+def print_top(
+    source: ObjectSource, namespace: str, node: str, form: OutputFormat, *, headers: bool = True
+) -> Exit:
     """Print every container of the managed pods; NO if one has drifted."""
     allocations = [
         found
@@ -102,7 +115,9 @@ def print_top(source: ObjectSource, namespace: str, node: str, form: OutputForma
         output.dump([top_data(row) for row in rows], form)
     else:
         heads = ("NODE", "POD", "CONTAINER", "SHARE", "CPUS", "CPU", "MEMORY", "THROTTLED", "PINNED", "DRIFT")
-        output.write(columns(heads, [_cells(row) for row in rows]) if rows else "no pod holds anything\n")
+        if not rows:
+            output.note("no pod holds anything")
+        output.write(columns(heads, [_cells(row) for row in rows], headers=headers) if rows else "")
     return Exit.NO if any(row.drift for row in rows) else Exit.OK
 
 

@@ -43,9 +43,12 @@ def wrap_list(items: str, width: int) -> str:
     return "\n".join(lines)
 
 
-def columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def columns(heads: Sequence[str], rows: Sequence[Sequence[str]], *, headers: bool = True) -> str:
     """Set rows under heads as kubectl does: three blanks between columns, nothing cut, "-" for empty."""
-    lines = [list(heads), *([cell or "-" for cell in row] for row in rows)]
+    lines = [list(heads)] if headers else []
+    lines += ([cell or "-" for cell in row] for row in rows)
+    if not lines:
+        return ""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "".join(
         "   ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() + "\n"

@@ -1,0 +1,37 @@
+"""Label selectors as kubectl's -l takes them: "a=b,c!=d,e in (f,g),h notin (i),j,!k"."""
+
+import re
+
+from podnuma.api.selector import LabelSelector, Operator, Requirement
+from podnuma.cli.exits import Exit, Failure
+
+_PART = re.compile(
+    r"\s*(?:(?P<set>[^\s=!,()]+)\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)"
+    r"|(?P<key>[^\s=!,()]+)\s*(?P<eq>==|=|!=)\s*(?P<value>[^\s=!,()]*)"
+    r"|(?P<no>!?)\s*(?P<exists>[^\s=!,()]+))\s*(?:,|$)"
+)
+
+
+def parse_selector(written: str) -> LabelSelector:
+    """Read a selector. Failure(USAGE) if it is none."""
+    found: list[Requirement] = []
+    place = 0
+    while place < len(written):
+        part = _PART.match(written, place)
+        if part is None:
+            raise Failure(
+                Exit.USAGE, f"-l {written!r} is no label selector; write for example pool=db,disk!=hdd"
+            )
+        found.append(_requirement(part))
+        place = part.end()
+    return LabelSelector(match_expressions=tuple(found))
+
+
+def _requirement(part: re.Match[str]) -> Requirement:
+    if part["set"]:
+        values = tuple(value.strip() for value in part["values"].split(","))
+        return Requirement(part["set"], Operator.IN if part["op"] == "in" else Operator.NOT_IN, values)
+    if part["key"]:
+        operator = Operator.NOT_IN if part["eq"] == "!=" else Operator.IN
+        return Requirement(part["key"], operator, (part["value"],))
+    return Requirement(part["exists"], Operator.DOES_NOT_EXIST if part["no"] else Operator.EXISTS)

@@ -1,0 +1,36 @@
+"""Selectors are read as kubectl reads them."""
+
+import pytest
+from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.objects.label_selector import parse_selector
+
+LABELS = {"pool": "db", "disk": "ssd", "example.com/rack": "7"}
+
+
+@pytest.mark.parametrize(
+    ("written", "matching"),
+    [
+        ("pool=db", True),
+        ("pool==db", True),
+        ("pool = ml", False),
+        ("pool!=ml", True),
+        ("rack!=1", True),
+        ("pool in (db, ml)", True),
+        ("pool notin (db)", False),
+        ("disk", True),
+        ("!disk", False),
+        ("!gpu", True),
+        ("pool=db,disk in (ssd),example.com/rack=7,!gpu", True),
+        ("pool=db,disk=hdd", False),
+        ("", True),
+    ],
+)
+def test_every_form_of_a_requirement(written, matching):
+    assert parse_selector(written).matches(LABELS) is matching
+
+
+@pytest.mark.parametrize("written", ["=db", "pool in db", "pool=db disk", ",", "a=(b)"])
+def test_what_is_no_selector_is_usage(written):
+    with pytest.raises(Failure) as failure:
+        parse_selector(written)
+    assert failure.value.code is Exit.USAGE
