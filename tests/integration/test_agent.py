@@ -315,6 +315,33 @@ def test_an_agent_that_starts_without_settings_writes_nothing_until_it_has_read_
         until(lambda: node.file(file) == own, "the container to be pinned again", 20)
 
 
+def test_a_deleted_allocation_is_held_until_the_last_process_has_ended(node, namespace):
+    """The pod was deleted by force: whoever is to give its CPUs on waits for the phase Released."""
+    path = f"{GROUP}/namespaces/{namespace}/podallocations/db"
+    with AgentThread(node.settings()):
+        pod = node.run_pod(namespace, database())
+        grant = node.decide(pod)
+        node.wait_phase(namespace, "db", "Applied")
+        held = {"metadata": {"finalizers": ["podnuma.dev/cgroup"]}}
+        node.api.request("PATCH", path, held, content_type="application/merge-patch+json")
+        node.api.request("DELETE", path)
+
+        def says_held():
+            found = node.allocation(namespace, "db")
+            return [each for each in found["status"]["conditions"] if each["type"] == "HeldByProcesses"]
+
+        (condition,) = until(says_held, "the agent to say who is there", 20)
+        assert f"CPUs {cpuset.render(grant.exclusive_cpus)} stay theirs" in condition["message"]
+        assert values(node.wait_phase(namespace, "db", "Applied"))["database"][0] == cpuset.render(
+            grant.container("database").cpus
+        )
+        node.api.request("DELETE", f"/api/v1/namespaces/{namespace}/pods/db")
+        node.wait_phase(namespace, "db", "Released", 20)
+        assert says_held() == []
+        free = {"metadata": {"finalizers": []}}
+        node.api.request("PATCH", path, free, content_type="application/merge-patch+json")
+
+
 def test_a_container_beside_others_that_could_not_be_taken_off_is_not_applied(node, namespace):
     with AgentThread(node.settings()) as agent:
         node.decide(node.run_pod(namespace, database()))
