@@ -5,7 +5,7 @@ Each is tried alone, down and up, by deciding again; only what is really admitte
 CPUs are tried one whole CPU at a time, memory in doubling steps and then by halving, to the MiB.
 A budget is never made smaller than its containers ask for, a container never larger than its
 budget. When no single number helps, CPUs and memory of the same place are tried together, CPUs
-not far from what they are.
+not far from what they are; then the CPUs of a budget with those of its largest container.
 
 Always true: every suggestion of `single`, applied alone, and those of `together`, applied both,
 make `decide` admit the pod on this node as it is. The first single one is the smallest in
@@ -81,7 +81,7 @@ def suggest(pod: PodRequest, fits: Fits, most: Mapping[str, int]) -> Suggestions
             size = abs(value - knob.value) / max(knob.value, 1)
             found.append((size, rank, knob.change(value)))
     single = tuple(change for _, _, change in sorted(found, key=lambda entry: entry[:2]))
-    return Suggestions(single, () if single else _together(knobs, fits, most))
+    return Suggestions(single, () if single else _together(knobs, fits, most) or _in_step(knobs, fits, most))
 
 
 def _together(knobs: Sequence[_Knob], fits: Fits, most: Mapping[str, int]) -> tuple[Suggestion, ...]:
@@ -94,6 +94,21 @@ def _together(knobs: Sequence[_Knob], fits: Fits, most: Mapping[str, int]) -> tu
                 if other.where == knob.where and other.resource == MEMORY:
                     for value in _nearest(other, fits):
                         return knob.change(count), other.change(value)
+    return ()
+
+
+def _in_step(knobs: Sequence[_Knob], fits: Fits, most: Mapping[str, int]) -> tuple[Suggestion, ...]:
+    """Lower the CPUs of a budget that its containers use up, and those of the largest of them, alike."""
+    own = [knob for knob in knobs if knob.resource == CPU and knob.where != "pod"]
+    budget = next((knob for knob in knobs if knob.resource == CPU and knob.where == "pod"), None)
+    if budget is None or not own:
+        return ()
+    largest = max(own, key=lambda knob: knob.value)
+    for less in range(1, min(largest.value, MAX_CPUS_TRIED)):
+        smaller = largest.turn(largest.value - less)
+        for other in _knobs(smaller, most):
+            if (other.where, other.resource) == ("pod", CPU) and fits(other.turn(budget.value - less)):
+                return budget.change(budget.value - less), largest.change(largest.value - less)
     return ()
 
 

@@ -30,6 +30,7 @@ from podnuma.cli.commands.options import (
 )
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
+from podnuma.cli.objects.admission_policies import admission_policies
 from podnuma.cli.objects.documents import read_documents
 from podnuma.cli.objects.nodes import CandidateNode, candidate_node, own_settings, read_topology
 from podnuma.cli.objects.profiles import profile_named
@@ -72,7 +73,7 @@ def explain_pod(
     source = open_source(files, kubeconfig, context)
     namespace = one_namespace(source, namespace)
     if manifests:
-        value = from_manifests(manifests, namespace)
+        value = from_manifests(source, manifests, namespace)
         key = (value["metadata"]["namespace"], value["metadata"]["name"])
         raise typer.Exit(print_explanation(source, key, node, form, value, profile=profile))
     raise typer.Exit(print_explanation(source, key_of(pod or [], namespace), node, form, profile=profile))
@@ -89,9 +90,14 @@ def key_of(words: Sequence[str], namespace: str) -> tuple[str, str]:
     return (first, name) if slash else (namespace, first)
 
 
-def from_manifests(files: Sequence[str], namespace: str) -> Json:
-    """Return the first pod of some manifests: a refused pod may no longer exist."""
-    return first_pod(read_documents(files), namespace)
+def from_manifests(source: ObjectSource, files: Sequence[str], namespace: str) -> Json:
+    """Return the first pod of some manifests, as it would be stored: a refused pod may no longer exist."""
+    documents = read_documents(files)
+    policies = admission_policies(source, documents, namespace, output.note)
+    stored: Json = policies.admit(first_pod(documents, namespace))
+    if refused := tuple(policies.refusals(stored)):
+        raise Failure(Exit.INPUT, *refused)
+    return stored
 
 
 def print_explanation(

@@ -27,7 +27,6 @@ from podnuma.api import pod_allocation
 from podnuma.api.node_profile import NodeProfile
 from podnuma.api.node_settings import NodeSettings
 from podnuma.api.node_topology import NodeTopology
-from podnuma.api.pod_admission import AdmissionPolicies
 from podnuma.api.scheduling import Obstacle
 from podnuma.api.selector import EVERYTHING
 from podnuma.cli.commands import output
@@ -43,17 +42,17 @@ from podnuma.cli.commands.options import (
 )
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
-from podnuma.cli.objects.documents import Document, read_documents
+from podnuma.cli.objects.admission_policies import admission_policies
+from podnuma.cli.objects.documents import read_documents
 from podnuma.cli.objects.nodes import CandidateNode, candidate_nodes, own_settings
 from podnuma.cli.objects.profiles import profile_in_file, readable_profiles, winner
 from podnuma.cli.objects.queries import Json, ObjectQuery
 from podnuma.cli.objects.scheduling_view import SchedulingView
 from podnuma.cli.objects.sources import (
-    FileSource,
     ObjectSource,
     one_namespace,
     open_source,
-    read_if_allowed,
+    read_or_note,
 )
 from podnuma.cli.objects.workloads import ExpandedPods, PlannedPod, expand
 from podnuma.cli.render.wording import columns, count
@@ -208,7 +207,7 @@ def print_plan(
     """Plan the pods in `files`, print what would happen, and return NO if one would not run as asked."""
     documents = read_documents(files)
     namespace = one_namespace(source, namespace)
-    expanded = expand(documents, namespace, _policies(source, documents, namespace))
+    expanded = expand(documents, namespace, admission_policies(source, documents, namespace, output.note))
     _say(expanded)
     view = _view(source, node)
     nodes, labels = _nodes(source, node, profile, view)
@@ -233,36 +232,8 @@ def _say(expanded: ExpandedPods) -> None:
         output.note(f"not considered in where pods may go: {', '.join(unseen)}")
 
 
-def _policies(source: ObjectSource, documents: Sequence[Document], namespace: str) -> AdmissionPolicies:
-    """Read what admission looks at; what stands in the manifests themselves counts as well."""
-    spaces = sorted({_namespace_of(document, namespace) for document in documents} or {namespace})
-    asked = [queries.runtime_classes(), queries.priority_classes(), *map(queries.limit_ranges, spaces)]
-    found = [_allowed(source, query) for query in asked]
-    written = [
-        [document.value for document in documents if document.kind == query.type.kind] for query in asked[:2]
-    ]
-    ranges = [value for values in found[2:] for value in values or ()]
-    ranges += [_within(document.value, namespace) for document in documents if document.kind == "LimitRange"]
-    complete = not isinstance(source, FileSource) and None not in found[:2]
-    classes = [[*(values or ()), *own] for values, own in zip(found[:2], written, strict=True)]
-    return AdmissionPolicies.of(ranges, *classes, complete=complete)
-
-
-def _namespace_of(document: Document, namespace: str) -> str:
-    metadata = document.value.get("metadata")
-    named = metadata.get("namespace") if isinstance(metadata, dict) else None
-    return named if isinstance(named, str) and named else namespace
-
-
-def _within(value: Json, namespace: str) -> Json:
-    return {**value, "metadata": {"namespace": namespace, **(value.get("metadata") or {})}}
-
-
 def _allowed(source: ObjectSource, query: ObjectQuery) -> list[Json] | None:
-    found, why = read_if_allowed(source, query)
-    if found is None:
-        output.note(f"{why}: what depends on it is left out")
-    return found
+    return read_or_note(source, query, output.note)
 
 
 def _view(source: ObjectSource, node: str) -> SchedulingView:

@@ -1,6 +1,6 @@
 """Where a command reads objects: a cluster, or files saved from one (`kubectl get -o yaml`)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -82,6 +82,14 @@ def read_if_allowed(source: ObjectSource, query: ObjectQuery) -> tuple[list[Json
             raise
         verb = "get" if query.name else "list"
         return None, f"you may not {verb} {query.label}"
+
+
+def read_or_note(source: ObjectSource, query: ObjectQuery, note: Callable[[str], None]) -> list[Json] | None:
+    """Return what a query finds; None, with a note, if this user may not read it."""
+    found, why = read_if_allowed(source, query)
+    if found is None:
+        note(f"{why}: what depends on it is left out")
+    return found
 
 
 def open_source(files: Sequence[str] | None, kubeconfig: Path | None, context: str | None) -> ObjectSource:

@@ -29,6 +29,12 @@ def test_too_many_cpus_for_a_numa_node_and_what_fits():
     )
 
 
+def test_a_budget_that_its_container_uses_up_shrinks_with_it():
+    assert said(node(), pod((9, "4Gi"), g(9, "4Gi", name="main"))) == (
+        "needs 9 CPUs on one NUMA node; the largest has 6 free. Fits with: pod cpu 6 and main cpu 6"
+    )
+
+
 def test_too_many_cpus_for_the_node():
     assert said(node("best-effort"), pod((64, "4Gi"), g(2, "1Gi"), s())) == (
         "needs 64 CPUs; the node has 11 free. Fits with: pod cpu 11"

@@ -70,7 +70,9 @@ def test_a_pod_that_does_not_exist_is_said_so(tmp_path):
 
 
 def test_the_pod_of_a_manifest_is_explained_without_one_in_the_cluster(tmp_path, capsys):
-    manifest = explain.from_manifests([str(ROOT / "examples" / "pods" / "too-large.yaml")], "default")
+    manifest = explain.from_manifests(
+        saved(tmp_path), [str(ROOT / "examples" / "pods" / "too-large.yaml")], "default"
+    )
     code = explain.print_explanation(
         saved(tmp_path), ("default", "too-large"), "node-a", OutputFormat.TEXT, manifest
     )
@@ -213,3 +215,14 @@ def test_a_node_without_settings_says_that_nothing_would_be_pinned(tmp_path, cap
     code = explain.print_explanation(saved(tmp_path, bare), KEY, "bare", OutputFormat.TEXT, profile=profile)
     assert code is Exit.OK
     assert "it would be admitted" in capsys.readouterr().out
+
+
+def test_the_pod_of_a_manifest_is_admitted_as_the_api_server_does(tmp_path):
+    amounts = {"cpu": "1", "memory": "512Mi"}
+    limits = {"type": "Container", "default": amounts, "defaultRequest": amounts}
+    ranges = {"kind": "LimitRange", "metadata": {"name": "l"}, "spec": {"limits": [limits]}}
+    pod = {"kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"name": "side"}]}}
+    path = tmp_path / "pod.yaml"
+    path.write_text(yaml.safe_dump_all([ranges, pod]))
+    value = explain.from_manifests(saved(tmp_path), [str(path)], "default")
+    assert value["spec"]["containers"][0]["resources"] == {"requests": amounts, "limits": amounts}
