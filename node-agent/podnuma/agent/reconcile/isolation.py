@@ -8,7 +8,7 @@ A pod's own cgroup counts where nothing below it was seen: its containers tell b
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup
+from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, QosCgroup
 from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
@@ -57,6 +57,8 @@ def _excess(
     for cgroup in sorted(seen, key=repr):
         if isinstance(cgroup, PodCgroup) and (cgroup.uid in holders or cgroup in filled):
             continue
+        if isinstance(cgroup, QosCgroup) and cgroup not in targets:
+            continue  # the pool and the CPUs of its holders are all there are
         allowed = _cpus(targets, cgroup) or pool
         beyond = CpuSet((seen[cgroup].effective_cpus or cpuset.EMPTY) & ~allowed)
         if beyond:

@@ -100,6 +100,15 @@ def test_what_belongs_together_is_no_intrusion(bench, words, db):
     assert bench.effective(db) == "1,9"
 
 
+def test_the_slice_of_the_only_holder_is_not_its_intruder(bench, words):
+    bench.grant(words.pod("holder", words.container("h", "5"), cpus="5"))
+    holder = bench.start(bench.pod("holder", Qos.BURSTABLE), "h")
+    bench.start(bench.pod("web", Qos.BURSTABLE), "web")
+    assert who(bench.run_pass()) == []
+    assert (bench.effective(holder), bench.effective(words.burstable)) == ("5", "0-15")
+    assert statuses(bench)["holder"].phase is Phase.APPLIED
+
+
 @pytest.mark.usefixtures("db")
 def test_in_audit_nobody_is_accused(bench):
     bench.settings(mode=Mode.AUDIT)
