@@ -1,7 +1,8 @@
 """The product's image, built by `deploy/image.py` once per state of the sources and kept in the cache.
 
     $PODNUMA_CACHE/images/podnuma-<key>.tar            as it is shipped, in one compressed layer
-    $PODNUMA_CACHE/images/podnuma-<key>-layered.tar    the same files in two layers, not compressed
+    $PODNUMA_CACHE/images/podnuma-<key>-upper.tar      the same files in two layers, not compressed; without
+                                                       the lower one, for a machine that has it
     $PODNUMA_CACHE/images/podnuma-below-<digest>.tar   the lower one alone: what is not podnuma's own code
 
 <key> is a hash of everything that goes in; an archive appears by rename. An emulated machine takes
@@ -35,25 +36,25 @@ _OWN = "/site-packages/podnuma"
 
 @dataclass(frozen=True, slots=True)
 class Layered:
-    """Archives of the image in two layers, and of the lower one alone."""
+    """Archives of the image without its lower layer, and of that layer."""
 
-    whole: Path
+    upper: Path
     below: Path
 
 
 def layered(out: TextIO = sys.stderr) -> Layered:
     """Return the image in layers, made from the shipped one."""
     shipped = ensure(out)
-    whole = shipped.with_name(f"{shipped.stem}-layered.tar")
-    note = whole.with_suffix(".below")
-    if not (note.exists() and whole.exists() and (below := Path(note.read_text())).exists()):
+    top = shipped.with_name(f"{shipped.stem}-upper.tar")
+    note = top.with_suffix(".below")
+    if not (note.exists() and top.exists() and (below := Path(note.read_text())).exists()):
         with one_build_at_a_time(out):
-            below = _split(shipped, whole)
+            below = _split(shipped, top)
             note.write_text(str(below))
-    return Layered(whole, below)
+    return Layered(top, below)
 
 
-def _split(shipped: Path, whole: Path) -> Path:
+def _split(shipped: Path, top: Path) -> Path:
     with tarfile.open(shipped) as archive:
 
         def blob(digest: str) -> bytes:
@@ -76,15 +77,13 @@ def _split(shipped: Path, whole: Path) -> Path:
         for member in files:
             target = over if _OWN in member.name else under
             target.addfile(member, files.extractfile(member) if member.isreg() else None)
-    below = whole.with_name(f"podnuma-below-{hashlib.sha256(lower.getvalue()).hexdigest()[:16]}.tar")
+    below = top.with_name(f"podnuma-below-{hashlib.sha256(lower.getvalue()).hexdigest()[:16]}.tar")
     reference = entry["annotations"]["io.containerd.image.name"]
-    for name, layers, path in (
-        (_BELOW, [lower.getvalue()], below),
-        (reference, [lower.getvalue(), upper.getvalue()], whole),
-    ):
-        scratch = path.with_suffix(".new")
-        pack(name, layers, config, scratch)
-        scratch.rename(path)
+    scratch = top.with_suffix(".new")
+    pack(_BELOW, [lower.getvalue()], config, scratch)
+    scratch.rename(below)
+    pack(reference, [lower.getvalue(), upper.getvalue()], config, scratch, known=1)
+    scratch.rename(top)
     return below
 
 

@@ -63,7 +63,7 @@ def machine(cell: Cell) -> Iterator[MachineTarget]:
     """Go on with the saved machine of a cell, saved first if need be, and podnuma's image on it."""
     archives = image.layered()
     saved = snapshot.ensure(cell, (archives.below,))
-    with resumed(saved, archives.whole) as (control_plane, node):
+    with resumed(saved, archives.upper) as (control_plane, node):
 
         def shell(command: str) -> str:
             return node.machine.run(command).output

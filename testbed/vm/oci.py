@@ -38,10 +38,17 @@ def write_image(image: Image, target: Path) -> None:
     pack(image.reference, [_layer(image)], config, target)
 
 
-def pack(reference: str, layers: Sequence[bytes], config: dict[str, Any], target: Path) -> None:
-    """Write an image of layers (uncompressed tar files) with the given runtime configuration."""
+def pack(
+    reference: str, layers: Sequence[bytes], config: dict[str, Any], target: Path, *, known: int = 0
+) -> None:
+    """Write an image of layers (uncompressed tar files) with the given runtime configuration.
+
+    known: how many of the lower layers are left out of the file; only who has them already can import it.
+    """
     blobs: dict[str, bytes] = {}
     diffs = [_add(blobs, layer) for layer in layers]
+    for diff in diffs[:known]:
+        del blobs[diff]
     described = {
         "architecture": "amd64",
         "os": "linux",
