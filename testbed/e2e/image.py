@@ -101,7 +101,9 @@ def _key() -> str:
     digest = hashlib.sha256(sys.version.encode())
     found = [path for source in SOURCES for path in (ROOT / source).rglob("*") if path.is_file()]
     for path in sorted([*found, *(ROOT / name for name in FILES)]):
-        if "__pycache__" not in path.parts and path.suffix != ".pyi":
+        # What a build makes of the .proto files would change the key of the next one.
+        made = "__pycache__" in path.parts or "_pb2" in path.name
+        if not made:
             digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
