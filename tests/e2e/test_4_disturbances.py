@@ -131,7 +131,6 @@ def test_restart_of_the_runtime(cluster: Cluster, held: Held, podnuma: Product) 
     podnuma.wait_condition("RuntimeConnected", "True")
 
 
-@pytest.mark.smoke
 def test_restart_of_the_agent(cluster: Cluster, held: Held, podnuma: Product) -> None:
     """The agent's pod deleted and replaced: every value is as before, at every moment."""
 
