@@ -18,6 +18,7 @@ from podnuma.api.pod_allocation import PodAllocation, read_pod_allocation
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.api.selector import EVERYTHING
 from podnuma.cli.commands import output
+from podnuma.cli.commands.completion import complete_node, complete_pod, complete_profile
 from podnuma.cli.commands.options import (
     Context,
     Files,
@@ -53,16 +54,26 @@ app = new_app()
 )
 def explain_pod(
     pod: Annotated[
-        list[str] | None, typer.Argument(metavar="[POD]", help="NAME, NAMESPACE/NAME or pod NAME")
+        list[str] | None,
+        typer.Argument(metavar="[POD]", help="NAME, NAMESPACE/NAME or pod NAME", autocompletion=complete_pod),
     ] = None,
     manifests: Annotated[
         list[str] | None,
         typer.Option("--filename", "-f", metavar="FILE", help="the pod of a manifest instead, with --node"),
     ] = None,
     namespace: Namespace = "",
-    node: Annotated[str, typer.Option(help="what this node would decide, instead of the pod's own")] = "",
+    node: Annotated[
+        str,
+        typer.Option(
+            help="what this node would decide, instead of the pod's own", autocompletion=complete_node
+        ),
+    ] = "",
     profile: Annotated[
-        str, typer.Option(help="what would be decided with this profile, by name or from a file")
+        str,
+        typer.Option(
+            help="what would be decided with this profile, by name or from a file",
+            autocompletion=complete_profile,
+        ),
     ] = "",
     form: Output = OutputFormat.TEXT,
     files: Files = None,

@@ -8,6 +8,7 @@ import typer
 from podnuma.allocator import cpuset
 from podnuma.api.node_topology import NodeTopology
 from podnuma.cli.commands import output
+from podnuma.cli.commands.completion import complete_node
 from podnuma.cli.commands.options import Context, Files, Kubeconfig, Output, OutputFormat, examples, new_app
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
@@ -33,7 +34,8 @@ app = new_app()
 )
 def map_nodes(
     nodes: Annotated[
-        list[str] | None, typer.Argument(help="all nodes if left out", metavar="[NODE]...")
+        list[str] | None,
+        typer.Argument(help="all nodes if left out", metavar="[NODE]...", autocompletion=complete_node),
     ] = None,
     svg: Annotated[
         Path | None,

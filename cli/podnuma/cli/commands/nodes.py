@@ -13,6 +13,7 @@ import typer
 from podnuma.api.conditions import Status, find
 from podnuma.api.node_topology import NodeTopology
 from podnuma.cli.commands import output
+from podnuma.cli.commands.completion import complete_node
 from podnuma.cli.commands.options import (
     Context,
     Files,
@@ -79,7 +80,8 @@ class NodeLine:
 )
 def list_nodes(
     nodes: Annotated[
-        list[str] | None, typer.Argument(help="all nodes if left out", metavar="[NODE]...")
+        list[str] | None,
+        typer.Argument(help="all nodes if left out", metavar="[NODE]...", autocompletion=complete_node),
     ] = None,
     selector: Annotated[
         str, typer.Option("--selector", "-l", help="nodes with these labels, as in kubectl")

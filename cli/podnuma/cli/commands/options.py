@@ -9,6 +9,12 @@ import typer
 from podnuma.plumbing import logs
 
 
+def _complete_namespace(ctx: typer.Context, incomplete: str) -> list[str]:
+    from podnuma.cli.commands.completion import complete_namespace  # noqa: PLC0415 - agents share this module
+
+    return complete_namespace(ctx, incomplete)
+
+
 class OutputFormat(StrEnum):
     """The value of --output: text and wide for people, json and yaml for programs."""
 
@@ -50,7 +56,13 @@ Files = Annotated[
     ),
 ]
 Namespace = Annotated[
-    str, typer.Option("--namespace", "-n", help="this namespace; that of the context if left out")
+    str,
+    typer.Option(
+        "--namespace",
+        "-n",
+        help="this namespace; that of the context if left out",
+        autocompletion=_complete_namespace,
+    ),
 ]
 NoHeaders = Annotated[bool, typer.Option("--no-headers", help="leave out the line of headings")]
 AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="all namespaces")]

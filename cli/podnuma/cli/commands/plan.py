@@ -30,6 +30,7 @@ from podnuma.api.node_topology import NodeTopology
 from podnuma.api.scheduling import Obstacle
 from podnuma.api.selector import EVERYTHING
 from podnuma.cli.commands import output
+from podnuma.cli.commands.completion import complete_node, complete_profile
 from podnuma.cli.commands.options import (
     Context,
     Files,
@@ -175,10 +176,13 @@ def plan_manifests(
         list[str],
         typer.Option("--filename", "-f", metavar="FILE", help="manifests: file, folder or -; repeatable"),
     ],
-    node: Annotated[str, typer.Option(help="on this node only")] = "",
+    node: Annotated[str, typer.Option(help="on this node only", autocompletion=complete_node)] = "",
     profile: Annotated[
         str,
-        typer.Option(help="on nodes with this profile; if it is a file, with its settings where it selects"),
+        typer.Option(
+            help="on nodes with this profile; if it is a file, with its settings where it selects",
+            autocompletion=complete_profile,
+        ),
     ] = "",
     namespace: Namespace = "",
     strict: Annotated[

@@ -21,6 +21,7 @@ from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod_allocation import ContainerStatus, PodAllocation, read_pod_allocation
 from podnuma.api.resource_types import NODE
 from podnuma.cli.commands import output
+from podnuma.cli.commands.completion import complete_node
 from podnuma.cli.commands.options import (
     AllNamespaces,
     Context,
@@ -84,7 +85,9 @@ class TopRow:
     ),
 )
 def top_containers(
-    node: Annotated[str, typer.Argument(help="all nodes if left out", metavar="[NODE]")] = "",
+    node: Annotated[
+        str, typer.Argument(help="all nodes if left out", metavar="[NODE]", autocompletion=complete_node)
+    ] = "",
     namespace: Namespace = "",
     everywhere: AllNamespaces = False,
     no_headers: NoHeaders = False,
