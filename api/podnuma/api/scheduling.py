@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from podnuma.allocator import ContainerKind, ContainerRequest, Quantity, quantities
+from podnuma.allocator import ContainerKind, ContainerRequest, Quantity
 from podnuma.allocator.quantities import NANO
 from podnuma.allocator.request import CPU, aggregate, is_memory
 from podnuma.api.quantity import read_quantity
@@ -191,10 +191,12 @@ def obstacle(pod: PodConstraints, node: SchedulableNode, requested: Needs) -> Ob
         return Obstacle.CORDON
     if repelling:
         return Obstacle.TAINT
-    return Obstacle.RESOURCES if next(lacking(pod, node, requested), None) else None
+    return Obstacle.RESOURCES if next(insufficient_resources(pod, node, requested), None) else None
 
 
-def lacking(pod: PodConstraints, node: SchedulableNode, requested: Needs) -> Iterator[tuple[str, int]]:
+def insufficient_resources(
+    pod: PodConstraints, node: SchedulableNode, requested: Needs
+) -> Iterator[tuple[str, int]]:
     """Yield each resource that a node has too little of for a pod, and what is left of it."""
     if node.allocatable is None:
         return
@@ -340,10 +342,3 @@ def _text(parent: Mapping[str, Any], name: str) -> str:
 
 def _texts(parent: Mapping[str, Any], name: str) -> dict[str, str]:
     return {key: value for key, value in _mapping(parent, name).items() if isinstance(value, str)}
-
-
-def amount_text(resource: str, nano: int) -> str:
-    """Write an amount of a resource for people: "4", "1500m", "16Gi"."""
-    if is_memory(resource) or resource == "ephemeral-storage":
-        return quantities.format_bytes(nano // NANO)
-    return quantities.format_cpu(nano // 10**6)

@@ -6,7 +6,7 @@ from podnuma.api.scheduling import (
     DAEMON_TOLERATIONS,
     Obstacle,
     add,
-    lacking,
+    insufficient_resources,
     obstacle,
     read_pod_constraints,
     read_pod_needs,
@@ -131,7 +131,7 @@ def test_what_all_pods_request_is_taken_from_what_is_allocatable():
     roomy = node(cpu="8", **{"example.com/card": "2"})
     assert obstacle(wants, roomy, {"cpu": 5 * NANO}) is None
     assert obstacle(wants, roomy, {"cpu": 6 * NANO}) is Obstacle.RESOURCES
-    assert list(lacking(wants, roomy, {"cpu": 6 * NANO})) == [("cpu", 2 * NANO)]
+    assert list(insufficient_resources(wants, roomy, {"cpu": 6 * NANO})) == [("cpu", 2 * NANO)]
     assert obstacle(wants, roomy, {"example.com/card": 2 * NANO}) is Obstacle.RESOURCES
     assert obstacle(wants, node(cpu="8"), {}) is Obstacle.RESOURCES
     assert obstacle(wants, roomy, {"pods": 110 * NANO}) is Obstacle.RESOURCES
