@@ -4,6 +4,9 @@ One object, three writers. ``spec`` is the operator's (or a person's); of ``stat
 owns ``hardware``, ``agent``, its conditions and three texts of ``summary``; the operator owns
 ``observedGeneration``, ``allocation``, its conditions and the other texts. Each renders only its
 part and applies it server-side under its own field manager.
+
+Always true: no amount in a status is below zero, and an ``allocation`` that cannot be read costs
+the allocation only. It decides nothing: the operator computes it anew.
 """
 
 import enum
@@ -14,7 +17,17 @@ from typing import Any, Final
 from podnuma.allocator import AssignmentCounts, AssignmentType, CpuSet, cpuset, quantities
 from podnuma.api import names
 from podnuma.api.conditions import Condition, read_conditions, render_conditions
-from podnuma.api.decoding import FieldErrors, Fields, Metadata, integer, parsed, read_metadata, subject, text
+from podnuma.api.decoding import (
+    FieldError,
+    FieldErrors,
+    Fields,
+    Metadata,
+    integer,
+    parsed,
+    read_metadata,
+    subject,
+    text,
+)
 from podnuma.api.hardware import LONGEST_LIST, MAX_GROUPS, Hardware, read_hardware, render_hardware
 from podnuma.api.node_settings import NodeSettings, read_node_settings, render_node_settings
 from podnuma.api.quantity import read_bytes
@@ -88,7 +101,10 @@ class NodeAllocation:
 
 @dataclass(frozen=True, slots=True)
 class NodeTopology:
-    """A NodeTopology as stored. ``hardware`` is None until the agent has reported."""
+    """A NodeTopology as stored. ``hardware`` is None until the agent has reported.
+
+    ``unreadable`` says what could not be read of ``status.allocation``, which is None then.
+    """
 
     metadata: Metadata
     profile: ProfileReference | None
@@ -98,6 +114,7 @@ class NodeTopology:
     allocation: NodeAllocation | None = None
     observed_generation: int = 0
     conditions: tuple[Condition, ...] = ()
+    unreadable: tuple[FieldError, ...] = ()
 
     @property
     def name(self) -> str:
@@ -107,19 +124,25 @@ class NodeTopology:
 
 def read_node_topology(value: Any) -> NodeTopology:
     """Read the NodeTopology in a JSON object. Raises ``InvalidObjectError`` with everything wrong with it."""
-    errors = FieldErrors()
+    errors, remarks = FieldErrors(), FieldErrors()
     fields = Fields.of(value, "", errors)
     spec = fields.fields("spec")
     status = fields.fields("status")
+    allocation = (
+        _read_allocation(Fields.of(status.raw("allocation"), status.at("allocation"), remarks))
+        if status.has("allocation")
+        else None
+    )
     topology = NodeTopology(
         metadata=read_metadata(fields),
         profile=_read_profile(spec.fields("profile")),
         node=read_node_settings(spec),
         hardware=read_hardware(status.fields("hardware")) if status.has("hardware") else None,
         agent=_read_agent(status.fields("agent")) if status.has("agent") else None,
-        allocation=_read_allocation(status.fields("allocation")) if status.has("allocation") else None,
+        allocation=None if remarks.found else allocation,
         observed_generation=status.optional("observedGeneration", integer(), 0),
         conditions=read_conditions(status),
+        unreadable=tuple(remarks.found),
     )
     errors.check(subject(NODE_TOPOLOGY.kind, value))
     return topology
@@ -258,7 +281,9 @@ def _render_allocation(allocation: NodeAllocation) -> dict[str, Any]:
             {
                 "id": node.id,
                 "freeCPUs": cpuset.render(node.cpus),
-                "freeMemory": {name: quantities.format_bytes(size) for name, size in node.memory.items()},
+                "freeMemory": {
+                    name: quantities.format_bytes(max(size, 0)) for name, size in node.memory.items()
+                },
             }
             for node in allocation.nodes
         ],
@@ -274,7 +299,9 @@ def _render_share(allocation: NodeAllocation) -> str:
 
 
 def _render_free_memory(nodes: Iterable[NodeFree]) -> str:
-    texts = [f"{node.id}:{_rounded(node.memory['memory'])}" for node in nodes if "memory" in node.memory]
+    texts = [
+        f"{node.id}:{_rounded(max(node.memory['memory'], 0))}" for node in nodes if "memory" in node.memory
+    ]
     return cut_list(texts, 4096) or names.NOTHING
 
 

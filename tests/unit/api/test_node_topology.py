@@ -1,5 +1,6 @@
 """Each writer of a NodeTopology renders its part, and together they are the whole."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -138,5 +139,27 @@ def test_everything_wrong_with_a_topology_is_named_at_once():
     assert [problem.path for problem in caught.value.errors] == [
         "spec.cpuManagerPolicy",
         "status.hardware",
-        "status.allocation.sharedPool",
+    ]  # what cannot be read of status.allocation is a remark, not an error
+
+
+def test_memory_below_what_is_held_is_written_as_none_free() -> None:
+    short = replace(ALLOCATION, nodes=(NodeFree(0, cpuset.of([3]), {"memory": -4 * 2**30}),))
+    body = render_operator_status(short, 7, [READY])
+    assert body["allocation"]["numaNodes"][0]["freeMemory"] == {"memory": "0"}
+    assert body["summary"]["freeMemory"] == "0:0"
+    topology = read_node_topology(stored(**body))
+    assert topology.unreadable == ()
+    assert topology.allocation is not None
+    assert topology.allocation.nodes[0].memory == {"memory": 0}
+
+
+def test_an_allocation_that_cannot_be_read_costs_the_allocation_only() -> None:
+    body = render_operator_status(ALLOCATION, 7, [READY])
+    body["allocation"]["numaNodes"][0]["freeMemory"]["memory"] = "-4Gi"
+    topology = read_node_topology(stored(**body))
+    assert topology.allocation is None
+    assert [(remark.path, remark.value) for remark in topology.unreadable] == [
+        ("status.allocation.numaNodes[0].freeMemory[memory]", '"-4Gi"')
     ]
+    assert topology.observed_generation == 7
+    assert topology.conditions == (READY,)

@@ -134,9 +134,10 @@ def problems(plural: str, place: Place, value: Any) -> list[FieldError]:
     found: list[FieldError] = []
     for read in READERS[plural]:
         try:
-            read({"metadata": {"name": "a"}, **place.holding(value)})
+            remarks = getattr(read({"metadata": {"name": "a"}, **place.holding(value)}), "unreadable", ())
         except InvalidObjectError as refused:
-            found += [problem for problem in refused.errors if problem.path == place.path]
+            remarks = refused.errors
+        found += [problem for problem in remarks if problem.path == place.path]
     return found
 
 

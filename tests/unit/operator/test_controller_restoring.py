@@ -1,10 +1,12 @@
 """PodAllocations that somebody else deleted, edited or made up."""
 
+import copy
+
 import pytest
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import ObjectKey
 
-from tests.unit.operator.rig import Rig, pod
+from tests.unit.operator.rig import Rig, pod, profile
 from tests.unit.operator.virtual import virtual
 
 
@@ -108,3 +110,36 @@ async def test_what_an_unusable_object_says_is_not_given_to_others_while_it_is_t
     await rig.quiet()
     assert broken == []
     assert {rig.cpus("older"), rig.cpus("victim")} == {"1-3,9-11", "4-6,12-14"}
+
+
+@virtual
+async def test_a_stored_amount_below_zero_is_written_anew_and_pods_go_on():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod("a"))
+    stored = rig.topology()
+    assert stored is not None
+    allocation = copy.deepcopy(stored["status"]["allocation"])
+    allocation["numaNodes"][0]["freeMemory"]["memory"] = "-4Gi"
+    rig.cluster.put(Kind.TOPOLOGY, {**stored, "status": {**stored["status"], "allocation": allocation}})
+    await rig.create(pod("b"))
+    assert rig.cpus("b") not in {None, "-"}
+    after = rig.topology()
+    assert after is not None
+    assert not after["status"]["allocation"]["numaNodes"][0]["freeMemory"]["memory"].startswith("-")
+
+
+@virtual
+async def test_reserving_below_what_is_held_leaves_no_memory_free_and_pods_go_on():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod("a", 4, "28Gi"))
+    more = [{"numaNode": node, "limits": {"memory": "20Gi"}} for node in (0, 1)]
+    rig.cluster.put(Kind.PROFILE, profile(reservedMemory=more))
+    await rig.quiet()
+    after = rig.topology()
+    assert after is not None
+    free = [entry["freeMemory"]["memory"] for entry in after["status"]["allocation"]["numaNodes"]]
+    assert free == ["0", "12Gi"]
+    await rig.create(pod("b"))
+    assert rig.cpus("b") not in {None, "-"}

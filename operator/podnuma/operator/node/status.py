@@ -153,7 +153,9 @@ def _allocation(state: NodeState, node: NodeAllocator) -> NodeAllocation:
                 numa.id,
                 CpuSet(free & topology.cpus_of_node(numa.id)),
                 {
-                    resource: node.free_memory(numa.id, resource)
+                    resource: max(
+                        node.free_memory(numa.id, resource), 0
+                    )  # below zero: more is held than is there
                     for resource in ("memory", *sorted(numa.hugepages))
                     if node.memory_rows(numa.id)
                 },
