@@ -4,15 +4,12 @@ One object, three writers. ``spec`` is the operator's (or a person's); of ``stat
 owns ``hardware``, ``agent``, its conditions and three texts of ``summary``; the operator owns
 ``observedGeneration``, ``allocation``, its conditions and the other texts. Each renders only its
 part and applies it server-side under its own field manager.
-
-Always true: no amount in a status is below zero, and an ``allocation`` that cannot be read costs
-the allocation only. It decides nothing: the operator computes it anew.
 """
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from podnuma.allocator import AssignmentCounts, AssignmentType, CpuSet, cpuset, quantities
 from podnuma.api import names
@@ -32,6 +29,8 @@ from podnuma.api.hardware import LONGEST_LIST, MAX_GROUPS, Hardware, read_hardwa
 from podnuma.api.node_settings import NodeSettings, read_node_settings, render_node_settings
 from podnuma.api.quantity import read_bytes
 from podnuma.api.resource_types import NODE_TOPOLOGY
+
+T = TypeVar("T")
 
 RESOURCES: Final = ("cpu", "memory")
 
@@ -79,11 +78,26 @@ class AgentReport:
 
 @dataclass(frozen=True, slots=True)
 class NodeFree:
-    """What is free on one NUMA node; bytes by resource name ("memory", "hugepages-2Mi")."""
+    """What is free on one NUMA node; bytes by resource name ("memory", "hugepages-2Mi"), never below zero.
+
+    ``overcommitted`` has what pods hold beyond what there is, by resource name, always above zero:
+    settings or hardware changed while they ran.
+    """
 
     id: int
     cpus: CpuSet
     memory: Mapping[str, int] = field(default_factory=dict)
+    overcommitted: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, node: int, cpus: CpuSet, balance: Mapping[str, int]) -> "NodeFree":
+        """Split what there is less what is held, which may be below zero, by resource name."""
+        return cls(
+            node,
+            cpus,
+            {name: max(size, 0) for name, size in balance.items()},
+            {name: -size for name, size in balance.items() if size < 0},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +117,8 @@ class NodeAllocation:
 class NodeTopology:
     """A NodeTopology as stored. ``hardware`` is None until the agent has reported.
 
-    ``unreadable`` says what could not be read of ``status.allocation``, which is None then.
+    ``unreadable`` are the errors in parts of the status that no decision needs: the agent's report,
+    what is given out, the conditions. Such a part is taken as absent.
     """
 
     metadata: Metadata
@@ -123,29 +138,38 @@ class NodeTopology:
 
 
 def read_node_topology(value: Any) -> NodeTopology:
-    """Read the NodeTopology in a JSON object. Raises ``InvalidObjectError`` with everything wrong with it."""
-    errors, remarks = FieldErrors(), FieldErrors()
+    """Read the NodeTopology in a JSON object.
+
+    Raises ``InvalidObjectError`` with everything wrong with its spec and its hardware, which decide.
+    What is wrong with the rest of its status stands in ``unreadable``.
+    """
+    errors, unreadable = FieldErrors(), FieldErrors()
     fields = Fields.of(value, "", errors)
     spec = fields.fields("spec")
     status = fields.fields("status")
-    allocation = (
-        _read_allocation(Fields.of(status.raw("allocation"), status.at("allocation"), remarks))
-        if status.has("allocation")
-        else None
-    )
+    reported = Fields.of(status.content, status.path, unreadable)
     topology = NodeTopology(
         metadata=read_metadata(fields),
         profile=_read_profile(spec.fields("profile")),
         node=read_node_settings(spec),
         hardware=read_hardware(status.fields("hardware")) if status.has("hardware") else None,
-        agent=_read_agent(status.fields("agent")) if status.has("agent") else None,
-        allocation=None if remarks.found else allocation,
-        observed_generation=status.optional("observedGeneration", integer(), 0),
-        conditions=read_conditions(status),
-        unreadable=tuple(remarks.found),
+        agent=_read_part(reported, "agent", _read_agent),
+        allocation=_read_part(reported, "allocation", _read_allocation),
+        observed_generation=reported.optional("observedGeneration", integer(), 0),
+        conditions=read_conditions(reported),
+        unreadable=tuple(unreadable.found),
     )
     errors.check(subject(NODE_TOPOLOGY.kind, value))
     return topology
+
+
+def _read_part(status: Fields, name: str, read: Callable[[Fields], T]) -> T | None:
+    """Read a part of the status; None when it is absent or anything in it is wrong."""
+    if not status.has(name):
+        return None
+    before = len(status.errors.found)
+    part = read(status.fields(name))
+    return part if len(status.errors.found) == before else None
 
 
 def render_node_topology(
@@ -263,6 +287,7 @@ def _read_allocation(fields: Fields) -> NodeAllocation:
                 id=item.required("id", integer(0, MAX_GROUPS - 1), 0),
                 cpus=item.optional("freeCPUs", read_cpus, cpuset.EMPTY),
                 memory=item.mapping("freeMemory", read_bytes, 9),
+                overcommitted=item.mapping("overcommittedMemory", read_bytes, 9),
             )
             for item in fields.items("numaNodes", MAX_GROUPS)
         ),
@@ -281,14 +306,17 @@ def _render_allocation(allocation: NodeAllocation) -> dict[str, Any]:
             {
                 "id": node.id,
                 "freeCPUs": cpuset.render(node.cpus),
-                "freeMemory": {
-                    name: quantities.format_bytes(max(size, 0)) for name, size in node.memory.items()
-                },
+                "freeMemory": _render_sizes(node.memory),
+                **({"overcommittedMemory": _render_sizes(node.overcommitted)} if node.overcommitted else {}),
             }
             for node in allocation.nodes
         ],
         "assignmentCounts": render_assignments(allocation.assignments),
     }
+
+
+def _render_sizes(sizes: Mapping[str, int]) -> dict[str, str]:
+    return {name: quantities.format_bytes(size) for name, size in sizes.items()}
 
 
 def _render_share(allocation: NodeAllocation) -> str:
@@ -299,9 +327,7 @@ def _render_share(allocation: NodeAllocation) -> str:
 
 
 def _render_free_memory(nodes: Iterable[NodeFree]) -> str:
-    texts = [
-        f"{node.id}:{_rounded(max(node.memory['memory'], 0))}" for node in nodes if "memory" in node.memory
-    ]
+    texts = [f"{node.id}:{_rounded(node.memory['memory'])}" for node in nodes if "memory" in node.memory]
     return cut_list(texts, 4096) or names.NOTHING
 
 

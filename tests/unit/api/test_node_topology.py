@@ -1,6 +1,5 @@
 """Each writer of a NodeTopology renders its part, and together they are the whole."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -139,27 +138,42 @@ def test_everything_wrong_with_a_topology_is_named_at_once():
     assert [problem.path for problem in caught.value.errors] == [
         "spec.cpuManagerPolicy",
         "status.hardware",
-    ]  # what cannot be read of status.allocation is a remark, not an error
-
-
-def test_memory_below_what_is_held_is_written_as_none_free() -> None:
-    short = replace(ALLOCATION, nodes=(NodeFree(0, cpuset.of([3]), {"memory": -4 * 2**30}),))
-    body = render_operator_status(short, 7, [READY])
-    assert body["allocation"]["numaNodes"][0]["freeMemory"] == {"memory": "0"}
-    assert body["summary"]["freeMemory"] == "0:0"
-    topology = read_node_topology(stored(**body))
-    assert topology.unreadable == ()
-    assert topology.allocation is not None
-    assert topology.allocation.nodes[0].memory == {"memory": 0}
-
-
-def test_an_allocation_that_cannot_be_read_costs_the_allocation_only() -> None:
-    body = render_operator_status(ALLOCATION, 7, [READY])
-    body["allocation"]["numaNodes"][0]["freeMemory"]["memory"] = "-4Gi"
-    topology = read_node_topology(stored(**body))
-    assert topology.allocation is None
-    assert [(remark.path, remark.value) for remark in topology.unreadable] == [
-        ("status.allocation.numaNodes[0].freeMemory[memory]", '"-4Gi"')
     ]
-    assert topology.observed_generation == 7
-    assert topology.conditions == (READY,)
+
+
+def test_a_part_of_the_status_that_cannot_be_read_costs_that_part_only():
+    stored = {
+        "metadata": {"name": "w1"},
+        "spec": {},
+        "status": {
+            "agent": {"version": 7, "runtime": "containerd"},
+            "allocation": {"numaNodes": [{"id": 0, "freeMemory": {"memory": "-4Gi"}}]},
+            "conditions": [
+                {"type": "AgentReady", "status": "True", "reason": "Ready"},
+                {"type": "New", "status": "Odd"},
+            ],
+        },
+    }
+    found = read_node_topology(stored)
+    assert (found.agent, found.allocation) == (None, None)
+    assert [condition.type for condition in found.conditions][:1] == ["AgentReady"]
+    paths = [error.path for error in found.unreadable]
+    assert paths[:2] == ["status.agent.version", "status.allocation.numaNodes[0].freeMemory[memory]"]
+    assert any(path.startswith("status.conditions[1]") for path in paths)
+
+
+def test_what_is_held_beyond_what_there_is_stands_in_a_field_of_its_own():
+    free = NodeFree.of(0, cpuset.EMPTY, {"memory": -(2**32), "hugepages-2Mi": 2**21})
+    assert (free.memory, free.overcommitted) == ({"memory": 0, "hugepages-2Mi": 2**21}, {"memory": 2**32})
+    allocation = NodeAllocation(cpuset.EMPTY, cpuset.EMPTY, cpuset.of([1]), 1, 0, (free,))
+    status = render_operator_status(allocation, 7, [])
+    assert status["allocation"]["numaNodes"] == [
+        {
+            "id": 0,
+            "freeCPUs": "",
+            "freeMemory": {"memory": "0", "hugepages-2Mi": "2Mi"},
+            "overcommittedMemory": {"memory": "4Gi"},
+        }
+    ]
+    read = read_node_topology({"metadata": {"name": "w1"}, "spec": {}, "status": status})
+    assert (read.allocation, read.unreadable) == (allocation, ())

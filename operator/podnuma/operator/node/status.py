@@ -149,7 +149,7 @@ def _allocation(state: NodeState, node: NodeAllocator) -> NodeAllocation:
         pods=sum(decision.grant.holds_anything for decision in decisions),
         rejected=sum(not decision.admitted for decision in decisions),
         nodes=tuple(
-            NodeFree(
+            NodeFree.of(
                 numa.id,
                 CpuSet(free & topology.cpus_of_node(numa.id)),
                 {
