@@ -35,7 +35,7 @@ ALLOCATION = NodeAllocation(
     rejected=1,
     nodes=(
         NodeFree(0, cpuset.of([3, 11]), {"memory": 120_000_000_000, "hugepages-2Mi": 2**30}),
-        NodeFree(1, cpuset.of([4, 5, 6, 7, 12, 13, 14, 15]), {"memory": 2**35}),
+        NodeFree(1, cpuset.of([4, 5, 6, 7, 12, 13, 14, 15]), {"memory": 0}, {"memory": 2**35}),
     ),
     assignments={("cpu", AssignmentType.POD_EXCLUSIVE): 1, ("memory", AssignmentType.POD_SHARED): 2},
 )
