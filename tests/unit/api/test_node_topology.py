@@ -96,7 +96,7 @@ def test_the_columns_speak_for_people():
         "exclusive": "4/14",
         "shared": "0,3-8,11-15",
         "pods": "2",
-        "freeMemory": "0:111.7Gi,1:32Gi",
+        "freeMemory": "0:111.7Gi,1:0",
     }
 
 

@@ -53,18 +53,9 @@ from podnuma.api.selector import LabelSelector, Operator, Requirement, render_se
 from tests.unit.api.objects import DATABASE, MACHINES, crd, machine, schema
 from tests.unit.api.test_node_topology import AGENT, ALLOCATION
 
-
-def whole_topology(value: Any) -> Any:
-    """Read a NodeTopology and refuse also what is wrong in parts of its status that are forgiven."""
-    topology = read_node_topology(value)
-    if topology.unreadable:
-        raise InvalidObjectError("NodeTopology", topology.unreadable)
-    return topology
-
-
 READERS: Mapping[str, tuple[Callable[[Any], Any], ...]] = {
     "nodeprofiles": (read_node_profile,),
-    "nodetopologies": (whole_topology,),
+    "nodetopologies": (read_node_topology,),
     "podallocations": (read_pod_allocation,),
 }
 

@@ -141,5 +141,6 @@ async def test_reserving_below_what_is_held_leaves_no_memory_free_and_pods_go_on
     assert after is not None
     free = [entry["freeMemory"]["memory"] for entry in after["status"]["allocation"]["numaNodes"]]
     assert free == ["0", "12Gi"]
+    assert after["status"]["allocation"]["numaNodes"][0]["overcommittedMemory"] == {"memory": "16Gi"}
     await rig.create(pod("b"))
     assert rig.cpus("b") not in {None, "-"}

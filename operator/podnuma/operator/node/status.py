@@ -153,9 +153,7 @@ def _allocation(state: NodeState, node: NodeAllocator) -> NodeAllocation:
                 numa.id,
                 CpuSet(free & topology.cpus_of_node(numa.id)),
                 {
-                    resource: max(
-                        node.free_memory(numa.id, resource), 0
-                    )  # below zero: more is held than is there
+                    resource: node.free_memory(numa.id, resource)
                     for resource in ("memory", *sorted(numa.hugepages))
                     if node.memory_rows(numa.id)
                 },
