@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 import requests
@@ -338,7 +338,7 @@ def test_a_deleted_allocation_is_held_until_the_last_process_has_ended(node, nam
         node.api.request("DELETE", f"/api/v1/namespaces/{namespace}/pods/db")
         node.wait_phase(namespace, "db", "Released", 20)
         assert says_held() == []
-        free = {"metadata": {"finalizers": []}}
+        free: dict[str, Any] = {"metadata": {"finalizers": []}}
         node.api.request("PATCH", path, free, content_type="application/merge-patch+json")
 
 
