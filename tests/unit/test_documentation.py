@@ -129,3 +129,18 @@ def test_examples_are_good(file):
         elif manifest["kind"] == "Pod":
             assert list(field_problems("Pod", manifest)) == []
             read_pod(with_api_defaults(manifest))
+
+
+def _room_exists(path: str) -> bool:
+    part, _, room = path.partition("/")
+    folder = {"agent": "node-agent"}.get(part, part)
+    place = ROOT / folder / "podnuma" / part / room
+    return place.is_dir() or place.with_suffix(".py").is_file()
+
+
+def test_every_room_and_module_that_the_architecture_page_names_exists():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    part = "(?:allocator|api|plumbing|operator|agent|cli)"
+    named = set(re.findall(rf"`({part}/(?!podnuma)[a-z_/]+?)/?`", text))
+    assert len(named) > 40
+    assert sorted(path for path in named if not _room_exists(path)) == []

@@ -1,4 +1,4 @@
 """Memory: what NUMA nodes have left, the node sets that can serve an amount, the one finally used.
 
-tables -> hints -> resolve.  Specification: section 4.
+memory_map -> hints -> resolve.  Specification: section 4.
 """

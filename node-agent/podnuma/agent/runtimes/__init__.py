@@ -1,10 +1,13 @@
-"""Real container runtimes behind the agent's ports.
+"""Container runtimes behind the agent's ports.
 
-    inventory    which containers exist, by NRI events or CRI lists
-    plugin       answers NRI's questions from the start hook and the plan
-    mechanisms   the ways to write: NRI, CRI, systemd units, cgroup files
+    backend          what a backend gives to the agent: containers, mechanisms, tasks
+    real             finds out what this node has and puts the parts together
+    container_cache  which containers exist, by NRI events or CRI lists
+    nri_plugin       answers NRI's questions from the start hook and the plan
+    mechanisms       the ways to write: NRI, CRI, systemd units, cgroup files
     start_priority   an update from outside never blocks a container that is starting
-    assembly     finds out what this node has and puts the parts together
+    restore          gives containers and slices back
+    simulated/       a fake node for tests and the demo
 
 Imports the leaves `nri`, `cri` and `cgroups`; nothing above `app` imports this.
 """
