@@ -44,6 +44,8 @@ from podnuma.api.resource_types import POD_ALLOCATION
 
 LONGEST_EXPLANATION: Final = 8192
 
+LONGEST_REVISION: Final = 64
+
 ADMITTED: Final = "Admitted"
 
 _COLUMNS: Final = MappingProxyType(
@@ -59,6 +61,22 @@ class Phase(enum.Enum):
     DRIFTED = "Drifted"
     REJECTED = "Rejected"
     RELEASED = "Released"
+    RESIZE_PENDING = "ResizePending"
+
+    @property
+    def in_force(self) -> bool:
+        """Whether the agent had applied the decision, whatever has become of it since."""
+        return self in (Phase.APPLIED, Phase.DRIFTED, Phase.RESIZE_PENDING)
+
+
+class ResizeReason(enum.Enum):
+    """Why a pod keeps what was decided for the resources it had before a resize.
+
+    The first two are the kubelet's words: a later try may succeed, or none can on this node.
+    """
+
+    DEFERRED = "Deferred"
+    INFEASIBLE = "Infeasible"
 
 
 class _Resource(enum.Enum):
@@ -84,11 +102,21 @@ class Verdict(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class PendingResize:
+    """A resize that the decision does not follow: to which revision of the pod's resources, and why."""
+
+    revision: str
+    reason: ResizeReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """How an allocation came about. ``reason`` is "Admitted" or the kubelet's for a refusal.
 
     ``refused_by`` are resource and source of the manager that refused, as the kubelet's metric of errors
-    has them; None for an admission, and where the merge of hints was refused.
+    has them; None for an admission, and where the merge of hints was refused. ``revision`` is that of the
+    pod's resources that were decided about (``pod_resize.resources_revision``).
     """
 
     admitted: bool
@@ -97,16 +125,21 @@ class Decision:
     generation: int = 0
     explanation: str = ""
     refused_by: tuple[str, str] | None = None
+    revision: str = ""
+    pending_resize: PendingResize | None = None
 
     @classmethod
-    def of(cls, decided: Admitted | Rejected, generation: int = 0, explanation: str = "") -> "Decision":
+    def of(
+        cls, decided: Admitted | Rejected, generation: int = 0, explanation: str = "", revision: str = ""
+    ) -> "Decision":
         """Return the record of an allocator's answer; ``generation`` is the node's for a refusal."""
         match decided:
             case Admitted():
-                return cls(True, ADMITTED, "", decided.generation, explanation)
+                return cls(True, ADMITTED, "", decided.generation, explanation, None, revision)
             case Rejected():
+                reason, message = decided.reason.value, decided.message
                 manager = next(iter(decided.counts.errors), None)
-                return cls(False, decided.reason.value, decided.message, generation, explanation, manager)
+                return cls(False, reason, message, generation, explanation, manager, revision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +358,16 @@ def _read_decision(fields: Fields) -> Decision:
         generation=fields.optional("generation", integer(), 0),
         explanation=fields.optional("explanation", text(LONGEST_EXPLANATION), ""),
         refused_by=_read_manager(fields.fields("refusedBy")) if fields.has("refusedBy") else None,
+        revision=fields.optional("revision", text(LONGEST_REVISION), ""),
+        pending_resize=_read_pending(fields.fields("pendingResize")) if fields.has("pendingResize") else None,
+    )
+
+
+def _read_pending(fields: Fields) -> PendingResize:
+    return PendingResize(
+        revision=fields.required("revision", text(LONGEST_REVISION), ""),
+        reason=fields.required("reason", choice(ResizeReason), ResizeReason.DEFERRED),
+        message=fields.optional("message", text(2048), ""),
     )
 
 
@@ -345,6 +388,14 @@ def _render_decision(decision: Decision) -> dict[str, Any]:
         body["explanation"] = decision.explanation[:LONGEST_EXPLANATION]
     if decision.refused_by is not None:
         body["refusedBy"] = dict(zip(("resource", "source"), decision.refused_by, strict=True))
+    if decision.revision:
+        body["revision"] = decision.revision
+    if (pending := decision.pending_resize) is not None:
+        body["pendingResize"] = {
+            "revision": pending.revision,
+            "reason": pending.reason.value,
+            "message": pending.message[:2048],
+        }
     return body
 
 

@@ -27,6 +27,7 @@ from podnuma.operator.node.eviction import Eviction
 from podnuma.operator.node.eviction_policy import EvictionBackoff
 from podnuma.operator.node.profile_selection import ProfileSelector
 from podnuma.operator.node.reconciler import NodeReconciler, NodeSteps
+from podnuma.operator.node.resize import Resizes
 from podnuma.operator.node.settings import SettingsSync
 from podnuma.operator.node.status import NodeStatusWriter
 from podnuma.operator.profile_status import ProfileStatusWriter
@@ -130,6 +131,7 @@ class Controller:
                 cache,
                 store,
                 allocations,
+                Resizes(cache, events=events, metrics=metrics),
                 events=events,
                 metrics=metrics,
                 timer=self._timer,
@@ -278,7 +280,7 @@ class Controller:
 
     def snapshot(self, *, leading: bool, term: int, watch_age: float) -> Snapshot:
         """Return the present state in numbers."""
-        holding = rejected = managed = exclusive = shared = twice = outdated = waiting = 0
+        holding = rejected = managed = exclusive = shared = twice = outdated = waiting = resizing = 0
         for node in self._reconcilers.values():
             state = node.state
             managed += state.selection is not None and state.selection.decide_with is not None
@@ -286,6 +288,7 @@ class Controller:
             for decision in state.decisions.values():
                 holding += decision.grant.holds_anything
                 rejected += not decision.admitted
+                resizing += decision.decision.pending_resize is not None
                 twice += (seen & decision.grant.exclusive_cpus).bit_count()
                 seen |= decision.grant.exclusive_cpus
             exclusive += seen.bit_count()
@@ -305,5 +308,6 @@ class Controller:
             shared_cpus=shared,
             cpus_with_two_owners=twice,
             pods_outdated=outdated,
+            pods_resize_pending=resizing,
             watch_age=watch_age,
         )

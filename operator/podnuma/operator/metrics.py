@@ -42,6 +42,7 @@ class Snapshot:
     shared_cpus: int
     cpus_with_two_owners: int
     pods_outdated: int
+    pods_resize_pending: int
     watch_age: float
 
 
@@ -108,6 +109,11 @@ class _State(Collector):
                 now.pods_outdated,
             ),
             (
+                "podnuma_pods_resize_pending",
+                "Pods that were resized and keep what was decided before.",
+                now.pods_resize_pending,
+            ),
+            (
                 "podnuma_operator_watch_age_seconds",
                 "Time since the last activity of the quietest watch.",
                 now.watch_age,
@@ -162,6 +168,12 @@ class Metrics:
             ("result",),
             registry=registry,
         )
+        self.resizes = Counter(
+            "podnuma_resizes",
+            "Resizes of pods in place, by result: deferred or infeasible.",
+            ("result",),
+            registry=registry,
+        )
         self.api_requests = Counter(
             "podnuma_api_requests",
             "Requests to the API server other than watches, by verb, resource and result.",
@@ -207,6 +219,8 @@ class Metrics:
             self.rejections.labels(reason.value)
         for result in ("done", "blocked", "failed"):
             self.evictions.labels(result)
+        for result in ("deferred", "infeasible"):
+            self.resizes.labels(result)
         for result in ("ok", "failed"):
             self.reconciles.labels(result)
             self.resyncs.labels(result)

@@ -38,6 +38,8 @@ from podnuma.api.pod_allocation import Decision, render_pod_allocation
 
 PERIOD = 100_000
 
+ADMITTED = Decision(admitted=True)
+
 
 def machine(cpus: str = "0-15", offline: str = "") -> Machine:
     online = [
@@ -201,8 +203,8 @@ class Bench:
 
     # the API server's side
 
-    def grant(self, grant: PodGrant, generation: int = 1) -> None:
-        item = render_pod_allocation(grant, "node", Decision(admitted=True))
+    def grant(self, grant: PodGrant, generation: int = 1, said: Decision = ADMITTED) -> None:
+        item = render_pod_allocation(grant, "node", said)
         item["metadata"] |= {"uid": f"pa-{grant.uid}", "generation": generation}
         self.desired.take_allocations(Changed(WatchEventType.ADDED, item))
 

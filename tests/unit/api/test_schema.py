@@ -42,7 +42,9 @@ from podnuma.api.pod_allocation import (
     ContainerStatus,
     Decision,
     ObservedCgroup,
+    PendingResize,
     PodAllocationStatus,
+    ResizeReason,
     read_pod_allocation,
     rejected_grant,
     render_pod_allocation,
@@ -227,6 +229,9 @@ VALUES = ObservedCgroup("1-3", "0", "max 100000")
 HARDWARE = machine(MACHINES[0])
 
 
+PENDING = PendingResize("r2", ResizeReason.DEFERRED, "m")
+
+
 def full_objects(plural: str) -> list[dict[str, Any]]:
     """Rendered objects that together have every field."""
     if plural == "nodeprofiles":
@@ -267,7 +272,7 @@ def full_objects(plural: str) -> list[dict[str, Any]]:
     refused = Decision(False, "TopologyAffinityError", "m", explanation="e", refused_by=("cpu", "pod"))
     nothing = rejected_grant("u", "a", "b", TopologyManagerScope.POD)
     return [
-        render_pod_allocation(grant, "w1", Decision(admitted=True), "static")
+        render_pod_allocation(grant, "w1", Decision(True, revision="r1", pending_resize=PENDING), "static")
         | {"status": render_status(status)},
         render_pod_allocation(nothing, "w1", refused),
     ]

@@ -5,7 +5,7 @@ import re
 from podnuma.operator.metrics import Metrics, Snapshot
 from podnuma.plumbing.kube.client import CompletedRequest
 
-SNAPSHOT = Snapshot(True, 3, 0, 5, 2, 4, 1, 0, 16, 48, 0, 0, 1.5)
+SNAPSHOT = Snapshot(True, 3, 0, 5, 2, 4, 1, 0, 16, 48, 0, 0, 0, 1.5)
 BOUNDED = {"result", "reason", "verb", "resource", "code", "le"}
 
 

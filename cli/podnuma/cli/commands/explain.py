@@ -16,6 +16,7 @@ from podnuma.api.node_settings import NodeSettings
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_allocation import PodAllocation, read_pod_allocation
 from podnuma.api.pod_defaults import with_api_defaults
+from podnuma.api.pod_resize import allocated, kubelet_holds_back
 from podnuma.api.selector import EVERYTHING
 from podnuma.cli.commands import output
 from podnuma.cli.commands.completion import complete_node, complete_pod, complete_profile
@@ -155,7 +156,10 @@ def gather(
             Exit.NOT_FOUND,
             f"pod {namespace}/{name} is on no node yet; name one with --node NODE to see what would happen",
         )
-    pod = _read(_in_namespace(value, namespace))
+    value = _in_namespace(value, namespace)
+    pod = _read(value)
+    granted = allocated(value, pod)
+    unresized, held_back = None if granted == pod else granted, kubelet_holds_back(value)
     stored = _stored(allocation) if not node or node == _node_of(value, allocation) else None
     asked, missing = _asked(source, where, profile_named(source, profile).node if profile else None)
     if asked is None:
@@ -164,12 +168,16 @@ def gather(
                 Exit.FORBIDDEN, f"nothing is decided about pod {namespace}/{name} yet, and {missing}"
             )
         remark = f"{missing}: what would be decided now is left out"
-        return PodExplanation(pod, managed=True, stored=stored, node_name=where), (remark,)
+        return PodExplanation(
+            pod, managed=True, stored=stored, node_name=where, allocated=unresized, held_back=held_back
+        ), (remark,)
     explained = PodExplanation(
         pod=pod,
         managed=_managed(source, asked, value),
         stored=stored,
         node_name=asked.name,
+        allocated=unresized,
+        held_back=held_back,
         allocator=asked.allocator,
         now=explain_decision(asked.allocator, pod),
     )

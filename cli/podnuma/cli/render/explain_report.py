@@ -16,7 +16,14 @@ from podnuma.allocator.request import CPU, MEMORY, Amounts
 from podnuma.allocator.topology_hint import TopologyHint
 from podnuma.api import pod_allocation
 from podnuma.api.conditions import Status
-from podnuma.api.pod_allocation import ContainerStatus, ObservedCgroup, Phase, PodAllocation, Verdict
+from podnuma.api.pod_allocation import (
+    ContainerStatus,
+    ObservedCgroup,
+    PendingResize,
+    Phase,
+    PodAllocation,
+    Verdict,
+)
 from podnuma.cli.render.wording import columns, rounded
 
 # More hints do not fit a line; -o wide and -o json have them all.
@@ -27,14 +34,18 @@ _HINTS_SHOWN = 12
 class PodExplanation:
     """A pod on a node: what is stored about it (None: nothing), and what would be decided there now.
 
-    `managed`: the node's profile selects the pod. `allocator`: the node without the pod, for `now`;
-    both are None if the reader may not see the node, which only happens where something is stored.
+    `managed`: the node's profile selects the pod. `allocated`: what the kubelet has allocated, where that is
+    not what the spec asks for, and `held_back` the kubelet's words why.
+    `allocator`: the node without the pod, for `now`; both are None if the reader may not see the node, which
+    only happens where something is stored.
     """
 
     pod: PodRequest
     managed: bool
     stored: PodAllocation | None
     node_name: str
+    allocated: PodRequest | None = None
+    held_back: str = ""
     allocator: NodeAllocator | None = None
     now: Explanation | None = None
 
@@ -48,7 +59,7 @@ class PodExplanation:
         """Whether the pod fits and, if it is applied, the kernel has what was decided."""
         if self.stored is None:
             return not self.managed or self.admitted_now
-        wrong = (Phase.REJECTED, Phase.DRIFTED)
+        wrong = (Phase.REJECTED, Phase.DRIFTED, Phase.RESIZE_PENDING)
         unpinned = any(one.verdict is Verdict.NOT_PINNED for one in self.stored.status.containers)
         return self.stored.decision.admitted and self.stored.status.phase not in wrong and not unpinned
 
@@ -81,6 +92,13 @@ def explanation_text(explained: PodExplanation, *, wide: bool) -> str:
     """Write everything for people; `wide` shows every hint."""
     now, stored = explained.now, explained.stored
     parts = [_title(explained), _section("asked", _asked(explained.pod))]
+    if explained.allocated is not None:
+        why = f" ({explained.held_back})" if explained.held_back else ""
+        parts.append(
+            _section(
+                f"allocated by the kubelet, which has not resized the pod{why}", _asked(explained.allocated)
+            )
+        )
     if now is not None:
         parts.append(_section("free on the node without it", _free(now)))
         parts.append(_section("considered", "".join(_steps(now.steps, wide=wide))))
@@ -112,6 +130,9 @@ def _title(explained: PodExplanation) -> str:
         refused = f"{name}: refused, {stored.decision.reason}: "
         refused += f"{stored.decision.explanation or stored.decision.message}\n"
         return refused + (f"now {_would(explained)}\n" if explained.admitted_now else "")
+    pending = stored.decision.pending_resize
+    if pending is not None and stored.status.phase is not Phase.RESIZE_PENDING:
+        name += f", resize pending, {pending.reason.value}: {pending.message}"
     return f"{name}: {stored.status.phase.value}\n" + "".join(
         f"{one.type} {one.status.value}, {one.reason}: {one.message}\n"
         for one in stored.status.conditions
@@ -261,6 +282,7 @@ def explanation_data(explained: PodExplanation) -> dict[str, Any]:
         "stored": _stored_data(stored) if stored else None,
         "now": _now_data(now) | {"explanation": explained.cause} if now else None,
         "qosClass": qos(explained.pod).value,
+        "resizeHeldBack": explained.held_back,
         "free": [
             {"numaNode": row.node, "resource": row.resource, "free": row.free, "grantable": row.grantable}
             for row in (now.free if now else ())
@@ -280,8 +302,13 @@ def _stored_data(stored: PodAllocation) -> dict[str, Any]:
         "message": stored.decision.message,
         "explanation": stored.decision.explanation,
         "phase": stored.status.phase.value,
+        "pendingResize": _pending_data(stored.decision.pending_resize),
         "containers": pod_allocation.render_status(stored.status)["containers"],
     }
+
+
+def _pending_data(pending: PendingResize | None) -> dict[str, str] | None:
+    return None if pending is None else {"reason": pending.reason.value, "message": pending.message}
 
 
 def _now_data(now: Explanation) -> dict[str, Any]:

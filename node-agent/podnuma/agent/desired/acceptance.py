@@ -16,7 +16,6 @@ from podnuma.allocator.check import SettingsError
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import PodGrant
 from podnuma.allocator.node_allocator import NodeAllocator
-from podnuma.api.pod_allocation import Phase
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +54,7 @@ class GrantAcceptance:
             self._applied = {
                 each.allocation.uid_on_node: each.allocation.grant.exclusive_cpus
                 for each in desired.allocations()
-                if each.allocation is not None
-                and each.allocation.status.phase in {Phase.APPLIED, Phase.DRIFTED}
+                if each.allocation is not None and each.allocation.status.phase.in_force
             }
         grants = [each.grant for each in desired.allocations() if each.grant is not None]
         accepted = accept_grants(grants, self._applied or {}, _cpus(desired, machine))

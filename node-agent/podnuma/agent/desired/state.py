@@ -2,7 +2,8 @@
 
 Kept from three streams: the PodAllocations of this node, its NodeTopology, and which grants the agent took.
 An object that cannot be read (edited by hand, another version) never takes away what is applied: the last
-good one stays, with the problem beside it.
+good one stays, with the problem beside it. Decisions change while pods run; an older state of an object, from
+an API server that lags, never replaces a newer one.
 
 Read and changed in the event loop's thread only. `changed` is called after every difference.
 """
@@ -126,12 +127,12 @@ class DesiredState:
         before = dict(self._allocations)
         match event:
             case Listed(items=items):
-                self._allocations = {desired.key: desired for desired in map(self._read, items)}
+                self._allocations = {desired.key: desired for desired in map(self._newest, items)}
                 self.allocations_known = True
             case Changed(kind=WatchEventType.DELETED, item=item):
                 self._allocations.pop(_identity(item)[0], None)
             case Changed(item=item):
-                desired = self._read(item)
+                desired = self._newest(item)
                 self._allocations[desired.key] = desired
         if self._differs(before) or isinstance(event, Listed):
             self._tell()
@@ -162,6 +163,14 @@ class DesiredState:
             waiter.set()
         self._changed()
 
+    def _newest(self, item: Json) -> DesiredAllocation:
+        """Read an object, unless a later generation of the very same one is known."""
+        key, uid, generation = _identity(item)
+        known = self._allocations.get(key)
+        if known is not None and known.uid == uid and generation < known.generation:
+            return known
+        return self._read(item)
+
     def _read(self, item: Json) -> DesiredAllocation:
         key, uid, generation = _identity(item)
         try:
@@ -187,7 +196,7 @@ def _without_status(desired: DesiredAllocation) -> object:
         desired.uid,
         desired.problem,
         allocation.grant,
-        allocation.decision.admitted,
+        allocation.decision,
         allocation.metadata.deleted,
     )
 

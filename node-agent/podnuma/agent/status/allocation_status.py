@@ -6,6 +6,7 @@
     Released   it was applied and the pod's cgroup is gone; or the allocation is being deleted and no process
                of the pod is left: whoever waits for its CPUs may have them
     Rejected   set by the operator, left alone
+    ResizePending   it is applied, but it was decided for resources that the pod had before a resize
 
 Containers that ended keep their last entry, with the verdict: that of an init container outlives it.
 """
@@ -49,6 +50,9 @@ AFFINITY_NARROWED = "AffinityNarrowed"
 HELD = "HeldByProcesses"
 """Condition: the pod is gone from the API, its processes are not; until they are, its CPUs are theirs."""
 
+RESIZE_PENDING = "ResizePending"
+"""Condition: the pod was resized, and runs on what was decided for the resources it had before."""
+
 _ENDED = "the pod has ended"
 _CUT = 2000
 _PINNED = (Verdict.PINNED_AT_START, Verdict.PINNED_LATE)
@@ -64,12 +68,14 @@ def compute_status(
     grant = desired.grant
     if grant is None:
         return None
-    if not grant.holds_anything and desired.problem is None:
+    pending = _pending_resize(desired)
+    if not grant.holds_anything and desired.problem is None and not pending:
         text = "the pod holds nothing; it runs in the node shared pool"
         ready = readiness(Readiness.CURRENT, "NoExclusiveResources", text, desired.generation)
         return PodAllocationStatus(desired.generation, Phase.APPLIED, ready)
     assessment = _assess(desired, grant, before, snapshot, verdicts)
     conditions = [*readiness(assessment.state, assessment.reason, assessment.message, desired.generation)]
+    conditions += pending
     conditions += _deferred(snapshot, grant, desired.generation)
     conditions += _offline(snapshot, grant, desired.generation)
     conditions += _held(desired, snapshot, grant)
@@ -109,6 +115,8 @@ def _assess(
     if grant.uid in snapshot.ended:
         return _Assessment(Phase.RELEASED, Readiness.CURRENT, "Released", _ENDED, containers)
     phase, reason, message = _phase(grant, before.phase, snapshot, containers)
+    if phase is Phase.APPLIED and (pending := _pending_resize(desired)):
+        phase, reason, message = Phase.RESIZE_PENDING, RESIZE_PENDING, pending[0].message
     state = Readiness.CURRENT if phase in {Phase.APPLIED, Phase.RELEASED} else Readiness.IN_PROGRESS
     if desired.problem is not None:
         # What was last readable stays in force; the message says what is wrong with the object.
@@ -131,7 +139,7 @@ def _phase(
     grant: PodGrant, before: Phase, snapshot: NodeSnapshot, containers: tuple[ContainerStatus, ...]
 ) -> tuple[Phase, str, str]:
     pod = snapshot.pod(grant.uid)
-    if pod is None and before in {Phase.APPLIED, Phase.DRIFTED, Phase.RELEASED}:
+    if pod is None and (before.in_force or before is Phase.RELEASED):
         return Phase.RELEASED, "Released", _ENDED
     wrong = {
         cgroup: what
@@ -142,19 +150,17 @@ def _phase(
         text = "; ".join(f"{_short(cgroup)}: {what}" for cgroup, what in sorted(wrong.items(), key=repr))[
             :_CUT
         ]
-        was_applied = before in {Phase.APPLIED, Phase.DRIFTED}
-        return (Phase.DRIFTED, "Drifted", text) if was_applied else (Phase.PENDING, "Pending", text)
+        return (Phase.DRIFTED, "Drifted", text) if before.in_force else (Phase.PENDING, "Pending", text)
     intruders = _intruders(snapshot, grant)
     if intruders:
-        was_applied = before in {Phase.APPLIED, Phase.DRIFTED}
-        return (Phase.DRIFTED if was_applied else Phase.PENDING), NOT_ISOLATED, intruders
+        return (Phase.DRIFTED if before.in_force else Phase.PENDING), NOT_ISOLATED, intruders
     pinned = {container.name for container in containers if container.verdict in _PINNED}
     missing = [
         container.name
         for container in grant.containers
         if container.kind is not ContainerKind.INIT and container.name not in pinned
     ]
-    if missing and before is not Phase.APPLIED:
+    if missing and before not in {Phase.APPLIED, Phase.RESIZE_PENDING}:
         return Phase.PENDING, "Pending", f"waits for the start of {', '.join(missing[:10])}"
     return Phase.APPLIED, "Applied", "the kernel reports what was decided, for the pod and every container"
 
@@ -212,6 +218,17 @@ def _effective(values: CgroupValues | None) -> ObservedCgroup | None:
     return ObservedCgroup(
         cpuset.render(values.effective_cpus or 0), nodeset.render(values.effective_mems or 0), maximum
     )
+
+
+def _pending_resize(desired: DesiredAllocation) -> list[Condition]:
+    pending = None if desired.allocation is None else desired.allocation.decision.pending_resize
+    if pending is None:
+        return []
+    return [
+        Condition(
+            RESIZE_PENDING, Status.TRUE, pending.reason.value, pending.message[:_CUT], desired.generation
+        )
+    ]
 
 
 def _deferred(snapshot: NodeSnapshot, grant: PodGrant, generation: int) -> list[Condition]:

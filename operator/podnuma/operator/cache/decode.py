@@ -17,6 +17,7 @@ from podnuma.api.node_profile import read_node_profile
 from podnuma.api.node_topology import read_node_topology
 from podnuma.api.pod import read_pod, static_uid
 from podnuma.api.pod_allocation import read_pod_allocation
+from podnuma.api.pod_resize import allocated, kubelet_holds_back, resources_revision
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import (
     NO_LABELS,
@@ -78,7 +79,8 @@ def decode_bound_pod(value: Json) -> CachedPod | None:
     node_name = _dict(value.get("spec")).get("nodeName")
     if not node_name or has_finished(value):
         return None
-    request, problem = _try(read_pod, value)
+    desired, problem = _try(read_pod, value)
+    request = None if desired is None else allocated(value, desired)
     owner = _controller(metadata)
     return CachedPod(
         version=object_version(value),
@@ -93,7 +95,13 @@ def decode_bound_pod(value: Json) -> CachedPod | None:
         or names.STATIC_POD_MIRROR_ANNOTATION in _dict(metadata.get("annotations")),
         terminating=bool(metadata.get("deletionTimestamp")),
         static_uid=static_uid(metadata.get("annotations")),
+        revision="" if request is None else resources_revision(request),
+        held_back=_held_back(value, unallocated=request != desired),
     )
+
+
+def _held_back(value: Json, *, unallocated: bool) -> str:
+    return kubelet_holds_back(value) or ("the kubelet has not accepted it yet" if unallocated else "")
 
 
 def decode_node(value: Json) -> CachedNode:

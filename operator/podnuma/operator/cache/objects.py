@@ -78,6 +78,8 @@ class CachedPod(CachedObject):
     API server's time as text, which sorts. `controller` is the UID of what would replace the pod;
     `stays` says that a replacement would land on the same node (daemon sets, static pods).
     `static_uid` is the UID of a static pod on its node, of which this object is the mirror; else empty.
+    `request` has the resources that the kubelet has allocated, `revision` is theirs; `held_back` says why
+    the kubelet has not accepted a resize of the pod, empty if it has none to accept.
     """
 
     kind = Kind.POD
@@ -90,10 +92,19 @@ class CachedPod(CachedObject):
     stays: bool
     terminating: bool
     static_uid: str = ""
+    revision: str = ""
+    held_back: str = ""
 
     @property
     def relevant_state(self) -> object:
-        return (self.uid, self.labels, self.request, self.problem, self.terminating)
+        return (
+            self.uid,
+            self.labels,
+            self.request,
+            self.problem,
+            self.terminating,
+            bool(self.held_back),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from podnuma.operator.metrics import AdmissionTimer, Metrics
     from podnuma.operator.node.allocations import AllocationSync
     from podnuma.operator.node.profile_selection import ProfileSelection
+    from podnuma.operator.node.resize import Resizes
     from podnuma.operator.node.state import NodeState
     from podnuma.operator.write.allocation_store import AllocationStore
     from podnuma.operator.write.event_recorder import EventRecorder
@@ -59,6 +60,7 @@ class Admission:
         cache: ClusterCache,
         store: AllocationStore,
         allocations: AllocationSync,
+        resizes: Resizes,
         *,
         events: EventRecorder,
         metrics: Metrics,
@@ -69,6 +71,7 @@ class Admission:
         self._cache = cache
         self._store = store
         self._allocations = allocations
+        self._resizes = resizes
         self._events = events
         self._metrics = metrics
         self._timer = timer
@@ -87,12 +90,15 @@ class Admission:
             for pod in self.undecided(node, selection):
                 self._allocations.warn_once(node, pod, "Undecided", text)
             return
+        if not self._allocations.has_unknown(node):
+            # Running pods come first: they are older.
+            await self._resizes.run(node, self._write)
         for pod in self._to_decide(node, settings):
             if self._allocations.has_unknown(node):
                 self._enqueue(node.name, _SOON)
                 return
             if pod.request is None:
-                node.idle.add(pod.uid)
+                node.idle[pod.uid] = pod.revision
                 text = f"podnuma cannot manage this pod: {pod.problem}; correct it and create the pod again"
                 self._allocations.warn_once(node, pod, "InvalidObject", text)
             else:
@@ -106,7 +112,9 @@ class Admission:
         return [
             pod
             for pod in self._cache.pods.group(node.name).values()
-            if pod.uid not in node.decisions and pod.uid not in node.idle and self._manages(settings, pod)
+            if pod.uid not in node.decisions
+            and node.idle.get(pod.uid) != pod.revision
+            and self._manages(settings, pod)
         ]
 
     async def _withdraw(self, node: NodeState, selection: ProfileSelection) -> None:
@@ -130,10 +138,11 @@ class Admission:
         for pod in self._cache.pods.group(node.name).values():
             known = node.decisions.get(pod.uid)
             if known is not None:
-                again = not known.admitted and node.rejected_at.get(pod.uid) != node.revision
+                stale = known.decision.revision != pod.revision
+                again = not known.admitted and (stale or node.rejected_at.get(pod.uid) != node.revision)
             else:
                 # A terminating pod starts nothing new.
-                again = pod.uid not in node.idle and not pod.terminating
+                again = node.idle.get(pod.uid) != pod.revision and not pod.terminating
             if again and (known is not None or self._manages(settings, pod)):
                 found.append(pod)
         return sorted(found, key=lambda pod: (pod.created, pod.key.namespace, pod.key.name))
@@ -150,22 +159,24 @@ class Admission:
             case Admitted():
                 grant = answer.grant
                 if not grant.holds_anything and known is None and not _agent_waits(allocator.rules, request):
-                    node.idle.add(pod.uid)
+                    node.idle[pod.uid] = pod.revision
                     self._metrics.decisions.labels("nothing").inc()
                     return
                 numa = numa_nodes(grant, allocator.topology)
-                decision = PodDecision(pod.key, node.name, grant, Decision.of(answer), pod.static_uid, numa)
+                said = Decision.of(answer, revision=pod.revision)
+                decision = PodDecision(pod.key, node.name, grant, said, pod.static_uid, numa)
                 await self._write(node, pod, decision, answer)
             case Rejected():
                 node.rejected_at[pod.uid] = node.revision
-                if known is not None and (known.decision.reason, known.decision.message) == (
-                    answer.reason.value,
-                    answer.message,
-                ):
+                if known is not None and (
+                    known.decision.reason,
+                    known.decision.message,
+                    known.decision.revision,
+                ) == (answer.reason.value, answer.message, pod.revision):
                     return
                 # Milliseconds, where deciding takes a fraction of one: only for what is written.
                 cause = brief(allocator, request, explain(allocator, request))
-                refusal = Decision.of(answer, node.revision, cause)
+                refusal = Decision.of(answer, node.revision, cause, pod.revision)
                 grant = rejected_grant(pod.uid, pod.key.namespace, pod.key.name, allocator.rules.scope)
                 await self._write(
                     node, pod, PodDecision(pod.key, node.name, grant, refusal, pod.static_uid), None
@@ -216,10 +227,14 @@ class Admission:
         node.unconfirmed.pop(pod.uid, None)
         if stored is None:
             return
+        before = node.decisions.get(pod.uid)
         node.hold(decision, answer)
         if (waited := self._timer.end(pod.uid)) is not None:
             self._metrics.admission_seconds.observe(waited)
-        self._report(pod, decision)
+        if before is not None and before.admitted:
+            self._resizes.report(pod, before, decision)
+        else:
+            self._report(pod, decision)
         await self._store.write_phase(decision, stored)
 
     async def _store_or_adopt(

@@ -54,8 +54,8 @@ class NodeState:
     """One node's decisions by pod UID, the selected settings, and the allocator that holds the grants.
 
     Beside them, by pod UID: `unconfirmed` decisions whose write had no clear answer; the
-    `revision` at which a pod was last rejected (`rejected_at`); pods that ask for nothing
-    exclusive (`idle`); pods that were `evicted`; the last `warning` about a pod.
+    `revision` at which a pod was last rejected (`rejected_at`); the resources with which pods ask for
+    nothing exclusive (`idle`); pods that were `evicted`; the last `warning` about a pod.
     """
 
     def __init__(self, name: str) -> None:
@@ -68,7 +68,7 @@ class NodeState:
         self.status_written = float("-inf")
         self.unconfirmed: dict[str, tuple[PodDecision, Admitted | None]] = {}
         self.rejected_at: dict[str, int] = {}
-        self.idle: set[str] = set()
+        self.idle: dict[str, str] = {}
         self.evicted: set[str] = set()
         self.warning: dict[str, tuple[str, str]] = {}
         self._decisions: dict[str, PodDecision] = {}
@@ -170,7 +170,7 @@ class NodeState:
         self.unconfirmed.pop(uid, None)
         self.rejected_at.pop(uid, None)
         self.warning.pop(uid, None)
-        self.idle.discard(uid)
+        self.idle.pop(uid, None)
         self.evicted.discard(uid)
         if self._allocator is not None and uid in self._allocator.grants:
             self._allocator.release(uid)
@@ -179,9 +179,8 @@ class NodeState:
     def forget_absent(self, present: AbstractSet[str]) -> None:
         """Drop what is remembered of pods that are neither present nor decided."""
         kept = present | self._decisions.keys() | self.unconfirmed.keys()
-        self.idle &= kept
         self.evicted &= kept
-        for remembered in (self.rejected_at, self.warning):
+        for remembered in (self.idle, self.rejected_at, self.warning):
             for uid in remembered.keys() - kept:
                 del remembered[uid]
 

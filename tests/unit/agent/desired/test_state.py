@@ -42,6 +42,17 @@ def test_a_list_replaces_what_was_known(desired, words):
     assert desired.allocations_known
 
 
+@pytest.mark.parametrize("late", ["listed", "changed"])
+def test_an_older_generation_never_replaces_a_newer_one(desired, words, late):
+    desired.take_allocations(Listed((item(words, cpus="1-2,9-10", generation=3),)))
+    older = item(words, cpus="1,9", generation=2)
+    event = Listed((older,)) if late == "listed" else Changed(WatchEventType.MODIFIED, older)
+    desired.take_allocations(event)
+    assert cpus_of(desired) == {"p1": "1-2,9-10"}
+    desired.take_allocations(Listed((item(words, cpus="1", object_uid="pa-2", generation=1),)))
+    assert cpus_of(desired) == {"p1": "1"}
+
+
 def test_a_broken_edit_keeps_the_last_good_state_and_says_what_is_wrong(desired, words):
     desired.take_allocations(Listed((item(words),)))
     broken = item(words, generation=2)

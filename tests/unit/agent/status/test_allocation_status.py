@@ -6,7 +6,16 @@ from podnuma.agent.model.cgroup_ref import ContainerCgroup
 from podnuma.agent.status import allocation_status
 from podnuma.allocator.counts import AssignmentType
 from podnuma.api.conditions import Status
-from podnuma.api.pod_allocation import ContainerStatus, ObservedCgroup, Phase, PodAllocationStatus, Verdict
+from podnuma.api.pod_allocation import (
+    ContainerStatus,
+    Decision,
+    ObservedCgroup,
+    PendingResize,
+    Phase,
+    PodAllocationStatus,
+    ResizeReason,
+    Verdict,
+)
 
 
 @pytest.fixture
@@ -69,6 +78,37 @@ def test_applied_shows_what_was_written_and_what_the_kernel_made_of_it(bench, gr
         ("cpu", AssignmentType.POD_SHARED): 1,
         ("memory", AssignmentType.NODE_SHARED): 2,
     }
+
+
+PENDING = Decision(
+    admitted=True,
+    revision="r1",
+    pending_resize=PendingResize("r2", ResizeReason.DEFERRED, "needs 2 more CPUs"),
+)
+
+
+def test_a_pod_whose_resize_is_not_followed_is_never_applied(bench, grant, tell):
+    bench.grant(grant)
+    pod = bench.pod("db")
+    bench.start(pod, "db"), bench.start(pod, "log")
+    applied = tell()
+    bench.grant(grant, 2, PENDING)
+    waiting = tell(applied)
+    assert waiting.phase is Phase.RESIZE_PENDING
+    assert ready(waiting) == (Status.FALSE, "ResizePending", "needs 2 more CPUs")
+    (condition,) = [each for each in waiting.conditions if each.type == "ResizePending"]
+    assert (condition.status, condition.reason, condition.message) == (
+        Status.TRUE,
+        "Deferred",
+        "needs 2 more CPUs",
+    )
+    bench.grant(grant, 3)
+    assert tell(waiting).phase is Phase.APPLIED
+
+
+def test_so_is_a_pod_that_holds_nothing(bench, words, tell):
+    bench.grant(words.pod("db", words.container("db", "", 150_000)), 1, PENDING)
+    assert tell().phase is not Phase.APPLIED
 
 
 def test_a_difference_that_stays_is_drift_only_after_it_was_applied(bench, words, grant, tell):

@@ -136,14 +136,16 @@ def test_cpus_of_a_grant_that_the_allocator_cannot_hold_are_not_given_again(stat
 def test_what_is_remembered_goes_with_the_pods_they_are_about(state):
     decided = admit(state, "a")
     for uid in ("u-a", "u-gone", "u-here"):
-        state.idle.add(uid)
+        state.idle[uid] = "r1"
         state.evicted.add(uid)
         state.rejected_at[uid] = 1
         state.warning[uid] = ("r", "m")
     state.forget_absent({"u-here"})
-    assert state.idle == state.evicted == set(state.rejected_at) == set(state.warning) == {"u-a", "u-here"}
+    assert (
+        set(state.idle) == state.evicted == set(state.rejected_at) == set(state.warning) == {"u-a", "u-here"}
+    )
     state.release(decided.uid)
-    assert state.idle == set(state.warning) == {"u-here"}
+    assert set(state.idle) == set(state.warning) == {"u-here"}
 
 
 def test_a_decision_that_took_long_to_write_is_held_all_the_same(state):

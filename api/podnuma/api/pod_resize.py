@@ -1,0 +1,126 @@
+"""A pod's resources as its kubelet has allocated them, and a revision that tells two states apart.
+
+A resize in place has three stages: *desired* is the pod's spec, *allocated* what the kubelet has
+reserved on the node, *actual* what the cgroups have. Decisions follow what is allocated: what is
+only desired may be refused by the kubelet and hold for ever. The kubelet allocates the resize of a
+pod as a whole or not at all.
+
+It reports requests only, per container and for the pod (``allocatedResources``). Limits that are
+desired equal to their requests are taken to be allocated equal to them. Where it reports nothing
+(the container has not started) the spec is what it admitted. ``status.resources`` is not read: it
+may lack keys, and keeps the old CPU limit of containers without a quota.
+
+Only CPU and memory can be resized. Nothing here raises: a status was written by a kubelet, and an
+amount in it that cannot be read counts as not reported.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from hashlib import blake2s
+from typing import Any, Final
+
+from podnuma.allocator import PodRequest, Quantity
+from podnuma.allocator.request import CPU, MEMORY, Amounts, is_memory
+from podnuma.api.quantity import read_quantity
+
+PENDING: Final = "PodResizePending"
+"""Condition of a pod: the kubelet has not accepted its resize; reason Deferred or Infeasible."""
+
+_RESIZABLE: Final = (CPU, MEMORY)
+_DIGEST_BYTES: Final = 8
+
+
+def allocated(value: Any, desired: PodRequest) -> PodRequest:
+    """Return the pod as the kubelet has allocated it; ``desired`` is what its spec says."""
+    status = _mapping(value, "status")
+    found = dict(_container_amounts(status))
+    containers = []
+    for container in desired.containers:
+        given = found.get(container.name)
+        if given is not None:
+            requests = _with(container.requests, given)
+            limits = _following(container.requests, container.limits, requests)
+            if (requests, limits) != (container.requests, container.limits):
+                container = replace(container, requests=requests, limits=limits)  # noqa: PLW2901
+        containers.append(container)
+    pod = replace(desired, containers=tuple(containers))
+    budget, given = desired.pod_requests, _amounts(status.get("allocatedResources"))
+    if budget and given:
+        requests = _with(budget, {name: given[name] for name in given if name in budget}, keep=True)
+        limits = _following(budget, desired.pod_limits or {}, requests)
+        pod = replace(pod, pod_requests=requests, pod_limits=limits)
+    return pod
+
+
+def kubelet_holds_back(value: Any) -> str:
+    """Return the kubelet's reason and words why it has not accepted a pod's resize; empty if it has none."""
+    conditions = _mapping(value, "status").get("conditions")
+    for condition in conditions if isinstance(conditions, list) else []:
+        if isinstance(condition, Mapping) and condition.get("type") == PENDING:
+            if condition.get("status") != "True":
+                continue
+            words = (condition.get("reason"), condition.get("message"))
+            return ": ".join(str(word)[:512] for word in words if word) or PENDING
+    return ""
+
+
+def resources_revision(pod: PodRequest) -> str:
+    """Return a short digest of everything that a pod asks for; equal amounts have equal digests."""
+    texts = [_line("", pod.pod_requests), _line("", pod.pod_limits)]
+    for container in pod.containers:
+        texts += [
+            container.name,
+            _line(container.kind.value, container.requests),
+            _line("", container.limits),
+        ]
+    return blake2s("\n".join(texts).encode(), digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def _line(head: str, amounts: Amounts | None) -> str:
+    if amounts is None:
+        return head
+    return " ".join([head, "of", *(_text(name, amounts[name]) for name in sorted(amounts))])
+
+
+def _text(name: str, amount: Quantity) -> str:
+    # Of memory it matters how it is written: the kubelet cannot count every spelling.
+    return f"{name}={amount.nano}{'?' if is_memory(name) and not amount.representable else ''}"
+
+
+def _container_amounts(status: Mapping[Any, Any]) -> Iterator[tuple[str, Mapping[str, Quantity]]]:
+    for field in ("initContainerStatuses", "containerStatuses"):
+        items = status.get(field)
+        for item in items if isinstance(items, list) else []:
+            if isinstance(item, Mapping) and isinstance(item.get("name"), str):
+                amounts = _amounts(item.get("allocatedResources"))
+                if amounts:
+                    yield item["name"], amounts
+
+
+def _with(amounts: Amounts, given: Mapping[str, Quantity], *, keep: bool = False) -> Amounts:
+    """Return amounts with those of CPU and memory replaced; ``keep`` those that are not given."""
+    kept = {name: amount for name, amount in amounts.items() if keep or name not in _RESIZABLE}
+    return kept | {name: given[name] for name in _RESIZABLE if name in given}
+
+
+def _following(requests: Amounts, limits: Amounts, now: Amounts) -> Amounts:
+    """Return the limits; those that equalled their requests equal them now."""
+    follow = {name for name in _RESIZABLE if name in limits and limits[name] == requests.get(name)}
+    changed = {name: now[name] for name in follow if name in now}
+    return {name: limit for name, limit in limits.items() if name not in follow} | changed
+
+
+def _amounts(value: Any) -> dict[str, Quantity]:
+    found: dict[str, Quantity] = {}
+    for name in _RESIZABLE:
+        if isinstance(value, Mapping) and name in value:
+            try:
+                found[name] = read_quantity(value[name])
+            except ValueError:
+                return {}
+    return found
+
+
+def _mapping(value: Any, name: str) -> Mapping[Any, Any]:
+    child = value.get(name) if isinstance(value, Mapping) else None
+    return child if isinstance(child, Mapping) else {}
