@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from testbed.waiting import until
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -37,12 +39,14 @@ def watched(cluster: Cluster) -> Iterator[dict[str, list[QuotaSeen]]]:
     seen: dict[str, list[QuotaSeen]] = {}
     root = cluster.shell("ls -d /sys/fs/cgroup/kubepods* | head -1").strip()
     cluster.shell(
-        f"nohup {cluster.probe} quotas {root} >{_SEEN} 2>&1 </dev/null & echo $! >{_PID}; touch {_SEEN}"
+        f"rm -f {_SEEN}; nohup {cluster.probe} quotas {root} >{_SEEN} 2>&1 </dev/null & echo $! >{_PID}"
     )
+    until(lambda: cluster.shell(f"cat {_SEEN} 2>/dev/null || true"), "the probe to watch quotas", 60, 0.5)
     try:
         yield seen
     finally:
-        for line in cluster.shell(f"kill $(cat {_PID}); cat {_SEEN}").splitlines():
+        _, *lines = cluster.shell(f"kill $(cat {_PID}); cat {_SEEN}").splitlines()
+        for line in lines:
             entry = json.loads(line)
             path = entry["path"].removeprefix("/sys/fs/cgroup/")
             seen.setdefault(path, []).append(QuotaSeen(entry["cpuMax"], entry["runs"]))

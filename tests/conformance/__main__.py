@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from podnuma.cli.commands import replay
@@ -32,11 +33,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--file", type=Path, action="append", default=[], help="scenarios of a JSON lines file instead"
     )
+    parser.add_argument(
+        "--kubelet",
+        choices=[release.value for release in (kubelet.REFERENCE, kubelet.Release.V1_38)],
+        default=kubelet.REFERENCE.value,
+        help="whose CPUs podnuma is to take",
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--keep", type=Path, help="write every unexplained scenario to this file")
     chosen = parser.parse_args(arguments)
     try:
         kubelet.binary()
+        kubelet.binary(kubelet.Release(chosen.kubelet))
     except kubelet.NoOracleError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -44,7 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
     agreement, findings = _run(chosen)
     for line in agreement.lines():
         _say(line)
-    _say(f"reference kubelet v1.37.2, seed {chosen.seed}, {time.monotonic() - started:.0f} s")
+    version = kubelet.Release(chosen.kubelet).version
+    _say(f"kubelet {version}, seed {chosen.seed}, {time.monotonic() - started:.0f} s")
     if chosen.keep:
         chosen.keep.write_text("".join(json.dumps(finding.scenario) + "\n" for finding in findings))
     for finding in findings[:_SHOWN]:
@@ -64,7 +73,8 @@ def _say(line: object) -> None:
 def _run(chosen: argparse.Namespace) -> tuple[Agreement, list[Finding]]:
     agreement, findings = Agreement(), []
     with ProcessPoolExecutor(chosen.jobs) as pool:
-        for part in pool.map(_examine_chunk, _chunks(chosen)):
+        release = kubelet.Release(chosen.kubelet)
+        for part in pool.map(partial(_examine_chunk, release), _chunks(chosen)):
             agreement.add(part.agreement)
             findings += part.findings
     return agreement, findings
@@ -85,9 +95,12 @@ def _chunks(chosen: argparse.Namespace) -> Iterator[Chunk]:
             yield chosen.seed, min(_CHUNK, end - start), start
 
 
-def _examine_chunk(chunk: Chunk) -> Examination:
+def _examine_chunk(release: kubelet.Release, chunk: Chunk) -> Examination:
     lines = chunk if isinstance(chunk, list) else kubelet.generate(*chunk)
-    return examine.examine([json.loads(line) for line in lines], replay.play)
+    scenarios = [json.loads(line) for line in lines]
+    if release is not kubelet.REFERENCE:
+        scenarios = [examine.for_release(scenario, release) for scenario in scenarios]
+    return examine.examine(scenarios, replay.play)
 
 
 if __name__ == "__main__":

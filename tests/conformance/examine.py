@@ -32,6 +32,23 @@ NEVER_ENDS: Result = {"neverEnds": True}
 _CHUNK, _CHUNK_SECONDS, _SCENARIO_SECONDS = 250, 300, 60
 
 
+def for_release(scenario: Scenario, release: kubelet.Release) -> Scenario:
+    """Return the scenario as one that asks for the CPUs of this release."""
+    version = {"kubeletVersion": release.value}
+    steps = [
+        {**step, "kubelet": {**step["kubelet"], **version}} if step.get("kubelet") else step
+        for step in scenario["steps"]
+    ]
+    return {**scenario, "kubelet": {**scenario["kubelet"], **version}, "steps": steps}
+
+
+def release_of(scenarios: Iterable[Scenario]) -> kubelet.Release:
+    """Return the release that scenarios are for: the reference if they name none. They must agree."""
+    named = {scenario["kubelet"].get("kubeletVersion", kubelet.REFERENCE.value) for scenario in scenarios}
+    (version,) = named or {kubelet.REFERENCE.value}
+    return kubelet.Release(version)
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A difference that nothing explains."""
@@ -160,8 +177,12 @@ def _kind(finding: Finding) -> tuple[str, str]:
     return steps[step]["op"] if 0 <= step < len(steps) else "", finding.difference.path.split(".")[0]
 
 
-def answers(scenarios: Sequence[Scenario], release: kubelet.Release = kubelet.REFERENCE) -> Iterator[Result]:
-    """Yield the kubelet's results in order; NEVER_ENDS where its code does not come back."""
+def answers(scenarios: Sequence[Scenario], release: kubelet.Release | None = None) -> Iterator[Result]:
+    """Yield the kubelet's results in order; NEVER_ENDS where its code does not come back.
+
+    Without a release the one that the scenarios name is asked, the same for all.
+    """
+    release = release or release_of(scenarios)
     for start in range(0, len(scenarios), _CHUNK):
         lines = [json.dumps(scenario) for scenario in scenarios[start : start + _CHUNK]]
         try:

@@ -1,6 +1,6 @@
 """The real kubelet code, as a program: build the oracle once, then ask it.
 
-The oracle is the Go module in `oracle/`; one source, two kubelet releases. A build takes
+The oracle is the Go module in `oracle/`; one source, three kubelet releases. A build takes
 minutes the first time (it compiles a good part of Kubernetes), so the binary is kept in the
 user's cache, under the hash of everything that went into it: sources, module files and Go
 version. A changed source is another name, so a stale binary is never used.
@@ -27,12 +27,28 @@ class Release(Enum):
 
     V1_36 = "1.36"
     V1_37 = "1.37"
+    V1_38 = "1.38"
 
+    @property
+    def version(self) -> str:
+        """The version that the oracle's module file names."""
+        return _VERSIONS[self]
+
+
+_VERSIONS: Mapping[Release, str] = {
+    Release.V1_36: "v1.36.3",
+    Release.V1_37: "v1.37.2",
+    Release.V1_38: "v1.38.0-beta.0",
+}
 
 _BUILD_ARGUMENTS: Mapping[Release, tuple[str, ...]] = {
     Release.V1_36: (),
     Release.V1_37: ("-modfile=go137.mod", "-tags", "k8s137"),
+    Release.V1_38: ("-modfile=go138.mod", "-tags", "k8s137"),
 }
+
+# A newer one than this machine may have; Go fetches it as it fetches modules.
+_TOOLCHAINS: Mapping[Release, str] = {Release.V1_38: "go1.27.0"}
 
 
 REFERENCE = Release.V1_37
@@ -78,6 +94,10 @@ def _fingerprint(go_version: str, release: Release) -> str:
     return digest.hexdigest()[:20]
 
 
+def _toolchain(release: Release) -> dict[str, str]:
+    return {"GOTOOLCHAIN": _TOOLCHAINS[release]} if release in _TOOLCHAINS else {}
+
+
 def _build(go: str, release: Release, kept: Path) -> None:
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
@@ -87,7 +107,7 @@ def _build(go: str, release: Release, kept: Path) -> None:
         done = subprocess.run(
             command,
             cwd=SOURCES,
-            env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": ""},
+            env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", **_toolchain(release)},
             capture_output=True,
             text=True,
             check=False,

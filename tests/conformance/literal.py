@@ -12,8 +12,9 @@ from typing import Any
 from unittest.mock import patch
 
 from podnuma.allocator import cpuset, eligibility
-from podnuma.allocator.cpu import pick
+from podnuma.allocator.cpu import pack
 from podnuma.allocator.cpu.order import Order, by_free
+from podnuma.allocator.cpu.pick import Picker
 from podnuma.allocator.memory import hints as memory_hints
 from podnuma.allocator.refusal import not_enough_cpus
 from podnuma.allocator.request import ContainerKind
@@ -48,9 +49,10 @@ class _Hand:
                 self.claim(mask)
 
 
-def packed_by_average(
-    order: Order, available: int, count: int, *, spread: bool = False, caches: bool = False
-) -> int:
+_PLAIN = pack.Style()
+
+
+def packed_by_average(order: Order, available: int, count: int, style: pack.Style = _PLAIN) -> int:
     """Pick CPUs packed, where a core or socket is whole when it has the machine's average of free CPUs."""
     if count == 0:
         return 0
@@ -64,14 +66,14 @@ def packed_by_average(
     ]
     if not order.numa_first:
         steps.reverse()
-    steps.append(lambda: _caches(order, hand) if caches else None)
-    if not spread:
+    steps.append(lambda: _caches(order, hand) if style.caches else None)
+    if not style.spread:
         steps.append(lambda: hand.claim_whole(_cores(order, hand.free), order.per_core))
     for step in steps:
         step()
         if hand.need == 0:
             return hand.got
-    threads = order.sockets(hand.free) if spread else _cores(order, hand.free)
+    threads = order.sockets(hand.free) if style.spread else _cores(order, hand.free)
     for _, _, mask in threads:
         hand.claim(int(cpuset.lowest(mask & hand.free, hand.need)))
     return hand.got
@@ -147,7 +149,9 @@ EVERYBODY_MISSES_HUGE_PAGES: tuple[Replacement, ...] = (
 INIT_ONLY_MEMORY_FORGOTTEN: tuple[Replacement, ...] = (
     ("podnuma.allocator.eligibility._peak_memory", _peak_memory_of_app_names),
 )
-AFFINITY_IS_NOT_BINDING: tuple[Replacement, ...] = (("podnuma.allocator.rules.near_picker", pick.picker),)
+AFFINITY_IS_NOT_BINDING: tuple[Replacement, ...] = (
+    ("podnuma.allocator.cpu.pick.Picker.take_near", Picker.take),
+)
 DISTANCE_BY_ID: tuple[Replacement, ...] = (
     ("podnuma.allocator.topology.Topology.average_distance", _distance_by_id),
 )

@@ -1,10 +1,12 @@
-"""Record the kubelet's answers (`python -m tests.conformance.record`), to compare without Go.
+"""Record the kubelet's answers (`python -m tests.conformance.record [newer]`), to compare without Go.
 
 Recorded are, a few hundred lines of `{"scenario": ..., "kubelet": ...}` in each file,
 
 * `written-NN.jsonl.xz`: the scenario files of the oracle (the announcement's pods, KEP-5526, life of
   pods, bug reports) and what `worked.py` writes (the specification's examples, real machines, odd ones);
 * `generated-NN.jsonl.xz`: drawn ones, over every policy and option;
+* `newer-NN.jsonl.xz`: what v1.38.0-beta.0 answers to drawn scenarios, where that is something else than
+  the reference says; alone with `newer`;
 * `v1.36.json`: where kubelet v1.36.3 answers otherwise, by kind.
 
 A scenario that a *mark* ends (see `deviations`) is recorded once more without that step, until
@@ -30,18 +32,24 @@ RELEASES = RECORDED / "v1.36.json"
 _SEEDS = {5526: 2600, 1363: 1100, 1372: 1000}
 PER_FILE = 320
 _EXAMPLES = 5
+_NEWER_SEED, _NEWER_COUNT = 1380, 6000
 
 Json = dict[str, Any]
 
 
-def main() -> int:
-    """Ask both releases and write the recording."""
+def main(arguments: list[str]) -> int:
+    """Ask all releases and write the recording."""
+    RECORDED.mkdir(exist_ok=True)
+    for old in recorded_files("newer"):
+        old.unlink()
+    _write("newer", list(_answered_otherwise()))
+    if arguments == ["newer"]:
+        return 0
     groups = {
         "written": list(_answered([*_hand_written(), *worked.everything()])),
         "generated": list(_answered(_generated())),
     }
-    RECORDED.mkdir(exist_ok=True)
-    for old in recorded_files():
+    for old in (*recorded_files("written"), *recorded_files("generated")):
         old.unlink()
     for name, pairs in groups.items():
         _write(name, pairs)
@@ -63,7 +71,7 @@ def _write(name: str, pairs: list[tuple[Json, Json]]) -> None:
 
 
 def recorded_files(group: str = "*") -> list[Path]:
-    """Return the recorded files: "written", "generated", or all."""
+    """Return the recorded files: "written", "generated", "newer", or all."""
     return sorted(RECORDED.glob(f"{group}-*.jsonl.xz"))
 
 
@@ -99,6 +107,17 @@ def _answered(scenarios: Iterable[Json]) -> Iterator[tuple[Json, Json]]:
         waiting = again
 
 
+def _answered_otherwise() -> Iterator[tuple[Json, Json]]:
+    """Yield drawn scenarios to which v1.38 has another answer than the reference, with that answer."""
+    scenarios = list(map(json.loads, kubelet.generate(_NEWER_SEED, _NEWER_COUNT)))
+    wanted = [examine.for_release(scenario, kubelet.Release.V1_38) for scenario in scenarios]
+    for scenario, older, newer in zip(
+        wanted, examine.answers(scenarios), examine.answers(wanted), strict=True
+    ):
+        if compare.first_difference(older, newer) is not None:
+            yield scenario, newer
+
+
 def _bare(step: Json) -> Json:
     return {key: value for key, value in step.items() if not key.startswith("expect")}
 
@@ -132,4 +151,4 @@ def _other_release(pairs: list[tuple[Json, Json]]) -> Json:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

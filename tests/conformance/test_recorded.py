@@ -10,7 +10,7 @@ from podnuma.cli.commands import replay
 
 from tests.conformance import examine, record, releases
 
-FILES = record.recorded_files()
+FILES = [*record.recorded_files("written"), *record.recorded_files("generated")]
 
 
 @pytest.mark.timeout(300)

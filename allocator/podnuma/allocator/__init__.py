@@ -44,6 +44,7 @@ from podnuma.allocator.explain.suggestions import Suggestion
 from podnuma.allocator.manager_settings import (
     CpuManagerPolicy,
     IsolatedCpuPolicy,
+    KubeletRelease,
     ManagerSettings,
     MemoryManagerPolicy,
     ReservedMemory,
@@ -73,6 +74,7 @@ __all__ = [
     "FreeRow",
     "IsolatedCpuPolicy",
     "Isolation",
+    "KubeletRelease",
     "ManagerSettings",
     "MemoryBlock",
     "MemoryManagerPolicy",

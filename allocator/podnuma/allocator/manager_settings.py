@@ -7,6 +7,7 @@ read the option texts; on settings that passed `check` they never fail.
 Specification: sections 2.6, 3.1, 4.2, 5.1.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -15,12 +16,34 @@ from types import MappingProxyType
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.quantities import Quantity
 
+_VERSION = re.compile(r"v?(\d{1,4})\.(\d{1,4})(?=[^\d]|$)")
+
 
 class CpuManagerPolicy(Enum):
     """Whether containers can get CPUs of their own."""
 
     NONE = "none"
     STATIC = "static"
+
+
+class KubeletRelease(Enum):
+    """The kubelet whose CPUs a decision takes, where releases differ on purpose.
+
+    v1.38 deals threads out core by core with distribute-cpus-across-cores, fills whole caches before parts
+    of others with prefer-align-cpus-by-uncorecache, and distributes slices, too, over as many NUMA nodes as
+    the pod was given. V1_37 stands for it and everything older.
+    """
+
+    V1_37 = "1.37"
+    V1_38 = "1.38"
+
+    @staticmethod
+    def of(version: str) -> "KubeletRelease":
+        """Return the release for a kubelet's own version ("v1.37.2"). Raises ValueError for other texts."""
+        found = _VERSION.match(version)
+        if found is None:
+            raise ValueError(f"{version[:40]!r} is not a version of a kubelet")
+        return KubeletRelease.V1_38 if (int(found[1]), int(found[2])) >= (1, 38) else KubeletRelease.V1_37
 
 
 class IsolatedCpuPolicy(Enum):
@@ -74,6 +97,7 @@ class ManagerSettings:
     `cfs_quota_period` is in microseconds. Without `pod_level_managers` pods with a budget of
     their own get nothing, as in a kubelet whose gate PodLevelResourceManagers is off.
     `isolated_cpu_policy` is podnuma's own: the kubelet does not know of isolated CPUs.
+    `kubelet_release` chooses between releases that pick other CPUs under the same options.
     """
 
     cpu_manager_policy: CpuManagerPolicy = CpuManagerPolicy.NONE
@@ -90,6 +114,7 @@ class ManagerSettings:
     cfs_quota_period: int = 100_000
     pod_level_managers: bool = True
     isolated_cpu_policy: IsolatedCpuPolicy = IsolatedCpuPolicy.UNUSED
+    kubelet_release: KubeletRelease = KubeletRelease.V1_38
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ no container asked for stays the pod's, unused. *Which* CPUs a slice gets is dec
 Specification: section 6.
 """
 
+from collections.abc import Callable
+
 from podnuma.allocator import refusal
-from podnuma.allocator.cpu.pick import Pick
 from podnuma.allocator.decision import MemoryBlock
 from podnuma.allocator.eligibility import Bytes, ExclusiveRequests
 from podnuma.allocator.nodeset import NodeSet
@@ -26,10 +27,11 @@ from podnuma.allocator.request import ContainerKind
 Blocks = tuple[MemoryBlock, ...]
 
 
-def cut_cpus(requests: ExclusiveRequests, bubble: int, pick: Pick) -> list[int]:
+def cut_cpus(requests: ExclusiveRequests, bubble: int, pick: Callable[[int, int], int]) -> list[int]:
     """Return the CPUs of every container, in container order.
 
-    Raises Refusal when the containers ask for more than the bubble has.
+    `pick` takes so many of the CPUs it is given. Raises Refusal when the containers ask for more than
+    the bubble has.
     """
     pool = bubble
     cut: list[int | None] = []

@@ -8,7 +8,7 @@ others but for the shared pool. So `topology` is what decisions are made on, and
 """
 
 from podnuma.allocator.check import SettingsError, SettingsProblem, check
-from podnuma.allocator.cpu.pick import near_picker, picker
+from podnuma.allocator.cpu.pick import Picker
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.manager_settings import (
     CpuManagerPolicy,
@@ -35,8 +35,7 @@ class Rules:
         "machine",
         "merger",
         "options",
-        "pick",
-        "pick_near",
+        "picker",
         "pod_scope",
         "reserved",
         "reserved_cores",
@@ -56,8 +55,7 @@ class Rules:
             topology = _balanced(topology)
         self.topology = topology
         self.options = cpu_options(settings)
-        self.pick = picker(topology, self.options)
-        self.pick_near = near_picker(topology, self.options)
+        self.picker = Picker(topology, self.options, settings.kubelet_release)
         self.static_cpu = settings.cpu_manager_policy is CpuManagerPolicy.STATIC
         self.static_memory = settings.memory_manager_policy is MemoryManagerPolicy.STATIC
         self.aligned = settings.topology_manager_policy is not TopologyManagerPolicy.NONE
@@ -95,7 +93,7 @@ class Rules:
             return settings.reserved_system_cpus
         count = settings.reserved_cpu.units if settings.reserved_cpu else 0
         try:
-            return CpuSet(self.pick(self.topology.all_cpus & ~self.topology.isolated, count))
+            return CpuSet(self.picker.take(self.topology.all_cpus & ~self.topology.isolated, count))
         except Refusal as refused:
             raise SettingsError([SettingsProblem("reservedCPU", str(count), refused.message)]) from refused
 

@@ -12,7 +12,7 @@ from podnuma.allocator import refusal
 from podnuma.allocator.attempt import AdmissionAttempt, ContainerAssignment
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.cpu.hints import CpuHints
-from podnuma.allocator.cpu.pick import check_smt, near, take_aligned
+from podnuma.allocator.cpu.pick import check_smt, near
 from podnuma.allocator.decision import MemoryBlock
 from podnuma.allocator.eligibility import Bytes, ExclusiveRequests
 from podnuma.allocator.memory.hints import MemoryHints
@@ -80,7 +80,8 @@ class ContainerScopeAttempt:
         check_smt(rules.options, count, rules.topology.per_core, self.default & ~rules.reserved_cores)
         available = self.default & ~rules.reserved | self.reusable.cpus
         close = near(rules.topology, rules.options, hint.nodes)
-        got = take_aligned(rules.pick, rules.pick_near, available, close, count)
+        nodes = 0 if hint.nodes is None else hint.nodes.bit_count()
+        got = rules.picker.take_aligned(available, close, count, nodes)
         self.default &= ~got
         self.reusable.note_cpus(kind, got)
         return got

@@ -9,7 +9,7 @@ from podnuma.allocator import cpuset, refusal
 from podnuma.allocator.attempt import AdmissionAttempt
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.cpu.hints import CpuHints
-from podnuma.allocator.cpu.pick import check_smt, near, take_aligned
+from podnuma.allocator.cpu.pick import check_smt, near
 from podnuma.allocator.eligibility import ExclusiveRequests, empty_cpu_pool, empty_memory_pool
 from podnuma.allocator.memory.hints import MemoryHints
 from podnuma.allocator.memory.memory_map import NumaMemoryMap
@@ -72,20 +72,21 @@ def _place_cpus(
     count = requests.pod_cpus
     check_smt(rules.options, count, rules.topology.per_core, default & ~rules.reserved_cores)
     close = near(rules.topology, rules.options, hint.nodes)
+    nodes = 0 if hint.nodes is None else hint.nodes.bit_count()
     free = default & ~rules.reserved
     isolated = rules.isolated_in_use
     pool = 0
     if isolated and (shared := count - _lasting(requests)) > 0:
         # The kernel balances no load on isolated CPUs: what is shared comes from the others.
-        pool = take_aligned(rules.pick, rules.pick_near, free & ~isolated, close, shared)
+        pool = rules.picker.take_aligned(free & ~isolated, close, shared, nodes)
         count -= shared
     bubble = pool
     if count:
-        bubble |= take_aligned(rules.pick, rules.pick_near, free & ~pool, close, count)
+        bubble |= rules.picker.take_aligned(free & ~pool, close, count, nodes)
 
     def pick(available: int, wanted: int) -> int:
         apart = available & ~pool
-        return rules.pick(apart if wanted <= apart.bit_count() else available, wanted)
+        return rules.picker.take(apart if wanted <= apart.bit_count() else available, wanted, nodes)
 
     cut = cut_cpus(requests, bubble, pick)
     attempt.bubble_cpus = bubble

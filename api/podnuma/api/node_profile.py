@@ -6,7 +6,7 @@ name. The operator renders the winner's settings into the NodeTopology of the no
 
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from podnuma.api.conditions import Condition, read_conditions, render_conditions
@@ -15,11 +15,12 @@ from podnuma.api.decoding import (
     FieldErrors,
     Fields,
     Metadata,
+    choice,
     integer,
     read_metadata,
     subject,
 )
-from podnuma.api.node_settings import NodeSettings, read_node_settings
+from podnuma.api.node_settings import KubeletVersion, NodeSettings, read_node_settings
 from podnuma.api.resource_types import NODE_PROFILE
 from podnuma.api.selector import LabelSelector, read_selector
 
@@ -40,17 +41,28 @@ class MatchState(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class NodeProfile:
-    """A profile as stored. ``conditions`` are those of its status, for transition times."""
+    """A profile as stored. ``conditions`` are those of its status, for transition times.
+
+    ``node_kubelet``: CPUs are taken as the kubelet of each node would; ``node`` says as the newest.
+    """
 
     metadata: Metadata
     node_selector: LabelSelector
     priority: int
     node: NodeSettings
     conditions: tuple[Condition, ...] = ()
+    node_kubelet: bool = False
 
     @property
     def name(self) -> str:
         return self.metadata.name
+
+    def settings_on(self, kubelet_version: str) -> NodeSettings:
+        """Return the settings for a node whose kubelet has this version; "" if it is not known."""
+        if not self.node_kubelet:
+            return self.node
+        release = KubeletVersion.NODE.release(kubelet_version)
+        return replace(self.node, managers=replace(self.node.managers, kubelet_release=release))
 
     @property
     def rank(self) -> tuple[int, str]:
@@ -84,12 +96,14 @@ def read_node_profile(value: Any) -> NodeProfile:
     spec = fields.fields("spec")
     if not spec.has("nodeSelector"):
         errors.add("spec.nodeSelector", ABSENT, "is required; write {} to select all nodes")
+    version = spec.optional("kubeletVersion", choice(KubeletVersion), KubeletVersion.NEWEST)
     profile = NodeProfile(
         metadata=read_metadata(fields),
         node_selector=read_selector(spec, "nodeSelector"),
         priority=spec.optional("priority", integer(-HIGHEST_PRIORITY, HIGHEST_PRIORITY), 0),
-        node=read_node_settings(spec),
+        node=read_node_settings(spec, version.release("")),
         conditions=read_conditions(fields.fields("status")),
+        node_kubelet=version is KubeletVersion.NODE,
     )
     errors.check(subject(NODE_PROFILE.kind, value))
     return profile

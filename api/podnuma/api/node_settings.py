@@ -9,6 +9,7 @@ Whether values fit together and fit a machine is checked by ``allocator.check``,
 in the schema. Here only their form is read.
 """
 
+import contextlib
 import enum
 import re
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from typing import Any, Final
 from podnuma.allocator import (
     CpuManagerPolicy,
     IsolatedCpuPolicy,
+    KubeletRelease,
     ManagerSettings,
     MemoryManagerPolicy,
     ReservedMemory,
@@ -41,6 +43,25 @@ DEFAULT_PERIOD: Final = 100_000
 
 _MICROS: Final = {"us": 1, "ms": 1000, "s": 1_000_000}
 _DURATION: Final = re.compile(r"([0-9]{1,9})(us|ms|s)", re.ASCII)
+
+
+class KubeletVersion(enum.Enum):
+    """Whose CPUs are taken where kubelet releases differ: the newest, the node's own, or a given one."""
+
+    NEWEST = "Newest"
+    NODE = "Node"
+    V1_37 = "1.37"
+    V1_38 = "1.38"
+
+    def release(self, of_node: str) -> KubeletRelease:
+        """Return the release to decide as, on a node whose kubelet has the version `of_node`.
+
+        A version that cannot be read ("" included) counts as the newest.
+        """
+        if self is KubeletVersion.NODE:
+            with contextlib.suppress(ValueError):
+                return KubeletRelease.of(of_node)
+        return KubeletRelease.V1_37 if self is KubeletVersion.V1_37 else KubeletRelease.V1_38
 
 
 class Management(enum.Enum):
@@ -100,9 +121,9 @@ class NodeSettings:
     pod_policy: PodPolicy
 
 
-def read_node_settings(spec: Fields) -> NodeSettings:
-    """Read the settings in the spec of a NodeProfile or NodeTopology."""
-    return NodeSettings(_read_managers(spec), _read_pod_policy(spec))
+def read_node_settings(spec: Fields, release: KubeletRelease = KubeletRelease.V1_38) -> NodeSettings:
+    """Read the settings in the spec of a NodeProfile or NodeTopology, which name the release differently."""
+    return NodeSettings(_read_managers(spec, release), _read_pod_policy(spec))
 
 
 def render_node_settings(node: NodeSettings) -> dict[str, Any]:
@@ -110,7 +131,7 @@ def render_node_settings(node: NodeSettings) -> dict[str, Any]:
     return _render_managers(node.managers) | _render_pod_policy(node.pod_policy)
 
 
-def _read_managers(spec: Fields) -> ManagerSettings:
+def _read_managers(spec: Fields, release: KubeletRelease) -> ManagerSettings:
     reserved = spec.optional("reservedSystemCPUs", parsed(cpuset.parse, LONGEST_LIST), cpuset.EMPTY)
     amount = _reserved_cpu(spec)
     return ManagerSettings(
@@ -135,6 +156,7 @@ def _read_managers(spec: Fields) -> ManagerSettings:
         isolated_cpu_policy=spec.optional(
             "isolatedCPUPolicy", choice(IsolatedCpuPolicy), IsolatedCpuPolicy.UNUSED
         ),
+        kubelet_release=release,
         cfs_quota=spec.optional("cpuCFSQuota", boolean, default=True),
         cfs_quota_period=spec.optional("cpuCFSQuotaPeriod", parsed(_micros, 16), DEFAULT_PERIOD),
     )
@@ -186,6 +208,7 @@ def _render_managers(settings: ManagerSettings) -> dict[str, Any]:
         "topologyManagerPolicy": settings.topology_manager_policy.value,
         "topologyManagerScope": settings.topology_manager_scope.value,
         "isolatedCPUPolicy": settings.isolated_cpu_policy.value,
+        "kubeletVersion": settings.kubelet_release.value,
         "cpuCFSQuota": settings.cfs_quota,
         "cpuCFSQuotaPeriod": _render_micros(settings.cfs_quota_period),
     }

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from podnuma.allocator import AssignmentCounts, AssignmentType, CpuSet, cpuset, quantities
+from podnuma.allocator import AssignmentCounts, AssignmentType, CpuSet, KubeletRelease, cpuset, quantities
 from podnuma.api import names
 from podnuma.api.conditions import Condition, read_conditions, render_conditions
 from podnuma.api.decoding import (
@@ -19,6 +19,7 @@ from podnuma.api.decoding import (
     FieldErrors,
     Fields,
     Metadata,
+    choice,
     integer,
     parsed,
     read_metadata,
@@ -151,7 +152,9 @@ def read_node_topology(value: Any) -> NodeTopology:
     topology = NodeTopology(
         metadata=read_metadata(fields),
         profile=_read_profile(spec.fields("profile")),
-        node=read_node_settings(spec),
+        node=read_node_settings(
+            spec, spec.optional("kubeletVersion", choice(KubeletRelease), KubeletRelease.V1_38)
+        ),
         hardware=read_hardware(status.fields("hardware")) if status.has("hardware") else None,
         agent=_read_part(reported, "agent", _read_agent),
         allocation=_read_part(reported, "allocation", _read_allocation),

@@ -125,13 +125,17 @@ class NodeTerm:
 
 @dataclass(frozen=True, slots=True)
 class SchedulableNode:
-    """A node as the scheduler sees it; ``allocatable`` None: not known, so that anything fits."""
+    """A node as the scheduler sees it, and the version of its kubelet.
+
+    ``allocatable`` None: not known, so that anything fits.
+    """
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
     cordoned: bool = False
     allocatable: Needs | None = None
+    kubelet_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +229,7 @@ def read_schedulable_node(value: Any) -> SchedulableNode:
         allocatable=_amounts(status, "allocatable")
         if isinstance(status.get("allocatable"), Mapping)
         else None,
+        kubelet_version=_text(_mapping(status, "nodeInfo"), "kubeletVersion"),
     )
 
 

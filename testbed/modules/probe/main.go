@@ -169,6 +169,11 @@ type quota struct {
 	Runs string `json:"runs"` // the name of its first process: the runtime's until it is the container's
 }
 
+// watching is the first line of quotas: from here on no pod is missed.
+type watching struct {
+	Watching string `json:"watching"`
+}
+
 // quotas prints, as JSON lines, what cpu.max a container has and what runs in it, whenever either changes.
 // Only pods that come after its start are looked at, again and again without a pause: what it is to see
 // lasts for milliseconds.
@@ -180,6 +185,7 @@ func quotas(root string) {
 	for _, pod := range folders(root, "pod") {
 		before[pod] = true
 	}
+	_ = out.Encode(watching{Watching: root})
 	told := map[string]quota{}
 	for {
 		select {

@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from podnuma.allocator.cpu.pick import picker
+from podnuma.allocator.cpu.pick import Picker
 from podnuma.allocator.decision import MemoryBlock
 from podnuma.allocator.eligibility import empty_cpu_pool, empty_memory_pool, exclusive_requests
-from podnuma.allocator.manager_settings import CpuOptions
+from podnuma.allocator.manager_settings import CpuOptions, KubeletRelease
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.partition import blocks, cut_cpus, cut_memory
 from podnuma.allocator.refusal import Refusal
@@ -15,7 +15,7 @@ from podnuma.allocator.request import ContainerKind
 from tests.unit.allocator.shapes import GI, INIT, MI, g, machine, pod, s, unhurried
 
 NODES = NodeSet(1)
-PICK = picker(machine("MN80"), CpuOptions())
+PICK = Picker(machine("MN80"), CpuOptions(), KubeletRelease.V1_38).take
 
 CONTAINERS = st.lists(
     st.tuples(st.sampled_from(ContainerKind), st.integers(0, 4)), min_size=1, max_size=6

@@ -3,7 +3,7 @@
 import pytest
 from podnuma.allocator import cpuset
 from podnuma.allocator.attempt import AdmissionAttempt
-from podnuma.allocator.cpu.pick import near, take_aligned
+from podnuma.allocator.cpu.pick import near
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import Reason
 from podnuma.allocator.eligibility import exclusive_requests
@@ -144,7 +144,7 @@ def test_cpus_of_the_affinity_come_first_the_rest_from_anywhere(  # noqa: PLR091
 ):
     made = rules(name, reserved, options, "best-effort")
     close = near(made.topology, made.options, nodes_of(nodes))
-    got = take_aligned(made.pick, made.pick_near, cpus(default) & ~made.reserved, close, count)
+    got = made.picker.take_aligned(cpus(default) & ~made.reserved, close, count, nodes_of(nodes).bit_count())
     assert cpuset.render(got) == expected
 
 

@@ -15,6 +15,7 @@ from podnuma.allocator import (
     CpuManagerPolicy,
     IsolatedCpuPolicy,
     Isolation,
+    KubeletRelease,
     ManagerSettings,
     MemoryBlock,
     MemoryManagerPolicy,
@@ -240,6 +241,7 @@ def node_settings(draw: st.DrawFn) -> NodeSettings:
             st.dictionaries(st.just("max-allowable-numa-nodes"), st.integers(8, 99).map(str))
         ),
         isolated_cpu_policy=draw(st.sampled_from(IsolatedCpuPolicy)),
+        kubelet_release=draw(st.sampled_from(KubeletRelease)),
         cfs_quota=draw(st.booleans()),
         cfs_quota_period=draw(st.integers(1000, 1_000_000)),
     )

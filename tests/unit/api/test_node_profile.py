@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from podnuma.allocator import KubeletRelease
 from podnuma.api.conditions import Condition, Status
 from podnuma.api.decoding import InvalidObjectError, Metadata
 from podnuma.api.node_profile import (
@@ -60,6 +61,26 @@ def test_a_profile_is_read_as_it_was_rendered(name, selector, priority, node):
     spec = {"nodeSelector": render_selector(selector), "priority": priority} | render_node_settings(node)
     rendered = {"metadata": {"name": name}, "spec": spec}
     assert read_node_profile(rendered) == written
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kubelet", "release"),
+    [
+        ("Newest", "v1.36.3", KubeletRelease.V1_38),
+        ("Node", "v1.36.3", KubeletRelease.V1_37),
+        ("Node", "v1.37.2-eks-3abc", KubeletRelease.V1_37),
+        ("Node", "v1.38.0-beta.0", KubeletRelease.V1_38),
+        ("Node", "v2.0.1", KubeletRelease.V1_38),
+        ("Node", "", KubeletRelease.V1_38),
+        ("Node", "unknown", KubeletRelease.V1_38),
+        ("1.37", "v1.38.1", KubeletRelease.V1_37),
+        ("1.38", "v1.36.3", KubeletRelease.V1_38),
+    ],
+)
+def test_a_profile_says_whose_cpus_are_taken_on_a_node(wanted, kubelet, release):
+    spec = {"nodeSelector": {}, "kubeletVersion": wanted}
+    profile = read_node_profile({"metadata": {"name": "all"}, "spec": spec})
+    assert profile.settings_on(kubelet).managers.kubelet_release is release
 
 
 def test_the_status_counts_all_nodes_and_lists_those_in_need_first():

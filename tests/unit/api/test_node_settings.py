@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from podnuma.allocator import (
     CpuManagerPolicy,
+    KubeletRelease,
     ManagerSettings,
     MemoryManagerPolicy,
     Quantity,
@@ -42,9 +43,9 @@ KUBELET = {
 }
 
 
-def read(spec) -> NodeSettings:
+def read(spec, release=KubeletRelease.V1_38) -> NodeSettings:
     fields = Fields.of(spec, "spec", FieldErrors())
-    found = read_node_settings(fields)
+    found = read_node_settings(fields, release)
     fields.errors.check("NodeProfile a")
     return found
 
@@ -116,7 +117,7 @@ def test_all_bad_values_are_named_at_once():
 
 @given(node_settings())
 def test_settings_are_read_as_they_were_rendered(node):
-    assert read(render_node_settings(node)) == node
+    assert read(render_node_settings(node), node.managers.kubelet_release) == node
 
 
 def test_all_pods_are_managed_unless_they_have_to_ask():

@@ -5,12 +5,13 @@ growing number of nodes every combination is scored by how evenly it leaves the 
 the machine; each node of the best one gives the same even share, and what does not divide is
 dealt round robin over the best subset of it.
 
-A combination is kept the way the kubelet keeps it: in a buffer that later combinations with
-the same beginning may write over (`_append`). With five NUMA nodes and more, what is finally
-used can therefore differ from what was scored best; decisions are to be the same.
-
 An affinity is binding: of the nodes it names all are used, not as few as could hold the CPUs,
-since something else (memory) needed that many (kubernetes issue 139430).
+since something else (memory) needed that many (kubernetes issue 139430). Kubelets from v1.38 on do
+the same, and for the slices of a pod as well.
+
+Kubelets before v1.38 keep a combination in a buffer that later combinations with the same beginning
+may write over (`_append`). With five NUMA nodes and more, what they finally use can therefore differ
+from what was scored best; decisions for them are to be the same.
 
 Always true: the work is bounded (at most MAX_TRIES combinations; dealing ends when a whole
 round deals nothing), and where nothing usable is found the packed order is used, so the result
@@ -19,6 +20,7 @@ always has exactly `count` CPUs. Specification: sections 2.5, 10.2, 12 (Q2, Q9).
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from math import floor, inf, sqrt
 
 from podnuma.allocator.cpu.order import Order
@@ -29,6 +31,15 @@ from podnuma.allocator.refusal import Refusal, not_enough_cpus
 MAX_TRIES = 200_000
 
 _View = tuple[list[int], int]  # (cells, how many of them belong to the view)
+
+
+@dataclass(frozen=True, slots=True)
+class Dealing:
+    """How CPUs are distributed: in groups of `group`, and whether NUMA nodes of one socket go first."""
+
+    group: int
+    by_socket: bool = False
+    before_v1_38: bool = False
 
 
 @dataclass(slots=True)
@@ -44,23 +55,28 @@ class _Best:
 class _Search:
     """One distribution: the machine, the free CPUs per NUMA node, what is wanted."""
 
-    def __init__(self, order: Order, free: int, count: int, group: int, *, by_socket: bool) -> None:
+    def __init__(self, order: Order, free: int, count: int, dealing: Dealing) -> None:
         self.order = order
         self.free = free
         self.count = count
-        self.group = group
-        self.by_socket = by_socket
+        self.group = dealing.group
+        self.by_socket = dealing.by_socket
+        self.combinations = _kept_combinations if dealing.before_v1_38 else _combinations
         listed = order.numa_nodes(free)
         self.nodes = [node for _, node, _ in listed]
         self.left = {node: count for count, node, _ in listed}
         self.tries = 0
 
-    def over_few(self) -> int | None:
-        """Return the CPUs distributed over as few nodes as possible, None when no combination can serve."""
+    def over_few(self, least: int) -> int | None:
+        """Return the CPUs distributed over as few nodes as possible, None when no combination can serve.
+
+        Fewer than `least` nodes are not tried, unless there are no more.
+        """
         wanted = -(-self.count // self.group)
         groups = -(-self.order.cpu_count // self.group)
         per_node = -(-groups // len(self.order.nodes))
-        return self._over(range(-(-wanted // per_node), min(wanted, len(self.nodes)) + 1))
+        fewest, most = -(-wanted // per_node), min(wanted, len(self.nodes))
+        return self._over(range(max(fewest, least) if least <= most else fewest, most + 1))
 
     def over_all(self) -> int | None:
         """Return the CPUs distributed over all nodes that have free ones, None when that cannot be."""
@@ -69,7 +85,7 @@ class _Search:
     def _over(self, sizes: Iterable[int]) -> int | None:
         for size in sizes:
             best = _Best()
-            for view in _combinations(self.nodes, size):
+            for view in self.combinations(self.nodes, size):
                 if best.score == 0 and (best.one_socket or not self.by_socket):
                     break
                 self.tries += 1
@@ -118,7 +134,7 @@ class _Search:
     ) -> tuple[float, _View | None]:
         score, kept = inf, None
         for size in range(len(usable), 0, -1):
-            for view in _combinations(usable, size):
+            for view in self.combinations(usable, size):
                 self.tries += 1
                 if self.tries > MAX_TRIES:
                     return score, kept
@@ -175,37 +191,45 @@ class _Search:
         return len({self.order.socket_by_node[node] for node in chosen}) == 1
 
 
-def distributed(order: Order, available: int, count: int, group: int, *, by_socket: bool) -> int:
-    """Return `count` of the available CPUs in groups of `group`. Raises Refusal if there are fewer.
+def distributed(order: Order, available: int, count: int, dealing: Dealing, nodes: int = 0) -> int:
+    """Return `count` of the available CPUs in groups. Raises Refusal if there are fewer.
 
-    With `by_socket`, combinations inside one socket go before all others of the same size.
+    Combinations of fewer NUMA nodes than `nodes` are not tried, if so many have free CPUs. (Before
+    v1.38 only `distributed_within` looks at how many there are to be.) With `by_socket`,
+    combinations inside one socket go before all others of the same size.
     """
-    if count % group:
+    if count % dealing.group:
         return packed(order, available, count)
     if count == 0:
         return 0
     free = available & order.all_cpus
     if count > free.bit_count():
         raise not_enough_cpus(count, available.bit_count())
-    got = _Search(order, free, count, group, by_socket=by_socket).over_few()
+    least = 0 if dealing.before_v1_38 else nodes
+    got = _Search(order, free, count, dealing).over_few(least)
     return packed(order, available, count) if got is None else got
 
 
-def distributed_within(order: Order, available: int, count: int, group: int) -> int:
+def distributed_within(order: Order, available: int, count: int, dealing: Dealing) -> int:
     """Return `count` of the CPUs of an affinity, from every NUMA node they are on if that can be.
 
     Raises Refusal if there are fewer.
     """
     free = available & order.all_cpus
-    if 0 < count <= free.bit_count() and count % group == 0:
-        got = _Search(order, free, count, group, by_socket=False).over_all()
+    if 0 < count <= free.bit_count() and count % dealing.group == 0:
+        got = _Search(order, free, count, dealing).over_all()
         if got is not None:
             return got
-    return distributed(order, available, count, group, by_socket=False)
+    return distributed(order, available, count, dealing)
 
 
 def _combinations(nodes: Sequence[int], size: int) -> Iterator[_View]:
-    """Yield views of every combination, lexicographic by position, growing buffers as the kubelet does."""
+    """Yield views of every combination, lexicographic by position."""
+    return ((list(chosen), size) for chosen in combinations(nodes, size))
+
+
+def _kept_combinations(nodes: Sequence[int], size: int) -> Iterator[_View]:
+    """Yield the same views, growing buffers as kubelets before v1.38 do."""
 
     def grow(view: _View, start: int, missing: int) -> Iterator[_View]:
         if missing == 0:

@@ -2,7 +2,11 @@
 
 Every step takes what fits entirely and leaves the rest of the need to the next, finer step;
 the last one takes threads from the core that is broken into the most. *Spread* leaves out the
-core step, so CPUs of a socket come in plain id order.
+core step: one thread of every core of a socket, then the second of each. Caches: all that are
+taken whole come before the first part of one.
+
+Kubelets before v1.38 take the CPUs of a socket in plain id order when they spread, and look for whole
+and partial caches in turn. `Style` says which way it is.
 
 An element is whole when all CPUs it has are free. (The kubelet compares with the machine's
 average, which goes wrong where cores or sockets are unequal; kubernetes issue 140495.)
@@ -11,7 +15,8 @@ Always true: the result is part of the available set and has exactly `count` CPU
 available set and the topology alone decide it. Specification: sections 2.2 to 2.4.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpu.order import Order, by_free
@@ -42,7 +47,19 @@ class _Hand:
                     return
 
 
-def packed(order: Order, available: int, count: int, *, spread: bool = False, caches: bool = False) -> int:
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How CPUs are packed: spread over cores, by caches, and whether as kubelets before v1.38 did."""
+
+    spread: bool = False
+    caches: bool = False
+    before_v1_38: bool = False
+
+
+_PLAIN = Style()
+
+
+def packed(order: Order, available: int, count: int, style: Style = _PLAIN) -> int:
     """Return `count` of the available CPUs. Raises Refusal if there are fewer."""
     if count == 0:
         return 0
@@ -50,15 +67,15 @@ def packed(order: Order, available: int, count: int, *, spread: bool = False, ca
     if count > hand.free.bit_count():
         raise not_enough_cpus(count, available.bit_count())
     _widest(order, hand)
-    if caches and hand.need:
-        _caches(order, hand)
-    if hand.need and not spread:
+    if style.caches and hand.need:
+        (_caches_in_turn if style.before_v1_38 else _caches)(order, hand)
+    if hand.need and not style.spread:
         for _, outer, _ in order.around_cores(hand.free):
             hand.take_whole(order.cores_by_size_in[outer])
             if hand.need == 0:
                 break
     if hand.need:
-        _threads(order, hand, spread=spread)
+        _threads(order, hand, style)
     return hand.got
 
 
@@ -76,18 +93,50 @@ def _widest(order: Order, hand: _Hand) -> None:
             )
 
 
-def _threads(order: Order, hand: _Hand, *, spread: bool) -> None:
-    elements = order.sockets(hand.free) if spread else order.around_cores(hand.free)
-    for left, outer, mask in elements:
-        parts = [(left, outer, mask)] if spread else by_free(order.cores_in[outer], hand.free)
-        for _, _, part in parts:
-            taken = cpuset.lowest(part & hand.free, hand.need)
-            hand.take(taken, taken.bit_count())
-            if hand.need == 0:
-                return
+def _threads(order: Order, hand: _Hand, style: Style) -> None:
+    for cpus in _last(order, hand.free, style):
+        taken = cpuset.lowest(cpus, hand.need)
+        hand.take(taken, taken.bit_count())
+        if hand.need == 0:
+            return
+
+
+def _last(order: Order, free: int, style: Style) -> Iterator[int]:
+    """Yield sets of CPUs, to be used up one after the other, each from its lowest CPU on."""
+    if not style.spread:
+        for _, outer, _ in order.around_cores(free):
+            for _, _, core in by_free(order.cores_in[outer], free):
+                yield core & free
+        return
+    for _, _, socket in order.sockets(free):
+        yield from (socket & free,) if style.before_v1_38 else _round_robin(order, socket & free)
+
+
+def _round_robin(order: Order, free: int) -> Iterator[int]:
+    """Yield the lowest free thread of every core, fewest free first; then the second of each, and so on."""
+    cores = [core & free for _, _, core in by_free(order.cores, free)]
+    while cores:
+        yield from (core & -core for core in cores)
+        cores = [rest for core in cores if (rest := core & (core - 1))]
 
 
 def _caches(order: Order, hand: _Hand) -> None:
+    """Take whole caches while they fit, then the rest from one cache."""
+    seen: set[int] = set()
+    caches: list[tuple[int, int]] = []
+    for left, name, cache in order.uncores(hand.free):
+        if name not in seen:
+            seen.add(name)
+            caches.append((left, cache))
+    hand.take_whole([(left, cache) for left, cache in caches if left == cache.bit_count()])
+    for _, cache in caches:
+        if hand.need == 0:
+            return
+        _part_of_cache(order, hand, cache)
+
+
+def _caches_in_turn(order: Order, hand: _Hand) -> None:
+    """Take caches as kubelets before v1.38: for each cache, all whole ones again, then a part of it."""
     for _, _, cache in order.uncores(hand.free):
         if hand.need >= order.per_uncore:
             hand.take_whole(

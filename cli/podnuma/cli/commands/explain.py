@@ -17,6 +17,7 @@ from podnuma.api.pod import read_pod
 from podnuma.api.pod_allocation import PodAllocation, read_pod_allocation
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.api.pod_resize import allocated, kubelet_holds_back
+from podnuma.api.scheduling import read_schedulable_node
 from podnuma.api.selector import EVERYTHING
 from podnuma.cli.commands import output
 from podnuma.cli.commands.completion import complete_node, complete_pod, complete_profile
@@ -161,7 +162,8 @@ def gather(
     granted = allocated(value, pod)
     unresized, held_back = None if granted == pod else granted, kubelet_holds_back(value)
     stored = _stored(allocation) if not node or node == _node_of(value, allocation) else None
-    asked, missing = _asked(source, where, profile_named(source, profile).node if profile else None)
+    tried = profile_named(source, profile).settings_on(_kubelet_version(source, where)) if profile else None
+    asked, missing = _asked(source, where, tried)
     if asked is None:
         if stored is None:
             raise Failure(
@@ -194,6 +196,12 @@ def _asked(source: ObjectSource, node: str, instead: NodeSettings | None) -> tup
         return None, f"{why} of all namespaces"
     topology = read_topology(topologies[0])
     return candidate_node(topology, allocations, instead or own_settings(topology)), ""
+
+
+def _kubelet_version(source: ObjectSource, node: str) -> str:
+    nodes, _ = read_if_allowed(source, queries.nodes())
+    known = map(read_schedulable_node, nodes or ())
+    return next((one.kubelet_version for one in known if one.name == node), "")
 
 
 def _node_of(pod: Json, allocation: Json | None) -> str:

@@ -292,7 +292,8 @@ def _chooser(
 
     def choose(topology: NodeTopology) -> NodeSettings | None:
         nonlocal profiles
-        settings = tried.node if tried is not None else own_settings(topology)
+        version = view.kubelet_version(topology.name)
+        settings = tried.settings_on(version) if tried is not None else own_settings(topology)
         labels = view.labels(topology.name)
         if settings is not None or labels is None:
             return settings
@@ -301,7 +302,7 @@ def _chooser(
             for line in problems:
                 output.note(line)
         chosen = winner(profiles, labels)
-        return chosen.node if chosen else None
+        return chosen.settings_on(version) if chosen else None
 
     return choose
 

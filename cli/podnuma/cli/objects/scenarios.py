@@ -15,6 +15,7 @@ from typing import Any
 from podnuma.allocator import cpuset, quantities
 from podnuma.allocator.manager_settings import (
     CpuManagerPolicy,
+    KubeletRelease,
     ManagerSettings,
     MemoryManagerPolicy,
     ReservedMemory,
@@ -93,8 +94,19 @@ def read_settings(kubelet: ScenarioJson) -> ManagerSettings:
         topology_manager_policy_options=_texts(
             kubelet.get("topologyManagerPolicyOptions"), "kubelet.topologyManagerPolicyOptions"
         ),
+        kubelet_release=_release(kubelet.get("kubeletVersion")),
         pod_level_managers=all(gates.get(name, True) for name in _POD_LEVEL_GATES),
     )
+
+
+def _release(version: object) -> KubeletRelease:
+    """Read whose CPUs are wanted; without a version those of the oracle's reference release."""
+    if version is None:
+        return KubeletRelease.V1_37
+    try:
+        return KubeletRelease.of(str(version))
+    except ValueError as error:
+        raise ScenarioError(f"kubelet.kubeletVersion: {error}") from error
 
 
 def _check_gates(gates: ScenarioJson, options: Mapping[str, str]) -> None:

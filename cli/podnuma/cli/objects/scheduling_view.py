@@ -54,3 +54,8 @@ class SchedulingView:
         """Return the labels of a node; None if it is unknown."""
         known = self.nodes.get(node)
         return known.labels if known else None
+
+    def kubelet_version(self, node: str) -> str:
+        """Return the version of a node's kubelet; "" if it is unknown."""
+        known = self.nodes.get(node)
+        return known.kubelet_version if known else ""

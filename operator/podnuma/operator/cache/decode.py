@@ -107,7 +107,14 @@ def _held_back(value: Json, *, unallocated: bool) -> str:
 def decode_node(value: Json) -> CachedNode:
     """Decode a node."""
     name = object_key(value)
-    return CachedNode(object_version(value), name, name.name, _labels(_dict(value.get("metadata"))))
+    version = _dict(_dict(value.get("status")).get("nodeInfo")).get("kubeletVersion")
+    return CachedNode(
+        version=object_version(value),
+        key=name,
+        node=name.name,
+        labels=_labels(_dict(value.get("metadata"))),
+        kubelet_version=version[:64] if isinstance(version, str) else "",
+    )
 
 
 def decode_namespace(value: Json) -> CachedNamespace:

@@ -109,15 +109,16 @@ class CachedPod(CachedObject):
 
 @dataclass(frozen=True, slots=True)
 class CachedNode(CachedObject):
-    """A Node: its identity and labels."""
+    """A Node: its identity, its labels, and the version of its kubelet ("" if it has not told)."""
 
     kind = Kind.NODE
 
     labels: Mapping[str, str]
+    kubelet_version: str = ""
 
     @property
     def relevant_state(self) -> object:
-        return (self.uid, self.labels)
+        return (self.uid, self.labels, self.kubelet_version)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ def select(
         return _keep_present(present, "InvalidProfile", f"{unreadable}; the previous settings still apply")
     matching = matching_profiles(node.labels, profiles)
     if matching.winner is not None:
-        return _apply_winner(node.key.name, matching, matching.winner, present)
+        return _apply_winner(node, matching, matching.winner, present)
     if present is None:
         return ProfileSelection(_valid(None, "NoProfile", "no NodeProfile selects this node"))
     if present.profile is not None:
@@ -107,9 +107,10 @@ def select(
 
 
 def _apply_winner(
-    name: str, matching: MatchingProfiles, winner: NodeProfile, present: NodeTopology | None
+    node: CachedNode, matching: MatchingProfiles, winner: NodeProfile, present: NodeTopology | None
 ) -> ProfileSelection:
-    wanted = (winner.node, ProfileReference(winner.name, winner.metadata.generation))
+    name, settings = node.key.name, winner.settings_on(node.kubelet_version)
+    wanted = (settings, ProfileReference(winner.name, winner.metadata.generation))
     apply = None if present is not None and (present.node, present.profile) == wanted else wanted
     hardware = present.hardware if present else None
     matches = _overridden(name, matching, winner)
@@ -120,18 +121,18 @@ def _apply_winner(
         )
         matches[winner.name] = MatchedNode(name, MatchState.PENDING, "HardwareUnknown", message)
         valid = _valid(None, "HardwareUnknown", message)
-        return ProfileSelection(valid, intended=winner.node, apply=apply, matches=matches)
+        return ProfileSelection(valid, intended=settings, apply=apply, matches=matches)
     if paused := _paused(present):
         matches[winner.name] = MatchedNode(name, MatchState.REFUSED, "Paused", paused)
         return ProfileSelection(_valid(False, "Paused", paused), intended=None, apply=apply, matches=matches)
-    problems = check(winner.node.managers, hardware.topology)
+    problems = check(settings.managers, hardware.topology)
     if problems:
         message = _refusal(winner.name, name, problems)
         matches[winner.name] = MatchedNode(name, MatchState.REFUSED, "InvalidSettings", message)
         last_valid = _last_valid(present, hardware.topology)
         kept = "the previous settings still apply" if last_valid else "nothing is decided on this node"
         valid = _valid(False, "InvalidSettings", f"{message}; {kept}")
-        return ProfileSelection(valid, decide_with=last_valid, intended=winner.node, matches=matches)
+        return ProfileSelection(valid, decide_with=last_valid, intended=settings, matches=matches)
     text = f"the settings of NodeProfile {winner.name} apply"
     reason = "ProfileApplied"
     if matching.rivals:
@@ -139,8 +140,8 @@ def _apply_winner(
     matches[winner.name] = MatchedNode(name, MatchState.APPLIED, reason, text if matching.rivals else "")
     return ProfileSelection(
         _valid(True, reason, text),
-        decide_with=winner.node,
-        intended=winner.node,
+        decide_with=settings,
+        intended=settings,
         apply=apply,
         matches=matches,
     )

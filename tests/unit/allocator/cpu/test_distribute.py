@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.allocator import cpuset
-from podnuma.allocator.cpu.distribute import distributed, distributed_within
+from podnuma.allocator.cpu.distribute import Dealing, distributed, distributed_within
 from podnuma.allocator.cpu.order import Order
 from podnuma.allocator.refusal import Refusal
 
@@ -67,20 +67,20 @@ OVERWRITTEN = [
 
 @pytest.mark.parametrize(("name", "group", "free", "count", "expected"), SPREAD_EVENLY)
 def test_even_shares_leave_the_machine_balanced(name, group, free, count, expected):
-    got = distributed(Order.of(machine(name)), cpus(free), count, group, by_socket=False)
+    got = distributed(Order.of(machine(name)), cpus(free), count, Dealing(group, before_v1_38=True))
     assert cpuset.render(got) == expected
 
 
 @pytest.mark.parametrize(("free", "expected"), WITHIN_A_SOCKET)
 def test_aligned_by_socket_one_socket_goes_before_balance(free, expected):
-    got = distributed(Order.of(machine("MT80")), cpus(free), 6, 1, by_socket=True)
+    got = distributed(Order.of(machine("MT80")), cpus(free), 6, Dealing(1, by_socket=True, before_v1_38=True))
     assert cpuset.render(got) == expected
 
 
 @pytest.mark.parametrize(("count", "expected"), OVERWRITTEN)
-def test_a_remembered_combination_is_overwritten_as_in_the_kubelet(count, expected):
+def test_a_remembered_combination_is_overwritten_before_v1_38(count, expected):
     topology = machine("L256")
-    got = distributed(Order.of(topology), topology.all_cpus, count, 1, by_socket=False)
+    got = distributed(Order.of(topology), topology.all_cpus, count, Dealing(1, before_v1_38=True))
     assert cpuset.render(topology.nodes_of(got)) == expected
     assert got.bit_count() == count
 
@@ -88,20 +88,33 @@ def test_a_remembered_combination_is_overwritten_as_in_the_kubelet(count, expect
 def test_an_affinity_is_binding_though_fewer_nodes_would_do():
     wide = from_cores([((k, k + 128), k // 32, k // 32, None) for k in range(128)])
     order = Order.of(wide)
-    got = distributed_within(order, wide.all_cpus, 176, 1)
+    got = distributed_within(order, wide.all_cpus, 176, Dealing(1, before_v1_38=True))
     assert [(mask & got).bit_count() for _, mask in wide.numa] == [44, 44, 44, 44]
-    assert wide.nodes_of(distributed(order, wide.all_cpus, 176, 1, by_socket=False)) == 0b0111
+    assert wide.nodes_of(distributed(order, wide.all_cpus, 176, Dealing(1, before_v1_38=True))) == 0b0111
+
+
+def test_as_many_nodes_are_used_as_the_affinity_names_if_they_have_free_cpus():
+    wide = from_cores([((k, k + 128), k // 32, k // 32, None) for k in range(128)])
+    order, dealing = Order.of(wide), Dealing(1)
+
+    def used(free, nodes):
+        return wide.nodes_of(distributed(order, free, 64, dealing, nodes))
+
+    assert used(wide.all_cpus, 0) == 0b0001
+    assert used(wide.all_cpus, 3) == 0b0111
+    assert used(wide.all_cpus, 4) == 0b1111
+    assert used(wide.cpus_on(0b0101), 3) == 0b0001
 
 
 def test_too_few_cpus_are_refused():
     with pytest.raises(Refusal, match="requested=3, available=2"):
-        distributed(Order.of(machine("SS8")), cpus("0,1"), 3, 1, by_socket=False)
+        distributed(Order.of(machine("SS8")), cpus("0,1"), 3, Dealing(1, before_v1_38=True))
 
 
 @pytest.mark.parametrize("count", range(1, 15))
 def test_broken_cores_on_every_node_end_in_an_answer(count):
     # One thread of each node is taken: whole cores are dealt from odd leftovers.
-    got = distributed(Order.of(machine("D16")), cpus("1-3,5-15"), count, 2, by_socket=False)
+    got = distributed(Order.of(machine("D16")), cpus("1-3,5-15"), count, Dealing(2, before_v1_38=True))
     assert got.bit_count() == count
 
 
@@ -112,11 +125,15 @@ def test_broken_cores_on_every_node_end_in_an_answer(count):
     share=st.floats(min_value=0, max_value=1),
     group=st.sampled_from([1, 2]),
     by_socket=st.booleans(),
+    older=st.booleans(),
+    nodes=st.integers(min_value=0, max_value=9),
 )
-def test_every_distribution_ends_with_the_wanted_number_of_free_cpus(name, free, share, group, by_socket):
+def test_every_distribution_ends_with_the_wanted_number_of_free_cpus(  # noqa: PLR0917
+    name, free, share, group, by_socket, older, nodes
+):
     topology = machine(name)
     free &= topology.all_cpus
     count = int(share * free.bit_count())
-    got = distributed(Order.of(topology), free, count, group, by_socket=by_socket)
+    got = distributed(Order.of(topology), free, count, Dealing(group, by_socket, older), nodes)
     assert got & ~free == 0
     assert got.bit_count() == count

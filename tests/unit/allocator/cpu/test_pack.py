@@ -5,10 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpu.order import Order
-from podnuma.allocator.cpu.pack import packed
+from podnuma.allocator.cpu.pack import Style, packed
 from podnuma.allocator.refusal import Refusal
 
 from tests.unit.allocator.shapes import cpus, from_cores, machine, unhurried
+
+OLD_SPREAD = Style(spread=True, before_v1_38=True)
+OLD_CACHES = Style(caches=True, before_v1_38=True)
 
 PACKED = [
     ("SS8", "0-7", 1, "0"),
@@ -43,6 +46,18 @@ CACHES = [
     ("U128", "2-63,65-127", 11, "2,4-7,65-66,68-71"),
 ]
 
+# What kubelet v1.38.0-beta.0 takes.
+ROUND_ROBIN = [
+    ("SS8", "1-7", 3, "1-2,4"),
+    ("SS8", "0,2-7", 4, "0,2-3,5"),
+    ("SS8", "1-7", 6, "1-6"),
+    ("DS12", "1-11", 2, "2,6"),
+    ("DS12", "1-11", 8, "1-3,5-7,9,11"),
+    ("MN80", "1-79", 8, "1-7,40"),
+    ("TS18", "1-17", 4, "1-4"),
+    ("DS12", "1-5,7-11", 3, "2,4,8"),
+]
+
 
 @pytest.mark.parametrize(("name", "free", "count", "expected"), PACKED)
 def test_packed_takes_whole_elements_then_the_most_used_core(name, free, count, expected):
@@ -50,13 +65,40 @@ def test_packed_takes_whole_elements_then_the_most_used_core(name, free, count, 
 
 
 @pytest.mark.parametrize(("name", "free", "count", "expected"), SPREAD)
-def test_spread_takes_one_thread_after_the_other(name, free, count, expected):
-    assert cpuset.render(packed(Order.of(machine(name)), cpus(free), count, spread=True)) == expected
+def test_spread_takes_one_thread_after_the_other_before_v1_38(name, free, count, expected):
+    assert (
+        cpuset.render(
+            packed(Order.of(machine(name)), cpus(free), count, Style(spread=True, before_v1_38=True))
+        )
+        == expected
+    )
 
 
 @pytest.mark.parametrize(("name", "free", "count", "expected"), CACHES)
-def test_caches_are_used_whole_or_to_the_exact_rest(name, free, count, expected):
-    assert cpuset.render(packed(Order.of(machine(name)), cpus(free), count, caches=True)) == expected
+def test_caches_are_used_whole_or_to_the_exact_rest_before_v1_38(name, free, count, expected):
+    assert (
+        cpuset.render(
+            packed(Order.of(machine(name)), cpus(free), count, Style(caches=True, before_v1_38=True))
+        )
+        == expected
+    )
+
+
+@pytest.mark.parametrize(("name", "free", "count", "expected"), ROUND_ROBIN)
+def test_spread_takes_a_thread_of_every_core_before_a_second_of_any(name, free, count, expected):
+    assert cpuset.render(packed(Order.of(machine(name)), cpus(free), count, Style(spread=True))) == expected
+
+
+@pytest.mark.parametrize(("name", "free", "count", "expected"), CACHES)
+def test_caches_of_one_size_are_used_as_before(name, free, count, expected):
+    assert cpuset.render(packed(Order.of(machine(name)), cpus(free), count, Style(caches=True))) == expected
+
+
+def test_a_whole_small_cache_comes_before_a_part_of_a_large_one():
+    unequal = from_cores([((k,), 0, 0, 0 if k < 4 else 1) for k in range(16)])
+    order = Order.of(unequal)
+    assert packed(order, cpus("0-15"), 6, Style(caches=True)) == cpus("0-5")
+    assert packed(order, cpus("0-15"), 6, OLD_CACHES) == cpus("4-9")
 
 
 def test_too_few_cpus_name_both_numbers():
@@ -95,11 +137,12 @@ def test_unequal_sockets_are_whole_when_their_own_cpus_are_free():
     share=st.floats(min_value=0, max_value=1),
     spread=st.booleans(),
     caches=st.booleans(),
+    older=st.booleans(),
 )
-def test_the_result_is_part_of_what_is_free_and_has_the_wanted_size(name, free, share, spread, caches):
+def test_the_result_is_part_of_what_is_free_and_has_the_wanted_size(name, free, share, spread, caches, older):
     topology = machine(name)
     free &= topology.all_cpus
     count = int(share * free.bit_count())
-    got = packed(Order.of(topology), free, count, spread=spread, caches=caches)
+    got = packed(Order.of(topology), free, count, Style(spread, caches, older))
     assert got & ~free == 0
     assert got.bit_count() == count

@@ -140,3 +140,17 @@ def test_an_unreadable_profile_keeps_its_name_and_its_reason():
     assert record.key == ObjectKey("", "bad")
     assert "cpuManagerPolicy" in (record.problem or "")
     assert record.version == ObjectVersion("", 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "version"),
+    [
+        ({"nodeInfo": {"kubeletVersion": "v1.37.2"}}, "v1.37.2"),
+        ({"nodeInfo": {"kubeletVersion": 137}}, ""),
+        ({"nodeInfo": []}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_node_tells_the_version_of_its_kubelet(status, version):
+    node = decode.decode_node({"metadata": {"name": "n1", "uid": "u"}, "status": status})
+    assert node.kubelet_version == version

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from podnuma.allocator import KubeletRelease
 from podnuma.api.conditions import Status
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_profile import MatchState
@@ -148,3 +149,18 @@ def test_an_unreadable_nodetopology_decides_nothing_and_says_why():
     plan = profile_selection.select(NODE, [record()], broken)
     assert plan.decide_with is None
     assert "status.hardware" in plan.valid.message
+
+
+def test_a_profile_that_leaves_it_to_the_node_follows_its_kubelet():
+    of = record(kubeletVersion="Node")
+    older = replace(NODE, kubelet_version="v1.36.3")
+    chosen = profile_selection.select(older, [of], in_force(of))
+    assert chosen.apply is not None
+    assert chosen.apply[0].managers.kubelet_release is KubeletRelease.V1_37
+    assert chosen.decide_with == chosen.apply[0]
+    upgraded = replace(NODE, kubelet_version="v1.38.0")
+    assert profile_selection.select(upgraded, [of], in_force(of)).apply is None
+
+
+def test_an_upgrade_of_the_kubelet_is_a_change_of_the_node():
+    assert NODE.relevant_state != replace(NODE, kubelet_version="v1.38.0").relevant_state
