@@ -1,4 +1,4 @@
-"""Merge the hints of CPUs and memory into one NUMA node set.
+"""Merge the hints of CPUs, memory and devices into one NUMA node set.
 
 The kubelet takes one hint from each list, in every combination, intersects them, and keeps the
 best intersection. Here the combinations are never formed; the same result is found by asking
@@ -14,7 +14,8 @@ reachable set in that ranking:
 * preferred and reachable: the very set is in every list and preferred in each of them;
 * otherwise reachable: it is the intersection of one set of each list. Of the CPU list the
   largest set that still leaves the intersection right is the one to try, because that list is
-  closed upwards; of the memory list, which is the same for all its resources, the smallest.
+  closed upwards; of the memory list, which is the same for all its resources, the smallest. The
+  lists of devices are closed upwards, too, but each only among the nodes that have such devices.
 
 Always true: without any hints every policy admits; a request that cannot be served makes
 every result not preferred. Specification: sections 5.2 to 5.4.
@@ -27,6 +28,7 @@ from operator import and_
 from typing import NamedTuple, Protocol
 
 from podnuma.allocator.cpu.hints import CpuHints
+from podnuma.allocator.device_hints import DeviceHints
 from podnuma.allocator.manager_settings import TopologyManagerPolicy
 from podnuma.allocator.memory.hints import MemoryHints
 from podnuma.allocator.nodeset import NodeSet
@@ -67,6 +69,10 @@ class ProvidedHints(NamedTuple):
     cpu: CpuHints | None
     memory: MemoryHints | None
     impossible: bool
+    devices: tuple[DeviceHints, ...] = ()
+
+
+NO_DEVICES: tuple[DeviceHints, ...] = ()
 
 
 class Merger:
@@ -80,7 +86,12 @@ class Merger:
         self._closest = closest and policy is not SINGLE
 
     def merge(
-        self, cpu: CpuHints | None, memory: MemoryHints | None, *, impossible: bool
+        self,
+        cpu: CpuHints | None,
+        memory: MemoryHints | None,
+        *,
+        impossible: bool,
+        devices: tuple[DeviceHints, ...] = NO_DEVICES,
     ) -> TopologyHint | None:
         """Return the merged hint, None when the policy refuses.
 
@@ -91,16 +102,21 @@ class Merger:
             return NO_HINT
         if cpu is not None and not cpu.holds(cpu.universe):
             cpu, impossible = None, True
+        if devices:
+            served = tuple([one for one in devices if one.holds(one.universe)])
+            devices, impossible = served, impossible or len(served) < len(devices)
         if impossible:
-            return self._second_best(cpu, memory)
+            return self._second_best(cpu, memory, devices)
         providers: list[HintProvider] = [provider for provider in (cpu, memory) if provider is not None]
+        providers += devices
         best = self._preferred(providers)
         if best is None and memory is not None and memory.narrowest() == 0:
             # A memory list without any set says nothing, unlike an empty CPU list.
+            providers.remove(memory)
             memory = None
-            best = self._preferred([] if cpu is None else [cpu])
+            best = self._preferred(providers)
         if best is None:
-            return self._second_best(cpu, memory)
+            return self._second_best(cpu, memory, devices)
         if self._policy is SINGLE and best == self._topology.all_nodes:
             return TopologyHint(None, preferred=True)
         return TopologyHint(best, preferred=True)
@@ -123,31 +139,32 @@ class Merger:
             ):
                 yield size
 
-    def _second_best(self, cpu: CpuHints | None, memory: MemoryHints | None) -> TopologyHint | None:
+    def _second_best(
+        self, cpu: CpuHints | None, memory: MemoryHints | None, devices: tuple[DeviceHints, ...]
+    ) -> TopologyHint | None:
         if self._policy is not TopologyManagerPolicy.BEST_EFFORT:
             return None
         if memory is not None and memory.narrowest() == 0:
             memory = None
-        return TopologyHint(self._ranked(cpu, memory), preferred=False)
+        return TopologyHint(self._ranked(cpu, memory, devices), preferred=False)
 
-    def _ranked(self, cpu: CpuHints | None, memory: MemoryHints | None) -> NodeSet:
+    def _ranked(
+        self, cpu: CpuHints | None, memory: MemoryHints | None, devices: tuple[DeviceHints, ...]
+    ) -> NodeSet:
         every = self._topology.all_nodes
-        if cpu is None and memory is None:
+        providers = [provider for provider in (cpu, memory, *devices) if provider is not None]
+        if not providers:
             return every
-        start = max(cpu.narrowest() if cpu else 0, memory.narrowest() if memory else 0)
-        reach = _Reach(cpu, memory)
+        start = max(provider.narrowest() for provider in providers)
+        reach = _Reach(cpu, memory, devices)
         sizes = chain((start,), range(start - 1, 0, -1), range(start + 1, every.bit_count() + 1))
-        ranked = chain.from_iterable(self._looked_at(size, cpu, memory) for size in sizes)
+        ranked = chain.from_iterable(self._looked_at(size, providers) for size in sizes)
         return next((nodes for nodes in islice(ranked, MAX_CANDIDATES) if reach.holds(nodes)), every)
 
-    def _looked_at(self, size: int, *providers: HintProvider | None) -> Iterable[NodeSet]:
+    def _looked_at(self, size: int, providers: Sequence[HintProvider]) -> Iterable[NodeSet]:
         if not self._topology.wide:
             return self._topology.node_sets(size, closest=self._closest)
-        each = (
-            candidates(self._topology, size, provider.offers(size))
-            for provider in providers
-            if provider is not None
-        )
+        each = (candidates(self._topology, size, provider.offers(size)) for provider in providers)
         return sorted(set(chain.from_iterable(each)), key=self._rank)
 
     def _rank(self, nodes: NodeSet) -> tuple[float, NodeSet]:
@@ -157,30 +174,44 @@ class Merger:
 class _Reach:
     """Which node sets are the intersection of one set of each list."""
 
-    __slots__ = ("_cpu", "_memory", "_sets")
+    __slots__ = ("_closed", "_cpu", "_devices", "_memory", "_sets")
 
-    def __init__(self, cpu: CpuHints | None, memory: MemoryHints | None) -> None:
+    def __init__(
+        self, cpu: CpuHints | None, memory: MemoryHints | None, devices: tuple[DeviceHints, ...]
+    ) -> None:
         self._cpu = cpu
+        self._devices = devices
+        self._closed: list[CpuHints | DeviceHints] = [*devices] if cpu is None else [*devices, cpu]
         self._memory = memory
         self._sets: list[NodeSet] | None = None
 
     def holds(self, nodes: NodeSet) -> bool:
         """Say whether `nodes` can be reached."""
-        cpu, memory = self._cpu, self._memory
-        if memory is None:
-            return cpu is not None and cpu.holds(nodes)
-        if cpu is not None and nodes & ~cpu.universe:
+        closed, memory = self._closed, self._memory
+        if any(nodes & ~one.universe for one in closed):
             return False
+        if memory is None:
+            return any(one.holds(nodes) for one in closed) or self._left(nodes, -1, self._devices)
         if memory.holds(nodes):
             return True
         around = [other for other in self._memory_sets(memory) if other & nodes == nodes]
         if not around:
             return False
-        if cpu is None:
-            return self._common(around, memory.resources, lambda other: other == nodes)
-        if cpu.holds(nodes):
+        if any(one.holds(nodes) for one in closed):
             return True
-        return self._common(around, memory.resources, lambda other: cpu.holds(nodes | cpu.universe & ~other))
+        return self._common(around, memory.resources, lambda other: self._left(nodes, other, self._devices))
+
+    def _left(self, nodes: int, within: int, devices: Sequence[DeviceHints]) -> bool:
+        """Say whether sets of the lists of devices and CPUs cut `within` down to exactly `nodes`."""
+        cpu = self._cpu
+        if not devices:
+            return within == nodes if cpu is None else cpu.holds(nodes | cpu.universe & ~within)
+        first, *others = devices
+        if cpu is None and not others:
+            return first.holds(nodes | first.universe & ~within)
+        return any(
+            self._left(nodes, within & one, others) for one in islice(first.around(nodes), MAX_CANDIDATES)
+        )
 
     @staticmethod
     def _common(around: list[NodeSet], resources: int, enough: Callable[[int], bool]) -> bool:

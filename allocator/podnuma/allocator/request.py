@@ -6,7 +6,8 @@ nothing. A standard init container runs alone and ends before the next one start
 (an init container that restarts) runs as long as the pod.
 
 Amounts arrive as the API server stores them, defaults filled in (specification 0.5): request
-from limit, pod-level requests and huge pages. Specification: sections 0.1, 0.6.
+from limit, pod-level requests and huge pages. Devices are named by who asks: what was given to the
+containers already (`DeviceRequest.chosen`), or what they may still get. Specification: sections 0.1, 0.6.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from enum import Enum
 from functools import cached_property
 from types import MappingProxyType
 
+from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.quantities import Quantity
 
 CPU = "cpu"
@@ -47,6 +49,36 @@ def is_memory(resource: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Device:
+    """One device: its name, unique within its resource, and the NUMA nodes it is attached to, if any."""
+
+    name: str
+    nodes: NodeSet
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRequest:
+    """A wish for `count` devices of one resource, out of the `available` ones.
+
+    `every` are all devices of the resource that the machine has; they say how few NUMA nodes would do.
+    `fixed`: the devices are chosen, so CPUs and memory follow them.
+    """
+
+    resource: str
+    count: int
+    available: tuple[Device, ...]
+    every: tuple[Device, ...]
+    fixed: bool = False
+
+    @classmethod
+    def chosen(
+        cls, resource: str, devices: tuple[Device, ...], every: tuple[Device, ...] = ()
+    ) -> "DeviceRequest":
+        """Return the wish to be near devices that were chosen already."""
+        return cls(resource, len(devices), devices, every or devices, fixed=True)
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerRequest:
     """One init or app container; amounts by resource name ("cpu", "memory", "hugepages-2Mi", ...)."""
 
@@ -54,6 +86,7 @@ class ContainerRequest:
     kind: ContainerKind = ContainerKind.APP
     requests: Amounts = field(default_factory=lambda: NO_AMOUNTS)
     limits: Amounts = field(default_factory=lambda: NO_AMOUNTS)
+    devices: tuple[DeviceRequest, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,6 +115,11 @@ class PodRequest:
             if amounts
             for name in amounts
         )
+
+    @cached_property
+    def has_devices(self) -> bool:
+        """Whether any container wants a device."""
+        return any(container.devices for container in self.containers)
 
 
 def aggregate(containers: tuple[ContainerRequest, ...], sizes: Sequence[int]) -> int:

@@ -8,7 +8,7 @@ The first failure refuses the pod. Only the attempt's own copies are changed.
 Specification: sections 3.5, 4.6, 5.5 to 5.7.
 """
 
-from podnuma.allocator import refusal
+from podnuma.allocator import device_hints, refusal
 from podnuma.allocator.attempt import AdmissionAttempt, ContainerAssignment
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.cpu.hints import CpuHints
@@ -37,24 +37,32 @@ class ContainerScopeAttempt:
         self.requests = requests
         self.reusable = ReusableResources()
 
-    def hint(self, cpus: int, memory: Bytes | None) -> TopologyHint:
-        """Merge the hints of a container or of a whole pod. Raises Refusal."""
-        provided = self.provided_hints(cpus, memory)
-        merged = self.rules.merger.merge(provided.cpu, provided.memory, impossible=provided.impossible)
+    def hint(self, place: int | None) -> TopologyHint:
+        """Merge the hints of the container at a place, or of the whole pod. Raises Refusal."""
+        provided = self.provided_hints(place)
+        merged = self.rules.merger.merge(
+            provided.cpu, provided.memory, impossible=provided.impossible, devices=provided.devices
+        )
         if merged is None:
             raise refusal.no_locality(pod_level=self.requests.pod.pod_level, pod_scope=False)
         return merged
 
-    def provided_hints(self, cpus: int, memory: Bytes | None) -> ProvidedHints:
-        """Return the hints of both sides for a container or for a whole pod."""
-        rules = self.rules
+    def provided_hints(self, place: int | None) -> ProvidedHints:
+        """Return the hints of CPUs, memory and devices, for the container at a place or the whole pod."""
+        rules, requests = self.rules, self.requests
         cpu_hints = memory_hints = None
+        if place is None:
+            cpus, memory = requests.pod_cpus, requests.pod_memory
+            devices = device_hints.pod_hints(rules.topology, requests.pod)
+        else:
+            cpus, memory = requests.cpus[place], requests.memory[place]
+            devices = device_hints.container_hints(rules.topology, requests.pod.containers[place])
         if cpus and rules.static_cpu:
             free = self.default & ~rules.reserved
             cpu_hints = CpuHints(rules.topology, rules.options, free, self.reusable.cpus, cpus)
         if memory and rules.static_memory:
             memory_hints = MemoryHints(self.tables, memory, self.reusable.memory)
-        return ProvidedHints(cpu_hints, memory_hints, impossible=False)
+        return ProvidedHints(cpu_hints, memory_hints, False, devices)
 
     def serve(self, place: int, hint: TopologyHint, attempt: AdmissionAttempt) -> None:
         """Give the container at `place` its CPUs and memory. Raises Refusal."""
@@ -117,12 +125,12 @@ def place_containers(
     """
     node = ContainerScopeAttempt(rules, default, tables, requests)
     containers = requests.pod.containers
-    shared = node.hint(requests.pod_cpus, requests.pod_memory) if rules.pod_scope else None
+    shared = node.hint(None) if rules.pod_scope else None
     for place, container in enumerate(containers):
         if shared is not None:
             hint = shared
         elif rules.aligned:
-            hint = node.hint(requests.cpus[place], requests.memory[place])
+            hint = node.hint(place)
         else:
             hint = NO_HINT
         attempt.hints[container.name] = hint

@@ -5,7 +5,7 @@ the memory side does the same. The first failure refuses the pod. The pod's numb
 bubble, not the sum of its containers. Specification: sections 5.6, 6.
 """
 
-from podnuma.allocator import cpuset, refusal
+from podnuma.allocator import cpuset, device_hints, refusal
 from podnuma.allocator.attempt import AdmissionAttempt
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.cpu.hints import CpuHints
@@ -29,7 +29,9 @@ def place_pod(
     `default` is the node's default CPU set.
     """
     provided = pod_hints(rules, default, tables, requests)
-    hint = rules.merger.merge(provided.cpu, provided.memory, impossible=provided.impossible)
+    hint = rules.merger.merge(
+        provided.cpu, provided.memory, impossible=provided.impossible, devices=provided.devices
+    )
     if hint is None:
         raise refusal.no_locality(pod_level=True, pod_scope=True)
     for container in requests.pod.containers:
@@ -46,7 +48,7 @@ def place_pod(
 def pod_hints(
     rules: Rules, default: int, tables: NumaMemoryMap, requests: ExclusiveRequests
 ) -> ProvidedHints:
-    """Return the hints of both sides for the budget."""
+    """Return the hints for the budget: of CPUs, memory and devices."""
     cpu_hints = memory_hints = None
     impossible = False
     if rules.static_cpu and requests.pod_cpus:
@@ -60,7 +62,8 @@ def pod_hints(
             impossible = True
         else:
             memory_hints = MemoryHints(tables, requests.pod_memory, {})
-    return ProvidedHints(cpu_hints, memory_hints, impossible)
+    devices = device_hints.pod_hints(rules.topology, requests.pod)
+    return ProvidedHints(cpu_hints, memory_hints, impossible, devices)
 
 
 def _place_cpus(

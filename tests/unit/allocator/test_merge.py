@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.allocator import nodeset
 from podnuma.allocator.cpu.hints import CpuHints
+from podnuma.allocator.device_hints import DeviceHints
 from podnuma.allocator.manager_settings import CpuOptions, ManagerSettings, TopologyManagerPolicy
 from podnuma.allocator.memory.hints import MemoryHints
 from podnuma.allocator.memory.memory_map import MemoryCapacity, NumaMemoryMap
 from podnuma.allocator.merge import Merger
+from podnuma.allocator.request import Device, DeviceRequest
 from podnuma.allocator.topology import NumaNode
 from podnuma.allocator.topology_hint import TopologyHint
 
@@ -140,20 +142,30 @@ def nodes(draw):
     return topology, tables, topology.all_cpus & ~busy
 
 
-@unhurried(200)
+@st.composite
+def wishes(draw):
+    """Up to two device requests: where the devices are, which of them are free, how many are wanted."""
+    found = []
+    for number in range(draw(st.integers(0, 2))):
+        attached = draw(st.lists(st.integers(1, 31), min_size=1, max_size=5))
+        every = tuple(Device(str(place), nodeset.NodeSet(mask)) for place, mask in enumerate(attached))
+        free = tuple(device for device in every if draw(st.booleans()))
+        found.append(DeviceRequest(f"example.com/{number}", draw(st.integers(1, 3)), free, every))
+    return found
+
+
+@unhurried(300)
 @given(
     node=nodes(),
     policy=st.sampled_from([BEST_EFFORT, RESTRICTED, SINGLE]),
     closest=st.booleans(),
-    cpus=st.tuples(st.integers(0, 12), st.integers(0, 2**12), st.booleans()),
+    cpus=st.tuples(st.integers(0, 12), st.integers(0, 2**12), st.booleans(), st.booleans()),
     memory=st.dictionaries(st.sampled_from(["memory", "hugepages-2Mi"]), st.integers(0, 20), max_size=2),
-    impossible=st.booleans(),
+    devices=wishes(),
 )
-def test_any_two_wishes_merge_as_the_product_of_their_lists_does(
-    node, policy, closest, cpus, memory, impossible
-):
+def test_any_wishes_merge_as_the_product_of_their_lists_does(node, policy, closest, cpus, memory, devices):
     topology, tables, free = node
-    count, reusable, by_socket = cpus
+    count, reusable, by_socket, impossible = cpus
     masks = list(node_sets([one.id for one in topology.nodes]))
     lists: list[list[tuple[int | None, bool]]] = [[(None, not impossible)]]
     cpu_wish = memory_wish = None
@@ -168,7 +180,12 @@ def test_any_two_wishes_merge_as_the_product_of_their_lists_does(
             (m, memory_wish.prefers(m)) for m in masks if memory_wish.holds(m)
         ]
         lists += [found or [(None, True)] for _ in memory]
-    merged = Merger(topology, policy, closest=closest).merge(cpu_wish, memory_wish, impossible=impossible)
+    device_wishes = tuple(DeviceHints(topology, request) for request in devices)
+    for one in device_wishes:
+        lists.append([(m, one.prefers(m)) for m in masks if one.holds(m)] or [(None, False)])
+    merged = Merger(topology, policy, closest=closest).merge(
+        cpu_wish, memory_wish, impossible=impossible, devices=device_wishes
+    )
     assert merged == Product(topology, policy, lists, closest=closest).merged()
 
 

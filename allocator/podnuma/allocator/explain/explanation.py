@@ -10,9 +10,10 @@ Always true: `decision` is what `NodeAllocator.decide` answers; explaining chang
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 
+from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.attempt import AdmissionAttempt
 from podnuma.allocator.decision import Admitted, Rejected
 from podnuma.allocator.eligibility import Bytes, ExclusiveRequests, exclusive_requests, qos
@@ -59,6 +60,7 @@ def explain(node: NodeAllocator, pod: PodRequest) -> Explanation:
     decision = fresh.decide(pod)
     path = _path(fresh, wanted)
     steps = tuple(_steps(fresh, wanted, path))
+    notes = [*remarks(fresh, wanted, path, steps), *_without_devices(fresh, pod, decision)]
     found = Suggestions((), ())
     if isinstance(decision, Rejected):
         found = suggest(pod, lambda other: isinstance(fresh.decide(other), Admitted), _most(fresh))
@@ -68,10 +70,27 @@ def explain(node: NodeAllocator, pod: PodRequest) -> Explanation:
         path,
         tuple(free_rows(fresh)),
         steps,
-        tuple(remarks(fresh, wanted, path, steps)),
+        tuple(notes),
         found.single,
         found.together,
     )
+
+
+def _without_devices(node: NodeAllocator, pod: PodRequest, decision: Admitted | Rejected) -> Iterator[str]:
+    """Say what the pod would have got if it had no devices, where that is something else."""
+    if not pod.has_devices:
+        return
+    bare = replace(pod, containers=tuple(replace(one, devices=()) for one in pod.containers))
+    other = node.decide(bare)
+    if isinstance(other, Rejected):
+        return
+    cpus, nodes = other.grant.exclusive_cpus, other.grant.memory_nodes
+    if isinstance(decision, Rejected):
+        yield "without its devices the pod would fit"
+    elif (cpus, nodes) != (decision.grant.exclusive_cpus, decision.grant.memory_nodes):
+        on = nodeset.render(nodes | node.topology.nodes_of(cpus))
+        what = f"CPUs {cpuset.render(cpus)}" if cpus else "memory"
+        yield f"without its devices the pod would have {what} on NUMA nodes {on}"
 
 
 def _path(node: NodeAllocator, wanted: ExclusiveRequests) -> AdmissionPath:
@@ -84,19 +103,19 @@ def _path(node: NodeAllocator, wanted: ExclusiveRequests) -> AdmissionPath:
 
 def _steps(node: NodeAllocator, wanted: ExclusiveRequests, path: AdmissionPath) -> Iterator[MergeStep]:
     rules, pod = node.rules, (wanted.pod_cpus, wanted.pod_memory)
-    if path is AdmissionPath.SHARED or not rules.aligned:
+    if (path is AdmissionPath.SHARED and not wanted.pod.has_devices) or not rules.aligned:
         return
     serving = ContainerScopeAttempt(rules, node.default_set, node.tables, wanted)
-    if path is AdmissionPath.BUBBLE:
+    if rules.pod_scope and wanted.pod.pod_level:
         yield _step(node, serving, "pod", pod, pod_hints(rules, node.default_set, node.tables, wanted))
         return
     if rules.pod_scope:
-        yield _step(node, serving, "pod", pod, serving.provided_hints(*pod))
+        yield _step(node, serving, "pod", pod, serving.provided_hints(None))
         return
     attempt = AdmissionAttempt(len(wanted.pod.containers))
     for place, container in enumerate(wanted.pod.containers):
         own = wanted.cpus[place], wanted.memory[place]
-        step = _step(node, serving, container.name, own, serving.provided_hints(*own))
+        step = _step(node, serving, container.name, own, serving.provided_hints(place))
         yield step
         if step.merged is None:
             return
@@ -122,7 +141,10 @@ def _step(
     if rules.static_memory and memory:
         have = {name: max(serving.tables.free_on(node.topology.all_nodes, name), 0) for name in memory}
         sides.append(_side(node, MEMORY, (_amounts(memory), _amounts(have)), provided.memory))
-    merged = rules.merger.merge(provided.cpu, provided.memory, impossible=provided.impossible)
+    sides += [_side(node, one.resource, (one.wanted, one.free), one) for one in provided.devices]
+    merged = rules.merger.merge(
+        provided.cpu, provided.memory, impossible=provided.impossible, devices=provided.devices
+    )
     return MergeStep(subject, tuple(sides), merged)
 
 

@@ -124,14 +124,45 @@ def _about_step(node: NodeAllocator, step: MergeStep) -> Iterator[str]:
                 f"{step.subject} wants {side.wanted}; no usable set of NUMA nodes has it free, "
                 f"the whole node has {side.free}{_held_alone(node)}"
             )
-    least = {side.resource: side.least for side in step.sides if side.hints}
+    least = {
+        side.resource: side.least for side in step.sides if side.hints and side.resource in (CPU, MEMORY)
+    }
     if len(set(least.values())) > 1:
         yield (
             f"{step.subject}: CPUs need {_count(least[CPU])}, memory needs {_count(least[MEMORY])}: "
             "no set of nodes is best for both"
         )
     elif step.merged is None:
-        yield from _about_second_best(node, step)
+        found = list(_about_second_best(node, step))
+        yield from found or _about_devices(step)
+
+
+def _about_devices(step: MergeStep) -> Iterator[str]:
+    """Say of every kind of device that it can be served, but not where the rest of the request can."""
+    others = [side for side in step.sides if side.resource in (CPU, MEMORY) and side.hints]
+    for side in step.sides:
+        if side.resource in (CPU, MEMORY):
+            continue
+        if not side.hints:
+            yield f"{step.subject} wants {side.wanted}; {side.free}"
+            continue
+        near = _best(side)
+        for other in others:
+            if near.isdisjoint(_best(other)):
+                yield (
+                    f"{step.subject}: {side.wanted} would be served best on {_sets(near)}, "
+                    f"{other.wanted} on {_sets(_best(other))}"
+                )
+
+
+def _best(side: MergeSide) -> frozenset[int]:
+    """Return the preferred node sets of a side."""
+    return frozenset(hint.nodes or 0 for hint in side.hints or () if hint.preferred)
+
+
+def _sets(sets: frozenset[int]) -> str:
+    listed = " or ".join(nodeset.render(nodes) for nodes in sorted(sets)[:MAX_NAMES])
+    return f"NUMA nodes {listed}" if listed else "no NUMA node"
 
 
 def _about_second_best(node: NodeAllocator, step: MergeStep) -> Iterator[str]:
