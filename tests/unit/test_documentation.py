@@ -9,6 +9,7 @@ import pytest
 import typer
 import yaml
 from podnuma.api.node_profile import read_node_profile
+from podnuma.api.node_topology import NodeReason
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.cli.main import app
@@ -136,6 +137,11 @@ def _room_exists(path: str) -> bool:
     folder = {"agent": "node-agent"}.get(part, part)
     place = ROOT / folder / "podnuma" / part / room
     return place.is_dir() or place.with_suffix(".py").is_file()
+
+
+def test_every_reason_why_a_node_is_not_ready_has_its_line():
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    assert [reason for reason in NodeReason if reason != NodeReason.READY and f"`{reason}`" not in page] == []
 
 
 def test_every_room_and_module_that_the_architecture_page_names_exists():

@@ -16,7 +16,8 @@ FILES = ROOT / "deploy" / "chart" / "podnuma" / "files"
 FOREIGN = {"container_memory_working_set_bytes"}
 _FUNCTIONS = {
     "by", "component", "count", "for", "histogram_quantile", "increase", "max", "min", "or", "rate", "sum",
-    "vector", "container", "namespace", "node", "code", "le", "reason", "assignment_type", "resource_name",
+    "vector", "container", "namespace", "node", "code", "kind", "le", "reason", "assignment_type",
+    "resource_name",
 }  # fmt: skip
 
 

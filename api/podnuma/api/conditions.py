@@ -13,12 +13,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from podnuma.api.decoding import Fields, choice, integer, text
+from podnuma.api.decoding import FieldErrors, Fields, choice, integer, text
 
 MAX_CONDITIONS: Final = 32
 
 UNSEEN: Final = "1970-01-01T00:00:00Z"
 """``lastTransitionTime`` of the conditions that the API server fills in before anybody has looked."""
+
+UNREADABLE: Final = "Unreadable"
+"""The reason of a stored condition that cannot be read."""
 
 READY: Final = "Ready"
 RECONCILING: Final = "Reconciling"
@@ -111,9 +114,15 @@ def holds(conditions: Iterable[Condition], kind: str) -> bool:
 
 
 def read_conditions(status: Fields) -> tuple[Condition, ...]:
-    """Read the conditions of the status at ``status``."""
-    return tuple(
-        Condition(
+    """Read the conditions of the status at ``status``.
+
+    One without a type is left out. Any other that cannot be read is Unknown, which is not False: who goes
+    on only while something does not hold must not go on then.
+    """
+    found: list[Condition] = []
+    for item in status.items("conditions", MAX_CONDITIONS):
+        before = item.errors.count
+        condition = Condition(
             type=item.required("type", text(316, shortest=1), ""),
             status=item.required("status", choice(Status), Status.UNKNOWN),
             reason=item.required("reason", text(1024, shortest=1), ""),
@@ -121,8 +130,16 @@ def read_conditions(status: Fields) -> tuple[Condition, ...]:
             observed_generation=item.maybe("observedGeneration", integer()),
             last_transition_time=item.optional("lastTransitionTime", text(64), ""),
         )
-        for item in status.items("conditions", MAX_CONDITIONS)
-    )
+        if item.errors.count > before:
+            condition = Condition(condition.type, Status.UNKNOWN, UNREADABLE, "this condition cannot be read")
+        if condition.type:
+            found.append(condition)
+    return tuple(found)
+
+
+def stored_conditions(value: Any) -> tuple[Condition, ...]:
+    """Return the conditions in the status of an object that may be unreadable otherwise."""
+    return read_conditions(Fields.of(value, "", FieldErrors()).fields("status"))
 
 
 def render_conditions(conditions: Iterable[Condition]) -> list[dict[str, Any]]:

@@ -62,6 +62,11 @@ class FieldErrors:
     found: list[FieldError] = field(default_factory=list)
     left_out: int = 0
 
+    @property
+    def count(self) -> int:
+        """The number of all errors."""
+        return len(self.found) + self.left_out
+
     def add(self, path: str, value: Any, message: str) -> None:
         """Add an error; ``value`` may be anything, only a bounded text of it is kept.
 
@@ -243,6 +248,22 @@ class Fields:
     def fields(self, name: str) -> "Fields":
         """Return the object in a field; an empty one when it is absent."""
         return Fields.of(self.raw(name), self.at(name), self.errors)
+
+    def tolerant(self, name: str, errors: FieldErrors) -> "Fields":
+        """Return the object in a field whose errors are noted in ``errors``: they do not void this object."""
+        return Fields.of(self.raw(name), self.at(name), errors)
+
+    def part(self, name: str, read: Callable[["Fields"], T | None]) -> T | None:
+        """Return what ``read`` makes of a field; None when it is absent or anything in it is refused."""
+        if not self.has(name):
+            return None
+        return self.fields(name).whole(read)
+
+    def whole(self, read: Callable[["Fields"], T | None]) -> T | None:
+        """Return what ``read`` makes of this object; None when anything in it is refused (which is noted)."""
+        before = self.errors.count
+        value = read(self)
+        return value if self.errors.count == before else None
 
     def items(self, name: str, most: int) -> Iterator["Fields"]:
         """Return the objects of a list field; a list longer than ``most`` is a problem and is not read."""

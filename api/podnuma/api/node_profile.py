@@ -12,6 +12,7 @@ from typing import Any, Final
 from podnuma.api.conditions import Condition, read_conditions, render_conditions
 from podnuma.api.decoding import (
     ABSENT,
+    FieldError,
     FieldErrors,
     Fields,
     Metadata,
@@ -44,6 +45,7 @@ class NodeProfile:
     """A profile as stored. ``conditions`` are those of its status, for transition times.
 
     ``node_kubelet``: CPUs are taken as the kubelet of each node would; ``node`` says as the newest.
+    ``unreadable`` are the errors in the status, which decides nothing.
     """
 
     metadata: Metadata
@@ -52,6 +54,7 @@ class NodeProfile:
     node: NodeSettings
     conditions: tuple[Condition, ...] = ()
     node_kubelet: bool = False
+    unreadable: tuple[FieldError, ...] = ()
 
     @property
     def name(self) -> str:
@@ -90,8 +93,12 @@ class NodeProfileStatus:
 
 
 def read_node_profile(value: Any) -> NodeProfile:
-    """Read the profile in a JSON object. Raises ``InvalidObjectError`` with everything wrong with it."""
-    errors = FieldErrors()
+    """Read the profile in a JSON object.
+
+    Raises ``InvalidObjectError`` with everything wrong with its spec. What is wrong with its status stands
+    in ``unreadable``.
+    """
+    errors, unreadable = FieldErrors(), FieldErrors()
     fields = Fields.of(value, "", errors)
     spec = fields.fields("spec")
     if not spec.has("nodeSelector"):
@@ -102,8 +109,9 @@ def read_node_profile(value: Any) -> NodeProfile:
         node_selector=read_selector(spec, "nodeSelector"),
         priority=spec.optional("priority", integer(-HIGHEST_PRIORITY, HIGHEST_PRIORITY), 0),
         node=read_node_settings(spec, version.release("")),
-        conditions=read_conditions(fields.fields("status")),
+        conditions=read_conditions(fields.tolerant("status", unreadable)),
         node_kubelet=version is KubeletVersion.NODE,
+        unreadable=tuple(unreadable.found),
     )
     errors.check(subject(NODE_PROFILE.kind, value))
     return profile

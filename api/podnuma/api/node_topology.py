@@ -7,9 +7,9 @@ part and applies it server-side under its own field manager.
 """
 
 import enum
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from podnuma.allocator import AssignmentCounts, AssignmentType, CpuSet, KubeletRelease, cpuset, quantities
 from podnuma.api import names
@@ -31,9 +31,9 @@ from podnuma.api.node_settings import NodeSettings, read_node_settings, render_n
 from podnuma.api.quantity import read_bytes
 from podnuma.api.resource_types import NODE_TOPOLOGY
 
-T = TypeVar("T")
-
 RESOURCES: Final = ("cpu", "memory")
+
+_SHOWN_ERRORS: Final = 3
 
 
 class NodeCondition(enum.StrEnum):
@@ -53,8 +53,41 @@ class NodeCondition(enum.StrEnum):
     """Agent: no container is on CPUs that another has for itself."""
     SETTINGS_VALID = "SettingsValid"
     """Operator: the settings fit the hardware."""
+    READABLE = "Readable"
+    """Operator: every field of this object and of the node's PodAllocations could be read."""
     PODS_UP_TO_DATE = "PodsUpToDate"
     """Operator: no running pod holds something that it got under other settings."""
+
+
+class NodeReason(enum.StrEnum):
+    """Reasons of the condition Ready of a NodeTopology: all is well, or what stands in the way."""
+
+    READY = "Ready"
+    """Pods are decided and their decisions applied."""
+    NO_PROFILE = "NoProfile"
+    """No NodeProfile selects the node: nobody asked for anything."""
+    INVALID_OBJECT = "InvalidObject"
+    """The spec of the NodeTopology cannot be read."""
+    INVALID_PROFILE = "InvalidProfile"
+    """The NodeProfile cannot be read any more; its last settings apply."""
+    INVALID_SETTINGS = "InvalidSettings"
+    """The settings do not fit the hardware."""
+    HARDWARE_UNKNOWN = "HardwareUnknown"
+    """The agent has reported no hardware."""
+    HARDWARE_UNREADABLE = "HardwareUnreadable"
+    """The hardware in the status cannot be read."""
+    PAUSED = "Paused"
+    """Another program pins containers there, or it cannot be read whether one does."""
+    AGENT_MISSING = "AgentMissing"
+    """No agent has reported."""
+    AGENT_SILENT = "AgentSilent"
+    """The agent reports no more."""
+    AGENT_NOT_READY = "AgentNotReady"
+    """The agent says that it cannot act."""
+    RECONCILE_FAILING = "ReconcileFailing"
+    """The operator tries to work on the node again and again, and fails."""
+    PODS_OUTDATED = "PodsOutdated"
+    """Running pods hold what the present settings would not give them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +151,8 @@ class NodeAllocation:
 class NodeTopology:
     """A NodeTopology as stored. ``hardware`` is None until the agent has reported.
 
-    ``unreadable`` are the errors in parts of the status that no decision needs: the agent's report,
-    what is given out, the conditions. Such a part is taken as absent.
+    ``unreadable`` are the errors in the status. A part with an error (the hardware, the agent's report,
+    what is given out) is taken as absent, a condition as Unknown.
     """
 
     metadata: Metadata
@@ -137,42 +170,42 @@ class NodeTopology:
         """The name of the node."""
         return self.metadata.name
 
+    @property
+    def hardware_problem(self) -> str | None:
+        """What is wrong with the hardware that is stored; None if it can be read or is not there."""
+        wrong = [error for error in self.unreadable if _is_within(error.path, "status.hardware")]
+        return "; ".join(str(error) for error in wrong[:_SHOWN_ERRORS]) or None
+
 
 def read_node_topology(value: Any) -> NodeTopology:
     """Read the NodeTopology in a JSON object.
 
-    Raises ``InvalidObjectError`` with everything wrong with its spec and its hardware, which decide.
-    What is wrong with the rest of its status stands in ``unreadable``.
+    Raises ``InvalidObjectError`` with everything wrong with its spec. What is wrong with its status
+    stands in ``unreadable``.
     """
     errors, unreadable = FieldErrors(), FieldErrors()
     fields = Fields.of(value, "", errors)
     spec = fields.fields("spec")
-    status = fields.fields("status")
-    reported = Fields.of(status.content, status.path, unreadable)
+    status = fields.tolerant("status", unreadable)
     topology = NodeTopology(
         metadata=read_metadata(fields),
         profile=_read_profile(spec.fields("profile")),
         node=read_node_settings(
             spec, spec.optional("kubeletVersion", choice(KubeletRelease), KubeletRelease.V1_38)
         ),
-        hardware=read_hardware(status.fields("hardware")) if status.has("hardware") else None,
-        agent=_read_part(reported, "agent", _read_agent),
-        allocation=_read_part(reported, "allocation", _read_allocation),
-        observed_generation=reported.optional("observedGeneration", integer(), 0),
-        conditions=read_conditions(reported),
+        hardware=status.part("hardware", read_hardware),
+        agent=status.part("agent", _read_agent),
+        allocation=status.part("allocation", _read_allocation),
+        observed_generation=status.optional("observedGeneration", integer(), 0),
+        conditions=read_conditions(status),
         unreadable=tuple(unreadable.found),
     )
     errors.check(subject(NODE_TOPOLOGY.kind, value))
     return topology
 
 
-def _read_part(status: Fields, name: str, read: Callable[[Fields], T]) -> T | None:
-    """Read a part of the status; None when it is absent or anything in it is wrong."""
-    if not status.has(name):
-        return None
-    before = len(status.errors.found)
-    part = read(status.fields(name))
-    return part if len(status.errors.found) == before else None
+def _is_within(path: str, part: str) -> bool:
+    return path == part or path.startswith((f"{part}.", f"{part}["))
 
 
 def render_node_topology(

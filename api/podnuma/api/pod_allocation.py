@@ -27,6 +27,7 @@ from podnuma.allocator import (
 from podnuma.api import names
 from podnuma.api.conditions import Condition, read_conditions, render_conditions
 from podnuma.api.decoding import (
+    FieldError,
     FieldErrors,
     Fields,
     Metadata,
@@ -181,7 +182,8 @@ class PodAllocationStatus:
 class PodAllocation:
     """A PodAllocation as stored. ``grant`` has no containers when the pod was rejected.
 
-    ``summary`` is what stands in the printer columns; nothing depends on it.
+    ``summary`` is what stands in the printer columns; nothing depends on it. ``unreadable`` are the errors
+    in summary and status: such a field, container or condition is taken as absent or not known.
     """
 
     metadata: Metadata
@@ -191,6 +193,7 @@ class PodAllocation:
     static_uid: str = ""
     summary: Mapping[str, str] = field(default_factory=dict)
     status: PodAllocationStatus = field(default_factory=PodAllocationStatus)
+    unreadable: tuple[FieldError, ...] = ()
 
     @property
     def pod_uid(self) -> str:
@@ -204,8 +207,12 @@ class PodAllocation:
 
 
 def read_pod_allocation(value: Any) -> PodAllocation:
-    """Read the allocation in a JSON object. Raises ``InvalidObjectError`` with everything wrong with it."""
-    errors = FieldErrors()
+    """Read the allocation in a JSON object.
+
+    Raises ``InvalidObjectError`` with everything wrong with its spec, but for the summary. What is wrong
+    with that and with the status stands in ``unreadable``.
+    """
+    errors, unreadable = FieldErrors(), FieldErrors()
     fields = Fields.of(value, "", errors)
     metadata = read_metadata(fields)
     spec = fields.fields("spec")
@@ -215,8 +222,9 @@ def read_pod_allocation(value: Any) -> PodAllocation:
         grant=read_grant(spec, metadata),
         decision=_read_decision(spec.fields("decision")),
         static_uid=spec.optional("uidOnNode", text(LONGEST_STATIC_UID, shortest=1), ""),
-        summary=_read_summary(spec.fields("summary")),
-        status=_read_status(fields.fields("status")),
+        summary=_read_summary(spec.tolerant("summary", unreadable)),
+        status=_read_status(fields.tolerant("status", unreadable)),
+        unreadable=tuple(unreadable.found),
     )
     errors.check(subject(POD_ALLOCATION.kind, value))
     return allocation
@@ -410,7 +418,11 @@ def _read_status(status: Fields) -> PodAllocationStatus:
         conditions=read_conditions(status),
         pod_written=_read_cgroup(pod, "written"),
         pod_effective=_read_cgroup(pod, "effective"),
-        containers=tuple(_read_container_status(item) for item in status.items("containers", MAX_CONTAINERS)),
+        containers=tuple(
+            container
+            for item in status.items("containers", MAX_CONTAINERS)
+            if (container := item.whole(_read_container_status)) is not None
+        ),
         assignments=read_assignments(status.fields("assignmentCounts")),
     )
 

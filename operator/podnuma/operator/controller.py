@@ -17,6 +17,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from podnuma.api.node_topology import NodeReason
 from podnuma.operator.cache.cluster import EVERY_NODE, ClusterCache
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import CachedPod, CachedProfile, CachedTopology
@@ -25,7 +26,7 @@ from podnuma.operator.node.admission import Admission
 from podnuma.operator.node.allocations import AllocationSync
 from podnuma.operator.node.eviction import Eviction
 from podnuma.operator.node.eviction_policy import EvictionBackoff
-from podnuma.operator.node.profile_selection import ProfileSelector
+from podnuma.operator.node.profile_selector import ProfileSelector
 from podnuma.operator.node.reconciler import NodeReconciler, NodeSteps
 from podnuma.operator.node.resize import Resizes
 from podnuma.operator.node.settings import SettingsSync
@@ -147,7 +148,9 @@ class Controller:
                 enqueue=enqueue,
                 clock=clock,
             ),
-            status=NodeStatusWriter(cache, writer, clock=clock, now=now, interval=timing.status_interval),
+            status=NodeStatusWriter(
+                cache, writer, clock=clock, now=now, interval=timing.status_interval, events=self.events
+            ),
         )
         self._profiles = ProfileStatusWriter(
             cache, writer, clock=clock, now=now, interval=timing.status_interval
@@ -234,9 +237,12 @@ class Controller:
             changed_profiles = await node.reconcile()
         except NotLeadingError:
             return  # the next leader does it: starting queues every node
-        except Exception:
+        except Exception as error:
             self._metrics.reconciles.labels("failed").inc()
+            node.state.failed(str(error) or type(error).__name__, self._clock())
+            self._node_statuses.add(name)
             raise
+        node.state.failure = None
         self._node_statuses.add(name)
         for profile in sorted(changed_profiles):
             self._profile_statuses.add(profile)
@@ -281,8 +287,14 @@ class Controller:
     def snapshot(self, *, leading: bool, term: int, watch_age: float) -> Snapshot:
         """Return the present state in numbers."""
         holding = rejected = managed = exclusive = shared = twice = outdated = waiting = resizing = 0
+        states = dict.fromkeys(NodeReason, 0)
+        now, waited = self._clock(), 0.0
         for node in self._reconcilers.values():
             state = node.state
+            if (standing := state.standing) is not None and not node.obsolete:
+                states[standing.reason] += 1
+                if standing.reason not in {NodeReason.READY, NodeReason.NO_PROFILE}:
+                    waited = max(waited, now - standing.since)
             managed += state.selection is not None and state.selection.decide_with is not None
             seen = 0
             for decision in state.decisions.values():
@@ -309,5 +321,8 @@ class Controller:
             cpus_with_two_owners=twice,
             pods_outdated=outdated,
             pods_resize_pending=resizing,
+            node_states=states,
+            longest_node_wait=waited,
+            unreadable=self.cache.unreadable(),
             watch_age=watch_age,
         )

@@ -7,17 +7,18 @@ each scrape, so that they cannot drift. All series of a closed label set exist f
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from podnuma.allocator.decision import Reason
+from podnuma.api.node_topology import NodeReason
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from podnuma.plumbing.kube.client import CompletedRequest
 
@@ -44,6 +45,9 @@ class Snapshot:
     pods_outdated: int
     pods_resize_pending: int
     watch_age: float
+    longest_node_wait: float = 0.0
+    node_states: Mapping[NodeReason, int] = field(default_factory=dict)
+    unreadable: Mapping[str, int] = field(default_factory=dict)
 
 
 class AdmissionTimer:
@@ -114,12 +118,31 @@ class _State(Collector):
                 now.pods_resize_pending,
             ),
             (
+                "podnuma_longest_node_wait_seconds",
+                "Time since when the node that has waited longest is not Ready for the same reason.",
+                now.longest_node_wait,
+            ),
+            (
                 "podnuma_operator_watch_age_seconds",
                 "Time since the last activity of the quietest watch.",
                 now.watch_age,
             ),
         ):
             yield GaugeMetricFamily(name, text, value=value)
+        nodes = GaugeMetricFamily(
+            "podnuma_nodes", "Nodes by the reason of their condition Ready.", labels=("state",)
+        )
+        for reason in NodeReason:
+            nodes.add_metric((reason.value,), now.node_states.get(reason, 0))
+        yield nodes
+        unreadable = GaugeMetricFamily(
+            "podnuma_objects_unreadable",
+            "Objects of podnuma of which something cannot be read, by kind; their nodes say what.",
+            labels=("kind",),
+        )
+        for kind, count in now.unreadable.items():
+            unreadable.add_metric((kind,), count)
+        yield unreadable
 
 
 class Metrics:

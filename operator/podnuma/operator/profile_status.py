@@ -68,8 +68,9 @@ class ProfileStatusWriter:
         wait = last.at + self._interval - self._clock()
         if wait > 0:
             return wait
-        before = profile.model.conditions if profile.model else ()
-        status = NodeProfileStatus(profile.generation, nodes, merged(before, conditions, self._now()))
+        status = NodeProfileStatus(
+            profile.generation, nodes, merged(profile.conditions, conditions, self._now())
+        )
         body = NODE_PROFILE.status_patch("", name, profile.uid, render_node_profile_status(status))
         last.at = self._clock()
         self._cache.update(decode.decode_profile(await self._writer.apply_profile_status(name, body)))

@@ -135,10 +135,16 @@ def test_everything_wrong_with_a_topology_is_named_at_once():
                 "status": {"hardware": {}, "allocation": {"sharedPool": "x"}},
             }
         )
-    assert [problem.path for problem in caught.value.errors] == [
-        "spec.cpuManagerPolicy",
-        "status.hardware",
-    ]
+    assert [problem.path for problem in caught.value.errors] == ["spec.cpuManagerPolicy"]
+
+
+def test_hardware_that_cannot_be_read_counts_as_not_reported_and_says_why():
+    stored = {"metadata": {"name": "w1"}, "spec": {}, "status": {"hardware": {"numaNodes": 7}}}
+    found = read_node_topology(stored)
+    assert found.hardware is None
+    assert found.hardware_problem is not None
+    assert "status.hardware.numaNodes 7: must be a list" in found.hardware_problem
+    assert read_node_topology({"metadata": {"name": "w1"}, "spec": {}}).hardware_problem is None
 
 
 def test_a_part_of_the_status_that_cannot_be_read_costs_that_part_only():

@@ -75,6 +75,18 @@ WRITTEN_ONLY = {
     "podallocations": {"spec.memoryNodes"},
 }
 
+SMALLEST: Mapping[str, Mapping[str, Any]] = {
+    "nodeprofiles": {"nodeSelector": {}},
+    "nodetopologies": {},
+    "podallocations": {
+        "podUID": "u",
+        "nodeName": "w1",
+        "scope": "pod",
+        "decision": {"admitted": True, "reason": "Admitted"},
+    },
+}
+"""The smallest specs that can be read."""
+
 # Read, and rendered as something equal: the sum of both reservations is written as kubeReserved.
 READ_ONLY = {"spec.systemReserved", "spec.systemReserved{}"}
 
@@ -136,11 +148,19 @@ def problems(plural: str, place: Place, value: Any) -> list[FieldError]:
     found: list[FieldError] = []
     for read in READERS[plural]:
         try:
-            remarks = getattr(read({"metadata": {"name": "a"}, **place.holding(value)}), "unreadable", ())
+            remarks = read(lying_in(SMALLEST[plural], place, value)).unreadable
         except InvalidObjectError as refused:
             remarks = refused.errors
         found += [problem for problem in remarks if problem.path == place.path]
     return found
+
+
+def lying_in(spec: Mapping[str, Any], place: Place, value: Any) -> Any:
+    """An object with one field; what its status is read beside must be readable."""
+    body = {"metadata": {"name": "a"}, **place.holding(value)}
+    if place.steps[0] == "status" or place.steps[:2] == ("spec", "summary"):
+        body["spec"] = {**spec, **body.get("spec", {})}
+    return body
 
 
 def says(plural: str, place: Place, value: Any, words: str) -> bool:
@@ -348,23 +368,15 @@ def filled(node: Mapping[str, Any], value: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("read", "plural", "spec"),
+    ("read", "plural"),
     [
-        (read_node_profile, "nodeprofiles", {"nodeSelector": {}}),
-        (read_node_topology, "nodetopologies", {}),
-        (
-            read_pod_allocation,
-            "podallocations",
-            {
-                "podUID": "u",
-                "nodeName": "w1",
-                "scope": "pod",
-                "decision": {"admitted": True, "reason": "Admitted"},
-            },
-        ),
+        (read_node_profile, "nodeprofiles"),
+        (read_node_topology, "nodetopologies"),
+        (read_pod_allocation, "podallocations"),
     ],
 )
-def test_defaults_of_models_and_schema_are_the_same(read, plural, spec):
+def test_defaults_of_models_and_schema_are_the_same(read, plural):
+    spec = SMALLEST[plural]
     body = {"metadata": {"name": "a"}, "spec": spec}
     complete = filled(schema(plural), body)
     assert complete["spec"] != spec

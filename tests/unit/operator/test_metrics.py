@@ -2,11 +2,14 @@
 
 import re
 
+from podnuma.api.node_topology import NodeReason
 from podnuma.operator.metrics import Metrics, Snapshot
 from podnuma.plumbing.kube.client import CompletedRequest
 
-SNAPSHOT = Snapshot(True, 3, 0, 5, 2, 4, 1, 0, 16, 48, 0, 0, 0, 1.5)
-BOUNDED = {"result", "reason", "verb", "resource", "code", "le"}
+SNAPSHOT = Snapshot(
+    True, 3, 0, 5, 2, 4, 1, 0, 16, 48, 0, 0, 0, 1.5, 90.0, {NodeReason.PAUSED: 2}, {"NodeTopology": 1}
+)
+BOUNDED = {"result", "reason", "verb", "resource", "code", "le", "state", "kind"}
 
 
 def exposed():
@@ -36,6 +39,9 @@ def test_state_is_computed_at_the_scrape():
     assert "podnuma_operator_term 3.0" in text
     assert "podnuma_operator_exclusive_cpus 16.0" in text
     assert "podnuma_cpus_with_two_owners 0.0" in text
+    assert 'podnuma_nodes{state="Paused"} 2.0' in text
+    assert 'podnuma_objects_unreadable{kind="NodeTopology"} 1.0' in text
+    assert "podnuma_longest_node_wait_seconds 90.0" in text
 
 
 def test_series_of_closed_label_sets_exist_from_the_start():

@@ -60,6 +60,13 @@ class ClusterCache:
             Kind.ALLOCATION: self.allocations,
         }
 
+    def unreadable(self) -> dict[str, int]:
+        """Return how many objects of each own kind have something that cannot be read."""
+        return {
+            kind.value.kind: sum(bool(found.problems) for found in self._stores[kind])
+            for kind in (Kind.PROFILE, Kind.TOPOLOGY, Kind.ALLOCATION)
+        }
+
     def node(self, name: str) -> CachedNode | None:
         """Return a node."""
         return self.nodes.get(ObjectKey("", name))

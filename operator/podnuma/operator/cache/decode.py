@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from podnuma.api import names
+from podnuma.api.conditions import stored_conditions
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.node_profile import read_node_profile
 from podnuma.api.node_topology import read_node_topology
@@ -132,7 +133,15 @@ def decode_namespace(value: Json) -> CachedNamespace:
 def decode_profile(value: Json) -> CachedProfile:
     """Decode a NodeProfile."""
     model, problem = _try(read_node_profile, value)
-    return CachedProfile(object_version(value), object_key(value), "", _generation(value), model, problem)
+    return CachedProfile(
+        object_version(value),
+        object_key(value),
+        "",
+        _generation(value),
+        model,
+        problem,
+        stored_conditions(value) if model is None else model.conditions,
+    )
 
 
 def decode_topology(value: Json) -> CachedTopology:
@@ -149,6 +158,7 @@ def decode_topology(value: Json) -> CachedTopology:
         owner=_owner(metadata, "Node"),
         model=model,
         problem=problem,
+        conditions=stored_conditions(value) if model is None else model.conditions,
     )
 
 

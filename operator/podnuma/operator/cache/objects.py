@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
-from podnuma.api.conditions import find, holds
+from podnuma.api.conditions import find
 from podnuma.api.node_topology import NodeCondition
 from podnuma.operator.cache.kinds import Kind
 
@@ -137,13 +137,21 @@ class CachedNamespace(CachedObject):
 
 @dataclass(frozen=True, slots=True)
 class CachedProfile(CachedObject):
-    """A NodeProfile; `model` None when it cannot be read, `problem` then says why."""
+    """A NodeProfile; `model` None when its spec cannot be read, `problem` then says why."""
 
     kind = Kind.PROFILE
 
     generation: int
     model: NodeProfile | None
     problem: str | None
+    conditions: tuple[Condition, ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Return what cannot be read of it."""
+        if self.model is None:
+            return (self.problem or "",)
+        return tuple(str(error) for error in self.model.unreadable)
 
     @property
     def relevant_state(self) -> object:
@@ -152,7 +160,10 @@ class CachedProfile(CachedObject):
 
 @dataclass(frozen=True, slots=True)
 class CachedTopology(CachedObject):
-    """A NodeTopology; `model` None when it cannot be read, `problem` then says why."""
+    """A NodeTopology; `model` None when its spec cannot be read, `problem` then says why.
+
+    `conditions` are those of its status, as far as they can be read.
+    """
 
     kind = Kind.TOPOLOGY
 
@@ -161,14 +172,20 @@ class CachedTopology(CachedObject):
     owner: str | None
     model: NodeTopology | None
     problem: str | None
+    conditions: tuple[Condition, ...] = ()
 
     @property
     def relevant_state(self) -> object:
         model = self.model
         if model is None:
             return (self.uid, self.generation, self.owner, self.problem)
-        paused = holds(model.conditions, NodeCondition.PAUSED)
-        return (self.uid, self.generation, self.owner, model.hardware, paused)
+        paused = find(self.conditions, NodeCondition.PAUSED)
+        pause = paused.status if paused is not None else None
+        if model.hardware is not None:
+            return (self.uid, self.generation, self.owner, model.hardware, pause)
+        known = find(self.conditions, NodeCondition.HARDWARE_KNOWN)
+        why_not = (model.hardware_problem, model.agent is not None, known and known.message)
+        return (self.uid, self.generation, self.owner, why_not, pause)
 
     @property
     def heartbeat(self) -> str:
@@ -176,9 +193,16 @@ class CachedTopology(CachedObject):
         return self.model.agent.heartbeat_time if self.model is not None and self.model.agent else ""
 
     @property
+    def problems(self) -> tuple[str, ...]:
+        """Return what cannot be read of it."""
+        if self.model is None:
+            return (self.problem or "",)
+        return tuple(str(error) for error in self.model.unreadable)
+
+    @property
     def agent_ready(self) -> Condition | None:
         """Return the agent's condition about itself: it is reported, but no decision depends on it."""
-        return None if self.model is None else find(self.model.conditions, NodeCondition.AGENT_READY)
+        return find(self.conditions, NodeCondition.AGENT_READY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +215,13 @@ class CachedAllocation(CachedObject):
     owner: str | None
     model: PodAllocation | None
     problem: str | None
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Return what cannot be read of it."""
+        if self.model is None:
+            return (self.problem or "",)
+        return tuple(str(error) for error in self.model.unreadable)
 
     @property
     def pod_uid(self) -> str | None:

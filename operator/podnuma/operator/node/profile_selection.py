@@ -17,21 +17,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from podnuma.allocator.check import SettingsProblem, check
-from podnuma.allocator.rules import Rules
 from podnuma.api.conditions import Condition, Status, find
 from podnuma.api.node_profile import MatchedNode, MatchState, NodeProfile
-from podnuma.api.node_topology import NodeCondition, NodeTopology, ProfileReference
+from podnuma.api.node_topology import NodeCondition, NodeReason, NodeTopology, ProfileReference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from podnuma.allocator.topology import Topology
     from podnuma.api.node_settings import NodeSettings
-    from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedNode, CachedProfile, CachedTopology
-    from podnuma.operator.node.state import NodeState
-
-_SHARED_RULES = 64  # combinations of settings and hardware whose rules are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,24 +81,51 @@ def select(
 ) -> ProfileSelection:
     """Select the settings of a node."""
     present = topology.model if topology else None
-    if topology is not None and topology.problem is not None:
-        return ProfileSelection(
-            _valid(False, "InvalidObject", f"{topology.problem}; correct it or delete it")
-        )
+    if topology is not None and present is None:
+        return _replace_unreadable(node, profiles, topology)
     unreadable = _unreadable_profile(profiles, present)
     if unreadable is not None and present is not None:
-        return _keep_present(present, "InvalidProfile", f"{unreadable}; the previous settings still apply")
+        return _keep_present(
+            present, NodeReason.INVALID_PROFILE, f"{unreadable}; the previous settings still apply"
+        )
     matching = matching_profiles(node.labels, profiles)
     if matching.winner is not None:
         return _apply_winner(node, matching, matching.winner, present)
     if present is None:
-        return ProfileSelection(_valid(None, "NoProfile", "no NodeProfile selects this node"))
+        return ProfileSelection(_valid(None, NodeReason.NO_PROFILE, "no NodeProfile selects this node"))
     if present.profile is not None:
         message = (
             f"NodeProfile {present.profile.name} does not select this node any more; pods keep what they hold"
         )
-        return ProfileSelection(_valid(None, "NoProfile", message), withdraw=True)
+        return ProfileSelection(_valid(None, NodeReason.NO_PROFILE, message), withdraw=True)
     return _manual(present)
+
+
+def _replace_unreadable(
+    node: CachedNode, profiles: Sequence[CachedProfile], topology: CachedTopology
+) -> ProfileSelection:
+    """Have a spec that cannot be read written anew from the profile; without one a person has to do it.
+
+    While a profile cannot be read either, it may be the one that applied: then nothing is written.
+    """
+    winner = matching_profiles(node.labels, profiles).winner
+    broken = next((profile.problem for profile in profiles if profile.problem), None)
+    if winner is None or broken is not None:
+        rest = f"; nor can {broken}" if broken else ""
+        message = f"{topology.problem}{rest}; correct it; running pods keep what they hold"
+        return ProfileSelection(_valid(False, NodeReason.INVALID_OBJECT, message))
+    settings = winner.settings_on(node.kubelet_version)
+    message = f"{topology.problem}; it is written anew from NodeProfile {winner.name}"
+    return ProfileSelection(
+        _valid(False, NodeReason.INVALID_OBJECT, message),
+        intended=settings,
+        apply=(settings, ProfileReference(winner.name, winner.metadata.generation)),
+        matches={
+            winner.name: MatchedNode(
+                node.key.name, MatchState.PENDING, NodeReason.INVALID_OBJECT, message[:1024]
+            )
+        },
+    )
 
 
 def _apply_winner(
@@ -115,23 +137,20 @@ def _apply_winner(
     hardware = present.hardware if present else None
     matches = _overridden(name, matching, winner)
     if present is None or hardware is None:
-        message = (
-            f"the agent of node {name} has not reported its hardware; "
-            f"check that the podnuma agent runs there: kubectl describe nodetopology {name}"
-        )
-        matches[winner.name] = MatchedNode(name, MatchState.PENDING, "HardwareUnknown", message)
-        valid = _valid(None, "HardwareUnknown", message)
+        valid = _without_hardware(name, present)
+        matches[winner.name] = MatchedNode(name, MatchState.PENDING, valid.reason, valid.message)
         return ProfileSelection(valid, intended=settings, apply=apply, matches=matches)
     if paused := _paused(present):
-        matches[winner.name] = MatchedNode(name, MatchState.REFUSED, "Paused", paused)
-        return ProfileSelection(_valid(False, "Paused", paused), intended=None, apply=apply, matches=matches)
+        matches[winner.name] = MatchedNode(name, MatchState.REFUSED, NodeReason.PAUSED, paused)
+        valid = _valid(False, NodeReason.PAUSED, paused)
+        return ProfileSelection(valid, intended=None, apply=apply, matches=matches)
     problems = check(settings.managers, hardware.topology)
     if problems:
         message = _refusal(winner.name, name, problems)
-        matches[winner.name] = MatchedNode(name, MatchState.REFUSED, "InvalidSettings", message)
+        matches[winner.name] = MatchedNode(name, MatchState.REFUSED, NodeReason.INVALID_SETTINGS, message)
         last_valid = _last_valid(present, hardware.topology)
         kept = "the previous settings still apply" if last_valid else "nothing is decided on this node"
-        valid = _valid(False, "InvalidSettings", f"{message}; {kept}")
+        valid = _valid(False, NodeReason.INVALID_SETTINGS, f"{message}; {kept}")
         return ProfileSelection(valid, decide_with=last_valid, intended=settings, matches=matches)
     text = f"the settings of NodeProfile {winner.name} apply"
     reason = "ProfileApplied"
@@ -149,23 +168,47 @@ def _apply_winner(
 
 def _manual(present: NodeTopology) -> ProfileSelection:
     if present.hardware is None:
-        message = f"the agent of node {present.name} has not reported its hardware; check that it runs there"
-        return ProfileSelection(_valid(None, "HardwareUnknown", message), intended=present.node)
+        return ProfileSelection(_without_hardware(present.name, present), intended=present.node)
     if paused := _paused(present):
-        return ProfileSelection(_valid(False, "Paused", paused))
+        return ProfileSelection(_valid(False, NodeReason.PAUSED, paused))
     problems = check(present.node.managers, present.hardware.topology)
     if problems:
         text = f"NodeTopology {present.name} cannot be used: {_describe('spec', problems)}"
-        return ProfileSelection(_valid(False, "InvalidSettings", text), intended=present.node)
+        return ProfileSelection(_valid(False, NodeReason.INVALID_SETTINGS, text), intended=present.node)
     valid = _valid(True, "ManualSettings", "settings written by hand apply")
     return ProfileSelection(valid, decide_with=present.node, intended=present.node)
 
 
+def _without_hardware(name: str, present: NodeTopology | None) -> Condition:
+    """Say why there is no hardware to decide with: who has to do something differs."""
+    if present is not None and (problem := present.hardware_problem):
+        message = (
+            f"NodeTopology {name}: {problem}; the agent writes it anew within a minute: if this stays, agent "
+            "and operator are of different versions: upgrade the older one"
+        )
+        return _valid(None, NodeReason.HARDWARE_UNREADABLE, message)
+    if present is None or present.agent is None:
+        message = (
+            f"the agent of node {name} has not reported its hardware; "
+            f"check that the podnuma agent runs there: kubectl describe nodetopology {name}"
+        )
+        return _valid(None, NodeReason.HARDWARE_UNKNOWN, message)
+    known = find(present.conditions, NodeCondition.HARDWARE_KNOWN)
+    says = f": {known.message}" if known is not None and known.message else ""
+    message = f"the agent of node {name} reports, but without hardware{says}; see the log of its pod"
+    return _valid(None, NodeReason.HARDWARE_UNKNOWN, message)
+
+
 def _paused(present: NodeTopology) -> str | None:
-    """Return why nothing is decided on a node whose agent is paused; None if it is not."""
+    """Return why nothing is decided on a node whose agent is paused, or may be; None if it is not."""
     condition = find(present.conditions, NodeCondition.PAUSED)
-    if condition is None or condition.status is not Status.TRUE:
+    if condition is None or condition.status is Status.FALSE:
         return None
+    if condition.status is Status.UNKNOWN:
+        return (
+            f"whether the agent of node {present.name} is paused cannot be read in the condition "
+            f"{NodeCondition.PAUSED}; the agent writes it anew within a minute"
+        )
     return f"the agent of node {present.name} is paused: {condition.message}"
 
 
@@ -225,41 +268,3 @@ def _describe(path: str, problems: Sequence[SettingsProblem]) -> str:
 
 def _valid(holds: bool | None, reason: str, message: str) -> Condition:  # noqa: FBT001 - the condition's value
     return Condition(NodeCondition.SETTINGS_VALID, Status.of(holds), reason, message[:2048])
-
-
-class ProfileSelector:
-    """Selects for each node; a selection is computed again only when something it depends on has changed.
-
-    Nodes with equal settings and hardware share one `Rules` object.
-    """
-
-    def __init__(self, cache: ClusterCache) -> None:
-        self._cache = cache
-        self._rules: list[tuple[NodeSettings, Rules]] = []
-
-    def run(self, node: NodeState) -> ProfileSelection:
-        """Return the selection for a node, and keep it and its rules in the node's state."""
-        known, topology = self._cache.node(node.name), self._cache.topology(node.name)
-        if known is None:
-            return NO_NODE
-        profiles = tuple(self._cache.profiles)
-        basis = (
-            known.relevant_state,
-            tuple(profile.relevant_state for profile in profiles),
-            topology.relevant_state if topology else None,
-        )
-        if node.selection is None or node.selection_basis != basis:
-            node.selection, node.selection_basis = select(known, profiles, topology), basis
-            node.rules = self._rules_for(topology, node.selection.decide_with)
-        return node.selection
-
-    def _rules_for(self, topology: CachedTopology | None, settings: NodeSettings | None) -> Rules | None:
-        if settings is None or topology is None or topology.model is None or topology.model.hardware is None:
-            return None
-        machine = topology.model.hardware.topology
-        for known, rules in self._rules:
-            if known == settings and rules.machine == machine:
-                return rules
-        rules = Rules(settings.managers, machine)
-        self._rules = [(settings, rules), *self._rules[: _SHARED_RULES - 1]]
-        return rules

@@ -17,15 +17,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from podnuma.operator.node.readiness import profile_states
 from podnuma.operator.node.state import NodeState
-from podnuma.operator.node.status import profile_states
 
 if TYPE_CHECKING:
     from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.node.admission import Admission
     from podnuma.operator.node.allocations import AllocationSync
     from podnuma.operator.node.eviction import Eviction
-    from podnuma.operator.node.profile_selection import ProfileSelector
+    from podnuma.operator.node.profile_selector import ProfileSelector
     from podnuma.operator.node.settings import SettingsSync
     from podnuma.operator.node.status import NodeStatusWriter
 

@@ -43,8 +43,9 @@ class SettingsSync:
         body = render_node_topology(name, settings, profile, [_owner(node)])
         logger.info("node %s: settings %s", name, f"of {profile.name}" if profile is not None else "by hand")
         stored = decode.decode_topology(await self._writer.apply_topology(name, body))
-        if stored.model is not None and (stored.model.node, stored.model.profile) != wanted:
-            # Fields that someone else added survive an apply; only replacing the spec removes them.
+        if stored.model is None or (stored.model.node, stored.model.profile) != wanted:
+            # Fields that someone else added, and what cannot be read, survive an apply; only replacing
+            # the spec removes them.
             version = stored.version.resource_version
             stored = decode.decode_topology(
                 await self._writer.replace_topology_spec(name, version, body["spec"])

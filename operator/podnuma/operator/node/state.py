@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from podnuma.allocator.rules import Rules
     from podnuma.api.node_profile import MatchedNode
     from podnuma.operator.node.profile_selection import ProfileSelection
+    from podnuma.operator.node.readiness import NodeStanding
     from podnuma.operator.write.decision import PodDecision
 
 _SILENT = 180.0  # seconds without a new heartbeat; agents send one a minute
@@ -50,6 +51,14 @@ class AgentHeartbeat:
         self.silent = bool(time) and now - self.seen_at > _SILENT
 
 
+@dataclass(frozen=True, slots=True)
+class ReconcileFailure:
+    """Why the last run over a node failed, and since when runs have failed in a row."""
+
+    message: str
+    since: float
+
+
 class NodeState:
     """One node's decisions by pod UID, the selected settings, and the allocator that holds the grants.
 
@@ -65,6 +74,8 @@ class NodeState:
         self.rules: Rules | None = None
         self.profile_states: Mapping[str, MatchedNode] = {}
         self.heartbeat = AgentHeartbeat()
+        self.failure: ReconcileFailure | None = None
+        self.standing: NodeStanding | None = None
         self.status_written = float("-inf")
         self.unconfirmed: dict[str, tuple[PodDecision, Admitted | None]] = {}
         self.rejected_at: dict[str, int] = {}
@@ -105,6 +116,10 @@ class NodeState:
     def shared_cpu_count(self) -> int:
         """Return the number of CPUs in the node's shared pool."""
         return self._allocator.shared_pool.bit_count() if self._allocator is not None else 0
+
+    def failed(self, why: str, now: float) -> None:
+        """Note that a run over the node failed."""
+        self.failure = ReconcileFailure(why, now if self.failure is None else self.failure.since)
 
     def use_rules(self, rules: Rules | None) -> None:
         """Decide by these rules from now on; None: decide nothing."""

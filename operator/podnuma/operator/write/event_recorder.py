@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from podnuma.api import names
 from podnuma.api.events import Event, EventType, Involved, render_event
-from podnuma.api.resource_types import POD_ALLOCATION
+from podnuma.api.resource_types import NODE_TOPOLOGY, POD_ALLOCATION
 from podnuma.operator.write.writer import NotLeadingError
 from podnuma.plumbing.kube import errors
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable
 
-    from podnuma.operator.cache.objects import CachedAllocation, CachedPod
+    from podnuma.operator.cache.objects import CachedAllocation, CachedPod, CachedTopology
     from podnuma.operator.write.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,12 @@ _BACKLOG = 200  # events in the queue; with more, none yields
 def pod_reference(pod: CachedPod) -> Involved:
     """Return the reference to a pod."""
     return Involved("v1", "Pod", pod.key.namespace, pod.key.name, pod.uid)
+
+
+def topology_reference(topology: CachedTopology) -> Involved:
+    """Return the reference to a NodeTopology."""
+    served = NODE_TOPOLOGY
+    return Involved(served.api_version, served.kind, "", topology.key.name, topology.uid)
 
 
 def allocation_reference(allocation: CachedAllocation) -> Involved:
