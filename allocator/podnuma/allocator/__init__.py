@@ -2,7 +2,8 @@
 
 The model. A *node* is a machine (topology), its manager settings, and what its pods
 hold. `decide` looks at one pod and answers Admitted with a grant, or Rejected with a reason;
-it changes nothing. `hold` makes an admitted grant part of the node, `release` takes it away,
+it changes nothing. `resize` does the same for a pod that runs with other resources than it was
+decided for. `hold` makes an admitted grant part of the node, `release` takes it away,
 `adopt` and `NodeAllocator.restore` give a node grants that were decided earlier: a restart never
 decides again.
 
@@ -19,8 +20,8 @@ serve the request (hints), the topology policy merges them into one node set, CP
 core by core inside it, memory is charged to it.
 
 Reading order: request, topology, manager_settings, eligibility, topology_hint, merge, cpu/,
-memory/, device_hints, partition, scope_pod, scope_container, isolation, node_allocator, explain/. CPU sets
-and node sets are integers used as masks. Nothing here does I/O, reads a clock, or imports
+memory/, device_hints, partition, scope_pod, scope_container, isolation, resize/, node_allocator, explain/.
+CPU sets and node sets are integers used as masks. Nothing here does I/O, reads a clock, or imports
 anything outside the standard library; what other parts may use is in `__all__` or in a module
 of its own.
 """
@@ -55,6 +56,7 @@ from podnuma.allocator.node_allocator import NodeAllocator, StaleDecisionError
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.quantities import Quantity
 from podnuma.allocator.request import ContainerKind, ContainerRequest, PodRequest, Qos
+from podnuma.allocator.resize.decide import ResizeRefused
 from podnuma.allocator.topology import Cpu, NumaNode, Topology, TopologyError
 from podnuma.allocator.topology_hint import TopologyHint
 
@@ -90,6 +92,7 @@ __all__ = [
     "Reason",
     "Rejected",
     "ReservedMemory",
+    "ResizeRefused",
     "SettingsError",
     "SettingsProblem",
     "StaleDecisionError",

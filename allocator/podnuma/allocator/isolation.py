@@ -17,6 +17,7 @@ from podnuma.allocator.eligibility import qos
 from podnuma.allocator.manager_settings import ManagerSettings
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.quantities import Quantity
+from podnuma.allocator.refusal import nothing_left_for_others
 from podnuma.allocator.request import CPU, MEMORY, Amounts, ContainerRequest, PodRequest, Qos, aggregate
 from podnuma.allocator.rules import Rules
 
@@ -128,3 +129,11 @@ def _pod_quota(
         return NO_QUOTA
     declared = qos(pod) is Qos.GUARANTEED or all(_limit(pod, container, CPU) for container in pod.containers)
     return quota(limit, settings.cfs_quota_period) if declared else NO_QUOTA
+
+
+def leave_some_for_others(rules: Rules, default: int, grant: PodGrant) -> None:
+    """Raise Refusal if a grant leaves only strictly reserved CPUs for everybody else."""
+    sharable = default & ~rules.isolated_in_use
+    own = grant.exclusive_cpus
+    if rules.options.strict_cpu_reservation and own and not sharable & ~own:
+        raise nothing_left_for_others(own.bit_count(), sharable.bit_count())

@@ -2,13 +2,14 @@
 
 Decide, then hold. `decide` looks at a pod and changes nothing; between it and `hold` the
 decision can be written somewhere, and if that fails there is nothing to undo. A decision is
-stamped with the node's generation; `hold` refuses one that is no longer fresh.
+stamped with the node's generation; `hold` refuses one that is no longer fresh. `resize` decides about a pod
+whose resources have changed while it runs.
 
 Always true: what is free is the machine less what the held grants take, so releasing a grant
 is forgetting it. No CPU is in two grants. A pod that is already held gets its grant again; it
-is never decided anew. The shared pool is never empty, and strictly reserved CPUs are not in it: a
-pod that would leave no other CPU is refused. Where adopted pods hold all of them, the shared pool is
-the reserved CPUs, since a kernel reads an empty set as "all".
+is never decided anew, and a resize moves nothing that it keeps. The shared pool is never empty, and
+strictly reserved CPUs are not in it: a pod that would leave no other CPU is refused. Where adopted pods
+hold all of them, the shared pool is the reserved CPUs, since a kernel reads an empty set as "all".
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,12 +24,14 @@ from podnuma.allocator.counts import AssignmentCounts, count_assignments, tally
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import Admitted, PodGrant, Rejected
 from podnuma.allocator.eligibility import exclusive_requests
+from podnuma.allocator.isolation import leave_some_for_others
 from podnuma.allocator.lifecycle import after_start, without_container
 from podnuma.allocator.manager_settings import ManagerSettings
 from podnuma.allocator.memory.memory_map import MemoryTable, NumaMemoryMap
 from podnuma.allocator.nodeset import NodeSet
-from podnuma.allocator.refusal import Refusal, nothing_left_for_others
+from podnuma.allocator.refusal import Refusal
 from podnuma.allocator.request import PodRequest
+from podnuma.allocator.resize.decide import ResizeRefused, resized_grant
 from podnuma.allocator.rules import Rules
 from podnuma.allocator.scope_container import place_containers
 from podnuma.allocator.scope_pod import place_pod
@@ -158,17 +161,44 @@ class NodeAllocator:
             return Rejected(refused.reason, refused.message, tally(attempt.assigned(), attempt.serving))
         return Admitted(grant, self.generation, attempt.hints)
 
+    def resize(self, pod: PodRequest) -> Admitted | ResizeRefused:
+        """Decide what a pod holds after its resources have changed; the node stays as it is.
+
+        A pod that holds nothing is decided as a new one. The answer is to be held like any other.
+        """
+        grant = self._resized(pod)
+        if isinstance(grant, PodGrant):
+            return Admitted(grant, self.generation)
+        alone = NodeAllocator(self._rules)
+        held = self._grants.get(pod.uid)
+        if held is not None:
+            alone._add(held)
+        return ResizeRefused(grant, isinstance(alone._resized(pod), PodGrant))
+
+    def _resized(self, pod: PodRequest) -> PodGrant | str:
+        """Return what a pod would hold, or why it cannot."""
+        held = self._grants.get(pod.uid)
+        if held is None:
+            answer = self.decide(pod)
+            return answer.grant if isinstance(answer, Admitted) else answer.message
+        try:
+            return resized_grant(self._rules, self._default, self._tables, held, pod)
+        except Refusal as refused:
+            return refused.message
+
     def hold(self, decision: Admitted) -> None:
         """Hold what was decided. Raises StaleDecisionError if the node changed since.
 
-        A grant that takes nothing is not kept; one that is held already changes nothing.
+        A grant that takes nothing is not kept; one that is held already changes nothing; one of a resized
+        pod takes the place of the former.
         """
         if decision.generation != self.generation:
             raise StaleDecisionError(
                 f"pod {decision.grant.namespace}/{decision.grant.name} was decided at generation "
                 f"{decision.generation}, the node is at {self.generation}; decide again"
             )
-        if decision.grant.uid not in self._grants:
+        if decision.grant != self._grants.get(decision.grant.uid):
+            self.release(decision.grant.uid)
             self._add(decision.grant)
 
     def adopt(self, grant: PodGrant) -> list[SettingsProblem]:
@@ -234,11 +264,3 @@ class NodeAllocator:
         if not new.holds_anything:
             del self._grants[old.uid]
         self.generation += 1
-
-
-def leave_some_for_others(rules: Rules, default: int, grant: PodGrant) -> None:
-    """Raise Refusal if a grant leaves only strictly reserved CPUs for everybody else."""
-    sharable = default & ~rules.isolated_in_use
-    own = grant.exclusive_cpus
-    if rules.options.strict_cpu_reservation and own and not sharable & ~own:
-        raise nothing_left_for_others(own.bit_count(), sharable.bit_count())

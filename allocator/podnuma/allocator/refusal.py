@@ -75,6 +75,11 @@ def nothing_left_for_others(exclusive: int, left: int) -> Refusal:
     )
 
 
+def unexpected_resize(cause: str) -> Refusal:
+    """Say in podnuma's own words why a running pod cannot be resized; the kubelet has none for that."""
+    return Refusal(Reason.UNEXPECTED_ADMISSION, cause)
+
+
 def memory(cause: str) -> Refusal:
     """Say that the memory side failed."""
     return unexpected(f"[memorymanager] {cause}")

@@ -1,0 +1,121 @@
+"""CPUs and memory of single containers after a resize, where each has its own from the node.
+
+What a container keeps it keeps in place. What one gives up another of the pod can have, as it can the CPUs of
+init containers before it, which have ended: the same reuse as in an admission. A container grows on its own
+NUMA nodes; in scope "pod" on those of the whole pod.
+"""
+
+from podnuma.allocator import refusal
+from podnuma.allocator.attempt import AdmissionAttempt, ContainerAssignment
+from podnuma.allocator.counts import AssignmentType
+from podnuma.allocator.cpu.pick import check_smt
+from podnuma.allocator.decision import MemoryBlock, PodGrant
+from podnuma.allocator.eligibility import ExclusiveRequests
+from podnuma.allocator.memory.memory_map import NumaMemoryMap
+from podnuma.allocator.nodeset import NodeSet
+from podnuma.allocator.request import ContainerKind
+from podnuma.allocator.resize.growth import more_cpus
+from podnuma.allocator.resize.memory import check_room, first_memory, without
+from podnuma.allocator.reuse import ReusableResources, shrink
+from podnuma.allocator.rules import Rules
+
+
+def resize_container_cpus(
+    rules: Rules, free: int, requests: ExclusiveRequests, held: PodGrant, attempt: AdmissionAttempt
+) -> None:
+    """Fill in the CPUs of every container. Raises Refusal. `free` as for `bubble.resize_bubble`."""
+    kept = []
+    for container, count in zip(held.containers, requests.cpus, strict=True):
+        own = container.cpus or 0 if container.cpu_assignment is AssignmentType.NODE_EXCLUSIVE else 0
+        kept.append(own if own.bit_count() <= count else rules.picker.take(own, count))
+    free |= held.exclusive_cpus & rules.managed_cpus & ~rules.reserved
+    for cpus in kept:
+        free &= ~cpus
+    for place, count in enumerate(requests.cpus):
+        if not count:
+            continue
+        had = held.containers[place].cpus
+        if had is None or had.bit_count() != count:
+            mine = (free | kept[place] | _ended(requests, kept, place)) & ~rules.reserved_cores
+            check_smt(rules.options, count, rules.topology.per_core, mine)
+        missing = count - kept[place].bit_count()
+        if missing:
+            near = held.exclusive_cpus if rules.pod_scope else kept[place]
+            nodes = held.memory_nodes if rules.pod_scope else held.containers[place].memory_nodes or 0
+            # What the pod has already is taken first.
+            ended = _ended(requests, kept, place) & rules.topology.cpus_on(
+                rules.topology.nodes_of(near) | nodes
+            )
+            again = rules.picker.take(ended, min(missing, ended.bit_count()))
+            kept[place] |= again
+            if missing := missing - again.bit_count():
+                got = more_cpus(rules, free, near | again, nodes, missing)
+                kept[place] |= got
+                free &= ~got
+        attempt.assignments[place].cpus = kept[place]
+        attempt.assignments[place].cpu_assignment = AssignmentType.NODE_EXCLUSIVE
+
+
+def _ended(requests: ExclusiveRequests, kept: list[int], place: int) -> int:
+    """Return the CPUs of earlier init containers that no container has that runs beside this one."""
+    ended = taken = 0
+    for other, container in enumerate(requests.pod.containers):
+        if container.kind is not ContainerKind.INIT:
+            taken |= kept[other]
+        elif other < place:
+            ended |= kept[other]
+    return ended & ~taken
+
+
+def resize_container_memory(
+    rules: Rules,
+    tables: NumaMemoryMap,
+    requests: ExclusiveRequests,
+    held: PodGrant,
+    attempt: AdmissionAttempt,
+) -> None:
+    """Fill in the memory of every container. Raises Refusal. `tables` are with what the pod holds now."""
+    places = _memory_nodes(rules, tables.copy(), requests, held, attempt)
+    left = without(tables, held)
+    reusable = ReusableResources()
+    inits: list[ContainerAssignment] = []
+    for place, container in enumerate(requests.pod.containers):
+        assignment, nodes = attempt.assignments[place], places.get(place)
+        if nodes is not None:
+            sizes = requests.memory[place] or {}
+            needed = {
+                resource: max(0, size - reusable.memory.get((nodes, resource), 0))
+                for resource, size in sizes.items()
+            }
+            check_room(left, nodes, needed)
+            blocks = tuple([MemoryBlock(resource, nodes, size) for resource, size in sizes.items()])
+            for resource, size in needed.items():
+                left.charge(nodes, resource, size)
+            reusable.note_memory(container.kind, blocks)
+            assignment.memory = blocks
+            assignment.memory_assignment = AssignmentType.NODE_EXCLUSIVE
+            shrink(inits, blocks)
+        if container.kind is ContainerKind.INIT:
+            inits.append(assignment)
+
+
+def _memory_nodes(
+    rules: Rules,
+    tables: NumaMemoryMap,
+    requests: ExclusiveRequests,
+    held: PodGrant,
+    attempt: AdmissionAttempt,
+) -> dict[int, NodeSet]:
+    """Return the NUMA nodes of the containers that get memory: those they have, or the first ones."""
+    found = {}
+    for place, sizes in enumerate(requests.memory):
+        if sizes is None:
+            raise refusal.memory("failed to represent quantity as int64")
+        if sizes:
+            nodes = held.containers[place].memory_nodes
+            if nodes is None:
+                nodes = first_memory(rules, tables, sizes, attempt.assignments[place].cpus or 0)
+                for resource, size in sizes.items():
+                    tables.charge(nodes, resource, size)
+            found[place] = nodes
+    return found
