@@ -6,6 +6,7 @@ import pytest
 
 from testbed.waiting import until
 from tests.integration.operator_site import API, GROUP, SOON, Site, machine, pod, profile
+from tests.integration.test_cli import podnuma
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -63,6 +64,63 @@ def test_describe_of_a_rejected_pod_says_what_to_do_next(site):
     row = site.cluster.kubectl("get", "pa", "-n", site.namespace, "--no-headers").split()
     assert row[:7] == ["big", "n1", "pod", "-", "-", "-", "-"]
     assert row[7] == "Rejected"
+
+
+def test_a_refused_pod_carries_a_condition_until_there_is_room(site):
+    site.furnish(onRejection="Share")
+    site.report_hardware()
+    for name in ("a", "b", "c"):
+        site.create(pod(name, 6))
+        site.decided(name)
+    told = until(lambda: admitted_condition(site, "c"), "the condition on c", SOON)
+    assert told["status"] == "False"
+    assert told["reason"] == "TopologyAffinityError"
+    assert told["message"] == site.allocation("c")["spec"]["decision"]["explanation"]
+    assert admitted_condition(site, "a") is None
+    site.delete("a")
+    until(lambda: admitted_condition(site, "c") is None, f"the condition to go\n{site.logs()}", SOON)
+    managers = {entry["manager"] for entry in site.pod("c")["metadata"].get("managedFields", [])}
+    assert "podnuma-operator" not in managers
+
+
+def admitted_condition(site, name):
+    conditions = site.pod(name)["status"].get("conditions", [])
+    return next((one for one in conditions if one["type"] == "podnuma.dev/Admitted"), None)
+
+
+def test_a_workload_is_explained_after_its_pods_were_evicted(site):
+    """Nothing is left of the pods; the refusal is told about their ReplicaSet, once per node."""
+    site.furnish()
+    site.report_hardware()
+    body = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": site.namespace},
+        "spec": {
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": {"labels": {"app": "web"}}, "spec": pod("x", 9)["spec"]},
+        },
+    }
+    site.api.create(body)
+    until(lambda: len(site.events("Evicted")) > 1, f"two evictions\n{site.logs()}", 60)
+    apps = f"/apis/apps/v1/namespaces/{site.namespace}"
+    site.api.merge(f"{apps}/deployments/web", {"spec": {"replicas": 0}})
+    pods = f"/api/v1/namespaces/{site.namespace}/pods"
+    until(lambda: not site.api.items(pods), "all pods to go", 60)
+    kept = [
+        event
+        for event in site.api.items(f"/api/v1/namespaces/{site.namespace}/events")
+        if event["involvedObject"]["kind"] == "ReplicaSet" and event["reason"] == "TopologyAffinityError"
+    ]
+    assert len(kept) == 1
+    evicted = kept[0]["related"]["name"]
+    for words in (["deploy/web"], ["deployment", "web"], [evicted]):
+        done = podnuma("explain", *words, "-n", site.namespace, kubeconfig=site.cluster.kubeconfig)
+        assert f"{evicted} on n1" in done.stdout, done.stdout + done.stderr
+        assert "TopologyAffinityError: needs 9 CPUs on one NUMA node" in done.stdout
+        assert "the kubelet would say: " in done.stdout
+    described = site.cluster.kubectl("describe", "replicaset", "-n", site.namespace)
+    assert "was refused on node n1: needs 9 CPUs" in described
 
 
 def test_a_rejected_pod_is_evicted_as_far_as_its_disruption_budget_allows(site):

@@ -1,13 +1,16 @@
 """Events: what podnuma tells people about their pods and nodes, as ``kubectl describe`` shows it.
 
 An event's name follows from what it says and about which object, so that the API server stores
-the same event once, however often it is recorded.
+the same event once, however often it is recorded. An event with a *slot* is named after the slot
+instead: a later one takes its place.
 """
 
 import datetime as dt
 import enum
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from podnuma.api.conditions import timestamp
@@ -36,18 +39,27 @@ class Involved:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. ``component`` is the field manager's name of the program that records it."""
+    """One event. ``component`` is the field manager's name of the program that records it.
+
+    ``related`` is another object that it is about, ``node`` where it happened, ``slot`` what a later event
+    of the same object replaces.
+    """
 
     involved: Involved
     type: EventType
     reason: str
     message: str
     component: str
+    related: Involved | None = None
+    node: str = ""
+    slot: str = ""
+    annotations: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def name(self) -> str:
-        """The name of the stored event: equal for equal events."""
-        told = ascii((self.involved.uid, self.component, self.reason, self.message))
+        """The name of the stored event: equal for equal events, and for those of one slot."""
+        what = (self.slot,) if self.slot else (self.reason, self.message)
+        told = ascii((self.involved.uid, self.component, *what))
         return f"{self.involved.name[:200]}.{hashlib.sha256(told.encode()).hexdigest()[:16]}"
 
     @property
@@ -56,29 +68,39 @@ class Event:
         return self.involved.namespace or "default"
 
 
-def render_event(event: Event, now: dt.datetime) -> dict[str, Any]:
-    """Render the JSON of a v1 Event that is recorded ``now``."""
-    moment = timestamp(now)
-    involved = {
-        "apiVersion": event.involved.api_version,
-        "kind": event.involved.kind,
-        "name": event.involved.name,
-        "uid": event.involved.uid,
-    }
-    if event.involved.namespace:
-        involved["namespace"] = event.involved.namespace
-    return {
+def render_event(
+    event: Event, now: dt.datetime, first: dt.datetime | None = None, count: int = 1
+) -> dict[str, Any]:
+    """Render the JSON of a v1 Event that is recorded ``now``, for the ``count``-th time since ``first``."""
+    metadata: dict[str, Any] = {"name": event.name, "namespace": event.namespace}
+    if event.annotations:
+        metadata["annotations"] = dict(event.annotations)
+    body: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": event.name, "namespace": event.namespace},
-        "involvedObject": involved,
+        "metadata": metadata,
+        "involvedObject": _reference(event.involved),
         "type": event.type.value,
         "reason": event.reason[:128],
         "message": event.message[:LONGEST_MESSAGE],
-        "source": {"component": event.component},
+        "source": {"component": event.component, **({"host": event.node} if event.node else {})},
         "reportingComponent": event.component,
         "reportingInstance": event.component,
-        "firstTimestamp": moment,
-        "lastTimestamp": moment,
-        "count": 1,
+        "firstTimestamp": timestamp(first or now),
+        "lastTimestamp": timestamp(now),
+        "count": count,
+    }
+    if event.related is not None:
+        body["related"] = _reference(event.related)
+    return body
+
+
+def _reference(involved: Involved) -> dict[str, str]:
+    within = {"namespace": involved.namespace} if involved.namespace else {}
+    return {
+        "apiVersion": involved.api_version,
+        "kind": involved.kind,
+        "name": involved.name,
+        "uid": involved.uid,
+        **within,
     }

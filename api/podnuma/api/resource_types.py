@@ -71,4 +71,11 @@ EVENT: Final = ResourceType("", "v1", "Event", "events", namespaced=True)
 LEASE: Final = ResourceType("coordination.k8s.io", "v1", "Lease", "leases", namespaced=True)
 DEPLOYMENT: Final = ResourceType("apps", "v1", "Deployment", "deployments", namespaced=True)
 DAEMON_SET: Final = ResourceType("apps", "v1", "DaemonSet", "daemonsets", namespaced=True)
+REPLICA_SET: Final = ResourceType("apps", "v1", "ReplicaSet", "replicasets", namespaced=True)
+STATEFUL_SET: Final = ResourceType("apps", "v1", "StatefulSet", "statefulsets", namespaced=True)
+REPLICATION_CONTROLLER: Final = ResourceType(
+    "", "v1", "ReplicationController", "replicationcontrollers", namespaced=True
+)
+JOB: Final = ResourceType("batch", "v1", "Job", "jobs", namespaced=True)
+CRON_JOB: Final = ResourceType("batch", "v1", "CronJob", "cronjobs", namespaced=True)
 POD_METRICS: Final = ResourceType("metrics.k8s.io", "v1beta1", "PodMetrics", "pods", namespaced=True)

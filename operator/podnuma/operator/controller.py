@@ -26,6 +26,7 @@ from podnuma.operator.node.admission import Admission
 from podnuma.operator.node.allocations import AllocationSync
 from podnuma.operator.node.eviction import Eviction
 from podnuma.operator.node.eviction_policy import EvictionBackoff
+from podnuma.operator.node.pod_conditions import PodConditions
 from podnuma.operator.node.profile_selector import ProfileSelector
 from podnuma.operator.node.reconciler import NodeReconciler, NodeSteps
 from podnuma.operator.node.resize import Resizes
@@ -151,6 +152,7 @@ class Controller:
             status=NodeStatusWriter(
                 cache, writer, clock=clock, now=now, interval=timing.status_interval, events=self.events
             ),
+            conditions=PodConditions(cache, writer, now),
         )
         self._profiles = ProfileStatusWriter(
             cache, writer, clock=clock, now=now, interval=timing.status_interval

@@ -225,6 +225,23 @@ class FakeCluster:
 
         await self._request(f"create Event {namespace}", act)
 
+    async def apply_event(self, namespace: str, name: str, body: Json) -> None:
+        async def act() -> None:
+            self.events = [event for event in self.events if event["metadata"]["name"] != name]
+            self.events.append(body)
+
+        await self._request(f"apply Event {namespace}", act)
+
+    async def apply_pod_status(self, key: ObjectKey, body: Json) -> Json:
+        async def act() -> Json:
+            known = self._at(Kind.POD, key)
+            if known["metadata"]["uid"] != body["metadata"]["uid"]:
+                raise errors.ConflictError(409, "Conflict", "another uid")
+            conditions = body.get("status", {}).get("conditions", [])
+            return self.put(Kind.POD, {**known, "status": {**known["status"], "conditions": conditions}})
+
+        return await self._request(f"apply Pod/status {key}", act)
+
     async def evict(self, key: ObjectKey, uid: str) -> None:
         async def act() -> None:
             known = self.objects[Kind.POD].get(key)

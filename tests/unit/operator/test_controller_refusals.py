@@ -1,8 +1,10 @@
 """Pods that do not fit: told, evicted at a measured pace, decided again."""
 
 import pytest
+from podnuma.api.kept_refusals import SLOTS, read_kept_refusal
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import ObjectKey
+from podnuma.plumbing.kube import errors
 
 from tests.unit.operator.rig import Rig, owned_by, pod, profile
 from tests.unit.operator.virtual import virtual
@@ -119,7 +121,9 @@ async def test_a_storm_of_refused_pods_costs_one_event_each_and_few_status_write
         rig.cluster.put(Kind.POD, pod(f"p{number}", 9, ownerReferences=owned_by("ReplicaSet", "rs")))
         await rig.quiet(0.12)
     await rig.quiet(5)
-    assert len(rig.told("TopologyAffinityError")) == 500
+    # One more is kept on the ReplicaSet, and written again no oftener than every ten seconds.
+    assert len(rig.told("TopologyAffinityError")) == 500 + 1
+    assert rig.cluster.requests.count("apply Event default") <= 8
     assert rig.cluster.requests.count("apply NodeTopology/status n1") <= 66
 
 
@@ -131,3 +135,77 @@ async def test_audit_decides_and_evicts_nobody():
     await rig.quiet(60)
     assert rig.cpus("big") == "-"
     assert "evict default/big" not in rig.cluster.requests
+
+
+@virtual
+async def test_a_refused_pod_carries_a_condition_until_it_is_admitted():
+    rig = Rig()
+    await rig.crowded()
+    known = rig.cluster.get(Kind.POD, ObjectKey("default", "c"))
+    assert known is not None
+    (told,) = known["status"]["conditions"]
+    assert (told["type"], told["status"], told["reason"]) == (
+        "podnuma.dev/Admitted",
+        "False",
+        "TopologyAffinityError",
+    )
+    assert told["message"] == rig.allocation("c")["spec"]["decision"]["explanation"]  # type: ignore[index]
+    writes = [request for request in rig.cluster.requests if request.startswith("apply Pod/status")]
+    assert writes == ["apply Pod/status default/c"]
+    await rig.delete("b")
+    known = rig.cluster.get(Kind.POD, ObjectKey("default", "c"))
+    assert known is not None
+    assert known["status"]["conditions"] == []
+
+
+@virtual
+async def test_a_condition_that_may_not_be_written_holds_nothing_up():
+    rig = Rig()
+
+    def fault(moment, request):
+        if moment == "before" and request.startswith("apply Pod/status"):
+            raise errors.RefusedError(403, "Forbidden", "pods/status")
+
+    rig.cluster.fault = fault
+    await rig.crowded()
+    assert rig.cpus("c") == "-"
+    await rig.delete("a")
+    assert rig.cpus("c") == "1-3,9-11"
+
+
+@virtual
+async def test_a_condition_outlives_a_restart_and_is_not_written_again():
+    rig = Rig()
+    await rig.crowded()
+    await rig.crash()
+    rig.cluster.requests.clear()
+    await rig.start()
+    await rig.quiet()
+    assert not [request for request in rig.cluster.requests if request.startswith("apply Pod/status")]
+
+
+@virtual
+async def test_what_was_refused_is_kept_on_the_controller_per_node_and_counted():
+    rig = Rig()
+    await rig.furnished("n1", "n2", onRejection="Share")
+    for number in range(6):
+        on = "n1" if number % 2 else "n2"
+        await rig.create(pod(f"big{number}", 9, on=on, ownerReferences=owned_by("ReplicaSet", "rs")))
+        await rig.quiet(20)
+    found = [read_kept_refusal(event) for event in rig.cluster.events]
+    kept = {one.node: one for one in found if one is not None}
+    assert {(one.pod, one.node, one.count) for one in kept.values()} == {("big5", "n1", 3), ("big4", "n2", 3)}
+    decision = rig.allocation("big5")["spec"]["decision"]  # type: ignore[index]
+    assert kept["n1"].cause == decision["explanation"]
+    assert kept["n1"].kubelet_message == decision["message"]
+    assert kept["n1"].controller_uid == "rs"
+
+
+@virtual
+async def test_a_controller_keeps_a_bounded_number_of_refusals():
+    rig = Rig()
+    names = [f"n{number}" for number in range(30)]
+    await rig.furnished(*names, onRejection="Share")
+    for name in names:
+        await rig.create(pod(f"on-{name}", 9, on=name, ownerReferences=owned_by("ReplicaSet", "rs")))
+    assert len([one for one in rig.cluster.events if read_kept_refusal(one)]) <= SLOTS

@@ -2,7 +2,7 @@
 
 What *is* stands in the PodAllocation: what was decided, what the agent wrote, what the kernel reports.
 What *would* be decided now is computed again, on the node as it is without this pod; for a refused pod
-this says why, and what would make it fit.
+this says why, and what would make it fit. Of a pod that is gone, what is kept of its refusal is shown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ import typer
 from podnuma.allocator import PodRequest
 from podnuma.allocator import explain as explain_decision
 from podnuma.api.decoding import InvalidObjectError
+from podnuma.api.kept_refusals import KeptRefusal
 from podnuma.api.node_settings import NodeSettings
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_allocation import PodAllocation, read_pod_allocation
@@ -21,6 +22,7 @@ from podnuma.api.scheduling import read_schedulable_node
 from podnuma.api.selector import EVERYTHING
 from podnuma.cli.commands import output
 from podnuma.cli.commands.completion import complete_node, complete_pod, complete_profile
+from podnuma.cli.commands.explain_workload import print_workload, refusal_data, refusals_text
 from podnuma.cli.commands.options import (
     Context,
     Files,
@@ -39,6 +41,7 @@ from podnuma.cli.objects.nodes import CandidateNode, candidate_node, own_setting
 from podnuma.cli.objects.profiles import profile_named
 from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.sources import ObjectSource, one_namespace, open_source, read_if_allowed
+from podnuma.cli.objects.workload_pods import refusals_of_pod, workload_named
 from podnuma.cli.objects.workloads import first_pod
 from podnuma.cli.render.explain_report import PodExplanation, explanation_data, explanation_text
 
@@ -50,6 +53,7 @@ app = new_app()
     epilog=examples(
         "podnuma explain database",
         "podnuma explain shop/database -o wide",
+        "podnuma explain deploy/web -n shop",
         "podnuma explain -f pod.yaml --node node-1",
         "podnuma explain -f pod.yaml --node node-1 --profile profile.yaml",
     ),
@@ -57,7 +61,11 @@ app = new_app()
 def explain_pod(
     pod: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[POD]", help="NAME, NAMESPACE/NAME or pod NAME", autocompletion=complete_pod),
+        typer.Argument(
+            metavar="[POD]",
+            help="NAME, NAMESPACE/NAME, pod NAME; a workload as deploy/NAME, sts/NAME or job/NAME",
+            autocompletion=complete_pod,
+        ),
     ] = None,
     manifests: Annotated[
         list[str] | None,
@@ -89,6 +97,8 @@ def explain_pod(
         value = from_manifests(source, manifests, namespace)
         key = (value["metadata"]["namespace"], value["metadata"]["name"])
         raise typer.Exit(print_explanation(source, key, node, form, value, profile=profile))
+    if (workload := workload_named(pod or [], namespace)) is not None:
+        raise typer.Exit(print_workload(source, workload, form))
     raise typer.Exit(print_explanation(source, key_of(pod or [], namespace), node, form, profile=profile))
 
 
@@ -123,6 +133,9 @@ def print_explanation(
     profile: str = "",
 ) -> Exit:
     """Explain one pod; NO if it is refused, drifted or not pinned. `node`: ask this one, not its own."""
+    if manifest is None and (kept := _refusals_if_gone(source, *key)):
+        _print_refusals(key, kept, form)
+        return Exit.NO
     explained, remarks = gather(source, *key, node, manifest, profile=profile)
     for remark in remarks:
         output.note(remark)
@@ -131,6 +144,20 @@ def print_explanation(
     else:
         output.write(explanation_text(explained, wide=form is OutputFormat.WIDE))
     return Exit.OK if explained.healthy else Exit.NO
+
+
+def _refusals_if_gone(source: ObjectSource, namespace: str, name: str) -> Sequence[KeptRefusal]:
+    if source.find(queries.pods(namespace, name)) is not None:
+        return ()
+    return refusals_of_pod(source, namespace, name)
+
+
+def _print_refusals(key: tuple[str, str], kept: Sequence[KeptRefusal], form: OutputFormat) -> None:
+    if form.structured:
+        refusals = [refusal_data(one) for one in kept]
+        output.dump({"namespace": key[0], "name": key[1], "exists": False, "refusals": refusals}, form)
+    else:
+        output.write(f"pod {key[0]}/{key[1]} is gone; it was refused\n{refusals_text(kept)}")
 
 
 def gather(
@@ -149,7 +176,8 @@ def gather(
         raise Failure(
             Exit.NOT_FOUND,
             f"there is no pod {namespace}/{name}; "
-            "if it was evicted, explain its manifest: -f FILE --node NODE",
+            "if it was evicted, explain its workload: deploy/NAME, sts/NAME or job/NAME, "
+            "or its manifest: -f FILE --node NODE",
         )
     where = node or _node_of(value, allocation)
     if not where:

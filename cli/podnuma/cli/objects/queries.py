@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from podnuma.api import names
 from podnuma.api.resource_types import (
+    EVENT,
     LIMIT_RANGE,
     NAMESPACE,
     NODE,
@@ -23,12 +25,16 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ObjectQuery:
-    """A query for objects of one kind. `name` empty: all of them; `node`: only those on that node."""
+    """A query for objects of one kind. `name` empty: all of them.
+
+    `node`: only those on that node; `reporter`: only events that this program has recorded.
+    """
 
     type: ResourceType
     namespace: str = ""
     name: str = ""
     node: str = ""
+    reporter: str = ""
 
     @property
     def path(self) -> str:
@@ -37,8 +43,10 @@ class ObjectQuery:
 
     @property
     def query(self) -> Mapping[str, str]:
-        """The query string: the server selects by node."""
-        return {"fieldSelector": f"spec.nodeName={self.node}"} if self.node else {}
+        """The query string: the server selects."""
+        wanted = {"spec.nodeName": self.node, "reportingComponent": self.reporter}
+        selector = ",".join(f"{field}={text}" for field, text in wanted.items() if text)
+        return {"fieldSelector": selector} if selector else {}
 
     @property
     def label(self) -> str:
@@ -56,6 +64,7 @@ class ObjectQuery:
             and self.name in ("", metadata.get("name"))
             and self.namespace in ("", metadata.get("namespace", "default"))
             and self.node in ("", spec.get("nodeName"))
+            and self.reporter in ("", value.get("reportingComponent"))
         )
 
 
@@ -77,6 +86,11 @@ def pod_allocation(namespace: str, pod: str) -> ObjectQuery:
 def pods(namespace: str = "", name: str = "", node: str = "") -> ObjectQuery:
     """Query all pods, those of a namespace or of a node, or one."""
     return ObjectQuery(POD, namespace, name, node)
+
+
+def operator_events(namespace: str) -> ObjectQuery:
+    """Query the events of a namespace that the operator has recorded."""
+    return ObjectQuery(EVENT, namespace, reporter=names.OPERATOR_MANAGER)
 
 
 def pod_metrics(namespace: str = "") -> ObjectQuery:

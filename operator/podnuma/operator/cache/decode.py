@@ -8,16 +8,19 @@ reported in its own status and affects no other.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from podnuma.api import names
 from podnuma.api.conditions import stored_conditions
 from podnuma.api.decoding import InvalidObjectError
+from podnuma.api.events import Involved
 from podnuma.api.node_profile import read_node_profile
 from podnuma.api.node_topology import read_node_topology
 from podnuma.api.pod import read_pod, static_uid
 from podnuma.api.pod_allocation import read_pod_allocation
+from podnuma.api.pod_condition import told_refusal
 from podnuma.api.pod_resize import allocated, kubelet_holds_back, resources_revision
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import (
@@ -91,13 +94,14 @@ def decode_bound_pod(value: Json) -> CachedPod | None:
         labels=_labels(metadata),
         request=request,
         problem=problem,
-        controller=str(owner.get("uid") or "") or None,
+        controller=_controller_reference(object_key(value).namespace, owner),
         stays=owner.get("kind") in ("DaemonSet", "Node")
         or names.STATIC_POD_MIRROR_ANNOTATION in _dict(metadata.get("annotations")),
         terminating=bool(metadata.get("deletionTimestamp")),
         static_uid=static_uid(metadata.get("annotations")),
         revision="" if request is None else resources_revision(request),
         held_back=_held_back(value, unallocated=request != desired),
+        refusal=told_refusal(value),
     )
 
 
@@ -217,6 +221,18 @@ def _owners(metadata: Json) -> list[Mapping[str, Any]]:
 
 def _controller(metadata: Json) -> Mapping[str, Any]:
     return next((owner for owner in _owners(metadata) if owner.get("controller") is True), {})
+
+
+def _controller_reference(namespace: str, owner: Json) -> Involved | None:
+    uid = str(owner.get("uid") or "")
+    texts = (str(owner.get(field) or "") for field in ("apiVersion", "kind", "name"))
+    return _involved(namespace, uid, *texts) if uid else None
+
+
+@lru_cache(4096)
+def _involved(namespace: str, uid: str, api_version: str, kind: str, name: str) -> Involved:
+    """Return one object for all pods of a controller."""
+    return Involved(api_version, kind, namespace, name, uid)
 
 
 def _owner(metadata: Json, kind: str) -> str | None:

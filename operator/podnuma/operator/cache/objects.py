@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from podnuma.allocator.request import PodRequest
     from podnuma.api.conditions import Condition
+    from podnuma.api.events import Involved
     from podnuma.api.node_profile import NodeProfile
     from podnuma.api.node_topology import NodeTopology
     from podnuma.api.pod_allocation import PodAllocation
@@ -75,11 +76,12 @@ class CachedPod(CachedObject):
     """A bound, unfinished pod that may hold something.
 
     `request` is None when the pod cannot be read; `problem` then says why. `created` is the
-    API server's time as text, which sorts. `controller` is the UID of what would replace the pod;
+    API server's time as text, which sorts. `controller` is what would replace the pod;
     `stays` says that a replacement would land on the same node (daemon sets, static pods).
     `static_uid` is the UID of a static pod on its node, of which this object is the mirror; else empty.
     `request` has the resources that the kubelet has allocated, `revision` is theirs; `held_back` says why
-    the kubelet has not accepted a resize of the pod, empty if it has none to accept.
+    the kubelet has not accepted a resize of the pod, empty if it has none to accept. `refusal` is the reason
+    and message of podnuma's condition on the pod, if it has one.
     """
 
     kind = Kind.POD
@@ -88,12 +90,13 @@ class CachedPod(CachedObject):
     labels: Mapping[str, str]
     request: PodRequest | None
     problem: str | None
-    controller: str | None
+    controller: Involved | None
     stays: bool
     terminating: bool
     static_uid: str = ""
     revision: str = ""
     held_back: str = ""
+    refusal: tuple[str, str] | None = None
 
     @property
     def relevant_state(self) -> object:

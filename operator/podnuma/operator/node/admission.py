@@ -18,6 +18,7 @@ from podnuma.allocator.explain.explanation import explain
 from podnuma.allocator.request import Qos
 from podnuma.api import names
 from podnuma.api.events import EventType
+from podnuma.api.kept_refusals import refusal_event
 from podnuma.api.pod_allocation import (
     Decision,
     numa_nodes,
@@ -277,6 +278,11 @@ class Admission:
             )
             text = _rejected(node, said.explanation or said.message)
             self._events.record(pod_reference(pod), EventType.WARNING, said.reason, text)
+            if pod.controller is not None and not pod.stays:
+                cause = said.explanation or said.message
+                self._events.keep(
+                    refusal_event(pod.controller, pod_reference(pod), node, said.reason, cause, said.message)
+                )
 
 
 def _agent_waits(rules: Rules, request: PodRequest) -> bool:

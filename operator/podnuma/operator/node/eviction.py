@@ -60,7 +60,7 @@ class Eviction:
                 await self._evict(node, pod)
 
     async def _evict(self, node: NodeState, pod: CachedPod) -> None:
-        controller = pod.controller or pod.uid
+        controller = pod.controller.uid if pod.controller is not None else pod.uid
         wait = self._backoff.wait(controller, self._clock())
         if wait > 0:
             self._enqueue(node.name, wait)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from podnuma.operator.node.admission import Admission
     from podnuma.operator.node.allocations import AllocationSync
     from podnuma.operator.node.eviction import Eviction
+    from podnuma.operator.node.pod_conditions import PodConditions
     from podnuma.operator.node.profile_selector import ProfileSelector
     from podnuma.operator.node.settings import SettingsSync
     from podnuma.operator.node.status import NodeStatusWriter
@@ -40,6 +41,7 @@ class NodeSteps:
     admission: Admission
     eviction: Eviction
     status: NodeStatusWriter
+    conditions: PodConditions
 
 
 class NodeReconciler:
@@ -71,8 +73,13 @@ class NodeReconciler:
         )
 
     async def write_status(self) -> float:
-        """Bring NodeTopology.status up to date; return after how many seconds to try again, 0 when done."""
-        return await self._steps.status.run(self.state)
+        """Bring NodeTopology.status and the conditions of pods up to date.
+
+        Return after how many seconds to try again, 0 when done.
+        """
+        again = await self._steps.status.run(self.state)
+        await self._steps.conditions.run(self.state)
+        return again
 
     @property
     def undecided(self) -> int:

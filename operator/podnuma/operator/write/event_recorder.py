@@ -2,13 +2,16 @@
 
 Events are posted in the background, one at a time; they yield for a while when decisions are
 waiting, and are dropped when the queue is full. An event's name is derived from its text, so
-recording the same event again, even after a restart, is one object and one refused request.
+recording the same event again, even after a restart, is one object and one refused request. An event
+that is *kept* replaces the one of its slot and counts; the same again within seconds is only counted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podnuma.api import names
@@ -31,6 +34,16 @@ _ATTEMPTS = 4
 _PAUSE = 2.0  # seconds before another attempt
 _YIELDS, _YIELD = 20, 0.05  # pauses, and seconds of each, for which an event yields to decisions
 _BACKLOG = 200  # events in the queue; with more, none yields
+_SAME = 10.0  # seconds in which the same kept event is not written again
+_SLOTS = 4_000  # kept events whose number is remembered
+
+
+@dataclass(slots=True)
+class _Kept:
+    first: dt.datetime
+    written: dt.datetime
+    said: object = None
+    count: int = 0
 
 
 def pod_reference(pod: CachedPod) -> Involved:
@@ -65,11 +78,29 @@ class EventRecorder:
         self._dropped = dropped
         self._busy = busy
         self._queue: asyncio.Queue[Event] = asyncio.Queue(_QUEUE)
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
     def record(self, involved: Involved, kind: EventType, reason: str, message: str) -> None:
         """Queue an event, or drop it if the queue is full."""
+        self._put(Event(involved, kind, reason, message, names.OPERATOR_MANAGER))
+
+    def keep(self, event: Event) -> None:
+        """Queue an event that takes the place of the last one in its slot."""
+        now = self._now()
+        kept = self._kept.pop(event.name, None) or _Kept(now, now)
+        self._kept[event.name] = kept
+        while len(self._kept) > _SLOTS:
+            self._kept.popitem(last=False)
+        kept.count += 1
+        said = (event.reason, event.node, event.annotations)
+        if kept.said == said and (now - kept.written).total_seconds() < _SAME:
+            return
+        kept.said, kept.written = said, now
+        self._put(event)
+
+    def _put(self, event: Event) -> None:
         try:
-            self._queue.put_nowait(Event(involved, kind, reason, message, names.OPERATOR_MANAGER))
+            self._queue.put_nowait(event)
         except asyncio.QueueFull:
             self._dropped()
 
@@ -84,10 +115,17 @@ class EventRecorder:
             await self._post(event)
 
     async def _post(self, event: Event) -> None:
-        body = render_event(event, self._now())
+        kept = self._kept.get(event.name) if event.slot else None
+        if kept is not None:
+            body = render_event(event, self._now(), kept.first, kept.count)
+        else:
+            body = render_event(event, self._now())
         for _ in range(_ATTEMPTS):
             try:
-                await self._writer.post_event(event.namespace, body)
+                if event.slot:
+                    await self._writer.apply_event(event.namespace, event.name, body)
+                else:
+                    await self._writer.post_event(event.namespace, body)
             except errors.AlreadyExistsError:
                 return  # posted before
             except (errors.BusyError, errors.UncertainError):

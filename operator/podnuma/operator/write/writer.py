@@ -75,6 +75,14 @@ class Writer(Protocol):
         """Post an Event."""
         ...
 
+    async def apply_event(self, namespace: str, name: str, body: Json) -> None:
+        """Create an Event, or let it take the place of the one of this name."""
+        ...
+
+    async def apply_pod_status(self, key: ObjectKey, body: Json) -> Json:
+        """Apply the operator's part of a pod's status, its condition."""
+        ...
+
     async def evict(self, key: ObjectKey, uid: str) -> None:
         """Ask the Eviction API.
 
@@ -150,6 +158,12 @@ class ApiWriter:
 
     async def post_event(self, namespace: str, body: Json) -> None:
         await self._write("POST", EVENT.path(namespace), body)
+
+    async def apply_event(self, namespace: str, name: str, body: Json) -> None:
+        await self._apply(EVENT.path(namespace, name), body)
+
+    async def apply_pod_status(self, key: ObjectKey, body: Json) -> Json:
+        return await self._apply(POD.path(key.namespace, key.name, "status"), body)
 
     async def evict(self, key: ObjectKey, uid: str) -> None:
         body: Json = {

@@ -61,11 +61,12 @@ def test_an_unbound_pod_needs_a_node(tmp_path):
 
 
 def test_a_pod_that_does_not_exist_is_said_so(tmp_path):
+    otherwise = "its workload: deploy/NAME, sts/NAME or job/NAME, or its manifest: -f FILE --node NODE"
     with pytest.raises(Failure) as failure:
         explain.print_explanation(saved(tmp_path), ("a", "b"), "", OutputFormat.TEXT)
     assert (failure.value.code, failure.value.lines) == (
         Exit.NOT_FOUND,
-        ("there is no pod a/b; if it was evicted, explain its manifest: -f FILE --node NODE",),
+        (f"there is no pod a/b; if it was evicted, explain {otherwise}",),
     )
 
 

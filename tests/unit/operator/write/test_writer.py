@@ -44,6 +44,8 @@ WRITES = {
     "delete_topology": ("n1", "u"),
     "apply_profile_status": ("p", {}),
     "post_event": ("ns", {}),
+    "apply_event": ("ns", "e", {}),
+    "apply_pod_status": (KEY, {}),
     "evict": (KEY, "u"),
 }
 

@@ -1,0 +1,86 @@
+"""Refusals that outlive their pods: an event on the pod's controller, for as long as events are kept.
+
+An evicted pod takes its PodAllocation with it. What it was refused for is told about its controller (a
+ReplicaSet, StatefulSet, Job ...), which goes on: ``kubectl describe`` shows it there, and ``podnuma explain
+deploy/NAME`` reads it back. A controller has at most ``SLOTS`` of them, the latest per slot; the API server
+drops each an hour after the last time (its ``--event-ttl``).
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from podnuma.api import names
+from podnuma.api.events import Event, EventType, Involved
+
+SLOTS: Final = 8
+
+KUBELET_MESSAGE_ANNOTATION: Final = f"{names.GROUP}/kubelet-message"
+
+LONGEST_NOTE: Final = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRefusal:
+    """A refusal of a pod of some controller. ``kubelet_message``: what the kubelet would have said."""
+
+    controller_uid: str
+    pod: str
+    node: str
+    reason: str
+    cause: str
+    kubelet_message: str = ""
+    count: int = 1
+    last_seen: str = ""
+
+
+def refusal_event(
+    controller: Involved, pod: Involved, node: str, reason: str, cause: str, kubelet_message: str
+) -> Event:
+    """Return the event that keeps a refusal; refusals on one node share a slot."""
+    return Event(
+        involved=controller,
+        type=EventType.WARNING,
+        reason=reason,
+        message=_opening(pod.name, node) + cause,
+        component=names.OPERATOR_MANAGER,
+        related=pod,
+        node=node,
+        slot=f"refusal-{hashlib.sha256(node.encode()).digest()[0] % SLOTS}",
+        annotations={KUBELET_MESSAGE_ANNOTATION: kubelet_message[:LONGEST_NOTE]},
+    )
+
+
+def read_kept_refusal(event: Mapping[str, Any]) -> KeptRefusal | None:
+    """Read the refusal that an event keeps; None of an event about something else."""
+    annotations = _mapping(_mapping(event.get("metadata")).get("annotations"))
+    words = annotations.get(KUBELET_MESSAGE_ANNOTATION)
+    if event.get("reportingComponent") != names.OPERATOR_MANAGER or not isinstance(words, str):
+        return None
+    pod = _text(_mapping(event.get("related")), "name")
+    node = _text(_mapping(event.get("source")), "host")
+    count = event.get("count")
+    return KeptRefusal(
+        controller_uid=_text(_mapping(event.get("involvedObject")), "uid"),
+        pod=pod,
+        node=node,
+        reason=_text(event, "reason"),
+        cause=_text(event, "message").removeprefix(_opening(pod, node)),
+        kubelet_message=words,
+        count=count if isinstance(count, int) else 1,
+        last_seen=_text(event, "lastTimestamp"),
+    )
+
+
+def _opening(pod: str, node: str) -> str:
+    return f"Pod {pod} was refused on node {node}: "
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Mapping[str, Any], name: str) -> str:
+    found = value.get(name)
+    return found if isinstance(found, str) else ""

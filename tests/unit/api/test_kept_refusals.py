@@ -1,0 +1,64 @@
+"""A refusal that is kept can be read back, and no other event is taken for one."""
+
+import datetime as dt
+
+import pytest
+from podnuma.api.events import EventType, Involved, render_event
+from podnuma.api.kept_refusals import SLOTS, KeptRefusal, read_kept_refusal, refusal_event
+
+KUBELET = "podnuma.dev/kubelet-message"
+NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
+OWNER = Involved("apps/v1", "ReplicaSet", "shop", "web-1", "rs-1")
+POD = Involved("v1", "Pod", "shop", "web-1-x", "pod-1")
+
+
+def kept(node: str = "n1", cause: str = "needs 9 CPUs", words: str = "Resources cannot be allocated"):
+    return refusal_event(OWNER, POD, node, "TopologyAffinityError", cause, words)
+
+
+def test_what_is_kept_is_read_back():
+    rendered = render_event(kept(), NOW, NOW - dt.timedelta(minutes=5), 7)
+    assert rendered["message"] == "Pod web-1-x was refused on node n1: needs 9 CPUs"
+    assert read_kept_refusal(rendered) == KeptRefusal(
+        controller_uid="rs-1",
+        pod="web-1-x",
+        node="n1",
+        reason="TopologyAffinityError",
+        cause="needs 9 CPUs",
+        kubelet_message="Resources cannot be allocated",
+        count=7,
+        last_seen="2026-01-01T12:00:00Z",
+    )
+    assert rendered["firstTimestamp"] == "2026-01-01T11:55:00Z"
+
+
+def test_a_controller_has_a_name_for_few_events():
+    assert len({kept(f"node-{number}").name for number in range(500)}) == SLOTS
+    assert kept("n1", "this").name == kept("n1", "that").name
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {"metadata": None, "reportingComponent": "podnuma-operator"},
+        {"metadata": {"annotations": {KUBELET: "x"}}, "reportingComponent": "kubelet"},
+        {
+            "metadata": {"annotations": {KUBELET: 7}},
+            "reportingComponent": "podnuma-operator",
+        },
+    ],
+)
+def test_other_events_are_no_refusals(event):
+    assert read_kept_refusal(event) is None
+
+
+def test_hostile_fields_of_an_event_are_read_as_absent():
+    event = render_event(kept(), NOW) | {"source": [], "related": "x", "count": "many", "message": None}
+    found = read_kept_refusal(event)
+    assert found is not None
+    assert (found.pod, found.node, found.count, found.cause) == ("", "", 1, "")
+
+
+def test_types_are_events_that_people_are_warned_by():
+    assert kept().type is EventType.WARNING

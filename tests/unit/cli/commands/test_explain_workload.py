@@ -1,0 +1,141 @@
+"""A workload is explained although its pods were evicted; a pod that is gone is told by what is kept."""
+
+import datetime as dt
+import json
+
+import pytest
+import yaml
+from podnuma.api.events import Involved, render_event
+from podnuma.api.kept_refusals import refusal_event
+from podnuma.cli.commands import explain
+from podnuma.cli.commands.explain_workload import print_workload
+from podnuma.cli.commands.options import OutputFormat
+from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.objects.sources import FileSource
+from podnuma.cli.objects.workload_pods import workload_named
+
+NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
+WORDS = "Resources cannot be allocated with Topology locality"
+
+
+def owned(kind: str, name: str, uid: str) -> list[dict[str, object]]:
+    return [{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": True}]
+
+
+def deployment(replicas: int = 3) -> list[dict[str, object]]:
+    within = {"namespace": "shop"}
+    return [
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "web", "uid": "d-1", **within},
+            "spec": {"replicas": replicas},
+        },
+        {
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "metadata": {
+                "name": "web-1",
+                "uid": "rs-1",
+                "ownerReferences": owned("Deployment", "web", "d-1"),
+                **within,
+            },
+            "spec": {},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": "web-1-b",
+                "uid": "p-2",
+                "ownerReferences": owned("ReplicaSet", "web-1", "rs-1"),
+                **within,
+            },
+            "spec": {"containers": []},
+        },
+    ]
+
+
+def refused(pod: str = "web-1-a", node: str = "node-a", uid: str = "rs-1") -> dict[str, object]:
+    controller = Involved("apps/v1", "ReplicaSet", "shop", "web-1", uid)
+    about = Involved("v1", "Pod", "shop", pod, "p-1")
+    event = refusal_event(controller, about, node, "TopologyAffinityError", "needs 9 CPUs", WORDS)
+    return render_event(event, NOW, count=4)
+
+
+def source(tmp_path, *objects) -> FileSource:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(yaml.safe_dump_all(objects))
+    return FileSource([str(path)])
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        (["deploy/web"], "Deployment"),
+        (["deployment", "web"], "Deployment"),
+        (["deployments.apps/web"], "Deployment"),
+        (["sts/web"], "StatefulSet"),
+        (["job/web"], "Job"),
+        (["Job", "web"], "Job"),
+        (["rc/web"], "ReplicationController"),
+    ],
+)
+def test_workloads_are_named_as_in_kubectl(words, kind):
+    asked = workload_named(words, "shop")
+    assert asked is not None
+    assert (asked.type.kind, asked.namespace, asked.name) == (kind, "shop", "web")
+
+
+@pytest.mark.parametrize("words", [[], ["web"], ["shop/web"], ["pod", "web"], ["deploy/"], ["deploy"]])
+def test_other_words_name_no_workload(words):
+    assert workload_named(words, "shop") is None
+
+
+def test_refusals_of_evicted_pods_are_told_with_the_words_of_the_kubelet(tmp_path, capsys):
+    asked = workload_named(["deploy/web"], "shop")
+    assert asked is not None
+    code = print_workload(source(tmp_path, *deployment(), refused()), asked, OutputFormat.TEXT)
+    assert code is Exit.NO
+    assert capsys.readouterr().out.splitlines() == [
+        "Deployment shop/web: 1 pod of 3, 1 on no node yet, 4 refused within the last hour",
+        "",
+        "POD       NODE   STATE            CPUS   NUMA",
+        "web-1-b   -      on no node yet   -      -",
+        "",
+        "refused, and gone since",
+        "  2026-01-01T12:00:00Z web-1-a on node-a, 4 times: TopologyAffinityError: needs 9 CPUs",
+        f"    the kubelet would say: {WORDS}",
+    ]
+
+
+def test_refusals_of_other_workloads_are_not_told(tmp_path, capsys):
+    asked = workload_named(["deploy/web"], "shop")
+    assert asked is not None
+    found = source(tmp_path, *deployment(1), refused(uid="rs-of-another"))
+    assert print_workload(found, asked, OutputFormat.JSON) is Exit.OK
+    assert json.loads(capsys.readouterr().out)["refusals"] == []
+
+
+def test_past_refusals_of_a_workload_that_has_all_its_pods_are_told_and_no_fault(tmp_path, capsys):
+    asked = workload_named(["deploy/web"], "shop")
+    assert asked is not None
+    assert print_workload(source(tmp_path, *deployment(1), refused()), asked, OutputFormat.TEXT) is Exit.OK
+    assert "web-1-a on node-a" in capsys.readouterr().out
+
+
+def test_a_workload_that_does_not_exist_is_said_so(tmp_path):
+    asked = workload_named(["deploy/other"], "shop")
+    assert asked is not None
+    with pytest.raises(Failure) as failure:
+        print_workload(source(tmp_path, *deployment()), asked, OutputFormat.TEXT)
+    assert failure.value.code is Exit.NOT_FOUND
+
+
+def test_a_pod_that_is_gone_is_told_by_what_is_kept_of_it(tmp_path, capsys):
+    found = source(tmp_path, *deployment(), refused())
+    assert explain.print_explanation(found, ("shop", "web-1-a"), "", OutputFormat.TEXT) is Exit.NO
+    text = capsys.readouterr().out
+    assert text.startswith(
+        "pod shop/web-1-a is gone; it was refused\n  2026-01-01T12:00:00Z web-1-a on node-a"
+    )
