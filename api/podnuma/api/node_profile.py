@@ -75,12 +75,13 @@ class NodeProfile:
 
 @dataclass(frozen=True, slots=True)
 class MatchedNode:
-    """A node in the status of a profile."""
+    """A node in the status of a profile. ``rejected``: pods that are refused there by its settings."""
 
     name: str
     state: MatchState
     reason: str = ""
     message: str = ""
+    rejected: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ def render_node_profile_status(status: NodeProfileStatus) -> dict[str, Any]:
         "nodesMatched": len(status.nodes),
         "nodesApplied": _count(status.nodes, MatchState.APPLIED),
         "nodesRefused": _count(status.nodes, MatchState.REFUSED),
+        "podsRejected": sum(node.rejected for node in status.nodes),
         "nodes": [_render_node(node) for node in by_need[:MAX_NODES]],
         "conditions": render_conditions(status.conditions),
     }

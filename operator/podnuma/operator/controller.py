@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 _NODE_BACKOFF = Backoff(first=0.2, limit=10.0)
 _PROFILE_BACKOFF = Backoff(first=1.0, limit=60.0)
 _EVICTION_BACKOFF = Backoff(first=20.0, limit=600.0)
+_NODES_FIRST = 0.5  # seconds
 _BUSY = 4  # nodes in the queue; with more, events are put off
 
 
@@ -155,7 +156,7 @@ class Controller:
             conditions=PodConditions(cache, writer, now),
         )
         self._profiles = ProfileStatusWriter(
-            cache, writer, clock=clock, now=now, interval=timing.status_interval
+            cache, writer, events=events, clock=clock, now=now, interval=timing.status_interval
         )
 
     # What changed
@@ -259,7 +260,13 @@ class Controller:
             await self._report(self._node_statuses, name, node.write_status())
 
     async def write_profile_status(self, name: str) -> None:
-        """Bring the status of one profile up to date."""
+        """Bring the status of one profile up to date, once every node has been looked at."""
+        if any(
+            (state := self.node_state(node.key.name)) is None or state.selection is None
+            for node in self.cache.nodes
+        ):
+            self._profile_statuses.add(name, _NODES_FIRST)
+            return
         states = (node.state.profile_states for node in self._reconcilers.values())
         matched = [profiles[name] for profiles in states if name in profiles]
         await self._report(self._profile_statuses, name, self._profiles.run(name, matched))

@@ -1,19 +1,21 @@
 """NodeProfile.status: how many nodes a profile matches, in which state each is, and why.
 
 Computed from what the nodes report, compared with what was written last, and written at most
-once per interval.
+once per interval. When a profile stops being ready for another reason than before, an event says so.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from podnuma.api.conditions import Condition, Readiness, Status, merged, readiness
+from podnuma.api.conditions import READY, Condition, Readiness, Status, find, merged, readiness
+from podnuma.api.events import EventType
 from podnuma.api.node_profile import MatchedNode, MatchState, NodeProfileStatus, render_node_profile_status
 from podnuma.api.resource_types import NODE_PROFILE
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.objects import ObjectKey
+from podnuma.operator.write.event_recorder import profile_reference
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
 
     from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedProfile
+    from podnuma.operator.write.event_recorder import EventRecorder
     from podnuma.operator.write.writer import Writer
+
+NODES_PENDING: Final = "NodesPending"
 
 
 @dataclass(slots=True)
@@ -38,12 +43,14 @@ class ProfileStatusWriter:
         cache: ClusterCache,
         writer: Writer,
         *,
+        events: EventRecorder,
         clock: Callable[[], float],
         now: Callable[[], dt.datetime],
         interval: float,
     ) -> None:
         self._cache = cache
         self._writer = writer
+        self._events = events
         self._clock = clock
         self._now = now
         self._interval = interval
@@ -73,9 +80,18 @@ class ProfileStatusWriter:
         )
         body = NODE_PROFILE.status_patch("", name, profile.uid, render_node_profile_status(status))
         last.at = self._clock()
+        self._announce(profile, conditions)
         self._cache.update(decode.decode_profile(await self._writer.apply_profile_status(name, body)))
         last.content = content
         return 0.0
+
+    def _announce(self, profile: CachedProfile, conditions: Iterable[Condition]) -> None:
+        before, ready = find(profile.conditions, READY), find(conditions, READY)
+        if ready is None or ready.status is Status.TRUE or ready.reason == NODES_PENDING:
+            return  # nodes that are not up to date yet need nobody
+        if before is None or (before.status, before.reason) != (ready.status, ready.reason):
+            involved = profile_reference(profile)
+            self._events.record(involved, EventType.WARNING, ready.reason, ready.message)
 
 
 def _profile_conditions(profile: CachedProfile, nodes: tuple[MatchedNode, ...]) -> tuple[Condition, ...]:
@@ -101,10 +117,10 @@ def _profile_readiness(nodes: tuple[MatchedNode, ...], generation: int) -> tuple
         return readiness(Readiness.FAILED, "NodesRefused", text, generation)
     if pending:
         text = f"{len(pending)} of {len(nodes)} nodes are not up to date yet: {_first(pending)}"
-        return readiness(Readiness.IN_PROGRESS, "NodesPending", text, generation)
+        return readiness(Readiness.IN_PROGRESS, NODES_PENDING, text, generation)
     if not nodes:
         text = "no node has the labels of spec.nodeSelector; label nodes or change the selector"
-        return readiness(Readiness.CURRENT, "NoNodes", text, generation)
+        return readiness(Readiness.IN_PROGRESS, "NoNodes", text, generation)
     applied = len(by_state[MatchState.APPLIED])
     over = len(nodes) - applied
     text = f"applied on {applied} of {len(nodes)} nodes" + (f", overridden on {over}" if over else "")

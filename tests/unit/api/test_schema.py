@@ -68,6 +68,7 @@ WRITTEN_ONLY = {
         "status.nodesMatched",
         "status.nodesApplied",
         "status.nodesRefused",
+        "status.podsRejected",
         "status.nodes",
         "status.nodes[]",
     },

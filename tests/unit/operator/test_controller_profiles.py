@@ -136,3 +136,59 @@ async def test_settings_written_by_hand_hold_where_no_profile_wins():
     await rig.quiet()
     await rig.create(pod())
     assert rig.cpus() == "1-2,9-10"
+
+
+@virtual
+async def test_a_profile_that_selects_no_node_is_not_ready_and_an_event_says_so():
+    rig = Rig()
+    rig.cluster.put(Kind.PROFILE, profile(nodeSelector={"matchLabels": {"pool": "typo"}}))
+    rig.cluster.put(Kind.NODE, node("n1"))
+    await rig.start()
+    await rig.quiet()
+    ready = rig.condition(Kind.PROFILE, "main", "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "NoNodes")
+    assert rig.condition(Kind.PROFILE, "main", "Reconciling")["status"] == "True"
+    (told,) = [event for event in rig.cluster.events if event["reason"] == "NoNodes"]
+    assert told["involvedObject"]["kind"] == "NodeProfile"
+    rig.cluster.put(Kind.NODE, node("n2", pool="typo"))
+    await rig.quiet()
+    assert rig.condition(Kind.PROFILE, "main", "Ready")["reason"] == "NodesPending"
+    assert len(rig.told("NodesPending")) == 0
+
+
+@virtual
+async def test_refused_settings_are_told_once_by_an_event_on_the_profile():
+    rig = Rig()
+    await rig.furnished()
+    rig.cluster.put(Kind.PROFILE, profile(reservedSystemCPUs="0,99"))
+    await rig.quiet()
+    for name in ("a", "b"):
+        await rig.create(pod(name, 2))
+    told = [event for event in rig.cluster.events if event["reason"] == "NodesRefused"]
+    assert [event["involvedObject"]["name"] for event in told] == ["main"]
+    assert "99" in told[0]["message"]
+
+
+@virtual
+async def test_a_profile_counts_the_pods_that_its_settings_refuse():
+    rig = Rig()
+    await rig.crowded()
+    known = rig.cluster.get(Kind.PROFILE, ObjectKey("", "main"))
+    assert known is not None
+    assert (known["status"]["nodesRefused"], known["status"]["podsRejected"]) == (0, 1)
+    await rig.delete("a")
+    known = rig.cluster.get(Kind.PROFILE, ObjectKey("", "main"))
+    assert known is not None
+    assert known["status"]["podsRejected"] == 0
+
+
+@virtual
+async def test_a_restart_never_says_of_a_profile_that_it_selects_no_node():
+    rig = Rig()
+    await rig.furnished("n1", "n2")
+    await rig.crash()
+    rig.cluster.requests.clear()
+    await rig.start()
+    await rig.quiet(3)
+    assert rig.told("NoNodes") == []
+    assert rig.condition(Kind.PROFILE, "main", "Ready")["status"] == "True"

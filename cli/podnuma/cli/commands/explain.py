@@ -191,7 +191,16 @@ def gather(
     unresized, held_back = None if granted == pod else granted, kubelet_holds_back(value)
     stored = _stored(allocation) if not node or node == _node_of(value, allocation) else None
     tried = profile_named(source, profile).settings_on(_kubelet_version(source, where)) if profile else None
-    asked, missing = _asked(source, where, tried)
+    try:
+        asked, missing = _asked(source, where, tried)
+    except Failure as failure:
+        if failure.code is not Exit.NOT_FOUND or stored is not None:
+            raise
+        raise Failure(
+            Exit.NOT_FOUND,
+            f"pod {namespace}/{name}: node {where} gives it nothing exclusive; {failure.lines[0]}",
+            *failure.lines[1:],
+        ) from failure
     if asked is None:
         if stored is None:
             raise Failure(
@@ -216,7 +225,16 @@ def gather(
 
 def _asked(source: ObjectSource, node: str, instead: NodeSettings | None) -> tuple[CandidateNode | None, str]:
     """Return the node with what all its pods hold; None and why, if this user may not read that."""
-    topologies, why = read_if_allowed(source, queries.node_topologies(node))
+    try:
+        topologies, why = read_if_allowed(source, queries.node_topologies(node))
+    except Failure as failure:
+        if failure.code is not Exit.NOT_FOUND:
+            raise
+        raise Failure(
+            Exit.NOT_FOUND,
+            f"node {node} is not managed by podnuma: {failure.lines[0]}, so no NodeProfile selects the node; "
+            "see `kubectl get nodeprofiles` and the labels of the node",
+        ) from failure
     if topologies is None:
         return None, why
     allocations, why = read_if_allowed(source, queries.pod_allocations(node))

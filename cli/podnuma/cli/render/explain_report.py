@@ -12,7 +12,7 @@ from podnuma.allocator.explain.remarks import MergeSide, MergeStep
 from podnuma.allocator.explain.suggestions import Suggestion
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.quantities import format_bytes, format_cpu
-from podnuma.allocator.request import CPU, MEMORY, Amounts
+from podnuma.allocator.request import CPU, MEMORY, Amounts, Qos
 from podnuma.allocator.topology_hint import TopologyHint
 from podnuma.api import pod_allocation
 from podnuma.api.conditions import Status
@@ -62,6 +62,12 @@ class PodExplanation:
         wrong = (Phase.REJECTED, Phase.DRIFTED, Phase.RESIZE_PENDING)
         unpinned = any(one.verdict is Verdict.NOT_PINNED for one in self.stored.status.containers)
         return self.stored.decision.admitted and self.stored.status.phase not in wrong and not unpinned
+
+    @property
+    def only_shares(self) -> bool:
+        """Whether it would hold nothing: nobody has to decide then."""
+        decision = self.now.decision if self.now is not None else None
+        return isinstance(decision, Admitted) and not decision.grant.holds_anything
 
     @property
     def grant(self) -> PodGrant | None:
@@ -124,6 +130,8 @@ def _title(explained: PodExplanation) -> str:
     name = f"pod {pod.namespace}/{pod.name} on {node}"
     if not explained.managed:
         return f"{name}: not managed, by the selectors of the node's profile\n"
+    if stored is None and explained.only_shares:
+        return f"{name}: shares the node pool, {_why_shared(pod)}; there is nothing to decide\n"
     if stored is None:
         return f"{name}: not decided; {_would(explained)}\n"
     if not stored.decision.admitted:
@@ -137,6 +145,15 @@ def _title(explained: PodExplanation) -> str:
         f"{one.type} {one.status.value}, {one.reason}: {one.message}\n"
         for one in stored.status.conditions
         if one.type == "Ready" and one.status is not Status.TRUE
+    )
+
+
+def _why_shared(pod: PodRequest) -> str:
+    found = qos(pod)
+    return (
+        "no container asks for whole CPUs"
+        if found is Qos.GUARANTEED
+        else f"as its QoS class is {found.value}"
     )
 
 
@@ -281,6 +298,7 @@ def explanation_data(explained: PodExplanation) -> dict[str, Any]:
         "managed": explained.managed,
         "stored": _stored_data(stored) if stored else None,
         "now": _now_data(now) | {"explanation": explained.cause} if now else None,
+        "onlyShares": explained.only_shares,
         "qosClass": qos(explained.pod).value,
         "resizeHeldBack": explained.held_back,
         "free": [

@@ -7,7 +7,7 @@ in the way; the first of several causes is named, in the order in which they hav
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from podnuma.api.conditions import Condition, Readiness, Status, find, readiness
@@ -111,11 +111,15 @@ def readable(topology: CachedTopology, allocations: Iterable[CachedAllocation]) 
 def profile_states(node: NodeState, selection: ProfileSelection) -> Mapping[str, MatchedNode]:
     """Return what a node reports to each profile that selects it, outdated pods considered."""
     up_to_date = pods_up_to_date(node)
-    if up_to_date.status is Status.TRUE:
-        return selection.matches
-    return {
-        profile: MatchedNode(node.name, MatchState.PENDING, up_to_date.reason, up_to_date.message)
-        if match.state is MatchState.APPLIED
-        else match
-        for profile, match in selection.matches.items()
-    }
+    rejected = sum(not decision.admitted for decision in node.decisions.values())
+
+    def told(match: MatchedNode) -> MatchedNode:
+        if match.state is not MatchState.APPLIED:
+            return match
+        if up_to_date.status is Status.TRUE:
+            return replace(match, rejected=rejected)
+        return MatchedNode(
+            node.name, MatchState.PENDING, up_to_date.reason, up_to_date.message, rejected=rejected
+        )
+
+    return {profile: told(match) for profile, match in selection.matches.items()}

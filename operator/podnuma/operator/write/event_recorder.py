@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from podnuma.api import names
 from podnuma.api.events import Event, EventType, Involved, render_event
-from podnuma.api.resource_types import NODE_TOPOLOGY, POD_ALLOCATION
+from podnuma.api.resource_types import NODE_PROFILE, NODE_TOPOLOGY, POD_ALLOCATION
 from podnuma.operator.write.writer import NotLeadingError
 from podnuma.plumbing.kube import errors
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable
 
-    from podnuma.operator.cache.objects import CachedAllocation, CachedPod, CachedTopology
+    from podnuma.operator.cache.objects import CachedAllocation, CachedPod, CachedProfile, CachedTopology
     from podnuma.operator.write.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,11 @@ def topology_reference(topology: CachedTopology) -> Involved:
     """Return the reference to a NodeTopology."""
     served = NODE_TOPOLOGY
     return Involved(served.api_version, served.kind, "", topology.key.name, topology.uid)
+
+
+def profile_reference(profile: CachedProfile) -> Involved:
+    """Return the reference to a NodeProfile."""
+    return Involved(NODE_PROFILE.api_version, NODE_PROFILE.kind, "", profile.key.name, profile.uid)
 
 
 def allocation_reference(allocation: CachedAllocation) -> Involved:

@@ -227,3 +227,40 @@ def test_the_pod_of_a_manifest_is_admitted_as_the_api_server_does(tmp_path):
     path.write_text(yaml.safe_dump_all([ranges, pod]))
     value = explain.from_manifests(saved(tmp_path), [str(path)], "default")
     assert value["spec"]["containers"][0]["resources"] == {"requests": amounts, "limits": amounts}
+
+
+def running(name: str, node: str, **amounts: str) -> dict[str, Any]:
+    resources = {"requests": amounts, "limits": amounts} if amounts else {}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "shop", "uid": name},
+        "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i", "resources": resources}]},
+        "status": {"phase": "Running"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("amounts", "why"),
+    [
+        ({}, "as its QoS class is BestEffort"),
+        ({"memory": "1Gi"}, "as its QoS class is Burstable"),
+    ],
+)
+def test_a_running_pod_that_holds_nothing_waits_for_no_decision(tmp_path, capsys, amounts, why):
+    found = saved(tmp_path, running("web", "node-a", **amounts))
+    assert explain.print_explanation(found, ("shop", "web"), "", OutputFormat.TEXT) is Exit.OK
+    text = capsys.readouterr().out
+    assert text.startswith(
+        f"pod shop/web on node-a: shares the node pool, {why}; there is nothing to decide\n"
+    )
+
+
+def test_a_pod_on_a_node_that_no_profile_selects_is_told_so(tmp_path):
+    found = saved(tmp_path, running("web", "node-x", cpu="2", memory="1Gi"))
+    with pytest.raises(Failure) as failure:
+        explain.print_explanation(found, ("shop", "web"), "", OutputFormat.TEXT)
+    assert failure.value.code is Exit.NOT_FOUND
+    assert failure.value.lines[0].startswith(
+        "pod shop/web: node node-x gives it nothing exclusive; node node-x is not managed by podnuma: there "
+    )
