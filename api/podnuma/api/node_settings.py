@@ -85,6 +85,14 @@ class OnUndecided(enum.Enum):
     SHARE = "Share"
 
 
+class ResizePolicy(enum.Enum):
+    """What happens when a running pod is resized in place."""
+
+    FOLLOW = "Follow"
+    WHOLE_CPUS_ONLY = "WholeCPUsOnly"
+    IGNORE = "Ignore"
+
+
 class Mode(enum.Enum):
     """Whether decisions are written to cgroups or only reported."""
 
@@ -102,6 +110,7 @@ class PodPolicy:
     on_rejection: OnRejection = OnRejection.EVICT
     on_undecided: OnUndecided = OnUndecided.WAIT
     mode: Mode = Mode.ENFORCE
+    resize: ResizePolicy = ResizePolicy.FOLLOW
 
     def manages(self, pod_labels: Mapping[str, str], namespace_labels: Mapping[str, str]) -> bool:
         """Whether a pod with these labels, in a namespace with those, is managed."""
@@ -198,6 +207,7 @@ def _read_pod_policy(spec: Fields) -> PodPolicy:
         on_rejection=spec.optional("onRejection", choice(OnRejection), OnRejection.EVICT),
         on_undecided=spec.optional("onUndecided", choice(OnUndecided), OnUndecided.WAIT),
         mode=spec.optional("mode", choice(Mode), Mode.ENFORCE),
+        resize=spec.optional("resize", choice(ResizePolicy), ResizePolicy.FOLLOW),
     )
 
 
@@ -239,6 +249,7 @@ def _render_pod_policy(pod_policy: PodPolicy) -> dict[str, Any]:
         "onRejection": pod_policy.on_rejection.value,
         "onUndecided": pod_policy.on_undecided.value,
         "mode": pod_policy.mode.value,
+        "resize": pod_policy.resize.value,
     }
     if not pod_policy.pod_selector.selects_everything:
         body["podSelector"] = render_selector(pod_policy.pod_selector)

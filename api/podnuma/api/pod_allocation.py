@@ -73,11 +73,13 @@ class Phase(enum.Enum):
 class ResizeReason(enum.Enum):
     """Why a pod keeps what was decided for the resources it had before a resize.
 
-    The first two are the kubelet's words: a later try may succeed, or none can on this node.
+    The first two are the kubelet's words: a later try may succeed, or none can on this node. The third is
+    what the NodeProfile says.
     """
 
     DEFERRED = "Deferred"
     INFEASIBLE = "Infeasible"
+    IGNORED = "Ignored"
 
 
 class _Resource(enum.Enum):

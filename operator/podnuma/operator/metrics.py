@@ -193,7 +193,7 @@ class Metrics:
         )
         self.resizes = Counter(
             "podnuma_resizes",
-            "Resizes of pods in place, by result: deferred or infeasible.",
+            "Resizes of pods in place, by result: followed, deferred, infeasible or ignored.",
             ("result",),
             registry=registry,
         )
@@ -242,7 +242,7 @@ class Metrics:
             self.rejections.labels(reason.value)
         for result in ("done", "blocked", "failed"):
             self.evictions.labels(result)
-        for result in ("deferred", "infeasible"):
+        for result in ("followed", "deferred", "infeasible", "ignored"):
             self.resizes.labels(result)
         for result in ("ok", "failed"):
             self.reconciles.labels(result)

@@ -29,7 +29,15 @@ from podnuma.allocator import (
     cpuset,
     nodeset,
 )
-from podnuma.api.node_settings import Management, Mode, NodeSettings, OnRejection, OnUndecided, PodPolicy
+from podnuma.api.node_settings import (
+    Management,
+    Mode,
+    NodeSettings,
+    OnRejection,
+    OnUndecided,
+    PodPolicy,
+    ResizePolicy,
+)
 from podnuma.api.selector import LabelSelector, Operator, Requirement
 
 ROOT = Path(__file__).parents[3]
@@ -251,6 +259,7 @@ def node_settings(draw: st.DrawFn) -> NodeSettings:
         namespace_selector=draw(selectors),
         on_rejection=draw(st.sampled_from(OnRejection)),
         on_undecided=draw(st.sampled_from(OnUndecided)),
+        resize=draw(st.sampled_from(ResizePolicy)),
         mode=draw(st.sampled_from(Mode)),
     )
     return NodeSettings(settings, pod_policy)

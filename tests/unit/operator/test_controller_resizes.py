@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from podnuma.allocator import cpuset
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import ObjectKey
+from podnuma.plumbing.kube import errors
 
-from tests.unit.operator.fake_cluster import Json
-from tests.unit.operator.rig import Rig, pod
+from tests.unit.operator.fake_cluster import Json, no_fault
+from tests.unit.operator.rig import Rig, pod, profile
 from tests.unit.operator.virtual import virtual
 
 
@@ -68,20 +70,187 @@ async def test_a_pod_that_asked_for_nothing_and_now_does_is_decided():
     assert rig.cpus() == "1-2,9-10"
 
 
+def fraction(rig: Rig, cpu: str = "1500m") -> Json:
+    """Return the pod with a first container that requests a fraction."""
+    known = rig.cluster.get(Kind.POD, ObjectKey("default", "db"))
+    assert known is not None
+    amounts = {"cpu": cpu, "memory": "1Gi"}
+    first = {"name": "main", "resources": {"requests": amounts, "limits": amounts}}
+    return {**known, "spec": {**known["spec"], "containers": [first, known["spec"]["containers"][1]]}}
+
+
 @virtual
-async def test_a_resize_that_is_not_followed_is_said_once_and_taken_back_with_the_resize():
+async def test_a_resize_is_followed_on_the_pods_own_numa_node():
     rig = Rig()
     await rig.furnished()
     await rig.create(pod())
+    revision = decision(rig)["revision"]
+    await change(rig, 6, **allocated(6))
+    spec = rig.allocation()["spec"]  # type: ignore[index]
+    assert spec["cpus"] == "1-3,9-11"
+    assert [one["cpus"] for one in spec["containers"]] == ["1-3,9,11", "10"]
+    assert decision(rig)["revision"] != revision
+    assert "pendingResize" not in decision(rig)
+    (told,) = rig.told("Resized")
+    assert told.startswith("Resized. Allocated CPUs 1-3,9-11 on NUMA node 0: 1-3,9,11 exclusive")
+    assert rig.told("Restored") == []
+    await change(rig, 3, **allocated(3))
+    assert rig.cpus() == "1,9-10"
+    assert 'podnuma_resizes_total{result="followed"} 2.0' in rig.metrics.exposition()[1].decode()
+
+
+@virtual
+async def test_what_a_shrunken_pod_gives_up_another_gets():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod("a", 6))
+    await rig.create(pod("b", 6))
+    await rig.create(pod("c", 3))
+    assert rig.cpus("c") == "-"
+    await change(rig, 3, "a")
+    assert rig.cpus("c") not in {"-", None}
+    rig.assert_sound()
+
+
+@virtual
+async def test_a_resize_without_room_keeps_what_the_pod_has_and_is_tried_again_when_there_is_some():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod("db", 4))
+    await rig.create(pod("other", 2))
     before = rig.allocation()["spec"]  # type: ignore[index]
     await change(rig, 6)
-    assert decision(rig)["pendingResize"]["reason"] == "Infeasible"
+    said = decision(rig)["pendingResize"]
+    assert said["reason"] == "Deferred"
+    assert said["message"].startswith("needs 2 more CPUs on NUMA node 0, where 0 are free. Fits with: ")
     assert rig.cpus() == before["cpus"]
     await rig.crash()
     await rig.start()
     await rig.quiet()
+    assert decision(rig)["pendingResize"] == said
     assert len(rig.told("ResizePending")) == 1
-    assert rig.told("Restored") == []
     assert rig.controller.snapshot(leading=True, term=1, watch_age=0.0).pods_resize_pending == 1
+    await rig.delete("other")
+    assert rig.cpus() == "1-3,9-11"
+    assert "pendingResize" not in decision(rig)
+
+
+@virtual
+async def test_a_resize_that_is_taken_back_leaves_nothing_behind():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod())
+    before = rig.allocation()["spec"]  # type: ignore[index]
+    await change(rig, 12)
+    assert decision(rig)["pendingResize"]["reason"] == "Infeasible"
     await change(rig, 4)
     assert rig.allocation()["spec"] == before  # type: ignore[index]
+
+
+@virtual
+async def test_a_slice_of_a_fraction_is_shared_and_comes_back_with_as_many_cpus():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod())
+    rig.cluster.put(Kind.POD, fraction(rig))
+    await rig.quiet()
+    spec = rig.allocation()["spec"]  # type: ignore[index]
+    assert [one["assignment"]["cpu"] for one in spec["containers"]] == ["pod_shared", "pod_shared"]
+    await change(rig, 4)
+    spec = rig.allocation()["spec"]  # type: ignore[index]
+    assert (spec["cpus"], spec["summary"]["shared"]) == ("1-2,9-10", "10")
+
+
+@virtual
+async def test_whole_cpus_stay_where_the_profile_wants_whole_cpus_only():
+    rig = Rig()
+    await rig.furnished(resize="WholeCPUsOnly")
+    await rig.create(pod())
+    cpus = rig.cpus()
+    for cpu in ("1500m", "1600m", "1700m"):
+        rig.cluster.put(Kind.POD, fraction(rig, cpu))
+        await rig.quiet()
+    assert rig.cpus() == cpus
+    assert decision(rig)["pendingResize"]["reason"] == "Ignored"
+    assert "container main" in decision(rig)["pendingResize"]["message"]
+    assert len(rig.told("ResizePending")) == 1
+    await change(rig, 6)
+    assert rig.cpus() == "1-3,9-11"
+
+
+@virtual
+async def test_a_profile_can_ignore_resizes():
+    rig = Rig()
+    await rig.furnished(resize="Ignore")
+    await rig.create(pod())
+    await change(rig, 6)
+    assert rig.cpus() == "1-2,9-10"
+    assert decision(rig)["pendingResize"]["reason"] == "Ignored"
+    rig.cluster.put(Kind.PROFILE, profile(resize="Follow"))
+    await rig.quiet()
+    assert rig.cpus() == "1-3,9-11"
+
+
+@virtual
+async def test_a_decision_without_a_revision_gets_one_and_keeps_its_cpus():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod())
+    stored = rig.allocation()
+    assert stored is not None
+    before = stored["spec"]
+    await rig.crash()
+    older = {**stored, "spec": {**before, "decision": {"admitted": True, "reason": "Admitted"}}}
+    rig.cluster.put(Kind.ALLOCATION, older)
+    await rig.start()
+    await rig.quiet()
+    assert rig.allocation()["spec"]["containers"] == before["containers"]  # type: ignore[index]
+    assert decision(rig)["revision"] == before["decision"]["revision"]
+
+
+@virtual
+async def test_a_storm_of_resizes_costs_no_more_writes_than_there_are_states_to_see():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod())
+    rig.cluster.requests.clear()
+    for step in range(1000):
+        known = rig.cluster.get(Kind.POD, ObjectKey("default", "db"))
+        assert known is not None
+        rig.cluster.put(Kind.POD, {**known, "spec": pod("db", 4 + step % 3)["spec"]})
+        await rig.quiet(0.06)
+    await rig.quiet()
+    writes = [request for request in rig.cluster.requests if "PodAllocation" in request]
+    assert len(writes) <= 1001
+    assert rig.cpus() == "1-2,9-10"
+
+
+@virtual
+async def test_a_crash_at_any_request_loses_no_resize_and_gives_no_cpu_twice():
+    for moment in ("before", "after"):
+        for number in range(4):
+            rig = Rig()
+            await rig.furnished()
+            await rig.create(pod("a", 4))
+            await rig.create(pod("b", 4))
+            countdown = [number]
+
+            def fail(when: str, request: str, countdown: list[int] = countdown, moment: str = moment) -> None:
+                if when == moment and "PodAllocation" in request and "list" not in request:
+                    countdown[0] -= 1
+                    if countdown[0] == -1:
+                        raise errors.UncertainError(0, "Lost", "the connection was lost")
+
+            rig.cluster.fault = fail
+            await change(rig, 3, "a")
+            await change(rig, 6, "b")
+            await rig.crash()
+            rig.cluster.fault = no_fault
+            await rig.start()
+            await rig.quiet(15)
+            rig.assert_sound()
+            assert (count(rig, "a"), count(rig, "b")) == (3, 6)
+
+
+def count(rig: Rig, name: str) -> int:
+    return cpuset.parse(rig.cpus(name) or "").bit_count()

@@ -8,14 +8,16 @@ this says what is short. Amounts are rounded for people, but for those to fit wi
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from podnuma.allocator.decision import Rejected
+from podnuma.allocator.decision import Admitted, Rejected
 from podnuma.allocator.eligibility import Bytes, ExclusiveRequests, empty_cpu_pool, exclusive_requests
 from podnuma.allocator.explain.explanation import Explanation
+from podnuma.allocator.explain.free import most_grantable
 from podnuma.allocator.explain.remarks import AdmissionPath, MergeStep
-from podnuma.allocator.explain.suggestions import Suggestion
+from podnuma.allocator.explain.suggestions import Suggestion, suggest
 from podnuma.allocator.manager_settings import TopologyManagerPolicy
 from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.request import CPU, PodRequest
+from podnuma.allocator.resize.decide import ResizeRefused
 
 LONGEST: Final = 250
 _FITS_SHOWN: Final = 3
@@ -32,6 +34,12 @@ def brief(node: NodeAllocator, pod: PodRequest, found: Explanation) -> str:
     short = _short(wanted, found, single=single)
     causes = (*_empty_pool(wanted, found), *short, *found.remarks, decision.message)
     return _bounded(causes[0], _fits(found.suggestions, found.together))
+
+
+def brief_resize(node: NodeAllocator, pod: PodRequest, refused: ResizeRefused) -> str:
+    """Return why a running pod cannot be resized, and the nearest resizes that would fit."""
+    found = suggest(pod, lambda other: isinstance(node.resize(other), Admitted), most_grantable(node))
+    return _bounded(refused.message, _fits(found.single, found.together))
 
 
 def _bounded(cause: str, fits: str) -> str:

@@ -17,7 +17,7 @@ from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.attempt import AdmissionAttempt
 from podnuma.allocator.decision import Admitted, Rejected
 from podnuma.allocator.eligibility import Bytes, ExclusiveRequests, exclusive_requests, qos
-from podnuma.allocator.explain.free import FreeRow, free_rows
+from podnuma.allocator.explain.free import FreeRow, free_rows, most_grantable
 from podnuma.allocator.explain.remarks import AdmissionPath, MergeSide, MergeStep, remarks
 from podnuma.allocator.explain.suggestions import Suggestion, Suggestions, suggest
 from podnuma.allocator.merge import HintProvider, ProvidedHints
@@ -63,7 +63,7 @@ def explain(node: NodeAllocator, pod: PodRequest) -> Explanation:
     notes = [*remarks(fresh, wanted, path, steps), *_without_devices(fresh, pod, decision)]
     found = Suggestions((), ())
     if isinstance(decision, Rejected):
-        found = suggest(pod, lambda other: isinstance(fresh.decide(other), Admitted), _most(fresh))
+        found = suggest(pod, lambda other: isinstance(fresh.decide(other), Admitted), most_grantable(fresh))
     return Explanation(
         decision,
         qos(pod),
@@ -170,11 +170,3 @@ def _hints(node: NodeAllocator, provider: HintProvider) -> Iterator[TopologyHint
     sizes = range(1, len(topology.nodes) + 1)
     ordered = chain.from_iterable(candidates(topology, size, provider.offers(size)) for size in sizes)
     return (TopologyHint(nodes, provider.prefers(nodes)) for nodes in ordered if provider.holds(nodes))
-
-
-def _most(node: NodeAllocator) -> dict[str, int]:
-    """Return what the machine could grant at most, by resource."""
-    most: dict[str, int] = {}
-    for row in free_rows(node):
-        most[row.resource] = most.get(row.resource, 0) + row.grantable
-    return most

@@ -34,3 +34,11 @@ def free_rows(node: NodeAllocator) -> Iterator[FreeRow]:
         if rules.static_memory:
             for resource, row in node.memory_rows(one.id).items():
                 yield FreeRow(one.id, resource, row.free, row.allocatable, group)
+
+
+def most_grantable(node: NodeAllocator) -> dict[str, int]:
+    """Return what the machine could grant at most, by resource."""
+    most: dict[str, int] = {}
+    for row in free_rows(node):
+        most[row.resource] = most.get(row.resource, 0) + row.grantable
+    return most

@@ -73,7 +73,10 @@ class _Bubble:
             mine = (free | self.old) & ~rules.reserved_cores
             check_smt(rules.options, count, rules.topology.per_core, mine)
         self.pool_size = count - wanted
-        self.pool = _kept(rules, self.old & ~taken, self.pool_size)
+        pool = self.old & ~taken
+        # Growing slices have the first choice of what the pool gives up, for the sake of whole cores.
+        given = min(max(0, pool.bit_count() - self.pool_size), sum(map(self.missing, self.slices)))
+        self.pool = _kept(rules, pool & ~rules.picker.take(pool, given), self.pool_size)
         self.spare = self.old & ~self.pool & ~_union(self.slices.values())
 
     def missing(self, place: int) -> int:

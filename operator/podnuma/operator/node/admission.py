@@ -16,17 +16,15 @@ from podnuma.allocator.eligibility import qos
 from podnuma.allocator.explain.brief import brief
 from podnuma.allocator.explain.explanation import explain
 from podnuma.allocator.request import Qos
-from podnuma.api import names
 from podnuma.api.events import EventType
 from podnuma.api.kept_refusals import refusal_event
 from podnuma.api.pod_allocation import (
     Decision,
     numa_nodes,
     rejected_grant,
-    render_summary,
 )
 from podnuma.operator.cache.objects import ObjectKey
-from podnuma.operator.write.decision import PodDecision
+from podnuma.operator.write.decision import PodDecision, allocated_text
 from podnuma.operator.write.event_recorder import pod_reference
 from podnuma.plumbing.kube import errors
 
@@ -93,7 +91,7 @@ class Admission:
             return
         if not self._allocations.has_unknown(node):
             # Running pods come first: they are older.
-            await self._resizes.run(node, self._write)
+            await self._resizes.run(node, settings.pod_policy.resize, self._write)
         for pod in self._to_decide(node, settings):
             if self._allocations.has_unknown(node):
                 self._enqueue(node.name, _SOON)
@@ -262,7 +260,7 @@ class Admission:
             logger.debug("node %s: pod %s holds nothing exclusive", node, pod.key)
         elif decision.admitted:
             self._metrics.decisions.labels("admitted").inc()
-            text = _allocated(decision)
+            text = allocated_text(decision)
             logger.info("node %s: pod %s: %s", node, pod.key, text)
             self._events.record(pod_reference(pod), EventType.NORMAL, "Allocated", text)
         else:
@@ -294,23 +292,3 @@ def _rejected(node: str, cause: str) -> str:
     """Return the text of an event: the cause first, then the node if there is room for its name."""
     where = f" (node {node})"
     return cause + where if len(cause) + len(where) <= _LONGEST_EVENT else cause[:_LONGEST_EVENT]
-
-
-def _allocated(decision: PodDecision) -> str:
-    """Say in a sentence what a pod got."""
-    summary = render_summary(decision.grant, decision.numa)
-    cpus, numa, exclusive, shared = (summary[key] for key in ("cpus", "numa", "exclusive", "shared"))
-    what = "memory" if cpus == names.NOTHING else f"CPUs {cpus}"
-    where = f" on NUMA node{'s' if not numa.isdigit() else ''} {numa}" if numa != names.NOTHING else ""
-    text = f"Allocated {what}{where}"
-    match shared:
-        case names.NOTHING:
-            return text
-        case "node" if exclusive == names.NOTHING:
-            return f"{text}; its containers run in the node's shared pool"
-        case "node":
-            return f"{text}; other containers run in the node's shared pool"
-        case _ if exclusive == names.NOTHING:
-            return f"{text}; its containers share them"
-        case _:
-            return f"{text}: {exclusive} exclusive to a container, {shared} shared by the others"

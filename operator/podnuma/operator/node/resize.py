@@ -1,9 +1,15 @@
 """Resizes in place: pods whose resources are others than those their decision was made for.
 
 What counts is what the kubelet has allocated (`CachedPod.request`); a resize that it holds back changes
-nothing here. A pod that cannot be given what it was resized to keeps what it has, and its decision says so
-(`Decision.pending_resize`): the agent then reports ResizePending instead of Applied. It is tried again when
-the node has changed.
+nothing here. A new decision is stored before it is held, like every other: until then the pod's former CPUs
+are its own, and those it gives up are free only afterwards. The agents see the two in the same order.
+
+    fits          the PodAllocation says the new grant
+    does not fit  the pod keeps what it has, and its decision says so (`Decision.pending_resize`): the agent
+                  reports ResizePending instead of Applied. Tried again when the node has changed
+    not wanted    the same, for a profile that says `resize: Ignore`, or WholeCPUsOnly of a fraction
+
+A storm of resizes costs one write for each state that was seen: what came and went in between is not.
 """
 
 from __future__ import annotations
@@ -11,14 +17,24 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from podnuma.allocator.counts import AssignmentType
+from podnuma.allocator.decision import Admitted
+from podnuma.allocator.explain.brief import brief_resize
+from podnuma.allocator.request import CPU
 from podnuma.api.events import EventType
-from podnuma.api.pod_allocation import PendingResize, ResizeReason
+from podnuma.api.node_settings import ResizePolicy
+from podnuma.api.pod_allocation import Decision, PendingResize, ResizeReason, numa_nodes
+from podnuma.operator.node.state import ResizeTry
+from podnuma.operator.write.decision import allocated_text
 from podnuma.operator.write.event_recorder import pod_reference
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from podnuma.allocator.decision import Admitted
+    from podnuma.allocator.decision import PodGrant
+    from podnuma.allocator.node_allocator import NodeAllocator
+    from podnuma.allocator.request import Amounts, PodRequest
+    from podnuma.allocator.resize.decide import ResizeRefused
     from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedPod
     from podnuma.operator.metrics import Metrics
@@ -28,10 +44,8 @@ if TYPE_CHECKING:
 
     Write = Callable[[NodeState, CachedPod, PodDecision, Admitted | None], Awaitable[None]]
 
-_NOT_FOLLOWED = (
-    "the pod keeps what was decided for the resources it started with; to apply the new ones, delete the pod "
-    "so that its controller makes a new one"
-)
+_ROUNDS = 3  # what one pod gives up another may be waiting for
+_OWN = (AssignmentType.NODE_EXCLUSIVE, AssignmentType.POD_EXCLUSIVE)
 
 
 class Resizes:
@@ -42,24 +56,30 @@ class Resizes:
         self._events = events
         self._metrics = metrics
 
-    async def run(self, node: NodeState, write: Write) -> None:
-        """Look at every resized pod of a node once; `write` stores a decision and then holds it."""
-        for pod, decision in self._resized(node):
-            said = decision.decision
-            if pod.revision == said.revision:
-                settled = replace(said, pending_resize=None)
-                await write(node, pod, replace(decision, decision=settled), None)
-                continue
-            pending = PendingResize(pod.revision, ResizeReason.INFEASIBLE, _NOT_FOLLOWED)
-            if pending != said.pending_resize:
-                await write(
-                    node, pod, replace(decision, decision=replace(said, pending_resize=pending)), None
-                )
+    async def run(self, node: NodeState, policy: ResizePolicy, write: Write) -> None:
+        """Follow the resizes of a node's pods; `write` stores a decision and then holds it."""
+        for _ in range(_ROUNDS):
+            before = node.revision
+            for pod, decision in self._resized(node):
+                if pod.request is not None and node.allocator is not None:
+                    await self._follow(node, pod, pod.request, decision, policy, write)
+            if node.revision == before:
+                return
 
     def report(self, pod: CachedPod, before: PodDecision, after: PodDecision) -> None:
         """Count and announce what became of a resize, once."""
         was, now = before.decision.pending_resize, after.decision.pending_resize
-        if now is None or (was is not None and (was.revision, was.reason) == (now.revision, now.reason)):
+        if now is None:
+            if before.decision.revision == after.decision.revision:
+                return
+            self._metrics.resizes.labels("followed").inc()
+            if before.grant.charged != after.grant.charged or _cpus(before.grant) != _cpus(after.grant):
+                text = f"Resized. {allocated_text(after)}"
+                self._events.record(pod_reference(pod), EventType.NORMAL, "Resized", text)
+            return
+        known = was is not None and was.reason is now.reason
+        # An autoscaler goes in small steps: what is ignored is said once.
+        if was is not None and known and (was.revision == now.revision or now.reason is ResizeReason.IGNORED):
             return
         self._metrics.resizes.labels(now.reason.value.lower()).inc()
         text = f"The resize is not followed, {now.reason.value}: {now.message}"
@@ -76,3 +96,88 @@ class Resizes:
             if pod.revision != decision.decision.revision or decision.decision.pending_resize is not None:
                 found.append((pod, decision))
         return sorted(found, key=lambda pair: (pair[0].created, str(pair[0].key)))
+
+    async def _follow(
+        self,
+        node: NodeState,
+        pod: CachedPod,
+        request: PodRequest,
+        decision: PodDecision,
+        policy: ResizePolicy,
+        write: Write,
+    ) -> None:
+        allocator = node.allocator
+        if allocator is None:
+            return
+        said = decision.decision
+        if pod.revision == said.revision:
+            await write(node, pod, replace(decision, decision=replace(said, pending_resize=None)), None)
+            return
+        ignored = _ignored(policy, decision.grant, request)
+        if ignored:
+            pending = PendingResize(pod.revision, ResizeReason.IGNORED, ignored)
+        else:
+            tried = node.resize_tried.get(pod.uid)
+            if tried is not None and (tried.node, tried.pod) == (node.revision, pod.revision):
+                return
+            answer = node.resize(allocator, request)
+            if isinstance(answer, Admitted):
+                node.resize_tried.pop(pod.uid, None)
+                now = replace(
+                    decision,
+                    grant=answer.grant,
+                    decision=Decision.of(answer, revision=pod.revision),
+                    numa=numa_nodes(answer.grant, allocator.topology),
+                )
+                await write(node, pod, now, answer)
+                return
+            pending = _pending(allocator, pod, request, answer, tried, said.pending_resize)
+            node.resize_tried[pod.uid] = ResizeTry(node.revision, pod.revision, answer.message)
+        if pending != said.pending_resize:
+            await write(node, pod, replace(decision, decision=replace(said, pending_resize=pending)), None)
+
+
+def _pending(
+    allocator: NodeAllocator,
+    pod: CachedPod,
+    request: PodRequest,
+    refused: ResizeRefused,
+    tried: ResizeTry | None,
+    known: PendingResize | None,
+) -> PendingResize:
+    reason = ResizeReason.DEFERRED if refused.feasible else ResizeReason.INFEASIBLE
+    same = known is not None and (known.revision, known.reason) == (pod.revision, reason)
+    if known is not None and same and tried is not None and tried.message == refused.message:
+        return known  # what would fit is worked out once for each cause: it takes milliseconds
+    return PendingResize(pod.revision, reason, brief_resize(allocator, request, refused))
+
+
+def _cpus(grant: PodGrant) -> list[int | None]:
+    return [grant.cpus, *(container.cpus for container in grant.containers)]
+
+
+def _ignored(policy: ResizePolicy, grant: PodGrant, request: PodRequest) -> str:
+    """Return why a profile does not let a resize be followed; empty if it does."""
+    match policy:
+        case ResizePolicy.FOLLOW:
+            return ""
+        case ResizePolicy.IGNORE:
+            return "the NodeProfile says resize: Ignore; the pod keeps what was decided when it started"
+        case ResizePolicy.WHOLE_CPUS_ONLY:
+            return _fraction(grant, request)
+
+
+def _fraction(grant: PodGrant, request: PodRequest) -> str:
+    """Name who would lose CPUs of its own because it requests a fraction now."""
+    keeps = "it keeps its CPUs, since the NodeProfile says resize: WholeCPUsOnly"
+    if grant.cpus is not None and not _whole(request.pod_requests or {}):
+        return f"the budget is no whole number of CPUs; {keeps}"
+    for held, container in zip(grant.containers, request.containers, strict=False):
+        if held.cpu_assignment in _OWN and not _whole(container.requests):
+            return f"container {container.name} requests no whole number of CPUs; {keeps}"
+    return ""
+
+
+def _whole(requests: Amounts) -> bool:
+    amount = requests.get(CPU)
+    return amount is not None and amount.integral

@@ -18,6 +18,7 @@ from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import Admitted, PodGrant, Reason, Rejected
 from podnuma.allocator.node_allocator import NodeAllocator, StaleDecisionError
+from podnuma.allocator.resize.decide import ResizeRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,11 +60,21 @@ class ReconcileFailure:
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class ResizeTry:
+    """A resize that did not fit: the node's revision then, the pod's, and the allocator's words."""
+
+    node: int
+    pod: str
+    message: str
+
+
 class NodeState:
     """One node's decisions by pod UID, the selected settings, and the allocator that holds the grants.
 
     Beside them, by pod UID: `unconfirmed` decisions whose write had no clear answer; the
-    `revision` at which a pod was last rejected (`rejected_at`); the resources with which pods ask for
+    `revision` at which a pod was last rejected (`rejected_at`), and the last try to resize one in vain
+    (`resize_tried`); the resources with which pods ask for
     nothing exclusive (`idle`); pods that were `evicted`; the last `warning` about a pod.
     """
 
@@ -79,6 +90,7 @@ class NodeState:
         self.status_written = float("-inf")
         self.unconfirmed: dict[str, tuple[PodDecision, Admitted | None]] = {}
         self.rejected_at: dict[str, int] = {}
+        self.resize_tried: dict[str, ResizeTry] = {}
         self.idle: dict[str, str] = {}
         self.evicted: set[str] = set()
         self.warning: dict[str, tuple[str, str]] = {}
@@ -162,12 +174,25 @@ class NodeState:
                 return Rejected(Reason.UNEXPECTED_ADMISSION, message, answer.counts)
         return answer
 
+    def resize(self, allocator: NodeAllocator, request: PodRequest) -> Admitted | ResizeRefused:
+        """Decide what a pod holds with other resources; nothing changes."""
+        answer = allocator.resize(request)
+        if isinstance(answer, Admitted):
+            lost = CpuSet(answer.grant.exclusive_cpus & self._held_by_others(request.uid))
+            if lost:
+                return ResizeRefused(
+                    f"CPUs {cpuset.render(lost)} are still held by pods that started under other settings; "
+                    "they are free again when those pods end"
+                )
+        return answer
+
     def hold(self, decision: PodDecision, answer: Admitted | None) -> None:
         """Keep a decision that is stored now; `answer` is the allocator's, None for a rejection."""
         self._decisions[decision.uid] = decision
         if answer is None or self._allocator is None:
             return
         self._revision += 1
+        self._outdated.pop(decision.uid, None)
         try:
             self._allocator.hold(answer)
         except StaleDecisionError:
@@ -184,6 +209,7 @@ class NodeState:
         self._outdated.pop(uid, None)
         self.unconfirmed.pop(uid, None)
         self.rejected_at.pop(uid, None)
+        self.resize_tried.pop(uid, None)
         self.warning.pop(uid, None)
         self.idle.pop(uid, None)
         self.evicted.discard(uid)
@@ -195,7 +221,7 @@ class NodeState:
         """Drop what is remembered of pods that are neither present nor decided."""
         kept = present | self._decisions.keys() | self.unconfirmed.keys()
         self.evicted &= kept
-        for remembered in (self.idle, self.rejected_at, self.warning):
+        for remembered in (self.idle, self.rejected_at, self.resize_tried, self.warning):
             for uid in remembered.keys() - kept:
                 del remembered[uid]
 

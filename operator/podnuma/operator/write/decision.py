@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from podnuma.api import names
 from podnuma.api.pod_allocation import numa_in, render_pod_allocation, render_spec, render_summary
 
 if TYPE_CHECKING:
@@ -85,6 +86,26 @@ def decision_in(allocation: CachedAllocation) -> PodDecision | None:
         return None
     numa = numa_in(model.summary)
     return PodDecision(allocation.key, allocation.node, model.grant, model.decision, model.static_uid, numa)
+
+
+def allocated_text(decision: PodDecision) -> str:
+    """Say in a sentence what a pod got."""
+    summary = render_summary(decision.grant, decision.numa)
+    cpus, numa, exclusive, shared = (summary[key] for key in ("cpus", "numa", "exclusive", "shared"))
+    what = "memory" if cpus == names.NOTHING else f"CPUs {cpus}"
+    where = f" on NUMA node{'s' if not numa.isdigit() else ''} {numa}" if numa != names.NOTHING else ""
+    text = f"Allocated {what}{where}"
+    match shared:
+        case names.NOTHING:
+            return text
+        case "node" if exclusive == names.NOTHING:
+            return f"{text}; its containers run in the node's shared pool"
+        case "node":
+            return f"{text}; other containers run in the node's shared pool"
+        case _ if exclusive == names.NOTHING:
+            return f"{text}; its containers share them"
+        case _:
+            return f"{text}: {exclusive} exclusive to a container, {shared} shared by the others"
 
 
 def _short(value: object) -> str:

@@ -12,12 +12,12 @@ from tests.unit.allocator.shapes import INIT, SIDECAR, admitted, cpus, g, machin
 CASES = {
     "slice and budget grow": ((3, 2), (4, 3), "1,7 / 2", "1,7-8 / 2"),
     "the budget grows, the pool gets it": ((3, 2), (4, 2), "1,7 / 2", "1,7 / 2,8"),
-    "the slice grows into the pool": ((4, 2), (4, 3), "1,7 / 2,8", "1,7-8 / 2"),
+    "the slice grows into the pool": ((4, 2), (4, 3), "1,7 / 2,8", "1-2,7 / 8"),
     "the slice shrinks, the pool grows": ((4, 3), (4, 1), "1-2,7 / 8", "2 / 1,7-8"),
     "slice and budget shrink, the pool stays": ((4, 3), (3, 2), "1-2,7 / 8", "1,7 / 8"),
     "the budget shrinks, the slice stays": ((4, 2), (3, 2), "1,7 / 2,8", "1,7 / 2"),
     "exclusive becomes shared": ((4, 2), (4, 0), "1,7 / 2,8", "1-2,7-8 / 1-2,7-8"),
-    "shared becomes exclusive": ((4, 0), (4, 2), "1-2,7-8 / 1-2,7-8", "2,8 / 1,7"),
+    "shared becomes exclusive": ((4, 0), (4, 2), "1-2,7-8 / 1-2,7-8", "1,7 / 2,8"),
     "a whole budget becomes a fraction": ((4, 2), ("3500m", 2), "1,7 / 2,8", "DEF / DEF"),
     "nothing but the memory changes": ((3, 2, "2Gi"), (3, 2, "3Gi"), "1,7 / 2", "1,7 / 2"),
 }
@@ -45,8 +45,8 @@ def test_sidecars_have_slices_that_grow_and_init_containers_run_on_what_they_lea
     assert sets(admitted(where, before)) == "1 / 2,8 / 2,7-8 / 7 / 2,8"
     after = pod((4, "3Gi"), g(2, kind=SIDECAR), g(2, kind=INIT), s(kind=INIT), g(1), s())
     # The second CPU of the sidecar comes from the pool, so the init container has to leave it.
-    assert sets(resized(where, after)) == "1,8 / 2,7 / 2,7 / 7 / 2"
-    assert sets(resized(where, before)) == "1 / 2,7 / 2,7-8 / 7 / 2,8"
+    assert sets(resized(where, after)) == "1-2 / 7-8 / 7-8 / 7 / 8"
+    assert sets(resized(where, before)) == "1 / 7-8 / 2,7-8 / 7 / 2,8"
 
 
 def test_containers_that_ask_for_more_than_the_budget_are_refused():
