@@ -18,6 +18,7 @@ import pykube
 import requests
 import yaml
 from podnuma.plumbing.kube import errors
+from podnuma.plumbing.kube.apply_body import CONTENT_TYPE, apply_body
 from pykube.exceptions import PyKubeError
 from pykube.http import HTTPClient, KubernetesHTTPAdapter
 
@@ -26,7 +27,6 @@ Json: TypeAlias = dict[str, Any]
 _DEADLINE = 10.0
 _REFUSED = 400
 _LONGEST_LINE = 16 * 2**20
-_APPLY = "application/apply-patch+yaml"
 
 # pykube warns of nothing we act on; urllib3 warns of each retry that we count ourselves.
 _QUIET = ("urllib3.connectionpool",)
@@ -122,7 +122,7 @@ class ApiClient:
     def apply(self, path: str, body: Json, manager: str) -> Json:
         """Apply `body` server-side as `manager`, taking over fields that another manager has."""
         query = {"fieldManager": manager, "force": "true", "timeout": f"{_DEADLINE:.0f}s"}
-        return self._send("PATCH", path, query, body, {"Content-Type": _APPLY})
+        return self._send("PATCH", path, query, body, {"Content-Type": CONTENT_TYPE})
 
     def watch(self, path: str, query: Mapping[str, str], seconds: float) -> Generator[Json]:
         """Yield the events of a watch until the server ends it, after `seconds` at the latest.
@@ -159,7 +159,7 @@ class ApiClient:
     ) -> Json:
         with self._translated():
             url = f"{self._client.url}{path}" + (f"?{urlencode(query)}" if query else "")
-            data = None if body is None else json.dumps(body)
+            data = None if body is None else apply_body(body)
             response = self._client.session.request(
                 method, url, data=data, headers=dict(headers), timeout=(_DEADLINE, _DEADLINE)
             )

@@ -65,7 +65,7 @@ class NodeStatusWriter:
         if topology is None:
             return 0.0
         generation = topology.generation
-        allocation = _allocation(node, node.allocator) if node.allocator is not None else None
+        allocation = node_allocation(node, node.allocator) if node.allocator is not None else None
         readability = readable(topology, self._cache.allocations.group(node.name).values())
         current = tuple(
             replace(condition, observed_generation=generation)
@@ -112,7 +112,8 @@ def _is_stored(
     return shown and all(stored.get(condition.type) == condition for condition in conditions)
 
 
-def _allocation(state: NodeState, node: NodeAllocator) -> NodeAllocation:
+def node_allocation(state: NodeState, node: NodeAllocator) -> NodeAllocation:
+    """Return what is given out on a node now."""
     free = node.default_set & ~node.reserved_cpus
     topology = node.topology
     decisions = state.decisions.values()

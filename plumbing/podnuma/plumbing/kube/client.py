@@ -20,7 +20,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio.config import ConfigException, incluster_config, kube_config
-from podnuma.plumbing.kube import errors
+from podnuma.plumbing.kube import apply_body, errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 Version = NewType("Version", str)
 
-APPLY = "application/apply-patch+yaml"
+APPLY = apply_body.CONTENT_TYPE
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
 
+# The library passes a body on as it is only where it does not know the type by this very name.
+_ENCODED_APPLY = f"{APPLY}; charset=utf-8"
 _FRESH = 60.0  # seconds that credentials are used before their files are read again
 _UNAUTHORIZED = 401
 
@@ -213,7 +215,11 @@ class Client:
 
     async def _exchange(self, request: _Request) -> tuple[int, bytes, str | None]:
         api = await self._connected()
-        headers = {"Accept": JSON, "Content-Type": request.content_type, "User-Agent": self._user_agent}
+        body: object = request.body
+        content_type = request.content_type
+        if content_type == APPLY and isinstance(body, dict):
+            body, content_type = apply_body.apply_body(body), _ENCODED_APPLY
+        headers = {"Accept": JSON, "Content-Type": content_type, "User-Agent": self._user_agent}
         if self._authorization:
             headers["Authorization"] = self._authorization
         query = f"?{urlencode(request.query)}" if request.query else ""
@@ -221,7 +227,7 @@ class Client:
             request.method,
             f"{api.configuration.host}{request.path}{query}",
             headers,
-            request.body,
+            body,
             _request_timeout=aiohttp.ClientTimeout(total=request.deadline),
         )
         data: bytes = await response.read()

@@ -1,0 +1,54 @@
+"""`make written COUNT=n SEED=m`: all that operator and agent write in n states is read back.
+
+Prints the number of each state in which something is refused, and exits 1. `COUNT=1 SEED=NUMBER` repeats one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import os
+import sys
+
+from tests.written.check import check
+from tests.written.states import written
+
+_CHUNK = 250
+_SHOWN = 20
+
+
+def refused(first: int, count: int) -> tuple[int, list[str]]:
+    """Return how many objects were read back in the states from `first`, and what was refused."""
+    read, found = 0, []
+    for number in range(first, first + count):
+        for one in written(number):
+            read += 1
+            try:
+                check(one)
+            except AssertionError as error:
+                found.append(f"state {number}: {error}")
+    return read, found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Read back what is written in all states."""
+    parser = argparse.ArgumentParser(prog="make written", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0, help="number of the first state")
+    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    chosen = parser.parse_args(arguments)
+    firsts = range(chosen.seed, chosen.seed + chosen.count, _CHUNK)
+    counts = [min(_CHUNK, chosen.seed + chosen.count - first) for first in firsts]
+    objects, problems = 0, []
+    with concurrent.futures.ProcessPoolExecutor(chosen.jobs) as pool:
+        for read, found in pool.map(refused, firsts, counts):
+            objects += read
+            problems += found
+    for problem in problems[:_SHOWN]:
+        sys.stdout.write(f"{problem}\n")
+    sys.stdout.write(f"{chosen.count:,} states, {objects:,} objects, {len(problems)} refused\n")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
