@@ -72,8 +72,8 @@ def test_map_draws_what_the_cluster_holds(filled):
 
 def test_map_of_all_nodes_for_programs(filled, namespace):
     done = podnuma("map", "-o", "json", kubeconfig=filled.kubeconfig)
-    (node,) = json.loads(done.stdout)
-    assert (node["node"], node["pods"]) == ("node-a", [f"{namespace}/database"])
+    (node,) = json.loads(done.stdout)["items"]
+    assert (node["name"], node["pods"]) == ("node-a", [{"namespace": namespace, "name": "database"}])
 
 
 def test_explain_reads_pod_allocation_and_node(filled, namespace):
@@ -129,7 +129,7 @@ def test_a_limit_range_of_the_cluster_is_the_one_that_the_stored_pod_shows(fille
     stored = json.loads(filled.kubectl("create", "--dry-run=server", "-o", "json", "-f", str(file)))
     assert stored["spec"]["containers"][1]["resources"] == {"requests": amounts, "limits": amounts}
     done = podnuma("plan", "-f", file, "-o", "json", kubeconfig=filled.kubeconfig)
-    (found,) = json.loads(done.stdout)
+    (found,) = json.loads(done.stdout)["items"]
     kinds = [one["assignment"]["cpu"] for one in found["allocation"]["containers"]]
     assert kinds == ["pod_exclusive", "pod_exclusive"], done.stderr
 

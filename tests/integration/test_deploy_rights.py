@@ -59,6 +59,10 @@ def live(cluster: ControlPlane, kwok: Kwok, installation: Installation) -> None:
     cluster.apply_files(ROOT / "examples" / "pods" / "too-large.yaml")
     until(lambda: api.find(f"{PODS}/too-large") is None, "a pod that does not fit to be evicted", 30)
 
+    api.create(workload_that_does_not_fit())
+    until(lambda: any(is_marked(pod) for pod in api.items(PODS)), "a refused pod with its condition", 60)
+    api.delete("/apis/apps/v1/namespaces/default/deployments/too-large")
+
     edited = api.get(path)
     quota = edited["spec"]["podCPUQuota"]
     edited["spec"]["podCPUQuota"] = 1000
@@ -76,6 +80,26 @@ def live(cluster: ControlPlane, kwok: Kwok, installation: Installation) -> None:
     installation.agents["node-2"].stop()
     api.merge("/api/v1/nodes/node-2", {"metadata": {"labels": {"node-pool": None}}})
     until(lambda: api.find(f"{OURS}/nodetopologies/node-2") is None, "a topology nobody wants to go", 30)
+
+
+def workload_that_does_not_fit() -> dict[str, Any]:
+    """A Deployment of the pod that is refused: of its replacements the later ones wait for their eviction."""
+    pod = yaml.safe_load((ROOT / "examples" / "pods" / "too-large.yaml").read_text())
+    labels = {"app": "too-large"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "too-large", "namespace": "default"},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod["spec"]},
+        },
+    }
+
+
+def is_marked(pod: dict[str, Any]) -> bool:
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any(one["type"] == "podnuma.dev/Admitted" for one in conditions)
 
 
 def orphan() -> dict[str, Any]:

@@ -180,7 +180,7 @@ def test_a_closed_pipe_ends_quietly(saved):
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", line], check=False, capture_output=True, text=True, timeout=50
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "[\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "{\n", "")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -140,7 +140,7 @@ def print_explanation(
     for remark in remarks:
         output.note(remark)
     if form.structured:
-        output.dump(explanation_data(explained), form)
+        output.dump_answer(output.AnswerKind.POD_EXPLANATION, [explanation_data(explained)], form)
     else:
         output.write(explanation_text(explained, wide=form is OutputFormat.WIDE))
     return Exit.OK if explained.healthy else Exit.NO
@@ -154,8 +154,8 @@ def _refusals_if_gone(source: ObjectSource, namespace: str, name: str) -> Sequen
 
 def _print_refusals(key: tuple[str, str], kept: Sequence[KeptRefusal], form: OutputFormat) -> None:
     if form.structured:
-        refusals = [refusal_data(one) for one in kept]
-        output.dump({"namespace": key[0], "name": key[1], "exists": False, "refusals": refusals}, form)
+        refusals = [{"namespace": key[0], **refusal_data(one)} for one in kept]
+        output.dump_answer(output.AnswerKind.POD_REFUSAL, refusals, form)
     else:
         output.write(f"pod {key[0]}/{key[1]} is gone; it was refused\n{refusals_text(kept)}")
 

@@ -25,7 +25,7 @@ def print_workload(source: ObjectSource, asked: ObjectQuery, form: OutputFormat)
     for remark in remarks:
         output.note(remark)
     if form.structured:
-        output.dump(workload_data(found), form)
+        output.dump_answer(output.AnswerKind.WORKLOAD_EXPLANATION, [workload_data(found)], form)
     else:
         output.write(workload_text(found))
     return Exit.OK if found.healthy else Exit.NO
@@ -77,6 +77,7 @@ def workload_data(found: WorkloadPods) -> dict[str, Any]:
         "healthy": found.healthy,
         "pods": [
             {
+                "namespace": found.namespace,
                 "name": one.name,
                 "node": one.node or None,
                 "state": one.state,
@@ -86,14 +87,14 @@ def workload_data(found: WorkloadPods) -> dict[str, Any]:
             }
             for one in found.pods
         ],
-        "refusals": [refusal_data(one) for one in found.refusals],
+        "refusals": [{"namespace": found.namespace, **refusal_data(one)} for one in found.refusals],
     }
 
 
 def refusal_data(one: KeptRefusal) -> dict[str, Any]:
     """Return one kept refusal for programs."""
     return {
-        "pod": one.pod,
+        "name": one.pod,
         "node": one.node,
         "reason": one.reason,
         "explanation": one.cause,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from podnuma.allocator import cpuset
+from podnuma.allocator.quantities import format_bytes
 from podnuma.api.node_topology import NodeTopology
 from podnuma.cli.commands import output
 from podnuma.cli.commands.completion import complete_node
@@ -52,7 +53,7 @@ def map_nodes(
     if svg is not None:
         _write_svg(svg, maps)
     elif form.structured:
-        output.dump([map_data(one) for one in maps], form)
+        output.dump_answer(output.AnswerKind.NODE_MAP, map(map_data, maps), form)
     else:
         output.show(*_spaced(maps))
 
@@ -108,8 +109,8 @@ def render_node(topology: Mapping[str, Any], allocations: Sequence[Mapping[str, 
 def map_data(one: NodeMap) -> dict[str, Any]:
     """Return what a map shows, for programs."""
     return {
-        "node": one.name,
-        "pods": list(one.pods),
+        "name": one.name,
+        "pods": [pod_reference_data(pod) for pod in one.pods],
         "numaNodes": [_zone_data(zone) for zone in one.zones],
         "offlineCPUs": cpuset.render(one.offline),
         "coreKinds": {kind: cpuset.render(cpus) for kind, cpus in one.kinds.items()},
@@ -128,18 +129,28 @@ def _zone_data(zone: Zone) -> dict[str, Any]:
         "shares": [
             {
                 "hold": share.holder.hold.value,
-                "pod": share.holder.pod,
+                "pods": [pod_reference_data(pod) for pod in share.holder.pods],
                 "containers": list(share.holder.containers),
                 "cpus": cpuset.render(share.cpus),
             }
             for share in zone.shares
         ],
-        "memoryBytes": zone.capacity,
+        "memory": format_bytes(zone.capacity),
         "memoryHeld": [
-            {"pod": share.pod, "resource": share.block.resource, "bytes": share.block.size}
+            {
+                **pod_reference_data(share.pod),
+                "resource": share.block.resource,
+                "amount": format_bytes(share.block.size),
+            }
             for share in zone.memory
         ],
     }
+
+
+def pod_reference_data(pod: str) -> dict[str, str]:
+    """Split "NAMESPACE/NAME" for programs."""
+    namespace, _, name = pod.partition("/")
+    return {"namespace": namespace, "name": name}
 
 
 def _write_svg(path: Path, maps: list[NodeMap]) -> None:

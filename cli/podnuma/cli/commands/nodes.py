@@ -96,7 +96,7 @@ def list_nodes(
     source = open_source(files, kubeconfig, context)
     lines = read_lines(source, nodes or [], selector)
     if form.structured:
-        output.dump([line_data(line) for line in lines], form)
+        output.dump_answer(output.AnswerKind.NODE_SUMMARY, map(line_data, lines), form)
         return
     heads = ("NODE", "PROFILE", "POLICY", "PODS", "REJECTED", "NUMA", "USE", "FREE", "READY")
     output.write(columns(heads, [_cells(line) for line in lines], headers=not no_headers))
@@ -153,7 +153,7 @@ def line_of(node: NodeTopology) -> NodeLine:
 def line_data(line: NodeLine) -> Mapping[str, Any]:
     """Return one node for programs."""
     return {
-        "node": line.name,
+        "name": line.name,
         "profile": line.profile or None,
         "policy": line.policy,
         "pods": line.pods,

@@ -7,11 +7,15 @@ the pipe early (`| head`), the process ends quietly.
 import json
 import os
 import sys
-from typing import Any
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any, Final
 
 import yaml
 from podnuma.cli.commands.options import OutputFormat
 from rich.console import Console, RenderableType
+
+ANSWERS_VERSION: Final = "cli.podnuma.dev/v1alpha1"
 
 # Wide enough for a map of 96 cores a line; pagers and editors cut or wrap as they like.
 _PIPED_WIDTH = 132
@@ -28,6 +32,32 @@ def show(*parts: RenderableType) -> None:
         console.print(*parts, sep="\n")
     # Rich fills lines up to the width of a table; a file should not have that.
     write("".join(line.rstrip() + "\n" for line in capture.get().splitlines()))
+
+
+class AnswerKind(StrEnum):
+    """The kind of what an answer lists; docs/reference/cli-answers.schema.json says what each has."""
+
+    NODE_MAP = "NodeMap"
+    NODE_SUMMARY = "NodeSummary"
+    POD_EXPLANATION = "PodExplanation"
+    POD_REFUSAL = "PodRefusal"
+    WORKLOAD_EXPLANATION = "WorkloadExplanation"
+    POD_PLAN = "PodPlan"
+    CONTAINER_USE = "ContainerUse"
+    SIDECAR_SAVING = "SidecarSaving"
+
+
+def dump_answer(
+    kind: AnswerKind,
+    items: Iterable[Mapping[str, Any]],
+    form: OutputFormat,
+    summary: Mapping[str, Any] | None = None,
+) -> None:
+    """Print an answer for programs: items of one kind, in a stable order, in the one envelope."""
+    answer: dict[str, Any] = {"apiVersion": ANSWERS_VERSION, "kind": f"{kind.value}List"}
+    if summary is not None:
+        answer["summary"] = dict(summary)
+    dump({**answer, "items": [dict(item) for item in items]}, form)
 
 
 def dump(value: Any, form: OutputFormat) -> None:

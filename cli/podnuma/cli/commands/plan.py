@@ -217,7 +217,7 @@ def print_plan(
     nodes, labels = _nodes(source, node, profile, view)
     plans = plan_pods(expanded.pods, nodes, labels, view)
     if form.structured:
-        output.dump([plan_data(plan) for plan in plans], form)
+        output.dump_answer(output.AnswerKind.POD_PLAN, map(plan_data, plans), form)
     else:
         output.write(plan_text(plans, wide=form is OutputFormat.WIDE))
     if expanded.problems or (strict and (expanded.guessed or expanded.not_understood)):
@@ -397,7 +397,8 @@ def plan_data(plan: PodPlan) -> dict[str, Any]:
         decision = pod_allocation.Decision(admitted=True)
         allocation = pod_allocation.render_spec(plan.grant, plan.node, decision, numa=plan.numa)
     return {
-        "pod": plan.planned.name,
+        "namespace": plan.planned.pod.namespace,
+        "name": plan.planned.pod.name,
         "manifest": plan.planned.place,
         "result": plan.result,
         "managed": plan.managed,

@@ -70,7 +70,9 @@ def report_savings(
     for line in found.unreadable:
         output.note(f"left out: {line}")
     if form.structured:
-        output.dump(savings_data(found), form)
+        output.dump_answer(
+            output.AnswerKind.SIDECAR_SAVING, map(finding_data, found.findings), form, savings_summary(found)
+        )
     else:
         output.write(savings_text(found, assumed, wide=form is OutputFormat.WIDE))
 
@@ -150,30 +152,31 @@ def _sum(found: SidecarSurvey, assumed: int) -> str:
     )
 
 
-def savings_data(found: SidecarSurvey) -> dict[str, Any]:
-    """Return the survey for programs; amounts in millicores."""
+def savings_summary(found: SidecarSurvey) -> dict[str, Any]:
+    """Return the totals for programs."""
     return {
         "podsLookedAt": found.looked_at,
         "podsWithBudget": found.with_budget,
-        "freedMilliCPU": total_freed(found.saving),
-        "pods": [
+        "freedCPU": format_cpu(total_freed(found.saving)),
+    }
+
+
+def finding_data(one: PodSavings) -> dict[str, Any]:
+    """Return one pod for programs."""
+    return {
+        "namespace": one.namespace,
+        "name": one.pod,
+        "workload": one.workload,
+        "main": {"name": one.main, "cpu": format_cpu(one.main_holds)},
+        "sidecars": [
             {
-                "namespace": one.namespace,
-                "workload": one.workload,
-                "pod": one.pod,
-                "main": {"name": one.main, "milliCPU": one.main_holds},
-                "sidecars": [
-                    {
-                        "name": sidecar.name,
-                        "holdsMilliCPU": sidecar.holds,
-                        "needsMilliCPU": sidecar.needs,
-                        "measured": sidecar.measured,
-                    }
-                    for sidecar in one.sidecars
-                ],
-                "poolMilliCPU": one.pool,
-                "freedMilliCPU": one.freed,
+                "name": sidecar.name,
+                "heldCPU": format_cpu(sidecar.holds),
+                "neededCPU": format_cpu(sidecar.needs),
+                "measured": sidecar.measured,
             }
-            for one in found.findings
+            for sidecar in one.sidecars
         ],
+        "poolCPU": format_cpu(one.pool),
+        "freedCPU": format_cpu(one.freed),
     }

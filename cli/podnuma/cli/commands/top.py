@@ -115,7 +115,7 @@ def print_top(
     nodes = sorted({found.node_name for found in allocations})
     rows = top_rows(allocations, _use(source, namespace), _throttling(source, nodes))
     if form.structured:
-        output.dump([top_data(row) for row in rows], form)
+        output.dump_answer(output.AnswerKind.CONTAINER_USE, map(top_data, rows), form)
     else:
         heads = ("NODE", "POD", "CONTAINER", "SHARE", "CPUS", "CPU", "MEMORY", "THROTTLED", "PINNED", "DRIFT")
         if not rows:
@@ -247,7 +247,7 @@ def top_data(row: TopRow) -> dict[str, Any]:
         "cpus": row.cpus,
         "verdict": row.verdict,
         "drift": row.drift or None,
-        "milliCPU": row.use.cpu if row.use else None,
-        "memoryBytes": row.use.memory if row.use else None,
+        "cpu": format_cpu(row.use.cpu) if row.use else None,
+        "memory": quantities.format_bytes(row.use.memory) if row.use else None,
         "throttled": row.throttled,
     }

@@ -212,6 +212,10 @@ def _size(resource: str, amount: int) -> str:
     return str(amount) if resource == CPU else rounded(amount)
 
 
+def _exact(resource: str, amount: int) -> str:
+    return str(amount) if resource == CPU else format_bytes(amount)
+
+
 def _steps(steps: Sequence[MergeStep], *, wide: bool) -> Iterator[str]:
     for step in steps:
         for side in step.sides:
@@ -293,7 +297,8 @@ def explanation_data(explained: PodExplanation) -> dict[str, Any]:
     now, stored = explained.now, explained.stored
     grant = explained.grant
     return {
-        "pod": f"{explained.pod.namespace}/{explained.pod.name}",
+        "namespace": explained.pod.namespace,
+        "name": explained.pod.name,
         "node": explained.node_name,
         "managed": explained.managed,
         "stored": _stored_data(stored) if stored else None,
@@ -302,7 +307,12 @@ def explanation_data(explained: PodExplanation) -> dict[str, Any]:
         "qosClass": qos(explained.pod).value,
         "resizeHeldBack": explained.held_back,
         "free": [
-            {"numaNode": row.node, "resource": row.resource, "free": row.free, "grantable": row.grantable}
+            {
+                "numaNode": row.node,
+                "resource": row.resource,
+                "free": _exact(row.resource, row.free),
+                "grantable": _exact(row.resource, row.grantable),
+            }
             for row in (now.free if now else ())
         ],
         "steps": [_step_data(step) for step in (now.steps if now else ())],

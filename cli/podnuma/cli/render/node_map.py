@@ -25,6 +25,7 @@ from podnuma.allocator.decision import MemoryBlock, PodGrant
 from podnuma.allocator.request import ContainerKind
 from podnuma.allocator.topology import Cpu, NumaNode, Topology
 
+_AND = " and "
 _EXCLUSIVE = (AssignmentType.NODE_EXCLUSIVE, AssignmentType.POD_EXCLUSIVE)
 
 
@@ -47,6 +48,11 @@ class Holder:
     hold: Hold
     pod: str = ""
     containers: tuple[str, ...] = ()
+
+    @property
+    def pods(self) -> tuple[str, ...]:
+        """The pods, of which there are several where a CPU is contested."""
+        return tuple(self.pod.split(_AND)) if self.pod else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +169,7 @@ def _holders(node: MappedNode, grants: Sequence[PodGrant]) -> dict[int, Holder]:
     for cpu in cpuset.ids(node.topology.all_cpus):
         mine = holders.get(cpu, [])
         if len(mine) > 1:
-            pods = " and ".join(dict.fromkeys(holder.pod for holder in mine))
+            pods = _AND.join(dict.fromkeys(holder.pod for holder in mine))
             names = tuple(dict.fromkeys(name for holder in mine for name in holder.containers))
             found[cpu] = Holder(Hold.CONTESTED, pods, names)
         elif mine:

@@ -198,7 +198,7 @@ def test_a_drifted_pod_is_not_well(tmp_path):
 
 def test_programs_get_everything(tmp_path, capsys):
     explain.print_explanation(bound(tmp_path), KEY, "", OutputFormat.JSON)
-    found = json.loads(capsys.readouterr().out)
+    (found,) = json.loads(capsys.readouterr().out)["items"]
     assert found["stored"]["phase"] == "Applied"
     assert found["now"] == {"admitted": True, "reason": "Admitted", "message": "", "explanation": ""}
     assert found["steps"][0]["merged"] == {"numaNodes": "0", "preferred": True}

@@ -114,7 +114,7 @@ def test_refusals_of_other_workloads_are_not_told(tmp_path, capsys):
     assert asked is not None
     found = source(tmp_path, *deployment(1), refused(uid="rs-of-another"))
     assert print_workload(found, asked, OutputFormat.JSON) is Exit.OK
-    assert json.loads(capsys.readouterr().out)["refusals"] == []
+    assert json.loads(capsys.readouterr().out)["items"][0]["refusals"] == []
 
 
 def test_past_refusals_of_a_workload_that_has_all_its_pods_are_told_and_no_fault(tmp_path, capsys):

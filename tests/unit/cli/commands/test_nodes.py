@@ -90,5 +90,5 @@ def test_nodes_are_chosen_by_name_or_label_and_headings_can_go(saved, capsys):
 
 
 def test_programs_get_numbers(saved, capsys):
-    (found,) = json.loads(run(capsys, "--from", saved, "node-a", "-o", "json"))
+    (found,) = json.loads(run(capsys, "--from", saved, "node-a", "-o", "json"))["items"]
     assert found["numaNodes"][1] == {"id": 1, "cpus": 12, "heldCPUs": 12, "freeCPUs": 0}

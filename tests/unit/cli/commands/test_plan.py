@@ -129,8 +129,9 @@ def test_problems_of_a_manifest_are_said_and_the_rest_is_planned(saved, tmp_path
 
 def test_programs_get_the_spec_that_the_operator_would_write(saved, tmp_path, capsys):
     plan.print_plan(saved, manifest(tmp_path, pod("one", 2)), "", "", OutputFormat.JSON)
-    (found,) = json.loads(capsys.readouterr().out)
-    assert (found["pod"], found["node"], found["admitted"]) == ("a/one", "node-a", True)
+    (found,) = json.loads(capsys.readouterr().out)["items"]
+    assert (found["namespace"], found["name"]) == ("a", "one")
+    assert (found["node"], found["admitted"]) == ("node-a", True)
     assert found["allocation"]["cpus"] == "5,53"
     assert found["allocation"]["containers"][0]["assignment"]["cpu"] == "pod_shared"
 
@@ -212,7 +213,8 @@ def planned(source, files, profile: str = "", **options) -> tuple[Exit, dict[str
     """The exit code, and for each pod its result and node."""
     with contextlib.redirect_stdout(io.StringIO()) as out:
         code = plan.print_plan(source, files, "", profile, OutputFormat.JSON, **options)
-    return code, {one["pod"]: (one["result"], one["node"]) for one in json.loads(out.getvalue())}
+    found = json.loads(out.getvalue())["items"]
+    return code, {f"{one['namespace']}/{one['name']}": (one["result"], one["node"]) for one in found}
 
 
 EXAMPLES = [str(ROOT / "examples" / "pods")]
@@ -333,7 +335,7 @@ def test_a_limit_range_makes_a_sidecar_exclusive(saved, tmp_path, capsys):
     ]
     for files, kind in (([kafka], "pod_shared"), ([ranges, kafka], "pod_exclusive")):
         plan.print_plan(saved, manifest(tmp_path, *files), "", "", OutputFormat.JSON)
-        (found,) = json.loads(capsys.readouterr().out)
+        (found,) = json.loads(capsys.readouterr().out)["items"]
         assert found["allocation"]["containers"][1]["assignment"]["cpu"] == kind
 
 

@@ -44,4 +44,4 @@ def test_the_table_has_what_sidecars_hold_and_what_would_be_freed(saved, capsys)
 def test_programs_get_millicores(saved, capsys):
     savings("--from", saved, "-o", "json")
     found = json.loads(capsys.readouterr().out)
-    assert (found["freedMilliCPU"], found["pods"][0]["poolMilliCPU"]) == (2000, 1000)
+    assert (found["summary"]["freedCPU"], found["items"][0]["poolCPU"]) == ("2", "1")
