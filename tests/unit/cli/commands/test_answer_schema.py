@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
 from podnuma.cli import main
@@ -39,7 +39,7 @@ def saved(tmp_path) -> Path:
         "spec": {"containers": [{"name": name, "resources": resources} for name in ("db", "log", "proxy")]},
         "status": {"phase": "Running"},
     }
-    path = tmp_path / "cluster.yaml"
+    path: Path = tmp_path / "cluster.yaml"
     objects = [
         topology_object("epyc7401-2s-8numa-16l3", reserved="0,48"),
         running,
