@@ -15,6 +15,7 @@ from podnuma.agent.apiserver.client import ApiClient, Credentials, Json
 from podnuma.agent.apiserver.status_writer import StatusWriter
 from podnuma.agent.apiserver.watch import Watch, WatchEvent, WatchSource
 from podnuma.agent.cgroups.reader import CgroupReader
+from podnuma.agent.cgroups.writers.hugetlb import HugetlbLimits
 from podnuma.agent.desired.state import DesiredState
 from podnuma.agent.discover.current import CurrentMachine, HardwareUnknown
 from podnuma.agent.discover.machine import Machine
@@ -169,11 +170,13 @@ async def _work(shared: _Shared, run: Running) -> None:
     settings = shared.settings
     backend = await _first_backend(shared, machine)
     shared.node.backend(backend.layout.driver.value, backend.describe)
+    reader = CgroupReader(settings.cgroup_root, backend.layout)
     reconciler = Reconciler(
         desired=shared.desired,
-        reader=CgroupReader(settings.cgroup_root, backend.layout),
+        reader=reader,
         runtime=backend.runtime,
         mechanisms=backend.mechanisms,
+        huge_pages=HugetlbLimits(reader),
         machine=shared.machine.get,
         pause_reason=lambda containers: pause_reason(settings.kubelet_root, containers),
         processes=Processes(settings.proc_root),

@@ -11,6 +11,7 @@ from podnuma.agent.apiserver.watch import Changed, Listed, WatchEventType
 from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout
 from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
+from podnuma.agent.cgroups.writers.hugetlb import HugetlbLimits
 from podnuma.agent.cgroups.writers.refusals import WriteRefused
 from podnuma.agent.desired.state import DesiredState
 from podnuma.agent.discover.machine import Machine
@@ -94,6 +95,7 @@ class Observer:
         self.writes: list[WriteResult] = []
         self.repairs: list[CgroupRef] = []
         self.verdicts: list[PinVerdict] = []
+        self.huge_pages_restored = 0
 
     def wrote(self, result: WriteResult) -> None:
         self.writes.append(result)
@@ -103,6 +105,9 @@ class Observer:
 
     def judged(self, judged: PinVerdict) -> None:
         self.verdicts.append(judged)
+
+    def restored_huge_pages(self) -> None:
+        self.huge_pages_restored += 1
 
     def took(self, seconds: float) -> None:
         assert seconds >= 0
@@ -154,6 +159,7 @@ class Bench:
             reader=self.reader,
             runtime=self,
             mechanisms=(self.ways,),
+            huge_pages=HugetlbLimits(self.reader),
             machine=lambda: self.machine,
             pause_reason=lambda _: self.pause_reason,
             processes=verify.Processes(root / "proc"),

@@ -7,6 +7,10 @@ two programs do not undo each other all day. That is over when nobody has change
 
 A new target is written at once all the same, and so is what takes a cgroup off the CPUs of a container that
 is about to start.
+
+A kubelet that resizes a pod is nobody else. It writes the quota of the pod's own cgroup, which is set right
+at once and never counts, and has the runtime write those of containers: what changed in a container a
+moment before its new target came does not count either.
 """
 
 import logging
@@ -14,7 +18,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from podnuma.agent.model.cgroup_ref import CgroupRef, describe
+from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, describe
 from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupWrite
 from podnuma.agent.reconcile.apply import WriteOutcome, WriteResult
 from podnuma.allocator.cpuset import CpuSet
@@ -25,6 +29,7 @@ REPAIRS = 5
 WINDOW = 600.0  # seconds
 PAUSE = 60.0
 QUIET = 300.0
+RESIZE = 10.0  # seconds from what the kubelet writes to the decision that follows
 
 
 @dataclass(slots=True)
@@ -34,6 +39,11 @@ class _History:
     changes: deque[float] = field(default_factory=lambda: deque(maxlen=REPAIRS))
     what: str = ""
     rhythm: str = ""
+
+
+def _kubelets_own(write: CgroupWrite) -> bool:
+    """Tell whether only the quota of a pod's own cgroup differs, which the kubelet writes at each resize."""
+    return isinstance(write.cgroup, PodCgroup) and write.cpus is None and write.mems is None
 
 
 class ContentionDetector:
@@ -62,10 +72,14 @@ class ContentionDetector:
     ) -> None:
         """Take note of what has to be written although it was; `differences` says what is there instead."""
         self._forget(targets, now)
+        writes = tuple(writes)
+        quotas = {write.cgroup for write in writes if _kubelets_own(write)}
         for cgroup in {write.cgroup for write in writes}:
             target = targets[cgroup]
-            if cgroup not in self._set:
+            if cgroup not in self._set or cgroup in quotas:
                 continue
+            if self._set[cgroup][0] != target:
+                self._explain(cgroup, now)
             if self._set[cgroup][0] == target and self._undone.get(cgroup) != target:
                 history = self._histories.setdefault(cgroup, _History())
                 history.changes.append(now)
@@ -76,7 +90,7 @@ class ContentionDetector:
     def waits(self, write: CgroupWrite, target: CgroupTarget, needed: CpuSet, now: float) -> str | None:
         """Return why a write is not carried out now, or None. `needed`: CPUs of a starting container."""
         history = self._histories.get(write.cgroup)
-        if history is None or not history.rhythm or write.losses & needed:
+        if history is None or not history.rhythm or write.losses & needed or _kubelets_own(write):
             return None
         last, at = self._set.get(write.cgroup, (None, 0.0))
         if last != target or not 0 <= now - at < PAUSE:
@@ -91,6 +105,16 @@ class ContentionDetector:
             if result.outcome is WriteOutcome.DONE:
                 self._set[result.write.cgroup] = targets[result.write.cgroup], now
                 self._undone.pop(result.write.cgroup, None)
+
+    def _explain(self, cgroup: CgroupRef, now: float) -> None:
+        """Forget the last change of a container that has a new target: it was the kubelet's resize."""
+        history = self._histories.get(cgroup)
+        if history is None or history.rhythm or not isinstance(cgroup, ContainerCgroup):
+            return
+        if 0 <= now - history.changes[-1] < RESIZE:
+            history.changes.pop()
+        if not history.changes:
+            del self._histories[cgroup]
 
     def _judge(self, cgroup: CgroupRef, history: _History) -> None:
         took = history.changes[-1] - history.changes[0]

@@ -56,6 +56,14 @@ class ContainerSource(Protocol):
         ...
 
 
+class HugePageLimits(Protocol):
+    """Gives pods back the huge page limits that a kubelet voided."""
+
+    def restore(self, pods: Iterable[PodCgroup]) -> Sequence[PodCgroup]:
+        """Return the pods that got a limit back."""
+        ...
+
+
 class Observer(Protocol):
     """Counts what happens in a pass."""
 
@@ -64,6 +72,8 @@ class Observer(Protocol):
     def repaired(self, cgroup: CgroupRef) -> None: ...
 
     def judged(self, judged: PinVerdict) -> None: ...
+
+    def restored_huge_pages(self) -> None: ...
 
     def took(self, seconds: float) -> None: ...
 
@@ -81,6 +91,7 @@ class Reconciler:
     reader: CgroupReader
     runtime: ContainerSource
     mechanisms: Sequence[Mechanism]
+    huge_pages: HugePageLimits
     machine: Callable[[], Machine]
     pause_reason: Callable[[Sequence[Container]], str | None]
     processes: verify.Processes
@@ -157,6 +168,9 @@ class Reconciler:
         )
         if self.desired.allocations_known and snapshot.enforcing:
             snapshot = await self._write(snapshot, pods.values(), mechanisms, starting)
+            if self.may_write():
+                for _ in self.huge_pages.restore(pods[uid] for uid in accepted.grants if uid in pods):
+                    self.observer.restored_huge_pages()
         differences = verify.compare(targets, snapshot.seen, everything)
         snapshot = replace(snapshot, differences=self._with_strays(differences, targets, cgroups))
         if snapshot.enforcing:

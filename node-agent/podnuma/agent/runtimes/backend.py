@@ -29,8 +29,8 @@ class Hook(Protocol):
         """Prove that a container that has been created and has not begun to run has its values."""
         ...
 
-    def values(self, cgroup: ContainerCgroup) -> CgroupTarget | None:
-        """Return at once what a container shall have now; None for "nothing to say"."""
+    def values_at_update(self, cgroup: ContainerCgroup) -> CgroupTarget | None:
+        """Return at once what a container keeps while it is updated; None for "nothing to say"."""
         ...
 
 

@@ -5,7 +5,9 @@
     CreateContainer   the start hook's values, and what others give up first
     StartContainer    the cgroup is there and nothing runs in it yet: the kernel is asked what it has.
                       Earlier it is nothing to look at: the runtime is still making it
-    UpdateContainer   the plan's values again, so that a resize by the kubelet unpins nothing
+    UpdateContainer   the plan's values again, so that a resize by the kubelet unpins nothing: a runtime
+                      applies all it knows of the container, older CPUs and memory nodes too. Then a pass:
+                      what the kubelet writes into the pod's own cgroup comes without an event
     the rest          who exists
 
 The hook's question is bounded by a share of the runtime's timeout, the whole answer by a greater one: a
@@ -118,7 +120,8 @@ class NriPlugin:
         if starting is None:
             return ()
         # Answered from the last pass: the one under way may be waiting for this very update.
-        again = _again(self._hook.values(starting.cgroup), wanted)
+        again = _again(self._hook.values_at_update(starting.cgroup), wanted)
+        self._changed()
         return () if again is None else (nri.ContainerUpdate(container.id, again, ignore_failure=True),)
 
     async def stop_container(
@@ -214,11 +217,11 @@ def _adjust(start: StartAnswer, container: nri.NriContainer) -> nri.LinuxResourc
 
 
 def _again(target: CgroupTarget | None, wanted: nri.LinuxResources) -> nri.LinuxResources | None:
-    """Return what overrides the values that an update asks for; memory nodes of running containers stay."""
+    """Return what overrides the values that an update asks for."""
     if target is None:
         return None
     cpu_max = target.cpu_max if wanted.cpu_quota is not None else None
-    return nri_resources(target.cpus, None, cpu_max)
+    return nri_resources(target.cpus, target.mems, cpu_max)
 
 
 def _piggyback(write: CgroupWrite) -> nri.ContainerUpdate:

@@ -3,7 +3,7 @@
     start          it is to be created: the gate lets it pass, others give up its CPUs, and the answer carries
                    its values
     before_start   it exists and does not run yet: its values are read back, and written again if need be
-    values         what it shall have now, whenever the runtime asks
+    values         what it shall have now; for an update, with the memory nodes that it has
 
 The values are those of `plan.targets`, by the last pass, as for every other container. While the runtime
 waits for an answer it carries out nothing else. So what has to go through the runtime is piggybacked on the
@@ -14,7 +14,7 @@ could not be taken off the container's CPUs, or the container's pod off those of
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from podnuma.agent.model.cgroup_ref import ContainerCgroup, describe, parent
 from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupWrite
@@ -69,6 +69,18 @@ class StartHook:
         """Return at once what a container shall have now; None for "nothing to say"."""
         snapshot = self._reconciler.enforced
         return None if snapshot is None else start_target(snapshot.plan_input, cgroup)
+
+    def values_at_update(self, cgroup: ContainerCgroup) -> CgroupTarget | None:
+        """Return what a running container keeps while the runtime updates it; None for "nothing to say".
+
+        Its memory nodes are those that the kernel has: runtimes apply all that they know of a container at
+        any update, and other nodes would move its memory.
+        """
+        target, snapshot = self.values(cgroup), self._reconciler.snapshot
+        if target is None or snapshot is None:
+            return None
+        seen = snapshot.seen.get(cgroup)
+        return replace(target, mems=None if seen is None else seen.mems)
 
     async def _wait_for_mode(self, within: float) -> float:
         """Wait until it is known whether values are written here; return the seconds that took.

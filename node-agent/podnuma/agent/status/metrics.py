@@ -133,6 +133,11 @@ class AgentMetrics:
             ["cgroup"],
             registry=made,
         )
+        self.huge_pages_restored = prometheus_client.Counter(
+            "podnuma_huge_page_limits_restored",
+            "Pods whose huge page limits a kubelet had set to 0 at a resize, and that got them back.",
+            registry=made,
+        )
         self.writes = prometheus_client.Counter(
             "podnuma_writes", "Cgroup writes by outcome.", ["outcome"], registry=made
         )
@@ -177,6 +182,9 @@ class AgentMetrics:
 
     def judged(self, judged: PinVerdict) -> None:
         self.pin_latency.observe((judged.after_millis or 0) / 1000)
+
+    def restored_huge_pages(self) -> None:
+        self.huge_pages_restored.inc()
 
     def took(self, seconds: float) -> None:
         self.pass_seconds.observe(seconds)

@@ -41,7 +41,7 @@ class Hook:
         self.created = []
         self.answer = StartAnswer()
 
-    def values(self, _):
+    def values_at_update(self, _):
         return self.answer.values
 
     async def before_start(self, cgroup):
@@ -140,11 +140,19 @@ async def test_a_resize_by_the_kubelet_unpins_nothing(plugin, hook):
     (update,) = await plugin.update_container(
         POD, DB, nri.LinuxResources(cpu_quota=100_000, cpu_period=100_000)
     )
-    assert update.resources == nri.LinuxResources(cpus="1,9", cpu_quota=-1, cpu_period=100_000)
+    assert update.resources == nri.LinuxResources(cpus="1,9", mems="0", cpu_quota=-1, cpu_period=100_000)
     (memory_only,) = await plugin.update_container(POD, DB, nri.LinuxResources(memory_limit=5))
-    assert memory_only.resources == nri.LinuxResources(cpus="1,9")
+    assert memory_only.resources == nri.LinuxResources(cpus="1,9", mems="0")
     hook.answer = StartAnswer()
     assert await plugin.update_container(POD, DB, nri.LinuxResources(memory_limit=5)) == ()
+
+
+async def test_after_an_update_there_is_a_pass(hook, inventory):
+    """The kubelet has written the pod's own cgroup, of which no runtime knows."""
+    calls = []
+    plugin = NriPlugin(inventory, StartPriority(), hook, 0.25, lambda: calls.append(1))
+    await plugin.update_container(POD, DB, nri.LinuxResources(cpu_quota=100_000, cpu_period=100_000))
+    assert calls == [1]
 
 
 async def test_the_inventory_follows_the_events(plugin, inventory):

@@ -1,0 +1,71 @@
+"""Gives pods their huge page limits back, which a kubelet voids at a resize.
+
+Kubelets up to v1.37.2 set the `hugetlb.*.max` of a pod's cgroup to 0 at any resize in place, whatever is
+resized (kubernetes/kubernetes#141991): from then on no process of the pod gets another huge page. Containers
+keep their own limits, so nothing has to be remembered: a pod whose limit is 0 gets what its containers have
+together. A limit above 0 is never touched, nor is that of a pod whose containers have none.
+
+Written to the file whatever manages the other cgroups: systemd has no property for it.
+"""
+
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from podnuma.agent.cgroups import files
+from podnuma.agent.cgroups.reader import CgroupReader
+from podnuma.agent.model.cgroup_ref import PodCgroup, describe
+
+logger = logging.getLogger(__name__)
+
+_LIMIT = re.compile(r"hugetlb\.[0-9]{1,9}[KMG]B(\.rsvd)?\.max")
+_LONGEST = 19  # digits of a 64-bit number
+
+
+@dataclass(frozen=True, slots=True)
+class HugetlbLimits:
+    """Looks at the pods it is given below the root of `reader`, and writes where a limit is voided."""
+
+    reader: CgroupReader
+
+    def restore(self, pods: Iterable[PodCgroup]) -> list[PodCgroup]:
+        """Give limits back; return the pods that got one."""
+        return [pod for pod in pods if self._restore(pod)]
+
+    def _restore(self, pod: PodCgroup) -> bool:
+        folder = self.reader.root / self.reader.layout.pod(pod)
+        voided = [path for path in _limits(folder) if files.content(str(path)) == "0"]
+        if not voided:
+            return False
+        containers = list(self.reader.containers(pod).values())
+        restored = False
+        for path in voided:
+            wanted = sum(_number(container / path.name) for container in containers)
+            if wanted:
+                restored = _write(path, wanted, pod) or restored
+        return restored
+
+
+def _limits(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if _LIMIT.fullmatch(path.name))
+    except OSError:
+        return []
+
+
+def _number(path: Path) -> int:
+    """Return a limit in bytes, 0 where there is none ("max", or no such file)."""
+    text = files.content(str(path)) or ""
+    return int(text) if text.isdecimal() and len(text) <= _LONGEST else 0
+
+
+def _write(path: Path, wanted: int, pod: PodCgroup) -> bool:
+    try:
+        path.write_text(f"{wanted}\n", encoding="ascii")
+    except OSError as error:
+        logger.warning("%s: %s could not be set to %d again: %s", describe(pod), path.name, wanted, error)
+        return False
+    logger.warning("%s: %s was 0 and is %d again, as its containers have", describe(pod), path.name, wanted)
+    return True

@@ -1,0 +1,169 @@
+"""A pod is resized while it runs: a new grant for cgroups that have the former one."""
+
+import contextlib
+import itertools
+
+import pytest
+from podnuma.agent.model.cgroup_ref import QosCgroup
+from podnuma.agent.reconcile.contention import REPAIRS
+from podnuma.allocator import cpuset
+from podnuma.allocator.request import Qos
+
+BURSTABLE = QosCgroup(Qos.BURSTABLE)
+
+
+@pytest.fixture
+def shape(words):
+    """Return the grant of a budget, by its CPUs and those of the slice; the rest is the pool."""
+
+    def made(whole, own, quota=None):
+        rest = cpuset.render(cpuset.parse(whole) & ~cpuset.parse(own))
+        count = cpuset.parse(whole).bit_count() * 100_000
+        return words.pod(
+            "db",
+            words.container("db", own) if own else words.container("db", rest, quota or 150_000),
+            words.container("log", rest, count),
+            cpus=whole,
+            quota=count,
+        )
+
+    return made
+
+
+@pytest.fixture
+def db(bench, shape):
+    bench.settings(reserved="0,8")
+    bench.grant(shape("1-2,9-10", "1-2,9"))
+    pod = bench.pod("db")
+    cgroups = pod, bench.start(pod, "db"), bench.start(pod, "log")
+    bench.run_pass()
+    return cgroups
+
+
+def watch(bench, pod):
+    """Note at every write which CPUs of the pod are open to the QoS slices as well."""
+    seen = []
+
+    def look(write):
+        del write
+        bench.kernel.settle(bench.layout.kubepods)
+        shared = cpuset.parse(bench.effective(BURSTABLE))
+        seen.append((shared, [cpuset.parse(bench.effective(cgroup)) for cgroup in pod[1:]]))
+
+    bench.ways.refuse = look
+    return seen
+
+
+def test_growing_takes_the_others_off_first(bench, shape, db):
+    pod, own, log = db
+    seen = watch(bench, db)
+    bench.grant(shape("1-3,9-11", "1-3,9,11"), 2)
+    snapshot = bench.run_pass()
+    assert (bench.cpus(own), bench.cpus(log)) == ("1-3,9,11", "10")
+    assert bench.file(pod, "cpu.max") == "600000 100000"
+    assert bench.file(own, "cpu.max") == "max 100000"
+    assert all(not shared & (first | second) for shared, (first, second) in seen)
+    assert snapshot.intrusions == ()
+    assert set(snapshot.differences.values()) == {None}
+
+
+def test_shrinking_gives_them_back_after_they_are_left(bench, shape, db):
+    pod, own, log = db
+    bench.put(pod, "cpu.max", "300000 100000")  # the kubelet lowers the pod's quota first
+    seen = watch(bench, db)
+    bench.grant(shape("1-2,9", "1,9"), 2)
+    bench.run_pass()
+    assert (bench.cpus(own), bench.cpus(log)) == ("1,9", "2")
+    assert bench.file(pod, "cpu.max") == "300000 100000"
+    # CPU 10 is the shared pool's from now on; nobody else's is open to others at any write.
+    assert all(not shared & (first | second) & ~cpuset.parse("10") for shared, (first, second) in seen)
+    assert cpuset.parse(bench.effective(BURSTABLE)) & cpuset.parse("10")
+
+
+def test_a_slice_becomes_shared_and_exclusive_again(bench, shape, db):
+    _, own, log = db
+    bench.grant(shape("1-2,9-10", ""), 2)
+    bench.run_pass()
+    assert bench.cpus(own) == bench.cpus(log) == "1-2,9-10"
+    assert bench.file(own, "cpu.max") == "150000 100000"
+    bench.grant(shape("1-2,9-10", "1-2,9"), 3)
+    bench.run_pass()
+    assert (bench.cpus(own), bench.cpus(log)) == ("1-2,9", "10")
+    assert bench.file(own, "cpu.max") == "max 100000"
+
+
+def test_a_restart_between_decision_and_writes_ends_at_the_same_values(bench_class, tmp_path_factory, shape):
+    ends = set()
+    for stop_after in range(6):
+        bench = bench_class(tmp_path_factory.mktemp("node"))
+        bench.settings(reserved="0,8")
+        bench.grant(shape("1-2,9-10", "1-2,9"))
+        pod = bench.pod("db")
+        own, log = bench.start(pod, "db"), bench.start(pod, "log")
+        bench.run_pass()
+        bench.grant(shape("1-3,9-11", "1-3,9,11"), 2)
+        left = itertools.count()
+
+        def die(write, left=left, stop_after=stop_after):
+            del write
+            if next(left) >= stop_after:
+                raise KeyboardInterrupt
+
+        bench.ways.refuse = die
+        with contextlib.suppress(KeyboardInterrupt):
+            bench.run_pass()
+        bench.ways.refuse = lambda _: None
+        bench.run_pass()
+        ends.add((bench.cpus(own), bench.cpus(log), bench.file(pod, "cpu.max")))
+    assert ends == {("1-3,9,11", "10", "600000 100000")}
+
+
+def test_the_kubelets_quota_of_a_pod_is_set_right_at_once_and_never_contended(bench, db):
+    pod, _, _ = db
+    for number in range(4 * REPAIRS):
+        bench.now += 1
+        bench.put(pod, "cpu.max", f"{300_000 + number * 1000} 100000")
+        bench.run_pass()
+        assert bench.file(pod, "cpu.max") == "400000 100000"
+    assert bench.reconciler.snapshot.contended == {}
+
+
+def test_what_the_kubelet_changed_in_a_container_before_its_new_decision_does_not_count(bench, words, db):
+    _, _, log = db
+    for number in range(4 * REPAIRS):
+        bench.now += 5
+        quota = 200_000 + number * 1000
+        bench.put(log, "cpu.max", f"{quota} 100000")
+        bench.run_pass()
+        bench.now += 1
+        grant = words.pod(
+            "db",
+            words.container("db", "1-2,9"),
+            words.container("log", "10", quota),
+            cpus="1-2,9-10",
+            quota=400_000,
+        )
+        bench.grant(grant, 2 + number)
+        bench.run_pass()
+        assert bench.file(log, "cpu.max") == f"{quota} 100000"
+    assert bench.reconciler.snapshot.contended == {}
+
+
+def test_voided_huge_page_limits_come_back_in_the_same_pass_and_are_counted(bench, db):
+    pod, own, _ = db
+    bench.put(own, "hugetlb.1GB.max", str(2**30))
+    bench.put(pod, "hugetlb.1GB.max", "0")
+    bench.run_pass()
+    assert bench.file(pod, "hugetlb.1GB.max") == str(2**30)
+    assert bench.observer.huge_pages_restored == 1
+
+
+def test_an_update_by_the_runtime_keeps_the_memory_nodes_that_the_kernel_has(bench, words, db):
+    _, own, _ = db
+    bench.put(own, "cpuset.mems", "1")
+    bench.put(own, "memory.current", str(2**40))
+    grant = words.pod("db", words.container("db", "1-2,9", mems="0"), cpus="1-2,9-10", quota=400_000)
+    bench.grant(grant, 2)
+    bench.run_pass()
+    assert bench.hook.values_at_update(own).mems == 1 << 1
+    assert bench.hook.values(own).mems == 1 << 0
