@@ -192,6 +192,10 @@ def _endless(moment: Moment) -> bool:
     return "neverEnds" in moment.kubelet
 
 
+def _devices(scenario: Json) -> bool:
+    return any(step.get("devices") for step in scenario["steps"])
+
+
 TWINS: tuple[Twin, ...] = (
     Twin("Unequal cores and sockets", unequal_cores, literal.WHOLE_BY_AVERAGE),
     Twin("NUMA nodes without CPUs", _nodes_without_cpus, literal.ALL_NODES_COUNT),
@@ -213,6 +217,7 @@ TWINS: tuple[Twin, ...] = (
         literal.NOTHING_LEFT_FOR_OTHERS,
     ),
     Twin("NUMA distances when node ids have gaps", _gaps_in_node_ids, literal.DISTANCE_BY_ID),
+    Twin("Devices that are at no NUMA node with CPUs", _devices, literal.DEVICES_AS_THEY_ARE),
 )
 
 MARKS: tuple[Mark, ...] = (

@@ -89,7 +89,7 @@ def binary(release: Release = REFERENCE) -> Path:
 def _fingerprint(go_version: str, release: Release) -> str:
     digest = hashlib.sha256(f"{go_version}{release.value}".encode())
     for path in sorted(SOURCES.iterdir()):
-        if path.suffix in {".go", ".mod", ".sum"} and not path.name.endswith("_test.go"):
+        if path.suffix in {".go", ".mod", ".s", ".sum"} and not path.name.endswith("_test.go"):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:20]
 

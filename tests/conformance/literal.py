@@ -138,6 +138,10 @@ def _distance_by_id(self: Topology, nodes: int) -> float:
     return total / len(members) ** 2
 
 
+def _any_device_is_aligned(_: Any, request: Any) -> bool:
+    return any(device.nodes for device in request.every)
+
+
 WHOLE_BY_AVERAGE: tuple[Replacement, ...] = (
     ("podnuma.allocator.cpu.pick.packed", packed_by_average),
     ("podnuma.allocator.cpu.distribute.packed", packed_by_average),
@@ -160,4 +164,9 @@ GROUP_MEMBERS_ARE_USED_ALONE: tuple[Replacement, ...] = (
 )
 NOTHING_LEFT_FOR_OTHERS: tuple[Replacement, ...] = (
     ("podnuma.allocator.node_allocator.leave_some_for_others", lambda *_: None),
+)
+DEVICES_AS_THEY_ARE: tuple[Replacement, ...] = (
+    ("podnuma.allocator.device_hints.near_cpus", lambda topology, nodes: int(nodes & topology.all_nodes)),
+    ("podnuma.allocator.device_hints.counted", lambda count, _: count),
+    ("podnuma.allocator.device_hints.aligned", _any_device_is_aligned),
 )

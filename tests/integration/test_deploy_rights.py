@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from testbed import dra
 from testbed.api import ApiStatusError
 from testbed.control_plane import ControlPlane
 from testbed.installation import NAMESPACE, SIMULATED_RIGHTS, Installation
@@ -52,7 +53,11 @@ def live(cluster: ControlPlane, kwok: Kwok, installation: Installation) -> None:
     installation.start_operator().wait_ready()
     for name in installation.nodes:
         installation.start_agent(name).wait_ready()
-    cluster.apply_files(ROOT / "examples" / "pods" / "database.yaml")
+    api.create(dra.device_class("gpu.example.com"))
+    api.create(dra.resource_slice("gpu.example.com", "node-1", {"gpu-0": 1}))
+    api.create(dra.resource_claim("gpu", "default", "gpu.example.com"))
+    database = yaml.safe_load((ROOT / "examples" / "pods" / "database.yaml").read_text())
+    api.create(dra.use_claim(database, "gpu"))
     path = f"{OURS}/namespaces/default/podallocations/database"
     until(lambda: (api.find(path) or {}).get("status", {}).get("phase") == "Applied", "an applied pod", 30)
 

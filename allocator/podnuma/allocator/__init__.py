@@ -32,6 +32,7 @@ from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import (
     Admitted,
     ContainerGrant,
+    GrantedDevice,
     Isolation,
     MemoryBlock,
     PodGrant,
@@ -74,6 +75,7 @@ __all__ = [
     "CpuSet",
     "Explanation",
     "FreeRow",
+    "GrantedDevice",
     "IsolatedCpuPolicy",
     "Isolation",
     "KubeletRelease",

@@ -42,6 +42,19 @@ class MemoryBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class GrantedDevice:
+    """A device the container had before the decision, and its NUMA nodes (EMPTY: not known)."""
+
+    resource: str
+    name: str
+    nodes: NodeSet
+
+
+MAX_DEVICES = 128
+"""Devices of a container that its grant names; the decision looks at all of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerGrant:
     """What one container holds and what its cgroup gets.
 
@@ -61,6 +74,7 @@ class ContainerGrant:
     cpu_period: int
     memory_limit: int | None
     cpu_shares: int
+    devices: tuple[GrantedDevice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +115,11 @@ class PodGrant:
         for container in self.containers:
             nodes |= container.memory_nodes or 0
         return NodeSet(nodes)
+
+    @property
+    def devices(self) -> tuple[GrantedDevice, ...]:
+        """The devices of all containers, each once."""
+        return tuple(dict.fromkeys(device for container in self.containers for device in container.devices))
 
     @property
     def charged(self) -> tuple[MemoryBlock, ...]:

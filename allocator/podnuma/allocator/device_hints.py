@@ -14,9 +14,11 @@ Always true: without devices nothing here runs.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations, islice
 
 from podnuma.allocator import nodeset
+from podnuma.allocator.decision import GrantedDevice, PodGrant
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.numa_candidates import CandidateDemand
 from podnuma.allocator.request import ContainerRequest, Device, DeviceRequest, PodRequest, aggregate
@@ -122,6 +124,24 @@ def pod_devices(pod: PodRequest) -> tuple[DeviceRequest, ...]:
     return tuple(_together(pod, parts) for parts in by_resource.values())
 
 
+def with_granted_devices(pod: PodRequest, grant: PodGrant) -> PodRequest:
+    """Return the pod with the wish to be near the devices that its grant names."""
+    if not grant.devices:
+        return pod
+    held = {container.name: container.devices for container in grant.containers}
+    containers = tuple(
+        replace(container, devices=tuple(_chosen_again(held.get(container.name, ()))))
+        for container in pod.containers
+    )
+    return replace(pod, containers=containers)
+
+
+def _chosen_again(devices: tuple[GrantedDevice, ...]) -> Iterator[DeviceRequest]:
+    for resource in dict.fromkeys(device.resource for device in devices):
+        own = tuple(Device(one.name, one.nodes) for one in devices if one.resource == resource)
+        yield DeviceRequest.chosen(resource, own)
+
+
 def _together(pod: PodRequest, parts: list[tuple[int, DeviceRequest]]) -> DeviceRequest:
     first = parts[0][1]
     every = _distinct(device for _, request in parts for device in request.every)
@@ -141,9 +161,14 @@ def _distinct(devices: Iterator[Device]) -> tuple[Device, ...]:
 
 def _hints(topology: Topology, requests: tuple[DeviceRequest, ...]) -> Iterator[DeviceHints]:
     for request in requests:
-        devices = request.available if request.fixed else request.every
-        if any(near_cpus(topology, device.nodes) for device in devices):
+        if aligned(topology, request):
             yield DeviceHints(topology, request)
+
+
+def aligned(topology: Topology, request: DeviceRequest) -> bool:
+    """Say whether any of the devices has a NUMA node: of the chosen ones, or of all there are."""
+    devices = request.available if request.fixed else request.every
+    return any(near_cpus(topology, device.nodes) for device in devices)
 
 
 def near_cpus(topology: Topology, nodes: NodeSet) -> int:

@@ -12,7 +12,7 @@ Specification: sections 7.1 to 7.6.
 from podnuma.allocator.attempt import AdmissionAttempt, ContainerAssignment
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.cpuset import CpuSet
-from podnuma.allocator.decision import ContainerGrant, Isolation, PodGrant
+from podnuma.allocator.decision import MAX_DEVICES, ContainerGrant, GrantedDevice, Isolation, PodGrant
 from podnuma.allocator.eligibility import qos
 from podnuma.allocator.manager_settings import ManagerSettings
 from podnuma.allocator.nodeset import NodeSet
@@ -99,7 +99,18 @@ def _container_grant(
         settings.cfs_quota_period,
         memory_limit.units if memory_limit else None,
         shares(weighed.milli if weighed else 0),
+        _devices(container) if container.devices else (),
     )
+
+
+def _devices(container: ContainerRequest) -> tuple[GrantedDevice, ...]:
+    found = [
+        GrantedDevice(request.resource, device.name, device.nodes)
+        for request in container.devices
+        if request.fixed
+        for device in request.available
+    ]
+    return tuple(found[:MAX_DEVICES])
 
 
 def _limit(pod: PodRequest, container: ContainerRequest, resource: str) -> Quantity | None:

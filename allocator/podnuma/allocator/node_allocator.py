@@ -151,7 +151,7 @@ class NodeAllocator:
         attempt = AdmissionAttempt(len(pod.containers))
         wanted = exclusive_requests(pod, pod_level_managers=rules.settings.pod_level_managers)
         try:
-            if rules.pod_scope and pod.pod_level:
+            if rules.pod_scope and rules.has_budget(pod):
                 place_pod(rules, self._default, self._tables, wanted, attempt)
             else:
                 place_containers(rules, self._default, self._tables, wanted, attempt)

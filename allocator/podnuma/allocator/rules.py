@@ -23,6 +23,7 @@ from podnuma.allocator.manager_settings import (
 from podnuma.allocator.memory.memory_map import MemoryCapacity
 from podnuma.allocator.merge import Merger
 from podnuma.allocator.refusal import Refusal
+from podnuma.allocator.request import PodRequest
 from podnuma.allocator.topology import Topology
 
 
@@ -84,6 +85,10 @@ class Rules:
     def scope(self) -> TopologyManagerScope:
         """The scope in force; without a topology policy every container stands alone."""
         return TopologyManagerScope.POD if self.pod_scope else TopologyManagerScope.CONTAINER
+
+    def has_budget(self, pod: PodRequest) -> bool:
+        """Say whether the budget of a pod counts here: it has one, and pod-level managers are on."""
+        return pod.pod_level and self.settings.pod_level_managers
 
     def _reserved(self) -> CpuSet:
         settings = self.settings

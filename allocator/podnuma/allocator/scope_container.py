@@ -44,7 +44,8 @@ class ContainerScopeAttempt:
             provided.cpu, provided.memory, impossible=provided.impossible, devices=provided.devices
         )
         if merged is None:
-            raise refusal.no_locality(pod_level=self.requests.pod.pod_level, pod_scope=False)
+            pod_level = self.rules.has_budget(self.requests.pod)
+            raise refusal.no_locality(pod_level=pod_level, pod_scope=False)
         return merged
 
     def provided_hints(self, place: int | None) -> ProvidedHints:

@@ -16,6 +16,7 @@ from podnuma.allocator import (
     ContainerGrant,
     ContainerKind,
     CpuSet,
+    GrantedDevice,
     Isolation,
     MemoryBlock,
     NodeSet,
@@ -25,6 +26,7 @@ from podnuma.allocator import (
     nodeset,
     quantities,
 )
+from podnuma.allocator.decision import MAX_DEVICES
 from podnuma.api.decoding import Fields, Metadata, boolean, choice, integer, parsed, text
 from podnuma.api.quantity import read_bytes
 
@@ -32,6 +34,8 @@ MAX_CONTAINERS: Final = 512
 MAX_BLOCKS: Final = 64
 LONGEST_CPUS: Final = 32768
 LONGEST_NODES: Final = 1024
+LONGEST_NAME: Final = 253
+LONGEST_DEVICE: Final = 512
 MOST_SHARES: Final = 262144
 """What the kubelet, and the kernel, take."""
 
@@ -113,6 +117,7 @@ def _read_container(item: Fields) -> ContainerGrant:
         cpu_period=item.required("cpuPeriod", integer(1000, 1_000_000), 100_000),
         memory_limit=item.maybe("memoryLimit", read_bytes),
         cpu_shares=item.required("cpuShares", integer(0, MOST_SHARES), 0),
+        devices=tuple(_read_device(device) for device in item.items("devices", MAX_DEVICES)),
     )
 
 
@@ -137,7 +142,22 @@ def _render_container(container: ContainerGrant) -> dict[str, Any]:
         body["memory"] = _render_blocks(container.memory)
     if container.memory_limit is not None:
         body["memoryLimit"] = quantities.format_bytes(container.memory_limit)
+    if container.devices:
+        body["devices"] = [_render_device(device) for device in container.devices]
     return body
+
+
+def _read_device(item: Fields) -> GrantedDevice:
+    return GrantedDevice(
+        resource=item.required("resource", text(LONGEST_NAME, shortest=1), ""),
+        name=item.required("name", text(LONGEST_DEVICE, shortest=1), ""),
+        nodes=item.optional("numaNodes", _read_nodes, nodeset.EMPTY),
+    )
+
+
+def _render_device(device: GrantedDevice) -> dict[str, str]:
+    body = {"resource": device.resource[:LONGEST_NAME], "name": device.name[:LONGEST_DEVICE]}
+    return body | ({"numaNodes": nodeset.render(device.nodes)} if device.nodes else {})
 
 
 def _read_block(item: Fields) -> MemoryBlock:

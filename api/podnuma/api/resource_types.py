@@ -78,4 +78,10 @@ REPLICATION_CONTROLLER: Final = ResourceType(
 )
 JOB: Final = ResourceType("batch", "v1", "Job", "jobs", namespaced=True)
 CRON_JOB: Final = ResourceType("batch", "v1", "CronJob", "cronjobs", namespaced=True)
+RESOURCE_CLAIM: Final = ResourceType(
+    "resource.k8s.io", "v1", "ResourceClaim", "resourceclaims", namespaced=True
+)
+RESOURCE_SLICE: Final = ResourceType(
+    "resource.k8s.io", "v1", "ResourceSlice", "resourceslices", namespaced=False
+)
 POD_METRICS: Final = ResourceType("metrics.k8s.io", "v1beta1", "PodMetrics", "pods", namespaced=True)

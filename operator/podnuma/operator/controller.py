@@ -132,6 +132,7 @@ class Controller:
             allocations=allocations,
             admission=Admission(
                 cache,
+                reader,
                 store,
                 allocations,
                 Resizes(cache, events=events, metrics=metrics),
@@ -140,6 +141,7 @@ class Controller:
                 timer=self._timer,
                 enqueue=enqueue,
                 clock=clock,
+                rng=rng,
             ),
             eviction=Eviction(
                 cache,

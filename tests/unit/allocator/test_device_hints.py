@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.allocator import device_hints, nodeset
-from podnuma.allocator.decision import Reason
+from podnuma.allocator.decision import Admitted, GrantedDevice, Reason
 from podnuma.allocator.device_hints import DeviceHints
 from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.request import ContainerKind, ContainerRequest, Device, DeviceRequest, PodRequest
@@ -144,4 +144,20 @@ def test_policy_none_looks_at_no_device():
     allocator = NodeAllocator.empty(settings("none", "container"), shapes.machine("DS12"))
     near = admitted(allocator, pod_with((device("a", 1),), budget=None))
     allocator = NodeAllocator.empty(settings("none", "container"), shapes.machine("DS12"))
-    assert near.grant == admitted(allocator, pod_with((), budget=None)).grant
+    without = admitted(allocator, pod_with((), budget=None))
+    assert (sets(near), near.grant.memory_nodes) == (sets(without), without.grant.memory_nodes)
+
+
+def test_a_grant_names_the_devices_that_drew_it_and_draws_the_pod_there_again():
+    allocator = NodeAllocator.empty(settings("single-numa-node", "pod"), shapes.machine("DS12"))
+    wanted = pod_with((device("a", 1), device("b")), budget=(4, "2Gi"))
+    grant = admitted(allocator, wanted).grant
+    assert grant.devices == (
+        GrantedDevice(GPU, "a", nodeset.of([1])),
+        GrantedDevice(GPU, "b", nodeset.EMPTY),
+    )
+    bare = pod_with((), budget=(4, "2Gi"))
+    assert device_hints.with_granted_devices(bare, grant) == wanted
+    resized = allocator.resize(bare)
+    assert isinstance(resized, Admitted)
+    assert resized.grant == grant

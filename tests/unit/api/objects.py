@@ -13,6 +13,7 @@ from podnuma.allocator import (
     ContainerKind,
     Cpu,
     CpuManagerPolicy,
+    GrantedDevice,
     IsolatedCpuPolicy,
     Isolation,
     KubeletRelease,
@@ -132,6 +133,11 @@ blocks = st.lists(st.builds(MemoryBlock, resources, node_sets, sizes), max_size=
 names = st.from_regex(r"\A[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?\Z")
 
 
+granted_devices = st.lists(
+    st.builds(GrantedDevice, names, names, st.just(nodeset.EMPTY) | node_sets), max_size=2
+).map(tuple)
+
+
 @st.composite
 def grants(draw: st.DrawFn) -> PodGrant:
     """Any pod grant that keeps the invariants of the decision module."""
@@ -158,6 +164,7 @@ def grants(draw: st.DrawFn) -> PodGrant:
             cpu_period=draw(st.integers(1000, 1_000_000)),
             memory_limit=draw(st.none() | sizes),
             cpu_shares=draw(st.integers(2, 262144)),
+            devices=draw(granted_devices),
         )
         for name in draw(st.lists(names, max_size=5, unique=True))
     ]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from podnuma.allocator import (
     CpuManagerPolicy,
+    GrantedDevice,
     ManagerSettings,
     MemoryBlock,
     Quantity,
@@ -280,8 +281,12 @@ def full_objects(plural: str) -> list[dict[str, Any]]:
             | {"status": render_operator_status(ALLOCATION, 3, [CONDITION])},
         ]
     block = MemoryBlock("memory", nodeset.of([0]), 2**30)
+    device = GrantedDevice("gpu.example.com", "w1/gpu-0", nodeset.of([0]))
     grant = replace(
-        DATABASE, containers=tuple(replace(container, memory=(block,)) for container in DATABASE.containers)
+        DATABASE,
+        containers=tuple(
+            replace(container, memory=(block,), devices=(device,)) for container in DATABASE.containers
+        ),
     )
     status = PodAllocationStatus(
         observed_generation=3,

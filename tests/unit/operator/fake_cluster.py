@@ -16,6 +16,7 @@ import itertools
 import random
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from podnuma.api.device_claims import AllocatedDevice, DeviceSearch, read_allocated_devices
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import CachedAllocation, CachedObject, CachedPod, ObjectKey, ObjectVersion
@@ -49,6 +50,8 @@ class FakeCluster:
     def __init__(self, rng: random.Random | None = None) -> None:
         self.rng = rng or random.Random(1)
         self.objects: dict[Kind, dict[ObjectKey, Json]] = {kind: {} for kind in Kind}
+        self.claims: dict[ObjectKey, Json] = {}
+        self.slices: list[Json] = []
         self.events: list[Json] = []
         self.requests: list[str] = []
         self.subscribers: list[Subscriber] = []
@@ -140,6 +143,24 @@ class FakeCluster:
             return decode.decode_allocation(copy.deepcopy(value)) if value is not None else None
 
         return await self._request(f"get PodAllocation {key}", act)
+
+    async def allocated_devices(self, claim: ObjectKey) -> tuple[AllocatedDevice, ...] | None:
+        async def act() -> tuple[AllocatedDevice, ...] | None:
+            if claim not in self.claims:
+                raise errors.NotFoundError(404, "NotFound", f"ResourceClaim {claim} not found")
+            return read_allocated_devices(self.claims[claim])
+
+        return await self._request(f"get ResourceClaim {claim}", act)
+
+    async def search_devices(self, node: str, wanted: frozenset[AllocatedDevice]) -> DeviceSearch:
+        async def act() -> DeviceSearch:
+            search = DeviceSearch(wanted)
+            for one in self.slices:
+                if one["spec"]["nodeName"] == node:
+                    search.see(one)
+            return search
+
+        return await self._request(f"list ResourceSlice {node}", act)
 
     # Writer
 

@@ -106,7 +106,7 @@ def _steps(node: NodeAllocator, wanted: ExclusiveRequests, path: AdmissionPath) 
     if (path is AdmissionPath.SHARED and not wanted.pod.has_devices) or not rules.aligned:
         return
     serving = ContainerScopeAttempt(rules, node.default_set, node.tables, wanted)
-    if rules.pod_scope and wanted.pod.pod_level:
+    if rules.pod_scope and rules.has_budget(wanted.pod):
         yield _step(node, serving, "pod", pod, pod_hints(rules, node.default_set, node.tables, wanted))
         return
     if rules.pod_scope:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from podnuma.allocator import isolation
 from podnuma.allocator.attempt import AdmissionAttempt
 from podnuma.allocator.decision import PodGrant
+from podnuma.allocator.device_hints import with_granted_devices
 from podnuma.allocator.eligibility import ExclusiveRequests, exclusive_requests
 from podnuma.allocator.memory.memory_map import NumaMemoryMap
 from podnuma.allocator.refusal import unexpected_resize
@@ -38,6 +39,7 @@ def resized_grant(
 
     `default` is the node's default CPU set and `tables` its memory, both with what the pod holds now.
     """
+    pod = with_granted_devices(pod, held)
     wanted = exclusive_requests(pod, pod_level_managers=rules.settings.pod_level_managers)
     for problem in _changed(rules, held, pod):
         raise unexpected_resize(problem)

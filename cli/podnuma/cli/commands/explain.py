@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from podnuma.allocator import PodRequest
 from podnuma.allocator import explain as explain_decision
+from podnuma.allocator.device_hints import with_granted_devices
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.kept_refusals import KeptRefusal
 from podnuma.api.node_settings import NodeSettings
@@ -218,9 +219,14 @@ def gather(
         allocated=unresized,
         held_back=held_back,
         allocator=asked.allocator,
-        now=explain_decision(asked.allocator, pod),
+        now=explain_decision(asked.allocator, _with_devices(pod, stored)),
     )
     return explained, asked.remarks
+
+
+def _with_devices(pod: PodRequest, stored: PodAllocation | None) -> PodRequest:
+    """Return the pod with the devices that its decision names; claims and slices are not read here."""
+    return pod if stored is None else with_granted_devices(pod, stored.grant)
 
 
 def _asked(source: ObjectSource, node: str, instead: NodeSettings | None) -> tuple[CandidateNode | None, str]:

@@ -30,6 +30,7 @@ from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.cli.commands.options import examples, new_app
 from podnuma.cli.exits import Exit
+from podnuma.cli.objects.scenario_devices import with_devices
 from podnuma.cli.objects.scenarios import (
     Scenario,
     ScenarioError,
@@ -202,6 +203,10 @@ class _Player:
             report |= {"apiErrors": [str(problem) for problem in error.errors], "admitted": False}
             report |= {"reason": _INVALID, "message": str(error)}
             return
+        try:
+            pod = with_devices(pod, written, step.get("devices"))
+        except ScenarioError as error:
+            raise _StepError(str(error)) from error
         decision = self.node.decide(pod)
         report["admitted"] = isinstance(decision, Admitted)
         if isinstance(decision, Rejected):

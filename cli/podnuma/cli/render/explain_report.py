@@ -264,7 +264,16 @@ def _decided(grant: PodGrant, numa: NodeSet | None) -> str:
         for one in spec["containers"]
     ]
     heads = ("CONTAINER", "CPU", "CPUS", "MEMORY", "MEMS", "CPU.MAX")
-    return f"CPUs {summary['cpus']}, NUMA nodes {summary['numa']}\n{columns(heads, rows)}"
+    return f"CPUs {summary['cpus']}, NUMA nodes {summary['numa']}\n{columns(heads, rows)}{_devices(grant)}"
+
+
+def _devices(grant: PodGrant) -> str:
+    rows = [
+        (one.name, device.resource, device.name, nodeset.render(device.nodes) or "not known")
+        for one in grant.containers
+        for device in one.devices
+    ]
+    return columns(("CONTAINER", "DEVICE OF", "DEVICE", "NUMA"), rows) if rows else ""
 
 
 def _allocation_data(explained: PodExplanation, grant: PodGrant) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from podnuma.api import names
 from podnuma.api.conditions import stored_conditions
 from podnuma.api.decoding import InvalidObjectError
+from podnuma.api.device_claims import read_claim_references
 from podnuma.api.events import Involved
 from podnuma.api.node_profile import read_node_profile
 from podnuma.api.node_topology import read_node_topology
@@ -102,6 +103,7 @@ def decode_bound_pod(value: Json) -> CachedPod | None:
         revision="" if request is None else resources_revision(request),
         held_back=_held_back(value, unallocated=request != desired),
         refusal=told_refusal(value),
+        claims=read_claim_references(value),
     )
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from podnuma.allocator.request import PodRequest
     from podnuma.api.conditions import Condition
+    from podnuma.api.device_claims import ClaimReference
     from podnuma.api.events import Involved
     from podnuma.api.node_profile import NodeProfile
     from podnuma.api.node_topology import NodeTopology
@@ -81,7 +82,8 @@ class CachedPod(CachedObject):
     `static_uid` is the UID of a static pod on its node, of which this object is the mirror; else empty.
     `request` has the resources that the kubelet has allocated, `revision` is theirs; `held_back` says why
     the kubelet has not accepted a resize of the pod, empty if it has none to accept. `refusal` is the reason
-    and message of podnuma's condition on the pod, if it has one.
+    and message of podnuma's condition on the pod, if it has one. `claims` are the ResourceClaims that its
+    containers use.
     """
 
     kind = Kind.POD
@@ -97,6 +99,7 @@ class CachedPod(CachedObject):
     revision: str = ""
     held_back: str = ""
     refusal: tuple[str, str] | None = None
+    claims: tuple[ClaimReference, ...] = ()
 
     @property
     def relevant_state(self) -> object:
@@ -104,6 +107,7 @@ class CachedPod(CachedObject):
             self.uid,
             self.labels,
             self.request,
+            self.claims,
             self.problem,
             self.terminating,
             bool(self.held_back),

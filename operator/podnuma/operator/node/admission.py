@@ -19,16 +19,20 @@ from podnuma.allocator.request import Qos
 from podnuma.api.events import EventType
 from podnuma.api.kept_refusals import refusal_event
 from podnuma.api.pod_allocation import (
+    LONGEST_EXPLANATION,
     Decision,
     numa_nodes,
     rejected_grant,
 )
 from podnuma.operator.cache.objects import ObjectKey
+from podnuma.operator.node.devices import NO_DEVICES, LocatedDevices, locate
 from podnuma.operator.write.decision import PodDecision, allocated_text
 from podnuma.operator.write.event_recorder import pod_reference
+from podnuma.plumbing.backoff import Backoff
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable
 
     from podnuma.allocator.request import PodRequest
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from podnuma.operator.node.profile_selection import ProfileSelection
     from podnuma.operator.node.resize import Resizes
     from podnuma.operator.node.state import NodeState
+    from podnuma.operator.watch.lister import Reader
     from podnuma.operator.write.allocation_store import AllocationStore
     from podnuma.operator.write.event_recorder import EventRecorder
 
@@ -48,6 +53,7 @@ logger = logging.getLogger(__name__)
 
 _SOON = 0.2  # seconds
 _LONGEST_EVENT = 250  # characters; kubectl shows an event in one line
+_CLAIMS = Backoff(first=1.0, limit=60.0)  # between looks at a claim that has no allocation
 _NAMESPACE_TERMINATING = 5.0  # seconds until a pod of a namespace that takes no new objects is tried again
 
 
@@ -57,6 +63,7 @@ class Admission:
     def __init__(  # noqa: PLR0913 - its dependencies, passed in once
         self,
         cache: ClusterCache,
+        reader: Reader,
         store: AllocationStore,
         allocations: AllocationSync,
         resizes: Resizes,
@@ -66,8 +73,11 @@ class Admission:
         timer: AdmissionTimer,
         enqueue: Callable[[str, float], None],
         clock: Callable[[], float],
+        rng: random.Random,
     ) -> None:
         self._cache = cache
+        self._reader = reader
+        self._rng = rng
         self._store = store
         self._allocations = allocations
         self._resizes = resizes
@@ -93,6 +103,7 @@ class Admission:
             # Running pods come first: they are older.
             await self._resizes.run(node, settings.pod_policy.resize, self._write)
         for pod in self._to_decide(node, settings):
+            located = await self._locate(node, pod)
             if self._allocations.has_unknown(node):
                 self._enqueue(node.name, _SOON)
                 return
@@ -100,8 +111,8 @@ class Admission:
                 node.idle[pod.uid] = pod.revision
                 text = f"podnuma cannot manage this pod: {pod.problem}; correct it and create the pod again"
                 self._allocations.warn_once(node, pod, "InvalidObject", text)
-            else:
-                await self._decide(node, pod, pod.request)
+            elif not located.waits_for:
+                await self._decide(node, pod, located.attached_to(pod.request), located.problems)
 
     def undecided(self, node: NodeState, selection: ProfileSelection) -> list[CachedPod]:
         """Return the pods of a node that a profile manages and that have no decision."""
@@ -146,7 +157,30 @@ class Admission:
                 found.append(pod)
         return sorted(found, key=lambda pod: (pod.created, pod.key.namespace, pod.key.name))
 
-    async def _decide(self, node: NodeState, pod: CachedPod, request: PodRequest) -> None:
+    async def _locate(self, node: NodeState, pod: CachedPod) -> LocatedDevices:
+        """Return the devices of a pod's claims; warn and come back if they are not known yet."""
+        if not pod.claims or node.allocator is None:
+            return NO_DEVICES
+        known = node.devices.get(pod.uid)
+        if known is not None:
+            return known
+        located = await locate(self._reader, pod, node.allocator.topology.all_nodes)
+        if located.waits_for:
+            tries = node.device_waits[pod.uid] = node.device_waits.get(pod.uid, 0) + 1
+            self._enqueue(node.name, _CLAIMS.delay(tries, self._rng))
+            text = f"Waits for {located.waits_for}"
+            self._allocations.warn_once(node, pod, "DevicesUnknown", text)
+            return located
+        node.devices[pod.uid] = located
+        node.device_waits.pop(pod.uid, None)
+        if located.problems:
+            text = f"Decided without some devices: {'; '.join(located.problems)}"
+            self._allocations.warn_once(node, pod, "DevicesUnknown", text)
+        return located
+
+    async def _decide(
+        self, node: NodeState, pod: CachedPod, request: PodRequest, notes: tuple[str, ...]
+    ) -> None:
         allocator = node.allocator
         if allocator is None:
             return
@@ -162,7 +196,8 @@ class Admission:
                     self._metrics.decisions.labels("nothing").inc()
                     return
                 numa = numa_nodes(grant, allocator.topology)
-                said = Decision.of(answer, revision=pod.revision)
+                told = "; ".join(notes)[:LONGEST_EXPLANATION]
+                said = Decision.of(answer, explanation=told, revision=pod.revision)
                 decision = PodDecision(pod.key, node.name, grant, said, pod.static_uid, numa)
                 await self._write(node, pod, decision, answer)
             case Rejected():

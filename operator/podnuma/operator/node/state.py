@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from podnuma.allocator.request import PodRequest
     from podnuma.allocator.rules import Rules
     from podnuma.api.node_profile import MatchedNode
+    from podnuma.operator.node.devices import LocatedDevices
     from podnuma.operator.node.profile_selection import ProfileSelection
     from podnuma.operator.node.readiness import NodeStanding
     from podnuma.operator.write.decision import PodDecision
@@ -74,8 +75,9 @@ class NodeState:
 
     Beside them, by pod UID: `unconfirmed` decisions whose write had no clear answer; the
     `revision` at which a pod was last rejected (`rejected_at`), and the last try to resize one in vain
-    (`resize_tried`); the resources with which pods ask for
-    nothing exclusive (`idle`); pods that were `evicted`; the last `warning` about a pod.
+    (`resize_tried`); the resources with which pods ask for nothing exclusive (`idle`); pods that were
+    `evicted`; the last `warning` about a pod; the `devices` of its claims, and how often they were asked for
+    in vain (`device_waits`).
     """
 
     def __init__(self, name: str) -> None:
@@ -94,6 +96,8 @@ class NodeState:
         self.idle: dict[str, str] = {}
         self.evicted: set[str] = set()
         self.warning: dict[str, tuple[str, str]] = {}
+        self.devices: dict[str, LocatedDevices] = {}
+        self.device_waits: dict[str, int] = {}
         self._decisions: dict[str, PodDecision] = {}
         self._allocator: NodeAllocator | None = None
         self._outdated: dict[str, str] = {}
@@ -211,6 +215,8 @@ class NodeState:
         self.rejected_at.pop(uid, None)
         self.resize_tried.pop(uid, None)
         self.warning.pop(uid, None)
+        self.devices.pop(uid, None)
+        self.device_waits.pop(uid, None)
         self.idle.pop(uid, None)
         self.evicted.discard(uid)
         if self._allocator is not None and uid in self._allocator.grants:
@@ -221,7 +227,14 @@ class NodeState:
         """Drop what is remembered of pods that are neither present nor decided."""
         kept = present | self._decisions.keys() | self.unconfirmed.keys()
         self.evicted &= kept
-        for remembered in (self.idle, self.rejected_at, self.resize_tried, self.warning):
+        for remembered in (
+            self.idle,
+            self.rejected_at,
+            self.resize_tried,
+            self.warning,
+            self.devices,
+            self.device_waits,
+        ):
             for uid in remembered.keys() - kept:
                 del remembered[uid]
 

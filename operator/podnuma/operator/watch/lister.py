@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from podnuma.api.resource_types import POD, POD_ALLOCATION
+from podnuma.api.device_claims import DeviceSearch, read_allocated_devices
+from podnuma.api.resource_types import POD, POD_ALLOCATION, RESOURCE_CLAIM, RESOURCE_SLICE
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.kinds import FIELD_SELECTORS, Kind
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
+    from podnuma.api.device_claims import AllocatedDevice
     from podnuma.operator.cache.objects import CachedAllocation, CachedObject, CachedPod, ObjectKey
     from podnuma.plumbing.kube.client import Client
 
 _ATTEMPTS = 3  # a list whose continuation expired is begun again
+_SLICES = 16  # ResourceSlices in a page: each may have 128 devices
 
 
 class Reader(Protocol):
@@ -33,6 +36,14 @@ class Reader(Protocol):
 
     async def allocation(self, key: ObjectKey) -> CachedAllocation | None:
         """Return the PodAllocation of this name, None without one."""
+        ...
+
+    async def allocated_devices(self, claim: ObjectKey) -> tuple[AllocatedDevice, ...] | None:
+        """Return what a ResourceClaim got, None without allocation; may raise InvalidObjectError."""
+        ...
+
+    async def search_devices(self, node: str, wanted: frozenset[AllocatedDevice]) -> DeviceSearch:
+        """Return where devices are, by the ResourceSlices of a node."""
         ...
 
 
@@ -64,6 +75,27 @@ class ApiReader:
         except errors.NotFoundError:
             return None
         return decode.decode_allocation(found)
+
+    async def allocated_devices(self, claim: ObjectKey) -> tuple[AllocatedDevice, ...] | None:
+        return read_allocated_devices(
+            await self._client.get(RESOURCE_CLAIM.path(claim.namespace, claim.name))
+        )
+
+    async def search_devices(self, node: str, wanted: frozenset[AllocatedDevice]) -> DeviceSearch:
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return await self._search_once(node, wanted)
+            except errors.GoneError:
+                continue
+        return await self._search_once(node, wanted)
+
+    async def _search_once(self, node: str, wanted: frozenset[AllocatedDevice]) -> DeviceSearch:
+        search = DeviceSearch(wanted)
+        query = {"fieldSelector": f"spec.nodeName={node}"}
+        async for page, _ in self._client.pages(RESOURCE_SLICE.path(), size=_SLICES, query=query):
+            for one in page:
+                search.see(one)
+        return search
 
     async def _list_once(self, kind: Kind) -> tuple[list[CachedObject], int]:
         selector = FIELD_SELECTORS.get(kind)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from podnuma.allocator import nodeset
 from podnuma.api import names
 from podnuma.api.pod_allocation import numa_in, render_pod_allocation, render_spec, render_summary
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from podnuma.api.pod_allocation import Decision
     from podnuma.operator.cache.objects import CachedAllocation, ObjectKey
 
+_DEVICES_SHOWN = 3
 _SHOWN = 120  # characters of a field's value in a message
 
 
@@ -94,7 +96,7 @@ def allocated_text(decision: PodDecision) -> str:
     cpus, numa, exclusive, shared = (summary[key] for key in ("cpus", "numa", "exclusive", "shared"))
     what = "memory" if cpus == names.NOTHING else f"CPUs {cpus}"
     where = f" on NUMA node{'s' if not numa.isdigit() else ''} {numa}" if numa != names.NOTHING else ""
-    text = f"Allocated {what}{where}"
+    text = f"Allocated {what}{where}{_for_devices(decision.grant)}"
     match shared:
         case names.NOTHING:
             return text
@@ -106,6 +108,19 @@ def allocated_text(decision: PodDecision) -> str:
             return f"{text}; its containers share them"
         case _:
             return f"{text}: {exclusive} exclusive to a container, {shared} shared by the others"
+
+
+def _for_devices(grant: PodGrant) -> str:
+    devices = grant.devices
+    if not devices:
+        return ""
+    more = f" and {len(devices) - _DEVICES_SHOWN} more" if len(devices) > _DEVICES_SHOWN else ""
+    named = ", ".join(
+        f"{device.resource} {device.name}"
+        + (f" (NUMA node {nodeset.render(device.nodes)})" if device.nodes else " (NUMA node not known)")
+        for device in devices[:_DEVICES_SHOWN]
+    )
+    return f" for {named}{more}"
 
 
 def _short(value: object) -> str:

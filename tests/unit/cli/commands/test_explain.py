@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import yaml
-from podnuma.allocator import Admitted
+from podnuma.allocator import Admitted, GrantedDevice, nodeset
 from podnuma.cli.commands import explain
 from podnuma.cli.commands.options import OutputFormat
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.sources import FileSource
 
-from tests.unit.cli.builders import PODS, ROOT, allocation_object, grant, topology_object
+from tests.unit.cli.builders import PODS, ROOT, allocation_object, container, grant, topology_object
 
 EPYC = "epyc7401-2s-8numa-16l3"
 KEY = ("payments", "ledger-db-0")
@@ -264,3 +264,18 @@ def test_a_pod_on_a_node_that_no_profile_selects_is_told_so(tmp_path):
     assert failure.value.lines[0].startswith(
         "pod shop/web: node node-x gives it nothing exclusive; node node-x is not managed by podnuma: there "
     )
+
+
+def test_devices_of_the_decision_are_shown_and_drawn_upon(tmp_path, capsys):
+    pod = large()
+    pod["spec"]["resources"]["requests"]["cpu"] = pod["spec"]["resources"]["limits"]["cpu"] = "4"
+    device = GrantedDevice("gpu.example.com", "node-a/gpu-0", nodeset.of([5]))
+    held = grant("a/large", "10-13", replace(container("main", "pod_shared", "10-13"), devices=(device,)))
+    source = saved(tmp_path, pod, allocation_object(held))
+    explain.print_explanation(source, ("a", "large"), "", OutputFormat.TEXT)
+    text = capsys.readouterr().out
+    assert "pod wants gpu.example.com node-a/gpu-0 (NUMA node 5): NUMA nodes 5\n" in text
+    assert "pod: chosen: NUMA nodes 5\n" in text
+    rows = [line.split() for line in text.splitlines()]
+    assert ["main", "gpu.example.com", "node-a/gpu-0", "5"] in rows
+    assert "without its devices the pod would have CPUs 1-2,49-50 on NUMA nodes 0" in text

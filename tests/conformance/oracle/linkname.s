@@ -1,0 +1,1 @@
+// Empty: the Go compiler accepts functions without a body (go:linkname) only in packages with assembly.
