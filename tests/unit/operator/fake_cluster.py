@@ -333,10 +333,11 @@ async def _quietly(act: Callable[[], Awaitable[Any]]) -> None:
 
 
 def _merged(before: Json, new: Json) -> Json:
-    conditions = {
-        entry["type"]: entry for entry in [*before.get("conditions", []), *new.get("conditions", [])]
-    }
-    summary = {**before.get("summary", {}), **new.get("summary", {})}
+    # What somebody spoiled is no list of conditions any more; a schema would have refused it.
+    known, texts = before.get("conditions"), before.get("summary")
+    listed = [entry for entry in known if isinstance(entry, dict)] if isinstance(known, list) else []
+    conditions = {str(entry.get("type")): entry for entry in [*listed, *new.get("conditions", [])]}
+    summary = {**(texts if isinstance(texts, dict) else {}), **new.get("summary", {})}
     merged = {**before, **new, "conditions": list(conditions.values()), "summary": summary}
     if "allocation" not in new:
         merged.pop("allocation", None)
