@@ -18,6 +18,9 @@ MANAGED_LABEL: Final = "podnuma.dev/managed"
 RESOURCES_ANNOTATION: Final = "podnuma.dev/resources"
 """On a pod: the JSON of ``spec.resources`` for API servers that drop that field (before v1.34)."""
 
+CGROUP_FINALIZER: Final = "podnuma.dev/cgroup"
+"""On a PodAllocation that holds something: it stays until no process can be on its CPUs any more."""
+
 STATIC_POD_HASH_ANNOTATION: Final = "kubernetes.io/config.hash"
 """On the mirror pod of a static pod: the UID under which the node knows that pod."""
 

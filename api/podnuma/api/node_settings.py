@@ -40,6 +40,8 @@ MAX_LIMITS: Final = 8
 LONGEST_LIST: Final = 1024
 HIGHEST_NODE: Final = 1023
 DEFAULT_PERIOD: Final = 100_000
+DEFAULT_RELEASE: Final = 300
+LONGEST_RELEASE: Final = 86_400
 
 _MICROS: Final = {"us": 1, "ms": 1000, "s": 1_000_000}
 _DURATION: Final = re.compile(r"([0-9]{1,9})(us|ms|s)", re.ASCII)
@@ -102,7 +104,11 @@ class Mode(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class PodPolicy:
-    """Which pods podnuma manages on a node, and what it does with them beside deciding."""
+    """Which pods podnuma manages on a node, and what it does with them beside deciding.
+
+    `release_after` is in seconds: for so long what a pod held stays taken after the pod is gone from the
+    API, if the node's agent is silent and nobody tells whether its processes are gone.
+    """
 
     management: Management = Management.ALL
     pod_selector: LabelSelector = EVERYTHING
@@ -111,6 +117,7 @@ class PodPolicy:
     on_undecided: OnUndecided = OnUndecided.WAIT
     mode: Mode = Mode.ENFORCE
     resize: ResizePolicy = ResizePolicy.FOLLOW
+    release_after: int = DEFAULT_RELEASE
 
     def manages(self, pod_labels: Mapping[str, str], namespace_labels: Mapping[str, str]) -> bool:
         """Whether a pod with these labels, in a namespace with those, is managed."""
@@ -208,6 +215,7 @@ def _read_pod_policy(spec: Fields) -> PodPolicy:
         on_undecided=spec.optional("onUndecided", choice(OnUndecided), OnUndecided.WAIT),
         mode=spec.optional("mode", choice(Mode), Mode.ENFORCE),
         resize=spec.optional("resize", choice(ResizePolicy), ResizePolicy.FOLLOW),
+        release_after=spec.optional("releaseAfterSeconds", integer(0, LONGEST_RELEASE), DEFAULT_RELEASE),
     )
 
 
@@ -250,6 +258,7 @@ def _render_pod_policy(pod_policy: PodPolicy) -> dict[str, Any]:
         "onUndecided": pod_policy.on_undecided.value,
         "mode": pod_policy.mode.value,
         "resize": pod_policy.resize.value,
+        "releaseAfterSeconds": pod_policy.release_after,
     }
     if not pod_policy.pod_selector.selects_everything:
         body["podSelector"] = render_selector(pod_policy.pod_selector)

@@ -130,6 +130,9 @@ def read_pod(value: Any) -> PodRequest:
     if budget is None:
         budget = _read_annotation(fields.fields("metadata").fields("annotations"), containers)
         qos = qos if budget is None else None
+    if fields.fields("metadata").fields("annotations").has(names.STATIC_POD_MIRROR_ANNOTATION):
+        # The kubelet may have made this object before the API server knew pod-level resources.
+        qos = None
     pod = PodRequest(
         uid=metadata.uid,
         namespace=metadata.namespace,

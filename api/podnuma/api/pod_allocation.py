@@ -247,25 +247,26 @@ def render_pod_allocation(
 ) -> dict[str, Any]:
     """Render the JSON of an allocation without status, to apply; owned by the pod, which goes first.
 
-    ``static_uid`` is the UID of a static pod on its node (``pod.PodFacts.static_uid``), else empty.
+    ``static_uid`` is the UID of a static pod on its node (``pod.PodFacts.static_uid``), else empty: the
+    pod in the API is only its mirror, whose deletion ends nothing, so it owns nothing.
     ``numa`` is for the summary, see ``numa_nodes``.
     """
+    owner = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "name": grant.name,
+        "uid": grant.uid,
+        "controller": False,
+        "blockOwnerDeletion": False,
+    }
+    metadata: dict[str, Any] = {"name": grant.name, "namespace": grant.namespace}
+    if not static_uid:
+        metadata["ownerReferences"] = [owner]
+    if grant.holds_anything:
+        metadata["finalizers"] = [names.CGROUP_FINALIZER]
     return {
         **POD_ALLOCATION.type_meta,
-        "metadata": {
-            "name": grant.name,
-            "namespace": grant.namespace,
-            "ownerReferences": [
-                {
-                    "apiVersion": "v1",
-                    "kind": "Pod",
-                    "name": grant.name,
-                    "uid": grant.uid,
-                    "controller": False,
-                    "blockOwnerDeletion": False,
-                }
-            ],
-        },
+        "metadata": metadata,
         "spec": render_spec(grant, node_name, decision, static_uid, numa),
     }
 

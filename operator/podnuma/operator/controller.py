@@ -29,6 +29,7 @@ from podnuma.operator.node.eviction_policy import EvictionBackoff
 from podnuma.operator.node.pod_conditions import PodConditions
 from podnuma.operator.node.profile_selector import ProfileSelector
 from podnuma.operator.node.reconciler import NodeReconciler, NodeSteps
+from podnuma.operator.node.releases import Releases
 from podnuma.operator.node.resize import Resizes
 from podnuma.operator.node.settings import SettingsSync
 from podnuma.operator.node.status import NodeStatusWriter
@@ -125,7 +126,10 @@ class Controller:
             now=now,
             write_deadline=timing.write_deadline,
         )
-        allocations = AllocationSync(cache, reader, store, events=events, metrics=metrics, enqueue=enqueue)
+        releases = Releases(
+            cache, reader, store, events=events, metrics=metrics, enqueue=enqueue, clock=clock
+        )
+        allocations = AllocationSync(cache, store, releases, events=events, metrics=metrics)
         self._steps = NodeSteps(
             selector=ProfileSelector(cache),
             settings=SettingsSync(cache, writer),
@@ -135,6 +139,7 @@ class Controller:
                 reader,
                 store,
                 allocations,
+                releases,
                 Resizes(cache, events=events, metrics=metrics),
                 events=events,
                 metrics=metrics,
@@ -300,6 +305,7 @@ class Controller:
         holding = rejected = managed = exclusive = shared = twice = outdated = waiting = resizing = 0
         states = dict.fromkeys(NodeReason, 0)
         now, waited = self._clock(), 0.0
+        orphaned = 0
         for node in self._reconcilers.values():
             state = node.state
             if (standing := state.standing) is not None and not node.obsolete:
@@ -317,6 +323,7 @@ class Controller:
             exclusive += seen.bit_count()
             shared += state.shared_cpu_count
             outdated += len(state.outdated)
+            orphaned += len(state.orphans)
             waiting += node.undecided
         return Snapshot(
             leading=leading,
@@ -335,5 +342,6 @@ class Controller:
             node_states=states,
             longest_node_wait=waited,
             unreadable=self.cache.unreadable(),
+            pods_orphaned=orphaned,
             watch_age=watch_age,
         )

@@ -44,6 +44,7 @@ class Snapshot:
     cpus_with_two_owners: int
     pods_outdated: int
     pods_resize_pending: int
+    pods_orphaned: int
     watch_age: float
     longest_node_wait: float = 0.0
     node_states: Mapping[NodeReason, int] = field(default_factory=dict)
@@ -123,6 +124,11 @@ class _State(Collector):
                 now.longest_node_wait,
             ),
             (
+                "podnuma_pods_orphaned",
+                "Pods that are gone from the API and keep what they held until their processes have ended.",
+                now.pods_orphaned,
+            ),
+            (
                 "podnuma_operator_watch_age_seconds",
                 "Time since the last activity of the quietest watch.",
                 now.watch_age,
@@ -174,6 +180,11 @@ class Metrics:
         )
         self.releases = Counter(
             "podnuma_releases", "Pods whose CPUs and memory were taken back.", registry=registry
+        )
+        self.releases_unseen = Counter(
+            "podnuma_releases_unseen",
+            "Pods released although nobody saw their processes end: the agent was silent or the node gone.",
+            registry=registry,
         )
         self.restored = Counter(
             "podnuma_allocations_restored",

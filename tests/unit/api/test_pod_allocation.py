@@ -46,7 +46,7 @@ def test_a_grant_is_read_exactly_as_it_was_rendered(grant, node):
     assert (allocation.node_name, allocation.decision, allocation.pod_uid) == (node, ADMITTED, grant.uid)
 
 
-def test_an_allocation_goes_with_its_pod():
+def test_an_allocation_goes_with_its_pod_when_its_cgroup_is_empty():
     body = render_pod_allocation(DATABASE, "w1", ADMITTED)
     assert body["metadata"] == {
         "name": "database",
@@ -61,7 +61,17 @@ def test_an_allocation_goes_with_its_pod():
                 "blockOwnerDeletion": False,
             }
         ],
+        "finalizers": ["podnuma.dev/cgroup"],
     }
+
+
+def test_what_holds_nothing_waits_for_nobody():
+    nothing = rejected_grant("u1", "shop", "database", DATABASE.scope)
+    assert "finalizers" not in render_pod_allocation(nothing, "w1", ADMITTED)["metadata"]
+
+
+def test_the_mirror_of_a_static_pod_owns_nothing():
+    assert "ownerReferences" not in render_pod_allocation(DATABASE, "w1", ADMITTED, "hash")["metadata"]
 
 
 @pytest.mark.parametrize(

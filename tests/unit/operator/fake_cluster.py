@@ -23,7 +23,7 @@ from podnuma.operator.cache.objects import CachedAllocation, CachedObject, Cache
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -62,6 +62,7 @@ class FakeCluster:
         self.duplicates = 0.0
         self.lost = 0.0
         self.deaf = False
+        self.agents_answer = True
         self._versions = itertools.count(100)
         self._uids = itertools.count(1)
         self._on_their_way: list[asyncio.TimerHandle] = []
@@ -89,15 +90,45 @@ class FakeCluster:
         metadata["resourceVersion"] = str(next(self._versions))
         self.objects[kind][key] = value
         self._tell(kind, copy.deepcopy(value), ended=False)
+        if kind is Kind.POD and (decode.has_finished(value) or known is not None):
+            self._agents_look()
         return copy.deepcopy(value)
 
     def remove(self, kind: Kind, key: ObjectKey) -> None:
         """Delete an object, and later what it owns."""
-        value = self.objects[kind].pop(key, None)
+        value = self.objects[kind].get(key)
         if value is None:
             return
+        if value["metadata"].get("finalizers"):
+            if "deletionTimestamp" not in value["metadata"]:
+                value = copy.deepcopy(value)
+                value["metadata"]["deletionTimestamp"] = self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+                self.put(kind, value)
+                self._agents_look()
+            return
+        del self.objects[kind][key]
         value["metadata"]["resourceVersion"] = str(next(self._versions))
         self._tell(kind, value, ended=True)
+        if kind is Kind.POD:
+            self._agents_look()
+
+    def _agents_look(self) -> None:
+        """Do what agents do of whose pods no process is left: report those whose deletion was asked for."""
+        for key, value in list(self.objects[Kind.ALLOCATION].items()):
+            deleted = "deletionTimestamp" in value["metadata"]
+            told = value.get("status", {}).get("phase") == "Released"
+            if self.agents_answer and deleted and not told and not self._runs(value["spec"].get("podUID")):
+                self.released(key)
+
+    def remove_at_once(self, kind: Kind, key: ObjectKey) -> None:
+        """Delete an object whatever its finalizers, as somebody may who removes them first."""
+        self.objects[kind][key]["metadata"]["finalizers"] = []
+        self.remove(kind, key)
+
+    def released(self, key: ObjectKey) -> None:
+        """Do what an agent does that sees no process of a pod whose PodAllocation is being deleted."""
+        known = self._at(Kind.ALLOCATION, key)
+        self.put(Kind.ALLOCATION, {**known, "status": {**known.get("status", {}), "phase": "Released"}})
 
     def get(self, kind: Kind, key: ObjectKey) -> Json | None:
         return self.objects[kind].get(key)
@@ -140,7 +171,7 @@ class FakeCluster:
     async def allocation(self, key: ObjectKey) -> CachedAllocation | None:
         async def act() -> CachedAllocation | None:
             value = self.objects[Kind.ALLOCATION].get(key)
-            return decode.decode_allocation(copy.deepcopy(value)) if value is not None else None
+            return decode.decode_kept_allocation(copy.deepcopy(value)) if value is not None else None
 
         return await self._request(f"get PodAllocation {key}", act)
 
@@ -191,6 +222,21 @@ class FakeCluster:
             self._remove_this(Kind.ALLOCATION, key, uid)
 
         await self._request(f"delete PodAllocation {key}", act)
+
+    async def set_allocation_finalizers(self, key: ObjectKey, uid: str, finalizers: Sequence[str]) -> None:
+        async def act() -> None:
+            known = self.objects[Kind.ALLOCATION].get(key)
+            if known is None:
+                return
+            if known["metadata"]["uid"] != uid:
+                raise errors.ConflictError(409, "Conflict", "another uid")
+            known = copy.deepcopy(known)
+            known["metadata"]["finalizers"] = [*finalizers]
+            self.put(Kind.ALLOCATION, known)
+            if known["metadata"].get("deletionTimestamp") and not finalizers:
+                self.remove(Kind.ALLOCATION, key)
+
+        await self._request(f"finalize PodAllocation {key}", act)
 
     async def apply_allocation_status(self, key: ObjectKey, body: Json) -> Json:
         async def act() -> Json:
@@ -293,6 +339,10 @@ class FakeCluster:
         await asyncio.sleep(self.rng.uniform(0, self.delay))
         return answer
 
+    def _runs(self, uid: str) -> bool:
+        pods = self.objects[Kind.POD].values()
+        return any(one["metadata"]["uid"] == uid and not decode.has_finished(one) for one in pods)
+
     def _remove_this(self, kind: Kind, key: ObjectKey, uid: str) -> None:
         known = self.objects[kind].get(key)
         if known is None:
@@ -333,11 +383,10 @@ async def _quietly(act: Callable[[], Awaitable[Any]]) -> None:
 
 
 def _merged(before: Json, new: Json) -> Json:
-    # What somebody spoiled is no list of conditions any more; a schema would have refused it.
-    known, texts = before.get("conditions"), before.get("summary")
-    listed = [entry for entry in known if isinstance(entry, dict)] if isinstance(known, list) else []
-    conditions = {str(entry.get("type")): entry for entry in [*listed, *new.get("conditions", [])]}
-    summary = {**(texts if isinstance(texts, dict) else {}), **new.get("summary", {})}
+    conditions = {
+        entry["type"]: entry for entry in [*before.get("conditions", []), *new.get("conditions", [])]
+    }
+    summary = {**before.get("summary", {}), **new.get("summary", {})}
     merged = {**before, **new, "conditions": list(conditions.values()), "summary": summary}
     if "allocation" not in new:
         merged.pop("allocation", None)

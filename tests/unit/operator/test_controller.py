@@ -18,7 +18,7 @@ async def test_a_bound_pod_gets_a_podallocation_of_its_own():
     assert found["spec"]["cpus"] == "1-2,9-10"
     assert found["spec"]["summary"] == {"cpus": "1-2,9-10", "numa": "0", "exclusive": "1-2,9", "shared": "10"}
     assert found["metadata"]["ownerReferences"][0]["uid"] == uid
-    assert "finalizers" not in found["metadata"]
+    assert found["metadata"]["finalizers"] == ["podnuma.dev/cgroup"]
     assert rig.told("Allocated") == [
         "Allocated CPUs 1-2,9-10 on NUMA node 0: 1-2,9 exclusive to a container, 10 shared by the others"
     ]

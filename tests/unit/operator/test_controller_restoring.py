@@ -16,7 +16,7 @@ async def test_a_deleted_podallocation_comes_back_as_it_was_with_an_event():
     await rig.furnished()
     await rig.create(pod())
     before = rig.allocation()["spec"]  # type: ignore[index]
-    rig.cluster.remove(Kind.ALLOCATION, ObjectKey("default", "db"))
+    rig.cluster.remove_at_once(Kind.ALLOCATION, ObjectKey("default", "db"))
     await rig.quiet()
     assert rig.allocation()["spec"] == before  # type: ignore[index]
     assert len(rig.told("Restored")) == 1

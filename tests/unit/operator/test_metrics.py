@@ -7,7 +7,7 @@ from podnuma.operator.metrics import Metrics, Snapshot
 from podnuma.plumbing.kube.client import CompletedRequest
 
 SNAPSHOT = Snapshot(
-    True, 3, 0, 5, 2, 4, 1, 0, 16, 48, 0, 0, 0, 1.5, 90.0, {NodeReason.PAUSED: 2}, {"NodeTopology": 1}
+    True, 3, 0, 5, 2, 4, 1, 0, 16, 48, 0, 0, 0, 0, 1.5, 90.0, {NodeReason.PAUSED: 2}, {"NodeTopology": 1}
 )
 BOUNDED = {"result", "reason", "verb", "resource", "code", "le", "state", "kind"}
 

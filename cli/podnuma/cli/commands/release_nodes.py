@@ -3,13 +3,15 @@
     1  the operator is scaled to zero, so that no more CPUs are handed out
     2  the agents' DaemonSet is changed to run `agent cleanup --hold`: each agent ends, and its
        successor on the same node, with the same mounts, gives all cgroups back and then waits
-    3  done when every pod of the DaemonSet is updated and ready; ready means that all is given back
+    3  when every pod of the DaemonSet is updated and ready, all is given back
+    4  PodAllocations lose the finalizer that only an operator removes: they and their namespaces can go
 
 What remains can be deleted. A second run finds the work done; after a time-out the remaining nodes
 are named.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from podnuma.api.resource_types import DAEMON_SET, DEPLOYMENT, POD
+from podnuma.api import names
+from podnuma.api.resource_types import DAEMON_SET, DEPLOYMENT, POD, POD_ALLOCATION
 from podnuma.cli.commands import output
 from podnuma.cli.commands.options import Context, PodKubeconfig, examples, new_app
 from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 _DEADLINE = 15.0
 _MERGE = "application/merge-patch+json"
+_PAGE = 500
 _STRATEGIC = "application/strategic-merge-patch+json"
 _PAUSE = 1.0
 
@@ -83,6 +87,7 @@ async def _release(kubeconfig: Path | None, context: str | None, target: Install
         await _stop_operator(client, target)
         await _turn_agents(client, target)
         await _wait(client, target)
+        await _let_allocations_go(client)
     except errors.NotFoundError as error:
         output.note(f"nothing to release: {error.message}")
     except errors.KubeError as error:
@@ -136,6 +141,20 @@ async def _wait(client: "Client", target: Installation) -> None:
     except Failure:
         raise Failure(Exit.NO, *await _left(client, target)) from None
     output.note("every node is given back")
+
+
+async def _let_allocations_go(client: "Client") -> None:
+    """Remove the operator's finalizer: nobody is kept off anybody's CPUs any more."""
+    async for page, _ in client.pages(POD_ALLOCATION.path(), size=_PAGE):
+        for found in page:
+            finalizers = found["metadata"].get("finalizers") or []
+            if names.CGROUP_FINALIZER not in finalizers:
+                continue
+            left = [one for one in finalizers if one != names.CGROUP_FINALIZER]
+            path = POD_ALLOCATION.path(found["metadata"]["namespace"], found["metadata"]["name"])
+            change = {"metadata": {"uid": found["metadata"]["uid"], "finalizers": left}}
+            with contextlib.suppress(errors.NotFoundError):
+                await client.write("PATCH", path, change, deadline=_DEADLINE, content_type=_MERGE)
 
 
 def all_released(daemon_set: Mapping[str, Any]) -> bool:

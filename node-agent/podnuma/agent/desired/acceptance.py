@@ -75,6 +75,9 @@ def accept_grants(
     exclusive = cpuset.EMPTY
     holding = [grant for grant in grants if grant.holds_anything]
     for grant in sorted(holding, key=lambda each: (applied.get(each.uid) != each.exclusive_cpus, each.uid)):
+        if grant.uid in taken:
+            # The operator gives the record of a pod that is gone another name: for a moment there are two.
+            continue
         both = CpuSet(exclusive | grant.exclusive_cpus)
         why = _strange(grant, cpus.known) or _overlap(grant, taken.values())
         if why is None and not cpus.pool(both):

@@ -85,6 +85,11 @@ class ClusterCache:
         allocation = self.allocations.get(key)
         return allocation if allocation is not None and allocation.pod_uid == pod_uid else None
 
+    def allocation_on(self, node: str, pod_uid: str) -> CachedAllocation | None:
+        """Return the PodAllocation on a node that is about the pod with this UID, whatever its name."""
+        found = self.allocations.group(node).values()
+        return next((one for one in found if one.pod_uid == pod_uid), None)
+
     def namespace_labels(self, namespace: str) -> Mapping[str, str]:
         """Return the labels of a namespace; none while it is not known."""
         found = self.namespaces.get(ObjectKey("", namespace))

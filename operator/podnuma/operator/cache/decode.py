@@ -42,6 +42,7 @@ T = TypeVar("T")
 
 _FINISHED: Final = ("Succeeded", "Failed")
 _GUARANTEED: Final = "Guaranteed"
+_JUDGED_BY_SPEC: Final = frozenset({names.RESOURCES_ANNOTATION, names.STATIC_POD_MIRROR_ANNOTATION})
 _LONGEST_VERSION: Final = 19  # digits of a 64-bit number
 
 
@@ -70,8 +71,12 @@ def has_finished(value: Json) -> bool:
 
 
 def decode_pod(value: Json) -> CachedPod | None:
-    """Decode a pod; None if it holds nothing: not bound, finished, or neither Guaranteed nor annotated."""
-    if names.RESOURCES_ANNOTATION not in _dict(_dict(value.get("metadata")).get("annotations")):
+    """Decode a pod; None if it holds nothing: not bound, finished, or neither Guaranteed nor annotated.
+
+    The class that is stored of a mirror pod is not looked at: the kubelet may have made that object before
+    the API server knew pod-level resources.
+    """
+    if not _JUDGED_BY_SPEC & _dict(_dict(value.get("metadata")).get("annotations")).keys():
         qos = _dict(value.get("status")).get("qosClass")
         if qos is not None and qos != _GUARANTEED:
             return None
@@ -171,16 +176,25 @@ def decode_topology(value: Json) -> CachedTopology:
 def decode_allocation(value: Json) -> CachedAllocation:
     """Decode a PodAllocation."""
     model, problem = _try(read_pod_allocation, value)
-    spec = _dict(value.get("spec"))
+    metadata, spec = _dict(value.get("metadata")), _dict(value.get("spec"))
+    finalizers = metadata.get("finalizers")
     return CachedAllocation(
         version=object_version(value),
         key=object_key(value),
         node=str(spec.get("nodeName") or ""),
         generation=_generation(value),
-        owner=_owner(_dict(value.get("metadata")), "Pod"),
+        owner=_owner(metadata, "Pod"),
         model=model,
         problem=problem,
+        finalizers=tuple(map(str, finalizers)) if isinstance(finalizers, list) else (),
+        deleting=bool(metadata.get("deletionTimestamp")),
     )
+
+
+def decode_kept_allocation(value: Json) -> CachedAllocation | None:
+    """Decode a PodAllocation; None if it is as good as gone: deleted, and only others keep it."""
+    allocation = decode_allocation(value)
+    return None if allocation.deleting and not allocation.finalized else allocation
 
 
 DECODERS: Final[Mapping[Kind, Callable[[Json], CachedObject | None]]] = MappingProxyType(
@@ -190,7 +204,7 @@ DECODERS: Final[Mapping[Kind, Callable[[Json], CachedObject | None]]] = MappingP
         Kind.NAMESPACE: decode_namespace,
         Kind.PROFILE: decode_profile,
         Kind.TOPOLOGY: decode_topology,
-        Kind.ALLOCATION: decode_allocation,
+        Kind.ALLOCATION: decode_kept_allocation,
     }
 )
 

@@ -15,7 +15,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from podnuma.api.conditions import find
+from podnuma.api.names import CGROUP_FINALIZER
 from podnuma.api.node_topology import NodeCondition
+from podnuma.api.pod_allocation import Phase
 from podnuma.operator.cache.kinds import Kind
 
 if TYPE_CHECKING:
@@ -214,7 +216,10 @@ class CachedTopology(CachedObject):
 
 @dataclass(frozen=True, slots=True)
 class CachedAllocation(CachedObject):
-    """A PodAllocation; `model` None when it cannot be read, `problem` then says why."""
+    """A PodAllocation; `model` None when it cannot be read, `problem` then says why.
+
+    `finalizers` are all of the object's; `deleting`: its deletion was asked for and waits for them.
+    """
 
     kind = Kind.ALLOCATION
 
@@ -222,6 +227,18 @@ class CachedAllocation(CachedObject):
     owner: str | None
     model: PodAllocation | None
     problem: str | None
+    finalizers: tuple[str, ...] = ()
+    deleting: bool = False
+
+    @property
+    def finalized(self) -> bool:
+        """Tell whether it stays until the operator lets it go."""
+        return CGROUP_FINALIZER in self.finalizers
+
+    @property
+    def released(self) -> bool:
+        """Tell whether the agent has seen that no process of the pod is left."""
+        return self.model is not None and self.model.status.phase is Phase.RELEASED
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -237,7 +254,8 @@ class CachedAllocation(CachedObject):
 
     @property
     def relevant_state(self) -> object:
-        if self.model is None:
-            return (self.uid, self.owner, self.problem)
-        model = self.model
-        return (self.uid, self.owner, self.node, model.grant, model.decision, model.static_uid, model.summary)
+        model, deletion = self.model, (self.deleting, self.finalized, self.released)
+        if model is None:
+            return (self.uid, self.owner, self.problem, deletion)
+        said = (model.grant, model.decision, model.static_uid, model.summary)
+        return (self.uid, self.owner, self.node, said, deletion)

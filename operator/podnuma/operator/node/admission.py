@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from podnuma.operator.metrics import AdmissionTimer, Metrics
     from podnuma.operator.node.allocations import AllocationSync
     from podnuma.operator.node.profile_selection import ProfileSelection
+    from podnuma.operator.node.releases import Releases
     from podnuma.operator.node.resize import Resizes
     from podnuma.operator.node.state import NodeState
     from podnuma.operator.watch.lister import Reader
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SOON = 0.2  # seconds
+_NAMED = 3  # pods named in a message; the others are counted
 _LONGEST_EVENT = 250  # characters; kubectl shows an event in one line
 _CLAIMS = Backoff(first=1.0, limit=60.0)  # between looks at a claim that has no allocation
 _NAMESPACE_TERMINATING = 5.0  # seconds until a pod of a namespace that takes no new objects is tried again
@@ -66,6 +68,7 @@ class Admission:
         reader: Reader,
         store: AllocationStore,
         allocations: AllocationSync,
+        releases: Releases,
         resizes: Resizes,
         *,
         events: EventRecorder,
@@ -80,6 +83,7 @@ class Admission:
         self._rng = rng
         self._store = store
         self._allocations = allocations
+        self._releases = releases
         self._resizes = resizes
         self._events = events
         self._metrics = metrics
@@ -200,6 +204,10 @@ class Admission:
                 said = Decision.of(answer, explanation=told, revision=pod.revision)
                 decision = PodDecision(pod.key, node.name, grant, said, pod.static_uid, numa)
                 await self._write(node, pod, decision, answer)
+            case Rejected() if known is None and (orphans := self._orphans(node)):
+                # The common case: the pod that it replaces has just ended, and the agent has yet to say so.
+                text = f"Waits for what {orphans} held: gone from the API, their processes have not ended yet"
+                self._allocations.warn_once(node, pod, "Undecided", text)
             case Rejected():
                 node.rejected_at[pod.uid] = node.revision
                 if known is not None and (
@@ -217,6 +225,14 @@ class Admission:
                 )
                 node.rejected_at[pod.uid] = node.revision
 
+    @staticmethod
+    def _orphans(node: NodeState) -> str:
+        """Name the orphans that hold something; "" without any."""
+        found = (node.decisions[uid] for uid in node.orphans if uid in node.decisions)
+        names = sorted(str(one.key) for one in found if one.grant.holds_anything)
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return ", ".join(names[:_NAMED]) + more
+
     async def _confirm(self, node: NodeState) -> bool:
         """Repeat writes that had no clear answer; False: one that is not repeated may have left something.
 
@@ -226,7 +242,7 @@ class Admission:
         for uid, (decision, answer) in tuple(node.unconfirmed.items()):
             pod = self._cache.pod(decision.key, uid)
             if pod is None:
-                obsolete = await self._allocations.pod_is_gone(decision.key, uid)
+                obsolete = await self._releases.pod_is_gone(decision.key, uid)
             elif node.decisions.get(uid) == decision:
                 del node.unconfirmed[uid]  # adopted meanwhile
                 continue

@@ -1,13 +1,13 @@
 """Bring the decisions of a node and its PodAllocations into line.
 
-    pod gone                            its PodAllocation is deleted, then its CPUs are free
+    pod gone                            released (`releases`), or kept as an orphan
+    mirror pod came back                the decision of the static pod is the new mirror's
     decision not stored as decided      the PodAllocation is restored, with an event
     PodAllocation without a decision    its decision is adopted (after a restart, or one of a
                                         former leader) unless it overlaps a grant: then it is deleted
     phase not as decided                the operator's part of the status is applied
 
-Releases come first, and are stored before their CPUs can be given again: the agent must see
-the old owner go before it sees the new one.
+Releases come first.
 """
 
 from __future__ import annotations
@@ -16,50 +16,45 @@ import logging
 from typing import TYPE_CHECKING
 
 from podnuma.api.events import EventType
-from podnuma.operator.cache.objects import ObjectVersion
 from podnuma.operator.write.decision import decision_in
 from podnuma.operator.write.event_recorder import allocation_reference, pod_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from podnuma.operator.cache.cluster import ClusterCache
-    from podnuma.operator.cache.objects import CachedAllocation, CachedPod, ObjectKey
+    from podnuma.operator.cache.objects import CachedAllocation, CachedPod
     from podnuma.operator.metrics import Metrics
+    from podnuma.operator.node.releases import Releases
     from podnuma.operator.node.state import NodeState
-    from podnuma.operator.watch.lister import Reader
     from podnuma.operator.write.allocation_store import AllocationStore
+    from podnuma.operator.write.decision import PodDecision
     from podnuma.operator.write.event_recorder import EventRecorder
 
 logger = logging.getLogger(__name__)
 
-_SOON = 0.5  # seconds
-
 
 class AllocationSync:
-    """The step that releases, restores and adopts; afterwards decisions and PodAllocations agree."""
+    """The step that restores and adopts, after releases; afterwards decisions and PodAllocations agree."""
 
     def __init__(
         self,
         cache: ClusterCache,
-        reader: Reader,
         store: AllocationStore,
+        releases: Releases,
         *,
         events: EventRecorder,
         metrics: Metrics,
-        enqueue: Callable[[str, float], None],
     ) -> None:
         self._cache = cache
-        self._reader = reader
         self._store = store
+        self._releases = releases
         self._events = events
         self._metrics = metrics
-        self._enqueue = enqueue
 
     async def run(self, node: NodeState) -> None:
         """Bring decisions and PodAllocations of one node into line."""
         node.forget_absent({pod.uid for pod in self._cache.pods.group(node.name).values()})
-        await self._release(node)
+        await self._releases.run(node)
+        await self._follow_mirrors(node)
         await self._restore(node)
         await self._adopt_all(node)
         for decision in tuple(node.decisions.values()):
@@ -102,47 +97,26 @@ class AllocationSync:
         self._events.record(pod_reference(pod), EventType.WARNING, reason, message)
         return True
 
-    async def pod_is_gone(self, key: ObjectKey, uid: str | None) -> bool:
-        """Tell for certain whether a pod that is not in the cache is gone.
-
-        An event may have been missed or be on its way: only a deletion that was seen, or a live
-        read, counts.
-        """
-        if uid is not None and self._cache.pods.was_deleted(uid):
-            return True
-        found = await self._reader.pod(key)
-        if found is not None and (uid is None or found.uid == uid):
-            self._cache.pods.confirm(found)
-            self._enqueue(found.node, 0.0)
-            return False
-        if uid is not None:
-            self._cache.pods.delete(key, ObjectVersion(uid, 0))
-        return True
-
-    async def _release(self, node: NodeState) -> None:
-        for uid, decision in tuple(node.decisions.items()):
-            if self._cache.pod(decision.key, uid) is not None or not await self.pod_is_gone(
-                decision.key, uid
-            ):
+    async def _follow_mirrors(self, node: NodeState) -> None:
+        """Give the decision of a static pod to the mirror that came instead of the deleted one."""
+        orphans = {
+            decision.static_uid: decision
+            for uid in node.orphans
+            if (decision := node.decisions.get(uid)) is not None and decision.static_uid
+        }
+        if not orphans:
+            return
+        for pod in self._cache.pods.group(node.name).values():
+            known = orphans.get(pod.static_uid)
+            if known is None or pod.uid in node.decisions or pod.key != known.key:
                 continue
-            if not await self._store.no_write_pending(decision.key):
-                self._enqueue(node.name, _SOON)
+            allocation = self._cache.allocation_on(node.name, known.uid)
+            if allocation is None or allocation.deleting:
                 continue
-            allocation = self._cache.allocation(decision.key, uid)
-            if allocation is not None:
-                await self._store.delete(allocation)
-            node.release(uid)
-            if decision.grant.holds_anything:
-                self._metrics.releases.inc()
-            logger.info("node %s: pod %s (%s) is gone, released", node.name, decision.key, uid)
-        for allocation in tuple(self._cache.allocations.group(node.name).values()):
-            pod = self._cache.pods.get(allocation.key)
-            if pod is not None and allocation.pod_uid in {pod.uid, None}:
-                continue
-            if allocation.pod_uid not in node.decisions and await self.pod_is_gone(
-                allocation.key, allocation.pod_uid
-            ):
-                await self._store.delete(allocation)
+            decision = known.of_mirror(pod.uid)
+            await self._store.hand_over(decision, allocation)
+            node.hand_over(known.uid, decision)
+            logger.info("node %s: mirror pod %s is back and keeps what it holds", node.name, pod.key)
 
     async def _restore(self, node: NodeState) -> None:
         for uid, decision in tuple(node.decisions.items()):
@@ -151,6 +125,7 @@ class AllocationSync:
             if uid in node.unconfirmed or self._cache.pod(decision.key, uid) is None:
                 continue
             if self._store.is_stored(decision):
+                self._tell_kept(node, decision)
                 continue
             found = self._cache.allocations.get(decision.key)
             stored = await self._store.rewrite(decision)
@@ -164,6 +139,18 @@ class AllocationSync:
                 f"PodAllocation {decision.key} {what} by someone else and was restored: it says what the pod "
                 f"holds; to free that, delete the pod (version {stored.version.resource_version})",
             )
+
+    def _tell_kept(self, node: NodeState, decision: PodDecision) -> None:
+        """Say to whoever deleted the PodAllocation of a living pod why it does not go."""
+        pod = self._cache.pod(decision.key, decision.uid)
+        allocation = self._cache.allocations.get(decision.key)
+        if pod is None or allocation is None or not allocation.deleting:
+            return
+        text = (
+            f"PodAllocation {decision.key} was deleted by someone else and stays until the pod has ended: it "
+            "says what the pod holds; to free that, delete the pod"
+        )
+        self.warn_once(node, pod, "Kept", text)
 
     async def _adopt_all(self, node: NodeState) -> None:
         found: list[tuple[CachedPod, CachedAllocation]] = []

@@ -77,7 +77,8 @@ class NodeState:
     `revision` at which a pod was last rejected (`rejected_at`), and the last try to resize one in vain
     (`resize_tried`); the resources with which pods ask for nothing exclusive (`idle`); pods that were
     `evicted`; the last `warning` about a pod; the `devices` of its claims, and how often they were asked for
-    in vain (`device_waits`).
+    in vain (`device_waits`); since when pods are `orphans`: gone from the API, while their processes
+    may still run.
     """
 
     def __init__(self, name: str) -> None:
@@ -95,6 +96,7 @@ class NodeState:
         self.resize_tried: dict[str, ResizeTry] = {}
         self.idle: dict[str, str] = {}
         self.evicted: set[str] = set()
+        self.orphans: dict[str, float] = {}
         self.warning: dict[str, tuple[str, str]] = {}
         self.devices: dict[str, LocatedDevices] = {}
         self.device_waits: dict[str, int] = {}
@@ -203,6 +205,13 @@ class NodeState:
             # Its write took several attempts, and pods came or went in between.
             self._place(self._allocator, decision.grant)
 
+    def hand_over(self, uid: str, decision: PodDecision) -> None:
+        """Keep what a pod holds under another UID."""
+        self.release(uid)
+        problem = self.adopt(decision)
+        if problem is not None:
+            raise AssertionError(f"what {uid} held was free for nobody else: {problem}")
+
     def still_fits(self, decision: PodDecision) -> bool:
         """Tell whether an earlier decision overlaps nothing that other pods hold by now."""
         return not decision.grant.exclusive_cpus & self._held_by_others(decision.uid)
@@ -218,6 +227,7 @@ class NodeState:
         self.devices.pop(uid, None)
         self.device_waits.pop(uid, None)
         self.idle.pop(uid, None)
+        self.orphans.pop(uid, None)
         self.evicted.discard(uid)
         if self._allocator is not None and uid in self._allocator.grants:
             self._allocator.release(uid)

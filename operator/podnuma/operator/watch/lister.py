@@ -74,7 +74,7 @@ class ApiReader:
             found = await self._client.get(POD_ALLOCATION.path(key.namespace, key.name))
         except errors.NotFoundError:
             return None
-        return decode.decode_allocation(found)
+        return decode.decode_kept_allocation(found)
 
     async def allocated_devices(self, claim: ObjectKey) -> tuple[AllocatedDevice, ...] | None:
         return read_allocated_devices(

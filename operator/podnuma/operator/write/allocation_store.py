@@ -1,8 +1,10 @@
 """PodAllocations are the store of decisions: a decision counts once one of them shows it.
 
-`create` stores a new decision, `rewrite` restores one that someone changed, `delete` removes
-one whose pod is gone. Each leaves the cache as the API server has it, and none ever touches an
-object of another UID or of a newer version.
+`create` stores a new decision, `rewrite` restores one that someone changed, `hand_over` gives one to
+another mirror of the same static pod. `begin_deletion` asks for the deletion of one whose pod is gone, which
+waits for the operator's finalizer; `delete` removes it at once. For a pod that comes under the name of one
+whose processes may still run, `create` moves the older PodAllocation aside first. Each leaves the cache as
+the API server has it, and none ever touches an object of another UID or of a newer version.
 
 A write without a clear answer (UncertainError) may have happened, or may still happen until
 its deadline. The caller must then repeat the same call with the same decision: `create` finds
@@ -16,14 +18,17 @@ webhook) is accepted as it is: rewriting it would not help. `retry_mismatches` t
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from podnuma.api import names
 from podnuma.api.conditions import Readiness, merged, readiness, render_conditions
 from podnuma.api.pod_allocation import Phase
 from podnuma.api.resource_types import POD_ALLOCATION
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.kinds import Kind
+from podnuma.operator.cache.objects import ObjectKey
+from podnuma.operator.write.decision import decision_in
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from podnuma.operator.cache.cluster import AffectedNodes, ClusterCache
-    from podnuma.operator.cache.objects import CachedAllocation, ObjectKey
+    from podnuma.operator.cache.objects import CachedAllocation
     from podnuma.operator.metrics import Metrics
     from podnuma.operator.watch.lister import Reader
     from podnuma.operator.write.decision import PodDecision
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_LONGEST_NAME = 240  # of 253 characters
 _ATTEMPTS = 5  # someone wins each lost race; after five in a row someone is fighting over the object
 
 
@@ -93,7 +99,7 @@ class AllocationStore:
             if allocation is not None and allocation.pod_uid == decision.uid:
                 return CreateResult(allocation, written=False)
             if allocation is not None:
-                await self.delete(allocation)
+                await self._make_way(allocation)
                 continue
             try:
                 response = await self._writer.create_allocation(decision.key, decision.render())
@@ -135,7 +141,11 @@ class AllocationStore:
     async def delete(self, allocation: CachedAllocation) -> None:
         """Delete a PodAllocation; when this returns it does not exist any more."""
         try:
-            await self._writer.delete_allocation(allocation.key, allocation.uid)
+            if allocation.finalized:
+                others = [one for one in allocation.finalizers if one != names.CGROUP_FINALIZER]
+                await self._writer.set_allocation_finalizers(allocation.key, allocation.uid, others)
+            if not allocation.deleting:
+                await self._writer.delete_allocation(allocation.key, allocation.uid)
         except errors.ConflictError:
             # The server says that another object has the name. Only a read proves that this one is gone.
             await self._read_again(allocation.key)
@@ -144,6 +154,36 @@ class AllocationStore:
                 raise
         self._cache.delete(Kind.ALLOCATION, allocation.key, allocation.version)
         self._mismatched.pop(allocation.key, None)
+
+    async def begin_deletion(self, allocation: CachedAllocation) -> None:
+        """Ask for the deletion of a PodAllocation that has the finalizer: it stays, marked as deleted."""
+        await self._writer.delete_allocation(allocation.key, allocation.uid)
+        await self._read_again(allocation.key)
+
+    async def hand_over(self, decision: PodDecision, allocation: CachedAllocation) -> None:
+        """Make a PodAllocation say that its decision is about another mirror of the same static pod."""
+        body = decision.render()
+        body["metadata"]["resourceVersion"] = str(allocation.version.resource_version)
+        try:
+            self._written(decision, await self._writer.replace_allocation(allocation.key, body))
+        except (errors.ConflictError, errors.NotFoundError):
+            await self._read_again(allocation.key)
+            raise
+
+    async def _make_way(self, allocation: CachedAllocation) -> None:
+        """Free a name: what its former pod may still hold is stored under another one first."""
+        decision = decision_in(allocation)
+        if decision is not None and allocation.finalized and not allocation.released:
+            name = f"{allocation.key.name[:_LONGEST_NAME]}-{decision.uid[:8]}"
+            key = ObjectKey(allocation.key.namespace, name)
+            body = replace(decision, key=key).render()
+            body["metadata"]["name"] = name
+            try:
+                stored = decode.decode_allocation(await self._writer.create_allocation(key, body))
+                self._enqueue(self._cache.update(stored))
+            except errors.AlreadyExistsError:
+                await self._read_again(key)
+        await self.delete(allocation)
 
     async def write_phase(self, decision: PodDecision, allocation: CachedAllocation) -> None:
         """Set phase Rejected in the status of a rejected pod; remove it from that of an admitted one."""

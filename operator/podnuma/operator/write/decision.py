@@ -6,7 +6,7 @@ else is a difference, which can be named.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from podnuma.allocator import nodeset
@@ -43,9 +43,18 @@ class PodDecision:
         return self.grant.uid
 
     @property
+    def owner(self) -> str | None:
+        """Return the UID of the pod that owns the PodAllocation; None for that of a static pod."""
+        return None if self.static_uid else self.uid
+
+    @property
     def admitted(self) -> bool:
         """Tell whether the pod was admitted."""
         return self.decision.admitted
+
+    def of_mirror(self, uid: str) -> PodDecision:
+        """Return the same decision about a static pod whose mirror pod has this UID now."""
+        return replace(self, grant=replace(self.grant, uid=uid))
 
     def render(self) -> dict[str, Any]:
         """Render the PodAllocation that shows this decision."""
@@ -57,7 +66,7 @@ class PodDecision:
         return (
             model is not None
             and allocation.node == self.node
-            and allocation.owner == self.uid
+            and allocation.owner == self.owner
             and model.grant == self.grant
             and model.decision == self.decision
             and model.static_uid == self.static_uid
@@ -69,8 +78,9 @@ class PodDecision:
         model = allocation.model
         if model is None:
             return allocation.problem or "unreadable"
-        if allocation.owner != self.uid:
-            return f"metadata.ownerReferences names {allocation.owner or 'no pod'} instead of pod {self.uid}"
+        if allocation.owner != self.owner:
+            names = [f"pod {uid}" if uid else "no pod" for uid in (allocation.owner, self.owner)]
+            return f"metadata.ownerReferences names {names[0]} instead of {names[1]}"
         wanted = render_spec(self.grant, self.node, self.decision, self.static_uid, self.numa)
         found = render_spec(model.grant, allocation.node, model.decision, model.static_uid)
         found["summary"] = dict(model.summary)

@@ -18,7 +18,7 @@ from podnuma.plumbing.kube import client as kube
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from podnuma.operator.cache.objects import ObjectKey
     from podnuma.operator.write.leader_election import Leadership
@@ -44,7 +44,14 @@ class Writer(Protocol):
         ...
 
     async def delete_allocation(self, key: ObjectKey, uid: str) -> None:
-        """Delete the object with this UID if it exists; ConflictError if another one has the name."""
+        """Delete the object with this UID if it exists; ConflictError if another one has the name.
+
+        With finalizers it stays, and its deletion waits for them.
+        """
+        ...
+
+    async def set_allocation_finalizers(self, key: ObjectKey, uid: str, finalizers: Sequence[str]) -> None:
+        """Leave the object with this UID these finalizers, if it exists; ConflictError as above."""
         ...
 
     async def apply_allocation_status(self, key: ObjectKey, body: Json) -> Json:
@@ -126,6 +133,17 @@ class ApiWriter:
 
     async def delete_allocation(self, key: ObjectKey, uid: str) -> None:
         await self._delete(POD_ALLOCATION.path(key.namespace, key.name), uid)
+
+    async def set_allocation_finalizers(self, key: ObjectKey, uid: str, finalizers: Sequence[str]) -> None:
+        with contextlib.suppress(errors.NotFoundError):
+            await self._client.write(
+                "PATCH",
+                POD_ALLOCATION.path(key.namespace, key.name),
+                {"metadata": {"uid": uid, "finalizers": [*finalizers]}},
+                deadline=self._deadline(),
+                content_type=kube.MERGE_PATCH,
+                query={"fieldManager": names.OPERATOR_MANAGER},
+            )
 
     async def apply_allocation_status(self, key: ObjectKey, body: Json) -> Json:
         return await self._apply(POD_ALLOCATION.path(key.namespace, key.name, "status"), body)

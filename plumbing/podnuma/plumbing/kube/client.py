@@ -32,6 +32,7 @@ Version = NewType("Version", str)
 APPLY = apply_body.CONTENT_TYPE
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
 
 # The library passes a body on as it is only where it does not know the type by this very name.
 _ENCODED_APPLY = f"{APPLY}; charset=utf-8"

@@ -147,7 +147,7 @@ async def test_somebody_who_fights_for_an_object_is_not_fought_for_ever(fixture)
 async def test_deleting_means_this_object_and_no_later_one(fixture):
     fixture.cluster.put(Kind.NAMESPACE, namespace())
     old = await created(fixture, fixture.decision(uid="old"))
-    fixture.cluster.remove(Kind.ALLOCATION, old.key)
+    fixture.cluster.remove_at_once(Kind.ALLOCATION, old.key)
     fixture.cache.delete(Kind.ALLOCATION, old.key, old.version)
     decided = fixture.decision(uid="new")
     await created(fixture, decided)
@@ -167,7 +167,9 @@ async def test_a_conflict_counts_as_gone_only_when_a_look_confirms_it(fixture):
     fixture.cluster.fault = fault
     with pytest.raises(errors.ConflictError):
         await fixture.store.delete(stored)
-    assert fixture.cache.allocations.get(stored.key) == stored
-    fixture.cluster.remove(Kind.ALLOCATION, stored.key)
+    kept = fixture.cache.allocations.get(stored.key)
+    assert kept is not None
+    assert kept.uid == stored.uid
+    fixture.cluster.remove_at_once(Kind.ALLOCATION, stored.key)
     await fixture.store.delete(stored)
     assert fixture.cache.allocations.get(stored.key) is None

@@ -37,6 +37,7 @@ WRITES = {
     "create_allocation": (KEY, {}),
     "replace_allocation": (KEY, {}),
     "delete_allocation": (KEY, "u"),
+    "set_allocation_finalizers": (KEY, "u", ()),
     "apply_allocation_status": (KEY, {}),
     "apply_topology": ("n1", {}),
     "replace_topology_spec": ("n1", 7, {}),
@@ -80,13 +81,17 @@ async def test_a_deletion_names_the_object_it_means():
     assert body["preconditions"] == {"uid": "uid-1"}
 
 
-@pytest.mark.parametrize("name", ["delete_allocation", "delete_topology", "evict"])
+@pytest.mark.parametrize(
+    "name", ["delete_allocation", "set_allocation_finalizers", "delete_topology", "evict"]
+)
 async def test_what_is_gone_already_needs_no_deleting(name):
     client = Recorder(errors.NotFoundError(404, "NotFound", "gone"))
     await getattr(ApiWriter(client, AlwaysLeader(), deadline=5.0), name)(*WRITES[name])
 
 
-@pytest.mark.parametrize("name", ["delete_allocation", "delete_topology", "evict"])
+@pytest.mark.parametrize(
+    "name", ["delete_allocation", "set_allocation_finalizers", "delete_topology", "evict"]
+)
 async def test_a_conflict_is_no_proof_that_an_object_is_gone(name):
     client = Recorder(errors.ConflictError(409, "Conflict", "another uid"))
     with pytest.raises(errors.ConflictError):

@@ -1,0 +1,178 @@
+"""Release what pods held that are gone from the API: when no process of theirs can be on it any more.
+
+The API object of a pod may go before its processes do: it was deleted by force, its kubelet hangs, a
+container is slow to stop. Until then the pod is an *orphan*: its decision stays, its PodAllocation is being
+deleted and waits for a finalizer, and the agent goes on to keep everybody else off its CPUs. It is released
+
+    when the agent reports Released      the pod's cgroup is empty or gone
+    when the node is gone
+    when the agent has been silent for longer than releaseAfterSeconds
+
+A static pod is known by its mirror pod, whose deletion ends nothing: its PodAllocation is not deleted before
+the mirror has had time to come back.
+
+Releases are stored before what is released can be given again: the agent must see the old owner go
+before it sees the new one.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from podnuma.allocator import cpuset
+from podnuma.api.events import EventType
+from podnuma.api.node_settings import DEFAULT_RELEASE
+from podnuma.operator.cache.objects import ObjectVersion
+from podnuma.operator.write.decision import decision_in
+from podnuma.operator.write.event_recorder import allocation_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from podnuma.operator.cache.cluster import ClusterCache
+    from podnuma.operator.cache.objects import CachedAllocation, ObjectKey
+    from podnuma.operator.metrics import Metrics
+    from podnuma.operator.node.state import NodeState
+    from podnuma.operator.watch.lister import Reader
+    from podnuma.operator.write.allocation_store import AllocationStore
+    from podnuma.operator.write.decision import PodDecision
+    from podnuma.operator.write.event_recorder import EventRecorder
+
+logger = logging.getLogger(__name__)
+
+_SOON = 0.5  # seconds
+MIRROR_RETURNS = 120.0
+"""Seconds for a mirror pod to come back; a kubelet makes it anew at its next sync, once a minute."""
+
+
+class Releases:
+    """The step that lets pods go; an orphan keeps what it holds."""
+
+    def __init__(  # noqa: PLR0913 - its dependencies, passed in once
+        self,
+        cache: ClusterCache,
+        reader: Reader,
+        store: AllocationStore,
+        *,
+        events: EventRecorder,
+        metrics: Metrics,
+        enqueue: Callable[[str, float], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._cache = cache
+        self._reader = reader
+        self._store = store
+        self._events = events
+        self._metrics = metrics
+        self._enqueue = enqueue
+        self._clock = clock
+
+    async def run(self, node: NodeState) -> None:
+        """Release the pods of a node that have ended, and adopt those whose processes may not have."""
+        for uid, decision in tuple(node.decisions.items()):
+            if self._cache.pod(decision.key, uid) is not None:
+                node.orphans.pop(uid, None)
+            elif await self.pod_is_gone(decision.key, uid):
+                await self._release(node, decision)
+        for allocation in tuple(self._cache.allocations.group(node.name).values()):
+            pod = self._cache.pods.get(allocation.key)
+            if pod is not None and allocation.pod_uid in {pod.uid, None}:
+                continue
+            if allocation.pod_uid not in node.decisions and await self.pod_is_gone(
+                allocation.key, allocation.pod_uid
+            ):
+                await self._adopt_orphan(node, allocation)
+
+    async def pod_is_gone(self, key: ObjectKey, uid: str | None) -> bool:
+        """Tell for certain whether a pod that is not in the cache is gone.
+
+        An event may have been missed or be on its way: only a deletion that was seen, or a live
+        read, counts.
+        """
+        if uid is not None and self._cache.pods.was_deleted(uid):
+            return True
+        found = await self._reader.pod(key)
+        if found is not None and (uid is None or found.uid == uid):
+            self._cache.pods.confirm(found)
+            self._enqueue(found.node, 0.0)
+            return False
+        if uid is not None:
+            self._cache.pods.delete(key, ObjectVersion(uid, 0))
+        return True
+
+    async def _release(self, node: NodeState, decision: PodDecision) -> None:
+        if not await self._store.no_write_pending(decision.key):
+            self._enqueue(node.name, _SOON)
+            return
+        allocation = self._cache.allocation_on(node.name, decision.uid)
+        if allocation is not None:
+            since = node.orphans.setdefault(decision.uid, self._clock())
+            wait = self._wait(node, decision, allocation, since)
+            if wait > 0:
+                await self._hold(node, decision, allocation, since)
+                self._enqueue(node.name, wait)
+                return
+            await self._store.delete(allocation)
+            if allocation.finalized and not allocation.released:
+                self._tell_unseen(node, decision, allocation)
+        node.release(decision.uid)
+        if decision.grant.holds_anything:
+            self._metrics.releases.inc()
+        logger.info("node %s: pod %s (%s) is gone, released", node.name, decision.key, decision.uid)
+
+    async def _adopt_orphan(self, node: NodeState, allocation: CachedAllocation) -> None:
+        """Keep the decision of a pod that went while no operator looked, unless nothing is held by it."""
+        decision = decision_in(allocation)
+        if decision is None or self._wait(node, decision, allocation, self._clock()) <= 0:
+            await self._store.delete(allocation)
+            return
+        problem = node.adopt(decision)
+        if problem is not None:
+            logger.warning("PodAllocation %s is of no pod and cannot be kept: %s", allocation.key, problem)
+            await self._store.delete(allocation)
+            return
+        await self._release(node, decision)
+
+    def _tell_unseen(self, node: NodeState, decision: PodDecision, allocation: CachedAllocation) -> None:
+        """Say that nobody has seen the processes of an orphan end."""
+        known = self._cache.node(node.name) is not None
+        why = f"the agent of node {node.name} is silent" if known else f"node {node.name} is gone"
+        cpus = cpuset.render(decision.grant.exclusive_cpus) or "none"
+        text = f"CPUs {cpus} of {decision.key} are free although nobody saw its processes end: {why}"
+        logger.warning("%s", text)
+        self._metrics.releases_unseen.inc()
+        self._events.record(allocation_reference(allocation), EventType.WARNING, "ReleasedUnseen", text)
+
+    def _wait(
+        self, node: NodeState, decision: PodDecision, allocation: CachedAllocation, since: float
+    ) -> float:
+        """Return for how many seconds at the longest an orphan keeps what it holds, if nothing changes."""
+        if not decision.grant.holds_anything or not allocation.finalized or allocation.released:
+            return 0.0
+        if self._cache.node(node.name) is None:
+            return 0.0
+        settings = node.selection.decide_with if node.selection is not None else None
+        bound = DEFAULT_RELEASE if settings is None else settings.pod_policy.release_after
+        topology = self._cache.topology(node.name)
+        node.heartbeat.observe(topology.heartbeat if topology is not None else "", self._clock())
+        heard = node.heartbeat.seen_at if node.heartbeat.time else since
+        return heard + bound - self._clock()
+
+    async def _hold(
+        self, node: NodeState, decision: PodDecision, allocation: CachedAllocation, since: float
+    ) -> None:
+        """Ask for the deletion of an orphan's PodAllocation, which waits for its finalizer."""
+        if allocation.deleting:
+            return
+        if decision.static_uid and (left := since + MIRROR_RETURNS - self._clock()) > 0:
+            self._enqueue(node.name, left)
+            return
+        await self._store.begin_deletion(allocation)
+        logger.info(
+            "node %s: pod %s (%s) is gone from the API; it keeps CPUs %s until its processes have ended",
+            node.name,
+            decision.key,
+            decision.uid,
+            cpuset.render(decision.grant.exclusive_cpus) or "none",
+        )
