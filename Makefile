@@ -85,8 +85,8 @@ e2e: install ## the same tests on your cluster: make e2e KUBECONFIG=file [NODE=n
 e2e-kind: install ## the chart and the same scenarios on a kind cluster; needs Docker, kind, kubectl and helm; KEEP=1
 	@KEEP=$(or $(KEEP),0) deploy/kind/run.sh
 
-conformance: install ## compare podnuma and the kubelet's own code on new scenarios; SEED=n COUNT=m KUBELET=1.37|1.38
-	@python -m tests.conformance --seed $(or $(SEED),1) --count $(or $(COUNT),1000) --kubelet $(or $(KUBELET),1.37)
+conformance: install ## compare podnuma and the kubelet's own code on new scenarios; SEED=n COUNT=m KUBELET=1.37|1.38 DEVICES=1
+	@python -m tests.conformance --seed $(or $(SEED),1) --count $(or $(COUNT),1000) --kubelet $(or $(KUBELET),1.37) $(if $(DEVICES),--devices)
 
 discovery: install ## compare discovery and cAdvisor with the kubelet's topology code on odd machines; COUNT=n; needs Go and root
 	@dir=$$(mktemp -d) && tests/conformance/oracle/build.sh "$$dir" && \

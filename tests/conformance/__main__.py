@@ -39,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         default=kubelet.REFERENCE.value,
         help="whose CPUs podnuma is to take",
     )
+    parser.add_argument("--devices", action="store_true", help="pods ask for devices, too")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--keep", type=Path, help="write every unexplained scenario to this file")
     chosen = parser.parse_args(arguments)
@@ -73,8 +74,8 @@ def _say(line: object) -> None:
 def _run(chosen: argparse.Namespace) -> tuple[Agreement, list[Finding]]:
     agreement, findings = Agreement(), []
     with ProcessPoolExecutor(chosen.jobs) as pool:
-        release = kubelet.Release(chosen.kubelet)
-        for part in pool.map(partial(_examine_chunk, release), _chunks(chosen)):
+        examined = partial(_examine_chunk, kubelet.Release(chosen.kubelet), devices=chosen.devices)
+        for part in pool.map(examined, _chunks(chosen)):
             agreement.add(part.agreement)
             findings += part.findings
     return agreement, findings
@@ -95,8 +96,8 @@ def _chunks(chosen: argparse.Namespace) -> Iterator[Chunk]:
             yield chosen.seed, min(_CHUNK, end - start), start
 
 
-def _examine_chunk(release: kubelet.Release, chunk: Chunk) -> Examination:
-    lines = chunk if isinstance(chunk, list) else kubelet.generate(*chunk)
+def _examine_chunk(release: kubelet.Release, chunk: Chunk, *, devices: bool) -> Examination:
+    lines = chunk if isinstance(chunk, list) else kubelet.generate(*chunk, devices=devices)
     scenarios = [json.loads(line) for line in lines]
     if release is not kubelet.REFERENCE:
         scenarios = [examine.for_release(scenario, release) for scenario in scenarios]

@@ -129,9 +129,10 @@ def replay(lines: Iterable[str], release: Release = REFERENCE, *, limit: int | N
     return ask(command, "\n".join(line.strip() for line in lines), limit=limit)
 
 
-def generate(seed: int, count: int, first: int = 0) -> list[str]:
-    """Draw `count` random valid scenarios; number i depends on the seed and i only."""
-    return ask([str(binary()), "generate", "-seed", str(seed), "-count", str(count), "-first", str(first)])
+def generate(seed: int, count: int, first: int = 0, *, devices: bool = False) -> list[str]:
+    """Draw `count` random valid scenarios; number i depends on the seed, `devices` and i only."""
+    command = [str(binary()), "generate", "-seed", str(seed), "-count", str(count), "-first", str(first)]
+    return ask([*command, "-devices"] if devices else command)
 
 
 def ask(command: list[str], question: str = "", *, limit: int | None = None) -> list[str]:

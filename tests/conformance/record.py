@@ -1,4 +1,4 @@
-"""Record the kubelet's answers (`python -m tests.conformance.record [newer]`), to compare without Go.
+"""Record the kubelet's answers (`python -m tests.conformance.record [newer|devices]`), to compare without Go.
 
 Recorded are, a few hundred lines of `{"scenario": ..., "kubelet": ...}` in each file,
 
@@ -7,6 +7,7 @@ Recorded are, a few hundred lines of `{"scenario": ..., "kubelet": ...}` in each
 * `generated-NN.jsonl.xz`: drawn ones, over every policy and option;
 * `newer-NN.jsonl.xz`: what v1.38.0-beta.0 answers to drawn scenarios, where that is something else than
   the reference says; alone with `newer`;
+* `devices-NN.jsonl.xz`: drawn ones whose pods ask for devices; alone with `devices`;
 * `v1.36.json`: where kubelet v1.36.3 answers otherwise, by kind.
 
 A scenario that a *mark* ends (see `deviations`) is recorded once more without that step, until
@@ -33,6 +34,7 @@ _SEEDS = {5526: 2600, 1363: 1100, 1372: 1000}
 PER_FILE = 320
 _EXAMPLES = 5
 _NEWER_SEED, _NEWER_COUNT = 1380, 6000
+_DEVICES_SEED, _DEVICES_COUNT = 5517, 2100
 
 Json = dict[str, Any]
 
@@ -40,6 +42,13 @@ Json = dict[str, Any]
 def main(arguments: list[str]) -> int:
     """Ask all releases and write the recording."""
     RECORDED.mkdir(exist_ok=True)
+    if arguments != ["newer"]:
+        for old in recorded_files("devices"):
+            old.unlink()
+        drawn = kubelet.generate(_DEVICES_SEED, _DEVICES_COUNT, devices=True)
+        _write("devices", list(_answered(map(json.loads, drawn))))
+    if arguments == ["devices"]:
+        return 0
     for old in recorded_files("newer"):
         old.unlink()
     _write("newer", list(_answered_otherwise()))
@@ -71,7 +80,7 @@ def _write(name: str, pairs: list[tuple[Json, Json]]) -> None:
 
 
 def recorded_files(group: str = "*") -> list[Path]:
-    """Return the recorded files: "written", "generated", "newer", or all."""
+    """Return the recorded files: "written", "generated", "newer", "devices", or all."""
     return sorted(RECORDED.glob(f"{group}-*.jsonl.xz"))
 
 

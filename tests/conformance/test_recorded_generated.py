@@ -12,7 +12,7 @@ from tests.conformance import examine, record
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "path",
-    [*record.recorded_files("generated"), *record.recorded_files("newer")],
+    [path for group in ("generated", "newer", "devices") for path in record.recorded_files(group)],
     ids=lambda path: path.name.split(".")[0],
 )
 def test_answers_are_the_kubelets(path):
@@ -28,3 +28,19 @@ def test_the_newer_release_is_recorded_where_it_takes_other_cpus():
         "distribute-cpus-across-numa",
         "prefer-align-cpus-by-uncorecache",
     }
+
+
+def test_two_thousand_scenarios_with_devices_are_recorded():
+    scenarios = [scenario for path in record.recorded_files("devices") for scenario, _ in record.read(path)]
+    with_devices = [one for one in scenarios if any("devices" in step for step in one["steps"])]
+    assert len(with_devices) >= 2000
+    policies = {one["kubelet"].get("topologyManagerPolicy") for one in with_devices}
+    assert policies == {"none", "best-effort", "restricted", "single-numa-node"}
+    rows = [row for one in with_devices for step in one["steps"] for row in _rows(step)]
+    assert any(row.get("busy") for row in rows)
+    assert any(row.get("container") for row in rows)
+    assert {len(row.get("numaNodes", ())) for row in rows} == {0, 1, 2}
+
+
+def _rows(step):
+    return [row for listed in step.get("devices", {}).values() for row in listed]

@@ -15,6 +15,7 @@ Always true: without devices nothing here runs.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from enum import StrEnum
 from itertools import combinations, islice
 
 from podnuma.allocator import nodeset
@@ -29,6 +30,14 @@ MAX_SETS = 20_000
 
 # Chosen devices that are named in words; more are counted.
 MAX_NAMED = 8
+
+
+class DeviceLocality(StrEnum):
+    """How many of a pod's devices have CPUs of the pod at their NUMA nodes."""
+
+    ALL = "all"
+    SOME = "some"
+    NONE = "none"
 
 
 class DeviceHints:
@@ -122,6 +131,19 @@ def pod_devices(pod: PodRequest) -> tuple[DeviceRequest, ...]:
         for request in container.devices:
             by_resource.setdefault(request.resource, []).append((place, request))
     return tuple(_together(pod, parts) for parts in by_resource.values())
+
+
+def locality(topology: Topology, grant: PodGrant) -> DeviceLocality | None:
+    """Return how near a pod's own CPUs are to its devices; None without one or the other."""
+    near = [near_cpus(topology, device.nodes) for device in grant.devices]
+    known = [nodes for nodes in near if nodes]
+    cpus = topology.nodes_of(grant.exclusive_cpus)
+    if not known or not cpus:
+        return None
+    local = sum(1 for nodes in known if nodes & cpus)
+    if local == len(known):
+        return DeviceLocality.ALL
+    return DeviceLocality.SOME if local else DeviceLocality.NONE
 
 
 def with_granted_devices(pod: PodRequest, grant: PodGrant) -> PodRequest:

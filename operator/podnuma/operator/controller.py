@@ -14,6 +14,7 @@ The controller knows neither Kopf nor HTTP: tests drive it with the same calls.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Awaitable, Callable, Iterable
 
+    from podnuma.allocator.device_hints import DeviceLocality
     from podnuma.operator.cache.cluster import AffectedNodes
     from podnuma.operator.cache.objects import CachedObject, ObjectKey, ObjectVersion
     from podnuma.operator.node.state import NodeState
@@ -304,6 +306,7 @@ class Controller:
         """Return the present state in numbers."""
         holding = rejected = managed = exclusive = shared = twice = outdated = waiting = resizing = 0
         states = dict.fromkeys(NodeReason, 0)
+        localities: Counter[DeviceLocality] = Counter()
         now, waited = self._clock(), 0.0
         orphaned = 0
         for node in self._reconcilers.values():
@@ -320,6 +323,7 @@ class Controller:
                 resizing += decision.decision.pending_resize is not None
                 twice += (seen & decision.grant.exclusive_cpus).bit_count()
                 seen |= decision.grant.exclusive_cpus
+            localities.update(state.device_localities())
             exclusive += seen.bit_count()
             shared += state.shared_cpu_count
             outdated += len(state.outdated)
@@ -343,5 +347,6 @@ class Controller:
             longest_node_wait=waited,
             unreadable=self.cache.unreadable(),
             pods_orphaned=orphaned,
+            device_localities=localities,
             watch_age=watch_age,
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from podnuma.allocator.decision import Reason
+from podnuma.allocator.device_hints import DeviceLocality
 from podnuma.api.node_topology import NodeReason
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -49,6 +50,7 @@ class Snapshot:
     longest_node_wait: float = 0.0
     node_states: Mapping[NodeReason, int] = field(default_factory=dict)
     unreadable: Mapping[str, int] = field(default_factory=dict)
+    device_localities: Mapping[DeviceLocality, int] = field(default_factory=dict)
 
 
 class AdmissionTimer:
@@ -149,6 +151,14 @@ class _State(Collector):
         for kind, count in now.unreadable.items():
             unreadable.add_metric((kind,), count)
         yield unreadable
+        localities = GaugeMetricFamily(
+            "podnuma_pods_device_locality",
+            "Pods with devices, by how many of these have CPUs of the pod at their NUMA node.",
+            labels=("local",),
+        )
+        for local in DeviceLocality:
+            localities.add_metric((local.value,), now.device_localities.get(local, 0))
+        yield localities
 
 
 class Metrics:

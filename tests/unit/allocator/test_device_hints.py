@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.allocator import device_hints, nodeset
 from podnuma.allocator.decision import Admitted, GrantedDevice, Reason
-from podnuma.allocator.device_hints import DeviceHints
+from podnuma.allocator.device_hints import DeviceHints, DeviceLocality, locality
 from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.request import ContainerKind, ContainerRequest, Device, DeviceRequest, PodRequest
 from podnuma.allocator.topology import NumaNode
@@ -161,3 +161,22 @@ def test_a_grant_names_the_devices_that_drew_it_and_draws_the_pod_there_again():
     resized = allocator.resize(bare)
     assert isinstance(resized, Admitted)
     assert resized.grant == grant
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [
+        ([[0]], DeviceLocality.ALL),
+        ([[0], [1]], DeviceLocality.SOME),
+        ([[1]], DeviceLocality.NONE),
+        ([[0, 1]], DeviceLocality.ALL),
+        ([[]], None),
+        ([], None),
+    ],
+)
+def test_a_device_is_local_where_the_pod_has_cpus_of_its_own(places, expected):
+    allocator = NodeAllocator.empty(settings("none", "container"), shapes.machine("DS12"))
+    wanted = pod_with(tuple(device(str(n), *at) for n, at in enumerate(places)), budget=None, cpus=2)
+    grant = admitted(allocator, wanted).grant
+    assert allocator.topology.nodes_of(grant.exclusive_cpus) == 1
+    assert locality(allocator.topology, grant) is expected

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from podnuma.allocator.device_hints import DeviceLocality
 from podnuma.operator.cache.objects import ObjectKey
 from podnuma.plumbing.kube import errors
 
@@ -58,6 +59,8 @@ async def test_cpus_and_memory_are_at_the_device_and_the_decision_names_it():
     ]
     assert "devices" not in found["spec"]["containers"][1]
     assert f"for {DRIVER} n1/gpu1 (NUMA node 1)" in rig.told("Allocated")[0]
+    now = rig.controller.snapshot(leading=True, term=1, watch_age=0.0)
+    assert now.device_localities == {DeviceLocality.ALL: 1}
 
 
 @virtual

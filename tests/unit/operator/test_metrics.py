@@ -9,7 +9,7 @@ from podnuma.plumbing.kube.client import CompletedRequest
 SNAPSHOT = Snapshot(
     True, 3, 0, 5, 2, 4, 1, 0, 16, 48, 0, 0, 0, 0, 1.5, 90.0, {NodeReason.PAUSED: 2}, {"NodeTopology": 1}
 )
-BOUNDED = {"result", "reason", "verb", "resource", "code", "le", "state", "kind"}
+BOUNDED = {"local", "result", "reason", "verb", "resource", "code", "le", "state", "kind"}
 
 
 def exposed():

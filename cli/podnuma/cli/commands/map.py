@@ -144,6 +144,15 @@ def _zone_data(zone: Zone) -> dict[str, Any]:
             }
             for share in zone.memory
         ],
+        "devices": [
+            {
+                **pod_reference_data(one.pod),
+                "container": one.container,
+                "resource": one.device.resource,
+                "device": one.device.name,
+            }
+            for one in zone.devices
+        ],
     }
 
 

@@ -1,7 +1,7 @@
 """The model of a node map: the node's hardware, and who holds which part of it. Nothing is drawn here.
 
     NodeMap   one node
-      Zone      a NUMA node: its caches, its memory, and what each holder has of it
+      Zone      a NUMA node: its caches, its memory, its devices, and what each holder has of it
         Cache     the cores behind one last-level cache; cores without one stand together, unnamed
           cores     tuples of CPU ids, threads in ascending order
 
@@ -14,14 +14,14 @@ holder; they are only listed, like the kinds of cores where there are several.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 
 from podnuma.allocator import cpuset
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.cpuset import CpuSet
-from podnuma.allocator.decision import MemoryBlock, PodGrant
+from podnuma.allocator.decision import GrantedDevice, MemoryBlock, PodGrant
 from podnuma.allocator.request import ContainerKind
 from podnuma.allocator.topology import Cpu, NumaNode, Topology
 
@@ -97,6 +97,20 @@ class MemoryShare:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceShare:
+    """A device of a container that is attached to one zone, perhaps to others as well."""
+
+    pod: str
+    container: str
+    device: GrantedDevice
+
+    @property
+    def who(self) -> str:
+        """The pod and the container."""
+        return f"{self.pod}: {self.container}"
+
+
+@dataclass(frozen=True, slots=True)
 class Zone:
     """One NUMA node. `sockets` is empty for memory without CPUs; `capacity` in bytes."""
 
@@ -106,6 +120,7 @@ class Zone:
     shares: tuple[CpuShare, ...]
     capacity: int
     memory: tuple[MemoryShare, ...]
+    devices: tuple[DeviceShare, ...] = ()
 
     @property
     def cpus(self) -> CpuSet:
@@ -147,7 +162,10 @@ def draw_up(node: MappedNode, grants: Iterable[PodGrant]) -> NodeMap:
     memory = [MemoryShare(_name(grant), block) for grant in ordered for block in grant.charged]
     return NodeMap(
         name=node.name,
-        zones=tuple(_zone(numa, node.topology, holders, memory) for numa in node.topology.nodes),
+        zones=tuple(
+            replace(_zone(numa, node.topology, holders, memory), devices=_devices(numa.id, ordered))
+            for numa in node.topology.nodes
+        ),
         holders=holders,
         pods=tuple(_name(grant) for grant in ordered),
         offline=node.offline,
@@ -209,6 +227,16 @@ def _zone(
         shares=_shares(cpus, holders),
         capacity=node.memory,
         memory=tuple(share for share in memory if share.block.nodes >> node.id & 1),
+    )
+
+
+def _devices(node: int, grants: Iterable[PodGrant]) -> tuple[DeviceShare, ...]:
+    return tuple(
+        DeviceShare(_name(grant), container.name, device)
+        for grant in grants
+        for container in grant.containers
+        for device in container.devices
+        if device.nodes >> node & 1
     )
 
 

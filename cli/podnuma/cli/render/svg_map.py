@@ -148,6 +148,13 @@ def _lines(node: NodeMap, zone: Zone) -> Iterator[_Block]:
             _text(430, 12, held.pod),
         ]
         yield _Block(_WIDTH, _LINE, tuple(marks))
+    for one in zone.devices:
+        marks = [
+            _text(24, 12, "device"),
+            _text(196, 12, f"{one.device.resource} {one.device.name}"[:_LIST_WIDTH]),
+            _text(430, 12, one.who),
+        ]
+        yield _Block(_WIDTH, _LINE, tuple(marks))
 
 
 def _holder_text(holder: Holder) -> str:

@@ -146,7 +146,10 @@ class _Holders:
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
         shares = [(share, _who(share.holder)) for share in self._zone.shares]
         names = max(
-            [len(who) for _, who in shares] + [len(share.pod) for share in self._zone.memory], default=0
+            [len(who) for _, who in shares]
+            + [len(share.pod) for share in self._zone.memory]
+            + [len(one.who) for one in self._zone.devices],
+            default=0,
         )
         lists = min(max(options.max_width - _BEFORE_LIST - names - 2, _LABEL_WIDTH), _LIST_WIDTH)
         table = Table.grid(padding=(0, 2))
@@ -163,6 +166,10 @@ class _Holders:
         for held in self._zone.memory:
             size, across = wording.rounded(held.block.size), wording.across(held.block.nodes)
             table.add_row("", "", held.block.resource, size, across, held.pod)
+        for one in self._zone.devices:
+            name = f"{one.device.resource} {one.device.name}"
+            cut = name if len(name) <= lists else f"{name[: lists - 1]}…"
+            table.add_row("", "", "device", "", cut, one.who)
         yield table
 
 

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import Admitted, PodGrant, Reason, Rejected
+from podnuma.allocator.device_hints import locality
 from podnuma.allocator.node_allocator import NodeAllocator, StaleDecisionError
 from podnuma.allocator.resize.decide import ResizeRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
+    from podnuma.allocator.device_hints import DeviceLocality
     from podnuma.allocator.request import PodRequest
     from podnuma.allocator.rules import Rules
     from podnuma.api.node_profile import MatchedNode
@@ -138,6 +140,16 @@ class NodeState:
     def failed(self, why: str, now: float) -> None:
         """Note that a run over the node failed."""
         self.failure = ReconcileFailure(why, now if self.failure is None else self.failure.since)
+
+    def device_localities(self) -> Iterator[DeviceLocality]:
+        """Yield how near the CPUs of each pod with devices are to these."""
+        if self._allocator is None:
+            return
+        for decision in self._decisions.values():
+            if decision.grant.devices:
+                found = locality(self._allocator.topology, decision.grant)
+                if found is not None:
+                    yield found
 
     def use_rules(self, rules: Rules | None) -> None:
         """Decide by these rules from now on; None: decide nothing."""

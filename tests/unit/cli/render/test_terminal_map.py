@@ -1,6 +1,9 @@
 """The map says the same in letters, in words and in colour."""
 
+from dataclasses import replace
+
 import pytest
+from podnuma.allocator import GrantedDevice, nodeset
 from podnuma.cli.commands.map import render_node
 from rich.console import Console
 
@@ -94,3 +97,15 @@ def test_memory_without_cpus_and_offline_cpus_are_shown():
 )
 def test_odd_machines_are_drawn(machine):
     assert len(drawn(topology_object(machine), [])) > 5
+
+
+def test_devices_stand_at_their_numa_nodes():
+    device = GrantedDevice("gpu.example.com", "node-a/gpu-0", nodeset.of([1]))
+    main = replace(container("training", "node_exclusive", "6-8"), devices=(device,))
+    lines = drawn(
+        topology_object(EPYC, reserved="0,48"), [allocation_object(grant("ml/training", "", main))], width=120
+    )
+    (row,) = [line for line in lines if "gpu-0" in line]
+    assert row.split() == ["device", "gpu.example.com", "node-a/gpu-0", "ml/training:", "training"]
+    assert lines.index(row) > next(place for place, line in enumerate(lines) if "NUMA node 1" in line)
+    assert lines.index(row) < next(place for place, line in enumerate(lines) if "NUMA node 2" in line)
