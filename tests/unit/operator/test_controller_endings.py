@@ -12,8 +12,6 @@ from tests.unit.operator.virtual import virtual
 DB = ObjectKey("default", "db")
 HASH = "hash-1"
 MIRROR: Any = {"annotations": {"kubernetes.io/config.mirror": HASH, "kubernetes.io/config.hash": HASH}}
-    "annotations": {"kubernetes.io/config.mirror": "hash-1", "kubernetes.io/config.hash": "hash-1"}
-}
 
 
 async def orphaned(*nodes: str, cpus: int = 6, **spec) -> tuple[Rig, str]:
