@@ -18,6 +18,7 @@ from podnuma.agent.status.metrics import AdmissionCounts
 from podnuma.agent.status.node_status import AgentIdentity, NodeStatus
 from podnuma.agent.status.reporter import StatusReporter
 from podnuma.allocator import cpuset
+from podnuma.plumbing.kube import errors
 
 
 class Running:
@@ -201,3 +202,24 @@ async def test_a_status_for_a_pod_that_is_gone_is_no_longer_kept(bench, words, r
         await reached(lambda: running.written.get("db", {}).get("phase") == "Applied")
         bench.release(words.pod("db"))
         await reached(lambda: not running.agent.reporter._statuses)
+
+
+async def test_hardware_that_the_api_server_refuses_is_withdrawn_and_says_so(bench, reached):
+    async with agent_over(bench) as running:
+        write = running.write
+
+        def refuse(path, body):
+            if "hardware" in body["status"]:
+                raise errors.RefusedError(422, "Invalid", "status.hardware.caches[0].id: must be less")
+            return write(path, body)
+
+        running.agent.reporter.status_writer._write = refuse
+        await reached(lambda: "node" in running.written)
+        status = running.written["node"]
+        assert "hardware" not in status
+        for kind in ("AgentReady", "HardwareKnown"):
+            told = condition(status, kind)
+            assert (told["status"], told["reason"]) == ("False", "StatusRefused")
+            assert "status.hardware.caches[0].id" in told["message"]
+        assert condition(status, "Paused")["status"] == "False"
+        assert status["agent"]["heartbeatTime"]

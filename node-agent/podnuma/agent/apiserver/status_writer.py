@@ -4,6 +4,9 @@ Only the last status submitted for an object counts. An equal one is not written
 server that drops fields (an old CRD) or another writer cannot make this loop hot. The server's answer is
 compared with what was sent, and fields that it dropped are named. Failures are retried with back-off; an
 object that is gone is forgotten.
+
+A status whose content the server refuses would leave people with the last one that it took, or none: then the
+`substitute` is written that says so, and the status itself is tried again with back-off.
 """
 
 import asyncio
@@ -11,7 +14,7 @@ import logging
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from podnuma.agent.apiserver.client import Json
 from podnuma.plumbing.backoff import Backoff
@@ -21,6 +24,10 @@ logger = logging.getLogger(__name__)
 
 _AGAIN_AFTER = 60.0
 _NOT_BEFORE = 0.25
+_CONTENT_REFUSED = frozenset({400, 413, 422})
+
+Substitute: TypeAlias = Callable[[str], Json]
+"""From the server's reason for refusing a status to what is written in its place."""
 
 
 @dataclass(slots=True)
@@ -30,6 +37,9 @@ class _Entry:
     written_at: float = float("-inf")
     failures: int = 0
     due: float = 0.0
+    substitute: Substitute | None = None
+    substituted: tuple[Json, str] | None = None  # what was refused, and why
+    refused: bool = False
 
 
 class StatusWriter:
@@ -55,10 +65,17 @@ class StatusWriter:
         self.trouble: str | None = None
         self.dropped: frozenset[str] = frozenset()
 
-    def submit(self, path: str, body: Json, *, again: bool = False) -> None:
-        """Ask for a status to be written. `again`: also if it is what was written last, a while ago."""
+    def submit(
+        self, path: str, body: Json, *, again: bool = False, substitute: Substitute | None = None
+    ) -> None:
+        """Ask for a status to be written.
+
+        `again`: also if it is what was written last, a while ago. `substitute`: what to write if the server
+        refuses what is in it.
+        """
         now = asyncio.get_running_loop().time()
         entry = self._entries.setdefault(path, _Entry())
+        entry.substitute = substitute
         if body == entry.written and not (again and now - entry.written_at > _AGAIN_AFTER):
             entry.body = None
             return
@@ -71,6 +88,11 @@ class StatusWriter:
     def forget(self, keep: Callable[[str], bool]) -> None:
         """Drop what is known about objects that are gone."""
         self._entries = {path: entry for path, entry in self._entries.items() if keep(path)}
+
+    @property
+    def refused(self) -> int:
+        """The number of objects whose last status the server refused for what is in it."""
+        return sum(entry.refused for entry in self._entries.values())
 
     def pending(self) -> int:
         return sum(1 for entry in self._entries.values() if entry.body is not None)
@@ -107,17 +129,30 @@ class StatusWriter:
             entry.failures += 1
             retry = error.retry_after or self._backoff.delay(entry.failures, self._rng)
             entry.due = loop.time() + retry
+            entry.refused = error.status in _CONTENT_REFUSED
+            if entry.refused:
+                await self._substitute(path, entry, body, str(error))
             if entry.body is None:
                 entry.body = body
             if self.trouble is None or entry.failures == 1:
                 logger.warning("status of %s not written, again in %.1f s: %s", path, retry, error)
             self.trouble = str(error)
         else:
-            entry.failures = 0
+            entry.failures, entry.refused, entry.substituted = 0, False, None
             entry.written, entry.written_at = body, loop.time()
             entry.due = loop.time() + self._not_before
             self.trouble = None
             self._compare(path, body, stored)
+
+    async def _substitute(self, path: str, entry: _Entry, refused: Json, why: str) -> None:
+        if entry.substitute is None or entry.substituted == (refused, why):
+            return
+        try:
+            await asyncio.to_thread(self._write, path, entry.substitute(why))
+        except errors.KubeError as error:
+            logger.warning("nor is it written that the status of %s is refused: %s", path, error)
+        else:
+            entry.written, entry.substituted = None, (refused, why)
 
     def _compare(self, path: str, sent: Json, stored: Json) -> None:
         lost = frozenset(lacking(sent.get("status"), stored.get("status"), "status"))

@@ -70,6 +70,7 @@ class GaugeValues:
     cgroups_contended: int = 0
     containers_not_isolated: int = 0
     dropped_fields: int = 0
+    refused_statuses: int = 0
 
 
 @dataclass(slots=True)
@@ -293,4 +294,9 @@ def _gauges(state: GaugeValues) -> Iterator[Metric]:
         "podnuma_dropped_status_fields",
         "Status fields that the API server does not store: its CRDs are older than the agent.",
         value=state.dropped_fields,
+    )
+    yield GaugeMetricFamily(
+        "podnuma_refused_statuses",
+        "Objects whose status the API server refuses for what is in it; their conditions say why.",
+        value=state.refused_statuses,
     )

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from podnuma.agent.apiserver.client import Json
 from podnuma.agent.apiserver.status_writer import StatusWriter
 from podnuma.agent.desired.state import DesiredState
 from podnuma.agent.discover.machine import Discovered, Machine
@@ -52,6 +53,7 @@ class NodeStatus:
         self._intruders = ""
         self._beat: dt.datetime | None = None
         self._conditions: tuple[Condition, ...] = ()
+        self._refused: tuple[Condition, ...] = ()
 
     @property
     def path(self) -> str:
@@ -103,9 +105,38 @@ class NodeStatus:
             boot_id=self._identity.boot_id,
             heartbeat_time=timestamp(self._beat),
         )
-        status = render_agent_status(self._hardware(), agent, conditions)
-        body = NODE_TOPOLOGY.status_patch("", self._identity.node, settings.uid, status)
-        self._status_writer.submit(self.path, body)
+        hardware, uid = self._hardware(), settings.uid
+        self._status_writer.submit(
+            self.path,
+            self._patch(uid, hardware, agent, conditions),
+            substitute=lambda why: self._without_what_is_refused(uid, hardware, agent, why),
+        )
+
+    def _patch(
+        self, uid: str, hardware: Hardware | None, agent: AgentReport, conditions: tuple[Condition, ...]
+    ) -> Json:
+        status = render_agent_status(hardware, agent, conditions)
+        return NODE_TOPOLOGY.status_patch("", self._identity.node, uid, status)
+
+    def _without_what_is_refused(
+        self, uid: str, hardware: Hardware | None, agent: AgentReport, why: str
+    ) -> Json:
+        """Say that the API server refuses the status.
+
+        Hardware that it has already stays, other does not; the other conditions stay without their texts.
+        """
+        stored = self._desired.node_config.status
+        kept = hardware if stored is not None and stored.hardware == hardware else None
+        message = f"the API server refuses this agent's status: {why}"[:_CUT]
+        about = {NodeCondition.AGENT_READY.value, NodeCondition.HARDWARE_KNOWN.value}
+        refused = [
+            replace(condition, status=Status.FALSE, reason="StatusRefused", message=message)
+            if condition.type in about
+            else replace(condition, message="")
+            for condition in self._conditions
+        ]
+        self._refused = merged(self._refused or self._conditions, refused, self._clock())
+        return self._patch(uid, kept, agent, self._refused)
 
     def _hardware(self) -> Hardware | None:
         if self._machine is None:

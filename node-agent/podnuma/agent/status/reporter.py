@@ -8,6 +8,7 @@ import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from podnuma.agent.apiserver.client import Json
 from podnuma.agent.apiserver.status_writer import StatusWriter
 from podnuma.agent.desired.state import DesiredAllocation, DesiredState
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
@@ -17,9 +18,11 @@ from podnuma.agent.status.metrics import AdmissionCounts, GaugeValues
 from podnuma.agent.status.node_status import NodeStatus
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
-from podnuma.api.conditions import merged
+from podnuma.api.conditions import Readiness, merged, readiness
 from podnuma.api.pod_allocation import PodAllocationStatus, render_status
 from podnuma.api.resource_types import POD_ALLOCATION
+
+_LONGEST_MESSAGE = 1000
 
 
 @dataclass(slots=True)
@@ -84,9 +87,23 @@ class StatusReporter:
         self._statuses[desired.uid] = status
         stored = desired.allocation.status if desired.allocation is not None else None
         namespace, name = desired.namespace, desired.name
-        body = POD_ALLOCATION.status_patch(namespace, name, desired.uid, render_status(status))
         path = POD_ALLOCATION.path(namespace, name, "status")
-        self.status_writer.submit(path, body, again=stored != status)
+
+        def patch(what: PodAllocationStatus) -> Json:
+            return POD_ALLOCATION.status_patch(namespace, name, desired.uid, render_status(what))
+
+        def without_what_is_refused(why: str) -> Json:
+            return patch(self._refused(status, desired.generation, why))
+
+        self.status_writer.submit(
+            path, patch(status), again=stored != status, substitute=without_what_is_refused
+        )
+
+    def _refused(self, status: PodAllocationStatus, generation: int, why: str) -> PodAllocationStatus:
+        """Return what is left of a status that the API server refuses: the phase, and why."""
+        message = f"the API server refuses the status of this object: {why}"[:_LONGEST_MESSAGE]
+        failed = readiness(Readiness.FAILED, "StatusRefused", message, generation)
+        return PodAllocationStatus(generation, status.phase, merged(status.conditions, failed, self.clock()))
 
     def gauges(self, snapshot: NodeSnapshot) -> GaugeValues:
         """Return what gauges are computed from."""
@@ -105,6 +122,7 @@ class StatusReporter:
             phases=allocation_status.phases(self._statuses),
             paused=snapshot.pause_reason is not None,
             dropped_fields=len(self.status_writer.dropped),
+            refused_statuses=self.status_writer.refused,
             containers_not_isolated=len({each.owner for each in snapshot.intrusions}),
             cgroups_contended=len(snapshot.contended),
             cgroups_out_of_sync=sum(what is not None for what in snapshot.differences.values()),

@@ -110,3 +110,48 @@ async def test_fields_that_the_server_drops_are_named_once_and_not_written_in_a_
         server.prunes = False
         writer.submit("a", {"status": {"phase": "Applied", "pools": {"shared": "9"}}})
         await reached(lambda: writer.dropped == frozenset())
+
+
+class Picky(Server):
+    """A server that refuses statuses with a word in them."""
+
+    def __init__(self, word):
+        super().__init__()
+        self.word = word
+        self.refusals = 0
+
+    def write(self, path, body):
+        if self.word in body:
+            self.refusals += 1
+            raise errors.RefusedError(422, "Invalid", f"status.{self.word}: Invalid value")
+        return super().write(path, body)
+
+
+async def test_what_the_server_refuses_is_said_in_its_place_once_and_tried_again(reached):
+    server = Picky("cache")
+    async with running(server, not_before=0) as writer:
+        writer.submit("a", {"cache": 2**31}, substitute=lambda why: {"said": why})
+        await reached(lambda: server.refusals > 3)
+        assert server.written == [("a", {"said": "422 Invalid: status.cache: Invalid value"})]
+        assert writer.refused == 1
+        server.word = "nothing"
+        await reached(lambda: writer.pending() == 0)
+        assert server.written[1:] == [("a", {"cache": 2**31})]
+        assert writer.refused == 0
+
+
+async def test_a_substitute_that_is_refused_as_well_is_no_end(reached):
+    server = Picky("cache")
+    async with running(server, not_before=0) as writer:
+        writer.submit("a", {"cache": 1}, substitute=lambda _: {"cache": 2})
+        await reached(lambda: server.refusals > 3)
+        server.word = "nothing"
+        await reached(lambda: ("a", {"cache": 1}) in server.written)
+
+
+async def test_a_missing_right_is_not_said_to_an_object_that_may_not_be_written(server, reached):
+    server.errors = [errors.RefusedError(403, "Forbidden", "no")]
+    async with running(server, not_before=0) as writer:
+        writer.submit("a", {"n": 1}, substitute=lambda why: {"said": why})
+        await reached(lambda: server.written)
+        assert server.written == [("a", {"n": 1})]
