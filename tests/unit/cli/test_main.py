@@ -158,6 +158,21 @@ def test_a_server_that_does_not_answer_is_unreachable(tmp_path):
     assert done.stderr.startswith("no answer from the API server about nodetopologies.podnuma.dev: ")
 
 
+def test_the_cluster_of_a_context_may_be_in_another_kubeconfig(tmp_path):
+    cluster = {"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    parts = [
+        {"contexts": [context], "current-context": "c"},
+        {"clusters": [cluster], "users": [{"name": "u", "user": {}}], "current-context": "other"},
+    ]
+    files = []
+    for number, part in enumerate(parts):
+        files.append(tmp_path / f"config-{number}")
+        files[-1].write_text(yaml.safe_dump(part))
+    done = run("map", KUBECONFIG=":".join(map(str, files)))
+    assert done.stderr.startswith("no answer from the API server about nodetopologies.podnuma.dev: ")
+
+
 def test_a_bug_has_its_own_code_and_shows_the_trace(monkeypatch, capsys, saved):
     monkeypatch.setattr("podnuma.cli.commands.map.read_maps", lambda *_: 1 / 0)
     assert ending(["map", "--from", saved]) == Exit.FAULT

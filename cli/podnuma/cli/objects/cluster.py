@@ -1,12 +1,13 @@
 """Objects read from a cluster; errors of the API server become sentences with a next step.
 
 The requests of one call are sent together and paged. Which cluster: --kubeconfig, else
-$KUBECONFIG, else ~/.kube/config, else the service account of the pod this runs in.
+$KUBECONFIG, else ~/.kube/config, else the service account of the pod this runs in. Several files
+in $KUBECONFIG are merged as kubectl does: of what two of them name, the first counts.
 """
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import yaml
@@ -25,16 +26,18 @@ class ClusterSource:
     """One cluster, read-only. Each call opens and closes its own connections; nothing is cached."""
 
     def __init__(self, kubeconfig: Path | None = None, context: str | None = None) -> None:
-        self._kubeconfig = kubeconfig or _default_kubeconfig()
-        self._context = context
-        self._access = CredentialSource(self._kubeconfig, context)
+        files = [kubeconfig] if kubeconfig else _default_kubeconfigs()
+        self._texts = [_text_of(file) for file in files]
+        self._context = context or current_context(self._texts)
+        merged = Path(os.pathsep.join(map(str, files))) if files else None
+        self._access = CredentialSource(merged, self._context or None)
 
     @property
     def namespace(self) -> str:
         """The namespace of the context, or of the pod that this runs in; empty if it names none."""
-        if self._kubeconfig is None:
+        if not self._texts:
             return _text_of(_POD_NAMESPACE).strip()
-        return context_namespace(_text_of(self._kubeconfig), self._context)
+        return context_namespace(self._texts, self._context)
 
     def fetch(self, *queries: ObjectQuery) -> list[list[Json]]:
         """Return the objects of each query, in order; a single object is a list of one.
@@ -119,18 +122,32 @@ class ClusterSource:
         )
 
 
-def context_namespace(kubeconfig: str, context: str | None) -> str:
-    """Return the namespace that a context of a kubeconfig names, the current one if `context` is None.
+def current_context(kubeconfigs: Iterable[str]) -> str:
+    """Return the context that is meant when none is named: that of the first kubeconfig which names one."""
+    named = (content.get("current-context") for content in map(_content, kubeconfigs))
+    return next((str(one) for one in named if one), "")
+
+
+def context_namespace(kubeconfigs: Iterable[str], context: str) -> str:
+    """Return the namespace that a context names in the first kubeconfig that has it.
 
     Empty if there is none; what is wrong with a kubeconfig is said when it is used to connect.
     """
+    for content in map(_content, kubeconfigs):
+        found = content.get("contexts")
+        for one in found if isinstance(found, list) else ():
+            if isinstance(one, dict) and one.get("name") == context:
+                inside = one.get("context")
+                return str((inside.get("namespace") if isinstance(inside, dict) else "") or "")
+    return ""
+
+
+def _content(kubeconfig: str) -> Json:
     try:
         content = yaml.safe_load(kubeconfig)
-        wanted = context or content.get("current-context")
-        found = next(one["context"] for one in content["contexts"] if one["name"] == wanted)
-        return str(found.get("namespace") or "")
-    except (yaml.YAMLError, AttributeError, KeyError, StopIteration, TypeError):
-        return ""
+    except yaml.YAMLError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _text_of(file: Path) -> str:
@@ -140,12 +157,13 @@ def _text_of(file: Path) -> str:
         return ""
 
 
-def _default_kubeconfig() -> Path | None:
-    named = os.environ.get("KUBECONFIG", "").split(os.pathsep)[0]
+def _default_kubeconfigs() -> list[Path]:
+    """Return the files of $KUBECONFIG that exist; if none does, all, to be named in the error."""
+    named = [Path(one) for one in os.environ.get("KUBECONFIG", "").split(os.pathsep) if one]
     if named:
-        return Path(named)
+        return [one for one in named if one.is_file()] or named
     usual = Path.home() / ".kube" / "config"
-    return usual if usual.is_file() else None
+    return [usual] if usual.is_file() else []
 
 
 def _failure(error: errors.KubeError, query: ObjectQuery) -> Failure:

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries, sources
-from podnuma.cli.objects.cluster import ClusterSource, context_namespace
+from podnuma.cli.objects.cluster import ClusterSource, context_namespace, current_context
 from podnuma.cli.objects.sources import FileSource
 
 KUBECONFIG = yaml.safe_dump(
@@ -43,12 +43,13 @@ class Asked:
 
 @pytest.mark.parametrize(("context", "namespace"), [(None, "team-a"), ("a", "team-a"), ("b", ""), ("c", "")])
 def test_the_namespace_is_that_of_the_context(context, namespace):
-    assert context_namespace(KUBECONFIG, context) == namespace
+    assert context_namespace([KUBECONFIG], context or current_context([KUBECONFIG])) == namespace
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "contexts: 7", "current-context: a"])
 def test_a_kubeconfig_without_contexts_names_no_namespace(text):
-    assert context_namespace(text, None) == ""
+    assert context_namespace([text], "a") == ""
+    assert current_context(["", "[]", "{", text]) in ("", "a")
 
 
 def test_a_cluster_knows_the_namespace_of_its_context(tmp_path):
@@ -56,6 +57,26 @@ def test_a_cluster_knows_the_namespace_of_its_context(tmp_path):
     assert ClusterSource(tmp_path / "config").namespace == "team-a"
     assert ClusterSource(tmp_path / "config", "b").namespace == ""
     assert ClusterSource(Path("/nonexistent")).namespace == ""
+
+
+def test_several_kubeconfigs_are_merged_as_kubectl_does(tmp_path, monkeypatch):
+    """The first file counts where two name the same, files that do not exist are passed over."""
+    other = {
+        "current-context": "b",
+        "contexts": [
+            {"name": "a", "context": {"namespace": "wrong"}},
+            {"name": "c", "context": {"namespace": "team-c"}},
+        ],
+    }
+    (tmp_path / "first").write_text(KUBECONFIG)
+    (tmp_path / "second").write_text(yaml.safe_dump(other))
+    files = [tmp_path / "missing", tmp_path / "first", tmp_path / "second"]
+    monkeypatch.setenv("KUBECONFIG", ":".join(map(str, files)))
+    assert ClusterSource().namespace == "team-a"
+    assert ClusterSource(context="c").namespace == "team-c"
+    monkeypatch.setenv("KUBECONFIG", ":".join(map(str, reversed(files))))
+    assert ClusterSource().namespace == ""
+    assert ClusterSource(context="a").namespace == "wrong"
 
 
 def test_one_object_is_in_the_namespace_that_is_named_else_the_contexts_else_default(tmp_path):
