@@ -228,6 +228,25 @@ def test_without_permission_it_says_which_one(filled, namespace):
     assert "`kubectl auth can-i list nodetopologies.podnuma.dev`" in line
 
 
+def test_an_administrator_may_install_and_a_stranger_may_not(filled, namespace):
+    filled.api.create(
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "nobody"}}, namespace
+    )
+    done = podnuma("check", "-o", "json", kubeconfig=filled.kubeconfig)
+    found = {one["check"]: one for one in json.loads(done.stdout)["items"]}
+    assert done.returncode == Exit.OK, done.stdout
+    assert found["api-server"]["found"].startswith("v1.")
+    assert {name: found[name]["state"] for name in ("api-server", "definitions", "rights")} == dict.fromkeys(
+        ("api-server", "definitions", "rights"), "ok"
+    )
+    stranger = podnuma("check", "-o", "json", kubeconfig=filled.kubeconfig_for(namespace, "nobody"))
+    found = {one["check"]: one for one in json.loads(stranger.stdout)["items"]}
+    assert stranger.returncode == Exit.NO
+    assert found["rights"]["state"] == "failed"
+    assert "create daemonsets.apps" in found["rights"]["found"]
+    assert found["runtimes"]["state"] == found["other-managers"]["state"] == "unknown"
+
+
 def test_an_empty_cluster_says_where_topologies_come_from(clean_cluster):
     done = podnuma("map", kubeconfig=clean_cluster.kubeconfig)
     assert done.returncode == Exit.NOT_FOUND
@@ -236,6 +255,7 @@ def test_an_empty_cluster_says_where_topologies_come_from(clean_cluster):
 
 def test_a_cluster_without_podnuma_and_one_of_another_version_are_told_apart():
     with ControlPlane() as bare:
+        assert podnuma("check", kubeconfig=bare.kubeconfig).stdout.count(" is not served yet") == 1
         done = podnuma("map", kubeconfig=bare.kubeconfig)
         assert done.returncode == Exit.NOT_SERVED
         assert done.stderr.startswith(

@@ -84,4 +84,7 @@ RESOURCE_CLAIM: Final = ResourceType(
 RESOURCE_SLICE: Final = ResourceType(
     "resource.k8s.io", "v1", "ResourceSlice", "resourceslices", namespaced=False
 )
+SELF_SUBJECT_ACCESS_REVIEW: Final = ResourceType(
+    "authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", namespaced=False
+)
 POD_METRICS: Final = ResourceType("metrics.k8s.io", "v1beta1", "PodMetrics", "pods", namespaced=True)

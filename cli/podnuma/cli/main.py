@@ -48,6 +48,9 @@ _COMMANDS = {
         "savings",
         "Report the CPUs that pod budgets with shared sidecars would free; nothing need be installed.",
     ),
+    "check": _Command(
+        "check", "Check whether podnuma can be installed in this cluster, or whether it works there."
+    ),
     "discover": _Command(
         "discover", "Print the hardware of this machine as a NodeTopology (with -o text: as a map)."
     ),

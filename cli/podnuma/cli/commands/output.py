@@ -45,6 +45,7 @@ class AnswerKind(StrEnum):
     POD_PLAN = "PodPlan"
     CONTAINER_USE = "ContainerUse"
     SIDECAR_SAVING = "SidecarSaving"
+    CHECK_RESULT = "CheckResult"
 
 
 def dump_answer(

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import yaml
 from podnuma.api import names
+from podnuma.api.resource_types import SELF_SUBJECT_ACCESS_REVIEW, ResourceType
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.queries import Json, ObjectQuery
 from podnuma.plumbing.kube import errors
 from podnuma.plumbing.kube.client import Client, CredentialSource
 
 _PAGE = 500
+_REVIEW_DEADLINE = 15.0
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _NOT_ALLOWED = (401, 403)
 
@@ -58,6 +60,19 @@ class ClusterSource:
     def text(self, path: str) -> str:
         """Return what the API server serves at a path as text."""
         return asyncio.run(self._text(path))
+
+    def may_create(self, asked: Sequence[tuple[ResourceType, str]]) -> list[bool]:
+        """Tell for each kind and namespace whether this user may create such an object there."""
+        return asyncio.run(self._may_create(asked))
+
+    async def _may_create(self, asked: Sequence[tuple[ResourceType, str]]) -> list[bool]:
+        client = Client(self._access, user_agent="podnuma-cli")
+        try:
+            return list(await asyncio.gather(*(_may_create(client, *one) for one in asked)))
+        except errors.KubeError as error:
+            raise Failure(Exit.UNREACHABLE, f"rights cannot be asked for: {error.message}") from error
+        finally:
+            await client.close()
 
     async def _text(self, path: str) -> str:
         client = Client(self._access, user_agent="podnuma-cli")
@@ -120,6 +135,14 @@ class ClusterSource:
             Exit.NOT_SERVED,
             f"this cluster does not know {query.label}; apply all of crds/ of the installed version",
         )
+
+
+async def _may_create(client: Client, kind: ResourceType, namespace: str) -> bool:
+    wanted = {"verb": "create", "group": kind.group, "resource": kind.plural, "namespace": namespace}
+    review = {**SELF_SUBJECT_ACCESS_REVIEW.type_meta, "spec": {"resourceAttributes": wanted}}
+    path = SELF_SUBJECT_ACCESS_REVIEW.path()
+    answer = await client.write("POST", path, review, deadline=_REVIEW_DEADLINE)
+    return bool((answer.get("status") or {}).get("allowed"))
 
 
 def current_context(kubeconfigs: Iterable[str]) -> str:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from podnuma.api.resource_types import ResourceType
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.documents import read_documents
 from podnuma.cli.objects.queries import Json, ObjectQuery
@@ -30,6 +31,15 @@ class ObjectSource(Protocol):
 
     def text(self, path: str) -> str:
         """Return what a cluster serves at a path as text; Failure(NOT_FOUND) for files."""
+        ...
+
+
+@runtime_checkable
+class AccessReviewer(Protocol):
+    """A source that can be asked what its user may do; asking stores nothing."""
+
+    def may_create(self, asked: Sequence[tuple[ResourceType, str]]) -> list[bool]:
+        """Tell for each kind and namespace whether this user may create such an object there."""
         ...
 
 

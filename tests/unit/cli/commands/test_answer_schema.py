@@ -68,6 +68,7 @@ QUESTIONS = {
     AnswerKind.POD_PLAN: ["plan", "-f", str(ROOT / "examples" / "pods")],
     AnswerKind.CONTAINER_USE: ["top", "-A"],
     AnswerKind.SIDECAR_SAVING: ["savings", "-A"],
+    AnswerKind.CHECK_RESULT: ["check"],
 }
 
 

@@ -1,0 +1,363 @@
+"""`podnuma check`: whether this cluster can have podnuma, or, once it is installed, whether it works.
+
+One line per question, each with what to do next if the answer is not yes.
+
+    ok        as it has to be
+    warning   it works, but not everywhere or not in every way
+    failed    it does not work; the exit code is 1
+    unknown   this user may not look, or saved objects do not show it
+
+Nothing is changed. What only a node itself can tell (cgroup v2, the runtime's sockets) the agents report
+once they run; the check `nodes` sums that up.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+import typer
+from podnuma.agent.reconcile.pause import other_managers
+from podnuma.api.conditions import READY
+from podnuma.api.names import GROUP, VERSION
+from podnuma.api.resource_types import NODE_PROFILE, NODE_TOPOLOGY, POD_ALLOCATION
+from podnuma.cli.commands import output
+from podnuma.cli.commands.options import Context, Files, Kubeconfig, Output, OutputFormat, examples, new_app
+from podnuma.cli.exits import INSTALL_NAMESPACE, Exit
+from podnuma.cli.objects.cluster_facts import (
+    ClusterFacts,
+    component_of,
+    is_part_of_podnuma,
+    read_facts,
+)
+from podnuma.cli.objects.queries import Json
+from podnuma.cli.objects.sources import open_source
+from podnuma.cli.render.wording import columns, count
+
+app = new_app()
+
+_OLDEST: Final = (1, 31)
+_WITH_BUDGETS: Final = (1, 34)
+_ENFORCE: Final = "pod-security.kubernetes.io/enforce"
+_NAMED: Final = 3
+_CONTAINERD_WITH_NRI: Final = 2
+
+
+class CheckState(StrEnum):
+    """The answer to one question."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One question's answer: what was found, and the next step, empty where there is none."""
+
+    check: str
+    state: CheckState
+    found: str
+    next_step: str = ""
+
+
+@app.command(
+    "check",
+    epilog=examples(
+        "podnuma check",
+        "podnuma check --namespace cpu-system",
+        "podnuma check -o json",
+    ),
+)
+def check_cluster(
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", help="where podnuma is, or is to be, installed")
+    ] = INSTALL_NAMESPACE,
+    form: Output = OutputFormat.TEXT,
+    files: Files = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Check whether podnuma can be installed in this cluster, or whether it works there."""
+    results = check_facts(read_facts(open_source(files, kubeconfig, context), namespace))
+    if form.structured:
+        output.dump_answer(output.AnswerKind.CHECK_RESULT, map(result_data, results), form)
+    else:
+        output.write(results_text(results))
+    raise typer.Exit(Exit.NO if any(one.state is CheckState.FAILED for one in results) else Exit.OK)
+
+
+def check_facts(facts: ClusterFacts) -> list[CheckResult]:
+    """Answer every question, those before installing first."""
+    asked = (*_BEFORE, *_AFTER) if facts.installed else _BEFORE
+    results = [result for ask in asked for result in ask(facts)]
+    if not facts.installed:
+        results.append(
+            CheckResult("installed", CheckState.OK, f"podnuma is not installed in {facts.namespace}")
+        )
+    return results
+
+
+def results_text(results: Sequence[CheckResult]) -> str:
+    """Write a line per question and, below those that need it, the next step."""
+    rows = columns(("CHECK", "STATE", "FOUND"), [(one.check, one.state.value, one.found) for one in results])
+    lines = rows.splitlines()
+    text = lines[0] + "\n"
+    for line, one in zip(lines[1:], results, strict=True):
+        text += line + (f"; {one.next_step}" if one.next_step else "") + "\n"
+    return text
+
+
+def result_data(one: CheckResult) -> dict[str, Any]:
+    """Return one answer for programs."""
+    return {
+        "check": one.check,
+        "state": one.state.value,
+        "found": one.found,
+        "nextStep": one.next_step or None,
+    }
+
+
+# Before installing
+
+
+def _api_server(facts: ClusterFacts) -> Iterator[CheckResult]:
+    number = _release(facts.version or "")
+    if facts.version is None or number is None:
+        yield CheckResult("api-server", CheckState.UNKNOWN, "its version cannot be read")
+    elif number < _OLDEST:
+        yield CheckResult("api-server", CheckState.FAILED, facts.version, "podnuma needs v1.31 or newer")
+    elif number < _WITH_BUDGETS:
+        step = "give budgets by the annotation podnuma.dev/resources: spec.resources of a pod needs v1.34"
+        yield CheckResult("api-server", CheckState.WARNING, facts.version, step)
+    else:
+        yield CheckResult("api-server", CheckState.OK, facts.version)
+
+
+def _namespace_policy(facts: ClusterFacts) -> Iterator[CheckResult]:
+    name, found = facts.namespace, facts.namespace_object
+    if found is None:
+        yield CheckResult("pod-security", CheckState.UNKNOWN, f"you may not get namespace {name}")
+        return
+    if not found:
+        step = f"label it {_ENFORCE}=privileged if the cluster enforces another level by default"
+        yield CheckResult("pod-security", CheckState.OK, f"there is no namespace {name} yet", step)
+        return
+    level = ((found.get("metadata") or {}).get("labels") or {}).get(_ENFORCE, "")
+    if level in ("", "privileged"):
+        yield CheckResult("pod-security", CheckState.OK, f"namespace {name} enforces {level or 'no level'}")
+        return
+    step = f"kubectl label namespace {name} --overwrite {_ENFORCE}=privileged"
+    text = f"namespace {name} enforces {level}, under which no agent can start"
+    yield CheckResult("pod-security", CheckState.FAILED, text, step)
+
+
+def _runtimes(facts: ClusterFacts) -> Iterator[CheckResult]:
+    if facts.nodes is None:
+        yield CheckResult("runtimes", CheckState.UNKNOWN, "you may not list nodes")
+        return
+    linux = [one for one in facts.nodes if _info(one, "operatingSystem") in ("", "linux")]
+    if not linux:
+        step = "agents run on Linux nodes only"
+        yield CheckResult("runtimes", CheckState.FAILED, "there is no Linux node", step)
+        return
+    by_kind: dict[str, list[str]] = {}
+    for node in linux:
+        by_kind.setdefault(_info(node, "containerRuntimeVersion"), []).append(node["metadata"]["name"])
+    for runtime, nodes in sorted(by_kind.items()):
+        where = f"{runtime or 'a runtime that is not told'} on {_names(nodes)}"
+        kind, _, version = runtime.partition("://")
+        release = _release(version) or (0, 0)
+        if kind == "cri-o" or (kind == "containerd" and release[0] >= _CONTAINERD_WITH_NRI):
+            yield CheckResult("runtimes", CheckState.OK, where)
+        elif kind == "containerd":
+            step = "enable NRI in its configuration, or containers are pinned moments after their start"
+            yield CheckResult("runtimes", CheckState.WARNING, where, step)
+        else:
+            step = "podnuma is made for containerd and CRI-O; try it on one node first"
+            yield CheckResult("runtimes", CheckState.WARNING, where, step)
+
+
+def _kubelets(facts: ClusterFacts) -> Iterator[CheckResult]:
+    if not facts.kubelets:
+        text = "the kubelets' configuration cannot be read (nodes/proxy)"
+        step = "look at cpuManagerPolicy: podnuma pauses where the kubelet itself pins"
+        yield CheckResult("kubelets", CheckState.UNKNOWN, text, step)
+        return
+    pinning = sorted(
+        node
+        for node, config in facts.kubelets.items()
+        if config.get("cpuManagerPolicy") == "static" or config.get("memoryManagerPolicy") == "Static"
+    )
+    if pinning:
+        text = f"the kubelet's own static policy is in force on {_names(pinning)}"
+        step = "podnuma pauses there; docs/moving.md says how to change over"
+        yield CheckResult("kubelets", CheckState.WARNING, text, step)
+    else:
+        asked = f"{len(facts.kubelets)} of {count(len(facts.nodes or ()), 'node')}"
+        yield CheckResult("kubelets", CheckState.OK, f"none pins containers itself ({asked} asked)")
+
+
+def _other_managers(facts: ClusterFacts) -> Iterator[CheckResult]:
+    if facts.pods is None:
+        yield CheckResult("other-managers", CheckState.UNKNOWN, "you may not list pods")
+        return
+    found = other_managers(_container_names(facts.pods))
+    if found:
+        step = "remove them from the nodes that a NodeProfile selects: two programs would pin containers"
+        yield CheckResult("other-managers", CheckState.FAILED, f"{', '.join(found)} pins containers", step)
+    else:
+        yield CheckResult("other-managers", CheckState.OK, "no other program is known to pin containers")
+
+
+def _container_names(pods: Iterable[Json]) -> Iterator[str]:
+    for pod in pods:
+        if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+            continue
+        yield str(pod["metadata"]["name"])
+        yield from (str(one.get("name")) for one in (pod.get("spec") or {}).get("containers") or ())
+
+
+def _definitions(facts: ClusterFacts) -> Iterator[CheckResult]:
+    if facts.definitions is None:
+        yield CheckResult("definitions", CheckState.UNKNOWN, "you may not list custom resource definitions")
+        return
+    served = {
+        one["metadata"]["name"]
+        for one in facts.definitions
+        if any(each.get("name") == VERSION and each.get("served") for each in one["spec"]["versions"])
+    }
+    wanted = [kind.resource for kind in (NODE_PROFILE, NODE_TOPOLOGY, POD_ALLOCATION)]
+    missing = [name for name in wanted if name not in served]
+    if not missing:
+        yield CheckResult("definitions", CheckState.OK, f"{GROUP}/{VERSION} is served")
+    elif facts.installed:
+        step = "kubectl apply --server-side -f crds/"
+        yield CheckResult("definitions", CheckState.FAILED, f"{', '.join(missing)}: not served", step)
+    else:
+        text = f"{GROUP}/{VERSION} is not served yet; the chart installs it"
+        yield CheckResult("definitions", CheckState.OK, text)
+
+
+def _rights(facts: ClusterFacts) -> Iterator[CheckResult]:
+    if facts.installed:
+        return
+    if facts.lacking is None:
+        yield CheckResult("rights", CheckState.UNKNOWN, "nobody can be asked for rights here")
+    elif facts.lacking:
+        text = f"you may not {', '.join(facts.lacking)}"
+        step = "let somebody install it who may, or use another --context"
+        yield CheckResult("rights", CheckState.FAILED, text, step)
+    else:
+        yield CheckResult("rights", CheckState.OK, "you may create what the chart creates")
+
+
+# After installing
+
+
+def _operator(facts: ClusterFacts) -> Iterator[CheckResult]:
+    for one in facts.deployments or ():
+        if not is_part_of_podnuma(one) or component_of(one) not in ("", "operator"):
+            continue
+        name, status = one["metadata"]["name"], one.get("status") or {}
+        ready, wanted = status.get("readyReplicas") or 0, one["spec"].get("replicas", 1)
+        text = f"{ready} of {count(wanted, 'replica')} ready"
+        step = f"kubectl -n {facts.namespace} describe deployment {name}"
+        state = _by_number(ready, wanted)
+        yield CheckResult("operator", state, text, "" if state is CheckState.OK else step)
+
+
+def _agents(facts: ClusterFacts) -> Iterator[CheckResult]:
+    for one in facts.daemon_sets or ():
+        if not is_part_of_podnuma(one):
+            continue
+        name, status = one["metadata"]["name"], one.get("status") or {}
+        ready, wanted = status.get("numberReady") or 0, status.get("desiredNumberScheduled") or 0
+        if not wanted:
+            step = "see agent.nodeSelector, agent.affinity and agent.excludedNodes of the chart"
+            yield CheckResult("agents", CheckState.FAILED, "no node is selected", step)
+            continue
+        state = _by_number(ready, wanted)
+        step = "" if state is CheckState.OK else f"kubectl -n {facts.namespace} describe daemonset {name}"
+        yield CheckResult("agents", state, f"{ready} of {wanted} ready", step)
+
+
+def _by_number(ready: int, wanted: int) -> CheckState:
+    if not ready:
+        return CheckState.FAILED
+    return CheckState.OK if ready >= wanted else CheckState.WARNING
+
+
+def _agent_policy(facts: ClusterFacts) -> Iterator[CheckResult]:
+    if facts.policies is None:
+        yield CheckResult("agent-policy", CheckState.UNKNOWN, "you may not list admission policies")
+    elif any(is_part_of_podnuma(one) for one in facts.policies):
+        yield CheckResult("agent-policy", CheckState.OK, "each agent may write for its own node only")
+    else:
+        step = "set agentPolicy.enabled=true"
+        text = "an agent's token can write for any node"
+        yield CheckResult("agent-policy", CheckState.WARNING, text, step)
+
+
+def _profiles(facts: ClusterFacts) -> Iterator[CheckResult]:
+    step = "kubectl describe nodeprofiles"
+    yield from _readiness("profiles", "NodeProfile", facts.profiles, step, "see examples/profiles")
+
+
+def _nodes(facts: ClusterFacts) -> Iterator[CheckResult]:
+    step = "kubectl describe nodetopologies"
+    yield from _readiness("nodes", "NodeTopology", facts.topologies, step, "kubectl get nodeprofiles")
+
+
+def _readiness(
+    check: str, kind: str, found: Sequence[Json] | None, step: str, first: str
+) -> Iterator[CheckResult]:
+    if found is None:
+        yield CheckResult(check, CheckState.UNKNOWN, f"you may not list objects of kind {kind}")
+    elif not found:
+        yield CheckResult(check, CheckState.WARNING, f"there is no {kind}: no node is managed", first)
+    else:
+        why = Counter(reason for one in found if (reason := _not_ready(one)))
+        if why:
+            reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(why.items()))
+            text = f"{sum(why.values())} of {len(found)} not ready: {reasons}"
+            yield CheckResult(check, CheckState.WARNING, text, step)
+        else:
+            yield CheckResult(check, CheckState.OK, f"{len(found)} ready")
+
+
+def _not_ready(value: Json) -> str:
+    for one in (value.get("status") or {}).get("conditions") or ():
+        if one.get("type") == READY:
+            return "" if one.get("status") == "True" else str(one.get("reason") or "no reason told")
+    return "not looked at yet"
+
+
+_Check = Callable[[ClusterFacts], Iterator[CheckResult]]
+_BEFORE: Final[tuple[_Check, ...]] = (
+    _api_server,
+    _definitions,
+    _namespace_policy,
+    _runtimes,
+    _kubelets,
+    _other_managers,
+    _rights,
+)
+_AFTER: Final[tuple[_Check, ...]] = (_operator, _agents, _agent_policy, _profiles, _nodes)
+
+
+def _release(version: str) -> tuple[int, int] | None:
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _info(node: Json, field: str) -> str:
+    return str(((node.get("status") or {}).get("nodeInfo") or {}).get(field) or "")
+
+
+def _names(nodes: Sequence[str]) -> str:
+    more = f" and {len(nodes) - _NAMED} more" if len(nodes) > _NAMED else ""
+    return ", ".join(sorted(nodes)[:_NAMED]) + more

@@ -1,0 +1,165 @@
+"""What `podnuma check` looks at: version, nodes, kubelets, namespace, rights, and what of podnuma is there.
+
+Read once, each part by itself: a part that this user may not read, or that saved objects do not have, is
+None, and the check that needs it says so. Of kubelets the configuration of a few is asked for, through the
+API server's node proxy, which only administrators may use.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from podnuma.api.resource_types import DAEMON_SET, DEPLOYMENT, NODE, ResourceType
+from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.objects import queries
+from podnuma.cli.objects.queries import Json, ObjectQuery
+from podnuma.cli.objects.sources import AccessReviewer, ObjectSource, read_if_allowed
+
+KUBELETS_ASKED: Final = 5
+
+DEFINITION: Final = ResourceType(
+    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
+)
+ADMISSION_POLICY: Final = ResourceType(
+    "admissionregistration.k8s.io",
+    "v1",
+    "ValidatingAdmissionPolicy",
+    "validatingadmissionpolicies",
+    namespaced=False,
+)
+
+
+_CLUSTER_ROLE: Final = ResourceType(
+    "rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", namespaced=False
+)
+_CLUSTER_ROLE_BINDING: Final = ResourceType(
+    "rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False
+)
+_INSTALLED: Final = (
+    DEFINITION,
+    ADMISSION_POLICY,
+    _CLUSTER_ROLE,
+    _CLUSTER_ROLE_BINDING,
+    DEPLOYMENT,
+    DAEMON_SET,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFacts:
+    """A cluster as one user sees it; None is what could not be read.
+
+    `namespace_object`: empty if there is no such namespace. `kubelets`: the configuration of some, by node.
+    `lacking`: what of an installation this user may not create, as "create RESOURCE".
+    """
+
+    namespace: str
+    version: str | None
+    nodes: tuple[Json, ...] | None
+    kubelets: Mapping[str, Json]
+    namespace_object: Json | None
+    pods: tuple[Json, ...] | None
+    definitions: tuple[Json, ...] | None
+    policies: tuple[Json, ...] | None
+    deployments: tuple[Json, ...] | None
+    daemon_sets: tuple[Json, ...] | None
+    profiles: tuple[Json, ...] | None
+    topologies: tuple[Json, ...] | None
+    lacking: tuple[str, ...] | None = None
+
+    @property
+    def installed(self) -> bool:
+        """Whether an agent or an operator is installed in the namespace."""
+        return any(is_part_of_podnuma(one) for one in (*(self.deployments or ()), *(self.daemon_sets or ())))
+
+
+def is_part_of_podnuma(value: Mapping[str, Any]) -> bool:
+    """Whether the chart, or the manifests rendered from it, made an object."""
+    labels = (value.get("metadata") or {}).get("labels") or {}
+    return labels.get("app.kubernetes.io/part-of") == "podnuma"
+
+
+def component_of(value: Mapping[str, Any]) -> str:
+    """Return which part of podnuma an object is: "operator" or "agent"."""
+    labels = (value.get("metadata") or {}).get("labels") or {}
+    return str(labels.get("app.kubernetes.io/component") or "")
+
+
+def read_facts(source: ObjectSource, namespace: str) -> ClusterFacts:
+    """Read everything that this user may read."""
+    nodes = _all(source, queries.nodes())
+    return ClusterFacts(
+        namespace=namespace,
+        version=_version(source),
+        nodes=nodes,
+        kubelets=_kubelets(source, nodes or ()),
+        namespace_object=_namespace(source, namespace),
+        pods=_all(source, queries.pods()),
+        definitions=_all(source, ObjectQuery(DEFINITION)),
+        policies=_all(source, ObjectQuery(ADMISSION_POLICY)),
+        deployments=_all(source, ObjectQuery(DEPLOYMENT, namespace)),
+        daemon_sets=_all(source, ObjectQuery(DAEMON_SET, namespace)),
+        profiles=_all(source, queries.node_profiles()),
+        topologies=_all(source, queries.node_topologies()),
+        lacking=_lacking(source, namespace),
+    )
+
+
+def _lacking(source: ObjectSource, namespace: str) -> tuple[str, ...] | None:
+    if not isinstance(source, AccessReviewer):
+        return None
+    asked = [(kind, namespace if kind.namespaced else "") for kind in _INSTALLED]
+    answers = source.may_create(asked)
+    return tuple(
+        f"create {kind.resource}" for (kind, _), allowed in zip(asked, answers, strict=True) if not allowed
+    )
+
+
+def _all(source: ObjectSource, query: ObjectQuery) -> tuple[Json, ...] | None:
+    try:
+        found, _ = read_if_allowed(source, query)
+    except Failure as failure:
+        if failure.code is Exit.NOT_SERVED:
+            return ()
+        if failure.code is Exit.NOT_FOUND:
+            return None
+        raise
+    return None if found is None else tuple(found)
+
+
+def _namespace(source: ObjectSource, name: str) -> Json | None:
+    try:
+        found, _ = read_if_allowed(source, queries.namespaces(name))
+    except Failure as failure:
+        if failure.code is not Exit.NOT_FOUND:
+            raise
+        return {}
+    return None if found is None else found[0]
+
+
+def _version(source: ObjectSource) -> str | None:
+    found = _served(source, "/version")
+    version = found.get("gitVersion") if found else None
+    return version if isinstance(version, str) else None
+
+
+def _kubelets(source: ObjectSource, nodes: Sequence[Json]) -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    for node in nodes[:KUBELETS_ASKED]:
+        name = str(node["metadata"]["name"])
+        served = _served(source, NODE.path("", name, "proxy/configz"))
+        config = served.get("kubeletconfig") if served else None
+        if isinstance(config, dict):
+            found[name] = config
+        elif not found:
+            break  # who may not ask one kubelet may ask none
+    return found
+
+
+def _served(source: ObjectSource, path: str) -> Json | None:
+    try:
+        content = json.loads(source.text(path))
+    except (Failure, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

@@ -1,0 +1,194 @@
+"""Whether a cluster can have podnuma: one line per question, with the next step."""
+
+import io
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import yaml
+from podnuma.cli import main
+from podnuma.cli.commands.check import CheckState, check_facts, results_text
+from podnuma.cli.exits import Exit
+from podnuma.cli.objects.cluster_facts import ClusterFacts, read_facts
+from podnuma.cli.objects.sources import FileSource
+
+PART = {"app.kubernetes.io/part-of": "podnuma"}
+
+
+def node(name: str = "n1", runtime: str = "containerd://2.4.2", system: str = "linux") -> dict[str, Any]:
+    info = {"containerRuntimeVersion": runtime, "operatingSystem": system}
+    return {"metadata": {"name": name}, "status": {"nodeInfo": info}}
+
+
+def definition(plural: str, version: str = "v1alpha1") -> dict[str, Any]:
+    return {
+        "metadata": {"name": f"{plural}.podnuma.dev"},
+        "spec": {"versions": [{"name": version, "served": True}]},
+    }
+
+
+DEFINITIONS = tuple(map(definition, ("nodeprofiles", "nodetopologies", "podallocations")))
+EMPTY = ClusterFacts(
+    namespace="podnuma-system",
+    version="v1.36.3",
+    nodes=(node(),),
+    kubelets={"n1": {"cpuManagerPolicy": "none"}},
+    namespace_object={},
+    pods=(),
+    definitions=(),
+    policies=(),
+    deployments=(),
+    daemon_sets=(),
+    profiles=(),
+    topologies=(),
+    lacking=(),
+)
+
+
+def workload(component: str, **status: int) -> dict[str, Any]:
+    labels = {**PART, "app.kubernetes.io/component": component}
+    return {"metadata": {"name": f"podnuma-{component}", "labels": labels}, "spec": {}, "status": status}
+
+
+def ready(reason: str = "") -> dict[str, Any]:
+    condition = {"type": "Ready", "status": "False" if reason else "True", "reason": reason or "Ready"}
+    return {"metadata": {"name": "x"}, "status": {"conditions": [condition]}}
+
+
+INSTALLED = replace(
+    EMPTY,
+    definitions=DEFINITIONS,
+    policies=({"metadata": {"name": "podnuma-agent", "labels": PART}},),
+    deployments=(workload("operator", readyReplicas=1),),
+    daemon_sets=(workload("agent", numberReady=3, desiredNumberScheduled=3),),
+    profiles=(ready(),),
+    topologies=(ready(), ready()),
+)
+
+
+def answer(facts: ClusterFacts, check: str) -> tuple[CheckState, str, str]:
+    (found,) = [one for one in check_facts(facts) if one.check == check]
+    return found.state, found.found, found.next_step
+
+
+@pytest.mark.parametrize("facts", [EMPTY, INSTALLED], ids=["before", "after"])
+def test_a_cluster_that_is_as_it_should_be_has_no_next_step_but_for_the_namespace(facts):
+    found = check_facts(facts)
+    assert {one.state for one in found} == {CheckState.OK}
+    assert [one.check for one in found if one.next_step] == ["pod-security"]
+
+
+def test_what_is_installed_is_asked_for_only_where_it_is():
+    before, after = ([one.check for one in check_facts(facts)] for facts in (EMPTY, INSTALLED))
+    assert before == [
+        "api-server",
+        "definitions",
+        "pod-security",
+        "runtimes",
+        "kubelets",
+        "other-managers",
+        "rights",
+        "installed",
+    ]
+    assert after == [*before[:-2], "operator", "agents", "agent-policy", "profiles", "nodes"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "check", "state", "step"),
+    [
+        (replace(EMPTY, version="v1.30.2"), "api-server", CheckState.FAILED, "v1.31"),
+        (replace(EMPTY, version="v1.33.0+k3s1"), "api-server", CheckState.WARNING, "podnuma.dev/resources"),
+        (
+            replace(
+                EMPTY,
+                namespace_object={
+                    "metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
+                },
+            ),
+            "pod-security",
+            CheckState.FAILED,
+            "kubectl label namespace podnuma-system --overwrite pod-security.kubernetes.io/enforce=",
+        ),
+        (replace(EMPTY, nodes=(node(runtime="containerd://1.7.2"),)), "runtimes", CheckState.WARNING, "NRI"),
+        (replace(EMPTY, nodes=(node(runtime="docker://28"),)), "runtimes", CheckState.WARNING, "CRI-O"),
+        (replace(EMPTY, nodes=(node(system="windows"),)), "runtimes", CheckState.FAILED, "Linux"),
+        (
+            replace(EMPTY, kubelets={"n1": {"cpuManagerPolicy": "static"}}),
+            "kubelets",
+            CheckState.WARNING,
+            "docs/moving.md",
+        ),
+        (
+            replace(EMPTY, pods=({"metadata": {"name": "koordlet-x"}, "spec": {}, "status": {}},)),
+            "other-managers",
+            CheckState.FAILED,
+            "remove",
+        ),
+        (replace(EMPTY, lacking=("create daemonsets.apps",)), "rights", CheckState.FAILED, "--context"),
+        (replace(INSTALLED, definitions=DEFINITIONS[:2]), "definitions", CheckState.FAILED, "crds/"),
+        (
+            replace(INSTALLED, deployments=(workload("operator"),)),
+            "operator",
+            CheckState.FAILED,
+            "describe deployment podnuma-operator",
+        ),
+        (
+            replace(INSTALLED, daemon_sets=(workload("agent", numberReady=1, desiredNumberScheduled=3),)),
+            "agents",
+            CheckState.WARNING,
+            "describe daemonset podnuma-agent",
+        ),
+        (replace(INSTALLED, daemon_sets=(workload("agent"),)), "agents", CheckState.FAILED, "excludedNodes"),
+        (replace(INSTALLED, policies=()), "agent-policy", CheckState.WARNING, "agentPolicy.enabled"),
+        (replace(INSTALLED, profiles=()), "profiles", CheckState.WARNING, "examples/profiles"),
+        (replace(INSTALLED, profiles=(ready("NoNodes"),)), "profiles", CheckState.WARNING, "describe"),
+        (
+            replace(INSTALLED, topologies=(ready(), ready("AgentMissing"))),
+            "nodes",
+            CheckState.WARNING,
+            "describe",
+        ),
+    ],
+)
+def test_what_is_not_as_it_should_be_has_a_next_step(facts, check, state, step):
+    found, _, next_step = answer(facts, check)
+    assert found is state
+    assert step in next_step
+
+
+def test_nodes_that_are_not_ready_are_counted_by_reason():
+    missing, paused = ready("AgentMissing"), ready("Paused")
+    facts = replace(INSTALLED, topologies=(missing, missing, paused, ready()))
+    assert answer(facts, "nodes")[1] == "3 of 4 not ready: 2 AgentMissing, 1 Paused"
+
+
+@pytest.mark.parametrize("field", ["nodes", "pods", "definitions", "namespace_object", "version", "lacking"])
+def test_what_may_not_be_read_is_unknown_and_fails_nothing(field):
+    states = [one.state for one in check_facts(replace(EMPTY, **{field: None}))]
+    assert states.count(CheckState.UNKNOWN) == 1
+    assert CheckState.FAILED not in states
+
+
+def test_each_question_is_one_line():
+    found = check_facts(INSTALLED)
+    assert len(results_text(found).splitlines()) == len(found) + 1
+
+
+def test_saved_objects_are_checked_too(monkeypatch, capsys):
+    objects = [
+        {"apiVersion": "v1", "kind": "Node", **node(runtime="cri-o://1.34.0")},
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "podnuma-system"}},
+    ]
+    monkeypatch.setattr("sys.stdin", io.StringIO(yaml.safe_dump_all(objects)))
+    with pytest.raises(SystemExit) as end:
+        main.run(["check", "--from", "-", "-o", "json"])
+    assert end.value.code == Exit.OK
+    found = {one["check"]: one["state"] for one in json.loads(capsys.readouterr().out)["items"]}
+    assert (found["runtimes"], found["pod-security"], found["api-server"]) == ("ok", "ok", "unknown")
+
+
+def test_a_namespace_that_is_not_there_is_told_from_one_that_may_not_be_read(tmp_path):
+    path = tmp_path / "saved.yaml"
+    path.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Node", **node()}))
+    assert read_facts(FileSource([str(path)]), "x").namespace_object == {}
