@@ -165,7 +165,8 @@ def test_nodes_that_are_not_ready_are_counted_by_reason():
 
 @pytest.mark.parametrize("field", ["nodes", "pods", "definitions", "namespace_object", "version", "lacking"])
 def test_what_may_not_be_read_is_unknown_and_fails_nothing(field):
-    states = [one.state for one in check_facts(replace(EMPTY, **{field: None}))]
+    unread: dict[str, Any] = {field: None}
+    states = [one.state for one in check_facts(replace(EMPTY, **unread))]
     assert states.count(CheckState.UNKNOWN) == 1
     assert CheckState.FAILED not in states
 
