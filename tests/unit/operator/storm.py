@@ -3,10 +3,16 @@
 What must hold is checked at every write of the operator and whenever the cluster has come to rest:
 
   * no CPU is in two PodAllocations, at no moment;
-  * a decision that gave something to a pod never changes while the pod lives, and what somebody
-    destroys comes back as it was; only what was destroyed when the operator died is lost;
+  * a decision that gave something to a pod never changes while the pod lives and is not resized, a resize
+    moves nothing that the pod keeps, and what somebody destroys comes back as it was; only what was destroyed
+    when the operator died is lost;
   * at rest every pod that wants one has a decision, and nothing is left of pods that are gone;
-  * at rest a refused pod really does not fit.
+  * at rest a refused pod really does not fit, and a resized one has what it asks for or cannot have it;
+  * at rest nothing waits without a reason that a person can read: every node's Ready is of its present
+    generation and names one of the known reasons, every pod without a decision was told why or is on a
+    node that says why.
+
+Somebody also changes one field of what is stored, to anything. When it has been mended, everything works.
 """
 
 from __future__ import annotations
@@ -17,22 +23,43 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from podnuma.allocator.decision import Rejected
+from podnuma.allocator.counts import AssignmentType
+from podnuma.allocator.decision import PodGrant, Rejected
+from podnuma.allocator.resize.decide import ResizeRefused
+from podnuma.api.hardware import Hardware, render_hardware
+from podnuma.api.node_topology import NodeReason
 from podnuma.api.pod_allocation import read_pod_allocation
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import ObjectKey
 from podnuma.plumbing.kube import errors
 
+from tests.fuzz.mutation import changed
 from tests.unit.operator.rig import Rig, machine, node, owned_by, pod, profile
 
 if TYPE_CHECKING:
+    from podnuma.operator.node.state import NodeState
+
     from tests.unit.operator.fake_cluster import Json
 
 NODES = ("n1", "n2", "n3")
 WRITES = ("create PodAllocation", "replace PodAllocation", "delete PodAllocation")
 REST = 30.0  # virtual seconds; longer than any back-off of a node
 LOST = 0.01  # of all news
+MENDED = 0.5  # of all rests
+EXCLUSIVE = (AssignmentType.POD_EXCLUSIVE, AssignmentType.NODE_EXCLUSIVE)
+FRACTION = 0.2  # of all resizes
+
+
+def stays(before: PodGrant, after: PodGrant) -> None:
+    """Check that a resize moved nothing that a container keeps."""
+    if not after.holds_anything:
+        return
+    for old, new in zip(before.containers, after.containers, strict=True):
+        if old.cpus and new.cpus and old.cpu_assignment is new.cpu_assignment in EXCLUSIVE:
+            assert old.cpus & new.cpus == min(old.cpus, new.cpus, key=int.bit_count), f"{before} -> {after}"
+        if old.memory_nodes and new.memory_nodes:
+            assert old.memory_nodes == new.memory_nodes, f"{before} -> {after}"
 
 
 @dataclass
@@ -70,7 +97,7 @@ class Storm:
         self.rng = random.Random(self.seed)
         self.rig = Rig(self.seed)
         self.cluster = self.rig.cluster
-        self.given: dict[str, str] = {}
+        self.given: dict[str, tuple[str, PodGrant]] = {}
         self.destroyed: set[str] = set()
         self.unanswered = 0
         self.broken: list[str] = []
@@ -101,6 +128,8 @@ class Storm:
         self.killer.left = None
         faults, self.fault_share = self.fault_share, 0.0
         self.cluster.lost, self.unanswered = 0.0, 0
+        if self.edits and self.rng.random() < MENDED:
+            self.mend()
         await self._revive()
         self.cluster.collect_garbage()
         await self.rig.controller.sync(Kind)
@@ -113,13 +142,14 @@ class Storm:
 
     def _actions(self):
         actions = [self.create] * 8 + [self.delete] * 4 + [self.finish] * 3 + [self.replace] * 2
+        actions += [self.resize] * 10
         actions += [self.edit_profile, self.node_away, self.node_back, self.relabel]
         if self.fault_share:
             actions += [self.silence, self.leave_unanswered]
         if self.rng.random() < self.kill_share:
-            actions += [self.kill] * 24
+            actions += [self.kill] * 30
         if self.edits:
-            actions += [self.edit_allocation, self.delete_allocation]
+            actions += [self.edit_allocation, self.delete_allocation] + [self.spoil] * 4
         return actions
 
     def create(self) -> None:
@@ -152,6 +182,19 @@ class Storm:
         if key := self._some_pod():
             self.cluster.remove(Kind.POD, key)
             self._create(key.name)
+
+    def resize(self) -> None:
+        """Resize a pod, as its kubelet accepts it: at once, or not yet."""
+        if not (key := self._some_pod()):
+            return
+        value = copy.deepcopy(self.cluster.objects[Kind.POD][key])
+        value["spec"] = pod(key.name, self.rng.choice([2, 3, 4, 6]), "8Gi", value["spec"]["nodeName"])["spec"]
+        if self.rng.random() < FRACTION:
+            amounts = value["spec"]["containers"][0]["resources"]
+            amounts["requests"]["cpu"] = amounts["limits"]["cpu"] = "500m"
+        held_back = {"type": "PodResizePending", "status": "True", "reason": "Deferred"}
+        value["status"]["conditions"] = [held_back] if self.rng.random() < FRACTION else []
+        self.cluster.put(Kind.POD, value)
 
     def edit_profile(self) -> None:
         reserved = self.rng.choice(["0,8", "0,8", "0-1,8-9", "0,96"])
@@ -198,6 +241,33 @@ class Storm:
             key = self.rng.choice(found)
             self._destroy(self.cluster.objects[Kind.ALLOCATION][key])
             self.cluster.remove(Kind.ALLOCATION, key)
+
+    def spoil(self) -> None:
+        """Change one field of an object of podnuma to anything, in what is not a decision."""
+        kind = self.rng.choice([Kind.TOPOLOGY, Kind.TOPOLOGY, Kind.PROFILE, Kind.ALLOCATION])
+        found = sorted(self.cluster.objects[kind], key=str)
+        if not found:
+            return
+        value = copy.deepcopy(self.cluster.objects[kind][self.rng.choice(found)])
+        part = "status" if kind is Kind.ALLOCATION else self.rng.choice(["spec", "status"])
+        fields = value.get(part)
+        if not fields:
+            return
+        name = self.rng.choice(sorted(fields))
+        fields[name] = changed(fields[name], self.rng)
+        self.cluster.put(kind, value)
+
+    def mend(self) -> None:
+        """Write anew what its owners write: agents their statuses, a person the profile."""
+        self.edit_profile()
+        for name in NODES:
+            known = self.cluster.get(Kind.TOPOLOGY, ObjectKey("", name))
+            if known is not None:
+                ready = {"type": "AgentReady", "status": "True", "reason": "Ready", "message": ""}
+                status = {"hardware": render_hardware(Hardware(machine())), "conditions": [ready]}
+                self.cluster.put(Kind.TOPOLOGY, {**known, "status": status})
+        for value in list(self.cluster.objects[Kind.ALLOCATION].values()):
+            self.cluster.put(Kind.ALLOCATION, {**value, "status": {"phase": "Pending"}})
 
     def silence(self) -> None:
         """Let half of all news wait for the next full list."""
@@ -286,8 +356,13 @@ class Storm:
             self.destroyed.discard(told.uid)
             if not allocation.model.decision.admitted:
                 continue
-            before = self.given.setdefault(told.uid, repr(told))
-            assert before == repr(told), f"the decision about {allocation.key} changed: {before} -> {told!r}"
+            now = allocation.model.decision.revision, told
+            before = self.given.get(told.uid, now)
+            self.given[told.uid] = now
+            if before[0] == now[0]:
+                assert before == now, f"the decision about {allocation.key} changed: {before} -> {now}"
+            else:
+                stays(before[1], told)
 
     def _look(self) -> None:
         self._check_write()
@@ -314,6 +389,7 @@ class Storm:
             return
         state = self.rig.controller.node_state(name)
         assert state is not None, f"no reconciler for {name}"
+        self._look_at_reasons(known, state)
         allocator = state.allocator
         if allocator is None:  # no settings that fit: nothing is decided
             return
@@ -326,6 +402,37 @@ class Storm:
             if not found["spec"]["decision"]["admitted"]:
                 answer = state.decide(allocator, record.request)
                 assert isinstance(answer, Rejected), f"{record.key} is refused and fits {name}"
+            elif not record.held_back:
+                decided = state.decisions[record.uid].decision
+                if decided.revision != record.revision:
+                    assert decided.pending_resize is not None, f"the resize of {record.key} was lost"
+                    again = state.resize(allocator, record.request)
+                    assert isinstance(again, ResizeRefused), (
+                        f"{record.key} waits for a resize that fits {name}"
+                    )
         told = known.get("status", {}).get("allocation", {})
         held = sum(decided.grant.holds_anything for decided in state.decisions.values())
         assert told.get("pods") == held, f"{name} tells {told.get('pods')} pods, {held} hold something"
+
+    def _look_at_reasons(self, topology: Json, state: NodeState) -> None:
+        told = {str(entry.get("type")): entry for entry in topology["status"]["conditions"]}
+        ready = told["Ready"]
+        assert NodeReason(ready["reason"]), ready
+        assert ready["message"]
+        assert ready["observedGeneration"] == topology["metadata"]["generation"], (
+            f"{state.name}: {ready} is old"
+        )
+        assert state.standing is not None
+        assert state.standing.reason == ready["reason"]
+        for value in self.cluster.objects[Kind.POD].values():
+            pod_there = decode.decode_pod(value)
+            if pod_there is None or pod_there.node != state.name or pod_there.uid in state.decisions:
+                continue
+            heard = pod_there.uid in state.warning
+            assert heard or ready["status"] == "False" or pod_there.terminating, (
+                f"{pod_there.key} waits for nothing"
+            )
+        for decision in state.decisions.values():
+            assert decision.admitted or decision.decision.explanation, (
+                f"{decision.key} is refused for nothing"
+            )
