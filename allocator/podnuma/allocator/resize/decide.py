@@ -8,7 +8,7 @@ another pod, and leaves the shared pool one.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from podnuma.allocator import isolation
 from podnuma.allocator.attempt import AdmissionAttempt
@@ -52,9 +52,17 @@ def resized_grant(
             resize_container_cpus(rules, free, wanted, held, attempt)
         if rules.static_memory and wanted.guaranteed:
             resize_container_memory(rules, tables, wanted, held, attempt)
-    grant = isolation.pod_grant(rules, pod, attempt)
+    grant = _with_devices(isolation.pod_grant(rules, pod, attempt), held)
     isolation.leave_some_for_others(rules, default | held.exclusive_cpus & rules.managed_cpus, grant)
     return grant
+
+
+def _with_devices(grant: PodGrant, held: PodGrant) -> PodGrant:
+    """Return the grant with the devices that the containers have; claims of a running pod do not change."""
+    if not held.devices:
+        return grant
+    pairs = zip(grant.containers, held.containers, strict=True)
+    return replace(grant, containers=tuple([replace(one, devices=had.devices) for one, had in pairs]))
 
 
 def _resize_whole(

@@ -24,6 +24,7 @@ from podnuma.allocator.request import CPU
 from podnuma.api.events import EventType
 from podnuma.api.node_settings import ResizePolicy
 from podnuma.api.pod_allocation import Decision, PendingResize, ResizeReason, numa_nodes
+from podnuma.operator.node.devices import NO_DEVICES
 from podnuma.operator.node.state import ResizeTry
 from podnuma.operator.write.decision import allocated_text
 from podnuma.operator.write.event_recorder import pod_reference
@@ -62,7 +63,8 @@ class Resizes:
             before = node.revision
             for pod, decision in self._resized(node):
                 if pod.request is not None and node.allocator is not None:
-                    await self._follow(node, pod, pod.request, decision, policy, write)
+                    request = node.devices.get(pod.uid, NO_DEVICES).attached_to(pod.request)
+                    await self._follow(node, pod, request, decision, policy, write)
             if node.revision == before:
                 return
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.allocator import cpuset
-from podnuma.allocator.decision import Admitted
+from podnuma.allocator.decision import Admitted, GrantedDevice
+from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.resize.decide import ResizeRefused
 
 from tests.unit.allocator.resize.helpers import budget, node, refused
@@ -26,6 +27,17 @@ def test_a_grant_of_another_scope_is_left_alone():
     other = node(scope="container")
     other.adopt(first)
     assert "topologyManagerScope" in refused(other, budget(4, 3)).message
+
+
+def test_the_devices_of_a_pod_stay_on_record():
+    where = node()
+    grant = admitted(where, budget(3, 2)).grant
+    first, second = grant.containers
+    gpu = GrantedDevice("gpu.example.com", "gpu-0", NodeSet(1))
+    where.adopt(replace(grant, containers=(replace(first, devices=(gpu,)), second)))
+    answer = where.resize(budget(4, 3))
+    assert isinstance(answer, Admitted)
+    assert answer.grant.devices == (gpu,)
 
 
 def held_pods(where, steps):
