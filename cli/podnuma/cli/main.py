@@ -51,6 +51,10 @@ _COMMANDS = {
     "check": _Command(
         "check", "Check whether podnuma can be installed in this cluster, or whether it works there."
     ),
+    "locality": _Command(
+        "locality",
+        "Report pods whose devices and CPUs can be on different NUMA nodes; nothing need be installed.",
+    ),
     "discover": _Command(
         "discover", "Print the hardware of this machine as a NodeTopology (with -o text: as a map)."
     ),

@@ -46,6 +46,7 @@ class AnswerKind(StrEnum):
     CONTAINER_USE = "ContainerUse"
     SIDECAR_SAVING = "SidecarSaving"
     CHECK_RESULT = "CheckResult"
+    POD_DEVICES = "PodDevices"
 
 
 def dump_answer(

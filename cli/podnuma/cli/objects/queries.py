@@ -16,6 +16,8 @@ from podnuma.api.resource_types import (
     POD_ALLOCATION,
     POD_METRICS,
     PRIORITY_CLASS,
+    RESOURCE_CLAIM,
+    RESOURCE_SLICE,
     RUNTIME_CLASS,
     ResourceType,
 )
@@ -96,6 +98,16 @@ def operator_events(namespace: str) -> ObjectQuery:
 def pod_metrics(namespace: str = "") -> ObjectQuery:
     """Query the current usage of pods, which a metrics server serves."""
     return ObjectQuery(POD_METRICS, namespace)
+
+
+def resource_claims(namespace: str = "") -> ObjectQuery:
+    """Query all ResourceClaims, or those of a namespace."""
+    return ObjectQuery(RESOURCE_CLAIM, namespace)
+
+
+def resource_slices() -> ObjectQuery:
+    """Query all ResourceSlices."""
+    return ObjectQuery(RESOURCE_SLICE)
 
 
 def nodes(name: str = "") -> ObjectQuery:

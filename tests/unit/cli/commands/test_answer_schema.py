@@ -45,9 +45,24 @@ def saved(tmp_path) -> Path:
         running,
         allocation_object(held),
         without_budget,
+        with_plugin_device(),
     ]
     path.write_text(yaml.safe_dump_all([*objects, *deployment(), refused()]))
     return path
+
+
+def with_plugin_device() -> dict[str, Any]:
+    limits = {"cpu": "1", "example.com/gpu": "2"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "train", "namespace": "ml", "uid": "uid-train"},
+        "spec": {
+            "nodeName": "node-a",
+            "containers": [{"name": "train", "resources": {"limits": limits, "requests": limits}}],
+        },
+        "status": {"phase": "Running"},
+    }
 
 
 def answer(capsys, *words: object) -> dict[str, Any]:
@@ -69,6 +84,7 @@ QUESTIONS = {
     AnswerKind.CONTAINER_USE: ["top", "-A"],
     AnswerKind.SIDECAR_SAVING: ["savings", "-A"],
     AnswerKind.CHECK_RESULT: ["check"],
+    AnswerKind.POD_DEVICES: ["locality", "-A"],
 }
 
 
