@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from testbed.api import Json
 
 ROOT = Path(__file__).resolve().parents[2]
+PODNUMA = Path(sys.executable).with_name("podnuma")
 DRIVER = "gpu.example.com"
 
 pytestmark = pytest.mark.timeout(180)
@@ -54,6 +58,19 @@ def test_cpus_and_memory_come_from_the_numa_node_of_the_allocated_device(system,
     events = published.items(f"/api/v1/namespaces/{namespace}/events")
     told = [event["message"] for event in events if event["reason"] == "Allocated"]
     assert f"for {DRIVER} node-1/gpu-0 (NUMA node 5)" in told[0]
+
+    done = subprocess.run(
+        [PODNUMA, "locality", "-n", namespace, "-o", "json", "--kubeconfig", system.cluster.kubeconfig],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    (seen,) = json.loads(done.stdout)["items"]
+    assert (seen["name"], seen["locality"], seen["cpus"]) == ("database", "local", spec["cpus"])
+    assert seen["devices"] == [
+        {"container": "database", "resource": DRIVER, "device": "node-1/gpu-0", "numaNodes": "5"}
+    ]
 
 
 def test_a_slice_of_the_next_generation_is_the_one_that_counts(system, namespace, published):
