@@ -20,7 +20,8 @@ serve the request (hints), the topology policy merges them into one node set, CP
 core by core inside it, memory is charged to it.
 
 Reading order: request, topology, manager_settings, eligibility, topology_hint, merge, cpu/,
-memory/, device_hints, partition, scope_pod, scope_container, isolation, resize/, node_allocator, explain/.
+memory/, device_hints, partition, scope_pod, scope_container, isolation, resize/, node_allocator, placement/,
+explain/.
 CPU sets and node sets are integers used as masks. Nothing here does I/O, reads a clock, or imports
 anything outside the standard library; what other parts may use is in `__all__` or in a module
 of its own.

@@ -12,7 +12,7 @@ strictly reserved CPUs are not in it: a pod that would leave no other CPU is ref
 hold all of them, the shared pool is the reserved CPUs, since a kernel reads an empty set as "all".
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from itertools import chain
 from types import MappingProxyType
 
@@ -141,6 +141,17 @@ class NodeAllocator:
         twin.generation = self.generation
         twin.release(uid)
         return twin
+
+    def state(self) -> Hashable:
+        """Return what a decision depends on; nodes whose states are equal decide a pod that is new alike."""
+        tables = self._tables
+        return (
+            self._rules,
+            self._default,
+            *tables.assignments.values(),
+            *tables.groups.values(),
+            *chain.from_iterable(left.values() for left in tables.free.values()),
+        )
 
     def decide(self, pod: PodRequest) -> Admitted | Rejected:
         """Decide about one pod; the node stays as it is."""

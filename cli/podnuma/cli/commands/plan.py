@@ -2,9 +2,10 @@
 
 Pods are decided in the order of their manifests. A pod is admitted as the API server admits it
 (`api.pod_admission`), may go where the scheduler would let it go (`api.scheduling`), and of those nodes gets
-the first, by name, that admits it; the scheduler may prefer another one. What it gets is held against the
-later pods. Decisions are the allocator's own, on the state that PodAllocations describe, so an answer is
-the operator's as long as nothing else happens.
+the first, by name, that admits it; the scheduler may prefer another one. With a packing it gets the best
+one instead (`allocator.placement`). What it gets is held against the later pods. Decisions are the
+allocator's own, on the state that PodAllocations describe, so an answer is the operator's as long as nothing
+else happens.
 
     admitted      on the node that is named
     refused       every node that it may go to refuses it
@@ -23,6 +24,8 @@ from podnuma.allocator import Admitted, NodeSet, PodGrant, Rejected
 from podnuma.allocator import explain as explain_decision
 from podnuma.allocator.explain.brief import brief
 from podnuma.allocator.explain.remarks import why_not_guaranteed
+from podnuma.allocator.placement.fleet import Candidate, Fleet
+from podnuma.allocator.placement.packing import Packing
 from podnuma.api import pod_allocation
 from podnuma.api.node_profile import NodeProfile
 from podnuma.api.node_settings import NodeSettings
@@ -63,6 +66,9 @@ app = new_app()
 NamespaceLabels = Mapping[str, Mapping[str, str]]
 
 _PODS_SHOWN = 3
+_CANDIDATES_SHOWN = 3
+_CANDIDATE_HEADS = ("POD", "CANDIDATE", "NUMA NODES", "BREAKS", "GAP", "FREE")
+_CANDIDATES_LISTED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,7 @@ class PodPlan:
     """What would happen to one pod. `grant` None: no node admits it, or none manages it (`managed` False).
 
     `numa`: the NUMA nodes of the CPUs and memory it would hold. `left_out`: nodes that it may not go to.
+    `candidates`: where a packing was asked for, the nodes that admit it, best first.
     """
 
     planned: PlannedPod
@@ -89,6 +96,7 @@ class PodPlan:
     managed: bool = True
     numa: NodeSet | None = None
     left_out: Mapping[str, Obstacle] = field(default_factory=dict)
+    candidates: tuple[Candidate, ...] = ()
 
     @property
     def pending(self) -> bool:
@@ -118,9 +126,14 @@ def plan_pods(
     nodes: Sequence[CandidateNode],
     labels: NamespaceLabels,
     view: SchedulingView | None = None,
+    packing: Packing | None = None,
 ) -> list[PodPlan]:
-    """Decide the pods in turn; `labels` are those of namespaces, for profiles that select by them."""
+    """Decide the pods in turn; `labels` are those of namespaces, for profiles that select by them.
+
+    `packing` None: a pod gets the first node by name.
+    """
     view = view or SchedulingView()
+    fleet = PackedNodes(packing, nodes) if packing is not None else None
     plans: list[PodPlan] = []
     for pod in pods:
         namespace = labels.get(pod.pod.namespace, {})
@@ -128,23 +141,52 @@ def plan_pods(
         places = (
             [[one] for one in nodes if not view.obstacle(pod.constraints, one.name)] if pod.every_node else []
         )
-        plans += [_place(pod, place, namespace, view) for place in places or [list(nodes)]]
+        plans += [_place(pod, place, namespace, view, fleet) for place in places or [list(nodes)]]
     return plans
 
 
+class PackedNodes:
+    """The nodes of a plan, in the order of a packing for each pod."""
+
+    def __init__(self, packing: Packing, nodes: Sequence[CandidateNode]) -> None:
+        self._packing = packing
+        self._fleet = Fleet()
+        for one in nodes:
+            self._fleet.update(one.name, one.allocator)
+
+    def ranked(self, planned: PlannedPod, nodes: Sequence[CandidateNode]) -> tuple[Candidate, ...]:
+        """Return those of the nodes that admit a pod, best first."""
+        names = {one.name for one in nodes}
+        return self._fleet.ranking(planned.pod, self._packing, names.__contains__).candidates
+
+    def holds(self, node: CandidateNode) -> None:
+        """Take a node as it is after a pod was placed there."""
+        self._fleet.update(node.name, node.allocator)
+
+
 def _place(
-    planned: PlannedPod, nodes: Sequence[CandidateNode], namespace: Mapping[str, str], view: SchedulingView
+    planned: PlannedPod,
+    nodes: Sequence[CandidateNode],
+    namespace: Mapping[str, str],
+    view: SchedulingView,
+    fleet: PackedNodes | None,
 ) -> PodPlan:
     obstacles = {one.name: view.obstacle(planned.constraints, one.name) for one in nodes}
     left_out = {name: found for name, found in obstacles.items() if found is not None}
     open_to = [one for one in nodes if one.name not in left_out]
     managing = [one for one in open_to if one.settings.pod_policy.manages(planned.labels, namespace)]
     refusals: list[NodeRefusal] = []
+    candidates = fleet.ranked(planned, managing) if fleet is not None else ()
+    if candidates:
+        best = candidates[0].node
+        managing = [one for one in managing if one.name == best]
     for candidate in managing:
         match candidate.allocator.decide(planned.pod):
             case Admitted() as admitted:
                 candidate.allocator.hold(admitted)
                 view.bind(planned.constraints, candidate.name)
+                if fleet is not None:
+                    fleet.holds(candidate)
                 numa = pod_allocation.numa_nodes(admitted.grant, candidate.allocator.topology)
                 return PodPlan(
                     planned,
@@ -153,6 +195,7 @@ def _place(
                     tuple(refusals),
                     numa=numa,
                     left_out=left_out,
+                    candidates=candidates,
                 )
             case Rejected() as rejected:
                 found = explain_decision(candidate.allocator, planned.pod)
@@ -169,6 +212,7 @@ def _place(
         "podnuma plan -f deployment.yaml --profile profile.yaml",
         "helm template chart | podnuma plan -f - --strict",
         "podnuma plan -f pods/ --from cluster.yaml -o json",
+        "podnuma plan -f deployment.yaml --packing Compact -o wide",
     ),
 )
 def plan_manifests(
@@ -184,6 +228,13 @@ def plan_manifests(
             autocompletion=complete_profile,
         ),
     ] = "",
+    packing: Annotated[
+        Packing | None,
+        typer.Option(
+            help="of the nodes that admit a pod take the fullest (Compact) or the emptiest (Spread); "
+            "without it the first by name"
+        ),
+    ] = None,
     namespace: Namespace = "",
     strict: Annotated[
         bool, typer.Option("--strict", help="fail if a kind is guessed or not understood")
@@ -195,7 +246,11 @@ def plan_manifests(
 ) -> None:
     """Tell what would happen to these pods, without changing anything."""
     source = open_source(files, kubeconfig, context)
-    raise typer.Exit(print_plan(source, manifests, node, profile, form, namespace=namespace, strict=strict))
+    raise typer.Exit(
+        print_plan(
+            source, manifests, node, profile, form, namespace=namespace, strict=strict, packing=packing
+        )
+    )
 
 
 def print_plan(
@@ -207,6 +262,7 @@ def print_plan(
     *,
     namespace: str = "",
     strict: bool = False,
+    packing: Packing | None = None,
 ) -> Exit:
     """Plan the pods in `files`, print what would happen, and return NO if one would not run as asked."""
     documents = read_documents(files)
@@ -215,7 +271,7 @@ def print_plan(
     _say(expanded)
     view = _view(source, node)
     nodes, labels = _nodes(source, node, profile, view)
-    plans = plan_pods(expanded.pods, nodes, labels, view)
+    plans = plan_pods(expanded.pods, nodes, labels, view, packing)
     if form.structured:
         output.dump_answer(output.AnswerKind.POD_PLAN, map(plan_data, plans), form)
     else:
@@ -313,13 +369,15 @@ def _profile_of(topology: Json) -> str:
 
 
 def plan_text(plans: Sequence[PodPlan], *, wide: bool) -> str:
-    """Write the plans as a table with refusals below; `wide` adds a table of containers."""
+    """Write the plans as a table with refusals below; `wide` adds tables of containers and of candidates."""
     heads = ("POD", "NODE", "RESULT", "CPUS", "NUMA", "EXCLUSIVE", "SHARED")
     text = columns(heads, [_row(plan) for plan in plans])
     if wide:
         heads = ("POD", "CONTAINER", "KIND", "ASSIGNMENT", "CPUS", "MEMS", "QUOTA")
         rows = [row for plan in plans for row in _containers(plan)]
         text += "\n" + columns(heads, rows) if rows else ""
+        candidates = [row for plan in plans for row in _candidates(plan)]
+        text += "\n" + columns(_CANDIDATE_HEADS, candidates) if candidates else ""
     refusals = "".join(
         f"\n{plan.planned.name} on {one.node}: {one.reason}: {one.explanation}\n"
         for plan in plans
@@ -390,6 +448,17 @@ def _containers(plan: PodPlan) -> list[tuple[str, ...]]:
     ]
 
 
+def _candidates(plan: PodPlan) -> list[tuple[str, ...]]:
+    return [
+        (
+            plan.planned.name,
+            one.node,
+            *map(str, (one.effect.numa_nodes, one.effect.breaks, one.effect.gap, one.effect.left)),
+        )
+        for one in plan.candidates[:_CANDIDATES_SHOWN]
+    ]
+
+
 def plan_data(plan: PodPlan) -> dict[str, Any]:
     """Return one plan for programs; `allocation` is the spec that the operator would write."""
     allocation = None
@@ -415,5 +484,15 @@ def plan_data(plan: PodPlan) -> dict[str, Any]:
             for one in plan.refusals
         ],
         "note": plan.note,
+        "candidates": [
+            {
+                "node": one.node,
+                "numaNodes": one.effect.numa_nodes,
+                "breaksNumaNodes": one.effect.breaks,
+                "gapCPUs": one.effect.gap,
+                "freeCPUs": one.effect.left,
+            }
+            for one in plan.candidates[:_CANDIDATES_LISTED]
+        ],
         "notConsidered": {name: found.value for name, found in plan.left_out.items()},
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from podnuma.allocator.placement.packing import Packing
 from podnuma.cli.commands import plan
 from podnuma.cli.commands.options import OutputFormat
 from podnuma.cli.exits import Exit, Failure
@@ -368,3 +369,50 @@ def test_the_sidecar_that_makes_a_pod_burstable_is_named(saved, tmp_path, capsys
     shown = capsys.readouterr().out
     assert "\na/postgres: plugin without requests equal to limits for CPU and memory makes the pod " in shown
     assert "a pod-level budget (spec.resources) makes it Guaranteed" in shown
+
+
+def two_nodes(tmp_path) -> FileSource:
+    """Two equal machines; the second one, by name, holds a pod."""
+    path = tmp_path / "cluster.yaml"
+    used = topology_object(EPYC, reserved="0,48", name="node-a")
+    empty = topology_object(EPYC, reserved="0,48", name="a-node")
+    path.write_text(yaml.safe_dump_all([empty, used, allocation_object(database())]))
+    return FileSource([str(path)])
+
+
+@pytest.mark.parametrize(
+    ("packing", "node"), [(None, "a-node"), (Packing.COMPACT, "node-a"), (Packing.SPREAD, "a-node")]
+)
+def test_compact_takes_the_node_in_use_and_spread_the_empty_one(tmp_path, packing, node):
+    files = manifest(tmp_path, pod("one", 4))
+    assert planned(two_nodes(tmp_path), files, packing=packing) == (Exit.OK, {"a/one": ("admitted", node)})
+
+
+def test_a_packing_shows_the_candidates_and_what_the_pod_would_leave_there(tmp_path, capsys):
+    files = manifest(tmp_path, pod("one", 4))
+    plan.print_plan(two_nodes(tmp_path), files, "", "", OutputFormat.JSON, packing=Packing.COMPACT)
+    (found,) = json.loads(capsys.readouterr().out)
+    assert [one["node"] for one in found["candidates"]] == ["node-a", "a-node"]
+    assert found["candidates"][1] | {"gapCPUs": 0} == {
+        "node": "a-node",
+        "numaNodes": 1,
+        "breaksNumaNodes": 1,
+        "gapCPUs": 0,
+        "freeCPUs": 94 - 4,
+    }
+    plan.print_plan(two_nodes(tmp_path), files, "", "", OutputFormat.WIDE, packing=Packing.COMPACT)
+    shown = capsys.readouterr().out
+    assert [line.split()[:2] for line in shown.splitlines()[-3:]] == [
+        ["POD", "CANDIDATE"],
+        ["a/one", "node-a"],
+        ["a/one", "a-node"],
+    ]
+
+
+def test_where_no_node_admits_a_pod_a_packing_changes_nothing(tmp_path):
+    files = manifest(tmp_path, pod("one", 95))
+    for packing in (None, Packing.COMPACT):
+        assert planned(two_nodes(tmp_path), files, packing=packing) == (
+            Exit.NO,
+            {"a/one": ("refused", None)},
+        )

@@ -1,0 +1,71 @@
+"""A placement is judged by what it breaks and what it leaves."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from podnuma.allocator.placement.packing import LikelyPods, Packing, PlacementEffect, effect, score
+
+from tests.unit.allocator.placement.helpers import emptied
+from tests.unit.allocator.shapes import admitted, pod, s
+
+LIKELY = LikelyPods([4])
+
+
+def judged(on, cpus, uid="new"):
+    decision = on.decide(pod((cpus, "1Gi"), s(), uid=uid))
+    return effect(on, decision.grant)
+
+
+def test_what_is_left_is_counted_on_the_numa_nodes_in_use_and_on_the_machine():
+    """Two NUMA nodes of four CPUs, of which CPU 0 is reserved."""
+    empty = emptied("DN8")
+    assert judged(empty, 3) == PlacementEffect(takes=3, numa_nodes=1, breaks=1, gap=0, left=4)
+    assert judged(empty, 4) == PlacementEffect(takes=4, numa_nodes=1, breaks=1, gap=0, left=3)
+
+
+def test_a_numa_node_is_broken_only_once():
+    used = emptied("DN8")
+    admitted(used, pod((1, "1Gi"), s(), uid="first"))
+    before = judged(emptied("DN8"), 2)
+    after = judged(used, 2)
+    assert (before.breaks, after.breaks) == (1, 0)
+
+
+def test_compact_prefers_a_gap_that_likely_pods_fill_to_a_smaller_one_that_they_do_not():
+    wasteful = PlacementEffect(takes=4, numa_nodes=1, breaks=0, gap=2, left=2)
+    useful = PlacementEffect(takes=4, numa_nodes=1, breaks=1, gap=8, left=80)
+    assert score(Packing.COMPACT, useful, LIKELY) < score(Packing.COMPACT, wasteful, LIKELY)
+
+
+def test_compact_breaks_no_whole_numa_node_where_an_open_one_wastes_as_little():
+    opened = PlacementEffect(takes=4, numa_nodes=1, breaks=0, gap=8, left=80)
+    whole = PlacementEffect(takes=4, numa_nodes=1, breaks=1, gap=4, left=4)
+    assert score(Packing.COMPACT, opened, LIKELY) < score(Packing.COMPACT, whole, LIKELY)
+
+
+def test_spread_prefers_what_leaves_more_and_both_prefer_fewer_numa_nodes():
+    full = PlacementEffect(takes=4, numa_nodes=1, breaks=0, gap=4, left=8)
+    empty = PlacementEffect(takes=4, numa_nodes=1, breaks=1, gap=8, left=90)
+    split = PlacementEffect(takes=4, numa_nodes=2, breaks=2, gap=20, left=92)
+    assert sorted([full, empty, split], key=lambda one: score(Packing.SPREAD, one, LIKELY)) == [
+        empty,
+        full,
+        split,
+    ]
+    assert score(Packing.COMPACT, full, LIKELY) < score(Packing.COMPACT, split, LIKELY)
+
+
+@given(st.sets(st.integers(1, 12), min_size=1, max_size=4), st.integers(0, 40))
+def test_waste_is_what_no_combination_of_likely_pods_uses(sizes, gap):
+    reachable = {0}
+    for _ in range(gap):
+        reachable |= {one + size for one in reachable for size in sizes if one + size <= gap}
+    assert LikelyPods(sizes).waste(gap) == gap - max(reachable)
+
+
+def test_without_likely_pods_nothing_is_wasted():
+    assert LikelyPods([]).waste(7) == LikelyPods([0]).waste(7) == 0
+
+
+def test_waste_of_known_gaps():
+    likely = LikelyPods([4, 6])
+    assert [likely.waste(gap) for gap in range(9)] == [0, 1, 2, 3, 0, 1, 0, 1, 0]
