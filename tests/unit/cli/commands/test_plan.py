@@ -391,7 +391,7 @@ def test_compact_takes_the_node_in_use_and_spread_the_empty_one(tmp_path, packin
 def test_a_packing_shows_the_candidates_and_what_the_pod_would_leave_there(tmp_path, capsys):
     files = manifest(tmp_path, pod("one", 4))
     plan.print_plan(two_nodes(tmp_path), files, "", "", OutputFormat.JSON, packing=Packing.COMPACT)
-    (found,) = json.loads(capsys.readouterr().out)
+    (found,) = json.loads(capsys.readouterr().out)["items"]
     assert [one["node"] for one in found["candidates"]] == ["node-a", "a-node"]
     assert found["candidates"][1] | {"gapCPUs": 0} == {
         "node": "a-node",
