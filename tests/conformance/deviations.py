@@ -169,11 +169,22 @@ def _corrupt_cores(moment: Moment) -> bool:
 
 
 def _disagreeing_group(moment: Moment) -> bool:
-    """In the kubelet's state a NUMA node is in a group whose other members know nothing of it."""
+    """In the kubelet's state a NUMA node is in a group whose other members, or pods, know nothing of it.
+
+    Once members disagree, taking back a refused pod leaves nodes alone that a pod still holds together.
+    """
     state = moment.kubelet.get("state") or (moment.before or {}).get("state") or {}
     rows = state.get("numa") or ()
     groups = {row["id"]: row["cells"] for row in rows}
-    return any(groups[member] != cells for cells in groups.values() for member in cells)
+    held = [
+        block["numaNodes"]
+        for containers in (state.get("memory") or {}).values()
+        for blocks in containers.values()
+        for block in blocks
+    ]
+    return any(groups[member] != cells for cells in groups.values() for member in cells) or any(
+        groups.get(node, nodes) != nodes for nodes in held for node in nodes
+    )
 
 
 def _more_than_there_is(moment: Moment) -> bool:

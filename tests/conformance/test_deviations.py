@@ -120,3 +120,22 @@ def test_a_kubelet_that_never_comes_back_is_explained_only_where_that_is_known()
     assert examine.judge(case, examine.NEVER_ENDS, replay.play).mark == "Every decision ends"
     plain = scenario("endless", d16(), settings())
     assert examine.judge(plain, examine.NEVER_ENDS, replay.play).finding is not None
+
+
+def with_groups(*groups, held):
+    """A moment at which the kubelet's NUMA nodes are in these groups, and a pod holds a block on `held`."""
+    rows = [{"id": node, "cells": cells, "memory": {}} for node, cells in enumerate(groups)]
+    memory = {"u1": {"app": [{"type": "memory", "size": 1, "numaNodes": held}]}}
+    answer = {"state": {"numa": rows, "memory": memory}}
+    return Moment({}, {}, None, answer, answer, None)
+
+
+def test_a_group_is_marked_where_its_members_or_its_pods_say_otherwise():
+    (mark,) = [
+        mark for mark in deviations.MARKS if mark.name == "A NUMA node that shares memory blocks with others"
+    ]
+    assert not mark.seen(with_groups([0, 1], [0, 1], held=[0, 1]))
+    assert not mark.seen(with_groups([0], [1], held=[1]))
+    assert mark.seen(with_groups([0], [0, 1], held=[0, 1]))
+    # kubelet v1.37.2, seed 424242, scenario 2688: a pod that was refused half-way has been taken back.
+    assert mark.seen(with_groups([0], [1], held=[0, 1]))
