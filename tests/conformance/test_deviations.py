@@ -12,11 +12,12 @@ from tests.conformance.world import RESTART, Json, add, budget, d16, g, pod, sce
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "deviations.md").read_text()
-TESTS = "".join(path.read_text() for path in (ROOT / "tests" / "conformance" / "cases").glob("test_*.py"))
+FOLDERS = (ROOT / "tests" / "conformance" / "cases", ROOT / "tests" / "unit" / "allocator")
+TESTS = "".join(path.read_text() for folder in FOLDERS for path in folder.rglob("test_*.py"))
 
 
 def entries():
-    """The page's sections that name a test, by heading."""
+    """The page's sections that name a test of the comparison, by heading."""
     sections = re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]
     return {text.split("\n")[0]: text for text in sections if "**Test:**" in text}
 
