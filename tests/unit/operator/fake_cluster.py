@@ -91,7 +91,7 @@ class FakeCluster:
         self.objects[kind][key] = value
         self._tell(kind, copy.deepcopy(value), ended=False)
         if kind is Kind.POD and (decode.has_finished(value) or known is not None):
-            self._agents_look()
+            self.agents_look()
         return copy.deepcopy(value)
 
     def remove(self, kind: Kind, key: ObjectKey) -> None:
@@ -104,15 +104,15 @@ class FakeCluster:
                 value = copy.deepcopy(value)
                 value["metadata"]["deletionTimestamp"] = self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
                 self.put(kind, value)
-                self._agents_look()
+                self.agents_look()
             return
         del self.objects[kind][key]
         value["metadata"]["resourceVersion"] = str(next(self._versions))
         self._tell(kind, value, ended=True)
         if kind is Kind.POD:
-            self._agents_look()
+            self.agents_look()
 
-    def _agents_look(self) -> None:
+    def agents_look(self) -> None:
         """Do what agents do of whose pods no process is left: report those whose deletion was asked for."""
         for key, value in list(self.objects[Kind.ALLOCATION].items()):
             deleted = "deletionTimestamp" in value["metadata"]

@@ -132,6 +132,7 @@ class Storm:
             self.mend()
         await self._revive()
         self.cluster.collect_garbage()
+        self.cluster.agents_look()  # they report again what somebody has overwritten
         await self.rig.controller.sync(Kind)
         self.rig.controller.enqueue_all()
         await asyncio.sleep(REST)

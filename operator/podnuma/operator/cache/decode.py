@@ -188,6 +188,7 @@ def decode_allocation(value: Json) -> CachedAllocation:
         problem=problem,
         finalizers=tuple(map(str, finalizers)) if isinstance(finalizers, list) else (),
         deleting=bool(metadata.get("deletionTimestamp")),
+        phase=str(_dict(value.get("status")).get("phase") or ""),
     )
 
 

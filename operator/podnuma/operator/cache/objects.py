@@ -229,6 +229,7 @@ class CachedAllocation(CachedObject):
     problem: str | None
     finalizers: tuple[str, ...] = ()
     deleting: bool = False
+    phase: str = ""
 
     @property
     def finalized(self) -> bool:
@@ -237,8 +238,8 @@ class CachedAllocation(CachedObject):
 
     @property
     def released(self) -> bool:
-        """Tell whether the agent has seen that no process of the pod is left."""
-        return self.model is not None and self.model.status.phase is Phase.RELEASED
+        """Tell whether the agent has seen that no process of the pod is left, readable spec or not."""
+        return self.phase == Phase.RELEASED.value
 
     @property
     def problems(self) -> tuple[str, ...]:
