@@ -228,6 +228,38 @@ def test_without_permission_it_says_which_one(filled, namespace):
     assert "`kubectl auth can-i list nodetopologies.podnuma.dev`" in line
 
 
+def test_a_suggested_and_an_imported_profile_are_what_the_api_server_takes(filled, tmp_path):
+    kubelet = tmp_path / "kubelet.yaml"
+    kubelet.write_text(
+        yaml.safe_dump(
+            {
+                "kind": "KubeletConfiguration",
+                "apiVersion": "kubelet.config.k8s.io/v1beta1",
+                "cpuManagerPolicy": "static",
+                "cpuManagerPolicyOptions": {"full-pcpus-only": "true"},
+                "kubeReserved": {"cpu": "1", "memory": "1Gi"},
+                "cpuCFSQuotaPeriod": "50ms",
+                "maxPods": 110,
+            }
+        )
+    )
+    asked = (["suggest", "-l", "node-pool=databases"], ["import", kubelet, "-l", "node-pool=databases"])
+    for number, words in enumerate(asked):
+        done = podnuma("profile", *words, kubeconfig=filled.kubeconfig) if number == 0 else offline(*words)
+        assert done.returncode == Exit.OK, done.stderr
+        file = tmp_path / f"profile-{number}.yaml"
+        file.write_text(done.stdout)
+        stored = json.loads(filled.kubectl("create", "--dry-run=server", "-o", "json", "-f", str(file)))
+        assert stored["spec"]["mode"] == "Audit"
+        assert stored["spec"]["nodeSelector"]["matchExpressions"][0]["key"] == "node-pool"
+
+
+def offline(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PODNUMA, "profile", *map(str, words)], check=False, capture_output=True, text=True, timeout=50
+    )
+
+
 def test_an_administrator_may_install_and_a_stranger_may_not(filled, namespace):
     filled.api.create(
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "nobody"}}, namespace

@@ -55,6 +55,7 @@ _COMMANDS = {
         "locality",
         "Report pods whose devices and CPUs can be on different NUMA nodes; nothing need be installed.",
     ),
+    "profile": _Command("profile", "Write a first NodeProfile, to be read before it is applied."),
     "discover": _Command(
         "discover", "Print the hardware of this machine as a NodeTopology (with -o text: as a map)."
     ),

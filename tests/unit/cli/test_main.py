@@ -73,7 +73,14 @@ def test_a_summary_in_the_table_is_the_commands_own(name):
 
 
 @pytest.mark.parametrize(
-    "words", [*([name] for name in LAZY if name != "agent"), ["agent", "run"], ["agent", "cleanup"]]
+    "words",
+    [
+        *([name] for name in LAZY if name not in ("agent", "profile")),
+        ["agent", "run"],
+        ["agent", "cleanup"],
+        ["profile", "import"],
+        ["profile", "suggest"],
+    ],
 )
 def test_every_help_ends_with_examples_that_name_the_command(words, capsys):
     assert ending([*words, "--help"]) == Exit.OK

@@ -304,7 +304,7 @@ def _agent_policy(facts: ClusterFacts) -> Iterator[CheckResult]:
 
 def _profiles(facts: ClusterFacts) -> Iterator[CheckResult]:
     step = "kubectl describe nodeprofiles"
-    yield from _readiness("profiles", "NodeProfile", facts.profiles, step, "see examples/profiles")
+    yield from _readiness("profiles", "NodeProfile", facts.profiles, step, "podnuma profile suggest")
 
 
 def _nodes(facts: ClusterFacts) -> Iterator[CheckResult]:

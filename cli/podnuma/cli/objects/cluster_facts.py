@@ -93,7 +93,7 @@ def read_facts(source: ObjectSource, namespace: str) -> ClusterFacts:
         namespace=namespace,
         version=_version(source),
         nodes=nodes,
-        kubelets=_kubelets(source, nodes or ()),
+        kubelets=kubelet_configurations(source, [str(one["metadata"]["name"]) for one in nodes or ()]),
         namespace_object=_namespace(source, namespace),
         pods=_all(source, queries.pods()),
         definitions=_all(source, ObjectQuery(DEFINITION)),
@@ -144,10 +144,10 @@ def _version(source: ObjectSource) -> str | None:
     return version if isinstance(version, str) else None
 
 
-def _kubelets(source: ObjectSource, nodes: Sequence[Json]) -> dict[str, Json]:
+def kubelet_configurations(source: ObjectSource, nodes: Sequence[str]) -> dict[str, Json]:
+    """Return the configuration of the kubelets of these nodes, of a few at most, where it may be read."""
     found: dict[str, Json] = {}
-    for node in nodes[:KUBELETS_ASKED]:
-        name = str(node["metadata"]["name"])
+    for name in nodes[:KUBELETS_ASKED]:
         served = _served(source, NODE.path("", name, "proxy/configz"))
         config = served.get("kubeletconfig") if served else None
         if isinstance(config, dict):

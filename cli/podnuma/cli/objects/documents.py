@@ -103,6 +103,9 @@ def _expand_lists(place: str, value: Any, problems: list[str]) -> Iterator[Docum
     if not isinstance(value, dict):
         problems.append(f"{place}: expected an object, got a {type(value).__name__}")
         return
+    if isinstance(value.get("kubeletconfig"), dict):
+        # What a kubelet serves at /configz names no kind.
+        value = {"kind": "KubeletConfiguration", **value["kubeletconfig"]}
     kind = value.get("kind")
     if not isinstance(kind, str):
         problems.append(f"{place}: kind is missing")

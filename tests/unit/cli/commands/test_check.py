@@ -141,7 +141,7 @@ def test_what_is_installed_is_asked_for_only_where_it_is():
         ),
         (replace(INSTALLED, daemon_sets=(workload("agent"),)), "agents", CheckState.FAILED, "excludedNodes"),
         (replace(INSTALLED, policies=()), "agent-policy", CheckState.WARNING, "agentPolicy.enabled"),
-        (replace(INSTALLED, profiles=()), "profiles", CheckState.WARNING, "examples/profiles"),
+        (replace(INSTALLED, profiles=()), "profiles", CheckState.WARNING, "podnuma profile suggest"),
         (replace(INSTALLED, profiles=(ready("NoNodes"),)), "profiles", CheckState.WARNING, "describe"),
         (
             replace(INSTALLED, topologies=(ready(), ready("AgentMissing"))),

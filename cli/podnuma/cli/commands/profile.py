@@ -1,0 +1,213 @@
+"""`podnuma profile import` and `podnuma profile suggest`: a first NodeProfile, in mode Audit.
+
+In Audit podnuma decides and shows what it would change, and changes nothing; `mode: Enforce` is for whoever
+has looked at that. Nothing is applied: the profile is printed, to be read and put into git.
+
+A suggested profile reserves the kubelet's own CPUs where they can be read, else as many whole cores as the
+kubelet's reserved amounts need, one at least; and 1Gi of the first NUMA node that has it, if the kubelet
+reserves no memory.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import typer
+from podnuma.allocator import cpuset, quantities
+from podnuma.allocator.check import check
+from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.topology import Topology
+from podnuma.api.decoding import InvalidObjectError
+from podnuma.api.node_profile import NodeProfile, read_node_profile
+from podnuma.api.resource_types import NODE_PROFILE
+from podnuma.api.selector import render_selector
+from podnuma.cli.commands import output
+from podnuma.cli.commands.completion import complete_node
+from podnuma.cli.commands.options import Context, Files, Kubeconfig, Output, OutputFormat, examples, new_app
+from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.objects import queries
+from podnuma.cli.objects.cluster_facts import kubelet_configurations
+from podnuma.cli.objects.documents import read_documents
+from podnuma.cli.objects.kubelet_configuration import configuration_in, kubelet_settings
+from podnuma.cli.objects.label_selector import parse_selector
+from podnuma.cli.objects.nodes import hardware_of, read_topology
+from podnuma.cli.objects.queries import Json
+from podnuma.cli.objects.sources import ObjectSource, open_source, read_if_allowed
+
+_MEMORY: Final = "1Gi"
+_MILLI: Final = 1000
+
+app = new_app("Write a first NodeProfile, to be read before it is applied.")
+
+Name = Annotated[str, typer.Option(help="name of the profile")]
+Selector = Annotated[str, typer.Option("--selector", "-l", help="nodes with these labels, as in kubectl")]
+
+
+@app.command(
+    "import",
+    epilog=examples(
+        "podnuma profile import /var/lib/kubelet/config.yaml -l node-pool=databases",
+        "kubectl get --raw /api/v1/nodes/node-1/proxy/configz | podnuma profile import -",
+    ),
+)
+def import_profile(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="a KubeletConfiguration; - for standard input")],
+    name: Name = "from-kubelet",
+    selector: Selector = "",
+    form: Output = OutputFormat.YAML,
+) -> None:
+    """Turn a KubeletConfiguration into a NodeProfile, and name what has no meaning here."""
+    taken = kubelet_settings(configuration_in(read_documents([file])))
+    if taken.unused:
+        output.note(f"without meaning in a NodeProfile, left out: {', '.join(taken.unused)}")
+    if taken.spec.get("cpuManagerPolicy") != "static":
+        output.note("cpuManagerPolicy is not static: with this profile no CPU is given exclusively")
+    value = profile_object(name, selector, taken.spec)
+    _valid(value)
+    _print(value, form)
+
+
+@app.command(
+    "suggest",
+    epilog=examples(
+        "podnuma profile suggest node-1",
+        "podnuma profile suggest -l node-pool=databases --name databases",
+        "podnuma profile suggest --from topology.yaml   # of podnuma discover",
+    ),
+)
+def suggest_profile(
+    node: Annotated[
+        str, typer.Argument(metavar="[NODE]", help="for this node alone", autocompletion=complete_node)
+    ] = "",
+    name: Name = "suggested",
+    selector: Selector = "",
+    form: Output = OutputFormat.YAML,
+    files: Files = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Suggest a NodeProfile from the hardware of nodes and what their kubelets reserve."""
+    source = open_source(files, kubeconfig, context)
+    machines = _machines(source, node, selector)
+    first, machine = next(iter(machines.items()))
+    configuration = kubelet_configurations(source, [first]).get(first)
+    if configuration is None:
+        output.note(
+            f"what the kubelet of {first} reserves cannot be read (nodes/proxy): one core and {_MEMORY} are "
+            "reserved; compare with its configuration"
+        )
+    wanted = selector or (f"kubernetes.io/hostname={node}" if node else "")
+    value = profile_object(name, wanted, suggested_spec(machine, configuration or {}))
+    profile = _valid(value)
+    problems = [
+        f"node {each}: {problem.field} {problem.value}: {problem.message}"
+        for each, hardware in machines.items()
+        for problem in check(profile.node.managers, hardware)
+    ]
+    if problems:
+        one = "these nodes differ: ask for those of one kind, by -l SELECTOR or by name"
+        raise Failure(Exit.INPUT, *problems, *([one] if len(machines) > 1 else []))
+    _print(value, form)
+
+
+def profile_object(name: str, selector: str, spec: Mapping[str, Any]) -> Json:
+    """Return a NodeProfile in mode Audit for the nodes that a selector matches, all without one."""
+    if not selector:
+        output.note("nodeSelector {} selects every node: narrow it with -l SELECTOR")
+    chosen = render_selector(parse_selector(selector)) if selector else {}
+    return {
+        **NODE_PROFILE.type_meta,
+        "metadata": {"name": name},
+        "spec": {"nodeSelector": chosen, "mode": "Audit", **spec},
+    }
+
+
+def suggested_spec(machine: Topology, configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Suggest settings for a machine whose kubelet is configured so."""
+    taken = kubelet_settings(configuration).spec
+    policy = taken.get("topologyManagerPolicy")
+    reserved_cpus = taken.get("reservedSystemCPUs") or cpuset.render(_cores(machine, _reserved_milli(taken)))
+    reserved_memory = taken.get("reservedMemory") or _memory(machine)
+    spec: dict[str, Any] = {
+        "cpuManagerPolicy": "static",
+        "memoryManagerPolicy": "Static" if reserved_memory else "None",
+        "topologyManagerPolicy": policy if policy not in (None, "none") else "best-effort",
+        "topologyManagerScope": "pod",
+        "reservedSystemCPUs": reserved_cpus,
+    }
+    return {**spec, "reservedMemory": reserved_memory} if reserved_memory else spec
+
+
+def _memory(machine: Topology) -> list[dict[str, Any]]:
+    """Reserve memory on the first NUMA node that has some to give; nothing if none is known to."""
+    size = quantities.parse(_MEMORY).bytes
+    for node in machine.nodes:
+        if node.memory - sum(node.hugepages.values()) > size:
+            return [{"numaNode": node.id, "limits": {"memory": _MEMORY}}]
+    return []
+
+
+def _reserved_milli(taken: Mapping[str, Any]) -> int:
+    found = 0
+    for field in ("kubeReserved", "systemReserved"):
+        amount = (taken.get(field) or {}).get("cpu")
+        try:
+            found += quantities.parse(str(amount)).milli if amount is not None else 0
+        except ValueError:
+            continue
+    return found
+
+
+def _cores(machine: Topology, milli: int) -> CpuSet:
+    """Return whole cores, lowest first, that are not isolated: as many as `milli` needs, one at least."""
+    needed = max(1, -(-milli // _MILLI))
+    chosen = 0
+    for _, core in machine.cores:
+        if core & machine.isolated:
+            continue
+        chosen |= core
+        if chosen.bit_count() >= needed:
+            break
+    return CpuSet(chosen)
+
+
+def _machines(source: ObjectSource, node: str, selector: str) -> dict[str, Topology]:
+    """Return the hardware of the nodes that are asked for, by name."""
+    try:
+        topologies = source.fetch(queries.node_topologies(node))[0]
+    except Failure as failure:
+        if failure.code is not Exit.NOT_FOUND:
+            raise
+        topologies = []
+    if selector:
+        nodes, why = read_if_allowed(source, queries.nodes())
+        if nodes is None:
+            raise Failure(Exit.FORBIDDEN, f"{why}, so -l matches none; name a node")
+        matches = parse_selector(selector).matches
+        chosen = {one["metadata"]["name"] for one in nodes if matches(one["metadata"].get("labels") or {})}
+        topologies = [one for one in topologies if one["metadata"]["name"] in chosen]
+    found: dict[str, Topology] = {}
+    for value in sorted(topologies, key=lambda one: str(one["metadata"]["name"])):
+        read = read_topology(value)
+        try:
+            found[read.name] = hardware_of(read).topology
+        except Failure as failure:
+            for line in failure.lines:
+                output.note(line)
+    if not found:
+        raise Failure(
+            Exit.NOT_FOUND,
+            f"no hardware is known of {f'node {node}' if node else 'these nodes'}: a node that no profile "
+            "selects has no NodeTopology; run `podnuma discover` there and pass its output with --from FILE",
+        )
+    return found
+
+
+def _valid(value: Json) -> NodeProfile:
+    try:
+        return read_node_profile(value)
+    except InvalidObjectError as error:
+        raise Failure(Exit.INPUT, *(str(one) for one in error.errors)) from error
+
+
+def _print(value: Json, form: OutputFormat) -> None:
+    output.dump(value, form if form.structured else OutputFormat.YAML)

@@ -1,0 +1,71 @@
+"""A KubeletConfiguration read as a NodeProfile: which of its fields mean the same, and which nothing.
+
+The names are the kubelet's own. Of `kubeReserved` and `systemReserved` only CPUs count for the CPU manager;
+memory is reserved per NUMA node, by `reservedMemory`. A field that podnuma has no use for is named, so that
+nobody believes it is in force.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.objects.documents import Document
+from podnuma.cli.objects.queries import Json
+
+KUBELET_CONFIGURATION: Final = "KubeletConfiguration"
+
+_SAME: Final = (
+    "cpuManagerPolicy",
+    "cpuManagerPolicyOptions",
+    "memoryManagerPolicy",
+    "topologyManagerPolicy",
+    "topologyManagerScope",
+    "topologyManagerPolicyOptions",
+    "reservedSystemCPUs",
+    "reservedMemory",
+    "cpuCFSQuota",
+    "cpuCFSQuotaPeriod",
+)
+_AMOUNTS: Final = ("kubeReserved", "systemReserved")
+_CPU: Final = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class KubeletSettings:
+    """What of a kubelet's configuration a NodeProfile takes over, and the fields that mean nothing here."""
+
+    spec: Mapping[str, Any]
+    unused: tuple[str, ...]
+
+
+def kubelet_settings(configuration: Mapping[str, Any]) -> KubeletSettings:
+    """Take over what means the same."""
+    spec: dict[str, Any] = {field: configuration[field] for field in _SAME if _is_set(configuration, field)}
+    unused = [
+        field
+        for field in sorted(configuration)
+        if field not in (*_SAME, *_AMOUNTS, "apiVersion", "kind") and _is_set(configuration, field)
+    ]
+    for field in _AMOUNTS:
+        amounts = configuration.get(field)
+        if isinstance(amounts, Mapping):
+            if _CPU in amounts:
+                spec[field] = {_CPU: amounts[_CPU]}
+            unused += (f"{field}.{name}" for name in sorted(amounts) if name != _CPU)
+    return KubeletSettings(spec, tuple(unused))
+
+
+def configuration_in(documents: Sequence[Document]) -> Json:
+    """Return the one KubeletConfiguration of files, also of what a kubelet serves at /configz.
+
+    Failure(INPUT) if there is none, or several.
+    """
+    found = [document.value for document in documents if document.kind == KUBELET_CONFIGURATION]
+    if len(found) != 1:
+        raise Failure(Exit.INPUT, f"expected one {KUBELET_CONFIGURATION}, found {len(found)}")
+    return found[0]
+
+
+def _is_set(configuration: Mapping[str, Any], field: str) -> bool:
+    return configuration.get(field) not in (None, "", {}, [])
