@@ -20,9 +20,21 @@ def wipe(api: Api) -> None:
         root, _, plural = collection.rpartition("/")
         for found in api.items(collection):
             metadata = found["metadata"]
-            delete(api, f"{root}/namespaces/{metadata['namespace']}/{plural}/{metadata['name']}")
+            path = f"{root}/namespaces/{metadata['namespace']}/{plural}/{metadata['name']}"
+            if metadata.get("finalizers"):
+                let_go(api, path)
+            delete(api, path)
     for collection in (f"{GROUP}/nodeprofiles", f"{GROUP}/nodetopologies", "/api/v1/nodes"):
         delete(api, collection)
+
+
+def let_go(api: Api, path: str) -> None:
+    """Remove the finalizers of an object: no operator is there to do it."""
+    try:
+        api.merge(path, {"metadata": {"finalizers": []}})
+    except ApiStatusError as error:
+        if error.code != requests.codes.not_found:
+            raise
 
 
 def delete(api: Api, path: str) -> None:

@@ -34,7 +34,7 @@ from podnuma.api.pod import read_pod
 from podnuma.api.pod_allocation import Decision, render_pod_allocation
 
 from testbed import machines
-from testbed.cleanup import delete
+from testbed.cleanup import delete, let_go
 from testbed.installation import AGENT_ACCOUNT, NAMESPACE, Installation
 from testbed.kwok import node_manifest
 from testbed.waiting import until
@@ -452,7 +452,10 @@ def test_a_deleted_pod_gives_its_cpus_back_within_two_seconds(node, namespace):
         assert before != "0-79"
         node.api.delete(f"/api/v1/namespaces/{namespace}/pods/db", grace_seconds=0)
         # The garbage collector may be faster.
-        delete(node.api, f"{GROUP}/namespaces/{namespace}/podallocations/db")
+        path = f"{GROUP}/namespaces/{namespace}/podallocations/db"
+        delete(node.api, path)
+        node.wait_phase(namespace, "db", "Released")
+        let_go(node.api, path)
         until(lambda: node.file(f"{BURSTABLE}/cpuset.cpus.effective") == "0-79", "the CPUs to come back", 2)
 
 

@@ -27,6 +27,8 @@ OUTAGE_SECONDS = 30
 @pytest.fixture
 def pods(system, namespace):
     """Both pods of the announcement, applied; returns their PodAllocations by pod name."""
+    held = f"{GROUP}/podallocations"
+    until(lambda: not system.cluster.api.items(held), "what pods of earlier tests held to be free", 20)
     for name in ("database", "ml-training"):
         system.create_example(namespace, name)
     return {name: system.wait_applied(namespace, name) for name in ("database", "ml-training")}
