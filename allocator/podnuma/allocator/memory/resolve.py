@@ -4,9 +4,10 @@ The merged hint of the topology manager, when it names nodes and they have enoug
 the narrowest wider set that has; without a hint, the best set of the memory side itself. A
 hint that was preferred is never replaced by a set that is not.
 
-A single node that is in a group is widened as well, to its group: what is on it could not be
-kept apart from what the group holds. (The kubelet would put it on the node alone, and from then
-on the members of the group disagree about it; kubernetes issue 113035.)
+Nodes that are only a part of a group are widened as well, to the group: what is on them could not be
+kept apart from what the group holds. (The kubelet would put it on a single node alone, and from then
+on the members of the group disagree about it; kubernetes issue 113035. Several nodes it refuses, or
+widens, as the memory of the group happens to lie on its members.)
 Specification: section 4.5.
 """
 
@@ -43,5 +44,6 @@ def resolve(tables: NumaMemoryMap, request: Bytes, hint: TopologyHint, reusable:
 
 
 def _tied(tables: NumaMemoryMap, nodes: int) -> bool:
-    """Say whether this is one node that shares blocks with others."""
-    return not nodes & (nodes - 1) and tables.groups[nodes.bit_length() - 1] != nodes
+    """Say whether these nodes are only a part of those that they share blocks with."""
+    group = tables.groups.get(nodes.bit_length() - 1, 0)
+    return group != nodes and not nodes & ~group
