@@ -187,11 +187,15 @@ def _disagreeing_group(moment: Moment) -> bool:
     )
 
 
+def _torn_group(moment: Moment) -> bool:
+    return _disagreeing_group(moment) or _part_of_a_group(moment)
+
+
 def _part_of_a_group(moment: Moment) -> bool:
     """The kubelet was to take a part of a group, and refused it; podnuma took, or tried, the whole group."""
     refused = "preferred hint violates NUMA node allocation"
     return (
-        moment.step["op"] == "addPod"
+        moment.step.get("op") == "addPod"
         and refused in str(moment.kubelet.get("message"))
         and refused not in str(moment.podnuma.get("message"))
     )
@@ -244,8 +248,7 @@ TWINS: tuple[Twin, ...] = (
 MARKS: tuple[Mark, ...] = (
     Mark("A restart decides nothing", _always, _redecided),
     Mark("Unequal cores and sockets", unequal_cores, _corrupt_cores),
-    Mark("A NUMA node that shares memory blocks with others", _always, _disagreeing_group),
-    Mark("A NUMA node that shares memory blocks with others", _always, _part_of_a_group),
+    Mark("A NUMA node that shares memory blocks with others", _always, _torn_group),
     Mark("A huge page size that a NUMA node lacks", _huge_pages_wanted, _unknown_page_size),
     Mark("NUMA distances when node ids have gaps", _gaps_in_node_ids, _distance_beyond_the_row),
     Mark("Memory reserved that a NUMA node does not have", _always, _more_than_there_is),

@@ -140,3 +140,11 @@ def test_a_group_is_marked_where_its_members_or_its_pods_say_otherwise():
     assert mark.seen(with_groups([0], [0, 1], held=[0, 1]))
     # kubelet v1.37.2, seed 424242, scenario 2688: a pod that was refused half-way has been taken back.
     assert mark.seen(with_groups([0], [1], held=[0, 1]))
+
+
+def test_a_part_of_a_group_that_the_kubelet_refuses_is_marked():
+    text = "Allocate failed due to [memorymanager] preferred hint violates NUMA node allocation, which is unexpected"
+    theirs = {"admitted": False, "message": text}
+    mark = next(one for one in deviations.MARKS if one.name.startswith("A NUMA node that shares memory"))
+    assert mark.seen(Moment({}, {"op": "addPod"}, None, theirs, {"admitted": True}, None))
+    assert not mark.seen(Moment({}, {"op": "addPod"}, None, theirs, dict(theirs), None))

@@ -57,7 +57,8 @@ _COMMANDS = {
     ),
     "profile": _Command("profile", "Write a first NodeProfile, to be read before it is applied."),
     "discover": _Command(
-        "discover", "Print the hardware of this machine as a NodeTopology (with -o text: as a map)."
+        "discover",
+        "Print the hardware of this machine as a NodeTopology (with -o text: as a map, and PCI devices).",
     ),
     "replay": _Command(
         "replay", "Decide scenarios without a cluster: JSON lines in on standard input, JSON lines out."

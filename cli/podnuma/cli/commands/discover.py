@@ -5,11 +5,16 @@ before it joins a cluster.
 """
 
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from podnuma.agent.discover import machine
+from podnuma.agent.discover.pci import PciDevice, read_pci_devices
+from podnuma.agent.discover.tree import Tree
+from podnuma.allocator import Topology, cpuset, nodeset
+from podnuma.allocator.device_hints import near_cpus
 from podnuma.api.hardware import Hardware, render_hardware
 from podnuma.api.resource_types import NODE_TOPOLOGY
 from podnuma.cli.commands import output
@@ -17,6 +22,7 @@ from podnuma.cli.commands.map import render_node
 from podnuma.cli.commands.options import Output, OutputFormat, examples, new_app
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.queries import Json
+from podnuma.cli.render.wording import columns
 
 app = new_app()
 
@@ -34,7 +40,7 @@ def discover_hardware(
     proc_root: Annotated[Path, typer.Option(help="a mounted /proc", file_okay=False)] = Path("/proc"),
     form: Output = OutputFormat.YAML,
 ) -> None:
-    """Print the hardware of this machine as a NodeTopology (with -o text: as a map)."""
+    """Print the hardware of this machine as a NodeTopology (with -o text: as a map, and PCI devices)."""
     found = machine.discover(sys_root, proc_root)
     problems = [str(finding) for finding in found.findings]
     if found.machine is None:
@@ -48,6 +54,7 @@ def discover_hardware(
         output.dump(topology, form)
     else:
         output.show(render_node(topology, []))
+        output.write(devices_text(read_pci_devices(Tree(sys_root)), seen.topology))
 
 
 def node_topology(name: str, hardware: Hardware) -> Json:
@@ -58,3 +65,21 @@ def node_topology(name: str, hardware: Hardware) -> Json:
         "spec": {},
         "status": {"hardware": render_hardware(hardware)},
     }
+
+
+def devices_text(devices: Sequence[PciDevice], topology: Topology) -> str:
+    """Write where devices are, and which CPUs are near them."""
+    if not devices:
+        return ""
+    rows = [(one.address, one.kind, f"{one.vendor}:{one.device}", *_near(one, topology)) for one in devices]
+    return "\n" + columns(("PCI ADDRESS", "KIND", "ID", "NUMA", "CPUS NEAR"), rows)
+
+
+def _near(device: PciDevice, topology: Topology) -> tuple[str, str]:
+    if device.numa_node is None:
+        return "not told", "any"
+    if device.numa_node > nodeset.MAX_ID:
+        return str(device.numa_node), ""
+    return str(device.numa_node), cpuset.render(
+        topology.cpus_on(near_cpus(topology, nodeset.of([device.numa_node])))
+    )

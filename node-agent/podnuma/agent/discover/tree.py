@@ -118,16 +118,19 @@ class Tree:
 
     def folders(self, path: str, prefix: str) -> tuple[int, ...]:
         """Return the numbers N of the entries `<prefix>N` in a folder, ascending; none without a folder."""
+        pattern = re.compile(re.escape(prefix) + r"([0-9]{1,5})")
+        matches = (pattern.fullmatch(name) for name in self.names(path))
+        return tuple(sorted(int(match[1]) for match in matches if match and int(match[1]) <= cpuset.MAX_ID))
+
+    def names(self, path: str) -> tuple[str, ...]:
+        """Return the names of the entries of a folder, sorted; none without a folder."""
         try:
-            names = [entry.name for entry in (self.root / path).iterdir()]
+            return tuple(sorted(entry.name for entry in (self.root / path).iterdir()))
         except (FileNotFoundError, NotADirectoryError):
             return ()
         except OSError as error:
             self._found(path, f"cannot be listed ({error.strerror})", "mount it readable for the agent")
             return ()
-        pattern = re.compile(re.escape(prefix) + r"([0-9]{1,5})")
-        matches = (pattern.fullmatch(name) for name in names)
-        return tuple(sorted(int(match[1]) for match in matches if match and int(match[1]) <= cpuset.MAX_ID))
 
     def add(self, path: str, problem: str, next_step: str, *, fatal: bool = False) -> None:
         self.findings.append(Finding(str(self.root / path), problem, next_step, fatal))

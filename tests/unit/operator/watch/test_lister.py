@@ -1,0 +1,85 @@
+"""Live reads that no watch serves: what claims got, and where devices are, page by page."""
+
+import tracemalloc
+from typing import Any
+
+import pytest
+from podnuma.allocator import nodeset
+from podnuma.api.device_claims import AllocatedDevice
+from podnuma.operator.cache.objects import ObjectKey
+from podnuma.operator.watch.lister import ApiReader
+from podnuma.plumbing.kube import errors
+
+from testbed import dra
+
+DRIVER = "gpu.example.com"
+MIB = 2**20
+
+
+class Pages:
+    """A client that makes the slices of a node one page after the other, as a server sends them."""
+
+    def __init__(self, slices: int, devices: int, expire: int = 0) -> None:
+        self.slices, self.devices, self.expire = slices, devices, expire
+        self.asked: list[dict[str, Any]] = []
+
+    async def get(self, path: str) -> dict[str, Any]:
+        self.asked.append({"path": path})
+        return {"metadata": {"name": "gpus"}, "status": {"allocation": {"devices": {"results": []}}}}
+
+    async def pages(self, path: str, *, size: int, query: dict[str, str]):
+        self.asked.append({"path": path, "size": size, **query})
+        for start in range(0, self.slices, size):
+            yield [self._slice(number) for number in range(start, min(start + size, self.slices))], "1"
+            if self.expire:
+                self.expire -= 1
+                raise errors.GoneError(410, "Expired", "the continuation is too old")
+
+    def _slice(self, number: int) -> dict[str, Any]:
+        names = {f"gpu-{number}-{place}": place % 8 for place in range(self.devices)}
+        made = dra.resource_slice(DRIVER, "n1", names)
+        for device in made["spec"]["devices"]:
+            device["attributes"] |= {f"example.com/a{place}": {"string": "x" * 40} for place in range(12)}
+        made["spec"]["pool"]["resourceSliceCount"] = self.slices
+        return made
+
+
+def reader(pages: Pages) -> ApiReader:
+    return ApiReader(pages, page_size=500)  # type: ignore[arg-type]
+
+
+WANTED = AllocatedDevice("gpu", DRIVER, "n1", "gpu-77-5")
+
+
+async def test_ten_thousand_devices_in_a_hundred_slices_take_less_than_30_mib():
+    pages = Pages(100, 100)
+    tracemalloc.start()
+    try:
+        search = await reader(pages).search_devices("n1", frozenset({WANTED}))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert search.device(WANTED).nodes == nodeset.of([5])
+    assert list(search.problems()) == []
+    assert peak < 30 * MIB
+    (asked,) = pages.asked
+    assert asked["fieldSelector"] == "spec.nodeName=n1"
+
+
+async def test_a_list_that_expires_is_begun_again():
+    pages = Pages(40, 2, expire=2)
+    wanted = AllocatedDevice("gpu", DRIVER, "n1", "gpu-39-1")
+    search = await reader(pages).search_devices("n1", frozenset({wanted}))
+    assert search.device(wanted).nodes == nodeset.of([1])
+    assert len(pages.asked) == 3
+
+
+async def test_a_list_that_always_expires_is_an_error():
+    with pytest.raises(errors.GoneError):
+        await reader(Pages(40, 2, expire=99)).search_devices("n1", frozenset({WANTED}))
+
+
+async def test_a_claim_is_read_by_name():
+    pages = Pages(0, 0)
+    assert await reader(pages).allocated_devices(ObjectKey("ml", "gpus")) == ()
+    assert pages.asked == [{"path": f"{dra.COLLECTION}/namespaces/ml/resourceclaims/gpus"}]
