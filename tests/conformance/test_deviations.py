@@ -143,7 +143,7 @@ def test_a_group_is_marked_where_its_members_or_its_pods_say_otherwise():
 
 
 def test_a_part_of_a_group_that_the_kubelet_refuses_is_marked():
-    text = "Allocate failed due to [memorymanager] preferred hint violates NUMA node allocation, which is unexpected"
+    text = "[memorymanager] preferred hint violates NUMA node allocation, which is unexpected"
     theirs = {"admitted": False, "message": text}
     mark = next(one for one in deviations.MARKS if one.name.startswith("A NUMA node that shares memory"))
     assert mark.seen(Moment({}, {"op": "addPod"}, None, theirs, {"admitted": True}, None))
