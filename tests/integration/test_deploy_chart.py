@@ -242,6 +242,7 @@ def test_installed_it_runs_everywhere_and_says_what_to_do_next(installed, helm):
 
 def test_nodes_are_released_with_the_rights_of_the_cleanup_job_alone(installed):
     cleanup = installed.kubectl("kustomize", str(ROOT / "deploy" / "kustomize" / "cleanup"))
+    furnish(installed)
     for manifest in yaml.safe_load_all(cleanup):
         if manifest["kind"] != "Job":
             installed.api.apply(manifest, SYSTEM)
@@ -255,7 +256,12 @@ def test_nodes_are_released_with_the_rights_of_the_cleanup_job_alone(installed):
         timeout=50,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines()[-1] == "every node is given back"
+    *_, given_back, stays = done.stderr.splitlines()
+    assert given_back == "every node is given back"
+    assert stays.endswith(
+        "kubectl delete crd nodeprofiles.podnuma.dev nodetopologies.podnuma.dev podallocations.podnuma.dev"
+    )
+    assert_nobody_looks_after(installed)
     deployment = installed.api.get(f"/apis/apps/v1/namespaces/{SYSTEM}/deployments/podnuma-operator")
     assert deployment["spec"]["replicas"] == 0
     agents = installed.api.get(f"/apis/apps/v1/namespaces/{SYSTEM}/daemonsets/podnuma-agent")
@@ -270,6 +276,56 @@ def test_nodes_are_released_with_the_rights_of_the_cleanup_job_alone(installed):
         "--run-root=/host/run",
         "--metrics-port=9465",
     ]
+
+
+def furnish(cluster: ControlPlane) -> None:
+    """Create a NodeTopology and a PodAllocation as operator and agent leave them when all is well."""
+    ready = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "Ready",
+        "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    pod = cluster.api.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "held", "namespace": "default"},
+            "spec": {"nodeName": "node-a", "containers": [{"name": "c", "image": "i"}]},
+        }
+    )
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "held", "uid": pod["metadata"]["uid"]}
+    topology = {"kind": "NodeTopology", "metadata": {"name": "apart"}, "spec": {}}
+    allocation = {
+        "kind": "PodAllocation",
+        "metadata": {"name": "held", "namespace": "default", "ownerReferences": [owner]},
+        "spec": {
+            "podUID": pod["metadata"]["uid"],
+            "nodeName": "node-a",
+            "scope": "pod",
+            "summary": {"cpus": "-", "numa": "-", "exclusive": "-", "shared": "node"},
+            "decision": {"admitted": True, "reason": "Admitted"},
+        },
+    }
+    for value, status in ((topology, {}), (allocation, {"phase": "Applied"})):
+        stored = cluster.api.create({"apiVersion": "podnuma.dev/v1alpha1", **value})
+        place = {key: stored["metadata"][key] for key in ("name", "namespace") if key in stored["metadata"]}
+        body = {
+            "apiVersion": stored["apiVersion"],
+            "kind": stored["kind"],
+            "metadata": place,
+            "status": {**status, "conditions": [ready]},
+        }
+        cluster.api.apply(body, manager="podnuma-agent", subresource="status")
+
+
+def assert_nobody_looks_after(cluster: ControlPlane) -> None:
+    phases = {"nodetopologies/apart": None, "namespaces/default/podallocations/held": "Released"}
+    for path, phase in phases.items():
+        found = cluster.api.get(f"/apis/podnuma.dev/v1alpha1/{path}")["status"]
+        ready = next(one for one in found["conditions"] if one["type"] == "Ready")
+        assert (ready["status"], ready["reason"], found.get("phase")) == ("Unknown", "Uninstalled", phase)
 
 
 def test_uninstalled_it_leaves_definitions_and_profiles_only(installed, helm):

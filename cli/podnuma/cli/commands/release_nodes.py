@@ -5,6 +5,8 @@
        successor on the same node, with the same mounts, gives all cgroups back and then waits
     3  when every pod of the DaemonSet is updated and ready, all is given back
     4  PodAllocations lose the finalizer that only an operator removes: they and their namespaces can go
+    5  their status says Released, that of NodeTopologies that nobody knows any more: nothing still says
+       Applied or Ready of what is not
 
 What remains can be deleted. A second run finds the work done; after a time-out the remaining nodes
 are named.
@@ -12,6 +14,7 @@ are named.
 
 import asyncio
 import contextlib
+import datetime as dt
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,11 +23,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from podnuma.api import names
-from podnuma.api.resource_types import DAEMON_SET, DEPLOYMENT, POD, POD_ALLOCATION
+from podnuma.api.conditions import READY, Condition, Status, merged, read_conditions, render_conditions
+from podnuma.api.decoding import FieldErrors, Fields
+from podnuma.api.node_topology import NodeCondition
+from podnuma.api.pod_allocation import Phase
+from podnuma.api.resource_types import (
+    DAEMON_SET,
+    DEPLOYMENT,
+    NODE_PROFILE,
+    NODE_TOPOLOGY,
+    POD,
+    POD_ALLOCATION,
+    ResourceType,
+)
 from podnuma.cli.commands import output
 from podnuma.cli.commands.options import Context, PodKubeconfig, examples, new_app
 from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
-from podnuma.plumbing.kube import errors
+from podnuma.plumbing.kube import apply_body, errors
 
 if TYPE_CHECKING:
     from podnuma.plumbing.kube.client import Client
@@ -32,6 +47,11 @@ if TYPE_CHECKING:
 _DEADLINE = 15.0
 _MERGE = "application/merge-patch+json"
 _PAGE = 500
+_UNINSTALLED = "podnuma was uninstalled: containers run as the kubelet has them"
+_WHAT_STAYS = (
+    "definitions and their objects stay; to delete them all: "
+    f"kubectl delete crd {NODE_PROFILE.resource} {NODE_TOPOLOGY.resource} {POD_ALLOCATION.resource}"
+)
 _STRATEGIC = "application/strategic-merge-patch+json"
 _PAUSE = 1.0
 
@@ -88,6 +108,8 @@ async def _release(kubeconfig: Path | None, context: str | None, target: Install
         await _turn_agents(client, target)
         await _wait(client, target)
         await _let_allocations_go(client)
+        await _retire_topologies(client)
+        output.note(_WHAT_STAYS)
     except errors.NotFoundError as error:
         output.note(f"nothing to release: {error.message}")
     except errors.KubeError as error:
@@ -144,9 +166,11 @@ async def _wait(client: "Client", target: Installation) -> None:
 
 
 async def _let_allocations_go(client: "Client") -> None:
-    """Remove the operator's finalizer: nobody is kept off anybody's CPUs any more."""
+    """Remove the operator's finalizer, and say Released: nobody is kept off anybody's CPUs any more."""
     async for page, _ in client.pages(POD_ALLOCATION.path(), size=_PAGE):
         for found in page:
+            if (found.get("spec") or {}).get("decision", {}).get("admitted"):
+                await _apply_status(client, POD_ALLOCATION, found, {"phase": Phase.RELEASED.value})
             finalizers = found["metadata"].get("finalizers") or []
             if names.CGROUP_FINALIZER not in finalizers:
                 continue
@@ -155,6 +179,41 @@ async def _let_allocations_go(client: "Client") -> None:
             change = {"metadata": {"uid": found["metadata"]["uid"], "finalizers": left}}
             with contextlib.suppress(errors.NotFoundError):
                 await client.write("PATCH", path, change, deadline=_DEADLINE, content_type=_MERGE)
+
+
+async def _retire_topologies(client: "Client") -> None:
+    async for page, _ in client.pages(NODE_TOPOLOGY.path(), size=_PAGE):
+        for found in page:
+            await _apply_status(client, NODE_TOPOLOGY, found, {}, NodeCondition.AGENT_READY)
+
+
+async def _apply_status(
+    client: "Client", kind: ResourceType, found: Mapping[str, Any], status: Mapping[str, Any], *more: str
+) -> None:
+    """Take the place of the operator's part of a status; Ready and `more` become Unknown."""
+    metadata = found["metadata"]
+    conditions = tuple(
+        Condition(type_, Status.UNKNOWN, "Uninstalled", _UNINSTALLED, metadata.get("generation"))
+        for type_ in (READY, *more)
+    )
+    old = read_conditions(Fields.of(found.get("status") or {}, "status", FieldErrors()))
+    now = dt.datetime.now(dt.UTC)
+    namespace, name = metadata.get("namespace", ""), metadata["name"]
+    body = kind.status_patch(
+        namespace,
+        name,
+        metadata["uid"],
+        {**status, "conditions": render_conditions(merged(old, conditions, now))},
+    )
+    with contextlib.suppress(errors.NotFoundError, errors.ConflictError):
+        await client.write(
+            "PATCH",
+            kind.path(namespace, name, "status"),
+            body,
+            deadline=_DEADLINE,
+            content_type=apply_body.CONTENT_TYPE,
+            query={"fieldManager": names.OPERATOR_MANAGER, "force": "true"},
+        )
 
 
 def all_released(daemon_set: Mapping[str, Any]) -> bool:
