@@ -54,7 +54,7 @@ def _excess(
     """Return the CPUs that cgroups have in force and shall not have. Nearly always there are none."""
     filled = {cgroup.pod for cgroup in seen if isinstance(cgroup, ContainerCgroup)}
     excess = {}
-    for cgroup in sorted(seen, key=repr):
+    for cgroup in seen:
         if isinstance(cgroup, PodCgroup) and (cgroup.uid in holders or cgroup in filled):
             continue
         if isinstance(cgroup, QosCgroup) and cgroup not in targets:
@@ -63,7 +63,7 @@ def _excess(
         beyond = CpuSet((seen[cgroup].effective_cpus or cpuset.EMPTY) & ~allowed)
         if beyond:
             excess[cgroup] = beyond
-    return excess
+    return dict(sorted(excess.items(), key=repr)) if len(excess) > 1 else excess
 
 
 def _cpus(targets: Mapping[CgroupRef, CgroupTarget], cgroup: CgroupRef) -> CpuSet | None:
