@@ -130,6 +130,7 @@ class Storm:
         self.cluster.lost, self.unanswered = 0.0, 0
         if self.edits and self.rng.random() < MENDED:
             self.mend()
+        self.cluster.agents_look()
         await self._revive()
         self.cluster.collect_garbage()
         self.cluster.agents_look()  # they report again what somebody has overwritten
@@ -416,7 +417,11 @@ class Storm:
         assert told.get("pods") == held, f"{name} tells {told.get('pods')} pods, {held} hold something"
 
     def _look_at_reasons(self, topology: Json, state: NodeState) -> None:
-        told = {str(entry.get("type")): entry for entry in topology["status"]["conditions"]}
+        told = {
+            str(entry.get("type")): entry
+            for entry in topology["status"]["conditions"]
+            if isinstance(entry, dict)
+        }
         ready = told["Ready"]
         assert NodeReason(ready["reason"]), ready
         assert ready["message"]

@@ -226,3 +226,16 @@ async def test_the_record_of_a_living_pod_stays_though_somebody_deletes_it():
     assert rig.cpus("next") == "4-6,12-14"
     await rig.delete("db")
     assert rig.allocation() is None
+
+
+@virtual
+async def test_an_orphan_whose_record_somebody_made_unreadable_is_released_all_the_same():
+    rig, _ = await orphaned()
+    known = rig.allocation()
+    assert known is not None
+    rig.cluster.put(Kind.ALLOCATION, {**known, "spec": {**known["spec"], "scope": "nonsense"}})
+    await rig.quiet()
+    rig.cluster.released(DB)
+    await rig.quiet()
+    assert rig.allocation() is None
+    assert orphans(rig) == 0

@@ -80,6 +80,7 @@ class AllocationStore:
         self._now = now
         self._write_deadline = write_deadline
         self._pending_until: dict[ObjectKey, float] = {}
+        self._set_aside: dict[ObjectKey, ObjectKey] = {}
         self._mismatched: dict[ObjectKey, tuple[str, int]] = {}
 
     def is_stored(self, decision: PodDecision) -> bool:
@@ -183,6 +184,11 @@ class AllocationStore:
                 self._enqueue(self._cache.update(stored))
             except errors.AlreadyExistsError:
                 await self._read_again(key)
+            except errors.UncertainError:
+                # Until it is clear, nothing of what the former pod held is free, under either name.
+                self._set_aside[allocation.key] = key
+                self._pending_until[allocation.key] = self._clock() + self._write_deadline
+                raise
         await self.delete(allocation)
 
     async def write_phase(self, decision: PodDecision, allocation: CachedAllocation) -> None:
@@ -216,8 +222,11 @@ class AllocationStore:
             return True
         over = self._clock() > until
         await self._read_again(key)
+        if (aside := self._set_aside.get(key)) is not None:
+            await self._read_again(aside)
         if over:
             self._pending_until.pop(key, None)
+            self._set_aside.pop(key, None)
         return over
 
     def retry_mismatches(self) -> None:

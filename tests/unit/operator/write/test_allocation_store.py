@@ -90,6 +90,22 @@ async def test_the_object_of_an_earlier_pod_of_that_name_makes_room(fixture):
 
 
 @virtual
+async def test_while_an_earlier_pods_record_may_still_get_its_other_name_a_write_is_pending(fixture):
+    fixture.cluster.put(Kind.NAMESPACE, namespace())
+    old = fixture.decision(uid="old")
+    await created(fixture, old)
+    fixture.cluster.late = lambda request: 4.0 if request == "create PodAllocation default/db-old" else None
+    with pytest.raises(errors.UncertainError):
+        await created(fixture, fixture.decision(uid="new"))
+    assert not await fixture.store.no_write_pending(old.key)
+    await asyncio.sleep(6.0)
+    assert await fixture.store.no_write_pending(old.key)
+    aside = fixture.cache.allocations.get(replace(old.key, name="db-old"))
+    assert aside is not None
+    assert aside.pod_uid == "old"
+
+
+@virtual
 async def test_a_write_whose_answer_was_lost_is_found_when_it_is_repeated(fixture):
     fixture.cluster.put(Kind.NAMESPACE, namespace())
     lose = iter([True])
