@@ -43,6 +43,7 @@ class AnswerKind(StrEnum):
     POD_REFUSAL = "PodRefusal"
     WORKLOAD_EXPLANATION = "WorkloadExplanation"
     POD_PLAN = "PodPlan"
+    POD_RESIZE = "PodResize"
     CONTAINER_USE = "ContainerUse"
     SIDECAR_SAVING = "SidecarSaving"
     CHECK_RESULT = "CheckResult"

@@ -34,6 +34,7 @@ from podnuma.api.scheduling import Obstacle
 from podnuma.api.selector import EVERYTHING
 from podnuma.cli.commands import output
 from podnuma.cli.commands.completion import complete_node, complete_profile
+from podnuma.cli.commands.explain import key_of
 from podnuma.cli.commands.options import (
     Context,
     Files,
@@ -44,6 +45,7 @@ from podnuma.cli.commands.options import (
     examples,
     new_app,
 )
+from podnuma.cli.commands.plan_resize import NewAmounts, parse_containers, print_resize
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.admission_policies import admission_policies
@@ -213,13 +215,24 @@ def _place(
         "helm template chart | podnuma plan -f - --strict",
         "podnuma plan -f pods/ --from cluster.yaml -o json",
         "podnuma plan -f deployment.yaml --packing Compact -o wide",
+        "podnuma plan resize database --cpu 6 --container db=4",
     ),
 )
 def plan_manifests(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[resize POD]", help="what a running pod would hold after a resize in place"),
+    ] = None,
     manifests: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option("--filename", "-f", metavar="FILE", help="manifests: file, folder or -; repeatable"),
-    ],
+    ] = None,
+    cpu: Annotated[str, typer.Option(metavar="CPUS", help="resize: the pod's budget of CPUs")] = "",
+    memory: Annotated[str, typer.Option(metavar="SIZE", help="resize: the pod's budget of memory")] = "",
+    container: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=CPUS", help="resize: a container's CPUs; repeatable"),
+    ] = None,
     node: Annotated[str, typer.Option(help="on this node only", autocompletion=complete_node)] = "",
     profile: Annotated[
         str,
@@ -246,11 +259,26 @@ def plan_manifests(
 ) -> None:
     """Tell what would happen to these pods, without changing anything."""
     source = open_source(files, kubeconfig, context)
+    if words:
+        key = _resized_pod(words, one_namespace(source, namespace))
+        new = NewAmounts(cpu, memory, parse_containers(container or ()))
+        raise typer.Exit(print_resize(source, key, new, form))
+    if not manifests:
+        raise Failure(Exit.USAGE, "name manifests with -f FILE, or a pod: podnuma plan resize POD --cpu 6")
     raise typer.Exit(
         print_plan(
             source, manifests, node, profile, form, namespace=namespace, strict=strict, packing=packing
         )
     )
+
+
+def _resized_pod(words: Sequence[str], namespace: str) -> tuple[str, str]:
+    verb, *rest = words
+    if verb != "resize":
+        raise Failure(
+            Exit.USAGE, f"unknown word {verb!r}: manifests are named with -f, a pod with resize POD"
+        )
+    return key_of(rest, namespace)
 
 
 def print_plan(

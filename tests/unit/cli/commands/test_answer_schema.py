@@ -81,6 +81,7 @@ QUESTIONS = {
     AnswerKind.POD_REFUSAL: ["explain", "shop/web-1-a"],
     AnswerKind.WORKLOAD_EXPLANATION: ["explain", "deploy/web", "-n", "shop"],
     AnswerKind.POD_PLAN: ["plan", "-f", str(ROOT / "examples" / "pods")],
+    AnswerKind.POD_RESIZE: ["plan", "resize", "payments/ledger-db-0", "--memory", "13Gi"],
     AnswerKind.CONTAINER_USE: ["top", "-A"],
     AnswerKind.SIDECAR_SAVING: ["savings", "-A"],
     AnswerKind.CHECK_RESULT: ["check"],

@@ -1,0 +1,177 @@
+"""`podnuma plan resize`: what a running pod would hold after a resize in place. Nothing is changed.
+
+The answer is the allocator's, on what PodAllocations say that all pods of the node hold now; the operator's
+is the same as long as nothing else happens. What the API server would refuse is refused here as well: another
+QoS class, a budget below what its containers request.
+"""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+from podnuma.allocator import Admitted, PodGrant, PodRequest, ResizeRefused, cpuset
+from podnuma.allocator.eligibility import qos
+from podnuma.allocator.explain.brief import brief_resize
+from podnuma.api.decoding import InvalidObjectError
+from podnuma.api.pod import read_pod
+from podnuma.api.pod_allocation import Decision, ResizeReason, render_spec
+from podnuma.cli.commands import output
+from podnuma.cli.commands.options import OutputFormat
+from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.objects import queries
+from podnuma.cli.objects.nodes import CandidateNode, candidate_node, own_settings, read_topology
+from podnuma.cli.objects.queries import Json
+from podnuma.cli.objects.sources import ObjectSource
+from podnuma.cli.render.wording import columns
+
+
+@dataclass(frozen=True, slots=True)
+class NewAmounts:
+    """What is to be changed: CPUs and memory of the budget, CPUs of containers by name; empty: nothing."""
+
+    cpu: str = ""
+    memory: str = ""
+    containers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ResizePlan:
+    """What a pod holds (None: nothing), and what it would hold, or why it would not."""
+
+    pod: PodRequest
+    node: str
+    before: PodGrant | None
+    after: PodGrant | None
+    reason: ResizeReason | None = None
+    message: str = ""
+
+
+def print_resize(source: ObjectSource, key: tuple[str, str], new: NewAmounts, form: OutputFormat) -> Exit:
+    """Print what a resize would give; NO if the pod would keep what it has."""
+    plan = plan_resize(source, key, new)
+    if form.structured:
+        output.dump_answer(output.AnswerKind.POD_RESIZE, [resize_data(plan)], form)
+    else:
+        output.write(resize_text(plan))
+    return Exit.NO if plan.after is None else Exit.OK
+
+
+def plan_resize(source: ObjectSource, key: tuple[str, str], new: NewAmounts) -> ResizePlan:
+    """Ask the pod's node. Failure names what is missing or would be refused by the API server."""
+    value = source.find(queries.pods(*key))
+    if value is None:
+        raise Failure(Exit.NOT_FOUND, f"there is no pod {key[0]}/{key[1]}")
+    node = (value.get("spec") or {}).get("nodeName") or ""
+    if not node:
+        raise Failure(
+            Exit.NOT_FOUND, f"pod {key[0]}/{key[1]} is on no node yet; only running pods are resized"
+        )
+    before, after = _read(value), _read(resized(value, new))
+    if qos(before) is not qos(after):
+        raise Failure(
+            Exit.INPUT,
+            f"pod {key[0]}/{key[1]} would be {qos(after).value} instead of {qos(before).value}; the API "
+            "server refuses another QoS class: name all containers, or the budget",
+        )
+    candidate = _node(source, node)
+    for remark in candidate.remarks:
+        output.note(remark)
+    allocator = candidate.allocator
+    held = allocator.grants.get(after.uid)
+    match allocator.resize(after):
+        case Admitted() as answer:
+            return ResizePlan(after, node, held, answer.grant)
+        case ResizeRefused() as refused:
+            reason = ResizeReason.DEFERRED if refused.feasible else ResizeReason.INFEASIBLE
+            return ResizePlan(after, node, held, None, reason, brief_resize(allocator, after, refused))
+
+
+def resized(pod: Json, new: NewAmounts) -> Json:
+    """Return the pod with new requests, and limits where these are equal to them or would be below."""
+    changed: Json = deepcopy(pod)
+    spec = changed["spec"]
+    budget = {name: amount for name, amount in (("cpu", new.cpu), ("memory", new.memory)) if amount}
+    if budget and not spec.get("resources"):
+        raise Failure(
+            Exit.INPUT,
+            "the pod has no budget of its own (spec.resources): name its containers, --container NAME=CPUS",
+        )
+    for name, amount in budget.items():
+        for side in ("requests", "limits"):
+            spec["resources"].setdefault(side, {})[name] = amount
+    known = {one["name"]: one for one in (*spec.get("initContainers", ()), *spec["containers"])}
+    for name, amount in new.containers.items():
+        if name not in known:
+            raise Failure(Exit.INPUT, f"the pod has no container {name!r}; it has {', '.join(sorted(known))}")
+        for side in ("requests", "limits"):
+            resources = known[name].setdefault("resources", {})
+            resources.setdefault(side, {})["cpu"] = amount
+    return changed
+
+
+def parse_containers(words: Sequence[str]) -> dict[str, str]:
+    """Read NAME=CPUS. Failure names what is not."""
+    found = {}
+    for word in words:
+        name, equals, amount = word.partition("=")
+        if not (name and equals and amount):
+            raise Failure(Exit.USAGE, f"--container {word!r}: write NAME=CPUS, for example db=4")
+        found[name] = amount
+    return found
+
+
+def resize_text(plan: ResizePlan) -> str:
+    """Write the plan for people: each container's CPUs, what it gets and what it gives up."""
+    head = f"pod {plan.pod.namespace}/{plan.pod.name} on {plan.node}: "
+    if plan.after is None:
+        reason = plan.reason.value if plan.reason is not None else ""
+        return f"{head}{reason}, it would keep what it has: {plan.message}\n"
+    rows = [_row("pod", _whole(plan.before), _whole(plan.after))]
+    before = {one.name: one.cpus or 0 for one in plan.before.containers} if plan.before is not None else {}
+    rows += [_row(one.name, before.get(one.name, 0), one.cpus or 0) for one in plan.after.containers]
+    return f"{head}followed\n" + columns(("", "HAS", "WOULD HAVE", "GETS", "GIVES UP"), rows)
+
+
+def resize_data(plan: ResizePlan) -> dict[str, Any]:
+    """Return the plan for programs."""
+    return {
+        "namespace": plan.pod.namespace,
+        "name": plan.pod.name,
+        "node": plan.node,
+        "followed": plan.after is not None,
+        "reason": None if plan.reason is None else plan.reason.value,
+        "message": plan.message,
+        "before": _spec(plan.before, plan.node),
+        "after": _spec(plan.after, plan.node),
+    }
+
+
+def _spec(grant: PodGrant | None, node: str) -> dict[str, Any] | None:
+    return None if grant is None else render_spec(grant, node, Decision(admitted=True))
+
+
+def _whole(grant: PodGrant | None) -> int:
+    return 0 if grant is None else grant.exclusive_cpus
+
+
+def _row(name: str, before: int, after: int) -> tuple[str, ...]:
+    shown = [cpuset.render(cpus) or "-" for cpus in (before, after, after & ~before, before & ~after)]
+    return (name, *shown)
+
+
+def _node(source: ObjectSource, node: str) -> CandidateNode:
+    topologies, allocations = source.fetch(queries.node_topologies(node), queries.pod_allocations(node))
+    if not topologies:
+        raise Failure(Exit.NOT_FOUND, f"node {node} has no NodeTopology: podnuma does not manage it")
+    topology = read_topology(topologies[0])
+    return candidate_node(topology, allocations, own_settings(topology))
+
+
+def _read(value: Json) -> PodRequest:
+    # The class that is stored is that of the old amounts.
+    fresh = {**value, "status": {}}
+    try:
+        return read_pod(fresh)
+    except InvalidObjectError as error:
+        raise Failure(Exit.INPUT, *(f"{error.subject}, {problem}" for problem in error.errors)) from error

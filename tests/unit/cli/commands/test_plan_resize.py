@@ -1,0 +1,102 @@
+"""`podnuma plan resize`: what a running pod would hold."""
+
+import json
+
+import pytest
+import yaml
+from podnuma.cli import main
+from podnuma.cli.commands.plan_resize import NewAmounts, parse_containers, plan_resize
+from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.objects.sources import FileSource
+
+from tests.unit.cli.builders import PODS, allocation_object, container, grant, topology_object
+
+POD = PODS / "01-postgres-native-sidecar.yaml"
+KEY = ("payments", "ledger-db-0")
+
+
+@pytest.fixture
+def saved(tmp_path):
+    running = yaml.safe_load(POD.read_text())
+    running["metadata"]["uid"], running["spec"]["nodeName"] = "uid-ledger-db-0", "node-a"
+    held = grant(
+        "payments/ledger-db-0",
+        "1-3,49-51",
+        *(
+            container(one["name"], "pod_exclusive", "1-2,49-50")
+            if one["name"] == "postgres"
+            else container(one["name"], "pod_shared", "3,51", kind)
+            for kind, listed in (("sidecar", "initContainers"), ("app", "containers"))
+            for one in running["spec"].get(listed, ())
+        ),
+    )
+    path = tmp_path / "cluster.yaml"
+    objects = [topology_object("epyc7401-2s-8numa-16l3", reserved="0,48"), running, allocation_object(held)]
+    path.write_text(yaml.safe_dump_all(objects))
+    return path
+
+
+def test_a_budget_that_grows_says_what_the_pod_gets(saved, capsys):
+    with pytest.raises(SystemExit) as end:
+        main.run(["plan", "resize", "payments/ledger-db-0", "--cpu", "8", "--from", str(saved)])
+    shown = capsys.readouterr()
+    assert end.value.code == Exit.OK, shown.err
+    lines = shown.out.splitlines()
+    assert lines[0] == "pod payments/ledger-db-0 on node-a: followed"
+    assert lines[2].split() == ["pod", "1-3,49-51", "1-4,49-52", "4,52", "-"]
+
+
+def test_a_budget_that_does_not_fit_says_what_would(saved, capsys):
+    with pytest.raises(SystemExit) as end:
+        main.run(
+            ["plan", "resize", "payments/ledger-db-0", "--cpu", "40", "--from", str(saved), "-o", "json"]
+        )
+    assert end.value.code == Exit.NO
+    (item,) = json.loads(capsys.readouterr().out)["items"]
+    assert (item["followed"], item["reason"], item["after"]) == (False, "Infeasible", None)
+    assert "on NUMA node 0" in item["message"]
+    assert "Fits with: " in item["message"]
+
+
+@pytest.mark.parametrize(
+    ("new", "words"),
+    [
+        (NewAmounts(containers={"nobody": "2"}), "has no container 'nobody'"),
+        (NewAmounts(cpu="1"), "less than"),
+        (NewAmounts(cpu="lots"), "lots"),
+    ],
+)
+def test_what_the_api_server_would_refuse_is_refused_by_name(saved, new, words):
+    with pytest.raises(Failure) as failure:
+        plan_resize(FileSource([str(saved)]), KEY, new)
+    assert failure.value.code is Exit.INPUT
+    assert any(words in line for line in failure.value.lines), failure.value.lines
+
+
+def test_another_qos_class_is_refused(saved):
+    objects = list(yaml.safe_load_all(saved.read_text()))
+    for one in objects:
+        if one["kind"] == "Pod":
+            del one["spec"]["resources"]
+            amounts = {"cpu": "2", "memory": "1Gi"}
+            for item in (*one["spec"].get("initContainers", ()), *one["spec"]["containers"]):
+                item["resources"] = {"requests": dict(amounts), "limits": dict(amounts)}
+    saved.write_text(yaml.safe_dump_all(objects))
+    source = FileSource([str(saved)])
+    with pytest.raises(Failure, match="no budget of its own"):
+        plan_resize(source, KEY, NewAmounts(cpu="4"))
+
+
+@pytest.mark.parametrize("word", ["db", "=4", "db="])
+def test_a_container_is_named_with_its_cpus(word):
+    with pytest.raises(Failure) as failure:
+        parse_containers([word])
+    assert failure.value.code is Exit.USAGE
+
+
+def test_a_pod_or_manifests_have_to_be_named(saved, capsys):
+    for words in (["plan"], ["plan", "grow", "db"], ["plan", "resize"]):
+        with pytest.raises(SystemExit) as end:
+            main.run([*words, "--from", str(saved)])
+        assert end.value.code == Exit.USAGE
+    assert "resize POD" in capsys.readouterr().err
