@@ -3,11 +3,12 @@
 from typing import Any
 
 from podnuma.allocator.device_hints import DeviceLocality
+from podnuma.allocator.topology import NumaNode, Topology
 from podnuma.operator.cache.objects import ObjectKey
 from podnuma.plumbing.kube import errors
 
 from tests.unit.operator.fake_cluster import Json
-from tests.unit.operator.rig import Rig, pod
+from tests.unit.operator.rig import GIB, Rig, machine, pod
 from tests.unit.operator.virtual import virtual
 
 DRIVER = "gpu.example.com"
@@ -164,3 +165,25 @@ async def test_an_operator_that_may_not_read_claims_decides_without_them():
     await rig.create(with_claim(pod()))
     assert rig.cpus() == "1-2,9-10"
     assert "resourceclaims is forbidden" in rig.told("DevicesUnknown")[0]
+
+
+@virtual
+async def test_a_device_at_a_numa_node_without_cpus_is_near_the_nearest_and_the_decision_says_so():
+    rig = Rig()
+    cpus = machine().cpus
+    nodes = [
+        NumaNode(0, 32 * GIB, {}, (10, 21, 40)),
+        NumaNode(1, 32 * GIB, {}, (21, 10, 17)),
+        NumaNode(2, 8 * GIB, {}, (40, 17, 10)),
+    ]
+    await rig.furnished(hardware=Topology.build(cpus, nodes))
+    rig.cluster.claims[CLAIM] = allocated("gpu2")
+    rig.cluster.slices.append(published(gpu2=2))
+    await rig.create(with_claim(pod()))
+    found = rig.allocation()
+    assert found is not None
+    assert found["spec"]["cpus"] == "4-5,12-13"
+    assert found["spec"]["decision"]["explanation"] == (
+        f"device {DRIVER} n1/gpu2 is on NUMA node 2, which has no CPUs; nearest by distance: 1"
+    )
+    assert rig.told("DevicesUnknown") == []

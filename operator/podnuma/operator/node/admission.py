@@ -116,7 +116,7 @@ class Admission:
                 text = f"podnuma cannot manage this pod: {pod.problem}; correct it and create the pod again"
                 self._allocations.warn_once(node, pod, "InvalidObject", text)
             elif not located.waits_for:
-                await self._decide(node, pod, located.attached_to(pod.request), located.problems)
+                await self._decide(node, pod, located.attached_to(pod.request), located.told)
 
     def undecided(self, node: NodeState, selection: ProfileSelection) -> list[CachedPod]:
         """Return the pods of a node that a profile manages and that have no decision."""
@@ -168,7 +168,7 @@ class Admission:
         known = node.devices.get(pod.uid)
         if known is not None:
             return known
-        located = await locate(self._reader, pod, node.allocator.topology.all_nodes)
+        located = await locate(self._reader, pod, node.allocator.topology)
         if located.waits_for:
             tries = node.device_waits[pod.uid] = node.device_waits.get(pod.uid, 0) + 1
             self._enqueue(node.name, _CLAIMS.delay(tries, self._rng))
@@ -182,9 +182,7 @@ class Admission:
             self._allocations.warn_once(node, pod, "DevicesUnknown", text)
         return located
 
-    async def _decide(
-        self, node: NodeState, pod: CachedPod, request: PodRequest, notes: tuple[str, ...]
-    ) -> None:
+    async def _decide(self, node: NodeState, pod: CachedPod, request: PodRequest, told: str) -> None:
         allocator = node.allocator
         if allocator is None:
             return
@@ -200,8 +198,7 @@ class Admission:
                     self._metrics.decisions.labels("nothing").inc()
                     return
                 numa = numa_nodes(grant, allocator.topology)
-                told = "; ".join(notes)[:LONGEST_EXPLANATION]
-                said = Decision.of(answer, explanation=told, revision=pod.revision)
+                said = Decision.of(answer, explanation=told[:LONGEST_EXPLANATION], revision=pod.revision)
                 decision = PodDecision(pod.key, node.name, grant, said, pod.static_uid, numa)
                 await self._write(node, pod, decision, answer)
             case Rejected() if known is None and (orphans := self._orphans(node)):

@@ -6,6 +6,7 @@ nothing. What was found is remembered with the node until the pod is gone (`Node
 
 A claim without allocation makes the pod wait: its kubelet does not start it either. Whatever else is
 missing or contradictory is a problem in words, and the pod is decided without the device in question.
+What the decision should say besides is a note: a device at a NUMA node without CPUs, and which ones are near.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from podnuma.allocator import nodeset
+from podnuma.allocator.device_hints import near_cpus
 from podnuma.allocator.request import DeviceRequest
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.operator.cache.objects import ObjectKey
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from podnuma.allocator.nodeset import NodeSet
     from podnuma.allocator.request import Device, PodRequest
+    from podnuma.allocator.topology import Topology
     from podnuma.api.device_claims import AllocatedDevice
     from podnuma.operator.cache.objects import CachedPod
     from podnuma.operator.watch.lister import Reader
@@ -35,7 +37,13 @@ class LocatedDevices:
 
     requests: Mapping[str, tuple[DeviceRequest, ...]]
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     waits_for: str = ""
+
+    @property
+    def told(self) -> str:
+        """What the decision should say about the devices."""
+        return "; ".join((*self.problems, *self.notes))
 
     def attached_to(self, request: PodRequest) -> PodRequest:
         """Return the pod's request with the wish to be near its devices."""
@@ -51,8 +59,8 @@ class LocatedDevices:
 NO_DEVICES = LocatedDevices({})
 
 
-async def locate(reader: Reader, pod: CachedPod, machine: NodeSet) -> LocatedDevices:
-    """Read the claims of a pod and find their devices; `machine` are the NUMA nodes there are.
+async def locate(reader: Reader, pod: CachedPod, machine: Topology) -> LocatedDevices:
+    """Read the claims of a pod and find their devices on a machine.
 
     Raises one of plumbing.kube.errors if there is no answer.
     """
@@ -62,7 +70,7 @@ async def locate(reader: Reader, pod: CachedPod, machine: NodeSet) -> LocatedDev
         return LocatedDevices({}, (f"the devices of its claims are not known: {error}",))
 
 
-async def _locate(reader: Reader, pod: CachedPod, machine: NodeSet) -> LocatedDevices:
+async def _locate(reader: Reader, pod: CachedPod, machine: Topology) -> LocatedDevices:
     allocated: dict[str, tuple[AllocatedDevice, ...]] = {}
     problems: list[str] = []
     for claim in dict.fromkeys(reference.claim for reference in pod.claims):
@@ -86,7 +94,9 @@ async def _locate(reader: Reader, pod: CachedPod, machine: NodeSet) -> LocatedDe
     problems += search.problems()
     known = {device: search.device(device) for device in sorted(wanted, key=str)}
     problems += _missing_nodes(known, machine)
-    return LocatedDevices(_requests(pod, allocated, known), tuple(problems))
+    return LocatedDevices(
+        _requests(pod, allocated, known), tuple(problems), tuple(_nodes_without_cpus(known, machine))
+    )
 
 
 def _requests(
@@ -108,13 +118,21 @@ def _requests(
     }
 
 
-def _missing_nodes(known: Mapping[AllocatedDevice, Device], machine: NodeSet) -> list[str]:
+def _missing_nodes(known: Mapping[AllocatedDevice, Device], machine: Topology) -> list[str]:
     return [
         f"device {wanted} is on NUMA node {nodeset.render(device.nodes)}; "
-        f"the machine has {nodeset.render(machine)}"
+        f"the machine has {nodeset.render(machine.all_nodes)}"
         for wanted, device in known.items()
-        if device.nodes and not device.nodes & machine
+        if device.nodes and not device.nodes & machine.all_nodes
     ]
+
+
+def _nodes_without_cpus(known: Mapping[AllocatedDevice, Device], machine: Topology) -> Iterator[str]:
+    for wanted, device in known.items():
+        if device.nodes & machine.all_nodes and not device.nodes & machine.cpu_nodes:
+            near = nodeset.render(near_cpus(machine, device.nodes))
+            where = f"device {wanted} is on NUMA node {nodeset.render(device.nodes)}, which has no CPUs"
+            yield f"{where}; nearest by distance: {near}" if near else f"{where}, and no distances are known"
 
 
 def _waits(claim: str) -> LocatedDevices:
