@@ -35,6 +35,7 @@ _CLUSTER_SCOPED = {
     "ValidatingWebhookConfiguration": "validatingwebhookconfigurations",
     "MutatingWebhookConfiguration": "mutatingwebhookconfigurations",
     "NodeProfile": "nodeprofiles",
+    "NodeResourceTopology": "noderesourcetopologies",
     "NodeTopology": "nodetopologies",
 }
 _IRREGULAR = {"NetworkPolicy": "networkpolicies"}

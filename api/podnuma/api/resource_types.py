@@ -84,6 +84,9 @@ RESOURCE_CLAIM: Final = ResourceType(
 RESOURCE_SLICE: Final = ResourceType(
     "resource.k8s.io", "v1", "ResourceSlice", "resourceslices", namespaced=False
 )
+NODE_RESOURCE_TOPOLOGY: Final = ResourceType(
+    "topology.node.k8s.io", "v1alpha2", "NodeResourceTopology", "noderesourcetopologies", namespaced=False
+)
 SELF_SUBJECT_ACCESS_REVIEW: Final = ResourceType(
     "authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", namespaced=False
 )

@@ -82,6 +82,7 @@ class OperatorProcess:
             clock=time.monotonic,
             now=lambda: dt.datetime.now(dt.UTC),
             rng=self._rng,
+            export_resource_topologies=settings.export_resource_topologies,
         )
         self.watches = KopfSource(
             access,

@@ -32,6 +32,7 @@ from podnuma.operator.node.profile_selector import ProfileSelector
 from podnuma.operator.node.reconciler import NodeReconciler, NodeSteps
 from podnuma.operator.node.releases import Releases
 from podnuma.operator.node.resize import Resizes
+from podnuma.operator.node.resource_topology import ResourceTopologyExport
 from podnuma.operator.node.settings import SettingsSync
 from podnuma.operator.node.status import NodeStatusWriter
 from podnuma.operator.profile_status import ProfileStatusWriter
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from podnuma.operator.write.writer import Writer
 
 _NODE_BACKOFF = Backoff(first=0.2, limit=10.0)
+_EXPORT_BACKOFF = Backoff(first=1.0, limit=60.0)
 _PROFILE_BACKOFF = Backoff(first=1.0, limit=60.0)
 _EVICTION_BACKOFF = Backoff(first=20.0, limit=600.0)
 _NODES_FIRST = 0.5  # seconds
@@ -86,6 +88,7 @@ class Controller:
         clock: Callable[[], float],
         now: Callable[[], dt.datetime],
         rng: random.Random,
+        export_resource_topologies: bool = False,
     ) -> None:
         self.cache = cache = ClusterCache()
         self.events = EventRecorder(writer, now, metrics.events_dropped.inc, lambda: len(self._nodes) > _BUSY)
@@ -116,6 +119,18 @@ class Controller:
             rng=rng,
             delay=max(timing.settle, timing.status_interval / 4),
             concurrency=2,
+        )
+        self._resource_topologies: WorkQueue[str] = WorkQueue(
+            self.export_resource_topology,
+            backoff=_EXPORT_BACKOFF,
+            rng=rng,
+            delay=max(timing.settle, timing.status_interval / 4),
+            concurrency=2,
+        )
+        self._export = (
+            ResourceTopologyExport(cache, reader, writer, clock=clock, interval=timing.status_interval)
+            if export_resource_topologies
+            else None
         )
         events, enqueue = self.events, self._nodes.add
         self._store = store = AllocationStore(
@@ -218,14 +233,21 @@ class Controller:
         self._reconcilers.clear()
         self._profiles.forget_all()
         self._store.retry_mismatches()
+        if self._export is not None:
+            self._export.forget_all()
         await self.sync([Kind.ALLOCATION] if self.has_synced else Kind)
-        for queue in (self._nodes, self._node_statuses, self._profile_statuses):
+        for queue in (self._nodes, self._node_statuses, self._profile_statuses, self._resource_topologies):
             queue.start()
         self.enqueue_all()
 
     async def stop(self) -> None:
         """Stop deciding; changes are still cached."""
-        await asyncio.gather(self._nodes.stop(), self._node_statuses.stop(), self._profile_statuses.stop())
+        await asyncio.gather(
+            self._nodes.stop(),
+            self._node_statuses.stop(),
+            self._profile_statuses.stop(),
+            self._resource_topologies.stop(),
+        )
 
     def enqueue_all(self) -> None:
         """Queue every node and profile."""
@@ -236,6 +258,8 @@ class Controller:
     def resync(self) -> None:
         """Queue everything, and try once more to store what was stored otherwise than sent."""
         self._store.retry_mismatches()
+        if self._export is not None:
+            self._export.write_again()
         self.enqueue_all()
 
     # Work
@@ -256,6 +280,8 @@ class Controller:
             raise
         node.state.failure = None
         self._node_statuses.add(name)
+        if self._export is not None:
+            self._resource_topologies.add(name)
         for profile in sorted(changed_profiles):
             self._profile_statuses.add(profile)
         if node.obsolete:
@@ -267,6 +293,16 @@ class Controller:
         node = self._reconcilers.get(name)
         if node is not None:
             await self._report(self._node_statuses, name, node.write_status())
+
+    async def export_resource_topology(self, name: str) -> None:
+        """Bring the NodeResourceTopology of one node up to date."""
+        node = self._reconcilers.get(name)
+        if self._export is None:
+            return
+        if node is None:
+            self._export.forget(name)
+        else:
+            await self._report(self._resource_topologies, name, self._export.run(node.state))
 
     async def write_profile_status(self, name: str) -> None:
         """Bring the status of one profile up to date, once every node has been looked at."""

@@ -57,3 +57,4 @@ class OperatorSettings:
     resync: float = 300.0
     status_interval: float = 1.0
     write_deadline: float = 5.0
+    export_resource_topologies: bool = False

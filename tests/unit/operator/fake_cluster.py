@@ -17,6 +17,7 @@ import random
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from podnuma.api.device_claims import AllocatedDevice, DeviceSearch, read_allocated_devices
+from podnuma.api.node_resource_topology import is_ours
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import CachedAllocation, CachedObject, CachedPod, ObjectKey, ObjectVersion
@@ -52,6 +53,8 @@ class FakeCluster:
         self.objects: dict[Kind, dict[ObjectKey, Json]] = {kind: {} for kind in Kind}
         self.claims: dict[ObjectKey, Json] = {}
         self.slices: list[Json] = []
+        self.resource_topologies: dict[str, Json] = {}
+        self.resource_topologies_served = True
         self.events: list[Json] = []
         self.requests: list[str] = []
         self.subscribers: list[Subscriber] = []
@@ -193,6 +196,13 @@ class FakeCluster:
 
         return await self._request(f"list ResourceSlice {node}", act)
 
+    async def resource_topology(self, name: str) -> str | None:
+        async def act() -> str | None:
+            found = self.resource_topologies.get(name)
+            return found["metadata"]["uid"] if found is not None and is_ours(found) else None
+
+        return await self._request(f"get NodeResourceTopology {name}", act)
+
     # Writer
 
     async def create_allocation(self, key: ObjectKey, body: Json) -> Json:
@@ -276,6 +286,28 @@ class FakeCluster:
             self._remove_this(Kind.TOPOLOGY, ObjectKey("", name), uid)
 
         await self._request(f"delete NodeTopology {name}", act)
+
+    async def apply_resource_topology(self, name: str, body: Json) -> Json:
+        async def act() -> Json:
+            if not self.resource_topologies_served:
+                raise errors.NotFoundError(404, "NotFound", "the kind is not served")
+            known = self.resource_topologies.get(name)
+            if known is not None and not is_ours(known):
+                raise errors.ConflictError(409, "Conflict", 'conflict with "nfd-master": .zones')
+            uid = known["metadata"]["uid"] if known is not None else f"uid-{next(self._uids)}"
+            new = {**body, "metadata": {**body["metadata"], "uid": uid}}
+            self.resource_topologies[name] = new
+            return new
+
+        return await self._request(f"apply NodeResourceTopology {name}", act)
+
+    async def delete_resource_topology(self, name: str, uid: str) -> None:
+        async def act() -> None:
+            known = self.resource_topologies.get(name)
+            if known is not None and known["metadata"]["uid"] == uid:
+                del self.resource_topologies[name]
+
+        await self._request(f"delete NodeResourceTopology {name}", act)
 
     async def apply_profile_status(self, name: str, body: Json) -> Json:
         async def act() -> Json:

@@ -50,6 +50,14 @@ def run_operator(
     resync: Annotated[
         float, typer.Option(envvar="PODNUMA_RESYNC", help="seconds between full passes over all nodes", min=1)
     ] = 300.0,
+    export_resource_topologies: Annotated[
+        bool,
+        typer.Option(
+            "--export-node-resource-topologies",
+            envvar="PODNUMA_EXPORT_NODE_RESOURCE_TOPOLOGIES",
+            help="write NodeResourceTopologies for the NUMA-aware scheduler plugin",
+        ),
+    ] = False,
     log_level: LogLevelOption = LogLevel.INFO,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
@@ -67,5 +75,6 @@ def run_operator(
             metrics_host=metrics_host,
             metrics_port=metrics_port,
             resync=resync,
+            export_resource_topologies=export_resource_topologies,
         )
     )

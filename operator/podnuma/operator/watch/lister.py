@@ -9,7 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from podnuma.api.device_claims import DeviceSearch, read_allocated_devices
-from podnuma.api.resource_types import POD, POD_ALLOCATION, RESOURCE_CLAIM, RESOURCE_SLICE
+from podnuma.api.node_resource_topology import is_ours
+from podnuma.api.resource_types import (
+    NODE_RESOURCE_TOPOLOGY,
+    POD,
+    POD_ALLOCATION,
+    RESOURCE_CLAIM,
+    RESOURCE_SLICE,
+)
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.kinds import FIELD_SELECTORS, Kind
 from podnuma.plumbing.kube import errors
@@ -44,6 +51,10 @@ class Reader(Protocol):
 
     async def search_devices(self, node: str, wanted: frozenset[AllocatedDevice]) -> DeviceSearch:
         """Return where devices are, by the ResourceSlices of a node."""
+        ...
+
+    async def resource_topology(self, name: str) -> str | None:
+        """Return the UID of the NodeResourceTopology of a node, None if there is none that podnuma wrote."""
         ...
 
 
@@ -88,6 +99,13 @@ class ApiReader:
             except errors.GoneError:
                 continue
         return await self._search_once(node, wanted)
+
+    async def resource_topology(self, name: str) -> str | None:
+        try:
+            found = await self._client.get(NODE_RESOURCE_TOPOLOGY.path("", name))
+        except errors.NotFoundError:
+            return None
+        return decode.object_version(found).uid if is_ours(found) else None
 
     async def _search_once(self, node: str, wanted: frozenset[AllocatedDevice]) -> DeviceSearch:
         search = DeviceSearch(wanted)

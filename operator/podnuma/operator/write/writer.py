@@ -13,7 +13,14 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Protocol
 
 from podnuma.api import names
-from podnuma.api.resource_types import EVENT, NODE_PROFILE, NODE_TOPOLOGY, POD, POD_ALLOCATION
+from podnuma.api.resource_types import (
+    EVENT,
+    NODE_PROFILE,
+    NODE_RESOURCE_TOPOLOGY,
+    NODE_TOPOLOGY,
+    POD,
+    POD_ALLOCATION,
+)
 from podnuma.plumbing.kube import client as kube
 from podnuma.plumbing.kube import errors
 
@@ -71,6 +78,14 @@ class Writer(Protocol):
         ...
 
     async def delete_topology(self, name: str, uid: str) -> None:
+        """Delete the object with this UID if it exists; ConflictError if another one has the name."""
+        ...
+
+    async def apply_resource_topology(self, name: str, body: Json) -> Json:
+        """Create or apply a NodeResourceTopology; ConflictError if its fields are another manager's."""
+        ...
+
+    async def delete_resource_topology(self, name: str, uid: str) -> None:
         """Delete the object with this UID if it exists; ConflictError if another one has the name."""
         ...
 
@@ -171,6 +186,13 @@ class ApiWriter:
     async def delete_topology(self, name: str, uid: str) -> None:
         await self._delete(NODE_TOPOLOGY.path("", name), uid)
 
+    async def apply_resource_topology(self, name: str, body: Json) -> Json:
+        # A kind of others: what another program writes is not taken from it.
+        return await self._apply(NODE_RESOURCE_TOPOLOGY.path("", name), body, force=False)
+
+    async def delete_resource_topology(self, name: str, uid: str) -> None:
+        await self._delete(NODE_RESOURCE_TOPOLOGY.path("", name), uid)
+
     async def apply_profile_status(self, name: str, body: Json) -> Json:
         return await self._apply(NODE_PROFILE.path("", name, "status"), body)
 
@@ -194,9 +216,9 @@ class ApiWriter:
         with contextlib.suppress(errors.NotFoundError):  # it is gone already
             await self._write("POST", path, body)
 
-    async def _apply(self, path: str, body: Json) -> Json:
+    async def _apply(self, path: str, body: Json, *, force: bool = True) -> Json:
         # The operator alone decides its fields: a conflict means that someone edited them.
-        query = {"fieldManager": names.OPERATOR_MANAGER, "force": "true"}
+        query = {"fieldManager": names.OPERATOR_MANAGER, "force": "true" if force else "false"}
         return await self._client.write(
             "PATCH", path, body, deadline=self._deadline(), content_type=kube.APPLY, query=query
         )

@@ -43,6 +43,8 @@ WRITES = {
     "replace_topology_spec": ("n1", 7, {}),
     "apply_topology_status": ("n1", {}),
     "delete_topology": ("n1", "u"),
+    "apply_resource_topology": ("n1", {}),
+    "delete_resource_topology": ("n1", "u"),
     "apply_profile_status": ("p", {}),
     "post_event": ("ns", {}),
     "apply_event": ("ns", "e", {}),
@@ -82,7 +84,14 @@ async def test_a_deletion_names_the_object_it_means():
 
 
 @pytest.mark.parametrize(
-    "name", ["delete_allocation", "set_allocation_finalizers", "delete_topology", "evict"]
+    "name",
+    [
+        "delete_allocation",
+        "set_allocation_finalizers",
+        "delete_topology",
+        "delete_resource_topology",
+        "evict",
+    ],
 )
 async def test_what_is_gone_already_needs_no_deleting(name):
     client = Recorder(errors.NotFoundError(404, "NotFound", "gone"))
@@ -105,3 +114,11 @@ async def test_own_parts_are_applied_under_the_field_manager_of_the_operator():
     assert path.endswith("/nodetopologies/n1/status")
     assert content_type == "application/apply-patch+yaml"
     assert query == {"fieldManager": "podnuma-operator", "force": "true"}
+
+
+async def test_an_object_of_another_exporter_is_not_taken_from_it():
+    client = Recorder()
+    await ApiWriter(client, AlwaysLeader(), deadline=5.0).apply_resource_topology("n1", {})
+    _, path, _, _, _, query = client.writes[0]
+    assert path == "/apis/topology.node.k8s.io/v1alpha2/noderesourcetopologies/n1"
+    assert query == {"fieldManager": "podnuma-operator", "force": "false"}
