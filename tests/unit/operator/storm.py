@@ -32,15 +32,17 @@ from podnuma.api.pod_allocation import read_pod_allocation
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import ObjectKey
+from podnuma.operator.node.devices import NO_DEVICES
 from podnuma.plumbing.kube import errors
 
+from testbed import dra
 from tests.fuzz.mutation import changed
 from tests.unit.operator.rig import Rig, machine, node, owned_by, pod, profile
 
 if TYPE_CHECKING:
     from podnuma.operator.node.state import NodeState
 
-    from tests.unit.operator.fake_cluster import Json
+    from tests.unit.operator.fake_cluster import FakeCluster, Json
 
 NODES = ("n1", "n2", "n3")
 WRITES = ("create PodAllocation", "replace PodAllocation", "delete PodAllocation")
@@ -48,7 +50,37 @@ REST = 30.0  # virtual seconds; longer than any back-off of a node
 LOST = 0.01  # of all news
 MENDED = 0.5  # of all rests
 EXCLUSIVE = (AssignmentType.POD_EXCLUSIVE, AssignmentType.NODE_EXCLUSIVE)
-FRACTION = 0.2  # of all resizes
+FRACTION = 0.2  # of all resizes, and of all claims
+CLAIMED = 0.25  # of all pods
+DRIVER = "gpu.example.com"
+DEVICES = ["gpu0", "gpu1", "gpu2"]  # on NUMA nodes 0 and 1; of the last the driver does not say
+
+
+def use_claim(value: Json) -> None:
+    """Let the first container of a pod use the claim that has the pod's name."""
+    name = value["metadata"]["name"]
+    value["spec"]["resourceClaims"] = [{"name": "devices", "resourceClaimName": name}]
+    value["spec"]["containers"][0]["resources"]["claims"] = [{"name": "devices"}]
+
+
+def claim_devices(cluster: FakeCluster, value: Json, devices: list[str], rng: random.Random) -> None:
+    """Give a pod a claim for these devices of its node, now and then one that is not allocated yet."""
+    pool = value["spec"]["nodeName"]
+    results = [{"request": "device", "driver": DRIVER, "pool": pool, "device": device} for device in devices]
+    allocated = {"allocation": {"devices": {"results": results}}}
+    key = ObjectKey("default", value["metadata"]["name"])
+    cluster.claims[key] = {
+        "metadata": {"name": key.name},
+        "status": {} if rng.random() < FRACTION else allocated,
+        "later": allocated,
+    }
+    use_claim(value)
+
+
+def allocate_claims(cluster: FakeCluster) -> None:
+    """Allocate the claims that are not, as a scheduler that was slow."""
+    for claim in cluster.claims.values():
+        claim["status"] = claim["later"]
 
 
 def stays(before: PodGrant, after: PodGrant) -> None:
@@ -95,6 +127,7 @@ class Storm:
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
+        self.claims_rng = random.Random(f"claims {self.seed}")
         self.rig = Rig(self.seed)
         self.cluster = self.rig.cluster
         self.given: dict[str, tuple[str, PodGrant]] = {}
@@ -131,6 +164,7 @@ class Storm:
         if self.edits and self.rng.random() < MENDED:
             self.mend()
         self.cluster.agents_look()
+        allocate_claims(self.cluster)
         await self._revive()
         self.cluster.collect_garbage()
         self.cluster.agents_look()  # they report again what somebody has overwritten
@@ -165,6 +199,9 @@ class Storm:
         value = pod(name, max(cpus, 2), f"{self.rng.choice([1, 2, 8])}Gi", on, **extra)
         if cpus == 1:
             value["status"]["qosClass"] = "Burstable"
+        if self.claims_rng.random() < CLAIMED:
+            devices = self.claims_rng.sample(DEVICES, self.claims_rng.choice([1, 1, 2]))
+            claim_devices(self.cluster, value, devices, self.claims_rng)
         self.cluster.put(Kind.POD, value)
 
     def _some_pod(self) -> ObjectKey | None:
@@ -190,7 +227,10 @@ class Storm:
         if not (key := self._some_pod()):
             return
         value = copy.deepcopy(self.cluster.objects[Kind.POD][key])
+        claims = value["spec"].get("resourceClaims")
         value["spec"] = pod(key.name, self.rng.choice([2, 3, 4, 6]), "8Gi", value["spec"]["nodeName"])["spec"]
+        if claims:
+            use_claim(value)
         if self.rng.random() < FRACTION:
             amounts = value["spec"]["containers"][0]["resources"]
             amounts["requests"]["cpu"] = amounts["limits"]["cpu"] = "500m"
@@ -292,6 +332,9 @@ class Storm:
 
     async def _begin(self) -> None:
         await self.rig.furnished(*NODES)
+        for name in NODES:
+            numa = dict(zip(DEVICES, (0, 1, None), strict=True))
+            self.cluster.slices.append(dra.resource_slice(DRIVER, name, numa))
         self.cluster.delay = 0.004
         self.cluster.duplicates = 0.1
         self.cluster.lost = LOST
@@ -402,7 +445,8 @@ class Storm:
             found = self.cluster.get(Kind.ALLOCATION, record.key)
             assert found is not None, f"{record.key} on {name} has no decision"
             if not found["spec"]["decision"]["admitted"]:
-                answer = state.decide(allocator, record.request)
+                located = state.devices.get(record.uid, NO_DEVICES)
+                answer = state.decide(allocator, located.attached_to(record.request))
                 assert isinstance(answer, Rejected), f"{record.key} is refused and fits {name}"
             elif not record.held_back:
                 decided = state.decisions[record.uid].decision

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import Admitted, PodGrant, Reason, Rejected
-from podnuma.allocator.device_hints import locality
+from podnuma.allocator.device_hints import locality, with_granted_devices
 from podnuma.allocator.node_allocator import NodeAllocator, StaleDecisionError
 from podnuma.allocator.resize.decide import ResizeRefused
 
@@ -193,7 +193,10 @@ class NodeState:
         return answer
 
     def resize(self, allocator: NodeAllocator, request: PodRequest) -> Admitted | ResizeRefused:
-        """Decide what a pod holds with other resources; nothing changes."""
+        """Decide what a pod holds with other resources and the devices that it has; nothing changes."""
+        held = self._decisions.get(request.uid)
+        if held is not None:
+            request = with_granted_devices(request, held.grant)
         answer = allocator.resize(request)
         if isinstance(answer, Admitted):
             lost = CpuSet(answer.grant.exclusive_cpus & self._held_by_others(request.uid))
