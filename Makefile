@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: bench bench-placement bench-scale conformance discovery fuzz help install demo demo-stop test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-smoke e2e-kind clean written
+.PHONY: test-browser bench bench-placement bench-scale conformance discovery fuzz help install demo demo-stop test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-smoke e2e-kind clean written
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,11 @@ test: install ## unit, conformance and integration tests
 test-long: install ## long random runs of the operator: hundreds of kills and seeds (PODNUMA_SEED=n); takes half an hour
 	@python -m testbed.build >/dev/null
 	pytest tests/long --numprocesses=$(JOBS) --dist=loadfile
+
+test-browser: install ## the web page in Chromium; needs Debian's packages chromium and chromium-driver
+	@command -v chromedriver >/dev/null || { echo "apt-get install chromium chromium-driver"; exit 2; }
+	@$(BIN)/python -c 'import selenium' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,browser]'
+	pytest tests/browser -q -p no:xdist
 
 lint: install ## ruff, mypy strict, import directions
 	ruff check .

@@ -163,7 +163,12 @@ def test_rooms_of_the_operator_know_only_those_below_them(room):
 
 
 # Rooms of the command line, and what each may know of the others.
-CLI_ROOMS = {"objects": set(), "render": set(), "commands": {"objects", "render"}}
+CLI_ROOMS = {
+    "objects": set(),
+    "render": set(),
+    "ui": {"objects", "render"},
+    "commands": {"objects", "render", "ui"},
+}
 
 
 @pytest.mark.parametrize("room", CLI_ROOMS)

@@ -43,6 +43,7 @@ _COMMANDS = {
         "explain", "Explain why a pod is where it is, or why it was refused and what would make it fit."
     ),
     "plan": _Command("plan", "Tell what would happen to these pods, without changing anything."),
+    "ui": _Command("ui", "Show nodes, pods and decisions live in a local web page, which only reads."),
     "top": _Command("top", "Show usage, throttling and drift of each container of managed pods."),
     "savings": _Command(
         "savings",

@@ -49,7 +49,7 @@ from podnuma.cli.commands.plan_resize import NewAmounts, parse_containers, print
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.admission_policies import admission_policies
-from podnuma.cli.objects.documents import read_documents
+from podnuma.cli.objects.documents import Document, read_documents
 from podnuma.cli.objects.nodes import CandidateNode, candidate_nodes, own_settings
 from podnuma.cli.objects.profiles import profile_in_file, readable_profiles, winner
 from podnuma.cli.objects.queries import Json, ObjectQuery
@@ -66,6 +66,7 @@ from podnuma.cli.render.wording import columns, count
 app = new_app()
 
 NamespaceLabels = Mapping[str, Mapping[str, str]]
+Note = Callable[[str], None]
 
 _PODS_SHOWN = 3
 _CANDIDATES_SHOWN = 3
@@ -295,11 +296,9 @@ def print_plan(
     """Plan the pods in `files`, print what would happen, and return NO if one would not run as asked."""
     documents = read_documents(files)
     namespace = one_namespace(source, namespace)
-    expanded = expand(documents, namespace, admission_policies(source, documents, namespace, output.note))
-    _say(expanded)
-    view = _view(source, node)
-    nodes, labels = _nodes(source, node, profile, view)
-    plans = plan_pods(expanded.pods, nodes, labels, view, packing)
+    expanded, plans = plan_documents(
+        source, documents, namespace, output.note, node=node, profile=profile, packing=packing
+    )
     if form.structured:
         output.dump_answer(output.AnswerKind.POD_PLAN, map(plan_data, plans), form)
     else:
@@ -309,31 +308,49 @@ def print_plan(
     return Exit.NO if any(plan.refused or plan.pending for plan in plans) else Exit.OK
 
 
-def _say(expanded: ExpandedPods) -> None:
+def plan_documents(
+    source: ObjectSource,
+    documents: Sequence[Document],
+    namespace: str,
+    note: Note,
+    *,
+    node: str = "",
+    profile: str = "",
+    packing: Packing | None = None,
+) -> tuple[ExpandedPods, list[PodPlan]]:
+    """Plan the pods of these manifests; `note` hears what is not considered, guessed or wrong."""
+    expanded = expand(documents, namespace, admission_policies(source, documents, namespace, note))
+    _say(expanded, note)
+    view = _view(source, node, note)
+    nodes, labels = _nodes(source, node, profile, view, note)
+    return expanded, plan_pods(expanded.pods, nodes, labels, view, packing)
+
+
+def _say(expanded: ExpandedPods, note: Note) -> None:
     lines = (*expanded.skipped, *expanded.guessed, *expanded.not_understood, *expanded.problems)
     for line in lines:
-        output.note(line)
+        note(line)
     if expanded.not_understood:
-        output.note(f"{count(len(expanded.not_understood), 'object')} not understood; --strict fails on them")
+        note(f"{count(len(expanded.not_understood), 'object')} not understood; --strict fails on them")
     unseen = sorted({text for pod in expanded.pods for text in pod.constraints.not_considered})
     if unseen:
-        output.note(f"not considered in where pods may go: {', '.join(unseen)}")
+        note(f"not considered in where pods may go: {', '.join(unseen)}")
 
 
-def _allowed(source: ObjectSource, query: ObjectQuery) -> list[Json] | None:
-    return read_or_note(source, query, output.note)
+def _allowed(source: ObjectSource, query: ObjectQuery, note: Note) -> list[Json] | None:
+    return read_or_note(source, query, note)
 
 
-def _view(source: ObjectSource, node: str) -> SchedulingView:
-    nodes = _allowed(source, queries.nodes())
-    pods = _allowed(source, queries.pods(node=node)) if nodes else None
+def _view(source: ObjectSource, node: str, note: Note) -> SchedulingView:
+    nodes = _allowed(source, queries.nodes(), note)
+    pods = _allowed(source, queries.pods(node=node), note) if nodes else None
     if nodes == []:
-        output.note("no Node objects are known here: selectors, taints and free resources are not considered")
+        note("no Node objects are known here: selectors, taints and free resources are not considered")
     return SchedulingView.of(nodes or (), pods or ())
 
 
 def _nodes(
-    source: ObjectSource, node: str, profile: str, view: SchedulingView
+    source: ObjectSource, node: str, profile: str, view: SchedulingView, note: Note
 ) -> tuple[list[CandidateNode], NamespaceLabels]:
     topologies, allocations = source.fetch(queries.node_topologies(node), queries.pod_allocations(node))
     tried = profile_in_file(profile) if profile and Path(profile).exists() else None
@@ -342,16 +359,14 @@ def _nodes(
         every = len(topologies)
         topologies = [one for one in topologies if _selects(tried, view.labels(one["metadata"]["name"]))]
         if every > len(topologies):
-            output.note(
-                f"not considered: {count(every - len(topologies), 'node')} that {profile} does not select"
-            )
+            note(f"not considered: {count(every - len(topologies), 'node')} that {profile} does not select")
         which = f" that {profile} selects"
     elif profile:
         topologies = [one for one in topologies if _profile_of(one) == profile]
         which = f" with profile {profile}"
-    found, problems = candidate_nodes(topologies, allocations, _chooser(source, tried, view))
+    found, problems = candidate_nodes(topologies, allocations, _chooser(source, tried, view, note))
     for line in (*problems, *(remark for one in found for remark in one.remarks)):
-        output.note(line)
+        note(line)
     if not found:
         raise Failure(
             Exit.NOT_FOUND,
@@ -359,7 +374,7 @@ def _nodes(
             "see `kubectl get nodetopologies`, or `podnuma discover` for a machine outside",
         )
     selecting = any(one.settings.pod_policy.namespace_selector != EVERYTHING for one in found)
-    namespaces = (_allowed(source, queries.namespaces()) or []) if selecting else []
+    namespaces = (_allowed(source, queries.namespaces(), note) or []) if selecting else []
     return found, {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in namespaces}
 
 
@@ -369,7 +384,7 @@ def _selects(profile: NodeProfile, labels: Mapping[str, str] | None) -> bool:
 
 
 def _chooser(
-    source: ObjectSource, tried: NodeProfile | None, view: SchedulingView
+    source: ObjectSource, tried: NodeProfile | None, view: SchedulingView, note: Note
 ) -> Callable[[NodeTopology], NodeSettings | None]:
     """Return how to choose a node's settings: those tried, its own, or those of a profile that selects it."""
     profiles: list[NodeProfile] | None = None
@@ -382,9 +397,9 @@ def _chooser(
         if settings is not None or labels is None:
             return settings
         if profiles is None:
-            profiles, problems = readable_profiles(_allowed(source, queries.node_profiles()) or ())
+            profiles, problems = readable_profiles(_allowed(source, queries.node_profiles(), note) or ())
             for line in problems:
-                output.note(line)
+                note(line)
         chosen = winner(profiles, labels)
         return chosen.settings_on(version) if chosen else None
 

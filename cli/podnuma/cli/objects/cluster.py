@@ -41,6 +41,10 @@ class ClusterSource:
             return _text_of(_POD_NAMESPACE).strip()
         return context_namespace(self._texts, self._context)
 
+    def connect(self) -> Client:
+        """Return a client of this cluster for watches, which its user closes."""
+        return Client(self._access, user_agent="podnuma-cli")
+
     def fetch(self, *queries: ObjectQuery) -> list[list[Json]]:
         """Return the objects of each query, in order; a single object is a list of one.
 
@@ -75,7 +79,7 @@ class ClusterSource:
             await client.close()
 
     async def _text(self, path: str) -> str:
-        client = Client(self._access, user_agent="podnuma-cli")
+        client = self.connect()
         try:
             return await client.text(path)
         except errors.KubeError as error:
@@ -84,7 +88,7 @@ class ClusterSource:
             await client.close()
 
     async def _fetch(self, queries: Sequence[ObjectQuery]) -> list[list[Json]]:
-        client = Client(self._access, user_agent="podnuma-cli")
+        client = self.connect()
         try:
             answers = await asyncio.gather(
                 *(self._one(client, one) for one in queries), return_exceptions=True

@@ -56,6 +56,15 @@ def read_documents(names: Iterable[str]) -> list[Document]:
     return found
 
 
+def documents_in(label: str, text: str) -> list[Document]:
+    """Read a text that is in no file; `label` is its name in places. Failure(INPUT): a line per problem."""
+    problems: list[str] = []
+    found = _documents(label, text, problems)
+    if problems:
+        raise Failure(Exit.INPUT, *problems)
+    return found
+
+
 def _texts(name: str, problems: list[str]) -> Iterator[tuple[str, str]]:
     if name == STDIN:
         yield "standard input", sys.stdin.read(_LARGEST)

@@ -183,6 +183,42 @@ class Client:
         """Read what is not JSON, such as the metrics behind a node's proxy."""
         return (await self._answer(_Request("GET", path, deadline))).decode(errors="replace")
 
+    async def watch(
+        self,
+        path: str,
+        *,
+        version: Version,
+        query: Mapping[str, str] | None = None,
+        seconds: float = 240.0,
+        silence: float = 90.0,
+    ) -> AsyncIterator[Json]:
+        """Yield the events after a version, until the server ends the watch, which it does in `seconds`.
+
+        Bookmarks are among them. GoneError: list again. The API server sends a bookmark every minute or so;
+        a connection that says nothing for `silence` seconds is given up.
+        """
+        options = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": f"{seconds:.0f}"}
+        asked = {**(query or {}), **options, "resourceVersion": version}
+        limits = aiohttp.ClientTimeout(total=seconds + silence, sock_connect=30, sock_read=silence)
+        response: Any = None
+        try:
+            response = await self._open(_Request("GET", path, 0, asked), limits)
+            if response.status >= 400:  # noqa: PLR2004
+                if response.status == _UNAUTHORIZED:
+                    self._read_at = 0.0
+                raise errors.from_answer(response.status, await response.read())
+            rest = b""
+            # Not line by line: the reader refuses lines longer than its buffer.
+            async for chunk in response.response.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    yield _event(line)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise errors.no_answer(error) from error
+        finally:
+            if response is not None:
+                response.response.close()
+
     async def _send(self, request: _Request) -> Json:
         data = await self._answer(request)
         try:
@@ -215,6 +251,12 @@ class Client:
         return data
 
     async def _exchange(self, request: _Request) -> tuple[int, bytes, str | None]:
+        response = await self._open(request, aiohttp.ClientTimeout(total=request.deadline))
+        data: bytes = await response.read()
+        return int(response.status), data, response.getheader("Retry-After")
+
+    async def _open(self, request: _Request, limits: aiohttp.ClientTimeout) -> Any:
+        """Send a request and return the answer, of which the body has not been read."""
         api = await self._connected()
         body: object = request.body
         content_type = request.content_type
@@ -224,15 +266,13 @@ class Client:
         if self._authorization:
             headers["Authorization"] = self._authorization
         query = f"?{urlencode(request.query)}" if request.query else ""
-        response: Any = await api.call_api(
+        return await api.call_api(
             request.method,
             f"{api.configuration.host}{request.path}{query}",
             headers,
             body,
-            _request_timeout=aiohttp.ClientTimeout(total=request.deadline),
+            _request_timeout=limits,
         )
-        data: bytes = await response.read()
-        return int(response.status), data, response.getheader("Retry-After")
 
     async def _connected(self) -> kubernetes_client.ApiClient:
         now = self._clock()
@@ -253,6 +293,16 @@ class Client:
             self._endpoint = endpoint
         self._read_at = now
         return self._api
+
+
+def _event(line: bytes) -> Json:
+    """Read one event of a watch; one that says what went wrong is raised."""
+    event: Any = json.loads(line)
+    if not isinstance(event, dict) or not isinstance(event.get("object"), dict):
+        raise ValueError("an event of a watch is not an object")  # noqa: TRY004 - it is the server's text
+    if event.get("type") == "ERROR":
+        raise errors.from_answer(int(event["object"].get("code") or 500), json.dumps(event["object"]))
+    return event
 
 
 def _resource(path: str) -> str:

@@ -180,3 +180,57 @@ async def test_no_proxy_is_used_for_a_server_that_the_environment_excepts(tmp_pa
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         assert await client.get("/version") == {"ok": True}
         assert len(server.requests) == 1
+
+
+def streaming(*chunks):
+    async def answer(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for chunk in chunks:
+            await response.write(chunk)
+        return response
+
+    return answer
+
+
+async def test_events_of_a_watch_come_however_the_bytes_are_cut(tmp_path):
+    large = {"type": "ADDED", "object": {"text": "x" * 300_000}}
+    small = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "9"}}}
+    text = "".join(json.dumps(one) + "\n" for one in (large, small)).encode()
+    async with serving(tmp_path) as (server, client, _):
+        server.answer = streaming(text[:7], text[7:200_000], text[200_000:])
+        found = [
+            one async for one in client.watch("/api/v1/pods", version="5", query={"fieldSelector": "a=b"})
+        ]
+        assert found == [large, small]
+        asked = server.requests[0][0].query
+        assert (asked["watch"], asked["resourceVersion"], asked["fieldSelector"]) == ("1", "5", "a=b")
+
+
+async def test_a_watch_that_starts_too_early_is_gone(tmp_path):
+    gone = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "old"}}
+    async with serving(tmp_path) as (server, client, _):
+        for answer in (
+            streaming(json.dumps(gone).encode() + b"\n"),
+            lambda _: web.json_response(gone["object"], status=410),
+        ):
+            server.answer = answer
+            with pytest.raises(errors.GoneError):
+                [one async for one in client.watch("/api/v1/pods", version="5")]
+
+
+async def test_a_silent_or_broken_watch_is_no_answer(tmp_path):
+    async with serving(tmp_path) as (server, client, _):
+        given_up = asyncio.Event()
+
+        async def silent(request):
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await given_up.wait()
+            return response
+
+        for answer in (silent, streaming(b"[1]\n"), streaming(b"{\n"), streaming(b'{"object": 1}\n')):
+            server.answer = answer
+            with pytest.raises(errors.UncertainError):
+                [one async for one in client.watch("/api/v1/pods", version="5", silence=0.2)]
+        given_up.set()

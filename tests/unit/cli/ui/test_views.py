@@ -1,0 +1,110 @@
+"""What the pages show."""
+
+from podnuma.cli.commands.map import map_of
+from podnuma.cli.ui.live_objects import LiveObjects
+from podnuma.cli.ui.views import Views
+
+from tests.unit.cli.builders import allocation_object, container, database, grant, topology_object
+
+EPYC = "epyc7401-2s-8numa-16l3"
+
+
+def shown(*values):
+    live = LiveObjects()
+    for value in values:
+        live.keep(value)
+    return live, Views(live, map_of)
+
+
+def whole():
+    return shown(topology_object(EPYC, reserved="0,48"), allocation_object(database()))
+
+
+def test_the_parts_of_a_bar_add_up_to_the_cpus_of_its_numa_node():
+    _, views = whole()
+    (row,) = views.rows()
+    assert [sum(part[1] for part in zone["parts"]) for zone in row["zones"]] == [12] * 8
+    assert [part[:3] for part in row["zones"][0]["parts"]] == [
+        ["reserved", 2, ""],
+        ["exclusive", 6, "shop/database"],
+        ["pod shared", 2, "shop/database"],
+        ["node shared", 2, ""],
+    ]
+
+
+def test_a_node_that_is_gone_has_no_row():
+    _, views = whole()
+    assert views.rows(["node-a", "node-z"]) == views.rows()
+    assert views.node("node-z") is None
+
+
+def test_a_topology_that_cannot_be_read_has_a_row_that_says_so():
+    bad = topology_object(EPYC, name="node-b")
+    bad["spec"]["cpuManagerPolicy"] = 7
+    _, views = shown(topology_object(EPYC), bad)
+    good, unreadable = views.rows()
+    assert good["zones"]
+    assert unreadable["ready"] == "Unreadable"
+    assert "cpuManagerPolicy" in unreadable["message"]
+    assert "cpuManagerPolicy" in " ".join(views.node("node-b")["problems"])
+
+
+def test_a_changed_topology_is_read_again():
+    live, views = whole()
+    views.rows()
+    live.keep(topology_object(EPYC, reserved="0-5"))
+    assert views.rows()[0]["zones"][0]["parts"][0][:2] == ["reserved", 6]
+
+
+def test_every_cpu_of_a_node_has_a_holder():
+    _, views = whole()
+    node = views.node("node-a")
+    cpus = [
+        cpu
+        for zone in node["numaNodes"]
+        for cache in zone["caches"]
+        for core in cache["cores"]
+        for cpu in core
+    ]
+    assert sorted(map(str, cpus)) == sorted(node["holders"])
+    assert node["holders"]["4"] == {
+        "hold": "pod shared",
+        "pod": "shop/database",
+        "containers": ("backup", "metrics"),
+    }
+    assert node["pods"][0]["cpus"] == "1-4,49-52"
+
+
+def test_pods_of_a_node_have_different_colours_and_keep_them():
+    pods = [grant(f"shop/p{n}", f"{n}", container("c", "pod_exclusive", f"{n}")) for n in range(8)]
+    values = [allocation_object(one) for one in pods]
+    for turn, value in enumerate(values):
+        value["metadata"]["creationTimestamp"] = f"2026-01-01T00:00:0{turn}Z"
+    _, views = shown(topology_object(EPYC), *values)
+    hues = views.node("node-a")["hues"]
+    assert sorted(hues.values()) == list(range(8))
+    _, fewer = shown(topology_object(EPYC), *values[:3])
+    assert fewer.node("node-a")["hues"].items() <= hues.items()
+
+
+def test_refusals_are_those_that_stand_and_those_that_are_kept():
+    refused = allocation_object(grant("shop/big", ""), phase="Rejected", reason="TopologyAffinityError")
+    refused["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+    refused["spec"]["decision"]["explanation"] = "no NUMA node has room"
+    event = {
+        "metadata": {"annotations": {"podnuma.dev/kubelet-message": "cannot"}},
+        "reportingComponent": "podnuma-operator",
+        "involvedObject": {"kind": "ReplicaSet", "namespace": "shop", "name": "web"},
+        "related": {"name": "web-1"},
+        "source": {"host": "node-a"},
+        "reason": "UnexpectedAdmissionError",
+        "message": "Pod web-1 was refused on node node-a: too large",
+        "lastTimestamp": "2026-01-02T00:00:00Z",
+        "count": 3,
+    }
+    _, views = shown(topology_object(EPYC), refused, allocation_object(database()))
+    kept, standing = views.refusals([event, {"metadata": {}}])
+    assert (kept["owner"], kept["pod"], kept["cause"], kept["count"]) == (
+        "ReplicaSet shop/web", "shop/web-1", "too large", 3,
+    )  # fmt: skip
+    assert (standing["owner"], standing["cause"]) == ("shop/big", "no NUMA node has room")
