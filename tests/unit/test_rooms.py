@@ -6,6 +6,7 @@ already says no, and without installing a linter.
 """
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -244,3 +245,20 @@ def test_every_module_is_reached_by_a_test():
 def _dotted(path: Path) -> str:
     parts = path.with_suffix("").parts[path.parts.index("podnuma", len(ROOT.parts)) :]
     return ".".join(parts).removesuffix(".__init__")
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "api/podnuma/api",
+        "allocator/podnuma/allocator",
+        "plumbing/podnuma/plumbing",
+        "plumbing/podnuma/plumbing/kube",
+    ],
+)
+def test_a_package_names_all_of_its_modules(folder):
+    said = ast.get_docstring(ast.parse((ROOT / folder / "__init__.py").read_text())) or ""
+    words = set(re.findall(r"[a-z_]+", said))
+    modules = {path.stem for path in (ROOT / folder).glob("*.py")}
+    rooms = {path.parent.name for path in (ROOT / folder).glob("*/__init__.py")}
+    assert sorted((modules | rooms) - words - {"__init__"}) == []

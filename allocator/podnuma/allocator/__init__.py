@@ -19,9 +19,10 @@ How a bubble is found: the CPU side and the memory side each say which sets of N
 serve the request (hints), the topology policy merges them into one node set, CPUs are picked
 core by core inside it, memory is charged to it.
 
-Reading order: request, topology, manager_settings, eligibility, topology_hint, merge, cpu/,
-memory/, device_hints, partition, scope_pod, scope_container, isolation, resize/, node_allocator, placement/,
-explain/.
+Reading order: quantities, request, cpuset, nodeset, hardware, topology, manager_settings, check, rules,
+eligibility, topology_hint, numa_candidates, merge, cpu/, memory/, device_hints, refusal, partition, reuse,
+attempt, scope_pod, scope_container, isolation, decision, counts, resize/, lifecycle, adoption,
+node_allocator, placement/, explain/.
 CPU sets and node sets are integers used as masks. Nothing here does I/O, reads a clock, or imports
 anything outside the standard library; what other parts may use is in `__all__` or in a module
 of its own.

@@ -10,6 +10,12 @@ value and back, in the terms of ``podnuma.allocator``:
     quantity          amounts: text or number in, exact text out
     pod               v1 Pod or annotation budget to the allocator's request
     pod_defaults      what the API server fills in, for manifests that were never saved
+    pod_admission     what its admission plugins change, as far as decisions depend on it
+    pod_resize        a pod's resources as its kubelet has allocated them, and their revision
+    pod_condition     the condition that a refused pod carries
+    kept_refusals     refusals that outlive their pods
+    device_claims     devices of dynamic resource allocation: who uses which, and where they are
+    scheduling        the filters of kube-scheduler that look at one node
     node_settings     the settings part that NodeProfile and NodeTopology share
     hardware          cores, sockets, caches and NUMA nodes as CPU lists
     grant             what a pod holds, exact in both directions
