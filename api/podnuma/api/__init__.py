@@ -15,6 +15,7 @@ value and back, in the terms of ``podnuma.allocator``:
     pod_condition     the condition that a refused pod carries
     kept_refusals     refusals that outlive their pods
     device_claims     devices of dynamic resource allocation: who uses which, and where they are
+    node_resource_topology    what topology-aware schedulers read of a node's NUMA nodes
     scheduling        the filters of kube-scheduler that look at one node
     node_settings     the settings part that NodeProfile and NodeTopology share
     hardware          cores, sockets, caches and NUMA nodes as CPU lists
