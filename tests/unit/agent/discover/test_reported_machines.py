@@ -4,7 +4,17 @@ from dataclasses import dataclass, field
 
 import pytest
 from podnuma.agent.discover.machine import discover
-from podnuma.allocator import cpuset
+from podnuma.allocator import (
+    Admitted,
+    CpuManagerPolicy,
+    ManagerSettings,
+    MemoryManagerPolicy,
+    NodeAllocator,
+    ReservedMemory,
+    TopologyManagerPolicy,
+    cpuset,
+)
+from podnuma.api.pod import read_pod
 
 from testbed.machines import mask_text
 
@@ -210,6 +220,74 @@ MACHINES = {
         Reported(singles(0, 4), {0: "0-3"}, nodes={0: "0-3", 2: "", 9: ""}),
         {"nodes": 3},
     ),
+    # Grace Hopper: eight nodes for instances of the GPU; bytedance/xpu-perf#129.
+    "a node per instance of a GPU": (
+        Reported(singles(0, 72), {0: "0-71"}, [("0-71", 0)], {0: "0-71"} | dict.fromkeys(range(1, 9), "")),
+        {"sockets": ["0-71"], "caches": {"0-71": 0}, "nodes": 9},
+    ),
+    # Four of them; NVIDIA/mlperf-common#16.
+    "thirty-six nodes, four with CPUs": (
+        Reported(
+            singles(0, 288),
+            {socket: f"{72 * socket}-{72 * socket + 71}" for socket in range(4)},
+            nodes={node: f"{72 * node}-{72 * node + 71}" for node in range(4)}
+            | dict.fromkeys(range(4, 36), ""),
+        ),
+        {"sockets": ["0-71", "72-143", "144-215", "216-287"], "nodes": 36},
+    ),
+    # GB200; kubernetes/enhancements#5726, kubernetes/kubernetes#135581.
+    "thirty-four nodes, two with CPUs": (
+        Reported(
+            singles(0, 144),
+            {0: "0-71", 1: "72-143"},
+            nodes={0: "0-71", 1: "72-143"} | dict.fromkeys(range(2, 34), ""),
+        ),
+        {"sockets": ["0-71", "72-143"], "nodes": 34},
+    ),
+    # Xeon Max in SNC4: a node without CPUs for the HBM beside each; oneapi-src/unified-memory-framework#1289.
+    "a node of fast memory beside each": (
+        Reported(
+            [f"{cpu},{cpu + 96}" for cpu in range(96)],
+            {0: "0-47,96-143", 1: "48-95,144-191"},
+            nodes={
+                node: f"{12 * node}-{12 * node + 11},{12 * node + 96}-{12 * node + 107}" for node in range(8)
+            }
+            | dict.fromkeys(range(8, 16), ""),
+        ),
+        {"sockets": ["0-47,96-143", "48-95,144-191"], "nodes": 16},
+    ),
+    # A logical partition of POWER9: eight threads, and a package per core; util-linux/util-linux#698.
+    "a package per core of eight threads": (
+        Reported(
+            [f"{cpu}-{cpu + 7}" for cpu in range(0, 80, 8)],
+            {package: f"{8 * package}-{8 * package + 7}" for package in range(10)},
+            nodes={0: "0-79"},
+        ),
+        {
+            "cores": [f"{cpu}-{cpu + 7}" for cpu in range(0, 80, 8)],
+            "sockets": [f"{cpu}-{cpu + 7}" for cpu in range(0, 80, 8)],
+        },
+    ),
+    # Second threads numbered after all first ones, caches per socket; kubernetes/kubernetes#53323.
+    "threads far apart": (
+        Reported(
+            [f"{cpu},{cpu + 24}" for cpu in range(24)],
+            {0: "0-11,24-35", 1: "12-23,36-47"},
+            [("0-11,24-35", 0), ("12-23,36-47", 1)],
+            {0: "0-11,24-35", 1: "12-23,36-47"},
+        ),
+        {"caches": {"0-11,24-35": 0, "12-23,36-47": 1}, "sockets": ["0-11,24-35", "12-23,36-47"]},
+    ),
+    # Windows Subsystem for Linux: a kernel without NUMA; sched-ext/scx#275.
+    "no folder of nodes": (
+        Reported(pairs(0, 8), {0: "0-7"}, [("0-7", 0)]),
+        {"cores": pairs(0, 8), "caches": {"0-7": 0}, "nodes": 1},
+    ),
+    # Arm guests: caches without ids; sched-ext/scx#733.
+    "caches without ids": (
+        Reported(singles(0, 4), {0: "0-3"}, [("0-1", None), ("2-3", None)], {0: "0-3"}),
+        {"caches": {"0-1": 0, "2-3": 1}},
+    ),
     # isolcpus of a node for packet processing; kubernetes/kubernetes#79603.
     "isolated": (
         Reported(pairs(0, 8), {0: "0-7"}, nodes={0: "0-7"}, isolated="4-7,60-63"),
@@ -273,3 +351,30 @@ def test_lists_of_one_cache_that_overlap_are_one_finding(tmp_path):
     (finding,) = answer.findings
     assert "contradict each other about L3 caches" in finding.problem
     assert answer.machine is not None
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("policy", ["best-effort", "restricted", "single-numa-node"])
+@pytest.mark.parametrize("name", [name for name, (one, _) in MACHINES.items() if len(one.nodes) > 8])
+def test_a_pod_is_decided_on_a_machine_of_many_nodes(name, policy, tmp_path):
+    """A kubelet that looks at every set of 34 nodes never answers; kubernetes/kubernetes#135581."""
+    machine = MACHINES[name][0].discovered(tmp_path).machine
+    assert machine is not None
+    settings = ManagerSettings(
+        cpu_manager_policy=CpuManagerPolicy.STATIC,
+        reserved_system_cpus=cpuset.of([0]),
+        memory_manager_policy=MemoryManagerPolicy.STATIC,
+        reserved_memory=(ReservedMemory(0, {"memory": 2**20}),),
+        topology_manager_policy=TopologyManagerPolicy(policy),
+        topology_manager_policy_options={"max-allowable-numa-nodes": "40"},
+    )
+    amounts = {"cpu": "2", "memory": "1Mi"}
+    request = read_pod(
+        {
+            "metadata": {"name": "p", "namespace": "default", "uid": "u"},
+            "spec": {"containers": [{"name": "main", "resources": {"requests": amounts, "limits": amounts}}]},
+        }
+    )
+    answer = NodeAllocator.empty(settings, machine.topology).decide(request)
+    assert isinstance(answer, Admitted)
+    assert answer.grant.exclusive_cpus.bit_count() == 2
