@@ -115,6 +115,85 @@ def test_killed_operator_finds_every_allocation_and_changes_none(system, namespa
     assert changes(before, system.allocations(namespace)) == []
 
 
+def resize_database(system, namespace, whole, own):
+    """Resize the budget and the slice of the database; its memory stays."""
+    api, path = system.cluster.api, f"/api/v1/namespaces/{namespace}/pods/database"
+    node = system.allocations(namespace)["database"]["spec"]["nodeName"]
+    declared = {"status": {"declaredFeatures": ["InPlacePodLevelResourcesVerticalScaling"]}}
+    api.merge(f"/api/v1/nodes/{node}/status", declared)
+    # The API server lets only pods be resized whose kubelet reports the resources of their containers.
+    status = api.get(path)["status"]
+    for listing in ("initContainerStatuses", "containerStatuses"):
+        status[listing] = [{**one, "resources": {}} for one in status.get(listing, [])]
+    api.merge(f"{path}/status", {"status": status})
+    amounts = [
+        {"requests": {"cpu": cpu, "memory": memory}, "limits": {"cpu": cpu, "memory": memory}}
+        for cpu, memory in ((whole, "16Gi"), (own, "12Gi"))
+    ]
+    spec = {"resources": amounts[0], "containers": [{"name": "database", "resources": amounts[1]}]}
+    api.request(
+        "PATCH", f"{path}/resize", {"spec": spec}, content_type="application/strategic-merge-patch+json"
+    )
+
+
+def wait_phase(system, namespace, phase):
+    """Wait until the status of the present decision about the database has a phase; return the object."""
+
+    def reached():
+        found = system.allocations(namespace)["database"]
+        status = found["status"]
+        current = status["observedGeneration"] == found["metadata"]["generation"]
+        return found if current and status["phase"] == phase else None
+
+    return until(reached, f"phase {phase}\n{system.logs()}", 20)
+
+
+def test_a_resized_pod_is_applied_with_its_new_cpus_and_only_then(system, namespace, pods):
+    before = pods["database"]
+    had = system.written(before)["database"].cpus
+    resize_database(system, namespace, "6", "4")
+    until(lambda: system.allocations(namespace)["database"]["spec"] != before["spec"], "a decision", 20)
+    after = wait_phase(system, namespace, "Applied")
+    written = system.written(after)
+    assert expectations.agreement(after, written) == []
+    counts = {name: len(group.cpus) for name, group in written.items()}
+    assert counts == {"database": 4, "metrics-exporter": 2, "backup-agent": 2}
+    assert written["database"].cpus <= had
+    resize_database(system, namespace, "40", "34")
+    waiting = wait_phase(system, namespace, "ResizePending")
+    conditions = {entry["type"]: entry for entry in waiting["status"]["conditions"]}
+    assert (conditions["Ready"]["status"], conditions["Ready"]["reason"]) == ("False", "ResizePending")
+    assert conditions["ResizePending"]["reason"] == "Infeasible"
+    assert system.written(waiting)["database"].cpus == written["database"].cpus
+    resize_database(system, namespace, "8", "6")
+    back = wait_phase(system, namespace, "Applied")
+    grown = system.written(back)["database"].cpus
+    assert (len(grown), written["database"].cpus <= grown) == (6, True)
+
+
+def test_a_resize_while_operator_or_agent_is_dead_is_applied_by_the_next_one(system, namespace, pods):
+    node = pods["database"]["spec"]["nodeName"]
+    for whole, own, dead in (("6", "4", system.operator), ("8", "6", system.agents[node])):
+        before = system.allocations(namespace)["database"]
+        dead.kill()
+        resize_database(system, namespace, whole, own)
+        if dead is system.agents[node]:
+            until(
+                lambda before=before: system.allocations(namespace)["database"]["spec"] != before["spec"],
+                "a decision",
+                20,
+            )
+        dead.start().wait_ready()
+        until(
+            lambda own=own: (
+                len(system.written(system.allocations(namespace)["database"])["database"].cpus) == int(own)
+            ),
+            f"{own} CPUs\n{system.logs()}",
+            30,
+        )
+    wait_phase(system, namespace, "Applied")
+
+
 def test_killed_operator_decides_what_came_while_it_was_away(system, namespace, pods):
     system.operator.kill()
     system.create_example(namespace, "database", "second")
