@@ -173,24 +173,24 @@ def test_a_resized_pod_is_applied_with_its_new_cpus_and_only_then(system, namesp
 
 def test_a_resize_while_operator_or_agent_is_dead_is_applied_by_the_next_one(system, namespace, pods):
     node = pods["database"]["spec"]["nodeName"]
-    for whole, own, dead in (("6", "4", system.operator), ("8", "6", system.agents[node])):
-        before = system.allocations(namespace)["database"]
-        dead.kill()
-        resize_database(system, namespace, whole, own)
-        if dead is system.agents[node]:
-            until(
-                lambda before=before: system.allocations(namespace)["database"]["spec"] != before["spec"],
-                "a decision",
-                20,
-            )
-        dead.start().wait_ready()
-        until(
-            lambda own=own: (
-                len(system.written(system.allocations(namespace)["database"])["database"].cpus) == int(own)
-            ),
-            f"{own} CPUs\n{system.logs()}",
-            30,
-        )
+
+    def spec():
+        return system.allocations(namespace)["database"]["spec"]
+
+    def has():
+        return len(system.written(system.allocations(namespace)["database"])["database"].cpus)
+
+    system.operator.kill()
+    resize_database(system, namespace, "6", "4")
+    system.operator.start().wait_ready()
+    until(lambda: has() == 4, f"4 CPUs\n{system.logs()}", 30)
+    before = spec()
+    system.agents[node].kill()
+    resize_database(system, namespace, "8", "6")
+    until(lambda: spec() != before, "a decision", 20)
+    assert has() == 4
+    system.agents[node].start().wait_ready()
+    until(lambda: has() == 6, f"6 CPUs\n{system.logs()}", 30)
     wait_phase(system, namespace, "Applied")
 
 
