@@ -150,7 +150,8 @@ class Browser:
 
     def all(self, selector: str) -> list[Any]:
         """Find elements now."""
-        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+        found: list[Any] = self.driver.find_elements(By.CSS_SELECTOR, selector)
+        return found
 
     def see(self, text: str, within: str = "main", seconds: float = 5.0) -> None:
         """Wait until a text can be read."""
