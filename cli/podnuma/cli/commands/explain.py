@@ -2,7 +2,8 @@
 
 What *is* stands in the PodAllocation: what was decided, what the agent wrote, what the kernel reports.
 What *would* be decided now is computed again, on the node as it is without this pod; for a refused pod
-this says why, and what would make it fit. Of a pod that is gone, what is kept of its refusal is shown.
+this says why, and what would make it fit. About a pod on no node all nodes are asked. Of a pod that is
+gone, what is kept of its refusal is shown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from podnuma.api.scheduling import read_schedulable_node
 from podnuma.api.selector import EVERYTHING
 from podnuma.cli.commands import output
 from podnuma.cli.commands.completion import complete_node, complete_pod, complete_profile
+from podnuma.cli.commands.explain_waiting import print_waiting
 from podnuma.cli.commands.explain_workload import print_workload, refusal_data, refusals_text
 from podnuma.cli.commands.options import (
     Context,
@@ -137,6 +139,8 @@ def print_explanation(
     if manifest is None and (kept := _refusals_if_gone(source, *key)):
         _print_refusals(key, kept, form)
         return Exit.NO
+    if manifest is None and not node and (value := _waiting(source, *key)) is not None:
+        return print_waiting(source, value, _read(value), form, profile)
     explained, remarks = gather(source, *key, node, manifest, profile=profile)
     for remark in remarks:
         output.note(remark)
@@ -145,6 +149,14 @@ def print_explanation(
     else:
         output.write(explanation_text(explained, wide=form is OutputFormat.WIDE))
     return Exit.OK if explained.healthy else Exit.NO
+
+
+def _waiting(source: ObjectSource, namespace: str, name: str) -> Json | None:
+    """Return a pod that exists and is neither bound nor decided."""
+    value = source.find(queries.pods(namespace, name))
+    if value is None or _node_of(value, source.find(queries.pod_allocation(namespace, name))):
+        return None
+    return _in_namespace(value, namespace)
 
 
 def _refusals_if_gone(source: ObjectSource, namespace: str, name: str) -> Sequence[KeptRefusal]:

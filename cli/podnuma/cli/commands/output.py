@@ -48,6 +48,7 @@ class AnswerKind(StrEnum):
     SIDECAR_SAVING = "SidecarSaving"
     CHECK_RESULT = "CheckResult"
     POD_DEVICES = "PodDevices"
+    WAITING_POD = "WaitingPod"
 
 
 def dump_answer(

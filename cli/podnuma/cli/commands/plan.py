@@ -14,9 +14,8 @@ else happens.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -27,12 +26,15 @@ from podnuma.allocator.explain.remarks import why_not_guaranteed
 from podnuma.allocator.placement.fleet import Candidate, Fleet
 from podnuma.allocator.placement.packing import Packing
 from podnuma.api import pod_allocation
-from podnuma.api.node_profile import NodeProfile
-from podnuma.api.node_settings import NodeSettings
-from podnuma.api.node_topology import NodeTopology
 from podnuma.api.scheduling import Obstacle
-from podnuma.api.selector import EVERYTHING
 from podnuma.cli.commands import output
+from podnuma.cli.commands.asked_nodes import (
+    NamespaceLabels,
+    Note,
+    candidate_data,
+    nodes_to_plan_on,
+    scheduling_view,
+)
 from podnuma.cli.commands.completion import complete_node, complete_profile
 from podnuma.cli.commands.explain import key_of
 from podnuma.cli.commands.options import (
@@ -47,26 +49,19 @@ from podnuma.cli.commands.options import (
 )
 from podnuma.cli.commands.plan_resize import NewAmounts, parse_containers, print_resize
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.objects import queries
 from podnuma.cli.objects.admission_policies import admission_policies
 from podnuma.cli.objects.documents import Document, read_documents
-from podnuma.cli.objects.nodes import CandidateNode, candidate_nodes, own_settings
-from podnuma.cli.objects.profiles import profile_in_file, readable_profiles, winner
-from podnuma.cli.objects.queries import Json, ObjectQuery
+from podnuma.cli.objects.nodes import CandidateNode
 from podnuma.cli.objects.scheduling_view import SchedulingView
 from podnuma.cli.objects.sources import (
     ObjectSource,
     one_namespace,
     open_source,
-    read_or_note,
 )
 from podnuma.cli.objects.workloads import ExpandedPods, PlannedPod, expand
 from podnuma.cli.render.wording import columns, count
 
 app = new_app()
-
-NamespaceLabels = Mapping[str, Mapping[str, str]]
-Note = Callable[[str], None]
 
 _PODS_SHOWN = 3
 _CANDIDATES_SHOWN = 3
@@ -321,8 +316,8 @@ def plan_documents(
     """Plan the pods of these manifests; `note` hears what is not considered, guessed or wrong."""
     expanded = expand(documents, namespace, admission_policies(source, documents, namespace, note))
     _say(expanded, note)
-    view = _view(source, node, note)
-    nodes, labels = _nodes(source, node, profile, view, note)
+    view = scheduling_view(source, node, note)
+    nodes, labels = nodes_to_plan_on(source, node, profile, view, note)
     return expanded, plan_pods(expanded.pods, nodes, labels, view, packing)
 
 
@@ -335,80 +330,6 @@ def _say(expanded: ExpandedPods, note: Note) -> None:
     unseen = sorted({text for pod in expanded.pods for text in pod.constraints.not_considered})
     if unseen:
         note(f"not considered in where pods may go: {', '.join(unseen)}")
-
-
-def _allowed(source: ObjectSource, query: ObjectQuery, note: Note) -> list[Json] | None:
-    return read_or_note(source, query, note)
-
-
-def _view(source: ObjectSource, node: str, note: Note) -> SchedulingView:
-    nodes = _allowed(source, queries.nodes(), note)
-    pods = _allowed(source, queries.pods(node=node), note) if nodes else None
-    if nodes == []:
-        note("no Node objects are known here: selectors, taints and free resources are not considered")
-    return SchedulingView.of(nodes or (), pods or ())
-
-
-def _nodes(
-    source: ObjectSource, node: str, profile: str, view: SchedulingView, note: Note
-) -> tuple[list[CandidateNode], NamespaceLabels]:
-    topologies, allocations = source.fetch(queries.node_topologies(node), queries.pod_allocations(node))
-    tried = profile_in_file(profile) if profile and Path(profile).exists() else None
-    which = ""
-    if tried is not None:
-        every = len(topologies)
-        topologies = [one for one in topologies if _selects(tried, view.labels(one["metadata"]["name"]))]
-        if every > len(topologies):
-            note(f"not considered: {count(every - len(topologies), 'node')} that {profile} does not select")
-        which = f" that {profile} selects"
-    elif profile:
-        topologies = [one for one in topologies if _profile_of(one) == profile]
-        which = f" with profile {profile}"
-    found, problems = candidate_nodes(topologies, allocations, _chooser(source, tried, view, note))
-    for line in (*problems, *(remark for one in found for remark in one.remarks)):
-        note(line)
-    if not found:
-        raise Failure(
-            Exit.NOT_FOUND,
-            f"no node{which} can be planned on: a NodeTopology with settings and status.hardware is needed; "
-            "see `kubectl get nodetopologies`, or `podnuma discover` for a machine outside",
-        )
-    selecting = any(one.settings.pod_policy.namespace_selector != EVERYTHING for one in found)
-    namespaces = (_allowed(source, queries.namespaces(), note) or []) if selecting else []
-    return found, {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in namespaces}
-
-
-def _selects(profile: NodeProfile, labels: Mapping[str, str] | None) -> bool:
-    """Whether a profile selects a node; one without a Node object is tried, which has been said."""
-    return labels is None or profile.node_selector.matches(labels)
-
-
-def _chooser(
-    source: ObjectSource, tried: NodeProfile | None, view: SchedulingView, note: Note
-) -> Callable[[NodeTopology], NodeSettings | None]:
-    """Return how to choose a node's settings: those tried, its own, or those of a profile that selects it."""
-    profiles: list[NodeProfile] | None = None
-
-    def choose(topology: NodeTopology) -> NodeSettings | None:
-        nonlocal profiles
-        version = view.kubelet_version(topology.name)
-        settings = tried.settings_on(version) if tried is not None else own_settings(topology)
-        labels = view.labels(topology.name)
-        if settings is not None or labels is None:
-            return settings
-        if profiles is None:
-            profiles, problems = readable_profiles(_allowed(source, queries.node_profiles(), note) or ())
-            for line in problems:
-                note(line)
-        chosen = winner(profiles, labels)
-        return chosen.settings_on(version) if chosen else None
-
-    return choose
-
-
-def _profile_of(topology: Json) -> str:
-    name: str = ((topology.get("spec") or {}).get("profile") or {}).get("name", "")
-    return name
 
 
 def plan_text(plans: Sequence[PodPlan], *, wide: bool) -> str:
@@ -527,15 +448,6 @@ def plan_data(plan: PodPlan) -> dict[str, Any]:
             for one in plan.refusals
         ],
         "note": plan.note,
-        "candidates": [
-            {
-                "node": one.node,
-                "numaNodes": one.effect.numa_nodes,
-                "breaksNumaNodes": one.effect.breaks,
-                "gapCPUs": one.effect.gap,
-                "freeCPUs": one.effect.left,
-            }
-            for one in plan.candidates[:_CANDIDATES_LISTED]
-        ],
+        "candidates": [candidate_data(one) for one in plan.candidates[:_CANDIDATES_LISTED]],
         "notConsidered": {name: found.value for name, found in plan.left_out.items()},
     }

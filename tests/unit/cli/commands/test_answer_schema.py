@@ -40,7 +40,10 @@ def saved(tmp_path) -> Path:
         "status": {"phase": "Running"},
     }
     path: Path = tmp_path / "cluster.yaml"
+    waiting = {**without_budget, "metadata": {"name": "waiting", "namespace": "shop", "uid": "uid-waiting"}}
+    waiting["status"] = {"phase": "Pending"}
     objects = [
+        waiting,
         topology_object("epyc7401-2s-8numa-16l3", reserved="0,48"),
         running,
         allocation_object(held),
@@ -86,6 +89,7 @@ QUESTIONS = {
     AnswerKind.SIDECAR_SAVING: ["savings", "-A"],
     AnswerKind.CHECK_RESULT: ["check"],
     AnswerKind.POD_DEVICES: ["locality", "-A"],
+    AnswerKind.WAITING_POD: ["explain", "shop/waiting"],
 }
 
 

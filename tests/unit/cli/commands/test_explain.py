@@ -54,9 +54,15 @@ def test_an_unbound_pod_is_explained_on_the_node_that_is_named(tmp_path, capsys)
     assert "pod wants 6 cpu: NUMA nodes 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 0-1 (not preferred)" in text
 
 
-def test_an_unbound_pod_needs_a_node(tmp_path):
+def test_an_unbound_pod_is_asked_of_all_nodes(tmp_path, capsys):
+    assert explain.print_explanation(saved(tmp_path), KEY, "", OutputFormat.TEXT) is Exit.OK
+    text = capsys.readouterr().out
+    assert text.startswith("pod payments/ledger-db-0 is on no node yet; 1 node would admit it now\n")
+
+
+def test_the_pod_of_a_manifest_needs_a_node(tmp_path):
     with pytest.raises(Failure) as failure:
-        explain.print_explanation(saved(tmp_path), KEY, "", OutputFormat.TEXT)
+        explain.gather(saved(tmp_path), *KEY, "")
     assert "is on no node yet; name one with --node NODE" in failure.value.lines[0]
 
 

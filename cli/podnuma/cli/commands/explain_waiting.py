@@ -1,0 +1,170 @@
+"""`podnuma explain POD` of a pod that is on no node: where it would fit, what excludes the other nodes.
+
+What holds the pod back is in its own status: the scheduler's words, scheduling gates. What podnuma knows
+beside them is which of the nodes that the pod may go to would admit it now, the best one first
+(`allocator.placement`), and why the others would refuse it. Nothing is reserved by asking.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from podnuma.allocator import PodRequest
+from podnuma.allocator import explain as explain_decision
+from podnuma.allocator.explain.brief import brief
+from podnuma.allocator.placement.fleet import Candidate, Fleet
+from podnuma.allocator.placement.packing import Packing
+from podnuma.api.scheduling import Obstacle, read_pod_constraints
+from podnuma.cli.commands import output
+from podnuma.cli.commands.asked_nodes import candidate_data, nodes_to_plan_on, scheduling_view
+from podnuma.cli.commands.options import OutputFormat
+from podnuma.cli.exits import Exit
+from podnuma.cli.objects.queries import Json
+from podnuma.cli.objects.sources import ObjectSource
+from podnuma.cli.render.wording import columns, count
+
+_SHOWN = 10
+_LISTED = 100
+_HEADS = ("NODE", "NUMA NODES", "BREAKS", "GAP", "FREE")
+
+
+@dataclass(frozen=True, slots=True)
+class RefusingNodes:
+    """Nodes that would refuse the pod for one reason: how many, the first by name, and the cause there."""
+
+    reason: str
+    nodes: int
+    example: str
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingPod:
+    """A pod on no node: who waits for what, its candidates, best first, and what excludes other nodes."""
+
+    pod: PodRequest
+    gates: tuple[str, ...]
+    scheduler: str
+    candidates: tuple[Candidate, ...]
+    refusing: tuple[RefusingNodes, ...]
+    excluded: Mapping[Obstacle, int]
+    unmanaged: int
+
+
+def print_waiting(
+    source: ObjectSource, value: Json, pod: PodRequest, form: OutputFormat, profile: str
+) -> Exit:
+    """Explain a pod that is on no node; NO if no node would admit it."""
+    found = waiting_pod(source, value, pod, profile)
+    if form.structured:
+        output.dump_answer(output.AnswerKind.WAITING_POD, [waiting_data(found)], form)
+    else:
+        output.write(waiting_text(found))
+    return Exit.OK if found.candidates else Exit.NO
+
+
+def waiting_pod(source: ObjectSource, value: Json, pod: PodRequest, profile: str) -> WaitingPod:
+    """Ask every node about a pod."""
+    view = scheduling_view(source, "", output.note)
+    nodes, namespaces = nodes_to_plan_on(source, "", profile, view, output.note)
+    constraints = read_pod_constraints(value)
+    if constraints.not_considered:
+        output.note(f"not considered in where it may go: {', '.join(constraints.not_considered)}")
+    excluded: Counter[Obstacle] = Counter()
+    fleet = Fleet()
+    unmanaged = 0
+    managing = {}
+    labels = (value.get("metadata") or {}).get("labels") or {}
+    for one in nodes:
+        if (obstacle := view.obstacle(constraints, one.name)) is not None:
+            excluded[obstacle] += 1
+        elif not one.settings.pod_policy.manages(labels, namespaces.get(pod.namespace, {})):
+            unmanaged += 1
+        else:
+            managing[one.name] = one.allocator
+            fleet.update(one.name, one.allocator)
+    ranking = fleet.ranking(pod, Packing.COMPACT)
+    refusing = []
+    for reason, number in ranking.reasons.most_common():
+        example = next(name for name, answer in ranking.refused.items() if answer.reason is reason)
+        cause = brief(managing[example], pod, explain_decision(managing[example], pod))
+        refusing.append(RefusingNodes(reason.value, number, example, cause))
+    return WaitingPod(
+        pod=pod,
+        gates=tuple(_gates(value)),
+        scheduler=_scheduler_says(value),
+        candidates=ranking.candidates,
+        refusing=tuple(refusing),
+        excluded=excluded,
+        unmanaged=unmanaged,
+    )
+
+
+def _gates(value: Json) -> Iterator[str]:
+    for one in (value.get("spec") or {}).get("schedulingGates") or ():
+        if isinstance(one, Mapping):
+            yield str(one.get("name") or "")
+
+
+def _scheduler_says(value: Json) -> str:
+    for one in (value.get("status") or {}).get("conditions") or ():
+        if isinstance(one, Mapping) and one.get("type") == "PodScheduled" and one.get("status") == "False":
+            return str(one.get("message") or one.get("reason") or "")
+    return ""
+
+
+def waiting_text(found: WaitingPod) -> str:
+    """Write the answer first, then the candidates, then what excludes the others."""
+    fits = len(found.candidates)
+    answer = f"{count(fits, 'node')} would admit it now" if fits else "no node would admit it now"
+    text = f"pod {found.pod.namespace}/{found.pod.name} is on no node yet; {answer}\n"
+    if found.gates:
+        text += f"held by scheduling gates: {', '.join(found.gates)}\n"
+    if found.scheduler:
+        text += f"the scheduler says: {found.scheduler}\n"
+    if fits:
+        text += "\n" + columns(_HEADS, _rows(found.candidates[:_SHOWN]))
+        text += f"and {fits - _SHOWN} more\n" if fits > _SHOWN else ""
+    for one in found.refusing:
+        text += f"\n{count(one.nodes, 'node')} would refuse it: {one.reason}, on {one.example}: "
+        text += f"{one.explanation}\n"
+    if found.unmanaged:
+        text += f"\n{count(found.unmanaged, 'node')} would not manage it\n"
+    if found.excluded:
+        reasons = ", ".join(f"{one.value} {number}" for one, number in sorted(found.excluded.items()))
+        text += f"\nnot considered: {count(sum(found.excluded.values()), 'node')}: {reasons}\n"
+    return text
+
+
+def _rows(candidates: Sequence[Candidate]) -> list[tuple[str, ...]]:
+    return [
+        (
+            one.node,
+            *map(str, (one.effect.numa_nodes, one.effect.breaks, one.effect.gap, one.effect.left)),
+        )
+        for one in candidates
+    ]
+
+
+def waiting_data(found: WaitingPod) -> dict[str, Any]:
+    """Return the answer for programs."""
+    return {
+        "namespace": found.pod.namespace,
+        "name": found.pod.name,
+        "schedulingGates": list(found.gates),
+        "scheduler": found.scheduler,
+        "candidateNodes": len(found.candidates),
+        "candidates": [candidate_data(one) for one in found.candidates[:_LISTED]],
+        "refusals": [
+            {
+                "reason": one.reason,
+                "nodes": one.nodes,
+                "example": one.example,
+                "explanation": one.explanation,
+            }
+            for one in found.refusing
+        ],
+        "notConsidered": {one.value: number for one, number in sorted(found.excluded.items())},
+        "notManagingNodes": found.unmanaged,
+    }
