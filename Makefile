@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: test-browser bench bench-placement bench-scale conformance discovery fuzz help install demo demo-stop test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-smoke e2e-kind clean written
+.PHONY: docs-pictures test-browser bench bench-placement bench-scale conformance discovery fuzz help install demo demo-stop test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-smoke e2e-kind clean written
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,6 +43,9 @@ test-browser: install ## the web page in Chromium; needs Debian's packages chrom
 	@command -v chromedriver >/dev/null || { echo "apt-get install chromium chromium-driver"; exit 2; }
 	@$(BIN)/python -c 'import selenium' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,browser]'
 	pytest tests/browser -q -p no:xdist
+
+docs-pictures: install ## write docs/images/ui-*.png from a run; needs what test-browser needs
+	@python -m tests.browser.pictures
 
 lint: install ## ruff, mypy strict, import directions
 	ruff check .

@@ -81,6 +81,7 @@ class Site:
         self.live = LiveObjects()
         for value in shown:
             self.live.keep(value)
+        self.views = Views(self.live, map_of)
         self._questions = SourceQuestions(FileSource([str(file)]))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
@@ -109,7 +110,7 @@ class Site:
             port = one.getsockname()[1]
         access = Access("127.0.0.1", port)
         self.url = access.url
-        server = PageServer(access, self.live, Views(self.live, map_of), self._questions)
+        server = PageServer(access, self.live, self.views, self._questions)
         return await start(server, "127.0.0.1", port)
 
 

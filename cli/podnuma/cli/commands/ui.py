@@ -110,6 +110,7 @@ async def _serve(source: ObjectSource, address: str, port: int, *, browser: bool
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_fill(source, live))
+            tasks.create_task(views.prepare())
             if browser:
                 tasks.create_task(asyncio.to_thread(webbrowser.open, access.url))
     finally:

@@ -8,7 +8,7 @@ gets each name once.
 
 import asyncio
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -75,12 +75,16 @@ class Subscription:
 
 @dataclass(slots=True)
 class LiveObjects:
-    """The objects by kind. `problems`: what cannot be followed now, and why, by resource."""
+    """The objects by kind. `problems`: what cannot be followed now, and why, by resource.
+
+    `changes`: how often something on a node has changed.
+    """
 
     topologies: dict[str, Json] = field(default_factory=dict)
     labels: dict[str, dict[str, str]] = field(default_factory=dict)
     allocations: dict[Key, KeptAllocation] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
+    changes: Counter[str] = field(default_factory=Counter)
     _by_node: dict[str, set[Key]] = field(default_factory=lambda: defaultdict(set))
     _subscriptions: list[Subscription] = field(default_factory=list)
 
@@ -154,6 +158,7 @@ class LiveObjects:
             self._tell(old.node)
 
     def _tell(self, name: str) -> None:
+        self.changes[name] += 1
         for one in self._subscriptions:
             one.add(name)
 

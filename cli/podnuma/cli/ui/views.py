@@ -5,6 +5,8 @@ pod shared pools, the node shared pool; the numbers add up to the NUMA node's CP
 cluster and are passed on as they are: the page puts them into text nodes, never into markup.
 """
 
+import asyncio
+import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -30,15 +32,26 @@ class Views:
         self._live = live
         self._draw_up = draw_up
         self._read: dict[str, tuple[Json, NodeTopology | str]] = {}
+        self._rows: dict[str, tuple[int, str]] = {}
 
     def state(self) -> Json:
         """Return what holds for all pages: what cannot be followed now."""
         return {"problems": [text for _, text in sorted(self._live.problems.items()) if text]}
 
-    def rows(self, names: Sequence[str] = ()) -> list[Json]:
-        """Return the rows of these nodes, of all without names; a node that is gone has none."""
+    def rows(self, names: Sequence[str] = ()) -> str:
+        """Return the rows of these nodes as JSON, of all without names; a node that is gone has none."""
         wanted = sorted(names or self._live.topologies)
-        return [self._row(name) for name in wanted if name in self._live.topologies]
+        return f"[{','.join(self._row_text(name) for name in wanted if name in self._live.topologies)}]"
+
+    async def prepare(self) -> None:
+        """Make rows as soon as something changes, until cancelled: then the first look finds them made."""
+        with self._live.subscribed() as changes:
+            while True:
+                await changes.wait()
+                for name in changes.take():
+                    if name in self._live.topologies:
+                        self._row_text(name)
+                    await asyncio.sleep(0)
 
     def node(self, name: str) -> Json | None:
         """Return one node in full; None if it is not known."""
@@ -85,6 +98,14 @@ class Views:
             found = "; ".join(failure.lines)
         self._read[name] = value, found
         return found
+
+    def _row_text(self, name: str) -> str:
+        """Return a row as JSON, made once per change."""
+        version = self._live.changes[name]
+        known = self._rows.get(name)
+        if known is None or known[0] != version:
+            known = self._rows[name] = version, json.dumps(self._row(name), separators=(",", ":"))
+        return known[1]
 
     def _row(self, name: str) -> Json:
         node, kept = self._topology(name), self._live.on_node(name)

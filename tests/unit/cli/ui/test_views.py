@@ -1,5 +1,8 @@
 """What the pages show."""
 
+import asyncio
+import json
+
 from podnuma.cli.commands.map import map_of
 from podnuma.cli.ui.live_objects import LiveObjects
 from podnuma.cli.ui.views import Views
@@ -22,7 +25,7 @@ def whole():
 
 def test_the_parts_of_a_bar_add_up_to_the_cpus_of_its_numa_node():
     _, views = whole()
-    (row,) = views.rows()
+    (row,) = json.loads(views.rows())
     assert [sum(part[1] for part in zone["parts"]) for zone in row["zones"]] == [12] * 8
     assert [part[:3] for part in row["zones"][0]["parts"]] == [
         ["reserved", 2, ""],
@@ -42,7 +45,7 @@ def test_a_topology_that_cannot_be_read_has_a_row_that_says_so():
     bad = topology_object(EPYC, name="node-b")
     bad["spec"]["cpuManagerPolicy"] = 7
     _, views = shown(topology_object(EPYC), bad)
-    good, unreadable = views.rows()
+    good, unreadable = json.loads(views.rows())
     assert good["zones"]
     assert unreadable["ready"] == "Unreadable"
     assert "cpuManagerPolicy" in unreadable["message"]
@@ -53,7 +56,7 @@ def test_a_changed_topology_is_read_again():
     live, views = whole()
     views.rows()
     live.keep(topology_object(EPYC, reserved="0-5"))
-    assert views.rows()[0]["zones"][0]["parts"][0][:2] == ["reserved", 6]
+    assert json.loads(views.rows())[0]["zones"][0]["parts"][0][:2] == ["reserved", 6]
 
 
 def test_every_cpu_of_a_node_has_a_holder():
@@ -108,3 +111,25 @@ def test_refusals_are_those_that_stand_and_those_that_are_kept():
         "ReplicaSet shop/web", "shop/web-1", "too large", 3,
     )  # fmt: skip
     assert (standing["owner"], standing["cause"]) == ("shop/big", "no NUMA node has room")
+
+
+async def test_rows_are_made_before_anyone_looks(monkeypatch):
+    live, views = whole()
+    task = asyncio.create_task(views.prepare())
+    await asyncio.sleep(0)
+    live.keep(topology_object(EPYC, reserved="0-5"))
+    async with asyncio.timeout(5):
+        while not views._rows:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+    task.cancel()
+    monkeypatch.setattr(views, "_topology", None)
+    assert json.loads(views.rows())[0]["zones"][0]["parts"][0][:2] == ["reserved", 6]
+
+
+def test_a_row_tells_of_a_pod_that_came_or_went():
+    live, views = whole()
+    before = views.rows()
+    live.forget(allocation_object(database()))
+    assert json.loads(views.rows())[0]["podCount"] == 0
+    live.keep(allocation_object(database()))
+    assert views.rows() == before

@@ -72,7 +72,6 @@ export async function nodesPage(read) {
   function draw() {
     clearTimeout(idle);
     const shown = heads().sort((one, other) => one.name.localeCompare(other.name, "en", { numeric: true }));
-    drawn.clear();
     list.replaceChildren();
     if (!shown.length) {
       list.append(h("li", { class: "empty" }, rows.size ? "No node matches the filter."
@@ -81,9 +80,8 @@ export async function nodesPage(read) {
     let at = 0;
     const more = () => {
       for (const row of shown.slice(at, at + AT_ONCE)) {
-        const line = rowElement(row);
-        drawn.set(row.name, line);
-        list.append(line);
+        if (!drawn.has(row.name)) drawn.set(row.name, rowElement(row));
+        list.append(drawn.get(row.name));
       }
       at += AT_ONCE;
       if (at < shown.length) idle = setTimeout(more);
@@ -97,7 +95,7 @@ export async function nodesPage(read) {
     const query = few ? `?${new URLSearchParams(names.map((name) => ["name", name]))}` : "";
     const answer = await read(`data/nodes${query}`);
     if (answer.errors) return;
-    if (!few) rows.clear();
+    if (!few) { rows.clear(); drawn.clear(); }
     let structure = !few;
     const found = new Set(answer.nodes.map((row) => row.name));
     for (const name of few ? names : []) if (!found.has(name)) structure = rows.delete(name) || structure;
@@ -105,9 +103,10 @@ export async function nodesPage(read) {
       const known = rows.has(row.name);
       const before = known && matches(rows.get(row.name));
       rows.set(row.name, row);
-      if (!known || before !== matches(row)) { structure = true; continue; }
       const line = drawn.get(row.name);
-      if (!line || structure) continue;
+      drawn.delete(row.name);
+      if (!known || before !== matches(row)) { structure = true; continue; }
+      if (!line?.isConnected) continue;
       const next = rowElement(row);
       const focused = line.contains(document.activeElement);
       line.replaceWith(next);

@@ -1,5 +1,5 @@
 // A manifest, and where its pods would go: the engine of `podnuma plan`. Nothing is created.
-import { h, chip, nodeLink, failures } from "./dom.js";
+import { h, chip, nodeLink, failures, plural } from "./dom.js";
 
 const LONGEST = 64 * 1024;
 
@@ -39,7 +39,7 @@ function card(plan) {
     plan.node ? h("p", {}, "On ", h("a", { href: nodeLink(plan.node) }, plan.node),
       summary ? h("span", { class: "mono" }, `: CPUs ${summary.cpus}, NUMA ${summary.numa}, exclusive ${summary.exclusive}, shared ${summary.shared}`) : null) : null,
     plan.refusals.length ? h("ul", {}, plan.refusals.map((one) => h("li", {}, h("strong", {}, `${one.node}: ${one.reason}. `), one.explanation || one.message))) : null,
-    Object.keys(plan.notConsidered).length ? h("details", {}, h("summary", {}, `${Object.keys(plan.notConsidered).length} nodes it may not go to`),
+    Object.keys(plan.notConsidered).length ? h("details", {}, h("summary", {}, `${plural(Object.keys(plan.notConsidered).length, "node")} it may not go to`),
       h("ul", {}, Object.entries(plan.notConsidered).map(([node, why]) => h("li", {}, `${node}: ${why}`)))) : null,
     plan.note ? h("p", { class: "quiet" }, plan.note) : null);
 }
