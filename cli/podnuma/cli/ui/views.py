@@ -51,6 +51,9 @@ class Views:
                 for name in changes.take():
                     if name in self._live.topologies:
                         self._row_text(name)
+                    else:
+                        self._rows.pop(name, None)
+                        self._read.pop(name, None)
                     await asyncio.sleep(0)
 
     def node(self, name: str) -> Json | None:

@@ -126,6 +126,19 @@ async def test_rows_are_made_before_anyone_looks(monkeypatch):
     assert json.loads(views.rows())[0]["zones"][0]["parts"][0][:2] == ["reserved", 6]
 
 
+async def test_nothing_is_kept_of_a_node_that_is_gone():
+    live, views = whole()
+    views.rows()
+    task = asyncio.create_task(views.prepare())
+    await asyncio.sleep(0)
+    live.forget(topology_object(EPYC))
+    async with asyncio.timeout(5):
+        while views._rows:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+    task.cancel()
+    assert views._read == {}
+
+
 def test_a_row_tells_of_a_pod_that_came_or_went():
     live, views = whole()
     before = views.rows()
