@@ -130,7 +130,7 @@ def test_an_allocation_edited_by_hand_is_restored_with_an_event(system, namespac
     )
 
 
-def test_an_allocation_deleted_by_hand_comes_back_with_the_same_cpus(system, namespace):
+def test_an_allocation_deleted_by_hand_stays_in_force_until_its_pod_has_ended(system, namespace):
     system.create_example(namespace, "database")
     allocation = system.wait_applied(namespace, "database")
     system.create_example(namespace, "database", "neighbour")
@@ -138,14 +138,17 @@ def test_an_allocation_deleted_by_hand_comes_back_with_the_same_cpus(system, nam
     path = f"{GROUP}/namespaces/{namespace}/podallocations/database"
     system.cluster.api.delete(path)
 
-    def back() -> bool:
-        found = system.cluster.api.find(path)
-        return found is not None and found["metadata"]["uid"] != allocation["metadata"]["uid"]
+    def told() -> bool:
+        found = system.cluster.api.items(f"/api/v1/namespaces/{namespace}/events")
+        return any(event["reason"] == "Kept" for event in found)
 
-    until(back, "the allocation to be back", TOLD_SECONDS)
-    again = system.wait_applied(namespace, "database")
-    assert again["spec"]["cpus"] == allocation["spec"]["cpus"]
-    assert expectations.database(system.node_of(again).machine, system.written(again)) == []
+    until(told, "an event that says why it stays", TOLD_SECONDS)
+    kept = system.cluster.api.get(path)
+    assert kept["metadata"]["uid"] == allocation["metadata"]["uid"]
+    assert kept["spec"] == allocation["spec"]
+    assert expectations.database(system.node_of(kept).machine, system.written(kept)) == []
+    system.cluster.api.delete(f"/api/v1/namespaces/{namespace}/pods/database", grace_seconds=0)
+    until(lambda: system.cluster.api.find(path) is None, "the allocation to go with its pod", TOLD_SECONDS)
 
 
 def test_broken_sysfs_files_are_named_in_the_nodes_status_and_the_agent_lives(system, kwok):

@@ -10,6 +10,7 @@ from podnuma.api import names
 from podnuma.plumbing.kube import client as kube
 
 from testbed.api import path_of
+from testbed.cleanup import let_go
 from tests.written.check import compare
 from tests.written.states import written
 
@@ -48,6 +49,7 @@ def test_what_is_written_is_stored_and_read_back(clean_cluster, tmp_path, first)
             except Exception as error:
                 raise AssertionError(f"state {number}, {one.body['kind']}: {error}") from error
             if one.body["kind"] != "Event":
+                let_go(clean_cluster.api, path_of(one.body))
                 clean_cluster.api.delete(path_of(one.body))
 
 
