@@ -415,8 +415,12 @@ async def _quietly(act: Callable[[], Awaitable[Any]]) -> None:
 
 
 def _merged(before: Json, new: Json) -> Json:
+    # A server that checks the schema holds no condition whose type is no text.
+    found = [*before.get("conditions", []), *new.get("conditions", [])]
     conditions = {
-        entry["type"]: entry for entry in [*before.get("conditions", []), *new.get("conditions", [])]
+        entry["type"]: entry
+        for entry in found
+        if isinstance(entry, dict) and isinstance(entry.get("type"), str)
     }
     summary = {**before.get("summary", {}), **new.get("summary", {})}
     merged = {**before, **new, "conditions": list(conditions.values()), "summary": summary}
