@@ -10,7 +10,7 @@ from podnuma.api import names
 from podnuma.plumbing.kube import client as kube
 
 from testbed.api import path_of
-from testbed.cleanup import let_go
+from testbed.cleanup import delete, let_go
 from tests.written.check import compare
 from tests.written.states import written
 
@@ -31,6 +31,8 @@ def store(cluster: ControlPlane, agent: ApiClient, one: Written) -> Any:
     status = body.pop("status", None)
     if body["kind"] == "Event":
         return cluster.api.create(body, dryRun="All")
+    # Its owner does not exist: the garbage collector would take it away in between.
+    body["metadata"] = {**body["metadata"], "finalizers": ["podnuma.dev/test"]}
     agent.apply(path_of(body), body, manager)
     if status is not None:
         meta = {key: body["metadata"][key] for key in ("name", "namespace") if key in body["metadata"]}
@@ -50,7 +52,7 @@ def test_what_is_written_is_stored_and_read_back(clean_cluster, tmp_path, first)
                 raise AssertionError(f"state {number}, {one.body['kind']}: {error}") from error
             if one.body["kind"] != "Event":
                 let_go(clean_cluster.api, path_of(one.body))
-                clean_cluster.api.delete(path_of(one.body))
+                delete(clean_cluster.api, path_of(one.body))
 
 
 async def test_the_operator_writes_any_text(clean_cluster):
