@@ -89,8 +89,7 @@ class ContainerScopeAttempt:
         check_smt(rules.options, count, rules.topology.per_core, self.default & ~rules.reserved_cores)
         available = self.default & ~rules.reserved | self.reusable.cpus
         close = near(rules.topology, rules.options, hint.nodes)
-        nodes = 0 if hint.nodes is None else hint.nodes.bit_count()
-        got = rules.picker.take_aligned(available, close, count, nodes)
+        got = rules.picker.take_aligned(available, close, count, hint.node_count)
         self.default &= ~got
         self.reusable.note_cpus(kind, got)
         return got

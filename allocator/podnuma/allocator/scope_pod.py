@@ -75,7 +75,7 @@ def _place_cpus(
     count = requests.pod_cpus
     check_smt(rules.options, count, rules.topology.per_core, default & ~rules.reserved_cores)
     close = near(rules.topology, rules.options, hint.nodes)
-    nodes = 0 if hint.nodes is None else hint.nodes.bit_count()
+    nodes = hint.node_count
     free = default & ~rules.reserved
     isolated = rules.isolated_in_use
     pool = 0

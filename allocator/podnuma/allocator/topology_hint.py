@@ -15,5 +15,10 @@ class TopologyHint:
     nodes: NodeSet | None
     preferred: bool
 
+    @property
+    def node_count(self) -> int:
+        """How many NUMA nodes the set names; 0 for any node."""
+        return 0 if self.nodes is None else self.nodes.bit_count()
+
 
 NO_HINT = TopologyHint(None, preferred=False)
