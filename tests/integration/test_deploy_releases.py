@@ -5,6 +5,7 @@ No operator and no agent runs: kwok makes pods ready and jobs complete. What is 
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 APPS = f"/apis/apps/v1/namespaces/{SYSTEM}"
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+# Seconds. The API server finishes the deletion by a finalizer, which comes back late when it fails once.
+DEFINITIONS_GONE = 200
 PROFILES = "/apis/podnuma.dev/v1alpha1/nodeprofiles"
 LABELS = {
     "linux": {},
@@ -32,7 +35,7 @@ LABELS = {
     "windows": {"kubernetes.io/os": "windows"},
 }
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(500)
 
 
 class Releases:
@@ -96,8 +99,7 @@ def releases(helm: Path, cluster: ControlPlane) -> Iterator[Releases]:
             made.does("uninstall", name, "--namespace", namespace, "--no-hooks")
     for found in cluster.api.items(DEFINITIONS):
         cluster.api.delete(f"{DEFINITIONS}/{found['metadata']['name']}")
-    # A finalizer of the API server's, which comes back late when it fails once.
-    until(lambda: not cluster.api.items(DEFINITIONS), "the definitions to go", 90)
+    until(lambda: not cluster.api.items(DEFINITIONS), "the definitions to go", DEFINITIONS_GONE)
 
 
 def profile_values(folder: Path, **priorities: int) -> str:
@@ -230,7 +232,7 @@ def test_without_keep_the_definitions_and_all_objects_go(releases):
     releases.put("install", "--set", "crds.keep=false")
     releases.cluster.apply_files(ROOT / "examples" / "profiles")
     releases.does("uninstall", "podnuma", "--namespace", SYSTEM)
-    until(lambda: not releases.definitions(), "the definitions to go", 30)
+    until(lambda: not releases.definitions(), "the definitions to go", DEFINITIONS_GONE)
 
 
 def test_after_leaving_nothing_is_left(releases):
@@ -238,8 +240,8 @@ def test_after_leaving_nothing_is_left(releases):
     releases.does("test", "podnuma", "--namespace", SYSTEM)
     releases.does("uninstall", "podnuma", "--namespace", SYSTEM)
     # As the chart's README says.
-    releases.cluster.kubectl("delete", "crd", *releases.definitions())
-    until(lambda: not left(releases.cluster), "everything of podnuma to be gone", 30)
+    releases.cluster.kubectl("delete", "crd", "--wait=false", *releases.definitions())
+    until(lambda: not left(releases.cluster), "everything of podnuma to be gone", DEFINITIONS_GONE)
 
 
 def left(cluster: ControlPlane) -> list[str]:
@@ -263,6 +265,12 @@ def test_agents_run_on_nodes_that_can_be_managed_only(releases):
     # By default not on kwok's nodes either.
     releases.put("upgrade", "--set", "agent.excludedNodes.type={virtual-kubelet,kwok}")
     until(lambda: releases.cluster.api.get(agents)["status"]["desiredNumberScheduled"] == 0, "no agent", 30)
+
+
+def served(cluster: ControlPlane, plural: str) -> bool:
+    """Tell whether the API server names a resource of podnuma's in its discovery."""
+    found = cluster.api.get("/apis/podnuma.dev/v1alpha1")
+    return plural in {resource["name"] for resource in found["resources"]}
 
 
 def asks(cluster: ControlPlane, folder: Path) -> tuple[int, list[str]]:
@@ -296,7 +304,12 @@ def test_helm_test_says_whether_podnuma_is_ready(releases, helm, tmp_path):
     )
     api.merge(f"{APPS}/deployments/podnuma-operator", {"spec": {"replicas": 0}})
     api.delete(f"{APPS}/daemonsets/podnuma-agent")
-    releases.cluster.kubectl("delete", "crd", "nodeprofiles.podnuma.dev")
+    # Not deleted: the API server may take minutes to finish the deletion of a definition.
+    stop = {"op": "replace", "path": "/spec/versions/0/served", "value": False}
+    releases.cluster.kubectl(
+        "patch", "crd", "nodeprofiles.podnuma.dev", "--type=json", f"--patch={json.dumps([stop])}"
+    )
+    until(lambda: not served(releases.cluster, "nodeprofiles"), "the definition to be served no longer", 60)
     assert asks(releases.cluster, tmp_path) == (
         1,
         [

@@ -227,11 +227,12 @@ class FakeCluster:
 
         return await self._request(f"replace PodAllocation {key}", act)
 
-    async def delete_allocation(self, key: ObjectKey, uid: str) -> None:
-        async def act() -> None:
+    async def delete_allocation(self, key: ObjectKey, uid: str) -> Json | None:
+        async def act() -> Json | None:
             self._remove_this(Kind.ALLOCATION, key, uid)
+            return copy.deepcopy(self.objects[Kind.ALLOCATION].get(key))
 
-        await self._request(f"delete PodAllocation {key}", act)
+        return await self._request(f"delete PodAllocation {key}", act)
 
     async def set_allocation_finalizers(self, key: ObjectKey, uid: str, finalizers: Sequence[str]) -> None:
         async def act() -> None:

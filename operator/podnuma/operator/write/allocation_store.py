@@ -158,8 +158,11 @@ class AllocationStore:
 
     async def begin_deletion(self, allocation: CachedAllocation) -> None:
         """Ask for the deletion of a PodAllocation that has the finalizer: it stays, marked as deleted."""
-        await self._writer.delete_allocation(allocation.key, allocation.uid)
-        await self._read_again(allocation.key)
+        stays = await self._writer.delete_allocation(allocation.key, allocation.uid)
+        if stays is None:
+            await self._read_again(allocation.key)
+        else:
+            self._enqueue(self._cache.update(decode.decode_allocation(stays)))
 
     async def hand_over(self, decision: PodDecision, allocation: CachedAllocation) -> None:
         """Make a PodAllocation say that its decision is about another mirror of the same static pod."""

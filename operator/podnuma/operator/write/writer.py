@@ -50,10 +50,10 @@ class Writer(Protocol):
         """Replace the spec; ConflictError if it is not at the body's resource version."""
         ...
 
-    async def delete_allocation(self, key: ObjectKey, uid: str) -> None:
+    async def delete_allocation(self, key: ObjectKey, uid: str) -> Json | None:
         """Delete the object with this UID if it exists; ConflictError if another one has the name.
 
-        With finalizers it stays, and its deletion waits for them.
+        With finalizers it stays, and its deletion waits for them: it is returned as it is stored then.
         """
         ...
 
@@ -146,8 +146,9 @@ class ApiWriter:
         path = POD_ALLOCATION.path(key.namespace, key.name)
         return await self._write("PUT", path, body, fieldManager=names.OPERATOR_MANAGER)
 
-    async def delete_allocation(self, key: ObjectKey, uid: str) -> None:
-        await self._delete(POD_ALLOCATION.path(key.namespace, key.name), uid)
+    async def delete_allocation(self, key: ObjectKey, uid: str) -> Json | None:
+        answer = await self._delete(POD_ALLOCATION.path(key.namespace, key.name), uid)
+        return answer if answer is not None and answer.get("kind") == POD_ALLOCATION.kind else None
 
     async def set_allocation_finalizers(self, key: ObjectKey, uid: str, finalizers: Sequence[str]) -> None:
         with contextlib.suppress(errors.NotFoundError):
@@ -223,7 +224,8 @@ class ApiWriter:
             "PATCH", path, body, deadline=self._deadline(), content_type=kube.APPLY, query=query
         )
 
-    async def _delete(self, path: str, uid: str) -> None:
+    async def _delete(self, path: str, uid: str) -> Json | None:
+        """Return the answer: the object if it stays, else a Status. None if there is no such object."""
         body: Json = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
@@ -231,7 +233,8 @@ class ApiWriter:
             "preconditions": {"uid": uid},
         }
         with contextlib.suppress(errors.NotFoundError):
-            await self._write("DELETE", path, body)
+            return await self._write("DELETE", path, body)
+        return None
 
     async def _write(self, method: str, path: str, body: Json, **query: str) -> Json:
         return await self._client.write(method, path, body, deadline=self._deadline(), query=query)
