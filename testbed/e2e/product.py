@@ -112,6 +112,15 @@ class Product:
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self.allocation(pod)}\n{self.agent_log()}") from error
 
+    def wait_released(self, seconds: float = 120) -> None:
+        """Wait until no pod of the suite holds anything, not even one that is gone from the API."""
+        until(
+            lambda: not self.cluster.run("get", "podallocations", "--output=name").strip(),
+            "the CPUs of deleted pods to be free",
+            seconds,
+            1,
+        )
+
     def agent_pod(self) -> Json:
         """Return the agent's pod on the suite's node."""
         text = self._kubectl("get", "pod", "-l", "app.kubernetes.io/component=agent", "-o", "json")

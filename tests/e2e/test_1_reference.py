@@ -50,7 +50,10 @@ def test_every_value_is_the_kubelets_or_an_explained_one(
         ):
             podnuma.profile(settings)
             before = kubelet.counts(podnuma.agent_metrics())
-            reference.record(cluster, scope, waves, recording, say, look)
+            for wave in waves:
+                reference.record(cluster, scope, [wave], recording, say, look)
+                # What the kubelet gives on at once waits here for the agent to see the processes gone.
+                podnuma.wait_released()
             recording.add_counts(scope, before, kubelet.counts(podnuma.agent_metrics()))
     finally:
         podnuma.profile(POD_SCOPE)
