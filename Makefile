@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: docs-pictures test-browser bench bench-placement bench-scale conformance discovery fuzz help install demo demo-stop test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-smoke e2e-kind clean written
+.PHONY: playground docs-pictures test-browser bench bench-placement bench-scale conformance discovery fuzz help install demo demo-stop test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-smoke e2e-kind clean written
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,6 +30,9 @@ demo: install ## run the two pods of the announcement on two recorded machines; 
 
 demo-stop: install ## stop what `make demo KEEP=1` left running
 	@python -m testbed.demo --stop
+
+playground: install ## an empty cluster with two recorded machines, and a shell with kubectl, helm and podnuma in it
+	@python -m testbed.playground
 
 test: install ## unit, conformance and integration tests
 	@python -m testbed.build >/dev/null

@@ -11,11 +11,14 @@ import os
 import sys
 from typing import TYPE_CHECKING, Self, TextIO
 
+import yaml
+
 from testbed import build
 from testbed.processes import Process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
     from types import TracebackType
 
     from testbed.api import Json
@@ -79,11 +82,21 @@ def node_manifest(
 
 
 class Kwok:
-    """A kwok process beside a control plane, as a context manager."""
+    """A kwok process beside a control plane, as a context manager.
 
-    def __init__(self, control_plane: ControlPlane, out: TextIO = sys.stderr) -> None:
+    `leave_alone`: a label, key and value, of pods that somebody else runs.
+    """
+
+    def __init__(
+        self,
+        control_plane: ControlPlane,
+        out: TextIO = sys.stderr,
+        *,
+        leave_alone: tuple[str, str] | None = None,
+    ) -> None:
         self._control_plane = control_plane
         self._out = out
+        self._leave_alone = leave_alone
 
     def __enter__(self) -> Self:
         self.start()
@@ -103,7 +116,7 @@ class Kwok:
             [
                 str(program),
                 f"--kubeconfig={self._control_plane.kubeconfig}",
-                f"--config={build.kwok_stages_path()}",
+                f"--config={self._stages()}",
                 f"--manage-nodes-with-annotation-selector={key}={value}",
             ],
             self._control_plane.folder / "kwok.log",
@@ -115,6 +128,20 @@ class Kwok:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.process.kill()
+
+    def _stages(self) -> Path:
+        shipped = build.kwok_stages_path()
+        if self._leave_alone is None:
+            return shipped
+        key, value = self._leave_alone
+        others = {"key": f'.metadata.labels["{key}"]', "operator": "NotIn", "values": [value]}
+        stages = list(yaml.safe_load_all(shipped.read_text()))
+        for stage in stages:
+            if stage["spec"]["resourceRef"]["kind"] == "Pod":
+                stage["spec"].setdefault("selector", {}).setdefault("matchExpressions", []).append(others)
+        path = self._control_plane.folder / "kwok-stages.yaml"
+        path.write_text(yaml.safe_dump_all(stages))
+        return path
 
     def add_node(
         self,

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 START_SECONDS = 30
 
 
+def podnuma_script() -> str:
+    """Return the path of the installed `podnuma`."""
+    return str(Path(sys.executable).with_name("podnuma"))
+
+
 class Program:
     """One podnuma process: it can be killed and started again, and says when it is ready.
 
@@ -30,7 +35,7 @@ class Program:
         self.port = free_port()
         self.log = log
         self._argv = [
-            *(tuple(through) or (str(Path(sys.executable).with_name("podnuma")),)),
+            *(tuple(through) or (podnuma_script(),)),
             *arguments,
             f"--metrics-port={self.port}",
             "--metrics-host=127.0.0.1",

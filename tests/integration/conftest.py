@@ -26,6 +26,7 @@ from testbed.cleanup import delete, wipe
 from testbed.control_plane import ControlPlane
 from testbed.installation import Installation
 from testbed.kwok import Kwok
+from testbed.playground.cluster import PROGRAMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +46,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     needed = [*build.CONTROL_PLANE] if "control_plane" in wanted else []
     needed += [name for name in ("kwok", "helm") if name in wanted]
+    needed += PROGRAMS if "playground" in wanted else ()
     try:
         build.ensure(needed, sys.__stderr__ or sys.stderr)
     except build.BuildError as error:

@@ -1,9 +1,7 @@
-"""The walk of the README, command by command, on a cluster that knows nothing of podnuma yet.
+"""The walk of the README, command by command, in the cluster of `make playground`.
 
 A person installs the chart, applies the profiles, runs a pod, asks, breaks one, reads why, and uninstalls.
 The commands are taken from the README itself and run by a shell with kubectl, helm and podnuma on its PATH.
-Only what a kubelet would do is done by the test: it starts the processes of the pods that the chart made,
-with the arguments of their manifests, on a node that is a folder.
 """
 
 from __future__ import annotations
@@ -13,14 +11,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from testbed.control_plane import ControlPlane
-from testbed.installation import NAMESPACE, SIMULATED_RIGHTS, Installation
-from testbed.kwok import Kwok
-from testbed.program import Program
+from testbed.cgroups import containers_of
+from testbed.installation import NAMESPACE
+from testbed.playground.cluster import Playground
 from testbed.waiting import until
 
 if TYPE_CHECKING:
@@ -43,12 +40,10 @@ def commands() -> list[str]:
 
 
 class Person:
-    """Runs command lines in a shell, in the project's folder, against one cluster."""
+    """Runs command lines in a shell, in the project's folder, against the playground."""
 
-    def __init__(self, cluster: ControlPlane, helm: Path) -> None:
-        places = (cluster.tools["kubectl"].parent, helm.parent, Path(sys.executable).parent)
-        path = os.pathsep.join([*map(str, places), os.environ["PATH"]])
-        self._environment = {"PATH": path, "HOME": str(cluster.folder), "KUBECONFIG": str(cluster.kubeconfig)}
+    def __init__(self, playground: Playground) -> None:
+        self._environment = playground.environment()
         self.done: list[str] = []
 
     def types(self, line: str, status: int = 0) -> str:
@@ -69,56 +64,17 @@ class Person:
 
 
 @pytest.fixture
-def installation(kwok: Any) -> Iterator[Installation]:
-    """An empty cluster with one node that looks like a two-socket server. (`kwok` makes sure it is built.)"""
-    del kwok
-    with ControlPlane() as cluster, Kwok(cluster) as own, Installation(cluster) as made:
-        made.add_node(own, NODE, "epyc7401-2s-8numa-16l3")
-        yield made
-
-
-def as_a_kubelet_would(installation: Installation) -> None:
-    """Start the operator and the agent as their pods say, with the accounts that the chart made."""
-    apps = f"/apis/apps/v1/namespaces/{NAMESPACE}"
-    operator = _container(installation, f"{apps}/deployments/podnuma-operator")["args"]
-    agent = _container(installation, f"{apps}/daemonsets/podnuma-agent")["args"]
-    node = installation.nodes[NODE]
-    places = {
-        "--cgroup-root": node.cgroup_root,
-        "--kubelet-root": node.folder / "kubelet",
-        "--run-root": node.folder / "run",
-        "--runtime": "simulated",
-    }
-    fitted = [f"{key}={places.get(key, value)}" if value else key for key, _, value in _split(agent)]
-    extra = [f"--node-name={NODE}", f"--sys-root={node.sys_root}", f"--proc-root={node.proc_root}"]
-    # Containers come from pods here, so the agent must be allowed to read those.
-    installation.cluster.apply_files(SIMULATED_RIGHTS)
-    for name, arguments, bound in (("operator", operator, None), ("agent", [*fitted, *extra], NODE)):
-        kubeconfig = installation.cluster.kubeconfig_for(NAMESPACE, f"podnuma-{name}", node=bound)
-        program = Program(
-            name, [*arguments, f"--kubeconfig={kubeconfig}"], installation.folder / f"{name}.log"
-        )
-        installation._stack.callback(program.stop)
-        program.start().wait_ready()
-
-
-def _container(installation: Installation, path: str) -> dict[str, Any]:
-    (container,) = installation.cluster.api.get(path)["spec"]["template"]["spec"]["containers"]
-    found: dict[str, Any] = container
-    return found
-
-
-def _split(arguments: list[str]) -> list[tuple[str, str, str]]:
-    return [argument.partition("=") for argument in arguments]
+def playground() -> Iterator[Playground]:
+    with Playground() as running:
+        yield running
 
 
 @pytest.mark.timeout(300)
-def test_the_walk_of_the_readme(installation, helm):
-    person = Person(installation.cluster, helm)
-    api = installation.cluster.api
+def test_the_walk_of_the_readme(playground):
+    person = Person(playground)
+    api = playground.cluster.api
 
     person.types("helm install")
-    as_a_kubelet_would(installation)
     person.types("kubectl label node")
     person.types("kubectl apply -f examples/profiles/")
     until(lambda: "True" in person.types("kubectl get nodeprofiles,nodetopologies"), "a settled profile", 30)
@@ -167,10 +123,54 @@ def test_the_walk_of_the_readme(installation, helm):
 
     person.types("helm uninstall")
     assert api.find(f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/podnuma-agent") is None
+    left = api.get(path)
+    assert left["status"]["phase"] == "Released"
+    assert {group.cpus for group in containers_of(playground.nodes[NODE].cgroup_root, left).values()} == {
+        frozenset()
+    }
     others = {
         "make image",
+        "make playground",
         "kubectl apply -k deploy/kustomize/base",
         "kubectl apply -k deploy/kustomize/cleanup",
     }
     left = [line for line in commands() if line not in person.done and not line.startswith(tuple(others))]
     assert left == ["kubectl delete -k deploy/kustomize/base"]
+
+
+SESSION = """
+set -e
+kubectl get nodes --output name
+helm list --all-namespaces --output json
+helm install podnuma deploy/chart/podnuma -n podnuma-system --create-namespace --wait --timeout 60s \
+    --set image.repository=registry.example/podnuma > /dev/null
+helm test podnuma -n podnuma-system | tail -1
+kubectl podnuma check --output json > /dev/null
+kubectl -n podnuma-system delete pods --all > /dev/null
+kubectl -n podnuma-system rollout status --timeout=60s daemonset/podnuma-agent | tail -1
+"""
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("built")
+def test_a_shell_in_the_playground_has_all_three_commands_and_takes_everything_with_it(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "testbed.playground"],
+        check=False,
+        input=SESSION,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = done.stdout.split("\n\n")[-1].splitlines()
+    assert said == [
+        "node/node-1",
+        "node/node-2",
+        "[]",
+        "Phase:          Succeeded",
+        'daemon set "podnuma-agent" successfully rolled out',
+    ]
+    assert list(tmp_path.iterdir()) == []
