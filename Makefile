@@ -106,7 +106,7 @@ discovery: install ## compare discovery and cAdvisor with the kubelet's topology
 fuzz: install ## fuzz all parsers of untrusted input; SECONDS=n SEED=m
 	@python -m tests.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1)
 
-written: install ## read back all that operator and agent write in COUNT=n states from SEED=m on
+written: install ## read back all that operator, agent and command line write in COUNT=n states from SEED=m on
 	@python -m tests.written --seed $(or $(SEED),0) --count $(or $(COUNT),100000)
 
 bench: install ## admissions per second next to the kubelet's own code; memory of 10,000 nodes

@@ -1,13 +1,18 @@
-"""What operator and agent write can be read again, whatever state they are in; `make written` tries more."""
+"""What operator, agent and command line write can be read again, in any state; `make written` tries more."""
 
 import copy
 import itertools
+import json
 import random
 
 import pytest
+from podnuma.cli.commands.options import OutputFormat
+from podnuma.cli.exits import Exit
+from podnuma.cli.objects import kubectl_yaml
 
 from tests.written.__main__ import refused
 from tests.written.check import check
+from tests.written.commands import ANSWERED, QUESTIONS, asked, saved
 from tests.written.states import Written, machine, written
 
 STATES = 200
@@ -72,3 +77,21 @@ def test_machines_are_of_every_shape():
     assert any(each.isolated for each in found)
     assert any(each.nodes[-1].id not in {cpu.node for cpu in each.cpus} for each in found)
     assert any(cpu.socket < 0 for each in found for cpu in each.cpus)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_every_command_has_an_answer_in_some_of_the_states(question, tmp_path):
+    file = tmp_path / "cluster.json"
+    codes = set()
+    for number in range(25):
+        file.write_text(json.dumps(saved(list(written(number)), "waiting")))
+        code, said = asked(lambda: QUESTIONS[question](str(file), "waiting", OutputFormat.JSON))
+        codes.add((code, bool(said)))
+    assert {code for code, _ in codes} <= ANSWERED
+    assert (Exit.OK, True) in codes or (Exit.NO, True) in codes
+
+
+def test_an_answer_that_kubectl_reads_differently_is_found(monkeypatch):
+    monkeypatch.setattr(kubectl_yaml, "dump", lambda _: "name: y")
+    _, found = refused(0, 30)
+    assert any("reads differently" in problem for problem in found)

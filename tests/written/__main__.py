@@ -1,4 +1,4 @@
-"""`make written COUNT=n SEED=m`: all that operator and agent write in n states is read back.
+"""`make written COUNT=n SEED=m`: all that operator, agent and command line write in n states is read back.
 
 Prints the number of each state in which something is refused, and exits 1. `COUNT=1 SEED=NUMBER` repeats one.
 """
@@ -9,9 +9,16 @@ import argparse
 import concurrent.futures
 import os
 import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.written.check import check
+from tests.written.commands import check_commands
 from tests.written.states import written
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _CHUNK = 250
 _SHOWN = 20
@@ -20,14 +27,24 @@ _SHOWN = 20
 def refused(first: int, count: int) -> tuple[int, list[str]]:
     """Return how many objects were read back in the states from `first`, and what was refused."""
     read, found = 0, []
-    for number in range(first, first + count):
-        for one in written(number):
-            read += 1
-            try:
-                check(one)
-            except AssertionError as error:
-                found.append(f"state {number}: {error}")
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(first, first + count):
+            objects = list(written(number))
+            read += len(objects)
+            problems = [_problem(check, one) for one in objects]
+            problems.append(_problem(check_commands, number, objects, Path(folder)))
+            found += [f"state {number}: {problem}" for problem in problems if problem]
     return read, found
+
+
+def _problem(tried: Callable[..., None], *given: object) -> str:
+    try:
+        tried(*given)
+    except AssertionError as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001 - nothing that was written may end in a fault
+        return repr(error)
+    return ""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, Final
 
-import yaml
 from podnuma.cli.commands.options import OutputFormat
+from podnuma.cli.objects import kubectl_yaml
 from rich.console import Console, RenderableType
 
 ANSWERS_VERSION: Final = "cli.podnuma.dev/v1alpha1"
@@ -67,7 +67,7 @@ def dump_answer(
 def dump(value: Any, form: OutputFormat) -> None:
     """Print for programs."""
     if form is OutputFormat.YAML:
-        write(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=False))
+        write(kubectl_yaml.dump(value))
     else:
         write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 

@@ -169,8 +169,8 @@ async def _let_allocations_go(client: "Client") -> None:
     """Remove the operator's finalizer, and say Released: nobody is kept off anybody's CPUs any more."""
     async for page, _ in client.pages(POD_ALLOCATION.path(), size=_PAGE):
         for found in page:
-            if (found.get("spec") or {}).get("decision", {}).get("admitted"):
-                await _apply_status(client, POD_ALLOCATION, found, {"phase": Phase.RELEASED.value})
+            if ((found.get("spec") or {}).get("decision") or {}).get("admitted"):
+                await _apply_status(client, POD_ALLOCATION, found)
             finalizers = found["metadata"].get("finalizers") or []
             if names.CGROUP_FINALIZER not in finalizers:
                 continue
@@ -184,27 +184,26 @@ async def _let_allocations_go(client: "Client") -> None:
 async def _retire_topologies(client: "Client") -> None:
     async for page, _ in client.pages(NODE_TOPOLOGY.path(), size=_PAGE):
         for found in page:
-            await _apply_status(client, NODE_TOPOLOGY, found, {}, NodeCondition.AGENT_READY)
+            await _apply_status(client, NODE_TOPOLOGY, found)
 
 
-async def _apply_status(
-    client: "Client", kind: ResourceType, found: Mapping[str, Any], status: Mapping[str, Any], *more: str
-) -> None:
-    """Take the place of the operator's part of a status; Ready and `more` become Unknown."""
-    metadata = found["metadata"]
+def retired_status(kind: ResourceType, found: Mapping[str, Any], now: dt.datetime) -> dict[str, Any]:
+    """Return what replaces the operator's part of a status: Ready is Unknown, and a pod Released."""
+    topology = kind is NODE_TOPOLOGY
     conditions = tuple(
-        Condition(type_, Status.UNKNOWN, "Uninstalled", _UNINSTALLED, metadata.get("generation"))
-        for type_ in (READY, *more)
+        Condition(type_, Status.UNKNOWN, "Uninstalled", _UNINSTALLED, found["metadata"].get("generation"))
+        for type_ in (READY, *((NodeCondition.AGENT_READY,) if topology else ()))
     )
     old = read_conditions(Fields.of(found.get("status") or {}, "status", FieldErrors()))
-    now = dt.datetime.now(dt.UTC)
+    status = {} if topology else {"phase": Phase.RELEASED.value}
+    return {**status, "conditions": render_conditions(merged(old, conditions, now))}
+
+
+async def _apply_status(client: "Client", kind: ResourceType, found: Mapping[str, Any]) -> None:
+    metadata = found["metadata"]
     namespace, name = metadata.get("namespace", ""), metadata["name"]
-    body = kind.status_patch(
-        namespace,
-        name,
-        metadata["uid"],
-        {**status, "conditions": render_conditions(merged(old, conditions, now))},
-    )
+    status = retired_status(kind, found, dt.datetime.now(dt.UTC))
+    body = kind.status_patch(namespace, name, metadata["uid"], status)
     with contextlib.suppress(errors.NotFoundError, errors.ConflictError):
         await client.write(
             "PATCH",

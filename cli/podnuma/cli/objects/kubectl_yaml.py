@@ -30,6 +30,8 @@ _STR, _INT, _FLOAT = _NAMESPACE + "str", _NAMESPACE + "int", _NAMESPACE + "float
 _BOOL, _NULL, _BINARY = _NAMESPACE + "bool", _NAMESPACE + "null", _NAMESPACE + "binary"
 _MERGE, _TIMESTAMP = _NAMESPACE + "merge", _NAMESPACE + "timestamp"
 
+_LINE_BREAKS: Final = "\x85\u2028\u2029"
+
 # Expanded, a document may have as many nodes; aliases of aliases make more out of a few lines.
 _MOST_NODES: Final = 4_000_000
 
@@ -72,6 +74,30 @@ def load_all(text: str) -> Iterator[tuple[int, Any]]:
             yield node.start_mark.line + 1, _Converter().value(node)
     finally:
         loader.dispose()
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes JSON values: no aliases, and quotes where kubectl needs them."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's signature
+        return True
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        style = None
+        if any(mark in text for mark in _LINE_BREAKS):
+            style = '"'  # in other styles they would be folded
+        elif not text or _resolve(text) != (_STR, text):
+            style = "'"
+        return self.represent_scalar(_STR, text, style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+
+def dump(value: Any) -> str:
+    """Return JSON values as YAML, keys in their order."""
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text
 
 
 class _Converter:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from podnuma.cli.objects.kubectl_yaml import load_all
+from hypothesis import example, given
+from hypothesis import strategies as st
+from podnuma.cli.objects.kubectl_yaml import dump, load_all
 
 RECORDED = json.loads((Path(__file__).parent / "kubectl_yaml.json").read_text())
 
@@ -52,3 +54,34 @@ def test_aliases_of_aliases_do_not_fill_the_memory():
 
 def test_a_number_of_a_million_digits_is_infinite_and_so_text():
     assert one("9" * 1_000_000) == "9" * 1_000_000
+
+
+# What no API server and no YAML file can hold.
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@example("y")
+@example("12e5")
+@example("08")
+@example("0o17")
+@example("1_000")
+@example("-.5e3")
+@example("a\x85b")
+@example("\ufeffa\u2028")
+@example("")
+@given(TEXTS)
+def test_every_text_is_read_back_by_kubectl_and_by_pyyaml(text):
+    for value in ({"name": text}, {text: [text, [text]]}):
+        written = dump(value)
+        assert one(written) == yaml.safe_load(written) == value
+
+
+def test_values_that_are_no_texts_are_read_back():
+    value: dict[str, object] = {"a": [1, -5, True, None, 0.5, {}, []], "b": {"c": {"d": "0-3,8"}}}
+    assert one(dump(value)) == value
+    assert list(one(dump(value))) == ["a", "b"]
+
+
+def test_a_value_that_stands_twice_is_written_twice():
+    same = ["x"]
+    assert dump({"a": same, "b": same}) == "a:\n- x\nb:\n- x\n"
