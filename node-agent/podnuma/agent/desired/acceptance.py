@@ -48,16 +48,23 @@ class GrantAcceptance:
     def __init__(self) -> None:
         self._applied: dict[str, CpuSet] | None = None
 
-    def update(self, desired: DesiredState, machine: Machine) -> AcceptedGrants:
-        """Return which of the present grants can be applied."""
+    def update(
+        self, desired: DesiredState, machine: Machine, in_force: Iterable[PodGrant] = ()
+    ) -> AcceptedGrants:
+        """Return which of the present grants can be applied.
+
+        `in_force`: what pods hold whose PodAllocation could not be read yet.
+        """
         if self._applied is None and desired.allocations_known:
             self._applied = {
                 each.allocation.uid_on_node: each.allocation.grant.exclusive_cpus
                 for each in desired.allocations()
                 if each.allocation is not None and each.allocation.status.phase.in_force
             }
+        unread = {grant.uid: grant for grant in in_force}
         grants = [each.grant for each in desired.allocations() if each.grant is not None]
-        accepted = accept_grants(grants, self._applied or {}, _cpus(desired, machine))
+        applied = {uid: grant.exclusive_cpus for uid, grant in unread.items()} | (self._applied or {})
+        accepted = accept_grants([*grants, *unread.values()], applied, _cpus(desired, machine))
         if self._applied is not None:
             self._applied = {uid: grant.exclusive_cpus for uid, grant in accepted.grants.items()}
         return accepted

@@ -36,9 +36,11 @@ from podnuma.agent.reconcile.contention import ContentionDetector
 from podnuma.agent.reconcile.drift import DriftDetector
 from podnuma.agent.reconcile.isolation import find_intrusions
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
+from podnuma.agent.reconcile.unread import grants_in_force
 from podnuma.agent.reconcile.verdicts import PinVerdict, PinVerdicts
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.decision import PodGrant
 from podnuma.allocator.request import Qos
 from podnuma.api.node_settings import Mode
 
@@ -145,7 +147,7 @@ class Reconciler:
         machine = self.machine()
         everything = machine.topology.all_cpus
         containers = await self.runtime.containers()
-        accepted = self._acceptance.update(self.desired, machine)
+        accepted = self._acceptance.update(self.desired, machine, self._unread(containers))
         pods = self._pods(accepted)
         cgroups = {
             ContainerCgroup(pods[found.pod_uid], found.name, found.id): found
@@ -208,6 +210,21 @@ class Reconciler:
         results = self._unreliable.confirm(results, after, self.reader.populated)
         self._count(results, drifted)
         return replace(snapshot, seen=after, results=results, contended=contention.contended)
+
+    def _unread(self, containers: Sequence[Container]) -> tuple[PodGrant, ...]:
+        """Return what is in force for pods whose PodAllocation could not be read yet."""
+        keys = {each.key for each in self.desired.allocations() if each.allocation is None}
+        theirs = [found for found in containers if (found.namespace, found.pod_name) in keys]
+        if not theirs:
+            return ()
+        below = {pod.uid: pod for qos in Qos for pod in self.reader.pods(qos)}
+        cgroups = {
+            ContainerCgroup(below[found.pod_uid], found.name, found.id): found
+            for found in theirs
+            if found.pod_uid in below
+        }
+        named = {(cgroup.pod, found.namespace, found.pod_name) for cgroup, found in cgroups.items()}
+        return grants_in_force(named, self.reader.read({pod for pod, *_ in named}, cgroups))
 
     def _pods(self, accepted: AcceptedGrants) -> dict[str, PodCgroup]:
         """Return the pods that have to be read, by UID.
