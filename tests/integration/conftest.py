@@ -5,6 +5,8 @@
 `kwok`          nodes that become Ready and pods that become Running
 `helm`          the program helm
 `system`        podnuma at work on two nodes, for all tests of a module
+`operating`     an operator at work, without agents, for all tests of a module
+`site`          the same with the test's own namespace
 `namespace`     a namespace of the test's own, gone afterwards
 `clean_cluster` `crds`, and after the test no pod, node, profile, topology or allocation is left
 
@@ -27,6 +29,7 @@ from testbed.control_plane import ControlPlane
 from testbed.installation import Installation
 from testbed.kwok import Kwok
 from testbed.playground.cluster import PROGRAMS
+from tests.integration.operator_site import Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,6 +106,23 @@ def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> It
 def clean_cluster(crds: ControlPlane) -> Iterator[ControlPlane]:
     yield crds
     wipe(crds.api)
+
+
+@pytest.fixture(scope="module")
+def operating(crds: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with Site(crds, "", tmp_path_factory.mktemp("operator")) as site:
+        site.install()
+        site.start()
+        yield site
+
+
+@pytest.fixture
+def site(operating: Site, clean_cluster: ControlPlane, namespace: str) -> Iterator[Site]:
+    """Nothing of another test is there; the last operator started must still run at the end."""
+    assert clean_cluster is operating.cluster
+    operating.namespace = namespace
+    yield operating
+    operating.operators[-1].process.check()
 
 
 @pytest.fixture(scope="module")

@@ -5,26 +5,10 @@ from __future__ import annotations
 import pytest
 
 from testbed.waiting import until
-from tests.integration.operator_site import API, GROUP, SOON, Site, machine, pod, profile
+from tests.integration.operator_site import API, GROUP, SOON, machine, pod, profile
 from tests.integration.test_cli import podnuma
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture(scope="module")
-def running(crds, tmp_path_factory):
-    with Site(crds, "", tmp_path_factory.mktemp("operator")) as found:
-        found.install()
-        found.start()
-        yield found
-
-
-@pytest.fixture
-def site(running, clean_cluster, namespace):
-    assert clean_cluster is running.cluster
-    running.namespace = namespace
-    yield running
-    running.operators[0].process.check()
 
 
 def test_cpus_of_a_deleted_pod_go_to_a_new_one_within_two_seconds(site):

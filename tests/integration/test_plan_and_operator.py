@@ -214,15 +214,6 @@ class Walk:
             self._remove(namespace, name)
 
 
-@pytest.fixture
-def site(crds, clean_cluster, namespace, tmp_path):
-    assert clean_cluster is crds
-    with Site(crds, namespace, tmp_path) as found:
-        found.install()
-        found.start()
-        yield found
-
-
 def furnish(site: Site) -> list[str]:
     site.furnish(*NODES, onRejection="Share")
     for name, zone in NODES.items():

@@ -24,22 +24,6 @@ pytestmark = pytest.mark.timeout(180)
 BUDGETS = ["InPlacePodLevelResourcesVerticalScaling"]
 
 
-@pytest.fixture(scope="module")
-def running(crds, tmp_path_factory):
-    with Site(crds, "", tmp_path_factory.mktemp("resize")) as found:
-        found.install()
-        found.start()
-        yield found
-
-
-@pytest.fixture
-def site(running, clean_cluster, namespace):
-    assert clean_cluster is running.cluster
-    running.namespace = namespace
-    yield running
-    running.operators[-1].process.check()
-
-
 @dataclass(frozen=True)
 class Shape:
     """What a pod asks for: CPUs of its budget (none: no budget), and of its containers by name.
