@@ -18,6 +18,9 @@ MANAGED_LABEL: Final = "podnuma.dev/managed"
 RESOURCES_ANNOTATION: Final = "podnuma.dev/resources"
 """On a pod: the JSON of ``spec.resources`` for API servers that drop that field (before v1.34)."""
 
+PLACEMENT_GATE: Final = "podnuma.dev/placement"
+"""Scheduling gate: the pod waits for a node that can hold it. Removed by the operator only."""
+
 CGROUP_FINALIZER: Final = "podnuma.dev/cgroup"
 """On a PodAllocation that holds something: it stays until no process can be on its CPUs any more."""
 

@@ -28,6 +28,7 @@ from podnuma.allocator import (
     cpuset,
     quantities,
 )
+from podnuma.allocator.placement.packing import Packing
 from podnuma.api import names
 from podnuma.api.decoding import Fields, boolean, choice, integer, parsed, text
 from podnuma.api.quantity import read_bytes, read_quantity, render_quantity
@@ -102,6 +103,20 @@ class Mode(enum.Enum):
     AUDIT = "Audit"
 
 
+class PlacementTime(enum.Enum):
+    """When a pod gets its CPUs and memory: once the scheduler has bound it, or before."""
+
+    AFTER_BINDING = "AfterBinding"
+    BEFORE_BINDING = "BeforeBinding"
+
+
+class WhenNothingFits(enum.Enum):
+    """What becomes of a gated pod that no node can hold now."""
+
+    WAIT = "Wait"
+    RELEASE = "Release"
+
+
 @dataclass(frozen=True, slots=True)
 class PodPolicy:
     """Which pods podnuma manages on a node, and what it does with them beside deciding.
@@ -118,6 +133,14 @@ class PodPolicy:
     mode: Mode = Mode.ENFORCE
     resize: ResizePolicy = ResizePolicy.FOLLOW
     release_after: int = DEFAULT_RELEASE
+    placement: PlacementTime = PlacementTime.AFTER_BINDING
+    packing: Packing = Packing.COMPACT
+    when_nothing_fits: WhenNothingFits = WhenNothingFits.WAIT
+
+    @property
+    def places(self) -> bool:
+        """Whether pods are placed on the node before the scheduler binds them."""
+        return self.placement is PlacementTime.BEFORE_BINDING
 
     def manages(self, pod_labels: Mapping[str, str], namespace_labels: Mapping[str, str]) -> bool:
         """Whether a pod with these labels, in a namespace with those, is managed."""
@@ -216,6 +239,9 @@ def _read_pod_policy(spec: Fields) -> PodPolicy:
         mode=spec.optional("mode", choice(Mode), Mode.ENFORCE),
         resize=spec.optional("resize", choice(ResizePolicy), ResizePolicy.FOLLOW),
         release_after=spec.optional("releaseAfterSeconds", integer(0, LONGEST_RELEASE), DEFAULT_RELEASE),
+        placement=spec.optional("placement", choice(PlacementTime), PlacementTime.AFTER_BINDING),
+        packing=spec.optional("packing", choice(Packing), Packing.COMPACT),
+        when_nothing_fits=spec.optional("whenNothingFits", choice(WhenNothingFits), WhenNothingFits.WAIT),
     )
 
 
@@ -259,6 +285,9 @@ def _render_pod_policy(pod_policy: PodPolicy) -> dict[str, Any]:
         "mode": pod_policy.mode.value,
         "resize": pod_policy.resize.value,
         "releaseAfterSeconds": pod_policy.release_after,
+        "placement": pod_policy.placement.value,
+        "packing": pod_policy.packing.value,
+        "whenNothingFits": pod_policy.when_nothing_fits.value,
     }
     if not pod_policy.pod_selector.selects_everything:
         body["podSelector"] = render_selector(pod_policy.pod_selector)

@@ -49,6 +49,9 @@ LONGEST_REVISION: Final = 64
 
 ADMITTED: Final = "Admitted"
 
+RESERVED: Final = "Reserved"
+"""Reason of a decision about a pod that is not bound yet; it becomes "Admitted" when the pod is."""
+
 _COLUMNS: Final = MappingProxyType(
     {"cpus": LONGEST_CPUS, "numa": LONGEST_NODES, "exclusive": LONGEST_CPUS, "shared": LONGEST_CPUS}
 )
@@ -63,6 +66,7 @@ class Phase(enum.Enum):
     REJECTED = "Rejected"
     RELEASED = "Released"
     RESIZE_PENDING = "ResizePending"
+    RESERVED = "Reserved"
 
     @property
     def in_force(self) -> bool:
@@ -115,7 +119,7 @@ class PendingResize:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How an allocation came about. ``reason`` is "Admitted" or the kubelet's for a refusal.
+    """How an allocation came about. ``reason`` is "Admitted", "Reserved", or the kubelet's for a refusal.
 
     ``refused_by`` are resource and source of the manager that refused, as the kubelet's metric of errors
     has them; None for an admission, and where the merge of hints was refused. ``revision`` is that of the
@@ -130,6 +134,11 @@ class Decision:
     refused_by: tuple[str, str] | None = None
     revision: str = ""
     pending_resize: PendingResize | None = None
+
+    @property
+    def reserved(self) -> bool:
+        """Whether the pod was placed, and not bound to the node since."""
+        return self.admitted and self.reason == RESERVED
 
     @classmethod
     def of(

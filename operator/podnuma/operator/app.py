@@ -70,7 +70,7 @@ class OperatorProcess:
         leadership = self.elector if self.elector is not None else AlwaysLeader()
         self._leadership = leadership
         self.controller = Controller(
-            ApiReader(self._client, page_size=settings.page_size),
+            ApiReader(self._client, page_size=settings.page_size, placing=settings.placement),
             ApiWriter(self._client, leadership, deadline=settings.write_deadline),
             metrics=self.metrics,
             timing=ControllerTiming(
@@ -83,6 +83,7 @@ class OperatorProcess:
             now=lambda: dt.datetime.now(dt.UTC),
             rng=self._rng,
             export_resource_topologies=settings.export_resource_topologies,
+            placement=settings.placement,
         )
         self.watches = KopfSource(
             access,
@@ -90,6 +91,7 @@ class OperatorProcess:
             page_size=settings.page_size,
             clock=time.monotonic,
             rng=self._rng,
+            placing=settings.placement,
             begins_anew=lambda kind: self.metrics.watch_relists.labels(kind.value.kind).inc(),
         )
         self._beat = time.monotonic()

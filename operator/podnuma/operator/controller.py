@@ -2,6 +2,7 @@
 
     on_update, on_delete, sync    cache, then queue the affected nodes and profiles
     nodes                         run the node's reconciler
+    placement                     choose nodes for gated pods (`placement`)
     node and profile statuses     queues of their own: reporting must not delay decisions
 
 A failed run is repeated after a back-off. A decision is stored first and held afterwards; a
@@ -25,16 +26,19 @@ from podnuma.operator.cache.objects import CachedPod, CachedProfile, CachedTopol
 from podnuma.operator.metrics import AdmissionTimer, Metrics, Snapshot
 from podnuma.operator.node.admission import Admission
 from podnuma.operator.node.allocations import AllocationSync
+from podnuma.operator.node.decision_writer import DecisionWriter
 from podnuma.operator.node.eviction import Eviction
 from podnuma.operator.node.eviction_policy import EvictionBackoff
 from podnuma.operator.node.pod_conditions import PodConditions
 from podnuma.operator.node.profile_selector import ProfileSelector
 from podnuma.operator.node.reconciler import NodeReconciler, NodeSteps
 from podnuma.operator.node.releases import Releases
+from podnuma.operator.node.reservations import Reservations
 from podnuma.operator.node.resize import Resizes
 from podnuma.operator.node.resource_topology import ResourceTopologyExport
 from podnuma.operator.node.settings import SettingsSync
 from podnuma.operator.node.status import NodeStatusWriter
+from podnuma.operator.placement.reconciler import PlacementReconciler
 from podnuma.operator.profile_status import ProfileStatusWriter
 from podnuma.operator.write.allocation_store import AllocationStore
 from podnuma.operator.write.event_recorder import EventRecorder
@@ -89,6 +93,7 @@ class Controller:
         now: Callable[[], dt.datetime],
         rng: random.Random,
         export_resource_topologies: bool = False,
+        placement: bool = False,
     ) -> None:
         self.cache = cache = ClusterCache()
         self.events = EventRecorder(writer, now, metrics.events_dropped.inc, lambda: len(self._nodes) > _BUSY)
@@ -143,24 +148,61 @@ class Controller:
             now=now,
             write_deadline=timing.write_deadline,
         )
+        self._placement = (
+            PlacementReconciler(
+                cache,
+                reader,
+                writer,
+                self._reconcilers.get,
+                events=events,
+                metrics=metrics,
+                enqueue=enqueue,
+                clock=clock,
+                now=now,
+                rng=rng,
+                settle=timing.settle,
+            )
+            if placement
+            else None
+        )
         releases = Releases(
             cache, reader, store, events=events, metrics=metrics, enqueue=enqueue, clock=clock
         )
         allocations = AllocationSync(cache, store, releases, events=events, metrics=metrics)
+        resizes = Resizes(cache, events=events, metrics=metrics)
+        decisions = DecisionWriter(
+            cache,
+            store,
+            allocations,
+            releases,
+            resizes,
+            events=events,
+            metrics=metrics,
+            timer=self._timer,
+            enqueue=enqueue,
+        )
         self._steps = NodeSteps(
             selector=ProfileSelector(cache),
             settings=SettingsSync(cache, writer),
             allocations=allocations,
+            reservations=Reservations(
+                cache,
+                store,
+                allocations,
+                decisions,
+                events=events,
+                metrics=metrics,
+                enqueue=enqueue,
+                clock=clock,
+            ),
             admission=Admission(
                 cache,
                 reader,
                 store,
                 allocations,
-                releases,
-                Resizes(cache, events=events, metrics=metrics),
-                events=events,
+                resizes,
+                decisions,
                 metrics=metrics,
-                timer=self._timer,
                 enqueue=enqueue,
                 clock=clock,
                 rng=rng,
@@ -187,13 +229,17 @@ class Controller:
 
     def on_update(self, obj: CachedObject) -> None:
         """Cache a state of an object and queue what it affects."""
+        if self._placement is not None:
+            self._placement.sees(obj)
         before = self.cache.topologies.get(obj.key) if obj.kind is Kind.TOPOLOGY else None
         self._enqueue(self.cache.update(obj))
         match obj:
             case CachedProfile():
                 self._profile_statuses.add(obj.key.name)
             case CachedPod():
-                self._timer.begin(obj.uid)
+                if obj.node:
+                    self._timer.begin(obj.uid)
+                self._queue_reserving_node(obj)
             case CachedTopology():
                 if (node := self.node_state(obj.key.name)) is not None:
                     was_silent = node.heartbeat.silent
@@ -205,8 +251,21 @@ class Controller:
 
     def on_delete(self, kind: Kind, key: ObjectKey, version: ObjectVersion) -> None:
         """Remove an object from the cache and queue what that affects."""
+        held = self.cache.allocation(key, version.uid) if kind is Kind.POD else None
         self._enqueue(self.cache.delete(kind, key, version))
         self._timer.end(version.uid)
+        if self._placement is not None and kind in {Kind.POD, Kind.NODE, Kind.ALLOCATION}:
+            if held is not None and held.node:
+                self._nodes.add(held.node)
+            self._placement.wake()
+
+    def _queue_reserving_node(self, pod: CachedPod) -> None:
+        """Queue the node on which a pod has something reserved, if it is another one than the pod's."""
+        if self._placement is None:
+            return
+        held = self.cache.allocation(pod.key, pod.uid)
+        if held is not None and held.reserved and held.node not in {"", pod.node}:
+            self._nodes.add(held.node)
 
     async def sync(self, kinds: Iterable[Kind]) -> None:
         """List kinds anew, PodAllocations first: a pod that is listed later has no older one."""
@@ -214,6 +273,9 @@ class Controller:
             objects, version = await self._reader.list_all(kind)
             self._enqueue(self.cache.replace(kind, objects, version))
             self._listed.add(kind)
+            if kind is Kind.POD and self._placement is not None:
+                self._enqueue(frozenset(one.node for one in self.cache.allocations if one.reserved))
+                self._placement.wake()
         if self.has_synced:
             self._all_listed.set()
 
@@ -238,10 +300,14 @@ class Controller:
         await self.sync([Kind.ALLOCATION] if self.has_synced else Kind)
         for queue in (self._nodes, self._node_statuses, self._profile_statuses, self._resource_topologies):
             queue.start()
+        if self._placement is not None:
+            self._placement.start()
         self.enqueue_all()
 
     async def stop(self) -> None:
         """Stop deciding; changes are still cached."""
+        if self._placement is not None:
+            await self._placement.stop()
         await asyncio.gather(
             self._nodes.stop(),
             self._node_statuses.stop(),
@@ -277,8 +343,12 @@ class Controller:
             self._metrics.reconciles.labels("failed").inc()
             node.state.failed(str(error) or type(error).__name__, self._clock())
             self._node_statuses.add(name)
+            if self._placement is not None:
+                self._placement.node_changed(node)
             raise
         node.state.failure = None
+        if self._placement is not None:
+            self._placement.node_changed(node)
         self._node_statuses.add(name)
         if self._export is not None:
             self._resource_topologies.add(name)
@@ -385,4 +455,6 @@ class Controller:
             pods_orphaned=orphaned,
             device_localities=localities,
             watch_age=watch_age,
+            pods_gated=len(self._placement.gated()) if self._placement is not None else 0,
+            longest_gated_wait=self._placement.longest_wait() if self._placement is not None else 0.0,
         )

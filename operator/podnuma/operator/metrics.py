@@ -51,6 +51,8 @@ class Snapshot:
     node_states: Mapping[NodeReason, int] = field(default_factory=dict)
     unreadable: Mapping[str, int] = field(default_factory=dict)
     device_localities: Mapping[DeviceLocality, int] = field(default_factory=dict)
+    pods_gated: int = 0
+    longest_gated_wait: float = 0.0
 
 
 class AdmissionTimer:
@@ -129,6 +131,12 @@ class _State(Collector):
                 "podnuma_pods_orphaned",
                 "Pods that are gone from the API and keep what they held until their processes have ended.",
                 now.pods_orphaned,
+            ),
+            ("podnuma_pods_gated", "Pods that wait to be placed on a node.", now.pods_gated),
+            (
+                "podnuma_longest_gated_wait_seconds",
+                "Time since when the pod that has waited longest to be placed has been gated.",
+                now.longest_gated_wait,
             ),
             (
                 "podnuma_operator_watch_age_seconds",
@@ -218,6 +226,24 @@ class Metrics:
             ("result",),
             registry=registry,
         )
+        self.placements = Counter(
+            "podnuma_placements",
+            "Gated pods, by what became of them: placed, not_placed (nothing to reserve), released (by "
+            "whenNothingFits) or given_back (reserved, and not bound there).",
+            ("result",),
+            registry=registry,
+        )
+        self.placement_seconds = Histogram(
+            "podnuma_placement_duration_seconds",
+            "Time to find the best node for a gated pod.",
+            registry=registry,
+            buckets=_FAST,
+        )
+        self.nominations_refused = Counter(
+            "podnuma_nominations_refused",
+            "Nominations of nodes that the API server refused.",
+            registry=registry,
+        )
         self.api_requests = Counter(
             "podnuma_api_requests",
             "Requests to the API server other than watches, by verb, resource and result.",
@@ -265,6 +291,8 @@ class Metrics:
             self.evictions.labels(result)
         for result in ("followed", "deferred", "infeasible", "ignored"):
             self.resizes.labels(result)
+        for result in ("placed", "not_placed", "released", "given_back"):
+            self.placements.labels(result)
         for result in ("ok", "failed"):
             self.reconciles.labels(result)
             self.resyncs.labels(result)

@@ -41,7 +41,9 @@ class OperatorSettings:
 
     `kubeconfig` None means the service account of the pod. `namespace` is where the
     Lease lives. `lease` None runs without one: only for a single process under a
-    supervisor that never runs two. `metrics_port` 0 takes a free port, None opens none.
+    supervisor that never runs two. `placement`: pods that carry podnuma's scheduling gate are placed;
+    for that pods without a node, and what all pods request, are known. `metrics_port` 0 takes a free
+    port, None opens none.
     """
 
     kubeconfig: Path | None = None
@@ -58,3 +60,4 @@ class OperatorSettings:
     status_interval: float = 1.0
     write_deadline: float = 5.0
     export_resource_topologies: bool = False
+    placement: bool = False

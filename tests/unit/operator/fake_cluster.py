@@ -48,8 +48,10 @@ def in_time(_request: str) -> None:
 class FakeCluster:
     """Reader and Writer at once."""
 
-    def __init__(self, rng: random.Random | None = None) -> None:
+    def __init__(self, rng: random.Random | None = None, *, placing: bool = False) -> None:
         self.rng = rng or random.Random(1)
+        self.decoders = decode.PLACING_DECODERS if placing else decode.DECODERS
+        self._decode_pod = decode.decode_placeable_pod if placing else decode.decode_bound_pod
         self.objects: dict[Kind, dict[ObjectKey, Json]] = {kind: {} for kind in Kind}
         self.claims: dict[ObjectKey, Json] = {}
         self.slices: list[Json] = []
@@ -159,7 +161,7 @@ class FakeCluster:
 
     async def list_all(self, kind: Kind) -> tuple[list[CachedObject], int]:
         async def act() -> tuple[list[CachedObject], int]:
-            records = [decode.DECODERS[kind](copy.deepcopy(value)) for value in self.objects[kind].values()]
+            records = [self.decoders[kind](copy.deepcopy(value)) for value in self.objects[kind].values()]
             return [record for record in records if record is not None], next(self._versions)
 
         return await self._request(f"list {kind.value.kind}", act)
@@ -167,7 +169,13 @@ class FakeCluster:
     async def pod(self, key: ObjectKey) -> CachedPod | None:
         async def act() -> CachedPod | None:
             value = self.objects[Kind.POD].get(key)
-            return decode.decode_bound_pod(copy.deepcopy(value)) if value is not None else None
+            return self._decode_pod(copy.deepcopy(value)) if value is not None else None
+
+        return await self._request(f"get Pod {key}", act)
+
+    async def stored_pod(self, key: ObjectKey) -> Json | None:
+        async def act() -> Json | None:
+            return copy.deepcopy(self.objects[Kind.POD].get(key))
 
         return await self._request(f"get Pod {key}", act)
 
@@ -342,6 +350,24 @@ class FakeCluster:
 
         return await self._request(f"apply Pod/status {key}", act)
 
+    async def nominate(self, key: ObjectKey, body: Json) -> Json:
+        async def act() -> Json:
+            known = self._pod_of(key, body)
+            return self.put(Kind.POD, {**known, "status": {**known["status"], **body["status"]}})
+
+        return await self._request(f"nominate Pod {key}", act)
+
+    async def lift_gate(self, key: ObjectKey, body: Json) -> Json:
+        async def act() -> Json:
+            known = self._pod_of(key, body)
+            gone = [gate["name"] for gate in body["spec"]["schedulingGates"]]
+            gates = [gate for gate in known["spec"].get("schedulingGates", []) if gate["name"] not in gone]
+            return self.put(
+                Kind.POD, {**known, "spec": {**known["spec"], **body["spec"], "schedulingGates": gates}}
+            )
+
+        return await self._request(f"lift gate of Pod {key}", act)
+
     async def evict(self, key: ObjectKey, uid: str) -> None:
         async def act() -> None:
             known = self.objects[Kind.POD].get(key)
@@ -376,6 +402,12 @@ class FakeCluster:
         pods = self.objects[Kind.POD].values()
         return any(one["metadata"]["uid"] == uid and not decode.has_finished(one) for one in pods)
 
+    def _pod_of(self, key: ObjectKey, body: Json) -> Json:
+        known = self._at(Kind.POD, key)
+        if known["metadata"]["uid"] != body["metadata"]["uid"]:
+            raise errors.ConflictError(409, "Conflict", "another uid")
+        return known
+
     def _remove_this(self, kind: Kind, key: ObjectKey, uid: str) -> None:
         known = self.objects[kind].get(key)
         if known is None:
@@ -405,8 +437,11 @@ class FakeCluster:
             return
         # A finished pod leaves the selection of the watch: the server says DELETED.
         if ended or (kind is Kind.POD and decode.has_finished(value)):
+            last = self.decoders[kind](value) if kind is Kind.POD and ended else None
+            if last is not None and not last.node:
+                subscriber.on_update(last)
             subscriber.on_delete(kind, decode.object_key(value), decode.object_version(value))
-        elif (record := decode.DECODERS[kind](value)) is not None:
+        elif (record := self.decoders[kind](value)) is not None:
             subscriber.on_update(record)
 
 

@@ -90,9 +90,17 @@ def owned_by(kind: str, uid: str) -> list[Json]:
 class Rig:
     """A cluster and one controller that decides for it."""
 
-    def __init__(self, seed: int = 1, *, export_resource_topologies: bool = False, **timing: float) -> None:
+    def __init__(
+        self,
+        seed: int = 1,
+        *,
+        export_resource_topologies: bool = False,
+        placement: bool = False,
+        **timing: float,
+    ) -> None:
         self.export_resource_topologies = export_resource_topologies
-        self.cluster = FakeCluster(random.Random(seed))
+        self.placement = placement
+        self.cluster = FakeCluster(random.Random(seed), placing=placement)
         self.timing = ControllerTiming(**{"settle": 0.01, "status_interval": 0.0, **timing})  # type: ignore[arg-type]
         self.metrics = Metrics()
         self.controller = self._controller()
@@ -109,6 +117,7 @@ class Rig:
             now=self.cluster.now,
             rng=random.Random(7),
             export_resource_topologies=self.export_resource_topologies,
+            placement=self.placement,
         )
 
     async def start(self) -> None:

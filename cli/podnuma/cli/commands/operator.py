@@ -58,6 +58,14 @@ def run_operator(
             help="write NodeResourceTopologies for the NUMA-aware scheduler plugin",
         ),
     ] = False,
+    placement: Annotated[
+        bool,
+        typer.Option(
+            "--placement",
+            envvar="PODNUMA_PLACEMENT",
+            help="place pods that carry the scheduling gate podnuma.dev/placement before they are bound",
+        ),
+    ] = False,
     log_level: LogLevelOption = LogLevel.INFO,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
@@ -76,5 +84,6 @@ def run_operator(
             metrics_port=metrics_port,
             resync=resync,
             export_resource_topologies=export_resource_topologies,
+            placement=placement,
         )
     )

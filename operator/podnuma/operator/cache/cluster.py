@@ -7,6 +7,7 @@ affects none.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from podnuma.operator.cache.kinds import Kind
@@ -21,11 +22,14 @@ from podnuma.operator.cache.objects import (
     CachedTopology,
     ObjectKey,
     ObjectVersion,
+    RequestingPod,
 )
-from podnuma.operator.cache.store import ObjectStore
+from podnuma.operator.cache.store import REMEMBERED, ObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from podnuma.api.scheduling import Needs
 
 EVERY_NODE = "*"
 """Stands for all nodes where names of nodes are returned; no node can have this name."""
@@ -46,6 +50,7 @@ class ClusterCache:
 
     def __init__(self) -> None:
         self.pods = _store(CachedPod)
+        self.requesting_pods = _store(RequestingPod)
         self.nodes = _store(CachedNode)
         self.namespaces = _store(CachedNamespace)
         self.profiles = _store(CachedProfile)
@@ -59,6 +64,8 @@ class ClusterCache:
             Kind.TOPOLOGY: self.topologies,
             Kind.ALLOCATION: self.allocations,
         }
+        self._requested: dict[str, Needs] = {}  # by node, until a pod there changes
+        self._never_bound: OrderedDict[str, None] = OrderedDict()
 
     def unreadable(self) -> dict[str, int]:
         """Return how many objects of each own kind have something that cannot be read."""
@@ -90,6 +97,26 @@ class ClusterCache:
         found = self.allocations.group(node).values()
         return next((one for one in found if one.pod_uid == pod_uid), None)
 
+    def unbound_pods(self) -> Mapping[ObjectKey, CachedPod]:
+        """Return the pods that have no node yet; none unless the operator places pods."""
+        return self.pods.group("")
+
+    def never_bound(self, uid: str) -> bool:
+        """Tell whether it is certain of a deleted pod that it never had a node."""
+        return uid in self._never_bound
+
+    def requested(self, node: str) -> Needs:
+        """Return what all pods of a node request together."""
+        known = self._requested.get(node)
+        if known is None:
+            total: dict[str, int] = {}
+            for pods in (self.pods.group(node), self.requesting_pods.group(node)):
+                for pod in pods.values():
+                    for resource, amount in pod.needs.items():
+                        total[resource] = total.get(resource, 0) + amount
+            known = self._requested[node] = total
+        return known
+
     def namespace_labels(self, namespace: str) -> Mapping[str, str]:
         """Return the labels of a namespace; none while it is not known."""
         found = self.namespaces.get(ObjectKey("", namespace))
@@ -97,17 +124,48 @@ class ClusterCache:
 
     def update(self, cached: CachedObject) -> AffectedNodes:
         """Store a state of an object unless a newer one is known; return the affected nodes."""
+        if isinstance(cached, RequestingPod):
+            self.pods.delete(cached.key, cached.version)
+            self.requesting_pods.update(cached)
+            self._requested.pop(cached.node, None)
+            return NO_NODES
         before, is_new = self._stores[cached.kind].update(cached)
+        if isinstance(cached, CachedPod):
+            self._requested.pop(cached.node, None)
         return _affected(before, cached) if is_new else NO_NODES
 
     def delete(self, kind: Kind, key: ObjectKey, version: ObjectVersion) -> AffectedNodes:
         """Remove an object; return the affected nodes."""
+        if kind is Kind.POD:
+            self._forget_requests(key, version)
         return _affected(self._stores[kind].delete(key, version), None)
 
     def replace(self, kind: Kind, objects: Iterable[CachedObject], version: int) -> AffectedNodes:
         """Replace all objects of a kind by a list that was taken at `version`; return the affected nodes."""
+        if kind is Kind.POD:
+            self._requested.clear()
+            found = tuple(objects)
+            others = [one for one in found if isinstance(one, RequestingPod)]
+            if others or len(self.requesting_pods):
+                self.requesting_pods.replace(others, version)
+            objects = (one for one in found if isinstance(one, CachedPod))
         changes = self._stores[kind].replace(objects, version)
         return frozenset().union(*(_affected(before, after) for before, after in changes))
+
+    def _forget_requests(self, key: ObjectKey, version: ObjectVersion) -> None:
+        other = self.requesting_pods.get(key)
+        if other is not None:
+            self.requesting_pods.delete(key, version)
+            self._requested.pop(other.node, None)
+        pod = self.pods.get(key)
+        if pod is None or pod.uid != version.uid:
+            return
+        self._requested.pop(pod.node, None)
+        # The watch hands on the last state first: only that one proves that there was no node in the end.
+        if not pod.node and pod.version.resource_version == version.resource_version:
+            self._never_bound[version.uid] = None
+            while len(self._never_bound) > REMEMBERED:
+                self._never_bound.popitem(last=False)
 
 
 def _affected(before: CachedObject | None, after: CachedObject | None) -> AffectedNodes:

@@ -8,6 +8,7 @@ reported in its own status and affects no other.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -19,10 +20,12 @@ from podnuma.api.device_claims import read_claim_references
 from podnuma.api.events import Involved
 from podnuma.api.node_profile import read_node_profile
 from podnuma.api.node_topology import read_node_topology
+from podnuma.api.placement import read_scheduling_state
 from podnuma.api.pod import read_pod, static_uid
 from podnuma.api.pod_allocation import read_pod_allocation
 from podnuma.api.pod_condition import told_refusal
 from podnuma.api.pod_resize import allocated, kubelet_holds_back, resources_revision
+from podnuma.api.scheduling import Needs, read_pod_needs, read_schedulable_node
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import (
     NO_LABELS,
@@ -35,6 +38,7 @@ from podnuma.operator.cache.objects import (
     CachedTopology,
     ObjectKey,
     ObjectVersion,
+    RequestingPod,
 )
 
 Json = Mapping[str, Any]
@@ -85,17 +89,41 @@ def decode_pod(value: Json) -> CachedPod | None:
 
 def decode_bound_pod(value: Json) -> CachedPod | None:
     """Decode any pod that is bound and has not finished."""
-    metadata = _dict(value.get("metadata"))
     node_name = _dict(value.get("spec")).get("nodeName")
-    if not node_name or has_finished(value):
+    return None if not node_name or has_finished(value) else _cached_pod(value, str(node_name))
+
+
+def decode_placeable_pod(value: Json) -> CachedPod | None:
+    """Decode any pod that has not finished, bound or not."""
+    if has_finished(value):
         return None
+    if found := decode_bound_pod(value):
+        return replace(found, needs=_needs(value))
+    return replace(_cached_pod(value, ""), needs=_needs(value), scheduling=read_scheduling_state(value))
+
+
+def decode_requesting_pod(value: Json) -> CachedPod | RequestingPod | None:
+    """Decode every pod that counts where pods are placed; of one that can hold nothing, what it requests."""
+    bound = _dict(value.get("spec")).get("nodeName")
+    if not bound:
+        return decode_placeable_pod(value)
+    found = decode_pod(value)
+    if found is not None:
+        return replace(found, needs=_needs(value))
+    if has_finished(value):
+        return None
+    return RequestingPod(object_version(value), object_key(value), str(bound), _needs(value))
+
+
+def _cached_pod(value: Json, node_name: str) -> CachedPod:
+    metadata = _dict(value.get("metadata"))
     desired, problem = _try(read_pod, value)
     request = None if desired is None else allocated(value, desired)
     owner = _controller(metadata)
     return CachedPod(
         version=object_version(value),
         key=object_key(value),
-        node=str(node_name),
+        node=node_name,
         created=str(metadata.get("creationTimestamp") or ""),
         labels=_labels(metadata),
         request=request,
@@ -110,6 +138,16 @@ def decode_bound_pod(value: Json) -> CachedPod | None:
         refusal=told_refusal(value),
         claims=read_claim_references(value),
     )
+
+
+def _needs(value: Json) -> Needs:
+    return _shared_needs(tuple(sorted(read_pod_needs(value).items())))
+
+
+@lru_cache(4096)
+def _shared_needs(amounts: tuple[tuple[str, int], ...]) -> Needs:
+    """Return one mapping for all pods that request the same."""
+    return MappingProxyType(dict(amounts))
 
 
 def _held_back(value: Json, *, unallocated: bool) -> str:
@@ -127,6 +165,12 @@ def decode_node(value: Json) -> CachedNode:
         labels=_labels(_dict(value.get("metadata"))),
         kubelet_version=version[:64] if isinstance(version, str) else "",
     )
+
+
+def decode_schedulable_node(value: Json) -> CachedNode:
+    """Decode a node with what the scheduler looks at."""
+    found = decode_node(value)
+    return replace(found, schedulable=replace(read_schedulable_node(value), labels=found.labels))
 
 
 def decode_namespace(value: Json) -> CachedNamespace:
@@ -208,6 +252,11 @@ DECODERS: Final[Mapping[Kind, Callable[[Json], CachedObject | None]]] = MappingP
         Kind.ALLOCATION: decode_kept_allocation,
     }
 )
+
+PLACING_DECODERS: Final[Mapping[Kind, Callable[[Json], CachedObject | None]]] = MappingProxyType(
+    {**DECODERS, Kind.POD: decode_requesting_pod, Kind.NODE: decode_schedulable_node}
+)
+"""Those of an operator that places pods."""
 
 
 def _try(read: Callable[[Any], T], value: Json) -> tuple[T | None, str | None]:

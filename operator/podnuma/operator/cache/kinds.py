@@ -26,3 +26,6 @@ FIELD_SELECTORS: Final = MappingProxyType(
     {Kind.POD: "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"}
 )
 """What the API server is asked to leave out, by kind."""
+
+PLACING_FIELD_SELECTORS: Final = MappingProxyType({Kind.POD: "status.phase!=Succeeded,status.phase!=Failed"})
+"""The same for an operator that places pods: it needs those that are not bound yet."""

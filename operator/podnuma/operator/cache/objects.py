@@ -10,7 +10,7 @@ are whole numbers that only grow; of two states of one object they tell the newe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
@@ -29,9 +29,12 @@ if TYPE_CHECKING:
     from podnuma.api.events import Involved
     from podnuma.api.node_profile import NodeProfile
     from podnuma.api.node_topology import NodeTopology
+    from podnuma.api.placement import SchedulingState
     from podnuma.api.pod_allocation import PodAllocation
+    from podnuma.api.scheduling import Needs, SchedulableNode
 
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
+NO_NEEDS: Needs = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class CachedObject:
 
 @dataclass(frozen=True, slots=True)
 class CachedPod(CachedObject):
-    """A bound, unfinished pod that may hold something.
+    """An unfinished pod: bound, so that it may hold something, or waiting for a node (`node` is empty then).
 
     `request` is None when the pod cannot be read; `problem` then says why. `created` is the
     API server's time as text, which sorts. `controller` is what would replace the pod;
@@ -85,7 +88,8 @@ class CachedPod(CachedObject):
     `request` has the resources that the kubelet has allocated, `revision` is theirs; `held_back` says why
     the kubelet has not accepted a resize of the pod, empty if it has none to accept. `refusal` is the reason
     and message of podnuma's condition on the pod, if it has one. `claims` are the ResourceClaims that its
-    containers use.
+    containers use. Only known to an operator that places pods: what a pod `needs` of its node as the
+    scheduler counts it, and of one that is not bound its `scheduling`.
     """
 
     kind = Kind.POD
@@ -102,11 +106,20 @@ class CachedPod(CachedObject):
     held_back: str = ""
     refusal: tuple[str, str] | None = None
     claims: tuple[ClaimReference, ...] = ()
+    needs: Needs = field(default_factory=lambda: NO_NEEDS)
+    scheduling: SchedulingState | None = None
+
+    @property
+    def gated(self) -> bool:
+        """Tell whether it waits for podnuma to be placed."""
+        return self.scheduling is not None and self.scheduling.gated
 
     @property
     def relevant_state(self) -> object:
         return (
             self.uid,
+            self.node,
+            self.scheduling and self.scheduling.gates,
             self.labels,
             self.request,
             self.claims,
@@ -117,13 +130,26 @@ class CachedPod(CachedObject):
 
 
 @dataclass(frozen=True, slots=True)
+class RequestingPod(CachedObject):
+    """A bound pod that can hold nothing: only what it requests of its node counts, where pods are placed."""
+
+    kind = Kind.POD
+
+    needs: Needs
+
+
+@dataclass(frozen=True, slots=True)
 class CachedNode(CachedObject):
-    """A Node: its identity, its labels, and the version of its kubelet ("" if it has not told)."""
+    """A Node: its identity, its labels, and the version of its kubelet ("" if it has not told).
+
+    `schedulable` is what the scheduler looks at, known to an operator that places pods.
+    """
 
     kind = Kind.NODE
 
     labels: Mapping[str, str]
     kubelet_version: str = ""
+    schedulable: SchedulableNode | None = None
 
     @property
     def relevant_state(self) -> object:
@@ -235,6 +261,11 @@ class CachedAllocation(CachedObject):
     def finalized(self) -> bool:
         """Tell whether it stays until the operator lets it go."""
         return CGROUP_FINALIZER in self.finalizers
+
+    @property
+    def reserved(self) -> bool:
+        """Tell whether it was made for a pod before that was bound, and not taken over since."""
+        return self.model is not None and self.model.decision.reserved
 
     @property
     def released(self) -> bool:

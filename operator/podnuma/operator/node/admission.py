@@ -1,9 +1,7 @@
 """Decide the pods of a node that have no decision yet, and the rejected ones when they may fit now.
 
-Oldest pod first, one after the other: decide, store, hold. The allocator's answer changes
-nothing. When the write fails for good, nothing has to be undone. When its outcome is unknown,
-the very same decision is written again before the next pod is looked at; if there is nothing
-to write any more, nothing is decided until it is certain what is stored.
+Oldest pod first, one after the other: decide, store, hold (`decision_writer`). The allocator's answer
+changes nothing. Nothing is decided while a write has no clear answer.
 """
 
 from __future__ import annotations
@@ -16,20 +14,15 @@ from podnuma.allocator.eligibility import qos
 from podnuma.allocator.explain.brief import brief
 from podnuma.allocator.explain.explanation import explain
 from podnuma.allocator.request import Qos
-from podnuma.api.events import EventType
-from podnuma.api.kept_refusals import refusal_event
 from podnuma.api.pod_allocation import (
     LONGEST_EXPLANATION,
     Decision,
     numa_nodes,
     rejected_grant,
 )
-from podnuma.operator.cache.objects import ObjectKey
 from podnuma.operator.node.devices import NO_DEVICES, LocatedDevices, locate
-from podnuma.operator.write.decision import PodDecision, allocated_text
-from podnuma.operator.write.event_recorder import pod_reference
+from podnuma.operator.write.decision import PodDecision
 from podnuma.plumbing.backoff import Backoff
-from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
     import random
@@ -39,24 +32,21 @@ if TYPE_CHECKING:
     from podnuma.allocator.rules import Rules
     from podnuma.api.node_settings import NodeSettings
     from podnuma.operator.cache.cluster import ClusterCache
-    from podnuma.operator.cache.objects import CachedAllocation, CachedPod
-    from podnuma.operator.metrics import AdmissionTimer, Metrics
+    from podnuma.operator.cache.objects import CachedPod
+    from podnuma.operator.metrics import Metrics
     from podnuma.operator.node.allocations import AllocationSync
+    from podnuma.operator.node.decision_writer import DecisionWriter
     from podnuma.operator.node.profile_selection import ProfileSelection
-    from podnuma.operator.node.releases import Releases
     from podnuma.operator.node.resize import Resizes
     from podnuma.operator.node.state import NodeState
     from podnuma.operator.watch.lister import Reader
     from podnuma.operator.write.allocation_store import AllocationStore
-    from podnuma.operator.write.event_recorder import EventRecorder
 
 logger = logging.getLogger(__name__)
 
 _SOON = 0.2  # seconds
 _NAMED = 3  # pods named in a message; the others are counted
-_LONGEST_EVENT = 250  # characters; kubectl shows an event in one line
 _CLAIMS = Backoff(first=1.0, limit=60.0)  # between looks at a claim that has no allocation
-_NAMESPACE_TERMINATING = 5.0  # seconds until a pod of a namespace that takes no new objects is tried again
 
 
 class Admission:
@@ -68,12 +58,10 @@ class Admission:
         reader: Reader,
         store: AllocationStore,
         allocations: AllocationSync,
-        releases: Releases,
         resizes: Resizes,
+        decisions: DecisionWriter,
         *,
-        events: EventRecorder,
         metrics: Metrics,
-        timer: AdmissionTimer,
         enqueue: Callable[[str, float], None],
         clock: Callable[[], float],
         rng: random.Random,
@@ -83,18 +71,16 @@ class Admission:
         self._rng = rng
         self._store = store
         self._allocations = allocations
-        self._releases = releases
         self._resizes = resizes
-        self._events = events
+        self._decisions = decisions
         self._metrics = metrics
-        self._timer = timer
         self._enqueue = enqueue
         self._clock = clock
 
     async def run(self, node: NodeState, selection: ProfileSelection) -> None:
         """Decide the pods of a node that wait for it."""
         await self._withdraw(node, selection)
-        if not await self._confirm(node):
+        if not await self._decisions.confirm(node):
             self._enqueue(node.name, _SOON)
             return
         settings = selection.decide_with
@@ -105,7 +91,7 @@ class Admission:
             return
         if not self._allocations.has_unknown(node):
             # Running pods come first: they are older.
-            await self._resizes.run(node, settings.pod_policy.resize, self._write)
+            await self._resizes.run(node, settings.pod_policy.resize, self._decisions.write)
         for pod in self._to_decide(node, settings):
             located = await self._locate(node, pod)
             if self._allocations.has_unknown(node):
@@ -200,7 +186,7 @@ class Admission:
                 numa = numa_nodes(grant, allocator.topology)
                 said = Decision.of(answer, explanation=told[:LONGEST_EXPLANATION], revision=pod.revision)
                 decision = PodDecision(pod.key, node.name, grant, said, pod.static_uid, numa)
-                await self._write(node, pod, decision, answer)
+                await self._decisions.write(node, pod, decision, answer)
             case Rejected() if known is None and (orphans := self._orphans(node)):
                 # The common case: the pod that it replaces has just ended, and the agent has yet to say so.
                 text = f"Waits for what {orphans} held: gone from the API, their processes have not ended yet"
@@ -217,7 +203,7 @@ class Admission:
                 cause = brief(allocator, request, explain(allocator, request))
                 refusal = Decision.of(answer, node.revision, cause, pod.revision)
                 grant = rejected_grant(pod.uid, pod.key.namespace, pod.key.name, allocator.rules.scope)
-                await self._write(
+                await self._decisions.write(
                     node, pod, PodDecision(pod.key, node.name, grant, refusal, pod.static_uid), None
                 )
                 node.rejected_at[pod.uid] = node.revision
@@ -230,113 +216,10 @@ class Admission:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         return ", ".join(names[:_NAMED]) + more
 
-    async def _confirm(self, node: NodeState) -> bool:
-        """Repeat writes that had no clear answer; False: one that is not repeated may have left something.
-
-        Then nothing else is decided before the next run has cleaned that up.
-        """
-        clear = True
-        for uid, (decision, answer) in tuple(node.unconfirmed.items()):
-            pod = self._cache.pod(decision.key, uid)
-            if pod is None:
-                obsolete = await self._releases.pod_is_gone(decision.key, uid)
-            elif node.decisions.get(uid) == decision:
-                del node.unconfirmed[uid]  # adopted meanwhile
-                continue
-            elif node.still_fits(decision):
-                await self._write(node, pod, decision, answer)
-                continue
-            else:
-                obsolete = True
-            clear = False
-            if obsolete and await self._store.no_write_pending(decision.key):
-                del node.unconfirmed[uid]
-        return clear
-
-    async def _write(
-        self, node: NodeState, pod: CachedPod, decision: PodDecision, answer: Admitted | None
-    ) -> None:
-        """Store a decision, then hold it."""
-        try:
-            stored = await self._store_or_adopt(node, pod, decision)
-        except errors.UncertainError:
-            node.unconfirmed[pod.uid] = (decision, answer)
-            raise
-        except (errors.NotFoundError, errors.RefusedError) as error:
-            node.unconfirmed.pop(pod.uid, None)
-            namespace = self._cache.namespaces.get(ObjectKey("", pod.key.namespace))
-            if namespace is not None and not namespace.terminating:
-                raise
-            # Nothing can be created in a terminating namespace; its pods go with it.
-            logger.info("pod %s is not decided, its namespace is terminating: %s", pod.key, error)
-            self._enqueue(node.name, _NAMESPACE_TERMINATING)
-            return
-        node.unconfirmed.pop(pod.uid, None)
-        if stored is None:
-            return
-        before = node.decisions.get(pod.uid)
-        node.hold(decision, answer)
-        if (waited := self._timer.end(pod.uid)) is not None:
-            self._metrics.admission_seconds.observe(waited)
-        if before is not None and before.admitted:
-            self._resizes.report(pod, before, decision)
-        else:
-            self._report(pod, decision)
-        await self._store.write_phase(decision, stored)
-
-    async def _store_or_adopt(
-        self, node: NodeState, pod: CachedPod, decision: PodDecision
-    ) -> CachedAllocation | None:
-        """Store a decision; None if another one about the pod was stored already and has been adopted."""
-        if self._cache.allocation(pod.key, pod.uid) is not None:
-            return await self._store.rewrite(decision)
-        created = await self._store.create(decision)
-        if created.written or decision.shown_by(created.allocation):
-            return created.allocation
-        if self._allocations.adopt(node, pod, created.allocation):
-            return None
-        return await self._store.rewrite(decision)
-
     def _manages(self, settings: NodeSettings, pod: CachedPod) -> bool:
         return settings.pod_policy.manages(pod.labels, self._cache.namespace_labels(pod.key.namespace))
-
-    def _report(self, pod: CachedPod, decision: PodDecision) -> None:
-        """Count, log and announce a stored decision."""
-        node, said = decision.node, decision.decision
-        if decision.admitted and not decision.grant.holds_anything:
-            self._metrics.decisions.labels("nothing").inc()
-            logger.debug("node %s: pod %s holds nothing exclusive", node, pod.key)
-        elif decision.admitted:
-            self._metrics.decisions.labels("admitted").inc()
-            text = allocated_text(decision)
-            logger.info("node %s: pod %s: %s", node, pod.key, text)
-            self._events.record(pod_reference(pod), EventType.NORMAL, "Allocated", text)
-        else:
-            self._metrics.decisions.labels("rejected").inc()
-            self._metrics.rejections.labels(said.reason).inc()
-            logger.info(
-                "node %s: pod %s rejected, %s: %s; %s",
-                node,
-                pod.key,
-                said.reason,
-                said.message,
-                said.explanation,
-            )
-            text = _rejected(node, said.explanation or said.message)
-            self._events.record(pod_reference(pod), EventType.WARNING, said.reason, text)
-            if pod.controller is not None and not pod.stays:
-                cause = said.explanation or said.message
-                self._events.keep(
-                    refusal_event(pod.controller, pod_reference(pod), node, said.reason, cause, said.message)
-                )
 
 
 def _agent_waits(rules: Rules, request: PodRequest) -> bool:
     """Tell whether the agent holds a pod's containers until there is a decision, even an empty one."""
     return (rules.static_cpu or rules.static_memory) and qos(request) is Qos.GUARANTEED
-
-
-def _rejected(node: str, cause: str) -> str:
-    """Return the text of an event: the cause first, then the node if there is room for its name."""
-    where = f" (node {node})"
-    return cause + where if len(cause) + len(where) <= _LONGEST_EVENT else cause[:_LONGEST_EVENT]

@@ -122,7 +122,8 @@ class AllocationSync:
         for uid, decision in tuple(node.decisions.items()):
             # A later decision may have been written: it is repeated before anything else.
             # A pod that is not present is about to be released, and its name may be another pod's.
-            if uid in node.unconfirmed or self._cache.pod(decision.key, uid) is None:
+            pod = self._cache.pod(decision.key, uid)
+            if uid in node.unconfirmed or pod is None or pod.node not in {node.name, ""}:
                 continue
             if self._store.is_stored(decision):
                 self._tell_kept(node, decision)
@@ -161,7 +162,18 @@ class AllocationSync:
                 and allocation is not None
                 and allocation.pod_uid in {pod.uid, None}
             ):
+                if allocation.reserved and allocation.node != node.name:
+                    await self._store.delete(allocation)  # the scheduler took another node than this one
+                    continue
                 found.append((pod, allocation))
+        for allocation in tuple(self._cache.allocations.group(node.name).values()):
+            waiting = self._cache.unbound_pods().get(allocation.key)
+            if waiting is None or waiting.uid in node.decisions or allocation.pod_uid != waiting.uid:
+                continue
+            if allocation.reserved:
+                found.append((waiting, allocation))
+            else:
+                await self._store.delete(allocation)  # it says that a pod without a node runs here
         # Of two pods that claim the same CPUs the older one keeps them.
         for pod, allocation in sorted(found, key=lambda pair: (pair[0].created, str(pair[0].key))):
             if not self.adopt(node, pod, allocation):

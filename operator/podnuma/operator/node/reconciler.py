@@ -3,6 +3,7 @@
     select     which profile applies, and whether its settings are valid
     settings   NodeTopology.spec; afterwards the selection is made again
     allocate   PodAllocations of pods that are gone, changed ones, unknown ones
+    reserve    what pods hold before they are bound: taken over, or given back
     admit      pods without a decision, oldest first, and rejected ones that may fit now
     evict      rejected pods, where the settings say so
     clean up   a NodeTopology that no profile wants any more
@@ -14,6 +15,7 @@ so that reporting does not delay decisions.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,11 +24,13 @@ from podnuma.operator.node.state import NodeState
 
 if TYPE_CHECKING:
     from podnuma.operator.cache.cluster import ClusterCache
+    from podnuma.operator.cache.objects import CachedPod
     from podnuma.operator.node.admission import Admission
     from podnuma.operator.node.allocations import AllocationSync
     from podnuma.operator.node.eviction import Eviction
     from podnuma.operator.node.pod_conditions import PodConditions
     from podnuma.operator.node.profile_selector import ProfileSelector
+    from podnuma.operator.node.reservations import Reservations
     from podnuma.operator.node.settings import SettingsSync
     from podnuma.operator.node.status import NodeStatusWriter
 
@@ -38,6 +42,7 @@ class NodeSteps:
     selector: ProfileSelector
     settings: SettingsSync
     allocations: AllocationSync
+    reservations: Reservations
     admission: Admission
     eviction: Eviction
     status: NodeStatusWriter
@@ -45,15 +50,35 @@ class NodeSteps:
 
 
 class NodeReconciler:
-    """The state of one node and the steps that bring it up to date; never run twice at once."""
+    """The state of one node and what changes it: one thing at a time, whoever asks for it."""
 
     def __init__(self, name: str, cache: ClusterCache, steps: NodeSteps) -> None:
         self.state = NodeState(name)
         self._cache = cache
         self._steps = steps
+        self._running = asyncio.Lock()
 
     async def reconcile(self) -> frozenset[str]:
         """Run all steps; return the profiles to which the node reports something new."""
+        async with self._running:
+            return await self._reconcile()
+
+    async def reserve(self, pod: CachedPod) -> bool:
+        """Reserve what a pod that is not bound needs, between two runs; False if it cannot be held now."""
+        async with self._running:
+            return await self._steps.reservations.reserve(self.state, pod)
+
+    async def give_back(self, uid: str, why: str) -> None:
+        """Free what a pod has reserved, between two runs."""
+        async with self._running:
+            await self._steps.reservations.give_back(self.state, uid, why)
+
+    @property
+    def places(self) -> bool:
+        """Tell whether pods may be placed here now."""
+        return self._steps.reservations.can_hold(self.state)
+
+    async def _reconcile(self) -> frozenset[str]:
         state, steps = self.state, self._steps
         node = self._cache.node(state.name)
         selection = steps.selector.run(state)
@@ -62,6 +87,7 @@ class NodeReconciler:
             selection = steps.selector.run(state)
         state.use_rules(state.rules if node is not None else None)
         await steps.allocations.run(state)
+        await steps.reservations.run(state)
         await steps.admission.run(state, selection)
         await steps.eviction.run(state, selection.decide_with)
         await steps.settings.remove_unused(state, selection)

@@ -71,7 +71,7 @@ class Releases:
     async def run(self, node: NodeState) -> None:
         """Release the pods of a node that have ended, and adopt those whose processes may not have."""
         for uid, decision in tuple(node.decisions.items()):
-            if self._cache.pod(decision.key, uid) is not None:
+            if self._cache.pod(decision.key, uid) is not None:  # not here yet: see `reservations`
                 node.orphans.pop(uid, None)
             elif await self.pod_is_gone(decision.key, uid):
                 await self._release(node, decision)
@@ -95,7 +95,8 @@ class Releases:
         found = await self._reader.pod(key)
         if found is not None and (uid is None or found.uid == uid):
             self._cache.pods.confirm(found)
-            self._enqueue(found.node, 0.0)
+            if found.node:
+                self._enqueue(found.node, 0.0)
             return False
         if uid is not None:
             self._cache.pods.delete(key, ObjectVersion(uid, 0))
@@ -114,7 +115,7 @@ class Releases:
                 self._enqueue(node.name, wait)
                 return
             await self._store.delete(allocation)
-            if allocation.finalized and not allocation.released:
+            if allocation.finalized and not allocation.released and not self._never_ran(decision):
                 self._tell_unseen(node, decision, allocation)
         node.release(decision.uid)
         if decision.grant.holds_anything:
@@ -134,6 +135,10 @@ class Releases:
             return
         await self._release(node, decision)
 
+    def _never_ran(self, decision: PodDecision) -> bool:
+        """Tell whether it is certain that no node has ever seen a pod."""
+        return decision.decision.reserved and self._cache.never_bound(decision.uid)
+
     def _tell_unseen(self, node: NodeState, decision: PodDecision, allocation: CachedAllocation) -> None:
         """Say that nobody has seen the processes of an orphan end."""
         known = self._cache.node(node.name) is not None
@@ -149,6 +154,8 @@ class Releases:
     ) -> float:
         """Return for how many seconds at the longest an orphan keeps what it holds, if nothing changes."""
         if not decision.grant.holds_anything or not allocation.finalized or allocation.released:
+            return 0.0
+        if self._never_ran(decision):
             return 0.0
         if self._cache.node(node.name) is None:
             return 0.0

@@ -93,7 +93,7 @@ class Resizes:
             pod = self._cache.pod(decision.key, uid)
             if pod is None or pod.request is None or pod.terminating or pod.held_back:
                 continue
-            if not decision.admitted or uid in node.unconfirmed:
+            if not decision.admitted or decision.decision.reserved or uid in node.unconfirmed:
                 continue
             if pod.revision != decision.decision.revision or decision.decision.pending_resize is not None:
                 found.append((pod, decision))

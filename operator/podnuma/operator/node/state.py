@@ -80,7 +80,7 @@ class NodeState:
     (`resize_tried`); the resources with which pods ask for nothing exclusive (`idle`); pods that were
     `evicted`; the last `warning` about a pod; the `devices` of its claims, and how often they were asked for
     in vain (`device_waits`); since when pods are `orphans`: gone from the API, while their processes
-    may still run.
+    may still run; and since when what a pod holds has been `reserved` while it had neither gate nor node.
     """
 
     def __init__(self, name: str) -> None:
@@ -99,6 +99,7 @@ class NodeState:
         self.idle: dict[str, str] = {}
         self.evicted: set[str] = set()
         self.orphans: dict[str, float] = {}
+        self.reserved: dict[str, float] = {}
         self.warning: dict[str, tuple[str, str]] = {}
         self.devices: dict[str, LocatedDevices] = {}
         self.device_waits: dict[str, int] = {}
@@ -243,6 +244,7 @@ class NodeState:
         self.device_waits.pop(uid, None)
         self.idle.pop(uid, None)
         self.orphans.pop(uid, None)
+        self.reserved.pop(uid, None)
         self.evicted.discard(uid)
         if self._allocator is not None and uid in self._allocator.grants:
             self._allocator.release(uid)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import kopf
 from podnuma.operator.cache import decode
-from podnuma.operator.cache.kinds import FIELD_SELECTORS, Kind
+from podnuma.operator.cache.kinds import FIELD_SELECTORS, PLACING_FIELD_SELECTORS, Kind
 
 if TYPE_CHECKING:
     from podnuma.operator.cache.objects import CachedObject, ObjectKey, ObjectVersion
@@ -63,10 +63,11 @@ class _NoProgress(kopf.ProgressStorage):
         return essence
 
 
+Decoder = Callable[[Any], "CachedObject | None"]
 Login = Callable[[], Awaitable[kopf.AiohttpSession]]
 
 
-def registry(queue: EventQueue, login: Login) -> kopf.OperatorRegistry:
+def registry(queue: EventQueue, login: Login, *, placing: bool = False) -> kopf.OperatorRegistry:
     """Return a registry with the handlers of all kinds and the login."""
     handlers = kopf.OperatorRegistry()
 
@@ -74,24 +75,27 @@ def registry(queue: EventQueue, login: Login) -> kopf.OperatorRegistry:
     async def credentials(**_: Any) -> kopf.AiohttpSession:
         return await login()
 
+    decoders = decode.PLACING_DECODERS if placing else decode.DECODERS
     for kind in Kind:
-        _register(handlers, kind, queue)
+        _register(handlers, kind, decoders[kind], queue)
     return handlers
 
 
-def _register(handlers: kopf.OperatorRegistry, kind: Kind, queue: EventQueue) -> None:
-    read, served = decode.DECODERS[kind], kind.value
+def _register(handlers: kopf.OperatorRegistry, kind: Kind, read: Decoder, queue: EventQueue) -> None:
+    served = kind.value
 
     @kopf.on.event(served.group, served.version, served.plural, registry=handlers, id=f"see-{served.plural}")
     async def see(event: Any, **_: Any) -> None:
         value = event["object"]
         if event["type"] == "DELETED":
+            if kind is Kind.POD and (last := read(value)) is not None and not last.node:
+                queue.updated(kind, last)  # it ended without a node
             queue.deleted(kind, decode.object_key(value), decode.object_version(value))
         else:
             queue.updated(kind, read(value))
 
 
-def kopf_settings(page_size: int) -> kopf.OperatorSettings:
+def kopf_settings(page_size: int, *, placing: bool = False) -> kopf.OperatorSettings:
     """Return Kopf's settings: finite watches, paged lists, nothing written to the cluster."""
     chosen = kopf.OperatorSettings()
     chosen.posting.enabled = False
@@ -109,7 +113,7 @@ def kopf_settings(page_size: int) -> kopf.OperatorSettings:
     chosen.networking.error_backoffs = (0.5, 1, 2, 4)
     # A worker keeps the last object for as long as it idles.
     chosen.queueing.idle_timeout = 0.5
-    for kind, selector in FIELD_SELECTORS.items():
+    for kind, selector in (PLACING_FIELD_SELECTORS if placing else FIELD_SELECTORS).items():
         served = kind.value
         chosen.watching.field_selectors[served.group, served.version, served.plural] = selector
     logging.getLogger("kopf").setLevel(logging.WARNING)

@@ -71,7 +71,7 @@ class ResourceEventHandler(Protocol):
 class KopfSource:
     """All watches; delivers every event once and in order, and says which kinds must be listed."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its dependencies, passed in once
         self,
         access: CredentialSource,
         handler: ResourceEventHandler,
@@ -79,11 +79,13 @@ class KopfSource:
         page_size: int,
         clock: Callable[[], float],
         rng: random.Random,
+        placing: bool = False,
         begins_anew: Callable[[Kind], None] = lambda _: None,
     ) -> None:
         self._access = access
         self._handler = handler
         self._page_size = page_size
+        self._placing = placing
         self._clock = clock
         self._rng = rng
         self._events: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
@@ -182,8 +184,8 @@ class KopfSource:
             return context
 
         parts = await kopf.spawn_tasks(
-            registry=kopf_handlers.registry(self, login),
-            settings=kopf_handlers.kopf_settings(self._page_size),
+            registry=kopf_handlers.registry(self, login, placing=self._placing),
+            settings=kopf_handlers.kopf_settings(self._page_size, placing=self._placing),
             standalone=True,
             clusterwide=True,
         )

@@ -6,7 +6,8 @@ so that no more than one page of full objects is in memory.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from podnuma.api.device_claims import DeviceSearch, read_allocated_devices
 from podnuma.api.node_resource_topology import is_ours
@@ -18,13 +19,15 @@ from podnuma.api.resource_types import (
     RESOURCE_SLICE,
 )
 from podnuma.operator.cache import decode
-from podnuma.operator.cache.kinds import FIELD_SELECTORS, Kind
+from podnuma.operator.cache.kinds import FIELD_SELECTORS, PLACING_FIELD_SELECTORS, Kind
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
     from podnuma.api.device_claims import AllocatedDevice
     from podnuma.operator.cache.objects import CachedAllocation, CachedObject, CachedPod, ObjectKey
     from podnuma.plumbing.kube.client import Client
+
+Json = Mapping[str, Any]
 
 _ATTEMPTS = 3  # a list whose continuation expired is begun again
 _SLICES = 16  # ResourceSlices in a page: each may have 128 devices
@@ -38,7 +41,14 @@ class Reader(Protocol):
         ...
 
     async def pod(self, key: ObjectKey) -> CachedPod | None:
-        """Return the bound and unfinished pod of this name, whether it may hold something or not."""
+        """Return the bound and unfinished pod of this name, whether it may hold something or not.
+
+        An operator that places pods gets those that are not bound yet as well.
+        """
+        ...
+
+    async def stored_pod(self, key: ObjectKey) -> Json | None:
+        """Return the JSON of a pod, None without one."""
         ...
 
     async def allocation(self, key: ObjectKey) -> CachedAllocation | None:
@@ -61,9 +71,12 @@ class Reader(Protocol):
 class ApiReader:
     """The reader that asks a real API server."""
 
-    def __init__(self, client: Client, *, page_size: int) -> None:
+    def __init__(self, client: Client, *, page_size: int, placing: bool = False) -> None:
         self._client = client
         self._page_size = page_size
+        self._selectors = PLACING_FIELD_SELECTORS if placing else FIELD_SELECTORS
+        self._decoders = decode.PLACING_DECODERS if placing else decode.DECODERS
+        self._decode_pod = decode.decode_placeable_pod if placing else decode.decode_bound_pod
 
     async def list_all(self, kind: Kind) -> tuple[list[CachedObject], int]:
         for _ in range(_ATTEMPTS - 1):
@@ -74,11 +87,14 @@ class ApiReader:
         return await self._list_once(kind)
 
     async def pod(self, key: ObjectKey) -> CachedPod | None:
+        found = await self.stored_pod(key)
+        return None if found is None else self._decode_pod(found)
+
+    async def stored_pod(self, key: ObjectKey) -> Json | None:
         try:
-            found = await self._client.get(POD.path(key.namespace, key.name))
+            return await self._client.get(POD.path(key.namespace, key.name))
         except errors.NotFoundError:
             return None
-        return decode.decode_bound_pod(found)
 
     async def allocation(self, key: ObjectKey) -> CachedAllocation | None:
         try:
@@ -116,11 +132,11 @@ class ApiReader:
         return search
 
     async def _list_once(self, kind: Kind) -> tuple[list[CachedObject], int]:
-        selector = FIELD_SELECTORS.get(kind)
+        selector = self._selectors.get(kind)
         query = {"fieldSelector": selector} if selector else {}
         objects: list[CachedObject] = []
         version = ""
         async for page, at in self._client.pages(kind.value.path(), size=self._page_size, query=query):
-            objects.extend(obj for obj in map(decode.DECODERS[kind], page) if obj is not None)
+            objects.extend(obj for obj in map(self._decoders[kind], page) if obj is not None)
             version = version or at
         return objects, decode.resource_version(version)

@@ -105,6 +105,14 @@ class Writer(Protocol):
         """Apply the operator's part of a pod's status, its condition."""
         ...
 
+    async def nominate(self, key: ObjectKey, body: Json) -> Json:
+        """Patch the status of a pod; ConflictError if another one has the name."""
+        ...
+
+    async def lift_gate(self, key: ObjectKey, body: Json) -> Json:
+        """Patch the spec of a pod that is not bound; ConflictError if another one has the name."""
+        ...
+
     async def evict(self, key: ObjectKey, uid: str) -> None:
         """Ask the Eviction API.
 
@@ -206,6 +214,13 @@ class ApiWriter:
     async def apply_pod_status(self, key: ObjectKey, body: Json) -> Json:
         return await self._apply(POD.path(key.namespace, key.name, "status"), body)
 
+    async def nominate(self, key: ObjectKey, body: Json) -> Json:
+        # A merge, not an apply: the scheduler takes the field away, and an apply would take it back.
+        return await self._patch(POD.path(key.namespace, key.name, "status"), body, kube.MERGE_PATCH)
+
+    async def lift_gate(self, key: ObjectKey, body: Json) -> Json:
+        return await self._patch(POD.path(key.namespace, key.name), body, kube.STRATEGIC_MERGE_PATCH)
+
     async def evict(self, key: ObjectKey, uid: str) -> None:
         body: Json = {
             "apiVersion": "policy/v1",
@@ -222,6 +237,12 @@ class ApiWriter:
         query = {"fieldManager": names.OPERATOR_MANAGER, "force": "true" if force else "false"}
         return await self._client.write(
             "PATCH", path, body, deadline=self._deadline(), content_type=kube.APPLY, query=query
+        )
+
+    async def _patch(self, path: str, body: Json, content_type: str) -> Json:
+        query = {"fieldManager": names.OPERATOR_MANAGER}
+        return await self._client.write(
+            "PATCH", path, body, deadline=self._deadline(), content_type=content_type, query=query
         )
 
     async def _delete(self, path: str, uid: str) -> Json | None:

@@ -33,6 +33,7 @@ APPLY = apply_body.CONTENT_TYPE
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 
 # The library passes a body on as it is only where it does not know the type by this very name.
 _ENCODED_APPLY = f"{APPLY}; charset=utf-8"

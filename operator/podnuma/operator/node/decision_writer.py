@@ -1,0 +1,173 @@
+"""Store a decision about a pod, then hold it; repeat a write that had no clear answer.
+
+When the write fails for good, nothing has to be undone. When its outcome is unknown, the very same decision
+is written again before the next pod is looked at; if there is nothing to write any more, nothing is decided
+until it is certain what is stored.
+
+A reservation, a decision about a pod that is not bound yet, is stored in the same way; it is told about only
+when it is taken over.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from podnuma.api.events import EventType
+from podnuma.api.kept_refusals import refusal_event
+from podnuma.operator.cache.objects import ObjectKey
+from podnuma.operator.write.decision import allocated_text
+from podnuma.operator.write.event_recorder import pod_reference
+from podnuma.plumbing.kube import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from podnuma.allocator.decision import Admitted
+    from podnuma.operator.cache.cluster import ClusterCache
+    from podnuma.operator.cache.objects import CachedAllocation, CachedPod
+    from podnuma.operator.metrics import AdmissionTimer, Metrics
+    from podnuma.operator.node.allocations import AllocationSync
+    from podnuma.operator.node.releases import Releases
+    from podnuma.operator.node.resize import Resizes
+    from podnuma.operator.node.state import NodeState
+    from podnuma.operator.write.allocation_store import AllocationStore
+    from podnuma.operator.write.decision import PodDecision
+    from podnuma.operator.write.event_recorder import EventRecorder
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_EVENT = 250  # characters; kubectl shows an event in one line
+_NAMESPACE_TERMINATING = 5.0  # seconds until a pod of a namespace that takes no new objects is tried again
+
+
+class DecisionWriter:
+    """Brings decisions into the store and into the state of their node, in this order."""
+
+    def __init__(  # noqa: PLR0913 - its dependencies, passed in once
+        self,
+        cache: ClusterCache,
+        store: AllocationStore,
+        allocations: AllocationSync,
+        releases: Releases,
+        resizes: Resizes,
+        *,
+        events: EventRecorder,
+        metrics: Metrics,
+        timer: AdmissionTimer,
+        enqueue: Callable[[str, float], None],
+    ) -> None:
+        self._cache = cache
+        self._store = store
+        self._allocations = allocations
+        self._releases = releases
+        self._resizes = resizes
+        self._events = events
+        self._metrics = metrics
+        self._timer = timer
+        self._enqueue = enqueue
+
+    async def confirm(self, node: NodeState) -> bool:
+        """Repeat writes that had no clear answer; False: one that is not repeated may have left something.
+
+        Then nothing else is decided before the next run has cleaned that up.
+        """
+        clear = True
+        for uid, (decision, answer) in tuple(node.unconfirmed.items()):
+            pod = self._cache.pod(decision.key, uid)
+            if pod is None:
+                obsolete = await self._releases.pod_is_gone(decision.key, uid)
+            elif node.decisions.get(uid) == decision:
+                del node.unconfirmed[uid]  # adopted meanwhile
+                continue
+            elif node.still_fits(decision):
+                await self.write(node, pod, decision, answer)
+                continue
+            else:
+                obsolete = True
+            clear = False
+            if obsolete and await self._store.no_write_pending(decision.key):
+                del node.unconfirmed[uid]
+        return clear
+
+    async def write(
+        self, node: NodeState, pod: CachedPod, decision: PodDecision, answer: Admitted | None
+    ) -> None:
+        """Store a decision, then hold it."""
+        try:
+            stored = await self._store_or_adopt(node, pod, decision)
+        except errors.UncertainError:
+            node.unconfirmed[pod.uid] = (decision, answer)
+            raise
+        except (errors.NotFoundError, errors.RefusedError) as error:
+            node.unconfirmed.pop(pod.uid, None)
+            namespace = self._cache.namespaces.get(ObjectKey("", pod.key.namespace))
+            if namespace is not None and not namespace.terminating:
+                raise
+            # Nothing can be created in a terminating namespace; its pods go with it.
+            logger.info("pod %s is not decided, its namespace is terminating: %s", pod.key, error)
+            self._enqueue(node.name, _NAMESPACE_TERMINATING)
+            return
+        node.unconfirmed.pop(pod.uid, None)
+        if stored is None:
+            return
+        before = node.decisions.get(pod.uid)
+        node.hold(decision, answer)
+        if decision.decision.reserved:
+            return
+        if (waited := self._timer.end(pod.uid)) is not None:
+            self._metrics.admission_seconds.observe(waited)
+        if before is not None and before.admitted and not before.decision.reserved:
+            self._resizes.report(pod, before, decision)
+        else:
+            self._report(pod, decision)
+        await self._store.write_phase(decision, stored)
+
+    async def _store_or_adopt(
+        self, node: NodeState, pod: CachedPod, decision: PodDecision
+    ) -> CachedAllocation | None:
+        """Store a decision; None if another one about the pod was stored already and has been adopted."""
+        if self._cache.allocation(pod.key, pod.uid) is not None:
+            return await self._store.rewrite(decision)
+        created = await self._store.create(decision)
+        if created.written or decision.shown_by(created.allocation):
+            return created.allocation
+        if self._allocations.adopt(node, pod, created.allocation):
+            return None
+        return await self._store.rewrite(decision)
+
+    def _report(self, pod: CachedPod, decision: PodDecision) -> None:
+        """Count, log and announce a stored decision."""
+        node, said = decision.node, decision.decision
+        if decision.admitted and not decision.grant.holds_anything:
+            self._metrics.decisions.labels("nothing").inc()
+            logger.debug("node %s: pod %s holds nothing exclusive", node, pod.key)
+        elif decision.admitted:
+            self._metrics.decisions.labels("admitted").inc()
+            text = allocated_text(decision)
+            logger.info("node %s: pod %s: %s", node, pod.key, text)
+            self._events.record(pod_reference(pod), EventType.NORMAL, "Allocated", text)
+        else:
+            self._metrics.decisions.labels("rejected").inc()
+            self._metrics.rejections.labels(said.reason).inc()
+            logger.info(
+                "node %s: pod %s rejected, %s: %s; %s",
+                node,
+                pod.key,
+                said.reason,
+                said.message,
+                said.explanation,
+            )
+            text = _rejected(node, said.explanation or said.message)
+            self._events.record(pod_reference(pod), EventType.WARNING, said.reason, text)
+            if pod.controller is not None and not pod.stays:
+                cause = said.explanation or said.message
+                self._events.keep(
+                    refusal_event(pod.controller, pod_reference(pod), node, said.reason, cause, said.message)
+                )
+
+
+def _rejected(node: str, cause: str) -> str:
+    """Return the text of an event: the cause first, then the node if there is room for its name."""
+    where = f" (node {node})"
+    return cause + where if len(cause) + len(where) <= _LONGEST_EVENT else cause[:_LONGEST_EVENT]

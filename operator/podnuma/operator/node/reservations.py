@@ -1,0 +1,134 @@
+"""What a pod holds on a node before it is bound there: made, taken over, given back.
+
+    placed, not bound      its decision says Reserved; nobody else gets what it holds
+    bound here             taken over: the same decision says Admitted, and the pod is told about
+    bound elsewhere        given back; the other node decides it like any other pod
+    not bound in a minute  given back, counted from when our gate is gone: something else holds the pod up,
+                           or the scheduler has no room for it
+    node gone              given back at once; a pod that is still gated is placed anew
+    pod deleted            `releases` sees to it, at once if the pod never had a node
+
+A reservation is stored before anybody acts on it, like every decision, and held by the state of one node,
+whose runs come one after the other: two pods never hold the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from podnuma.allocator.decision import Admitted
+from podnuma.api.events import EventType
+from podnuma.api.pod_allocation import ADMITTED, RESERVED, Decision, numa_nodes
+from podnuma.operator.write.decision import PodDecision
+from podnuma.operator.write.event_recorder import pod_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from podnuma.operator.cache.cluster import ClusterCache
+    from podnuma.operator.cache.objects import CachedPod
+    from podnuma.operator.metrics import Metrics
+    from podnuma.operator.node.allocations import AllocationSync
+    from podnuma.operator.node.decision_writer import DecisionWriter
+    from podnuma.operator.node.state import NodeState
+    from podnuma.operator.write.allocation_store import AllocationStore
+    from podnuma.operator.write.event_recorder import EventRecorder
+
+logger = logging.getLogger(__name__)
+
+BIND_WITHIN = 60.0
+"""Seconds for the scheduler to bind a pod whose gate is lifted."""
+
+
+class Reservations:
+    """The step that follows pods from their reservation to their node."""
+
+    def __init__(  # noqa: PLR0913 - its dependencies, passed in once
+        self,
+        cache: ClusterCache,
+        store: AllocationStore,
+        allocations: AllocationSync,
+        decisions: DecisionWriter,
+        *,
+        events: EventRecorder,
+        metrics: Metrics,
+        enqueue: Callable[[str, float], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._cache = cache
+        self._store = store
+        self._allocations = allocations
+        self._decisions = decisions
+        self._events = events
+        self._metrics = metrics
+        self._enqueue = enqueue
+        self._clock = clock
+
+    def can_hold(self, node: NodeState) -> bool:
+        """Tell whether pods may be placed on a node now: its state is complete and its profile wants it."""
+        settings = node.selection.decide_with if node.selection is not None else None
+        return (
+            settings is not None
+            and settings.pod_policy.places
+            and node.allocator is not None
+            and not node.unconfirmed
+            and not self._allocations.has_unknown(node)
+            and self._cache.node(node.name) is not None
+        )
+
+    async def reserve(self, node: NodeState, pod: CachedPod) -> bool:
+        """Reserve what an unbound pod needs; False if the node cannot hold it, or not now."""
+        allocator = node.allocator
+        if allocator is None or pod.request is None or pod.uid in node.decisions or not self.can_hold(node):
+            return False
+        answer = node.decide(allocator, pod.request)
+        if not isinstance(answer, Admitted) or not answer.grant.holds_anything:
+            return False
+        said = replace(Decision.of(answer, revision=pod.revision), reason=RESERVED)
+        numa = numa_nodes(answer.grant, allocator.topology)
+        await self._decisions.write(
+            node, pod, PodDecision(pod.key, node.name, answer.grant, said, pod.static_uid, numa), answer
+        )
+        return pod.uid in node.decisions
+
+    async def give_back(self, node: NodeState, uid: str, why: str) -> None:
+        """Free what a pod held that has never run here."""
+        decision = node.decisions.get(uid)
+        if decision is None or not decision.decision.reserved:
+            return
+        allocation = self._cache.allocation_on(node.name, uid)
+        if allocation is not None:
+            await self._store.delete(allocation)
+        node.release(uid)
+        self._metrics.placements.labels("given_back").inc()
+        logger.info("node %s: what pod %s had reserved is free: %s", node.name, decision.key, why)
+
+    async def run(self, node: NodeState) -> None:
+        """Take over what bound pods had reserved, and give back what is not going to be used."""
+        for decision in tuple(node.decisions.values()):
+            pod = self._cache.pod(decision.key, decision.uid)
+            if not decision.decision.reserved or pod is None or decision.uid in node.unconfirmed:
+                continue
+            if pod.node == node.name:
+                said = replace(decision.decision, reason=ADMITTED)
+                await self._decisions.write(node, pod, replace(decision, decision=said), None)
+            elif pod.node:
+                await self.give_back(node, pod.uid, f"the scheduler bound it to {pod.node}")
+            elif self._cache.node(node.name) is None:
+                await self.give_back(node, pod.uid, "the node is gone")
+            elif not pod.gated:
+                await self._expect_binding(node, pod)
+
+    async def _expect_binding(self, node: NodeState, pod: CachedPod) -> None:
+        left = node.reserved.setdefault(pod.uid, self._clock()) + BIND_WITHIN - self._clock()
+        if left > 0:
+            self._enqueue(node.name, left)
+            return
+        await self.give_back(node, pod.uid, f"not bound within {BIND_WITHIN:.0f} s")
+        text = (
+            f"Not bound to node {node.name} within {BIND_WITHIN:.0f} s: what was reserved there is free "
+            "again; the pod is decided on whichever node the scheduler finds, as without placement"
+        )
+        self._events.record(pod_reference(pod), EventType.WARNING, "ReservationLapsed", text)

@@ -1,0 +1,341 @@
+"""Gated pods: reserved, nominated, freed; taken over or given back."""
+
+from __future__ import annotations
+
+import pytest
+from podnuma.operator.cache.kinds import Kind
+from podnuma.operator.cache.objects import ObjectKey
+from podnuma.operator.node.reservations import BIND_WITHIN
+from podnuma.plumbing.kube import errors
+
+from tests.unit.operator.rig import QUIET, Rig, machine, pod
+from tests.unit.operator.virtual import virtual
+
+GATE = "podnuma.dev/placement"
+
+
+def gated(name="db", cpus=4, gates=(GATE,), **metadata):
+    value = pod(name, cpus, **metadata)
+    del value["spec"]["nodeName"]
+    value["spec"]["schedulingGates"] = [{"name": gate} for gate in gates]
+    return value
+
+
+def stored(rig, name="db"):
+    return rig.cluster.get(Kind.POD, ObjectKey("default", name))
+
+
+def gates(rig, name="db"):
+    return [gate["name"] for gate in stored(rig, name)["spec"]["schedulingGates"]]
+
+
+def nominated(rig, name="db"):
+    return stored(rig, name)["status"].get("nominatedNodeName")
+
+
+async def placing(*nodes, seed=1, **spec):
+    rig = Rig(seed, placement=True)
+    await rig.furnished(*nodes, placement="BeforeBinding", **spec)
+    return rig
+
+
+async def bind(rig, name="db", to=None):
+    known = stored(rig, name)
+    rig.cluster.put(Kind.POD, {**known, "spec": {**known["spec"], "nodeName": to or nominated(rig, name)}})
+    await rig.quiet()
+
+
+@virtual
+async def test_a_gated_pod_is_reserved_then_nominated_then_freed():
+    rig = await placing()
+    rig.cluster.requests.clear()
+    await rig.create(gated())
+    assert rig.allocation()["spec"]["decision"]["reason"] == "Reserved"
+    assert rig.allocation()["spec"]["nodeName"] == nominated(rig) == "n1"
+    assert gates(rig) == []
+    steps = [request for request in rig.cluster.requests if "default/db" in request]
+    assert steps == [
+        "create PodAllocation default/db",
+        "nominate Pod default/db",
+        "lift gate of Pod default/db",
+    ]
+
+
+@virtual
+async def test_a_reservation_is_taken_over_unchanged_when_the_pod_is_bound_there():
+    rig = await placing()
+    await rig.create(gated())
+    cpus = rig.cpus()
+    assert rig.told("Allocated") == []
+    await bind(rig)
+    assert rig.cpus() == cpus
+    assert rig.allocation()["spec"]["decision"]["reason"] == "Admitted"
+    assert len(rig.told("Allocated")) == 1
+
+
+@virtual
+async def test_what_is_reserved_is_free_again_when_the_scheduler_takes_another_node():
+    rig = await placing("n1", "n2")
+    await rig.create(gated())
+    other = {"n1": "n2", "n2": "n1"}[nominated(rig)]
+    await bind(rig, to=other)
+    await rig.quiet()
+    assert rig.allocation()["spec"]["nodeName"] == other
+    assert rig.allocation()["spec"]["decision"]["reason"] == "Admitted"
+    assert rig.told("AllocationConflict") == rig.told("Restored") == []
+    state = rig.controller.node_state(nominated(rig))
+    assert state is None or not state.decisions
+
+
+@virtual
+async def test_a_deleted_pod_that_never_had_a_node_holds_nothing_although_no_agent_answers():
+    rig = await placing()
+    rig.cluster.agents_answer = False
+    await rig.create(gated())
+    assert rig.allocation() is not None
+    await rig.delete("db")
+    await rig.quiet()
+    assert rig.allocation() is None
+    assert rig.told("ReleasedUnseen") == []
+
+
+@virtual
+async def test_a_pod_that_is_not_bound_in_time_gives_its_reservation_back():
+    rig = await placing()
+    await rig.create(gated())
+    await rig.quiet(BIND_WITHIN - 2)
+    assert rig.allocation() is not None
+    await rig.quiet(5)
+    assert rig.allocation() is None
+    assert len(rig.told("ReservationLapsed")) == 1
+    await bind(rig)
+    assert rig.allocation()["spec"]["decision"]["reason"] == "Admitted"
+
+
+@virtual
+async def test_a_pod_that_no_node_can_hold_waits_and_is_told_why_until_there_is_room():
+    rig = await placing()
+    for name in ("a", "b"):
+        await rig.create(pod(name, 6))
+    await rig.create(gated("c", 6))
+    await rig.quiet()
+    assert gates(rig, "c") == [GATE]
+    (condition,) = stored(rig, "c")["status"]["conditions"]
+    assert condition["reason"] == "WaitsForNode"
+    assert condition["message"].startswith(
+        "0 of 1 nodes can hold it now (TopologyAffinityError 1); on n1: needs 6"
+    )
+    assert rig.told("WaitsForNode") == [condition["message"]]
+    await rig.delete("a")
+    await rig.quiet()
+    assert gates(rig, "c") == []
+    await bind(rig, "c")
+    assert stored(rig, "c")["status"]["conditions"] == []
+
+
+@virtual
+async def test_the_more_urgent_pod_comes_first_then_the_older_one():
+    rig = await placing()
+    for name in ("a", "b"):
+        await rig.create(pod(name, 6))
+    await rig.create(gated("old", 6))
+    await rig.quiet(2)
+    await rig.create(gated("young", 6))
+    urgent = gated("urgent", 6)
+    urgent["spec"]["priority"] = 10
+    await rig.quiet(2)
+    await rig.create(urgent)
+    await rig.delete("a")
+    await rig.quiet()
+    assert {name: gates(rig, name) == [] for name in ("urgent", "old", "young")} == {
+        "urgent": True,
+        "old": False,
+        "young": False,
+    }
+    await rig.delete("b")
+    await rig.quiet()
+    assert gates(rig, "old") == []
+    assert gates(rig, "young") == [GATE]
+
+
+@virtual
+async def test_gates_of_others_are_waited_for_and_stay():
+    rig = await placing()
+    await rig.create(gated(gates=("kueue.x-k8s.io/admission", GATE)))
+    assert gates(rig) == ["kueue.x-k8s.io/admission", GATE]
+    assert rig.allocation() is None
+    known = stored(rig)
+    rig.cluster.put(Kind.POD, {**known, "spec": {**known["spec"], "schedulingGates": [{"name": GATE}]}})
+    await rig.quiet()
+    assert gates(rig) == []
+    assert rig.allocation() is not None
+
+
+@virtual
+async def test_a_pod_that_asks_for_nothing_exclusive_is_left_to_the_scheduler():
+    rig = await placing()
+    value = gated()
+    value["status"]["qosClass"] = "Burstable"
+    value["spec"]["resources"] = {"requests": {"cpu": "1"}}
+    for container in value["spec"]["containers"]:
+        container["resources"] = {}
+    await rig.create(value)
+    assert gates(rig) == []
+    assert rig.allocation() is None
+    assert nominated(rig) is None
+
+
+@virtual
+async def test_a_gated_pod_is_let_go_where_no_profile_places():
+    rig = Rig(placement=True)
+    await rig.furnished()
+    await rig.create(gated())
+    await rig.quiet()
+    assert gates(rig) == []
+    assert rig.allocation() is None
+
+
+@virtual
+async def test_a_pod_waits_for_nodes_whose_hardware_is_not_known_yet():
+    rig = Rig(placement=True)
+    rig.cluster.put(Kind.NAMESPACE, {"metadata": {"name": "default"}})
+    from tests.unit.operator.rig import node, profile
+
+    rig.cluster.put(Kind.PROFILE, profile(placement="BeforeBinding"))
+    rig.cluster.put(Kind.NODE, node())
+    await rig.start()
+    await rig.create(gated())
+    await rig.quiet(15)
+    assert gates(rig) == [GATE]
+    rig.report_hardware("n1", machine())
+    await rig.quiet(1)
+    assert gates(rig) == []
+    assert rig.allocation() is not None
+
+
+@virtual
+async def test_an_unfit_pod_is_released_off_the_nodes_that_cannot_hold_it():
+    rig = await placing("n1", "n2", whenNothingFits="Release")
+    value = gated(cpus=9)
+    value["spec"]["affinity"] = {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [
+                    {"matchExpressions": [{"key": "pool", "operator": "In", "values": ["a"]}]},
+                    {"matchExpressions": [{"key": "pool", "operator": "Exists"}]},
+                ]
+            }
+        }
+    }
+    await rig.create(value)
+    await rig.quiet()
+    assert gates(rig) == []
+    terms = stored(rig)["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    for term in terms["nodeSelectorTerms"]:
+        assert term["matchFields"] == [
+            {"key": "metadata.name", "operator": "NotIn", "values": [name]} for name in ("n1", "n2")
+        ]
+        assert term["matchExpressions"][0]["key"] == "pool"
+
+
+@virtual
+async def test_a_cordoned_node_is_passed_by_and_one_cordoned_meanwhile_gives_back():
+    rig = await placing("n1", "n2")
+    node = rig.cluster.get(Kind.NODE, ObjectKey("", "n1"))
+    rig.cluster.put(Kind.NODE, {**node, "spec": {"unschedulable": True}})
+    await rig.create(gated())
+    assert nominated(rig) == "n2"
+    await rig.create(gated("late", gates=(GATE,)))
+    assert nominated(rig, "late") == "n2"
+
+
+@virtual
+async def test_a_node_that_is_deleted_before_the_binding_gives_back():
+    rig = await placing()
+    await rig.create(gated())
+    rig.cluster.remove(Kind.NODE, ObjectKey("", "n1"))
+    await rig.quiet()
+    assert rig.allocation() is None
+
+
+@virtual
+async def test_what_all_pods_request_of_a_node_counts():
+    rig = await placing()
+    node = rig.cluster.get(Kind.NODE, ObjectKey("", "n1"))
+    rig.cluster.put(
+        Kind.NODE, {**node, "status": {"allocatable": {"cpu": "16", "memory": "64Gi", "pods": "110"}}}
+    )
+    other = pod("burstable")
+    other["status"]["qosClass"] = "Burstable"
+    other["spec"]["resources"] = {"requests": {"cpu": "13"}}
+    other["spec"]["containers"] = [{"name": "x", "resources": {}}]
+    await rig.create(other)
+    await rig.create(gated())
+    await rig.quiet()
+    assert gates(rig) == [GATE]
+    assert rig.told("WaitsForNode") == ["0 of 1 nodes can hold it now (resources 1)"]
+    await rig.delete("burstable")
+    await rig.quiet()
+    assert gates(rig) == []
+
+
+@virtual
+async def test_a_refused_nomination_does_not_keep_the_pod():
+    rig = await placing()
+
+    def fault(moment, request):
+        if moment == "before" and request.startswith("nominate"):
+            raise errors.RefusedError(403, "Forbidden", "no")
+
+    rig.cluster.fault = fault
+    await rig.create(gated())
+    assert gates(rig) == []
+    assert rig.allocation() is not None
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_pod_stays_gated_and_none_shares_wherever_the_operator_dies(seed):
+    @virtual
+    async def run():
+        rig = await placing("n1", "n2", seed=seed)
+        rng = rig.cluster.rng
+        left = rng.randrange(1, 24)
+
+        class Killed(Exception):
+            pass
+
+        killed = []
+
+        def fault(moment, request):
+            nonlocal left
+            left -= 1
+            if left == 0:
+                killed.append((moment, request))
+                raise errors.UncertainError(0, "NoAnswer", "the process ends")
+
+        rig.cluster.fault = fault
+        for number in range(4):
+            rig.cluster.put(Kind.POD, gated(f"p{number}", 6))
+        for _ in range(200):
+            if killed:
+                break
+            await rig.quiet(0.01)
+        rig.cluster.fault = lambda *_: None
+        await rig.crash()
+        rig.assert_sound()
+        await rig.start()
+        await rig.quiet(10)
+        rig.assert_sound()
+        for number in range(4):
+            assert gates(rig, f"p{number}") == [], killed
+            await bind(rig, f"p{number}")
+        await rig.quiet(QUIET)
+        rig.assert_sound()
+        for number in range(4):
+            assert rig.allocation(f"p{number}")["spec"]["decision"]["reason"] == "Admitted", killed
+        for number in range(4):
+            await rig.delete(f"p{number}")
+        await rig.quiet(2)
+        assert rig.cluster.objects[Kind.ALLOCATION] == {}
+
+    run()
