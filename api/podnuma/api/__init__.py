@@ -16,6 +16,7 @@ value and back, in the terms of ``podnuma.allocator``:
     kept_refusals     refusals that outlive their pods
     device_claims     devices of dynamic resource allocation: who uses which, and where they are
     node_resource_topology    what topology-aware schedulers read of a node's NUMA nodes
+    placement         what a pod without a node says of its placement, and what is written to it
     scheduling        the filters of kube-scheduler that look at one node
     node_settings     the settings part that NodeProfile and NodeTopology share
     hardware          cores, sockets, caches and NUMA nodes as CPU lists

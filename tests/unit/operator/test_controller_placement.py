@@ -301,9 +301,6 @@ def test_no_pod_stays_gated_and_none_shares_wherever_the_operator_dies(seed):
         rng = rig.cluster.rng
         left = rng.randrange(1, 24)
 
-        class Killed(Exception):
-            pass
-
         killed = []
 
         def fault(moment, request):

@@ -49,6 +49,8 @@ WRITES = {
     "post_event": ("ns", {}),
     "apply_event": ("ns", "e", {}),
     "apply_pod_status": (KEY, {}),
+    "nominate": (KEY, {}),
+    "lift_gate": (KEY, {}),
     "evict": (KEY, "u"),
 }
 

@@ -1,0 +1,165 @@
+"""Placement with a real API server, scheduler and admission policy: what users see."""
+
+from __future__ import annotations
+
+import pytest
+
+from testbed.waiting import until
+from tests.integration.operator_site import GROUP, SOON, Site, pod
+from tests.integration.placement_site import GATE, bound, furnish, gated, gates, install_placement, unbound
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def running(crds, helm, tmp_path_factory):
+    with Site(crds, "default", tmp_path_factory.mktemp("placement")) as found:
+        found.install()
+        install_placement(found, helm)
+        found.start(None, "--placement")
+        yield found
+    for kind in ("mutatingadmissionpolicybindings", "mutatingadmissionpolicies"):
+        path = f"/apis/admissionregistration.k8s.io/v1/{kind}"
+        for value in crds.api.items(path):
+            crds.api.delete(f"{path}/{value['metadata']['name']}")
+
+
+@pytest.fixture
+def site(running, clean_cluster, namespace):
+    assert clean_cluster is running.cluster
+    running.namespace = namespace
+    yield running
+    running.operators[0].process.check()
+
+
+def test_a_pod_is_bound_to_the_node_that_was_reserved_for_it(site, kwok):
+    furnish(site, kwok, "n1", "n2")
+    site.create(unbound("a", 6))
+    assert bound(site, "a") in {"n1", "n2"}
+    assert gates(site.pod("a")) == []
+    assert until(lambda: site.events("Allocated"), "the event", SOON)
+    site.assert_sound()
+
+
+def test_pods_that_would_be_refused_find_the_node_that_holds_them(site, kwok):
+    """Each node has room for 14 CPUs, but for two pods of 6 only: the scheduler alone would try a third."""
+    furnish(site, kwok, "n1", "n2")
+    for number in range(4):
+        site.create(unbound(f"p{number}", 6))
+    assert sorted(bound(site, f"p{number}") for number in range(4)) == ["n1", "n1", "n2", "n2"]
+    site.create(unbound("late", 6))
+    (told,) = until(lambda: site.events("WaitsForNode"), "the event", SOON)
+    assert "0 of 2 nodes can hold it now (" in told
+    assert gated(site) == ["late"]
+    site.delete("p0")
+    bound(site, "late")
+    assert site.events("TopologyAffinityError") == []
+    site.assert_sound()
+
+
+def test_the_policy_leaves_pods_alone_that_podnuma_does_not_place(site, kwok):
+    furnish(site, kwok, "n1")
+    plain = unbound("plain")
+    del plain["spec"]["resources"]
+    assert gates(site.create(plain)) == []
+    daemon = unbound("daemon")
+    daemon["metadata"]["ownerReferences"] = [
+        {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "d", "uid": "0", "controller": True}
+    ]
+    assert gates(site.create(daemon)) == []
+    assert gates(site.create(pod("fixed", 4, on="n1"))) == []
+    asks = unbound("asks", labels={"podnuma.dev/managed": "true"})
+    del asks["spec"]["resources"]
+    assert gates(site.create(asks)) == [GATE]
+    bound_there = until(lambda: site.pod("asks")["spec"].get("nodeName"), "asks to be bound", SOON)
+    assert bound_there == "n1"
+    system = unbound("system")
+    system["metadata"]["namespace"] = "kube-system"
+    path = "/api/v1/namespaces/kube-system/pods?dryRun=All"
+    assert gates(site.api.request("POST", path, system)) == []
+
+
+def test_gates_of_others_are_joined_by_ours_and_waited_for(site, kwok):
+    furnish(site, kwok, "n1")
+    value = unbound("a")
+    value["spec"]["schedulingGates"] = [{"name": "example.com/quota"}]
+    assert sorted(gates(site.create(value))) == ["example.com/quota", GATE]
+    site.create(unbound("b"))
+    bound(site, "b")
+    assert site.allocation("a") is None
+    path = f"/api/v1/namespaces/{site.namespace}/pods/a"
+    site.api.merge(path, {"spec": {"schedulingGates": [{"name": GATE}]}})
+    bound(site, "a")
+
+
+def test_a_pod_that_no_node_can_ever_take_is_left_to_the_scheduler(site, kwok):
+    furnish(site, kwok, "n1")
+    value = unbound("a")
+    value["spec"]["nodeSelector"] = {"pool": "none"}
+    site.create(value)
+    until(lambda: gated(site) == [], f"its gate to go\n{site.logs()}", SOON)
+    assert site.allocation("a") is None
+
+
+def test_an_unfit_pod_is_released_for_the_autoscaler_to_see(site, kwok):
+    furnish(site, kwok, "n1", whenNothingFits="Release")
+    value = unbound("big", 9)
+    value["spec"]["affinity"] = {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchExpressions": [{"key": "pool", "operator": "Exists"}]}]
+            }
+        }
+    }
+    site.create(value)
+
+    def unschedulable():
+        conditions = site.pod("big")["status"].get("conditions", [])
+        return [one for one in conditions if one.get("reason") == "Unschedulable"]
+
+    until(unschedulable, f"the scheduler to call it unschedulable\n{site.logs()}", SOON)
+    assert site.events("ReleasedUnplaced")
+    # A node that is added takes it.
+    kwok.add_node("n2", cpus=16, memory=64 * 2**30, labels={"pool": "a"})
+    until(lambda: site.pod("big")["spec"].get("nodeName") == "n2", "it to be bound to n2", 30)
+
+
+def test_a_pod_deleted_while_gated_leaves_nothing(site, kwok):
+    furnish(site, kwok, "n1")
+    site.create(unbound("a", 6))
+    site.create(unbound("b", 6))
+    bound(site, "a")
+    bound(site, "b")
+    site.create(unbound("c", 6))
+    until(lambda: site.events("WaitsForNode"), "c to wait", SOON)
+    site.delete("c")
+    site.delete("a")
+    site.gone("a")
+    site.create(unbound("d", 6))
+    bound(site, "d")
+    assert sorted(site.allocations()) == ["b", "d"]
+
+
+def test_a_node_cordoned_before_the_binding_is_not_insisted_on(site, kwok):
+    furnish(site, kwok, "n1", "n2")
+    site.api.merge("/api/v1/nodes/n1", {"spec": {"unschedulable": True}})
+    until(lambda: site.api.get("/api/v1/nodes/n1")["spec"].get("unschedulable"), "the cordon", SOON)
+    for number in range(3):
+        site.create(unbound(f"p{number}", 6))
+    until(lambda: len(gated(site)) == 1 and site.events("WaitsForNode"), "one to wait", SOON)
+    site.api.merge("/api/v1/nodes/n1", {"spec": {"unschedulable": None}})
+    nodes = sorted(bound(site, f"p{number}", 30) for number in range(3))
+    assert nodes == ["n1", "n2", "n2"]
+
+
+def test_get_pa_shows_what_is_reserved(site, kwok):
+    furnish(site, kwok, "n1")
+    value = unbound("held", 6)
+    # Nothing but a volume that nobody provides keeps it from its node; that is the scheduler's to know.
+    value["spec"]["volumes"] = [{"name": "x", "persistentVolumeClaim": {"claimName": "none"}}]
+    site.create(value)
+    found = until(lambda: site.allocation("held"), f"the reservation\n{site.logs()}", SOON)
+    assert found["spec"]["decision"]["reason"] == "Reserved"
+    path = f"{GROUP}/namespaces/{site.namespace}/podallocations/held"
+    site.delete("held")
+    until(lambda: site.api.find(path) is None, "the reservation to go", 5)
