@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: playground docs-pictures test-browser bench bench-placement bench-scale conformance discovery fuzz help install demo demo-stop test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-smoke e2e-kind clean written
+.PHONY: manifest-fields playground docs-pictures test-browser bench bench-placement bench-scale conformance discovery fuzz help install demo demo-stop test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-smoke e2e-kind clean written
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -62,6 +62,9 @@ format: install ## format and fix with ruff
 
 docs-reference: install ## write docs/reference from crds/
 	@python -m testbed.crd_reference
+
+manifest-fields: install ## write the fields that manifests may have from the OpenAPI files of Kubernetes; needs Go
+	@python -m testbed.manifest_fields
 
 docs-metrics: install ## write docs/metrics.md from the code and the alert rules
 	@python -m testbed.metrics_reference

@@ -29,7 +29,8 @@ from podnuma.operator.metrics import Metrics
 from podnuma.operator.watch.lister import ApiReader
 from podnuma.operator.write.leader_election import AlwaysLeader
 from podnuma.operator.write.writer import ApiWriter
-from podnuma.plumbing.kube.client import Client, CredentialSource
+from podnuma.plumbing.kube.client import Client
+from podnuma.plumbing.kube.credentials import CredentialSource
 from rich.console import Console
 from rich.table import Table
 

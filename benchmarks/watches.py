@@ -31,7 +31,8 @@ from podnuma.operator.cache import decode
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.watch.kopf_source import KopfSource
 from podnuma.operator.watch.lister import ApiReader
-from podnuma.plumbing.kube.client import Client, CredentialSource
+from podnuma.plumbing.kube.client import Client
+from podnuma.plumbing.kube.credentials import CredentialSource
 from rich.console import Console
 from rich.table import Table
 
@@ -195,7 +196,7 @@ async def _by_lister(credentials: CredentialSource) -> None:
 
 
 async def _bare(credentials: CredentialSource) -> None:
-    server = (await credentials.read()).host
+    server = (await credentials.read()).endpoint.server
     read, seen = decode.DECODERS[Kind.POD], 0
     async with (
         aiohttp.ClientSession(read_bufsize=2**22) as session,

@@ -32,7 +32,8 @@ from podnuma.plumbing import probes, supervise
 from podnuma.plumbing.backoff import Backoff
 from podnuma.plumbing.gc_tuning import limit_pauses
 from podnuma.plumbing.kube import errors
-from podnuma.plumbing.kube.client import Client, CredentialSource
+from podnuma.plumbing.kube.client import Client
+from podnuma.plumbing.kube.credentials import CredentialSource
 
 if TYPE_CHECKING:
     from podnuma.operator.settings import OperatorSettings

@@ -2,5 +2,5 @@
 
 A command reads through `objects`, draws through `render`, and leaves through `output`. Its module is
 imported when the command is called (see `main`), so it may import whatever it needs at the top; only
-the Kubernetes client takes long enough to wait until a cluster is really asked.
+aiohttp takes long enough to wait until a cluster is really asked.
 """

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 from podnuma.agent.settings import AgentSettings, MetricNames, Runtime
+from podnuma.cli.commands.extras import needs_extra
 from podnuma.cli.commands.options import (
     LogFormatOption,
     LogLevel,
@@ -80,7 +81,8 @@ def run_agent(
 ) -> None:
     """Run the node agent: keep the cgroups of this node as its PodAllocations say."""
     start_logging(log_level, log_format)
-    from podnuma.agent import app as agent_app  # noqa: PLC0415 - loads gRPC, which --help needs not
+    with needs_extra("agent"):
+        from podnuma.agent import app as agent_app  # noqa: PLC0415 - loads gRPC, which --help needs not
 
     agent_app.main(
         AgentSettings(
@@ -123,7 +125,8 @@ def clean_up(
 ) -> None:
     """Give all cgroups of this node back to the kubelet and the runtime. The agent must not be running."""
     start_logging(log_level, log_format)
-    from podnuma.agent import cleanup  # noqa: PLC0415 - loads gRPC, which --help needs not
+    with needs_extra("agent"):
+        from podnuma.agent import cleanup  # noqa: PLC0415 - loads gRPC, which --help needs not
 
     cleanup.main(
         AgentSettings(

@@ -8,6 +8,7 @@ import socket
 from typing import Annotated
 
 import typer
+from podnuma.cli.commands.extras import needs_extra
 from podnuma.cli.commands.options import (
     Context,
     LogFormatOption,
@@ -71,7 +72,8 @@ def run_operator(
 ) -> None:
     """Run the operator: watch pods and profiles, write PodAllocations."""
     start_logging(log_level, log_format)
-    from podnuma.operator import app as operator_app  # noqa: PLC0415 - loads Kopf, which --help needs not
+    with needs_extra("operator"):
+        from podnuma.operator import app as operator_app  # noqa: PLC0415 - loads Kopf, which --help needs not
 
     operator_app.main(
         OperatorSettings(

@@ -100,7 +100,9 @@ def release_nodes(
 
 
 async def _release(kubeconfig: Path | None, context: str | None, target: Installation) -> None:
-    from podnuma.plumbing.kube.client import Client, CredentialSource  # noqa: PLC0415 - slow to load: not for --help
+    # Slow to load: not for --help.
+    from podnuma.plumbing.kube.client import Client  # noqa: PLC0415
+    from podnuma.plumbing.kube.credentials import CredentialSource  # noqa: PLC0415
 
     client = Client(CredentialSource(kubeconfig, context), user_agent="podnuma-release")
     try:

@@ -7,16 +7,18 @@ in $KUBECONFIG are merged as kubectl does: of what two of them name, the first c
 
 import asyncio
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-import yaml
 from podnuma.api import names
 from podnuma.api.resource_types import SELF_SUBJECT_ACCESS_REVIEW, ResourceType
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.queries import Json, ObjectQuery
 from podnuma.plumbing.kube import errors
-from podnuma.plumbing.kube.client import Client, CredentialSource
+from podnuma.plumbing.kube.client import Client
+from podnuma.plumbing.kube.credentials import CredentialSource
+from podnuma.plumbing.kube.kubeconfig import Kubeconfig, KubeconfigError
 
 _PAGE = 500
 _REVIEW_DEADLINE = 15.0
@@ -28,18 +30,24 @@ class ClusterSource:
     """One cluster, read-only. Each call opens and closes its own connections; nothing is cached."""
 
     def __init__(self, kubeconfig: Path | None = None, context: str | None = None) -> None:
-        files = [kubeconfig] if kubeconfig else _default_kubeconfigs()
-        self._texts = [_text_of(file) for file in files]
-        self._context = context or current_context(self._texts)
-        merged = Path(os.pathsep.join(map(str, files))) if files else None
-        self._access = CredentialSource(merged, self._context or None)
+        self._files = [kubeconfig] if kubeconfig else _default_kubeconfigs()
+        self._context = context or ""
+        merged = Path(os.pathsep.join(map(str, self._files))) if self._files else None
+        self._access = CredentialSource(merged, context)
 
     @property
     def namespace(self) -> str:
-        """The namespace of the context, or of the pod that this runs in; empty if it names none."""
-        if not self._texts:
-            return _text_of(_POD_NAMESPACE).strip()
-        return context_namespace(self._texts, self._context)
+        """The namespace of the context, or of the pod that this runs in; empty if it names none.
+
+        What is wrong with a kubeconfig is said when it is used to connect.
+        """
+        if not self._files:
+            with suppress(OSError, UnicodeDecodeError):
+                return _POD_NAMESPACE.read_text(encoding="utf-8").strip()
+            return ""
+        with suppress(KubeconfigError):
+            return Kubeconfig.read(self._files).namespace(self._context)
+        return ""
 
     def connect(self) -> Client:
         """Return a client of this cluster for watches, which its user closes."""
@@ -147,41 +155,6 @@ async def _may_create(client: Client, kind: ResourceType, namespace: str) -> boo
     path = SELF_SUBJECT_ACCESS_REVIEW.path()
     answer = await client.write("POST", path, review, deadline=_REVIEW_DEADLINE)
     return bool((answer.get("status") or {}).get("allowed"))
-
-
-def current_context(kubeconfigs: Iterable[str]) -> str:
-    """Return the context that is meant when none is named: that of the first kubeconfig which names one."""
-    named = (content.get("current-context") for content in map(_content, kubeconfigs))
-    return next((str(one) for one in named if one), "")
-
-
-def context_namespace(kubeconfigs: Iterable[str], context: str) -> str:
-    """Return the namespace that a context names in the first kubeconfig that has it.
-
-    Empty if there is none; what is wrong with a kubeconfig is said when it is used to connect.
-    """
-    for content in map(_content, kubeconfigs):
-        found = content.get("contexts")
-        for one in found if isinstance(found, list) else ():
-            if isinstance(one, dict) and one.get("name") == context:
-                inside = one.get("context")
-                return str((inside.get("namespace") if isinstance(inside, dict) else "") or "")
-    return ""
-
-
-def _content(kubeconfig: str) -> Json:
-    try:
-        content = yaml.safe_load(kubeconfig)
-    except yaml.YAMLError:
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _text_of(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return ""
 
 
 def _default_kubeconfigs() -> list[Path]:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from podnuma.operator.cache.objects import CachedObject, ObjectKey, ObjectVersion
-    from podnuma.plumbing.kube.client import CredentialSource
+    from podnuma.plumbing.kube.credentials import CredentialSource
 
 logger = logging.getLogger(__name__)
 
@@ -208,26 +208,21 @@ class KopfSource:
                 await session.close()
 
     async def _login(self) -> kopf.AiohttpSession:
-        configuration = await self._access.read()
-        info = kopf.ConnectionInfo(
-            server=configuration.host,
-            ca_path=configuration.ssl_ca_cert,
-            insecure=not configuration.verify_ssl,
-            certificate_path=configuration.cert_file,
-            private_key_path=configuration.key_file,
-        )
+        credentials = await self._access.read()
+        endpoint = credentials.endpoint
         trace = aiohttp.TraceConfig()
         trace.on_request_end.append(self._answered)
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
-            headers={"User-Agent": "podnuma-operator-watch"},
+            connector=aiohttp.TCPConnector(limit=0, ssl=endpoint.ssl_context()),
+            headers=[("User-Agent", "podnuma-operator-watch"), *credentials.impersonation],
+            proxy=endpoint.proxy,
             trace_configs=[trace],
             middlewares=(
                 RetryMiddleware(self._access.authorization, backoff=_RETRIES, rng=self._rng),
                 self._empty_lists,
             ),
         )
-        return kopf.AiohttpSession(aiohttp_session=session, server=configuration.host)
+        return kopf.AiohttpSession(aiohttp_session=session, server=endpoint.server)
 
     async def _answered(
         self, _session: object, _context: object, request: aiohttp.TraceRequestEndParams

@@ -1,7 +1,11 @@
 """Talking to an API server.
 
 errors             one map from what clients raise to what callers can act on
-client             raw requests over the official asyncio client: credentials, deadlines, JSON
+client             raw requests: deadlines, JSON in and out
+credentials        who asks: by a kubeconfig, or as the service account of a pod
+kubeconfig         files that say where a cluster is and who its user is
+exec_plugin        credentials from a program that a kubeconfig names
+endpoint           address, certificates and proxy of a server
 apply_body         JSON that is YAML, too, for server-side apply
 retrying_session   an aiohttp session that repeats what failed, for watches of others
 """

@@ -1,30 +1,29 @@
-"""Raw requests over the official asyncio client: credentials, deadlines, JSON in and out.
+"""Raw requests to an API server: credentials, deadlines, JSON in and out.
 
-Credentials come from a kubeconfig or from the pod's service account, and are read again
-every minute and after a 401, because tokens rotate. Every request has a deadline, and a
-write also sends it to the server (`timeout=`), so that a write which was given up here is
-not carried out there long afterwards.
+Credentials are read again every minute and after a 401, because tokens rotate. Every request has
+a deadline, and a write also sends it to the server (`timeout=`), so that a write which was given up
+here is not carried out there long afterwards.
 
 Whatever goes wrong is raised as one of `errors`; no caller sees an error of the HTTP library.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NewType
-from urllib.parse import urlencode, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import urlencode
 
 import aiohttp
-from kubernetes.aio import client as kubernetes_client
-from kubernetes.aio.config import ConfigException, incluster_config, kube_config
 from podnuma.plumbing.kube import apply_body, errors
+from podnuma.plumbing.kube.endpoint import EndpointError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
-    from pathlib import Path
+
+    from podnuma.plumbing.kube.credentials import Credentials, CredentialSource
 
 Json = dict[str, Any]
 Version = NewType("Version", str)
@@ -35,63 +34,9 @@ JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 
-# The library passes a body on as it is only where it does not know the type by this very name.
-_ENCODED_APPLY = f"{APPLY}; charset=utf-8"
 _FRESH = 60.0  # seconds that credentials are used before their files are read again
 _UNAUTHORIZED = 401
-
-# The package says it is typed, but these functions carry no annotations.
-_UNTYPED_INCLUSTER: Any = incluster_config
-_UNTYPED_KUBECONFIG: Any = kube_config
-
-
-@dataclass(frozen=True, slots=True)
-class CredentialSource:
-    """Where the credentials are: a context of a kubeconfig or, without one, the pod's service account."""
-
-    kubeconfig: Path | None = None
-    context: str | None = None
-
-    async def read(self) -> kubernetes_client.Configuration:
-        """Read the current credentials; RefusedError says what is missing."""
-        configuration = kubernetes_client.Configuration()
-        try:
-            if self.kubeconfig is None:
-                _UNTYPED_INCLUSTER.load_incluster_config(
-                    client_configuration=configuration, try_refresh_token=False
-                )
-            else:
-                await _UNTYPED_KUBECONFIG.load_kube_config(
-                    config_file=str(self.kubeconfig), context=self.context, client_configuration=configuration
-                )
-        except (ConfigException, OSError) as error:
-            where = self.kubeconfig or "the pod's service account"
-            raise errors.RefusedError(
-                0, "NoCredentials", f"cannot read credentials from {where}: {error}"
-            ) from error
-        configuration.retries = None
-        # Else the environment is searched for a proxy again with every request, at a tenth of its cost.
-        configuration.client_session_kwargs = {"trust_env": False}
-        configuration.proxy = configuration.proxy or _proxy(configuration.host)
-        return configuration
-
-    async def authorization(self) -> str | None:
-        """Read the current value of the Authorization header; None with client certificates."""
-        return await authorization(await self.read())
-
-
-def _proxy(server: str) -> str | None:
-    """Return the proxy that the environment names for a server (HTTPS_PROXY, NO_PROXY)."""
-    address = urlsplit(server)
-    if address.hostname is None or proxy_bypass(address.hostname):
-        return None
-    return getproxies().get(address.scheme)
-
-
-async def authorization(configuration: kubernetes_client.Configuration) -> str | None:
-    """Return the value of the Authorization header in a configuration."""
-    auth = (await configuration.auth_settings()).get("BearerToken")
-    return str(auth["value"]) if auth else None
+_CONNECTIONS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +80,17 @@ class Client:
         self._user_agent = user_agent
         self._observe = observe
         self._clock = clock
-        self._api: kubernetes_client.ApiClient | None = None
-        self._endpoint: tuple[object, ...] = ()
-        self._authorization: str | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._used: Credentials | None = None
         self._read_at = 0.0
+        self._refused = False
+        self._connecting = asyncio.Lock()
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._api is not None:
-            api: Any = self._api
-            await api.close()
-            self._api = None
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
 
     async def get(self, path: str, *, query: Mapping[str, str] | None = None, deadline: float = 30.0) -> Json:
         """Read one object or one page."""
@@ -201,16 +146,15 @@ class Client:
         options = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": f"{seconds:.0f}"}
         asked = {**(query or {}), **options, "resourceVersion": version}
         limits = aiohttp.ClientTimeout(total=seconds + silence, sock_connect=30, sock_read=silence)
-        response: Any = None
+        response: aiohttp.ClientResponse | None = None
         try:
             response = await self._open(_Request("GET", path, 0, asked), limits)
             if response.status >= 400:  # noqa: PLR2004
-                if response.status == _UNAUTHORIZED:
-                    self._read_at = 0.0
+                self._refused = self._refused or response.status == _UNAUTHORIZED
                 raise errors.from_answer(response.status, await response.read())
             rest = b""
             # Not line by line: the reader refuses lines longer than its buffer.
-            async for chunk in response.response.content.iter_any():
+            async for chunk in response.content.iter_any():
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     yield _event(line)
@@ -218,7 +162,7 @@ class Client:
             raise errors.no_answer(error) from error
         finally:
             if response is not None:
-                response.response.close()
+                response.close()
 
     async def _send(self, request: _Request) -> Json:
         data = await self._answer(request)
@@ -238,7 +182,7 @@ class Client:
         try:
             status, data, retry_after = await self._exchange(request)
             if status == _UNAUTHORIZED:
-                self._read_at = 0.0
+                self._refused = True
                 status, data, retry_after = await self._exchange(request)
             outcome = str(status)
             if status >= 400:  # noqa: PLR2004
@@ -253,47 +197,55 @@ class Client:
 
     async def _exchange(self, request: _Request) -> tuple[int, bytes, str | None]:
         response = await self._open(request, aiohttp.ClientTimeout(total=request.deadline))
-        data: bytes = await response.read()
-        return int(response.status), data, response.getheader("Retry-After")
+        async with response:
+            return response.status, await response.read(), response.headers.get("Retry-After")
 
-    async def _open(self, request: _Request, limits: aiohttp.ClientTimeout) -> Any:
+    async def _open(self, request: _Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         """Send a request and return the answer, of which the body has not been read."""
-        api = await self._connected()
-        body: object = request.body
-        content_type = request.content_type
-        if content_type == APPLY and isinstance(body, dict):
-            body, content_type = apply_body.apply_body(body), _ENCODED_APPLY
-        headers = {"Accept": JSON, "Content-Type": content_type, "User-Agent": self._user_agent}
-        if self._authorization:
-            headers["Authorization"] = self._authorization
+        session, credentials = await self._connected()
+        if request.content_type == APPLY and isinstance(request.body, dict):
+            body: bytes | None = apply_body.apply_body(request.body)
+        else:
+            body = None if request.body is None else json.dumps(request.body).encode()
+        headers = [("Accept", JSON), ("User-Agent", self._user_agent), *credentials.impersonation]
+        if body is not None:
+            headers.append(("Content-Type", request.content_type))
+        if credentials.authorization:
+            headers.append(("Authorization", credentials.authorization))
         query = f"?{urlencode(request.query)}" if request.query else ""
-        return await api.call_api(
+        return await session.request(
             request.method,
-            f"{api.configuration.host}{request.path}{query}",
-            headers,
-            body,
-            _request_timeout=limits,
+            f"{credentials.endpoint.server}{request.path}{query}",
+            data=body,
+            headers=headers,
+            proxy=credentials.endpoint.proxy,
+            timeout=limits,
         )
 
-    async def _connected(self) -> kubernetes_client.ApiClient:
+    async def _connected(self) -> tuple[aiohttp.ClientSession, Credentials]:
+        # One at a time: what gives credentials may be a program that asks a person.
+        async with self._connecting:
+            return await self._session_and_credentials()
+
+    async def _session_and_credentials(self) -> tuple[aiohttp.ClientSession, Credentials]:
         now = self._clock()
-        if self._api is not None and self._read_at and now - self._read_at < _FRESH:
-            return self._api
-        configuration = await self._credentials.read()
-        self._authorization = await authorization(configuration)
-        endpoint = (
-            configuration.host,
-            configuration.ssl_ca_cert,
-            configuration.cert_file,
-            configuration.key_file,
-            configuration.verify_ssl,
-        )
-        if self._api is None or endpoint != self._endpoint:
+        fresh = self._read_at and now - self._read_at < _FRESH and not self._refused
+        if self._session is not None and self._used is not None and fresh:
+            return self._session, self._used
+        refused, self._refused = self._refused, False
+        read = await self._credentials.read(refused=refused)
+        if self._session is None or self._used is None or read.endpoint != self._used.endpoint:
             await self.close()
-            self._api = kubernetes_client.ApiClient(configuration)
-            self._endpoint = endpoint
+            try:
+                context = read.endpoint.ssl_context()
+            except EndpointError as error:
+                raise errors.RefusedError(0, "NoCredentials", str(error)) from error
+            connector = aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=context)
+            # What the environment says of proxies is in the credentials: not to be looked for each time.
+            self._session = aiohttp.ClientSession(connector=connector, trust_env=False)
+        self._used = read
         self._read_at = now
-        return self._api
+        return self._session, read
 
 
 def _event(line: bytes) -> Json:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.watch.kopf_source import KopfSource
-from podnuma.plumbing.kube.client import CredentialSource
+from podnuma.plumbing.kube.credentials import CredentialSource
 from yarl import URL
 
 from tests.unit.operator.rig import pod

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from aiohttp import web
 from podnuma.plumbing.kube import errors
-from podnuma.plumbing.kube.client import Client, CompletedRequest, CredentialSource
+from podnuma.plumbing.kube.client import Client, CompletedRequest
+from podnuma.plumbing.kube.credentials import CredentialSource
 
 
 class Server:
@@ -158,7 +159,9 @@ async def test_requests_are_counted_by_resource_never_by_name(tmp_path, path, re
 
 async def test_missing_credentials_are_told_in_one_sentence(tmp_path):
     client = Client(CredentialSource(tmp_path / "missing"), user_agent="test")
-    with pytest.raises(errors.RefusedError, match=r"cannot read credentials from .*missing"):
+    with pytest.raises(
+        errors.RefusedError, match=r"cannot read credentials: .*missing cannot be read: No such file"
+    ):
         await client.get("/api/v1/pods")
 
 
