@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from podnuma.agent.nri.values import CreateContainerResponse
+from podnuma.agent.nri.values import CreateContainerResponse, FailurePolicy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -28,11 +28,15 @@ class Recorder:
         self.runtime: RuntimeInfo | None = None
         self.answer = CreateContainerResponse()
         self.updates: Sequence[ContainerUpdate] = ()
+        self.policy = FailurePolicy.IGNORE
         self.before_answer: Callable[[], Awaitable[object]] | None = None
 
     async def configured(self, runtime: RuntimeInfo) -> None:
         self.runtime = runtime
         await self._told("configured", runtime)
+
+    def failure_policy(self) -> FailurePolicy:
+        return self.policy
 
     async def synchronize(
         self, pods: Sequence[PodSandbox], containers: Sequence[NriContainer]

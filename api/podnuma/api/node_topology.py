@@ -105,6 +105,7 @@ class AgentReport:
     version: str = ""
     mechanism: str = ""
     runtime: str = ""
+    failure_policy: str = ""
     cgroup_driver: str = ""
     boot_id: str = ""
     heartbeat_time: str = ""
@@ -292,6 +293,7 @@ def _read_agent(fields: Fields) -> AgentReport:
         version=fields.optional("version", text(64), ""),
         mechanism=fields.optional("mechanism", text(64), ""),
         runtime=fields.optional("runtime", text(253), ""),
+        failure_policy=fields.optional("failurePolicy", text(64), ""),
         cgroup_driver=fields.optional("cgroupDriver", text(64), ""),
         boot_id=fields.optional("bootID", text(64), ""),
         heartbeat_time=fields.optional("heartbeatTime", text(64), ""),
@@ -303,6 +305,7 @@ def _render_agent(agent: AgentReport) -> dict[str, str]:
         "version": agent.version[:64],
         "mechanism": agent.mechanism[:64],
         "runtime": agent.runtime[:253],
+        "failurePolicy": agent.failure_policy[:64],
         "cgroupDriver": agent.cgroup_driver[:64],
         "bootID": agent.boot_id[:64],
         "heartbeatTime": agent.heartbeat_time,

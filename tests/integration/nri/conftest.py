@@ -1,7 +1,8 @@
 """The runtime side of NRI: a small Go program around the adaptation library of containerd.
 
-It is built twice from `runtime/`: with the NRI of containerd 2.4 (a call per event) and with
-the one of containerd 2.0 and 2.1 (StateChange, no version told).
+It is built three times from `runtime/`: with the NRI of containerd 2.4 (a call per event), with the one of
+containerd 2.0 and 2.1 (StateChange, no version told), and with the first releases that honour a failure
+policy, which no runtime has yet.
 """
 
 import asyncio
@@ -23,7 +24,11 @@ from testbed import build
 from testbed.nri import Recorder
 
 SOURCES = Path(__file__).parent / "runtime"
-FLAGS = {"0.12": ("-tags", "nri_no_wasm"), "0.8": ("-tags", "nri08", "-modfile=nri08.mod")}
+FLAGS = {
+    "0.12": ("-tags", "nri_no_wasm"),
+    "0.8": ("-tags", "nri08", "-modfile=nri08.mod"),
+    "0.12.5": ("-tags", "nri_no_wasm", "-modfile=nri0125.mod"),
+}
 
 
 def built(version: str) -> Path:

@@ -2,14 +2,17 @@
 
 import asyncio
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from podnuma.agent.nri.errors import DisconnectedError, NotConnectedError, UnsafeUpdatesError
 from podnuma.agent.nri.link import LinkState
 from podnuma.agent.nri.plugin import Refused
+from podnuma.agent.nri.service import PluginService
 from podnuma.agent.nri.values import (
     ContainerUpdate,
     CreateContainerResponse,
+    FailurePolicy,
     LinuxResources,
     NriContainerState,
     NriEvent,
@@ -165,6 +168,84 @@ async def test_slow_plugin_fails_one_creation_and_stays_connected(runtime, plugi
     plugin.before_answer = None
     await runtime.do("create", pod=POD, container=CONTAINER)
     assert link.state is LinkState.SYNCHRONIZED
+
+
+async def never_answered(self, call):
+    await asyncio.Event().wait()
+
+
+@pytest.fixture
+def hung(monkeypatch):
+    """Take the answers of the agent away, as if its process were stopped, and give them back."""
+
+    def hang(value):
+        if value:
+            monkeypatch.setattr(PluginService, "respond", never_answered)
+        else:
+            monkeypatch.undo()
+
+    return hang
+
+
+@pytest.mark.parametrize("nri_version", ["0.12.5"], indirect=True)
+async def test_unanswered_start_is_refused_until_the_agent_answers_again(
+    runtime, plugin, link, synchronized, hung
+):
+    plugin.policy = FailurePolicy.FAIL
+    await runtime.start(request_timeout=0.4)
+    await synchronized()
+    assert link.failure_policy is FailurePolicy.FAIL
+    hung(True)
+    # The second one is what `fail_request` alone would let through.
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"failed to handle CreateContainer request.*deadline exceeded"):
+            await runtime.do("create", pod=POD, container=CONTAINER)
+    hung(False)
+    plugin.answer = CreateContainerResponse(adjust=PINNED)
+    reply = await runtime.do("create", pod=POD, container=CONTAINER)
+    assert reply["adjust"]["linux"]["resources"]["cpu"]["cpus"] == "2-3"
+    assert link.state is LinkState.SYNCHRONIZED
+
+
+@pytest.mark.parametrize(
+    ("nri_version", "policy"),
+    [("0.12.5", FailurePolicy.IGNORE), ("0.12", FailurePolicy.FAIL), ("0.8", FailurePolicy.FAIL)],
+    indirect=["nri_version"],
+)
+async def test_unanswered_start_passes_where_the_policy_is_ignore_or_unknown_to_the_runtime(
+    runtime, plugin, link, synchronized, hung, policy
+):
+    plugin.policy = policy
+    await runtime.start(request_timeout=0.4)
+    await synchronized()
+    assert link.failure_policy is FailurePolicy.IGNORE
+    hung(True)
+    reply = await runtime.do("create", pod=POD, container=CONTAINER)
+    assert "cpus" not in reply["adjust"]["linux"]["resources"]["cpu"]
+
+
+@pytest.mark.parametrize("nri_version", ["0.12.5"], indirect=True)
+async def test_another_policy_is_registered_at_once(runtime, plugin, link, synchronized):
+    await runtime.start()
+    await synchronized()
+    link.register_with(FailurePolicy.IGNORE)
+    plugin.policy = FailurePolicy.FAIL
+    link.register_with(FailurePolicy.FAIL)
+    assert await plugin.told("disconnected") == ("registering anew, with failure policy Fail",)
+    await synchronized()
+    assert link.failure_policy is FailurePolicy.FAIL
+
+
+async def test_runtime_without_failure_policies_is_not_asked_to_register_again(
+    runtime, plugin, link, synchronized
+):
+    await runtime.start()
+    await synchronized()
+    plugin.policy = FailurePolicy.FAIL
+    link.register_with(FailurePolicy.FAIL)
+    await runtime.do("create", pod=POD, container=CONTAINER)
+    assert link.state is LinkState.SYNCHRONIZED
+    assert await told(plugin) == ("create", ANY, ANY)
 
 
 async def test_slow_or_failing_plugin_never_stops_a_container_from_stopping(runtime, plugin, synchronized):

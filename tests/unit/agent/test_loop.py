@@ -38,7 +38,7 @@ class Running:
             heartbeat=60,
         )
         self.node.discovered(Discovered(bench.machine, ()))
-        self.node.backend("systemd", lambda: ("Fake", "fake 1"))
+        self.node.backend("systemd", lambda: RuntimeDescription("Fake", "fake 1"))
         reporter = StatusReporter(
             bench.desired, status_writer, self.node, AdmissionCounts(), lambda: self.time
         )

@@ -108,7 +108,11 @@ class DesiredState:
         """Wait until it is known whether values are written here, `within` seconds at the longest."""
         return await self._wait(lambda: self.node_config.mode, within)
 
-    async def _wait(self, look: Callable[[], T | None], within: float) -> T | None:
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition on what is known holds."""
+        await self._wait(lambda: condition() or None, None)
+
+    async def _wait(self, look: Callable[[], T | None], within: float | None) -> T | None:
         arrived = asyncio.Event()
         self._waiters.add(arrived)
         try:

@@ -41,3 +41,16 @@ class StartingContainer:
 
 class StartRefused(Exception):  # noqa: N818 - the text is what the kubelet shows
     """The container shall not start now; the kubelet tries again and shows the text on the pod."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeDescription:
+    """What containers are written with first, and the runtime with its version.
+
+    failure_policy: what the runtime does with a container start that the agent does not answer, Ignore or
+    Fail; "" where it asks nobody.
+    """
+
+    mechanism: str
+    runtime: str = ""
+    failure_policy: str = ""

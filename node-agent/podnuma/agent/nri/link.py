@@ -23,7 +23,7 @@ from podnuma.agent.nri.messages import nri_pb2 as pb
 from podnuma.agent.nri.plugin import Plugin
 from podnuma.agent.nri.service import PluginService
 from podnuma.agent.nri.session import Session
-from podnuma.agent.nri.values import ContainerUpdate, RuntimeInfo
+from podnuma.agent.nri.values import ContainerUpdate, FailurePolicy, RuntimeInfo
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +73,25 @@ class Link:
     def runtime(self) -> RuntimeInfo | None:
         """The runtime at the other end, None without one."""
         return None if self._service is None else self._service.runtime
+
+    @property
+    def failure_policy(self) -> FailurePolicy:
+        """What the runtime really does with requests that get no answer."""
+        service = self._service
+        if service is None or service.runtime is None or not service.runtime.honours_failure_policy:
+            return FailurePolicy.IGNORE
+        return service.failure_policy
+
+    def register_with(self, policy: FailurePolicy) -> None:
+        """Register anew if the runtime would honour this policy and was told another one.
+
+        A policy is part of the registration and cannot be changed later. Everything is synchronized again.
+        """
+        session, service = self._session, self._service
+        if session is None or service is None or service.runtime is None or not service.configured.is_set():
+            return  # the next registration asks the plugin
+        if service.runtime.honours_failure_policy and service.failure_policy is not policy:
+            session.end(f"registering anew, with failure policy {policy.value}")
 
     @property
     def reason(self) -> str:

@@ -18,6 +18,7 @@ from typing import Protocol
 from podnuma.agent.nri.values import (
     ContainerUpdate,
     CreateContainerResponse,
+    FailurePolicy,
     LinuxResources,
     NriContainer,
     NriEvent,
@@ -35,6 +36,10 @@ class Plugin(Protocol):
 
     async def configured(self, runtime: RuntimeInfo) -> None:
         """Take note of the runtime that accepted us. Nothing else is called before this returns."""
+
+    def failure_policy(self) -> FailurePolicy:
+        """Return what the runtime is to do with requests that get no answer; asked at each registration."""
+        ...
 
     async def synchronize(
         self, pods: Sequence[PodSandbox], containers: Sequence[NriContainer]

@@ -19,7 +19,14 @@ from podnuma.agent.nri.config import PluginConfig
 from podnuma.agent.nri.messages import decode, encode
 from podnuma.agent.nri.messages import nri_pb2 as pb
 from podnuma.agent.nri.plugin import Plugin, Refused
-from podnuma.agent.nri.values import DEFAULT_REQUEST_TIMEOUT, NriContainer, NriEvent, PodSandbox, RuntimeInfo
+from podnuma.agent.nri.values import (
+    DEFAULT_REQUEST_TIMEOUT,
+    FailurePolicy,
+    NriContainer,
+    NriEvent,
+    PodSandbox,
+    RuntimeInfo,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +59,7 @@ class PluginService:
         self.configured = asyncio.Event()
         self.synchronized = asyncio.Event()
         self.runtime: RuntimeInfo | None = None
+        self.failure_policy = FailurePolicy.IGNORE
         self._plugin = plugin
         self._config = config
         self._pods: list[PodSandbox] = []
@@ -115,8 +123,12 @@ class PluginService:
     async def _configure(self, payload: bytes) -> bytes:
         self.runtime = decode.runtime_info(pb.ConfigureRequest.FromString(payload))
         await self._plugin.configured(self.runtime)
+        self.failure_policy = self._plugin.failure_policy()
         self.configured.set()
-        return pb.ConfigureResponse(events=encode.event_mask(self._config.events)).SerializeToString()
+        return pb.ConfigureResponse(
+            events=encode.event_mask(self._config.events),
+            failure_policy=encode.failure_policy(self.failure_policy),
+        ).SerializeToString()
 
     async def _synchronize(self, payload: bytes) -> bytes:
         request = pb.SynchronizeRequest.FromString(payload)

@@ -36,8 +36,15 @@ class Session:
         self._writer: asyncio.StreamWriter | None = None
         self._write_lock = asyncio.Lock()
         self._serving: set[asyncio.Task[None]] = set()
+        self._ended = asyncio.Event()
+        self._end_reason = ""
         self._stream = -1
         self._waiting: dict[int, asyncio.Future[ttrpc.Message | None]] = {}  # None: the session is over
+
+    def end(self, reason: str) -> None:
+        """Let `run` end, with calls under way left unanswered, as when the runtime closes the connection."""
+        self._end_reason = reason
+        self._ended.set()
 
     async def run(self) -> None:
         """Connect and serve until the connection ends; always ends by an exception, perhaps in a group."""
@@ -49,6 +56,7 @@ class Session:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read(reader, group))
                 group.create_task(self._register())
+                group.create_task(self._wait_for_end())
         finally:
             self._writer.transport.abort()  # close() would linger for a peer that does not read
             for future in self._waiting.values():
@@ -56,6 +64,10 @@ class Session:
                     future.set_result(None)
             with suppress(OSError):
                 await self._writer.wait_closed()
+
+    async def _wait_for_end(self) -> None:
+        await self._ended.wait()
+        raise DisconnectedError(self._end_reason)
 
     def serves_here(self) -> bool:
         """Whether the running task is a callback of this session, for which the runtime waits."""

@@ -17,6 +17,9 @@ DEFAULT_REQUEST_TIMEOUT: Final = 2.0
 # From 0.12.1 on the runtime takes no lock of its own around an unsolicited update (nri #301).
 SAFE_UPDATES_SINCE: Final = (0, 12, 1)
 
+# Before, a runtime skips the field as one that it does not know.
+FAILURE_POLICY_SINCE: Final = (0, 12, 4)
+
 
 class NriContainerState(enum.Enum):
     """State of a container; UNKNOWN includes states of later versions."""
@@ -124,6 +127,17 @@ class CreateContainerResponse:
     updates: tuple[ContainerUpdate, ...] = ()
 
 
+class FailurePolicy(enum.Enum):
+    """What a runtime does with a request that gets no answer in time, in the words of admission webhooks.
+
+    FAIL is both of NRI's flags, fail_request and keep_connected. With the first one alone the runtime drops
+    the plugin after it was late once, and whatever starts next starts without it.
+    """
+
+    IGNORE = "Ignore"
+    FAIL = "Fail"
+
+
 @dataclass(frozen=True, slots=True)
 class RuntimeInfo:
     """The runtime that configured us. `nri_version` is None before NRI 0.11, which did not send it.
@@ -141,3 +155,8 @@ class RuntimeInfo:
     def unsolicited_updates_are_safe(self) -> bool:
         """Whether an update outside a hook cannot deadlock the runtime with a hook."""
         return self.nri_version is not None and self.nri_version >= SAFE_UPDATES_SINCE
+
+    @property
+    def honours_failure_policy(self) -> bool:
+        """Whether the runtime does as a plugin's FailurePolicy says."""
+        return self.nri_version is not None and self.nri_version >= FAILURE_POLICY_SINCE

@@ -12,7 +12,7 @@ from podnuma.agent.apiserver.watch import WatchEvent, WatchSource
 from podnuma.agent.cgroups.layout import CgroupLayout
 from podnuma.agent.model.cgroup_ref import ContainerCgroup
 from podnuma.agent.model.cgroup_values import CgroupTarget
-from podnuma.agent.model.containers import StartingContainer
+from podnuma.agent.model.containers import RuntimeDescription, StartingContainer
 from podnuma.agent.reconcile.apply import Mechanism
 from podnuma.agent.reconcile.reconciler import ContainerSource
 from podnuma.agent.start.hook import StartAnswer
@@ -29,6 +29,14 @@ class Hook(Protocol):
         """Prove that a container that has been created and has not begun to run has its values."""
         ...
 
+    def fail_closed(self) -> bool:
+        """Tell whether a container must rather not start than start unasked, as far as is known now."""
+        ...
+
+    async def wait_fail_closed(self, closed: bool) -> None:  # noqa: FBT001
+        """Wait until `fail_closed` is this."""
+        ...
+
     def values_at_update(self, cgroup: ContainerCgroup) -> CgroupTarget | None:
         """Return at once what a container keeps while it is updated; None for "nothing to say"."""
         ...
@@ -43,7 +51,7 @@ class NodeBackend:
     """One node's runtime, its cgroup layout and the ways to write; they belong together.
 
     mechanisms: in the order in which they are tried.
-    describe: the first mechanism and the runtime, for the status; they may change while the agent runs.
+    describe: for the status; it may change while the agent runs.
     sources: what else to watch at the API server, and who takes it.
     tasks: what has to run besides, each for ever.
     """
@@ -51,7 +59,7 @@ class NodeBackend:
     layout: CgroupLayout
     runtime: ContainerSource
     mechanisms: Sequence[Mechanism]
-    describe: Callable[[], tuple[str, str]]
+    describe: Callable[[], RuntimeDescription]
     sources: Callable[[Hook], Sequence[Source]] = lambda _: ()
     tasks: Callable[[Hook], Sequence[Task]] = lambda _: ()
 

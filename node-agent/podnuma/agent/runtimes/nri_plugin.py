@@ -80,6 +80,9 @@ class NriPlugin:
         self._patience = self._share * runtime.request_timeout
         self._deadline = _DEADLINE * runtime.request_timeout
 
+    def failure_policy(self) -> nri.FailurePolicy:
+        return nri.FailurePolicy.FAIL if self._hook.fail_closed() else nri.FailurePolicy.IGNORE
+
     async def synchronize(
         self, pods: Sequence[nri.PodSandbox], containers: Sequence[nri.NriContainer]
     ) -> Sequence[nri.ContainerUpdate]:

@@ -17,7 +17,7 @@ from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.cgroups.writers.systemd import SystemdWriter
 from podnuma.agent.cri import sockets
 from podnuma.agent.cri import values as cri_values
-from podnuma.agent.model.containers import Container
+from podnuma.agent.model.containers import Container, RuntimeDescription
 from podnuma.agent.nri.config import PluginConfig
 from podnuma.agent.nri.link import Link, LinkState
 from podnuma.agent.runtimes.backend import Hook, NodeBackend, NodeNotReady, Task
@@ -98,7 +98,7 @@ class _RealNode:
 
     @property
     def name(self) -> str:
-        return self.describe()[1]
+        return self.describe().runtime
 
     async def containers(self) -> Sequence[Container]:
         """Return what runs. Raises OSError while no runtime is connected."""
@@ -113,14 +113,14 @@ class _RealNode:
             return self._by_nri.all()
         raise OSError(f"no runtime is connected; NRI: {self.link.reason}; CRI: {self._cri_trouble}")
 
-    def describe(self) -> tuple[str, str]:
-        """Return what containers are written with first, and the runtime with its version."""
+    def describe(self) -> RuntimeDescription:
         runtime = self.link.runtime
         if runtime is not None and self.link.state is LinkState.SYNCHRONIZED:
-            return "NRI", f"{runtime.name} {runtime.version}"
+            policy = self.link.failure_policy.value
+            return RuntimeDescription("NRI", f"{runtime.name} {runtime.version}", policy)
         if self.cri is not None:
-            return "CRI", self._cri_version
-        return "-", ""
+            return RuntimeDescription("CRI", self._cri_version)
+        return RuntimeDescription("-")
 
     def tasks(self, hook: Hook) -> list[Task]:
         """Return what has to run for ever."""
@@ -129,10 +129,16 @@ class _RealNode:
             plugin = NriPlugin(
                 self._by_nri, self._start_priority, hook, self._settings.hook_share, self._changed
             )
-            tasks.append(lambda: self.link.run(plugin))
+            tasks += [lambda: self.link.run(plugin), lambda: self._follow_failure_policy(plugin, hook)]
         if self._settings.runtime is not Runtime.NRI:
             tasks.append(self._follow_cri)
         return tasks
+
+    async def _follow_failure_policy(self, plugin: NriPlugin, hook: Hook) -> None:
+        while True:
+            closed = hook.fail_closed()
+            self.link.register_with(plugin.failure_policy())
+            await hook.wait_fail_closed(not closed)
 
     @property
     def _nri_is_enough(self) -> bool:

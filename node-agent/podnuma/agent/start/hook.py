@@ -27,6 +27,7 @@ from podnuma.agent.reconcile.snapshot import NodeSnapshot
 from podnuma.agent.start.gate import StartGate
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
+from podnuma.api.node_settings import Mode, OnUndecided
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +82,20 @@ class StartHook:
             return None
         seen = snapshot.seen.get(cgroup)
         return replace(target, mems=None if seen is None else seen.mems)
+
+    def fail_closed(self) -> bool:
+        """Tell whether the profile would rather have a container not start than start undecided."""
+        config = self._reconciler.desired.node_config
+        return (
+            config.exists
+            and config.mode is Mode.ENFORCE
+            and config.settings is not None
+            and config.settings.pod_policy.on_undecided is OnUndecided.WAIT
+        )
+
+    async def wait_fail_closed(self, closed: bool) -> None:  # noqa: FBT001
+        """Wait until `fail_closed` is this."""
+        await self._reconciler.desired.wait_until(lambda: self.fail_closed() is closed)
 
     async def _wait_for_mode(self, within: float) -> float:
         """Wait until it is known whether values are written here; return the seconds that took.

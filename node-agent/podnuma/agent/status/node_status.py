@@ -8,6 +8,7 @@ from podnuma.agent.apiserver.client import Json
 from podnuma.agent.apiserver.status_writer import StatusWriter
 from podnuma.agent.desired.state import DesiredState
 from podnuma.agent.discover.machine import Discovered, Machine
+from podnuma.agent.model.containers import RuntimeDescription
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
 from podnuma.api.conditions import Condition, Status, merged, timestamp
 from podnuma.api.hardware import Hardware
@@ -46,7 +47,7 @@ class NodeStatus:
         self._discovered = Discovered(None, ())
         self._machine: Machine | None = None
         self._cgroup_driver = ""
-        self._describe: Callable[[], tuple[str, str]] = lambda: ("", "")
+        self._describe: Callable[[], RuntimeDescription] = lambda: RuntimeDescription("")
         self._lost: str | None = "not asked yet"
         self._pause_reason: str | None = None
         self._contended = ""
@@ -64,7 +65,7 @@ class NodeStatus:
         self._discovered = discovered
         self._machine = discovered.machine or self._machine
 
-    def backend(self, cgroup_driver: str, describe: Callable[[], tuple[str, str]]) -> None:
+    def backend(self, cgroup_driver: str, describe: Callable[[], RuntimeDescription]) -> None:
         """Take how to ask who writes to containers first, and which runtime it is."""
         self._cgroup_driver = cgroup_driver
         self._describe = describe
@@ -96,11 +97,12 @@ class NodeStatus:
         if self._beat is None or changed or not dt.timedelta() <= now - self._beat < self._heartbeat:
             self._beat = now
         self._conditions = conditions
-        mechanism, runtime = self._describe()
+        described = self._describe()
         agent = AgentReport(
             version=self._identity.version,
-            mechanism=mechanism,
-            runtime=runtime,
+            mechanism=described.mechanism,
+            runtime=described.runtime,
+            failure_policy=described.failure_policy,
             cgroup_driver=self._cgroup_driver,
             boot_id=self._identity.boot_id,
             heartbeat_time=timestamp(self._beat),
@@ -145,12 +147,13 @@ class NodeStatus:
         return Hardware(self._machine.topology, self._machine.offline, problems, self._machine.kinds)
 
     def _wanted(self, generation: int) -> list[Condition]:
+        described = self._describe()
         conditions = [
             self._hardware_known(),
             _condition(
                 NodeCondition.RUNTIME_CONNECTED,
                 self._lost is None,
-                ("Connected", f"the runtime answers: {' '.join(self._describe())}"),
+                ("Connected", f"the runtime answers: {described.mechanism} {described.runtime}"),
                 ("NotConnected", self._lost or ""),
             ),
             _condition(

@@ -3,7 +3,13 @@
 from collections.abc import Iterable
 
 from podnuma.agent.nri.messages import nri_pb2 as pb
-from podnuma.agent.nri.values import ContainerUpdate, CreateContainerResponse, LinuxResources, NriEvent
+from podnuma.agent.nri.values import (
+    ContainerUpdate,
+    CreateContainerResponse,
+    FailurePolicy,
+    LinuxResources,
+    NriEvent,
+)
 
 
 def event_mask(events: Iterable[NriEvent]) -> int:
@@ -14,6 +20,13 @@ def event_mask(events: Iterable[NriEvent]) -> int:
             "a plugin that subscribes to no event would be sent all of them; name those it wants"
         )
     return mask
+
+
+def failure_policy(policy: FailurePolicy) -> pb.FailurePolicy | None:
+    """Write a failure policy; None is what a runtime does without one."""
+    if policy is FailurePolicy.IGNORE:
+        return None
+    return pb.FailurePolicy(fail_request=True, keep_connected=True)
 
 
 def encode_resources(values: LinuxResources) -> pb.LinuxResources:

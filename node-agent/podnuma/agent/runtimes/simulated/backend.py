@@ -10,6 +10,7 @@ from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout, detect
 from podnuma.agent.cgroups.reader import CgroupReader, values_in
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.discover.machine import Machine
+from podnuma.agent.model.containers import RuntimeDescription
 from podnuma.agent.runtimes.backend import NodeBackend
 from podnuma.agent.runtimes.restore import Restorer
 from podnuma.agent.runtimes.simulated.kernel import FakeKernel
@@ -31,7 +32,7 @@ def simulated_backend(
         layout=layout,
         runtime=runtime,
         mechanisms=(runtime,),
-        describe=lambda: (runtime.name, "simulated"),
+        describe=lambda: RuntimeDescription(runtime.name, "simulated"),
         sources=lambda hook: ((sources.pods_source(node), partial(runtime.take_pods, hook)),),
     )
 
