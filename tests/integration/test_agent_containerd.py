@@ -228,7 +228,7 @@ async def test_a_decided_container_has_its_values_before_it_exists(site):
         await site.until(lambda: site.verdict(db) is Verdict.PINNED_AT_START)
         pool = (site.folder / "cgroup/kubepods/burstable/cpuset.cpus").read_text().strip()
         assert pool == "0-1,4-19"
-        assert site.agent.node_status._describe()[0] == "NRI"
+        assert site.agent.node_status._describe().mechanism == "NRI"
 
 
 async def test_an_undecided_container_is_refused_and_starts_once_it_is_decided(site):
@@ -268,7 +268,7 @@ async def test_without_nri_values_go_through_cri(site):
         site.decide(grant("u-cri", cpus="8-9"))
         await site.until(lambda: site.verdict(db) is Verdict.PINNED_LATE)
         assert site.told(db)[-1]["cpus"] == "8-9"
-        assert site.agent.node_status._describe()[0] == "CRI"
+        assert site.agent.node_status._describe().mechanism == "CRI"
 
 
 async def test_a_resize_by_the_kubelet_does_not_unpin(site):
@@ -304,7 +304,7 @@ async def test_a_runtime_restart_loses_nothing(site):
         before = len(site.told(db))
         await asyncio.to_thread(site.runtime.restart)
         await site.until(
-            lambda: site.agent._trouble is None and site.agent.node_status._describe()[0] == "NRI", 30
+            lambda: site.agent._trouble is None and site.agent.node_status._describe().mechanism == "NRI", 30
         )
         site.decide(replace(grant("u-next", cpus="16-17")))
         pod, sandbox = await site.pod("u-next")

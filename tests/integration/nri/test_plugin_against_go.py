@@ -170,7 +170,7 @@ async def test_slow_plugin_fails_one_creation_and_stays_connected(runtime, plugi
     assert link.state is LinkState.SYNCHRONIZED
 
 
-async def never_answered(self, call):
+async def never_answered(*_):
     await asyncio.Event().wait()
 
 
@@ -198,7 +198,9 @@ async def test_unanswered_start_is_refused_until_the_agent_answers_again(
     hung(True)
     # The second one is what `fail_request` alone would let through.
     for _ in range(2):
-        with pytest.raises(RuntimeError, match=r"failed to handle CreateContainer request.*deadline exceeded"):
+        with pytest.raises(
+            RuntimeError, match=r"failed to handle CreateContainer request.*deadline exceeded"
+        ):
             await runtime.do("create", pod=POD, container=CONTAINER)
     hung(False)
     plugin.answer = CreateContainerResponse(adjust=PINNED)

@@ -33,7 +33,7 @@ from podnuma.allocator.decision import ContainerGrant, Isolation, PodGrant
 from podnuma.allocator.manager_settings import CpuManagerPolicy, ManagerSettings, TopologyManagerScope
 from podnuma.allocator.request import ContainerKind, Qos
 from podnuma.allocator.topology import Cpu, NumaNode, Topology
-from podnuma.api.node_settings import Mode, NodeSettings, PodPolicy
+from podnuma.api.node_settings import Mode, NodeSettings, OnUndecided, PodPolicy
 from podnuma.api.node_topology import render_node_topology
 from podnuma.api.pod_allocation import Decision, render_pod_allocation
 
@@ -234,6 +234,7 @@ class Bench:
         reserved: str | None = None,
         mode: Mode = Mode.ENFORCE,
         policy: CpuManagerPolicy = CpuManagerPolicy.STATIC,
+        on_undecided: OnUndecided = OnUndecided.WAIT,
         **more,
     ) -> None:
         rules = ManagerSettings(
@@ -241,7 +242,9 @@ class Bench:
             reserved_system_cpus=cpuset.parse(reserved) if reserved else None,
             **more,
         )
-        body = render_node_topology("node", NodeSettings(rules, PodPolicy(mode=mode)), None)
+        body = render_node_topology(
+            "node", NodeSettings(rules, PodPolicy(mode=mode, on_undecided=on_undecided)), None
+        )
         body["metadata"] |= {"uid": "nt", "generation": 1}
         self.desired.take_topology(Changed(WatchEventType.ADDED, body))
 

@@ -14,6 +14,7 @@ from podnuma.agent.apiserver.watch import Listed
 from podnuma.agent.discover.machine import Discovered
 from podnuma.agent.discover.tree import Finding
 from podnuma.agent.loop import AgentLoop
+from podnuma.agent.model.containers import RuntimeDescription
 from podnuma.agent.status.metrics import AdmissionCounts
 from podnuma.agent.status.node_status import AgentIdentity, NodeStatus
 from podnuma.agent.status.reporter import StatusReporter

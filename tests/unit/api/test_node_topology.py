@@ -26,7 +26,7 @@ from tests.unit.api.objects import MACHINES, machine, names, node_settings
 
 READY = Condition("Ready", Status.TRUE, "Ready", "", 3, "2026-05-01T12:00:00Z")
 AGENT_READY = Condition("AgentReady", Status.TRUE, "Connected", "", 3, "2026-05-01T12:00:00Z")
-AGENT = AgentReport("0.1.0", "NRI", "containerd 2.4.2", "systemd", "b0", "2026-05-01T12:00:00Z")
+AGENT = AgentReport("0.1.0", "NRI", "containerd 2.4.2", "Fail", "systemd", "b0", "2026-05-01T12:00:00Z")
 ALLOCATION = NodeAllocation(
     reserved=cpuset.of([0, 8]),
     exclusive=cpuset.of([1, 2, 9, 10]),

@@ -40,6 +40,13 @@ class Hook:
         self.asked = []
         self.created = []
         self.answer = StartAnswer()
+        self.closed = False
+
+    def fail_closed(self):
+        return self.closed
+
+    async def wait_fail_closed(self, closed):
+        raise NotImplementedError
 
     def values_at_update(self, _):
         return self.answer.values
@@ -218,3 +225,11 @@ def is_local(pod):
     starting = starting_of(pod, DB)
     assert starting is not None
     return starting.local
+
+
+@pytest.mark.parametrize(
+    ("closed", "policy"), [(True, nri.FailurePolicy.FAIL), (False, nri.FailurePolicy.IGNORE)]
+)
+def test_the_hook_says_which_failure_policy_is_registered(plugin, hook, closed, policy):
+    hook.closed = closed
+    assert plugin.failure_policy() is policy

@@ -2,6 +2,7 @@ import asyncio
 import socket as sockets
 
 import pytest
+from podnuma.agent.nri.values import FailurePolicy
 from podnuma.agent.runtimes import real
 from podnuma.agent.runtimes.backend import NodeNotReady
 from podnuma.agent.settings import AgentSettings, Runtime
@@ -64,6 +65,45 @@ async def test_a_socket_is_looked_for_until_there_is_one(tmp_path, monkeypatch, 
         with sockets.socket(sockets.AF_UNIX) as server:
             server.bind(str(path))
             await reached(lambda: "no socket" not in (node._cri_trouble or ""))
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+class Wish:
+    """A hook and a plugin whose failure policy changes when a test says so, and a link that takes it."""
+
+    def __init__(self):
+        self.policy = FailurePolicy.IGNORE
+        self.registered = []
+        self.changed = asyncio.Event()
+
+    def fail_closed(self):
+        return self.policy is FailurePolicy.FAIL
+
+    def failure_policy(self):
+        return self.policy
+
+    def register_with(self, policy):
+        self.registered.append(policy)
+
+    async def wait_fail_closed(self, closed):
+        while self.fail_closed() is not closed:
+            await self.changed.wait()
+            self.changed.clear()
+
+
+async def test_a_profile_that_changes_its_mind_about_undecided_starts_is_told_to_the_runtime(
+    tmp_path, reached
+):
+    node, wish = side(tmp_path).runtime, Wish()
+    node.link = wish
+    task = asyncio.create_task(node._follow_failure_policy(wish, wish))
+    try:
+        for policy in (FailurePolicy.FAIL, FailurePolicy.IGNORE):
+            wish.policy = policy
+            wish.changed.set()
+            await reached(lambda expected=policy: wish.registered[-1:] == [expected])
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

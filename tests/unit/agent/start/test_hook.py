@@ -1,9 +1,11 @@
 import asyncio
 
 import pytest
+from podnuma.agent.apiserver.watch import Changed, WatchEventType
 from podnuma.agent.model.cgroup_ref import ContainerCgroup
 from podnuma.agent.model.containers import StartRefused
 from podnuma.allocator import cpuset
+from podnuma.api.node_settings import Mode, OnUndecided
 from podnuma.api.pod_allocation import Verdict
 
 
@@ -130,3 +132,27 @@ def test_a_pod_that_could_not_be_confined_does_not_start(bench, words):
     bench.ways.refuse = refuse
     with pytest.raises(StartRefused, match=r"pod web could not be taken off CPUs 1,9 yet"):
         asyncio.run(bench.hook.make_room(ContainerCgroup(web, "web", "0" * 16)))
+
+
+def test_starts_fail_closed_only_where_they_would_wait_for_a_decision(bench):
+    bench.settings()
+    assert bench.hook.fail_closed()
+    bench.settings(on_undecided=OnUndecided.SHARE)
+    assert not bench.hook.fail_closed()
+    bench.settings(mode=Mode.AUDIT)
+    assert not bench.hook.fail_closed()
+
+
+def test_no_start_fails_closed_on_a_node_that_no_profile_selects_any_more(bench):
+    bench.settings()
+    bench.desired.take_topology(Changed(WatchEventType.DELETED, {"metadata": {"name": "node"}}))
+    assert not bench.hook.fail_closed()
+
+
+async def test_a_change_of_what_fails_closed_is_awaited(bench):
+    bench.settings(mode=Mode.AUDIT)
+    waiting = asyncio.create_task(bench.hook.wait_fail_closed(True))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    bench.settings()
+    await asyncio.wait_for(waiting, 5)
