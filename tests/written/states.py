@@ -259,7 +259,8 @@ def _agent(rng: random.Random, on: Topology) -> Written:
         tuple(rng.choice(ODD) for _ in range(rng.choice([0, 1, 40]))),
         rng.choice([{}, {"performance": on.all_cpus}]),
     )
-    report = AgentReport(*(rng.choice(ODD) for _ in range(4)), "systemd", "b" * 36, "2026-11-29T00:00:00Z")
+    odd = (rng.choice(ODD), rng.choice(ODD), rng.choice(ODD), rng.choice(ODD))
+    report = AgentReport(*odd, "systemd", "b" * 36, "2026-11-29T00:00:00Z")
     known = Condition(NodeCondition.HARDWARE_KNOWN, rng.choice(list(Status)), "WithDefaults", rng.choice(ODD))
     status = render_agent_status(hardware, report, merged((), [known], NOW))
     body = render_node_topology("n1", settings(rng, on).node, None)

@@ -16,6 +16,7 @@ import pytest
 from podnuma.agent.apiserver.watch import Changed, Listed, WatchEventType
 from podnuma.agent.desired.state import DesiredState
 from podnuma.agent.discover.machine import Discovered
+from podnuma.agent.model.containers import RuntimeDescription
 from podnuma.agent.status.metrics import AdmissionCounts
 from podnuma.agent.status.node_status import AgentIdentity, NodeStatus
 from podnuma.agent.status.reporter import StatusReporter
@@ -75,7 +76,7 @@ class Node:
         writer: Any = self
         self.status = NodeStatus(identity, desired, writer, clock=lambda: NOW, heartbeat=60)
         self.status.discovered(Discovered(self.bench.machine, ()))
-        self.status.backend("systemd", lambda: ("Fake", "fake 1"))
+        self.status.backend("systemd", lambda: RuntimeDescription("Fake", "fake 1"))
         self.reporter = StatusReporter(desired, writer, self.status, AdmissionCounts(), lambda: NOW)
         allocations = [copy.deepcopy(body) for key, body in self.stored.items() if key != TOPOLOGY]
         desired.take_allocations(Listed(tuple(allocations)))
