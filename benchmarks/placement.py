@@ -92,7 +92,7 @@ class Cluster:
     def left(self, name: str) -> int:
         """Return the CPUs that are neither reserved nor held."""
         node = self.nodes[name]
-        return (node.default_set & ~node.reserved_cpus).bit_count()
+        return node.free_cpus.bit_count()
 
 
 def packed(packing: Packing) -> Choose:

@@ -122,6 +122,7 @@ GOOD = {
     },
     "unset as kubelets write it": {"reservedSystemCPUs": "", "cpuManagerPolicyOptions": {}},
     "many ranges": {**STATIC, "reservedSystemCPUs": ",".join(f"{n}-{n + 1}" for n in range(0, 400, 4))},
+    "kind of core": {**STATIC, "exclusiveCoreKind": "performance"},
     "quota": {"cpuCFSQuota": False, "cpuCFSQuotaPeriod": "1500us"},
     "pod policy": {
         "management": "OptIn",

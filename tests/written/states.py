@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from podnuma.allocator import cpuset
+from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import Admitted
 from podnuma.allocator.rules import Rules
 from podnuma.allocator.topology import Cpu, NumaNode, Topology
@@ -69,6 +70,7 @@ LONG = "x" * 40_000
 ODD = ("", "a", "ok", "\u202e\x00\x1b[31m", "naïve ☃ \U0001d54f \ud800 \u2028 \ufeff", LONG, "0-" + "9" * 300)
 _TRIES = 5  # for a first state in which something can be decided
 HUGE = 0.002  # of all machines: with thousands of CPUs
+HYBRID = 0.2  # of all machines, and of all settings for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,11 @@ def machine(rng: random.Random) -> Topology:
         NumaNode(node, size, dict(pages), distances[place])
         for place, (node, size) in enumerate(zip(listed, sizes, strict=True))
     ]
-    return Topology.build(topology, found, some, unknown)
+    slow = cpuset.of(rng.sample(cpus, count // 2))
+    kinds = (
+        {"performance": CpuSet(cpuset.of(cpus) & ~slow), "efficient": slow} if rng.random() < HYBRID else {}
+    )
+    return Topology.build(topology, found, some, unknown, kinds)
 
 
 # Settings
@@ -166,6 +172,8 @@ def settings(rng: random.Random, on: Topology) -> NodeProfile:
         ]
         if not spec["reservedMemory"]:
             spec["memoryManagerPolicy"] = "None"
+    if on.kinds and rng.random() < HYBRID:
+        spec["exclusiveCoreKind"] = rng.choice(["performance", "efficient", "capacity-512"])
     return read_node_profile(profile(rng.choice(["main", "a" * 253]), **spec))
 
 
@@ -257,7 +265,6 @@ def _agent(rng: random.Random, on: Topology) -> Written:
         on,
         cpuset.of([8191]),
         tuple(rng.choice(ODD) for _ in range(rng.choice([0, 1, 40]))),
-        rng.choice([{}, {"performance": on.all_cpus}]),
     )
     odd = (rng.choice(ODD), rng.choice(ODD), rng.choice(ODD), rng.choice(ODD))
     report = AgentReport(*odd, "systemd", "b" * 36, "2026-11-29T00:00:00Z")

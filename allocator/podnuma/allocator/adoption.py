@@ -40,12 +40,20 @@ def _cpu_misfits(grant: PodGrant, rules: Rules) -> Iterator[SettingsProblem]:
     missing = cpus & ~rules.machine.all_cpus
     if missing:
         yield SettingsProblem("cpus", text, f"{pod} holds CPUs {cpuset.render(missing)}, which are offline")
-    isolated = cpus & rules.machine.all_cpus & ~rules.topology.all_cpus
+    isolated = cpus & rules.machine.isolated & ~rules.topology.isolated
     if isolated:
         yield SettingsProblem(
             "cpus",
             text,
             f"{pod} keeps CPUs {cpuset.render(isolated)}, which are isolated and unused now, until it ends",
+        )
+    other = cpus & rules.other_kinds
+    if other:
+        yield SettingsProblem(
+            "cpus",
+            text,
+            f"{pod} keeps CPUs {cpuset.render(other)} until it ends, which are shared now: "
+            f"their cores are not {rules.settings.exclusive_core_kind}",
         )
     reserved = cpus & rules.reserved
     if reserved:

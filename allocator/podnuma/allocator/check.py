@@ -17,6 +17,7 @@ from podnuma.allocator.manager_settings import (
     MAX_NODES,
     PREFER_CLOSEST,
     CpuManagerPolicy,
+    IsolatedCpuPolicy,
     ManagerSettings,
     MemoryManagerPolicy,
     TopologyManagerPolicy,
@@ -27,6 +28,7 @@ from podnuma.allocator.topology import Topology
 
 CPU_OPTIONS = "cpuManagerPolicyOptions"
 TOPOLOGY_OPTIONS = "topologyManagerPolicyOptions"
+CORE_KIND = "exclusiveCoreKind"
 RESERVED_CPUS = "reservedSystemCPUs"
 ISOLATED_CPUS = "/sys/devices/system/cpu/isolated"
 PACKAGE = "/sys/devices/system/cpu/cpu{}/topology/physical_package_id"
@@ -66,6 +68,7 @@ def check(settings: ManagerSettings, topology: Topology) -> list[SettingsProblem
         found += _siblings(topology)
         found += _cpu_options(settings, topology)
         found += _reserved_cpus(settings, topology)
+        found += _core_kind(settings, topology)
     elif settings.cpu_manager_policy_options:
         names = ", ".join(sorted(settings.cpu_manager_policy_options))
         found.append(
@@ -96,6 +99,22 @@ def _siblings(topology: Topology) -> Iterator[SettingsProblem]:
             f"the sibling threads of {unknown.bit_count()} online CPUs ({cpuset.render(unknown)}) are "
             f"unknown, so no CPU is given exclusively; see /sys/devices/system/cpu/cpu{first}/topology",
         )
+
+
+def _core_kind(settings: ManagerSettings, topology: Topology) -> Iterator[SettingsProblem]:
+    kind, known = settings.exclusive_core_kind, dict(topology.kinds)
+    if not kind:
+        return
+    if kind not in known:
+        there = f"its kinds of cores are {', '.join(known)}" if known else "all its cores are of one kind"
+        yield SettingsProblem(CORE_KIND, kind, f"no cores of that kind: {there}; leave the field out")
+        return
+    usable = known[kind] & ~(settings.reserved_system_cpus or cpuset.EMPTY)
+    if settings.isolated_cpu_policy is IsolatedCpuPolicy.UNUSED:
+        usable &= ~topology.isolated
+    if not usable:
+        cpus = cpuset.render(known[kind])
+        yield SettingsProblem(CORE_KIND, kind, f"CPUs {cpus} are all reserved or isolated; reserve others")
 
 
 def _bad_values(

@@ -97,6 +97,8 @@ class ManagerSettings:
     `cfs_quota_period` is in microseconds. Without `pod_level_managers` pods with a budget of
     their own get nothing, as in a kubelet whose gate PodLevelResourceManagers is off.
     `isolated_cpu_policy` is podnuma's own: the kubelet does not know of isolated CPUs.
+    `exclusive_core_kind` is podnuma's own, too: the kind of cores that CPUs are given exclusively from,
+    empty for all kinds.
     `kubelet_release` chooses between releases that pick other CPUs under the same options.
     """
 
@@ -114,6 +116,7 @@ class ManagerSettings:
     cfs_quota_period: int = 100_000
     pod_level_managers: bool = True
     isolated_cpu_policy: IsolatedCpuPolicy = IsolatedCpuPolicy.UNUSED
+    exclusive_core_kind: str = ""
     kubelet_release: KubeletRelease = KubeletRelease.V1_38
 
 

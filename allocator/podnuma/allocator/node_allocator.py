@@ -93,13 +93,18 @@ class NodeAllocator:
 
     @property
     def reserved_cpus(self) -> CpuSet:
-        """The CPUs that are never granted."""
+        """The CPUs that are kept for the system."""
         return CpuSet(self._rules.reserved)
 
     @property
     def default_set(self) -> CpuSet:
         """The kubelet's default CPU set: what no grant takes. Can be empty under strict reservation."""
         return CpuSet(self._default)
+
+    @property
+    def free_cpus(self) -> CpuSet:
+        """The CPUs that can still be given exclusively."""
+        return CpuSet(self._default & ~self._rules.withheld)
 
     @property
     def shared_pool(self) -> CpuSet:

@@ -4,9 +4,11 @@ Rules never change and hold nothing of any pod; equal nodes can share one object
 fails with SettingsError when `check` finds problems. Specification: sections 2.6, 3.1, 5.1.
 
 Isolated CPUs are for a decision as if they were offline, or, with isolatedCPUPolicy Exclusive, like
-others but for the shared pool. So `topology` is what decisions are made on, and `machine` what there is.
+others but for the shared pool. CPUs of another kind than exclusiveCoreKind are for a decision as if they were
+offline, and always shared. So `topology` is what decisions are made on, and `machine` what there is.
 """
 
+from podnuma.allocator import cpuset
 from podnuma.allocator.check import SettingsError, SettingsProblem, check
 from podnuma.allocator.cpu.pick import Picker
 from podnuma.allocator.cpuset import CpuSet
@@ -28,7 +30,11 @@ from podnuma.allocator.topology import Topology
 
 
 class Rules:
-    """What a node follows. `reserved` is 0 unless the CPU policy is static."""
+    """What a node follows. `reserved` is 0 unless the CPU policy is static.
+
+    `other_kinds` are the CPUs that are shared for the kind of their cores. `withheld` is all that is given
+    to nobody exclusively, `withheld_cores` with the sibling threads of what is reserved.
+    """
 
     __slots__ = (
         "aligned",
@@ -36,14 +42,16 @@ class Rules:
         "machine",
         "merger",
         "options",
+        "other_kinds",
         "picker",
         "pod_scope",
         "reserved",
-        "reserved_cores",
         "settings",
         "static_cpu",
         "static_memory",
         "topology",
+        "withheld",
+        "withheld_cores",
     )
 
     def __init__(self, settings: ManagerSettings, topology: Topology) -> None:
@@ -54,10 +62,15 @@ class Rules:
         self.machine = topology
         if settings.isolated_cpu_policy is IsolatedCpuPolicy.UNUSED:
             topology = _balanced(topology)
+        self.static_cpu = settings.cpu_manager_policy is CpuManagerPolicy.STATIC
+        self.other_kinds = cpuset.EMPTY
+        if self.static_cpu and settings.exclusive_core_kind:
+            others = CpuSet(topology.all_cpus & ~dict(topology.kinds)[settings.exclusive_core_kind])
+            self.other_kinds = CpuSet(others & ~topology.isolated)
+            topology = topology.without(others)
         self.topology = topology
         self.options = cpu_options(settings)
         self.picker = Picker(topology, self.options, settings.kubelet_release)
-        self.static_cpu = settings.cpu_manager_policy is CpuManagerPolicy.STATIC
         self.static_memory = settings.memory_manager_policy is MemoryManagerPolicy.STATIC
         self.aligned = settings.topology_manager_policy is not TopologyManagerPolicy.NONE
         self.pod_scope = self.aligned and settings.topology_manager_scope is TopologyManagerScope.POD
@@ -68,12 +81,13 @@ class Rules:
             closest=topology_options(settings).prefer_closest_numa_nodes,
         )
         self.reserved = self._reserved()
-        self.reserved_cores = topology.whole_cores(self.reserved)
+        self.withheld = CpuSet(self.reserved | self.other_kinds)
+        self.withheld_cores = CpuSet(topology.whole_cores(self.reserved) | self.other_kinds)
 
     @property
     def managed_cpus(self) -> CpuSet:
         """The default set of a node without pods: all CPUs, without reserved ones if these are strict."""
-        every = self.topology.all_cpus
+        every = CpuSet(self.topology.all_cpus | self.other_kinds)
         return CpuSet(every & ~self.reserved) if self.options.strict_cpu_reservation else every
 
     @property

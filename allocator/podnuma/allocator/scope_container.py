@@ -59,7 +59,7 @@ class ContainerScopeAttempt:
             cpus, memory = requests.cpus[place], requests.memory[place]
             devices = device_hints.container_hints(rules.topology, requests.pod.containers[place])
         if cpus and rules.static_cpu:
-            free = self.default & ~rules.reserved
+            free = self.default & ~rules.withheld
             cpu_hints = CpuHints(rules.topology, rules.options, free, self.reusable.cpus, cpus)
         if memory and rules.static_memory:
             memory_hints = MemoryHints(self.tables, memory, self.reusable.memory)
@@ -86,8 +86,8 @@ class ContainerScopeAttempt:
 
     def _cpus(self, count: int, hint: TopologyHint, kind: ContainerKind) -> int:
         rules = self.rules
-        check_smt(rules.options, count, rules.topology.per_core, self.default & ~rules.reserved_cores)
-        available = self.default & ~rules.reserved | self.reusable.cpus
+        check_smt(rules.options, count, rules.topology.per_core, self.default & ~rules.withheld_cores)
+        available = self.default & ~rules.withheld | self.reusable.cpus
         close = near(rules.topology, rules.options, hint.nodes)
         got = rules.picker.take_aligned(available, close, count, hint.node_count)
         self.default &= ~got

@@ -55,7 +55,7 @@ def pod_hints(
         if empty_cpu_pool(requests):
             impossible = True
         else:
-            free = _usable(rules, default & ~rules.reserved, requests)
+            free = _usable(rules, default & ~rules.withheld, requests)
             cpu_hints = CpuHints(rules.topology, rules.options, free, 0, requests.pod_cpus)
     if rules.static_memory and requests.pod_memory:
         if empty_memory_pool(requests):
@@ -73,10 +73,10 @@ def _place_cpus(
     if problem:
         raise refusal.empty_pool(problem)
     count = requests.pod_cpus
-    check_smt(rules.options, count, rules.topology.per_core, default & ~rules.reserved_cores)
+    check_smt(rules.options, count, rules.topology.per_core, default & ~rules.withheld_cores)
     close = near(rules.topology, rules.options, hint.nodes)
     nodes = hint.node_count
-    free = default & ~rules.reserved
+    free = default & ~rules.withheld
     isolated = rules.isolated_in_use
     pool = 0
     if isolated and (shared := count - _lasting(requests)) > 0:

@@ -15,10 +15,11 @@ one thread, and `check` refuses to give any CPU exclusively on such a machine. A
 number means that the firmware does not tell the package.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, combinations
+from types import MappingProxyType
 
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.cpuset import CpuSet
@@ -28,6 +29,8 @@ from podnuma.allocator.nodeset import NodeSet
 __all__ = ["Cpu", "Element", "NumaNode", "Topology", "TopologyError"]
 
 Element = tuple[int, int]  # (id, mask of the CPUs in it)
+
+_ONE_KIND: Mapping[str, CpuSet] = MappingProxyType({})
 
 # Above the number of any cache: the groups of CPUs without one, in the order of their sockets.
 _WITHOUT_CACHE = 1 << 65
@@ -41,12 +44,16 @@ MAX_KNOWN = 4_096
 
 @dataclass(frozen=True)
 class Topology:
-    """A machine. Make it with `build`. `isolated` and `unknown_siblings` are subsets of its CPUs."""
+    """A machine. Make it with `build`. `isolated` and `unknown_siblings` are subsets of its CPUs.
+
+    `kinds` are names of kinds of cores with their CPUs, the fastest first; none where all cores are alike.
+    """
 
     cpus: tuple[Cpu, ...]
     nodes: tuple[NumaNode, ...]
     isolated: CpuSet = cpuset.EMPTY
     unknown_siblings: CpuSet = cpuset.EMPTY
+    kinds: tuple[tuple[str, CpuSet], ...] = ()
 
     @staticmethod
     def build(
@@ -54,8 +61,9 @@ class Topology:
         nodes: Iterable[NumaNode],
         isolated: CpuSet = cpuset.EMPTY,
         unknown_siblings: CpuSet = cpuset.EMPTY,
+        kinds: Mapping[str, CpuSet] = _ONE_KIND,
     ) -> "Topology":
-        """Return the machine with these CPUs and nodes; of the two sets what is online counts.
+        """Return the machine with these CPUs and nodes; of the sets what is online counts.
 
         Raises TopologyError for no CPUs, doubled ids, CPUs on unlisted nodes, ids out of range
         and negative sizes.
@@ -79,7 +87,11 @@ class Topology:
         )
         online = cpuset.of(cpu.id for cpu in ordered)
         return Topology(
-            renamed, in_id_order(listed), CpuSet(isolated & online), CpuSet(unknown_siblings & online)
+            renamed,
+            in_id_order(listed),
+            CpuSet(isolated & online),
+            CpuSet(unknown_siblings & online),
+            tuple((name, CpuSet(members & online)) for name, members in kinds.items() if members & online),
         )
 
     def without(self, cpus: int) -> "Topology":
@@ -87,7 +99,7 @@ class Topology:
         if not cpus & self.all_cpus:
             return self
         left = [cpu for cpu in self.cpus if not cpus >> cpu.id & 1]
-        return Topology.build(left, self.nodes, self.isolated, self.unknown_siblings)
+        return Topology.build(left, self.nodes, self.isolated, self.unknown_siblings, dict(self.kinds))
 
     @cached_property
     def all_cpus(self) -> CpuSet:

@@ -9,9 +9,8 @@ and in at most one cache; only CPUs whose siblings are unknown are in no core.
 
 import marshal
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, Final
 
 from podnuma.allocator import Cpu, CpuSet, NumaNode, Topology, TopologyError, cpuset, quantities
@@ -28,6 +27,8 @@ LONGEST_LIST: Final = 32768
 MAX_KINDS: Final = 16
 """Kinds of cores; machines have up to four."""
 
+LONGEST_KIND: Final = 64
+
 _INT32: Final = 2**31 - 1
 _INT64: Final = 2**63 - 1
 _LONGEST_REMEMBERED: Final = 65536
@@ -39,14 +40,12 @@ _MARSHAL_WITHOUT_REFERENCES: Final = 2
 class Hardware:
     """What an agent found in sysfs.
 
-    ``problems`` are sentences about what it could not make out. ``kinds`` are the CPUs by kind of core,
-    the fastest first; empty unless the machine has several.
+    ``problems`` are sentences about what it could not make out.
     """
 
     topology: Topology
     offline: CpuSet = cpuset.EMPTY
     problems: tuple[str, ...] = ()
-    kinds: Mapping[str, CpuSet] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def render_hardware(hardware: Hardware) -> dict[str, Any]:
@@ -66,10 +65,8 @@ def render_hardware(hardware: Hardware) -> dict[str, Any]:
         body["isolatedCPUs"] = cpuset.render(topology.isolated)
     if topology.unknown_siblings:
         body["unknownSiblingsCPUs"] = cpuset.render(topology.unknown_siblings)
-    if hardware.kinds:
-        body["coreKinds"] = [
-            {"name": name, "cpus": cpuset.render(cpus)} for name, cpus in hardware.kinds.items()
-        ]
+    if topology.kinds:
+        body["coreKinds"] = [{"name": name, "cpus": cpuset.render(cpus)} for name, cpus in topology.kinds]
     if hardware.problems:
         body["problems"] = [problem[:1024] for problem in hardware.problems[:32]]
     return body
@@ -132,7 +129,7 @@ def _read(fields: Fields) -> Hardware | None:
     isolated = fields.optional("isolatedCPUs", parsed(cpuset.parse, LONGEST_LIST), cpuset.EMPTY)
     problems = fields.values("problems", text(1024), 32)
     kinds = {
-        item.required("name", text(64, shortest=1), ""): item.required("cpus", _read_members, cpuset.EMPTY)
+        item.required("name", _read_kind, ""): item.required("cpus", _read_members, cpuset.EMPTY)
         for item in fields.items("coreKinds", MAX_KINDS)
     }
     if len(fields.errors.found) > before:
@@ -140,13 +137,14 @@ def _read(fields: Fields) -> Hardware | None:
     core, socket, cache, numa = places.values()
     cpus = [Cpu(cpu, core[cpu], socket[cpu], numa[cpu], cache.get(cpu)) for cpu in core]
     try:
-        topology = Topology.build(cpus, [node for node, _ in nodes], isolated, unknown)
+        topology = Topology.build(cpus, [node for node, _ in nodes], isolated, unknown, kinds)
     except TopologyError as contradiction:
         fields.errors.add(fields.path, ABSENT, str(contradiction))
         return None
-    return Hardware(topology, offline, problems, kinds)
+    return Hardware(topology, offline, problems)
 
 
+_read_kind: Final = text(LONGEST_KIND, shortest=1)
 _read_list: Final = parsed(cpuset.parse, LONGEST_LIST)
 
 

@@ -65,7 +65,7 @@ def is_ours(value: Mapping[str, Any]) -> bool:
 
 
 def _resources(allocator: NodeAllocator, numa: int, held: CpuSet) -> Iterator[dict[str, str]]:
-    usable = allocator.rules.topology.cpus_of_node(numa) & ~allocator.reserved_cpus
+    usable = allocator.rules.topology.cpus_of_node(numa) & ~allocator.rules.withheld
     free = usable & allocator.default_set & ~held
     if capacity := allocator.topology.cpus_of_node(numa).bit_count():
         yield _amounts(CPU, capacity, usable.bit_count(), free.bit_count())

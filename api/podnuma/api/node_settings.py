@@ -31,6 +31,7 @@ from podnuma.allocator import (
 from podnuma.allocator.placement.packing import Packing
 from podnuma.api import names
 from podnuma.api.decoding import Fields, boolean, choice, integer, parsed, text
+from podnuma.api.hardware import LONGEST_KIND
 from podnuma.api.quantity import read_bytes, read_quantity, render_quantity
 from podnuma.api.selector import EVERYTHING, LabelSelector, read_selector, render_selector
 
@@ -195,6 +196,7 @@ def _read_managers(spec: Fields, release: KubeletRelease) -> ManagerSettings:
         isolated_cpu_policy=spec.optional(
             "isolatedCPUPolicy", choice(IsolatedCpuPolicy), IsolatedCpuPolicy.UNUSED
         ),
+        exclusive_core_kind=spec.optional("exclusiveCoreKind", text(LONGEST_KIND, shortest=1), ""),
         kubelet_release=release,
         cfs_quota=spec.optional("cpuCFSQuota", boolean, default=True),
         cfs_quota_period=spec.optional("cpuCFSQuotaPeriod", parsed(_micros, 16), DEFAULT_PERIOD),
@@ -256,6 +258,8 @@ def _render_managers(settings: ManagerSettings) -> dict[str, Any]:
         "cpuCFSQuota": settings.cfs_quota,
         "cpuCFSQuotaPeriod": _render_micros(settings.cfs_quota_period),
     }
+    if settings.exclusive_core_kind:
+        body["exclusiveCoreKind"] = settings.exclusive_core_kind
     if settings.cpu_manager_policy_options:
         body["cpuManagerPolicyOptions"] = dict(settings.cpu_manager_policy_options)
     if settings.topology_manager_policy_options:

@@ -5,6 +5,7 @@ container, `s` one without resources; amounts are Kubernetes quantities.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from itertools import combinations
 
@@ -52,6 +53,13 @@ def from_cores(cores: Iterable[Core], nodes: Iterable[NumaNode] | None = None) -
         for cpu in threads
     ]
     return Topology.build(cpus, nodes)
+
+
+def hybrid(name: str, performance: str) -> Topology:
+    """Return a machine whose CPUs are of two kinds."""
+    topology, fast = machine(name), cpuset.parse(performance)
+    slow = CpuSet(topology.all_cpus & ~fast)
+    return replace(topology, kinds=(("performance", fast), ("efficient", slow)))
 
 
 def _cores(name: str) -> list[Core]:

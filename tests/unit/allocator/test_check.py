@@ -10,7 +10,7 @@ from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.quantities import parse
 from podnuma.allocator.topology import NumaNode
 
-from tests.unit.allocator.shapes import GI, MI, cpus, from_cores, machine, settings
+from tests.unit.allocator.shapes import GI, MI, cpus, from_cores, hybrid, machine, settings
 
 GOOD = settings("restricted")
 
@@ -214,3 +214,26 @@ def test_align_by_socket_needs_known_sockets():
     assert problem.field == "cpuManagerPolicyOptions.align-by-socket"
     assert "/sys/devices/system/cpu/cpu0/topology/physical_package_id" in problem.message
     assert check(settings("restricted", nodes=1), unknown) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("low-power", "its kinds of cores are performance, efficient; leave the field out"),
+        ("efficient", "CPUs 4-5,10-11 are all reserved or isolated; reserve others"),
+    ],
+)
+def test_a_kind_of_core_that_gives_no_cpu_is_refused(kind, told):
+    (problem,) = check(
+        replace(settings(reserved="4,10"), exclusive_core_kind=kind),
+        replace(hybrid("DS12", "0-3,6-9"), isolated=cpus("5,11")),
+    )
+    assert (problem.field, problem.value) == ("exclusiveCoreKind", kind)
+    assert told in problem.message
+
+
+def test_a_machine_of_one_kind_of_core_has_no_kinds_to_choose_from():
+    chosen = replace(settings(), exclusive_core_kind="performance")
+    (problem,) = check(chosen, machine("DS12"))
+    assert "all its cores are of one kind" in problem.message
+    assert check(replace(settings(cpu="none"), exclusive_core_kind="performance"), machine("DS12")) == []

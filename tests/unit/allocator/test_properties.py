@@ -4,7 +4,7 @@ import time
 
 from hypothesis import given
 from hypothesis import strategies as st
-from podnuma.allocator import nodeset
+from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.check import check
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import Admitted, PodGrant, Rejected
@@ -53,8 +53,15 @@ def machines(draw):
         )
         for node in node_ids
     ]
+    fast = draw(st.sets(st.sampled_from([cpu.core for cpu in cpus])))
+    kinds = {
+        "performance": cpuset.of(cpu.id for cpu in cpus if cpu.core in fast),
+        "efficient": cpuset.of(cpu.id for cpu in cpus if cpu.core not in fast),
+    }
     return Topology.build(
-        cpus, [node if node.memory else NumaNode(node.id, 0, {}, node.distances) for node in nodes]
+        cpus,
+        [node if node.memory else NumaNode(node.id, 0, {}, node.distances) for node in nodes],
+        kinds=kinds if draw(st.booleans()) else {},
     )
 
 
@@ -70,6 +77,7 @@ def told(draw, topology):
         reserved_system_cpus=CpuSet(1 << reserved),
         memory_manager_policy=draw(st.sampled_from(MemoryManagerPolicy)),
         reserved_memory=(ReservedMemory(richest.id, {"memory": GI // 2}),),
+        exclusive_core_kind=draw(st.sampled_from(["", *dict(topology.kinds)])),
         topology_manager_policy=draw(st.sampled_from(TopologyManagerPolicy)),
         topology_manager_scope=draw(st.sampled_from(TopologyManagerScope)),
         topology_manager_policy_options={
@@ -163,6 +171,8 @@ def check_books(node):
         assert own & taken == 0, "two pods hold a CPU"
         assert own & node.reserved_cpus == 0, "a reserved CPU is granted"
         assert own & ~node.topology.all_cpus == 0
+        kind = node.settings.exclusive_core_kind
+        assert not kind or own & ~dict(node.topology.kinds)[kind] == 0, "a CPU of another kind"
         taken |= own
         for block in grant.charged:
             charged[block.resource] = charged.get(block.resource, 0) + block.size

@@ -9,11 +9,11 @@ from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.quantities import parse
 from podnuma.allocator.rules import Rules
 
-from tests.unit.allocator.shapes import cpus, machine, settings
+from tests.unit.allocator.shapes import cpus, hybrid, machine, settings
 
 
 def test_siblings_of_reserved_cpus_are_known():
-    assert Rules(settings(reserved="0,9"), machine("DS12")).reserved_cores == cpus("0,3,6,9")
+    assert Rules(settings(reserved="0,9"), machine("DS12")).withheld_cores == cpus("0,3,6,9")
 
 
 def test_without_a_topology_policy_every_container_stands_alone():
@@ -46,6 +46,28 @@ def test_isolated_cpus_are_not_reserved_by_number():
             settings(), reserved_system_cpus=None, reserved_cpu=parse("2"), isolated_cpu_policy=policy
         )
         assert Rules(amount, isolating).reserved & isolating.isolated == 0
+
+
+def test_cpus_of_another_kind_of_core_are_shared_and_never_given_exclusively():
+    rules = Rules(
+        replace(settings(reserved="0,6"), exclusive_core_kind="performance"), hybrid("DS12", "0-3,6-9")
+    )
+    assert rules.other_kinds == cpus("4-5,10-11")
+    assert rules.withheld == cpus("0,4-6,10-11")
+    assert rules.topology.all_cpus == cpus("0-3,6-9")
+    assert rules.managed_cpus == cpus("0-11")
+    assert Rules(settings(cpu="none"), hybrid("DS12", "0-3,6-9")).other_kinds == 0
+
+
+def test_an_isolated_cpu_of_another_kind_is_neither_shared_nor_given():
+    isolating = replace(hybrid("DS12", "0-3,6-9"), isolated=cpus("3,9,5,11"))
+    for policy, given in ((IsolatedCpuPolicy.UNUSED, "1-2,7-8"), (IsolatedCpuPolicy.EXCLUSIVE, "1-3,7-9")):
+        node = NodeAllocator.empty(
+            replace(settings(reserved="0,6"), exclusive_core_kind="performance", isolated_cpu_policy=policy),
+            isolating,
+        )
+        assert node.free_cpus == cpus(given)
+        assert node.shared_pool == cpus("0-2,4,6-8,10")
 
 
 def test_what_check_finds_makes_no_rules():

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from podnuma.allocator import cpuset, nodeset
-from podnuma.allocator.decision import Reason
+from podnuma.allocator.decision import Admitted, Reason
 from podnuma.allocator.manager_settings import IsolatedCpuPolicy
 from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.topology import NumaNode
@@ -268,3 +268,53 @@ def test_containers_that_ask_for_more_than_the_budget_are_refused_and_leave_noth
         "has left, which is unexpected"
     )
     assert node.default_set == machine("DS12").all_cpus
+
+
+# A chip with two threads in performance cores and one in efficient cores, as Linux numbers them.
+HYBRID = replace(
+    from_cores([((2 * k, 2 * k + 1), 0, 0, 0) for k in range(4)] + [((8 + k,), 0, 0, 0) for k in range(8)]),
+    kinds=(("performance", cpuset.parse("0-7")), ("efficient", cpuset.parse("8-15"))),
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "expected", "pool"),
+    [
+        ("performance", "full-pcpus-only", "2-3 / 4-5", "0-1,6-15"),
+        ("efficient", "", "9-10 / 11-12", "0-8,13-15"),
+    ],
+)
+def test_a_budget_is_of_one_kind_of_core_and_all_others_are_shared(kind, options, expected, pool):
+    reserved = "0-1" if kind == "performance" else "8"
+    chosen = settings("best-effort", reserved=reserved, options=options, memory="None", nodes=1)
+    node = NodeAllocator.empty(replace(chosen, exclusive_core_kind=kind), HYBRID)
+    decision = admitted(node, pod((4, "4Gi"), G2, s()))
+    assert sets(decision) == expected
+    assert node.shared_pool == cpuset.parse(pool)
+    assert node.free_cpus == (cpuset.parse("6-7") if kind == "performance" else cpuset.parse("13-15"))
+    assert refused(node, pod((8, "4Gi"), G2, s(), uid="u2")).message
+
+
+def test_a_pod_that_holds_cpus_of_another_kind_keeps_them_until_it_ends():
+    reserved = settings("best-effort", reserved="0-1", memory="None", nodes=1)
+    before = NodeAllocator.empty(replace(reserved, exclusive_core_kind="efficient"), HYBRID)
+    held = admitted(before, pod((4, "4Gi"), G2, s())).grant
+    node, problems = NodeAllocator.restore(
+        replace(reserved, exclusive_core_kind="performance"), HYBRID, [held]
+    )
+    assert [problem.message for problem in problems] == [
+        "pod lab/u1 keeps CPUs 8-11 until it ends, which are shared now: their cores are not performance"
+    ]
+    assert node.shared_pool == cpuset.parse("0-7,12-15")
+    node.release("u1")
+    assert node.shared_pool == cpuset.parse("0-15")
+
+
+def test_a_resized_pod_grows_on_cores_of_its_kind():
+    chosen = settings("best-effort", reserved="0-1", memory="None", nodes=1)
+    node = NodeAllocator.empty(replace(chosen, exclusive_core_kind="performance"), HYBRID)
+    admitted(node, pod((4, "4Gi"), G2, s()))
+    grown = node.resize(pod((6, "4Gi"), G2, s()))
+    assert isinstance(grown, Admitted)
+    assert grown.grant.exclusive_cpus == cpuset.parse("2-7")
+    assert not isinstance(node.resize(pod((7, "4Gi"), G2, s())), Admitted)

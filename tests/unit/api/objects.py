@@ -210,6 +210,7 @@ def topologies(draw: st.DrawFn) -> Topology:
         ],
         isolated=draw(st.sets(st.sampled_from(cpus)).map(cpuset.of)),
         unknown_siblings=draw(st.sets(st.sampled_from(cpus)).map(cpuset.of)),
+        kinds=draw(st.dictionaries(st.sampled_from(["performance", "efficient", "capacity-512"]), cpu_sets)),
     )
 
 
@@ -256,6 +257,7 @@ def node_settings(draw: st.DrawFn) -> NodeSettings:
             st.dictionaries(st.just("max-allowable-numa-nodes"), st.integers(8, 99).map(str))
         ),
         isolated_cpu_policy=draw(st.sampled_from(IsolatedCpuPolicy)),
+        exclusive_core_kind=draw(st.sampled_from(["", "performance", "x" * 64])),
         kubelet_release=draw(st.sampled_from(KubeletRelease)),
         cfs_quota=draw(st.booleans()),
         cfs_quota_period=draw(st.integers(1000, 1_000_000)),

@@ -240,6 +240,7 @@ LISTED = NodeSettings(
         cpu_manager_policy=CpuManagerPolicy.STATIC,
         cpu_manager_policy_options={"full-pcpus-only": "true"},
         reserved_system_cpus=cpuset.of([0]),
+        exclusive_core_kind="performance",
         reserved_memory=(ReservedMemory(0, {"memory": 2**30}),),
         topology_manager_policy_options={"prefer-closest-numa-nodes": "true"},
     ),
@@ -271,8 +272,9 @@ def full_objects(plural: str) -> list[dict[str, Any]]:
             HARDWARE,
             nodes=tuple(replace(node, hugepages={"hugepages-2Mi": 2**30}) for node in HARDWARE.nodes),
         )
-        topology = replace(topology, isolated=cpuset.of([1]), unknown_siblings=cpuset.of([2]))
-        hardware = Hardware(topology, cpuset.of([999]), ("a problem",), {"efficient": cpuset.of([1])})
+        kinds = (("efficient", cpuset.of([1])),)
+        topology = replace(topology, isolated=cpuset.of([1]), unknown_siblings=cpuset.of([2]), kinds=kinds)
+        hardware = Hardware(topology, cpuset.of([999]), ("a problem",))
         profile = ProfileReference("p", 3)
         return [
             render_node_topology("w1", LISTED, profile)

@@ -1,5 +1,8 @@
 """Profiles win, lose, change and are unreadable; NodeTopologies follow."""
 
+from dataclasses import replace
+
+from podnuma.allocator import cpuset
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import ObjectKey
 
@@ -192,3 +195,25 @@ async def test_a_restart_never_says_of_a_profile_that_it_selects_no_node():
     await rig.quiet(3)
     assert rig.told("NoNodes") == []
     assert rig.condition(Kind.PROFILE, "main", "Ready")["status"] == "True"
+
+
+@virtual
+async def test_a_profile_can_say_which_kind_of_core_exclusive_cpus_come_from():
+    rig = Rig()
+    await rig.furnished("n1", "n2")
+    kinds = {"performance": cpuset.parse("0-1,4-9,12-15"), "efficient": cpuset.parse("2-3,10-11")}
+    rig.report_hardware("n1", replace(machine(), kinds=tuple(kinds.items())))
+    rig.cluster.put(Kind.PROFILE, profile(exclusiveCoreKind="efficient", reservedSystemCPUs="0,8"))
+    await rig.quiet()
+    told = rig.condition(Kind.TOPOLOGY, "n2", "SettingsValid")
+    assert told["status"] == "False"
+    assert "exclusiveCoreKind" in told["message"]
+    assert "all its cores are of one kind" in told["message"]
+    await rig.create(pod())
+    assert rig.cpus() == "2-3,10-11"
+    found = rig.topology()
+    assert found is not None
+    assert found["status"]["allocation"]["sharedPool"] == "0-1,4-9,12-15"
+    assert [free.get("cpus", "") for free in found["status"]["allocation"]["numaNodes"]] == ["", ""]
+    await rig.create(pod("more", 2))
+    assert rig.cpus("more") in {None, "-"}

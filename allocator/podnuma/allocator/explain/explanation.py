@@ -136,7 +136,7 @@ def _step(
     cpus, memory = wanted
     sides = []
     if rules.static_cpu and cpus:
-        free = (serving.default & ~rules.reserved).bit_count()
+        free = (serving.default & ~rules.withheld).bit_count()
         sides.append(_side(node, CPU, (f"{cpus} cpu", f"{free} cpu"), provided.cpu))
     if rules.static_memory and memory:
         have = {name: max(serving.tables.free_on(node.topology.all_nodes, name), 0) for name in memory}

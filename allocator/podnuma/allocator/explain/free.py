@@ -29,7 +29,7 @@ def free_rows(node: NodeAllocator) -> Iterator[FreeRow]:
     for one in node.topology.nodes:
         group = node.memory_group(one.id)
         if rules.static_cpu:
-            own = rules.topology.cpus_of_node(one.id) & ~rules.reserved
+            own = rules.topology.cpus_of_node(one.id) & ~rules.withheld
             yield FreeRow(one.id, CPU, (own & node.default_set).bit_count(), own.bit_count(), group)
         if rules.static_memory:
             for resource, row in node.memory_rows(one.id).items():

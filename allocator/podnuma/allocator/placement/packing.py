@@ -73,13 +73,13 @@ class LikelyPods:
 def effect(node: NodeAllocator, grant: PodGrant) -> PlacementEffect:
     """Return what holding a grant would do to a node that does not hold it yet."""
     topology = node.rules.topology
-    free = node.default_set & ~node.reserved_cpus
+    free = node.free_cpus
     left = free & ~grant.exclusive_cpus
     used = topology.nodes_of(grant.exclusive_cpus) | grant.memory_nodes
     members = topology.members(used)
     breaks = 0
     for numa in members:
-        own = topology.cpus_of_node(numa) & ~node.reserved_cpus
+        own = topology.cpus_of_node(numa) & ~node.rules.withheld
         breaks += own & free == own and not node.memory_assignments(numa)
     gap = left & topology.cpus_on(used)
     return PlacementEffect(

@@ -70,7 +70,7 @@ class _Bubble:
         if wanted > count:
             raise refusal.not_enough_cpus(wanted, count)
         if count != self.old.bit_count():
-            mine = (free | self.old) & ~rules.reserved_cores
+            mine = (free | self.old) & ~rules.withheld_cores
             check_smt(rules.options, count, rules.topology.per_core, mine)
         self.pool_size = count - wanted
         pool = self.old & ~taken

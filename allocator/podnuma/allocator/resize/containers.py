@@ -28,7 +28,7 @@ def resize_container_cpus(
     for container, count in zip(held.containers, requests.cpus, strict=True):
         own = container.cpus or 0 if container.cpu_assignment is AssignmentType.NODE_EXCLUSIVE else 0
         kept.append(own if own.bit_count() <= count else rules.picker.take(own, count))
-    free |= held.exclusive_cpus & rules.managed_cpus & ~rules.reserved
+    free |= held.exclusive_cpus & rules.managed_cpus & ~rules.withheld
     for cpus in kept:
         free &= ~cpus
     for place, count in enumerate(requests.cpus):
@@ -36,7 +36,7 @@ def resize_container_cpus(
             continue
         had = held.containers[place].cpus
         if had is None or had.bit_count() != count:
-            mine = (free | kept[place] | _ended(requests, kept, place)) & ~rules.reserved_cores
+            mine = (free | kept[place] | _ended(requests, kept, place)) & ~rules.withheld_cores
             check_smt(rules.options, count, rules.topology.per_core, mine)
         missing = count - kept[place].bit_count()
         if missing:

@@ -44,7 +44,7 @@ def resized_grant(
     for problem in _changed(rules, held, pod):
         raise unexpected_resize(problem)
     attempt = AdmissionAttempt(len(pod.containers))
-    free = default & ~rules.reserved
+    free = default & ~rules.withheld
     if rules.pod_scope and pod.pod_level:
         _resize_whole(rules, free, tables, wanted, held, attempt)
     else:

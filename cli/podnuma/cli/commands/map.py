@@ -97,7 +97,6 @@ def mapped_node(node: NodeTopology, remarks: Sequence[str] = ()) -> MappedNode:
         reserved=node.allocation.reserved if node.allocation else named,
         offline=hardware.offline,
         remarks=tuple(remarks),
-        kinds=hardware.kinds,
     )
 
 

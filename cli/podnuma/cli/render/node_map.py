@@ -14,9 +14,8 @@ holder; they are only listed, like the kinds of cores where there are several.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from types import MappingProxyType
 
 from podnuma.allocator import cpuset
 from podnuma.allocator.counts import AssignmentType
@@ -64,7 +63,6 @@ class MappedNode:
     reserved: CpuSet = cpuset.EMPTY
     offline: CpuSet = cpuset.EMPTY
     remarks: tuple[str, ...] = ()
-    kinds: Mapping[str, CpuSet] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +168,7 @@ def draw_up(node: MappedNode, grants: Iterable[PodGrant]) -> NodeMap:
         pods=tuple(_name(grant) for grant in ordered),
         offline=node.offline,
         remarks=node.remarks,
-        kinds=node.kinds,
+        kinds=dict(node.topology.kinds),
     )
 
 

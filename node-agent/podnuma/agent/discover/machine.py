@@ -4,7 +4,6 @@
 by comparing two answers.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +17,10 @@ from podnuma.allocator.topology import Cpu, Topology, TopologyError
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A machine at one moment. `topology` has the online CPUs, less those in no NUMA node.
-
-    `kinds` are the CPUs by kind of core.
-    """
+    """A machine at one moment. `topology` has the online CPUs, less those in no NUMA node."""
 
     topology: Topology
     offline: CpuSet
-    kinds: Mapping[str, CpuSet]
     in_no_node: CpuSet = cpuset.EMPTY
 
 
@@ -61,13 +56,13 @@ def _machine(tree: Tree, processors: cpus.Processors, nodes: memory.Memory) -> M
         if cpu in nodes.node_of_cpu
     ]
     try:
-        topology = Topology.build(described, nodes.nodes, processors.isolated, processors.unknown)
+        kinds = read_core_kinds(tree, cpuset.of(cpu.id for cpu in described))
+        topology = Topology.build(described, nodes.nodes, processors.isolated, processors.unknown, kinds)
     except TopologyError as error:
         tree.add("devices/system", str(error), "report the machine with `podnuma discover`", fatal=True)
         return None
     return Machine(
         topology=topology,
         offline=processors.offline,
-        kinds=read_core_kinds(tree, topology.all_cpus),
         in_no_node=CpuSet(processors.online & ~topology.all_cpus),
     )

@@ -114,7 +114,7 @@ def _is_stored(
 
 def node_allocation(state: NodeState, node: NodeAllocator) -> NodeAllocation:
     """Return what is given out on a node now."""
-    free = node.default_set & ~node.reserved_cpus
+    free = node.free_cpus
     topology = node.topology
     decisions = state.decisions.values()
     return NodeAllocation(

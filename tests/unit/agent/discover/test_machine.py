@@ -101,7 +101,7 @@ def test_a_machine_without_optional_files_works_without_findings(tmp_path):
     answer = discover(tmp_path, tmp_path / "proc")
     assert answer.findings == ()
     assert answer.machine is not None
-    assert answer.machine.kinds == {}
+    assert answer.machine.topology.kinds == ()
     assert answer.machine.topology.caches == ()
     assert answer.machine.topology.unknown_siblings == cpuset.EMPTY
 
@@ -112,7 +112,10 @@ def test_hybrid_cpus_are_told_by_kind(tmp_path):
     put(tmp_path, "devices/cpu_atom/cpus", "8-15")
     machine = discover(tmp_path, tmp_path / "proc").machine
     assert machine is not None
-    assert machine.kinds == {"performance": cpuset.parse("0-7"), "efficient": cpuset.parse("8-15")}
+    assert dict(machine.topology.kinds) == {
+        "performance": cpuset.parse("0-7"),
+        "efficient": cpuset.parse("8-15"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -137,8 +140,8 @@ def test_big_and_little_cores_are_told_by_capacity(capacities, kinds, tmp_path):
         put(tmp_path, f"devices/system/cpu/cpu{cpu}/cpu_capacity", str(capacities[of_core]))
     machine = discover(tmp_path, tmp_path / "proc").machine
     assert machine is not None
-    assert {kind: cpuset.render(cpus) for kind, cpus in machine.kinds.items()} == kinds
-    assert list(machine.kinds) == list(kinds), "the fastest first"
+    assert {kind: cpuset.render(cpus) for kind, cpus in machine.topology.kinds} == kinds
+    assert [kind for kind, _ in machine.topology.kinds] == list(kinds), "the fastest first"
 
 
 def test_siblings_are_known_from_the_other_thread(tmp_path):

@@ -314,7 +314,7 @@ def test_a_reported_machine_is_read_as_it_is(name, tmp_path):
         "nodes": len(topology.nodes),
         "offline": cpuset.render(machine.offline),
         "isolated": cpuset.render(topology.isolated),
-        "kinds": {kind: cpuset.render(cpus) for kind, cpus in machine.kinds.items()},
+        "kinds": {kind: cpuset.render(cpus) for kind, cpus in topology.kinds},
     }
     assert {key: found[key] for key in expected} == expected
 
