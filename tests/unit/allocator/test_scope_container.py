@@ -112,7 +112,7 @@ def rules(name, reserved, options, policy="none"):
     # A kubelet cannot be told to reserve nothing; the examples of the specification do.
     made = Rules(settings(policy, memory="None", reserved=reserved or "0", options=options), machine(name))
     if not reserved:
-        made.reserved = made.reserved_cores = CpuSet(0)
+        made.reserved = made.withheld = made.withheld_cores = CpuSet(0)
     return made
 
 
