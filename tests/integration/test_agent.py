@@ -543,6 +543,32 @@ def test_an_allocation_that_overlaps_an_applied_one_is_refused_with_a_condition(
         assert node.allocation(namespace, "first")["status"]["phase"] == "Applied"
 
 
+@pytest.mark.parametrize("runs", ["a", "b"])
+def test_of_two_allocations_from_a_backup_that_claim_the_same_cpus_the_one_stays_that_runs_there(
+    node, namespace, runs
+):
+    with AgentThread(node.settings()):
+        grant = node.decide(node.run_pod(namespace, database(runs)))
+        node.wait_phase(namespace, runs, "Applied")
+    (other,) = {"a", "b"} - {runs}
+    uid = node.run_pod(namespace, database(other))["metadata"]["uid"]
+    path = f"{GROUP}/namespaces/{namespace}/podallocations/{runs}"
+    let_go(node.api, path)
+    delete(node.api, path)
+    for claim in (grant, replace(grant, uid=uid, name=other)):
+        body = render_pod_allocation(claim, node.name, Decision(admitted=True))
+        node.api.apply(body, manager="a-backup")
+    with AgentThread(node.settings()):
+        node.wait_phase(namespace, runs, "Applied")
+
+        def is_refused():
+            ready = node.condition(node.allocation(namespace, other), "Ready")
+            return ready if ready["reason"] == "Refused" else None
+
+        refused = until(is_refused, "the refusal", 10)
+        assert f"already held by pod {namespace}/{runs}" in refused["message"]
+
+
 def test_a_static_kubelet_makes_the_agent_stand_back(node, namespace):
     (node.folder / "kubelet" / "cpu_manager_state").write_text('{"policyName":"static","defaultCpuSet":""}')
     with AgentThread(node.settings()):

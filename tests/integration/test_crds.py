@@ -62,7 +62,7 @@ def allocation(name: str, node: str, **spec: Any) -> Json:
             "nodeName": node,
             "scope": "pod",
             "summary": {"cpus": "2-3", "numa": "0", "exclusive": "2", "shared": "3"},
-            "decision": {"admitted": True, "reason": "Admitted"},
+            "decision": {"admitted": True, "reason": "Admitted", "checksum": "c"},
             **spec,
         },
     }
@@ -400,8 +400,20 @@ def test_a_profile_must_say_for_which_nodes_it_is(api):
     assert "spec.nodeSelector: Required value" in refusal(api, body)
 
 
+def test_a_pod_stays_on_its_node(api, namespace):
+    api.create(allocation("a", "w1"), namespace)
+    with pytest.raises(ApiStatusError) as caught:
+        api.merge(
+            f"/apis/podnuma.dev/v1alpha1/namespaces/{namespace}/podallocations/a",
+            {"spec": {"nodeName": "w2"}},
+        )
+    assert "spec.nodeName: Invalid value" in caught.value.message
+    assert "a pod stays on its node" in caught.value.message
+
+
 def test_a_rejected_pod_holds_nothing(api, namespace):
-    rejected = {"decision": {"admitted": False, "reason": "TopologyAffinityError", "message": "no"}}
+    decision = {"admitted": False, "reason": "TopologyAffinityError", "message": "no", "checksum": "c"}
+    rejected = {"decision": decision}
     api.create(allocation("a", "w1", **rejected), namespace)
     with pytest.raises(ApiStatusError) as caught:
         api.create(allocation("b", "w1", cpus="2-3", **rejected), namespace)

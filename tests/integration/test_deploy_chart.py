@@ -305,7 +305,7 @@ def furnish(cluster: ControlPlane) -> None:
             "nodeName": "node-a",
             "scope": "pod",
             "summary": {"cpus": "-", "numa": "-", "exclusive": "-", "shared": "node"},
-            "decision": {"admitted": True, "reason": "Admitted"},
+            "decision": {"admitted": True, "reason": "Admitted", "checksum": "c"},
         },
     }
     for value, status in ((topology, {}), (allocation, {"phase": "Applied"})):

@@ -40,7 +40,7 @@ def allocation(node: str, namespace: str) -> dict[str, Any]:
             "nodeName": node,
             "scope": "pod",
             "summary": {"cpus": "-", "numa": "-", "exclusive": "-", "shared": "-"},
-            "decision": {"admitted": True, "reason": "Admitted"},
+            "decision": {"admitted": True, "reason": "Admitted", "checksum": "c"},
         },
     }
 

@@ -118,7 +118,7 @@ def orphan() -> dict[str, Any]:
             "nodeName": "node-1",
             "scope": "pod",
             "summary": {"cpus": "-", "numa": "-", "exclusive": "-", "shared": "-"},
-            "decision": {"admitted": True, "reason": "Admitted"},
+            "decision": {"admitted": True, "reason": "Admitted", "checksum": "c"},
         },
     }
 

@@ -223,6 +223,33 @@ def test_killed_agent_finds_its_allocations_applied_and_writes_nothing(system, n
     assert {name: after.get(name) for name in untouched} == untouched
 
 
+@pytest.mark.usefixtures("pods")
+@pytest.mark.parametrize("edit", [{"containers": []}, {"cpus": "9-1"}, {"podCPUQuota": 5}])
+def test_an_allocation_broken_while_nobody_looks_is_put_back_and_its_cgroups_stay_as_they_are(
+    system, namespace, edit
+):
+    path = f"{GROUP}/namespaces/{namespace}/podallocations/database"
+    before = system.allocations(namespace)["database"]["spec"]
+    root = system.nodes["node-1"].cgroup_root
+    system.operator.kill()
+    system.agents["node-1"].kill()
+    untouched = files(root)
+    system.cluster.api.merge(path, {"spec": edit})
+    system.agents["node-1"].start().wait_ready()
+
+    def told() -> Any:
+        found = system.cluster.api.get(path)["status"]
+        (ready,) = [each for each in found["conditions"] if each["type"] == "Ready"]
+        return found if ready["reason"] == "InvalidObject" else None
+
+    assert until(told, "the agent to say that the spec is not what was decided", 20)["phase"] == "Drifted"
+    assert files(root) == untouched
+    system.operator.start().wait_ready()
+    until(lambda: system.allocations(namespace)["database"]["spec"] == before, "the spec to be put back", 20)
+    system.wait_applied(namespace, "database")
+    assert files(root) == untouched
+
+
 def test_killed_agent_applies_what_came_while_it_was_away(system, namespace, pods):
     system.agents["node-1"].kill()
     system.create_example(namespace, "database", "second")

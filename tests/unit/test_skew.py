@@ -5,6 +5,7 @@ import json
 import random
 
 import pytest
+from podnuma.api.spec_checksum import with_checksum
 
 from tests.fuzz.mutation import changed
 from tests.written.check import READERS, compare
@@ -68,7 +69,10 @@ def said(kind, body):
 
 def test_fields_of_a_newer_version_change_nothing():
     for one, body in objects():
-        compare(one, without_later_in_maps(extended(body)))
+        later = without_later_in_maps(extended(body))
+        if body["kind"] == "PodAllocation":
+            later["spec"] = with_checksum(later["spec"])
+        compare(one, later)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -162,6 +162,19 @@ def boolean(value: Any) -> bool:
     return value
 
 
+def mapping(most: int) -> Read[Mapping[str, Any]]:
+    """Read an object of at most ``most`` fields, as it is."""
+
+    def read(value: Any) -> Mapping[str, Any]:
+        if not isinstance(value, Mapping):
+            raise ValueError("must be an object")  # noqa: TRY004 - readers speak in ValueError
+        if len(value) > most:
+            raise ValueError(f"has {len(value)} entries; at most {most} are allowed")
+        return value
+
+    return read
+
+
 def choice(values: type[E]) -> Read[E]:
     """One of the values of an enum of strings."""
 

@@ -1,8 +1,9 @@
 """PodAllocation: what one pod holds on its node, and what the agent made of it.
 
 ``spec`` is the checkpoint: there is no other record of what has been given out, so a grant is
-read back exactly as it was rendered (see ``grant``). ``spec.summary`` repeats it as texts for
-people; no decision is read back from it.
+read back exactly as it was rendered (see ``grant``), or not at all where its checksum does not fit.
+``spec.summary`` repeats it as texts for people; no decision is read back from it.
+``status.acceptedSpec`` is the agent's copy of the spec it acts on: what an unreadable spec is put back from.
 """
 
 import enum
@@ -30,10 +31,12 @@ from podnuma.api.decoding import (
     FieldError,
     FieldErrors,
     Fields,
+    InvalidObjectError,
     Metadata,
     boolean,
     choice,
     integer,
+    mapping,
     read_metadata,
     subject,
     text,
@@ -42,15 +45,22 @@ from podnuma.api.grant import LONGEST_CPUS, LONGEST_NODES, MAX_CONTAINERS, read_
 from podnuma.api.node_topology import read_assignments, render_assignments
 from podnuma.api.pod import LONGEST_STATIC_UID
 from podnuma.api.resource_types import POD_ALLOCATION
+from podnuma.api.spec_checksum import check_checksum, with_checksum
 
 LONGEST_EXPLANATION: Final = 8192
 
 LONGEST_REVISION: Final = 64
 
+MAX_SPEC_FIELDS: Final = 64
+"""Fields of an accepted spec, those of other versions included."""
+
 ADMITTED: Final = "Admitted"
 
 RESERVED: Final = "Reserved"
 """Reason of a decision about a pod that is not bound yet; it becomes "Admitted" when the pod is."""
+
+AGENT_REFUSED: Final = "Refused"
+"""Reason of the condition Ready: the agent does not act on this spec, since others have these CPUs."""
 
 _COLUMNS: Final = MappingProxyType(
     {"cpus": LONGEST_CPUS, "numa": LONGEST_NODES, "exclusive": LONGEST_CPUS, "shared": LONGEST_CPUS}
@@ -178,7 +188,10 @@ class ContainerStatus:
 
 @dataclass(frozen=True, slots=True)
 class PodAllocationStatus:
-    """What the agent (for a rejected pod: the operator) made of an allocation."""
+    """What the agent (for a rejected pod: the operator) made of an allocation.
+
+    ``accepted_spec`` is the JSON of the last spec by which the agent acts; None if it never accepted one.
+    """
 
     observed_generation: int = 0
     phase: Phase = Phase.PENDING
@@ -187,6 +200,7 @@ class PodAllocationStatus:
     pod_effective: ObservedCgroup | None = None
     containers: tuple[ContainerStatus, ...] = ()
     assignments: AssignmentCounts = field(default_factory=dict)
+    accepted_spec: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +231,8 @@ class PodAllocation:
         return self.static_uid or self.grant.uid
 
 
-def read_pod_allocation(value: Any) -> PodAllocation:
-    """Read the allocation in a JSON object.
+def read_pod_allocation(value: Any, *, as_it_is: bool = False) -> PodAllocation:
+    """Read the allocation in a JSON object; ``as_it_is``: though its checksum may not fit.
 
     Raises ``InvalidObjectError`` with everything wrong with its spec, but for the summary. What is wrong
     with that and with the status stands in ``unreadable``.
@@ -237,8 +251,25 @@ def read_pod_allocation(value: Any) -> PodAllocation:
         status=_read_status(fields.tolerant("status", unreadable)),
         unreadable=tuple(unreadable.found),
     )
+    if not as_it_is:
+        check_checksum(spec)
     errors.check(subject(POD_ALLOCATION.kind, value))
     return allocation
+
+
+def read_accepted_allocation(value: Any) -> PodAllocation | None:
+    """Read an allocation with the spec that its agent last accepted; None if there is no such spec.
+
+    For one whose own spec cannot be read: by this the node acts, and this is put back.
+    """
+    status = value.get("status") if isinstance(value, Mapping) else None
+    accepted = status.get("acceptedSpec") if isinstance(status, Mapping) else None
+    if not isinstance(accepted, Mapping):
+        return None
+    try:
+        return read_pod_allocation({**value, "spec": accepted})
+    except InvalidObjectError:
+        return None
 
 
 def _read_summary(fields: Fields) -> dict[str, str]:
@@ -287,7 +318,7 @@ def render_spec(
     static_uid: str = "",
     numa: NodeSet | None = None,
 ) -> dict[str, Any]:
-    """Render the JSON of ``spec``. Two grants are equal exactly when their specs are."""
+    """Render the JSON of ``spec``, with its checksum. Two grants are equal exactly when their specs are."""
     body = {
         **render_grant(grant),
         "nodeName": node_name,
@@ -296,7 +327,7 @@ def render_spec(
     }
     if static_uid:
         body["uidOnNode"] = static_uid
-    return body
+    return with_checksum(body)
 
 
 def rejected_grant(uid: str, namespace: str, name: str, scope: TopologyManagerScope) -> PodGrant:
@@ -367,6 +398,8 @@ def render_status(status: PodAllocationStatus) -> dict[str, Any]:
     pod = _render_cgroups(status.pod_written, status.pod_effective)
     if pod:
         body["pod"] = pod
+    if status.accepted_spec is not None:
+        body["acceptedSpec"] = status.accepted_spec
     return body
 
 
@@ -436,6 +469,7 @@ def _read_status(status: Fields) -> PodAllocationStatus:
             if (container := item.whole(_read_container_status)) is not None
         ),
         assignments=read_assignments(status.fields("assignmentCounts")),
+        accepted_spec=status.maybe("acceptedSpec", mapping(MAX_SPEC_FIELDS)),
     )
 
 

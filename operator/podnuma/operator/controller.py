@@ -168,7 +168,9 @@ class Controller:
         releases = Releases(
             cache, reader, store, events=events, metrics=metrics, enqueue=enqueue, clock=clock
         )
-        allocations = AllocationSync(cache, store, releases, events=events, metrics=metrics)
+        allocations = AllocationSync(
+            cache, store, releases, events=events, metrics=metrics, enqueue=enqueue, clock=clock
+        )
         resizes = Resizes(cache, events=events, metrics=metrics)
         decisions = DecisionWriter(
             cache,

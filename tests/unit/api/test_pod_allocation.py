@@ -26,6 +26,7 @@ from podnuma.api.pod_allocation import (
     PodAllocationStatus,
     Verdict,
     numa_nodes,
+    read_accepted_allocation,
     read_pod_allocation,
     rejected_grant,
     render_pod_allocation,
@@ -196,6 +197,7 @@ statuses = st.builds(
         ),
         max_size=3,
     ).map(tuple),
+    accepted_spec=st.none() | st.just({"podUID": "u", "later": 1}),
     assignments=st.dictionaries(
         st.tuples(st.sampled_from(["cpu", "memory"]), st.sampled_from(AssignmentType)), st.integers(1, 99)
     ),
@@ -216,3 +218,21 @@ def test_an_allocation_nobody_has_acted_on_is_pending():
 def test_a_verdict_is_not_taken_for_a_boolean():
     with pytest.raises(TypeError, match="four values"):
         bool(Verdict.NOT_PINNED)
+
+
+@given(grants())
+def test_the_accepted_spec_says_what_was_decided_where_the_spec_does_not(grant):
+    good = json.loads(json.dumps(render_pod_allocation(grant, "w1", ADMITTED)))
+    broken = good | {"spec": {"podUID": 5}, "status": {"acceptedSpec": good["spec"]}}
+    with pytest.raises(InvalidObjectError):
+        read_pod_allocation(broken)
+    accepted = read_accepted_allocation(broken)
+    assert accepted is not None
+    assert (accepted.grant, accepted.decision, accepted.node_name) == (grant, ADMITTED, "w1")
+
+
+@pytest.mark.parametrize(
+    "status", [None, [], {}, {"acceptedSpec": None}, {"acceptedSpec": "x"}, {"acceptedSpec": {"podUID": "u"}}]
+)
+def test_without_an_accepted_spec_nothing_is_known_of_a_broken_one(status):
+    assert read_accepted_allocation(edited(cpus="8-6") | {"status": status}) is None

@@ -227,6 +227,8 @@ def rendered(value: Any, steps: tuple[str, ...], node: Mapping[str, Any]) -> Ite
                 yield from rendered(child, (*steps, key), properties[key])
             elif isinstance(node.get("additionalProperties"), Mapping):
                 yield from rendered(child, (*steps, "{}"), node["additionalProperties"])
+            elif node.get("x-kubernetes-preserve-unknown-fields"):
+                continue
             else:
                 yield f"unknown: {Place((*steps, key), {})}"
     elif isinstance(value, list):
@@ -296,6 +298,7 @@ def full_objects(plural: str) -> list[dict[str, Any]]:
         pod_written=VALUES,
         pod_effective=VALUES,
         containers=(ContainerStatus("c", "id", VALUES, VALUES, pinned_after_millis=3, message="m"),),
+        accepted_spec={"podUID": "u"},
     )
     refused = Decision(False, "TopologyAffinityError", "m", explanation="e", refused_by=("cpu", "pod"))
     nothing = rejected_grant("u", "a", "b", TopologyManagerScope.POD)

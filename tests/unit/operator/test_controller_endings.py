@@ -239,3 +239,53 @@ async def test_an_orphan_whose_record_somebody_made_unreadable_is_released_all_t
     await rig.quiet()
     assert rig.allocation() is None
     assert orphans(rig) == 0
+
+
+async def unreadable_orphan() -> Rig:
+    """Return a rig that knows nothing of what the pod db held, which is gone and runs on."""
+    rig, _ = await orphaned()
+    known = rig.allocation()
+    assert known is not None
+    await rig.crash()
+    rig.cluster.put(Kind.ALLOCATION, {**known, "spec": {**known["spec"], "cpus": "9-1"}})
+    await rig.start()
+    await rig.create(pod("next", 6))
+    return rig
+
+
+@virtual
+async def test_while_nobody_knows_what_an_ended_pod_held_nothing_is_given_and_its_end_is_waited_for():
+    rig = await unreadable_orphan()
+    assert rig.allocation() is not None
+    assert rig.allocation("next") is None
+    assert rig.told("Undecided") == [
+        "Waits for the agent of node n1 to say what is in force of PodAllocation default/db"
+    ]
+    rig.cluster.released(DB)
+    await rig.quiet()
+    assert rig.allocation() is None
+    assert rig.cpus("next") == "1-3,9-11"
+
+
+@virtual
+async def test_what_nobody_knows_is_waited_for_as_long_as_the_profile_says_and_no_longer():
+    rig = await unreadable_orphan()
+    await rig.quiet(400)
+    assert rig.allocation() is None
+    assert rig.cpus("next") == "1-3,9-11"
+
+
+@virtual
+async def test_what_an_ended_pod_held_is_known_from_what_its_agent_acted_on():
+    rig, _ = await orphaned()
+    known = rig.allocation()
+    assert known is not None
+    await rig.crash()
+    broken = {**known, "spec": {**known["spec"], "cpus": "9-1"}, "status": {"acceptedSpec": known["spec"]}}
+    rig.cluster.put(Kind.ALLOCATION, broken)
+    await rig.start()
+    await rig.create(pod("next", 6))
+    assert rig.cpus("next") == "4-6,12-14"
+    rig.cluster.released(DB)
+    await rig.quiet()
+    assert rig.allocation() is None

@@ -3,10 +3,12 @@
 import copy
 
 import pytest
+from podnuma.api.spec_checksum import with_checksum
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import ObjectKey
 
 from tests.unit.operator.rig import Rig, pod, profile
+from tests.unit.operator.test_controller_endings import beat
 from tests.unit.operator.virtual import virtual
 
 
@@ -144,3 +146,122 @@ async def test_reserving_below_what_is_held_leaves_no_memory_free_and_pods_go_on
     assert after["status"]["allocation"]["numaNodes"][0]["overcommittedMemory"] == {"memory": "16Gi"}
     await rig.create(pod("b"))
     assert rig.cpus("b") not in {None, "-"}
+
+
+def accepted(rig, name="db", **status):
+    """Let the agent say that it acts on the spec as it is now."""
+    known = rig.allocation(name)
+    said = {
+        "observedGeneration": known["metadata"].get("generation", 1),
+        "phase": "Applied",
+        "acceptedSpec": copy.deepcopy(known["spec"]),
+    }
+    rig.cluster.put(Kind.ALLOCATION, {**known, "status": {**known.get("status", {}), **said, **status}})
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"containers": []},
+        {"cpus": "9-1"},
+        {"nodeName": "n2"},
+        {"podUID": "somebody"},
+        {"scope": "nonsense"},
+        {"decision": {"admitted": True, "reason": "Admitted", "checksum": "0"}},
+    ],
+)
+@virtual
+async def test_what_was_edited_while_no_operator_looked_is_put_back_from_what_the_agent_acts_on(edit):
+    rig = Rig()
+    await rig.furnished("n1", "n2")
+    await rig.create(pod("first"))
+    await rig.create(pod())
+    accepted(rig)
+    before = rig.allocation()
+    assert before is not None
+    await rig.crash()
+    rig.cluster.put(Kind.ALLOCATION, {**before, "spec": {**before["spec"], **edit}})
+    await rig.start()
+    await rig.quiet()
+    assert rig.allocation()["spec"] == before["spec"]  # type: ignore[index]
+    assert rig.cpus() == "4-5,12-13"
+    assert len(rig.told("Restored")) == 1
+    assert rig.told("AllocationConflict") == []
+
+
+@virtual
+async def test_a_finalizer_that_somebody_removed_comes_back():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod())
+    before = rig.allocation()
+    assert before is not None
+    rig.cluster.put(Kind.ALLOCATION, {**before, "metadata": {**before["metadata"], "finalizers": []}})
+    await rig.quiet()
+    assert rig.allocation()["metadata"]["finalizers"] == ["podnuma.dev/cgroup"]  # type: ignore[index]
+    assert "metadata.finalizers lacks podnuma.dev/cgroup" in rig.told("Restored")[0]
+
+
+async def claimed_twice() -> Rig:
+    """Return a rig without an operator, whose pods a and b claim the same CPUs; a is the older one."""
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod("a", creationTimestamp="2026-01-01T00:00:01Z"))
+    await rig.create(pod("b", creationTimestamp="2026-01-01T00:00:02Z"))
+    beat(rig)
+    await rig.crash()
+    a, b = rig.allocation("a"), rig.allocation("b")
+    assert a is not None
+    assert b is not None
+    stolen = with_checksum({**a["spec"], "podUID": b["spec"]["podUID"]})
+    rig.cluster.put(Kind.ALLOCATION, {**b, "spec": stolen})
+    return rig
+
+
+def refused(rig, name):
+    condition = {
+        "type": "Ready",
+        "status": "False",
+        "reason": "Refused",
+        "message": "spec.cpus: already held",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    accepted(rig, name, phase="Pending", conditions=[condition])
+
+
+@virtual
+async def test_of_two_podallocations_that_claim_one_cpu_the_one_stays_that_the_agent_finds_running_there():
+    rig = await claimed_twice()
+    refused(rig, "a")
+    accepted(rig, "b")
+    await rig.start()
+    await rig.quiet()
+    assert rig.cpus("b") == "1-2,9-10"
+    assert rig.cpus("a") not in {None, "-", "1-2,9-10"}
+    rig.assert_sound()
+
+
+@virtual
+async def test_while_the_agent_has_not_said_who_runs_there_nobody_loses_and_nothing_is_given():
+    rig = await claimed_twice()
+    await rig.start()
+    await rig.create(pod("c"))
+    assert rig.cpus("a") == rig.cpus("b") == "1-2,9-10"
+    assert rig.allocation("c") is None
+    assert "what is in force of PodAllocation default/a, default/b" in rig.told("Undecided")[0]
+    refused(rig, "a")
+    accepted(rig, "b")
+    await rig.quiet(5)
+    assert rig.cpus("b") == "1-2,9-10"
+    assert rig.cpus("a") == "4-5,12-13"
+    rig.assert_sound()
+
+
+@virtual
+async def test_an_agent_that_has_gone_silent_is_not_waited_for():
+    rig = await claimed_twice()
+    await rig.start()
+    await rig.quiet(200)
+    assert rig.cpus("a") == "1-2,9-10"
+    assert rig.cpus("b") == "4-5,12-13"
+    rig.assert_sound()

@@ -1,13 +1,15 @@
 """Which grants this node takes: the one owner of what is in force.
 
-An allocation that overlaps one that is already applied is refused, whatever the cause: the one that runs
-has priority. So is one that names CPUs the node does not have, and one that would leave the shared pool
-empty: to a kernel an empty set means "all CPUs".
+Of two allocations that overlap the one stays that runs there, as the kernel says; else the one that was in
+force already. The other is refused, whatever the cause, and its pod keeps what it had in force before, if
+that is still free. Refused, too, is one that names CPUs the node does not have, and one that would leave the
+shared pool empty: to a kernel an empty set means "all CPUs".
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from podnuma.agent.desired.state import DesiredState
 from podnuma.agent.discover.machine import Machine
@@ -18,6 +20,8 @@ from podnuma.allocator.decision import PodGrant
 from podnuma.allocator.node_allocator import NodeAllocator
 
 logger = logging.getLogger(__name__)
+
+NO_GRANTS: Mapping[str, PodGrant] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +51,19 @@ class GrantAcceptance:
 
     def __init__(self) -> None:
         self._applied: dict[str, CpuSet] | None = None
+        self._last: Mapping[str, PodGrant] = {}
 
     def update(
-        self, desired: DesiredState, machine: Machine, in_force: Iterable[PodGrant] = ()
+        self,
+        desired: DesiredState,
+        machine: Machine,
+        runs: Callable[[PodGrant], bool],
+        in_force: Iterable[PodGrant] = (),
     ) -> AcceptedGrants:
         """Return which of the present grants can be applied.
 
-        `in_force`: what pods hold whose PodAllocation could not be read yet.
+        `runs`: whether containers of a pod have in the kernel the CPUs that the grant gives them. Asked only
+        about grants that overlap. `in_force`: what pods hold whose PodAllocation could not be read yet.
         """
         if self._applied is None and desired.allocations_known:
             self._applied = {
@@ -63,41 +73,71 @@ class GrantAcceptance:
             }
         unread = {grant.uid: grant for grant in in_force}
         grants = [each.grant for each in desired.allocations() if each.grant is not None]
+        grants += unread.values()
         applied = {uid: grant.exclusive_cpus for uid, grant in unread.items()} | (self._applied or {})
-        accepted = accept_grants([*grants, *unread.values()], applied, _cpus(desired, machine))
+        running = {grant.uid for grant in _contested(grants) if grant.uid in unread or runs(grant)}
+        accepted = accept_grants(grants, applied, _cpus(desired, machine), running=running, last=self._last)
+        self._last = accepted.grants
         if self._applied is not None:
             self._applied = {uid: grant.exclusive_cpus for uid, grant in accepted.grants.items()}
         return accepted
 
 
 def accept_grants(
-    grants: Iterable[PodGrant], applied: Mapping[str, CpuSet], cpus: NodeCpus
+    grants: Iterable[PodGrant],
+    applied: Mapping[str, CpuSet],
+    cpus: NodeCpus,
+    *,
+    running: Container[str] = (),
+    last: Mapping[str, PodGrant] = NO_GRANTS,
 ) -> AcceptedGrants:
     """Sort out what can be applied; where nothing is held nothing is to be applied.
 
-    `applied`: exclusive CPUs by pod UID that are in force now.
+    `applied`: exclusive CPUs by pod UID that are in force now. `running`: pods that are on the CPUs of their
+    grants, as the kernel says. `last`: the grants that were accepted before.
     """
     taken: dict[str, PodGrant] = {}
     refused: dict[str, str] = {}
     exclusive = cpuset.EMPTY
     holding = [grant for grant in grants if grant.holds_anything]
-    for grant in sorted(holding, key=lambda each: (applied.get(each.uid) != each.exclusive_cpus, each.uid)):
+
+    def priority(grant: PodGrant) -> tuple[bool, bool, str]:
+        return grant.uid not in running, applied.get(grant.uid) != grant.exclusive_cpus, grant.uid
+
+    for grant in sorted(holding, key=priority):
         if grant.uid in taken:
             # The operator gives the record of a pod that is gone another name: for a moment there are two.
             continue
-        both = CpuSet(exclusive | grant.exclusive_cpus)
-        why = _strange(grant, cpus.known) or _overlap(grant, taken.values())
-        if why is None and not cpus.pool(both):
-            why = (
-                f"spec.cpus {cpuset.render(grant.exclusive_cpus)!r} would leave no CPU for the node shared"
-                " pool; delete the PodAllocation"
-            )
+        why = _why_not(grant, taken.values(), exclusive, cpus)
         if why is None:
             taken[grant.uid] = grant
-            exclusive = both
+            exclusive = CpuSet(exclusive | grant.exclusive_cpus)
         else:
             refused[grant.uid] = why
+    for uid in refused.keys() & last.keys():
+        if _why_not(last[uid], taken.values(), exclusive, cpus) is None:
+            taken[uid] = last[uid]
+            exclusive = CpuSet(exclusive | last[uid].exclusive_cpus)
     return AcceptedGrants(taken, refused, cpus.pool(exclusive))
+
+
+def _contested(grants: Sequence[PodGrant]) -> list[PodGrant]:
+    """Return the grants of whose CPUs another one has some, too."""
+    once = twice = 0
+    for grant in grants:
+        twice |= once & grant.exclusive_cpus
+        once |= grant.exclusive_cpus
+    return [grant for grant in grants if grant.exclusive_cpus & twice]
+
+
+def _why_not(grant: PodGrant, taken: Iterable[PodGrant], exclusive: CpuSet, cpus: NodeCpus) -> str | None:
+    why = _strange(grant, cpus.known) or _overlap(grant, taken)
+    if why is None and not cpus.pool(CpuSet(exclusive | grant.exclusive_cpus)):
+        return (
+            f"spec.cpus {cpuset.render(grant.exclusive_cpus)!r} would leave no CPU for the node shared"
+            " pool; delete the PodAllocation"
+        )
+    return why
 
 
 def _strange(grant: PodGrant, known: CpuSet) -> str | None:

@@ -2,7 +2,8 @@
 
 Kept from three streams: the PodAllocations of this node, its NodeTopology, and which grants the agent took.
 An object that cannot be read (edited by hand, another version) never takes away what is applied: the last
-good one stays, with the problem beside it. Decisions change while pods run; an older state of an object, from
+good one stays, with the problem beside it. A new process has it from the status, where the agent keeps a copy
+of the spec by which it acts. Decisions change while pods run; an older state of an object, from
 an API server that lags, never replaces a newer one.
 
 Read and changed in the event loop's thread only. `changed` is called after every difference.
@@ -19,7 +20,7 @@ from podnuma.allocator.decision import PodGrant
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.node_settings import Mode, NodeSettings
 from podnuma.api.node_topology import NodeTopology, read_node_topology
-from podnuma.api.pod_allocation import PodAllocation, read_pod_allocation
+from podnuma.api.pod_allocation import PodAllocation, read_accepted_allocation, read_pod_allocation
 
 T = TypeVar("T")
 
@@ -28,7 +29,9 @@ T = TypeVar("T")
 class DesiredAllocation:
     """One PodAllocation. `allocation` is the last that could be read, None if there never was one.
 
-    `uid` is the object's own; `problem` says what is wrong with its present state, if anything is.
+    `uid` is the object's own; `problem` says what is wrong with its present state, if anything is. `spec` is
+    the JSON that `allocation` was read from. `pod_uid` is the UID of the pod on the node, "" if even that
+    cannot be read; `deleted`: somebody asked for the deletion of the object, readable or not.
     """
 
     namespace: str
@@ -37,6 +40,9 @@ class DesiredAllocation:
     generation: int
     allocation: PodAllocation | None
     problem: str | None
+    spec: Json | None = None
+    pod_uid: str = ""
+    deleted: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -96,7 +102,7 @@ class DesiredState:
     def of_pod(self, uid: str) -> DesiredAllocation | None:
         """Return the allocation of the pod with this UID on the node, which names its cgroup."""
         for desired in self._allocations.values():
-            if desired.allocation is not None and desired.allocation.uid_on_node == uid:
+            if desired.allocation is not None and desired.pod_uid == uid:
                 return desired
         return None
 
@@ -177,13 +183,18 @@ class DesiredState:
 
     def _read(self, item: Json) -> DesiredAllocation:
         key, uid, generation = _identity(item)
+        read = DesiredAllocation(*key, uid, generation, None, None, deleted=_is_deleted(item))
         try:
-            return DesiredAllocation(*key, uid, generation, read_pod_allocation(item), None)
+            return _with(read, read_pod_allocation(item), item.get("spec"))
         except InvalidObjectError as error:
-            # Of another object of the same name nothing is kept: that pod is gone.
-            known = self._allocations.get(key)
-            last = known.allocation if known is not None and known.uid == uid else None
-            return DesiredAllocation(*key, uid, generation, last, str(error))
+            read = replace(read, problem=str(error), pod_uid=_pod_uid(item))
+        # Of another object of the same name nothing is kept, unless it is about the same pod.
+        known = self._allocations.get(key)
+        same = known is not None and (uid == known.uid or read.pod_uid == known.pod_uid)
+        if same and known is not None and known.allocation is not None:
+            return _with(read, _refreshed(known.allocation, item, known.spec), known.spec)
+        accepted = read_accepted_allocation(item)
+        return read if accepted is None else _with(read, accepted, item["status"]["acceptedSpec"])
 
     def _differs(self, before: Mapping[tuple[str, str], DesiredAllocation]) -> bool:
         """Tell whether more than statuses changed: those come back from this agent's own writes."""
@@ -201,8 +212,12 @@ def _without_status(desired: DesiredAllocation) -> object:
         desired.problem,
         allocation.grant,
         allocation.decision,
-        allocation.metadata.deleted,
+        desired.deleted,
     )
+
+
+def _with(desired: DesiredAllocation, allocation: PodAllocation, spec: Json | None) -> DesiredAllocation:
+    return replace(desired, allocation=allocation, spec=spec, pod_uid=allocation.uid_on_node)
 
 
 def _identity(item: Json) -> tuple[tuple[str, str], str, int]:
@@ -212,6 +227,32 @@ def _identity(item: Json) -> tuple[tuple[str, str], str, int]:
     key = str(metadata.get("namespace") or ""), str(metadata.get("name") or "")
     generation = metadata.get("generation")
     return key, str(metadata.get("uid") or ""), generation if isinstance(generation, int) else 0
+
+
+def _refreshed(known: PodAllocation, item: Json, spec: Json | None) -> PodAllocation:
+    """Return what is known of an allocation with the metadata and the status that it has now."""
+    try:
+        return read_pod_allocation({**item, "spec": spec})
+    except InvalidObjectError:
+        return known
+
+
+def _is_deleted(item: Json) -> bool:
+    metadata = item.get("metadata")
+    return isinstance(metadata, dict) and bool(metadata.get("deletionTimestamp"))
+
+
+def _pod_uid(item: Json) -> str:
+    """Return the UID on the node of the pod that an unreadable object is about, as far as it can be told."""
+    spec, metadata = item.get("spec"), item.get("metadata")
+    spec = spec if isinstance(spec, dict) else {}
+    owners = metadata.get("ownerReferences") if isinstance(metadata, dict) else None
+    owner = (
+        owners[0].get("uid") if isinstance(owners, list) and owners and isinstance(owners[0], dict) else None
+    )
+    # What the API server checks is first; a static pod has no owner.
+    found = (owner, spec.get("uidOnNode"), spec.get("podUID"))
+    return next((uid for uid in found if isinstance(uid, str) and uid), "")
 
 
 def _read_config(item: Json, before: NodeConfig) -> NodeConfig:

@@ -147,7 +147,12 @@ class Reconciler:
         machine = self.machine()
         everything = machine.topology.all_cpus
         containers = await self.runtime.containers()
-        accepted = self._acceptance.update(self.desired, machine, self._unread(containers))
+        accepted = self._acceptance.update(
+            self.desired,
+            machine,
+            lambda grant: self._runs_there(grant, containers),
+            self._unread(containers),
+        )
         pods = self._pods(accepted)
         cgroups = {
             ContainerCgroup(pods[found.pod_uid], found.name, found.id): found
@@ -284,13 +289,21 @@ class Reconciler:
                 found[cgroup] = None if folder is None else self.processes.stray(folder, target.cpus)
         return found
 
+    def _runs_there(self, grant: PodGrant, containers: Iterable[Container]) -> bool:
+        """Tell whether the kernel has, for a container of a pod, the CPUs that the grant gives to it."""
+        own = {each.name: each.cpus for each in grant.containers if each.cpus is not None}
+        pods = [pod for qos in Qos for pod in self.reader.pods(qos) if pod.uid == grant.uid]
+        found = (
+            (each.name, self.reader.container(ContainerCgroup(pod, each.name, each.id)))
+            for pod in pods
+            for each in containers
+            if each.pod_uid == grant.uid and each.name in own
+        )
+        return any(values is not None and values.cpus == own[name] for name, values in found)
+
     def _ended(self) -> frozenset[str]:
         """Return the pods whose allocation is being deleted and that have no process left, by UID."""
-        uids = {
-            each.allocation.uid_on_node
-            for each in self.desired.allocations()
-            if each.allocation is not None and each.allocation.metadata.deleted
-        }
+        uids = {each.pod_uid for each in self.desired.allocations() if each.deleted and each.pod_uid}
         there = {
             pod.uid
             for qos in (Qos if uids else ())

@@ -2,7 +2,8 @@
 
     Pending    not every container that is to run has been seen with its values yet
     Applied    each has, and all that run have them now
-    Drifted    it was applied, something differs now, and repairing it did not help
+    Drifted    it was applied, something differs now, and repairing it did not help; or it was, and the spec
+               is not what was decided any more
     Released   it was applied and the pod's cgroup is gone; or the allocation is being deleted and no process
                of the pod is left: whoever waits for its CPUs may have them
     Rejected   set by the operator, left alone
@@ -27,7 +28,14 @@ from podnuma.allocator.decision import PodGrant
 from podnuma.allocator.request import ContainerKind
 from podnuma.api.conditions import Condition, Readiness, Status, readiness
 from podnuma.api.node_settings import Mode
-from podnuma.api.pod_allocation import ContainerStatus, ObservedCgroup, Phase, PodAllocationStatus, Verdict
+from podnuma.api.pod_allocation import (
+    AGENT_REFUSED,
+    ContainerStatus,
+    ObservedCgroup,
+    Phase,
+    PodAllocationStatus,
+    Verdict,
+)
 
 MEMORY_DEFERRED = "MemoryNodesDeferred"
 """Condition: a running container would have to move to other NUMA nodes; it does when it starts anew."""
@@ -63,8 +71,7 @@ def compute_status(
 ) -> PodAllocationStatus | None:
     """Return the status to write, conditions without times; None if there is nothing to say."""
     if desired.allocation is None:
-        failed = readiness(Readiness.FAILED, "InvalidObject", desired.problem or "", desired.generation)
-        return replace(before, observed_generation=desired.generation, conditions=failed)
+        return _unreadable(desired, before, snapshot)
     grant = desired.grant
     if grant is None:
         return None
@@ -72,7 +79,7 @@ def compute_status(
     if not grant.holds_anything and desired.problem is None and not pending:
         text = "the pod holds nothing; it runs in the node shared pool"
         ready = readiness(Readiness.CURRENT, "NoExclusiveResources", text, desired.generation)
-        return PodAllocationStatus(desired.generation, Phase.APPLIED, ready)
+        return PodAllocationStatus(desired.generation, Phase.APPLIED, ready, accepted_spec=desired.spec)
     assessment = _assess(desired, grant, before, snapshot, verdicts)
     conditions = [*readiness(assessment.state, assessment.reason, assessment.message, desired.generation)]
     conditions += pending
@@ -92,7 +99,31 @@ def compute_status(
         pod_effective=_effective(values) or before.pod_effective,
         containers=assessment.containers,
         assignments=count_assignments(grant.assigned()),
+        accepted_spec=desired.spec if grant.uid in snapshot.accepted.grants else before.accepted_spec,
     )
+
+
+def _unreadable(
+    desired: DesiredAllocation, before: PodAllocationStatus, snapshot: NodeSnapshot
+) -> PodAllocationStatus:
+    """Return the status of one of which nothing but, perhaps, its pod is known."""
+    phase = _not_applied(before.phase)
+    if desired.deleted and not _runs(desired, snapshot):
+        phase = Phase.RELEASED
+    failed = readiness(Readiness.FAILED, "InvalidObject", desired.problem or "", desired.generation)
+    return replace(before, observed_generation=desired.generation, phase=phase, conditions=failed)
+
+
+def _runs(desired: DesiredAllocation, snapshot: NodeSnapshot) -> bool:
+    """Tell whether the pod may run; where its UID is not known, by its name."""
+    if desired.pod_uid:
+        return desired.pod_uid not in snapshot.ended
+    return any((each.namespace, each.pod_name) == desired.key for each in snapshot.containers.values())
+
+
+def _not_applied(phase: Phase) -> Phase:
+    """Return the phase where the spec is not what is in force."""
+    return Phase.DRIFTED if phase.in_force else phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +149,14 @@ def _assess(
     if phase is Phase.APPLIED and (pending := _pending_resize(desired)):
         phase, reason, message = Phase.RESIZE_PENDING, RESIZE_PENDING, pending[0].message
     state = Readiness.CURRENT if phase in {Phase.APPLIED, Phase.RELEASED} else Readiness.IN_PROGRESS
+    if grant.uid in snapshot.accepted.refused:
+        why = "; ".join(filter(None, (snapshot.accepted.refused[grant.uid], desired.problem)))
+        return _Assessment(Phase.PENDING, Readiness.FAILED, AGENT_REFUSED, why[:_CUT], containers)
     if desired.problem is not None:
         # What was last readable stays in force; the message says what is wrong with the object.
-        return _Assessment(phase, Readiness.FAILED, "InvalidObject", desired.problem, containers)
-    if grant.uid in snapshot.accepted.refused:
-        why = snapshot.accepted.refused[grant.uid]
-        return _Assessment(Phase.PENDING, Readiness.FAILED, "Refused", why, containers)
+        return _Assessment(
+            _not_applied(phase), Readiness.FAILED, "InvalidObject", desired.problem, containers
+        )
     if snapshot.pause_reason is not None:
         return _Assessment(phase, Readiness.FAILED, "Paused", snapshot.pause_reason, containers)
     if snapshot.mode is None:
@@ -247,8 +280,7 @@ def _deferred(snapshot: NodeSnapshot, grant: PodGrant, generation: int) -> list[
 
 
 def _held(desired: DesiredAllocation, snapshot: NodeSnapshot, grant: PodGrant) -> list[Condition]:
-    deleted = desired.allocation is not None and desired.allocation.metadata.deleted
-    if not deleted or grant.uid in snapshot.ended:
+    if not desired.deleted or grant.uid in snapshot.ended:
         return []
     text = (
         f"the pod is gone from the API, and its cgroup still has processes; CPUs"

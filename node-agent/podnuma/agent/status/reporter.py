@@ -57,7 +57,7 @@ class StatusReporter:
         for desired in allocations:
             self._submit(desired, snapshot, verdicts)
             self._count(desired, snapshot)
-        self.admissions.keep(desired.allocation.uid_on_node for desired in allocations if desired.allocation)
+        self.admissions.keep(desired.pod_uid for desired in allocations if desired.allocation)
         alive = {desired.uid for desired in allocations}
         self._statuses = {key: status for key, status in self._statuses.items() if key in alive}
         addresses = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -22,7 +22,7 @@ from podnuma.api.node_profile import read_node_profile
 from podnuma.api.node_topology import read_node_topology
 from podnuma.api.placement import read_scheduling_state
 from podnuma.api.pod import read_pod, static_uid
-from podnuma.api.pod_allocation import read_pod_allocation
+from podnuma.api.pod_allocation import PodAllocation, read_accepted_allocation, read_pod_allocation
 from podnuma.api.pod_condition import told_refusal
 from podnuma.api.pod_resize import allocated, kubelet_holds_back, resources_revision
 from podnuma.api.scheduling import Needs, read_pod_needs, read_schedulable_node
@@ -220,20 +220,29 @@ def decode_topology(value: Json) -> CachedTopology:
 def decode_allocation(value: Json) -> CachedAllocation:
     """Decode a PodAllocation."""
     model, problem = _try(read_pod_allocation, value)
+    accepted = read_accepted_allocation(value) if model is None else None
+    if model is None:
+        model, _ = _try(partial(read_pod_allocation, as_it_is=True), value)
     metadata, spec = _dict(value.get("metadata")), _dict(value.get("spec"))
     finalizers = metadata.get("finalizers")
     return CachedAllocation(
         version=object_version(value),
         key=object_key(value),
-        node=str(spec.get("nodeName") or ""),
+        node=str(spec.get("nodeName") or "") if accepted is None else accepted.node_name,
         generation=_generation(value),
         owner=_owner(metadata, "Pod"),
-        model=model,
+        model=None if model is None else _without_copy(model),
+        accepted=None if accepted is None else _without_copy(accepted),
         problem=problem,
         finalizers=tuple(map(str, finalizers)) if isinstance(finalizers, list) else (),
         deleting=bool(metadata.get("deletionTimestamp")),
         phase=str(_dict(value.get("status")).get("phase") or ""),
     )
+
+
+def _without_copy(model: PodAllocation) -> PodAllocation:
+    """Return an allocation without the second copy of its spec, which would double what is cached."""
+    return replace(model, status=replace(model.status, accepted_spec=None))
 
 
 def decode_kept_allocation(value: Json) -> CachedAllocation | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 from podnuma.api.conditions import find
 from podnuma.api.names import CGROUP_FINALIZER
 from podnuma.api.node_topology import NodeCondition
-from podnuma.api.pod_allocation import Phase
+from podnuma.api.pod_allocation import AGENT_REFUSED, Phase
 from podnuma.operator.cache.kinds import Kind
 
 if TYPE_CHECKING:
@@ -244,7 +244,9 @@ class CachedTopology(CachedObject):
 class CachedAllocation(CachedObject):
     """A PodAllocation; `model` None when it cannot be read, `problem` then says why.
 
-    `finalizers` are all of the object's; `deleting`: its deletion was asked for and waits for them.
+    `problem` may also say that it is not what was decided. In both cases `accepted` is what the agent acts
+    on, None if it does not say. `finalizers` are all of the object's; `deleting`: its deletion was asked for
+    and waits for them.
     """
 
     kind = Kind.ALLOCATION
@@ -256,6 +258,25 @@ class CachedAllocation(CachedObject):
     finalizers: tuple[str, ...] = ()
     deleting: bool = False
     phase: str = ""
+    accepted: PodAllocation | None = None
+
+    @property
+    def decided(self) -> PodAllocation | None:
+        """Return the allocation as it was decided, from its spec or else from the agent's copy of that."""
+        return self.accepted if self.problem else self.model
+
+    @property
+    def refused(self) -> bool:
+        """Tell whether the agent does not act on the spec as it is now, since somebody else has its CPUs."""
+        if self.decided is None or not self.seen_by_agent:
+            return False
+        ready = find(self.decided.status.conditions, "Ready")
+        return ready is not None and ready.reason == AGENT_REFUSED
+
+    @property
+    def seen_by_agent(self) -> bool:
+        """Tell whether the agent has said something about the spec as it is now."""
+        return self.decided is not None and self.decided.status.observed_generation >= self.generation
 
     @property
     def finalized(self) -> bool:
@@ -275,19 +296,19 @@ class CachedAllocation(CachedObject):
     @property
     def problems(self) -> tuple[str, ...]:
         """Return what cannot be read of it."""
-        if self.model is None:
+        if self.model is None or self.problem:
             return (self.problem or "",)
         return tuple(str(error) for error in self.model.unreadable)
 
     @property
     def pod_uid(self) -> str | None:
-        """Return the UID of the pod it is about; of an unreadable one, of the pod that owns it."""
-        return self.owner if self.model is None else self.model.pod_uid
+        """Return the UID of the pod it is about; of an unreadable one, perhaps of the pod that owns it."""
+        return self.owner if self.decided is None else self.decided.pod_uid
 
     @property
     def relevant_state(self) -> object:
-        model, deletion = self.model, (self.deleting, self.finalized, self.released)
-        if model is None:
-            return (self.uid, self.owner, self.problem, deletion)
+        model, deletion = self.model, (self.deleting, self.finalized, self.released, self.refused)
+        if model is None or self.problem:
+            return (self.uid, self.owner, self.problem, self.accepted is None, deletion)
         said = (model.grant, model.decision, model.static_uid, model.summary)
         return (self.uid, self.owner, self.node, said, deletion)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from podnuma.allocator.rules import Rules
     from podnuma.api.node_settings import NodeSettings
     from podnuma.operator.cache.cluster import ClusterCache
-    from podnuma.operator.cache.objects import CachedPod
+    from podnuma.operator.cache.objects import CachedAllocation, CachedPod
     from podnuma.operator.metrics import Metrics
     from podnuma.operator.node.allocations import AllocationSync
     from podnuma.operator.node.decision_writer import DecisionWriter
@@ -89,13 +89,13 @@ class Admission:
             for pod in self.undecided(node, selection):
                 self._allocations.warn_once(node, pod, "Undecided", text)
             return
-        if not self._allocations.has_unknown(node):
+        if not self._allocations.unknown(node):
             # Running pods come first: they are older.
             await self._resizes.run(node, settings.pod_policy.resize, self._decisions.write)
         for pod in self._to_decide(node, settings):
             located = await self._locate(node, pod)
-            if self._allocations.has_unknown(node):
-                self._enqueue(node.name, _SOON)
+            if unknown := self._allocations.unknown(node):
+                self._wait_for(node, pod, unknown)
                 return
             if pod.request is None:
                 node.idle[pod.uid] = pod.revision
@@ -116,6 +116,16 @@ class Admission:
             and node.idle.get(pod.uid) != pod.revision
             and self._manages(settings, pod)
         ]
+
+    def _wait_for(self, node: NodeState, pod: CachedPod, unknown: list[CachedAllocation]) -> None:
+        """Come back to a pod that nothing can be given to before it is known what others hold."""
+        unsettled = [one for one in unknown if one.uid in node.unsettled]
+        if len(unsettled) < len(unknown):
+            self._enqueue(node.name, _SOON)
+            return
+        names = ", ".join(str(one.key) for one in unsettled[:_NAMED])
+        text = f"Waits for the agent of node {node.name} to say what is in force of PodAllocation {names}"
+        self._allocations.warn_once(node, pod, "Undecided", text)
 
     async def _withdraw(self, node: NodeState, selection: ProfileSelection) -> None:
         """Take back rejections of pods that no profile manages any more."""

@@ -2,12 +2,14 @@
 
     pod gone                            released (`releases`), or kept as an orphan
     mirror pod came back                the decision of the static pod is the new mirror's
-    decision not stored as decided      the PodAllocation is restored, with an event
     PodAllocation without a decision    its decision is adopted (after a restart, or one of a
                                         former leader) unless it overlaps a grant: then it is deleted
+    decision not stored as decided      the PodAllocation is restored, with an event
     phase not as decided                the operator's part of the status is applied
 
-Releases come first.
+Releases come first. Where a spec cannot be read, or is not what was decided, the agent's copy of it is
+adopted, and so put back. Of two PodAllocations that claim the same CPUs the one stays whose pod runs there:
+the agent refuses the other one.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from podnuma.operator.write.decision import decision_in
 from podnuma.operator.write.event_recorder import allocation_reference, pod_reference
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedAllocation, CachedPod
     from podnuma.operator.metrics import Metrics
@@ -31,11 +35,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_AGENT_LOOKS = 2.0  # seconds; an agent looks at its node every second
+_AGENT_ANSWERS = 180.0  # seconds for it to say what it found
+
 
 class AllocationSync:
     """The step that restores and adopts, after releases; afterwards decisions and PodAllocations agree."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its dependencies, passed in once
         self,
         cache: ClusterCache,
         store: AllocationStore,
@@ -43,42 +50,50 @@ class AllocationSync:
         *,
         events: EventRecorder,
         metrics: Metrics,
+        enqueue: Callable[[str, float], None],
+        clock: Callable[[], float],
     ) -> None:
         self._cache = cache
         self._store = store
         self._releases = releases
+        self._enqueue = enqueue
+        self._clock = clock
         self._events = events
         self._metrics = metrics
 
     async def run(self, node: NodeState) -> None:
         """Bring decisions and PodAllocations of one node into line."""
+        node.forget_settled({one.uid for one in self._cache.allocations.group(node.name).values()})
         node.forget_absent({pod.uid for pod in self._cache.pods.group(node.name).values()})
         await self._releases.run(node)
         await self._follow_mirrors(node)
-        await self._restore(node)
         await self._adopt_all(node)
+        await self._restore(node)
         for decision in tuple(node.decisions.values()):
             allocation = self._cache.allocation(decision.key, decision.uid)
             if allocation is not None and decision.uid not in node.unconfirmed:
                 await self._store.write_phase(decision, allocation)
 
-    def has_unknown(self, node: NodeState) -> bool:
-        """Tell whether the node has a PodAllocation without a decision: what it holds must not be given.
+    def unknown(self, node: NodeState) -> list[CachedAllocation]:
+        """Return the PodAllocations of a node without a decision: what they hold must not be given.
 
         One may arrive by a watch while a write waits for its answer; the next run handles it.
         """
-        return any(
-            allocation.pod_uid not in node.decisions
+        return [
+            allocation
             for allocation in self._cache.allocations.group(node.name).values()
-        )
+            if allocation.pod_uid not in node.decisions
+        ]
 
     def adopt(self, node: NodeState, pod: CachedPod, allocation: CachedAllocation) -> bool:
         """Adopt the decision of a PodAllocation; if that fails return False: the pod must be decided anew."""
         decision = decision_in(allocation)
         if decision is None:
             problem = allocation.problem or "it cannot be read"
-        elif allocation.node != node.name:
-            problem = f"spec.nodeName is {allocation.node}, the pod is on {node.name}"
+        elif decision.node != node.name:
+            problem = f"spec.nodeName is {decision.node}, the pod is on {node.name}"
+        elif decision.uid != pod.uid:
+            problem = f"it is about another pod, {decision.uid}"
         else:
             problem = node.adopt(decision) or ""
         if not problem:
@@ -174,8 +189,43 @@ class AllocationSync:
                 found.append((waiting, allocation))
             else:
                 await self._store.delete(allocation)  # it says that a pod without a node runs here
-        # Of two pods that claim the same CPUs the older one keeps them.
-        for pod, allocation in sorted(found, key=lambda pair: (pair[0].created, str(pair[0].key))):
+        contested = _contested([allocation for _, allocation in found])
+        if contested and self._agent_has_to_say(node, contested):
+            found = [(pod, one) for pod, one in found if one not in contested]
+        # If the agent refused neither of two, since it is silent, the older pod's stays.
+        for pod, allocation in sorted(
+            found, key=lambda pair: (pair[1].refused, pair[1].reserved, pair[0].created, str(pair[0].key))
+        ):
             if not self.adopt(node, pod, allocation):
                 # It goes before anything is decided: an agent may still act on it.
                 await self._store.delete(allocation)
+
+    def _agent_has_to_say(self, node: NodeState, contested: list[CachedAllocation]) -> bool:
+        """Tell whether the agent has yet to say which of these is in force; if so, come back."""
+        now = self._clock()
+        since = [node.unsettled.setdefault(allocation.uid, now) for allocation in contested]
+        if all(allocation.seen_by_agent or allocation.reserved for allocation in contested):
+            return False
+        topology = self._cache.topology(node.name)
+        node.heartbeat.observe(topology.heartbeat if topology is not None else "", now)
+        if not node.heartbeat.awaited(now) or now - min(since) > _AGENT_ANSWERS:
+            return False
+        names = ", ".join(str(allocation.key) for allocation in contested)
+        logger.info("node %s: PodAllocations %s claim the same CPUs; its agent knows whose", node.name, names)
+        self._enqueue(node.name, _AGENT_LOOKS)
+        return True
+
+
+def _contested(allocations: list[CachedAllocation]) -> list[CachedAllocation]:
+    """Return those whose CPUs another one claims, too."""
+    once = twice = 0
+    for allocation in allocations:
+        cpus = _claimed(allocation)
+        twice |= once & cpus
+        once |= cpus
+    return [allocation for allocation in allocations if _claimed(allocation) & twice]
+
+
+def _claimed(allocation: CachedAllocation) -> int:
+    decided = allocation.decided
+    return 0 if decided is None else decided.grant.exclusive_cpus

@@ -111,7 +111,7 @@ class Releases:
             since = node.orphans.setdefault(decision.uid, self._clock())
             wait = self._wait(node, decision, allocation, since)
             if wait > 0:
-                await self._hold(node, decision, allocation, since)
+                await self._hold(node, allocation, since)
                 self._enqueue(node.name, wait)
                 return
             await self._store.delete(allocation)
@@ -125,7 +125,10 @@ class Releases:
     async def _adopt_orphan(self, node: NodeState, allocation: CachedAllocation) -> None:
         """Keep the decision of a pod that went while no operator looked, unless nothing is held by it."""
         decision = decision_in(allocation)
-        if decision is None or self._wait(node, decision, allocation, self._clock()) <= 0:
+        if decision is None:
+            await self._hold_unreadable(node, allocation)
+            return
+        if self._wait(node, decision, allocation, self._clock()) <= 0:
             await self._store.delete(allocation)
             return
         problem = node.adopt(decision)
@@ -139,6 +142,16 @@ class Releases:
         """Tell whether it is certain that no node has ever seen a pod."""
         return decision.decision.reserved and self._cache.never_bound(decision.uid)
 
+    async def _hold_unreadable(self, node: NodeState, allocation: CachedAllocation) -> None:
+        """Wait until no process is left on CPUs that nobody knows; meanwhile nothing on the node is free."""
+        since = node.unsettled.setdefault(allocation.uid, self._clock())
+        wait = self._wait(node, None, allocation, since)
+        if wait > 0:
+            await self._hold(node, allocation, since)
+            self._enqueue(node.name, wait)
+            return
+        await self._store.delete(allocation)
+
     def _tell_unseen(self, node: NodeState, decision: PodDecision, allocation: CachedAllocation) -> None:
         """Say that nobody has seen the processes of an orphan end."""
         known = self._cache.node(node.name) is not None
@@ -150,12 +163,14 @@ class Releases:
         self._events.record(allocation_reference(allocation), EventType.WARNING, "ReleasedUnseen", text)
 
     def _wait(
-        self, node: NodeState, decision: PodDecision, allocation: CachedAllocation, since: float
+        self, node: NodeState, decision: PodDecision | None, allocation: CachedAllocation, since: float
     ) -> float:
         """Return for how many seconds at the longest an orphan keeps what it holds, if nothing changes."""
-        if not decision.grant.holds_anything or not allocation.finalized or allocation.released:
+        if decision is not None and not decision.grant.holds_anything:
             return 0.0
-        if self._never_ran(decision):
+        if not allocation.finalized or allocation.released:
+            return 0.0
+        if decision is not None and self._never_ran(decision):
             return 0.0
         if self._cache.node(node.name) is None:
             return 0.0
@@ -166,20 +181,23 @@ class Releases:
         heard = node.heartbeat.seen_at if node.heartbeat.time else since
         return heard + bound - self._clock()
 
-    async def _hold(
-        self, node: NodeState, decision: PodDecision, allocation: CachedAllocation, since: float
-    ) -> None:
+    async def _hold(self, node: NodeState, allocation: CachedAllocation, since: float) -> None:
         """Ask for the deletion of an orphan's PodAllocation, which waits for its finalizer."""
         if allocation.deleting:
             return
-        if decision.static_uid and (left := since + MIRROR_RETURNS - self._clock()) > 0:
+        decided = allocation.decided
+        if (
+            decided is not None
+            and decided.static_uid
+            and (left := since + MIRROR_RETURNS - self._clock()) > 0
+        ):
             self._enqueue(node.name, left)
             return
         await self._store.begin_deletion(allocation)
         logger.info(
             "node %s: pod %s (%s) is gone from the API; it keeps CPUs %s until its processes have ended",
             node.name,
-            decision.key,
-            decision.uid,
-            cpuset.render(decision.grant.exclusive_cpus) or "none",
+            allocation.key,
+            allocation.pod_uid,
+            "that nobody knows" if decided is None else cpuset.render(decided.grant.exclusive_cpus) or "none",
         )

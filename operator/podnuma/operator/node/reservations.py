@@ -74,7 +74,7 @@ class Reservations:
             and settings.pod_policy.places
             and node.allocator is not None
             and not node.unconfirmed
-            and not self._allocations.has_unknown(node)
+            and not self._allocations.unknown(node)
             and self._cache.node(node.name) is not None
         )
 

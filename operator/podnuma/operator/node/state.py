@@ -54,6 +54,10 @@ class AgentHeartbeat:
             self.time, self.seen_at = time, now
         self.silent = bool(time) and now - self.seen_at > _SILENT
 
+    def awaited(self, now: float) -> bool:
+        """Tell whether the agent is there, so that what it has yet to say can be waited for."""
+        return bool(self.time) and now - self.seen_at <= _SILENT
+
 
 @dataclass(frozen=True, slots=True)
 class ReconcileFailure:
@@ -80,7 +84,8 @@ class NodeState:
     (`resize_tried`); the resources with which pods ask for nothing exclusive (`idle`); pods that were
     `evicted`; the last `warning` about a pod; the `devices` of its claims, and how often they were asked for
     in vain (`device_waits`); since when pods are `orphans`: gone from the API, while their processes
-    may still run; and since when what a pod holds has been `reserved` while it had neither gate nor node.
+    may still run; since when what a pod holds has been `reserved` while it had neither gate nor node; and, by
+    its own UID, since when a PodAllocation is `unsettled`: only the node's agent can tell what it stands for.
     """
 
     def __init__(self, name: str) -> None:
@@ -100,6 +105,7 @@ class NodeState:
         self.evicted: set[str] = set()
         self.orphans: dict[str, float] = {}
         self.reserved: dict[str, float] = {}
+        self.unsettled: dict[str, float] = {}
         self.warning: dict[str, tuple[str, str]] = {}
         self.devices: dict[str, LocatedDevices] = {}
         self.device_waits: dict[str, int] = {}
@@ -264,6 +270,11 @@ class NodeState:
         ):
             for uid in remembered.keys() - kept:
                 del remembered[uid]
+
+    def forget_settled(self, present: AbstractSet[str]) -> None:
+        """Drop what is remembered of PodAllocations that are gone."""
+        for uid in self.unsettled.keys() - present:
+            del self.unsettled[uid]
 
     def _held_by_others(self, uid: str) -> CpuSet:
         held = 0

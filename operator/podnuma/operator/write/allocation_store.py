@@ -12,7 +12,8 @@ what it wrote. Where there is nothing to repeat, because the pod is gone or its 
 only `no_write_pending` tells whether something was left behind.
 
 An object that the API server stores otherwise than sent (a CRD that is too old, an admission
-webhook) is accepted as it is: rewriting it would not help. `retry_mismatches` tries once more.
+webhook) is accepted as it is, and given the checksum of what is stored: rewriting it would not help.
+`retry_mismatches` tries once more.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from podnuma.api import names
 from podnuma.api.conditions import Readiness, merged, readiness, render_conditions
 from podnuma.api.pod_allocation import Phase
 from podnuma.api.resource_types import POD_ALLOCATION
+from podnuma.api.spec_checksum import with_checksum
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import ObjectKey
@@ -104,13 +106,13 @@ class AllocationStore:
                 continue
             try:
                 response = await self._writer.create_allocation(decision.key, decision.render())
+                return CreateResult(await self._written(decision, response), written=True)
             except errors.AlreadyExistsError:
                 await self._read_again(decision.key)
                 continue
             except errors.UncertainError:
                 self._pending_until[decision.key] = self._clock() + self._write_deadline
                 raise
-            return CreateResult(self._written(decision, response), written=True)
         raise errors.ConflictError(
             409, "Conflict", f"PodAllocation {decision.key} comes back again and again"
         )
@@ -129,7 +131,8 @@ class AllocationStore:
             body = decision.render()
             body["metadata"]["resourceVersion"] = str(allocation.version.resource_version)
             try:
-                return self._written(decision, await self._writer.replace_allocation(decision.key, body))
+                response = await self._writer.replace_allocation(decision.key, body)
+                return await self._written(decision, response)
             except (errors.ConflictError, errors.NotFoundError):
                 await self._read_again(decision.key)
             except errors.UncertainError:
@@ -169,7 +172,7 @@ class AllocationStore:
         body = decision.render()
         body["metadata"]["resourceVersion"] = str(allocation.version.resource_version)
         try:
-            self._written(decision, await self._writer.replace_allocation(allocation.key, body))
+            await self._written(decision, await self._writer.replace_allocation(allocation.key, body))
         except (errors.ConflictError, errors.NotFoundError):
             await self._read_again(allocation.key)
             raise
@@ -236,9 +239,16 @@ class AllocationStore:
         """Try once more to store what the API server stored otherwise than sent."""
         self._mismatched.clear()
 
-    def _written(self, decision: PodDecision, response: dict[str, Any]) -> CachedAllocation:
+    async def _written(self, decision: PodDecision, response: dict[str, Any]) -> CachedAllocation:
         allocation = decode.decode_allocation(response)
         self._cache.update(allocation)
+        if allocation.model is not None and allocation.problem:
+            # Stored otherwise than sent, and readable: only the checksum does not fit. Nobody else wrote.
+            vouched = {**response, "spec": with_checksum(response["spec"])}
+            allocation = decode.decode_allocation(
+                await self._writer.replace_allocation(decision.key, vouched)
+            )
+            self._cache.update(allocation)
         if decision.shown_by(allocation):
             self._mismatched.pop(decision.key, None)
             return allocation

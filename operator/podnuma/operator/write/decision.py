@@ -65,13 +65,19 @@ class PodDecision:
         model = allocation.model
         return (
             model is not None
+            and not allocation.problem
             and allocation.node == self.node
             and allocation.owner == self.owner
+            and not self._unguarded(allocation)
             and model.grant == self.grant
             and model.decision == self.decision
             and model.static_uid == self.static_uid
             and model.summary == render_summary(self.grant, self.numa)
         )
+
+    def _unguarded(self, allocation: CachedAllocation) -> bool:
+        """Tell whether a PodAllocation would go with its pod, though processes may hold what it says."""
+        return self.grant.holds_anything and not allocation.deleting and not allocation.finalized
 
     def difference(self, allocation: CachedAllocation) -> str:
         """Name the first field of a PodAllocation that is not as decided, its value and the right one."""
@@ -79,25 +85,29 @@ class PodDecision:
         if model is None:
             return allocation.problem or "unreadable"
         if allocation.owner != self.owner:
-            names = [f"pod {uid}" if uid else "no pod" for uid in (allocation.owner, self.owner)]
-            return f"metadata.ownerReferences names {names[0]} instead of {names[1]}"
+            owners = [f"pod {uid}" if uid else "no pod" for uid in (allocation.owner, self.owner)]
+            return f"metadata.ownerReferences names {owners[0]} instead of {owners[1]}"
+        if self._unguarded(allocation):
+            return f"metadata.finalizers lacks {names.CGROUP_FINALIZER}"
         wanted = render_spec(self.grant, self.node, self.decision, self.static_uid, self.numa)
         found = render_spec(model.grant, allocation.node, model.decision, model.static_uid)
         found["summary"] = dict(model.summary)
+        for spec in (wanted, found):
+            del spec["decision"]["checksum"]  # it follows from the other fields
         # The summary follows from the other fields: it is named only if they are as decided.
         for field in sorted(wanted.keys() | found.keys(), key=lambda field: (field == "summary", field)):
             if wanted.get(field) != found.get(field):
                 return f"spec.{field} says {_short(found.get(field))} instead of {_short(wanted.get(field))}"
-        return "spec"
+        return allocation.problem or "spec"
 
 
 def decision_in(allocation: CachedAllocation) -> PodDecision | None:
-    """Return the decision that a PodAllocation shows; None if it cannot be read."""
-    model = allocation.model
-    if model is None:
+    """Return the decision that a PodAllocation shows; of an unreadable one that on which the agent acts."""
+    found = allocation.decided
+    if found is None:
         return None
-    numa = numa_in(model.summary)
-    return PodDecision(allocation.key, allocation.node, model.grant, model.decision, model.static_uid, numa)
+    numa = numa_in(found.summary)
+    return PodDecision(allocation.key, found.node_name, found.grant, found.decision, found.static_uid, numa)
 
 
 def allocated_text(decision: PodDecision) -> str:

@@ -68,9 +68,56 @@ def test_a_broken_edit_keeps_the_last_good_state_and_says_what_is_wrong(desired,
 def test_a_broken_object_of_a_new_pod_of_the_same_name_inherits_nothing(desired, words):
     desired.take_allocations(Listed((item(words),)))
     broken = item(words, object_uid="pa-2")
-    broken["spec"]["cpus"] = 7
+    broken["spec"] |= {"cpus": 7, "podUID": "p2"}
+    broken["metadata"]["ownerReferences"][0]["uid"] = "p2"
     desired.take_allocations(Changed(WatchEventType.MODIFIED, broken))
     assert cpus_of(desired) == {}
+
+
+def test_a_broken_object_that_took_the_place_of_another_about_the_same_pod_takes_nothing_away(desired, words):
+    desired.take_allocations(Listed((item(words),)))
+    broken = item(words, object_uid="pa-2")
+    broken["spec"]["cpus"] = 7
+    desired.take_allocations(Listed((broken,)))
+    assert cpus_of(desired) == {"p1": "1,9"}
+
+
+def test_a_new_process_has_the_last_good_spec_of_a_broken_object_from_its_status(desired, words):
+    broken = item(words, generation=2)
+    broken["status"] = {"acceptedSpec": dict(broken["spec"]), "phase": "Applied"}
+    broken["spec"]["containers"] = []
+    desired.take_allocations(Listed((broken,)))
+    (wanted,) = desired.allocations()
+    assert cpus_of(desired) == {"p1": "1,9"}
+    assert "spec.decision.checksum" in wanted.problem
+    assert wanted.spec == broken["status"]["acceptedSpec"]
+    assert desired.of_pod("p1") is wanted
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("static", ["", "0a1b"])
+def test_whose_an_unreadable_object_is_and_that_it_is_deleted_can_be_told(desired, words, known, static):
+    grant = words.pod("p1", words.container("c", "1,9"), cpus="1,9")
+    body = render_pod_allocation(grant, "node", Decision(admitted=True), static)
+    body["metadata"] |= {"uid": "pa-1", "generation": 1}
+    if known:
+        desired.take_allocations(Listed((body,)))
+    spec = {**body["spec"], "cpus": "9-1"}
+    metadata = {**body["metadata"], "generation": 2, "deletionTimestamp": "2026-01-01T00:00:00Z"}
+    desired.take_allocations(Changed(WatchEventType.MODIFIED, {**body, "spec": spec, "metadata": metadata}))
+    (wanted,) = desired.allocations()
+    assert (wanted.pod_uid, wanted.deleted) == (static or "p1", True)
+    assert (wanted.allocation is not None) == known
+
+
+def test_what_is_kept_of_a_broken_object_has_the_status_of_now(desired, words):
+    desired.take_allocations(Listed((item(words),)))
+    broken = item(words, generation=2)
+    broken["spec"]["cpus"] = "9-1"
+    broken["status"] = {"phase": "Drifted"}
+    desired.take_allocations(Changed(WatchEventType.MODIFIED, broken))
+    (wanted,) = desired.allocations()
+    assert wanted.allocation.status.phase.value == "Drifted"
 
 
 @pytest.mark.parametrize(

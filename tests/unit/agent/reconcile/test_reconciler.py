@@ -438,3 +438,17 @@ def test_what_a_runtime_has_forgotten_and_still_runs_is_taken_off_by_the_next_me
 def words_refuse(words, write, cgroup):
     if write.cgroup == cgroup:
         raise words.refused("pod db", "", "EBUSY")
+
+
+@pytest.mark.parametrize("first", ["older", "newer"])
+def test_who_runs_on_the_cpus_that_two_claim_stays_there_though_nothing_else_is_known(bench, words, first):
+    claims = {uid: words.pod(uid, words.container("c", "1,9"), cpus="1,9") for uid in ("older", "newer")}
+    cgroups = {uid: bench.start(bench.pod(uid), "c") for uid in claims}
+    bench.put(cgroups[first], "cpuset.cpus", "1,9")
+    for grant in claims.values():
+        bench.grant(grant)
+    snapshot = bench.run_pass()
+    (other,) = claims.keys() - {first}
+    assert set(snapshot.accepted.refused) == {other}
+    assert bench.effective(cgroups[first]) == "1,9"
+    assert not cpuset.parse(bench.effective(cgroups[other])) & cpuset.parse("1,9")

@@ -2,6 +2,7 @@ import asyncio
 import dataclasses
 
 import pytest
+from podnuma.agent.apiserver.watch import Changed, WatchEventType
 from podnuma.agent.model.cgroup_ref import ContainerCgroup
 from podnuma.agent.status import allocation_status
 from podnuma.allocator.counts import AssignmentType
@@ -15,6 +16,7 @@ from podnuma.api.pod_allocation import (
     PodAllocationStatus,
     ResizeReason,
     Verdict,
+    render_pod_allocation,
 )
 
 
@@ -279,4 +281,75 @@ def test_a_deleted_allocation_of_a_pod_that_never_came_is_released_at_once(bench
     bench.grant(grant)
     assert tell().phase is Phase.PENDING
     bench.delete(grant)
+    assert tell().phase is Phase.RELEASED
+
+
+def edited(bench, grant, **metadata):
+    """Let somebody take all containers out of the stored allocation; return that object."""
+    item = render_pod_allocation(grant, "node", Decision(admitted=True))
+    item["metadata"] |= {"uid": f"pa-{grant.uid}", "generation": 2, **metadata}
+    item["spec"]["containers"] = []
+    bench.desired.take_allocations(Changed(WatchEventType.MODIFIED, item))
+    return item
+
+
+def test_an_edited_allocation_is_not_applied_and_its_cgroups_stay_as_they_are(bench, grant, tell):
+    bench.grant(grant)
+    pod = bench.pod("db")
+    db, log = bench.start(pod, "db"), bench.start(pod, "log")
+    before = tell()
+    edited(bench, grant)
+    bench.ways.written.clear()
+    status = tell(before)
+    assert (status.phase, ready(status)[1]) == (Phase.DRIFTED, "InvalidObject")
+    assert "spec.decision.checksum" in ready(status)[2]
+    assert status.accepted_spec == before.accepted_spec
+    assert bench.ways.written == []
+    assert (bench.cpus(db), bench.cpus(log)) == ("1,9", "2,10")
+
+
+def test_the_spec_that_is_acted_on_is_kept_in_the_status(bench, grant, tell):
+    bench.grant(grant)
+    assert tell().accepted_spec == render_pod_allocation(grant, "node", Decision(admitted=True))["spec"]
+    nothing = dataclasses.replace(grant, cpus=None, containers=(), pod_level=False)
+    bench.grant(nothing, generation=2)
+    assert tell().accepted_spec == render_pod_allocation(nothing, "node", Decision(admitted=True))["spec"]
+
+
+def test_what_is_refused_is_not_kept_as_acted_on(bench, words):
+    for uid in ("a", "b"):
+        bench.grant(words.pod(uid, words.container("c", "1,9"), cpus="1,9"))
+    snapshot = bench.run_pass()
+    kept = {}
+    for each in bench.desired.allocations():
+        status = allocation_status.compute_status(
+            each, PodAllocationStatus(), snapshot, bench.reconciler.verdicts
+        )
+        assert status is not None
+        kept[each.name] = status.accepted_spec
+    assert kept["a"] is not None
+    assert kept["b"] is None
+
+
+def test_an_unreadable_one_is_released_when_its_pod_has_ended_and_not_before(bench, grant, tell):
+    pod = bench.pod("db")
+    db = bench.start(pod, "db")
+    bench.put(pod, "cgroup.events", "populated 1")
+    edited(bench, grant, deletionTimestamp="2026-01-01T00:00:00Z")
+    before = PodAllocationStatus(phase=Phase.APPLIED)
+    status = tell(before)
+    assert (status.phase, ready(status)[1]) == (Phase.DRIFTED, "InvalidObject")
+    bench.stop(db)
+    bench.put(pod, "cgroup.events", "populated 0")
+    assert tell(before).phase is Phase.RELEASED
+
+
+def test_one_that_does_not_even_say_whose_it_is_goes_by_the_name_of_its_pod(bench, tell):
+    db = bench.start(bench.pod("db"), "db")
+    metadata = {"namespace": "default", "name": "db", "deletionTimestamp": "2026-01-01T00:00:00Z"}
+    bench.desired.take_allocations(
+        Changed(WatchEventType.ADDED, {"metadata": {**metadata, "uid": "pa"}, "spec": {}})
+    )
+    assert tell().phase is Phase.PENDING
+    bench.stop(db)
     assert tell().phase is Phase.RELEASED

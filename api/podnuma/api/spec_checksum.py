@@ -1,0 +1,47 @@
+"""A checksum by which a decision vouches for itself, as the kubelet's checkpoints have one.
+
+It stands in ``spec.decision.checksum`` and covers all of the spec as it is stored but for itself and the
+summary, fields that this version does not know included. Where it does not fit, the spec is not what was
+decided: edited by hand, restored in part, cut by a webhook. Nobody acts on such a spec.
+
+It guards against mistakes, not against people: whoever may write PodAllocations can compute it.
+"""
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2s
+from typing import Any, Final
+
+from podnuma.api.decoding import Fields, text
+
+LONGEST_CHECKSUM: Final = 64
+
+_BYTES: Final = 16
+_DECISION, _CHECKSUM, _SUMMARY = "decision", "checksum", "summary"
+
+
+def with_checksum(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the spec with the checksum that fits it."""
+    return {**spec, _DECISION: {**spec[_DECISION], _CHECKSUM: checksum(spec)}}
+
+
+def check_checksum(spec: Fields) -> None:
+    """Note an error if a spec is not what its checksum stands for; one without a checksum is believed."""
+    decision = spec.fields(_DECISION)
+    stated = decision.optional(_CHECKSUM, text(LONGEST_CHECKSUM, shortest=1), "")
+    if stated and not spec.errors.count and stated != checksum(spec.content):
+        message = "does not fit this spec, which somebody has changed; the operator puts it back"
+        spec.errors.add(decision.at(_CHECKSUM), stated, message)
+
+
+def checksum(spec: Mapping[Any, Any]) -> str:
+    """Return the checksum of a spec; "" of one that cannot be written as JSON."""
+    content = {name: value for name, value in spec.items() if name != _SUMMARY}
+    decision = content.get(_DECISION)
+    if isinstance(decision, Mapping):
+        content[_DECISION] = {name: value for name, value in decision.items() if name != _CHECKSUM}
+    try:
+        written = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError):
+        return ""
+    return blake2s(written.encode(errors="replace"), digest_size=_BYTES).hexdigest()
