@@ -21,6 +21,7 @@ value and back, in the terms of ``podnuma.allocator``:
     node_settings     the settings part that NodeProfile and NodeTopology share
     hardware          cores, sockets, caches and NUMA nodes as CPU lists
     grant             what a pod holds, exact in both directions
+    spec_checksum     by which the spec of a PodAllocation vouches for itself
     node_profile, node_topology, pod_allocation    the three custom resources
     conditions, events                             status conditions and v1 Events
 
