@@ -14,13 +14,19 @@ export PYTHONPATH := $(CURDIR)
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
+# What pip does now, in one line that is rewritten; without a terminal every tenth step.
+PROGRESS = awk -v live=$$(test -t 1 && echo 1 || echo 0) '/^(Collecting|Installing|Building|  Building)/ \
+  { step = substr($$1 " " $$2 " " $$3, 1, 70); if (live) printf "\r\033[K%s", step; else if (count++ % 10 == 0) print step; fflush() } \
+  END { if (live) printf "\r\033[K" }'
+
 PROTOS := $(wildcard node-agent/podnuma/agent/*/messages/*.proto)
 
 $(VENV)/.installed: pyproject.toml constraints.txt hatch_build.py $(PROTOS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "podnuma needs Python 3.11 or newer: set PYTHON=/path/to/python3"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing Python packages into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
+	@echo "installing Python packages into $(VENV), which takes a minute or two"
+	@set -o pipefail; $(BIN)/python -m pip install --progress-bar=off --disable-pip-version-check -c constraints.txt \
+	  -e '.[test,lint]' | $(PROGRESS)
 	@touch $@
 
 install: $(VENV)/.installed ## make the virtual environment
@@ -42,9 +48,9 @@ test-long: install ## long random runs of the operator: hundreds of kills and se
 	@python -m testbed.build >/dev/null
 	pytest tests/long --numprocesses=$(JOBS) --dist=loadfile
 
-test-browser: install ## the web page in Chromium; needs Debian's packages chromium and chromium-driver
-	@command -v chromedriver >/dev/null || { echo "apt-get install chromium chromium-driver"; exit 2; }
-	@$(BIN)/python -c 'import selenium' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,browser]'
+test-browser: install ## the web page in Chromium; needs Debian's packages chromium, chromium-driver and librsvg2-bin
+	@command -v chromedriver rsvg-convert >/dev/null || { echo "apt-get install chromium chromium-driver librsvg2-bin"; exit 2; }
+	@$(BIN)/python -c 'import PIL, selenium' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,browser]'
 	pytest tests/browser -q -p no:xdist
 
 docs-pictures: install ## write docs/images/ui-*.png from a run; needs what test-browser needs

@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
+from podnuma.allocator import nodeset
+from podnuma.allocator.decision import GrantedDevice
 from podnuma.cli.commands.map import map_of
 from podnuma.cli.commands.ui import SourceQuestions
 from podnuma.cli.objects.sources import FileSource
@@ -54,6 +57,16 @@ def training(name: str = "training", cpus: str = "6-11,54-59") -> Any:
     """A pod with CPUs of its own and no pool."""
     held = container("trainer", "node_exclusive", cpus, memory=(block(8 * 2**30, "1"),))
     return grant(f"ml/{name}", "", held)
+
+
+def rendering() -> Any:
+    """A pod with two devices, one of them far from its memory."""
+    gpus = (
+        GrantedDevice("gpu.example", "gpu-0", nodeset.parse("2")),
+        GrantedDevice("nic.example", "mlx-1", nodeset.parse("5")),
+    )
+    held = container("render", "node_exclusive", "12-14,60-62", memory=(block(8 * 2**30, "2"),))
+    return grant("ml/render", "", replace(held, memory_nodes=nodeset.parse("2"), devices=gpus))
 
 
 def objects() -> list[dict[str, Any]]:

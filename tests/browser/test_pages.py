@@ -1,12 +1,14 @@
 """Every page in a real browser: what can be read, what changes, what is reached with the keyboard."""
 
+import json
 import time
+from urllib.parse import quote
 
 import pytest
 import yaml
 from selenium.webdriver.common.keys import Keys
 
-from tests.browser.site import Site, guaranteed, node, objects, pod, training
+from tests.browser.site import Site, guaranteed, node, objects, pod, rendering, training
 from tests.unit.cli.builders import allocation_object
 
 WIDTHS = (1280, 380)
@@ -98,22 +100,86 @@ def test_a_manifest_is_told_where_it_would_go(browser, site):
     browser.see("manifest document 1")
 
 
-@pytest.mark.parametrize("page", ["", "nodes/node-1", "refusals", "pods/shop/too-large"])
+def test_devices_stand_at_their_numa_nodes_and_light_up_with_their_pod(browser, site):
+    site.keep(allocation_object(rendering(), "node-1"))
+    browser.open(f"{site.url}#/nodes/node-1")
+    browser.see("gpu-0", within="[aria-label='NUMA node 2']")
+    browser.see("mlx-1", within="[aria-label='NUMA node 5']")
+    device = browser.all("button.device")[0]
+    assert device.accessible_name == "Device gpu.example gpu-0: render of ml/render"
+    browser.script("arguments[0].focus()", device)
+    lit = {one.get_attribute("data-cpu") for one in browser.all(".tile.on")}
+    assert lit == {"12", "13", "14", "60", "61", "62"}
+    assert len(browser.all(".device.on")) == 2
+    device.send_keys(Keys.ENTER)
+    browser.see("Slices of the budget")
+    rows = {one.text.split()[0]: one.text for one in browser.all("[aria-label='Devices'] tbody tr")}
+    assert rows["gpu-0"].endswith("on the same NUMA node")
+    assert rows["mlx-1"].endswith("on another NUMA node")
+    browser.size(380)
+    assert browser.script("return document.documentElement.scrollWidth") <= 380
+
+
+ATTACK = "<img src=x onerror='window.hit=1'><script>window.hit=1</script>\"><b>"
+
+
+def with_markup():
+    """Objects as a careless or hostile API server would hand them out: names, reasons, messages, devices."""
+    refused, held = objects()[4], allocation_object(rendering(), "node-1")
+    refused["spec"]["decision"] |= {"explanation": ATTACK, "message": ATTACK, "reason": ATTACK}
+    for allocation in (refused, held):
+        allocation["status"]["phase"] += ATTACK
+        allocation["metadata"]["name"] += ATTACK
+        for one in allocation["spec"].get("containers", []):
+            one["name"] += ATTACK
+            for device in one.get("devices", []):
+                device |= {"name": ATTACK, "resource": ATTACK}
+    host = node("node-1")
+    host["status"]["conditions"][0] |= {"status": "False", "message": ATTACK, "reason": ATTACK}
+    host["spec"]["profile"] = {"name": ATTACK, "generation": 1}
+    return [host, refused, held, node(f"node-{ATTACK}")]
+
+
+POD = f"render{ATTACK}"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "",
+        "nodes/node-1",
+        "refusals",
+        f"pods/ml/{quote(POD, safe='')}",
+        f"nodes/{quote('node-' + ATTACK, safe='')}",
+    ],
+    ids=["nodes", "node", "refusals", "pod", "name"],
+)
 def test_markup_from_the_cluster_is_text(browser, tmp_path, page):
-    attack = "<img src=x onerror='window.hit=1'><script>window.hit=1</script>\"><b>"
-    shown = objects()
-    for value in shown:
-        if value["kind"] == "PodAllocation":
-            value["spec"]["decision"] |= {"explanation": attack, "message": attack, "reason": attack}
-            value["status"]["phase"] = value["status"]["phase"] + attack
-        if value["kind"] == "NodeTopology":
-            value["status"]["conditions"][0] |= {"status": "False", "message": attack, "reason": attack}
-    with Site(tmp_path, shown) as site:
+    with Site(tmp_path, with_markup()) as site:
         browser.open(f"{site.url}#/{page}")
         browser.see("<script>")
         assert browser.script("return window.hit ?? null") is None
         assert browser.all("main script, main b, main img") == []
+        assert (
+            browser.script(
+                "return [...document.querySelectorAll('main *')].some("
+                "one => [...one.attributes].some(a => a.name.startsWith('on')))"
+            )
+            is False
+        )
         browser.leave()
+
+
+def test_markup_in_a_manifest_and_in_what_is_said_of_it_is_text(browser, site):
+    browser.open(f"{site.url}#/what-if")
+    browser.see("Manifest")
+    manifest = yaml.safe_dump(pod("shop", f"new{ATTACK}", [guaranteed(f"app{ATTACK}", "4", "1Gi")], ""))
+    for text in (manifest, f"kind: Pod\nspec: {{{json.dumps(ATTACK)}: 1}}", f"kind: {json.dumps(ATTACK)}"):
+        browser.script("document.querySelector('textarea').value = arguments[0]", text)
+        browser.script("document.querySelector('form button').click()")
+        browser.see("<b>", seconds=10)
+        assert browser.script("return window.hit ?? null") is None
+        assert browser.all("main script, main b, main img") == []
 
 
 def test_every_control_has_a_name(browser, site):

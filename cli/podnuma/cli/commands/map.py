@@ -29,6 +29,7 @@ app = new_app()
     epilog=examples(
         "podnuma map",
         "podnuma map node-1 node-2",
+        "podnuma map node-1 --in-use",
         "podnuma map node-1 --svg node-1.svg",
         "kubectl get nodetopologies,podallocations -A -o yaml | podnuma map --from -",
     ),
@@ -42,6 +43,9 @@ def map_nodes(
         Path | None,
         typer.Option(metavar="FILE", help="write a picture of the one node instead", dir_okay=False),
     ] = None,
+    in_use: Annotated[
+        bool, typer.Option("--in-use", help="draw only NUMA nodes where a pod holds something")
+    ] = False,
     form: Output = OutputFormat.TEXT,
     files: Files = None,
     kubeconfig: Kubeconfig = None,
@@ -55,7 +59,7 @@ def map_nodes(
     elif form.structured:
         output.dump_answer(output.AnswerKind.NODE_MAP, map(map_data, maps), form)
     else:
-        output.show(*_spaced(maps))
+        output.show(*_spaced(maps, in_use=in_use))
 
 
 def read_maps(source: ObjectSource, node: str) -> list[NodeMap]:
@@ -100,9 +104,11 @@ def mapped_node(node: NodeTopology, remarks: Sequence[str] = ()) -> MappedNode:
     )
 
 
-def render_node(topology: Mapping[str, Any], allocations: Sequence[Mapping[str, Any]]) -> RenderableType:
+def render_node(
+    topology: Mapping[str, Any], allocations: Sequence[Mapping[str, Any]], *, in_use: bool = False
+) -> RenderableType:
     """Draw one node for a terminal, from its NodeTopology and all PodAllocations."""
-    return render_terminal(map_of(topology, allocations))
+    return render_terminal(map_of(topology, allocations), in_use=in_use)
 
 
 def map_data(one: NodeMap) -> dict[str, Any]:
@@ -170,9 +176,9 @@ def _write_svg(path: Path, maps: list[NodeMap]) -> None:
         raise Failure(Exit.INPUT, f"{path}: {error.strerror}") from error
 
 
-def _spaced(maps: list[NodeMap]) -> list[RenderableType]:
+def _spaced(maps: list[NodeMap], *, in_use: bool) -> list[RenderableType]:
     parts: list[RenderableType] = []
     for one in maps:
         parts += [Text()] if parts else []
-        parts.append(render_terminal(one))
+        parts.append(render_terminal(one, in_use=in_use))
     return parts

@@ -121,6 +121,11 @@ class Zone:
     devices: tuple[DeviceShare, ...] = ()
 
     @property
+    def in_use(self) -> bool:
+        """Whether a pod holds something here."""
+        return bool(self.memory or self.devices) or any(share.holder.pods for share in self.shares)
+
+    @property
     def cpus(self) -> CpuSet:
         """All CPUs of this zone that are online."""
         return cpuset.of(cpu for cache in self.caches for core in cache.cores for cpu in core)

@@ -29,10 +29,10 @@ _LIST_WIDTH = 60
 _BEFORE_LIST = _INDENT + _KIND_WIDTH + _AMOUNT_WIDTH + 8
 
 
-def render_terminal(node: NodeMap) -> RenderableType:
-    """Draw one node."""
+def render_terminal(node: NodeMap, *, in_use: bool = False) -> RenderableType:
+    """Draw one node, or of it only the NUMA nodes where a pod holds something."""
     parts: list[RenderableType] = [_title(node)]
-    for zone in node.zones:
+    for zone in (zone for zone in node.zones if zone.in_use or not in_use):
         parts += [Text(), _heading(zone)]
         if zone.caches:
             parts.append(_Cores(node, zone))

@@ -202,6 +202,15 @@ def _zone_data(zone: Zone) -> Json:
             }
             for share in zone.memory
         ],
+        "devices": [
+            {
+                "pod": one.pod,
+                "container": one.container,
+                "resource": one.device.resource,
+                "name": one.device.name,
+            }
+            for one in zone.devices
+        ],
     }
 
 

@@ -99,6 +99,16 @@ def test_odd_machines_are_drawn(machine):
     assert len(drawn(topology_object(machine), [])) > 5
 
 
+def test_numa_nodes_without_a_pod_can_be_left_out():
+    node = (topology_object("epyc7401-2s-8numa-16l3"), [allocation_object(database())])
+    screen = Console(width=100)
+    with screen.capture() as capture:
+        screen.print(render_node(*node, in_use=True))
+    lines = capture.get().splitlines()
+    assert "8 NUMA nodes" in lines[0]
+    assert [line[:11] for line in lines if line.startswith("NUMA node")] == ["NUMA node 0"]
+
+
 def test_devices_stand_at_their_numa_nodes():
     device = GrantedDevice("gpu.example.com", "node-a/gpu-0", nodeset.of([1]))
     main = replace(container("training", "node_exclusive", "6-8"), devices=(device,))

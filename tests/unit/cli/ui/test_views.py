@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
+from podnuma.allocator import nodeset
+from podnuma.allocator.decision import GrantedDevice
 from podnuma.cli.commands.map import map_of
 from podnuma.cli.ui.live_objects import LiveObjects
 from podnuma.cli.ui.views import Views
@@ -146,3 +149,15 @@ def test_a_row_tells_of_a_pod_that_came_or_went():
     assert json.loads(views.rows())[0]["podCount"] == 0
     live.keep(allocation_object(database()))
     assert views.rows() == before
+
+
+def test_a_device_stands_at_each_of_its_numa_nodes():
+    device = GrantedDevice("gpu.example", "gpu-0", nodeset.parse("1-2"))
+    held = replace(container("render", "node_exclusive", "6-8"), devices=(device,))
+    _, views = shown(topology_object(EPYC), allocation_object(grant("ml/render", "", held)))
+    node = views.node("node-a")
+    expected = {"pod": "ml/render", "container": "render", "resource": "gpu.example", "name": "gpu-0"}
+    assert {one["id"]: one["devices"] for one in node["numaNodes"] if one["devices"]} == {
+        1: [expected],
+        2: [expected],
+    }

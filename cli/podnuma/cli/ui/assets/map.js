@@ -25,7 +25,18 @@ function drawZone(zone, { holders, hues }, tools) {
     h("div", { class: "caches" }, zone.caches.map((cache) =>
       h("div", { class: cache.id === null ? "cache none" : "cache", title: cache.id === null ? null : `L3 cache ${cache.id}` },
         cache.cores.map((core) => h("span", { class: "core" }, core.map((cpu) => tile(cpu, holders[cpu], hues, tools))))))),
-    memoryBar(zone, hues, tools.only));
+    memoryBar(zone, hues, tools.only),
+    deviceList(zone.devices, hues, tools));
+}
+
+function deviceList(devices, hues, { pick, hover, only }) {
+  if (!devices.length) return null;
+  return h("ul", { class: "devices", "aria-label": "Devices" }, devices.map(({ pod, container, resource, name }) =>
+    h("li", {}, h("button", {
+      type: "button", class: "device" + (only === pod ? " on" : ""), "data-pod": pod,
+      title: `${resource} ${name}: ${container} of ${pod}`, "aria-label": `Device ${resource} ${name}: ${container} of ${pod}`,
+      onclick: () => pick(pod), onmouseenter: () => hover(pod), onmouseleave: () => hover(""), onfocus: () => hover(pod), onblur: () => hover(""),
+    }, h("i", { class: `key strong-${hues[pod]}` }), name, h("span", { class: "quiet" }, ` ${resource}`)))));
 }
 
 function tile(cpu, holder, hues, { pick, hover, only }) {

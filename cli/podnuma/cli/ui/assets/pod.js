@@ -32,6 +32,7 @@ function parts(pod, node, answer, map) {
     answer.errors && !stored ? failures(answer) : null,
     refused ? refusal(decision, explanation) : null,
     spec && !refused ? budget(spec, explanation) : null,
+    spec && !refused ? devices(spec.containers || []) : null,
     mine ? h("section", { "aria-label": "Where it is" }, drawMap(map, { pick: () => {}, hover: () => {}, only: pod })) : null,
     stored?.status?.containers?.length ? kernel(stored.status.containers) : null,
     explanation?.steps?.length ? steps(explanation) : null,
@@ -67,6 +68,24 @@ function budget(spec, explanation) {
       fact("Exclusive", summary.exclusive), fact("Shared", summary.shared === "node" ? "node pool" : summary.shared)),
     table("Slices of the budget", ["Container", "Kind", "CPUs are", "CPUs", "Memory nodes", "Limit"], rows),
     explanation?.onlyShares ? h("p", { class: "quiet" }, "Nothing here is exclusive.") : null);
+}
+
+function devices(containers) {
+  const rows = containers.flatMap((container) => (container.devices || []).map((one) => {
+    const near = sameNode(container.cpus ? container.memoryNodes : "", one.numaNodes);
+    return [one.name, one.resource, container.name, h("span", { class: "mono" }, one.numaNodes || "not known"), near];
+  }));
+  return rows.length ? h("section", { class: "card" }, table("Devices", ["Device", "Resource", "Container", "NUMA nodes", "Memory of the container"], rows)) : null;
+}
+
+/** Whether memory and a device share a NUMA node, in words; lists as the kernel writes them. */
+function sameNode(memory, device) {
+  if (!memory || !device) return "-";
+  const ids = (list) => list.split(",").flatMap((part) => {
+    const [first, last = first] = part.split("-").map(Number);
+    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+  });
+  return ids(memory).some((one) => ids(device).includes(one)) ? "on the same NUMA node" : h("span", { class: "badword" }, "on another NUMA node");
 }
 
 const words = (text) => (text || "").replaceAll("_", " ");
