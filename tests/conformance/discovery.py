@@ -4,9 +4,9 @@
     python -m tests.conformance.discovery ORACLE [COUNT] --record   and write the answers
 
 ORACLE is built from oracle/discovery; it confines itself to a tree, so it runs as root. Always compared: the
-machines of tests/machines, those of public reports, and generated odd ones. Cores, sockets, NUMA nodes,
-memory and distances must be equal. Caches must be equal once cAdvisor's ways with them are put in, see
-`caches_of_cadvisor` and docs/deviations.md: identity by members here, by number there.
+machines of tests/machines, those of public reports, and generated odd ones. Sockets, NUMA nodes, memory
+and distances must be equal. Cores and caches must be equal once cAdvisor's ways with them are put in, see
+`cores_of_cadvisor`, `caches_of_cadvisor` and docs/deviations.md: identity by members here, by number there.
 """
 
 import json
@@ -124,6 +124,16 @@ def caches_of_cadvisor(machine: Machine, sys_root: Path) -> dict[int, int]:
     return found
 
 
+def cores_of_cadvisor(machine: Machine, sys_root: Path) -> dict[int, int]:
+    """Return the core of each CPU as the kubelet has it: cAdvisor goes by numbers, also by -1."""
+    lowest: dict[tuple[int, int, str], int] = {}
+    found = {}
+    for cpu in machine.topology.cpus:
+        number = (sys_root / f"devices/system/cpu/cpu{cpu.id}/topology/core_id").read_text().strip()
+        found[cpu.id] = lowest.setdefault((_node(cpu, sys_root), cpu.socket, number), cpu.id)
+    return found
+
+
 def _node(cpu: Cpu, sys_root: Path) -> int:
     """Return the node as the kubelet has it: without NUMA, cAdvisor takes packages for nodes."""
     return cpu.node if (sys_root / "devices/system/node").exists() else cpu.socket
@@ -131,12 +141,12 @@ def _node(cpu: Cpu, sys_root: Path) -> int:
 
 def ours(machine: Machine, sys_root: Path) -> Answer:
     """Return what podnuma makes of a tree, in the oracle's form, with cAdvisor's ways put in."""
-    caches = caches_of_cadvisor(machine, sys_root)
+    caches, cores = caches_of_cadvisor(machine, sys_root), cores_of_cadvisor(machine, sys_root)
     topology = machine.topology
     numa = (sys_root / "devices/system/node").exists()
     return {
         "cpus": [
-            [cpu.id, cpu.core, cpu.socket, _node(cpu, sys_root), caches[cpu.id]] for cpu in topology.cpus
+            [cpu.id, cores[cpu.id], cpu.socket, _node(cpu, sys_root), caches[cpu.id]] for cpu in topology.cpus
         ],
         "nodes": {str(node.id): [node.memory, sorted(node.distances)] for node in topology.nodes if numa},
     }

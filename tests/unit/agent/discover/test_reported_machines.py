@@ -35,6 +35,7 @@ class Reported:
     drivers: dict[str, str] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
     online_file: bool = True
+    core_id: int | None = None  # of every core, if they are not numbered
 
     @property
     def words(self):
@@ -64,7 +65,11 @@ class Reported:
         for core in self.cores:
             for cpu in ids(core):
                 put(root, f"{_CPU}/cpu{cpu}/topology/thread_siblings_list", core)
-                put(root, f"{_CPU}/cpu{cpu}/topology/core_id", ids(core)[0])
+                put(
+                    root,
+                    f"{_CPU}/cpu{cpu}/topology/core_id",
+                    ids(core)[0] if self.core_id is None else self.core_id,
+                )
         for socket, cpus in self.sockets.items():
             for cpu in ids(cpus):
                 put(root, f"{_CPU}/cpu{cpu}/topology/physical_package_id", socket)
@@ -287,6 +292,134 @@ MACHINES = {
     "caches without ids": (
         Reported(singles(0, 4), {0: "0-3"}, [("0-1", None), ("2-3", None)], {0: "0-3"}),
         {"caches": {"0-1": 0, "2-3": 1}},
+    ),
+    # i7-14700: a pod was given CPU 0, which was reserved; kubernetes/kubernetes#140495.
+    "eight cores of two threads, twelve of one": (
+        Reported(
+            [*pairs(0, 16), *singles(16, 28)],
+            {0: "0-27"},
+            [("0-27", 0)],
+            {0: "0-27"},
+            drivers={"cpu_core": "0-15", "cpu_atom": "16-27"},
+        ),
+        {"cores": [*pairs(0, 16), *singles(16, 28)], "kinds": {"performance": "0-15", "efficient": "16-27"}},
+    ),
+    # i9-13900: sixteen of one; open-edge-platform/edge-manageability-framework#1760.
+    "eight cores of two threads, sixteen of one": (
+        Reported(
+            [*pairs(0, 16), *singles(16, 32)],
+            {0: "0-31"},
+            [("0-31", 0)],
+            {0: "0-31"},
+            drivers={"cpu_core": "0-15", "cpu_atom": "16-31"},
+        ),
+        {"kinds": {"performance": "0-15", "efficient": "16-31"}},
+    ),
+    # Arrow Lake-H: no siblings, and two low-power cores that are no part of the L3; intel/intel-lpmd#121.
+    "hybrid without siblings": (
+        Reported(
+            singles(0, 16),
+            {0: "0-15"},
+            [("0-13", 0)],
+            {0: "0-15"},
+            drivers={"cpu_core": "0-5", "cpu_atom": "6-15"},
+        ),
+        {"caches": {"0-13": 0}, "kinds": {"performance": "0-5", "efficient": "6-15"}},
+    ),
+    # A guest whose sockets are not those of the host: one NUMA node over two; kubevirt/kubevirt#17198.
+    "one node over two sockets": (
+        Reported(
+            singles(0, 64),
+            {0: "0-19", 1: "20-39", 2: "40-63"},
+            [("0-19", 0), ("20-39", 1), ("40-63", 2)],
+            {0: "0-31", 1: "32-63"},
+        ),
+        {"sockets": ["0-19", "20-39", "40-63"], "caches": {"0-19": 0, "20-39": 1, "40-63": 2}, "nodes": 2},
+    ),
+    # A guest whose NUMA nodes and packages cross, as its domain was written; open-mpi/hwloc#712.
+    "nodes that cross packages": (
+        Reported(
+            pairs(0, 128),
+            {0: "0-63", 1: "64-127"},
+            [("0-63", 0), ("64-127", 1)],
+            {0: "0-31,64-95", 1: "32-63,96-127"},
+        ),
+        {"cores": pairs(0, 128), "sockets": ["0-63", "64-127"], "nodes": 2},
+    ),
+    # Eight virtual nodes that are all equally far; SAP/arp142-hana#385.
+    "eight nodes of one distance": (
+        Reported(
+            [f"{cpu},{cpu + 208}" for cpu in range(208)],
+            {n: f"{52 * n}-{52 * n + 51},{52 * n + 208}-{52 * n + 259}" for n in range(4)},
+            nodes={n: f"{26 * n}-{26 * n + 25},{26 * n + 208}-{26 * n + 233}" for n in range(8)},
+        ),
+        {"nodes": 8},
+    ),
+    # Milk-V Pioneer (SG2042, RISC-V): CPUs of four nodes alternate by eight; util-linux/util-linux#3187.
+    "nodes that alternate by eight": (
+        Reported(
+            singles(0, 64),
+            {0: "0-63"},
+            nodes={0: "0-7,16-23", 1: "8-15,24-31", 2: "32-39,48-55", 3: "40-47,56-63"},
+        ),
+        {"sockets": ["0-63"], "caches": {}, "nodes": 4},
+    ),
+    # RISC-V with ACPI: the number of the package is that of the NUMA node; RVCK-Project/rvck#178.
+    "packages numbered by nodes, descending": (
+        Reported(singles(0, 8), {1: "0-3", 0: "4-7"}, nodes={0: "4-7", 1: "0-3"}),
+        {"sockets": ["4-7", "0-3"], "socket_ids": [0, 1], "nodes": 2},
+    ),
+    # T-Head TH1520 (RISC-V): each core has the number -1; fenrus75/powertop#141.
+    "cores without a number": (
+        Reported(singles(0, 4), {0: "0-3"}, core_id=-1),
+        {"cores": singles(0, 4), "caches": {}},
+    ),
+    # SpacemiT K3 (RISC-V): clusters of eight with other vectors; sanderjo/SpacemiT-K3-X100-A100#3.
+    "two clusters of one kind to the kernel": (
+        Reported(singles(0, 16), {0: "0-15"}, nodes={0: "0-15"}),
+        {"cores": singles(0, 16), "kinds": {}, "nodes": 1},
+    ),
+    # Loongson 3A6000: siblings are neighbours; nviennot/core-to-core-latency#102.
+    "LoongArch with threads": (
+        Reported(pairs(0, 8), {0: "0-7"}, [("0-7", 0)], {0: "0-7"}),
+        {"cores": pairs(0, 8), "caches": {"0-7": 0}},
+    ),
+    # Two Loongson 3B4000: two sockets without threads; nviennot/core-to-core-latency#104.
+    "LoongArch with two sockets": (
+        Reported(singles(0, 8), {0: "0-3", 1: "4-7"}, [("0-3", None), ("4-7", None)], {0: "0-3", 1: "4-7"}),
+        {"sockets": ["0-3", "4-7"], "caches": {"0-3": 0, "4-7": 1}},
+    ),
+    # Sub-NUMA clusters: the L3 of a socket is that of two nodes; jaypipes/ghw#402.
+    "one cache over two nodes": (
+        Reported(
+            singles(0, 48),
+            {0: "0-23", 1: "24-47"},
+            [("0-23", 0), ("24-47", 1)],
+            {0: "0-11", 1: "12-23", 2: "24-35", 3: "36-47"},
+        ),
+        {"caches": {"0-23": 0, "24-47": 1}, "nodes": 4},
+    ),
+    # Four of them a socket, 224 CPUs; gramineproject/gramine#530.
+    "one cache over four nodes": (
+        Reported(
+            [f"{cpu},{cpu + 112}" for cpu in range(112)],
+            {0: "0-55,112-167", 1: "56-111,168-223"},
+            [("0-55,112-167", 0), ("56-111,168-223", 1)],
+            {n: f"{14 * n}-{14 * n + 13},{14 * n + 112}-{14 * n + 125}" for n in range(8)},
+        ),
+        {"caches": {"0-55,112-167": 0, "56-111,168-223": 1}, "nodes": 8},
+    ),
+    # Two ThunderX: sockets are clusters of 48; autotest/tp-libvirt#6474.
+    "clusters of forty-eight": (
+        Reported(singles(0, 96), {0: "0-47", 1: "48-95"}, nodes={0: "0-47", 1: "48-95"}),
+        {"sockets": ["0-47", "48-95"], "caches": {}},
+    ),
+    # Itanium: the kernel takes each thread for a package; linux-ia64/linux-ia64#21.
+    "a package per thread": (
+        Reported(
+            singles(0, 8), {n: str(n) for n in range(8)}, [(str(n), None) for n in range(8)], {0: "0-7"}
+        ),
+        {"sockets": singles(0, 8), "caches": {str(n): n for n in range(8)}, "nodes": 1},
     ),
     # isolcpus of a node for packet processing; kubernetes/kubernetes#79603.
     "isolated": (
