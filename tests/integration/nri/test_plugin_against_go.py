@@ -289,6 +289,17 @@ async def test_stopped_container_lets_others_grow(runtime, plugin, synchronized)
     assert [update["containerId"] for update in reply["update"]] == ["c0"]
 
 
+@pytest.mark.parametrize("event", [NriEvent.UPDATE_POD_SANDBOX, NriEvent.POST_UPDATE_POD_SANDBOX])
+@pytest.mark.parametrize("nri_version", ["0.12"], indirect=True)
+async def test_a_resize_of_a_pod_is_told_by_runtimes_that_know_it(runtime, plugin, synchronized, event):
+    await runtime.start()
+    await synchronized()
+    method = "".join(word.capitalize() for word in event.name.split("_"))
+    await runtime.do("event", event=method, pod=POD, container=CONTAINER)
+    name, pod, container = await told(plugin)
+    assert (name, pod.uid, container) == (event, "0a1b", None)
+
+
 @pytest.mark.parametrize(
     "event",
     [

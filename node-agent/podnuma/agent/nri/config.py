@@ -18,6 +18,7 @@ _INDEX: Final = re.compile(r"[0-9]{2}")
 class PluginConfig:
     """Identity, subscription and timeouts of a plugin; raises ValueError on what a runtime would refuse.
 
+    Of `events` it is sent those that the runtime knows, see `values.RuntimeInfo.events`.
     `index` orders plugins, "00" is asked first. `answer_share` is the part of the runtime's
     request timeout after which a callback is cancelled and answered for. `registration_timeout`
     is how long to wait for the runtime to configure us, in seconds; runtimes register one plugin

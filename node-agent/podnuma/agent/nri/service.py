@@ -37,6 +37,8 @@ SYNCHRONIZED_OBJECTS_MAX: Final = 100_000
 
 _POD_NOTICES: Final[Mapping[str, NriEvent]] = {
     "RunPodSandbox": NriEvent.RUN_POD_SANDBOX,
+    "UpdatePodSandbox": NriEvent.UPDATE_POD_SANDBOX,
+    "PostUpdatePodSandbox": NriEvent.POST_UPDATE_POD_SANDBOX,
     "StopPodSandbox": NriEvent.STOP_POD_SANDBOX,
     "RemovePodSandbox": NriEvent.REMOVE_POD_SANDBOX,
 }
@@ -126,7 +128,7 @@ class PluginService:
         self.failure_policy = self._plugin.failure_policy()
         self.configured.set()
         return pb.ConfigureResponse(
-            events=encode.event_mask(self._config.events),
+            events=encode.event_mask(self._config.events & self.runtime.events),
             failure_policy=encode.failure_policy(self.failure_policy),
         ).SerializeToString()
 

@@ -45,6 +45,11 @@ class NriEvent(enum.IntEnum):
     POST_UPDATE_CONTAINER = 9
     STOP_CONTAINER = 10
     REMOVE_CONTAINER = 11
+    UPDATE_POD_SANDBOX = 12
+    POST_UPDATE_POD_SANDBOX = 13
+
+
+_FIRST_EVENTS: Final = frozenset(event for event in NriEvent if event <= NriEvent.REMOVE_CONTAINER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +155,14 @@ class RuntimeInfo:
     nri_version: tuple[int, int, int] | None = None
     registration_timeout: float = DEFAULT_REGISTRATION_TIMEOUT
     request_timeout: float = DEFAULT_REQUEST_TIMEOUT
+
+    @property
+    def events(self) -> frozenset[NriEvent]:
+        """The events that it knows: one that is asked for others refuses the plugin.
+
+        The later ones came a version before 0.11; a runtime of that version goes without.
+        """
+        return frozenset(NriEvent) if self.nri_version is not None else _FIRST_EVENTS
 
     @property
     def unsolicited_updates_are_safe(self) -> bool:

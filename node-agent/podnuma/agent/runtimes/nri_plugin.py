@@ -6,8 +6,10 @@
     StartContainer    the cgroup is there and nothing runs in it yet: the kernel is asked what it has.
                       Earlier it is nothing to look at: the runtime is still making it
     UpdateContainer   the plan's values again, so that a resize by the kubelet unpins nothing: a runtime
-                      applies all it knows of the container, older CPUs and memory nodes too. Then a pass:
-                      what the kubelet writes into the pod's own cgroup comes without an event
+                      applies all it knows of the container, older CPUs and memory nodes too. Then a pass
+    PostUpdatePodSandbox
+                      a pass: the kubelet has written the quota of the pod's own cgroup just before, at a
+                      shrink below what the pod's containers still use. Runtimes before NRI 0.11 do not tell
     the rest          who exists
 
 The hook's question is bounded by a share of the runtime's timeout, the whole answer by a greater one: a
@@ -50,6 +52,7 @@ EVENTS = frozenset(
         nri.NriEvent.START_CONTAINER,
         nri.NriEvent.POST_START_CONTAINER,
         nri.NriEvent.UPDATE_CONTAINER,
+        nri.NriEvent.POST_UPDATE_POD_SANDBOX,
         nri.NriEvent.STOP_CONTAINER,
         nri.NriEvent.REMOVE_CONTAINER,
     }

@@ -15,6 +15,11 @@ func tell(ctx context.Context, nri *adaptation.Adaptation, event string, pod *ap
 	switch event {
 	case "RunPodSandbox":
 		return nri.RunPodSandbox(ctx, &api.RunPodSandboxRequest{Pod: pod})
+	case "UpdatePodSandbox":
+		_, err := nri.UpdatePodSandbox(ctx, &api.UpdatePodSandboxRequest{Pod: pod})
+		return err
+	case "PostUpdatePodSandbox":
+		return nri.PostUpdatePodSandbox(ctx, &api.PostUpdatePodSandboxRequest{Pod: pod})
 	case "StopPodSandbox":
 		return nri.StopPodSandbox(ctx, &api.StopPodSandboxRequest{Pod: pod})
 	case "RemovePodSandbox":

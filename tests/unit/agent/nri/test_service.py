@@ -115,6 +115,15 @@ async def test_subscription_is_answered_to_configure(serve):
     assert pb.ConfigureResponse.FromString(response).events == 0b1000
 
 
+@pytest.mark.parametrize(("version", "asked"), [("", 4), ("v0.12.3", 4 | 1 << 13 - 1)])
+async def test_a_runtime_is_asked_only_for_the_events_it_knows(plugin, version, asked):
+    events = frozenset({NriEvent.REMOVE_POD_SANDBOX, NriEvent.POST_UPDATE_POD_SANDBOX})
+    serve = PluginService(plugin, PluginConfig(name="podnuma", index="10", events=events))
+    request = pb.ConfigureRequest(runtime_name="containerd", runtime_version="v2", nri_version=version)
+    answer = payload(await serve.respond(call("Configure", request)))
+    assert pb.ConfigureResponse.FromString(answer).events == asked
+
+
 async def test_parts_of_a_synchronize_are_told_once_and_joined(serve, plugin):
     plugin.updates = (ContainerUpdate("c1", PINNED),)
     parts = [

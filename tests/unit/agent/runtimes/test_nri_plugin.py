@@ -162,6 +162,13 @@ async def test_after_an_update_there_is_a_pass(hook, inventory):
     assert calls == [1]
 
 
+async def test_after_the_kubelet_has_written_the_quota_of_a_pod_there_is_a_pass(hook, inventory):
+    calls = []
+    plugin = NriPlugin(inventory, StartPriority(), hook, 0.25, lambda: calls.append(1))
+    await plugin.event(nri.NriEvent.POST_UPDATE_POD_SANDBOX, POD, None)
+    assert calls == [1]
+
+
 async def test_the_inventory_follows_the_events(plugin, inventory):
     stopped = nri.NriContainer("id-0", "sandbox", "uid-1", "old", state=nri.NriContainerState.STOPPED)
     being_made = nri.NriContainer("id-9", "sandbox", "uid-1", "new", state=nri.NriContainerState.CREATED)
