@@ -8,9 +8,8 @@ two programs do not undo each other all day. That is over when nobody has change
 A new target is written at once all the same, and so is what takes a cgroup off the CPUs of a container that
 is about to start.
 
-A kubelet that resizes a pod is nobody else. It writes the quota of the pod's own cgroup, which is set right
-at once and never counts, and has the runtime write those of containers: what changed in a container a
-moment before its new target came does not count either.
+A kubelet that resizes a pod is nobody else (`kubelet_resize`): the quota of a pod's own cgroup is set right
+at once and never counts, nor does what changed in a container a moment before its new target came.
 """
 
 import logging
@@ -18,9 +17,10 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, describe
+from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, describe
 from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupWrite
 from podnuma.agent.reconcile.apply import WriteOutcome, WriteResult
+from podnuma.agent.reconcile.kubelet_resize import quota_of_pod, recent
 from podnuma.allocator.cpuset import CpuSet
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,6 @@ REPAIRS = 5
 WINDOW = 600.0  # seconds
 PAUSE = 60.0
 QUIET = 300.0
-RESIZE = 10.0  # seconds from what the kubelet writes to the decision that follows
 
 
 @dataclass(slots=True)
@@ -39,11 +38,6 @@ class _History:
     changes: deque[float] = field(default_factory=lambda: deque(maxlen=REPAIRS))
     what: str = ""
     rhythm: str = ""
-
-
-def _kubelets_own(write: CgroupWrite) -> bool:
-    """Tell whether only the quota of a pod's own cgroup differs, which the kubelet writes at each resize."""
-    return isinstance(write.cgroup, PodCgroup) and write.cpus is None and write.mems is None
 
 
 class ContentionDetector:
@@ -73,7 +67,7 @@ class ContentionDetector:
         """Take note of what has to be written although it was; `differences` says what is there instead."""
         self._forget(targets, now)
         writes = tuple(writes)
-        quotas = {write.cgroup for write in writes if _kubelets_own(write)}
+        quotas = {write.cgroup for write in writes if quota_of_pod(write)}
         for cgroup in {write.cgroup for write in writes}:
             target = targets[cgroup]
             if cgroup not in self._set or cgroup in quotas:
@@ -90,7 +84,7 @@ class ContentionDetector:
     def waits(self, write: CgroupWrite, target: CgroupTarget, needed: CpuSet, now: float) -> str | None:
         """Return why a write is not carried out now, or None. `needed`: CPUs of a starting container."""
         history = self._histories.get(write.cgroup)
-        if history is None or not history.rhythm or write.losses & needed or _kubelets_own(write):
+        if history is None or not history.rhythm or write.losses & needed or quota_of_pod(write):
             return None
         last, at = self._set.get(write.cgroup, (None, 0.0))
         if last != target or not 0 <= now - at < PAUSE:
@@ -111,7 +105,7 @@ class ContentionDetector:
         history = self._histories.get(cgroup)
         if history is None or history.rhythm or not isinstance(cgroup, ContainerCgroup):
             return
-        if 0 <= now - history.changes[-1] < RESIZE:
+        if recent(now, history.changes[-1]):
             history.changes.pop()
         if not history.changes:
             del self._histories[cgroup]

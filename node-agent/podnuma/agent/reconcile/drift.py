@@ -2,17 +2,30 @@
 
 A cgroup that was right with a target and is not right with the same one has drifted. That is counted once
 until it is right again, however many passes that takes.
+
+A kubelet that resizes a pod is no drift (`kubelet_resize`). It is set right all the same; but the quota of a
+pod's own cgroup is never counted, and that of a container only if no new target comes for it.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from podnuma.agent.model.cgroup_ref import CgroupRef
-from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CgroupWrite
 from podnuma.agent.reconcile import verify
+from podnuma.agent.reconcile.kubelet_resize import only_quota, quota_of_pod, recent
 from podnuma.allocator.cpuset import CpuSet
 
 _UNTOUCHED = CgroupTarget()
+
+
+@dataclass(frozen=True, slots=True)
+class _Repair:
+    """A quota that was set right at a time and may have been the kubelet's."""
+
+    what: str
+    target: CgroupTarget
+    at: float
 
 
 class DriftDetector:
@@ -20,6 +33,7 @@ class DriftDetector:
 
     def __init__(self) -> None:
         self._right: dict[CgroupRef, CgroupTarget] = {}
+        self._doubtful: dict[CgroupRef, _Repair] = {}
 
     def found(
         self,
@@ -37,9 +51,31 @@ class DriftDetector:
             and _same(self._right[cgroup], targets[cgroup], seen[cgroup])
         }
 
-    def repaired(self, cgroup: CgroupRef) -> None:
-        """Take note that a drift was counted."""
-        self._right.pop(cgroup, None)
+    def repaired(
+        self,
+        writes: Iterable[CgroupWrite],
+        drifted: Mapping[CgroupRef, str],
+        targets: Mapping[CgroupRef, CgroupTarget],
+        now: float,
+    ) -> dict[CgroupRef, str]:
+        """Take note of what was written; return the drifts that are certain and set right, each once."""
+        certain = {}
+        for write in writes:
+            cgroup, what = write.cgroup, drifted.get(write.cgroup)
+            if what is None or quota_of_pod(write):
+                continue
+            self._right.pop(cgroup, None)
+            if only_quota(write):
+                self._doubtful.setdefault(cgroup, _Repair(what, targets[cgroup], now))
+            else:
+                certain[cgroup] = what
+        for cgroup, repair in list(self._doubtful.items()):
+            explained = targets.get(cgroup) != repair.target
+            if explained or not recent(now, repair.at):
+                del self._doubtful[cgroup]
+                if not explained:
+                    certain[cgroup] = repair.what
+        return certain
 
     def remember(
         self,

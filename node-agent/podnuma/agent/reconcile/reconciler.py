@@ -213,7 +213,8 @@ class Reconciler:
         after = self.reader.read(pods, snapshot.containers) if results else before
         contention.wrote(results, targets, now)
         results = self._unreliable.confirm(results, after, self.reader.populated)
-        self._count(results, drifted)
+        self._count(results)
+        self._count_repairs(results, drifted, targets, now)
         return replace(snapshot, seen=after, results=results, contended=contention.contended)
 
     def _unread(self, containers: Sequence[Container]) -> tuple[PodGrant, ...]:
@@ -244,19 +245,25 @@ class Reconciler:
             pods |= {pod.uid: pod for pod in below if holds or reader.has_own_cpus(pod)}
         return pods
 
-    def _count(self, results: Sequence[WriteResult], drifted: Mapping[CgroupRef, str]) -> None:
+    def _count(self, results: Sequence[WriteResult]) -> None:
         for result in results:
             self.observer.wrote(result)
             if isinstance(result.write.cgroup, ContainerCgroup):
                 self.verdicts.written(result.write.cgroup.id)
         self._log(results)
-        done = {result.write.cgroup for result in results if result.outcome is WriteOutcome.DONE}
-        for cgroup, what in drifted.items():
-            if cgroup in done:
-                level = logging.DEBUG if cgroup in self._contention.contended else logging.WARNING
-                logger.log(level, "%s had been changed: %s; set again", describe(cgroup), what)
-                self._drift.repaired(cgroup)
-                self.observer.repaired(cgroup)
+
+    def _count_repairs(
+        self,
+        results: Sequence[WriteResult],
+        drifted: Mapping[CgroupRef, str],
+        targets: Mapping[CgroupRef, CgroupTarget],
+        now: float,
+    ) -> None:
+        done = [result.write for result in results if result.outcome is WriteOutcome.DONE]
+        for cgroup, what in self._drift.repaired(done, drifted, targets, now).items():
+            level = logging.DEBUG if cgroup in self._contention.contended else logging.WARNING
+            logger.log(level, "%s had been changed: %s; set again", describe(cgroup), what)
+            self.observer.repaired(cgroup)
 
     def _log(self, results: Sequence[WriteResult]) -> None:
         """Log once what is refused, and once that it no longer is."""

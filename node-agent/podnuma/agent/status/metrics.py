@@ -130,7 +130,7 @@ class AgentMetrics:
         )
         self.drift_repairs = prometheus_client.Counter(
             "podnuma_drift_repairs",
-            "Cgroup values that another program had changed and that were set again.",
+            "Cgroup values changed by other programs (a kubelet's resize is none) and set again.",
             ["cgroup"],
             registry=made,
         )

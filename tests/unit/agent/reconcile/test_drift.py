@@ -1,5 +1,5 @@
 from podnuma.agent.model.cgroup_ref import CgroupRef, QosCgroup
-from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CgroupWrite
 from podnuma.agent.reconcile.drift import DriftDetector
 from podnuma.allocator import cpuset
 from podnuma.allocator.request import Qos
@@ -54,7 +54,7 @@ def test_drift_seen_only_after_the_writes_of_a_pass_is_still_drift():
 def test_a_drift_counts_once_until_it_was_right_again():
     drift = DriftDetector()
     drift.remember({SLICE: POOL}, RIGHT, {SLICE: None})
-    drift.repaired(SLICE)
+    assert drift.repaired([CgroupWrite(SLICE, cpus=POOL.cpus)], {SLICE: "what"}, {SLICE: POOL}, 0.0)
     drift.remember({SLICE: POOL}, WRONG, {SLICE: "differs"})
     assert found(drift, {SLICE: POOL}, WRONG) == set()
     drift.remember({SLICE: POOL}, RIGHT, {SLICE: None})

@@ -118,7 +118,7 @@ def test_a_restart_between_decision_and_writes_ends_at_the_same_values(bench_cla
     assert ends == {("1-3,9,11", "10", "600000 100000")}
 
 
-def test_the_kubelets_quota_of_a_pod_is_set_right_at_once_and_never_contended(bench, db):
+def test_the_kubelets_quota_of_a_pod_is_set_right_at_once_and_neither_contended_nor_a_repair(bench, db):
     pod, _, _ = db
     for number in range(4 * REPAIRS):
         bench.now += 1
@@ -126,9 +126,12 @@ def test_the_kubelets_quota_of_a_pod_is_set_right_at_once_and_never_contended(be
         bench.run_pass()
         assert bench.file(pod, "cpu.max") == "400000 100000"
     assert bench.reconciler.snapshot.contended == {}
+    assert bench.observer.repairs == []
 
 
-def test_what_the_kubelet_changed_in_a_container_before_its_new_decision_does_not_count(bench, words, db):
+def test_what_the_kubelet_changed_in_a_container_before_its_new_decision_is_no_repair_either(
+    bench, words, db
+):
     _, _, log = db
     for number in range(4 * REPAIRS):
         bench.now += 5
@@ -147,6 +150,7 @@ def test_what_the_kubelet_changed_in_a_container_before_its_new_decision_does_no
         bench.run_pass()
         assert bench.file(log, "cpu.max") == f"{quota} 100000"
     assert bench.reconciler.snapshot.contended == {}
+    assert bench.observer.repairs == []
 
 
 def test_voided_huge_page_limits_come_back_in_the_same_pass_and_are_counted(bench, db):
