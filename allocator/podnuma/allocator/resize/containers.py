@@ -10,6 +10,7 @@ from podnuma.allocator.attempt import AdmissionAttempt, ContainerAssignment
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.cpu.pick import check_smt
 from podnuma.allocator.decision import MemoryBlock, PodGrant
+from podnuma.allocator.device_hints import DeviceHints, container_hints, pod_hints
 from podnuma.allocator.eligibility import ExclusiveRequests
 from podnuma.allocator.memory.memory_map import NumaMemoryMap
 from podnuma.allocator.nodeset import NodeSet
@@ -49,11 +50,18 @@ def resize_container_cpus(
             again = rules.picker.take(ended, min(missing, ended.bit_count()))
             kept[place] |= again
             if missing := missing - again.bit_count():
-                got = more_cpus(rules, free, near | again, nodes, missing)
+                got = more_cpus(rules, free, near | again, nodes, missing, _devices(rules, requests, place))
                 kept[place] |= got
                 free &= ~got
         attempt.assignments[place].cpus = kept[place]
         attempt.assignments[place].cpu_assignment = AssignmentType.NODE_EXCLUSIVE
+
+
+def _devices(rules: Rules, requests: ExclusiveRequests, place: int) -> tuple[DeviceHints, ...]:
+    """Return the hints of a container's devices, or of the pod's where that is placed as a whole."""
+    if rules.pod_scope:
+        return pod_hints(rules.topology, requests.pod)
+    return container_hints(rules.topology, requests.pod.containers[place])
 
 
 def _ended(requests: ExclusiveRequests, kept: list[int], place: int) -> int:

@@ -6,12 +6,14 @@
                                 no memory binds the holder to its own
     single-numa-node            nothing
 
-Who holds nothing yet is placed as by an admission, on the nodes of its memory if it has some.
+Who holds nothing yet is placed as by an admission, near its devices, on the nodes of its memory if it
+has some.
 """
 
 from podnuma.allocator import nodeset, refusal
 from podnuma.allocator.cpu.hints import CpuHints
 from podnuma.allocator.cpu.pick import near
+from podnuma.allocator.device_hints import DeviceHints
 from podnuma.allocator.manager_settings import TopologyManagerPolicy
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.rules import Rules
@@ -19,10 +21,12 @@ from podnuma.allocator.rules import Rules
 _SPANNING = (TopologyManagerPolicy.NONE, TopologyManagerPolicy.BEST_EFFORT)
 
 
-def more_cpus(rules: Rules, free: int, held: int, memory_nodes: int, count: int) -> int:
+def more_cpus(
+    rules: Rules, free: int, held: int, memory_nodes: int, count: int, devices: tuple[DeviceHints, ...]
+) -> int:
     """Return `count` of the free CPUs, to be held beside `held`. Raises Refusal.
 
-    `memory_nodes` are the NUMA nodes of the holder's memory, 0 without any.
+    `memory_nodes` are the NUMA nodes of the holder's memory, 0 without any; `devices` those of the holder.
     """
     nodes = NodeSet(rules.topology.nodes_of(held) | memory_nodes)
     if nodes:
@@ -35,7 +39,7 @@ def more_cpus(rules: Rules, free: int, held: int, memory_nodes: int, count: int)
         if memory_nodes or rules.settings.topology_manager_policy is TopologyManagerPolicy.SINGLE_NUMA_NODE:
             raise _no_room(count, nodes, there)
     hints = CpuHints(rules.topology, rules.options, free, held, held.bit_count() + count)
-    hint = rules.merger.merge(hints, None, impossible=False)
+    hint = rules.merger.merge(hints, None, impossible=False, devices=devices)
     if hint is None:
         nodes = nodes or NodeSet(rules.topology.all_nodes)
         raise _no_room(count, nodes, (free & rules.topology.cpus_on(nodes)).bit_count())

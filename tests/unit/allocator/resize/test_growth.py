@@ -1,6 +1,11 @@
 """Where more CPUs come from, by topology policy."""
 
+from dataclasses import replace
+
+import pytest
 from podnuma.allocator.decision import Admitted
+from podnuma.allocator.nodeset import NodeSet
+from podnuma.allocator.request import Device, DeviceRequest
 
 from tests.unit.allocator.resize.helpers import budget, node, refused, resized
 from tests.unit.allocator.shapes import admitted, g, pod, s
@@ -31,3 +36,20 @@ def test_best_effort_may_span_and_restricted_where_an_admission_would():
     then = resized(where, pod((8, "2Gi"), g(7), s()))
     assert first.grant.cpus & ~then.grant.cpus == 0
     assert then.grant.cpus.bit_count() == 8
+
+
+GPU = DeviceRequest.chosen("gpu.example.com", (Device("gpu-0", NodeSet(1 << 1)),))
+
+
+@pytest.mark.parametrize("policy", ["best-effort", "restricted", "single-numa-node"])
+def test_a_container_that_gets_its_first_cpus_by_a_resize_gets_them_near_its_devices(policy):
+    where = node(policy, "container", memory="None", reserved_memory=())
+
+    def shape(cpu):
+        first, second = (asked := pod(None, g(1), g(cpu))).containers
+        return replace(asked, containers=(first, replace(second, devices=(GPU,))))
+
+    assert where.topology.nodes_of(admitted(where, shape("1500m")).grant.exclusive_cpus) == 1 << 0
+    own = resized(where, shape("2")).grant.containers[1].cpus
+    assert own.bit_count() == 2
+    assert where.topology.nodes_of(own) == 1 << 1
