@@ -226,6 +226,28 @@ async def test_a_storm_of_resizes_costs_no_more_writes_than_there_are_states_to_
 
 
 @virtual
+async def test_a_resized_pod_whose_record_is_deleted_while_no_operator_looks_stays_where_it_is():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod("first", 4))
+    await rig.create(pod("db", 4))
+    await change(rig, 6, "db")
+    await rig.delete("first")
+    before = rig.allocation()["spec"]  # type: ignore[index]
+    assert before["cpus"] == "4-6,12-14"
+    await rig.crash()
+    rig.cluster.remove(Kind.ALLOCATION, ObjectKey("default", "db"))
+    await rig.start()
+    await rig.quiet()
+    await rig.create(pod("other", 6))
+    assert rig.allocation()["spec"] == before  # type: ignore[index]
+    assert rig.cpus("other") == "1-3,9-11"
+    await change(rig, 4, "db")
+    assert count(rig, "db") == 4
+    rig.assert_sound()
+
+
+@virtual
 async def test_a_crash_at_any_request_loses_no_resize_and_gives_no_cpu_twice():
     for moment in ("before", "after"):
         for number in range(4):
