@@ -25,12 +25,12 @@ from podnuma.api.hardware import Hardware, render_hardware
 from podnuma.api.resource_types import NODE_PROFILE, NODE_TOPOLOGY, ResourceType
 from podnuma.operator.cache import decode
 from podnuma.operator.controller import Controller, ControllerTiming
+from podnuma.operator.credentials import ClientCredentials
 from podnuma.operator.metrics import Metrics
 from podnuma.operator.watch.lister import ApiReader
 from podnuma.operator.write.leader_election import AlwaysLeader
 from podnuma.operator.write.writer import ApiWriter
 from podnuma.plumbing.kube.client import Client
-from podnuma.plumbing.kube.credentials import CredentialSource
 from rich.console import Console
 from rich.table import Table
 
@@ -119,7 +119,7 @@ async def decide(port: int, folder: Path, recorder: Recorder, nodes: int = NODES
     words = {"clusters": [cluster], "contexts": [context], "users": [user], "current-context": "c"}
     kubeconfig.write_text(json.dumps(words))
     metrics = Metrics()
-    client = Client(CredentialSource(kubeconfig), user_agent="bench", observe=metrics.observe_request)
+    client = Client(ClientCredentials(kubeconfig), user_agent="bench", observe=metrics.observe_request)
     clock: Callable[[], float] = time.monotonic
     controller = Controller(
         ApiReader(client, page_size=500),

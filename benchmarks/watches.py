@@ -29,10 +29,10 @@ import yaml
 from aiohttp import web
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.kinds import Kind
+from podnuma.operator.credentials import ClientCredentials
 from podnuma.operator.watch.kopf_source import KopfSource
 from podnuma.operator.watch.lister import ApiReader
 from podnuma.plumbing.kube.client import Client
-from podnuma.plumbing.kube.credentials import CredentialSource
 from rich.console import Console
 from rich.table import Table
 
@@ -177,7 +177,7 @@ class Listing(KopfSource):
         return await handler(request)
 
 
-async def _by_kopf(source: type[KopfSource], credentials: CredentialSource) -> None:
+async def _by_kopf(source: type[KopfSource], credentials: ClientCredentials) -> None:
     count = Count()
     found = source(credentials, count, page_size=PAGE, clock=time.monotonic, rng=random.Random(1))
     running = asyncio.create_task(found.run())
@@ -187,7 +187,7 @@ async def _by_kopf(source: type[KopfSource], credentials: CredentialSource) -> N
         await running
 
 
-async def _by_lister(credentials: CredentialSource) -> None:
+async def _by_lister(credentials: ClientCredentials) -> None:
     client = Client(credentials, user_agent="bench")
     records, _ = await ApiReader(client, page_size=PAGE).list_all(Kind.POD)
     if len(records) != PODS // ONE_IN:
@@ -195,7 +195,7 @@ async def _by_lister(credentials: CredentialSource) -> None:
     await client.close()
 
 
-async def _bare(credentials: CredentialSource) -> None:
+async def _bare(credentials: ClientCredentials) -> None:
     server = (await credentials.read()).endpoint.server
     read, seen = decode.DECODERS[Kind.POD], 0
     async with (
@@ -208,7 +208,7 @@ async def _bare(credentials: CredentialSource) -> None:
                 return
 
 
-async def _take_in(way: str, credentials: CredentialSource) -> None:
+async def _take_in(way: str, credentials: ClientCredentials) -> None:
     match way:
         case "list, Kopf":
             await _by_kopf(Listing, credentials)
@@ -222,7 +222,7 @@ async def _take_in(way: str, credentials: CredentialSource) -> None:
 
 def measure(way: str, kubeconfig: Path) -> Json:
     """Take in all pods once, and return processor time in microseconds per pod and growth in MB."""
-    credentials = CredentialSource(kubeconfig)
+    credentials = ClientCredentials(kubeconfig)
     before, began, wall = _resident(), time.process_time(), time.perf_counter()
     asyncio.run(_take_in(way, credentials))
     return {

@@ -39,6 +39,8 @@ _LEFT_OUT = {
     "__pycache__", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "pydoc_data",
     "site-packages", "sqlite3",
 }  # fmt: skip
+# 60 MB of generated code, never needed in a stack trace.
+_BYTECODE_ONLY = ("kubernetes",)
 _NEVER = re.compile(r"config-.*|_tkinter.*|_sqlite3.*|_test.*|xxlimited.*|.*\.(a|pyi|pyx|pxd|h|exe)")
 # glibc loads these by name when a host name is looked up.
 _BY_NAME = ("libnss_dns.so.2", "libnss_files.so.2", "libresolv.so.2")
@@ -60,7 +62,11 @@ def fill(tree: Path) -> None:
     site = tree / PYTHON / "lib" / _python_name() / "site-packages"
     _install(site)
     _copy_libraries(tree)
-    _compile(tree / PYTHON, tree)
+    for name in _BYTECODE_ONLY:
+        _compile(site / name, tree, legacy=True)
+        for source in (site / name).rglob("*.py"):
+            source.unlink()
+    _compile(tree / PYTHON, tree, legacy=False)
     _write(tree / HOME / "bin" / "podnuma", _SCRIPT.format(python=f"/{PYTHON}/bin/{_python_name()}"), 0o755)
     # For `helm test`, which runs a script of the chart.
     (tree / HOME / "bin" / "python").symlink_to(f"../python/bin/{_python_name()}")
@@ -75,11 +81,11 @@ run()
 """
 
 
-def _compile(folder: Path, tree: Path) -> None:
+def _compile(folder: Path, tree: Path, *, legacy: bool) -> None:
     """Compile now: the root file system of a container is read-only. Byte code is bound to no file times."""
     unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
     compileall.compile_dir(
-        str(folder), quiet=2, stripdir=str(tree), maxlevels=20, invalidation_mode=unchecked
+        str(folder), quiet=2, stripdir=str(tree), legacy=legacy, maxlevels=20, invalidation_mode=unchecked
     )
 
 

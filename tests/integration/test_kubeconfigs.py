@@ -13,7 +13,7 @@ import pytest
 import yaml
 from podnuma.plumbing.kube import errors
 from podnuma.plumbing.kube.client import Client
-from podnuma.plumbing.kube.credentials import CredentialSource
+from podnuma.plumbing.kube.credentials import KubectlCredentials
 
 if TYPE_CHECKING:
     from testbed.control_plane import ControlPlane
@@ -23,7 +23,7 @@ V1 = "client.authentication.k8s.io/v1"
 
 
 async def _ask(kubeconfig: str) -> Any:
-    client = Client(CredentialSource(Path(kubeconfig)), user_agent="test")
+    client = Client(KubectlCredentials(Path(kubeconfig)), user_agent="test")
     try:
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
         return (await client.write("POST", REVIEW, body, deadline=10.0))["status"]["userInfo"]

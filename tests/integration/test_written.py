@@ -8,7 +8,7 @@ import pytest
 from podnuma.agent.apiserver.client import ApiClient, Credentials
 from podnuma.api import names
 from podnuma.plumbing.kube import client as kube
-from podnuma.plumbing.kube.credentials import CredentialSource
+from podnuma.plumbing.kube.credentials import KubectlCredentials
 
 from testbed.api import path_of
 from testbed.cleanup import delete, let_go
@@ -88,4 +88,4 @@ async def test_the_operator_writes_any_text(clean_cluster):
 
 
 def _client(kubeconfig: Path) -> kube.Client:
-    return kube.Client(CredentialSource(kubeconfig), user_agent="podnuma-tests")
+    return kube.Client(KubectlCredentials(kubeconfig), user_agent="podnuma-tests")

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.controller import Controller, ControllerTiming
+from podnuma.operator.credentials import ClientCredentials
 from podnuma.operator.metrics import Metrics, Snapshot
 from podnuma.operator.watch.kopf_source import KopfSource
 from podnuma.operator.watch.lister import ApiReader
@@ -33,7 +34,6 @@ from podnuma.plumbing.backoff import Backoff
 from podnuma.plumbing.gc_tuning import limit_pauses
 from podnuma.plumbing.kube import errors
 from podnuma.plumbing.kube.client import Client
-from podnuma.plumbing.kube.credentials import CredentialSource
 
 if TYPE_CHECKING:
     from podnuma.operator.settings import OperatorSettings
@@ -55,7 +55,7 @@ class OperatorProcess:
         self._settings = settings
         self._rng = random.Random()
         self.metrics = Metrics()
-        access = CredentialSource(settings.kubeconfig, settings.context)
+        access = ClientCredentials(settings.kubeconfig, settings.context)
         self._client = Client(access, user_agent="podnuma-operator", observe=self.metrics.observe_request)
         self.elector = (
             LeaderElector(
@@ -226,7 +226,7 @@ async def run(settings: OperatorSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        await CredentialSource(settings.kubeconfig, settings.context).read()
+        await ClientCredentials(settings.kubeconfig, settings.context).read()
     except errors.RefusedError as error:
         raise SystemExit(error.message) from error
     await OperatorProcess(settings).run(stop)

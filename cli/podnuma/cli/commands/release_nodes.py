@@ -102,9 +102,9 @@ def release_nodes(
 async def _release(kubeconfig: Path | None, context: str | None, target: Installation) -> None:
     # Slow to load: not for --help.
     from podnuma.plumbing.kube.client import Client  # noqa: PLC0415
-    from podnuma.plumbing.kube.credentials import CredentialSource  # noqa: PLC0415
+    from podnuma.plumbing.kube.credentials import KubectlCredentials  # noqa: PLC0415
 
-    client = Client(CredentialSource(kubeconfig, context), user_agent="podnuma-release")
+    client = Client(KubectlCredentials(kubeconfig, context), user_agent="podnuma-release")
     try:
         await _stop_operator(client, target)
         await _turn_agents(client, target)

@@ -17,7 +17,7 @@ from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.queries import Json, ObjectQuery
 from podnuma.plumbing.kube import errors
 from podnuma.plumbing.kube.client import Client
-from podnuma.plumbing.kube.credentials import CredentialSource
+from podnuma.plumbing.kube.credentials import KubectlCredentials
 from podnuma.plumbing.kube.kubeconfig import Kubeconfig, KubeconfigError
 
 _PAGE = 500
@@ -33,7 +33,7 @@ class ClusterSource:
         self._files = [kubeconfig] if kubeconfig else _default_kubeconfigs()
         self._context = context or ""
         merged = Path(os.pathsep.join(map(str, self._files))) if self._files else None
-        self._access = CredentialSource(merged, context)
+        self._access = KubectlCredentials(merged, context)
 
     @property
     def namespace(self) -> str:

@@ -218,11 +218,14 @@ class KopfSource:
             proxy=endpoint.proxy,
             trace_configs=[trace],
             middlewares=(
-                RetryMiddleware(self._access.authorization, backoff=_RETRIES, rng=self._rng),
+                RetryMiddleware(self._authorization, backoff=_RETRIES, rng=self._rng),
                 self._empty_lists,
             ),
         )
         return kopf.AiohttpSession(aiohttp_session=session, server=endpoint.server)
+
+    async def _authorization(self) -> str | None:
+        return (await self._access.read()).authorization
 
     async def _answered(
         self, _session: object, _context: object, request: aiohttp.TraceRequestEndParams

@@ -1,9 +1,10 @@
-"""Credentials for the API server: from a kubeconfig, or from the service account of the pod this runs in.
+"""Credentials for the API server: what a client needs of them, and how the command line reads them.
 
-They follow client-go: a token, or else a user and password, or else a program; certificates beside any of
-them; whom to impersonate. Files are read at every call, because tokens rotate; what a program printed is used
-as long as it is good. A provider of old (`auth-provider`) is not run: an OpenID token that still is good is
-used, and kubectl renews it.
+The operator takes them from the official client (`operator.credentials`). The command line reads kubeconfigs
+as kubectl does, whose plugin it is: a token, or else a user and password, or else a program; certificates
+beside any of them; whom to impersonate. Files are read at every call, because tokens rotate; what a program
+printed is used as long as it is good. A provider of old (`auth-provider`) is not run: an OpenID token that
+still is good is used, and kubectl renews it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -47,9 +48,20 @@ class _Printed:
     credential: ExecCredential | None = None
 
 
+class CredentialSource(Protocol):
+    """Where credentials come from."""
+
+    async def read(self, *, refused: bool = False) -> Credentials:
+        """Read the current credentials; RefusedError says what is missing.
+
+        `refused`: the server did not accept the last ones.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class CredentialSource:
-    """Where the credentials are: a context of a kubeconfig or, without one, the pod's service account.
+class KubectlCredentials:
+    """A context of a kubeconfig or, without one, the pod's service account.
 
     kubeconfig: a file, or several as $KUBECONFIG names them.
     """
@@ -59,10 +71,6 @@ class CredentialSource:
     _printed: _Printed = field(default_factory=_Printed, repr=False, compare=False)
 
     async def read(self, *, refused: bool = False) -> Credentials:
-        """Read the current credentials; RefusedError says what is missing.
-
-        `refused`: the server did not accept the last ones.
-        """
         if refused:
             self._printed.credential = None
         try:
@@ -73,10 +81,6 @@ class CredentialSource:
             return await self._of_context(cluster, user)
         except (KubeconfigError, EndpointError, ExecPluginError, OSError) as error:
             raise errors.RefusedError(0, "NoCredentials", f"cannot read credentials: {error}") from error
-
-    async def authorization(self) -> str | None:
-        """Read the current value of the Authorization header; None with client certificates."""
-        return (await self.read()).authorization
 
     async def _of_context(self, cluster: Entry, user: Entry) -> Credentials:
         server = cluster.text("server").rstrip("/")

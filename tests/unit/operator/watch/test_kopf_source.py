@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 from podnuma.operator.cache.kinds import Kind
+from podnuma.operator.credentials import ClientCredentials
 from podnuma.operator.watch.kopf_source import KopfSource
-from podnuma.plumbing.kube.credentials import CredentialSource
 from yarl import URL
 
 from tests.unit.operator.rig import pod
@@ -28,7 +28,7 @@ class Sink:
 
 def watches(sink=None, clock=lambda: 0.0, **more):
     found = KopfSource(
-        CredentialSource(), sink or Sink(), page_size=500, clock=clock, rng=random.Random(1), **more
+        ClientCredentials(), sink or Sink(), page_size=500, clock=clock, rng=random.Random(1), **more
     )
     found._loop = asyncio.get_running_loop()
     return found

@@ -9,7 +9,7 @@ import yaml
 from aiohttp import web
 from podnuma.plumbing.kube import errors
 from podnuma.plumbing.kube.client import Client, CompletedRequest
-from podnuma.plumbing.kube.credentials import CredentialSource
+from podnuma.plumbing.kube.credentials import KubectlCredentials
 
 
 class Server:
@@ -39,7 +39,7 @@ class Server:
         }
         path = self.folder / "kubeconfig"
         path.write_text(yaml.safe_dump(content))
-        return CredentialSource(path)
+        return KubectlCredentials(path)
 
 
 @contextlib.asynccontextmanager
@@ -158,7 +158,7 @@ async def test_requests_are_counted_by_resource_never_by_name(tmp_path, path, re
 
 
 async def test_missing_credentials_are_told_in_one_sentence(tmp_path):
-    client = Client(CredentialSource(tmp_path / "missing"), user_agent="test")
+    client = Client(KubectlCredentials(tmp_path / "missing"), user_agent="test")
     with pytest.raises(
         errors.RefusedError, match=r"cannot read credentials: .*missing cannot be read: No such file"
     ):

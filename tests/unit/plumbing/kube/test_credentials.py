@@ -8,7 +8,7 @@ import stat
 import pytest
 import yaml
 from podnuma.plumbing.kube import errors
-from podnuma.plumbing.kube.credentials import CredentialSource
+from podnuma.plumbing.kube.credentials import KubectlCredentials
 from podnuma.plumbing.kube.exec_plugin import ExecPluginError, credential_of
 
 V1 = "client.authentication.k8s.io/v1"
@@ -26,7 +26,7 @@ def source(tmp_path):
             "current-context": "x",
         }
         (tmp_path / "config").write_text(yaml.safe_dump(content))
-        return CredentialSource(tmp_path / "config")
+        return KubectlCredentials(tmp_path / "config")
 
     return make
 
@@ -54,14 +54,14 @@ def basic(pair):
 )
 async def test_the_header_is_what_kubectl_would_send(source, tmp_path, user, header):
     (tmp_path / "token").write_text("of the file\n")
-    assert await source(user).authorization() == header
+    assert (await source(user).read()).authorization == header
 
 
 async def test_a_rotated_token_file_is_read_anew(source, tmp_path):
     found = source({"tokenFile": "token"})
     for text in ("first", "second"):
         (tmp_path / "token").write_text(text)
-        assert await found.authorization() == f"Bearer {text}"
+        assert (await found.read()).authorization == f"Bearer {text}"
 
 
 async def test_whom_to_impersonate_is_said_with_every_request(source):
@@ -131,7 +131,7 @@ async def test_what_cannot_be_used_is_said_in_one_sentence(source, monkeypatch, 
 async def test_without_a_kubeconfig_outside_a_pod_it_is_said_so(monkeypatch):
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(errors.RefusedError, match="so this is no pod; name a kubeconfig"):
-        await CredentialSource().read()
+        await KubectlCredentials().read()
 
 
 async def test_in_a_pod_the_service_account_counts(tmp_path, monkeypatch):
@@ -140,7 +140,7 @@ async def test_in_a_pod_the_service_account_counts(tmp_path, monkeypatch):
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     (tmp_path / "token").write_text("t\n")
     (tmp_path / "ca.crt").write_text("ca")
-    found = await CredentialSource().read()
+    found = await KubectlCredentials().read()
     assert (found.endpoint.server, found.authorization) == ("https://[fd00::1]:443", "Bearer t")
     assert found.endpoint.authority == b"ca"
 
@@ -168,10 +168,10 @@ def printed(**status):
 async def test_a_program_is_asked_once_until_its_token_expires_or_is_refused(source, tmp_path, plugin):
     found = source({"exec": plugin}, **{"tls-server-name": "n"})
     (tmp_path / "printed").write_text(printed(token="one"))
-    assert [await found.authorization() for _ in range(2)] == ["Bearer one"] * 2
+    assert [(await found.read()).authorization for _ in range(2)] == ["Bearer one"] * 2
     (tmp_path / "printed").write_text(printed(token="two", expirationTimestamp="2000-01-01T00:00:00Z"))
     assert (await found.read(refused=True)).authorization == "Bearer two"
-    assert await found.authorization() == "Bearer two"
+    assert (await found.read()).authorization == "Bearer two"
     assert (tmp_path / "runs").read_text().count("run") == 3
     argument, _, info = (tmp_path / "asked").read_text().partition(" ")
     assert argument == "login"
