@@ -184,6 +184,7 @@ class ContainerStatus:
     verdict: Verdict = Verdict.PENDING
     pinned_after_millis: int | None = None
     message: str = ""
+    throttled_percent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -482,6 +483,7 @@ def _read_container_status(item: Fields) -> ContainerStatus:
         verdict=item.optional("verdict", choice(Verdict), Verdict.PENDING),
         pinned_after_millis=item.maybe("pinnedAfterMillis", integer()),
         message=item.optional("message", text(1024), ""),
+        throttled_percent=item.maybe("throttledPercent", integer(0, 100)),
     )
 
 
@@ -493,6 +495,8 @@ def _render_container_status(container: ContainerStatus) -> dict[str, Any]:
         body["pinnedAfterMillis"] = container.pinned_after_millis
     if container.message:
         body["message"] = container.message[:1024]
+    if container.throttled_percent is not None:
+        body["throttledPercent"] = container.throttled_percent
     return body | _render_cgroups(container.written, container.effective)
 
 

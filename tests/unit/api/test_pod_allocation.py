@@ -194,6 +194,7 @@ statuses = st.builds(
             verdict=st.sampled_from(Verdict),
             pinned_after_millis=st.none() | st.integers(0, 2**40),
             message=st.sampled_from(["", "cpuset.cpus: EBUSY"]),
+            throttled_percent=st.none() | st.integers(0, 100),
         ),
         max_size=3,
     ).map(tuple),

@@ -297,7 +297,11 @@ def full_objects(plural: str) -> list[dict[str, Any]]:
         conditions=(CONDITION,),
         pod_written=VALUES,
         pod_effective=VALUES,
-        containers=(ContainerStatus("c", "id", VALUES, VALUES, pinned_after_millis=3, message="m"),),
+        containers=(
+            ContainerStatus(
+                "c", "id", VALUES, VALUES, pinned_after_millis=3, message="m", throttled_percent=4
+            ),
+        ),
         accepted_spec={"podUID": "u"},
     )
     refused = Decision(False, "TopologyAffinityError", "m", explanation="e", refused_by=("cpu", "pod"))

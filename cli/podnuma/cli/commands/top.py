@@ -3,11 +3,12 @@
 SHARE, CPUS  PodAllocation.spec       CPUs it may use, and whether they are exclusive or shared
 PINNED       PodAllocation.status     the agent's verdict; DRIFT where the kernel says something else
 CPU, MEMORY  metrics.k8s.io           used now; "-" where the cluster has no metrics server
-THROTTLED    the kubelet's cAdvisor   share of CFS periods since its start in which it was throttled;
-                                          read through the API server's node proxy, "-" without that right
+THROTTLED    PodAllocation.status     share of CFS periods since its start in which it was throttled, as
+                                      the agent last told; "-" where it has no quota
+
+Nothing here needs more than the right to read PodAllocations and, for usage, pod metrics: those of `view`.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -19,7 +20,6 @@ from podnuma.allocator.quantities import format_cpu
 from podnuma.allocator.request import ContainerKind
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod_allocation import ContainerStatus, PodAllocation, read_pod_allocation
-from podnuma.api.resource_types import NODE
 from podnuma.cli.commands import output
 from podnuma.cli.commands.completion import complete_node
 from podnuma.cli.commands.options import (
@@ -45,11 +45,6 @@ app = new_app()
 ContainerKey = tuple[str, str, str]
 """Namespace, pod, container."""
 
-_SAMPLE = re.compile(
-    r"^container_cpu_cfs_(throttled_)?periods_total\{([^}\n]*)\} ([0-9.eE+-]+)", re.MULTILINE
-)
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-_NODES_SHOWN = 3
 _ABSENT = (Exit.NOT_FOUND, Exit.FORBIDDEN, Exit.NOT_SERVED, Exit.UNREACHABLE)
 
 
@@ -63,7 +58,7 @@ class ContainerUse:
 
 @dataclass(frozen=True, slots=True)
 class TopRow:
-    """One container. `throttled` is a share from 0 to 1; None means not known."""
+    """One container. `throttled`: percent of its periods; None: it has no quota, or nothing is told yet."""
 
     node: str
     key: ContainerKey
@@ -72,7 +67,7 @@ class TopRow:
     verdict: str
     drift: str
     use: ContainerUse | None
-    throttled: float | None
+    throttled: int | None
 
 
 @app.command(
@@ -112,8 +107,7 @@ def print_top(
         for value in source.fetch(queries.pod_allocations(node, namespace))[0]
         if (found := _read(value))
     ]
-    nodes = sorted({found.node_name for found in allocations})
-    rows = top_rows(allocations, _use(source, namespace), _throttling(source, nodes))
+    rows = top_rows(allocations, _use(source, namespace))
     if form.structured:
         output.dump_answer(output.AnswerKind.CONTAINER_USE, map(top_data, rows), form)
     else:
@@ -127,7 +121,6 @@ def print_top(
 def top_rows(
     allocations: Sequence[PodAllocation],
     use: Mapping[ContainerKey, ContainerUse],
-    throttled: Mapping[ContainerKey, float],
 ) -> list[TopRow]:
     """Join what is decided with what is measured; the busiest container first."""
     rows = []
@@ -146,7 +139,7 @@ def top_rows(
                     verdict=seen.verdict.value,
                     drift=_drift(grant.cpus, seen),
                     use=use.get(key),
-                    throttled=throttled.get(key),
+                    throttled=seen.throttled_percent,
                 )
             )
     return sorted(rows, key=lambda row: (-(row.use.cpu if row.use else 0), row.node, row.key))
@@ -157,18 +150,6 @@ def _drift(decided: CpuSet | None, seen: ContainerStatus) -> str:
     if decided is None or not effective:
         return ""
     return "" if effective == cpuset.render(decided) else f"kernel has {effective}"
-
-
-def throttling_of(metrics: str) -> dict[ContainerKey, float]:
-    """Read cAdvisor's exposition text: throttled periods of all periods, per container."""
-    periods: dict[ContainerKey, float] = {}
-    held: dict[ContainerKey, float] = {}
-    for throttled, labels, value in _SAMPLE.findall(metrics):
-        found = dict(_LABEL.findall(labels))
-        key = (found.get("namespace", ""), found.get("pod", ""), found.get("container", ""))
-        if all(key):
-            (held if throttled else periods)[key] = float(value)
-    return {key: held.get(key, 0.0) / count for key, count in periods.items() if count}
 
 
 def use_of(metrics: Iterable[Mapping[str, Any]]) -> dict[ContainerKey, ContainerUse]:
@@ -202,23 +183,6 @@ def _use(source: ObjectSource, namespace: str) -> dict[ContainerKey, ContainerUs
         return {}
 
 
-def _throttling(source: ObjectSource, nodes: Sequence[str]) -> dict[ContainerKey, float]:
-    found: dict[ContainerKey, float] = {}
-    unknown: dict[str, list[str]] = {}
-    for node in nodes:
-        try:
-            found |= throttling_of(source.text(NODE.path("", node, "proxy/metrics/cadvisor")))
-        except Failure as failure:
-            if failure.code not in _ABSENT:
-                raise
-            unknown.setdefault(failure.lines[0].replace(node, "NODE"), []).append(node)
-    # One line for all nodes: whoever may not ask one kubelet may ask none.
-    for why, where in unknown.items():
-        more = f" and {len(where) - _NODES_SHOWN} more" if len(where) > _NODES_SHOWN else ""
-        output.note(f"THROTTLED is not known on {', '.join(where[:_NODES_SHOWN])}{more}: {why}")
-    return found
-
-
 def _cells(row: TopRow) -> tuple[str, ...]:
     space, pod, container = row.key
     return (
@@ -229,7 +193,7 @@ def _cells(row: TopRow) -> tuple[str, ...]:
         row.cpus,
         format_cpu(row.use.cpu) if row.use else "",
         rounded(row.use.memory) if row.use else "",
-        "" if row.throttled is None else f"{row.throttled:.1%}",
+        "" if row.throttled is None else f"{row.throttled}%",
         row.verdict,
         row.drift,
     )
@@ -249,5 +213,5 @@ def top_data(row: TopRow) -> dict[str, Any]:
         "drift": row.drift or None,
         "cpu": format_cpu(row.use.cpu) if row.use else None,
         "memory": quantities.format_bytes(row.use.memory) if row.use else None,
-        "throttled": row.throttled,
+        "throttledPercent": row.throttled,
     }

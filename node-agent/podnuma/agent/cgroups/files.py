@@ -20,6 +20,7 @@ T = TypeVar("T")
 _LONGEST = 32 * 1024
 
 _MAX = re.compile(r"(max|[0-9]{1,15}) ([0-9]{1,9})")
+_PERIODS = re.compile(r"^(nr_periods|nr_throttled) ([0-9]{1,19})$", re.MULTILINE)
 _NUMBER = re.compile(r"[0-9]{1,19}")
 
 
@@ -67,6 +68,12 @@ def _number(text: str) -> int:
     return int(text)
 
 
+def _throttled_percent(text: str) -> int | None:
+    counts = {name: int(count) for name, count in _PERIODS.findall(text)}
+    periods = counts.get("nr_periods", 0)
+    return -(-100 * min(counts.get("nr_throttled", 0), periods) // periods) if periods else None
+
+
 def _cpus(text: str) -> CpuSet | None:
     return cpuset.parse(text) or None
 
@@ -80,6 +87,7 @@ EFFECTIVE_CPUS: File[CpuSet] = File("cpuset.cpus.effective", _cpus, cpuset.rende
 MEMS: File[NodeSet] = File("cpuset.mems", _mems, nodeset.render)
 EFFECTIVE_MEMS: File[NodeSet] = File("cpuset.mems.effective", _mems, nodeset.render)
 MAX: File[CpuMax] = File("cpu.max", _cpu_max, render_cpu_max)
+THROTTLED_PERCENT: File[int] = File("cpu.stat", _throttled_percent, str)
 RESIDENT: File[int] = File("memory.current", _number, str)
 
 CONTROLLERS = "cgroup.controllers"

@@ -112,13 +112,16 @@ def values_in(folder: Path) -> CgroupValues | None:
     effective = leaf if Path(leaf).is_dir() else own
     if files.content(f"{effective}/{files.EFFECTIVE_CPUS.name}") == "":
         return None  # no cgroup is without CPUs; this one is just being removed
+    cpu_max = _value(own, files.MAX)
+    limited = cpu_max is not None and cpu_max.quota is not None
     return CgroupValues(
         cpus=_value(own, files.CPUS),
         mems=_value(own, files.MEMS),
-        cpu_max=_value(own, files.MAX),
+        cpu_max=cpu_max,
         effective_cpus=_value(effective, files.EFFECTIVE_CPUS),
         effective_mems=_value(effective, files.EFFECTIVE_MEMS),
         resident=_value(own, files.RESIDENT) or 0,
+        throttled_percent=_value(own, files.THROTTLED_PERCENT) if limited else None,
     )
 
 

@@ -22,7 +22,10 @@ class CpuMax:
 
 @dataclass(frozen=True, slots=True)
 class CgroupValues:
-    """What was read from a cgroup. None: nothing written, or no such file. `resident` is in bytes."""
+    """What was read from a cgroup. None: nothing written, or no such file. `resident` is in bytes.
+
+    `throttled_percent`: of the periods so far, the share in which its quota held it back; None: it has none.
+    """
 
     cpus: CpuSet | None
     mems: NodeSet | None = None
@@ -30,6 +33,7 @@ class CgroupValues:
     effective_cpus: CpuSet | None = None
     effective_mems: NodeSet | None = None
     resident: int = 0
+    throttled_percent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

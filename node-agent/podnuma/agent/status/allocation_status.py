@@ -63,6 +63,7 @@ RESIZE_PENDING = "ResizePending"
 
 _ENDED = "the pod has ended"
 _CUT = 2000
+_THROTTLED_STEP = 5  # percent points
 _PINNED = (Verdict.PINNED_AT_START, Verdict.PINNED_LATE)
 
 
@@ -232,9 +233,22 @@ def _containers(
                 verdict=judged.verdict,
                 pinned_after_millis=judged.after_millis,
                 message=message[:1024],
+                throttled_percent=_throttled(known, cgroup.id, values),
             )
         )
     return tuple(found)
+
+
+def _throttled(known: ContainerStatus | None, container: str, values: CgroupValues | None) -> int | None:
+    """Return how much a container is throttled: what was told before, until it is another story.
+
+    It is a mean since the container's start and always moves a little; every new value is a write.
+    """
+    now = None if values is None else values.throttled_percent
+    if now is None or known is None or known.container_id != container or known.throttled_percent is None:
+        return now
+    told = known.throttled_percent
+    return told if bool(told) == bool(now) and abs(told - now) < _THROTTLED_STEP else now
 
 
 def _written(values: CgroupValues | None) -> ObservedCgroup | None:

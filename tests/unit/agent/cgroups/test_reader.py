@@ -24,6 +24,18 @@ def test_everything_that_exists_is_read_and_what_is_gone_is_left_out(bench, word
     )
 
 
+def test_a_container_with_a_quota_is_asked_how_often_it_was_held_back(bench):
+    pod = bench.pod("db")
+    limited, free = bench.start(pod, "limited", "200000 100000"), bench.start(pod, "free", "max 100000")
+    for one in (limited, free):
+        bench.put(one, "cpu.stat", "usage_usec 9\nnr_periods 200\nnr_throttled 49\nthrottled_usec 7")
+    seen = bench.reader.read([pod], [limited, free])
+    assert (seen[limited].throttled_percent, seen[free].throttled_percent) == (25, None)
+    for text in ("", "nr_periods 0\nnr_throttled 0", "nr_periods banana"):
+        bench.put(limited, "cpu.stat", text)
+        assert bench.reader.read([pod], [limited])[limited].throttled_percent is None
+
+
 def test_crun_keeps_the_processes_in_a_child_group(bench):
     folder = bench.root / bench.layout.folder(bench.start(bench.pod("db"), "db"))
     (folder / "container").mkdir()

@@ -211,6 +211,19 @@ def test_memory_that_stays_where_it_is_has_a_condition(bench, words, tell):
     assert status.phase is Phase.APPLIED
 
 
+def test_throttling_is_told_again_when_it_is_another_story(bench, words, tell):
+    """A mean since the start moves with every look; not every look is worth a write."""
+    bench.grant(words.pod("db", words.container("db", "1,9", 200_000), cpus="1,9"))
+    db = bench.start(bench.pod("db"), "db", "200000 100000")
+    told, status = [], None
+    for throttled in (0, 1, 30, 34, 36, 0):
+        bench.put(db, "cpu.stat", f"nr_periods 1000\nnr_throttled {throttled * 10}")
+        status = tell(status)
+        (container,) = status.containers
+        told.append(container.throttled_percent)
+    assert told == [0, 1, 30, 30, 36, 0]
+
+
 def test_cpus_that_are_switched_off_have_a_condition(bench, words, tell):
     bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
     bench.start(bench.pod("db"), "db")

@@ -15,32 +15,18 @@ from podnuma.cli.commands.top import ContainerUse
 from tests.unit.cli.builders import allocation_object, database
 
 
-def sample(name: str, container: str, value: int) -> str:
-    labels = f'container="{container}",id="/x",image="i",name="n",namespace="shop",pod="database"'
-    return f"container_cpu_cfs_{name}_total{{{labels}}} {value} 1764000000000\n"
-
-
-CADVISOR = "# TYPE container_cpu_cfs_periods_total counter\n" + "".join(
-    (
-        sample("periods", "backup", 200),
-        sample("periods", "", 999),
-        sample("throttled_periods", "backup", 50),
-        sample("periods", "idle", 0),
-    )
-)
-
-
 def allocation(*containers: ContainerStatus):
     found = read_pod_allocation(allocation_object(database()))
     return replace(found, status=PodAllocationStatus(containers=containers))
 
 
-def test_throttling_is_a_share_of_periods_and_pods_sums_are_left_out():
-    assert top.throttling_of(CADVISOR) == {("shop", "database", "backup"): 0.25}
+def test_throttling_is_what_the_agent_told():
+    rows = top.top_rows([allocation(ContainerStatus("backup", throttled_percent=25))], {})
+    assert {row.key[2]: row.throttled for row in rows} == {"backup": 25, "database": None, "metrics": None}
 
 
 def test_init_containers_have_ended():
-    rows = top.top_rows([allocation()], {}, {})
+    rows = top.top_rows([allocation()], {})
     assert [row.key[2] for row in rows] == ["backup", "database", "metrics"]
     assert {row.verdict for row in rows} == {"Pending"}
 
@@ -50,7 +36,7 @@ def test_drift_is_what_the_kernel_says_instead():
         "database", effective=ObservedCgroup(cpus="1-3,49-51"), verdict=Verdict.PINNED_AT_START
     )
     wrong = ContainerStatus("backup", effective=ObservedCgroup(cpus="0-95"), verdict=Verdict.NOT_PINNED)
-    rows = {row.key[2]: row for row in top.top_rows([allocation(right, wrong)], {}, {})}
+    rows = {row.key[2]: row for row in top.top_rows([allocation(right, wrong)], {})}
     assert (rows["database"].drift, rows["database"].verdict) == ("", "PinnedAtStart")
     assert (rows["backup"].drift, rows["backup"].verdict) == ("kernel has 0-95", "NotPinned")
     assert rows["metrics"].drift == ""
@@ -61,7 +47,7 @@ def test_the_busiest_container_comes_first():
         ("shop", "database", "metrics"): ContainerUse(900, 2**20),
         ("shop", "database", "database"): ContainerUse(5000, 2**30),
     }
-    assert [row.key[2] for row in top.top_rows([allocation()], use, {})] == ["database", "metrics", "backup"]
+    assert [row.key[2] for row in top.top_rows([allocation()], use)] == ["database", "metrics", "backup"]
 
 
 def test_use_is_read_from_pod_metrics():
