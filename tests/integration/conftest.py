@@ -8,6 +8,7 @@
 `operating`     an operator at work, without agents, for all tests of a module
 `site`          the same with the test's own namespace
 `namespace`     a namespace of the test's own, gone afterwards
+`filled`        `clean_cluster` with a node and a pod that holds something there, for the command line
 `clean_cluster` `crds`, and after the test no pod, node, profile, topology or allocation is left
 
 Tests of one process run one after another, so a test may stop the API server if it starts it again.
@@ -29,6 +30,7 @@ from testbed.control_plane import ControlPlane
 from testbed.installation import Installation
 from testbed.kwok import Kwok
 from testbed.playground.cluster import PROGRAMS
+from tests.integration.cli_runs import fill
 from tests.integration.operator_site import Site
 
 if TYPE_CHECKING:
@@ -106,6 +108,12 @@ def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> It
 def clean_cluster(crds: ControlPlane) -> Iterator[ControlPlane]:
     yield crds
     wipe(crds.api)
+
+
+@pytest.fixture
+def filled(clean_cluster: ControlPlane, namespace: str) -> ControlPlane:
+    fill(clean_cluster, namespace)
+    return clean_cluster
 
 
 @pytest.fixture(scope="module")

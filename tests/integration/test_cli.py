@@ -4,62 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import pytest
 import yaml
 from podnuma.cli.exits import Exit
 
 from testbed.api import ApiStatusError
 from testbed.control_plane import ControlPlane
 from testbed.waiting import until
-from tests.unit.cli.builders import allocation_object, database, topology_object
+from tests.integration.cli_runs import PODNUMA, ROOT, podnuma
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-ROOT = Path(__file__).resolve().parents[2]
-PODNUMA = Path(sys.executable).with_name("podnuma")
-EPYC = "epyc7401-2s-8numa-16l3"
 OURS = "/apis/podnuma.dev/v1alpha1"
-
-
-def podnuma(*words: object, kubeconfig: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PODNUMA, *map(str, words), "--kubeconfig", kubeconfig],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
-
-
-@pytest.fixture
-def filled(clean_cluster: ControlPlane, namespace: str) -> ControlPlane:
-    """A node with its hardware, and a pod that holds something there."""
-    cluster = clean_cluster
-    labels = {"node-pool": "databases"}
-    cluster.api.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-a", "labels": labels}})
-    # The API server taints every new node; nobody reports here that it is ready.
-    cluster.kubectl("taint", "node", "node-a", "node.kubernetes.io/not-ready-", check=False)
-    topology = topology_object(EPYC, reserved="0,48")
-    cluster.api.create({**topology, "status": {}})
-    cluster.api.apply(topology, subresource="status")
-    pod = yaml.safe_load((ROOT / "examples" / "pods" / "database.yaml").read_text())
-    pod["metadata"]["namespace"], pod["spec"]["nodeName"] = namespace, "node-a"
-    pod["spec"].pop("nodeSelector")
-    made = cluster.api.create(pod)
-    held = replace(database(), namespace=namespace, uid=made["metadata"]["uid"])
-    allocation = allocation_object(held)
-    stored = cluster.api.create(allocation)
-    status = {"phase": "Applied", "containers": [{"name": "database", "verdict": "PinnedAtStart"}]}
-    keys = ("apiVersion", "kind", "metadata")
-    named = {key: stored[key] for key in keys} | {"metadata": {"name": "database", "namespace": namespace}}
-    cluster.api.apply({**named, "status": status}, subresource="status")
-    return cluster
 
 
 def test_map_draws_what_the_cluster_holds(filled):
@@ -145,36 +99,6 @@ def test_the_namespace_is_that_of_the_context(filled, namespace, tmp_path):
     assert "no pod holds anything" in podnuma("top", "-n", "default", kubeconfig=kubeconfig).stderr
 
 
-def test_a_tenant_with_view_in_one_namespace_gets_answers_there(filled, namespace):
-    """As `kubectl get pa` does: with `view` bound in the namespace, and nothing else."""
-    filled.apply_files(ROOT / "deploy" / "kustomize" / "base" / "view.yaml")
-    filled.api.create(
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tenant"}}, namespace
-    )
-    filled.api.create(
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "RoleBinding",
-            "metadata": {"name": "tenant"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
-            "subjects": [{"kind": "ServiceAccount", "name": "tenant", "namespace": namespace}],
-        },
-        namespace,
-    )
-    kubeconfig = filled.kubeconfig_for(namespace, "tenant")
-    try:
-        allowed = until(
-            lambda: podnuma("top", "-n", namespace, kubeconfig=kubeconfig).returncode == Exit.OK, "rights", 20
-        )
-        assert allowed
-        done = podnuma("explain", "database", "-n", namespace, kubeconfig=kubeconfig)
-        assert done.returncode == Exit.OK, done.stderr
-        assert done.stderr == "you may not get NodeTopology node-a: what would be decided now is left out\n"
-        assert podnuma("savings", "-n", namespace, kubeconfig=kubeconfig).returncode == Exit.OK
-    finally:
-        filled.kubectl("delete", "-f", str(ROOT / "deploy" / "kustomize" / "base" / "view.yaml"))
-
-
 def test_savings_need_nothing_of_podnuma(filled):
     done = podnuma("savings", "-A", kubeconfig=filled.kubeconfig)
     assert done.returncode == 0, done.stderr
@@ -187,45 +111,7 @@ def test_top_tells_what_is_decided_where_nothing_is_measured(filled, namespace):
     assert done.returncode == 0, done.stderr
     rows = [line.split()[1:5] for line in done.stdout.splitlines()]
     assert [f"{namespace}/database", "database", "pod_exclusive", "1-3,49-51"] in rows
-    assert "THROTTLED is not known on node-a" in done.stderr
-
-
-def test_a_reading_user_may_ask_everything(filled, namespace):
-    """The rights of `view` with what the chart adds to it."""
-    filled.apply_files(ROOT / "deploy" / "kustomize" / "base" / "view.yaml")
-    account: dict[str, Any] = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reader"}}
-    filled.api.create(account, namespace)
-    binding = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": "reader"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
-        "subjects": [{"kind": "ServiceAccount", "name": "reader", "namespace": namespace}],
-    }
-    filled.api.create(binding)
-    kubeconfig = filled.kubeconfig_for(namespace, "reader")
-    try:
-        answers: dict[str, Callable[[], subprocess.CompletedProcess[str]]] = {
-            "map": lambda: podnuma("map", kubeconfig=kubeconfig),
-            "explain": lambda: podnuma("explain", f"{namespace}/database", kubeconfig=kubeconfig),
-            "savings": lambda: podnuma("savings", "-A", kubeconfig=kubeconfig),
-        }
-        codes = {name: ask().returncode for name, ask in answers.items()}
-        assert codes == {"map": 0, "explain": 0, "savings": 0}
-    finally:
-        filled.api.delete("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/reader")
-        filled.kubectl("delete", "-f", str(ROOT / "deploy" / "kustomize" / "base" / "view.yaml"))
-
-
-def test_without_permission_it_says_which_one(filled, namespace):
-    filled.api.create(
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "nobody"}}, namespace
-    )
-    done = podnuma("map", kubeconfig=filled.kubeconfig_for(namespace, "nobody"))
-    assert done.returncode == Exit.FORBIDDEN
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("not allowed to list nodetopologies.podnuma.dev: ")
-    assert "`kubectl auth can-i list nodetopologies.podnuma.dev`" in line
+    assert done.stderr == "CPU and MEMORY are not known: this cluster answers no metrics.k8s.io\n"
 
 
 def test_a_suggested_and_an_imported_profile_are_what_the_api_server_takes(filled, tmp_path):

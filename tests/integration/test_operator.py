@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from testbed.waiting import until
+from tests.integration.cli_runs import podnuma
 from tests.integration.operator_site import API, GROUP, SOON, machine, pod, profile
-from tests.integration.test_cli import podnuma
 
 pytestmark = pytest.mark.timeout(120)
 

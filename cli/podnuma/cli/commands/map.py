@@ -1,6 +1,11 @@
-"""`podnuma map`: the CPUs and memory of nodes, drawn, and which pod holds which of them."""
+"""`podnuma map`: the CPUs and memory of nodes, drawn, and which pod holds which of them.
+
+Whoever may not read the PodAllocations of all namespaces sees those of one, and of all others together what
+the NodeTopology says of CPUs.
+"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,11 +15,20 @@ from podnuma.allocator.quantities import format_bytes
 from podnuma.api.node_topology import NodeTopology
 from podnuma.cli.commands import output
 from podnuma.cli.commands.completion import complete_node
-from podnuma.cli.commands.options import Context, Files, Kubeconfig, Output, OutputFormat, examples, new_app
+from podnuma.cli.commands.options import (
+    Context,
+    Files,
+    Kubeconfig,
+    Namespace,
+    Output,
+    OutputFormat,
+    examples,
+    new_app,
+)
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.nodes import grants_on, hardware_of, read_topology
-from podnuma.cli.objects.sources import ObjectSource, open_source
+from podnuma.cli.objects.sources import ObjectSource, one_namespace, open_source, read_if_allowed
 from podnuma.cli.render.node_map import MappedNode, NodeMap, Zone, draw_up
 from podnuma.cli.render.svg_map import render_svg
 from podnuma.cli.render.terminal_map import render_terminal
@@ -46,6 +60,7 @@ def map_nodes(
     in_use: Annotated[
         bool, typer.Option("--in-use", help="draw only NUMA nodes where a pod holds something")
     ] = False,
+    namespace: Namespace = "",
     form: Output = OutputFormat.TEXT,
     files: Files = None,
     kubeconfig: Kubeconfig = None,
@@ -53,7 +68,7 @@ def map_nodes(
 ) -> None:
     """Draw the sockets, NUMA nodes, caches and cores of nodes, and which pod holds which CPUs."""
     source = open_source(files, kubeconfig, context)
-    maps = [found for node in nodes or [""] for found in read_maps(source, node)]
+    maps = [found for node in nodes or [""] for found in read_maps(source, node, namespace)]
     if svg is not None:
         _write_svg(svg, maps)
     elif form.structured:
@@ -62,9 +77,17 @@ def map_nodes(
         output.show(*_spaced(maps, in_use=in_use))
 
 
-def read_maps(source: ObjectSource, node: str) -> list[NodeMap]:
+def read_maps(source: ObjectSource, node: str, namespace: str = "") -> list[NodeMap]:
     """Map one node, or all by name. Of several, those without known hardware are named on standard error."""
-    topologies, allocations = source.fetch(queries.node_topologies(node), queries.pod_allocations(node))
+    topologies = source.fetch(queries.node_topologies(node))[0]
+    allocations, why = read_if_allowed(source, queries.pod_allocations(node))
+    restricted = allocations is None
+    if allocations is None:
+        within = one_namespace(source, namespace)
+        output.note(
+            f"{why} of all namespaces: of other pods than those of {within} only their CPUs are shown"
+        )
+        allocations = source.fetch(queries.pod_allocations(node, within))[0]
     if not topologies:
         raise Failure(
             Exit.NOT_FOUND,
@@ -74,7 +97,7 @@ def read_maps(source: ObjectSource, node: str) -> list[NodeMap]:
     maps = []
     for topology in sorted(topologies, key=lambda found: str(found["metadata"]["name"])):
         try:
-            maps.append(map_of(topology, allocations))
+            maps.append(map_of(topology, allocations, restricted=restricted))
         except Failure as failure:
             if len(topologies) == 1:
                 raise
@@ -83,11 +106,18 @@ def read_maps(source: ObjectSource, node: str) -> list[NodeMap]:
     return maps
 
 
-def map_of(topology: Mapping[str, Any], allocations: Sequence[Mapping[str, Any]]) -> NodeMap:
-    """Map one node. Allocations of other nodes, rejected and released ones are left out."""
+def map_of(
+    topology: Mapping[str, Any], allocations: Sequence[Mapping[str, Any]], *, restricted: bool = False
+) -> NodeMap:
+    """Map one node. Allocations of other nodes, rejected and released ones are left out.
+
+    `restricted`: the allocations are not all that there are.
+    """
     node = read_topology(topology)
     grants, remarks = grants_on(node.name, allocations)
-    return draw_up(mapped_node(node, remarks), grants)
+    mapped = mapped_node(node, remarks)
+    held = node.allocation.exclusive if restricted and node.allocation else cpuset.EMPTY
+    return draw_up(replace(mapped, hidden=held), grants)
 
 
 def mapped_node(node: NodeTopology, remarks: Sequence[str] = ()) -> MappedNode:

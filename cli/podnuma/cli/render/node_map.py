@@ -7,9 +7,10 @@
 
 Each online CPU has exactly one holder, found in this order: two pods at once (CONTESTED,
 which must never happen and is therefore shown), a container's exclusive CPUs, the shared pool of
-a pod, reserved for the system, isolated at boot and so never shared, and what remains: the node's
-shared pool. Init containers are not shown: their pod has back what they used. Offline CPUs have no
-holder; they are only listed, like the kinds of cores where there are several.
+a pod, reserved for the system, held by pods that the reader may not see, isolated at boot and so
+never shared, and what remains: the node's shared pool. Init containers are not shown: their pod has
+back what they used. Offline CPUs have no holder; they are only listed, like the kinds of cores
+where there are several.
 """
 
 from collections import defaultdict
@@ -35,6 +36,7 @@ class Hold(StrEnum):
     RESERVED = "reserved"
     EXCLUSIVE = "exclusive"
     POD_SHARED = "pod shared"
+    HIDDEN = "other pods"
     ISOLATED = "isolated"
     NODE_SHARED = "node shared"
     OFFLINE = "offline"
@@ -56,13 +58,17 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class MappedNode:
-    """The facts of a node that a map shows beside its pods; `remarks` are printed below it."""
+    """The facts of a node that a map shows beside its pods; `remarks` are printed below it.
+
+    `hidden`: CPUs that pods hold, where the reader may not see all pods.
+    """
 
     name: str
     topology: Topology
     reserved: CpuSet = cpuset.EMPTY
     offline: CpuSet = cpuset.EMPTY
     remarks: tuple[str, ...] = ()
+    hidden: CpuSet = cpuset.EMPTY
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +209,8 @@ def _holders(node: MappedNode, grants: Sequence[PodGrant]) -> dict[int, Holder]:
 def _unheld(node: MappedNode, cpu: int) -> Hold:
     if node.reserved >> cpu & 1:
         return Hold.RESERVED
+    if node.hidden >> cpu & 1:
+        return Hold.HIDDEN
     return Hold.ISOLATED if node.topology.isolated >> cpu & 1 else Hold.NODE_SHARED
 
 

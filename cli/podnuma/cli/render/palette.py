@@ -25,6 +25,7 @@ _LIGHT = ("#a9c8f5", "#f6c79b", "#a6dcb7", "#d3b9f0", "#a0dcdd", "#f0b2cf", "#dd
 _PLAIN = {
     Hold.CONTESTED: Colours("#ffffff", "#c80000"),
     Hold.RESERVED: Colours("#ffffff", "#5f5f5f"),
+    Hold.HIDDEN: Colours("#ffffff", "#767676"),
     Hold.ISOLATED: Colours("#ffffff", "#3f3f3f"),
     Hold.NODE_SHARED: Colours(None, None),
     Hold.OFFLINE: Colours("#767676", None),
@@ -32,6 +33,7 @@ _PLAIN = {
 _SIGNS = {
     Hold.CONTESTED: "!",
     Hold.RESERVED: "R",
+    Hold.HIDDEN: "?",
     Hold.ISOLATED: "I",
     Hold.NODE_SHARED: "·",
     Hold.OFFLINE: "x",
