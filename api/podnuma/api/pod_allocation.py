@@ -62,6 +62,12 @@ RESERVED: Final = "Reserved"
 AGENT_REFUSED: Final = "Refused"
 """Reason of the condition Ready: the agent does not act on this spec, since others have these CPUs."""
 
+CONTENDED: Final = "Contended"
+"""Condition: somebody else keeps changing values of the pod; they are set again only once a minute."""
+
+NOT_ISOLATED: Final = "NotIsolated"
+"""Condition: others could not be taken off CPUs that containers of the pod have for themselves."""
+
 _COLUMNS: Final = MappingProxyType(
     {"cpus": LONGEST_CPUS, "numa": LONGEST_NODES, "exclusive": LONGEST_CPUS, "shared": LONGEST_CPUS}
 )

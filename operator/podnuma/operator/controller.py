@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING
 from podnuma.api.node_topology import NodeReason
 from podnuma.operator.cache.cluster import EVERY_NODE, ClusterCache
 from podnuma.operator.cache.kinds import Kind
-from podnuma.operator.cache.objects import CachedPod, CachedProfile, CachedTopology
+from podnuma.operator.cache.objects import CachedAllocation, CachedPod, CachedProfile, CachedTopology
 from podnuma.operator.metrics import AdmissionTimer, Metrics, Snapshot
 from podnuma.operator.node.admission import Admission
 from podnuma.operator.node.allocations import AllocationSync
 from podnuma.operator.node.decision_writer import DecisionWriter
 from podnuma.operator.node.eviction import Eviction
 from podnuma.operator.node.eviction_policy import EvictionBackoff
+from podnuma.operator.node.findings import AgentFindings, has_news
 from podnuma.operator.node.pod_conditions import PodConditions
 from podnuma.operator.node.profile_selector import ProfileSelector
 from podnuma.operator.node.reconciler import NodeReconciler, NodeSteps
@@ -218,6 +219,7 @@ class Controller:
                 enqueue=enqueue,
                 clock=clock,
             ),
+            findings=AgentFindings(cache, events),
             status=NodeStatusWriter(
                 cache, writer, clock=clock, now=now, interval=timing.status_interval, events=self.events
             ),
@@ -248,6 +250,9 @@ class Controller:
                     node.heartbeat.observe(obj.heartbeat, self._clock())
                     if was_silent or before is None or before.agent_ready != obj.agent_ready:
                         self._node_statuses.add(obj.key.name)
+                self._queue_findings(obj)
+            case CachedAllocation():
+                self._queue_findings(obj)
             case _:
                 pass
 
@@ -260,6 +265,12 @@ class Controller:
             if held is not None and held.node:
                 self._nodes.add(held.node)
             self._placement.wake()
+
+    def _queue_findings(self, obj: CachedTopology | CachedAllocation) -> None:
+        """Queue the status of a node whose agent has found something, or finds it no more."""
+        node = self.node_state(obj.node)
+        if node is not None and has_news(node, obj):
+            self._node_statuses.add(obj.node)
 
     def _queue_reserving_node(self, pod: CachedPod) -> None:
         """Queue the node on which a pod has something reserved, if it is another one than the pod's."""

@@ -30,6 +30,8 @@ from podnuma.api.conditions import Condition, Readiness, Status, readiness
 from podnuma.api.node_settings import Mode
 from podnuma.api.pod_allocation import (
     AGENT_REFUSED,
+    CONTENDED,
+    NOT_ISOLATED,
     ContainerStatus,
     ObservedCgroup,
     Phase,
@@ -42,12 +44,6 @@ MEMORY_DEFERRED = "MemoryNodesDeferred"
 
 CPUS_OFFLINE = "CPUsOffline"
 """Condition: some CPUs of the pod are switched off; its containers run on what is left of theirs."""
-
-CONTENDED = "Contended"
-"""Condition: somebody else keeps changing values of the pod; they are set again only once a minute."""
-
-NOT_ISOLATED = "NotIsolated"
-"""Condition: others could not be taken off CPUs that containers of the pod have for themselves."""
 
 ON_FOREIGN_CPUS = "OnForeignCPUs"
 """Condition: containers of the pod could not be taken off CPUs that others have for themselves."""

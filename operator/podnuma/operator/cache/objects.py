@@ -10,14 +10,14 @@ are whole numbers that only grow; of two states of one object they tell the newe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
-from podnuma.api.conditions import find
+from podnuma.api.conditions import Status, find
 from podnuma.api.names import CGROUP_FINALIZER
 from podnuma.api.node_topology import NodeCondition
-from podnuma.api.pod_allocation import AGENT_REFUSED, Phase
+from podnuma.api.pod_allocation import AGENT_REFUSED, CONTENDED, NOT_ISOLATED, Phase
 from podnuma.operator.cache.kinds import Kind
 
 if TYPE_CHECKING:
@@ -235,6 +235,16 @@ class CachedTopology(CachedObject):
         return tuple(str(error) for error in self.model.unreadable)
 
     @property
+    def findings(self) -> tuple[Condition, ...]:
+        """Return what the agent found wrong on its node, by the name that it has when it is true."""
+        contended = find(self.conditions, NodeCondition.CONTENDED)
+        isolated = find(self.conditions, NodeCondition.ISOLATED)
+        found = [contended] if contended is not None and contended.status is Status.TRUE else []
+        if isolated is not None and isolated.status is Status.FALSE:
+            found.append(replace(isolated, type=NOT_ISOLATED))
+        return tuple(found)
+
+    @property
     def agent_ready(self) -> Condition | None:
         """Return the agent's condition about itself: it is reported, but no decision depends on it."""
         return find(self.conditions, NodeCondition.AGENT_READY)
@@ -277,6 +287,13 @@ class CachedAllocation(CachedObject):
     def seen_by_agent(self) -> bool:
         """Tell whether the agent has said something about the spec as it is now."""
         return self.decided is not None and self.decided.status.observed_generation >= self.generation
+
+    @property
+    def findings(self) -> tuple[Condition, ...]:
+        """Return what the agent found wrong with the pod."""
+        conditions = self.model.status.conditions if self.model is not None else ()
+        found = (find(conditions, kind) for kind in (CONTENDED, NOT_ISOLATED))
+        return tuple(each for each in found if each is not None and each.status is Status.TRUE)
 
     @property
     def finalized(self) -> bool:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from podnuma.operator.node.admission import Admission
     from podnuma.operator.node.allocations import AllocationSync
     from podnuma.operator.node.eviction import Eviction
+    from podnuma.operator.node.findings import AgentFindings
     from podnuma.operator.node.pod_conditions import PodConditions
     from podnuma.operator.node.profile_selector import ProfileSelector
     from podnuma.operator.node.reservations import Reservations
@@ -45,6 +46,7 @@ class NodeSteps:
     reservations: Reservations
     admission: Admission
     eviction: Eviction
+    findings: AgentFindings
     status: NodeStatusWriter
     conditions: PodConditions
 
@@ -103,6 +105,7 @@ class NodeReconciler:
 
         Return after how many seconds to try again, 0 when done.
         """
+        self._steps.findings.run(self.state)
         again = await self._steps.status.run(self.state)
         await self._steps.conditions.run(self.state)
         return again

@@ -86,6 +86,7 @@ class NodeState:
     in vain (`device_waits`); since when pods are `orphans`: gone from the API, while their processes
     may still run; since when what a pod holds has been `reserved` while it had neither gate nor node; and, by
     its own UID, since when a PodAllocation is `unsettled`: only the node's agent can tell what it stands for.
+    `announced` are the findings of the agent (UID of the object, condition) of which there was an event.
     """
 
     def __init__(self, name: str) -> None:
@@ -105,6 +106,7 @@ class NodeState:
         self.evicted: set[str] = set()
         self.orphans: dict[str, float] = {}
         self.reserved: dict[str, float] = {}
+        self.announced: frozenset[tuple[str, str]] = frozenset()
         self.unsettled: dict[str, float] = {}
         self.warning: dict[str, tuple[str, str]] = {}
         self.devices: dict[str, LocatedDevices] = {}

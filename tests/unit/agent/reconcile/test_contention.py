@@ -9,7 +9,7 @@ from podnuma.agent.model.containers import StartRefused
 from podnuma.agent.reconcile.apply import WriteOutcome
 from podnuma.agent.reconcile.contention import PAUSE, QUIET, REPAIRS
 from podnuma.agent.status import allocation_status
-from podnuma.api.pod_allocation import PodAllocationStatus
+from podnuma.api.pod_allocation import CONTENDED, PodAllocationStatus
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_the_status_of_the_pod_says_what_and_how_often(bench, db):
         desired, PodAllocationStatus(), bench.reconciler.snapshot, bench.reconciler.verdicts
     )
     assert status is not None
-    (condition,) = [each for each in status.conditions if each.type == allocation_status.CONTENDED]
+    (condition,) = [each for each in status.conditions if each.type == CONTENDED]
     assert condition.message.startswith("container db: cpuset.cpus")
 
 
