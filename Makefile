@@ -16,7 +16,7 @@ help: ## list the targets
 
 # What pip does now, in one line that is rewritten; without a terminal every tenth step.
 PROGRESS = awk -v live=$$(test -t 1 && echo 1 || echo 0) '/^(Collecting|Installing|Building|  Building)/ \
-  { step = substr($$1 " " $$2 " " $$3, 1, 70); if (live) printf "\r\033[K%s", step; else if (count++ % 10 == 0) print step; fflush() } \
+  { step = substr($$1 " " $$2, 1, 70); if (live) printf "\r\033[K%s", step; else if (count++ % 10 == 0) print step; fflush() } \
   END { if (live) printf "\r\033[K" }'
 
 PROTOS := $(wildcard node-agent/podnuma/agent/*/messages/*.proto)
