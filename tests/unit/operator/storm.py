@@ -179,7 +179,7 @@ class Storm:
     def _actions(self):
         actions = [self.create] * 8 + [self.delete] * 4 + [self.finish] * 3 + [self.replace] * 2
         actions += [self.resize] * 10
-        actions += [self.edit_profile, self.node_away, self.node_back, self.relabel]
+        actions += [self.edit_profile, self.change_hardware, self.node_away, self.node_back, self.relabel]
         if self.fault_share:
             actions += [self.silence, self.leave_unanswered]
         if self.rng.random() < self.kill_share:
@@ -251,6 +251,15 @@ class Storm:
                 onRejection=self.rng.choice(["Evict", "Share"]),
             ),
         )
+
+    def change_hardware(self) -> None:
+        """Add or take away CPUs and memory of a node, or put another machine there."""
+        name = self.rng.choice(NODES)
+        if self.cluster.get(Kind.TOPOLOGY, ObjectKey("", name)) is not None:
+            hardware = machine(self.rng.choice([8, 8, 6, 12, 16]), memory=self.rng.choice([32, 32, 8, 64]))
+            if self.rng.random() < FRACTION:
+                hardware = hardware.without(1 << self.rng.randrange(1, 8))
+            self.rig.report_hardware(name, hardware)
 
     def node_away(self) -> None:
         self.cluster.remove(Kind.NODE, ObjectKey("", self.rng.choice(NODES)))

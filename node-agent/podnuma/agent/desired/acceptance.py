@@ -135,7 +135,7 @@ def _why_not(grant: PodGrant, taken: Iterable[PodGrant], exclusive: CpuSet, cpus
     if why is None and not cpus.pool(CpuSet(exclusive | grant.exclusive_cpus)):
         return (
             f"spec.cpus {cpuset.render(grant.exclusive_cpus)!r} would leave no CPU for the node shared"
-            " pool; delete the PodAllocation"
+            " pool; delete the pod"
         )
     return why
 
@@ -144,7 +144,7 @@ def _strange(grant: PodGrant, known: CpuSet) -> str | None:
     cpus = grant.exclusive_cpus
     if cpus & ~known:
         strange = cpuset.render(CpuSet(cpus & ~known))
-        return f"spec.cpus {cpuset.render(cpus)!r}: this node has no CPU {strange}; delete the PodAllocation"
+        return f"spec.cpus {cpuset.render(cpus)!r}: this node has no CPU {strange}; delete the pod"
     return None
 
 
@@ -155,7 +155,7 @@ def _overlap(grant: PodGrant, taken: Iterable[PodGrant]) -> str | None:
         if both:
             return (
                 f"spec.cpus {cpuset.render(cpus)!r}: CPUs {cpuset.render(both)} are already held by pod"
-                f" {other.namespace}/{other.name}; delete the PodAllocation of one of them"
+                f" {other.namespace}/{other.name}; delete one of the two pods"
             )
     return None
 

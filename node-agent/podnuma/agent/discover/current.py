@@ -1,7 +1,7 @@
-"""The machine as it is now: discovered again when CPUs or NUMA nodes come or go.
+"""The machine as it is now: discovered again when CPUs, NUMA nodes or memory come or go.
 
-Two small files show whether anything changed. The whole tree is read again then, and every few minutes;
-soon, as long as the kernel does not tell which CPUs share a core.
+Two small files and the amount of memory show whether anything changed. The whole tree is read again then,
+and every few minutes; soon, as long as the kernel does not tell which CPUs share a core.
 """
 
 import time
@@ -39,12 +39,13 @@ class CurrentMachine:
 
     def get(self) -> Machine:
         """Return the machine. Raises HardwareUnknown until one has been discovered."""
-        change_files = tuple(_text(self._sys_root / path) for path in _CHANGE_FILES)
+        memory = _text(self._proc_root / "meminfo").partition("\n")[0]
+        seen = (*(_text(self._sys_root / path) for path in _CHANGE_FILES), memory)
         unknown = self._machine is not None and self._machine.topology.unknown_siblings
         period = _PERIOD_WHILE_UNKNOWN if unknown else _PERIOD
         overdue = self._clock() - self._read_at > period
-        if change_files != self._seen or overdue or self._machine is None:
-            self._seen, self._read_at = change_files, self._clock()
+        if seen != self._seen or overdue or self._machine is None:
+            self._seen, self._read_at = seen, self._clock()
             discovered = discover(self._sys_root, self._proc_root)
             self._machine = discovered.machine or self._machine
             self._found(discovered)

@@ -23,8 +23,7 @@ def test_an_overlapping_grant_is_refused_in_favour_of_the_applied_one(grant):
     accepted = accept_grants([grant("a", "1-2"), grant("b", "2-3")], {"b": cpuset.parse("2-3")}, CPUS)
     assert set(accepted.grants) == {"b"}
     assert accepted.refused == {
-        "a": "spec.cpus '1-2': CPUs 2 are already held by pod default/b;"
-        " delete the PodAllocation of one of them"
+        "a": "spec.cpus '1-2': CPUs 2 are already held by pod default/b; delete one of the two pods"
     }
     assert accepted.pool == cpuset.parse("0-1,4-15")
 
@@ -36,9 +35,7 @@ def test_an_applied_grant_that_was_edited_has_no_older_right(grant):
 
 def test_cpus_that_the_node_does_not_have_are_refused_by_name(grant):
     accepted = accept_grants([grant("a", "15-17")], {}, CPUS)
-    assert accepted.refused["a"] == (
-        "spec.cpus '15-17': this node has no CPU 16-17; delete the PodAllocation"
-    )
+    assert accepted.refused["a"] == ("spec.cpus '15-17': this node has no CPU 16-17; delete the pod")
 
 
 def test_offline_cpus_are_cpus_of_the_node(grant):

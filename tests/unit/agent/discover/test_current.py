@@ -78,3 +78,13 @@ def test_a_machine_that_was_never_made_out_is_told(tmp_path):
     with pytest.raises(HardwareUnknown, match="names no online CPU"):
         current.get()
     assert len(found.discoveries) == 1
+
+
+def test_memory_that_comes_to_a_node_is_read_at_once(machine, tmp_path):
+    current, found, _ = machine
+    assert current.get().topology.nodes[0].memory == 2**20
+    put(tmp_path, "proc/meminfo", "MemTotal: 2048 kB\nMemFree: 5 kB\n")
+    assert current.get().topology.nodes[0].memory == 2**21
+    put(tmp_path, "proc/meminfo", "MemTotal: 2048 kB\nMemFree: 7 kB\n")
+    current.get()
+    assert len(found.discoveries) == 2
