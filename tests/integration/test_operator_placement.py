@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+
 import pytest
 
 from testbed.waiting import until
+from tests.integration.helm_chart import ROOT
 from tests.integration.operator_site import GROUP, SOON, Site, pod
 from tests.integration.placement_site import GATE, bound, furnish, gated, gates, install_placement, unbound
+from tests.integration.test_cli import podnuma
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -163,3 +168,34 @@ def test_get_pa_shows_what_is_reserved(site, kwok):
     path = f"{GROUP}/namespaces/{site.namespace}/podallocations/held"
     site.delete("held")
     until(lambda: site.api.find(path) is None, "the reservation to go", 5)
+
+
+def test_release_gates_lets_waiting_pods_go(site, kwok):
+    furnish(site, kwok, "n1", onRejection="Share")
+    site.create(unbound("big", 9))
+    until(lambda: site.events("WaitsForNode"), "it to wait", SOON)
+    words = ["release-gates", "--namespace", site.namespace]
+    told = podnuma(*words, "--dry-run", kubeconfig=site.cluster.kubeconfig)
+    assert told.stdout == f"{site.namespace}/big\n", told.stderr
+    assert gated(site) == ["big"]
+    done = podnuma(*words, kubeconfig=site.cluster.kubeconfig)
+    assert done.returncode == 0, done.stderr
+    assert "1 pod let go" in done.stderr
+    until(lambda: site.pod("big")["spec"].get("nodeName") == "n1", "the scheduler to bind it", SOON)
+    until(lambda: site.cpus("big") == "-", "it to be refused as without placement", SOON)
+
+
+def test_the_command_in_the_documentation_lets_all_pods_go(site, kwok, tmp_path):
+    page = (ROOT / "docs" / "placement.md").read_text()
+    (line,) = re.findall(r"^\$ (kubectl get pods -A .*)$", page, re.MULTILINE)
+    furnish(site, kwok, "n1", onRejection="Share")
+    for name in ("big", "huge"):
+        site.create(unbound(name, 9))
+    until(lambda: len(site.events("WaitsForNode")) == 2, "both to wait", SOON)
+    (tmp_path / "kubectl").symlink_to(site.cluster.tools["kubectl"])
+    surroundings = {"PATH": f"{tmp_path}:/usr/bin:/bin", "KUBECONFIG": str(site.cluster.kubeconfig)}
+    done = subprocess.run(
+        ["/bin/sh", "-c", line], check=False, env=surroundings, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert gated(site) == []

@@ -87,6 +87,13 @@ RESOURCE_SLICE: Final = ResourceType(
 NODE_RESOURCE_TOPOLOGY: Final = ResourceType(
     "topology.node.k8s.io", "v1alpha2", "NodeResourceTopology", "noderesourcetopologies", namespaced=False
 )
+MUTATING_ADMISSION_POLICY_BINDING: Final = ResourceType(
+    "admissionregistration.k8s.io",
+    "v1",
+    "MutatingAdmissionPolicyBinding",
+    "mutatingadmissionpolicybindings",
+    namespaced=False,
+)
 SELF_SUBJECT_ACCESS_REVIEW: Final = ResourceType(
     "authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", namespaced=False
 )

@@ -70,6 +70,10 @@ _COMMANDS = {
     "agent": _Command(
         "agent", "The node agent: applies PodAllocations to the cgroups of its node.", process=True
     ),
+    "release-gates": _Command(
+        "release_gates",
+        "Let all pods go that wait to be placed: take podnuma's scheduling gate off them.",
+    ),
     "release-nodes": _Command(
         "release_nodes",
         "Stop the operator and have all agents give their nodes back, before an uninstall.",

@@ -1,6 +1,7 @@
 """`podnuma release-nodes`: the step before an uninstall. Decisions stop, and every node is given back.
 
-    1  the operator is scaled to zero, so that no more CPUs are handed out
+    1  the operator is scaled to zero, so that no more CPUs are handed out; no pod is gated any more, and
+       those that wait to be placed are let go
     2  the agents' DaemonSet is changed to run `agent cleanup --hold`: each agent ends, and its
        successor on the same node, with the same mounts, gives all cgroups back and then waits
     3  when every pod of the DaemonSet is updated and ready, all is given back
@@ -38,7 +39,9 @@ from podnuma.api.resource_types import (
 )
 from podnuma.cli.commands import output
 from podnuma.cli.commands.options import Context, PodKubeconfig, examples, new_app
+from podnuma.cli.commands.release_gates import end_gating, lift_gates
 from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
+from podnuma.cli.render.wording import count
 from podnuma.plumbing.kube import apply_body, errors
 
 if TYPE_CHECKING:
@@ -61,12 +64,16 @@ app = new_app()
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """An installation to be released: its namespace, Deployment, DaemonSet, and a time-out in seconds."""
+    """An installation to be released: its namespace, Deployment, DaemonSet, and a time-out in seconds.
+
+    `placement`: the binding of the admission policy that gates pods; empty if there is none.
+    """
 
     namespace: str
     operator: str
     agent: str
     timeout: float
+    placement: str = ""
 
     @property
     def deployment_path(self) -> str:
@@ -93,10 +100,15 @@ def release_nodes(
     ] = INSTALL_NAMESPACE,
     operator_name: Annotated[str, typer.Option("--operator", help="its Deployment")] = "podnuma-operator",
     agent_name: Annotated[str, typer.Option("--agent", help="its DaemonSet")] = "podnuma-agent",
+    placement: Annotated[
+        str,
+        typer.Option("--placement-binding", metavar="NAME", help="the binding of the policy that gates pods"),
+    ] = "",
     timeout: Annotated[float, typer.Option(help="seconds until it gives up", min=1)] = 300.0,
 ) -> None:
     """Stop the operator and have all agents give their nodes back, before an uninstall."""
-    asyncio.run(_release(kubeconfig, context, Installation(namespace, operator_name, agent_name, timeout)))
+    target = Installation(namespace, operator_name, agent_name, timeout, placement)
+    asyncio.run(_release(kubeconfig, context, target))
 
 
 async def _release(kubeconfig: Path | None, context: str | None, target: Installation) -> None:
@@ -106,11 +118,17 @@ async def _release(kubeconfig: Path | None, context: str | None, target: Install
 
     client = Client(KubectlCredentials(kubeconfig, context), user_agent="podnuma-release")
     try:
+        if target.placement:
+            await end_gating(client, target.placement)
         await _stop_operator(client, target)
+        if target.placement:
+            await _let_pods_go(client)
         await _turn_agents(client, target)
         await _wait(client, target)
         await _let_allocations_go(client)
         await _retire_topologies(client)
+        if target.placement:
+            await _let_pods_go(client)  # API servers forget a policy some seconds later
         output.note(_WHAT_STAYS)
     except errors.NotFoundError as error:
         output.note(f"nothing to release: {error.message}")
@@ -129,6 +147,11 @@ async def _stop_operator(client: "Client", target: Installation) -> None:
         return
     output.note(f"stopping operator {target.operator}")
     await _until(target, lambda: _stopped(client, path), "the operator is still running; see its pods")
+
+
+async def _let_pods_go(client: "Client") -> None:
+    if found := await lift_gates(client):
+        output.note(f"{count(len(found), 'pod')} that waited to be placed let go")
 
 
 async def _stopped(client: "Client", path: str) -> bool:

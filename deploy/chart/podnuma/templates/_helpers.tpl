@@ -155,3 +155,8 @@ belong to; what stayed of one that was uninstalled does not count. Nothing can b
 {{- end -}}
 {{- end -}}
 {{- end -}}
+
+{{/* The admission policy that gates pods, and its binding. */}}
+{{- define "podnuma.placement" -}}
+{{- include "podnuma.cluster" (list . (printf "%s-placement" (include "podnuma.operator" .))) -}}
+{{- end }}

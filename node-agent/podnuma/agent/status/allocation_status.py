@@ -8,6 +8,7 @@
                of the pod is left: whoever waits for its CPUs may have them
     Rejected   set by the operator, left alone
     ResizePending   it is applied, but it was decided for resources that the pod had before a resize
+    Reserved   the pod was placed on this node and is not bound to it yet
 
 Containers that ended keep their last entry, with the verdict: that of an init container outlives it.
 """
@@ -58,6 +59,7 @@ RESIZE_PENDING = "ResizePending"
 """Condition: the pod was resized, and runs on what was decided for the resources it had before."""
 
 _ENDED = "the pod has ended"
+_RESERVED = "the pod was placed on this node and is not bound to it yet; nobody else gets what it will hold"
 _CUT = 2000
 _THROTTLED_STEP = 5  # percent points
 _PINNED = (Verdict.PINNED_AT_START, Verdict.PINNED_LATE)
@@ -145,6 +147,9 @@ def _assess(
     phase, reason, message = _phase(grant, before.phase, snapshot, containers)
     if phase is Phase.APPLIED and (pending := _pending_resize(desired)):
         phase, reason, message = Phase.RESIZE_PENDING, RESIZE_PENDING, pending[0].message
+    reserved = desired.allocation is not None and desired.allocation.decision.reserved
+    if reserved and phase is Phase.PENDING and snapshot.pod(grant.uid) is None:
+        phase, reason, message = Phase.RESERVED, "Reserved", _RESERVED
     state = Readiness.CURRENT if phase in {Phase.APPLIED, Phase.RELEASED} else Readiness.IN_PROGRESS
     if grant.uid in snapshot.accepted.refused:
         why = "; ".join(filter(None, (snapshot.accepted.refused[grant.uid], desired.problem)))
