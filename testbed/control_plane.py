@@ -187,6 +187,17 @@ class ControlPlane:
         finally:
             self.start_apiserver()
 
+    @contextmanager
+    def scheduler_gone(self) -> Iterator[None]:
+        """Stop the scheduler inside the `with` block."""
+        name = "kube-scheduler"
+        self._processes.pop(name).kill()
+        try:
+            yield
+        finally:
+            if name not in self._processes:  # an API server that starts anew starts it
+                self._spawn(name, self._controller_flags(name))
+
     # -- identities ---------------------------------------------------------------------------------
 
     def _make_identities(self) -> None:

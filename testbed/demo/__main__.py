@@ -8,7 +8,8 @@ import sys
 
 from testbed import build
 from testbed.demo import background
-from testbed.demo.story import Demo, DemoFailedError
+from testbed.demo.failure import DemoFailedError
+from testbed.demo.story import Demo
 from testbed.processes import ProcessFailedError
 
 FAILURES = (DemoFailedError, build.BuildError, ProcessFailedError, TimeoutError)

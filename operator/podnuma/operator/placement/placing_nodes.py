@@ -34,6 +34,11 @@ class PlacingNodes:
     def __iter__(self) -> Iterator[str]:
         return iter(self._nodes)
 
+    def clear(self) -> None:
+        """Forget all nodes."""
+        for name in tuple(self._nodes):
+            self.remove(name)
+
     def policy(self, name: str) -> PodPolicy:
         """Return the policy of a node that is here."""
         return self._nodes[name][0]

@@ -366,3 +366,12 @@ def test_one_that_does_not_even_say_whose_it_is_goes_by_the_name_of_its_pod(benc
     assert tell().phase is Phase.PENDING
     bench.stop(db)
     assert tell().phase is Phase.RELEASED
+
+
+def test_what_is_reserved_for_a_pod_that_is_not_here_yet_says_so(bench, grant, tell):
+    bench.grant(grant, 1, Decision(admitted=True, reason="Reserved"))
+    status = tell()
+    assert status.phase is Phase.RESERVED
+    assert ready(status)[:2] == (Status.FALSE, "Reserved")
+    bench.start(bench.pod("db"), "db")
+    assert tell(status).phase is Phase.PENDING

@@ -1,0 +1,282 @@
+"""`python -m benchmarks.placement_cluster`: pods refused by a real cluster, with and without placement.
+
+A control plane with its own scheduler, ten nodes of kwok with 96 CPUs, CPU 0 reserved, single-numa-node. One
+sequence of pods, which asks for the given share of all CPUs, is created one after the other, as fast as the
+API server takes them:
+
+    AfterBinding     the default scheduler alone; a pod that does not fit its node is refused there and stays
+    BeforeBinding    the admission policy gates them, podnuma reserves, the same scheduler binds
+
+Placed are pods that hold what they asked for when nothing moves any more. `best order` is the most that the
+allocator alone places in one of many random orders of the same pods.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from podnuma.allocator.placement.packing import Packing
+from podnuma.api.hardware import Hardware
+from podnuma.api.node_topology import AgentReport, render_agent_status
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.placement import packed, placed, rules, sequence
+from testbed import build
+from testbed.api import ApiStatusError
+from testbed.control_plane import ControlPlane
+from testbed.installation import Installation
+from testbed.kwok import Kwok
+from testbed.waiting import until
+
+if TYPE_CHECKING:
+    from podnuma.allocator.topology import Topology
+
+    from testbed.api import Api, Json
+    from testbed.program import Program
+
+ROOT = Path(__file__).resolve().parents[1]
+GROUP = "/apis/podnuma.dev/v1alpha1"
+NAMESPACE = "bench"
+_CALM = 3.0  # seconds without a change
+_LONGEST = 180.0
+_GIB = 2**30
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the pods of one way; `seconds` from the first creation to the last binding."""
+
+    offered: int = 0
+    placed: int = 0
+    refused: int = 0
+    seconds: float = 0.0
+
+
+def profile(placement: str) -> Json:
+    """Return the profile of all nodes; what a pod held is free as soon as it is gone: there are no agents."""
+    return {
+        "apiVersion": "podnuma.dev/v1alpha1",
+        "kind": "NodeProfile",
+        "metadata": {"name": "bench"},
+        "spec": {
+            "nodeSelector": {},
+            "cpuManagerPolicy": "static",
+            "topologyManagerPolicy": "single-numa-node",
+            "topologyManagerScope": "pod",
+            "reservedSystemCPUs": "0",
+            "onRejection": "Share",
+            "releaseAfterSeconds": 0,
+            "placement": placement,
+        },
+    }
+
+
+def pod(name: str, cpus: int) -> Json:
+    """Return a pod that is a budget of CPUs."""
+    amounts = {"cpu": str(cpus), "memory": "64Mi"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": False,
+            "resources": {"requests": amounts, "limits": amounts},
+            "containers": [{"name": "main", "image": "x"}],
+        },
+    }
+
+
+class Cluster:
+    """The nodes, an operator that places, and the admission policy when it is wanted."""
+
+    def __init__(self, plane: ControlPlane, kwok: Kwok, helm: Path, folder: Path) -> None:
+        self._plane = plane
+        self._api: Api = plane.api
+        self._kwok = kwok
+        self._installation = Installation(plane, folder)
+        self._installation.install()
+        self._manifests = list(yaml.safe_load_all(_chart(helm)))
+        self._api.apply(_one(self._manifests, "ClusterRole", "podnuma-operator"))
+        self._api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+        self._operator: Program = self._installation.start_operator("--placement")
+        self._operator.wait_ready()
+
+    def close(self) -> None:
+        """End the operator."""
+        self._operator.stop()
+
+    def furnish(self, count: int, topology: Topology, cpus: int) -> None:
+        """Create the nodes with this hardware, one CPU of which is not allocatable."""
+        self._api.apply(profile("AfterBinding"))
+        names = [f"node-{number:05}" for number in range(count)]
+        for name in names:
+            self._kwok.add_node(name, cpus=cpus - 1, memory=512 * _GIB, timeout=120)
+        status = render_agent_status(Hardware(topology), AgentReport(mechanism="Simulated"), [])
+        for name in names:
+            path = f"{GROUP}/nodetopologies/{name}"
+            until(lambda path=path: self._api.find(path), f"NodeTopology {name}", 120)  # type: ignore[misc]
+            body = {
+                "apiVersion": "podnuma.dev/v1alpha1",
+                "kind": "NodeTopology",
+                "metadata": {"name": name},
+                "status": status,
+            }
+            self._api.apply(body, manager="podnuma-agent", subresource="status")
+
+    def strip(self) -> None:
+        """Delete the nodes."""
+        for value in self._api.items("/api/v1/nodes"):
+            self._api.delete(f"/api/v1/nodes/{value['metadata']['name']}")
+        until(lambda: not self._api.items(f"{GROUP}/nodetopologies"), "NodeTopologies to go", 120)
+
+    def use(self, placement: str) -> None:
+        """Place before or after binding from now on."""
+        self._api.apply(profile(placement))
+        kinds = ("MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding")
+        found = [_one(self._manifests, kind, "podnuma-operator-placement") for kind in kinds]
+        wanted = placement == "BeforeBinding"
+        for value in found:
+            if wanted:
+                self._api.apply(value)
+            else:
+                self._forget(value)
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods?dryRun=All"
+
+        def gated() -> bool:
+            tried = self._api.request("POST", path, pod("probe", 1))
+            return bool(tried["spec"].get("schedulingGates")) is wanted
+
+        until(gated, "the admission policy", 60)
+
+    def _forget(self, value: Json) -> None:
+        plural = (
+            f"{value['kind'].lower()[:-1]}ies" if value["kind"].endswith("y") else f"{value['kind'].lower()}s"
+        )
+        try:
+            self._api.delete(f"/apis/{value['apiVersion']}/{plural}/{value['metadata']['name']}")
+        except ApiStatusError:
+            return
+
+    def run(self, sizes: list[int]) -> Counts:
+        """Create the pods, wait until nothing moves, and count; nothing is left of them afterwards."""
+        began = time.monotonic()
+        for number, cpus in enumerate(sizes):
+            self._api.create(pod(f"pod-{number:04}", cpus), NAMESPACE)
+        before, since, last = (0, 0), time.monotonic(), began
+        while time.monotonic() - since < _CALM and time.monotonic() - began < _LONGEST:
+            time.sleep(0.2)
+            state = self._state()
+            if state != before:
+                last = since = time.monotonic()
+                before = state
+        placed_now, refused = before
+        for value in self._api.items(f"/api/v1/namespaces/{NAMESPACE}/pods"):
+            self._api.delete(
+                f"/api/v1/namespaces/{NAMESPACE}/pods/{value['metadata']['name']}", grace_seconds=0
+            )
+        until(lambda: not self._api.items(f"{GROUP}/podallocations"), "PodAllocations to go", 120)
+        return Counts(len(sizes), placed_now, refused, last - began)
+
+    def _state(self) -> tuple[int, int]:
+        """Return how many pods are bound and hold something, and how many are refused."""
+        found = self._api.items(f"{GROUP}/namespaces/{NAMESPACE}/podallocations")
+        reasons = [value["spec"]["decision"]["reason"] for value in found]
+        return reasons.count("Admitted"), sum(reason not in ("Admitted", "Reserved") for reason in reasons)
+
+
+def _chart(helm: Path) -> str:
+    values = ["--set", "placement.enabled=true", "--set", "image.repository=localhost/podnuma"]
+    chart = str(ROOT / "deploy" / "chart" / "podnuma")
+    argv = [str(helm), "template", "podnuma", chart, "--namespace", "podnuma-system", *values]
+    return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def _one(manifests: list[Any], kind: str, name: str) -> Json:
+    return next(one for one in manifests if one and one["kind"] == kind and one["metadata"]["name"] == name)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.placement_cluster", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5, help="sequences of pods for each row")
+    parser.add_argument("--orders", type=int, default=100, help="random orders of each sequence")
+    parser.add_argument("--numa", type=int, nargs="*", default=[2, 4, 8], help="NUMA nodes of a machine")
+    parser.add_argument("--fill", type=float, nargs="*", default=[0.8, 0.9, 0.97], help="share of all CPUs")
+    chosen = parser.parse_args(arguments)
+    console = Console(width=max(120, Console().width))
+    table = Table(title="ten machines of 96 CPUs, a real control plane: default scheduler | BeforeBinding")
+    for heading in (
+        "NUMA nodes",
+        "asked for",
+        "offered",
+        "refused per 1,000",
+        "placed",
+        "best order",
+        "pods/s",
+    ):
+        table.add_column(heading, justify="right")
+    tools = build.ensure(["helm"])
+    with (
+        tempfile.TemporaryDirectory(prefix="podnuma-bench-") as folder,
+        ControlPlane() as plane,
+        Kwok(plane) as kwok,
+    ):
+        cluster = Cluster(plane, kwok, tools["helm"], Path(folder))
+        for numa in chosen.numa:
+            shared = rules(numa)
+            cluster.furnish(10, shared.topology, 96)
+            totals = {
+                (way, fill): Counts() for way in ("AfterBinding", "BeforeBinding") for fill in chosen.fill
+            }
+            best = dict.fromkeys(chosen.fill, 0)
+            for way in ("AfterBinding", "BeforeBinding"):
+                cluster.use(way)
+                for fill in chosen.fill:
+                    for seed in range(chosen.seeds):
+                        sizes = sequence(seed, fill)
+                        one, total = cluster.run(sizes), totals[way, fill]
+                        total.offered += one.offered
+                        total.placed += one.placed
+                        total.refused += one.refused
+                        total.seconds += one.seconds
+                        if way == "AfterBinding":
+                            best[fill] += _best_order(shared, sizes, seed, chosen.orders)
+            for fill in chosen.fill:
+                table.add_row(str(numa), f"{fill:.0%}", *_cells(totals, fill, best[fill]))
+            console.print(table)
+            cluster.strip()
+        cluster.close()
+    return 0
+
+
+def _best_order(shared: Any, sizes: list[int], seed: int, orders: int) -> int:
+    choose, rng = packed(Packing.COMPACT), random.Random(seed)
+    most = placed(shared, sizes, choose, seed)
+    for _ in range(orders):
+        if most == len(sizes):
+            break
+        most = max(most, placed(shared, rng.sample(sizes, len(sizes)), choose, seed))
+    return most
+
+
+def _cells(totals: dict[tuple[str, float], Counts], fill: float, best: int) -> list[str]:
+    after, before = totals["AfterBinding", fill], totals["BeforeBinding", fill]
+    refused = (f"{1000 * one.refused / one.offered:.0f}" for one in (after, before))
+    share = (f"{one.placed} ({one.placed / best:.1%})" for one in (after, before))
+    speed = (f"{one.offered / one.seconds:.0f}" for one in (after, before))
+    return [f"{after.offered:,}", " | ".join(refused), " | ".join(share), f"{best:,}", " | ".join(speed)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

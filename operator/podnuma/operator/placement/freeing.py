@@ -1,0 +1,171 @@
+"""Free gated pods: those for which something is reserved, and those that are let go without.
+
+    reserved    the node is nominated, then our gate goes. A node that is gone or does not take the pod any
+                more is not insisted on: the reservation is given back, and the pod is placed anew
+    let go      nothing is reserved for it: our gate goes, with an affinity against nodes found unfit
+
+Each step may be repeated. What fails is tried again after a back-off; a nomination that is refused keeps
+nobody, since the scheduler may choose that node by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from podnuma.api.events import EventType
+from podnuma.api.placement import render_let_go, render_lifted_gate, render_nomination
+from podnuma.operator.cache import decode
+from podnuma.operator.write.event_recorder import pod_reference
+from podnuma.operator.write.writer import NotLeadingError
+from podnuma.plumbing.backoff import Backoff
+from podnuma.plumbing.kube import errors
+from podnuma.plumbing.workqueue import WorkQueue
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Collection
+
+    from podnuma.operator.cache.cluster import ClusterCache
+    from podnuma.operator.cache.objects import CachedPod, ObjectKey
+    from podnuma.operator.metrics import Metrics
+    from podnuma.operator.node.reconciler import NodeReconciler
+    from podnuma.operator.placement.scheduler_view import SchedulerView
+    from podnuma.operator.watch.lister import Reader
+    from podnuma.operator.write.event_recorder import EventRecorder
+    from podnuma.operator.write.writer import Json, Writer
+
+logger = logging.getLogger(__name__)
+
+_BACKOFF = Backoff(first=0.2, limit=5.0)
+_SOON = 0.5  # seconds
+_AT_ONCE = 8  # pods
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """Why a pod is let go; the nodes that it must not go to, or the one that is nominated all the same."""
+
+    why: str
+    unfit: tuple[str, ...] = ()
+    nominated: str = ""
+
+
+class Freeing:
+    """A queue of pods to be freed; `placed_anew` is called when a reservation was given back."""
+
+    def __init__(  # noqa: PLR0913 - its dependencies, passed in once
+        self,
+        cache: ClusterCache,
+        reader: Reader,
+        writer: Writer,
+        nodes: Callable[[str], NodeReconciler | None],
+        view: SchedulerView,
+        *,
+        events: EventRecorder,
+        metrics: Metrics,
+        enqueue: Callable[[str, float], None],
+        placed_anew: Callable[[NodeReconciler], None],
+        rng: random.Random,
+    ) -> None:
+        self._cache = cache
+        self._reader = reader
+        self._writer = writer
+        self._reconciler = nodes
+        self._view = view
+        self._events = events
+        self._metrics = metrics
+        self._enqueue = enqueue
+        self._placed_anew = placed_anew
+        self._let_go: dict[str, LetGo] = {}
+        self._queue: WorkQueue[ObjectKey] = WorkQueue(
+            self._free, backoff=_BACKOFF, rng=rng, concurrency=_AT_ONCE
+        )
+
+    def start(self) -> None:
+        """Begin."""
+        self._queue.start()
+
+    async def stop(self) -> None:
+        """End, and forget."""
+        await self._queue.stop()
+        self._let_go.clear()
+
+    def free(self, pod: CachedPod) -> None:
+        """Free a pod for which something is reserved."""
+        self._queue.add(pod.key)
+
+    def let_go(self, pod: CachedPod, why: LetGo) -> None:
+        """Free a pod for which nothing is reserved."""
+        self._let_go[pod.uid] = why
+        self._queue.add(pod.key)
+
+    def lets_go(self, uid: str) -> bool:
+        """Tell whether a pod is being let go."""
+        return uid in self._let_go
+
+    def keep(self, uids: Collection[str]) -> None:
+        """Forget all pods but these."""
+        for uid in self._let_go.keys() - set(uids):
+            del self._let_go[uid]
+
+    async def _free(self, key: ObjectKey) -> None:
+        pod = self._cache.pods.get(key)
+        if pod is None or pod.node or pod.scheduling is None or not pod.scheduling.last_gate:
+            return
+        try:
+            allocation = self._cache.allocation(key, pod.uid)
+            if allocation is not None and allocation.reserved:
+                await self._free_for(pod, allocation.node)
+            elif (why := self._let_go.get(pod.uid)) is not None:
+                await self._release(pod, why)
+        except (errors.NotFoundError, errors.ConflictError, NotLeadingError):
+            return  # it is gone, or another pod has its name, or the next leader does it
+
+    async def _free_for(self, pod: CachedPod, name: str) -> None:
+        node = self._reconciler(name)
+        if node is None or pod.uid not in node.state.decisions:
+            self._enqueue(name, 0.0)  # its run adopts what is stored
+            return
+        if self._cache.node(name) is None or self._view.lasting_obstacle(pod, name) is not None:
+            await node.give_back(pod.uid, "the node is gone, or does not take the pod any more")
+            self._placed_anew(node)
+            return
+        await self._nominate(pod, name)
+        await self._lift(pod, render_lifted_gate(pod.uid))
+        self._metrics.placements.labels("placed").inc()
+        self._enqueue(name, _SOON)  # from now on the scheduler is waited for
+
+    async def _release(self, pod: CachedPod, why: LetGo) -> None:
+        body = render_lifted_gate(pod.uid)
+        if why.unfit:
+            stored = await self._reader.stored_pod(pod.key)
+            if stored is None:
+                return
+            body = render_let_go(pod.uid, stored, why.unfit)
+        if why.nominated:
+            await self._nominate(pod, why.nominated)
+        await self._lift(pod, body)
+        self._metrics.placements.labels("released" if why.unfit else "not_placed").inc()
+        if why.unfit:
+            text = f"Left to the scheduler, off {len(why.unfit)} nodes that cannot hold it: {why.why}"
+            self._events.record(pod_reference(pod), EventType.WARNING, "ReleasedUnplaced", text)
+        logger.info("pod %s is left to the scheduler: %s", pod.key, why.why)
+
+    async def _nominate(self, pod: CachedPod, name: str) -> None:
+        if pod.scheduling is not None and pod.scheduling.nominated == name:
+            return
+        try:
+            self._keep(await self._writer.nominate(pod.key, render_nomination(pod.uid, name)))
+        except errors.RefusedError as error:
+            self._metrics.nominations_refused.inc()
+            logger.warning("node %s could not be nominated for pod %s: %s", name, pod.key, error)
+
+    async def _lift(self, pod: CachedPod, body: Json) -> None:
+        self._keep(await self._writer.lift_gate(pod.key, body))
+
+    def _keep(self, stored: Json) -> None:
+        found = decode.decode_placeable_pod(stored)
+        if found is not None:
+            self._cache.update(found)

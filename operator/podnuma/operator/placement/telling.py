@@ -1,0 +1,170 @@
+"""Look at why a pod waits: tell it, or find that it waits in vain.
+
+A pod is looked at when no node was found for it, at most once in ten seconds; its condition and its event
+are written when their text has changed, at most once a minute. A pod that none of our nodes would ever take
+is let go, and so is one that fits none of them now, where the profiles say `whenNothingFits: Release`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from podnuma.api.conditions import timestamp
+from podnuma.api.events import EventType
+from podnuma.api.pod_condition import render_pod_condition
+from podnuma.operator.cache import decode
+from podnuma.operator.placement.freeing import LetGo
+from podnuma.operator.placement.outlook import outlook
+from podnuma.operator.write.event_recorder import pod_reference
+from podnuma.operator.write.writer import NotLeadingError
+from podnuma.plumbing.backoff import Backoff
+from podnuma.plumbing.kube import errors
+from podnuma.plumbing.workqueue import WorkQueue
+
+if TYPE_CHECKING:
+    import datetime as dt
+    import random
+    from collections.abc import Callable, Collection
+
+    from podnuma.allocator.request import PodRequest
+    from podnuma.api.scheduling import Obstacle
+    from podnuma.operator.cache.cluster import ClusterCache
+    from podnuma.operator.cache.objects import CachedPod, ObjectKey
+    from podnuma.operator.node.reconciler import NodeReconciler
+    from podnuma.operator.placement.freeing import Freeing
+    from podnuma.operator.placement.outlook import Outlook
+    from podnuma.operator.placement.placing_nodes import PlacingNodes
+    from podnuma.operator.placement.scheduler_view import SchedulerView
+    from podnuma.operator.write.event_recorder import EventRecorder
+    from podnuma.operator.write.writer import Writer
+
+WAITING = "WaitsForNode"
+"""Reason of the condition and the event of a pod that no node can hold now."""
+
+_BACKOFF = Backoff(first=0.2, limit=5.0)
+_LOOK_AGAIN = 10.0  # seconds
+_TELL_AGAIN = 60.0
+
+
+class Telling:
+    """A queue of pods to be looked at; `look_again` is called when it is too early to say anything."""
+
+    def __init__(  # noqa: PLR0913 - its dependencies, passed in once
+        self,
+        cache: ClusterCache,
+        writer: Writer,
+        nodes: Callable[[str], NodeReconciler | None],
+        placing: PlacingNodes,
+        view: SchedulerView,
+        freeing: Freeing,
+        *,
+        events: EventRecorder,
+        look_again: Callable[[], None],
+        clock: Callable[[], float],
+        now: Callable[[], dt.datetime],
+        rng: random.Random,
+        settle: float,
+    ) -> None:
+        self._cache = cache
+        self._writer = writer
+        self._reconciler = nodes
+        self._placing = placing
+        self._view = view
+        self._freeing = freeing
+        self._events = events
+        self._look_again = look_again
+        self._clock = clock
+        self._now = now
+        self._looked: dict[str, float] = {}
+        self._told: dict[str, tuple[str, float]] = {}
+        self._queue: WorkQueue[ObjectKey] = WorkQueue(
+            self._tell, backoff=_BACKOFF, rng=rng, delay=settle, concurrency=1
+        )
+
+    def start(self) -> None:
+        """Begin."""
+        self._queue.start()
+
+    async def stop(self) -> None:
+        """End, and forget."""
+        await self._queue.stop()
+        self._looked.clear()
+        self._told.clear()
+
+    def look(self, pod: CachedPod) -> None:
+        """Have it looked at why a pod waits, unless that was done lately."""
+        at = self._looked.get(pod.uid)
+        if at is None or self._clock() - at >= _LOOK_AGAIN:
+            self._looked[pod.uid] = self._clock()
+            self._queue.add(pod.key)
+
+    def keep(self, uids: Collection[str]) -> None:
+        """Forget all pods but these."""
+        for remembered in (self._looked, self._told):
+            for uid in remembered.keys() - set(uids):
+                del remembered[uid]
+
+    async def _tell(self, key: ObjectKey) -> None:
+        pod = self._cache.pods.get(key)
+        if pod is None or not pod.gated or pod.request is None or self._cache.allocation(key, pod.uid):
+            return
+        found = self._outlook(pod, pod.request) if self._every_node_is_known() else None
+        if found is None or found.fits:
+            self._looked.pop(pod.uid, None)  # too early, or a node has changed since
+            self._look_again()
+        elif found.nowhere:
+            self._freeing.let_go(pod, LetGo("no node on which pods are placed takes it"))
+        elif found.released:
+            self._freeing.let_go(pod, LetGo(found.text, found.unfit))
+        else:
+            await self._write(pod, found.text)
+
+    async def _write(self, pod: CachedPod, text: str) -> None:
+        before, now = self._told.get(pod.uid), self._clock()
+        if before is not None and (before[0] == text or now - before[1] < _TELL_AGAIN):
+            return
+        if pod.refusal == (WAITING, text):
+            return
+        self._told[pod.uid] = (text, now)
+        key = pod.key
+        body = render_pod_condition(key.namespace, key.name, pod.uid, (WAITING, text), timestamp(self._now()))
+        try:
+            stored = decode.decode_placeable_pod(await self._writer.apply_pod_status(key, body))
+        except (errors.NotFoundError, errors.ConflictError, NotLeadingError):
+            return
+        if stored is not None:
+            self._cache.update(stored)
+        self._events.record(pod_reference(pod), EventType.NORMAL, WAITING, text)
+
+    def _outlook(self, pod: CachedPod, request: PodRequest) -> Outlook:
+        placing, view = self._placing, self._view
+        ours = {name for name in placing if view.manages(placing.policy(name), pod)}
+        obstacles: dict[str, Obstacle] = {}
+        for name in sorted(ours):
+            found = view.obstacle(pod, name)
+            if found is not None:
+                obstacles[name] = found
+        rankings = list(placing.rankings(request, lambda name: name in ours and name not in obstacles))
+        refused = {name: answer for one in rankings for name, answer in one.refused.items()}
+        fits = sum(len(one.candidates) for one in rankings)
+        return outlook(request, placing, obstacles, refused, fits=fits, unready=self._unready(pod))
+
+    def _unready(self, pod: CachedPod) -> int:
+        """Count the nodes that will place pods like this one when their hardware and state are known."""
+        here = set(self._placing)
+        count = 0
+        for one in self._cache.nodes:
+            node = self._reconciler(one.key.name)
+            selection = node.state.selection if node is not None else None
+            settings = selection.intended if selection is not None else None
+            if settings is not None and one.key.name not in here and settings.pod_policy.places:
+                count += self._view.manages(settings.pod_policy, pod)
+        return count
+
+    def _every_node_is_known(self) -> bool:
+        """Tell whether each node was looked at, so that none that is missing may yet take a pod."""
+        for one in self._cache.nodes:
+            node = self._reconciler(one.key.name)
+            if node is None or node.state.selection is None:
+                return False
+        return True
