@@ -47,8 +47,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 GROUP = "/apis/podnuma.dev/v1alpha1"
 NAMESPACE = "bench"
-_CALM = 3.0  # seconds without a change
-_LONGEST = 180.0
+_LONGEST = 300.0  # seconds
 _GIB = 2**30
 
 
@@ -173,20 +172,32 @@ class Cluster:
         began = time.monotonic()
         for number, cpus in enumerate(sizes):
             self._api.create(pod(f"pod-{number:04}", cpus), NAMESPACE)
-        before, since, last = (0, 0), time.monotonic(), began
-        while time.monotonic() - since < _CALM and time.monotonic() - began < _LONGEST:
-            time.sleep(0.2)
+        last = began
+        placed_now = refused = -1
+        while time.monotonic() - began < _LONGEST:
             state = self._state()
-            if state != before:
-                last = since = time.monotonic()
-                before = state
-        placed_now, refused = before
+            if (placed_now, refused) != state:
+                last = time.monotonic()
+                placed_now, refused = state
+            if self._settled(placed_now + refused):
+                break
+            time.sleep(0.2)
         for value in self._api.items(f"/api/v1/namespaces/{NAMESPACE}/pods"):
             self._api.delete(
                 f"/api/v1/namespaces/{NAMESPACE}/pods/{value['metadata']['name']}", grace_seconds=0
             )
         until(lambda: not self._api.items(f"{GROUP}/podallocations"), "PodAllocations to go", 120)
         return Counts(len(sizes), placed_now, refused, last - began)
+
+    def _settled(self, decided: int) -> bool:
+        """Tell whether every pod is decided, or was told that it fits nowhere, by us or by the scheduler."""
+        if len(pods := self._api.items(f"/api/v1/namespaces/{NAMESPACE}/pods")) == decided:
+            return True
+        waiting = [value for value in pods if "nodeName" not in value["spec"]]
+        told = {"WaitsForNode", "Unschedulable"}
+        return len(waiting) + decided == len(pods) and all(
+            told & {one.get("reason") for one in value["status"].get("conditions", ())} for value in waiting
+        )
 
     def _state(self) -> tuple[int, int]:
         """Return how many pods are bound and hold something, and how many are refused."""

@@ -193,7 +193,11 @@ def test_the_command_in_the_documentation_lets_all_pods_go(site, kwok, tmp_path)
         site.create(unbound(name, 9))
     until(lambda: len(site.events("WaitsForNode")) == 2, "both to wait", SOON)
     (tmp_path / "kubectl").symlink_to(site.cluster.tools["kubectl"])
-    surroundings = {"PATH": f"{tmp_path}:/usr/bin:/bin", "KUBECONFIG": str(site.cluster.kubeconfig)}
+    surroundings = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "KUBECONFIG": str(site.cluster.kubeconfig),
+        "HOME": str(tmp_path),
+    }
     done = subprocess.run(
         ["/bin/sh", "-c", line], check=False, env=surroundings, capture_output=True, text=True, timeout=60
     )
