@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: manifest-fields playground docs-pictures test-browser bench bench-placement bench-scale conformance discovery fuzz help install demo demo-stop test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-smoke e2e-kind clean written
+.PHONY: manifest-fields playground docs-pictures test-browser bench bench-placement bench-placement-cluster bench-scale conformance discovery fuzz help install demo demo-stop test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-smoke e2e-kind clean written
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -127,6 +127,9 @@ bench-scale: install ## the operator with 1,000 nodes and 30,000 pods, next to t
 
 bench-placement: install ## search for the best node, and pods placed by each order of nodes
 	@python -m benchmarks.placement
+
+bench-placement-cluster: install ## pods refused by a real control plane, with and without placement
+	@python -m benchmarks.placement_cluster
 
 clean: ## remove the virtual environment and caches of this checkout
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .testrun
