@@ -125,7 +125,9 @@ class ClusterCache:
     def update(self, cached: CachedObject) -> AffectedNodes:
         """Store a state of an object unless a newer one is known; return the affected nodes."""
         if isinstance(cached, RequestingPod):
-            self.pods.delete(cached.key, cached.version)
+            known = self.pods.get(cached.key)
+            if known is not None and known.uid == cached.uid:  # it waited for a node
+                self.pods.delete(cached.key, cached.version)
             self.requesting_pods.update(cached)
             self._requested.pop(cached.node, None)
             return NO_NODES

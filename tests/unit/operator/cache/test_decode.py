@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.kinds import Kind
-from podnuma.operator.cache.objects import ObjectKey, ObjectVersion
+from podnuma.operator.cache.objects import CachedPod, ObjectKey, ObjectVersion, RequestingPod
 
 from tests.unit.operator.rig import owned_by, pod, profile
 
@@ -154,3 +154,30 @@ def test_an_unreadable_profile_keeps_its_name_and_its_reason():
 def test_a_node_tells_the_version_of_its_kubelet(status, version):
     node = decode.decode_node({"metadata": {"name": "n1", "uid": "u"}, "status": status})
     assert node.kubelet_version == version
+
+
+def test_where_pods_are_placed_a_pod_without_a_node_is_known_by_its_gates():
+    value = pod(uid="u")
+    del value["spec"]["nodeName"]
+    value["spec"] |= {"schedulingGates": [{"name": "podnuma.dev/placement"}], "priority": 7}
+    value["status"]["qosClass"] = "Burstable"
+    record = decode.decode_requesting_pod(value)
+    assert isinstance(record, CachedPod)
+    assert (record.node, record.gated) == ("", True)
+    assert record.scheduling is not None
+    assert (record.scheduling.last_gate, record.scheduling.priority) == (True, 7)
+
+
+def test_where_pods_are_placed_one_that_holds_nothing_counts_by_its_requests():
+    value = pod()
+    value["status"]["qosClass"] = "Burstable"
+    record = decode.decode_requesting_pod(value)
+    assert isinstance(record, RequestingPod)
+    assert record.needs["cpu"] == 4 * 10**9
+    assert decode.decode_requesting_pod({**value, "status": {"phase": "Succeeded"}}) is None
+
+
+@given(OBJECTS)
+def test_no_object_makes_a_reader_raise_where_pods_are_placed(value):
+    for read in (*decode.PLACING_DECODERS.values(), decode.decode_placeable_pod):
+        read(value)
