@@ -8,10 +8,10 @@ import subprocess
 import pytest
 
 from testbed.waiting import until
+from tests.integration.cli_runs import podnuma
 from tests.integration.helm_chart import ROOT
 from tests.integration.operator_site import GROUP, SOON, Site, pod
 from tests.integration.placement_site import GATE, bound, furnish, gated, gates, install_placement, unbound
-from tests.integration.test_cli import podnuma
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -342,7 +342,7 @@ async def test_no_pod_stays_gated_and_none_shares_wherever_the_operator_dies(see
 @virtual
 async def test_a_reservation_whose_write_has_no_answer_is_made_once():
     rig = await placing("n1", "n2")
-    lost = []
+    lost: list[str] = []
 
     def fault(moment, request):
         if moment == "after" and request.startswith("create PodAllocation") and not lost:

@@ -52,9 +52,9 @@ def release_gates(
 
 async def _run(kubeconfig: Path | None, context: str | None, namespace: str, *, dry_run: bool) -> None:
     from podnuma.plumbing.kube.client import Client  # noqa: PLC0415 - slow to load: not for --help
-    from podnuma.plumbing.kube.credentials import CredentialSource  # noqa: PLC0415
+    from podnuma.plumbing.kube.credentials import KubectlCredentials  # noqa: PLC0415
 
-    client = Client(CredentialSource(kubeconfig, context), user_agent="podnuma-release")
+    client = Client(KubectlCredentials(kubeconfig, context), user_agent="podnuma-release")
     try:
         found = await lift_gates(client, namespace, dry_run=dry_run)
     except errors.KubeError as error:
