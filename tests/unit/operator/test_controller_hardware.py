@@ -1,5 +1,7 @@
 """Machines that change while they run: CPUs and memory come and go, another machine has the name."""
 
+from dataclasses import replace
+
 from podnuma.allocator import cpuset
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import ObjectKey
@@ -108,3 +110,20 @@ async def test_a_node_that_comes_back_as_another_machine_says_what_does_not_fit_
     rig.cluster.remove(Kind.POD, ObjectKey("default", "a"))
     await rig.quiet()
     assert rig.condition(Kind.TOPOLOGY, "n1", "PodsUpToDate")["status"] == "True"
+
+
+@virtual
+async def test_nothing_is_given_exclusively_while_siblings_are_unknown_and_running_pods_stay():
+    """Topology files of most CPUs are missing; coreos/fedora-coreos-tracker#1828."""
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod("a"))
+    await changed(rig, replace(machine(), unknown_siblings=cpuset.parse("1-15")))
+    told = rig.condition(Kind.TOPOLOGY, "n1", "SettingsValid")
+    assert told["status"] == "False"
+    assert "sibling threads of 15 online CPUs (1-15) are unknown" in told["message"]
+    await rig.create(pod("b"))
+    assert rig.allocation("b") is None
+    assert rig.cpus("a") == "1-2,9-10"
+    await changed(rig, machine())
+    assert (rig.cpus("a"), rig.cpus("b")) == ("1-2,9-10", "4-5,12-13")
