@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from pathlib import Path
 
 from testbed import build
 from testbed.demo import background
@@ -12,6 +13,22 @@ from testbed.demo.failure import DemoFailedError
 from testbed.demo.story import Demo
 from testbed.processes import ProcessFailedError
 
+KEPT = """
+Everything keeps running. To look around in this shell, and to stop it:
+
+    export KUBECONFIG={kubeconfig} PATH={places}:$PATH
+    kubectl podnuma ui
+    kubectl podnuma explain pod database
+    kubectl podnuma plan -f examples/pods/too-large.yaml
+    make demo-stop
+"""
+ENDED = """
+All of it has ended again. Three things to try:
+
+    make demo KEEP=1    # the same, left running, to look around in
+    make playground     # an empty cluster, to install podnuma by hand as README.md says
+    PATH={places}:$PATH podnuma discover -o text    # what podnuma sees of this machine
+"""
 FAILURES = (DemoFailedError, build.BuildError, ProcessFailedError, TimeoutError)
 
 
@@ -44,13 +61,11 @@ def play(report_to: int | None) -> int:
     """Play the demo and end it, or, in the background process, keep it running."""
     demo = Demo()
     with demo.running():
-        if report_to is None:
-            return 0
-        tools = demo.cluster.tools["kubectl"].parent
-        print("\nEverything keeps running. To look around, and to stop it:\n")
-        print(f"    export KUBECONFIG={demo.cluster.kubeconfig} PATH={tools}:$PATH; kubectl get podnuma -A")
-        print("    make demo-stop\n")
-        background.keep(demo, report_to)
+        if report_to is not None:
+            places = f"{demo.cluster.tools['kubectl'].parent}:{Path(sys.executable).parent}"
+            print(KEPT.format(kubeconfig=demo.cluster.kubeconfig, places=places))
+            background.keep(demo, report_to)
+    print(ENDED.format(places=Path(sys.executable).parent))
     return 0
 
 

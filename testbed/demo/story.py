@@ -68,7 +68,7 @@ class Demo:
         except TimeoutError as error:
             raise DemoFailedError(f"{error}\n{installation.logs()}") from error
         self._show_resources()
-        self._show_maps(installation, allocations)
+        self._show_map(allocations)
         found = {name: installation.written(allocation) for name, allocation in allocations.items()}
         self._show_written(installation, allocations, found)
         self._check(installation, allocations, found)
@@ -82,7 +82,7 @@ class Demo:
         self._console.print(f"[dim]{time.monotonic() - self._began:5.1f} s[/dim]  {text}", highlight=False)
 
     def _head(self, text: str) -> None:
-        self._console.print(f"\n[bold]{text}[/bold]\n", highlight=False)
+        self._console.print(f"\n[bold]{text}[/bold]", highlight=False)
 
     def _start_cluster(self) -> Installation:
         self._stack.enter_context(self.cluster)
@@ -91,7 +91,7 @@ class Demo:
         installation = self._stack.enter_context(Installation(self.cluster))
         installation.install()
         self.cluster.apply_files(EXAMPLES / "profiles")
-        self._say("custom resources, roles and the example profiles applied")
+        self._say("podnuma and the example profiles applied")
         for name, (machine, pool) in NODES.items():
             node = installation.add_node(kwok, name, machine, {"node-pool": pool})
             self._say(
@@ -107,7 +107,7 @@ class Demo:
         ]
         for program in programs:
             program.wait_ready()
-        self._say(f"operator and {len(NODES)} agents are ready, each with a service account of its own")
+        self._say(f"operator and {len(NODES)} agents are ready")
 
     def _create_pods(self, installation: Installation) -> None:
         for name in PODS:
@@ -119,9 +119,9 @@ class Demo:
         for name in PODS:
             applied[name] = installation.wait_applied("default", name, WAIT_SECONDS)
             phase = applied[name]["status"]["phase"]
-            self._say(f"pod {name} on {applied[name]['spec']['nodeName']}: {phase}")
             if phase != "Applied":
                 raise DemoFailedError(f"pod {name} was rejected: {applied[name]['spec']['decision']}")
+        self._say("both pods Applied")
         return applied
 
     def _wait_reported(self, installation: Installation) -> None:
@@ -136,15 +136,15 @@ class Demo:
             )
 
     def _show_resources(self) -> None:
-        what = ("get", "nodeprofiles,nodetopologies,podallocations", "-A", "-o", "wide")
+        what = ("get", "podallocations")
         self._head(f"$ kubectl {' '.join(what)}")
         self._console.file.write(self.cluster.kubectl(*what))
 
-    def _show_maps(self, installation: Installation, allocations: Mapping[str, Json]) -> None:
-        for name in installation.nodes:
-            self._head(f"$ podnuma map {name}")
-            topology = self.cluster.api.get(f"{TOPOLOGIES}/{name}")
-            output.show(render_node(topology, list(allocations.values())))
+    def _show_map(self, allocations: Mapping[str, Json]) -> None:
+        name = next(iter(NODES))
+        self._head(f"$ kubectl podnuma map {name} --in-use")
+        topology = self.cluster.api.get(f"{TOPOLOGIES}/{name}")
+        output.show(render_node(topology, list(allocations.values()), in_use=True))
 
     def _show_written(
         self,
@@ -152,7 +152,7 @@ class Demo:
         allocations: Mapping[str, Json],
         found: Mapping[str, expectations.Containers],
     ) -> None:
-        self._head("What the agents wrote")
+        self._head("What the agents wrote into the cgroups")
         table = Table(box=None, pad_edge=False)
         for title in ("POD", "CONTAINER", "CPUSET.CPUS", "CPUSET.MEMS", "CPU.MAX"):
             table.add_column(title, header_style="", overflow="fold")

@@ -16,6 +16,7 @@ from testbed.processes import hear_ctrl_c
 from testbed.waiting import until
 
 pytestmark = pytest.mark.timeout(240)
+SCREEN = 50  # lines
 DEMO = [sys.executable, "-m", "testbed.demo"]
 
 
@@ -53,10 +54,12 @@ def test_demo_shows_both_pods_and_checks_them(demo_environment, tmp_path):
     assert "checked: database has 6 CPUs of its own" in done.stdout
     assert "checked: nine pods asked, none was refused" in done.stdout
     assert "checked: training has 3 CPUs of one NUMA node" in done.stdout
-    assert re.search(r"podallocation\S*/database +node-1 +pod ", done.stdout)
-    assert re.search(r"podallocation\S*/ml-training +node-2 +container ", done.stdout)
+    assert re.search(r"^database +node-1 +pod ", done.stdout, re.MULTILINE)
+    assert re.search(r"^ml-training +node-2 +container ", done.stdout, re.MULTILINE)
     assert "<none>" not in done.stdout
-    assert "NUMA node 7" in done.stdout
+    assert re.findall(r"^NUMA node \d", done.stdout, re.MULTILINE) == ["NUMA node 0"]
+    assert "make demo KEEP=1" in done.stdout
+    assert len(done.stdout.splitlines()) <= SCREEN
     assert re.search(r"database +database +\S+ +\S+ +max 100000", done.stdout)
     assert children_below(tmp_path) == []
     assert list(tmp_path.glob("podnuma-*")) == []
@@ -67,10 +70,14 @@ def test_kept_demo_can_be_looked_at_and_stopped(demo_environment, tmp_path):
     done = run([*DEMO, "--keep"], demo_environment)
     try:
         assert done.returncode == 0, done.stdout + done.stderr
-        look, stop = (line.strip() for line in done.stdout.rstrip().splitlines()[-2:])
-        assert stop == "make demo-stop"
-        seen = subprocess.run(["bash", "-c", look], capture_output=True, text=True, check=True).stdout
-        assert re.search(r"database +node-1 +pod", seen)
+        enter, page, *looks, stop = (line.strip() for line in done.stdout.rstrip().splitlines()[-5:])
+        assert (page, stop) == ("kubectl podnuma ui", "make demo-stop")
+        explained, planned = (
+            subprocess.run(["bash", "-c", f"{enter}; {look}"], capture_output=True, text=True, check=False)
+            for look in looks
+        )
+        assert explained.stdout.startswith("pod default/database on node-1: Applied")
+        assert planned.returncode == 1, planned.stderr
     finally:
         stopped = run([*DEMO, "--stop"], demo_environment)
     assert stopped.stdout == "stopped 1 demo\n"
