@@ -2,7 +2,9 @@
 
     with sampled(cluster) as samples:
         ...
-    samples.violations(owners)
+    samples.violations(owners)                               who ran on CPUs of another pod
+    samples.clashes([["id of app"], ["id of sidecar"]])      who ran on CPUs of another group
+    samples.settled({"id of app": cpus}, began)              when the kernel had the values that stay
 
 The node runs a small program (`testbed/modules/probe`) that reads all container cgroups every 20 ms and
 writes what two sweeps in a row agree on. Compared with the CPUs that containers own, the samples show
@@ -13,14 +15,16 @@ from __future__ import annotations
 
 import json
 import statistics
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from testbed.e2e.observe import parse_list, render_list
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from testbed.e2e.cluster import Cluster
 
@@ -49,17 +53,51 @@ class Samples:
         unconfined: a set that nobody gave to a container and that does not count.
         """
         found: dict[str, None] = {}
-        for time, sets in self.moments:
+        for moment, sets in self.moments:
             present = [(path, *owner) for path in sets for name, owner in owners.items() if name in path]
             for owner_path, uid, cpus in present:
                 for path, others in sets.items():
                     both = cpus & others
                     if both and others != unconfined and path != owner_path and not _of_pod(path, uid):
                         found[
-                            f"{time:.3f}: {path} on {render_list(others)}, of which {owner_path} owns"
+                            f"{moment:.3f}: {path} on {render_list(others)}, of which {owner_path} owns"
                             f" {render_list(both)}"
                         ] = None
         return list(found)
+
+    def clashes(self, groups: Iterable[Collection[str]]) -> list[str]:
+        """Return every moment at which containers of two groups could run on one CPU.
+
+        groups: container ids; sets may change meanwhile. What is in no group does not count.
+        """
+        found: dict[str, None] = {}
+        groups = list(groups)
+        for moment, sets in self.moments:
+            present = [
+                (number, path, cpus)
+                for path, cpus in sets.items()
+                for number, group in enumerate(groups)
+                if any(name in path for name in group)
+            ]
+            for (one, path, cpus), (other, beside, others) in combinations(present, 2):
+                if one != other and cpus & others:
+                    found[
+                        f"{moment:.3f}: {path} on {render_list(cpus)} and {beside} on {render_list(others)}"
+                    ] = None
+        return list(found)
+
+    def settled(self, sets: Mapping[str, frozenset[int]], began: float) -> float:
+        """Return how long after `began` containers, by id, had the sets that they keep to the end."""
+        since: float | None = None
+        for moment, seen in self.moments:
+            right = all(
+                any(name in path and cpus == wanted for path, cpus in seen.items())
+                for name, wanted in sets.items()
+            )
+            since = (since if since is not None else moment) if right else None
+        if since is None:
+            raise LookupError(f"the last sample has not {dict(sets)}")
+        return since - began
 
 
 def _of_pod(path: str, uid: str) -> bool:
@@ -96,6 +134,32 @@ def _read(text: str, samples: Samples) -> None:
         else:
             samples.sweeps, samples.stable = entry["sweeps"], entry["stable"]
             samples.longest_gap = entry["longest"] / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class NodeClock:
+    """How the clock of the node, which samples carry, differs from this host's; seconds.
+
+    uncertain: half of what asking took, which the answer may be wrong by.
+    """
+
+    ahead: float
+    uncertain: float
+
+    def now(self) -> float:
+        """Return the time on the node."""
+        return time.time() + self.ahead
+
+
+def node_clock(cluster: Cluster, tries: int = 5) -> NodeClock:
+    """Ask the node for the time; the quickest of some answers counts."""
+    found = []
+    for _ in range(tries):
+        asked = time.time()
+        told = float(cluster.shell("date +%s.%N"))
+        half = (time.time() - asked) / 2
+        found.append(NodeClock(told - asked - half, half))
+    return min(found, key=lambda clock: clock.uncertain)
 
 
 def median(values: list[float]) -> float:
