@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from testbed.waiting import until
 from tests.unit.cli.builders import allocation_object, database, topology_object
 
 if TYPE_CHECKING:
@@ -31,12 +33,20 @@ def podnuma(*words: object, kubeconfig: Path) -> subprocess.CompletedProcess[str
     )
 
 
+def _untainted(cluster: ControlPlane) -> bool:
+    cluster.kubectl("taint", "node", "node-a", "node.kubernetes.io/not-ready-", check=False)
+    return not cluster.api.get("/api/v1/nodes/node-a")["spec"].get("taints")
+
+
 def fill(cluster: ControlPlane, namespace: str) -> None:
     """Store a node with its hardware, and a pod that holds something there."""
     labels = {"node-pool": "databases"}
-    cluster.api.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-a", "labels": labels}})
-    # The API server taints every new node; nobody reports here that it is ready.
-    cluster.kubectl("taint", "node", "node-a", "node.kubernetes.io/not-ready-", check=False)
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-a"}}
+    cluster.api.create({**node, "metadata": {"name": "node-a", "labels": labels}})
+    # The API server taints every new node; so does the node controller, which remembers its name.
+    ready = {"type": "Ready", "status": "True", "lastHeartbeatTime": f"{dt.datetime.now(dt.UTC):%FT%TZ}"}
+    cluster.api.apply({**node, "status": {"conditions": [ready]}}, subresource="status")
+    until(lambda: _untainted(cluster), "node-a without taints", 30)
     topology = topology_object(EPYC, reserved="0,48")
     cluster.api.create({**topology, "status": {}})
     cluster.api.apply(topology, subresource="status")

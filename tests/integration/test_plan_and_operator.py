@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from podnuma.cli.commands import plan
+from podnuma.cli.commands.answer import print_answer
 from podnuma.cli.commands.options import OutputFormat
 from podnuma.cli.exits import Exit
 from podnuma.cli.objects.cluster import ClusterSource
@@ -120,7 +121,7 @@ class Walk:
         self.file.write_text(yaml.safe_dump(pod))
         out = io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
-            code = plan.print_plan(self.source, [str(self.file)], "", "", OutputFormat.JSON)
+            code = print_answer(plan.answer_plan(self.source, [str(self.file)], "", ""), OutputFormat.JSON)
         items = json.loads(out.getvalue())["items"]
         return code, items[0] if items else None
 

@@ -11,7 +11,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from podnuma.allocator import AssignmentCounts, AssignmentType, CpuSet, KubeletRelease, cpuset, quantities
+from podnuma.allocator import (
+    AssignmentCounts,
+    AssignmentType,
+    CpuManagerPolicy,
+    CpuSet,
+    KubeletRelease,
+    MemoryManagerPolicy,
+    cpuset,
+    quantities,
+)
 from podnuma.api import names
 from podnuma.api.conditions import Condition, read_conditions, render_conditions
 from podnuma.api.decoding import (
@@ -170,6 +179,16 @@ class NodeTopology:
     def name(self) -> str:
         """The name of the node."""
         return self.metadata.name
+
+    @property
+    def has_settings(self) -> bool:
+        """Whether anybody wants something of the node: a profile, or who wrote a policy by hand."""
+        managers = self.node.managers
+        return (
+            self.profile is not None
+            or managers.cpu_manager_policy is not CpuManagerPolicy.NONE
+            or managers.memory_manager_policy is not MemoryManagerPolicy.NONE
+        )
 
     @property
     def hardware_problem(self) -> str | None:

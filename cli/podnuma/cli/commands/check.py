@@ -22,9 +22,11 @@ import typer
 from podnuma.agent.reconcile.pause import other_managers
 from podnuma.api.conditions import READY
 from podnuma.api.names import GROUP, VERSION
+from podnuma.api.node_topology import NodeReason
 from podnuma.api.resource_types import NODE_PROFILE, NODE_TOPOLOGY, POD_ALLOCATION
 from podnuma.cli.commands import output
-from podnuma.cli.commands.options import Context, Files, Kubeconfig, Output, OutputFormat, examples, new_app
+from podnuma.cli.commands.answer import Answer, answering
+from podnuma.cli.commands.options import examples, new_app
 from podnuma.cli.exits import INSTALL_NAMESPACE, Exit
 from podnuma.cli.objects.cluster_facts import (
     ClusterFacts,
@@ -33,7 +35,7 @@ from podnuma.cli.objects.cluster_facts import (
     read_facts,
 )
 from podnuma.cli.objects.queries import Json
-from podnuma.cli.objects.sources import open_source
+from podnuma.cli.objects.sources import ObjectSource
 from podnuma.cli.render.wording import columns, count
 
 app = new_app()
@@ -72,22 +74,21 @@ class CheckResult:
         "podnuma check -o json",
     ),
 )
+@answering(table=True, watch=True)
 def check_cluster(
+    source: ObjectSource,
     namespace: Annotated[
         str, typer.Option("--namespace", "-n", help="where podnuma is, or is to be, installed")
     ] = INSTALL_NAMESPACE,
-    form: Output = OutputFormat.TEXT,
-    files: Files = None,
-    kubeconfig: Kubeconfig = None,
-    context: Context = None,
-) -> None:
+) -> Answer:
     """Check whether podnuma can be installed in this cluster, or whether it works there."""
-    results = check_facts(read_facts(open_source(files, kubeconfig, context), namespace))
-    if form.structured:
-        output.dump_answer(output.AnswerKind.CHECK_RESULT, map(result_data, results), form)
-    else:
-        output.write(results_text(results))
-    raise typer.Exit(Exit.NO if any(one.state is CheckState.FAILED for one in results) else Exit.OK)
+    results = check_facts(read_facts(source, namespace))
+    return Answer(
+        output.AnswerKind.CHECK_RESULT,
+        [result_data(one) for one in results],
+        lambda style: results_text(results, headers=style.headers),
+        code=Exit.NO if any(one.state is CheckState.FAILED for one in results) else Exit.OK,
+    )
 
 
 def check_facts(facts: ClusterFacts) -> list[CheckResult]:
@@ -101,14 +102,13 @@ def check_facts(facts: ClusterFacts) -> list[CheckResult]:
     return results
 
 
-def results_text(results: Sequence[CheckResult]) -> str:
+def results_text(results: Sequence[CheckResult], *, headers: bool = True) -> str:
     """Write a line per question and, below those that need it, the next step."""
-    rows = columns(("CHECK", "STATE", "FOUND"), [(one.check, one.state.value, one.found) for one in results])
-    lines = rows.splitlines()
-    text = lines[0] + "\n"
-    for line, one in zip(lines[1:], results, strict=True):
-        text += line + (f"; {one.next_step}" if one.next_step else "") + "\n"
-    return text
+    rows = [(one.check, one.state.value, one.found) for one in results]
+    lines = columns(("CHECK", "STATE", "FOUND"), rows, headers=headers).splitlines()
+    steps = [f"; {one.next_step}" if one.next_step else "" for one in results]
+    heads = [""] * (len(lines) - len(steps))
+    return "".join(f"{line}{step}\n" for line, step in zip(lines, [*heads, *steps], strict=True))
 
 
 def result_data(one: CheckResult) -> dict[str, Any]:
@@ -320,13 +320,18 @@ def _readiness(
     elif not found:
         yield CheckResult(check, CheckState.WARNING, f"there is no {kind}: no node is managed", first)
     else:
-        why = Counter(reason for one in found if (reason := _not_ready(one)))
+        reasons_found = [reason for one in found if (reason := _not_ready(one))]
+        asleep = [reason for reason in reasons_found if reason == NodeReason.NO_PROFILE]
+        why = Counter(reason for reason in reasons_found if reason != NodeReason.NO_PROFILE)
         if why:
             reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(why.items()))
             text = f"{sum(why.values())} of {len(found)} not ready: {reasons}"
             yield CheckResult(check, CheckState.WARNING, text, step)
+        elif len(asleep) == len(found):
+            yield CheckResult(check, CheckState.WARNING, "no profile selects a node: none is managed", first)
         else:
-            yield CheckResult(check, CheckState.OK, f"{len(found)} ready")
+            rest = f", {len(asleep)} without a profile" if asleep else ""
+            yield CheckResult(check, CheckState.OK, f"{len(found) - len(asleep)} ready{rest}")
 
 
 def _not_ready(value: Json) -> str:

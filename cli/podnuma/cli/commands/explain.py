@@ -23,19 +23,11 @@ from podnuma.api.pod_resize import allocated, kubelet_holds_back
 from podnuma.api.scheduling import read_schedulable_node
 from podnuma.api.selector import EVERYTHING
 from podnuma.cli.commands import output
+from podnuma.cli.commands.answer import Answer, answering
 from podnuma.cli.commands.completion import complete_node, complete_pod, complete_profile
-from podnuma.cli.commands.explain_waiting import print_waiting
-from podnuma.cli.commands.explain_workload import print_workload, refusal_data, refusals_text
-from podnuma.cli.commands.options import (
-    Context,
-    Files,
-    Kubeconfig,
-    Namespace,
-    Output,
-    OutputFormat,
-    examples,
-    new_app,
-)
+from podnuma.cli.commands.explain_waiting import explain_waiting
+from podnuma.cli.commands.explain_workload import explain_workload, refusal_data, refusals_text
+from podnuma.cli.commands.options import Namespace, examples, new_app
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.admission_policies import admission_policies
@@ -43,7 +35,7 @@ from podnuma.cli.objects.documents import read_documents
 from podnuma.cli.objects.nodes import CandidateNode, candidate_node, own_settings, read_topology
 from podnuma.cli.objects.profiles import profile_named
 from podnuma.cli.objects.queries import Json
-from podnuma.cli.objects.sources import ObjectSource, one_namespace, open_source, read_if_allowed
+from podnuma.cli.objects.sources import ObjectSource, one_namespace, read_if_allowed
 from podnuma.cli.objects.workload_pods import refusals_of_pod, workload_named
 from podnuma.cli.objects.workloads import first_pod
 from podnuma.cli.render.explain_report import PodExplanation, explanation_data, explanation_text
@@ -56,12 +48,15 @@ app = new_app()
     epilog=examples(
         "podnuma explain database",
         "podnuma explain shop/database -o wide",
+        "podnuma explain database --watch",
         "podnuma explain deploy/web -n shop",
         "podnuma explain -f pod.yaml --node node-1",
         "podnuma explain -f pod.yaml --node node-1 --profile profile.yaml",
     ),
 )
+@answering(watch=True)
 def explain_pod(
+    source: ObjectSource,
     pod: Annotated[
         list[str] | None,
         typer.Argument(
@@ -88,21 +83,16 @@ def explain_pod(
             autocompletion=complete_profile,
         ),
     ] = "",
-    form: Output = OutputFormat.TEXT,
-    files: Files = None,
-    kubeconfig: Kubeconfig = None,
-    context: Context = None,
-) -> None:
+) -> Answer:
     """Explain why a pod is where it is, or why it was refused and what would make it fit."""
-    source = open_source(files, kubeconfig, context)
     namespace = one_namespace(source, namespace)
     if manifests:
         value = from_manifests(source, manifests, namespace)
         key = (value["metadata"]["namespace"], value["metadata"]["name"])
-        raise typer.Exit(print_explanation(source, key, node, form, value, profile=profile))
+        return explain_one(source, key, node, value, profile=profile)
     if (workload := workload_named(pod or [], namespace)) is not None:
-        raise typer.Exit(print_workload(source, workload, form))
-    raise typer.Exit(print_explanation(source, key_of(pod or [], namespace), node, form, profile=profile))
+        return explain_workload(source, workload)
+    return explain_one(source, key_of(pod or [], namespace), node, profile=profile)
 
 
 def key_of(words: Sequence[str], namespace: str) -> tuple[str, str]:
@@ -126,29 +116,28 @@ def from_manifests(source: ObjectSource, files: Sequence[str], namespace: str) -
     return stored
 
 
-def print_explanation(
+def explain_one(
     source: ObjectSource,
     key: tuple[str, str],
     node: str,
-    form: OutputFormat,
     manifest: Json | None = None,
     *,
     profile: str = "",
-) -> Exit:
+) -> Answer:
     """Explain one pod; NO if it is refused, drifted or not pinned. `node`: ask this one, not its own."""
     if manifest is None and (kept := _refusals_if_gone(source, *key)):
-        _print_refusals(key, kept, form)
-        return Exit.NO
+        return _explain_gone(key, kept)
     if manifest is None and not node and (value := _waiting(source, *key)) is not None:
-        return print_waiting(source, value, _read(value), form, profile)
+        return explain_waiting(source, value, _read(value), profile)
     explained, remarks = gather(source, *key, node, manifest, profile=profile)
     for remark in remarks:
         output.note(remark)
-    if form.structured:
-        output.dump_answer(output.AnswerKind.POD_EXPLANATION, [explanation_data(explained)], form)
-    else:
-        output.write(explanation_text(explained, wide=form is OutputFormat.WIDE))
-    return Exit.OK if explained.healthy else Exit.NO
+    return Answer(
+        output.AnswerKind.POD_EXPLANATION,
+        [explanation_data(explained)],
+        lambda style: explanation_text(explained, wide=style.wide),
+        code=Exit.OK if explained.healthy else Exit.NO,
+    )
 
 
 def _waiting(source: ObjectSource, namespace: str, name: str) -> Json | None:
@@ -165,12 +154,13 @@ def _refusals_if_gone(source: ObjectSource, namespace: str, name: str) -> Sequen
     return refusals_of_pod(source, namespace, name)
 
 
-def _print_refusals(key: tuple[str, str], kept: Sequence[KeptRefusal], form: OutputFormat) -> None:
-    if form.structured:
-        refusals = [{"namespace": key[0], **refusal_data(one)} for one in kept]
-        output.dump_answer(output.AnswerKind.POD_REFUSAL, refusals, form)
-    else:
-        output.write(f"pod {key[0]}/{key[1]} is gone; it was refused\n{refusals_text(kept)}")
+def _explain_gone(key: tuple[str, str], kept: Sequence[KeptRefusal]) -> Answer:
+    return Answer(
+        output.AnswerKind.POD_REFUSAL,
+        [{"namespace": key[0], **refusal_data(one)} for one in kept],
+        lambda _: f"pod {key[0]}/{key[1]} is gone; it was refused\n{refusals_text(kept)}",
+        code=Exit.NO,
+    )
 
 
 def gather(

@@ -17,8 +17,8 @@ from podnuma.allocator.placement.fleet import Candidate, Fleet
 from podnuma.allocator.placement.packing import Packing
 from podnuma.api.scheduling import Obstacle, read_pod_constraints
 from podnuma.cli.commands import output
+from podnuma.cli.commands.answer import Answer
 from podnuma.cli.commands.asked_nodes import candidate_data, nodes_to_plan_on, scheduling_view
-from podnuma.cli.commands.options import OutputFormat
 from podnuma.cli.exits import Exit
 from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.sources import ObjectSource
@@ -52,16 +52,15 @@ class WaitingPod:
     unmanaged: int
 
 
-def print_waiting(
-    source: ObjectSource, value: Json, pod: PodRequest, form: OutputFormat, profile: str
-) -> Exit:
+def explain_waiting(source: ObjectSource, value: Json, pod: PodRequest, profile: str) -> Answer:
     """Explain a pod that is on no node; NO if no node would admit it."""
     found = waiting_pod(source, value, pod, profile)
-    if form.structured:
-        output.dump_answer(output.AnswerKind.WAITING_POD, [waiting_data(found)], form)
-    else:
-        output.write(waiting_text(found))
-    return Exit.OK if found.candidates else Exit.NO
+    return Answer(
+        output.AnswerKind.WAITING_POD,
+        [waiting_data(found)],
+        lambda _: waiting_text(found),
+        code=Exit.OK if found.candidates else Exit.NO,
+    )
 
 
 def waiting_pod(source: ObjectSource, value: Json, pod: PodRequest, profile: str) -> WaitingPod:

@@ -11,7 +11,7 @@ from typing import Any
 from podnuma.api.kept_refusals import KeptRefusal
 from podnuma.api.names import NOTHING
 from podnuma.cli.commands import output
-from podnuma.cli.commands.options import OutputFormat
+from podnuma.cli.commands.answer import Answer
 from podnuma.cli.exits import Exit
 from podnuma.cli.objects.queries import ObjectQuery
 from podnuma.cli.objects.sources import ObjectSource
@@ -19,16 +19,17 @@ from podnuma.cli.objects.workload_pods import WorkloadPod, WorkloadPods, workloa
 from podnuma.cli.render.wording import columns, count
 
 
-def print_workload(source: ObjectSource, asked: ObjectQuery, form: OutputFormat) -> Exit:
+def explain_workload(source: ObjectSource, asked: ObjectQuery) -> Answer:
     """Explain a workload; NO if pods of it are refused, or were and are missing."""
     found, remarks = workload_pods(source, asked)
     for remark in remarks:
         output.note(remark)
-    if form.structured:
-        output.dump_answer(output.AnswerKind.WORKLOAD_EXPLANATION, [workload_data(found)], form)
-    else:
-        output.write(workload_text(found))
-    return Exit.OK if found.healthy else Exit.NO
+    return Answer(
+        output.AnswerKind.WORKLOAD_EXPLANATION,
+        [workload_data(found)],
+        lambda _: workload_text(found),
+        code=Exit.OK if found.healthy else Exit.NO,
+    )
 
 
 def workload_text(found: WorkloadPods) -> str:

@@ -7,17 +7,8 @@ from typing import Any
 
 from podnuma.allocator import cpuset, nodeset
 from podnuma.cli.commands import output
-from podnuma.cli.commands.options import (
-    AllNamespaces,
-    Context,
-    Files,
-    Kubeconfig,
-    Namespace,
-    Output,
-    OutputFormat,
-    examples,
-    new_app,
-)
+from podnuma.cli.commands.answer import Answer, answering
+from podnuma.cli.commands.options import AllNamespaces, Namespace, PodSelector, examples, new_app
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.device_survey import (
@@ -29,7 +20,7 @@ from podnuma.cli.objects.device_survey import (
     survey_devices,
 )
 from podnuma.cli.objects.queries import Json, ObjectQuery
-from podnuma.cli.objects.sources import ObjectSource, listed_namespace, open_source
+from podnuma.cli.objects.sources import ObjectSource, listed_namespace
 from podnuma.cli.render.wording import columns, count
 
 app = new_app()
@@ -42,20 +33,18 @@ app = new_app()
         "podnuma locality -n ml -o json",
     ),
 )
+@answering(table=True)
 def report_locality(
+    source: ObjectSource,
     namespace: Namespace = "",
     everywhere: AllNamespaces = False,
-    form: Output = OutputFormat.TEXT,
-    files: Files = None,
-    kubeconfig: Kubeconfig = None,
-    context: Context = None,
-) -> None:
+    selector: PodSelector = "",
+) -> Answer:
     """Report pods whose devices and CPUs can be on different NUMA nodes; nothing need be installed."""
-    source = open_source(files, kubeconfig, context)
     namespace = listed_namespace(source, namespace, everywhere=everywhere)
     found = survey_devices(
         SurveyedCluster(
-            pods=source.fetch(queries.pods(namespace))[0],
+            pods=source.fetch(queries.pods(namespace, labels=selector))[0],
             claims=_if_there(source, queries.resource_claims(namespace)),
             slices=_if_there(source, queries.resource_slices()),
             allocations=_if_there(source, queries.pod_allocations(namespace=namespace)),
@@ -64,12 +53,12 @@ def report_locality(
     )
     for line in found.problems:
         output.note(line)
-    if form.structured:
-        output.dump_answer(
-            output.AnswerKind.POD_DEVICES, map(pod_data, found.pods), form, summary_data(found)
-        )
-    else:
-        output.write(locality_text(found))
+    return Answer(
+        output.AnswerKind.POD_DEVICES,
+        [pod_data(one) for one in found.pods],
+        lambda style: locality_text(found, headers=style.headers),
+        summary_data(found),
+    )
 
 
 def _if_there(source: ObjectSource, query: ObjectQuery) -> list[Json]:
@@ -84,18 +73,19 @@ def _if_there(source: ObjectSource, query: ObjectQuery) -> list[Json]:
         return []
 
 
-def locality_text(found: DeviceSurvey) -> str:
+def locality_text(found: DeviceSurvey, *, headers: bool = True) -> str:
     """Write the pods as a table, and what the words mean that occur."""
     head = f"{count(found.looked_at, 'pod')} looked at, {len(found.pods)} with devices\n"
     if not found.pods:
         return head
     heads = ("NAMESPACE", "POD", "NODE", "DEVICES", "NUMA", "CPUS", "LOCALITY")
+    table = columns(heads, [_row(pod) for pod in found.pods], headers=headers)
     legend = "".join(
         f"{number} {locality.value}: {_MEANING[locality]}\n"
         for locality, number in found.by_locality.items()
         if number
     )
-    return f"{head}\n{columns(heads, [_row(pod) for pod in found.pods])}\n{legend}"
+    return f"{head}\n{table}\n{legend}"
 
 
 _MEANING = {

@@ -14,25 +14,17 @@ from podnuma.allocator import cpuset
 from podnuma.allocator.quantities import format_bytes
 from podnuma.api.node_topology import NodeTopology
 from podnuma.cli.commands import output
+from podnuma.cli.commands.answer import Answer, answering
 from podnuma.cli.commands.completion import complete_node
-from podnuma.cli.commands.options import (
-    Context,
-    Files,
-    Kubeconfig,
-    Namespace,
-    Output,
-    OutputFormat,
-    examples,
-    new_app,
-)
+from podnuma.cli.commands.options import Namespace, NodeSelector, examples, new_app
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
-from podnuma.cli.objects.nodes import grants_on, hardware_of, read_topology
-from podnuma.cli.objects.sources import ObjectSource, one_namespace, open_source, read_if_allowed
+from podnuma.cli.objects.nodes import NO_AGENT, find_topologies, grants_on, hardware_of, read_topology
+from podnuma.cli.objects.sources import ObjectSource, one_namespace, read_if_allowed
 from podnuma.cli.render.node_map import MappedNode, NodeMap, Zone, draw_up
 from podnuma.cli.render.svg_map import render_svg
 from podnuma.cli.render.terminal_map import render_terminal
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 app = new_app()
@@ -44,15 +36,19 @@ app = new_app()
         "podnuma map",
         "podnuma map node-1 node-2",
         "podnuma map node-1 --in-use",
+        "podnuma map -l node-pool=databases --watch",
         "podnuma map node-1 --svg node-1.svg",
         "kubectl get nodetopologies,podallocations -A -o yaml | podnuma map --from -",
     ),
 )
+@answering(watch=True)
 def map_nodes(
+    source: ObjectSource,
     nodes: Annotated[
         list[str] | None,
         typer.Argument(help="all nodes if left out", metavar="[NODE]...", autocompletion=complete_node),
     ] = None,
+    selector: NodeSelector = "",
     svg: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="write a picture of the one node instead", dir_okay=False),
@@ -61,41 +57,35 @@ def map_nodes(
         bool, typer.Option("--in-use", help="draw only NUMA nodes where a pod holds something")
     ] = False,
     namespace: Namespace = "",
-    form: Output = OutputFormat.TEXT,
-    files: Files = None,
-    kubeconfig: Kubeconfig = None,
-    context: Context = None,
-) -> None:
+) -> Answer:
     """Draw the sockets, NUMA nodes, caches and cores of nodes, and which pod holds which CPUs."""
-    source = open_source(files, kubeconfig, context)
-    maps = [found for node in nodes or [""] for found in read_maps(source, node, namespace)]
+    maps = read_maps(source, nodes or [], selector, namespace)
     if svg is not None:
         _write_svg(svg, maps)
-    elif form.structured:
-        output.dump_answer(output.AnswerKind.NODE_MAP, map(map_data, maps), form)
-    else:
-        output.show(*_spaced(maps, in_use=in_use))
+        raise typer.Exit
+    return Answer(
+        output.AnswerKind.NODE_MAP,
+        [map_data(one) for one in maps],
+        lambda _: Group(*_spaced(maps, in_use=in_use)),
+    )
 
 
-def read_maps(source: ObjectSource, node: str, namespace: str = "") -> list[NodeMap]:
-    """Map one node, or all by name. Of several, those without known hardware are named on standard error."""
-    topologies = source.fetch(queries.node_topologies(node))[0]
-    allocations, why = read_if_allowed(source, queries.pod_allocations(node))
+def read_maps(
+    source: ObjectSource, nodes: Sequence[str], selector: str = "", namespace: str = ""
+) -> list[NodeMap]:
+    """Map nodes, by name. Of several, those without known hardware are named on standard error."""
+    topologies = find_topologies(source, nodes, selector)
+    if not topologies:
+        raise Failure(Exit.NOT_FOUND, f"there is no such NodeTopology; {NO_AGENT}")
+    only = nodes[0] if len(nodes) == 1 else ""
+    allocations, why = read_if_allowed(source, queries.pod_allocations(only))
     restricted = allocations is None
     if allocations is None:
         within = one_namespace(source, namespace)
-        output.note(
-            f"{why} of all namespaces: of other pods than those of {within} only their CPUs are shown"
-        )
-        allocations = source.fetch(queries.pod_allocations(node, within))[0]
-    if not topologies:
-        raise Failure(
-            Exit.NOT_FOUND,
-            "there is no NodeTopology: the operator creates one per node that a NodeProfile selects; "
-            "see `kubectl get nodeprofiles`",
-        )
+        output.note(f"{why} of all namespaces: of pods outside {within} only the CPUs are shown")
+        allocations = source.fetch(queries.pod_allocations(only, within))[0]
     maps = []
-    for topology in sorted(topologies, key=lambda found: str(found["metadata"]["name"])):
+    for topology in topologies:
         try:
             maps.append(map_of(topology, allocations, restricted=restricted))
         except Failure as failure:

@@ -2,7 +2,7 @@
 
 A bar is the share of a NUMA node's CPUs that pods hold exclusively: ▁ none, █ all; · where its CPUs are
 not known. FREE is the largest number of CPUs that a single NUMA node has free: what one pod can get at most
-with `single-numa-node`.
+with `single-numa-node`. On a node without settings nothing is given out; its hardware is shown all the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,37 +13,28 @@ import typer
 from podnuma.api.conditions import Status, find
 from podnuma.api.node_topology import NodeTopology
 from podnuma.cli.commands import output
+from podnuma.cli.commands.answer import Answer, answering
 from podnuma.cli.commands.completion import complete_node
-from podnuma.cli.commands.options import (
-    Context,
-    Files,
-    Kubeconfig,
-    NoHeaders,
-    Output,
-    OutputFormat,
-    examples,
-    new_app,
-)
+from podnuma.cli.commands.options import NodeSelector, examples, new_app
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.objects import queries
-from podnuma.cli.objects.label_selector import parse_selector
-from podnuma.cli.objects.nodes import read_topology
-from podnuma.cli.objects.sources import ObjectSource, open_source
+from podnuma.cli.objects.nodes import NO_AGENT, find_topologies, read_topology
+from podnuma.cli.objects.sources import ObjectSource
 from podnuma.cli.render.wording import columns
 
 app = new_app()
 
 _BARS = "▁▂▃▄▅▆▇█"
+_HEADS = ("NODE", "PROFILE", "POLICY", "PODS", "REJECTED", "NUMA", "USE", "FREE", "READY")
 
 
 @dataclass(frozen=True, slots=True)
 class NumaUse:
-    """The CPUs of one NUMA node: all of them, and those that nobody holds and nothing reserves."""
+    """The CPUs of one NUMA node: all, held ones, and those that can be given out; None: nothing is here."""
 
     id: int
     cpus: int
     held: int
-    free: int
+    free: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +50,9 @@ class NodeLine:
     ready: str
 
     @property
-    def free(self) -> int:
-        """The most CPUs that one NUMA node has free."""
-        return max((one.free for one in self.numa), default=0)
+    def free(self) -> int | None:
+        """The most CPUs that one NUMA node has free; None where nothing is given out."""
+        return max((one.free for one in self.numa if one.free is not None), default=None)
 
     @property
     def bars(self) -> str:
@@ -75,58 +66,41 @@ class NodeLine:
 @app.command(
     "nodes",
     epilog=examples(
-        "podnuma nodes", "podnuma nodes -l node-pool=databases", "podnuma nodes --no-headers -o text"
+        "podnuma nodes",
+        "podnuma nodes -l node-pool=databases --no-headers",
+        "podnuma nodes --watch",
     ),
 )
+@answering(table=True, watch=True)
 def list_nodes(
+    source: ObjectSource,
     nodes: Annotated[
         list[str] | None,
         typer.Argument(help="all nodes if left out", metavar="[NODE]...", autocompletion=complete_node),
     ] = None,
-    selector: Annotated[
-        str, typer.Option("--selector", "-l", help="nodes with these labels, as in kubectl")
-    ] = "",
-    no_headers: NoHeaders = False,
-    form: Output = OutputFormat.TEXT,
-    files: Files = None,
-    kubeconfig: Kubeconfig = None,
-    context: Context = None,
-) -> None:
+    selector: NodeSelector = "",
+) -> Answer:
     """List nodes, one line each, with a bar per NUMA node for what is free there."""
-    source = open_source(files, kubeconfig, context)
     lines = read_lines(source, nodes or [], selector)
-    if form.structured:
-        output.dump_answer(output.AnswerKind.NODE_SUMMARY, map(line_data, lines), form)
-        return
-    heads = ("NODE", "PROFILE", "POLICY", "PODS", "REJECTED", "NUMA", "USE", "FREE", "READY")
-    output.write(columns(heads, [_cells(line) for line in lines], headers=not no_headers))
+    return Answer(
+        output.AnswerKind.NODE_SUMMARY,
+        [line_data(line) for line in lines],
+        lambda style: columns(_HEADS, [_cells(line) for line in lines], headers=style.headers),
+    )
 
 
 def read_lines(source: ObjectSource, names: Sequence[str], selector: str) -> list[NodeLine]:
     """Read the nodes of these names, all without names, with labels that the selector matches."""
-    asked = [queries.node_topologies(name) for name in names] or [queries.node_topologies()]
-    topologies = [value for found in source.fetch(*asked) for value in found]
-    if selector:
-        matches = parse_selector(selector).matches
-        wanted = {
-            one["metadata"]["name"]
-            for one in source.fetch(queries.nodes())[0]
-            if matches(one["metadata"].get("labels") or {})
-        }
-        topologies = [one for one in topologies if one["metadata"]["name"] in wanted]
     lines = []
-    for value in topologies:
+    for value in find_topologies(source, names, selector):
         try:
             lines.append(line_of(read_topology(value)))
         except Failure as failure:
             for line in failure.lines:
                 output.note(line)
     if not lines:
-        raise Failure(
-            Exit.NOT_FOUND,
-            "there is no such NodeTopology; see `kubectl get nodes,nodeprofiles,nodetopologies`",
-        )
-    return sorted(lines, key=lambda line: line.name)
+        raise Failure(Exit.NOT_FOUND, f"there is no such NodeTopology; {NO_AGENT}")
+    return lines
 
 
 def line_of(node: NodeTopology) -> NodeLine:
@@ -138,11 +112,11 @@ def line_of(node: NodeTopology) -> NodeLine:
     for one in topology.nodes if topology else ():
         own = topology.cpus_of_node(one.id) if topology else 0
         held = (own & given.exclusive).bit_count() if given else 0
-        uses.append(NumaUse(one.id, own.bit_count(), held, free.get(one.id, 0)))
+        uses.append(NumaUse(one.id, own.bit_count(), held, free.get(one.id, 0) if given else None))
     return NodeLine(
         name=node.name,
         profile=node.profile.name if node.profile else "",
-        policy=node.node.managers.topology_manager_policy.value,
+        policy=node.node.managers.topology_manager_policy.value if node.has_settings else "",
         pods=given.pods if given else 0,
         rejected=given.rejected if given else 0,
         numa=tuple(uses),
@@ -155,7 +129,7 @@ def line_data(line: NodeLine) -> Mapping[str, Any]:
     return {
         "name": line.name,
         "profile": line.profile or None,
-        "policy": line.policy,
+        "policy": line.policy or None,
         "pods": line.pods,
         "rejected": line.rejected,
         "numaNodes": [
@@ -175,6 +149,6 @@ def _cells(line: NodeLine) -> tuple[str, ...]:
         str(line.rejected),
         numa,
         line.bars,
-        str(line.free),
+        "" if line.free is None else str(line.free),
         line.ready,
     )

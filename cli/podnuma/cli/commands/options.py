@@ -64,6 +64,22 @@ Namespace = Annotated[
         autocompletion=_complete_namespace,
     ),
 ]
+
+
+def _selector(written: str) -> str:
+    """Refuse what is no selector before anybody is asked."""
+    from podnuma.cli.objects.label_selector import parse_selector  # noqa: PLC0415 - agents share this module
+
+    parse_selector(written)
+    return written
+
+
+NodeSelector = Annotated[
+    str, typer.Option("--selector", "-l", help="nodes with these labels, as in kubectl", callback=_selector)
+]
+PodSelector = Annotated[
+    str, typer.Option("--selector", "-l", help="pods with these labels, as in kubectl", callback=_selector)
+]
 NoHeaders = Annotated[bool, typer.Option("--no-headers", help="leave out the line of headings")]
 AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="all namespaces")]
 

@@ -28,6 +28,7 @@ from podnuma.allocator.placement.packing import Packing
 from podnuma.api import pod_allocation
 from podnuma.api.scheduling import Obstacle
 from podnuma.cli.commands import output
+from podnuma.cli.commands.answer import Answer, answering
 from podnuma.cli.commands.asked_nodes import (
     NamespaceLabels,
     Note,
@@ -37,27 +38,15 @@ from podnuma.cli.commands.asked_nodes import (
 )
 from podnuma.cli.commands.completion import complete_node, complete_profile
 from podnuma.cli.commands.explain import key_of
-from podnuma.cli.commands.options import (
-    Context,
-    Files,
-    Kubeconfig,
-    Namespace,
-    Output,
-    OutputFormat,
-    examples,
-    new_app,
-)
-from podnuma.cli.commands.plan_resize import NewAmounts, parse_containers, print_resize
+from podnuma.cli.commands.options import Namespace, examples, new_app
+from podnuma.cli.commands.plan_resize import NewAmounts, answer_resize, parse_containers
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.admission_policies import admission_policies
 from podnuma.cli.objects.documents import Document, read_documents
 from podnuma.cli.objects.nodes import CandidateNode
 from podnuma.cli.objects.scheduling_view import SchedulingView
-from podnuma.cli.objects.sources import (
-    ObjectSource,
-    one_namespace,
-    open_source,
-)
+from podnuma.cli.objects.server_admission import ServerAdmission
+from podnuma.cli.objects.sources import ObjectSource, one_namespace
 from podnuma.cli.objects.workloads import ExpandedPods, PlannedPod, expand
 from podnuma.cli.render.wording import columns, count
 
@@ -211,10 +200,13 @@ def _place(
         "helm template chart | podnuma plan -f - --strict",
         "podnuma plan -f pods/ --from cluster.yaml -o json",
         "podnuma plan -f deployment.yaml --packing Compact -o wide",
+        "podnuma plan -f deployment.yaml --server-side",
         "podnuma plan resize database --cpu 6 --container db=4",
     ),
 )
+@answering(table=True)
 def plan_manifests(
+    source: ObjectSource,
     words: Annotated[
         list[str] | None,
         typer.Argument(metavar="[resize POD]", help="what a running pod would hold after a resize in place"),
@@ -248,23 +240,29 @@ def plan_manifests(
     strict: Annotated[
         bool, typer.Option("--strict", help="fail if a kind is guessed or not understood")
     ] = False,
-    form: Output = OutputFormat.TEXT,
-    files: Files = None,
-    kubeconfig: Kubeconfig = None,
-    context: Context = None,
-) -> None:
+    server_side: Annotated[
+        bool,
+        typer.Option(
+            "--server-side",
+            help="have the API server admit the pods in a dry run, and tell where that is not as computed",
+        ),
+    ] = False,
+) -> Answer:
     """Tell what would happen to these pods, without changing anything."""
-    source = open_source(files, kubeconfig, context)
     if words:
         key = _resized_pod(words, one_namespace(source, namespace))
-        new = NewAmounts(cpu, memory, parse_containers(container or ()))
-        raise typer.Exit(print_resize(source, key, new, form))
+        return answer_resize(source, key, NewAmounts(cpu, memory, parse_containers(container or ())))
     if not manifests:
         raise Failure(Exit.USAGE, "name manifests with -f FILE, or a pod: podnuma plan resize POD --cpu 6")
-    raise typer.Exit(
-        print_plan(
-            source, manifests, node, profile, form, namespace=namespace, strict=strict, packing=packing
-        )
+    return answer_plan(
+        source,
+        manifests,
+        node,
+        profile,
+        namespace=namespace,
+        strict=strict,
+        packing=packing,
+        server_side=server_side,
     )
 
 
@@ -277,30 +275,40 @@ def _resized_pod(words: Sequence[str], namespace: str) -> tuple[str, str]:
     return key_of(rest, namespace)
 
 
-def print_plan(
+def answer_plan(
     source: ObjectSource,
     files: Sequence[str],
     node: str,
     profile: str,
-    form: OutputFormat,
     *,
     namespace: str = "",
     strict: bool = False,
     packing: Packing | None = None,
-) -> Exit:
-    """Plan the pods in `files`, print what would happen, and return NO if one would not run as asked."""
+    server_side: bool = False,
+) -> Answer:
+    """Plan the pods in `files`; NO if one would not run as asked."""
     documents = read_documents(files)
     namespace = one_namespace(source, namespace)
     expanded, plans = plan_documents(
-        source, documents, namespace, output.note, node=node, profile=profile, packing=packing
+        source,
+        documents,
+        namespace,
+        output.note,
+        node=node,
+        profile=profile,
+        packing=packing,
+        server_side=server_side,
     )
-    if form.structured:
-        output.dump_answer(output.AnswerKind.POD_PLAN, map(plan_data, plans), form)
-    else:
-        output.write(plan_text(plans, wide=form is OutputFormat.WIDE))
+    code = Exit.NO if any(plan.refused or plan.pending for plan in plans) else Exit.OK
     if expanded.problems or (strict and (expanded.guessed or expanded.not_understood)):
-        return Exit.INPUT
-    return Exit.NO if any(plan.refused or plan.pending for plan in plans) else Exit.OK
+        code = Exit.INPUT
+    return Answer(
+        output.AnswerKind.POD_PLAN,
+        [plan_data(plan) for plan in plans],
+        lambda style: plan_text(plans, wide=style.wide, headers=style.headers),
+        plan_summary(plans),
+        code,
+    )
 
 
 def plan_documents(
@@ -312,10 +320,15 @@ def plan_documents(
     node: str = "",
     profile: str = "",
     packing: Packing | None = None,
+    server_side: bool = False,
 ) -> tuple[ExpandedPods, list[PodPlan]]:
     """Plan the pods of these manifests; `note` hears what is not considered, guessed or wrong."""
-    expanded = expand(documents, namespace, admission_policies(source, documents, namespace, note))
+    computed = admission_policies(source, documents, namespace, note)
+    server = ServerAdmission(source, computed) if server_side else None
+    expanded = expand(documents, namespace, server or computed)
     _say(expanded, note)
+    for line in server.differences if server else ():
+        note(f"the API server differs: {line}")
     view = scheduling_view(source, node, note)
     nodes, labels = nodes_to_plan_on(source, node, profile, view, note)
     return expanded, plan_pods(expanded.pods, nodes, labels, view, packing)
@@ -332,23 +345,31 @@ def _say(expanded: ExpandedPods, note: Note) -> None:
         note(f"not considered in where pods may go: {', '.join(unseen)}")
 
 
-def plan_text(plans: Sequence[PodPlan], *, wide: bool) -> str:
+def plan_text(plans: Sequence[PodPlan], *, wide: bool, headers: bool = True) -> str:
     """Write the plans as a table with refusals below; `wide` adds tables of containers and of candidates."""
     heads = ("POD", "NODE", "RESULT", "CPUS", "NUMA", "EXCLUSIVE", "SHARED")
-    text = columns(heads, [_row(plan) for plan in plans])
+    text = columns(heads, [_row(plan) for plan in plans], headers=headers)
     if wide:
         heads = ("POD", "CONTAINER", "KIND", "ASSIGNMENT", "CPUS", "MEMS", "QUOTA")
         rows = [row for plan in plans for row in _containers(plan)]
         text += "\n" + columns(heads, rows) if rows else ""
         candidates = [row for plan in plans for row in _candidates(plan)]
         text += "\n" + columns(_CANDIDATE_HEADS, candidates) if candidates else ""
-    refusals = "".join(
-        f"\n{plan.planned.name} on {one.node}: {one.reason}: {one.explanation}\n"
-        for plan in plans
-        if plan.refused
-        for one in plan.refusals
+    return text + _refusals(plans) + _unpinned(plans) + _left_out(plans) + _sum(plans)
+
+
+def _refusals(plans: Sequence[PodPlan]) -> str:
+    """Say why nodes refuse pods, once for all pods of a workload of which the same is true."""
+    alike: dict[tuple[object, NodeRefusal], list[str]] = {}
+    for plan in plans:
+        for one in plan.refusals if plan.refused else ():
+            whose = (plan.planned.place, plan.planned.owner) if plan.planned.owner else plan.planned.name
+            alike.setdefault((whose, one), []).append(plan.planned.name)
+    return "".join(
+        f"\n{pods[0]}{f' and {len(pods) - 1} more' if len(pods) > 1 else ''} on {one.node}: {one.reason}: "
+        f"{one.explanation}\n"
+        for (_, one), pods in alike.items()
     )
-    return text + refusals + _unpinned(plans) + _left_out(plans) + _sum(plans)
 
 
 def _unpinned(plans: Sequence[PodPlan]) -> str:
@@ -378,12 +399,71 @@ def _left_out(plans: Sequence[PodPlan]) -> str:
     return "".join(lines)
 
 
+@dataclass(frozen=True, slots=True)
+class WorkloadPlan:
+    """What would happen to the pods of one workload together."""
+
+    kind: str
+    namespace: str
+    name: str
+    results: Mapping[str, int]
+
+    @property
+    def pods(self) -> int:
+        """How many pods it makes."""
+        return sum(self.results.values())
+
+
+def workload_plans(plans: Sequence[PodPlan]) -> list[WorkloadPlan]:
+    """Count the results per workload, in the order of the manifests; pods by themselves are none."""
+    found: dict[tuple[str, str, str, str], Counter[str]] = {}
+    for plan in plans:
+        if plan.planned.owner is not None:
+            key = (
+                plan.planned.place,
+                plan.planned.owner[0],
+                plan.planned.pod.namespace,
+                plan.planned.owner[1],
+            )
+            found.setdefault(key, Counter())[plan.result] += 1
+    return [WorkloadPlan(*key[1:], results=results) for key, results in found.items()]
+
+
 def _sum(plans: Sequence[PodPlan]) -> str:
-    """Count the results where they differ."""
+    """Say how many pods of a workload fit where not all do, and count the results where they differ."""
+    text = ""
+    for one in workload_plans(plans):
+        fit = one.results.get("admitted", 0)
+        if fit < one.pods and one.pods > 1:
+            rest = ", ".join(f"{number} {word}" for word, number in one.results.items() if word != "admitted")
+            text += (
+                f"\n{one.kind} {one.namespace}/{one.name}: {fit} of {count(one.pods, 'pod')} fit, {rest}\n"
+            )
     results = Counter(plan.result for plan in plans)
-    if len(results) < 2:  # noqa: PLR2004 - the table says it
-        return ""
-    return "\n" + ", ".join(f"{number} {result}" for result, number in results.items()) + "\n"
+    if len(results) > 1:
+        text += "\n" + ", ".join(f"{number} {result}" for result, number in results.items()) + "\n"
+    return text
+
+
+def plan_summary(plans: Sequence[PodPlan]) -> dict[str, Any]:
+    """Return the counts for programs: of all pods, and of each workload."""
+
+    def counts(results: Mapping[str, int]) -> dict[str, int]:
+        words = {
+            "admitted": "admitted",
+            "refused": "refused",
+            "pending": "pending",
+            "notManaged": "not managed",
+        }
+        return {field: results.get(word, 0) for field, word in words.items()}
+
+    return {
+        **counts(Counter(plan.result for plan in plans)),
+        "workloads": [
+            {"kind": one.kind, "namespace": one.namespace, "name": one.name, **counts(one.results)}
+            for one in workload_plans(plans)
+        ],
+    }
 
 
 def _row(plan: PodPlan) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_allocation import Decision, ResizeReason, render_spec
 from podnuma.cli.commands import output
-from podnuma.cli.commands.options import OutputFormat
+from podnuma.cli.commands.answer import Answer
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.nodes import CandidateNode, candidate_node, own_settings, read_topology
@@ -47,14 +47,15 @@ class ResizePlan:
     message: str = ""
 
 
-def print_resize(source: ObjectSource, key: tuple[str, str], new: NewAmounts, form: OutputFormat) -> Exit:
-    """Print what a resize would give; NO if the pod would keep what it has."""
+def answer_resize(source: ObjectSource, key: tuple[str, str], new: NewAmounts) -> Answer:
+    """Tell what a resize would give; NO if the pod would keep what it has."""
     plan = plan_resize(source, key, new)
-    if form.structured:
-        output.dump_answer(output.AnswerKind.POD_RESIZE, [resize_data(plan)], form)
-    else:
-        output.write(resize_text(plan))
-    return Exit.NO if plan.after is None else Exit.OK
+    return Answer(
+        output.AnswerKind.POD_RESIZE,
+        [resize_data(plan)],
+        lambda _: resize_text(plan),
+        code=Exit.NO if plan.after is None else Exit.OK,
+    )
 
 
 def plan_resize(source: ObjectSource, key: tuple[str, str], new: NewAmounts) -> ResizePlan:

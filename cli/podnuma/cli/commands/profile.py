@@ -21,17 +21,17 @@ from podnuma.api.node_profile import NodeProfile, read_node_profile
 from podnuma.api.resource_types import NODE_PROFILE
 from podnuma.api.selector import render_selector
 from podnuma.cli.commands import output
+from podnuma.cli.commands.answer import with_source
 from podnuma.cli.commands.completion import complete_node
-from podnuma.cli.commands.options import Context, Files, Kubeconfig, Output, OutputFormat, examples, new_app
+from podnuma.cli.commands.options import NodeSelector, Output, OutputFormat, examples, new_app
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.objects import queries
 from podnuma.cli.objects.cluster_facts import kubelet_configurations
 from podnuma.cli.objects.documents import read_documents
 from podnuma.cli.objects.kubelet_configuration import configuration_in, kubelet_settings
 from podnuma.cli.objects.label_selector import parse_selector
-from podnuma.cli.objects.nodes import hardware_of, read_topology
+from podnuma.cli.objects.nodes import find_topologies, hardware_of, read_topology
 from podnuma.cli.objects.queries import Json
-from podnuma.cli.objects.sources import ObjectSource, open_source, read_if_allowed
+from podnuma.cli.objects.sources import ObjectSource
 
 _MEMORY: Final = "1Gi"
 _MILLI: Final = 1000
@@ -39,7 +39,6 @@ _MILLI: Final = 1000
 app = new_app("Write a first NodeProfile, to be read before it is applied.")
 
 Name = Annotated[str, typer.Option(help="name of the profile")]
-Selector = Annotated[str, typer.Option("--selector", "-l", help="nodes with these labels, as in kubectl")]
 
 
 @app.command(
@@ -52,7 +51,7 @@ Selector = Annotated[str, typer.Option("--selector", "-l", help="nodes with thes
 def import_profile(
     file: Annotated[str, typer.Argument(metavar="FILE", help="a KubeletConfiguration; - for standard input")],
     name: Name = "from-kubelet",
-    selector: Selector = "",
+    selector: NodeSelector = "",
     form: Output = OutputFormat.YAML,
 ) -> None:
     """Turn a KubeletConfiguration into a NodeProfile, and name what has no meaning here."""
@@ -74,19 +73,17 @@ def import_profile(
         "podnuma profile suggest --from topology.yaml   # of podnuma discover",
     ),
 )
+@with_source
 def suggest_profile(
+    source: ObjectSource,
     node: Annotated[
         str, typer.Argument(metavar="[NODE]", help="for this node alone", autocompletion=complete_node)
     ] = "",
     name: Name = "suggested",
-    selector: Selector = "",
+    selector: NodeSelector = "",
     form: Output = OutputFormat.YAML,
-    files: Files = None,
-    kubeconfig: Kubeconfig = None,
-    context: Context = None,
 ) -> None:
     """Suggest a NodeProfile from the hardware of nodes and what their kubelets reserve."""
-    source = open_source(files, kubeconfig, context)
     machines = _machines(source, node, selector)
     first, machine = next(iter(machines.items()))
     configuration = kubelet_configurations(source, [first]).get(first)
@@ -173,20 +170,13 @@ def _cores(machine: Topology, milli: int) -> CpuSet:
 def _machines(source: ObjectSource, node: str, selector: str) -> dict[str, Topology]:
     """Return the hardware of the nodes that are asked for, by name."""
     try:
-        topologies = source.fetch(queries.node_topologies(node))[0]
+        topologies = find_topologies(source, [node] if node else [], selector)
     except Failure as failure:
         if failure.code is not Exit.NOT_FOUND:
             raise
         topologies = []
-    if selector:
-        nodes, why = read_if_allowed(source, queries.nodes())
-        if nodes is None:
-            raise Failure(Exit.FORBIDDEN, f"{why}, so -l matches none; name a node")
-        matches = parse_selector(selector).matches
-        chosen = {one["metadata"]["name"] for one in nodes if matches(one["metadata"].get("labels") or {})}
-        topologies = [one for one in topologies if one["metadata"]["name"] in chosen]
     found: dict[str, Topology] = {}
-    for value in sorted(topologies, key=lambda one: str(one["metadata"]["name"])):
+    for value in topologies:
         read = read_topology(value)
         try:
             found[read.name] = hardware_of(read).topology
@@ -196,8 +186,8 @@ def _machines(source: ObjectSource, node: str, selector: str) -> dict[str, Topol
     if not found:
         raise Failure(
             Exit.NOT_FOUND,
-            f"no hardware is known of {f'node {node}' if node else 'these nodes'}: a node that no profile "
-            "selects has no NodeTopology; run `podnuma discover` there and pass its output with --from FILE",
+            f"no hardware is known of {f'node {node}' if node else 'these nodes'}: where no agent runs, run "
+            "`podnuma discover` there and pass its output with --from FILE",
         )
     return found
 

@@ -11,17 +11,8 @@ import typer
 from podnuma.allocator import quantities
 from podnuma.allocator.quantities import format_cpu
 from podnuma.cli.commands import output
-from podnuma.cli.commands.options import (
-    AllNamespaces,
-    Context,
-    Files,
-    Kubeconfig,
-    Namespace,
-    Output,
-    OutputFormat,
-    examples,
-    new_app,
-)
+from podnuma.cli.commands.answer import Answer, answering
+from podnuma.cli.commands.options import AllNamespaces, Namespace, PodSelector, examples, new_app
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.sidecar_survey import (
@@ -33,7 +24,7 @@ from podnuma.cli.objects.sidecar_survey import (
     survey_sidecars,
     total_freed,
 )
-from podnuma.cli.objects.sources import ObjectSource, listed_namespace, open_source
+from podnuma.cli.objects.sources import ObjectSource, listed_namespace
 from podnuma.cli.render.wording import columns, count
 
 app = new_app()
@@ -47,34 +38,32 @@ app = new_app()
         "podnuma savings -A --sidecar-cpu 500m",
     ),
 )
+@answering(table=True)
 def report_savings(
+    source: ObjectSource,
     namespace: Namespace = "",
     everywhere: AllNamespaces = False,
+    selector: PodSelector = "",
     sidecar_cpu: Annotated[
         str, typer.Option(metavar="AMOUNT", help="what a sidecar needs where usage is not measured")
     ] = "250m",
-    form: Output = OutputFormat.TEXT,
-    files: Files = None,
-    kubeconfig: Kubeconfig = None,
-    context: Context = None,
-) -> None:
+) -> Answer:
     """Report the CPUs that pod budgets with shared sidecars would free; nothing need be installed."""
     try:
         assumed = quantities.parse(sidecar_cpu).milli
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--sidecar-cpu") from error
-    source = open_source(files, kubeconfig, context)
     namespace = listed_namespace(source, namespace, everywhere=everywhere)
-    pods = source.fetch(queries.pods(namespace))[0]
+    pods = source.fetch(queries.pods(namespace, labels=selector))[0]
     found = survey_sidecars(pods, _usage(source, namespace), assumed)
     for line in found.unreadable:
         output.note(f"left out: {line}")
-    if form.structured:
-        output.dump_answer(
-            output.AnswerKind.SIDECAR_SAVING, map(finding_data, found.findings), form, savings_summary(found)
-        )
-    else:
-        output.write(savings_text(found, assumed, wide=form is OutputFormat.WIDE))
+    return Answer(
+        output.AnswerKind.SIDECAR_SAVING,
+        [finding_data(one) for one in found.findings],
+        lambda style: savings_text(found, assumed, wide=style.wide, headers=style.headers),
+        savings_summary(found),
+    )
 
 
 def _usage(source: ObjectSource, namespace: str) -> Usage:
@@ -87,7 +76,7 @@ def _usage(source: ObjectSource, namespace: str) -> Usage:
         return {}
 
 
-def savings_text(found: SidecarSurvey, assumed: int, *, wide: bool) -> str:
+def savings_text(found: SidecarSurvey, assumed: int, *, wide: bool, headers: bool = True) -> str:
     """Write the findings as a table with its sum; `wide` adds the arithmetic of each workload."""
     groups = found.by_workload()
     head = (
@@ -106,7 +95,7 @@ def savings_text(found: SidecarSurvey, assumed: int, *, wide: bool) -> str:
         "FREED PER POD",
         "FREED",
     )
-    text = head + "\n" + columns(heads, [_row(group) for group in groups])
+    text = head + "\n" + columns(heads, [_row(group) for group in groups], headers=headers)
     if wide:
         text += "\n" + "".join(_arithmetic(group[0]) for group in groups)
     return text + "\n" + _sum(found, assumed)

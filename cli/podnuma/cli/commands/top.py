@@ -21,23 +21,13 @@ from podnuma.allocator.request import ContainerKind
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod_allocation import ContainerStatus, PodAllocation, read_pod_allocation
 from podnuma.cli.commands import output
+from podnuma.cli.commands.answer import Answer, answering
 from podnuma.cli.commands.completion import complete_node
-from podnuma.cli.commands.options import (
-    AllNamespaces,
-    Context,
-    Files,
-    Kubeconfig,
-    Namespace,
-    NoHeaders,
-    Output,
-    OutputFormat,
-    examples,
-    new_app,
-)
+from podnuma.cli.commands.options import AllNamespaces, Namespace, PodSelector, examples, new_app
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.queries import Json
-from podnuma.cli.objects.sources import ObjectSource, listed_namespace, open_source
+from podnuma.cli.objects.sources import ObjectSource, listed_namespace
 from podnuma.cli.render.wording import columns, rounded
 
 app = new_app()
@@ -45,6 +35,7 @@ app = new_app()
 ContainerKey = tuple[str, str, str]
 """Namespace, pod, container."""
 
+_HEADS = ("NODE", "POD", "CONTAINER", "SHARE", "CPUS", "CPU", "MEMORY", "THROTTLED", "PINNED", "DRIFT")
 _ABSENT = (Exit.NOT_FOUND, Exit.FORBIDDEN, Exit.NOT_SERVED, Exit.UNREACHABLE)
 
 
@@ -76,46 +67,46 @@ class TopRow:
         "podnuma top",
         "podnuma top -A",
         "podnuma top node-1",
+        "podnuma top -n shop -l app=web --watch",
         "podnuma top -n shop -o json",
     ),
 )
+@answering(table=True, watch=True)
 def top_containers(
+    source: ObjectSource,
     node: Annotated[
         str, typer.Argument(help="all nodes if left out", metavar="[NODE]", autocompletion=complete_node)
     ] = "",
     namespace: Namespace = "",
     everywhere: AllNamespaces = False,
-    no_headers: NoHeaders = False,
-    form: Output = OutputFormat.TEXT,
-    files: Files = None,
-    kubeconfig: Kubeconfig = None,
-    context: Context = None,
-) -> None:
+    selector: PodSelector = "",
+) -> Answer:
     """Show usage, throttling and drift of each container of managed pods."""
-    source = open_source(files, kubeconfig, context)
     # As with `kubectl top`, a node is not part of a namespace.
     within = listed_namespace(source, namespace, everywhere=everywhere or bool(node and not namespace))
-    raise typer.Exit(print_top(source, within, node, form, headers=not no_headers))
+    rows = top_rows(_held(source, within, node, selector), _use(source, within))
+    if not rows:
+        output.note("no pod holds anything")
+    return Answer(
+        output.AnswerKind.CONTAINER_USE,
+        [top_data(row) for row in rows],
+        lambda style: columns(_HEADS, [_cells(row) for row in rows], headers=style.headers) if rows else "",
+        code=Exit.NO if any(row.drift for row in rows) else Exit.OK,
+    )
 
 
-def print_top(
-    source: ObjectSource, namespace: str, node: str, form: OutputFormat, *, headers: bool = True
-) -> Exit:
-    """Print every container of the managed pods; NO if one has drifted."""
-    allocations = [
-        found
-        for value in source.fetch(queries.pod_allocations(node, namespace))[0]
-        if (found := _read(value))
-    ]
-    rows = top_rows(allocations, _use(source, namespace))
-    if form.structured:
-        output.dump_answer(output.AnswerKind.CONTAINER_USE, map(top_data, rows), form)
-    else:
-        heads = ("NODE", "POD", "CONTAINER", "SHARE", "CPUS", "CPU", "MEMORY", "THROTTLED", "PINNED", "DRIFT")
-        if not rows:
-            output.note("no pod holds anything")
-        output.write(columns(heads, [_cells(row) for row in rows], headers=headers) if rows else "")
-    return Exit.NO if any(row.drift for row in rows) else Exit.OK
+def _held(source: ObjectSource, namespace: str, node: str, labels: str) -> list[PodAllocation]:
+    """Return what pods hold, of those with labels."""
+    values = source.fetch(queries.pod_allocations(node, namespace))[0]
+    if labels:
+        pods = source.fetch(queries.pods(namespace, node=node, labels=labels))[0]
+        wanted = {_key(pod) for pod in pods}
+        values = [value for value in values if _key(value) in wanted]
+    return [found for value in values if (found := _read(value)) is not None]
+
+
+def _key(value: Json) -> tuple[str, str]:
+    return value["metadata"].get("namespace", "default"), value["metadata"]["name"]
 
 
 def top_rows(

@@ -12,16 +12,17 @@ from typing import Annotated
 
 import typer
 from podnuma.cli.commands import output
+from podnuma.cli.commands.answer import with_source
 from podnuma.cli.commands.explain import gather
 from podnuma.cli.commands.map import map_of
-from podnuma.cli.commands.options import Context, Files, Kubeconfig, examples, new_app
+from podnuma.cli.commands.options import examples, new_app
 from podnuma.cli.commands.plan import plan_data, plan_documents
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.cluster import ClusterSource
 from podnuma.cli.objects.documents import documents_in
 from podnuma.cli.objects.queries import Json
-from podnuma.cli.objects.sources import ObjectSource, one_namespace, open_source
+from podnuma.cli.objects.sources import ObjectSource, one_namespace
 from podnuma.cli.render.explain_report import explanation_data
 from podnuma.cli.ui.access import Access
 from podnuma.cli.ui.follow import follow
@@ -60,19 +61,17 @@ class SourceQuestions:
     "ui",
     epilog=examples("podnuma ui", "podnuma ui --no-browser --port 8089", "podnuma ui --context staging"),
 )
+@with_source
 def show_page(
+    source: ObjectSource,
     address: Annotated[
         str, typer.Option(help="IP address to listen at; only this machine reaches 127.0.0.1")
     ] = ("127.0.0.1"),
     port: Annotated[int, typer.Option(help="port to listen at; 0 takes a free one", min=0, max=65535)] = 0,
     browser: Annotated[bool, typer.Option(help="open the page in the browser")] = True,
-    files: Files = None,
-    kubeconfig: Kubeconfig = None,
-    context: Context = None,
 ) -> None:
     """Show nodes, pods and decisions live in a local web page, which only reads."""
     _check(address)
-    source = open_source(files, kubeconfig, context)
     source.fetch(queries.node_topologies())  # what is wrong with the cluster is said here, not on the page
     asyncio.run(_serve(source, address, port, browser=browser))
 

@@ -12,9 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from podnuma.api import names
-from podnuma.api.resource_types import SELF_SUBJECT_ACCESS_REVIEW, ResourceType
+from podnuma.api.resource_types import POD, SELF_SUBJECT_ACCESS_REVIEW, ResourceType
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.queries import Json, ObjectQuery
+from podnuma.cli.objects.server_admission import DryRunRefusedError
 from podnuma.plumbing.kube import errors
 from podnuma.plumbing.kube.client import Client
 from podnuma.plumbing.kube.credentials import KubectlCredentials
@@ -76,6 +77,31 @@ class ClusterSource:
     def may_create(self, asked: Sequence[tuple[ResourceType, str]]) -> list[bool]:
         """Tell for each kind and namespace whether this user may create such an object there."""
         return asyncio.run(self._may_create(asked))
+
+    def dry_run(self, pod: Json) -> Json:
+        """Return a pod as the API server would store it. Raises DryRunRefusedError."""
+        return asyncio.run(self._dry_run(pod))
+
+    async def _dry_run(self, pod: Json) -> Json:
+        namespace = pod["metadata"]["namespace"]
+        client = self.connect()
+        try:
+            if not await _may_create(client, POD, namespace):
+                raise Failure(
+                    Exit.FORBIDDEN,
+                    f"--server-side needs the right to create pods in {namespace}, although none is stored; "
+                    f"see `kubectl auth can-i create pods -n {namespace}`",
+                )
+            path, asked = POD.path(namespace), {"dryRun": "All"}
+            return await client.write("POST", path, pod, deadline=_REVIEW_DEADLINE, query=asked)
+        except errors.RefusedError as error:
+            raise DryRunRefusedError(error.message) from error
+        except errors.NotFoundError as error:
+            raise DryRunRefusedError(error.message) from error
+        except errors.KubeError as error:
+            raise Failure(Exit.UNREACHABLE, f"no answer to a dry run: {error.message}") from error
+        finally:
+            await client.close()
 
     async def _may_create(self, asked: Sequence[tuple[ResourceType, str]]) -> list[bool]:
         client = Client(self._access, user_agent="podnuma-cli")

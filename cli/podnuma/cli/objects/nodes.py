@@ -9,16 +9,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from podnuma.allocator import ManagerSettings, NodeAllocator, SettingsError, SettingsProblem
+from podnuma.allocator import NodeAllocator, SettingsError, SettingsProblem
 from podnuma.allocator.decision import PodGrant
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.hardware import Hardware
-from podnuma.api.node_settings import NodeSettings, PodPolicy
+from podnuma.api.node_settings import NodeSettings
 from podnuma.api.node_topology import NodeTopology, read_node_topology
 from podnuma.api.pod_allocation import Phase, read_pod_allocation
 from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
+from podnuma.cli.objects import queries
+from podnuma.cli.objects.queries import Json
+from podnuma.cli.objects.sources import ObjectSource
 
-_UNSET = NodeSettings(ManagerSettings(), PodPolicy())
+NO_AGENT = "the operator makes one per node that a NodeProfile selects; see `kubectl get nodeprofiles`"
+"""Why there may be no NodeTopology, and the next step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +35,19 @@ class CandidateNode:
     remarks: tuple[str, ...] = ()
 
 
+def find_topologies(source: ObjectSource, names: Sequence[str], labels: str) -> list[Json]:
+    """Return NodeTopologies by name: those that are named, else all; of these those of nodes with labels."""
+    asked = [queries.node_topologies(name) for name in names] or [queries.node_topologies()]
+    found = [value for values in source.fetch(*asked) for value in values]
+    if labels:
+        wanted = {one["metadata"]["name"] for one in source.fetch(queries.nodes(labels=labels))[0]}
+        found = [one for one in found if one["metadata"]["name"] in wanted]
+    return sorted(found, key=lambda one: str(one["metadata"]["name"]))
+
+
 def own_settings(topology: NodeTopology) -> NodeSettings | None:
     """Return the settings that stand in a NodeTopology; None if nobody has written any."""
-    return None if topology.profile is None and topology.node == _UNSET else topology.node
+    return topology.node if topology.has_settings else None
 
 
 def candidate_nodes(

@@ -21,6 +21,7 @@ from podnuma.api.resource_types import (
     RUNTIME_CLASS,
     ResourceType,
 )
+from podnuma.cli.objects.label_selector import parse_selector
 
 Json = dict[str, Any]
 
@@ -29,7 +30,8 @@ Json = dict[str, Any]
 class ObjectQuery:
     """A query for objects of one kind. `name` empty: all of them.
 
-    `node`: only those on that node; `reporter`: only events that this program has recorded.
+    `node`: only those on that node; `reporter`: only events that this program has recorded; `labels`: only
+    those that this selector matches, written as kubectl's -l takes it.
     """
 
     type: ResourceType
@@ -37,6 +39,7 @@ class ObjectQuery:
     name: str = ""
     node: str = ""
     reporter: str = ""
+    labels: str = ""
 
     @property
     def path(self) -> str:
@@ -47,8 +50,9 @@ class ObjectQuery:
     def query(self) -> Mapping[str, str]:
         """The query string: the server selects."""
         wanted = {"spec.nodeName": self.node, "reportingComponent": self.reporter}
-        selector = ",".join(f"{field}={text}" for field, text in wanted.items() if text)
-        return {"fieldSelector": selector} if selector else {}
+        fields = ",".join(f"{field}={text}" for field, text in wanted.items() if text)
+        selectors = {"fieldSelector": fields, "labelSelector": self.labels}
+        return {name: text for name, text in selectors.items() if text}
 
     @property
     def label(self) -> str:
@@ -67,6 +71,7 @@ class ObjectQuery:
             and self.namespace in ("", metadata.get("namespace", "default"))
             and self.node in ("", spec.get("nodeName"))
             and self.reporter in ("", value.get("reportingComponent"))
+            and (not self.labels or parse_selector(self.labels).matches(metadata.get("labels") or {}))
         )
 
 
@@ -85,9 +90,9 @@ def pod_allocation(namespace: str, pod: str) -> ObjectQuery:
     return ObjectQuery(POD_ALLOCATION, namespace, pod)
 
 
-def pods(namespace: str = "", name: str = "", node: str = "") -> ObjectQuery:
-    """Query all pods, those of a namespace or of a node, or one."""
-    return ObjectQuery(POD, namespace, name, node)
+def pods(namespace: str = "", name: str = "", node: str = "", labels: str = "") -> ObjectQuery:
+    """Query all pods, those of a namespace, of a node, with labels, or one."""
+    return ObjectQuery(POD, namespace, name, node, labels=labels)
 
 
 def operator_events(namespace: str) -> ObjectQuery:
@@ -110,9 +115,9 @@ def resource_slices() -> ObjectQuery:
     return ObjectQuery(RESOURCE_SLICE)
 
 
-def nodes(name: str = "") -> ObjectQuery:
-    """Query all nodes, or one."""
-    return ObjectQuery(NODE, name=name)
+def nodes(name: str = "", labels: str = "") -> ObjectQuery:
+    """Query all nodes, those with labels, or one."""
+    return ObjectQuery(NODE, name=name, labels=labels)
 
 
 def node_profiles(name: str = "") -> ObjectQuery:

@@ -7,7 +7,7 @@ said: pods, none (a Service), or not understood, which is counted.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from podnuma.allocator.request import PodRequest
 from podnuma.api.decoding import InvalidObjectError
@@ -23,11 +23,24 @@ _DEFAULT_NAMESPACE = "default"
 NO_POLICIES = AdmissionPolicies()
 
 
+class PodAdmission(Protocol):
+    """What makes of a pod what is stored: computed (`AdmissionPolicies`), or asked of an API server."""
+
+    def admit(self, pod: Any) -> Any:
+        """Return the JSON of a pod as it would be stored."""
+        ...
+
+    def refusals(self, stored: Any) -> Iterator[str]:
+        """Yield why the API server refuses a pod that `admit` returned."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedPod:
     """A pod that would be created: its manifest's place, what it asks for, and where it may go.
 
-    `every_node`: the pod of a DaemonSet, one on each node that it may go to.
+    `every_node`: the pod of a DaemonSet, one on each node that it may go to. `owner`: kind and name of the
+    object that makes it; None for a pod by itself.
     """
 
     place: str
@@ -35,6 +48,7 @@ class PlannedPod:
     labels: Mapping[str, str]
     constraints: PodConstraints = field(default_factory=PodConstraints)
     every_node: bool = False
+    owner: tuple[str, str] | None = None
 
     @property
     def name(self) -> str:
@@ -56,7 +70,7 @@ class ExpandedPods:
 def expand(
     documents: Sequence[Document],
     namespace: str = _DEFAULT_NAMESPACE,
-    policies: AdmissionPolicies = NO_POLICIES,
+    policies: PodAdmission = NO_POLICIES,
 ) -> ExpandedPods:
     """Find all pods of these manifests. `namespace` is for objects that name none."""
     pods: list[PlannedPod] = []
@@ -100,7 +114,7 @@ def _field_problems(document: Document) -> tuple[str, ...]:
 
 
 def _planned(
-    document: Document, template: PodTemplate, namespace: str, policies: AdmissionPolicies
+    document: Document, template: PodTemplate, namespace: str, policies: PodAdmission
 ) -> tuple[list[PlannedPod], list[str]]:
     """Return the pods of a template, or why there are none: its pods are alike, so one speaks for all."""
     found: list[PlannedPod] = []
@@ -117,7 +131,9 @@ def _planned(
         constraints = read_pod_constraints(stored)
         if template.every_node:
             constraints = constraints.tolerating(DAEMON_TOLERATIONS)
-        found.append(PlannedPod(document.place, pod, _labels(stored), constraints, template.every_node))
+        owner = (document.kind, document.name) if template.path else None
+        labels = _labels(stored)
+        found.append(PlannedPod(document.place, pod, labels, constraints, template.every_node, owner))
     return found, []
 
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from podnuma.allocator import Admitted, GrantedDevice, nodeset
 from podnuma.cli.commands import explain
+from podnuma.cli.commands.answer import print_answer
 from podnuma.cli.commands.options import OutputFormat
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.sources import FileSource
@@ -16,6 +17,10 @@ from tests.unit.cli.builders import PODS, ROOT, allocation_object, container, gr
 
 EPYC = "epyc7401-2s-8numa-16l3"
 KEY = ("payments", "ledger-db-0")
+
+
+def print_explanation(source, key, node, form, manifest=None, **more):
+    return print_answer(explain.explain_one(source, key, node, manifest, **more), form)
 
 
 def saved(tmp_path, *objects) -> FileSource:
@@ -45,7 +50,7 @@ def test_two_pods_are_too_many():
 
 
 def test_an_unbound_pod_is_explained_on_the_node_that_is_named(tmp_path, capsys):
-    assert explain.print_explanation(saved(tmp_path), KEY, "node-a", OutputFormat.TEXT) is Exit.OK
+    assert print_explanation(saved(tmp_path), KEY, "node-a", OutputFormat.TEXT) is Exit.OK
     text = capsys.readouterr().out
     assert text.startswith("pod payments/ledger-db-0 on node-a: not decided; it would be admitted\n")
     sections = [line for line in text.splitlines() if line and not line.startswith(" ")][1:]
@@ -55,7 +60,7 @@ def test_an_unbound_pod_is_explained_on_the_node_that_is_named(tmp_path, capsys)
 
 
 def test_an_unbound_pod_is_asked_of_all_nodes(tmp_path, capsys):
-    assert explain.print_explanation(saved(tmp_path), KEY, "", OutputFormat.TEXT) is Exit.OK
+    assert print_explanation(saved(tmp_path), KEY, "", OutputFormat.TEXT) is Exit.OK
     text = capsys.readouterr().out
     assert text.startswith("pod payments/ledger-db-0 is on no node yet; 1 node would admit it now\n")
 
@@ -69,7 +74,7 @@ def test_the_pod_of_a_manifest_needs_a_node(tmp_path):
 def test_a_pod_that_does_not_exist_is_said_so(tmp_path):
     otherwise = "its workload: deploy/NAME, sts/NAME or job/NAME, or its manifest: -f FILE --node NODE"
     with pytest.raises(Failure) as failure:
-        explain.print_explanation(saved(tmp_path), ("a", "b"), "", OutputFormat.TEXT)
+        print_explanation(saved(tmp_path), ("a", "b"), "", OutputFormat.TEXT)
     assert (failure.value.code, failure.value.lines) == (
         Exit.NOT_FOUND,
         (f"there is no pod a/b; if it was evicted, explain {otherwise}",),
@@ -80,9 +85,7 @@ def test_the_pod_of_a_manifest_is_explained_without_one_in_the_cluster(tmp_path,
     manifest = explain.from_manifests(
         saved(tmp_path), [str(ROOT / "examples" / "pods" / "too-large.yaml")], "default"
     )
-    code = explain.print_explanation(
-        saved(tmp_path), ("default", "too-large"), "node-a", OutputFormat.TEXT, manifest
-    )
+    code = print_explanation(saved(tmp_path), ("default", "too-large"), "node-a", OutputFormat.TEXT, manifest)
     assert code is Exit.NO
     text = capsys.readouterr().out
     assert text.startswith("pod default/too-large on node-a: not decided; it would be refused, Topology")
@@ -103,8 +106,7 @@ def large() -> dict[str, Any]:
 def test_a_refused_pod_is_no_and_gets_the_smallest_change(tmp_path, capsys):
     refused = allocation_object(grant("a/large", ""), phase="Rejected", reason="TopologyAffinityError")
     assert (
-        explain.print_explanation(saved(tmp_path, large(), refused), ("a", "large"), "", OutputFormat.TEXT)
-        is Exit.NO
+        print_explanation(saved(tmp_path, large(), refused), ("a", "large"), "", OutputFormat.TEXT) is Exit.NO
     )
     text = capsys.readouterr().out
     assert text.startswith("pod a/large on node-a: refused, TopologyAffinityError: ")
@@ -115,14 +117,14 @@ def test_a_refused_pod_that_fits_meanwhile_is_said_so(tmp_path, capsys):
     small = large()
     small["spec"]["resources"]["requests"]["cpu"] = small["spec"]["resources"]["limits"]["cpu"] = "4"
     refused = allocation_object(grant("a/large", ""), phase="Rejected", reason="TopologyAffinityError")
-    explain.print_explanation(saved(tmp_path, small, refused), ("a", "large"), "", OutputFormat.TEXT)
+    print_explanation(saved(tmp_path, small, refused), ("a", "large"), "", OutputFormat.TEXT)
     assert capsys.readouterr().out.splitlines()[1] == "now it would be admitted"
 
 
 def test_an_unmanaged_pod_is_said_so_and_is_well(tmp_path, capsys):
     topology = topology_object(EPYC, reserved="0,48", name="node-b")
     topology["spec"]["management"] = "OptIn"
-    assert explain.print_explanation(saved(tmp_path, topology), KEY, "node-b", OutputFormat.TEXT) is Exit.OK
+    assert print_explanation(saved(tmp_path, topology), KEY, "node-b", OutputFormat.TEXT) is Exit.OK
     assert ": not managed, by the selectors of the node's profile" in capsys.readouterr().out
 
 
@@ -146,7 +148,7 @@ def test_a_running_pod_shows_what_the_kernel_has(tmp_path, capsys):
     seen = {"cpus": "1-2,49-50", "mems": "0-7", "cpuMax": "max 100000"}
     container = {"name": "postgres", "verdict": "PinnedAtStart", "pinnedAfterMillis": 0, "effective": seen}
     source = bound(tmp_path, containers=[container])
-    assert explain.print_explanation(source, KEY, "", OutputFormat.TEXT) is Exit.OK
+    assert print_explanation(source, KEY, "", OutputFormat.TEXT) is Exit.OK
     text = capsys.readouterr().out
     assert text.startswith("pod payments/ledger-db-0 on node-a: Applied\n")
     assert "postgres    1-2,49-50   0-7    max 100000   PinnedAtStart   0 ms" in text
@@ -182,7 +184,7 @@ class Tenant:
 def test_a_tenant_sees_what_is_decided_and_what_the_kernel_has(tmp_path, capsys, readable, missing):
     seen = {"cpus": "1-2,49-50", "mems": "0-7", "cpuMax": "max 100000"}
     source = bound(tmp_path, containers=[{"name": "postgres", "verdict": "PinnedAtStart", "effective": seen}])
-    assert explain.print_explanation(Tenant(source, *readable), KEY, "", OutputFormat.TEXT) is Exit.OK
+    assert print_explanation(Tenant(source, *readable), KEY, "", OutputFormat.TEXT) is Exit.OK
     shown = capsys.readouterr()
     assert shown.err == f"{missing}: what would be decided now is left out\n"
     sections = [line for line in shown.out.splitlines() if line and not line.startswith(" ")]
@@ -191,7 +193,7 @@ def test_a_tenant_sees_what_is_decided_and_what_the_kernel_has(tmp_path, capsys,
 
 def test_a_tenants_pod_without_a_decision_needs_the_node(tmp_path):
     with pytest.raises(Failure) as failure:
-        explain.print_explanation(Tenant(saved(tmp_path)), KEY, "node-a", OutputFormat.TEXT)
+        print_explanation(Tenant(saved(tmp_path)), KEY, "node-a", OutputFormat.TEXT)
     assert failure.value.code is Exit.FORBIDDEN
     assert failure.value.lines == (
         "nothing is decided about pod payments/ledger-db-0 yet, and you may not get NodeTopology node-a",
@@ -199,11 +201,11 @@ def test_a_tenants_pod_without_a_decision_needs_the_node(tmp_path):
 
 
 def test_a_drifted_pod_is_not_well(tmp_path):
-    assert explain.print_explanation(bound(tmp_path, phase="Drifted"), KEY, "", OutputFormat.TEXT) is Exit.NO
+    assert print_explanation(bound(tmp_path, phase="Drifted"), KEY, "", OutputFormat.TEXT) is Exit.NO
 
 
 def test_programs_get_everything(tmp_path, capsys):
-    explain.print_explanation(bound(tmp_path), KEY, "", OutputFormat.JSON)
+    print_explanation(bound(tmp_path), KEY, "", OutputFormat.JSON)
     (found,) = json.loads(capsys.readouterr().out)["items"]
     assert found["stored"]["phase"] == "Applied"
     assert found["now"] == {"admitted": True, "reason": "Admitted", "message": "", "explanation": ""}
@@ -215,11 +217,11 @@ def test_programs_get_everything(tmp_path, capsys):
 def test_a_node_without_settings_says_that_nothing_would_be_pinned(tmp_path, capsys):
     bare = {**topology_object(EPYC, name="bare"), "spec": {}}
     with pytest.raises(Failure) as failure:
-        explain.print_explanation(saved(tmp_path, bare), KEY, "bare", OutputFormat.TEXT)
+        print_explanation(saved(tmp_path, bare), KEY, "bare", OutputFormat.TEXT)
     assert failure.value.code is Exit.NOT_FOUND
     assert "no settings are known for this node: nothing would be pinned" in failure.value.lines[0]
     profile = str(ROOT / "examples" / "profiles" / "databases.yaml")
-    code = explain.print_explanation(saved(tmp_path, bare), KEY, "bare", OutputFormat.TEXT, profile=profile)
+    code = print_explanation(saved(tmp_path, bare), KEY, "bare", OutputFormat.TEXT, profile=profile)
     assert code is Exit.OK
     assert "it would be admitted" in capsys.readouterr().out
 
@@ -255,7 +257,7 @@ def running(name: str, node: str, **amounts: str) -> dict[str, Any]:
 )
 def test_a_running_pod_that_holds_nothing_waits_for_no_decision(tmp_path, capsys, amounts, why):
     found = saved(tmp_path, running("web", "node-a", **amounts))
-    assert explain.print_explanation(found, ("shop", "web"), "", OutputFormat.TEXT) is Exit.OK
+    assert print_explanation(found, ("shop", "web"), "", OutputFormat.TEXT) is Exit.OK
     text = capsys.readouterr().out
     assert text.startswith(
         f"pod shop/web on node-a: shares the node pool, {why}; there is nothing to decide\n"
@@ -265,7 +267,7 @@ def test_a_running_pod_that_holds_nothing_waits_for_no_decision(tmp_path, capsys
 def test_a_pod_on_a_node_that_no_profile_selects_is_told_so(tmp_path):
     found = saved(tmp_path, running("web", "node-x", cpu="2", memory="1Gi"))
     with pytest.raises(Failure) as failure:
-        explain.print_explanation(found, ("shop", "web"), "", OutputFormat.TEXT)
+        print_explanation(found, ("shop", "web"), "", OutputFormat.TEXT)
     assert failure.value.code is Exit.NOT_FOUND
     assert failure.value.lines[0].startswith(
         "pod shop/web: node node-x gives it nothing exclusive; node node-x is not managed by podnuma: there "
@@ -278,7 +280,7 @@ def test_devices_of_the_decision_are_shown_and_drawn_upon(tmp_path, capsys):
     device = GrantedDevice("gpu.example.com", "node-a/gpu-0", nodeset.of([5]))
     held = grant("a/large", "10-13", replace(container("main", "pod_shared", "10-13"), devices=(device,)))
     source = saved(tmp_path, pod, allocation_object(held))
-    explain.print_explanation(source, ("a", "large"), "", OutputFormat.TEXT)
+    print_explanation(source, ("a", "large"), "", OutputFormat.TEXT)
     text = capsys.readouterr().out
     assert "pod wants gpu.example.com node-a/gpu-0 (NUMA node 5): NUMA nodes 5\n" in text
     assert "pod: chosen: NUMA nodes 5\n" in text

@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 from podnuma.cli.commands import explain
+from podnuma.cli.commands.answer import print_answer
 from podnuma.cli.commands.options import OutputFormat
 from podnuma.cli.exits import Exit
 from podnuma.cli.objects.sources import FileSource
@@ -13,6 +14,10 @@ from tests.unit.cli.builders import allocation_object, database, topology_object
 
 EPYC = "epyc7401-2s-8numa-16l3"
 KEY = ("a", "waiting")
+
+
+def print_explanation(source, key, node, form, manifest=None, **more):
+    return print_answer(explain.explain_one(source, key, node, manifest, **more), form)
 
 
 def waiting(cpus: int, **spec: Any) -> dict[str, Any]:
@@ -46,7 +51,7 @@ def cluster(tmp_path, pod: dict[str, Any]) -> FileSource:
 def test_nodes_that_would_admit_it_are_named_best_first_and_the_others_counted(tmp_path, capsys):
     gates = [{"name": "example.com/quota"}]
     source = cluster(tmp_path, waiting(4, schedulingGates=gates))
-    assert explain.print_explanation(source, KEY, "", OutputFormat.TEXT) is Exit.OK
+    assert print_explanation(source, KEY, "", OutputFormat.TEXT) is Exit.OK
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == [
         "pod a/waiting is on no node yet; 2 nodes would admit it now",
@@ -59,7 +64,7 @@ def test_nodes_that_would_admit_it_are_named_best_first_and_the_others_counted(t
 
 def test_a_pod_that_no_node_admits_has_the_reason_once_with_what_would_fit(tmp_path, capsys):
     source = cluster(tmp_path, waiting(40))
-    assert explain.print_explanation(source, KEY, "", OutputFormat.TEXT) is Exit.NO
+    assert print_explanation(source, KEY, "", OutputFormat.TEXT) is Exit.NO
     shown = capsys.readouterr().out
     assert shown.startswith("pod a/waiting is on no node yet; no node would admit it now\n")
     assert "\n2 nodes would refuse it: TopologyAffinityError, on a-node: needs 40 CPUs on one NUMA" in shown
@@ -67,7 +72,7 @@ def test_a_pod_that_no_node_admits_has_the_reason_once_with_what_would_fit(tmp_p
 
 
 def test_programs_get_the_same(tmp_path, capsys):
-    explain.print_explanation(cluster(tmp_path, waiting(4)), KEY, "", OutputFormat.JSON)
+    print_explanation(cluster(tmp_path, waiting(4)), KEY, "", OutputFormat.JSON)
     found = json.loads(capsys.readouterr().out)
     assert found["kind"] == "WaitingPodList"
     (item,) = found["items"]
@@ -76,5 +81,5 @@ def test_programs_get_the_same(tmp_path, capsys):
 
 
 def test_a_node_that_is_named_is_asked_alone(tmp_path, capsys):
-    explain.print_explanation(cluster(tmp_path, waiting(4)), KEY, "a-node", OutputFormat.TEXT)
+    print_explanation(cluster(tmp_path, waiting(4)), KEY, "a-node", OutputFormat.TEXT)
     assert capsys.readouterr().out.startswith("pod a/waiting on a-node: not decided; it would be admitted\n")

@@ -8,7 +8,8 @@ import yaml
 from podnuma.api.events import Involved, render_event
 from podnuma.api.kept_refusals import refusal_event
 from podnuma.cli.commands import explain
-from podnuma.cli.commands.explain_workload import print_workload
+from podnuma.cli.commands.answer import print_answer
+from podnuma.cli.commands.explain_workload import explain_workload
 from podnuma.cli.commands.options import OutputFormat
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.sources import FileSource
@@ -16,6 +17,14 @@ from podnuma.cli.objects.workload_pods import workload_named
 
 NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 WORDS = "Resources cannot be allocated with Topology locality"
+
+
+def print_explanation(source, key, node, form, manifest=None, **more):
+    return print_answer(explain.explain_one(source, key, node, manifest, **more), form)
+
+
+def print_workload(source, asked, form):
+    return print_answer(explain_workload(source, asked), form)
 
 
 def owned(kind: str, name: str, uid: str) -> list[dict[str, object]]:
@@ -134,7 +143,7 @@ def test_a_workload_that_does_not_exist_is_said_so(tmp_path):
 
 def test_a_pod_that_is_gone_is_told_by_what_is_kept_of_it(tmp_path, capsys):
     found = source(tmp_path, *deployment(), refused())
-    assert explain.print_explanation(found, ("shop", "web-1-a"), "", OutputFormat.TEXT) is Exit.NO
+    assert print_explanation(found, ("shop", "web-1-a"), "", OutputFormat.TEXT) is Exit.NO
     text = capsys.readouterr().out
     assert text.startswith(
         "pod shop/web-1-a is gone; it was refused\n  2026-01-01T12:00:00Z web-1-a on node-a"

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from podnuma.allocator.placement.packing import Packing
 from podnuma.cli.commands import plan
+from podnuma.cli.commands.answer import print_answer
 from podnuma.cli.commands.options import OutputFormat
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.documents import Document
@@ -19,6 +20,10 @@ from podnuma.cli.objects.workloads import expand
 from tests.unit.cli.builders import ROOT, allocation_object, database, topology_object
 
 EPYC = "epyc7401-2s-8numa-16l3"
+
+
+def print_plan(source, files, node, profile, form, **more):
+    return print_answer(plan.answer_plan(source, files, node, profile, **more), form)
 
 
 def pod(name: str, cpu: int, **metadata: object) -> dict[str, Any]:
@@ -102,14 +107,14 @@ def manifest(tmp_path, *objects) -> list[str]:
 
 
 def test_the_answer_is_a_table_and_yes(saved, tmp_path, capsys):
-    assert plan.print_plan(saved, manifest(tmp_path, pod("one", 6)), "", "", OutputFormat.TEXT) is Exit.OK
+    assert print_plan(saved, manifest(tmp_path, pod("one", 6)), "", "", OutputFormat.TEXT) is Exit.OK
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].split() == ["POD", "NODE", "RESULT", "CPUS", "NUMA", "EXCLUSIVE", "SHARED"]
     assert shown[1].split() == ["a/one", "node-a", "admitted", "6-8,54-56", "1", "-", "6-8,54-56"]
 
 
 def test_a_refusal_is_no_and_names_the_kubelets_reason(saved, tmp_path, capsys):
-    assert plan.print_plan(saved, manifest(tmp_path, pod("one", 95)), "", "", OutputFormat.TEXT) is Exit.NO
+    assert print_plan(saved, manifest(tmp_path, pod("one", 95)), "", "", OutputFormat.TEXT) is Exit.NO
     assert "\na/one on node-a: TopologyAffinityError: " in capsys.readouterr().out
 
 
@@ -117,9 +122,7 @@ def test_problems_of_a_manifest_are_said_and_the_rest_is_planned(saved, tmp_path
     service = {"kind": "Service", "metadata": {"name": "s"}}
     wrong = pod("wrong", 2)
     wrong["spec"]["resources"]["limits"] = {"cpu": "1"}
-    code = plan.print_plan(
-        saved, manifest(tmp_path, service, wrong, pod("one", 2)), "", "", OutputFormat.TEXT
-    )
+    code = print_plan(saved, manifest(tmp_path, service, wrong, pod("one", 2)), "", "", OutputFormat.TEXT)
     shown = capsys.readouterr()
     assert code is Exit.INPUT
     lines = [line.removeprefix(f"{tmp_path}/") for line in shown.err.splitlines() if "pods.yaml" in line]
@@ -129,7 +132,7 @@ def test_problems_of_a_manifest_are_said_and_the_rest_is_planned(saved, tmp_path
 
 
 def test_programs_get_the_spec_that_the_operator_would_write(saved, tmp_path, capsys):
-    plan.print_plan(saved, manifest(tmp_path, pod("one", 2)), "", "", OutputFormat.JSON)
+    print_plan(saved, manifest(tmp_path, pod("one", 2)), "", "", OutputFormat.JSON)
     (found,) = json.loads(capsys.readouterr().out)["items"]
     assert (found["namespace"], found["name"]) == ("a", "one")
     assert (found["node"], found["admitted"]) == ("node-a", True)
@@ -138,7 +141,7 @@ def test_programs_get_the_spec_that_the_operator_would_write(saved, tmp_path, ca
 
 
 def test_wide_shows_containers(saved, tmp_path, capsys):
-    plan.print_plan(saved, manifest(tmp_path, pod("one", 2)), "", "", OutputFormat.WIDE)
+    print_plan(saved, manifest(tmp_path, pod("one", 2)), "", "", OutputFormat.WIDE)
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.split() == ["a/one", "main", "app", "pod_shared", "5,53", "-", "200000/100000"]
 
@@ -147,7 +150,7 @@ def test_a_profile_in_a_file_is_tried(saved, tmp_path, capsys):
     profile = tmp_path / "profile.yaml"
     spec = {"nodeSelector": {}, "cpuManagerPolicy": "none"}
     profile.write_text(yaml.safe_dump({"kind": "NodeProfile", "metadata": {"name": "p"}, "spec": spec}))
-    plan.print_plan(saved, manifest(tmp_path, pod("one", 95)), "", str(profile), OutputFormat.TEXT)
+    print_plan(saved, manifest(tmp_path, pod("one", 95)), "", str(profile), OutputFormat.TEXT)
     assert capsys.readouterr().out.splitlines()[1].split()[2:] == ["admitted", "-", "-", "-", "node"]
 
 
@@ -155,14 +158,14 @@ def test_settings_that_do_not_fit_the_hardware_are_named(tmp_path, capsys):
     path = tmp_path / "cluster.yaml"
     path.write_text(yaml.safe_dump(topology_object("laptop-hybrid-6p8e", reserved="0,500")))
     with pytest.raises(Failure) as failure:
-        plan.print_plan(FileSource([str(path)]), manifest(tmp_path, pod("one", 2)), "", "", OutputFormat.TEXT)
+        print_plan(FileSource([str(path)]), manifest(tmp_path, pod("one", 2)), "", "", OutputFormat.TEXT)
     assert failure.value.code is Exit.NOT_FOUND
     assert "node node-a: reservedSystemCPUs" in capsys.readouterr().err
 
 
 def test_a_profile_that_no_node_has_is_named(saved, tmp_path):
     with pytest.raises(Failure) as failure:
-        plan.print_plan(saved, manifest(tmp_path, pod("one", 2)), "", "nobody", OutputFormat.TEXT)
+        print_plan(saved, manifest(tmp_path, pod("one", 2)), "", "nobody", OutputFormat.TEXT)
     assert failure.value.lines[0].startswith("no node with profile nobody can be planned on: ")
 
 
@@ -175,7 +178,7 @@ def test_labels_are_what_kubectl_would_send(tmp_path, capsys):
     released = pod("one", 2, labels={"released": "DATE"}, annotations={"op": "EQUALS"})
     file = tmp_path / "pods.yaml"
     file.write_text(yaml.safe_dump(released).replace("DATE", "2026-04-01").replace("EQUALS", "="))
-    assert plan.print_plan(FileSource([str(path)]), [str(file)], "", "", OutputFormat.TEXT) is Exit.OK
+    assert print_plan(FileSource([str(path)]), [str(file)], "", "", OutputFormat.TEXT) is Exit.OK
     assert capsys.readouterr().out.splitlines()[1].split()[:3] == ["a/one", "node-a", "admitted"]
 
 
@@ -213,7 +216,7 @@ def cluster(tmp_path, *objects, **changes: dict[str, object]) -> FileSource:
 def planned(source, files, profile: str = "", **options) -> tuple[Exit, dict[str, tuple[str, str | None]]]:
     """The exit code, and for each pod its result and node."""
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        code = plan.print_plan(source, files, "", profile, OutputFormat.JSON, **options)
+        code = print_plan(source, files, "", profile, OutputFormat.JSON, **options)
     found = json.loads(out.getvalue())["items"]
     return code, {f"{one['namespace']}/{one['name']}": (one["result"], one["node"]) for one in found}
 
@@ -242,7 +245,7 @@ def test_the_examples_go_where_their_selectors_let_them_and_the_large_one_is_ref
 def test_a_cordon_or_a_taint_leaves_a_pod_pending_and_is_counted(tmp_path, capsys, change, why):
     source = cluster(tmp_path, node_1=change)
     database = [str(ROOT / "examples" / "pods" / "database.yaml")]
-    assert plan.print_plan(source, database, "", "", OutputFormat.TEXT) is Exit.NO
+    assert print_plan(source, database, "", "", OutputFormat.TEXT) is Exit.NO
     shown = capsys.readouterr().out
     assert shown.splitlines()[1].split()[:2] == ["default/database", "-"]
     assert "pending" in shown
@@ -263,11 +266,17 @@ def deployment(replicas: int, cpu: int, **spec: object) -> dict[str, Any]:
 def test_of_nine_replicas_of_which_seven_fit_two_are_refused(tmp_path, capsys):
     """Eight NUMA nodes with 12 CPUs; the first has 10, so that seven pods of 12 fit."""
     files = manifest(tmp_path, deployment(9, 12, nodeSelector={"node-pool": "databases"}))
-    code = plan.print_plan(cluster(tmp_path), files, "", "", OutputFormat.TEXT)
+    code = print_plan(cluster(tmp_path), files, "", "", OutputFormat.TEXT)
     shown = capsys.readouterr().out
     assert code is Exit.NO
     assert shown.count(" admitted ") == 7
-    assert "\n7 admitted, 1 refused, 1 pending\n" in shown or "\n7 admitted, 2 refused\n" in shown
+    assert shown.endswith("\nDeployment a/w: 7 of 9 pods fit, 2 refused\n\n7 admitted, 2 refused\n")
+    assert shown.count("a/w-8 and 1 more on node-1: TopologyAffinityError: ") == 1
+    print_plan(cluster(tmp_path), files, "", "", OutputFormat.JSON)
+    summary = json.loads(capsys.readouterr().out)["summary"]
+    counts = {"admitted": 7, "refused": 2, "pending": 0, "notManaged": 0}
+    workload = {"kind": "Deployment", "namespace": "a", "name": "w", **counts}
+    assert summary == {**counts, "workloads": [workload]}
 
 
 def test_what_other_pods_request_is_not_free(tmp_path):
@@ -285,7 +294,7 @@ def test_what_other_pods_request_is_not_free(tmp_path):
 
 def test_a_daemon_set_has_a_pod_on_every_node_that_it_may_go_to(tmp_path, capsys):
     daemons = deployment(1, 2) | {"kind": "DaemonSet"}
-    plan.print_plan(cluster(tmp_path), manifest(tmp_path, daemons), "", "", OutputFormat.TEXT)
+    print_plan(cluster(tmp_path), manifest(tmp_path, daemons), "", "", OutputFormat.TEXT)
     rows = [line.split()[:3] for line in capsys.readouterr().out.splitlines()[1:]]
     assert rows == [["a/w", "node-1", "admitted"], ["a/w", "node-2", "admitted"]]
 
@@ -308,7 +317,7 @@ def test_a_node_without_settings_pins_nothing_and_is_no_yes(tmp_path, capsys):
     path = tmp_path / "cluster.yaml"
     path.write_text(yaml.safe_dump(unset()))
     with pytest.raises(Failure) as failure:
-        plan.print_plan(FileSource([str(path)]), manifest(tmp_path, pod("one", 2)), "", "", OutputFormat.TEXT)
+        print_plan(FileSource([str(path)]), manifest(tmp_path, pod("one", 2)), "", "", OutputFormat.TEXT)
     assert failure.value.code is Exit.NOT_FOUND
     assert "no settings are known for this node: nothing would be pinned" in capsys.readouterr().err
 
@@ -335,7 +344,7 @@ def test_a_limit_range_makes_a_sidecar_exclusive(saved, tmp_path, capsys):
         {"name": "side"},
     ]
     for files, kind in (([kafka], "pod_shared"), ([ranges, kafka], "pod_exclusive")):
-        plan.print_plan(saved, manifest(tmp_path, *files), "", "", OutputFormat.JSON)
+        print_plan(saved, manifest(tmp_path, *files), "", "", OutputFormat.JSON)
         (found,) = json.loads(capsys.readouterr().out)["items"]
         assert found["allocation"]["containers"][1]["assignment"]["cpu"] == kind
 
@@ -343,15 +352,15 @@ def test_a_limit_range_makes_a_sidecar_exclusive(saved, tmp_path, capsys):
 def test_strict_fails_on_what_is_not_understood(saved, tmp_path, capsys):
     thing = {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t"}}
     files = manifest(tmp_path, thing, pod("one", 2))
-    assert plan.print_plan(saved, files, "", "", OutputFormat.TEXT) is Exit.OK
+    assert print_plan(saved, files, "", "", OutputFormat.TEXT) is Exit.OK
     assert "1 object not understood; --strict fails on them" in capsys.readouterr().err
-    assert plan.print_plan(saved, files, "", "", OutputFormat.TEXT, strict=True) is Exit.INPUT
+    assert print_plan(saved, files, "", "", OutputFormat.TEXT, strict=True) is Exit.INPUT
 
 
 def test_a_refusal_is_one_line_with_the_cause_and_what_fits(tmp_path, capsys):
     source = cluster(tmp_path)
     large = [str(ROOT / "examples" / "pods" / "too-large.yaml")]
-    assert plan.print_plan(source, large, "", "", OutputFormat.TEXT) is Exit.NO
+    assert print_plan(source, large, "", "", OutputFormat.TEXT) is Exit.NO
     assert (
         "\ndefault/too-large on node-1: TopologyAffinityError: needs 64 CPUs on one NUMA node; "
         "the largest has 12 free. Fits with: pod cpu 12\n"
@@ -365,7 +374,7 @@ def test_the_sidecar_that_makes_a_pod_burstable_is_named(saved, tmp_path, capsys
     del postgres["spec"]["resources"]
     main = {"name": "postgres", "resources": {"requests": amounts, "limits": amounts}}
     postgres["spec"]["containers"] = [main, {"name": "plugin"}]
-    assert plan.print_plan(saved, manifest(tmp_path, postgres), "", "", OutputFormat.TEXT) is Exit.OK
+    assert print_plan(saved, manifest(tmp_path, postgres), "", "", OutputFormat.TEXT) is Exit.OK
     shown = capsys.readouterr().out
     assert "\na/postgres: plugin without requests equal to limits for CPU and memory makes the pod " in shown
     assert "a pod-level budget (spec.resources) makes it Guaranteed" in shown
@@ -390,7 +399,7 @@ def test_compact_takes_the_node_in_use_and_spread_the_empty_one(tmp_path, packin
 
 def test_a_packing_shows_the_candidates_and_what_the_pod_would_leave_there(tmp_path, capsys):
     files = manifest(tmp_path, pod("one", 4))
-    plan.print_plan(two_nodes(tmp_path), files, "", "", OutputFormat.JSON, packing=Packing.COMPACT)
+    print_plan(two_nodes(tmp_path), files, "", "", OutputFormat.JSON, packing=Packing.COMPACT)
     (found,) = json.loads(capsys.readouterr().out)["items"]
     assert [one["node"] for one in found["candidates"]] == ["node-a", "a-node"]
     assert found["candidates"][1] | {"gapCPUs": 0} == {
@@ -400,7 +409,7 @@ def test_a_packing_shows_the_candidates_and_what_the_pod_would_leave_there(tmp_p
         "gapCPUs": 0,
         "freeCPUs": 94 - 4,
     }
-    plan.print_plan(two_nodes(tmp_path), files, "", "", OutputFormat.WIDE, packing=Packing.COMPACT)
+    print_plan(two_nodes(tmp_path), files, "", "", OutputFormat.WIDE, packing=Packing.COMPACT)
     shown = capsys.readouterr().out
     assert [line.split()[:2] for line in shown.splitlines()[-3:]] == [
         ["POD", "CANDIDATE"],
