@@ -185,7 +185,7 @@ class Storm:
         if self.rng.random() < self.kill_share:
             actions += [self.kill] * 30
         if self.edits:
-            actions += [self.edit_allocation, self.delete_allocation] + [self.spoil] * 4
+            actions += [self.edit_allocation, self.delete_allocation, self.accept] + [self.spoil] * 4
         return actions
 
     def create(self) -> None:
@@ -282,9 +282,18 @@ class Storm:
         if not found:
             return
         value = copy.deepcopy(self.cluster.objects[Kind.ALLOCATION][self.rng.choice(found)])
-        self._destroy(value)
-        value["spec"]["scope"] = "nonsense"
+        if value.get("status", {}).get("acceptedSpec") != value["spec"]:
+            self._destroy(value)
+        value["spec"] |= self.rng.choice([{"scope": "nonsense"}, {"containers": []}, {"podCPUQuota": 7}])
         self.cluster.put(Kind.ALLOCATION, value)
+
+    def accept(self) -> None:
+        """Do what agents do: keep a copy of each spec by which they act."""
+        for value in list(self.cluster.objects[Kind.ALLOCATION].values()):
+            read = decode.decode_allocation(value)
+            if read.model is not None and not read.problem and read.model.decision.admitted:
+                status = {**value.get("status", {}), "acceptedSpec": copy.deepcopy(value["spec"])}
+                self.cluster.put(Kind.ALLOCATION, {**value, "status": status})
 
     def delete_allocation(self) -> None:
         found = sorted(self.cluster.objects[Kind.ALLOCATION], key=str)
@@ -305,6 +314,8 @@ class Storm:
         if not fields:
             return
         name = self.rng.choice(sorted(fields))
+        if name == "acceptedSpec":
+            self._destroy(value)  # from now on nobody has it but the spec
         fields[name] = changed(fields[name], self.rng)
         self.cluster.put(kind, value)
 
@@ -403,7 +414,7 @@ class Storm:
         self.rig.assert_sound()
         for value in self.cluster.objects[Kind.ALLOCATION].values():
             allocation = decode.decode_allocation(value)
-            if allocation.model is None:
+            if allocation.model is None or allocation.problem:
                 continue
             # The record of a pod that is gone may get another name, and what it holds stays.
             told = replace(allocation.model.grant, name="")
