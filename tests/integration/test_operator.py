@@ -67,6 +67,27 @@ def test_a_refused_pod_carries_a_condition_until_there_is_room(site):
     assert "podnuma-operator" not in managers
 
 
+def test_what_an_agent_finds_is_an_event_of_the_pod_that_kubectl_describes(site):
+    site.furnish()
+    site.report_hardware()
+    site.create(pod("a", 6))
+    site.decided("a")
+    condition = {
+        "type": "Contended",
+        "status": "True",
+        "reason": "SomebodyElseWrites",
+        "message": "container main: cpuset.cpus is 0-15; somebody else changed it 5 times within 9 s",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    path = f"{GROUP}/namespaces/{site.namespace}/podallocations/a/status"
+    site.api.merge(path, {"status": {"conditions": [condition]}})
+    told = until(lambda: site.events("Contended"), f"the event\n{site.logs()}", SOON)
+    assert told == [condition["message"]]
+    assert "somebody else changed it 5 times" in site.cluster.kubectl(
+        "describe", "pod", "a", "-n", site.namespace
+    )
+
+
 def admitted_condition(site, name):
     conditions = site.pod(name)["status"].get("conditions", [])
     return next((one for one in conditions if one["type"] == "podnuma.dev/Admitted"), None)

@@ -51,6 +51,7 @@ LOST = 0.01  # of all news
 MENDED = 0.5  # of all rests
 EXCLUSIVE = (AssignmentType.POD_EXCLUSIVE, AssignmentType.NODE_EXCLUSIVE)
 FRACTION = 0.2  # of all resizes, and of all claims
+FORGOTTEN = 0.5  # of edits of a PodAllocation: the operator dies at once
 CLAIMED = 0.25  # of all pods
 DRIVER = "gpu.example.com"
 DEVICES = ["gpu0", "gpu1", "gpu2"]  # on NUMA nodes 0 and 1; of the last the driver does not say
@@ -185,7 +186,9 @@ class Storm:
         if self.rng.random() < self.kill_share:
             actions += [self.kill] * 30
         if self.edits:
-            actions += [self.edit_allocation, self.delete_allocation, self.accept] + [self.spoil] * 4
+            actions += (
+                [self.edit_allocation] * 2 + [self.delete_allocation] + [self.accept] * 6 + [self.spoil] * 4
+            )
         return actions
 
     def create(self) -> None:
@@ -286,6 +289,8 @@ class Storm:
             self._destroy(value)
         value["spec"] |= self.rng.choice([{"scope": "nonsense"}, {"containers": []}, {"podCPUQuota": 7}])
         self.cluster.put(Kind.ALLOCATION, value)
+        if self.rng.random() < FORGOTTEN:
+            self.killer.left = 1  # before it has put back what only it knows, but for the agent
 
     def accept(self) -> None:
         """Do what agents do: keep a copy of each spec by which they act."""

@@ -15,7 +15,7 @@ from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_settings import NodeSettings
 from podnuma.api.node_topology import NodeTopology, read_node_topology
-from podnuma.api.pod_allocation import Phase, read_pod_allocation
+from podnuma.api.pod_allocation import Phase, read_accepted_allocation, read_pod_allocation
 from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.queries import Json
@@ -115,7 +115,10 @@ def hardware_of(node: NodeTopology) -> Hardware:
 
 
 def grants_on(node: str, allocations: Sequence[Mapping[str, Any]]) -> tuple[list[PodGrant], list[str]]:
-    """Read what pods hold on a node, and a remark for each allocation that cannot be read."""
+    """Read what pods hold on a node, and a remark for each allocation that cannot be read.
+
+    Of one whose spec is not what was decided it is what the agent acts on.
+    """
     grants, remarks = [], []
     for value in allocations:
         if value.get("spec", {}).get("nodeName") != node:
@@ -123,8 +126,12 @@ def grants_on(node: str, allocations: Sequence[Mapping[str, Any]]) -> tuple[list
         try:
             allocation = read_pod_allocation(value)
         except InvalidObjectError as error:
-            remarks.append(f"not drawn: {error}")
-            continue
+            accepted = read_accepted_allocation(value)
+            said = "not drawn" if accepted is None else "drawn as its agent acts on it"
+            remarks.append(f"{said}: {error}")
+            if accepted is None:
+                continue
+            allocation = accepted
         if allocation.decision.admitted and allocation.status.phase is not Phase.RELEASED:
             grants.append(allocation.grant)
     return grants, remarks

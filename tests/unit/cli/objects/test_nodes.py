@@ -75,6 +75,15 @@ def test_an_allocation_that_cannot_be_read_is_noted_and_the_rest_drawn():
     assert drawn.remarks[0].startswith('not drawn: PodAllocation ml/training, spec.cpus "6-x": ')
 
 
+def test_an_allocation_that_was_edited_is_drawn_as_its_agent_acts_on_it():
+    edited = allocation_object(training())
+    edited["status"]["acceptedSpec"] = {**edited["spec"]}
+    edited["spec"]["containers"] = []
+    drawn = map_of(node_a(), [edited])
+    assert cpuset.render(drawn.held(Hold.EXCLUSIVE)) == "6-8"
+    assert drawn.remarks[0].startswith("drawn as its agent acts on it: PodAllocation ml/training, spec.")
+
+
 def test_a_node_without_hardware_says_where_to_look():
     with pytest.raises(Failure) as failure:
         nodes.hardware_of(nodes.read_topology({"metadata": {"name": "w1"}, "spec": {}}))
