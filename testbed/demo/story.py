@@ -14,8 +14,7 @@ from rich.table import Table
 from testbed import build, cgroups
 from testbed.cleanup import GROUP
 from testbed.control_plane import ControlPlane
-from testbed.demo import expectations, placement
-from testbed.demo.failure import DemoFailedError
+from testbed.demo import expectations
 from testbed.installation import ROOT, Installation
 from testbed.kwok import Kwok
 
@@ -36,6 +35,10 @@ WAIT_SECONDS = 45
 PLAIN_WIDTH = 120
 TOPOLOGIES = f"{GROUP}/nodetopologies"
 NODE_PROFILES = f"{GROUP}/nodeprofiles"
+
+
+class DemoFailedError(RuntimeError):
+    """Something that the demo promises is not true; the text lists what."""
 
 
 class Demo:
@@ -72,7 +75,6 @@ class Demo:
         found = {name: installation.written(allocation) for name, allocation in allocations.items()}
         self._show_written(installation, allocations, found)
         self._check(installation, allocations, found)
-        placement.play(self.cluster, installation, self._kwok, self._head, self._say)
 
     def check_alive(self) -> None:
         """Raise ProcessFailedError if some part has died."""
@@ -87,7 +89,7 @@ class Demo:
     def _start_cluster(self) -> Installation:
         self._stack.enter_context(self.cluster)
         self._say(f"control plane ready ({self.cluster.kubectl('version').splitlines()[-1].lower()})")
-        kwok = self._kwok = self._stack.enter_context(Kwok(self.cluster))
+        kwok = self._stack.enter_context(Kwok(self.cluster))
         installation = self._stack.enter_context(Installation(self.cluster))
         installation.install()
         self.cluster.apply_files(EXAMPLES / "profiles")
@@ -101,10 +103,7 @@ class Demo:
         return installation
 
     def _start_podnuma(self, installation: Installation) -> None:
-        programs = [
-            installation.start_operator("--placement"),
-            *(installation.start_agent(name) for name in NODES),
-        ]
+        programs = [installation.start_operator(), *(installation.start_agent(name) for name in NODES)]
         for program in programs:
             program.wait_ready()
         self._say(f"operator and {len(NODES)} agents are ready")
