@@ -53,7 +53,7 @@ test-browser: install ## the web page in Chromium; needs Debian's packages chrom
 	@$(BIN)/python -c 'import PIL, selenium' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,browser]'
 	pytest tests/browser -q -p no:xdist
 
-docs-pictures: install ## write docs/images/ui-*.png from a run; needs what test-browser needs
+docs-pictures: install ## write docs/images/ui-*.png and map.svg from a run; needs what test-browser needs
 	@python -m tests.browser.pictures
 
 lint: install ## ruff, mypy strict, import directions

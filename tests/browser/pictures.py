@@ -1,7 +1,7 @@
 """Pictures of the web page from a real run, for README and docs: `make docs-pictures`.
 
 A control plane with the two recorded machines of the demo, operator and agents at work, the example pods, and
-the page over it in Chromium. Written: docs/images/ui-*.png.
+the page over it in Chromium. Written: docs/images/ui-*.png, and map.svg by `podnuma map --svg`.
 """
 
 import contextlib
@@ -35,6 +35,7 @@ PICTURES = {
     "ui-pod": ("pods/shop/orders", "What the kernel has", 1280, 980),
     "ui-what-if": ("what-if", "Manifest", 1280, 980),
 }
+PODNUMA = (sys.executable, "-c", "from podnuma.cli.main import run; run()")
 IN_THE_DARK = ("ui-node",)
 
 
@@ -61,7 +62,7 @@ def main() -> None:
 
 def draw(stack: contextlib.ExitStack, cluster: ControlPlane) -> None:
     """Open every page and write what it looks like."""
-    command = [sys.executable, "-c", "from podnuma.cli.main import run; run()", "ui", "--no-browser"]
+    command = [*PODNUMA, "ui", "--no-browser"]
     environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
     process = stack.enter_context(
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
@@ -69,6 +70,8 @@ def draw(stack: contextlib.ExitStack, cluster: ControlPlane) -> None:
     stack.callback(process.terminate)
     assert process.stdout is not None
     url = process.stdout.readline().strip()
+    picture = ROOT / "docs" / "images" / "map.svg"
+    subprocess.run([*PODNUMA, "map", "node-1", "--svg", picture], env=environment, check=True)
     browser = Browser()
     stack.callback(browser.close)
     for dark in (False, True):
