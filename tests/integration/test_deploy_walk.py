@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from testbed.api import ApiStatusError
 from testbed.cgroups import containers_of
 from testbed.installation import NAMESPACE
 from testbed.playground.cluster import Playground
@@ -69,12 +70,25 @@ def playground() -> Iterator[Playground]:
         yield running
 
 
+def hardware_is_known(api) -> bool:
+    try:
+        found = api.find("/apis/podnuma.dev/v1alpha1/nodetopologies") or {"items": []}
+    except ApiStatusError:  # just after its definition was created, a kind is not stored yet
+        return False
+    return sum("hardware" in one.get("status", {}) for one in found["items"]) == 2
+
+
 @pytest.mark.timeout(300)
 def test_the_walk_of_the_readme(playground):
     person = Person(playground)
     api = playground.cluster.api
 
     person.types("helm install")
+    person.types("kubectl apply -f examples/inventory.yaml")
+    until(lambda: hardware_is_known(api), "both nodes to report their hardware", 60)
+    seen = person.types("kubectl podnuma nodes")
+    assert [line.split()[0] for line in seen.splitlines()[1:]] == ["node-1", "node-2"]
+    assert api.items("/apis/podnuma.dev/v1alpha1/podallocations") == []
     person.types("kubectl label node")
     person.types("kubectl apply -f examples/profiles/")
     until(lambda: "True" in person.types("kubectl get nodeprofiles,nodetopologies"), "a settled profile", 30)
