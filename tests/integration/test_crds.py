@@ -130,6 +130,7 @@ GOOD = {
         "namespaceSelector": {"matchLabels": {"a": ""}},
         "onRejection": "Share",
         "onUndecided": "Share",
+        "onDevicesUnknown": "Wait",
         "resize": "WholeCPUsOnly",
         "mode": "Audit",
         "priority": -5,
@@ -186,6 +187,7 @@ BAD: dict[str, tuple[Json, str, str]] = {
     "rejection": ({"onRejection": "Kill"}, "spec.onRejection", '"Evict", "Share"'),
     "resize": ({"resize": "Never"}, "spec.resize", '"Follow", "WholeCPUsOnly", "Ignore"'),
     "undecided": ({"onUndecided": "Run"}, "spec.onUndecided", '"Wait", "Share"'),
+    "devices unknown": ({"onDevicesUnknown": "Share"}, "spec.onDevicesUnknown", '"Decide", "Wait"'),
     "mode": ({"mode": "DryRun"}, "spec.mode", '"Enforce", "Audit"'),
     "priority": ({"priority": 2_000_000_000}, "spec.priority", "less than or equal to 1000000000"),
     "option": (

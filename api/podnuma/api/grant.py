@@ -117,7 +117,7 @@ def _read_container(item: Fields) -> ContainerGrant:
         cpu_period=item.required("cpuPeriod", integer(1000, 1_000_000), 100_000),
         memory_limit=item.maybe("memoryLimit", read_bytes),
         cpu_shares=item.required("cpuShares", integer(0, MOST_SHARES), 0),
-        devices=tuple(_read_device(device) for device in item.items("devices", MAX_DEVICES)),
+        devices=tuple(read_device(device) for device in item.items("devices", MAX_DEVICES)),
     )
 
 
@@ -143,11 +143,12 @@ def _render_container(container: ContainerGrant) -> dict[str, Any]:
     if container.memory_limit is not None:
         body["memoryLimit"] = quantities.format_bytes(container.memory_limit)
     if container.devices:
-        body["devices"] = [_render_device(device) for device in container.devices]
+        body["devices"] = [render_device(device) for device in container.devices]
     return body
 
 
-def _read_device(item: Fields) -> GrantedDevice:
+def read_device(item: Fields) -> GrantedDevice:
+    """Read one device and where it is."""
     return GrantedDevice(
         resource=item.required("resource", text(LONGEST_NAME, shortest=1), ""),
         name=item.required("name", text(LONGEST_DEVICE, shortest=1), ""),
@@ -155,7 +156,8 @@ def _read_device(item: Fields) -> GrantedDevice:
     )
 
 
-def _render_device(device: GrantedDevice) -> dict[str, str]:
+def render_device(device: GrantedDevice) -> dict[str, str]:
+    """Render one device and where it is."""
     body = {"resource": device.resource[:LONGEST_NAME], "name": device.name[:LONGEST_DEVICE]}
     return body | ({"numaNodes": nodeset.render(device.nodes)} if device.nodes else {})
 

@@ -89,6 +89,13 @@ class OnUndecided(enum.Enum):
     SHARE = "Share"
 
 
+class OnDevicesUnknown(enum.Enum):
+    """What happens to a pod whose devices of device plugins its kubelet does not tell."""
+
+    DECIDE = "Decide"
+    WAIT = "Wait"
+
+
 class ResizePolicy(enum.Enum):
     """What happens when a running pod is resized in place."""
 
@@ -131,6 +138,7 @@ class PodPolicy:
     namespace_selector: LabelSelector = EVERYTHING
     on_rejection: OnRejection = OnRejection.EVICT
     on_undecided: OnUndecided = OnUndecided.WAIT
+    on_devices_unknown: OnDevicesUnknown = OnDevicesUnknown.DECIDE
     mode: Mode = Mode.ENFORCE
     resize: ResizePolicy = ResizePolicy.FOLLOW
     release_after: int = DEFAULT_RELEASE
@@ -238,6 +246,9 @@ def _read_pod_policy(spec: Fields) -> PodPolicy:
         namespace_selector=read_selector(spec, "namespaceSelector"),
         on_rejection=spec.optional("onRejection", choice(OnRejection), OnRejection.EVICT),
         on_undecided=spec.optional("onUndecided", choice(OnUndecided), OnUndecided.WAIT),
+        on_devices_unknown=spec.optional(
+            "onDevicesUnknown", choice(OnDevicesUnknown), OnDevicesUnknown.DECIDE
+        ),
         mode=spec.optional("mode", choice(Mode), Mode.ENFORCE),
         resize=spec.optional("resize", choice(ResizePolicy), ResizePolicy.FOLLOW),
         release_after=spec.optional("releaseAfterSeconds", integer(0, LONGEST_RELEASE), DEFAULT_RELEASE),
@@ -286,6 +297,7 @@ def _render_pod_policy(pod_policy: PodPolicy) -> dict[str, Any]:
         "management": pod_policy.management.value,
         "onRejection": pod_policy.on_rejection.value,
         "onUndecided": pod_policy.on_undecided.value,
+        "onDevicesUnknown": pod_policy.on_devices_unknown.value,
         "mode": pod_policy.mode.value,
         "resize": pod_policy.resize.value,
         "releaseAfterSeconds": pod_policy.release_after,

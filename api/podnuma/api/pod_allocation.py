@@ -41,6 +41,12 @@ from podnuma.api.decoding import (
     subject,
     text,
 )
+from podnuma.api.device_plugins import (
+    MAX_REPORTED,
+    ReportedDevice,
+    read_reported_device,
+    render_reported_device,
+)
 from podnuma.api.grant import LONGEST_CPUS, LONGEST_NODES, MAX_CONTAINERS, read_grant, render_grant
 from podnuma.api.node_topology import read_assignments, render_assignments
 from podnuma.api.pod import LONGEST_STATIC_UID
@@ -67,6 +73,9 @@ CONTENDED: Final = "Contended"
 
 NOT_ISOLATED: Final = "NotIsolated"
 """Condition: others could not be taken off CPUs that containers of the pod have for themselves."""
+
+DEVICES_PENDING: Final = "DevicesPending"
+"""The reason of an allocation that is not decided: which devices the pod got is not known yet."""
 
 _COLUMNS: Final = MappingProxyType(
     {"cpus": LONGEST_CPUS, "numa": LONGEST_NODES, "exclusive": LONGEST_CPUS, "shared": LONGEST_CPUS}
@@ -135,7 +144,7 @@ class PendingResize:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How an allocation came about. ``reason`` is "Admitted", "Reserved", or the kubelet's for a refusal.
+    """How an allocation came about. ``reason`` is "Admitted", "Reserved", DEVICES_PENDING, or the kubelet's.
 
     ``refused_by`` are resource and source of the manager that refused, as the kubelet's metric of errors
     has them; None for an admission, and where the merge of hints was refused. ``revision`` is that of the
@@ -155,6 +164,15 @@ class Decision:
     def reserved(self) -> bool:
         """Whether the pod was placed, and not bound to the node since."""
         return self.admitted and self.reason == RESERVED
+
+    def undecided(self) -> bool:
+        """Whether it waits for the devices of the pod: neither admitted nor refused."""
+        return not self.admitted and self.reason == DEVICES_PENDING
+
+    @property
+    def refused(self) -> bool:
+        """Whether the pod does not fit."""
+        return not self.admitted and not self.undecided
 
     @classmethod
     def of(
@@ -208,6 +226,7 @@ class PodAllocationStatus:
     containers: tuple[ContainerStatus, ...] = ()
     assignments: AssignmentCounts = field(default_factory=dict)
     accepted_spec: Mapping[str, Any] | None = None
+    devices: tuple[ReportedDevice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,6 +421,8 @@ def render_status(status: PodAllocationStatus) -> dict[str, Any]:
         "containers": [_render_container_status(container) for container in status.containers],
         "assignmentCounts": render_assignments(status.assignments),
     }
+    if status.devices:
+        body["devices"] = [render_reported_device(one) for one in status.devices]
     pod = _render_cgroups(status.pod_written, status.pod_effective)
     if pod:
         body["pod"] = pod
@@ -477,6 +498,11 @@ def _read_status(status: Fields) -> PodAllocationStatus:
         ),
         assignments=read_assignments(status.fields("assignmentCounts")),
         accepted_spec=status.maybe("acceptedSpec", mapping(MAX_SPEC_FIELDS)),
+        devices=tuple(
+            device
+            for item in status.items("devices", MAX_REPORTED)
+            if (device := item.whole(read_reported_device)) is not None
+        ),
     )
 
 

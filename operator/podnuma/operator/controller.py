@@ -27,6 +27,7 @@ from podnuma.operator.metrics import AdmissionTimer, Metrics, Snapshot
 from podnuma.operator.node.admission import Admission
 from podnuma.operator.node.allocations import AllocationSync
 from podnuma.operator.node.decision_writer import DecisionWriter
+from podnuma.operator.node.device_lookup import DeviceLookup
 from podnuma.operator.node.eviction import Eviction
 from podnuma.operator.node.eviction_policy import EvictionBackoff
 from podnuma.operator.node.findings import AgentFindings, has_news
@@ -183,6 +184,7 @@ class Controller:
             metrics=metrics,
             timer=self._timer,
             enqueue=enqueue,
+            clock=clock,
         )
         self._steps = NodeSteps(
             selector=ProfileSelector(cache),
@@ -200,7 +202,7 @@ class Controller:
             ),
             admission=Admission(
                 cache,
-                reader,
+                DeviceLookup(cache, reader, allocations, enqueue=enqueue, rng=rng),
                 store,
                 allocations,
                 resizes,
@@ -208,7 +210,6 @@ class Controller:
                 metrics=metrics,
                 enqueue=enqueue,
                 clock=clock,
-                rng=rng,
             ),
             eviction=Eviction(
                 cache,
@@ -438,7 +439,8 @@ class Controller:
             seen = 0
             for decision in state.decisions.values():
                 holding += decision.grant.holds_anything
-                rejected += not decision.admitted
+                rejected += decision.refused
+                waiting += decision.undecided
                 resizing += decision.decision.pending_resize is not None
                 twice += (seen & decision.grant.exclusive_cpus).bit_count()
                 seen |= decision.grant.exclusive_cpus

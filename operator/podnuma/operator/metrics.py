@@ -196,6 +196,12 @@ class Metrics:
             registry=registry,
             buckets=_WAITS,
         )
+        self.device_wait_seconds = Histogram(
+            "podnuma_device_wait_seconds",
+            "Time for which a decision waited until the agent had told the pod's devices of device plugins.",
+            registry=registry,
+            buckets=_WAITS,
+        )
         self.releases = Counter(
             "podnuma_releases", "Pods whose CPUs and memory were taken back.", registry=registry
         )

@@ -34,6 +34,7 @@ from podnuma.api.node_settings import (
     Management,
     Mode,
     NodeSettings,
+    OnDevicesUnknown,
     OnRejection,
     OnUndecided,
     PodPolicy,
@@ -268,6 +269,7 @@ def node_settings(draw: st.DrawFn) -> NodeSettings:
         namespace_selector=draw(selectors),
         on_rejection=draw(st.sampled_from(OnRejection)),
         on_undecided=draw(st.sampled_from(OnUndecided)),
+        on_devices_unknown=draw(st.sampled_from(OnDevicesUnknown)),
         resize=draw(st.sampled_from(ResizePolicy)),
         mode=draw(st.sampled_from(Mode)),
     )

@@ -18,7 +18,9 @@ from podnuma.allocator import (
 from podnuma.allocator.counts import Counts, tally
 from podnuma.api.conditions import Condition, Status
 from podnuma.api.decoding import InvalidObjectError
+from podnuma.api.device_plugins import ReportedDevice
 from podnuma.api.pod_allocation import (
+    DEVICES_PENDING,
     ContainerStatus,
     Decision,
     ObservedCgroup,
@@ -34,7 +36,16 @@ from podnuma.api.pod_allocation import (
     render_summary,
 )
 
-from tests.unit.api.objects import DATABASE, MACHINES, TRAINING, container, grants, machine, names
+from tests.unit.api.objects import (
+    DATABASE,
+    MACHINES,
+    TRAINING,
+    container,
+    granted_devices,
+    grants,
+    machine,
+    names,
+)
 
 ADMITTED = Decision(admitted=True, generation=5)
 
@@ -130,6 +141,14 @@ def test_a_decision_records_the_allocators_answer():
     assert Decision.of(by_memory).refused_by == ("memory", "node")
 
 
+def test_a_pod_whose_devices_are_not_known_is_neither_admitted_nor_refused():
+    waits = Decision(admitted=False, reason=DEVICES_PENDING)
+    assert (waits.undecided, waits.refused) == (True, False)
+    refused = Decision(admitted=False, reason="TopologyAffinityError")
+    assert (refused.undecided, refused.refused) == (False, True)
+    assert (ADMITTED.undecided, ADMITTED.refused) == (False, False)
+
+
 def test_a_rejected_pod_holds_nothing():
     decision = Decision(
         admitted=False,
@@ -199,6 +218,7 @@ statuses = st.builds(
         max_size=3,
     ).map(tuple),
     accepted_spec=st.none() | st.just({"podUID": "u", "later": 1}),
+    devices=granted_devices.map(lambda devices: tuple(ReportedDevice("main", device) for device in devices)),
     assignments=st.dictionaries(
         st.tuples(st.sampled_from(["cpu", "memory"]), st.sampled_from(AssignmentType)), st.integers(1, 99)
     ),

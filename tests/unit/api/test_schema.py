@@ -23,6 +23,7 @@ from podnuma.allocator import (
 )
 from podnuma.api.conditions import Condition, Status
 from podnuma.api.decoding import FieldError, InvalidObjectError
+from podnuma.api.device_plugins import ReportedDevice
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_profile import (
     MatchedNode,
@@ -303,6 +304,7 @@ def full_objects(plural: str) -> list[dict[str, Any]]:
             ),
         ),
         accepted_spec={"podUID": "u"},
+        devices=(ReportedDevice("c", device),),
     )
     refused = Decision(False, "TopologyAffinityError", "m", explanation="e", refused_by=("cpu", "pod"))
     nothing = rejected_grant("u", "a", "b", TopologyManagerScope.POD)

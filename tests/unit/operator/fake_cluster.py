@@ -260,7 +260,13 @@ class FakeCluster:
     async def apply_allocation_status(self, key: ObjectKey, body: Json) -> Json:
         async def act() -> Json:
             known = self._at(Kind.ALLOCATION, key)
-            return self.put(Kind.ALLOCATION, {**known, "status": {"phase": "Pending", **body["status"]}})
+            before = known.get("status", {})
+            told = [one for one in before.get("conditions", []) if one["type"] == "DevicesKnown"]
+            status = {"phase": "Pending", **body["status"]}
+            if told:  # the agent's part stays
+                status |= {"conditions": [*status.get("conditions", []), *told]}
+                status |= {"devices": before.get("devices", [])}
+            return self.put(Kind.ALLOCATION, {**known, "status": status})
 
         return await self._request(f"apply PodAllocation/status {key}", act)
 

@@ -17,6 +17,7 @@ from podnuma.api import names
 from podnuma.api.conditions import stored_conditions
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.device_claims import read_claim_references
+from podnuma.api.device_plugins import read_extended_resources
 from podnuma.api.events import Involved
 from podnuma.api.node_profile import read_node_profile
 from podnuma.api.node_topology import read_node_topology
@@ -137,6 +138,7 @@ def _cached_pod(value: Json, node_name: str) -> CachedPod:
         held_back=_held_back(value, unallocated=request != desired),
         refusal=told_refusal(value),
         claims=read_claim_references(value),
+        extended=read_extended_resources(value),
     )
 
 

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from podnuma.api.conditions import Status, find
+from podnuma.api.device_plugins import devices_known
 from podnuma.api.names import CGROUP_FINALIZER
 from podnuma.api.node_topology import NodeCondition
 from podnuma.api.pod_allocation import AGENT_REFUSED, CONTENDED, NOT_ISOLATED, Phase
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from podnuma.allocator.request import PodRequest
     from podnuma.api.conditions import Condition
     from podnuma.api.device_claims import ClaimReference
+    from podnuma.api.device_plugins import ExtendedResource
     from podnuma.api.events import Involved
     from podnuma.api.node_profile import NodeProfile
     from podnuma.api.node_topology import NodeTopology
@@ -88,8 +90,8 @@ class CachedPod(CachedObject):
     `request` has the resources that the kubelet has allocated, `revision` is theirs; `held_back` says why
     the kubelet has not accepted a resize of the pod, empty if it has none to accept. `refusal` is the reason
     and message of podnuma's condition on the pod, if it has one. `claims` are the ResourceClaims that its
-    containers use. Only known to an operator that places pods: what a pod `needs` of its node as the
-    scheduler counts it, and of one that is not bound its `scheduling`.
+    containers use, `extended` what they ask of device plugins. Only known to an operator that places pods:
+    what a pod `needs` of its node as the scheduler counts it, and of one that is not bound its `scheduling`.
     """
 
     kind = Kind.POD
@@ -106,6 +108,7 @@ class CachedPod(CachedObject):
     held_back: str = ""
     refusal: tuple[str, str] | None = None
     claims: tuple[ClaimReference, ...] = ()
+    extended: tuple[ExtendedResource, ...] = ()
     needs: Needs = field(default_factory=lambda: NO_NEEDS)
     scheduling: SchedulingState | None = None
 
@@ -123,6 +126,7 @@ class CachedPod(CachedObject):
             self.labels,
             self.request,
             self.claims,
+            self.extended,
             self.problem,
             self.terminating,
             bool(self.held_back),
@@ -328,4 +332,7 @@ class CachedAllocation(CachedObject):
         if model is None or self.problem:
             return (self.uid, self.owner, self.problem, self.accepted is None, deletion)
         said = (model.grant, model.decision, model.static_uid, model.summary)
-        return (self.uid, self.owner, self.node, said, deletion)
+        # Once it is decided, nothing depends on devices any more.
+        waits = model.decision.undecided
+        told = (model.status.devices, devices_known(model.status.conditions)) if waits else None
+        return (self.uid, self.owner, self.node, said, deletion, told)

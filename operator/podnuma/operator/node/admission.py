@@ -15,19 +15,18 @@ from podnuma.allocator.explain.brief import brief
 from podnuma.allocator.explain.explanation import explain
 from podnuma.allocator.request import Qos
 from podnuma.api.pod_allocation import (
+    DEVICES_PENDING,
     LONGEST_EXPLANATION,
     Decision,
     numa_nodes,
     rejected_grant,
 )
-from podnuma.operator.node.devices import NO_DEVICES, LocatedDevices, locate
 from podnuma.operator.write.decision import PodDecision
-from podnuma.plumbing.backoff import Backoff
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Callable
 
+    from podnuma.allocator.manager_settings import TopologyManagerScope
     from podnuma.allocator.request import PodRequest
     from podnuma.allocator.rules import Rules
     from podnuma.api.node_settings import NodeSettings
@@ -36,17 +35,17 @@ if TYPE_CHECKING:
     from podnuma.operator.metrics import Metrics
     from podnuma.operator.node.allocations import AllocationSync
     from podnuma.operator.node.decision_writer import DecisionWriter
+    from podnuma.operator.node.device_lookup import DeviceLookup
+    from podnuma.operator.node.devices import LocatedDevices
     from podnuma.operator.node.profile_selection import ProfileSelection
     from podnuma.operator.node.resize import Resizes
     from podnuma.operator.node.state import NodeState
-    from podnuma.operator.watch.lister import Reader
     from podnuma.operator.write.allocation_store import AllocationStore
 
 logger = logging.getLogger(__name__)
 
 _SOON = 0.2  # seconds
 _NAMED = 3  # pods named in a message; the others are counted
-_CLAIMS = Backoff(first=1.0, limit=60.0)  # between looks at a claim that has no allocation
 
 
 class Admission:
@@ -55,7 +54,7 @@ class Admission:
     def __init__(  # noqa: PLR0913 - its dependencies, passed in once
         self,
         cache: ClusterCache,
-        reader: Reader,
+        devices: DeviceLookup,
         store: AllocationStore,
         allocations: AllocationSync,
         resizes: Resizes,
@@ -64,11 +63,9 @@ class Admission:
         metrics: Metrics,
         enqueue: Callable[[str, float], None],
         clock: Callable[[], float],
-        rng: random.Random,
     ) -> None:
         self._cache = cache
-        self._reader = reader
-        self._rng = rng
+        self._devices = devices
         self._store = store
         self._allocations = allocations
         self._resizes = resizes
@@ -93,7 +90,7 @@ class Admission:
             # Running pods come first: they are older.
             await self._resizes.run(node, settings.pod_policy.resize, self._decisions.write)
         for pod in self._to_decide(node, settings):
-            located = await self._locate(node, pod)
+            located = await self._devices.of_claims(node, pod)
             if unknown := self._allocations.unknown(node):
                 self._wait_for(node, pod, unknown)
                 return
@@ -102,7 +99,9 @@ class Admission:
                 text = f"podnuma cannot manage this pod: {pod.problem}; correct it and create the pod again"
                 self._allocations.warn_once(node, pod, "InvalidObject", text)
             elif not located.waits_for:
-                await self._decide(node, pod, located.attached_to(pod.request), located.told)
+                await self._decide(
+                    node, pod, pod.request, located.joined(self._devices.of_plugins(node, pod))
+                )
 
     def undecided(self, node: NodeState, selection: ProfileSelection) -> list[CachedPod]:
         """Return the pods of a node that a profile manages and that have no decision."""
@@ -149,7 +148,11 @@ class Admission:
             known = node.decisions.get(pod.uid)
             if known is not None:
                 stale = known.decision.revision != pod.revision
-                again = not known.admitted and (stale or node.rejected_at.get(pod.uid) != node.revision)
+                changed = stale or node.rejected_at.get(pod.uid) != node.revision
+                told = (
+                    known.undecided and known.decision.message != self._devices.of_plugins(node, pod).waiting
+                )
+                again = not known.admitted and (changed or told)
             else:
                 # A terminating pod starts nothing new.
                 again = node.idle.get(pod.uid) != pod.revision and not pod.terminating
@@ -157,31 +160,13 @@ class Admission:
                 found.append(pod)
         return sorted(found, key=lambda pod: (pod.created, pod.key.namespace, pod.key.name))
 
-    async def _locate(self, node: NodeState, pod: CachedPod) -> LocatedDevices:
-        """Return the devices of a pod's claims; warn and come back if they are not known yet."""
-        if not pod.claims or node.allocator is None:
-            return NO_DEVICES
-        known = node.devices.get(pod.uid)
-        if known is not None:
-            return known
-        located = await locate(self._reader, pod, node.allocator.topology)
-        if located.waits_for:
-            tries = node.device_waits[pod.uid] = node.device_waits.get(pod.uid, 0) + 1
-            self._enqueue(node.name, _CLAIMS.delay(tries, self._rng))
-            text = f"Waits for {located.waits_for}"
-            self._allocations.warn_once(node, pod, "DevicesUnknown", text)
-            return located
-        node.devices[pod.uid] = located
-        node.device_waits.pop(pod.uid, None)
-        if located.problems:
-            text = f"Decided without some devices: {'; '.join(located.problems)}"
-            self._allocations.warn_once(node, pod, "DevicesUnknown", text)
-        return located
-
-    async def _decide(self, node: NodeState, pod: CachedPod, request: PodRequest, told: str) -> None:
+    async def _decide(
+        self, node: NodeState, pod: CachedPod, request: PodRequest, devices: LocatedDevices
+    ) -> None:
         allocator = node.allocator
         if allocator is None:
             return
+        request = devices.attached_to(request)
         began = self._clock()
         answer = node.decide(allocator, request)
         self._metrics.decision_seconds.observe(self._clock() - began)
@@ -193,11 +178,17 @@ class Admission:
                     node.idle[pod.uid] = pod.revision
                     self._metrics.decisions.labels("nothing").inc()
                     return
+                if devices.waits_for and grant.holds_anything:
+                    await self._wait(node, pod, allocator.rules.scope, devices)
+                    return
+                self._devices.warn(node, pod, devices)
                 numa = numa_nodes(grant, allocator.topology)
-                said = Decision.of(answer, explanation=told[:LONGEST_EXPLANATION], revision=pod.revision)
+                said = Decision.of(
+                    answer, explanation=devices.told[:LONGEST_EXPLANATION], revision=pod.revision
+                )
                 decision = PodDecision(pod.key, node.name, grant, said, pod.static_uid, numa)
                 await self._decisions.write(node, pod, decision, answer)
-            case Rejected() if known is None and (orphans := self._orphans(node)):
+            case Rejected() if (known is None or known.undecided) and (orphans := self._orphans(node)):
                 # The common case: the pod that it replaces has just ended, and the agent has yet to say so.
                 text = f"Waits for what {orphans} held: gone from the API, their processes have not ended yet"
                 self._allocations.warn_once(node, pod, "Undecided", text)
@@ -217,6 +208,23 @@ class Admission:
                     node, pod, PodDecision(pod.key, node.name, grant, refusal, pod.static_uid), None
                 )
                 node.rejected_at[pod.uid] = node.revision
+
+    async def _wait(
+        self, node: NodeState, pod: CachedPod, scope: TopologyManagerScope, devices: LocatedDevices
+    ) -> None:
+        """Store that a pod which would fit without its devices is not decided before they are known."""
+        self._devices.warn(node, pod, devices)
+        node.rejected_at[pod.uid] = node.revision
+        node.waiting_since.setdefault(pod.uid, self._clock())
+        said = Decision(
+            admitted=False, reason=DEVICES_PENDING, message=devices.waiting, revision=pod.revision
+        )
+        known = node.decisions.get(pod.uid)
+        if known is not None and known.decision == said:
+            return
+        grant = rejected_grant(pod.uid, pod.key.namespace, pod.key.name, scope)
+        decision = PodDecision(pod.key, node.name, grant, said, pod.static_uid)
+        await self._decisions.write(node, pod, decision, None)
 
     @staticmethod
     def _orphans(node: NodeState) -> str:

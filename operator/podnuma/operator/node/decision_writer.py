@@ -5,7 +5,7 @@ is written again before the next pod is looked at; if there is nothing to write 
 until it is certain what is stored.
 
 A reservation, a decision about a pod that is not bound yet, is stored in the same way; it is told about only
-when it is taken over.
+when it is taken over. Nor is it told that a pod waits for its devices.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class DecisionWriter:
         metrics: Metrics,
         timer: AdmissionTimer,
         enqueue: Callable[[str, float], None],
+        clock: Callable[[], float],
     ) -> None:
         self._cache = cache
         self._store = store
@@ -66,6 +67,7 @@ class DecisionWriter:
         self._metrics = metrics
         self._timer = timer
         self._enqueue = enqueue
+        self._clock = clock
 
     async def confirm(self, node: NodeState) -> bool:
         """Repeat writes that had no clear answer; False: one that is not repeated may have left something.
@@ -115,8 +117,14 @@ class DecisionWriter:
         node.hold(decision, answer)
         if decision.decision.reserved:
             return
+        if decision.undecided:
+            logger.info("node %s: pod %s %s", node.name, pod.key, decision.decision.message)
+            await self._store.write_phase(decision, stored)
+            return
         if (waited := self._timer.end(pod.uid)) is not None:
             self._metrics.admission_seconds.observe(waited)
+        if (since := node.waiting_since.pop(pod.uid, None)) is not None:
+            self._metrics.device_wait_seconds.observe(self._clock() - since)
         if before is not None and before.admitted and not before.decision.reserved:
             self._resizes.report(pod, before, decision)
         else:

@@ -1,4 +1,4 @@
-"""Find the devices of a pod that names ResourceClaims, before the pod is decided.
+"""Find the devices of a pod before it is decided: those of its ResourceClaims, and those of device plugins.
 
 Claims and slices are read when a pod that names claims is to be decided, and never watched: the
 scheduler allocates claims before it binds the pod, what a pod uses does not change, and other pods cost
@@ -7,6 +7,10 @@ nothing. What was found is remembered with the node until the pod is gone (`Node
 A claim without allocation makes the pod wait: its kubelet does not start it either. Whatever else is
 missing or contradictory is a problem in words, and the pod is decided without the device in question.
 What the decision should say besides is a note: a device at a NUMA node without CPUs, and which ones are near.
+
+Devices of device plugins are chosen by the pod's kubelet, and the node's agent tells them in the status of
+the PodAllocation, which says until then that the pod is not decided. If the agent cannot read them, the
+profile says whether the pod is decided without. A resource none of whose devices has a NUMA node is left out.
 """
 
 from __future__ import annotations
@@ -16,19 +20,25 @@ from typing import TYPE_CHECKING
 
 from podnuma.allocator import nodeset
 from podnuma.allocator.device_hints import near_cpus
-from podnuma.allocator.request import DeviceRequest
+from podnuma.allocator.request import Device, DeviceRequest
+from podnuma.api.conditions import Status
 from podnuma.api.decoding import InvalidObjectError
+from podnuma.api.device_plugins import MAX_REPORTED, devices_known
+from podnuma.api.node_settings import OnDevicesUnknown
 from podnuma.operator.cache.objects import ObjectKey
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from podnuma.allocator.request import Device, PodRequest
+    from podnuma.allocator.request import PodRequest
     from podnuma.allocator.topology import Topology
     from podnuma.api.device_claims import AllocatedDevice
-    from podnuma.operator.cache.objects import CachedPod
+    from podnuma.operator.cache.objects import CachedAllocation, CachedPod
     from podnuma.operator.watch.lister import Reader
+
+
+_LONGEST_MESSAGE = 2048  # of a decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,21 @@ class LocatedDevices:
     def told(self) -> str:
         """What the decision should say about the devices."""
         return "; ".join((*self.problems, *self.notes))
+
+    @property
+    def waiting(self) -> str:
+        """What the pod waits for, as its PodAllocation says; empty if for nothing."""
+        return f"waits for {self.waits_for}"[:_LONGEST_MESSAGE] if self.waits_for else ""
+
+    def joined(self, other: LocatedDevices) -> LocatedDevices:
+        """Return these and other devices of the same pod."""
+        if other == NO_DEVICES:
+            return self
+        requests = dict(self.requests)
+        for container, more in other.requests.items():
+            requests[container] = requests.get(container, ()) + more
+        waits_for = self.waits_for or other.waits_for
+        return LocatedDevices(requests, self.problems + other.problems, self.notes + other.notes, waits_for)
 
     def attached_to(self, request: PodRequest) -> PodRequest:
         """Return the pod's request with the wish to be near its devices."""
@@ -93,10 +118,63 @@ async def _locate(reader: Reader, pod: CachedPod, machine: Topology) -> LocatedD
     search = await reader.search_devices(pod.node, wanted)
     problems += search.problems()
     known = {device: search.device(device) for device in sorted(wanted, key=str)}
-    problems += _missing_nodes(known, machine)
+    named = {str(device): place for device, place in known.items()}
+    problems += _missing_nodes(named, machine)
     return LocatedDevices(
-        _requests(pod, allocated, known), tuple(problems), tuple(_nodes_without_cpus(known, machine))
+        _requests(pod, allocated, known), tuple(problems), tuple(_nodes_without_cpus(named, machine))
     )
+
+
+def plugin_devices(
+    pod: CachedPod, allocation: CachedAllocation | None, machine: Topology, unknown: OnDevicesUnknown
+) -> LocatedDevices:
+    """Return the devices of device plugins, as the agent has told them in the status of the PodAllocation."""
+    if not pod.extended:
+        return NO_DEVICES
+    asked = ", ".join(dict.fromkeys(one.resource for one in pod.extended))
+    model = allocation.model if allocation is not None else None
+    said = None if model is None else devices_known(model.status.conditions)
+    if model is None or said is None:
+        return LocatedDevices({}, waits_for=f"the devices of {asked} that the kubelet gives it")
+    if said.status is not Status.TRUE:
+        problem = f"devices of {asked} are not known: {said.message}"
+        if unknown is OnDevicesUnknown.WAIT:
+            waits_for = f"devices of {asked}, which are not known: {said.message}"
+            return LocatedDevices({}, (problem,), waits_for=waits_for)
+        return LocatedDevices({}, (problem,))
+    told: dict[str, dict[str, dict[str, Device]]] = {}
+    for one in model.status.devices:
+        device = Device(one.device.name, one.device.nodes)
+        told.setdefault(one.container, {}).setdefault(one.device.resource, {})[device.name] = device
+    requests = {
+        container: chosen
+        for container, resources in told.items()
+        if (chosen := tuple(_with_nodes(resources)))
+    }
+    known = {
+        f"{request.resource} {device.name}": device
+        for chosen in requests.values()
+        for request in chosen
+        for device in request.available
+    }
+    problems = (*_untold(pod, told, len(model.status.devices)), *_missing_nodes(known, machine))
+    return LocatedDevices(requests, problems, tuple(_nodes_without_cpus(known, machine)))
+
+
+def _with_nodes(resources: Mapping[str, Mapping[str, Device]]) -> Iterator[DeviceRequest]:
+    for resource, devices in resources.items():
+        if any(device.nodes for device in devices.values()):
+            yield DeviceRequest.chosen(resource, tuple(devices.values()))
+
+
+def _untold(
+    pod: CachedPod, told: Mapping[str, Mapping[str, Mapping[str, Device]]], listed: int
+) -> Iterator[str]:
+    """Yield of what only some devices are told; where none are, no plugin serves the resource."""
+    for one in pod.extended:
+        found = len(told.get(one.container, {}).get(one.resource, {}))
+        if 0 < found < one.count and listed < MAX_REPORTED:
+            yield f"the kubelet names {found} of {one.count} {one.resource} of container {one.container}"
 
 
 def _requests(
@@ -118,7 +196,7 @@ def _requests(
     }
 
 
-def _missing_nodes(known: Mapping[AllocatedDevice, Device], machine: Topology) -> list[str]:
+def _missing_nodes(known: Mapping[str, Device], machine: Topology) -> list[str]:
     return [
         f"device {wanted} is on NUMA node {nodeset.render(device.nodes)}; "
         f"the machine has {nodeset.render(machine.all_nodes)}"
@@ -127,7 +205,7 @@ def _missing_nodes(known: Mapping[AllocatedDevice, Device], machine: Topology) -
     ]
 
 
-def _nodes_without_cpus(known: Mapping[AllocatedDevice, Device], machine: Topology) -> Iterator[str]:
+def _nodes_without_cpus(known: Mapping[str, Device], machine: Topology) -> Iterator[str]:
     for wanted, device in known.items():
         if device.nodes & machine.all_nodes and not device.nodes & machine.cpu_nodes:
             near = nodeset.render(near_cpus(machine, device.nodes))

@@ -54,7 +54,7 @@ class Eviction:
             return
         for uid, decision in tuple(node.decisions.items()):
             pod = self._cache.pod(decision.key, uid)
-            if decision.admitted or pod is None or uid in node.evicted:
+            if not decision.refused or pod is None or uid in node.evicted:
                 continue
             if eviction_exemption(pod, settings.pod_policy, topology.created) is None:
                 await self._evict(node, pod)

@@ -57,7 +57,7 @@ class PodConditions:
 
 
 def _wanted(decision: PodDecision | None) -> tuple[str, str] | None:
-    if decision is None or decision.admitted:
+    if decision is None or not decision.refused:
         return None
     said = decision.decision
     return said.reason, said.explanation or said.message

@@ -111,7 +111,7 @@ def readable(topology: CachedTopology, allocations: Iterable[CachedAllocation]) 
 def profile_states(node: NodeState, selection: ProfileSelection) -> Mapping[str, MatchedNode]:
     """Return what a node reports to each profile that selects it, outdated pods considered."""
     up_to_date = pods_up_to_date(node)
-    rejected = sum(not decision.admitted for decision in node.decisions.values())
+    rejected = sum(decision.refused for decision in node.decisions.values())
 
     def told(match: MatchedNode) -> MatchedNode:
         if match.state is not MatchState.APPLIED:

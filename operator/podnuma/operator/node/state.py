@@ -83,10 +83,11 @@ class NodeState:
     `revision` at which a pod was last rejected (`rejected_at`), and the last try to resize one in vain
     (`resize_tried`); the resources with which pods ask for nothing exclusive (`idle`); pods that were
     `evicted`; the last `warning` about a pod; the `devices` of its claims, and how often they were asked for
-    in vain (`device_waits`); since when pods are `orphans`: gone from the API, while their processes
-    may still run; since when what a pod holds has been `reserved` while it had neither gate nor node; and, by
-    its own UID, since when a PodAllocation is `unsettled`: only the node's agent can tell what it stands for.
-    `announced` are the findings of the agent (UID of the object, condition) of which there was an event.
+    in vain (`device_waits`); since when decisions wait for devices of device plugins (`waiting_since`); since
+    when pods are `orphans`: gone from the API, while their processes may still run; since when what a pod
+    holds has been `reserved` while it had neither gate nor node; and, by its own UID, since when a
+    PodAllocation is `unsettled`: only the node's agent can tell what it stands for. `announced` are the
+    findings of the agent (UID of the object, condition) of which there was an event.
     """
 
     def __init__(self, name: str) -> None:
@@ -111,6 +112,7 @@ class NodeState:
         self.warning: dict[str, tuple[str, str]] = {}
         self.devices: dict[str, LocatedDevices] = {}
         self.device_waits: dict[str, int] = {}
+        self.waiting_since: dict[str, float] = {}
         self._decisions: dict[str, PodDecision] = {}
         self._allocator: NodeAllocator | None = None
         self._outdated: dict[str, str] = {}
@@ -250,6 +252,7 @@ class NodeState:
         self.warning.pop(uid, None)
         self.devices.pop(uid, None)
         self.device_waits.pop(uid, None)
+        self.waiting_since.pop(uid, None)
         self.idle.pop(uid, None)
         self.orphans.pop(uid, None)
         self.reserved.pop(uid, None)
@@ -269,6 +272,7 @@ class NodeState:
             self.warning,
             self.devices,
             self.device_waits,
+            self.waiting_since,
         ):
             for uid in remembered.keys() - kept:
                 del remembered[uid]

@@ -122,7 +122,7 @@ def node_allocation(state: NodeState, node: NodeAllocator) -> NodeAllocation:
         exclusive=state.exclusive_cpus,
         shared_pool=node.shared_pool,
         pods=sum(decision.grant.holds_anything for decision in decisions),
-        rejected=sum(not decision.admitted for decision in decisions),
+        rejected=sum(decision.refused for decision in decisions),
         nodes=tuple(
             NodeFree.of(
                 numa.id,

@@ -11,8 +11,8 @@ when room in the scheduler's sense may have become free; answers are remembered 
 (`allocator.placement`), so a pass over many waiting pods asks little.
 
 Always true: the gate is lifted only after what the pod was given is stored; a gate of others is never
-touched, and nothing is reserved before ours is the last one. A pod whose claims are not allocated yet is
-nominated by what is free and decided once it is bound, near its devices.
+touched, and nothing is reserved before ours is the last one. A pod that gets its devices only when it is
+bound is nominated by what is free and decided then, near its devices.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ class PlacementReconciler:
             if not found.decision.grant.holds_anything:
                 self._freeing.let_go(pod, LetGo("it asks for nothing exclusive"))
                 return True
-            if pod.claims:
+            if self._devices_come_first(pod, name):
                 self._freeing.let_go(pod, LetGo("its devices are known once it is bound", nominated=name))
                 return True
             if await self._reserve(pod, name):
@@ -223,6 +223,12 @@ class PlacementReconciler:
             avoided.add(name)
         self._look_again(_SOON)
         return False
+
+    def _devices_come_first(self, pod: CachedPod, name: str) -> bool:
+        """Tell whether a node decides the pod near devices that it gets when it is bound."""
+        node = self._reconciler(name)
+        allocator = None if node is None else node.state.allocator
+        return bool(pod.claims) or (bool(pod.extended) and allocator is not None and allocator.rules.aligned)
 
     async def _reserve(self, pod: CachedPod, name: str) -> bool:
         node = self._reconciler(name)

@@ -198,14 +198,14 @@ class AllocationStore:
         await self.delete(allocation)
 
     async def write_phase(self, decision: PodDecision, allocation: CachedAllocation) -> None:
-        """Set phase Rejected in the status of a rejected pod; remove it from that of an admitted one."""
+        """Set phase Rejected in the status of a rejected pod; remove it from that of any other."""
         if allocation.model is None:
             return
         rejected = allocation.model.status.phase is Phase.REJECTED
-        if rejected != decision.admitted:
+        if rejected == decision.refused:
             return
         status: dict[str, Any] = {}
-        if not decision.admitted:
+        if decision.refused:
             generation = allocation.model.metadata.generation
             reason, message = decision.decision.reason, decision.decision.message
             conditions = readiness(Readiness.FAILED, reason, message, generation)

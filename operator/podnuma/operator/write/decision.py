@@ -25,7 +25,7 @@ _SHOWN = 120  # characters of a field's value in a message
 
 @dataclass(frozen=True, slots=True)
 class PodDecision:
-    """A decision about one pod on one node: a grant, or a rejection with an empty grant.
+    """A decision about one pod on one node: a grant; or with an empty grant a rejection, or that it waits.
 
     `static_uid` as in `CachedPod`; `numa` are the NUMA nodes of what it holds, for the summary.
     """
@@ -51,6 +51,16 @@ class PodDecision:
     def admitted(self) -> bool:
         """Tell whether the pod was admitted."""
         return self.decision.admitted
+
+    @property
+    def refused(self) -> bool:
+        """Tell whether the pod does not fit."""
+        return self.decision.refused
+
+    @property
+    def undecided(self) -> bool:
+        """Tell whether it says only that the pod's devices are not known yet."""
+        return self.decision.undecided
 
     def of_mirror(self, uid: str) -> PodDecision:
         """Return the same decision about a static pod whose mirror pod has this UID now."""
