@@ -107,6 +107,7 @@ LEAVES = {
     "discover": SETS,
     "nri": (),
     "cri": (),
+    "podresources": (),
 }
 
 

@@ -15,6 +15,7 @@ value and back, in the terms of ``podnuma.allocator``:
     pod_condition     the condition that a refused pod carries
     kept_refusals     refusals that outlive their pods
     device_claims     devices of dynamic resource allocation: who uses which, and where they are
+    device_plugins    devices of device plugins: who asks for which, and what was reported of them
     node_resource_topology    what topology-aware schedulers read of a node's NUMA nodes
     placement         what a pod without a node says of its placement, and what is written to it
     scheduling        the filters of kube-scheduler that look at one node

@@ -165,6 +165,7 @@ class Decision:
         """Whether the pod was placed, and not bound to the node since."""
         return self.admitted and self.reason == RESERVED
 
+    @property
     def undecided(self) -> bool:
         """Whether it waits for the devices of the pod: neither admitted nor refused."""
         return not self.admitted and self.reason == DEVICES_PENDING

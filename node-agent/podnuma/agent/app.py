@@ -17,6 +17,8 @@ from podnuma.agent.apiserver.watch import Watch, WatchEvent, WatchSource
 from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.cgroups.writers.hugetlb import HugetlbLimits
 from podnuma.agent.desired.state import DesiredState
+from podnuma.agent.devices.kubelet import KubeletDevices
+from podnuma.agent.devices.waiting import WaitingDevices
 from podnuma.agent.discover.current import CurrentMachine, HardwareUnknown
 from podnuma.agent.discover.machine import Machine
 from podnuma.agent.loop import AgentLoop
@@ -74,6 +76,7 @@ class _Shared:
     settings: AgentSettings
     rng: random.Random
     dirty: asyncio.Event
+    devices_wake: asyncio.Event
     desired: DesiredState
     metrics: AgentMetrics
     status_writer: StatusWriter
@@ -139,7 +142,13 @@ def _shared(settings: AgentSettings, state: Callable[[], GaugeValues]) -> _Share
     def connect() -> ApiClient:
         return ApiClient(access, f"podnuma-agent/{version}", metrics.api_error)
 
-    desired = DesiredState(dirty.set)
+    devices_wake = asyncio.Event()
+
+    def changed() -> None:
+        dirty.set()
+        devices_wake.set()
+
+    desired = DesiredState(changed)
     status_writer = StatusWriter(_writer(connect), rng=rng)
     boot_id = _boot_id(settings)
     node = NodeStatus(
@@ -150,7 +159,9 @@ def _shared(settings: AgentSettings, state: Callable[[], GaugeValues]) -> _Share
         heartbeat=settings.heartbeat_seconds,
     )
     machine = CurrentMachine(settings.sys_root, settings.proc_root, node.discovered)
-    return _Shared(settings, rng, dirty, desired, metrics, status_writer, node, machine, connect)
+    return _Shared(
+        settings, rng, dirty, devices_wake, desired, metrics, status_writer, node, machine, connect
+    )
 
 
 def _writer(connect: Callable[[], ApiClient]) -> Callable[[str, Json], Json]:
@@ -183,13 +194,20 @@ async def _work(shared: _Shared, run: Running) -> None:
         observer=shared.metrics,
         movable_bytes=settings.movable_bytes,
     )
-    gate = StartGate(shared.desired, shared.metrics.waited, settings.defer_seconds)
-    hook = StartHook(gate, reconciler)
-    for source, take in backend.sources(hook):
-        shared.watch(source, take)
     reporter = StatusReporter(
         shared.desired, shared.status_writer, shared.node, shared.metrics.admissions, _now
     )
+    devices = WaitingDevices(
+        shared.desired,
+        KubeletDevices(settings.kubelet_root, shared.metrics.asked_for_devices).ask,
+        reporter.tell_devices,
+        wake=shared.devices_wake,
+        rng=shared.rng,
+    )
+    gate = StartGate(shared.desired, shared.metrics.waited, settings.defer_seconds, admitted=devices.admitted)
+    hook = StartHook(gate, reconciler)
+    for source, take in backend.sources(hook):
+        shared.watch(source, take)
     run.agent = AgentLoop(
         reconciler=reconciler,
         reporter=reporter,
@@ -198,8 +216,10 @@ async def _work(shared: _Shared, run: Running) -> None:
         dirty=shared.dirty,
         check_seconds=settings.check_seconds,
         rng=shared.rng,
+        devices=devices,
     )
     async with asyncio.TaskGroup() as group:
+        group.create_task(_kept("the reader of devices", devices.run, shared))
         for task in backend.tasks(hook):
             group.create_task(_kept("a part of the node's backend", task, shared))
         await run.agent.run()

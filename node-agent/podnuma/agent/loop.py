@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from podnuma.agent.apiserver.watch import Watch
+from podnuma.agent.devices.waiting import WaitingDevices
 from podnuma.agent.discover.current import HardwareUnknown
+from podnuma.agent.model.cgroup_ref import PodCgroup
 from podnuma.agent.reconcile.reconciler import Reconciler
 from podnuma.agent.status.metrics import GaugeValues
 from podnuma.agent.status.node_status import NodeStatus
@@ -44,6 +46,7 @@ class AgentLoop:
     dirty: asyncio.Event
     check_seconds: float
     rng: random.Random
+    devices: WaitingDevices
     _passed_at: float = field(init=False, default_factory=time.monotonic)
     _trouble: str | None = field(init=False, default="no pass yet")
 
@@ -85,6 +88,7 @@ class AgentLoop:
         self._trouble = None
         self._passed_at = time.monotonic()
         self.reporter.report(snapshot, self.reconciler.verdicts)
+        self.devices.saw({cgroup.uid for cgroup in snapshot.seen if isinstance(cgroup, PodCgroup)})
         return snapshot.unfinished or bool(snapshot.intrusions)
 
     def _failed(self, why: str) -> None:

@@ -11,14 +11,17 @@ from types import SimpleNamespace
 import pytest
 from podnuma.agent.apiserver.status_writer import StatusWriter
 from podnuma.agent.apiserver.watch import Listed
+from podnuma.agent.devices.waiting import WaitingDevices
 from podnuma.agent.discover.machine import Discovered
 from podnuma.agent.discover.tree import Finding
 from podnuma.agent.loop import AgentLoop
 from podnuma.agent.model.containers import RuntimeDescription
+from podnuma.agent.podresources.client import ContainerDevice, PodDevices
 from podnuma.agent.status.metrics import AdmissionCounts
 from podnuma.agent.status.node_status import AgentIdentity, NodeStatus
 from podnuma.agent.status.reporter import StatusReporter
 from podnuma.allocator import cpuset
+from podnuma.api.pod_allocation import DEVICES_PENDING, Decision
 from podnuma.plumbing.kube import errors
 
 
@@ -51,8 +54,15 @@ class Running:
             dirty=self.dirty,
             check_seconds=0.02,
             rng=random.Random(1),
+            devices=WaitingDevices(
+                bench.desired, self.ask, reporter.tell_devices, wake=asyncio.Event(), rng=random.Random(1)
+            ),
         )
-        self.tasks = [self.agent.run, status_writer.run]
+        self.kubelet_pods = []
+        self.tasks = [self.agent.run, status_writer.run, self.agent.devices.run]
+
+    async def ask(self):
+        return self.kubelet_pods
 
     def write(self, path, body):
         self.written[path.rsplit("/", 2)[1]] = body["status"]
@@ -224,3 +234,23 @@ async def test_hardware_that_the_api_server_refuses_is_withdrawn_and_says_so(ben
             assert "status.hardware.caches[0].id" in told["message"]
         assert condition(status, "Paused")["status"] == "False"
         assert status["agent"]["heartbeatTime"]
+
+
+async def test_the_devices_of_a_pod_that_waits_are_in_its_status_once_its_cgroup_is_there(
+    bench, words, reached
+):
+    waits = Decision(admitted=False, reason=DEVICES_PENDING, message="waits for its devices")
+    bench.grant(words.pod("db"), said=waits)
+    device = ContainerDevice("main", "example.com/nic", "nic-0", frozenset({1}))
+    async with agent_over(bench) as running:
+        running.kubelet_pods = [PodDevices("default", "db", (device,))]
+        await reached(lambda: "node" in running.written)
+        assert "db" not in running.written
+        bench.pod("db")
+        await reached(lambda: "db" in running.written)
+        status = running.written["db"]
+        assert status["devices"] == [
+            {"container": "main", "resource": "example.com/nic", "name": "nic-0", "numaNodes": "1"}
+        ]
+        assert condition(status, "DevicesKnown")["status"] == "True"
+        assert status["phase"] == "Pending"

@@ -7,7 +7,8 @@
     unknown    of no device is a NUMA node known
 
 Devices of ResourceClaims are known with their NUMA nodes where their driver publishes them. Of devices of
-device plugins the API has only the number: their pods are listed as unknown. Nothing need be installed in
+device plugins the API has only the number, but for pods that podnuma decided: their PodAllocations have what
+the kubelet told. Other pods of theirs are listed as unknown. Nothing need be installed in
 the cluster; what may not be read is left out.
 """
 
@@ -26,9 +27,10 @@ from podnuma.api.device_claims import (
     read_allocated_devices,
     read_claim_references,
 )
+from podnuma.api.device_plugins import ReportedDevice, read_extended_resources
 from podnuma.api.node_topology import read_node_topology
 from podnuma.api.pod import read_pod_facts
-from podnuma.api.pod_allocation import read_pod_allocation
+from podnuma.api.pod_allocation import PodAllocation, read_pod_allocation
 
 Json = Mapping[str, Any]
 
@@ -101,7 +103,7 @@ def survey_devices(cluster: SurveyedCluster) -> DeviceSurvey:
     if cluster.slices:
         problems += search.problems()
     machines = dict(_machines(cluster.topologies))
-    held = dict(_held(cluster.allocations))
+    stored = dict(_readable(cluster.allocations))
     found: list[PodDevices] = []
     for value in cluster.pods:
         try:
@@ -111,9 +113,11 @@ def survey_devices(cluster: SurveyedCluster) -> DeviceSurvey:
             continue
         if facts.finished or not facts.bound:
             continue
-        devices = (*_claimed(value, facts.metadata.namespace, allocated, search), *_plugged(value))
+        allocation = stored.get(facts.uid)
+        told = allocation.status.devices if allocation is not None else ()
+        devices = (*_claimed(value, facts.metadata.namespace, allocated, search), *_plugged(value, told))
         if devices:
-            cpus = held.get(facts.uid, cpuset.EMPTY)
+            cpus = allocation.grant.exclusive_cpus if allocation is not None else cpuset.EMPTY
             locality = _locality(devices, cpus, machines.get(facts.node_name))
             found.append(
                 PodDevices(
@@ -164,20 +168,14 @@ def _claimed(
                 yield FoundDevice(reference.container, device.driver, device.name, nodes)
 
 
-def _plugged(pod: Json) -> Iterator[FoundDevice]:
-    """Yield what containers have of device plugins: extended resources, with their number for a name."""
-    spec = pod.get("spec") or {}
-    served = (pod.get("status") or {}).get("extendedResourceClaimStatus") or {}
-    by_claim = {
-        (one.get("containerName"), one.get("resourceName")) for one in served.get("requestMappings") or ()
-    }
-    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
-        name = container.get("name")
-        for resource, amount in ((container.get("resources") or {}).get("limits") or {}).items():
-            domain, slash, _ = resource.partition("/")
-            own = domain == "kubernetes.io" or domain.endswith(".kubernetes.io")
-            if slash and not own and (name, resource) not in by_claim and str(amount) != "0":
-                yield FoundDevice(str(name), resource, str(amount), NodeSet(0))
+def _plugged(pod: Json, told: Sequence[ReportedDevice]) -> Iterator[FoundDevice]:
+    """Yield what containers have of device plugins: the devices told, else their number for a name."""
+    known = {(one.container, one.device.resource) for one in told}
+    for one in told:
+        yield FoundDevice(one.container, one.device.resource, one.device.name, one.device.nodes)
+    for asked in read_extended_resources(pod):
+        if (asked.container, asked.resource) not in known:
+            yield FoundDevice(asked.container, asked.resource, str(asked.count), NodeSet(0))
 
 
 def _machines(topologies: Sequence[Json]) -> Iterator[tuple[str, Topology]]:
@@ -190,10 +188,10 @@ def _machines(topologies: Sequence[Json]) -> Iterator[tuple[str, Topology]]:
             yield node.name, node.hardware.topology
 
 
-def _held(allocations: Sequence[Json]) -> Iterator[tuple[str, CpuSet]]:
+def _readable(allocations: Sequence[Json]) -> Iterator[tuple[str, PodAllocation]]:
     for value in allocations:
         try:
             allocation = read_pod_allocation(value)
         except InvalidObjectError:
             continue
-        yield allocation.pod_uid, allocation.grant.exclusive_cpus
+        yield allocation.pod_uid, allocation

@@ -59,7 +59,7 @@ class WorkloadPod:
     @property
     def refused(self) -> bool:
         """Whether it does not fit where it is."""
-        return self.allocation is not None and not self.allocation.decision.admitted
+        return self.allocation is not None and self.allocation.decision.refused
 
     @property
     def state(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from podnuma.allocator.request import PodRequest
 from podnuma.api.decoding import InvalidObjectError
+from podnuma.api.device_plugins import read_extended_resources
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_admission import AdmissionPolicies
 from podnuma.api.scheduling import DAEMON_TOLERATIONS, PodConstraints, read_pod_constraints
@@ -40,7 +41,7 @@ class PlannedPod:
     """A pod that would be created: its manifest's place, what it asks for, and where it may go.
 
     `every_node`: the pod of a DaemonSet, one on each node that it may go to. `owner`: kind and name of the
-    object that makes it; None for a pod by itself.
+    object that makes it; None for a pod by itself. `extended`: the resources of device plugins that it asks for.
     """
 
     place: str
@@ -49,6 +50,7 @@ class PlannedPod:
     constraints: PodConstraints = field(default_factory=PodConstraints)
     every_node: bool = False
     owner: tuple[str, str] | None = None
+    extended: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -132,8 +134,11 @@ def _planned(
         if template.every_node:
             constraints = constraints.tolerating(DAEMON_TOLERATIONS)
         owner = (document.kind, document.name) if template.path else None
+        extended = tuple(dict.fromkeys(one.resource for one in read_extended_resources(stored)))
         labels = _labels(stored)
-        found.append(PlannedPod(document.place, pod, labels, constraints, template.every_node, owner))
+        found.append(
+            PlannedPod(document.place, pod, labels, constraints, template.every_node, owner, extended)
+        )
     return found, []
 
 

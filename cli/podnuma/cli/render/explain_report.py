@@ -57,7 +57,7 @@ class PodExplanation:
     @property
     def healthy(self) -> bool:
         """Whether the pod fits and, if it is applied, the kernel has what was decided."""
-        if self.stored is None:
+        if self.stored is None or self.stored.decision.undecided:
             return not self.managed or self.admitted_now
         wrong = (Phase.REJECTED, Phase.DRIFTED, Phase.RESIZE_PENDING)
         unpinned = any(one.verdict is Verdict.NOT_PINNED for one in self.stored.status.containers)
@@ -134,7 +134,9 @@ def _title(explained: PodExplanation) -> str:
         return f"{name}: shares the node pool, {_why_shared(pod)}; there is nothing to decide\n"
     if stored is None:
         return f"{name}: not decided; {_would(explained)}\n"
-    if not stored.decision.admitted:
+    if stored.decision.undecided:
+        return f"{name}: not decided, it {stored.decision.message}; without them {_would(explained)}\n"
+    if stored.decision.refused:
         refused = f"{name}: refused, {stored.decision.reason}: "
         refused += f"{stored.decision.explanation or stored.decision.message}\n"
         return refused + (f"now {_would(explained)}\n" if explained.admitted_now else "")

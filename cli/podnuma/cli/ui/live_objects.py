@@ -17,7 +17,7 @@ from typing import Any
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.api import names
-from podnuma.api.pod_allocation import Phase
+from podnuma.api.pod_allocation import DEVICES_PENDING, Phase
 from podnuma.api.resource_types import NODE, NODE_TOPOLOGY, POD_ALLOCATION
 
 Json = dict[str, Any]
@@ -37,6 +37,11 @@ class KeptAllocation:
     shared: CpuSet
     created: str
     text: str
+
+    @property
+    def refused(self) -> bool:
+        """Whether the pod does not fit; one whose devices are not known yet is not decided."""
+        return not self.admitted and self.reason != DEVICES_PENDING
 
     @property
     def holds(self) -> bool:

@@ -117,7 +117,7 @@ class Views:
             "labels": self._live.labels.get(name, {}),
             "namespaces": sorted({one.key[0] for one in kept}),
             "podCount": sum(one.holds for one in kept),
-            "refusedCount": sum(not one.admitted for one in kept),
+            "refusedCount": sum(one.refused for one in kept),
             "driftedCount": sum(one.phase == "Drifted" for one in kept),
         }
         if isinstance(node, str):

@@ -49,6 +49,16 @@ class DesiredAllocation:
         return self.namespace, self.name
 
     @property
+    def uid_on_node(self) -> str:
+        """The UID that names the pod's cgroup; empty if the object was never readable."""
+        return "" if self.allocation is None else self.allocation.uid_on_node
+
+    @property
+    def undecided(self) -> bool:
+        """Whether it says only that it waits for the devices of the pod."""
+        return self.allocation is not None and self.allocation.decision.undecided
+
+    @property
     def grant(self) -> PodGrant | None:
         """What the pod holds, under the UID that names its cgroup; None if rejected or never readable."""
         allocation = self.allocation
@@ -107,8 +117,12 @@ class DesiredState:
         return None
 
     async def wait_for(self, uid: str, within: float) -> DesiredAllocation | None:
-        """Wait until there is an allocation for a pod, `within` seconds at the longest."""
-        return await self._wait(lambda: self.of_pod(uid), within)
+        """Wait until a pod is decided, `within` seconds at the longest."""
+        return await self._wait(lambda: self._decided(uid), within)
+
+    def _decided(self, uid: str) -> DesiredAllocation | None:
+        found = self.of_pod(uid)
+        return None if found is None or found.undecided else found
 
     async def wait_for_mode(self, within: float) -> Mode | None:
         """Wait until it is known whether values are written here, `within` seconds at the longest."""

@@ -25,6 +25,10 @@ class Hook(Protocol):
         """Return what a container starts with; waits `within` seconds. Raises StartRefused."""
         ...
 
+    def pod_admitted(self, uid: str) -> None:
+        """Take note that the kubelet has admitted a pod."""
+        ...
+
     async def before_start(self, cgroup: ContainerCgroup) -> None:
         """Prove that a container that has been created and has not begun to run has its values."""
         ...

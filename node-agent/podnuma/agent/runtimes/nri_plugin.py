@@ -1,7 +1,8 @@
 """What the agent answers to NRI.
 
     Synchronize       everything there is; moves come later, from the plan, outside this answer
-    RunPodSandbox     the new pod's slice is confined before its containers are created
+    RunPodSandbox     the new pod's slice is confined before its containers are created, and its devices
+                      are asked for, if its decision waits for them
     CreateContainer   the start hook's values, and what others give up first
     StartContainer    the cgroup is there and nothing runs in it yet: the kernel is asked what it has.
                       Earlier it is nothing to look at: the runtime is still making it
@@ -141,6 +142,8 @@ class NriPlugin:
         self, event: nri.NriEvent, pod: nri.PodSandbox, container: nri.NriContainer | None
     ) -> None:
         match event:
+            case nri.NriEvent.RUN_POD_SANDBOX if pod.uid:
+                self._hook.pod_admitted(pod.uid)
             case nri.NriEvent.POST_START_CONTAINER if container is not None:
                 self._inventory.add(self._seen(pod, container))
             case nri.NriEvent.START_CONTAINER if container is not None:

@@ -4,6 +4,7 @@
     decided                                  passes
     refused by the operator: Evict           refused with its reason, for two minutes: it is being evicted
                              Share           passes, and starts in the shared pool
+    not decided before its devices are known as one that is surely to be decided
     undecided, surely to be decided: Wait    deferred with a text; the kubelet tries again, for two minutes
                                      Share   passes; pinned when the decision comes
     undecided, perhaps to be decided         waits a moment, then as Share
@@ -52,6 +53,8 @@ class Decisions(Protocol):
     @property
     def allocations_known(self) -> bool: ...
 
+    def of_pod(self, uid: str) -> DesiredAllocation | None: ...
+
     async def wait_for(self, uid: str, within: float) -> DesiredAllocation | None: ...
 
 
@@ -76,6 +79,8 @@ class StartWait:
 class StartGate:
     """Lets a starting container pass, or refuses it for now.
 
+    `admitted` is told of pods that the kubelet has admitted and whose devices are not known yet.
+
     A pod is refused for `defer_seconds` in all: a node cannot tell a pod that is not decided yet from one
     that was decided to hold nothing, and such a pod must not wait for ever.
     """
@@ -86,10 +91,12 @@ class StartGate:
         observe: Callable[[StartWait], None],
         defer_seconds: float = 120.0,
         clock: Callable[[], float] = time.monotonic,
+        admitted: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._decisions = decisions
         self._observe = observe
         self._defer_seconds = defer_seconds
+        self.pod_admitted = admitted
         self._clock = clock
         self._deferred_since: dict[str, float] = {}  # by pod UID
 
@@ -103,7 +110,10 @@ class StartGate:
         desired = await self._decisions.wait_for(pod.uid, 0)
         if desired is None and pod.qos is not Qos.GUARANTEED and not starting.annotated:
             return False
-        expected = Expectation.SURE if desired else self._expected(starting)
+        waits_for_devices = self._waits_for_devices(pod.uid)
+        if waits_for_devices:
+            self.pod_admitted(pod.uid)
+        expected = Expectation.SURE if desired else self._expected(starting, waits=bool(waits_for_devices))
         if desired is None and expected is not Expectation.NO:
             desired = await self._decisions.wait_for(pod.uid, within)
         outcome = self._outcome(starting, desired, expected)
@@ -115,6 +125,11 @@ class StartGate:
                 f" {decision.reason}: {decision.message}"
             )
         if outcome is StartOutcome.DEFERRED:
+            if waits_for_devices:
+                raise StartRefused(
+                    f"podnuma: pod {pod.uid} is not decided after {within:.1f} s, it {waits_for_devices};"
+                    " onDevicesUnknown in the NodeProfile says what happens when they stay unknown"
+                )
             raise StartRefused(
                 f"podnuma: pod {pod.uid} has no PodAllocation after {within:.1f} s; it starts when the"
                 " operator has decided (onUndecided: Share in the NodeProfile starts it in the shared pool)"
@@ -168,10 +183,19 @@ class StartGate:
         )
         return False
 
-    def _expected(self, starting: StartingContainer) -> Expectation:
+    def _waits_for_devices(self, uid: str) -> str:
+        """Return which devices the decision about a pod waits for, in words; empty if for none."""
+        found = self._decisions.of_pod(uid)
+        if found is None or found.allocation is None or not found.undecided:
+            return ""
+        return found.allocation.decision.message or "waits for its devices"
+
+    def _expected(self, starting: StartingContainer, *, waits: bool) -> Expectation:
         if starting.local:
             # The API server itself may be such a pod: it must never wait for what it serves.
             return Expectation.NO
+        if waits:
+            return Expectation.SURE
         if not self._decisions.allocations_known:
             return Expectation.PERHAPS
         return expectation(self._decisions.node_config, starting)

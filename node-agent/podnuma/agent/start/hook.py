@@ -66,6 +66,10 @@ class StartHook:
         beside_holders = snapshot is not None and snapshot.has_burstable_holders(cgroup.pod.qos)
         return StartAnswer(piggybacked=await self.make_room(cgroup) if beside_holders else ())
 
+    def pod_admitted(self, uid: str) -> None:
+        """Take note that the kubelet has admitted a pod, whose devices it can name from now on."""
+        self._gate.pod_admitted(uid)
+
     def values(self, cgroup: ContainerCgroup) -> CgroupTarget | None:
         """Return at once what a container shall have now; None for "nothing to say"."""
         snapshot = self._reconciler.enforced

@@ -10,6 +10,8 @@
     ResizePending   it is applied, but it was decided for resources that the pod had before a resize
     Reserved   the pod was placed on this node and is not bound to it yet
 
+An allocation that waits for the pod's devices is Pending, and its status says which ones the kubelet names.
+
 Containers that ended keep their last entry, with the verdict: that of an init container outlives it.
 """
 
@@ -19,6 +21,7 @@ from dataclasses import dataclass, replace
 
 from podnuma.agent.cgroups import files
 from podnuma.agent.desired.state import DesiredAllocation
+from podnuma.agent.devices.waiting import ToldDevices
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup
 from podnuma.agent.model.cgroup_values import CgroupValues
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
@@ -28,10 +31,12 @@ from podnuma.allocator.counts import count_assignments
 from podnuma.allocator.decision import PodGrant
 from podnuma.allocator.request import ContainerKind
 from podnuma.api.conditions import Condition, Readiness, Status, readiness
+from podnuma.api.device_plugins import DEVICES_KNOWN
 from podnuma.api.node_settings import Mode
 from podnuma.api.pod_allocation import (
     AGENT_REFUSED,
     CONTENDED,
+    DEVICES_PENDING,
     NOT_ISOLATED,
     ContainerStatus,
     ObservedCgroup,
@@ -78,7 +83,13 @@ def compute_status(
     if not grant.holds_anything and desired.problem is None and not pending:
         text = "the pod holds nothing; it runs in the node shared pool"
         ready = readiness(Readiness.CURRENT, "NoExclusiveResources", text, desired.generation)
-        return PodAllocationStatus(desired.generation, Phase.APPLIED, ready, accepted_spec=desired.spec)
+        return PodAllocationStatus(
+            desired.generation,
+            Phase.APPLIED,
+            (*ready, *_told(before)),
+            accepted_spec=desired.spec,
+            devices=before.devices,
+        )
     assessment = _assess(desired, grant, before, snapshot, verdicts)
     conditions = [*readiness(assessment.state, assessment.reason, assessment.message, desired.generation)]
     conditions += pending
@@ -88,6 +99,7 @@ def compute_status(
     conditions += _contended(snapshot, grant, desired.generation)
     conditions += _isolation(snapshot, grant, desired.generation)
     conditions += _narrowed(snapshot, grant, desired.generation)
+    conditions += _told(before)
     pod = snapshot.pod(grant.uid)
     values = None if pod is None else snapshot.seen[pod]
     return PodAllocationStatus(
@@ -99,6 +111,7 @@ def compute_status(
         containers=assessment.containers,
         assignments=count_assignments(grant.assigned()),
         accepted_spec=desired.spec if grant.uid in snapshot.accepted.grants else before.accepted_spec,
+        devices=before.devices,
     )
 
 
@@ -123,6 +136,24 @@ def _runs(desired: DesiredAllocation, snapshot: NodeSnapshot) -> bool:
 def _not_applied(phase: Phase) -> Phase:
     """Return the phase where the spec is not what is in force."""
     return Phase.DRIFTED if phase.in_force else phase
+
+
+def undecided_status(desired: DesiredAllocation, told: ToldDevices) -> PodAllocationStatus:
+    """Return the status of an allocation that waits for devices, when the kubelet was asked for them."""
+    generation = desired.generation
+    message = desired.allocation.decision.message if desired.allocation is not None else ""
+    ready = readiness(Readiness.IN_PROGRESS, DEVICES_PENDING, message, generation)
+    if told.problem:
+        known = Condition(DEVICES_KNOWN, Status.FALSE, "NotRead", told.problem[:_CUT], generation)
+    else:
+        text = f"the kubelet names {len(told.devices) or 'no'} devices of device plugins"
+        known = Condition(DEVICES_KNOWN, Status.TRUE, "Reported", text, generation)
+    return PodAllocationStatus(generation, Phase.PENDING, (*ready, known), devices=told.devices)
+
+
+def _told(before: PodAllocationStatus) -> tuple[Condition, ...]:
+    """Return what was said about the devices: of a decided pod they are not asked for again."""
+    return tuple(one for one in before.conditions if one.type == DEVICES_KNOWN)
 
 
 @dataclass(frozen=True, slots=True)

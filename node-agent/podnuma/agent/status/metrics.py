@@ -152,6 +152,13 @@ class AgentMetrics:
             "Container starts that were deferred because the pod was not decided yet.",
             registry=made,
         )
+        self.device_reads = Histogram(
+            "podnuma_podresources_request_duration_seconds",
+            "Time of a question to the kubelet which devices its pods have, by whether it was answered.",
+            ["answered"],
+            buckets=_HOOK_BUCKETS,
+            registry=made,
+        )
         self.pass_seconds = Histogram(
             "podnuma_pass_seconds", "Time of one pass over the node.", registry=made
         )
@@ -197,6 +204,9 @@ class AgentMetrics:
             self.undecided_starts.inc()
         elif waited.outcome is StartOutcome.DEFERRED:
             self.deferred_starts.inc()
+
+    def asked_for_devices(self, seconds: float, *, answered: bool) -> None:
+        self.device_reads.labels("yes" if answered else "no").observe(seconds)
 
     def watch_failed(self, name: str) -> None:
         self.watch_failures.labels(name).inc()

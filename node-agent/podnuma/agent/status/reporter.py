@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from podnuma.agent.apiserver.client import Json
 from podnuma.agent.apiserver.status_writer import StatusWriter
 from podnuma.agent.desired.state import DesiredAllocation, DesiredState
+from podnuma.agent.devices.waiting import ToldDevices
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
 from podnuma.agent.reconcile.verdicts import PinVerdict, PinVerdicts
 from podnuma.agent.status import allocation_status
@@ -73,7 +74,7 @@ class StatusReporter:
             return
         uid, decision = desired.allocation.uid_on_node, desired.allocation.decision
         grant = snapshot.accepted.grants.get(uid)
-        if not decision.admitted:
+        if decision.refused:
             self.admissions.rejected(uid, decision)
         elif grant is not None:
             self.admissions.admitted(grant)
@@ -81,8 +82,17 @@ class StatusReporter:
     def _submit(self, desired: DesiredAllocation, snapshot: NodeSnapshot, verdicts: PinVerdicts) -> None:
         before = self._statuses.get(desired.uid, PodAllocationStatus())
         status = allocation_status.compute_status(desired, before, snapshot, verdicts)
-        if status is None:
-            return
+        if status is not None:
+            self._hand_over(desired, before, status)
+
+    def tell_devices(self, desired: DesiredAllocation, told: ToldDevices) -> None:
+        """Submit at once what the kubelet said about the devices of a pod that waits for that."""
+        before = self._statuses.get(desired.uid, PodAllocationStatus())
+        self._hand_over(desired, before, allocation_status.undecided_status(desired, told))
+
+    def _hand_over(
+        self, desired: DesiredAllocation, before: PodAllocationStatus, status: PodAllocationStatus
+    ) -> None:
         status = replace(status, conditions=merged(before.conditions, status.conditions, self.clock()))
         self._statuses[desired.uid] = status
         stored = desired.allocation.status if desired.allocation is not None else None

@@ -39,6 +39,7 @@ class Hook:
     def __init__(self):
         self.asked = []
         self.created = []
+        self.admitted = []
         self.answer = StartAnswer()
         self.closed = False
 
@@ -50,6 +51,9 @@ class Hook:
 
     def values_at_update(self, _):
         return self.answer.values
+
+    def pod_admitted(self, uid):
+        self.admitted.append(uid)
 
     async def before_start(self, cgroup):
         self.created.append(cgroup)
@@ -240,3 +244,8 @@ def is_local(pod):
 def test_the_hook_says_which_failure_policy_is_registered(plugin, hook, closed, policy):
     hook.closed = closed
     assert plugin.failure_policy() is policy
+
+
+async def test_a_sandbox_says_that_the_kubelet_has_admitted_its_pod(plugin, hook):
+    await plugin.event(nri.NriEvent.RUN_POD_SANDBOX, POD, None)
+    assert hook.admitted == [POD.uid]

@@ -20,7 +20,7 @@ from podnuma.api.conditions import Condition, Status
 from podnuma.api.decoding import Metadata
 from podnuma.api.node_settings import Management, NodeSettings, OnRejection, OnUndecided, PodPolicy
 from podnuma.api.node_topology import NodeCondition, NodeTopology
-from podnuma.api.pod_allocation import Decision, PodAllocation, rejected_grant
+from podnuma.api.pod_allocation import DEVICES_PENDING, Decision, PodAllocation, rejected_grant
 from podnuma.api.selector import LabelSelector
 
 VALUES = CgroupTarget(cpuset.parse("1,9"))
@@ -39,10 +39,14 @@ class Decisions:
         self.decision = decision
         self.waits = []
 
-    async def wait_for(self, uid, within):
+    def of_pod(self, uid):
         assert uid == "uid-1"
-        self.waits.append(within)
         return self.decision
+
+    async def wait_for(self, uid, within):
+        self.waits.append(within)
+        found = self.of_pod(uid)
+        return None if found is None or found.undecided else found
 
 
 class Plan:
@@ -141,6 +145,36 @@ def test_a_pod_is_not_put_off_for_ever(caplog):
     assert asyncio.run(hook.start(starting(), 0.5)).values == VALUES
     assert [each.outcome for each in observed] == [*[StartOutcome.DEFERRED] * 3, StartOutcome.SHARED]
     assert "is the operator running?" in caplog.text
+
+
+def waiting_for_devices():
+    message = "waits for the devices of example.com/nic that the kubelet gives it"
+    decision = Decision(admitted=False, reason=DEVICES_PENDING, message=message)
+    grant = rejected_grant("uid-1", "shop", "db", TopologyManagerScope.POD)
+    allocation = PodAllocation(Metadata("db", "shop", "uid", "1", 1, deleted=False), "node", grant, decision)
+    return DesiredAllocation("shop", "db", "uid", 1, allocation, None)
+
+
+def test_a_pod_whose_devices_are_not_known_waits_and_its_devices_are_asked_for():
+    told: list[str] = []
+    decisions = Decisions(decision=waiting_for_devices())
+    hook = Hook(decisions, Plan(), lambda _: None, 120.0, lambda: 0.0, told.append)
+    with pytest.raises(StartRefused, match=r"not decided after 0\.5 s, it waits for the devices of example"):
+        asyncio.run(hook.start(starting(cpu_max=None), 0.5))
+    assert told == ["uid-1"]
+    assert decisions.waits == [0, 0.5]
+
+
+def test_a_pod_whose_devices_are_not_known_starts_in_the_shared_pool_if_the_profile_says_so():
+    share = PodPolicy(on_undecided=OnUndecided.SHARE)
+    start, observed = ask(Decisions(share, decision=waiting_for_devices()), Plan(), starting())
+    assert start.values == VALUES
+    assert [each.outcome for each in observed] == [StartOutcome.SHARED]
+
+
+def test_a_pod_from_a_file_never_waits_for_its_devices():
+    start, _ = ask(Decisions(decision=waiting_for_devices()), Plan(), starting(local=True))
+    assert start.values == VALUES
 
 
 def rejected():

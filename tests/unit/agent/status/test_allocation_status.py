@@ -3,11 +3,16 @@ import dataclasses
 
 import pytest
 from podnuma.agent.apiserver.watch import Changed, WatchEventType
+from podnuma.agent.devices.waiting import ToldDevices
 from podnuma.agent.model.cgroup_ref import ContainerCgroup
 from podnuma.agent.status import allocation_status
+from podnuma.allocator import nodeset
 from podnuma.allocator.counts import AssignmentType
+from podnuma.allocator.decision import GrantedDevice
 from podnuma.api.conditions import Status
+from podnuma.api.device_plugins import DEVICES_KNOWN, ReportedDevice
 from podnuma.api.pod_allocation import (
+    DEVICES_PENDING,
     ContainerStatus,
     Decision,
     ObservedCgroup,
@@ -375,3 +380,40 @@ def test_what_is_reserved_for_a_pod_that_is_not_here_yet_says_so(bench, grant, t
     assert ready(status)[:2] == (Status.FALSE, "Reserved")
     bench.start(bench.pod("db"), "db")
     assert tell(status).phase is Phase.PENDING
+
+
+WAITS = Decision(admitted=False, reason=DEVICES_PENDING, message="waits for the devices of example.com/nic")
+NIC = ReportedDevice("db", GrantedDevice("example.com/nic", "nic-0", nodeset.of([1])))
+
+
+def known(status):
+    (condition,) = [each for each in status.conditions if each.type == DEVICES_KNOWN]
+    return condition.status, condition.reason, condition.message
+
+
+def test_an_allocation_that_waits_for_devices_shows_which_ones_the_kubelet_names(bench, grant):
+    bench.grant(dataclasses.replace(grant, cpus=None, pod_level=False, containers=()), said=WAITS)
+    (wanted,) = bench.desired.allocations()
+    status = allocation_status.undecided_status(wanted, ToldDevices((NIC,)))
+    assert status.phase is Phase.PENDING
+    assert ready(status) == (Status.FALSE, DEVICES_PENDING, "waits for the devices of example.com/nic")
+    assert known(status) == (Status.TRUE, "Reported", "the kubelet names 1 devices of device plugins")
+    assert status.devices == (NIC,)
+
+
+def test_an_allocation_that_waits_for_devices_says_why_they_could_not_be_read(bench, grant):
+    bench.grant(dataclasses.replace(grant, cpus=None, pod_level=False, containers=()), said=WAITS)
+    (wanted,) = bench.desired.allocations()
+    status = allocation_status.undecided_status(wanted, ToldDevices(problem="no socket"))
+    assert known(status) == (Status.FALSE, "NotRead", "no socket")
+
+
+def test_what_was_told_of_the_devices_stays_when_the_pod_is_decided(bench, grant, tell):
+    bench.grant(dataclasses.replace(grant, cpus=None, pod_level=False, containers=()), said=WAITS)
+    (wanted,) = bench.desired.allocations()
+    before = allocation_status.undecided_status(wanted, ToldDevices((NIC,)))
+    assert tell(before) is None
+    bench.grant(grant, generation=2)
+    bench.start(bench.pod("db"), "db")
+    status = tell(before)
+    assert (status.devices, known(status)) == ((NIC,), known(before))

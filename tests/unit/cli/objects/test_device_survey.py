@@ -76,6 +76,24 @@ def test_devices_of_plugins_are_known_by_number_only():
     assert only.locality is PodLocality.UNKNOWN
 
 
+def test_devices_of_plugins_that_the_kubelet_told_are_known_with_their_numa_nodes():
+    limits = {"cpu": "4", "memory": "1Gi", "example.com/nic": "2", "example.com/fuse": "1"}
+    asked = pod(containers=[{"name": "main", "resources": {"limits": limits}}])
+    asked["spec"].pop("resourceClaims", None)
+    held = allocation_object(grant("ml/train", "", container("main", "node_exclusive", "6-8")))
+    held["status"]["devices"] = [
+        {"container": "main", "resource": "example.com/nic", "name": f"nic-{number}", "numaNodes": "1"}
+        for number in (0, 1)
+    ]
+    (only,) = survey_devices(replace(cluster(), pods=[asked], allocations=[held])).pods
+    assert only.devices == (
+        FoundDevice("main", "example.com/nic", "nic-0", nodeset.of([1])),
+        FoundDevice("main", "example.com/nic", "nic-1", nodeset.of([1])),
+        FoundDevice("main", "example.com/fuse", "1", nodeset.EMPTY),
+    )
+    assert only.locality is PodLocality.LOCAL
+
+
 def test_an_extended_resource_that_a_claim_serves_is_listed_once():
     asked = pod(containers=[{"name": "main", "resources": {"limits": {"example.com/gpu": "1"}}}])
     mapped = {"containerName": "main", "resourceName": "example.com/gpu", "requestName": "device"}

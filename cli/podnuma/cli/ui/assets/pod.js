@@ -22,7 +22,7 @@ function parts(pod, node, answer, map) {
   const { stored, explanation } = answer;
   const spec = stored?.spec;
   const decision = spec?.decision || {};
-  const refused = spec ? !decision.admitted : explanation?.now?.admitted === false;
+  const refused = spec ? !decision.admitted && decision.reason !== "DevicesPending" : explanation?.now?.admitted === false;
   const mine = map?.numaNodes && !refused && Object.values(map.holders).some((one) => one.pod === pod);
   return [
     h("div", { class: "title" },

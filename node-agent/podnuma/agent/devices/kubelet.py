@@ -1,0 +1,45 @@
+"""Asks the kubelet of this node, on its socket."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from podnuma.agent.devices.waiting import DevicesUnreadable, KubeletPod
+
+SOCKET = Path("pod-resources/kubelet.sock")  # below the kubelet's folder
+_DEADLINE = 1.0  # seconds
+
+
+class _Observe(Protocol):
+    def __call__(self, seconds: float, *, answered: bool) -> None: ...
+
+
+class KubeletDevices:
+    """The kubelet's list of pods and their devices; `observe` is told of each question."""
+
+    def __init__(
+        self, kubelet_root: Path, observe: _Observe, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._socket = kubelet_root / SOCKET
+        self._observe = observe
+        self._clock = clock
+
+    async def ask(self) -> Sequence[KubeletPod]:
+        """Return the kubelet's pods. Raises DevicesUnreadable."""
+        if not self._socket.is_socket():
+            raise DevicesUnreadable(
+                f"{self._socket} is no socket; the kubelet listens there while it runs, and the agent must"
+                " see the kubelet's folder (agent.kubeletDirectory of the chart)"
+            )
+        # gRPC is a third of the memory of an agent that does not need it.
+        from podnuma.agent.podresources.client import PodResourcesError, list_devices  # noqa: PLC0415
+
+        began = self._clock()
+        try:
+            found = await list_devices(self._socket, _DEADLINE)
+        except PodResourcesError as error:
+            self._observe(self._clock() - began, answered=False)
+            raise DevicesUnreadable(str(error)) from error
+        self._observe(self._clock() - began, answered=True)
+        return found
