@@ -56,12 +56,13 @@ async def test_a_pod_is_decided_when_its_devices_are_told_and_at_these():
     await rig.create(with_devices(pod()))
     found = rig.allocation()
     assert found is not None
-    assert found["spec"]["decision"] | {"revision": ""} == {
+    assert {**found["spec"]["decision"], "revision": "", "checksum": ""} == {
         "admitted": False,
         "reason": "DevicesPending",
         "generation": 0,
         "message": f"waits for the devices of {NIC} that the kubelet gives it",
         "revision": "",
+        "checksum": "",
     }
     assert "finalizers" not in found["metadata"]
     tell(rig, device("nic-3", 1))
