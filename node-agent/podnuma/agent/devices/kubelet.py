@@ -1,11 +1,13 @@
 """Asks the kubelet of this node, on its socket."""
 
+import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from podnuma.agent.devices.waiting import DevicesUnreadable, KubeletPod
+from podnuma.agent.podresources.errors import PodResourcesError
 
 SOCKET = Path("pod-resources/kubelet.sock")  # below the kubelet's folder
 _DEADLINE = 1.0  # seconds
@@ -32,14 +34,20 @@ class KubeletDevices:
                 f"{self._socket} is no socket; the kubelet listens there while it runs, and the agent must"
                 " see the kubelet's folder (agent.kubeletDirectory of the chart)"
             )
-        # gRPC is a third of the memory of an agent that does not need it.
-        from podnuma.agent.podresources.client import PodResourcesError, list_devices  # noqa: PLC0415
-
         began = self._clock()
         try:
+            # Containers are starting on this node: what answers their runtime must not wait for the import.
+            list_devices = await asyncio.to_thread(_client)
             found = await list_devices(self._socket, _DEADLINE)
         except PodResourcesError as error:
             self._observe(self._clock() - began, answered=False)
             raise DevicesUnreadable(str(error)) from error
         self._observe(self._clock() - began, answered=True)
         return found
+
+
+def _client() -> Callable[[Path, float], Awaitable[Sequence[KubeletPod]]]:
+    # gRPC is a third of the memory of an agent that does not need it.
+    from podnuma.agent.podresources.client import list_devices  # noqa: PLC0415
+
+    return list_devices

@@ -11,6 +11,7 @@ from typing import Final
 
 import grpc
 import grpc.aio
+from podnuma.agent.podresources.errors import PodResourcesError
 from podnuma.agent.podresources.messages import podresources_pb2 as pb
 
 _LIST: Final = "/v1.PodResourcesLister/List"
@@ -20,10 +21,6 @@ _OPTIONS: Final = (
     ("grpc.default_authority", "localhost"),  # a socket path is none, and strict servers say so
     ("grpc.enable_retries", 0),
 )
-
-
-class PodResourcesError(Exception):
-    """The kubelet did not answer; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ import pytest
 from podnuma.agent.podresources.client import (
     ContainerDevice,
     PodDevices,
-    PodResourcesError,
     list_devices,
 )
+from podnuma.agent.podresources.errors import PodResourcesError
 from podnuma.agent.podresources.messages import podresources_pb2 as pb
 
 from testbed.podresources import FakeKubelet, devices, pod
