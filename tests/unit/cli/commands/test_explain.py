@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from podnuma.allocator import Admitted, GrantedDevice, nodeset
+from podnuma.api.pod_allocation import DEVICES_PENDING, Decision, render_pod_allocation
 from podnuma.cli.commands import explain
 from podnuma.cli.commands.answer import print_answer
 from podnuma.cli.commands.options import OutputFormat
@@ -287,3 +288,14 @@ def test_devices_of_the_decision_are_shown_and_drawn_upon(tmp_path, capsys):
     rows = [line.split() for line in text.splitlines()]
     assert ["main", "gpu.example.com", "node-a/gpu-0", "5"] in rows
     assert "without its devices the pod would have CPUs 1-2,49-50 on NUMA nodes 0" in text
+
+
+def test_a_pod_whose_devices_are_not_known_is_not_decided(tmp_path, capsys):
+    waits = "waits for the devices of example.com/nic that the kubelet gives it"
+    waiting = Decision(admitted=False, reason=DEVICES_PENDING, message=waits)
+    stored = render_pod_allocation(grant("/".join(KEY), ""), "node-a", waiting)
+    assert explain.print_explanation(saved(tmp_path, stored), KEY, "", OutputFormat.TEXT) is Exit.OK
+    text = capsys.readouterr().out
+    assert text.startswith(
+        f"pod payments/ledger-db-0 on node-a: not decided, it {waits}; without them it would be admitted\n"
+    )

@@ -425,3 +425,14 @@ def test_where_no_node_admits_a_pod_a_packing_changes_nothing(tmp_path):
             Exit.NO,
             {"a/one": ("refused", None)},
         )
+
+
+def test_a_plan_says_that_devices_of_device_plugins_are_chosen_later():
+    asked = pod("train", 12)
+    asked["spec"]["containers"][0]["resources"] = {"limits": {"example.com/nic": "2"}}
+    (found,) = outcomes([asked], [topology_object(EPYC, reserved="0,48")])
+    assert found.result == "admitted"
+    assert found.note == (
+        "its devices of example.com/nic are chosen by the node's kubelet; CPUs and memory follow them then,"
+        " as far as topologyManagerPolicy says"
+    )

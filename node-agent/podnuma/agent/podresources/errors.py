@@ -1,0 +1,5 @@
+"""What can go wrong with a question to the kubelet."""
+
+
+class PodResourcesError(Exception):
+    """The kubelet did not answer; the text says why."""
