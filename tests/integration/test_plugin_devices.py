@@ -37,7 +37,7 @@ def kubelet(system):
 
 
 def database(namespace: str, count: int = 1) -> Json:
-    value = yaml.safe_load((ROOT / "examples" / "pods" / "database.yaml").read_text())
+    value: Json = yaml.safe_load((ROOT / "examples" / "pods" / "database.yaml").read_text())
     value["metadata"]["namespace"] = namespace
     (main,) = [one for one in value["spec"]["containers"] if one["name"] == "database"]
     for side in ("requests", "limits"):
