@@ -41,7 +41,7 @@ class PlannedPod:
     """A pod that would be created: its manifest's place, what it asks for, and where it may go.
 
     `every_node`: the pod of a DaemonSet, one on each node that it may go to. `owner`: kind and name of the
-    object that makes it; None for a pod by itself. `extended`: the resources of device plugins that it asks for.
+    object that makes it; None for a pod by itself. `extended`: what it asks of device plugins, by resource.
     """
 
     place: str
