@@ -294,7 +294,7 @@ def test_a_pod_whose_devices_are_not_known_is_not_decided(tmp_path, capsys):
     waits = "waits for the devices of example.com/nic that the kubelet gives it"
     waiting = Decision(admitted=False, reason=DEVICES_PENDING, message=waits)
     stored = render_pod_allocation(grant("/".join(KEY), ""), "node-a", waiting)
-    assert explain.print_explanation(saved(tmp_path, stored), KEY, "", OutputFormat.TEXT) is Exit.OK
+    assert print_explanation(saved(tmp_path, stored), KEY, "", OutputFormat.TEXT) is Exit.OK
     text = capsys.readouterr().out
     assert text.startswith(
         f"pod payments/ledger-db-0 on node-a: not decided, it {waits}; without them it would be admitted\n"
