@@ -56,7 +56,7 @@ def accounts(filled: ControlPlane, namespace: str, helm: Path) -> Iterator[dict[
     body["status"] = render_operator_status(given, 1, ())
     filled.api.apply(body, subresource="status", manager="podnuma-operator")
     for one in rights(helm):
-        filled.api.create(one)
+        filled.api.apply(one)  # another test of this control plane may have left them
     kubeconfigs = {}
     for account in ("administrator", "tenant", "nobody"):
         filled.api.create(

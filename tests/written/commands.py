@@ -127,20 +127,24 @@ def _check_text(what: str, said: str) -> None:
     assert not odd, f"{what}: {odd} would be obeyed by a terminal"
 
 
-def _plan(file: str, _pod: str, form: OutputFormat) -> None:
-    plan.plan_manifests(manifests=[str(ROOT / "examples" / "pods")], files=[file], form=form)
+def _ask(command: Callable[..., object]) -> Callable[..., object]:
+    """Return the command with the options that say where objects are: in a file."""
+
+    def ask(file: str, form: OutputFormat, **own: object) -> object:
+        return command(files=[file], kubeconfig=None, context=None, form=form, **own)
+
+    return ask
 
 
+EXAMPLES = [str(ROOT / "examples" / "pods")]
 QUESTIONS: dict[str, Callable[[str, str, OutputFormat], object]] = {
-    "map": lambda file, _, form: map_nodes(form=form, files=[file]),
-    "nodes": lambda file, _, form: nodes.list_nodes(form=form, files=[file]),
-    "plan": _plan,
-    "explain": lambda file, _, form: explain.explain_pod(["p0"], form=form, files=[file]),
-    "explain waiting": lambda file, pod, form: explain.explain_pod(
-        [f"default/{pod}"], form=form, files=[file]
-    ),
-    "top": lambda file, _, form: top.top_containers(everywhere=True, form=form, files=[file]),
-    "profile suggest": lambda file, _, form: profile.suggest_profile("n1", form=form, files=[file]),
+    "map": lambda file, _, form: _ask(map_nodes)(file, form),
+    "nodes": lambda file, _, form: _ask(nodes.list_nodes)(file, form),
+    "plan": lambda file, _, form: _ask(plan.plan_manifests)(file, form, manifests=EXAMPLES),
+    "explain": lambda file, _, form: _ask(explain.explain_pod)(file, form, pod=["p0"]),
+    "explain waiting": lambda file, pod, form: _ask(explain.explain_pod)(file, form, pod=[f"default/{pod}"]),
+    "top": lambda file, _, form: _ask(top.top_containers)(file, form, everywhere=True),
+    "profile suggest": lambda file, _, form: _ask(profile.suggest_profile)(file, form, node="n1"),
 }
 
 

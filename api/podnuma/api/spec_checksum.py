@@ -41,7 +41,9 @@ def checksum(spec: Mapping[Any, Any]) -> str:
     if isinstance(decision, Mapping):
         content[_DECISION] = {name: value for name, value in decision.items() if name != _CHECKSUM}
     try:
-        written = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        written = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
         return ""
-    return blake2s(written.encode(errors="replace"), digest_size=_BYTES).hexdigest()
+    # Half of a surrogate pair is stored as U+FFFD.
+    stored = written.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return blake2s(stored.encode(), digest_size=_BYTES).hexdigest()

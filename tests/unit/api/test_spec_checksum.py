@@ -76,3 +76,8 @@ def test_what_is_no_json_has_no_checksum():
     for _ in range(100_000):
         deep = {"a": deep}
     assert [checksum({"a": value}) for value in (object(), {1: 2, "b": 3}, deep)] == ["", "", ""]
+
+
+def test_half_a_surrogate_pair_counts_as_what_the_server_makes_of_it():
+    assert checksum({"a": "x\ud800"}) == checksum({"a": "x\ufffd"}) != checksum({"a": "x"})
+    assert checksum({"a": "\ud835\udd4f"}) == checksum({"a": "\U0001d54f"})
