@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-import json
 import random
 
 import pytest
@@ -12,7 +11,7 @@ from podnuma.cli.objects import kubectl_yaml
 
 from tests.written.__main__ import refused
 from tests.written.check import check
-from tests.written.commands import ANSWERED, QUESTIONS, asked, saved
+from tests.written.commands import ANSWERED, QUESTIONS, asked, save, saved
 from tests.written.states import Written, machine, written
 
 STATES = 200
@@ -84,7 +83,7 @@ def test_every_command_has_an_answer_in_some_of_the_states(question, tmp_path):
     file = tmp_path / "cluster.json"
     codes = set()
     for number in range(25):
-        file.write_text(json.dumps(saved(list(written(number)), "waiting")))
+        save(file, saved(list(written(number)), "waiting"))
         code, said = asked(lambda: QUESTIONS[question](str(file), "waiting", OutputFormat.JSON))
         codes.add((code, bool(said)))
     assert {code for code, _ in codes} <= ANSWERED

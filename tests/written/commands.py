@@ -66,13 +66,20 @@ def saved(objects: Sequence[Written], name: str) -> Json:
     return {"apiVersion": "v1", "kind": "List", "items": [*items, topology, waiting]}
 
 
+def save(file: Path, everything: Json) -> None:
+    """Write objects as kubectl prints them: what they hold went through a server, which has UTF-8 only."""
+    text = json.dumps(everything, ensure_ascii=False)
+    stored = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    file.write_text(stored, encoding="utf-8")
+
+
 def check_commands(number: int, objects: Sequence[Written], folder: Path) -> None:
     """Raise AssertionError if one of the commands that this number stands for does not answer."""
     rng = random.Random(number)
     waiting = rng.choice(NAMES)
     everything = saved(objects, waiting)
     file = folder / "cluster.json"
-    file.write_text(json.dumps(everything), encoding="utf-8")
+    save(file, everything)
     names = sorted(QUESTIONS)
     question = names[number % len(names)]
     form = rng.choice(list(OutputFormat))

@@ -67,7 +67,7 @@ def print_answer(answer: Answer, form: OutputFormat, *, headers: bool = True) ->
         return answer.code
     written = answer.text(TextStyle(wide=form is OutputFormat.WIDE, headers=headers))
     if isinstance(written, str):
-        output.write(written)
+        output.write(output.printable(written))
     else:
         output.show(written)
     return answer.code

@@ -31,7 +31,7 @@ def show(*parts: RenderableType) -> None:
     with console.capture() as capture:
         console.print(*parts, sep="\n")
     # Rich fills lines up to the width of a table; a file should not have that.
-    write("".join(line.rstrip() + "\n" for line in capture.get().splitlines()))
+    write("".join(printable(line).rstrip() + "\n" for line in capture.get().splitlines()))
 
 
 class AnswerKind(StrEnum):
@@ -70,6 +70,11 @@ def dump(value: Any, form: OutputFormat) -> None:
         write(kubectl_yaml.dump(value))
     else:
         write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def printable(text: str) -> str:
+    """Return text with "?" for what a terminal would obey: messages of objects may hold anything."""
+    return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
 
 
 def write(text: str) -> None:

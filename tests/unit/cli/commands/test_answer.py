@@ -160,3 +160,9 @@ def test_selectors_are_those_of_nodes_or_of_pods(saved, capsys):
     assert names(capsys, "top", "-l", "app in (db)", "--from", saved) == ["database"]
     assert names(capsys, "top", "-l", "app!=db", "--from", saved) == []
     assert run("top", "-l", "a=(", "--from", saved) == Exit.USAGE
+
+
+def test_what_a_terminal_would_obey_is_not_printed(capsys):
+    answer = Answer(output.AnswerKind.POD_EXPLANATION, (), lambda _: "a \x1b[31m\u202eb\nc\n")
+    print_answer(answer, OutputFormat.TEXT)
+    assert capsys.readouterr().out == "a ?[31m?b\nc\n"
