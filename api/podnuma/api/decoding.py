@@ -97,7 +97,12 @@ ABSENT: Final = _Absent()
 def cut(text: str, length: int = MAX_SHOWN) -> str:
     """``text`` with at most ``length`` characters, printable ones only."""
     text = text if len(text) <= length else text[: length - 3] + "..."
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return printable(text)
+
+
+def printable(text: str, kept: str = "") -> str:
+    """``text`` with "?" for what is not printable: a terminal might obey it. ``kept`` stays as it is."""
+    return "".join(char if char.isprintable() or char in kept else "?" for char in text)
 
 
 def shown(value: Any) -> str:

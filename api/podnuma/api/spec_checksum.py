@@ -44,6 +44,11 @@ def checksum(spec: Mapping[Any, Any]) -> str:
         written = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
         return ""
-    # Half of a surrogate pair is stored as U+FFFD.
-    stored = written.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return blake2s(stored.encode(), digest_size=_BYTES).hexdigest()
+    return blake2s(_as_stored(written), digest_size=_BYTES).hexdigest()
+
+
+def _as_stored(written: str) -> bytes:
+    try:
+        return written.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair is stored as U+FFFD
+        return written.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio.config import ConfigException, incluster_config, kube_config
 from podnuma.plumbing.kube import errors
 from podnuma.plumbing.kube.credentials import Credentials
-from podnuma.plumbing.kube.endpoint import Endpoint
+from podnuma.plumbing.kube.endpoint import Endpoint, environment_proxy
 
 # The package says it is typed, but these functions carry no annotations.
 _INCLUSTER: Final[Any] = incluster_config
@@ -53,17 +51,9 @@ def _endpoint(configuration: Any) -> Endpoint:
         key=_content(configuration.key_file),
         verify=bool(configuration.verify_ssl),
         server_name=configuration.tls_server_name or "",
-        proxy=configuration.proxy or _proxy(configuration.host),
+        proxy=configuration.proxy or environment_proxy(configuration.host),
     )
 
 
 def _content(path: str | None) -> bytes:
     return Path(path).read_bytes() if path else b""
-
-
-def _proxy(server: str) -> str | None:
-    """Return the proxy that the environment names for a server (HTTPS_PROXY, NO_PROXY)."""
-    address = urlsplit(server)
-    if address.hostname is None or proxy_bypass(address.hostname):
-        return None
-    return getproxies().get(address.scheme)

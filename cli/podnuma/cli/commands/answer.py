@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from podnuma.api.decoding import printable
 from podnuma.cli.commands import output
 from podnuma.cli.commands.options import Context, Files, Kubeconfig, NoHeaders, Output, OutputFormat
 from podnuma.cli.exits import Exit, Failure
@@ -67,7 +68,7 @@ def print_answer(answer: Answer, form: OutputFormat, *, headers: bool = True) ->
         return answer.code
     written = answer.text(TextStyle(wide=form is OutputFormat.WIDE, headers=headers))
     if isinstance(written, str):
-        output.write(output.printable(written))
+        output.write(printable(written, kept="\n"))
     else:
         output.show(written)
     return answer.code

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, Final
 
+from podnuma.api.decoding import printable
 from podnuma.cli.commands.options import OutputFormat
 from podnuma.cli.objects import kubectl_yaml
 from rich.console import Console, RenderableType
@@ -70,11 +71,6 @@ def dump(value: Any, form: OutputFormat) -> None:
         write(kubectl_yaml.dump(value))
     else:
         write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def printable(text: str) -> str:
-    """Return text with "?" for what a terminal would obey: messages of objects may hold anything."""
-    return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
 
 
 def write(text: str) -> None:

@@ -62,7 +62,7 @@ class DeviceLookup:
 
     def of_plugins(self, node: NodeState, pod: CachedPod) -> LocatedDevices:
         """Return a pod's devices of device plugins; none where the policy does not look at devices."""
-        settings = node.selection.decide_with if node.selection is not None else None
+        settings = node.settings
         if not pod.extended or settings is None or node.allocator is None or not node.allocator.rules.aligned:
             return NO_DEVICES
         allocation = self._cache.allocation(pod.key, pod.uid)

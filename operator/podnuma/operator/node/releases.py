@@ -174,7 +174,7 @@ class Releases:
             return 0.0
         if self._cache.node(node.name) is None:
             return 0.0
-        settings = node.selection.decide_with if node.selection is not None else None
+        settings = node.settings
         bound = DEFAULT_RELEASE if settings is None else settings.pod_policy.release_after
         topology = self._cache.topology(node.name)
         node.heartbeat.observe(topology.heartbeat if topology is not None else "", self._clock())

@@ -68,7 +68,7 @@ class Reservations:
 
     def can_hold(self, node: NodeState) -> bool:
         """Tell whether pods may be placed on a node now: its state is complete and its profile wants it."""
-        settings = node.selection.decide_with if node.selection is not None else None
+        settings = node.settings
         return (
             settings is not None
             and settings.pod_policy.places

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from podnuma.allocator.request import PodRequest
     from podnuma.allocator.rules import Rules
     from podnuma.api.node_profile import MatchedNode
+    from podnuma.api.node_settings import NodeSettings
     from podnuma.operator.node.devices import LocatedDevices
     from podnuma.operator.node.profile_selection import ProfileSelection
     from podnuma.operator.node.readiness import NodeStanding
@@ -117,6 +118,11 @@ class NodeState:
         self._allocator: NodeAllocator | None = None
         self._outdated: dict[str, str] = {}
         self._revision = 0
+
+    @property
+    def settings(self) -> NodeSettings | None:
+        """The settings that decisions follow; None before they are known and where there are none."""
+        return None if self.selection is None else self.selection.decide_with
 
     @property
     def decisions(self) -> Mapping[str, PodDecision]:

@@ -49,7 +49,7 @@ class PlacingNodes:
 
     def refresh(self, state: NodeState, *, places: bool) -> bool:
         """Take a node as it is now; return whether a pod may get another answer than before."""
-        settings = state.selection.decide_with if state.selection is not None else None
+        settings = state.settings
         allocator = state.allocator
         if not places or settings is None or allocator is None:
             return self.remove(state.name)

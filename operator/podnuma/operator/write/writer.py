@@ -160,14 +160,9 @@ class ApiWriter:
 
     async def set_allocation_finalizers(self, key: ObjectKey, uid: str, finalizers: Sequence[str]) -> None:
         with contextlib.suppress(errors.NotFoundError):
-            await self._client.write(
-                "PATCH",
-                POD_ALLOCATION.path(key.namespace, key.name),
-                {"metadata": {"uid": uid, "finalizers": [*finalizers]}},
-                deadline=self._deadline(),
-                content_type=kube.MERGE_PATCH,
-                query={"fieldManager": names.OPERATOR_MANAGER},
-            )
+            path = POD_ALLOCATION.path(key.namespace, key.name)
+            body: Json = {"metadata": {"uid": uid, "finalizers": [*finalizers]}}
+            await self._patch(path, body, kube.MERGE_PATCH)
 
     async def apply_allocation_status(self, key: ObjectKey, body: Json) -> Json:
         return await self._apply(POD_ALLOCATION.path(key.namespace, key.name, "status"), body)

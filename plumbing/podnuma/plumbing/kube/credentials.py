@@ -17,10 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from podnuma.plumbing.kube import errors, exec_plugin
-from podnuma.plumbing.kube.endpoint import Endpoint, EndpointError
+from podnuma.plumbing.kube.endpoint import Endpoint, EndpointError, environment_proxy
 from podnuma.plumbing.kube.exec_plugin import ExecCredential, ExecPluginError
 from podnuma.plumbing.kube.kubeconfig import Entry, Kubeconfig, KubeconfigError
 
@@ -159,12 +158,7 @@ def _proxy(server: str, cluster: Entry | None = None) -> str | None:
     named = cluster.text("proxy-url") if cluster is not None else ""
     if cluster is not None and named and urlsplit(named).scheme not in _PROXIES:
         raise cluster.wrong("proxy-url", f"is {named!r}; podnuma knows http and https")
-    if named:
-        return named
-    address = urlsplit(server)
-    if address.hostname is None or proxy_bypass(address.hostname):
-        return None
-    return getproxies().get(address.scheme)
+    return named or environment_proxy(server)
 
 
 def _of_service_account() -> Credentials:

@@ -7,6 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +52,14 @@ class Endpoint:
         except (ssl.SSLError, ValueError, OSError) as error:
             raise EndpointError(f"the certificates for {self.server} cannot be used: {error}") from error
         return context
+
+
+def environment_proxy(server: str) -> str | None:
+    """Return the proxy that the environment names for a server (HTTPS_PROXY, NO_PROXY)."""
+    address = urlsplit(server)
+    if address.hostname is None or proxy_bypass(address.hostname):
+        return None
+    return getproxies().get(address.scheme)
 
 
 class _NamedContext(ssl.SSLContext):
