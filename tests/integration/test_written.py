@@ -8,6 +8,7 @@ import pytest
 from podnuma.agent.apiserver.client import ApiClient, Credentials
 from podnuma.api import names
 from podnuma.plumbing.kube import client as kube
+from podnuma.plumbing.kube import content_types
 from podnuma.plumbing.kube.credentials import KubectlCredentials
 
 from testbed.api import path_of
@@ -79,7 +80,7 @@ async def test_the_operator_writes_any_text(clean_cluster):
             f"{path_of(body)}/status",
             {**body, "status": {"conditions": [condition]}},
             deadline=10.0,
-            content_type=kube.APPLY,
+            content_type=content_types.APPLY,
             query={"fieldManager": names.OPERATOR_MANAGER},
         )
     finally:

@@ -17,16 +17,13 @@ from podnuma.api.placement import read_gates, render_lifted_gate
 from podnuma.api.resource_types import MUTATING_ADMISSION_POLICY_BINDING, POD
 from podnuma.cli.commands import output
 from podnuma.cli.commands.options import Context, PodKubeconfig, examples, new_app
-from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.commands.writing_client import DEADLINE, PAGE, writing_client
 from podnuma.cli.render.wording import count
-from podnuma.plumbing.kube import errors
+from podnuma.plumbing.kube import content_types, errors
 
 if TYPE_CHECKING:
     from podnuma.plumbing.kube.client import Client
 
-_DEADLINE = 15.0
-_PAGE = 500
-_STRATEGIC = "application/strategic-merge-patch+json"
 
 app = new_app()
 
@@ -51,17 +48,9 @@ def release_gates(
 
 
 async def _run(kubeconfig: Path | None, context: str | None, namespace: str, *, dry_run: bool) -> None:
-    from podnuma.plumbing.kube.client import Client  # noqa: PLC0415 - slow to load: not for --help
-    from podnuma.plumbing.kube.credentials import KubectlCredentials  # noqa: PLC0415
-
-    client = Client(KubectlCredentials(kubeconfig, context), user_agent="podnuma-release")
-    try:
+    in_vain = f"cannot take the gate {names.PLACEMENT_GATE} off"
+    async with writing_client(kubeconfig, context, in_vain) as client:
         found = await lift_gates(client, namespace, dry_run=dry_run)
-    except errors.KubeError as error:
-        code = Exit.FORBIDDEN if error.status else Exit.UNREACHABLE
-        raise Failure(code, f"cannot take the gate {names.PLACEMENT_GATE} off: {error}") from error
-    finally:
-        await client.close()
     for name in found:
         output.write(f"{name}\n")
     done = "would be let go" if dry_run else "let go"
@@ -72,7 +61,7 @@ async def lift_gates(client: "Client", namespace: str = "", *, dry_run: bool = F
     """Take our gate off all pods; return their names, as namespace/name."""
     found = []
     query = {"fieldSelector": "spec.nodeName="}
-    async for page, _ in client.pages(POD.path(namespace), size=_PAGE, query=query):
+    async for page, _ in client.pages(POD.path(namespace), size=PAGE, query=query):
         for pod in gated_pods(page):
             metadata = pod["metadata"]
             if not dry_run:
@@ -81,8 +70,8 @@ async def lift_gates(client: "Client", namespace: str = "", *, dry_run: bool = F
                         "PATCH",
                         POD.path(metadata["namespace"], metadata["name"]),
                         render_lifted_gate(metadata["uid"]),
-                        deadline=_DEADLINE,
-                        content_type=_STRATEGIC,
+                        deadline=DEADLINE,
+                        content_type=content_types.STRATEGIC_MERGE_PATCH,
                     )
             found.append(f"{metadata['namespace']}/{metadata['name']}")
     return found
@@ -92,7 +81,7 @@ async def end_gating(client: "Client", binding: str) -> None:
     """Delete the binding of the admission policy, so that new pods are not gated any more."""
     with contextlib.suppress(errors.NotFoundError):
         path = MUTATING_ADMISSION_POLICY_BINDING.path("", binding)
-        await client.write("DELETE", path, None, deadline=_DEADLINE)
+        await client.write("DELETE", path, None, deadline=DEADLINE)
 
 
 def gated_pods(pods: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

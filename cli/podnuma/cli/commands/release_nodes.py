@@ -40,22 +40,19 @@ from podnuma.api.resource_types import (
 from podnuma.cli.commands import output
 from podnuma.cli.commands.options import Context, PodKubeconfig, examples, new_app
 from podnuma.cli.commands.release_gates import end_gating, lift_gates
+from podnuma.cli.commands.writing_client import DEADLINE, PAGE, writing_client
 from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
 from podnuma.cli.render.wording import count
-from podnuma.plumbing.kube import apply_body, errors
+from podnuma.plumbing.kube import content_types, errors
 
 if TYPE_CHECKING:
     from podnuma.plumbing.kube.client import Client
 
-_DEADLINE = 15.0
-_MERGE = "application/merge-patch+json"
-_PAGE = 500
 _UNINSTALLED = "podnuma was uninstalled: containers run as the kubelet has them"
 _WHAT_STAYS = (
     "definitions and their objects stay; to delete them all: "
     f"kubectl delete crd {NODE_PROFILE.resource} {NODE_TOPOLOGY.resource} {POD_ALLOCATION.resource}"
 )
-_STRATEGIC = "application/strategic-merge-patch+json"
 _PAUSE = 1.0
 
 
@@ -112,37 +109,38 @@ def release_nodes(
 
 
 async def _release(kubeconfig: Path | None, context: str | None, target: Installation) -> None:
-    # Slow to load: not for --help.
-    from podnuma.plumbing.kube.client import Client  # noqa: PLC0415
-    from podnuma.plumbing.kube.credentials import KubectlCredentials  # noqa: PLC0415
+    async with writing_client(kubeconfig, context, "cannot release") as client:
+        try:
+            await _release_all(client, target)
+        except errors.NotFoundError as error:
+            output.note(f"nothing to release: {error.message}")
 
-    client = Client(KubectlCredentials(kubeconfig, context), user_agent="podnuma-release")
-    try:
-        if target.placement:
-            await end_gating(client, target.placement)
-        await _stop_operator(client, target)
-        if target.placement:
-            await _let_pods_go(client)
-        await _turn_agents(client, target)
-        await _wait(client, target)
-        await _let_allocations_go(client)
-        await _retire_topologies(client)
-        if target.placement:
-            await _let_pods_go(client)  # API servers forget a policy some seconds later
-        output.note(_WHAT_STAYS)
-    except errors.NotFoundError as error:
-        output.note(f"nothing to release: {error.message}")
-    except errors.KubeError as error:
-        code = Exit.FORBIDDEN if error.status else Exit.UNREACHABLE
-        raise Failure(code, f"cannot release: {error}") from error
-    finally:
-        await client.close()
+
+async def _release_all(client: "Client", target: Installation) -> None:
+    if target.placement:
+        await end_gating(client, target.placement)
+    await _stop_operator(client, target)
+    if target.placement:
+        await _let_pods_go(client)
+    await _turn_agents(client, target)
+    await _wait(client, target)
+    await _let_allocations_go(client)
+    await _retire_topologies(client)
+    if target.placement:
+        await _let_pods_go(client)  # API servers forget a policy some seconds later
+    output.note(_WHAT_STAYS)
 
 
 async def _stop_operator(client: "Client", target: Installation) -> None:
     path = target.deployment_path
     try:
-        await client.write("PATCH", path, {"spec": {"replicas": 0}}, deadline=_DEADLINE, content_type=_MERGE)
+        await client.write(
+            "PATCH",
+            path,
+            {"spec": {"replicas": 0}},
+            deadline=DEADLINE,
+            content_type=content_types.MERGE_PATCH,
+        )
     except errors.NotFoundError:
         return
     output.note(f"stopping operator {target.operator}")
@@ -155,19 +153,21 @@ async def _let_pods_go(client: "Client") -> None:
 
 
 async def _stopped(client: "Client", path: str) -> bool:
-    status = (await client.get(path, deadline=_DEADLINE)).get("status", {})
+    status = (await client.get(path, deadline=DEADLINE)).get("status", {})
     return not status.get("replicas")
 
 
 async def _turn_agents(client: "Client", target: Installation) -> None:
     path = target.daemon_set_path
-    pod = (await client.get(path, deadline=_DEADLINE))["spec"]["template"]["spec"]
+    pod = (await client.get(path, deadline=DEADLINE))["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     # All nodes at once: from now on no order among them matters.
     at_once = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%", "maxSurge": 0}}
     changed = {"name": container["name"], "args": cleanup_arguments(container["args"])}
     change = {"spec": {"updateStrategy": at_once, "template": {"spec": {"containers": [changed]}}}}
-    await client.write("PATCH", path, change, deadline=_DEADLINE, content_type=_STRATEGIC)
+    await client.write(
+        "PATCH", path, change, deadline=DEADLINE, content_type=content_types.STRATEGIC_MERGE_PATCH
+    )
     output.note(f"agents of {target.agent} now give their nodes back")
 
 
@@ -181,7 +181,7 @@ async def _wait(client: "Client", target: Installation) -> None:
     path = target.daemon_set_path
 
     async def finished() -> bool:
-        return all_released(await client.get(path, deadline=_DEADLINE))
+        return all_released(await client.get(path, deadline=DEADLINE))
 
     try:
         await _until(target, finished, "")
@@ -192,7 +192,7 @@ async def _wait(client: "Client", target: Installation) -> None:
 
 async def _let_allocations_go(client: "Client") -> None:
     """Remove the operator's finalizer, and say Released: nobody is kept off anybody's CPUs any more."""
-    async for page, _ in client.pages(POD_ALLOCATION.path(), size=_PAGE):
+    async for page, _ in client.pages(POD_ALLOCATION.path(), size=PAGE):
         for found in page:
             if ((found.get("spec") or {}).get("decision") or {}).get("admitted"):
                 await _apply_status(client, POD_ALLOCATION, found)
@@ -203,11 +203,13 @@ async def _let_allocations_go(client: "Client") -> None:
             path = POD_ALLOCATION.path(found["metadata"]["namespace"], found["metadata"]["name"])
             change = {"metadata": {"uid": found["metadata"]["uid"], "finalizers": left}}
             with contextlib.suppress(errors.NotFoundError):
-                await client.write("PATCH", path, change, deadline=_DEADLINE, content_type=_MERGE)
+                await client.write(
+                    "PATCH", path, change, deadline=DEADLINE, content_type=content_types.MERGE_PATCH
+                )
 
 
 async def _retire_topologies(client: "Client") -> None:
-    async for page, _ in client.pages(NODE_TOPOLOGY.path(), size=_PAGE):
+    async for page, _ in client.pages(NODE_TOPOLOGY.path(), size=PAGE):
         for found in page:
             await _apply_status(client, NODE_TOPOLOGY, found)
 
@@ -234,8 +236,8 @@ async def _apply_status(client: "Client", kind: ResourceType, found: Mapping[str
             "PATCH",
             kind.path(namespace, name, "status"),
             body,
-            deadline=_DEADLINE,
-            content_type=apply_body.CONTENT_TYPE,
+            deadline=DEADLINE,
+            content_type=content_types.APPLY,
             query={"fieldManager": names.OPERATOR_MANAGER, "force": "true"},
         )
 
@@ -250,7 +252,7 @@ def all_released(daemon_set: Mapping[str, Any]) -> bool:
 
 async def _left(client: "Client", target: Installation) -> list[str]:
     selector = {"labelSelector": "app.kubernetes.io/component=agent"}
-    pods = await client.get(POD.path(target.namespace), query=selector, deadline=_DEADLINE)
+    pods = await client.get(POD.path(target.namespace), query=selector, deadline=DEADLINE)
     lines = [
         f"node {pod['spec'].get('nodeName', '(none)')} is not given back; "
         f"see `kubectl -n {target.namespace} logs {pod['metadata']['name']}`"

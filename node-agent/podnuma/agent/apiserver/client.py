@@ -18,7 +18,8 @@ import pykube
 import requests
 import yaml
 from podnuma.plumbing.kube import errors
-from podnuma.plumbing.kube.apply_body import CONTENT_TYPE, apply_body
+from podnuma.plumbing.kube.apply_body import apply_body
+from podnuma.plumbing.kube.content_types import APPLY
 from pykube.exceptions import PyKubeError
 from pykube.http import HTTPClient, KubernetesHTTPAdapter
 
@@ -122,7 +123,7 @@ class ApiClient:
     def apply(self, path: str, body: Json, manager: str) -> Json:
         """Apply `body` server-side as `manager`, taking over fields that another manager has."""
         query = {"fieldManager": manager, "force": "true", "timeout": f"{_DEADLINE:.0f}s"}
-        return self._send("PATCH", path, query, body, {"Content-Type": CONTENT_TYPE})
+        return self._send("PATCH", path, query, body, {"Content-Type": APPLY})
 
     def watch(self, path: str, query: Mapping[str, str], seconds: float) -> Generator[Json]:
         """Yield the events of a watch until the server ends it, after `seconds` at the latest.

@@ -21,8 +21,7 @@ from podnuma.api.resource_types import (
     POD,
     POD_ALLOCATION,
 )
-from podnuma.plumbing.kube import client as kube
-from podnuma.plumbing.kube import errors
+from podnuma.plumbing.kube import content_types, errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -131,7 +130,7 @@ class Sender(Protocol):
         body: Json | list[Json] | None,
         *,
         deadline: float,
-        content_type: str = kube.JSON,
+        content_type: str = content_types.JSON,
         query: Mapping[str, str] | None = None,
     ) -> Json:
         """Send a write that is not carried out after `deadline` seconds."""
@@ -162,7 +161,7 @@ class ApiWriter:
         with contextlib.suppress(errors.NotFoundError):
             path = POD_ALLOCATION.path(key.namespace, key.name)
             body: Json = {"metadata": {"uid": uid, "finalizers": [*finalizers]}}
-            await self._patch(path, body, kube.MERGE_PATCH)
+            await self._patch(path, body, content_types.MERGE_PATCH)
 
     async def apply_allocation_status(self, key: ObjectKey, body: Json) -> Json:
         return await self._apply(POD_ALLOCATION.path(key.namespace, key.name, "status"), body)
@@ -180,7 +179,7 @@ class ApiWriter:
             NODE_TOPOLOGY.path("", name),
             steps,
             deadline=self._deadline(),
-            content_type=kube.JSON_PATCH,
+            content_type=content_types.JSON_PATCH,
             query={"fieldManager": names.OPERATOR_MANAGER},
         )
 
@@ -211,10 +210,10 @@ class ApiWriter:
 
     async def nominate(self, key: ObjectKey, body: Json) -> Json:
         # A merge, not an apply: the scheduler takes the field away, and an apply would take it back.
-        return await self._patch(POD.path(key.namespace, key.name, "status"), body, kube.MERGE_PATCH)
+        return await self._patch(POD.path(key.namespace, key.name, "status"), body, content_types.MERGE_PATCH)
 
     async def lift_gate(self, key: ObjectKey, body: Json) -> Json:
-        return await self._patch(POD.path(key.namespace, key.name), body, kube.STRATEGIC_MERGE_PATCH)
+        return await self._patch(POD.path(key.namespace, key.name), body, content_types.STRATEGIC_MERGE_PATCH)
 
     async def evict(self, key: ObjectKey, uid: str) -> None:
         body: Json = {
@@ -231,7 +230,7 @@ class ApiWriter:
         # The operator alone decides its fields: a conflict means that someone edited them.
         query = {"fieldManager": names.OPERATOR_MANAGER, "force": "true" if force else "false"}
         return await self._client.write(
-            "PATCH", path, body, deadline=self._deadline(), content_type=kube.APPLY, query=query
+            "PATCH", path, body, deadline=self._deadline(), content_type=content_types.APPLY, query=query
         )
 
     async def _patch(self, path: str, body: Json, content_type: str) -> Json:

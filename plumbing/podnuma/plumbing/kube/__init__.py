@@ -6,6 +6,7 @@ credentials        who asks: by a kubeconfig, or as the service account of a pod
 kubeconfig         files that say where a cluster is and who its user is
 exec_plugin        credentials from a program that a kubeconfig names
 endpoint           address, certificates and proxy of a server
+content_types      of requests: what a PATCH means
 apply_body         JSON that is YAML, too, for server-side apply
 retrying_session   an aiohttp session that repeats what failed, for watches of others
 """

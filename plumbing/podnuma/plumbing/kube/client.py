@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 from podnuma.plumbing.kube import apply_body, errors
+from podnuma.plumbing.kube.content_types import APPLY, JSON
 from podnuma.plumbing.kube.endpoint import EndpointError
 
 if TYPE_CHECKING:
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 Version = NewType("Version", str)
 
-APPLY = apply_body.CONTENT_TYPE
-JSON = "application/json"
-JSON_PATCH = "application/json-patch+json"
-MERGE_PATCH = "application/merge-patch+json"
-STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 
 _FRESH = 60.0  # seconds that credentials are used before their files are read again
 _UNAUTHORIZED = 401

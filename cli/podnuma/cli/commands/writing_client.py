@@ -1,0 +1,40 @@
+"""The client of the commands that write to a cluster, and what an API server's error means to who asked.
+
+The two of them also run inside the cluster, before an uninstall. Loading the client is slow, so it is loaded
+when it is opened, not for --help.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from podnuma.cli.exits import Exit, Failure
+from podnuma.plumbing.kube import errors
+
+if TYPE_CHECKING:
+    from podnuma.plumbing.kube.client import Client
+
+DEADLINE: Final = 15.0
+"""Seconds for one request."""
+
+PAGE: Final = 500
+"""Objects per request of a list."""
+
+
+@contextlib.asynccontextmanager
+async def writing_client(
+    kubeconfig: Path | None, context: str | None, in_vain: str
+) -> AsyncIterator["Client"]:
+    """Open a client and close it; an error of the API server is a Failure that begins with `in_vain`."""
+    from podnuma.plumbing.kube.client import Client  # noqa: PLC0415
+    from podnuma.plumbing.kube.credentials import KubectlCredentials  # noqa: PLC0415
+
+    client = Client(KubectlCredentials(kubeconfig, context), user_agent="podnuma-release")
+    try:
+        yield client
+    except errors.KubeError as error:
+        code = Exit.FORBIDDEN if error.status else Exit.UNREACHABLE
+        raise Failure(code, f"{in_vain}: {error}") from error
+    finally:
+        await client.close()
