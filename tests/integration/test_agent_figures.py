@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from testbed.cleanup import wipe
 from testbed.installation import Installation
 from testbed.kwok import Kwok
 from testbed.waiting import until
@@ -65,20 +64,20 @@ def resident_mib(pid: int) -> float:
 
 
 def test_an_agent_at_rest_is_small_and_quiet(
-    control_plane, kwok: Kwok, namespace, tmp_path, record_testsuite_property
+    clean_cluster, kwok: Kwok, namespace, tmp_path, record_testsuite_property
 ):
-    with Installation(control_plane, tmp_path) as installation:
+    with Installation(clean_cluster, tmp_path) as installation:
         installation.install()
         installation.add_node(kwok, "node-1", "epyc7401-2s-8numa-16l3")
-        control_plane.api.create(PROFILE)
+        clean_cluster.api.create(PROFILE)
         operator, agent = installation.start_operator(), installation.start_agent("node-1")
         operator.wait_ready()
         agent.wait_ready()
         for number in range(PODS):
-            control_plane.api.create(pod(f"pod-{number}"), namespace)
+            clean_cluster.api.create(pod(f"pod-{number}"), namespace)
 
         def all_applied():
-            found = control_plane.api.items(f"{GROUP}/namespaces/{namespace}/podallocations")
+            found = clean_cluster.api.items(f"{GROUP}/namespaces/{namespace}/podallocations")
             return sum(each.get("status", {}).get("phase") == "Applied" for each in found) == PODS
 
         until(all_applied, f"{PODS} pods to be applied", 60)
@@ -93,4 +92,3 @@ def test_an_agent_at_rest_is_small_and_quiet(
         figures = f"{3 * PODS} containers: {resident:.1f} MiB resident, {percent:.2f} % of one CPU"
         assert resident < MEMORY_MIB, figures
         assert percent < CPU_PERCENT, figures
-    wipe(control_plane.api)
