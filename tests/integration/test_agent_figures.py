@@ -1,22 +1,26 @@
-"""What an agent costs at rest: 50 containers on a machine of 96 CPUs, a process of its own."""
+"""What an agent costs at rest: 50 containers on a machine of 96 CPUs, a process of its own.
 
-import os
+Its processor time is measured by `python -m benchmarks.agent`; here is what it must not do.
+"""
+
 import time
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from testbed.installation import Installation
 from testbed.kwok import Kwok
+from testbed.program import Program
 from testbed.waiting import until
 
 pytestmark = pytest.mark.timeout(180)
 
 GROUP = "/apis/podnuma.dev/v1alpha1"
 PODS = 17
-SECONDS = 20
+CHECK_SECONDS = 0.5
+PASSES = 8
 MEMORY_MIB = 60
-CPU_PERCENT = 0.5
 
 
 def pod(name: str):
@@ -53,9 +57,14 @@ PROFILE = {
 }
 
 
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def total(agent: Program, name: str) -> float:
+    """Return a counter of the agent, over all labels."""
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(agent.metrics())
+        for sample in family.samples
+        if sample.name == name
+    )
 
 
 def resident_mib(pid: int) -> float:
@@ -66,29 +75,39 @@ def resident_mib(pid: int) -> float:
 def test_an_agent_at_rest_is_small_and_quiet(
     clean_cluster, kwok: Kwok, namespace, tmp_path, record_testsuite_property
 ):
+    api = clean_cluster.api
     with Installation(clean_cluster, tmp_path) as installation:
         installation.install()
         installation.add_node(kwok, "node-1", "epyc7401-2s-8numa-16l3")
-        clean_cluster.api.create(PROFILE)
-        operator, agent = installation.start_operator(), installation.start_agent("node-1")
+        api.create(PROFILE)
+        operator = installation.start_operator()
+        agent = installation.start_agent("node-1", f"--check-seconds={CHECK_SECONDS}")
         operator.wait_ready()
         agent.wait_ready()
         for number in range(PODS):
-            clean_cluster.api.create(pod(f"pod-{number}"), namespace)
+            api.create(pod(f"pod-{number}"), namespace)
 
-        def all_applied():
-            found = clean_cluster.api.items(f"{GROUP}/namespaces/{namespace}/podallocations")
-            return sum(each.get("status", {}).get("phase") == "Applied" for each in found) == PODS
+        def versions():
+            found = api.items(f"{GROUP}/namespaces/{namespace}/podallocations")
+            applied = [each for each in found if each.get("status", {}).get("phase") == "Applied"]
+            return {each["metadata"]["name"]: each["metadata"]["resourceVersion"] for each in applied}
 
-        until(all_applied, f"{PODS} pods to be applied", 60)
+        until(lambda: len(versions()) == PODS, f"{PODS} pods to be applied", 60)
         operator.stop()
-        pid = agent.process.pid
-        began, used = time.monotonic(), cpu_seconds(pid)
-        until(lambda: time.monotonic() - began > SECONDS, "the time to pass", SECONDS + 5, 1)
-        percent = 100 * (cpu_seconds(pid) - used) / (time.monotonic() - began)
-        resident = resident_mib(pid)
+
+        def passes():
+            return total(agent, "podnuma_pass_seconds_count")
+
+        first = passes()
+        until(lambda: passes() > first, "what was still under way to be told", 30)
+        stored, writes = versions(), total(agent, "podnuma_writes_total")
+        assert writes > 0
+        before, began = passes(), time.monotonic()
+        until(lambda: passes() >= before + PASSES, f"{PASSES} passes", 60)
+        made = passes() - before
+        assert made <= (time.monotonic() - began) / CHECK_SECONDS + 1, "passes without a reason"
+        assert total(agent, "podnuma_writes_total") == writes
+        assert versions() == stored
+        resident = resident_mib(agent.process.pid)
         record_testsuite_property("agent_resident_mib", f"{resident:.1f}")
-        record_testsuite_property("agent_cpu_percent", f"{percent:.2f}")
-        figures = f"{3 * PODS} containers: {resident:.1f} MiB resident, {percent:.2f} % of one CPU"
-        assert resident < MEMORY_MIB, figures
-        assert percent < CPU_PERCENT, figures
+        assert resident < MEMORY_MIB, f"{3 * PODS} containers: {resident:.1f} MiB resident"
