@@ -138,11 +138,11 @@ class FakeWays:
 class Bench:
     """See the module. Everything is plain and can be changed by a test."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, cpus: str = "0-15") -> None:
         self.root = root
         self.layout = CgroupLayout(CgroupDriver.SYSTEMD)
-        self.machine = machine()
-        self.kernel = FakeKernel(root, "0-15", "0-1")
+        self.machine = machine(cpus)
+        self.kernel = FakeKernel(root, cpus, "0-1")
         for qos in Qos:
             self.kernel.make(self.layout.qos(qos))
         self.writer = CgroupfsWriter(root, self.layout)
