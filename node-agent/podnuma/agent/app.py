@@ -14,7 +14,6 @@ from podnuma.agent.apiserver import sources
 from podnuma.agent.apiserver.client import ApiClient, Credentials, Json
 from podnuma.agent.apiserver.status_writer import StatusWriter
 from podnuma.agent.apiserver.watch import Watch, WatchEvent, WatchSource
-from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.cgroups.writers.hugetlb import HugetlbLimits
 from podnuma.agent.desired.state import DesiredState
 from podnuma.agent.devices.kubelet import KubeletDevices
@@ -180,14 +179,13 @@ async def _work(shared: _Shared, run: Running) -> None:
     machine = await _first_machine(shared)
     settings = shared.settings
     backend = await _first_backend(shared, machine)
-    shared.node.backend(backend.layout.driver.value, backend.describe)
-    reader = CgroupReader(settings.cgroup_root, backend.layout)
+    shared.node.backend(backend.reader.layout.driver.value, backend.describe)
     reconciler = Reconciler(
         desired=shared.desired,
-        reader=reader,
+        reader=backend.reader,
         runtime=backend.runtime,
         mechanisms=backend.mechanisms,
-        huge_pages=HugetlbLimits(reader),
+        huge_pages=HugetlbLimits(backend.reader),
         machine=shared.machine.get,
         pause_reason=lambda containers: pause_reason(settings.kubelet_root, containers),
         processes=Processes(settings.proc_root),

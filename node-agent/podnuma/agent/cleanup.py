@@ -18,7 +18,7 @@ from pathlib import Path
 
 import yaml
 from podnuma.agent.cgroups.layout import detect
-from podnuma.agent.cgroups.reader import CgroupReader, values_in
+from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, depth, describe
 from podnuma.agent.model.cgroup_values import CgroupValues, CgroupWrite, CpuMax
@@ -70,7 +70,7 @@ async def clean(settings: AgentSettings) -> tuple[CleanupResult, ...]:
     if static is not None:
         logger.info("containers and quotas stay as they are: %s", static)
     seen = reader.read(pods, containers if static is None else ())
-    everything, machine = reader.everything(), values_in(settings.cgroup_root)
+    everything, machine = reader.everything(), reader.at(settings.cgroup_root)
     if everything is None or machine is None:
         return ()
     quotas = static is None and not _quota_is_off(settings.kubelet_root)

@@ -17,7 +17,7 @@ from podnuma.allocator.nodeset import NodeSet
 
 T = TypeVar("T")
 
-_LONGEST = 32 * 1024
+LONGEST = 32 * 1024  # bytes of a file that are read
 
 _MAX = re.compile(r"(max|[0-9]{1,15}) ([0-9]{1,9})")
 _PERIODS = re.compile(r"^(nr_periods|nr_throttled) ([0-9]{1,19})$", re.MULTILINE)
@@ -33,17 +33,19 @@ class File(Generic[T]):
     render: Callable[[T], str]
 
 
-def content(path: str) -> str | None:
-    """Return a file's text without outer blanks; None if it cannot be read.
+def text_of(raw: bytes) -> str:
+    """Return what was read as text without outer blanks."""
+    return raw.decode("ascii", "replace").strip()
 
-    Hundreds of these are read every few seconds for as long as the node lives, hence no objects around it.
-    """
+
+def content(path: str) -> str | None:
+    """Return a file's text without outer blanks; None if it cannot be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        return os.read(descriptor, _LONGEST).decode("ascii", "replace").strip()
+        return text_of(os.read(descriptor, LONGEST))
     except OSError:
         return None
     finally:

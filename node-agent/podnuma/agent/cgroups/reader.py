@@ -1,39 +1,42 @@
 """The kernel's side of all cgroups: what is written in them, and what the kernel made of it.
 
 Reads files and writes none. A cgroup that is gone is left out: it just ended. Only what a plan needs is
-read: the QoS slices, and the pods and containers that the caller names.
+read: the QoS slices, and the pods and containers that the caller names. Folders that were found and files
+that were read stay at hand until a `sweep` finds that nobody asked for them since the one before.
 """
 
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from podnuma.agent.cgroups import files
+from podnuma.agent.cgroups.kept_files import FileBudget, KeptFolder, is_folder
 from podnuma.agent.cgroups.layout import CgroupLayout, container_of
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, QosCgroup
 from podnuma.agent.model.cgroup_values import CgroupValues
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.request import Qos
 
-T = TypeVar("T")
-
 _CRUN_LEAF = "container"
+_SLICES = (QosCgroup(Qos.BURSTABLE), QosCgroup(Qos.BEST_EFFORT))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CgroupReader:
-    """Reads below `root`, the mount point of cgroup v2."""
+    """Reads below `root`, the mount point of cgroup v2. Used by one thread at a time."""
 
     root: Path
     layout: CgroupLayout
+    _budget: FileBudget = field(default_factory=FileBudget)
+    _kept: dict[CgroupRef | str, KeptFolder] = field(init=False, default_factory=dict)
+    _pods: dict[Qos, dict[str, PodCgroup | None]] = field(init=False, default_factory=dict)
 
     def everything(self) -> CpuSet | None:
         """Return the CPUs that kubepods may use, or those of the root where it has no cpuset yet."""
         for folder in (self.root / self.layout.kubepods, self.root):
-            cpus = _value(str(folder), files.EFFECTIVE_CPUS)
+            cpus = self._at(str(folder)).value(files.EFFECTIVE_CPUS)
             if cpus is not None:
                 return cpus
         return None
@@ -44,13 +47,16 @@ class CgroupReader:
             with os.scandir(self.root / self.layout.qos(qos)) as entries:
                 names = sorted(entry.name for entry in entries)
         except OSError:
-            return []
-        found = (self.layout.pod_of(name, qos) for name in names)
-        return [pod for pod in found if pod is not None]
+            names = []
+        known = self._pods.get(qos, {})
+        found = {name: known[name] if name in known else self.layout.pod_of(name, qos) for name in names}
+        self._pods[qos] = found
+        return [pod for pod in found.values() if pod is not None]
 
     def has_own_cpus(self, pod: PodCgroup) -> bool:
         """Tell whether a set is written in a pod's own cgroup."""
-        return _value(str(self.root / self.layout.pod(pod)), files.CPUS) is not None
+        kept = self._of(pod)
+        return kept is not None and kept.value(files.CPUS) is not None
 
     def containers(self, pod: PodCgroup) -> dict[str, Path]:
         """Return the folders of a pod's containers by the runtime's id; the sandbox is one of them."""
@@ -65,21 +71,25 @@ class CgroupReader:
 
     def folder(self, cgroup: ContainerCgroup) -> Path | None:
         """Return the folder of a container, whatever the runtime calls it; None if it is gone."""
-        return self.containers(cgroup.pod).get(cgroup.id)
+        kept = self._of(cgroup)
+        return None if kept is None else Path(kept.path)
 
     def container(self, cgroup: ContainerCgroup) -> CgroupValues | None:
         """Return the values of one container; None if it has no cgroup."""
-        folder = self.folder(cgroup)
-        return None if folder is None else values_in(folder)
+        kept = self._of(cgroup)
+        return None if kept is None else self._values(kept)
+
+    def text(self, cgroup: CgroupRef, name: str) -> str | None:
+        """Return the text of a file of a cgroup; None if it cannot be read."""
+        kept = self._of(cgroup)
+        return None if kept is None else kept.text(name)
 
     def populated(self, cgroup: CgroupRef) -> bool | None:
         """Tell whether a cgroup, or one below it, has processes; None where the kernel does not say."""
-        folder: Path | None = self.root / self.layout.folder(cgroup)
-        if isinstance(cgroup, ContainerCgroup):
-            folder = self.folder(cgroup)
-        if folder is None or not folder.is_dir():
+        kept = self._of(cgroup)
+        if kept is None:
             return False
-        text = files.content(f"{folder}/{files.EVENTS}") or ""
+        text = files.content(f"{kept.path}/{files.EVENTS}") or ""
         match = re.search(r"^populated ([01])$", text, re.MULTILINE)
         return None if match is None else match[1] == "1"
 
@@ -87,47 +97,80 @@ class CgroupReader:
         self, pods: Iterable[PodCgroup], containers: Iterable[ContainerCgroup]
     ) -> dict[CgroupRef, CgroupValues]:
         """Return the values of everything that exists: both QoS slices and what is named."""
-        wanted = list(containers)
         seen: dict[CgroupRef, CgroupValues] = {}
-        slices: tuple[CgroupRef, ...] = (QosCgroup(Qos.BURSTABLE), QosCgroup(Qos.BEST_EFFORT))
-        for above in (*slices, *pods):
-            values = values_in(self.root.joinpath(self.layout.folder(above)))
-            if values is not None:
-                seen[above] = values
-        folders = {pod: self.containers(pod) for pod in {cgroup.pod for cgroup in wanted}}
-        for cgroup in wanted:
-            folder = folders[cgroup.pod].get(cgroup.id)
-            values = None if folder is None else values_in(folder)
+        named: tuple[CgroupRef, ...] = (*_SLICES, *pods, *containers)
+        for cgroup in named:
+            kept = self._of(cgroup)
+            values = None if kept is None else self._values(kept)
             if values is not None:
                 seen[cgroup] = values
         return seen
 
+    def at(self, folder: Path) -> CgroupValues | None:
+        """Return the values of the cgroup in a folder; None if it does not exist."""
+        kept = self._at(str(folder))
+        return self._values(kept) if kept.exists() else None
 
-def values_in(folder: Path) -> CgroupValues | None:
-    """Return the values of one cgroup, effective where its processes live; None if it does not exist."""
-    if not folder.is_dir():
-        return None
-    own = str(folder)
-    leaf = f"{own}/{_CRUN_LEAF}"
-    effective = leaf if Path(leaf).is_dir() else own
-    if files.content(f"{effective}/{files.EFFECTIVE_CPUS.name}") == "":
-        return None  # no cgroup is without CPUs; this one is just being removed
-    cpu_max = _value(own, files.MAX)
-    limited = cpu_max is not None and cpu_max.quota is not None
-    return CgroupValues(
-        cpus=_value(own, files.CPUS),
-        mems=_value(own, files.MEMS),
-        cpu_max=cpu_max,
-        effective_cpus=_value(effective, files.EFFECTIVE_CPUS),
-        effective_mems=_value(effective, files.EFFECTIVE_MEMS),
-        resident=_value(own, files.RESIDENT) or 0,
-        throttled_percent=_value(own, files.THROTTLED_PERCENT) if limited else None,
-    )
+    def sweep(self) -> None:
+        """Close what was not asked for since the last sweep."""
+        for key, kept in tuple(self._kept.items()):
+            if kept.used:
+                kept.used = False
+            else:
+                kept.close()
+                del self._kept[key]
 
+    def _of(self, cgroup: CgroupRef) -> KeptFolder | None:
+        kept = self._kept.get(cgroup)
+        if kept is not None and not kept.exists():
+            kept.close()
+            del self._kept[cgroup]
+            kept = None
+        if kept is None:
+            path = self._find(cgroup)
+            if path is None or not is_folder(path):
+                return None
+            kept = self._kept[cgroup] = KeptFolder(path, self._budget)
+        kept.used = True
+        return kept
 
-def _value(folder: str, file: files.File[T]) -> T | None:
-    text = files.content(f"{folder}/{file.name}")
-    try:
-        return None if text is None else file.parse(text)
-    except ValueError:
-        return None
+    def _find(self, cgroup: CgroupRef) -> str | None:
+        if not isinstance(cgroup, ContainerCgroup):
+            return str(self.root / self.layout.folder(cgroup))
+        folder = self.containers(cgroup.pod).get(cgroup.id)
+        return None if folder is None else str(folder)
+
+    def _at(self, path: str) -> KeptFolder:
+        kept = self._kept.get(path)
+        if kept is None:
+            kept = self._kept[path] = KeptFolder(path, self._budget)
+        elif not kept.exists():
+            kept.close()
+        kept.used = True
+        return kept
+
+    def _leaf(self, own: KeptFolder) -> KeptFolder:
+        leaf = f"{own.path}/{_CRUN_LEAF}"
+        kept = self._kept.get(leaf)
+        there = is_folder(leaf) if kept is None else kept.exists()
+        return self._at(leaf) if there else own
+
+    def _values(self, own: KeptFolder) -> CgroupValues | None:
+        """Return the values of one cgroup, effective where its processes live; None if it is just going."""
+        effective = self._leaf(own)
+        effective_cpus = effective.value(files.EFFECTIVE_CPUS)
+        if effective_cpus is None and (
+            not is_folder(own.path) or effective.text(files.EFFECTIVE_CPUS.name) == ""
+        ):
+            return None  # no cgroup is without CPUs
+        cpu_max = own.value(files.MAX)
+        limited = cpu_max is not None and cpu_max.quota is not None
+        return CgroupValues(
+            cpus=own.value(files.CPUS),
+            mems=own.value(files.MEMS),
+            cpu_max=cpu_max,
+            effective_cpus=effective_cpus,
+            effective_mems=effective.value(files.EFFECTIVE_MEMS),
+            resident=own.value(files.RESIDENT) or 0,
+            throttled_percent=own.value(files.THROTTLED_PERCENT) if limited else None,
+        )

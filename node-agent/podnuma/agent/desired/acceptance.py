@@ -18,6 +18,7 @@ from podnuma.allocator.check import SettingsError
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import PodGrant
 from podnuma.allocator.node_allocator import NodeAllocator
+from podnuma.api.node_settings import NodeSettings
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class GrantAcceptance:
     def __init__(self) -> None:
         self._applied: dict[str, CpuSet] | None = None
         self._last: Mapping[str, PodGrant] = {}
+        self._cpus: tuple[NodeSettings | None, Machine, NodeCpus] | None = None
 
     def update(
         self,
@@ -76,11 +78,19 @@ class GrantAcceptance:
         grants += unread.values()
         applied = {uid: grant.exclusive_cpus for uid, grant in unread.items()} | (self._applied or {})
         running = {grant.uid for grant in _contested(grants) if grant.uid in unread or runs(grant)}
-        accepted = accept_grants(grants, applied, _cpus(desired, machine), running=running, last=self._last)
+        cpus = self._node_cpus(desired.node_config.settings, machine)
+        accepted = accept_grants(grants, applied, cpus, running=running, last=self._last)
         self._last = accepted.grants
         if self._applied is not None:
             self._applied = {uid: grant.exclusive_cpus for uid, grant in accepted.grants.items()}
         return accepted
+
+    def _node_cpus(self, settings: NodeSettings | None, machine: Machine) -> NodeCpus:
+        """Return the CPUs of the node, worked out anew only under other settings or on another machine."""
+        known = self._cpus
+        if known is None or known[0] is not settings or known[1] is not machine:
+            known = self._cpus = settings, machine, _cpus(settings, machine)
+        return known[2]
 
 
 def accept_grants(
@@ -160,10 +170,9 @@ def _overlap(grant: PodGrant, taken: Iterable[PodGrant]) -> str | None:
     return None
 
 
-def _cpus(desired: DesiredState, machine: Machine) -> NodeCpus:
+def _cpus(settings: NodeSettings | None, machine: Machine) -> NodeCpus:
     topology = machine.topology
     known = CpuSet(topology.all_cpus | machine.offline | machine.in_no_node)
-    settings = desired.node_config.settings
     if settings is not None:
         try:
             node = NodeAllocator.empty(settings.managers, topology)

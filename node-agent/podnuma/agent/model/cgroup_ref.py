@@ -6,6 +6,8 @@ PodCgroup         named only where one of them holds CPUs: by a budget in an ann
 ContainerCgroup   kubelet does not know of
 PodCgroup           Guaranteed pods are directly below kubepods
 ContainerCgroup   one container instance, named by the runtime's id
+
+They are keys of every dictionary of a pass, so those that come in hundreds hash by what tells them apart.
 """
 
 from dataclasses import dataclass
@@ -28,6 +30,9 @@ class PodCgroup:
     uid: str
     qos: Qos
 
+    def __hash__(self) -> int:
+        return hash(self.uid)
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerCgroup:
@@ -36,6 +41,9 @@ class ContainerCgroup:
     pod: PodCgroup
     name: str
     id: str
+
+    def __hash__(self) -> int:
+        return hash(self.id)
 
 
 CgroupRef: TypeAlias = QosCgroup | PodCgroup | ContainerCgroup

@@ -35,12 +35,22 @@ def order_writes(
 
     `pool`: the shared pool by the targets, not empty; `everything`: the CPUs of kubepods.
     """
+    if all(_reached(targets[cgroup], seen[cgroup]) for cgroup in targets if cgroup in seen):
+        return ()
     cgroups = sorted((cgroup for cgroup in targets if cgroup in seen), key=_rank)
     cpu_targets = {cgroup: cpus for cgroup in cgroups if (cpus := targets[cgroup].cpus) is not None}
     projection = _Projection(
         {cgroup: values.cpus for cgroup, values in seen.items()}, cpu_targets, pool, everything
     )
     return _with_mems_and_cpu_max(list(_writes(projection)), cgroups, seen, targets)
+
+
+def _reached(target: CgroupTarget, values: CgroupValues) -> bool:
+    return (
+        target.cpus in (None, values.cpus)
+        and target.mems in (None, values.mems)
+        and target.cpu_max in (None, values.cpu_max)
+    )
 
 
 def _rank(cgroup: CgroupRef) -> tuple[int, str]:

@@ -188,6 +188,7 @@ class Reconciler:
             )
         self._drift.remember(targets, snapshot.seen, snapshot.differences)
         self._judge(snapshot)
+        self.reader.sweep()
         return snapshot
 
     async def _write(

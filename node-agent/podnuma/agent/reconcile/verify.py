@@ -17,7 +17,6 @@ from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.cpuset import CpuSet
 
 _ALLOWED = re.compile(r"^Cpus_allowed_list:\s*([0-9,-]{1,32768})$", re.MULTILINE)
-_LONGEST = 64 * 1024
 
 
 def compare(
@@ -97,25 +96,13 @@ class Processes:
 
     def _main(self, folder: Path) -> tuple[str, CpuSet] | None:
         """Return the main process in a cgroup and the CPUs that the kernel lets it use."""
-        for leaf in (folder / "container", folder):
-            pid = _first_line(leaf / files.PROCESSES)
+        for leaf in (f"{folder}/container", str(folder)):
+            pid = (files.content(f"{leaf}/{files.PROCESSES}") or "").split("\n", 1)[0]
             if not pid.isdecimal() or pid == "0":
                 continue
-            match = _ALLOWED.search(_text_of(self.proc_root / pid / "status"))
+            match = _ALLOWED.search(files.content(f"{self.proc_root}/{pid}/status") or "")
             try:
                 return None if match is None else (pid, cpuset.parse(match[1]))
             except ValueError:
                 return None
         return None
-
-
-def _first_line(path: Path) -> str:
-    return _text_of(path).split("\n", 1)[0].strip()
-
-
-def _text_of(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(_LONGEST).decode("ascii", "replace")
-    except OSError:
-        return ""

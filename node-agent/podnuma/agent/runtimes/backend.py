@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from podnuma.agent.apiserver.watch import WatchEvent, WatchSource
-from podnuma.agent.cgroups.layout import CgroupLayout
+from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.model.cgroup_ref import ContainerCgroup
 from podnuma.agent.model.cgroup_values import CgroupTarget
 from podnuma.agent.model.containers import RuntimeDescription, StartingContainer
@@ -52,7 +52,7 @@ Task: TypeAlias = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class NodeBackend:
-    """One node's runtime, its cgroup layout and the ways to write; they belong together.
+    """One node's runtime, the reader of its cgroups and the ways to write; they belong together.
 
     mechanisms: in the order in which they are tried.
     describe: for the status; it may change while the agent runs.
@@ -60,7 +60,7 @@ class NodeBackend:
     tasks: what has to run besides, each for ever.
     """
 
-    layout: CgroupLayout
+    reader: CgroupReader
     runtime: ContainerSource
     mechanisms: Sequence[Mechanism]
     describe: Callable[[], RuntimeDescription]

@@ -58,7 +58,7 @@ def real_backend(settings: AgentSettings, changed: Callable[[], None]) -> NodeBa
     else:
         mechanisms.append(FilesMechanism(CgroupfsWriter(settings.cgroup_root, layout), reader))
     return NodeBackend(
-        layout=layout,
+        reader=reader,
         runtime=node,
         mechanisms=mechanisms,
         describe=node.describe,

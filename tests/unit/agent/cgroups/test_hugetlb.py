@@ -9,9 +9,9 @@ GIB = 2**30
 @pytest.fixture
 def pod(bench):
     cgroup = bench.pod("db")
-    bench.put(cgroup, "hugetlb.1GB.max", "0")
-    bench.put(cgroup, "hugetlb.2MB.max", "0")
-    bench.put(cgroup, "hugetlb.1GB.rsvd.max", "0")
+    for name in ("hugetlb.1GB.max", "hugetlb.2MB.max", "hugetlb.1GB.rsvd.max"):
+        (bench.root / bench.layout.kubepods / name).write_text("max\n")
+        bench.put(cgroup, name, "0")
     for name, pages in (("db", 2 * GIB), ("log", GIB)):
         container = bench.start(cgroup, name)
         bench.put(container, "hugetlb.1GB.max", str(pages))
@@ -39,6 +39,7 @@ def test_what_cannot_be_read_or_written_costs_only_itself(bench, pod):
     folder = bench.root / bench.layout.pod(pod)
     (folder / "hugetlb.1GB.max").chmod(0o444)
     bench.put(pod, "hugetlb.1GB.current", "5")
+    (bench.root / bench.layout.kubepods / "hugetlb.4MB.max").write_text("max\n")
     (folder / "hugetlb.4MB.max").mkdir()
     HugetlbLimits(bench.reader).restore([bench.pod("gone"), pod])
     assert bench.file(pod, "hugetlb.1GB.rsvd.max") == str(3 * GIB)

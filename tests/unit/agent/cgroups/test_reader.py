@@ -1,4 +1,3 @@
-from podnuma.agent.cgroups.reader import values_in
 from podnuma.agent.model.cgroup_ref import ContainerCgroup, PodCgroup
 from podnuma.agent.model.cgroup_values import CgroupValues, CpuMax
 from podnuma.allocator import cpuset, nodeset
@@ -40,7 +39,7 @@ def test_crun_keeps_the_processes_in_a_child_group(bench):
     folder = bench.root / bench.layout.folder(bench.start(bench.pod("db"), "db"))
     (folder / "container").mkdir()
     (folder / "container/cpuset.cpus.effective").write_text("1\n")
-    values = values_in(folder)
+    values = bench.reader.at(folder)
     assert values is not None
     assert values.effective_cpus == cpuset.parse("1")
 

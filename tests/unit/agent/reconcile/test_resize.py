@@ -155,6 +155,7 @@ def test_what_the_kubelet_changed_in_a_container_before_its_new_decision_is_no_r
 
 def test_voided_huge_page_limits_come_back_in_the_same_pass_and_are_counted(bench, db):
     pod, own, _ = db
+    (bench.root / bench.layout.kubepods / "hugetlb.1GB.max").write_text("max\n")
     bench.put(own, "hugetlb.1GB.max", str(2**30))
     bench.put(pod, "hugetlb.1GB.max", "0")
     bench.run_pass()

@@ -9,6 +9,7 @@ Written to the file whatever manages the other cgroups: systemd has no property 
 """
 
 import logging
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -32,27 +33,29 @@ class HugetlbLimits:
 
     def restore(self, pods: Iterable[PodCgroup]) -> list[PodCgroup]:
         """Give limits back; return the pods that got one."""
-        return [pod for pod in pods if self._restore(pod)]
+        limits = self._limits()
+        return [pod for pod in pods if limits and self._restore(pod, limits)]
 
-    def _restore(self, pod: PodCgroup) -> bool:
-        folder = self.reader.root / self.reader.layout.pod(pod)
-        voided = [path for path in _limits(folder) if files.content(str(path)) == "0"]
+    def _limits(self) -> list[str]:
+        """Return the names of the files; a controller that pods have, kubepods has."""
+        try:
+            with os.scandir(self.reader.root / self.reader.layout.kubepods) as entries:
+                return sorted(entry.name for entry in entries if _LIMIT.fullmatch(entry.name))
+        except OSError:
+            return []
+
+    def _restore(self, pod: PodCgroup, limits: Iterable[str]) -> bool:
+        voided = [name for name in limits if self.reader.text(pod, name) == "0"]
         if not voided:
             return False
+        folder = self.reader.root / self.reader.layout.pod(pod)
         containers = list(self.reader.containers(pod).values())
         restored = False
-        for path in voided:
-            wanted = sum(_number(container / path.name) for container in containers)
+        for name in voided:
+            wanted = sum(_number(container / name) for container in containers)
             if wanted:
-                restored = _write(path, wanted, pod) or restored
+                restored = _write(folder / name, wanted, pod) or restored
         return restored
-
-
-def _limits(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if _LIMIT.fullmatch(path.name))
-    except OSError:
-        return []
 
 
 def _number(path: Path) -> int:

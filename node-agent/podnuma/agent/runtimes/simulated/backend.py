@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from podnuma.agent.apiserver import sources
 from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout, detect
-from podnuma.agent.cgroups.reader import CgroupReader, values_in
+from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.discover.machine import Machine
 from podnuma.agent.model.containers import RuntimeDescription
@@ -29,7 +29,7 @@ def simulated_backend(
     runtime = SimulatedRuntime(kernel, layout, changed)
     runtime.boot()
     return NodeBackend(
-        layout=layout,
+        reader=CgroupReader(cgroup_root, layout),
         runtime=runtime,
         mechanisms=(runtime,),
         describe=lambda: RuntimeDescription(runtime.name, "simulated"),
@@ -41,7 +41,7 @@ def simulated_backend(
 def simulated_restorer(reader: CgroupReader) -> Iterator[Restorer]:
     """Give a restorer of plain files; the fake kernel works out the effective sets at the end."""
     yield Restorer(reader, None, None, CgroupfsWriter(reader.root, reader.layout))
-    machine = values_in(reader.root)
+    machine = reader.at(reader.root)
     if machine is not None and machine.effective_cpus and machine.effective_mems:
         cpus, mems = cpuset.render(machine.effective_cpus), nodeset.render(machine.effective_mems)
         FakeKernel(reader.root, cpus, mems).settle(PurePosixPath())
