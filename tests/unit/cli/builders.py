@@ -56,6 +56,18 @@ def topology_object(machine: str, *, reserved: str = "", name: str = "node-a") -
     }
 
 
+def budgeted_pod(name: str, cpu: int, **metadata: object) -> dict[str, Any]:
+    """The manifest of a pod with a budget and one container."""
+    amounts = {"cpu": str(cpu), "memory": "1Gi"}
+    resources = {"requests": amounts, "limits": amounts}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "a", **metadata},
+        "spec": {"resources": resources, "containers": [{"name": "main"}]},
+    }
+
+
 def container(
     name: str, cpu: str, cpus: str = "", kind: str = "app", memory: tuple[MemoryBlock, ...] = ()
 ) -> ContainerGrant:

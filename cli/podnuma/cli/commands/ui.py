@@ -16,7 +16,8 @@ from podnuma.cli.commands.answer import with_source
 from podnuma.cli.commands.explain import gather
 from podnuma.cli.commands.map import map_of
 from podnuma.cli.commands.options import examples, new_app
-from podnuma.cli.commands.plan import plan_data, plan_documents
+from podnuma.cli.commands.plan import plan_documents
+from podnuma.cli.commands.plan_report import plan_data
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.cluster import ClusterSource

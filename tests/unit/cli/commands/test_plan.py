@@ -12,82 +12,15 @@ from podnuma.cli.commands import plan
 from podnuma.cli.commands.answer import print_answer
 from podnuma.cli.commands.options import OutputFormat
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.objects.documents import Document
-from podnuma.cli.objects.nodes import candidate_nodes
 from podnuma.cli.objects.sources import FileSource
-from podnuma.cli.objects.workloads import expand
 
-from tests.unit.cli.builders import ROOT, allocation_object, database, topology_object
+from tests.unit.cli.builders import ROOT, allocation_object, budgeted_pod, database, topology_object
 
 EPYC = "epyc7401-2s-8numa-16l3"
 
 
 def print_plan(source, files, node, profile, form, **more):
     return print_answer(plan.answer_plan(source, files, node, profile, **more), form)
-
-
-def pod(name: str, cpu: int, **metadata: object) -> dict[str, Any]:
-    amounts = {"cpu": str(cpu), "memory": "1Gi"}
-    resources = {"requests": amounts, "limits": amounts}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "namespace": "a", **metadata},
-        "spec": {"resources": resources, "containers": [{"name": "main"}]},
-    }
-
-
-def outcomes(pods, topologies, allocations=(), labels=None):
-    nodes, problems = candidate_nodes(topologies, allocations)
-    assert problems == []
-    expanded = expand([Document(f"document {number}", one) for number, one in enumerate(pods)])
-    return plan.plan_pods(expanded.pods, nodes, labels or {})
-
-
-def test_what_an_earlier_pod_got_is_held_for_the_later_ones():
-    found = outcomes([pod("one", 12), pod("two", 12)], [topology_object(EPYC, reserved="0,48")])
-    grants = [one.grant for one in found]
-    assert all(grants)
-    assert grants[0].exclusive_cpus & grants[1].exclusive_cpus == 0
-
-
-def test_pods_that_hold_something_already_are_in_the_way():
-    topology = topology_object("laptop-hybrid-6p8e", reserved="0-1")
-    held = database()
-    assert outcomes([pod("one", 18)], [topology])[0].grant is not None
-    assert outcomes([pod("one", 18)], [topology], [allocation_object(held)])[0].refused
-
-
-def test_the_first_node_that_admits_gets_the_pod_and_refusals_before_it_are_kept():
-    small, large = (
-        topology_object("laptop-hybrid-6p8e", reserved="0", name="a"),
-        topology_object("epyc9654-2s-384cpu-24l3", reserved="0", name="b"),
-    )
-    (found,) = outcomes([pod("one", 60)], [large, small])
-    assert found.node == "b"
-    assert [(one.node, one.reason) for one in found.refusals] == [("a", "TopologyAffinityError")]
-
-
-def test_a_pod_that_no_node_admits_is_refused_with_every_reason():
-    (found,) = outcomes([pod("one", 95)], [topology_object(EPYC, reserved="0,48")])
-    assert found.refused
-    assert [one.reason for one in found.refusals] == ["TopologyAffinityError"]
-
-
-def test_pods_outside_the_profiles_selectors_are_not_managed():
-    topology = topology_object(EPYC, reserved="0,48")
-    topology["spec"]["management"] = "OptIn"
-    plain, willing = pod("plain", 4), pod("willing", 4, labels={"podnuma.dev/managed": "true"})
-    found = outcomes([plain, willing], [topology])
-    assert [(one.managed, one.grant is not None) for one in found] == [(False, False), (True, True)]
-    assert not found[0].refused
-
-
-def test_labels_of_namespaces_count_where_a_profile_selects_by_them():
-    topology = topology_object(EPYC, reserved="0,48")
-    topology["spec"]["namespaceSelector"] = {"matchLabels": {"tier": "gold"}}
-    assert not outcomes([pod("one", 4)], [topology])[0].managed
-    assert outcomes([pod("one", 4)], [topology], labels={"a": {"tier": "gold"}})[0].managed
 
 
 @pytest.fixture
@@ -107,22 +40,26 @@ def manifest(tmp_path, *objects) -> list[str]:
 
 
 def test_the_answer_is_a_table_and_yes(saved, tmp_path, capsys):
-    assert print_plan(saved, manifest(tmp_path, pod("one", 6)), "", "", OutputFormat.TEXT) is Exit.OK
+    assert print_plan(saved, manifest(tmp_path, budgeted_pod("one", 6)), "", "", OutputFormat.TEXT) is Exit.OK
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].split() == ["POD", "NODE", "RESULT", "CPUS", "NUMA", "EXCLUSIVE", "SHARED"]
     assert shown[1].split() == ["a/one", "node-a", "admitted", "6-8,54-56", "1", "-", "6-8,54-56"]
 
 
 def test_a_refusal_is_no_and_names_the_kubelets_reason(saved, tmp_path, capsys):
-    assert print_plan(saved, manifest(tmp_path, pod("one", 95)), "", "", OutputFormat.TEXT) is Exit.NO
+    assert (
+        print_plan(saved, manifest(tmp_path, budgeted_pod("one", 95)), "", "", OutputFormat.TEXT) is Exit.NO
+    )
     assert "\na/one on node-a: TopologyAffinityError: " in capsys.readouterr().out
 
 
 def test_problems_of_a_manifest_are_said_and_the_rest_is_planned(saved, tmp_path, capsys):
     service = {"kind": "Service", "metadata": {"name": "s"}}
-    wrong = pod("wrong", 2)
+    wrong = budgeted_pod("wrong", 2)
     wrong["spec"]["resources"]["limits"] = {"cpu": "1"}
-    code = print_plan(saved, manifest(tmp_path, service, wrong, pod("one", 2)), "", "", OutputFormat.TEXT)
+    code = print_plan(
+        saved, manifest(tmp_path, service, wrong, budgeted_pod("one", 2)), "", "", OutputFormat.TEXT
+    )
     shown = capsys.readouterr()
     assert code is Exit.INPUT
     lines = [line.removeprefix(f"{tmp_path}/") for line in shown.err.splitlines() if "pods.yaml" in line]
@@ -132,7 +69,7 @@ def test_problems_of_a_manifest_are_said_and_the_rest_is_planned(saved, tmp_path
 
 
 def test_programs_get_the_spec_that_the_operator_would_write(saved, tmp_path, capsys):
-    print_plan(saved, manifest(tmp_path, pod("one", 2)), "", "", OutputFormat.JSON)
+    print_plan(saved, manifest(tmp_path, budgeted_pod("one", 2)), "", "", OutputFormat.JSON)
     (found,) = json.loads(capsys.readouterr().out)["items"]
     assert (found["namespace"], found["name"]) == ("a", "one")
     assert (found["node"], found["admitted"]) == ("node-a", True)
@@ -141,7 +78,7 @@ def test_programs_get_the_spec_that_the_operator_would_write(saved, tmp_path, ca
 
 
 def test_wide_shows_containers(saved, tmp_path, capsys):
-    print_plan(saved, manifest(tmp_path, pod("one", 2)), "", "", OutputFormat.WIDE)
+    print_plan(saved, manifest(tmp_path, budgeted_pod("one", 2)), "", "", OutputFormat.WIDE)
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.split() == ["a/one", "main", "app", "pod_shared", "5,53", "-", "200000/100000"]
 
@@ -150,7 +87,7 @@ def test_a_profile_in_a_file_is_tried(saved, tmp_path, capsys):
     profile = tmp_path / "profile.yaml"
     spec = {"nodeSelector": {}, "cpuManagerPolicy": "none"}
     profile.write_text(yaml.safe_dump({"kind": "NodeProfile", "metadata": {"name": "p"}, "spec": spec}))
-    print_plan(saved, manifest(tmp_path, pod("one", 95)), "", str(profile), OutputFormat.TEXT)
+    print_plan(saved, manifest(tmp_path, budgeted_pod("one", 95)), "", str(profile), OutputFormat.TEXT)
     assert capsys.readouterr().out.splitlines()[1].split()[2:] == ["admitted", "-", "-", "-", "node"]
 
 
@@ -158,14 +95,16 @@ def test_settings_that_do_not_fit_the_hardware_are_named(tmp_path, capsys):
     path = tmp_path / "cluster.yaml"
     path.write_text(yaml.safe_dump(topology_object("laptop-hybrid-6p8e", reserved="0,500")))
     with pytest.raises(Failure) as failure:
-        print_plan(FileSource([str(path)]), manifest(tmp_path, pod("one", 2)), "", "", OutputFormat.TEXT)
+        print_plan(
+            FileSource([str(path)]), manifest(tmp_path, budgeted_pod("one", 2)), "", "", OutputFormat.TEXT
+        )
     assert failure.value.code is Exit.NOT_FOUND
     assert "node node-a: reservedSystemCPUs" in capsys.readouterr().err
 
 
 def test_a_profile_that_no_node_has_is_named(saved, tmp_path):
     with pytest.raises(Failure) as failure:
-        print_plan(saved, manifest(tmp_path, pod("one", 2)), "", "nobody", OutputFormat.TEXT)
+        print_plan(saved, manifest(tmp_path, budgeted_pod("one", 2)), "", "nobody", OutputFormat.TEXT)
     assert failure.value.lines[0].startswith("no node with profile nobody can be planned on: ")
 
 
@@ -175,7 +114,7 @@ def test_labels_are_what_kubectl_would_send(tmp_path, capsys):
     topology["spec"]["podSelector"] = {"matchLabels": {"released": "2026-04-01"}}
     path = tmp_path / "cluster.yaml"
     path.write_text(yaml.safe_dump(topology))
-    released = pod("one", 2, labels={"released": "DATE"}, annotations={"op": "EQUALS"})
+    released = budgeted_pod("one", 2, labels={"released": "DATE"}, annotations={"op": "EQUALS"})
     file = tmp_path / "pods.yaml"
     file.write_text(yaml.safe_dump(released).replace("DATE", "2026-04-01").replace("EQUALS", "="))
     assert print_plan(FileSource([str(path)]), [str(file)], "", "", OutputFormat.TEXT) is Exit.OK
@@ -253,7 +192,7 @@ def test_a_cordon_or_a_taint_leaves_a_pod_pending_and_is_counted(tmp_path, capsy
 
 
 def deployment(replicas: int, cpu: int, **spec: object) -> dict[str, Any]:
-    one = pod("x", cpu)["spec"] | spec
+    one = budgeted_pod("x", cpu)["spec"] | spec
     template = {"metadata": {"labels": {"app": "w"}}, "spec": one}
     return {
         "apiVersion": "apps/v1",
@@ -286,7 +225,9 @@ def test_what_other_pods_request_is_not_free(tmp_path):
         "spec": {"nodeName": "node-1", "containers": [{"resources": {"requests": {"cpu": "93"}}}]},
         "status": {"phase": "Running"},
     }
-    files = manifest(tmp_path, pod("one", 4) | {"spec": pod("one", 4)["spec"] | {"nodeName": "node-1"}})
+    files = manifest(
+        tmp_path, budgeted_pod("one", 4) | {"spec": budgeted_pod("one", 4)["spec"] | {"nodeName": "node-1"}}
+    )
     assert planned(cluster(tmp_path, busy), files) == (Exit.NO, {"a/one": ("pending", None)})
     busy["status"]["phase"] = "Succeeded"
     assert planned(cluster(tmp_path, busy), files) == (Exit.OK, {"a/one": ("admitted", "node-1")})
@@ -303,7 +244,7 @@ def test_a_profile_in_a_file_judges_only_the_nodes_that_it_selects(tmp_path, cap
     profile = tmp_path / "profile.yaml"
     spec = {"nodeSelector": {"matchLabels": {"node-pool": "training"}}, "cpuManagerPolicy": "none"}
     profile.write_text(yaml.safe_dump({"kind": "NodeProfile", "metadata": {"name": "p"}, "spec": spec}))
-    files = manifest(tmp_path, pod("one", 2))
+    files = manifest(tmp_path, budgeted_pod("one", 2))
     assert planned(cluster(tmp_path), files, str(profile)) == (Exit.OK, {"a/one": ("admitted", "node-2")})
     assert "not considered: 1 node that " in capsys.readouterr().err
 
@@ -317,7 +258,9 @@ def test_a_node_without_settings_pins_nothing_and_is_no_yes(tmp_path, capsys):
     path = tmp_path / "cluster.yaml"
     path.write_text(yaml.safe_dump(unset()))
     with pytest.raises(Failure) as failure:
-        print_plan(FileSource([str(path)]), manifest(tmp_path, pod("one", 2)), "", "", OutputFormat.TEXT)
+        print_plan(
+            FileSource([str(path)]), manifest(tmp_path, budgeted_pod("one", 2)), "", "", OutputFormat.TEXT
+        )
     assert failure.value.code is Exit.NOT_FOUND
     assert "no settings are known for this node: nothing would be pinned" in capsys.readouterr().err
 
@@ -328,7 +271,7 @@ def test_a_saved_profile_that_selects_a_node_settles_it(tmp_path):
     profile = {"kind": "NodeProfile", "metadata": {"name": "p"}, "spec": spec}
     path = tmp_path / "cluster.yaml"
     path.write_text(yaml.safe_dump_all([unset(), profile, node("node-a", 96, {"pool": "x"})]))
-    found = planned(FileSource([str(path)]), manifest(tmp_path, pod("one", 2)))
+    found = planned(FileSource([str(path)]), manifest(tmp_path, budgeted_pod("one", 2)))
     assert found == (Exit.OK, {"a/one": ("admitted", "node-a")})
 
 
@@ -337,7 +280,7 @@ def test_a_limit_range_makes_a_sidecar_exclusive(saved, tmp_path, capsys):
     amounts = {"cpu": "1", "memory": "512Mi"}
     limits = {"type": "Container", "default": amounts, "defaultRequest": amounts}
     ranges = {"kind": "LimitRange", "metadata": {"name": "l", "namespace": "a"}, "spec": {"limits": [limits]}}
-    kafka = pod("kafka", 4)
+    kafka = budgeted_pod("kafka", 4)
     main = {"cpu": "3", "memory": "256Mi"}
     kafka["spec"]["containers"] = [
         {"name": "kafka", "resources": {"requests": main, "limits": main}},
@@ -351,7 +294,7 @@ def test_a_limit_range_makes_a_sidecar_exclusive(saved, tmp_path, capsys):
 
 def test_strict_fails_on_what_is_not_understood(saved, tmp_path, capsys):
     thing = {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t"}}
-    files = manifest(tmp_path, thing, pod("one", 2))
+    files = manifest(tmp_path, thing, budgeted_pod("one", 2))
     assert print_plan(saved, files, "", "", OutputFormat.TEXT) is Exit.OK
     assert "1 object not understood; --strict fails on them" in capsys.readouterr().err
     assert print_plan(saved, files, "", "", OutputFormat.TEXT, strict=True) is Exit.INPUT
@@ -370,7 +313,7 @@ def test_a_refusal_is_one_line_with_the_cause_and_what_fits(tmp_path, capsys):
 def test_the_sidecar_that_makes_a_pod_burstable_is_named(saved, tmp_path, capsys):
     """M11: the pod is admitted and gets nothing, and its author is told why and the way out."""
     amounts = {"cpu": "4", "memory": "1Gi"}
-    postgres = pod("postgres", 1)
+    postgres = budgeted_pod("postgres", 1)
     del postgres["spec"]["resources"]
     main = {"name": "postgres", "resources": {"requests": amounts, "limits": amounts}}
     postgres["spec"]["containers"] = [main, {"name": "plugin"}]
@@ -393,12 +336,12 @@ def two_nodes(tmp_path) -> FileSource:
     ("packing", "node"), [(None, "a-node"), (Packing.COMPACT, "node-a"), (Packing.SPREAD, "a-node")]
 )
 def test_compact_takes_the_node_in_use_and_spread_the_empty_one(tmp_path, packing, node):
-    files = manifest(tmp_path, pod("one", 4))
+    files = manifest(tmp_path, budgeted_pod("one", 4))
     assert planned(two_nodes(tmp_path), files, packing=packing) == (Exit.OK, {"a/one": ("admitted", node)})
 
 
 def test_a_packing_shows_the_candidates_and_what_the_pod_would_leave_there(tmp_path, capsys):
-    files = manifest(tmp_path, pod("one", 4))
+    files = manifest(tmp_path, budgeted_pod("one", 4))
     print_plan(two_nodes(tmp_path), files, "", "", OutputFormat.JSON, packing=Packing.COMPACT)
     (found,) = json.loads(capsys.readouterr().out)["items"]
     assert [one["node"] for one in found["candidates"]] == ["node-a", "a-node"]
@@ -419,20 +362,9 @@ def test_a_packing_shows_the_candidates_and_what_the_pod_would_leave_there(tmp_p
 
 
 def test_where_no_node_admits_a_pod_a_packing_changes_nothing(tmp_path):
-    files = manifest(tmp_path, pod("one", 95))
+    files = manifest(tmp_path, budgeted_pod("one", 95))
     for packing in (None, Packing.COMPACT):
         assert planned(two_nodes(tmp_path), files, packing=packing) == (
             Exit.NO,
             {"a/one": ("refused", None)},
         )
-
-
-def test_a_plan_says_that_devices_of_device_plugins_are_chosen_later():
-    asked = pod("train", 12)
-    asked["spec"]["containers"][0]["resources"] = {"limits": {"example.com/nic": "2"}}
-    (found,) = outcomes([asked], [topology_object(EPYC, reserved="0,48")])
-    assert found.result == "admitted"
-    assert found.note == (
-        "its devices of example.com/nic are chosen by the node's kubelet; CPUs and memory follow them then,"
-        " as far as topologyManagerPolicy says"
-    )

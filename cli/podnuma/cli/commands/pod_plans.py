@@ -1,0 +1,205 @@
+"""What would happen to pods on nodes, decided in turn.
+
+Pods are decided in the order in which they come. A pod may go where the scheduler would let it go
+(`api.scheduling`), and of those nodes gets the first, by name, that admits it; the scheduler may prefer
+another one. With a packing it gets the best one instead (`allocator.placement`). What it gets is held
+against the later pods. Decisions are the allocator's own.
+
+    admitted      on the node that is named
+    refused       every node that it may go to refuses it
+    pending       there is no node that it may go to; the scheduler would leave it pending
+    not managed   the nodes that it may go to do not manage it
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from podnuma.allocator import Admitted, NodeSet, PodGrant, Rejected
+from podnuma.allocator import explain as explain_decision
+from podnuma.allocator.explain.brief import brief
+from podnuma.allocator.explain.remarks import why_not_guaranteed
+from podnuma.allocator.placement.fleet import Candidate, Fleet
+from podnuma.allocator.placement.packing import Packing
+from podnuma.api import pod_allocation
+from podnuma.api.scheduling import Obstacle
+from podnuma.cli.commands.asked_nodes import NamespaceLabels
+from podnuma.cli.objects.nodes import CandidateNode
+from podnuma.cli.objects.scheduling_view import SchedulingView
+from podnuma.cli.objects.workloads import PlannedPod
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRefusal:
+    """Why one node refuses a pod: the kubelet's reason and message, and the cause with what would fit."""
+
+    node: str
+    reason: str
+    message: str
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodPlan:
+    """What would happen to one pod. `grant` None: no node admits it, or none manages it (`managed` False).
+
+    `numa`: the NUMA nodes of the CPUs and memory it would hold. `left_out`: nodes that it may not go to.
+    `candidates`: where a packing was asked for, the nodes that admit it, best first.
+    """
+
+    planned: PlannedPod
+    node: str
+    grant: PodGrant | None
+    refusals: tuple[NodeRefusal, ...]
+    managed: bool = True
+    numa: NodeSet | None = None
+    left_out: Mapping[str, Obstacle] = field(default_factory=dict)
+    candidates: tuple[Candidate, ...] = ()
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is no node that it may go to."""
+        return self.managed and self.grant is None and not self.refusals
+
+    @property
+    def refused(self) -> bool:
+        """Whether every node that it may go to and that manages it refuses it."""
+        return self.managed and self.grant is None and bool(self.refusals)
+
+    @property
+    def note(self) -> str:
+        """What its author should know although it is admitted."""
+        if self.grant is None:
+            return ""
+        return "; ".join(filter(None, (why_not_guaranteed(self.planned.pod), self._of_devices)))
+
+    @property
+    def _of_devices(self) -> str:
+        """What devices of device plugins may change."""
+        if not self.planned.extended or self.grant is None or not self.grant.holds_anything:
+            return ""
+        return (
+            f"its devices of {', '.join(self.planned.extended)} are chosen by the node's kubelet;"
+            " CPUs and memory follow them then, as far as topologyManagerPolicy says"
+        )
+
+    @property
+    def result(self) -> str:
+        """The word for it."""
+        if not self.managed:
+            return "not managed"
+        return "refused" if self.refused else "pending" if self.pending else "admitted"
+
+
+def plan_pods(
+    pods: Sequence[PlannedPod],
+    nodes: Sequence[CandidateNode],
+    labels: NamespaceLabels,
+    view: SchedulingView | None = None,
+    packing: Packing | None = None,
+) -> list[PodPlan]:
+    """Decide the pods in turn; `labels` are those of namespaces, for profiles that select by them.
+
+    `packing` None: a pod gets the first node by name.
+    """
+    view = view or SchedulingView()
+    fleet = PackedNodes(packing, nodes) if packing is not None else None
+    plans: list[PodPlan] = []
+    for pod in pods:
+        namespace = labels.get(pod.pod.namespace, {})
+        # A DaemonSet's pods are one per node; where it may not go it has none.
+        places = (
+            [[one] for one in nodes if not view.obstacle(pod.constraints, one.name)] if pod.every_node else []
+        )
+        plans += [_place(pod, place, namespace, view, fleet) for place in places or [list(nodes)]]
+    return plans
+
+
+class PackedNodes:
+    """The nodes of a plan, in the order of a packing for each pod."""
+
+    def __init__(self, packing: Packing, nodes: Sequence[CandidateNode]) -> None:
+        self._packing = packing
+        self._fleet = Fleet()
+        for one in nodes:
+            self._fleet.update(one.name, one.allocator)
+
+    def ranked(self, planned: PlannedPod, nodes: Sequence[CandidateNode]) -> tuple[Candidate, ...]:
+        """Return those of the nodes that admit a pod, best first."""
+        names = {one.name for one in nodes}
+        return self._fleet.ranking(planned.pod, self._packing, names.__contains__).candidates
+
+    def holds(self, node: CandidateNode) -> None:
+        """Take a node as it is after a pod was placed there."""
+        self._fleet.update(node.name, node.allocator)
+
+
+def _place(
+    planned: PlannedPod,
+    nodes: Sequence[CandidateNode],
+    namespace: Mapping[str, str],
+    view: SchedulingView,
+    fleet: PackedNodes | None,
+) -> PodPlan:
+    obstacles = {one.name: view.obstacle(planned.constraints, one.name) for one in nodes}
+    left_out = {name: found for name, found in obstacles.items() if found is not None}
+    open_to = [one for one in nodes if one.name not in left_out]
+    managing = [one for one in open_to if one.settings.pod_policy.manages(planned.labels, namespace)]
+    refusals: list[NodeRefusal] = []
+    candidates = fleet.ranked(planned, managing) if fleet is not None else ()
+    if candidates:
+        best = candidates[0].node
+        managing = [one for one in managing if one.name == best]
+    for candidate in managing:
+        match candidate.allocator.decide(planned.pod):
+            case Admitted() as admitted:
+                candidate.allocator.hold(admitted)
+                view.bind(planned.constraints, candidate.name)
+                if fleet is not None:
+                    fleet.holds(candidate)
+                numa = pod_allocation.numa_nodes(admitted.grant, candidate.allocator.topology)
+                return PodPlan(
+                    planned,
+                    candidate.name,
+                    admitted.grant,
+                    tuple(refusals),
+                    numa=numa,
+                    left_out=left_out,
+                    candidates=candidates,
+                )
+            case Rejected() as rejected:
+                found = explain_decision(candidate.allocator, planned.pod)
+                cause = brief(candidate.allocator, planned.pod, found)
+                refusals.append(NodeRefusal(candidate.name, rejected.reason.value, rejected.message, cause))
+    managed = bool(managing) or not open_to
+    return PodPlan(planned, "", None, tuple(refusals), managed=managed, left_out=left_out)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadPlan:
+    """What would happen to the pods of one workload together."""
+
+    kind: str
+    namespace: str
+    name: str
+    results: Mapping[str, int]
+
+    @property
+    def pods(self) -> int:
+        """How many pods it makes."""
+        return sum(self.results.values())
+
+
+def workload_plans(plans: Sequence[PodPlan]) -> list[WorkloadPlan]:
+    """Count the results per workload, in the order of the manifests; pods by themselves are none."""
+    found: dict[tuple[str, str, str, str], Counter[str]] = {}
+    for plan in plans:
+        if plan.planned.owner is not None:
+            key = (
+                plan.planned.place,
+                plan.planned.owner[0],
+                plan.planned.pod.namespace,
+                plan.planned.owner[1],
+            )
+            found.setdefault(key, Counter())[plan.result] += 1
+    return [WorkloadPlan(*key[1:], results=results) for key, results in found.items()]
