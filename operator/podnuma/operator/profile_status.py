@@ -2,6 +2,9 @@
 
 Computed from what the nodes report, compared with what was written last, and written at most
 once per interval. When a profile stops being ready for another reason than before, an event says so.
+
+A profile that asks for placement has the condition `Placement`: False, and the profile not ready, while
+this operator does not place.
 """
 
 from __future__ import annotations
@@ -21,12 +24,19 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterable
 
+    from podnuma.api.node_profile import NodeProfile
     from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedProfile
     from podnuma.operator.write.event_recorder import EventRecorder
     from podnuma.operator.write.writer import Writer
 
 NODES_PENDING: Final = "NodesPending"
+PLACEMENT: Final = "Placement"
+_NOT_PLACING = (
+    "spec.placement is BeforeBinding, and the operator runs without --placement: pods are decided once they "
+    "are bound, and those that carry the scheduling gate stay gated; set placement.enabled in the values of "
+    "the chart"
+)
 
 
 @dataclass(slots=True)
@@ -38,7 +48,7 @@ class _LastWrite:
 class ProfileStatusWriter:
     """Writes the status of profiles; never more often than once per interval, and only what differs."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its dependencies, passed in once
         self,
         cache: ClusterCache,
         writer: Writer,
@@ -47,6 +57,7 @@ class ProfileStatusWriter:
         clock: Callable[[], float],
         now: Callable[[], dt.datetime],
         interval: float,
+        placing: bool,
     ) -> None:
         self._cache = cache
         self._writer = writer
@@ -54,6 +65,7 @@ class ProfileStatusWriter:
         self._clock = clock
         self._now = now
         self._interval = interval
+        self._placing = placing
         self._last: dict[str, _LastWrite] = {}
 
     def forget_all(self) -> None:
@@ -68,7 +80,7 @@ class ProfileStatusWriter:
             return 0.0
         last = self._last.setdefault(name, _LastWrite())
         nodes = tuple(sorted(matched, key=lambda node: node.name))
-        conditions = _profile_conditions(profile, nodes)
+        conditions = _profile_conditions(profile, nodes, placing=self._placing)
         content = (profile.uid, profile.generation, nodes, conditions)
         if content == last.content:
             return 0.0
@@ -94,7 +106,9 @@ class ProfileStatusWriter:
             self._events.record(involved, EventType.WARNING, ready.reason, ready.message)
 
 
-def _profile_conditions(profile: CachedProfile, nodes: tuple[MatchedNode, ...]) -> tuple[Condition, ...]:
+def _profile_conditions(
+    profile: CachedProfile, nodes: tuple[MatchedNode, ...], *, placing: bool
+) -> tuple[Condition, ...]:
     generation = profile.generation
     if profile.model is None:
         return readiness(Readiness.FAILED, "InvalidObject", f"{profile.problem}; correct it", generation)
@@ -106,15 +120,30 @@ def _profile_conditions(profile: CachedProfile, nodes: tuple[MatchedNode, ...]) 
         clashes[0].message if clashes else "no other profile of equal priority selects the same nodes",
         generation,
     )
-    return (*_profile_readiness(nodes, generation), conflict)
+    placement = _placement(profile.model, placing=placing)
+    return (*_profile_readiness(nodes, placement, generation), conflict, *placement)
 
 
-def _profile_readiness(nodes: tuple[MatchedNode, ...], generation: int) -> tuple[Condition, ...]:
+def _placement(model: NodeProfile, *, placing: bool) -> tuple[Condition, ...]:
+    if not model.node.pod_policy.places:
+        return ()
+    generation = model.metadata.generation
+    if not placing:
+        return (Condition(PLACEMENT, Status.FALSE, "Disabled", _NOT_PLACING, generation),)
+    text = "pods that carry the scheduling gate are placed before they are bound"
+    return (Condition(PLACEMENT, Status.TRUE, "BeforeBinding", text, generation),)
+
+
+def _profile_readiness(
+    nodes: tuple[MatchedNode, ...], placement: tuple[Condition, ...], generation: int
+) -> tuple[Condition, ...]:
     by_state = {state: [node for node in nodes if node.state is state] for state in MatchState}
     refused, pending = by_state[MatchState.REFUSED], by_state[MatchState.PENDING]
     if refused:
         text = f"{len(refused)} of {len(nodes)} nodes cannot work with this profile: {_first(refused)}"
         return readiness(Readiness.FAILED, "NodesRefused", text, generation)
+    if any(one.status is Status.FALSE for one in placement):
+        return readiness(Readiness.FAILED, "PlacementDisabled", _NOT_PLACING, generation)
     if pending:
         text = f"{len(pending)} of {len(nodes)} nodes are not up to date yet: {_first(pending)}"
         return readiness(Readiness.IN_PROGRESS, NODES_PENDING, text, generation)

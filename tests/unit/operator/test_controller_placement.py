@@ -9,7 +9,7 @@ from podnuma.operator.node.reservations import BIND_WITHIN
 from podnuma.plumbing.kube import errors
 
 from tests.unit.operator.fake_cluster import no_fault
-from tests.unit.operator.rig import QUIET, Rig, machine, pod
+from tests.unit.operator.rig import QUIET, Rig, machine, pod, profile
 from tests.unit.operator.virtual import virtual
 
 GATE = "podnuma.dev/placement"
@@ -358,3 +358,30 @@ async def test_a_reservation_whose_write_has_no_answer_is_made_once():
     assert nominated(rig) == rig.allocation()["spec"]["nodeName"]
     states = [rig.controller.node_state(name) for name in ("n1", "n2")]
     assert sum(len(state.decisions) for state in states if state is not None) == 1
+
+
+@virtual
+async def test_a_profile_says_that_this_operator_does_not_place():
+    rig = Rig()
+    await rig.furnished(placement="BeforeBinding")
+    told = rig.condition(Kind.PROFILE, "main", "Placement")
+    assert (told["status"], told["reason"]) == ("False", "Disabled")
+    ready = rig.condition(Kind.PROFILE, "main", "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "PlacementDisabled")
+    for words in ("spec.placement", "BeforeBinding", "--placement", "placement.enabled"):
+        assert words in ready["message"]
+    assert len(rig.told("PlacementDisabled")) == 1
+    await rig.create(pod())  # decided once it is bound
+    assert rig.cpus() == "1-2,9-10"
+
+
+@virtual
+async def test_a_profile_says_whether_pods_are_placed_only_where_it_asks_for_that():
+    rig = await placing()
+    told = rig.condition(Kind.PROFILE, "main", "Placement")
+    assert (told["status"], told["reason"]) == ("True", "BeforeBinding")
+    assert rig.condition(Kind.PROFILE, "main", "Ready")["status"] == "True"
+    rig.cluster.put(Kind.PROFILE, profile())
+    await rig.quiet()
+    conditions = rig.cluster.get(Kind.PROFILE, ObjectKey("", "main"))["status"]["conditions"]
+    assert "Placement" not in {one["type"] for one in conditions}

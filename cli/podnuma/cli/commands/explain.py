@@ -2,8 +2,8 @@
 
 What *is* stands in the PodAllocation: what was decided, what the agent wrote, what the kernel reports.
 What *would* be decided now is computed again, on the node as it is without this pod; for a refused pod
-this says why, and what would make it fit. About a pod on no node all nodes are asked. Of a pod that is
-gone, what is kept of its refusal is shown.
+this says why, and what would make it fit. About a pod that is not bound all nodes are asked, also when one
+has something reserved for it. Of a pod that is gone, what is kept of its refusal is shown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -127,8 +127,14 @@ def explain_one(
     """Explain one pod; NO if it is refused, drifted or not pinned. `node`: ask this one, not its own."""
     if manifest is None and (kept := _refusals_if_gone(source, *key)):
         return _explain_gone(key, kept)
-    if manifest is None and not node and (value := _waiting(source, *key)) is not None:
-        return explain_waiting(source, value, _read(value), profile)
+    if manifest is None and not node and (waiting := _waiting(source, *key)) is not None:
+        value, reserved = waiting
+        try:
+            return explain_waiting(source, value, _read(value), profile, reserved)
+        except Failure as failure:
+            if reserved is None or failure.code is not Exit.FORBIDDEN:
+                raise
+            output.note(f"other nodes are left out: {failure.lines[0]}")
     explained, remarks = gather(source, *key, node, manifest, profile=profile)
     for remark in remarks:
         output.note(remark)
@@ -140,12 +146,18 @@ def explain_one(
     )
 
 
-def _waiting(source: ObjectSource, namespace: str, name: str) -> Json | None:
-    """Return a pod that exists and is neither bound nor decided."""
+def _waiting(source: ObjectSource, namespace: str, name: str) -> tuple[Json, PodAllocation | None] | None:
+    """Return a pod that exists and is not bound, with what is reserved for it; None if it is decided."""
     value = source.find(queries.pods(namespace, name))
-    if value is None or _node_of(value, source.find(queries.pod_allocation(namespace, name))):
+    if value is None or (value.get("spec") or {}).get("nodeName"):
         return None
-    return _in_namespace(value, namespace)
+    allocation = source.find(queries.pod_allocation(namespace, name))
+    if not _node_of(value, allocation):
+        return _in_namespace(value, namespace), None
+    stored = _stored(allocation)
+    if stored is None or not stored.decision.reserved:
+        return None
+    return _in_namespace(value, namespace), stored
 
 
 def _refusals_if_gone(source: ObjectSource, namespace: str, name: str) -> Sequence[KeptRefusal]:

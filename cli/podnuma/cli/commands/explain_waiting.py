@@ -2,19 +2,21 @@
 
 What holds the pod back is in its own status: the scheduler's words, scheduling gates. What podnuma knows
 beside them is which of the nodes that the pod may go to would admit it now, the best one first
-(`allocator.placement`), and why the others would refuse it. Nothing is reserved by asking.
+(`allocator.placement`), and why the others would refuse it. Nothing is reserved by asking. Of a pod for which
+something is reserved the nodes are asked as they are without that.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from podnuma.allocator import PodRequest
+from podnuma.allocator import PodRequest, cpuset, nodeset
 from podnuma.allocator import explain as explain_decision
 from podnuma.allocator.explain.brief import brief
 from podnuma.allocator.placement.fleet import Candidate, Fleet
 from podnuma.allocator.placement.packing import Packing
+from podnuma.api.pod_allocation import PodAllocation, numa_in
 from podnuma.api.scheduling import Obstacle, read_pod_constraints
 from podnuma.cli.commands import output
 from podnuma.cli.commands.answer import Answer
@@ -40,10 +42,20 @@ class RefusingNodes:
 
 
 @dataclass(frozen=True, slots=True)
+class Reservation:
+    """What a node keeps for a pod that is not bound yet; CPUs and NUMA nodes in list format."""
+
+    node: str
+    cpus: str
+    numa: str
+
+
+@dataclass(frozen=True, slots=True)
 class WaitingPod:
-    """A pod on no node: who waits for what, its candidates, best first, and what excludes other nodes."""
+    """A pod on no node: what is reserved for it, what it waits for, candidates, best first, other nodes."""
 
     pod: PodRequest
+    reserved: Reservation | None
     gates: tuple[str, ...]
     scheduler: str
     candidates: tuple[Candidate, ...]
@@ -52,9 +64,11 @@ class WaitingPod:
     unmanaged: int
 
 
-def explain_waiting(source: ObjectSource, value: Json, pod: PodRequest, profile: str) -> Answer:
+def explain_waiting(
+    source: ObjectSource, value: Json, pod: PodRequest, profile: str, reserved: PodAllocation | None = None
+) -> Answer:
     """Explain a pod that is on no node; NO if no node would admit it."""
-    found = waiting_pod(source, value, pod, profile)
+    found = waiting_pod(source, value, pod, profile, reserved)
     return Answer(
         output.AnswerKind.WAITING_POD,
         [waiting_data(found)],
@@ -63,7 +77,9 @@ def explain_waiting(source: ObjectSource, value: Json, pod: PodRequest, profile:
     )
 
 
-def waiting_pod(source: ObjectSource, value: Json, pod: PodRequest, profile: str) -> WaitingPod:
+def waiting_pod(
+    source: ObjectSource, value: Json, pod: PodRequest, profile: str, reserved: PodAllocation | None = None
+) -> WaitingPod:
     """Ask every node about a pod."""
     view = scheduling_view(source, "", output.note)
     nodes, namespaces = nodes_to_plan_on(source, "", profile, view, output.note)
@@ -71,7 +87,7 @@ def waiting_pod(source: ObjectSource, value: Json, pod: PodRequest, profile: str
     if constraints.not_considered:
         output.note(f"not considered in where it may go: {', '.join(constraints.not_considered)}")
     excluded: Counter[Obstacle] = Counter()
-    fleet = Fleet()
+    fleets = {packing: Fleet() for packing in Packing}  # nodes that pack come before nodes that spread
     unmanaged = 0
     managing = {}
     labels = (value.get("metadata") or {}).get("labels") or {}
@@ -81,22 +97,33 @@ def waiting_pod(source: ObjectSource, value: Json, pod: PodRequest, profile: str
         elif not one.settings.pod_policy.manages(labels, namespaces.get(pod.namespace, {})):
             unmanaged += 1
         else:
-            managing[one.name] = one.allocator
-            fleet.update(one.name, one.allocator)
-    ranking = fleet.ranking(pod, Packing.COMPACT)
+            managing[one.name] = allocator = one.allocator.without(pod.uid)
+            fleets[one.settings.pod_policy.packing].update(one.name, allocator)
+    rankings = [fleet.ranking(pod, packing) for packing, fleet in fleets.items()]
+    refused = {name: answer for ranking in rankings for name, answer in ranking.refused.items()}
     refusing = []
-    for reason, number in ranking.reasons.most_common():
-        example = next(name for name, answer in ranking.refused.items() if answer.reason is reason)
+    for reason, number in Counter(answer.reason for answer in refused.values()).most_common():
+        example = min(name for name, answer in refused.items() if answer.reason is reason)
         cause = brief(managing[example], pod, explain_decision(managing[example], pod))
         refusing.append(RefusingNodes(reason.value, number, example, cause))
     return WaitingPod(
         pod=pod,
+        reserved=_reservation(reserved) if reserved is not None else None,
         gates=tuple(_gates(value)),
         scheduler=_scheduler_says(value),
-        candidates=ranking.candidates,
+        candidates=tuple(one for ranking in rankings for one in ranking.candidates),
         refusing=tuple(refusing),
         excluded=excluded,
         unmanaged=unmanaged,
+    )
+
+
+def _reservation(stored: PodAllocation) -> Reservation:
+    numa = numa_in(stored.summary)
+    return Reservation(
+        stored.node_name,
+        cpuset.render(stored.grant.exclusive_cpus),
+        nodeset.render(numa) if numa is not None else "",
     )
 
 
@@ -116,8 +143,7 @@ def _scheduler_says(value: Json) -> str:
 def waiting_text(found: WaitingPod) -> str:
     """Write the answer first, then the candidates, then what excludes the others."""
     fits = len(found.candidates)
-    answer = f"{count(fits, 'node')} would admit it now" if fits else "no node would admit it now"
-    text = f"pod {found.pod.namespace}/{found.pod.name} is on no node yet; {answer}\n"
+    text = f"pod {found.pod.namespace}/{found.pod.name} {_standing(found, fits)}\n"
     if found.gates:
         text += f"held by scheduling gates: {', '.join(found.gates)}\n"
     if found.scheduler:
@@ -136,6 +162,15 @@ def waiting_text(found: WaitingPod) -> str:
     return text
 
 
+def _standing(found: WaitingPod, fits: int) -> str:
+    if (reserved := found.reserved) is not None:
+        what = f"CPUs {reserved.cpus}" if reserved.cpus else "memory"
+        what += f" of NUMA node {reserved.numa}" if reserved.numa else ""
+        return f"is not bound yet; reserved for it on {reserved.node}: {what}"
+    answer = f"{count(fits, 'node')} would admit it now" if fits else "no node would admit it now"
+    return f"is on no node yet; {answer}"
+
+
 def _rows(candidates: Sequence[Candidate]) -> list[tuple[str, ...]]:
     return [
         (
@@ -151,6 +186,7 @@ def waiting_data(found: WaitingPod) -> dict[str, Any]:
     return {
         "namespace": found.pod.namespace,
         "name": found.pod.name,
+        "reservation": None if found.reserved is None else asdict(found.reserved),
         "schedulingGates": list(found.gates),
         "scheduler": found.scheduler,
         "candidateNodes": len(found.candidates),

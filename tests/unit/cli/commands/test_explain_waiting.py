@@ -1,16 +1,17 @@
 """A pod on no node: its candidates, best first, and what excludes the other nodes."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import yaml
 from podnuma.cli.commands import explain
 from podnuma.cli.commands.answer import print_answer
 from podnuma.cli.commands.options import OutputFormat
-from podnuma.cli.exits import Exit
+from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.sources import FileSource
 
-from tests.unit.cli.builders import allocation_object, database, topology_object
+from tests.unit.cli.builders import allocation_object, container, database, grant, topology_object
 
 EPYC = "epyc7401-2s-8numa-16l3"
 KEY = ("a", "waiting")
@@ -83,3 +84,49 @@ def test_programs_get_the_same(tmp_path, capsys):
 def test_a_node_that_is_named_is_asked_alone(tmp_path, capsys):
     print_explanation(cluster(tmp_path, waiting(4)), KEY, "a-node", OutputFormat.TEXT)
     assert capsys.readouterr().out.startswith("pod a/waiting on a-node: not decided; it would be admitted\n")
+
+
+def reserved_cluster(tmp_path, node: str) -> FileSource:
+    """Two equal machines and a pod that one of them keeps CPUs for."""
+    held = grant("a/waiting", "1-2,49-50", container("main", "pod_exclusive", "1-2,49-50"))
+    kept = allocation_object(replace(held, uid="u"), node, reason="Admitted")
+    kept["spec"]["decision"]["reason"] = "Reserved"
+    kept["spec"]["decision"].pop("checksum", None)
+    kept["spec"]["summary"]["numa"] = "0"
+    objects = [topology_object(EPYC, reserved="0,48", name=name) for name in ("n1", "n2")]
+    objects += [{"kind": "Node", "metadata": {"name": name}, "spec": {}} for name in ("n1", "n2")]
+    path = tmp_path / "cluster.yaml"
+    path.write_text(yaml.safe_dump_all([*objects, kept, waiting(4)]))
+    return FileSource([str(path)])
+
+
+def test_a_pod_with_a_reservation_has_its_candidates_as_they_are_without_it(tmp_path, capsys):
+    source = reserved_cluster(tmp_path, "n2")
+    assert print_explanation(source, KEY, "", OutputFormat.TEXT) is Exit.OK
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "pod a/waiting is not bound yet; reserved for it on n2: CPUs 1-2,49-50 of NUMA node 0"
+    rows = [line.split() for line in lines[3:6]]
+    assert [row[0] for row in rows] == ["NODE", "n1", "n2"]
+    assert rows[1][1:] == rows[2][1:]  # what is reserved counts on neither
+    print_explanation(source, KEY, "", OutputFormat.JSON)
+    (item,) = json.loads(capsys.readouterr().out)["items"]
+    assert item["reservation"] == {"node": "n2", "cpus": "1-2,49-50", "numa": "0"}
+    assert item["candidateNodes"] == 2
+
+
+def test_the_steps_of_a_reservation_are_shown_of_its_node(tmp_path, capsys):
+    print_explanation(reserved_cluster(tmp_path, "n2"), KEY, "n2", OutputFormat.TEXT)
+    assert "\ndecided\n" in capsys.readouterr().out
+
+
+def test_who_may_not_read_all_nodes_is_told_of_the_reservation(tmp_path, capsys):
+    source = reserved_cluster(tmp_path, "n2")
+
+    def fetch(*_asked):
+        raise Failure(Exit.FORBIDDEN, "you may not list podallocations")
+
+    source.fetch = fetch
+    print_explanation(source, KEY, "", OutputFormat.TEXT)
+    shown = capsys.readouterr()
+    assert shown.out.startswith("pod a/waiting on n2: ")
+    assert "you may not list podallocations" in shown.err
