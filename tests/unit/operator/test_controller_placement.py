@@ -385,3 +385,71 @@ async def test_a_profile_says_whether_pods_are_placed_only_where_it_asks_for_tha
     await rig.quiet()
     conditions = rig.cluster.get(Kind.PROFILE, ObjectKey("", "main"))["status"]["conditions"]
     assert "Placement" not in {one["type"] for one in conditions}
+
+
+@virtual
+async def test_a_waiting_pod_is_let_go_when_its_profile_stops_placing():
+    rig = await placing()
+    await rig.create(gated("big", 9))
+    assert gates(rig, "big") == [GATE]
+    rig.cluster.put(Kind.PROFILE, profile(placement="AfterBinding"))
+    await rig.quiet(15)
+    assert gates(rig, "big") == []
+
+
+@virtual
+async def test_why_a_pod_waits_is_told_anew_when_the_reason_has_changed_and_nothing_else_happens():
+    rig = await placing()
+    for name in ("a", "b"):
+        await rig.create(pod(name, 6))
+    await rig.create(gated("c", 6))
+    await rig.quiet()
+    value = rig.cluster.get(Kind.NODE, ObjectKey("", "n1"))
+    rig.cluster.put(Kind.NODE, {**value, "spec": {"unschedulable": True}})
+    await rig.quiet(90)
+    (condition,) = stored(rig, "c")["status"]["conditions"]
+    assert condition["message"] == "0 of 1 nodes can hold it now (cordoned 1)"
+    assert len(rig.told("WaitsForNode")) == 2
+
+
+@virtual
+async def test_a_profile_that_stops_placing_changes_nothing_that_is_reserved():
+    rig = await placing()
+    await rig.create(gated())
+    cpus = rig.cpus()
+    rig.cluster.put(Kind.PROFILE, profile(placement="AfterBinding"))
+    await rig.quiet()
+    await bind(rig)
+    assert rig.cpus() == cpus
+    assert rig.allocation()["spec"]["decision"]["reason"] == "Admitted"
+
+
+@virtual
+async def test_a_reservation_that_somebody_deletes_or_edits_is_put_back():
+    rig = await placing()
+    await rig.create(gated())
+    cpus = rig.cpus()
+    rig.cluster.remove(Kind.ALLOCATION, ObjectKey("default", "db"))
+    await rig.quiet(5)
+    assert rig.cpus() == cpus
+    edited = rig.allocation()
+    rig.cluster.put(Kind.ALLOCATION, {**edited, "spec": {**edited["spec"], "cpus": "4-7"}})
+    await rig.quiet(5)
+    assert rig.cpus() == cpus
+    await bind(rig)
+    assert rig.cpus() == cpus
+    assert rig.allocation()["spec"]["decision"]["reason"] == "Admitted"
+
+
+@virtual
+async def test_gated_pods_that_cannot_be_read_are_let_go_and_hold_nobody_up():
+    rig = await placing()
+    unreadable, odd = gated("bad"), gated("odd")
+    unreadable["spec"]["resources"]["limits"]["cpu"] = "lots"
+    odd["spec"] |= {"nodeSelector": {"pool": 7}, "tolerations": "no", "affinity": [1]}
+    for value in (unreadable, odd, gated("good")):
+        await rig.create(value)
+    await rig.quiet(15)
+    assert gates(rig, "bad") == gates(rig, "odd") == []
+    assert rig.allocation("bad") is None
+    assert nominated(rig, "good") == "n1"

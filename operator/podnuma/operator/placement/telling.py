@@ -1,8 +1,9 @@
 """Look at why a pod waits: tell it, or find that it waits in vain.
 
 A pod is looked at when no node was found for it, at most once in ten seconds; its condition and its event
-are written when their text has changed, at most once a minute. A pod that none of our nodes would ever take
-is let go, and so is one that fits none of them now, where the profiles say `whenNothingFits: Release`.
+are written when their text has changed, at most once a minute. What comes too early is done later: nothing
+else may ever change. A pod that none of our nodes would ever take is let go, and so is one that fits none of
+them now, where the profiles say `whenNothingFits: Release`.
 """
 
 from __future__ import annotations
@@ -92,11 +93,10 @@ class Telling:
         self._told.clear()
 
     def look(self, pod: CachedPod) -> None:
-        """Have it looked at why a pod waits, unless that was done lately."""
-        at = self._looked.get(pod.uid)
-        if at is None or self._clock() - at >= _LOOK_AGAIN:
-            self._looked[pod.uid] = self._clock()
-            self._queue.add(pod.key)
+        """Have it looked at why a pod waits: now, or ten seconds after the last time."""
+        now = self._clock()
+        again = self._looked.get(pod.uid, now - _LOOK_AGAIN) + _LOOK_AGAIN
+        self._queue.add(pod.key, max(0.0, again - now))
 
     def keep(self, uids: Collection[str]) -> None:
         """Forget all pods but these."""
@@ -110,9 +110,10 @@ class Telling:
             return
         found = self._outlook(pod, pod.request) if self._every_node_is_known() else None
         if found is None or found.fits:
-            self._looked.pop(pod.uid, None)  # too early, or a node has changed since
-            self._look_again()
-        elif found.nowhere:
+            self._look_again()  # too early, or a node has changed since
+            return
+        self._looked[pod.uid] = self._clock()
+        if found.nowhere:
             self._freeing.let_go(pod, LetGo("no node on which pods are placed takes it"))
         elif found.released:
             self._freeing.let_go(pod, LetGo(found.text, found.unfit))
@@ -120,10 +121,13 @@ class Telling:
             await self._write(pod, found.text)
 
     async def _write(self, pod: CachedPod, text: str) -> None:
-        before, now = self._told.get(pod.uid), self._clock()
-        if before is not None and (before[0] == text or now - before[1] < _TELL_AGAIN):
-            return
         if pod.refusal == (WAITING, text):
+            return
+        before, now = self._told.get(pod.uid), self._clock()
+        if before is not None and before[0] == text:
+            return
+        if before is not None and (left := before[1] + _TELL_AGAIN - now) > 0:
+            self._queue.add(pod.key, left)
             return
         self._told[pod.uid] = (text, now)
         key = pod.key
