@@ -123,9 +123,9 @@ def placed(shared: Rules, sizes: list[int], choose: Choose, seed: int = 0) -> in
     return found
 
 
-def sequence(seed: int, fill: float) -> list[int]:
+def sequence(seed: int, fill: float, machines: int = _MACHINES) -> list[int]:
     """Return sizes of pods that together ask for a share of all CPUs."""
-    rng, left, sizes = random.Random(seed), int(_MACHINES * (_CPUS - 1) * fill), []
+    rng, left, sizes = random.Random(seed), int(machines * (_CPUS - 1) * fill), []
     while (size := rng.randint(*_SIZES)) <= left:
         sizes.append(size)
         left -= size

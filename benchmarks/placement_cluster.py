@@ -1,6 +1,6 @@
 """`python -m benchmarks.placement_cluster`: pods refused by a real cluster, with and without placement.
 
-A control plane with its own scheduler, ten nodes of kwok with 96 CPUs, CPU 0 reserved, single-numa-node. One
+A control plane with its own scheduler, nodes of kwok with 96 CPUs, CPU 0 reserved, single-numa-node. One
 sequence of pods, which asks for the given share of all CPUs, is created one after the other, as fast as the
 API server takes them:
 
@@ -8,7 +8,9 @@ API server takes them:
     BeforeBinding    the admission policy gates them, podnuma reserves, the same scheduler binds
 
 Placed are pods that hold what they asked for when nothing moves any more. `best order` is the most that the
-allocator alone places in one of many random orders of the same pods.
+allocator alone places in one of many random orders of the same pods. `pods/s` counts pods offered until
+nothing moves any more; `requests` are those of the operator per pod that is placed, without the Lease; `MB`
+is the resident memory of the operator at the end of the row.
 """
 
 from __future__ import annotations
@@ -31,11 +33,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.placement import packed, placed, rules, sequence
+from benchmarks.scale import memory_of, requests_of
 from testbed import build
 from testbed.api import ApiStatusError
 from testbed.control_plane import ControlPlane
 from testbed.installation import Installation
-from testbed.kwok import Kwok
+from testbed.kwok import Kwok, is_ready, node_manifest
 from testbed.waiting import until
 
 if TYPE_CHECKING:
@@ -47,7 +50,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 GROUP = "/apis/podnuma.dev/v1alpha1"
 NAMESPACE = "bench"
-_LONGEST = 300.0  # seconds
+_LONGEST = 900.0  # seconds
 _GIB = 2**30
 
 
@@ -59,6 +62,17 @@ class Counts:
     placed: int = 0
     refused: int = 0
     seconds: float = 0.0
+    requests: float = 0.0
+    memory: int = 0
+
+    def add(self, one: Counts) -> None:
+        """Count another sequence; of memory the most."""
+        self.offered += one.offered
+        self.placed += one.placed
+        self.refused += one.refused
+        self.seconds += one.seconds
+        self.requests += one.requests
+        self.memory = max(self.memory, one.memory)
 
 
 def profile(placement: str) -> Json:
@@ -99,10 +113,9 @@ def pod(name: str, cpus: int) -> Json:
 class Cluster:
     """The nodes, an operator that places, and the admission policy when it is wanted."""
 
-    def __init__(self, plane: ControlPlane, kwok: Kwok, helm: Path, folder: Path) -> None:
+    def __init__(self, plane: ControlPlane, helm: Path, folder: Path) -> None:
         self._plane = plane
         self._api: Api = plane.api
-        self._kwok = kwok
         self._installation = Installation(plane, folder)
         self._installation.install()
         self._manifests = list(yaml.safe_load_all(_chart(helm)))
@@ -120,7 +133,8 @@ class Cluster:
         self._api.apply(profile("AfterBinding"))
         names = [f"node-{number:05}" for number in range(count)]
         for name in names:
-            self._kwok.add_node(name, cpus=cpus - 1, memory=512 * _GIB, timeout=120)
+            self._api.create(node_manifest(name, cpus=cpus - 1, memory=512 * _GIB))
+        until(lambda: all(map(is_ready, self._api.items("/api/v1/nodes"))), "nodes to be Ready", 600, 1)
         status = render_agent_status(Hardware(topology), AgentReport(mechanism="Simulated"), [])
         for name in names:
             path = f"{GROUP}/nodetopologies/{name}"
@@ -169,6 +183,8 @@ class Cluster:
 
     def run(self, sizes: list[int]) -> Counts:
         """Create the pods, wait until nothing moves, and count; nothing is left of them afterwards."""
+        before = sum(requests_of(self._operator.metrics()).values())
+        every = max(0.2, len(sizes) / 1000)  # lists of many objects take their time
         began = time.monotonic()
         for number, cpus in enumerate(sizes):
             self._api.create(pod(f"pod-{number:04}", cpus), NAMESPACE)
@@ -181,13 +197,15 @@ class Cluster:
                 placed_now, refused = state
             if self._settled(placed_now + refused):
                 break
-            time.sleep(0.2)
+            time.sleep(every)
+        requests = sum(requests_of(self._operator.metrics()).values()) - before
+        memory, _ = memory_of(self._operator.process.pid)
         for value in self._api.items(f"/api/v1/namespaces/{NAMESPACE}/pods"):
             self._api.delete(
                 f"/api/v1/namespaces/{NAMESPACE}/pods/{value['metadata']['name']}", grace_seconds=0
             )
         until(lambda: not self._api.items(f"{GROUP}/podallocations"), "PodAllocations to go", 120)
-        return Counts(len(sizes), placed_now, refused, last - began)
+        return Counts(len(sizes), placed_now, refused, last - began, requests, memory)
 
     def _settled(self, decided: int) -> bool:
         """Tell whether every pod is decided, or was told that it fits nowhere, by us or by the scheduler."""
@@ -222,11 +240,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.placement_cluster", description=__doc__)
     parser.add_argument("--seeds", type=int, default=5, help="sequences of pods for each row")
     parser.add_argument("--orders", type=int, default=100, help="random orders of each sequence")
+    parser.add_argument("--nodes", type=int, default=10, help="machines")
+    parser.add_argument("--pods", type=int, help="of each sequence at most so many")
     parser.add_argument("--numa", type=int, nargs="*", default=[2, 4, 8], help="NUMA nodes of a machine")
     parser.add_argument("--fill", type=float, nargs="*", default=[0.8, 0.9, 0.97], help="share of all CPUs")
     chosen = parser.parse_args(arguments)
-    console = Console(width=max(120, Console().width))
-    table = Table(title="ten machines of 96 CPUs, a real control plane: default scheduler | BeforeBinding")
+    console = Console(width=max(140, Console().width))
+    table = Table(
+        title=f"{chosen.nodes:,} machines of 96 CPUs, a real control plane: default scheduler | BeforeBinding"
+    )
     for heading in (
         "NUMA nodes",
         "asked for",
@@ -235,18 +257,20 @@ def main(arguments: list[str] | None = None) -> int:
         "placed",
         "best order",
         "pods/s",
+        "requests",
+        "MB",
     ):
         table.add_column(heading, justify="right")
     tools = build.ensure(["helm"])
     with (
         tempfile.TemporaryDirectory(prefix="podnuma-bench-") as folder,
         ControlPlane() as plane,
-        Kwok(plane) as kwok,
+        Kwok(plane),
     ):
-        cluster = Cluster(plane, kwok, tools["helm"], Path(folder))
+        cluster = Cluster(plane, tools["helm"], Path(folder))
         for numa in chosen.numa:
             shared = rules(numa)
-            cluster.furnish(10, shared.topology, 96)
+            cluster.furnish(chosen.nodes, shared.topology, 96)
             totals = {
                 (way, fill): Counts() for way in ("AfterBinding", "BeforeBinding") for fill in chosen.fill
             }
@@ -255,13 +279,9 @@ def main(arguments: list[str] | None = None) -> int:
                 cluster.use(way)
                 for fill in chosen.fill:
                     for seed in range(chosen.seeds):
-                        sizes = sequence(seed, fill)
-                        one, total = cluster.run(sizes), totals[way, fill]
-                        total.offered += one.offered
-                        total.placed += one.placed
-                        total.refused += one.refused
-                        total.seconds += one.seconds
-                        if way == "AfterBinding":
+                        sizes = sequence(seed, fill, chosen.nodes)[: chosen.pods]
+                        totals[way, fill].add(cluster.run(sizes))
+                        if chosen.orders and way == "AfterBinding":
                             best[fill] += _best_order(shared, sizes, seed, chosen.orders)
             for fill in chosen.fill:
                 table.add_row(str(numa), f"{fill:.0%}", *_cells(totals, fill, best[fill]))
@@ -284,9 +304,17 @@ def _best_order(shared: Any, sizes: list[int], seed: int, orders: int) -> int:
 def _cells(totals: dict[tuple[str, float], Counts], fill: float, best: int) -> list[str]:
     after, before = totals["AfterBinding", fill], totals["BeforeBinding", fill]
     refused = (f"{1000 * one.refused / one.offered:.0f}" for one in (after, before))
-    share = (f"{one.placed} ({one.placed / best:.1%})" for one in (after, before))
+    share = (f"{one.placed:,}" + (f" ({one.placed / best:.1%})" if best else "") for one in (after, before))
     speed = (f"{one.offered / one.seconds:.0f}" for one in (after, before))
-    return [f"{after.offered:,}", " | ".join(refused), " | ".join(share), f"{best:,}", " | ".join(speed)]
+    requests = (f"{one.requests / max(1, one.placed):.1f}" for one in (after, before))
+    memory = (f"{one.memory / 1e6:.0f}" for one in (after, before))
+    return [
+        f"{after.offered:,}",
+        " | ".join(refused),
+        " | ".join(share),
+        f"{best:,}" if best else "-",
+        *(" | ".join(pair) for pair in (speed, requests, memory)),
+    ]
 
 
 if __name__ == "__main__":
