@@ -21,7 +21,8 @@ from typing import Annotated, Any, Final
 import typer
 from podnuma.agent.reconcile.pause import other_managers
 from podnuma.api.conditions import READY
-from podnuma.api.names import GROUP, VERSION
+from podnuma.api.names import GROUP, PLACEMENT_GATE, VERSION
+from podnuma.api.node_settings import PlacementTime
 from podnuma.api.node_topology import NodeReason
 from podnuma.api.resource_types import NODE_PROFILE, NODE_TOPOLOGY, POD_ALLOCATION
 from podnuma.cli.commands import output
@@ -302,6 +303,27 @@ def _agent_policy(facts: ClusterFacts) -> Iterator[CheckResult]:
         yield CheckResult("agent-policy", CheckState.WARNING, text, step)
 
 
+def _placement(facts: ClusterFacts) -> Iterator[CheckResult]:
+    """Ask, where profiles place pods, whether pods get the gate without which none is placed."""
+    placing = sum(_wants_placement(one) for one in facts.profiles or ())
+    if not placing:
+        return
+    if facts.mutating_bindings is None:
+        text = "you may not list bindings of mutating admission policies"
+        yield CheckResult("placement", CheckState.UNKNOWN, text)
+    elif any(is_part_of_podnuma(one) for one in facts.mutating_bindings):
+        text = f"{count(placing, 'profile')} with BeforeBinding; new pods get the scheduling gate"
+        yield CheckResult("placement", CheckState.OK, text)
+    else:
+        text = f"{count(placing, 'profile')} with BeforeBinding, and no policy gives pods the scheduling gate"
+        step = f"set placement.enabled=true, or write the gate {PLACEMENT_GATE} into manifests"
+        yield CheckResult("placement", CheckState.WARNING, text, step)
+
+
+def _wants_placement(profile: Json) -> bool:
+    return (profile.get("spec") or {}).get("placement") == PlacementTime.BEFORE_BINDING.value
+
+
 def _profiles(facts: ClusterFacts) -> Iterator[CheckResult]:
     step = "kubectl describe nodeprofiles"
     yield from _readiness("profiles", "NodeProfile", facts.profiles, step, "podnuma profile suggest")
@@ -351,7 +373,7 @@ _BEFORE: Final[tuple[_Check, ...]] = (
     _other_managers,
     _rights,
 )
-_AFTER: Final[tuple[_Check, ...]] = (_operator, _agents, _agent_policy, _profiles, _nodes)
+_AFTER: Final[tuple[_Check, ...]] = (_operator, _agents, _agent_policy, _placement, _profiles, _nodes)
 
 
 def _release(version: str) -> tuple[int, int] | None:

@@ -30,6 +30,13 @@ ADMISSION_POLICY: Final = ResourceType(
 )
 
 
+MUTATING_POLICY_BINDING: Final = ResourceType(
+    "admissionregistration.k8s.io",
+    "v1",
+    "MutatingAdmissionPolicyBinding",
+    "mutatingadmissionpolicybindings",
+    namespaced=False,
+)
 _CLUSTER_ROLE: Final = ResourceType(
     "rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", namespaced=False
 )
@@ -67,6 +74,7 @@ class ClusterFacts:
     profiles: tuple[Json, ...] | None
     topologies: tuple[Json, ...] | None
     lacking: tuple[str, ...] | None = None
+    mutating_bindings: tuple[Json, ...] | None = None
 
     @property
     def installed(self) -> bool:
@@ -103,6 +111,7 @@ def read_facts(source: ObjectSource, namespace: str) -> ClusterFacts:
         profiles=_all(source, queries.node_profiles()),
         topologies=_all(source, queries.node_topologies()),
         lacking=_lacking(source, namespace),
+        mutating_bindings=_all(source, ObjectQuery(MUTATING_POLICY_BINDING)),
     )
 
 

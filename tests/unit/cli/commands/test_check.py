@@ -163,6 +163,23 @@ def test_nodes_that_are_not_ready_are_counted_by_reason():
     assert answer(facts, "nodes")[1] == "3 of 4 not ready: 2 AgentMissing, 1 Paused"
 
 
+@pytest.mark.parametrize(
+    ("bindings", "state", "words"),
+    [
+        (({"metadata": {"name": "podnuma-operator-placement", "labels": PART}},), CheckState.OK, "gate"),
+        ((), CheckState.WARNING, "placement.enabled=true"),
+        (None, CheckState.UNKNOWN, "may not list"),
+    ],
+)
+def test_whether_pods_get_the_gate_is_asked_where_a_profile_places(bindings, state, words):
+    assert "placement" not in {one.check for one in check_facts(INSTALLED)}
+    placing = ready() | {"spec": {"placement": "BeforeBinding"}}
+    facts = replace(INSTALLED, profiles=(placing, ready()), mutating_bindings=bindings)
+    found, text, step = answer(facts, "placement")
+    assert found is state
+    assert words in f"{text} {step}"
+
+
 @pytest.mark.parametrize("field", ["nodes", "pods", "definitions", "namespace_object", "version", "lacking"])
 def test_what_may_not_be_read_is_unknown_and_fails_nothing(field):
     unread: dict[str, Any] = {field: None}
