@@ -119,13 +119,13 @@ def test_the_steps_of_a_reservation_are_shown_of_its_node(tmp_path, capsys):
     assert "\ndecided\n" in capsys.readouterr().out
 
 
-def test_who_may_not_read_all_nodes_is_told_of_the_reservation(tmp_path, capsys):
+def test_who_may_not_read_all_nodes_is_told_of_the_reservation(tmp_path, capsys, monkeypatch):
     source = reserved_cluster(tmp_path, "n2")
 
     def fetch(*_asked):
         raise Failure(Exit.FORBIDDEN, "you may not list podallocations")
 
-    source.fetch = fetch
+    monkeypatch.setattr(source, "fetch", fetch)
     print_explanation(source, KEY, "", OutputFormat.TEXT)
     shown = capsys.readouterr()
     assert shown.out.startswith("pod a/waiting on n2: ")
