@@ -31,7 +31,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt hatch_build.py $(PROTOS)
 
 install: $(VENV)/.installed ## make the virtual environment
 
-demo: install ## run the two pods of the announcement on two recorded machines; KEEP=1 leaves it running
+demo: install ## run the pods of the announcement on recorded machines, and place pods; KEEP=1 leaves it running
 	@python -m testbed.demo $(if $(filter-out 0 no,$(KEEP)),--keep)
 
 demo-stop: install ## stop what `make demo KEEP=1` left running

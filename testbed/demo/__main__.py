@@ -9,7 +9,8 @@ from pathlib import Path
 
 from testbed import build
 from testbed.demo import background
-from testbed.demo.story import Demo, DemoFailedError
+from testbed.demo.failure import DemoFailedError
+from testbed.demo.story import Demo
 from testbed.processes import ProcessFailedError
 
 KEPT = """

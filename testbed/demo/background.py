@@ -22,7 +22,7 @@ from testbed.waiting import until
 if TYPE_CHECKING:
     from testbed.demo.story import Demo
 
-STOP_SECONDS = 20
+STOP_SECONDS = 60
 
 
 def start() -> int:

@@ -1,4 +1,4 @@
-"""What the demo does: start everything, let two pods be scheduled, show and check what they got."""
+"""What the demo does: start everything, let pods be scheduled, show and check what they got."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from rich.table import Table
 from testbed import build, cgroups
 from testbed.cleanup import GROUP
 from testbed.control_plane import ControlPlane
-from testbed.demo import expectations
+from testbed.demo import expectations, placement
+from testbed.demo.failure import DemoFailedError
 from testbed.installation import ROOT, Installation
 from testbed.kwok import Kwok
 
@@ -35,10 +36,6 @@ WAIT_SECONDS = 45
 PLAIN_WIDTH = 120
 TOPOLOGIES = f"{GROUP}/nodetopologies"
 NODE_PROFILES = f"{GROUP}/nodeprofiles"
-
-
-class DemoFailedError(RuntimeError):
-    """Something that the demo promises is not true; the text lists what."""
 
 
 class Demo:
@@ -62,7 +59,7 @@ class Demo:
         """Do everything in order."""
         build.ensure([*build.CONTROL_PLANE, "kwok"])
         self._began = time.monotonic()
-        installation = self._start_cluster()
+        installation, kwok = self._start_cluster()
         self._start_podnuma(installation)
         self._create_pods(installation)
         allocations = self._wait_applied(installation)
@@ -75,6 +72,7 @@ class Demo:
         found = {name: installation.written(allocation) for name, allocation in allocations.items()}
         self._show_written(installation, allocations, found)
         self._check(installation, allocations, found)
+        self._place(installation, kwok)
 
     def check_alive(self) -> None:
         """Raise ProcessFailedError if some part has died."""
@@ -86,27 +84,33 @@ class Demo:
     def _head(self, text: str) -> None:
         self._console.print(f"\n[bold]{text}[/bold]", highlight=False)
 
-    def _start_cluster(self) -> Installation:
+    def _start_cluster(self) -> tuple[Installation, Kwok]:
         self._stack.enter_context(self.cluster)
         self._say(f"control plane ready ({self.cluster.kubectl('version').splitlines()[-1].lower()})")
         kwok = self._stack.enter_context(Kwok(self.cluster))
         installation = self._stack.enter_context(Installation(self.cluster))
         installation.install()
+        for manifest in placement.RIGHTS:
+            self.cluster.api.apply(manifest)
         self.cluster.apply_files(EXAMPLES / "profiles")
-        self._say("podnuma and the example profiles applied")
         for name, (machine, pool) in NODES.items():
             node = installation.add_node(kwok, name, machine, {"node-pool": pool})
             self._say(
                 f"{name} is Ready: {len(node.machine.online)} CPUs, {len(node.machine.nodes)} NUMA nodes "
                 f"({machine}), pool {pool}"
             )
-        return installation
+        return installation, kwok
 
     def _start_podnuma(self, installation: Installation) -> None:
-        programs = [installation.start_operator(), *(installation.start_agent(name) for name in NODES)]
+        programs = [
+            installation.start_operator("--placement"),
+            *(installation.start_agent(name) for name in NODES),
+        ]
         for program in programs:
             program.wait_ready()
-        self._say(f"operator and {len(NODES)} agents are ready")
+        self._say(
+            f"podnuma and the example profiles are installed; operator and {len(NODES)} agents are ready"
+        )
 
     def _create_pods(self, installation: Installation) -> None:
         for name in PODS:
@@ -120,7 +124,6 @@ class Demo:
             phase = applied[name]["status"]["phase"]
             if phase != "Applied":
                 raise DemoFailedError(f"pod {name} was rejected: {applied[name]['spec']['decision']}")
-        self._say("both pods Applied")
         return applied
 
     def _wait_reported(self, installation: Installation) -> None:
@@ -184,6 +187,11 @@ class Demo:
             "checked: database has 6 CPUs of its own, both sidecars share 2 others, all in one NUMA node"
         )
         self._say("checked: training has 3 CPUs of one NUMA node, its sidecar runs in the node shared pool")
+
+    def _place(self, installation: Installation, kwok: Kwok) -> None:
+        self._head("Pods for which a node has CPUs enough, and none of its NUMA nodes has")
+        for line in placement.Scene(self.cluster, installation).play(kwok):
+            self._say(line)
 
 
 def _reports_one_pod(topology: Json) -> bool:

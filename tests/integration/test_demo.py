@@ -48,11 +48,14 @@ def children_below(folder: Path) -> list[str]:
 
 
 @pytest.mark.usefixtures("built")
-def test_demo_shows_both_pods_and_checks_them(demo_environment, tmp_path):
+def test_demo_shows_its_pods_and_checks_them(demo_environment, tmp_path):
     done = run(DEMO, demo_environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "checked: database has 6 CPUs of its own" in done.stdout
     assert "checked: training has 3 CPUs of one NUMA node" in done.stdout
+    assert "refused there (TopologyAffinityError)" in done.stdout
+    assert "with the gate it waits; on node-3: needs 7 CPUs on one NUMA node; the largest has" in done.stdout
+    assert "checked: it was bound once another had ended; of the nine pods with the gate none" in done.stdout
     assert re.search(r"^database +node-1 +pod ", done.stdout, re.MULTILINE)
     assert re.search(r"^ml-training +node-2 +container ", done.stdout, re.MULTILINE)
     assert "<none>" not in done.stdout
