@@ -19,6 +19,8 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from podnuma.plumbing.kube.errors import KubeError
+
 if TYPE_CHECKING:
     import random
 
@@ -111,14 +113,15 @@ class WorkQueue(Generic[K]):
                 await self._handler(key)
         except asyncio.CancelledError:
             raise
-        except Exception:
+        except Exception as error:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             delay = self._backoff.delay(failures, self._rng)
             self._not_before[key] = asyncio.get_running_loop().time() + delay
             self._due[key] = self._not_before[key]
-            logger.warning(
-                "%s: failed %d times in a row, again in %.1f s", key, failures, delay, exc_info=True
-            )
+            # An API server that is away is no fault of this program: a line says it.
+            where = not isinstance(error, KubeError)
+            text = "%s: failed %d times in a row, again in %.1f s: %s"
+            logger.warning(text, key, failures, delay, error, exc_info=where)
         else:
             self._failures.pop(key, None)
             self._not_before.pop(key, None)

@@ -2,7 +2,9 @@ import asyncio
 import contextlib
 import random
 
+import pytest
 from podnuma.plumbing.backoff import Backoff
+from podnuma.plumbing.kube.errors import UncertainError
 from podnuma.plumbing.workqueue import WorkQueue
 
 QUICK = Backoff(first=0.01, limit=0.05)
@@ -139,3 +141,25 @@ async def test_an_earlier_add_moves_a_later_one_forward():
         queue.add("n1")
         await until(lambda: runs == ["n1"])
         assert len(queue) == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "with_traceback"),
+    [(UncertainError(503, "Busy", "come back"), False), (ValueError("a fault"), True)],
+)
+async def test_an_api_server_that_is_away_is_a_line_and_a_fault_has_its_traceback(
+    error, with_traceback, caplog
+):
+    failed = asyncio.Event()
+
+    async def handler(_):
+        failed.set()
+        raise error
+
+    async with working(handler) as queue:
+        queue.add("n1")
+        await failed.wait()
+        await until(lambda: caplog.records)
+    record = caplog.records[0]
+    assert str(error) in record.getMessage()
+    assert bool(record.exc_info) == with_traceback
