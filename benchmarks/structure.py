@@ -31,8 +31,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podnuma.agent.apiserver.status_writer import StatusWriter
+from podnuma.agent.devices.waiting import WaitingDevices
 from podnuma.agent.discover.machine import Discovered
 from podnuma.agent.loop import AgentLoop
+from podnuma.agent.model.containers import RuntimeDescription
 from podnuma.agent.nri import values as nri
 from podnuma.agent.runtimes.container_cache import ContainerCache
 from podnuma.agent.runtimes.nri_plugin import NriPlugin
@@ -125,10 +127,10 @@ def shared_names() -> tuple[dict[str, list[str]], int, int]:
         modules += 1
         small += len(text.splitlines()) < SMALL
         for node in ast.parse(text).body:
-            named = isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-            if named and not node.name.startswith("_"):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 names[node.name].append(module)
-    return {name: where for name, where in sorted(names.items()) if len(where) > 1}, small, modules
+    public = {name: where for name, where in sorted(names.items()) if not name.startswith("_")}
+    return {name: where for name, where in public.items() if len(where) > 1}, small, modules
 
 
 class _UntilStored(Walk):
@@ -191,15 +193,23 @@ def _agent(bench: Bench, write: Any) -> list[Any]:
 
     node = NodeStatus(AgentIdentity("node", "0.1", "boot"), bench.desired, writer, clock=now, heartbeat=60)
     node.discovered(Discovered(bench.machine, ()))
-    node.backend("systemd", lambda: ("Fake", "fake 1"))
+    node.backend("systemd", lambda: RuntimeDescription("Fake", "fake 1"))
+    reporter = StatusReporter(bench.desired, writer, node, AdmissionCounts(), now)
+
+    async def ask() -> tuple[()]:
+        return ()
+
     loop = AgentLoop(
         reconciler=bench.reconciler,
-        reporter=StatusReporter(bench.desired, writer, node, AdmissionCounts(), now),
+        reporter=reporter,
         node_status=node,
         watches=(),
         dirty=dirty,
         check_seconds=60,
         rng=random.Random(1),
+        devices=WaitingDevices(
+            bench.desired, ask, reporter.tell_devices, wake=asyncio.Event(), rng=random.Random(1)
+        ),
     )
     return [loop.run(), writer.run()]
 

@@ -15,7 +15,7 @@ from podnuma.cli.commands.ui import SourceQuestions
 from podnuma.cli.objects.sources import FileSource
 from podnuma.cli.ui.access import Access
 from podnuma.cli.ui.live_objects import LiveObjects
-from podnuma.cli.ui.server import PageServer, start
+from podnuma.cli.ui.server import PageServer, start_server
 from podnuma.cli.ui.views import Views
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -124,7 +124,7 @@ class Site:
         access = Access("127.0.0.1", port)
         self.url = access.url
         server = PageServer(access, self.live, self.views, self._questions)
-        return await start(server, "127.0.0.1", port)
+        return await start_server(server, "127.0.0.1", port)
 
 
 class Browser:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from podnuma.agent.apiserver.client import ApiClient, Credentials
+from podnuma.agent.apiserver.client import ApiClient, CredentialFiles
 from podnuma.api import names
 from podnuma.plumbing.kube import client as kube
 from podnuma.plumbing.kube import content_types
@@ -45,7 +45,7 @@ def store(cluster: ControlPlane, agent: ApiClient, one: Written) -> Any:
 
 @pytest.mark.parametrize("first", range(10_000, 10_000 + STATES, PART))
 def test_what_is_written_is_stored_and_read_back(clean_cluster, tmp_path, first):
-    agent = ApiClient(Credentials(clean_cluster.kubeconfig, tmp_path), "podnuma-tests", print)
+    agent = ApiClient(CredentialFiles(clean_cluster.kubeconfig, tmp_path), "podnuma-tests", print)
     for number in range(first, first + PART):
         for one in written(number):
             try:

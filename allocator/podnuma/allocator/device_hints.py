@@ -117,7 +117,7 @@ def container_hints(topology: Topology, container: ContainerRequest) -> tuple[De
     return tuple(_hints(topology, container.devices))
 
 
-def pod_hints(topology: Topology, pod: PodRequest) -> tuple[DeviceHints, ...]:
+def pod_device_hints(topology: Topology, pod: PodRequest) -> tuple[DeviceHints, ...]:
     """Return the hints for the devices of a whole pod: what its containers need together at their peak."""
     if not pod.has_devices:
         return ()

@@ -54,7 +54,7 @@ class ContainerScopeAttempt:
         cpu_hints = memory_hints = None
         if place is None:
             cpus, memory = requests.pod_cpus, requests.pod_memory
-            devices = device_hints.pod_hints(rules.topology, requests.pod)
+            devices = device_hints.pod_device_hints(rules.topology, requests.pod)
         else:
             cpus, memory = requests.cpus[place], requests.memory[place]
             devices = device_hints.container_hints(rules.topology, requests.pod.containers[place])

@@ -62,7 +62,7 @@ def pod_hints(
             impossible = True
         else:
             memory_hints = MemoryHints(tables, requests.pod_memory, {})
-    devices = device_hints.pod_hints(rules.topology, requests.pod)
+    devices = device_hints.pod_device_hints(rules.topology, requests.pod)
     return ProvidedHints(cpu_hints, memory_hints, impossible, devices)
 
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from podnuma.agent.apiserver import sources
-from podnuma.agent.apiserver.client import ApiClient, Credentials, Json
+from podnuma.agent.apiserver.client import ApiClient, CredentialFiles, Json
 from podnuma.agent.apiserver.status_writer import StatusWriter
 from podnuma.agent.apiserver.watch import Watch, WatchEvent, WatchSource
 from podnuma.agent.cgroups.writers.hugetlb import HugetlbLimits
@@ -136,7 +136,7 @@ def _shared(settings: AgentSettings, state: Callable[[], GaugeValues]) -> _Share
     dirty = asyncio.Event()
     metrics = AgentMetrics(settings.metric_names, state)
     version = importlib.metadata.version("podnuma")
-    access = Credentials(settings.kubeconfig, settings.service_account)
+    access = CredentialFiles(settings.kubeconfig, settings.service_account)
 
     def connect() -> ApiClient:
         return ApiClient(access, f"podnuma-agent/{version}", metrics.api_error)

@@ -63,7 +63,7 @@ def formatter(form: LogFormat) -> logging.Formatter:
             return _Json()
 
 
-def start(level: int, form: LogFormat = LogFormat.TEXT) -> None:
+def start_logging(level: int, form: LogFormat = LogFormat.TEXT) -> None:
     """Send everything to standard error in the given form; to be called once, by a process's entry point."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(form))

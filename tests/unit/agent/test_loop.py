@@ -16,7 +16,7 @@ from podnuma.agent.discover.machine import Discovered
 from podnuma.agent.discover.tree import Finding
 from podnuma.agent.loop import AgentLoop
 from podnuma.agent.model.containers import RuntimeDescription
-from podnuma.agent.podresources.client import ContainerDevice, PodDevices
+from podnuma.agent.podresources.client import ContainerDevice, ListedPod
 from podnuma.agent.status.metrics import AdmissionCounts
 from podnuma.agent.status.node_status import AgentIdentity, NodeStatus
 from podnuma.agent.status.reporter import StatusReporter
@@ -243,7 +243,7 @@ async def test_the_devices_of_a_pod_that_waits_are_in_its_status_once_its_cgroup
     bench.grant(words.pod("db"), said=waits)
     device = ContainerDevice("main", "example.com/nic", "nic-0", frozenset({1}))
     async with agent_over(bench) as running:
-        running.kubelet_pods = [PodDevices("default", "db", (device,))]
+        running.kubelet_pods = [ListedPod("default", "db", (device,))]
         await reached(lambda: "node" in running.written)
         assert "db" not in running.written
         bench.pod("db")

@@ -18,7 +18,7 @@ from podnuma.allocator.attempt import AdmissionAttempt
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.cpu.pick import check_smt
 from podnuma.allocator.decision import PodGrant
-from podnuma.allocator.device_hints import pod_hints
+from podnuma.allocator.device_hints import pod_device_hints
 from podnuma.allocator.eligibility import ExclusiveRequests, empty_cpu_pool
 from podnuma.allocator.request import ContainerKind
 from podnuma.allocator.resize.growth import more_cpus
@@ -139,7 +139,7 @@ class _Bubble:
     def _take(self, free: int, count: int) -> int:
         if count <= 0:
             return 0
-        devices = pod_hints(self.rules.topology, self.requests.pod)
+        devices = pod_device_hints(self.rules.topology, self.requests.pod)
         got = more_cpus(self.rules, free, self.old, self.memory_nodes, count, devices)
         self.free &= ~got
         return got

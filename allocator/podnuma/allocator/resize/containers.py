@@ -10,7 +10,7 @@ from podnuma.allocator.attempt import AdmissionAttempt, ContainerAssignment
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.cpu.pick import check_smt
 from podnuma.allocator.decision import MemoryBlock, PodGrant
-from podnuma.allocator.device_hints import DeviceHints, container_hints, pod_hints
+from podnuma.allocator.device_hints import DeviceHints, container_hints, pod_device_hints
 from podnuma.allocator.eligibility import ExclusiveRequests
 from podnuma.allocator.memory.memory_map import NumaMemoryMap
 from podnuma.allocator.nodeset import NodeSet
@@ -60,7 +60,7 @@ def resize_container_cpus(
 def _devices(rules: Rules, requests: ExclusiveRequests, place: int) -> tuple[DeviceHints, ...]:
     """Return the hints of a container's devices, or of the pod's where that is placed as a whole."""
     if rules.pod_scope:
-        return pod_hints(rules.topology, requests.pod)
+        return pod_device_hints(rules.topology, requests.pod)
     return container_hints(rules.topology, requests.pod.containers[place])
 
 

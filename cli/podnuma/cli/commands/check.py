@@ -83,7 +83,7 @@ def check_cluster(
     ] = INSTALL_NAMESPACE,
 ) -> Answer:
     """Check whether podnuma can be installed in this cluster, or whether it works there."""
-    results = check_facts(read_facts(source, namespace))
+    results = answers_for(read_facts(source, namespace))
     return Answer(
         output.AnswerKind.CHECK_RESULT,
         [result_data(one) for one in results],
@@ -92,7 +92,7 @@ def check_cluster(
     )
 
 
-def check_facts(facts: ClusterFacts) -> list[CheckResult]:
+def answers_for(facts: ClusterFacts) -> list[CheckResult]:
     """Answer every question, those before installing first."""
     asked = (*_BEFORE, *_AFTER) if facts.installed else _BEFORE
     results = [result for ask in asked for result in ask(facts)]

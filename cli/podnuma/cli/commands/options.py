@@ -128,4 +128,4 @@ def new_app(summary: str | None = None) -> typer.Typer:
 
 def start_logging(level: LogLevel, form: logs.LogFormat) -> None:
     """Start logging to standard error, as the options say."""
-    logs.start(logging.getLevelNamesMapping()[level.name], form)
+    logs.start_logging(logging.getLevelNamesMapping()[level.name], form)

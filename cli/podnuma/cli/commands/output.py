@@ -68,7 +68,7 @@ def dump_answer(
 def dump(value: Any, form: OutputFormat) -> None:
     """Print for programs."""
     if form is OutputFormat.YAML:
-        write(kubectl_yaml.dump(value))
+        write(kubectl_yaml.dump_yaml(value))
     else:
         write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 

@@ -26,9 +26,9 @@ from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.sources import ObjectSource, one_namespace
 from podnuma.cli.render.explain_report import explanation_data
 from podnuma.cli.ui.access import Access
-from podnuma.cli.ui.follow import follow
+from podnuma.cli.ui.follow import follow_objects
 from podnuma.cli.ui.live_objects import LiveObjects
-from podnuma.cli.ui.server import PageServer, start
+from podnuma.cli.ui.server import PageServer, start_server
 from podnuma.cli.ui.views import Views
 
 app = new_app()
@@ -99,7 +99,7 @@ async def _serve(source: ObjectSource, address: str, port: int, *, browser: bool
     access = Access(address, port)
     views = Views(live, map_of)
     try:
-        runner = await start(PageServer(access, live, views, SourceQuestions(source)), address, port)
+        runner = await start_server(PageServer(access, live, views, SourceQuestions(source)), address, port)
     except OSError as error:
         raise Failure(
             Exit.USAGE,
@@ -129,7 +129,7 @@ async def _fill(source: ObjectSource, live: LiveObjects) -> None:
     try:
         async with asyncio.TaskGroup() as tasks:
             for query in shown:
-                tasks.create_task(follow(client, query, live))
+                tasks.create_task(follow_objects(client, query, live))
     finally:
         await client.close()
 

@@ -94,7 +94,7 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(str, _Dumper.represent_text)
 
 
-def dump(value: Any) -> str:
+def dump_yaml(value: Any) -> str:
     """Return JSON values as YAML, keys in their order."""
     text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     return text

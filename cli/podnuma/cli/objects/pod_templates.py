@@ -72,15 +72,15 @@ def pod_templates(document: Document) -> tuple[PodTemplate, ...] | None:
         return ()
     spec: Mapping[str, Any] = document.value
     for part in _BUILT_IN[document.kind]:
-        spec = mapping(spec, part)
+        spec = object_in(spec, part)
     first = 0 if document.kind == "StatefulSet" else 1
     every_node = document.kind == "DaemonSet"
     names = ("",) if every_node else _names(_count(document.kind, spec), first)
     path = ".".join((*_BUILT_IN[document.kind], "template"))
-    return (PodTemplate(path, mapping(spec, "template"), names, every_node=every_node),)
+    return (PodTemplate(path, object_in(spec, "template"), names, every_node=every_node),)
 
 
-def mapping(parent: Any, name: str) -> Mapping[str, Any]:
+def object_in(parent: Any, name: str) -> Mapping[str, Any]:
     """Return a field that should be an object, an empty one if it is not."""
     value = parent.get(name) if isinstance(parent, Mapping) else None
     return value if isinstance(value, Mapping) else {}
@@ -104,7 +104,7 @@ def _search(value: Any, path: str, replicas: int, depth: int) -> Iterator[tuple[
 
 
 def _looks_like_a_template(value: Mapping[str, Any]) -> bool:
-    containers = mapping(value, "spec").get("containers")
+    containers = object_in(value, "spec").get("containers")
     return (
         isinstance(containers, list)
         and bool(containers)

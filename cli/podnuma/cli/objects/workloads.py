@@ -18,7 +18,7 @@ from podnuma.api.scheduling import DAEMON_TOLERATIONS, PodConstraints, read_pod_
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.documents import Document
 from podnuma.cli.objects.manifest_fields import KINDS, field_problems
-from podnuma.cli.objects.pod_templates import PodTemplate, is_built_in, mapping, pod_templates
+from podnuma.cli.objects.pod_templates import PodTemplate, is_built_in, object_in, pod_templates
 
 _DEFAULT_NAMESPACE = "default"
 NO_POLICIES = AdmissionPolicies()
@@ -149,15 +149,15 @@ def _is_told(line: str, wrong: Sequence[str]) -> bool:
 
 def _labels(pod: Mapping[str, Any]) -> dict[str, str]:
     """Return the labels that are text; the API server refuses a pod with others, which is said by field."""
-    return {key: text for key, text in mapping(pod["metadata"], "labels").items() if isinstance(text, str)}
+    return {key: text for key, text in object_in(pod["metadata"], "labels").items() if isinstance(text, str)}
 
 
 def _pods(document: Document, template: PodTemplate, namespace: str) -> Iterator[dict[str, Any]]:
-    owner = str(mapping(document.value, "metadata").get("namespace") or namespace)
+    owner = str(object_in(document.value, "metadata").get("namespace") or namespace)
     base = document.name or "unnamed"
     for suffix in template.names:
         name = base + suffix
-        metadata = {**mapping(template.value, "metadata"), "name": name, "namespace": owner}
+        metadata = {**object_in(template.value, "metadata"), "name": name, "namespace": owner}
         metadata["uid"] = f"{owner}/{name}"
         # A manifest copied from a cluster may hold the status that the object had there.
         bare = {key: value for key, value in template.value.items() if key != "status"}

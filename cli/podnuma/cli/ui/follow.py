@@ -19,7 +19,7 @@ _BACKOFF = Backoff(first=0.5, limit=30.0)
 _PAGE = 500
 
 
-class Reader(Protocol):
+class ObjectStream(Protocol):
     """Lists and watches: `plumbing.kube.client.Client`."""
 
     def pages(
@@ -35,7 +35,7 @@ class Reader(Protocol):
         ...
 
 
-async def follow(reader: Reader, query: ObjectQuery, live: LiveObjects) -> None:
+async def follow_objects(reader: ObjectStream, query: ObjectQuery, live: LiveObjects) -> None:
     """Keep `live` as the cluster is, until cancelled."""
     failures = 0
     version: Version | None = None
@@ -59,7 +59,7 @@ async def follow(reader: Reader, query: ObjectQuery, live: LiveObjects) -> None:
             await asyncio.sleep(_BACKOFF.delay(failures, rng))
 
 
-async def _list(reader: Reader, query: ObjectQuery, live: LiveObjects) -> Version:
+async def _list(reader: ObjectStream, query: ObjectQuery, live: LiveObjects) -> Version:
     values: list[Json] = []
     version = Version("")
     async for items, read_at in reader.pages(query.path, size=_PAGE, query=query.query):

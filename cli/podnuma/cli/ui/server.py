@@ -154,7 +154,7 @@ class PageServer:
         return f"data: {json.dumps(message)}\n\n".encode()
 
 
-async def start(server: PageServer, address: str, port: int) -> web.AppRunner:
+async def start_server(server: PageServer, address: str, port: int) -> web.AppRunner:
     """Start serving; the caller cleans the runner up. OSError: the port is taken."""
     runner = web.AppRunner(
         server.application(), access_log=None, max_line_size=_LONGEST_LINE, shutdown_timeout=1.0

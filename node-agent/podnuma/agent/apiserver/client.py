@@ -34,7 +34,7 @@ _QUIET = ("urllib3.connectionpool",)
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class CredentialFiles:
     """Where the credentials are. `kubeconfig` None: the service account in `service_account`."""
 
     kubeconfig: Path | None
@@ -92,7 +92,7 @@ class _Adapter(KubernetesHTTPAdapter):  # type: ignore[misc]  # pykube is untype
 class ApiClient:
     """One connection. Not for two threads at once, but for `abort`."""
 
-    def __init__(self, access: Credentials, user_agent: str, count_error: Callable[[str], None]) -> None:
+    def __init__(self, access: CredentialFiles, user_agent: str, count_error: Callable[[str], None]) -> None:
         config, token_file = access.read()
         adapter = _Adapter(config, TokenFile(token_file) if token_file is not None else None)
         self._client = HTTPClient(config, timeout=_DEADLINE, http_adapter=adapter)

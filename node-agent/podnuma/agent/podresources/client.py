@@ -34,7 +34,7 @@ class ContainerDevice:
 
 
 @dataclass(frozen=True, slots=True)
-class PodDevices:
+class ListedPod:
     """The devices of one pod. Two pods may have one name: of a pod that has ended, and of its successor."""
 
     namespace: str
@@ -42,7 +42,7 @@ class PodDevices:
     devices: tuple[ContainerDevice, ...]
 
 
-async def list_devices(socket: Path, deadline: float) -> tuple[PodDevices, ...]:
+async def list_devices(socket: Path, deadline: float) -> tuple[ListedPod, ...]:
     """Return all pods of the kubelet; waits `deadline` seconds at the longest. Raises PodResourcesError."""
     async with grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS) as channel:
         ask = channel.unary_unary(
@@ -58,7 +58,7 @@ async def list_devices(socket: Path, deadline: float) -> tuple[PodDevices, ...]:
     return tuple(_pod(pod) for pod in answer.pod_resources)
 
 
-def _pod(pod: pb.PodResources) -> PodDevices:
+def _pod(pod: pb.PodResources) -> ListedPod:
     """Return what the kubelet says of a pod, one entry per device: it may name one with each of its nodes."""
     nodes: dict[tuple[str, str, str], set[int]] = {}
     for container in pod.containers:
@@ -66,7 +66,7 @@ def _pod(pod: pb.PodResources) -> PodDevices:
             for id_ in devices.device_ids:
                 found = nodes.setdefault((container.name, devices.resource_name, id_), set())
                 found.update(node.ID for node in devices.topology.nodes)
-    return PodDevices(
+    return ListedPod(
         pod.namespace,
         pod.name,
         tuple(ContainerDevice(*key, frozenset(found)) for key, found in nodes.items()),

@@ -90,7 +90,7 @@ class KubectlCredentials:
         plugin = user.part("exec")
         if authorization is None and plugin is not None:
             if self._printed.credential is None or not self._printed.credential.is_good(_now()):
-                self._printed.credential = await exec_plugin.run(user, plugin, cluster)
+                self._printed.credential = await exec_plugin.run_plugin(user, plugin, cluster)
             printed = self._printed.credential
             authorization = f"Bearer {printed.token}" if printed.token else None
             certificate, key = printed.certificate or certificate, printed.key or key

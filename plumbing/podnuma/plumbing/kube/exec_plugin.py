@@ -46,7 +46,7 @@ class ExecCredential:
         return self.expires is None or now < self.expires
 
 
-async def run(user: Entry, plugin: Entry, cluster: Entry) -> ExecCredential:
+async def run_plugin(user: Entry, plugin: Entry, cluster: Entry) -> ExecCredential:
     """Run the program and return what it printed. ExecPluginError or KubeconfigError."""
     version = plugin.text("apiVersion")
     if version not in _VERSIONS:

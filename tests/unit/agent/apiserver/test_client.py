@@ -1,6 +1,6 @@
 import pytest
 import yaml
-from podnuma.agent.apiserver.client import Credentials, TokenFile
+from podnuma.agent.apiserver.client import CredentialFiles, TokenFile
 from podnuma.plumbing.kube import errors
 
 
@@ -46,7 +46,7 @@ def test_the_token_file_of_a_kubeconfig_is_found(tmp_path):
         "current-context": "x",
     }
     (tmp_path / "config").write_text(yaml.safe_dump(config))
-    _, token_file = Credentials(tmp_path / "config", tmp_path).read()
+    _, token_file = CredentialFiles(tmp_path / "config", tmp_path).read()
     assert token_file == tmp_path / "token"
 
 
@@ -56,9 +56,9 @@ def test_missing_credentials_are_one_clear_error(tmp_path, content):
     if content is not None:
         path.write_text(content)
     with pytest.raises(errors.RefusedError, match=f"cannot read credentials from {path}"):
-        Credentials(path, tmp_path).read()
+        CredentialFiles(path, tmp_path).read()
 
 
 def test_a_missing_service_account_is_named(tmp_path):
     with pytest.raises(errors.RefusedError, match=f"cannot read credentials from {tmp_path}"):
-        Credentials(None, tmp_path).read()
+        CredentialFiles(None, tmp_path).read()

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 from podnuma.agent.podresources.client import (
     ContainerDevice,
-    PodDevices,
+    ListedPod,
     list_devices,
 )
 from podnuma.agent.podresources.errors import PodResourcesError
@@ -31,7 +31,7 @@ async def test_devices_are_listed_by_container_with_their_numa_nodes(kubelet):
         pod("shop", "web"),
     ]
     assert await list_devices(kubelet.socket, 5) == (
-        PodDevices(
+        ListedPod(
             "shop",
             "db",
             (
@@ -40,7 +40,7 @@ async def test_devices_are_listed_by_container_with_their_numa_nodes(kubelet):
                 ContainerDevice("side", "example.com/fuse", "f", frozenset()),
             ),
         ),
-        PodDevices("shop", "web", ()),
+        ListedPod("shop", "web", ()),
     )
 
 

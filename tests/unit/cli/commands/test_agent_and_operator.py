@@ -14,7 +14,7 @@ def started(monkeypatch, target: str, *words: str):
     """The settings that the part named `target` is started with."""
     given: list[Any] = []
     monkeypatch.setattr(target, given.append)
-    monkeypatch.setattr("podnuma.plumbing.logs.start", lambda *_: None)
+    monkeypatch.setattr("podnuma.plumbing.logs.start_logging", lambda *_: None)
     with pytest.raises(SystemExit) as end:
         main.run(list(words))
     assert end.value.code == 0

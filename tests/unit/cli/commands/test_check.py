@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from podnuma.cli import main
-from podnuma.cli.commands.check import CheckState, check_facts, results_text
+from podnuma.cli.commands.check import CheckState, answers_for, results_text
 from podnuma.cli.exits import Exit
 from podnuma.cli.objects.cluster_facts import ClusterFacts, read_facts
 from podnuma.cli.objects.sources import FileSource
@@ -68,19 +68,19 @@ INSTALLED = replace(
 
 
 def answer(facts: ClusterFacts, check: str) -> tuple[CheckState, str, str]:
-    (found,) = [one for one in check_facts(facts) if one.check == check]
+    (found,) = [one for one in answers_for(facts) if one.check == check]
     return found.state, found.found, found.next_step
 
 
 @pytest.mark.parametrize("facts", [EMPTY, INSTALLED], ids=["before", "after"])
 def test_a_cluster_that_is_as_it_should_be_has_no_next_step_but_for_the_namespace(facts):
-    found = check_facts(facts)
+    found = answers_for(facts)
     assert {one.state for one in found} == {CheckState.OK}
     assert [one.check for one in found if one.next_step] == ["pod-security"]
 
 
 def test_what_is_installed_is_asked_for_only_where_it_is():
-    before, after = ([one.check for one in check_facts(facts)] for facts in (EMPTY, INSTALLED))
+    before, after = ([one.check for one in answers_for(facts)] for facts in (EMPTY, INSTALLED))
     assert before == [
         "api-server",
         "definitions",
@@ -183,13 +183,13 @@ def test_whether_pods_get_the_gate_is_asked_where_a_profile_places(bindings, sta
 @pytest.mark.parametrize("field", ["nodes", "pods", "definitions", "namespace_object", "version", "lacking"])
 def test_what_may_not_be_read_is_unknown_and_fails_nothing(field):
     unread: dict[str, Any] = {field: None}
-    states = [one.state for one in check_facts(replace(EMPTY, **unread))]
+    states = [one.state for one in answers_for(replace(EMPTY, **unread))]
     assert states.count(CheckState.UNKNOWN) == 1
     assert CheckState.FAILED not in states
 
 
 def test_each_question_is_one_line():
-    found = check_facts(INSTALLED)
+    found = answers_for(INSTALLED)
     assert len(results_text(found).splitlines()) == len(found) + 1
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
-from podnuma.cli.objects.kubectl_yaml import dump, load_all
+from podnuma.cli.objects.kubectl_yaml import dump_yaml, load_all
 
 RECORDED = json.loads((Path(__file__).parent / "kubectl_yaml.json").read_text())
 
@@ -72,16 +72,16 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 @given(TEXTS)
 def test_every_text_is_read_back_by_kubectl_and_by_pyyaml(text):
     for value in ({"name": text}, {text: [text, [text]]}):
-        written = dump(value)
+        written = dump_yaml(value)
         assert one(written) == yaml.safe_load(written) == value
 
 
 def test_values_that_are_no_texts_are_read_back():
     value: dict[str, object] = {"a": [1, -5, True, None, 0.5, {}, []], "b": {"c": {"d": "0-3,8"}}}
-    assert one(dump(value)) == value
-    assert list(one(dump(value))) == ["a", "b"]
+    assert one(dump_yaml(value)) == value
+    assert list(one(dump_yaml(value))) == ["a", "b"]
 
 
 def test_a_value_that_stands_twice_is_written_twice():
     same = ["x"]
-    assert dump({"a": same, "b": same}) == "a:\n- x\nb:\n- x\n"
+    assert dump_yaml({"a": same, "b": same}) == "a:\n- x\nb:\n- x\n"

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from podnuma.cli.objects import queries
 from podnuma.cli.ui import follow as module
-from podnuma.cli.ui.follow import follow
+from podnuma.cli.ui.follow import follow_objects
 from podnuma.cli.ui.live_objects import LiveObjects
 from podnuma.plumbing.backoff import Backoff
 from podnuma.plumbing.kube import errors
@@ -54,7 +54,7 @@ def _soon(monkeypatch):
 
 async def played(lists, watches):
     live, reader = LiveObjects(), Reader(lists, watches)
-    task = asyncio.create_task(follow(reader, queries.node_topologies(), live))
+    task = asyncio.create_task(follow_objects(reader, queries.node_topologies(), live))
     await asyncio.wait_for(reader.done.wait(), 10)
     task.cancel()
     return live, reader
@@ -95,7 +95,7 @@ async def test_a_right_that_is_missing_is_said_until_it_is_there():
     refused = errors.RefusedError(403, "Forbidden", "you may not list")
     live = LiveObjects()
     reader = Reader([refused, []], [])
-    task = asyncio.create_task(follow(reader, queries.node_topologies(), live))
+    task = asyncio.create_task(follow_objects(reader, queries.node_topologies(), live))
     with live.subscribed() as changes:
         await asyncio.wait_for(changes.wait(), 5)
         said = list(live.problems.values())

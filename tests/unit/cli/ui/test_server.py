@@ -10,7 +10,7 @@ from podnuma.cli.commands.map import map_of
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.ui.access import HEADERS, Access
 from podnuma.cli.ui.live_objects import LiveObjects
-from podnuma.cli.ui.server import LONGEST_MANIFEST, PageServer, start
+from podnuma.cli.ui.server import LONGEST_MANIFEST, PageServer, start_server
 from podnuma.cli.ui.views import Views
 
 from tests.unit.cli.builders import allocation_object, database, topology_object
@@ -42,7 +42,7 @@ async def serving():
     # The port is known only after binding; the rules compare it with each request.
     access = Access("127.0.0.1", 0, "token")
     server = PageServer(access, live, Views(live, map_of), questions)
-    runner = await start(server, "127.0.0.1", 0)
+    runner = await start_server(server, "127.0.0.1", 0)
     port = runner.addresses[0][1]
     server._access = Access("127.0.0.1", port, "token")
     try:
