@@ -172,7 +172,7 @@ def test_nodes_that_are_not_ready_are_counted_by_reason():
     ],
 )
 def test_whether_pods_get_the_gate_is_asked_where_a_profile_places(bindings, state, words):
-    assert "placement" not in {one.check for one in check_facts(INSTALLED)}
+    assert "placement" not in {one.check for one in answers_for(INSTALLED)}
     placing = ready() | {"spec": {"placement": "BeforeBinding"}}
     facts = replace(INSTALLED, profiles=(placing, ready()), mutating_bindings=bindings)
     found, text, step = answer(facts, "placement")
