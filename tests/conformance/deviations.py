@@ -108,6 +108,10 @@ def _huge_pages_wanted(scenario: Json) -> bool:
     return any("hugepages-" in str(step.get("pod")) for step in scenario["steps"])
 
 
+def _pages_in_use(scenario: Json) -> bool:
+    return any(node.get("hugepagesInUse") for node in scenario["topology"]["numaNodes"])
+
+
 def _requests_of(pod: Json) -> Iterator[Json]:
     spec = pod["spec"]
     for part in (spec, *(spec.get("initContainers") or ()), *spec["containers"]):
@@ -224,6 +228,7 @@ def _devices(scenario: Json) -> bool:
 TWINS: tuple[Twin, ...] = (
     Twin("Unequal cores and sockets", unequal_cores, literal.WHOLE_BY_AVERAGE),
     Twin("NUMA nodes without CPUs", _nodes_without_cpus, literal.ALL_NODES_COUNT),
+    Twin("Huge pages that others have in use", _pages_in_use, literal.PAGES_OF_OTHERS_ARE_FREE),
     Twin(
         "Huge pages that only exclusive containers want",
         _huge_pages_wanted,

@@ -162,6 +162,9 @@ DISTANCE_BY_ID: tuple[Replacement, ...] = (
 GROUP_MEMBERS_ARE_USED_ALONE: tuple[Replacement, ...] = (
     ("podnuma.allocator.memory.resolve._tied", lambda *_: False),
 )
+PAGES_OF_OTHERS_ARE_FREE: tuple[Replacement, ...] = (
+    ("podnuma.allocator.memory.memory_map.NumaMemoryMap.others_have", lambda *_: None),
+)
 NOTHING_LEFT_FOR_OTHERS: tuple[Replacement, ...] = (
     ("podnuma.allocator.node_allocator.leave_some_for_others", lambda *_: None),
 )

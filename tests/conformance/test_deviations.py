@@ -62,6 +62,36 @@ def test_a_twin_explains_exactly_the_kubelets_answer():
     assert verdict.finding is None
 
 
+def crowded():
+    """A machine on which others have three of the four pages of NUMA node 0."""
+    case = scenario(
+        "others",
+        d16(pages={"1Gi": "4Gi"}),
+        settings(),
+        add(pod("p", budget(4, "4Gi", huge_1Gi="2Gi"), [g(2, "2Gi", huge_1Gi="2Gi")])),
+        RESTART,
+    )
+    case["topology"]["numaNodes"][0]["hugepagesInUse"] = {"1Gi": 3 * 2**30}
+    return case
+
+
+def test_pages_of_others_explain_exactly_what_a_kubelet_answers_that_does_not_look():
+    case = crowded()
+    with literal.in_place(literal.PAGES_OF_OTHERS_ARE_FREE):
+        theirs = replay.play(case)
+    assert (blocks(theirs), blocks(replay.play(case))) == ({(0,)}, {(1,)})
+    verdict = examine.judge(case, theirs, replay.play)
+    assert verdict.twins == ("Huge pages that others have in use",)
+    assert verdict.finding is None
+    theirs["steps"][0]["pod"]["containers"][0]["cpuset"] = "1,10"
+    assert examine.judge(case, theirs, replay.play).finding is not None
+
+
+def blocks(report):
+    """Return the NUMA nodes of the memory that the first step's pod got."""
+    return {tuple(block["numaNodes"]) for block in report["steps"][0]["pod"]["memory"]}
+
+
 @pytest.mark.parametrize("field", ["reason", "message"])
 def test_a_twin_does_not_explain_another_answer(field):
     theirs = kubelet_like(*literal.EVERYBODY_MISSES_HUGE_PAGES)

@@ -83,7 +83,7 @@ def _memory_misfits(grant: PodGrant, rules: Rules, tables: NumaMemoryMap) -> Ite
         )
         return
     for block in grant.charged:
-        free = tables.free_on(block.nodes & rules.topology.all_nodes, block.resource)
+        free = tables.uncharged_on(block.nodes & rules.topology.all_nodes, block.resource)
         if free < block.size:
             yield SettingsProblem(
                 "memory",

@@ -5,11 +5,12 @@ decision can be written somewhere, and if that fails there is nothing to undo. A
 stamped with the node's generation; `hold` refuses one that is no longer fresh. `resize` decides about a pod
 whose resources have changed while it runs.
 
-Always true: what is free is the machine less what the held grants take, so releasing a grant
-is forgetting it. No CPU is in two grants. A pod that is already held gets its grant again; it
-is never decided anew, and a resize moves nothing that it keeps. The shared pool is never empty, and
-strictly reserved CPUs are not in it: a pod that would leave no other CPU is refused. Where adopted pods
-hold all of them, the shared pool is the reserved CPUs, since a kernel reads an empty set as "all".
+Always true: what is free is the machine less what the held grants take, and less the huge pages that
+others have in use (`others_have`), so releasing a grant is forgetting it. No CPU is in two grants. A pod that
+is already held gets its grant again; it is never decided anew, and a resize moves nothing that it keeps. The
+shared pool is never empty, and strictly reserved CPUs are not in it: a pod that would leave no other CPU is
+refused. Where adopted pods hold all of them, the shared pool is the reserved CPUs, since a kernel reads an
+empty set as "all".
 """
 
 from collections.abc import Hashable, Iterable, Mapping
@@ -28,6 +29,7 @@ from podnuma.allocator.isolation import leave_some_for_others
 from podnuma.allocator.lifecycle import after_start, without_container
 from podnuma.allocator.manager_settings import ManagerSettings
 from podnuma.allocator.memory.memory_map import MemoryTable, NumaMemoryMap
+from podnuma.allocator.memory.others import OthersPages
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.refusal import Refusal
 from podnuma.allocator.request import PodRequest
@@ -117,6 +119,10 @@ class NodeAllocator:
         """What is held, by pod UID; only grants that take something."""
         return MappingProxyType(self._grants)
 
+    def others_have(self, pages: OthersPages) -> None:
+        """Leave the huge pages alone that others have in use; what is held or decided stays so."""
+        self._tables.others_have(pages)
+
     def free_memory(self, node: int, resource: str) -> int:
         """Return the free bytes of a memory resource on a NUMA node, 0 if it has none of it."""
         return self._tables.free_on(1 << node, resource)
@@ -156,6 +162,7 @@ class NodeAllocator:
             *tables.assignments.values(),
             *tables.groups.values(),
             *chain.from_iterable(left.values() for left in tables.free.values()),
+            *((name, node, size) for name, sizes in tables.taken.items() for node, size in sizes.items()),
         )
 
     def decide(self, pod: PodRequest) -> Admitted | Rejected:

@@ -1,9 +1,9 @@
 """NodeTopology: the settings in force on a node, its hardware, and what has been given out there.
 
 One object, three writers. ``spec`` is the operator's (or a person's); of ``status`` the agent
-owns ``hardware``, ``agent``, its conditions and three texts of ``summary``; the operator owns
-``observedGeneration``, ``allocation``, its conditions and the other texts. Each renders only its
-part and applies it server-side under its own field manager.
+owns ``hardware``, ``hugepagesInUse``, ``agent``, its conditions and three texts of ``summary``;
+the operator owns ``observedGeneration``, ``allocation``, its conditions and the other texts. Each
+renders only its part and applies it server-side under its own field manager.
 """
 
 import enum
@@ -21,6 +21,7 @@ from podnuma.allocator import (
     cpuset,
     quantities,
 )
+from podnuma.allocator.memory.others import PagesInUse
 from podnuma.api import names
 from podnuma.api.conditions import Condition, read_conditions, render_conditions
 from podnuma.api.decoding import (
@@ -41,6 +42,9 @@ from podnuma.api.quantity import read_bytes
 from podnuma.api.resource_types import NODE_TOPOLOGY
 
 RESOURCES: Final = ("cpu", "memory")
+
+MAX_PAGES_IN_USE: Final = 512
+"""Entries of ``status.hugepagesInUse``; pods beyond it are told without their UID."""
 
 _SHOWN_ERRORS: Final = 3
 
@@ -125,7 +129,7 @@ class NodeFree:
     """What is free on one NUMA node; bytes by resource name ("memory", "hugepages-2Mi"), never below zero.
 
     ``overcommitted`` has what pods hold beyond what there is, by resource name, always above zero:
-    settings or hardware changed while they ran.
+    settings or hardware changed while they ran, or others took huge pages that pods hold.
     """
 
     id: int
@@ -161,6 +165,7 @@ class NodeAllocation:
 class NodeTopology:
     """A NodeTopology as stored. ``hardware`` is None until the agent has reported.
 
+    ``pages_in_use`` are the huge pages that are in use and in no grant that the agent knows.
     ``unreadable`` are the errors in the status. A part with an error (the hardware, the agent's report,
     what is given out) is taken as absent, a condition as Unknown.
     """
@@ -169,6 +174,7 @@ class NodeTopology:
     profile: ProfileReference | None
     node: NodeSettings
     hardware: Hardware | None = None
+    pages_in_use: tuple[PagesInUse, ...] = ()
     agent: AgentReport | None = None
     allocation: NodeAllocation | None = None
     observed_generation: int = 0
@@ -214,6 +220,7 @@ def read_node_topology(value: Any) -> NodeTopology:
             spec, spec.optional("kubeletVersion", choice(KubeletRelease), KubeletRelease.V1_38)
         ),
         hardware=status.part("hardware", read_hardware),
+        pages_in_use=status.whole(_read_pages) or (),
         agent=status.part("agent", _read_agent),
         allocation=status.part("allocation", _read_allocation),
         observed_generation=status.optional("observedGeneration", integer(), 0),
@@ -250,7 +257,10 @@ def render_node_topology(
 
 
 def render_agent_status(
-    hardware: Hardware | None, agent: AgentReport, conditions: Iterable[Condition]
+    hardware: Hardware | None,
+    agent: AgentReport,
+    conditions: Iterable[Condition],
+    pages_in_use: Iterable[PagesInUse] = (),
 ) -> dict[str, Any]:
     """Render the agent's part of the status. Without hardware the previous one is withdrawn."""
     summary = {"agent": agent.mechanism[:64] or names.NOTHING}
@@ -259,7 +269,19 @@ def render_agent_status(
         body["hardware"] = render_hardware(hardware)
         summary["cpus"] = str(len(hardware.topology.cpus))
         summary["numa"] = str(len(hardware.topology.nodes))
+    if pages := [_render_pages(one) for one in pages_in_use][:MAX_PAGES_IN_USE]:
+        body["hugepagesInUse"] = pages
     return body | {"summary": summary}
+
+
+def _render_pages(one: PagesInUse) -> dict[str, Any]:
+    pod = {"podUID": one.pod_uid} if one.pod_uid else {}
+    return {
+        "numaNode": one.node,
+        "resource": one.resource,
+        "size": quantities.format_bytes(one.size),
+        **pod,
+    }
 
 
 def render_operator_status(
@@ -305,6 +327,18 @@ def _read_profile(fields: Fields) -> ProfileReference | None:
     name = fields.optional("name", text(253, shortest=1), names.NOTHING)
     generation = fields.optional("generation", integer(), 0)
     return None if name == names.NOTHING else ProfileReference(name, generation)
+
+
+def _read_pages(status: Fields) -> tuple[PagesInUse, ...]:
+    return tuple(
+        PagesInUse(
+            node=item.required("numaNode", integer(0, MAX_GROUPS - 1), 0),
+            resource=item.required("resource", text(63, shortest=1), "-"),
+            size=item.required("size", read_bytes, 0),
+            pod_uid=item.optional("podUID", text(64), ""),
+        )
+        for item in status.items("hugepagesInUse", MAX_PAGES_IN_USE)
+    )
 
 
 def _read_agent(fields: Fields) -> AgentReport:

@@ -21,6 +21,7 @@ from podnuma.agent.devices.waiting import WaitingDevices
 from podnuma.agent.discover.current import CurrentMachine, HardwareUnknown
 from podnuma.agent.discover.machine import Machine
 from podnuma.agent.loop import AgentLoop
+from podnuma.agent.reconcile.pages_in_use import HugePageUse
 from podnuma.agent.reconcile.pause import pause_reason
 from podnuma.agent.reconcile.reconciler import Reconciler
 from podnuma.agent.reconcile.verify import Processes
@@ -215,6 +216,7 @@ async def _work(shared: _Shared, run: Running) -> None:
         check_seconds=settings.check_seconds,
         rng=shared.rng,
         devices=devices,
+        huge_pages=HugePageUse(settings.sys_root, reader),
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(_kept("the reader of devices", devices.run, shared))

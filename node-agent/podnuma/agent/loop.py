@@ -18,7 +18,9 @@ from podnuma.agent.apiserver.watch import Watch
 from podnuma.agent.devices.waiting import WaitingDevices
 from podnuma.agent.discover.current import HardwareUnknown
 from podnuma.agent.model.cgroup_ref import PodCgroup
+from podnuma.agent.reconcile.pages_in_use import HugePageUse
 from podnuma.agent.reconcile.reconciler import Reconciler
+from podnuma.agent.reconcile.snapshot import NodeSnapshot
 from podnuma.agent.status.metrics import GaugeValues
 from podnuma.agent.status.node_status import NodeStatus
 from podnuma.agent.status.reporter import StatusReporter
@@ -47,6 +49,8 @@ class AgentLoop:
     check_seconds: float
     rng: random.Random
     devices: WaitingDevices
+    huge_pages: HugePageUse
+    _pages_read_at: float = field(init=False, default=float("-inf"))
     _passed_at: float = field(init=False, default_factory=time.monotonic)
     _trouble: str | None = field(init=False, default="no pass yet")
 
@@ -87,9 +91,20 @@ class AgentLoop:
             logger.info("passing over the node")
         self._trouble = None
         self._passed_at = time.monotonic()
+        self._look_at_huge_pages(snapshot)
         self.reporter.report(snapshot, self.reconciler.verdicts)
         self.devices.saw({cgroup.uid for cgroup in snapshot.seen if isinstance(cgroup, PodCgroup)})
         return snapshot.unfinished or bool(snapshot.intrusions)
+
+    def _look_at_huge_pages(self, snapshot: NodeSnapshot) -> None:
+        """Find who has huge pages, once in `check_seconds`, however many passes there are."""
+        desired = self.reporter.desired
+        if not desired.allocations_known or self._passed_at - self._pages_read_at < self.check_seconds:
+            return
+        self._pages_read_at = self._passed_at
+        grants = (each.grant for each in desired.allocations())
+        by_uid = {grant.uid: grant for grant in grants if grant is not None}
+        self.node_status.found_pages(self.huge_pages.read(snapshot.machine.topology, by_uid))
 
     def _failed(self, why: str) -> None:
         if self._trouble != why:

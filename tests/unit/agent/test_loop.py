@@ -17,6 +17,7 @@ from podnuma.agent.discover.tree import Finding
 from podnuma.agent.loop import AgentLoop
 from podnuma.agent.model.containers import RuntimeDescription
 from podnuma.agent.podresources.client import ContainerDevice, ListedPod
+from podnuma.agent.reconcile.pages_in_use import HugePageUse
 from podnuma.agent.status.metrics import AdmissionCounts
 from podnuma.agent.status.node_status import AgentIdentity, NodeStatus
 from podnuma.agent.status.reporter import StatusReporter
@@ -57,6 +58,7 @@ class Running:
             devices=WaitingDevices(
                 bench.desired, self.ask, reporter.tell_devices, wake=asyncio.Event(), rng=random.Random(1)
             ),
+            huge_pages=HugePageUse(bench.root / "sys", bench.reader),
         )
         self.kubelet_pods = []
         self.tasks = [self.agent.run, status_writer.run, self.agent.devices.run]

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.allocator import AssignmentType, cpuset
+from podnuma.allocator.memory.others import PagesInUse
 from podnuma.api.conditions import Condition, Status
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.hardware import Hardware
@@ -68,10 +69,21 @@ def test_a_topology_that_no_agent_has_reported_has_no_hardware():
 
 def test_the_agents_part_is_read_as_it_was_rendered():
     hardware = Hardware(machine(MACHINES[0]))
-    topology = read_node_topology(stored(**render_agent_status(hardware, AGENT, [AGENT_READY])))
+    pages = (PagesInUse(0, "hugepages-2Mi", 3 << 21), PagesInUse(1, "hugepages-1Gi", 1 << 30, "u-1"))
+    topology = read_node_topology(stored(**render_agent_status(hardware, AGENT, [AGENT_READY], pages)))
     assert topology.hardware == hardware
+    assert topology.pages_in_use == pages
     assert topology.agent == AGENT
     assert topology.conditions == (AGENT_READY,)
+
+
+def test_pages_in_use_that_cannot_be_read_cost_nothing_else():
+    hardware = Hardware(machine(MACHINES[0]))
+    status = render_agent_status(hardware, AGENT, [AGENT_READY], [PagesInUse(0, "hugepages-2Mi", 1 << 21)])
+    status["hugepagesInUse"][0]["size"] = "many"
+    topology = read_node_topology(stored(**status))
+    assert (topology.pages_in_use, topology.hardware, topology.agent) == ((), hardware, AGENT)
+    assert [error.path for error in topology.unreadable] == ["status.hugepagesInUse[0].size"]
 
 
 def test_the_operators_part_is_read_as_it_was_rendered():

@@ -22,6 +22,7 @@ from podnuma.allocator import (
     cpuset,
     nodeset,
 )
+from podnuma.allocator.memory.others import PagesInUse
 from podnuma.api.conditions import Condition, Status
 from podnuma.api.decoding import FieldError, InvalidObjectError
 from podnuma.api.device_plugins import ReportedDevice
@@ -280,9 +281,10 @@ def full_objects(plural: str) -> list[dict[str, Any]]:
         topology = replace(topology, isolated=cpuset.of([1]), unknown_siblings=cpuset.of([2]), kinds=kinds)
         hardware = Hardware(topology, cpuset.of([999]), ("a problem",))
         profile = ProfileReference("p", 3)
+        pages = [PagesInUse(0, "hugepages-2Mi", 2**21, "u-1")]
         return [
             render_node_topology("w1", LISTED, profile)
-            | {"status": render_agent_status(hardware, AGENT, [CONDITION])},
+            | {"status": render_agent_status(hardware, AGENT, [CONDITION], pages)},
             render_node_topology("w1", AMOUNTS, profile)
             | {"status": render_operator_status(ALLOCATION, 3, [CONDITION])},
         ]

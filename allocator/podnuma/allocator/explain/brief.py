@@ -86,17 +86,22 @@ def _short(wanted: ExclusiveRequests, found: Explanation, *, single: bool) -> It
         rows = [row for row in found.free if row.resource == resource]
         whole = sum(max(row.free, 0) for row in rows)
         if rows and amount > whole:
-            yield f"{subject}needs {_text(resource, amount)}; the node has {_free(resource, whole)} free"
+            yield (
+                f"{subject}needs {_text(resource, amount)}; the node has {_free(resource, whole)} free"
+                f"{_others(resource, sum(row.others for row in rows))}"
+            )
     if failed is None:
         return
     for resource, amount in needs.items():
         rows = [row for row in found.free if row.resource == resource]
-        largest = max((row.free for row in rows), default=0)
+        best = max(rows, key=lambda row: row.free, default=None)
+        largest = max(best.free, 0) if best else 0
         # Several nodes are no way out where only one is allowed, or would be enough if it were empty.
         if rows and amount > largest and (single or any(row.grantable >= amount for row in rows)):
             yield (
                 f"{subject}needs {_text(resource, amount)} on one NUMA node; "
                 f"the largest has {_free(resource, largest)} free"
+                f"{_others(resource, best.others if best else 0)}"
             )
 
 
@@ -121,6 +126,10 @@ def _text(resource: str, amount: int) -> str:
 
 def _free(resource: str, amount: int) -> str:
     return str(amount) if resource == CPU else _rounded(amount)
+
+
+def _others(resource: str, size: int) -> str:
+    return f", {_rounded(size)} {resource} are in use without a grant" if size else ""
 
 
 def _rounded(size: int) -> str:

@@ -13,7 +13,7 @@ class FreeRow:
     """What a NUMA node has free of a resource, in CPUs or bytes.
 
     `grantable` is what an empty node could give. `group` is the set of nodes that this one shares
-    memory blocks with, itself alone if none.
+    memory blocks with, itself alone if none. `others` is what is in use by nobody who was granted it.
     """
 
     node: int
@@ -21,6 +21,7 @@ class FreeRow:
     free: int
     grantable: int
     group: NodeSet
+    others: int = 0
 
 
 def free_rows(node: NodeAllocator) -> Iterator[FreeRow]:
@@ -33,7 +34,7 @@ def free_rows(node: NodeAllocator) -> Iterator[FreeRow]:
             yield FreeRow(one.id, CPU, (own & node.default_set).bit_count(), own.bit_count(), group)
         if rules.static_memory:
             for resource, row in node.memory_rows(one.id).items():
-                yield FreeRow(one.id, resource, row.free, row.allocatable, group)
+                yield FreeRow(one.id, resource, row.free, row.allocatable, group, row.others)
 
 
 def most_grantable(node: NodeAllocator) -> dict[str, int]:

@@ -19,7 +19,7 @@ from podnuma.allocator.eligibility import (
 )
 from podnuma.allocator.manager_settings import TopologyManagerPolicy
 from podnuma.allocator.node_allocator import NodeAllocator
-from podnuma.allocator.quantities import format_cpu
+from podnuma.allocator.quantities import format_bytes, format_cpu
 from podnuma.allocator.request import CPU, MEMORY, PodRequest, Qos
 from podnuma.allocator.topology_hint import TopologyHint
 
@@ -66,7 +66,17 @@ def remarks(
     for step in steps:
         yield from _about_step(node, step)
     if any(side.resource == MEMORY for step in steps for side in step.sides):
+        yield from _about_others(node, requests)
         yield from _about_groups(node)
+
+
+def _about_others(node: NodeAllocator, requests: ExclusiveRequests) -> Iterator[str]:
+    """Name the NUMA nodes on which pages that the pod wants are in use by nobody who was granted them."""
+    wanted = {name for sizes in (requests.pod_memory, *requests.memory) for name in sizes or ()}
+    for resource in sorted(wanted & node.tables.taken.keys()):
+        taken = node.tables.taken[resource]
+        sizes = ", ".join(f"{format_bytes(size)} on NUMA node {one}" for one, size in taken.items())
+        yield f"{resource}: {sizes} in use by processes or pods to which podnuma granted none of it"
 
 
 def _about_requests(node: NodeAllocator, requests: ExclusiveRequests, path: AdmissionPath) -> Iterator[str]:

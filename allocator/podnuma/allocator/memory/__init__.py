@@ -1,4 +1,4 @@
 """Memory: what NUMA nodes have left, the node sets that can serve an amount, the one finally used.
 
-memory_map -> hints -> resolve.  Specification: section 4.
+others -> memory_map -> hints -> resolve.  Specification: section 4.
 """

@@ -102,7 +102,7 @@ class MemoryHints:
         for node, group in tables.groups.items():
             if group == 1 << node and (size == 1 or not tables.assignments[node]):
                 alone |= group
-        demands = tuple((tables.free.get(name, {}), wanted) for name, wanted in self._request.items())
+        demands = tuple((tables.left(name), wanted) for name, wanted in self._request.items())
         return (CandidateDemand(alone, demands, tuple(set(tables.groups.values()))),)
 
     def best(self, around: int = 0) -> tuple[NodeSet, bool] | None:

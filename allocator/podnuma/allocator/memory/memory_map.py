@@ -5,20 +5,28 @@ rest: free amounts, how many assignments a node carries, and its *group*. Nodes 
 alone or in a group: a block over several nodes makes them one group, and until the last
 assignment is gone none of them serves anything but that very group.
 
-Always true, for every resource: free + reserved = allocatable, on each node; a block over
+Always true, for every resource: free + reserved + others = allocatable, on each node; a block over
 several nodes is charged to the lowest node first. When a grant is adopted that no longer fits
 (its nodes have less memory now), the rest is charged to its last node, whose free amount is
 then below zero: nothing is forgotten. A resource that a node lacks counts as 0 there.
+
+Beside the books stands what others `took` (`memory.others`): pages that are gone although nobody was charged
+with them. They are missing from what is left for a new pod, as far as they are more than what is reserved
+for the system, and from nothing else: charging and giving back never look at them.
 Specification: sections 4.1, 4.6, 4.9.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
+from types import MappingProxyType
 
 from podnuma.allocator.manager_settings import ManagerSettings, MemoryManagerPolicy
+from podnuma.allocator.memory.others import NONE, OthersPages
 from podnuma.allocator.request import MEMORY
 from podnuma.allocator.topology import Topology
+
+NOTHING: Mapping[int, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +40,14 @@ class MemoryAmounts:
 
 @dataclass(frozen=True, slots=True)
 class MemoryTable:
-    """One memory resource of one NUMA node, in bytes, with what is charged."""
+    """One memory resource of one NUMA node, in bytes, with what is charged and what `others` took."""
 
     total: int
     system_reserved: int
     allocatable: int
     reserved: int
     free: int
+    others: int = 0
 
 
 class MemoryCapacity:
@@ -89,9 +98,12 @@ class MemoryCapacity:
 
 
 class NumaMemoryMap:
-    """The changing side: `free[resource][node]` bytes, `assignments[node]`, `groups[node]` as a node set."""
+    """The changing side: `free[resource][node]` bytes, `assignments[node]`, `groups[node]` as a node set.
 
-    __slots__ = ("assignments", "free", "groups", "layout")
+    `taken[resource][node]`: bytes that others took beyond what is reserved for them.
+    """
+
+    __slots__ = ("assignments", "free", "groups", "layout", "taken")
 
     def __init__(self, layout: MemoryCapacity) -> None:
         self.layout = layout
@@ -101,6 +113,7 @@ class NumaMemoryMap:
         for node, amounts in layout.nodes.items():
             for resource, amount in amounts.items():
                 self.free.setdefault(resource, {})[node] = amount.allocatable
+        self.taken = NONE
 
     def copy(self) -> "NumaMemoryMap":
         """Return tables that can be changed without changing these."""
@@ -109,18 +122,45 @@ class NumaMemoryMap:
         twin.assignments = self.assignments.copy()
         twin.groups = self.groups.copy()
         twin.free = {resource: left.copy() for resource, left in self.free.items()}
+        twin.taken = self.taken
         return twin
 
+    def others_have(self, pages: OthersPages) -> None:
+        """Take note of the pages that others have in use; those reserved for the system are theirs anyway."""
+        self.taken = {
+            resource: beyond
+            for resource, by_node in sorted(pages.items())
+            if (beyond := self._beyond_reserved(resource, by_node))
+        }
+
+    def _beyond_reserved(self, resource: str, by_node: Mapping[int, int]) -> dict[int, int]:
+        found = {}
+        for node, size in sorted(by_node.items()):
+            amount = self.layout.nodes.get(node, {}).get(resource)
+            if amount is not None and size > amount.system_reserved:
+                found[node] = min(size, amount.total) - amount.system_reserved
+        return found
+
+    def left(self, resource: str) -> Mapping[int, int]:
+        """Return what each NUMA node has left of a resource for a new pod."""
+        free, taken = self.free.get(resource, NOTHING), self.taken.get(resource)
+        if not taken:
+            return free
+        return {node: size - taken.get(node, 0) for node, size in free.items()}
+
     def free_on(self, nodes: int, resource: str) -> int:
-        """Return the free bytes of a resource on a node set."""
-        left = self.free.get(resource)
-        if left is None:
-            return 0
+        """Return the bytes of a resource that a node set has left for a new pod."""
+        left = self.left(resource)
         return sum([left.get(node, 0) for node in self.layout.topology.members(nodes)])
 
+    def uncharged_on(self, nodes: int, resource: str) -> int:
+        """Return the bytes of a resource on a node set that no grant is charged with, whoever uses them."""
+        free = self.free.get(resource, NOTHING)
+        return sum([free.get(node, 0) for node in self.layout.topology.members(nodes)])
+
     def most(self, resource: str) -> int:
-        """Return an upper bound of what any node set has free."""
-        return sum([max(left, 0) for left in self.free.get(resource, {}).values()])
+        """Return an upper bound of what any node set has left."""
+        return sum([max(left, 0) for left in self.left(resource).values()])
 
     def usable_group(self, nodes: int) -> bool:
         """Say whether no node of a set of several is tied to anything but this very set."""
@@ -161,8 +201,13 @@ class NumaMemoryMap:
         """Return one node's table, by resource."""
         found = {}
         for resource, amount in self.layout.nodes[node].items():
-            free = self.free[resource][node]
+            free, others = self.free[resource][node], self.taken.get(resource, NOTHING).get(node, 0)
             found[resource] = MemoryTable(
-                amount.total, amount.system_reserved, amount.allocatable, amount.allocatable - free, free
+                amount.total,
+                amount.system_reserved,
+                amount.allocatable,
+                amount.allocatable - free,
+                free - others,
+                others,
             )
         return found

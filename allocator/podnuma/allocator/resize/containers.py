@@ -11,12 +11,12 @@ from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.cpu.pick import check_smt
 from podnuma.allocator.decision import MemoryBlock, PodGrant
 from podnuma.allocator.device_hints import DeviceHints, container_hints, pod_device_hints
-from podnuma.allocator.eligibility import ExclusiveRequests
+from podnuma.allocator.eligibility import Bytes, ExclusiveRequests
 from podnuma.allocator.memory.memory_map import NumaMemoryMap
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.request import ContainerKind
 from podnuma.allocator.resize.growth import more_cpus
-from podnuma.allocator.resize.memory import check_room, first_memory, without
+from podnuma.allocator.resize.memory import check_room, first_memory, sizes_of, without
 from podnuma.allocator.reuse import ReusableResources, shrink
 from podnuma.allocator.rules import Rules
 
@@ -85,6 +85,7 @@ def resize_container_memory(
     """Fill in the memory of every container. Raises Refusal. `tables` are with what the pod holds now."""
     places = _memory_nodes(rules, tables.copy(), requests, held, attempt)
     left = without(tables, held)
+    kept = _kept_sizes(requests, held)
     reusable = ReusableResources()
     inits: list[ContainerAssignment] = []
     for place, container in enumerate(requests.pod.containers):
@@ -95,7 +96,7 @@ def resize_container_memory(
                 resource: max(0, size - reusable.memory.get((nodes, resource), 0))
                 for resource, size in sizes.items()
             }
-            check_room(left, nodes, needed)
+            check_room(left, nodes, needed, kept[place])
             blocks = tuple([MemoryBlock(resource, nodes, size) for resource, size in sizes.items()])
             for resource, size in needed.items():
                 left.charge(nodes, resource, size)
@@ -105,6 +106,19 @@ def resize_container_memory(
             shrink(inits, blocks)
         if container.kind is ContainerKind.INIT:
             inits.append(assignment)
+
+
+def _kept_sizes(requests: ExclusiveRequests, held: PodGrant) -> list[Bytes]:
+    """Return what each container has of the resources of which no container of the pod gets more."""
+    had = [sizes_of(container.memory) for container in held.containers]
+    pairs = list(zip(requests.memory, had, strict=True))
+    grows = {
+        resource
+        for sizes, own in pairs
+        for resource, size in (sizes or {}).items()
+        if size > own.get(resource, 0)
+    }
+    return [{resource: size for resource, size in own.items() if resource not in grows} for own in had]
 
 
 def _memory_nodes(

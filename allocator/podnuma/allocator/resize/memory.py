@@ -4,11 +4,13 @@ A running container's memory is not moved, so that more of it must be free on th
 is accounted at once: that the kernel has it back is up to the containers.
 """
 
+from collections.abc import Iterable
+
 from podnuma.allocator import nodeset, refusal
 from podnuma.allocator.attempt import AdmissionAttempt
 from podnuma.allocator.counts import AssignmentType
-from podnuma.allocator.decision import PodGrant
-from podnuma.allocator.eligibility import Bytes, ExclusiveRequests, empty_memory_pool
+from podnuma.allocator.decision import MemoryBlock, PodGrant
+from podnuma.allocator.eligibility import NO_BYTES, Bytes, ExclusiveRequests, empty_memory_pool
 from podnuma.allocator.manager_settings import TopologyManagerPolicy
 from podnuma.allocator.memory.memory_map import NumaMemoryMap
 from podnuma.allocator.memory.resolve import resolve
@@ -35,7 +37,7 @@ def resize_bubble_memory(
     budget = requests.pod_memory or {}
     if held.memory:
         nodes = held.memory[0].nodes
-        check_room(without(tables, held), nodes, budget)
+        check_room(without(tables, held), nodes, budget, sizes_of(held.memory))
     else:
         nodes = first_memory(rules, tables, budget, attempt.bubble_cpus or 0)
     cut = cut_memory(requests, budget, nodes)
@@ -53,11 +55,19 @@ def without(tables: NumaMemoryMap, held: PodGrant) -> NumaMemoryMap:
     return left
 
 
-def check_room(tables: NumaMemoryMap, nodes: NodeSet, sizes: Bytes) -> None:
-    """Raise Refusal unless a set of NUMA nodes has these amounts free."""
+def sizes_of(blocks: Iterable[MemoryBlock]) -> Bytes:
+    """Return what blocks hold, by resource."""
+    return {block.resource: block.size for block in blocks}
+
+
+def check_room(tables: NumaMemoryMap, nodes: NodeSet, sizes: Bytes, had: Bytes = NO_BYTES) -> None:
+    """Raise Refusal unless a set of NUMA nodes has these amounts free.
+
+    What the pod `had` there it keeps, also where there is less by now than is held.
+    """
     for resource, size in sizes.items():
         free = max(tables.free_on(nodes, resource), 0)
-        if size > free:
+        if size > max(free, had.get(resource, 0)):
             where = "NUMA nodes" if nodes & (nodes - 1) else "NUMA node"
             raise refusal.unexpected_resize(
                 f"needs {format_bytes(size)} of {resource} on {where} {nodeset.render(nodes)}, where "

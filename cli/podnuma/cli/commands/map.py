@@ -121,6 +121,7 @@ def mapped_node(node: NodeTopology, remarks: Sequence[str] = ()) -> MappedNode:
         reserved=node.allocation.reserved if node.allocation else named,
         offline=hardware.offline,
         remarks=tuple(remarks),
+        pages_in_use=node.pages_in_use,
     )
 
 
@@ -168,6 +169,10 @@ def _zone_data(zone: Zone) -> dict[str, Any]:
                 "amount": format_bytes(share.block.size),
             }
             for share in zone.memory
+        ],
+        "hugepagesInUse": [
+            {"resource": one.resource, "amount": format_bytes(one.size), "podUID": one.pod_uid}
+            for one in zone.pages_in_use
         ],
         "devices": [
             {

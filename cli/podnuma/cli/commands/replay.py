@@ -24,6 +24,7 @@ from typing import IO, Any
 
 import typer
 from podnuma.allocator import Admitted, PodRequest, Rejected, SettingsError, Topology
+from podnuma.allocator.memory.others import PagesInUse, others_pages
 from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod import read_pod
@@ -136,6 +137,7 @@ class _Player:
 
     node: NodeAllocator
     topology: Topology
+    pages_in_use: tuple[PagesInUse, ...]
     kubelet: ScenarioJson
     api_defaults: bool
     active: dict[str, PodRequest] = field(default_factory=dict)
@@ -149,7 +151,9 @@ class _Player:
             node = NodeAllocator.empty(read_settings(scenario.kubelet), scenario.topology)
         except (ScenarioError, SettingsError) as error:
             return None, {"ok": False, "stage": "configuration", "error": str(error)}
-        return cls(node, scenario.topology, scenario.kubelet, scenario.api_defaults), {"ok": True}
+        pages = scenario.pages_in_use
+        node.others_have(others_pages(pages, {}, scenario.topology))
+        return cls(node, scenario.topology, pages, scenario.kubelet, scenario.api_defaults), {"ok": True}
 
     def step(self, index: int, step: ScenarioJson) -> dict[str, Any]:
         """Do one step and report it."""
@@ -254,6 +258,7 @@ class _Player:
         try:
             settings = read_settings(self.kubelet)
             self.node, _ = NodeAllocator.restore(settings, self.topology, self.node.grants.values())
+            self.node.others_have(others_pages(self.pages_in_use, {}, self.topology))
         except (ScenarioError, SettingsError) as error:
             report["start"] = {"ok": False, "stage": "configuration", "error": str(error)}
             return

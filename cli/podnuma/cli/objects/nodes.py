@@ -11,6 +11,7 @@ from typing import Any
 
 from podnuma.allocator import NodeAllocator, SettingsError, SettingsProblem
 from podnuma.allocator.decision import PodGrant
+from podnuma.allocator.memory.others import others_pages
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_settings import NodeSettings
@@ -86,6 +87,7 @@ def candidate_node(
         allocator, problems = NodeAllocator.restore(settings.managers, hardware.topology, grants)
     except SettingsError as error:
         raise Failure(Exit.INPUT, *_lines(topology.name, error.problems)) from error
+    allocator.others_have(others_pages(topology.pages_in_use, allocator.grants, allocator.topology))
     remarks += _lines(topology.name, problems)
     return CandidateNode(topology.name, allocator, settings, tuple(remarks))
 

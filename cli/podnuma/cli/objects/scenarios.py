@@ -22,6 +22,7 @@ from podnuma.allocator.manager_settings import (
     TopologyManagerPolicy,
     TopologyManagerScope,
 )
+from podnuma.allocator.memory.others import PagesInUse
 from podnuma.allocator.quantities import Quantity
 from podnuma.allocator.topology import Cpu, NumaNode, Topology, TopologyError
 
@@ -48,10 +49,14 @@ class ScenarioError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A scenario as read. `steps` are still JSON; `api_defaults` says whether pods need defaults."""
+    """A scenario as read. `steps` are still JSON; `api_defaults` says whether pods need defaults.
+
+    `pages_in_use` are huge pages that others have in use, which a kubelet does not look at.
+    """
 
     name: str
     topology: Topology
+    pages_in_use: tuple[PagesInUse, ...]
     kubelet: ScenarioJson
     api_defaults: bool
     steps: tuple[ScenarioJson, ...]
@@ -61,9 +66,11 @@ def read_scenario(value: Any) -> Scenario:
     """Read one scenario. Raises ScenarioError; the kubelet section is read by `read_settings`."""
     scenario = expect_object(value, "scenario")
     steps = _objects(scenario.get("steps") or [], "steps")
+    topology = expect_object(scenario.get("topology"), "topology")
     return Scenario(
         name=_text(scenario.get("name", ""), "name"),
-        topology=_topology(expect_object(scenario.get("topology"), "topology")),
+        topology=_topology(topology),
+        pages_in_use=tuple(_pages_in_use(_objects(topology.get("numaNodes"), "topology.numaNodes"))),
         kubelet=expect_object(scenario.get("kubelet", {}), "kubelet"),
         api_defaults=_flag(scenario.get("apiDefaults", True), "apiDefaults"),
         steps=tuple(steps),
@@ -216,6 +223,14 @@ def _numa_nodes(rows: Sequence[ScenarioJson]) -> list[NumaNode]:
             )
         )
     return nodes
+
+
+def _pages_in_use(rows: Sequence[ScenarioJson]) -> Iterator[PagesInUse]:
+    for index, row in enumerate(rows):
+        path = f"topology.numaNodes[{index}]"
+        for size, used in expect_object(row.get("hugepagesInUse") or {}, f"{path}.hugepagesInUse").items():
+            node = _integer(row.get("id"), f"{path}.id")
+            yield PagesInUse(node, f"hugepages-{size}", _pages(size, used, path))
 
 
 def _pages(size: str, held: Any, path: str) -> int:

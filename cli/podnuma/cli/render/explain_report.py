@@ -8,6 +8,7 @@ from podnuma.allocator import Admitted, NodeAllocator, PodGrant, PodRequest, Rej
 from podnuma.allocator.eligibility import qos
 from podnuma.allocator.explain.brief import brief
 from podnuma.allocator.explain.explanation import Explanation
+from podnuma.allocator.explain.free import FreeRow
 from podnuma.allocator.explain.remarks import MergeSide, MergeStep
 from podnuma.allocator.explain.suggestions import Suggestion
 from podnuma.allocator.nodeset import NodeSet
@@ -194,7 +195,9 @@ def _free(now: Explanation) -> str:
         found = [cells.get((node, resource)) for resource in resources]
         shared = {nodeset.render(row.group) for row in found if row and row.group.bit_count() > 1}
         texts = [
-            f"{_size(row.resource, row.free)} of {_size(row.resource, row.grantable)}" if row else ""
+            f"{_size(row.resource, row.free)} of {_size(row.resource, row.grantable)}{_in_use(row)}"
+            if row
+            else ""
             for row in found
         ]
         rows.append(
@@ -208,6 +211,10 @@ def _free(now: Explanation) -> str:
         if any(row[-1] for row in rows)
         else columns(heads[:-1], [row[:-1] for row in rows])
     )
+
+
+def _in_use(row: FreeRow) -> str:
+    return f", {_size(row.resource, row.others)} in use by others" if row.others else ""
 
 
 def _size(resource: str, amount: int) -> str:
@@ -323,6 +330,7 @@ def explanation_data(explained: PodExplanation) -> dict[str, Any]:
                 "resource": row.resource,
                 "free": _exact(row.resource, row.free),
                 "grantable": _exact(row.resource, row.grantable),
+                "others": _exact(row.resource, row.others),
             }
             for row in (now.free if now else ())
         ],

@@ -22,6 +22,7 @@ from podnuma.allocator import cpuset
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import GrantedDevice, MemoryBlock, PodGrant
+from podnuma.allocator.memory.others import PagesInUse
 from podnuma.allocator.request import ContainerKind
 from podnuma.allocator.topology import Cpu, NumaNode, Topology
 
@@ -60,7 +61,8 @@ class Holder:
 class MappedNode:
     """The facts of a node that a map shows beside its pods; `remarks` are printed below it.
 
-    `hidden`: CPUs that pods hold, where the reader may not see all pods.
+    `hidden`: CPUs that pods hold, where the reader may not see all pods. `pages_in_use`: huge pages that are
+    in use without a grant.
     """
 
     name: str
@@ -69,6 +71,7 @@ class MappedNode:
     offline: CpuSet = cpuset.EMPTY
     remarks: tuple[str, ...] = ()
     hidden: CpuSet = cpuset.EMPTY
+    pages_in_use: tuple[PagesInUse, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,7 @@ class Zone:
     capacity: int
     memory: tuple[MemoryShare, ...]
     devices: tuple[DeviceShare, ...] = ()
+    pages_in_use: tuple[PagesInUse, ...] = ()
 
     @property
     def in_use(self) -> bool:
@@ -172,7 +176,11 @@ def draw_up(node: MappedNode, grants: Iterable[PodGrant]) -> NodeMap:
     return NodeMap(
         name=node.name,
         zones=tuple(
-            replace(_zone(numa, node.topology, holders, memory), devices=_devices(numa.id, ordered))
+            replace(
+                _zone(numa, node.topology, holders, memory),
+                devices=_devices(numa.id, ordered),
+                pages_in_use=tuple(one for one in node.pages_in_use if one.node == numa.id),
+            )
             for numa in node.topology.nodes
         ),
         holders=holders,

@@ -240,6 +240,9 @@ def _held(node: NodeMap) -> Iterator[_Block]:
     for share in shares:
         where = wording.across(share.block.nodes) or f"of NUMA node {_first(node, share)}"
         yield _row(share.block.resource, wording.rounded(share.block.size), where, share.pod)
+    for pages in (one for zone in node.zones for one in zone.pages_in_use):
+        where = f"of NUMA node {pages.node}"
+        yield _row(pages.resource, wording.rounded(pages.size), where, wording.ungranted(pages.pod_uid))
     for one in dict.fromkeys(one for zone in node.zones for one in zone.devices):
         name = f"{one.device.resource} {one.device.name}"
         yield _row("device", "", name if len(name) <= _LIST_WIDTH else f"{name[: _LIST_WIDTH - 1]}…", one.who)

@@ -166,6 +166,10 @@ class _Holders:
         for held in self._zone.memory:
             size, across = wording.rounded(held.block.size), wording.across(held.block.nodes)
             table.add_row("", "", held.block.resource, size, across, held.pod)
+        for pages in self._zone.pages_in_use:
+            table.add_row(
+                "", "", pages.resource, wording.rounded(pages.size), "", wording.ungranted(pages.pod_uid)
+            )
         for one in self._zone.devices:
             name = f"{one.device.resource} {one.device.name}"
             cut = name if len(name) <= lists else f"{name[: lists - 1]}…"

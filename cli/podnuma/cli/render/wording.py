@@ -31,6 +31,11 @@ def across(nodes: NodeSet) -> str:
     return f"over NUMA nodes {nodeset.render(nodes)}" if nodes.bit_count() > 1 else ""
 
 
+def ungranted(pod_uid: str) -> str:
+    """Say who uses huge pages that nobody was granted."""
+    return f"in use without a grant: pod UID {pod_uid}" if pod_uid else "in use without a grant"
+
+
 def wrap_list(items: str, width: int) -> str:
     """Wrap a comma list into lines of at most `width` characters, only after commas."""
     lines = [""]

@@ -1,9 +1,10 @@
 """The machine as it is now: discovered again when CPUs, NUMA nodes or memory come or go.
 
-Two small files and the amount of memory show whether anything changed. The whole tree is read again then,
-and every few minutes; soon, as long as the kernel does not tell which CPUs share a core.
+Two small files, the amount of memory and that of huge pages show whether anything changed. The whole tree is
+read again then, and every few minutes; soon, as long as the kernel does not tell which CPUs share a core.
 """
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from podnuma.agent.discover.machine import Discovered, Machine, discover
 
 _CHANGE_FILES = ("devices/system/cpu/online", "devices/system/node/online")
+_AMOUNTS = re.compile(r"^(?:MemTotal|Hugetlb):.*$", re.MULTILINE)
 _PERIOD = 300.0
 _PERIOD_WHILE_UNKNOWN = 10.0
 
@@ -39,8 +41,8 @@ class CurrentMachine:
 
     def get(self) -> Machine:
         """Return the machine. Raises HardwareUnknown until one has been discovered."""
-        memory = _text(self._proc_root / "meminfo").partition("\n")[0]
-        seen = (*(_text(self._sys_root / path) for path in _CHANGE_FILES), memory)
+        memory = _text(self._proc_root / "meminfo")
+        seen = (*(_text(self._sys_root / path) for path in _CHANGE_FILES), *_AMOUNTS.findall(memory))
         unknown = self._machine is not None and self._machine.topology.unknown_siblings
         period = _PERIOD_WHILE_UNKNOWN if unknown else _PERIOD
         overdue = self._clock() - self._read_at > period

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from podnuma.agent.discover.huge_pages import MACHINE_PAGES, page_counts, totals
 from podnuma.agent.discover.tree import Tree
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
@@ -41,7 +42,7 @@ def read_memory(tree: Tree, proc: Tree, online: CpuSet) -> Memory:
             proc.add(
                 "meminfo", "gives no MemTotal; memory taken as 0", "mount the host's /proc for the agent"
             )
-        node = NumaNode(0, memory or 0, _pages(tree, "kernel/mm/hugepages"), (_HERE,))
+        node = NumaNode(0, memory or 0, totals(page_counts(tree, 0, MACHINE_PAGES)), (_HERE,))
         return Memory((node,), dict.fromkeys(cpuset.ids(online), 0))
     node_of_cpu: dict[int, int] = {}
     for node_id in ids:
@@ -49,7 +50,7 @@ def read_memory(tree: Tree, proc: Tree, online: CpuSet) -> Memory:
         node_of_cpu.update(dict.fromkeys(cpuset.ids(CpuSet(members)), node_id))
     _place_unlisted(tree, ids, online, node_of_cpu)
     nodes = tuple(
-        NumaNode(node_id, _memory(tree, node_id), _pages(tree, f"{_NODE}/node{node_id}/hugepages"), distances)
+        NumaNode(node_id, _memory(tree, node_id), totals(page_counts(tree, node_id)), distances)
         for node_id, distances in zip(ids, _distances(tree, ids), strict=True)
     )
     return Memory(nodes, node_of_cpu)
@@ -92,32 +93,6 @@ def _memory(tree: Tree, node: int) -> int:
 def _total(text: str | None) -> int | None:
     match = _TOTAL.search(text or "")
     return int(match[1]) * _KIB if match else None
-
-
-def _pages(tree: Tree, folder: str) -> dict[str, int]:
-    """Bytes in huge pages by Kubernetes resource name ("hugepages-2Mi"); sizes without pages are left out."""
-    pages = {}
-    for size in _page_sizes(tree, folder):
-        count = tree.number(f"{folder}/hugepages-{size}kB/nr_hugepages")
-        if count is not None and count > 0:
-            pages[f"hugepages-{_spelled(size)}"] = count * size * _KIB
-    return pages
-
-
-def _page_sizes(tree: Tree, folder: str) -> tuple[int, ...]:
-    try:
-        names = [entry.name for entry in (tree.root / folder).iterdir()]
-    except OSError:
-        return ()
-    matches = (re.fullmatch(r"hugepages-([0-9]{1,9})kB", name) for name in names)
-    return tuple(sorted(int(match[1]) for match in matches if match))
-
-
-def _spelled(kib: int) -> str:
-    size, suffix = kib, 0
-    while size % _KIB == 0:
-        size, suffix = size // _KIB, suffix + 1
-    return f"{size}{('Ki', 'Mi', 'Gi', 'Ti')[suffix]}"
 
 
 def _distances(tree: Tree, ids: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:

@@ -10,12 +10,14 @@ from podnuma.agent.desired.state import DesiredState
 from podnuma.agent.discover.machine import Discovered, Machine
 from podnuma.agent.model.containers import RuntimeDescription
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
+from podnuma.allocator.memory.others import PagesInUse
 from podnuma.api.conditions import Condition, Status, merged, timestamp
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_topology import AgentReport, NodeCondition, render_agent_status
 from podnuma.api.resource_types import NODE_TOPOLOGY
 
 _CUT = 1000
+_PAGES_REST = dt.timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class NodeStatus:
         self._pause_reason: str | None = None
         self._contended = ""
         self._intruders = ""
+        self._pages: tuple[PagesInUse, ...] = ()
+        self._pages_at: dt.datetime | None = None
         self._beat: dt.datetime | None = None
         self._conditions: tuple[Condition, ...] = ()
         self._refused: tuple[Condition, ...] = ()
@@ -64,6 +68,12 @@ class NodeStatus:
         """Take the hardware; where it could not be made out, the last one that was stays."""
         self._discovered = discovered
         self._machine = discovered.machine or self._machine
+
+    def found_pages(self, pages: tuple[PagesInUse, ...]) -> None:
+        """Take the huge pages in use; who touches one after the other costs a write in ten seconds."""
+        now = self._clock()
+        if pages != self._pages and (self._pages_at is None or abs(now - self._pages_at) >= _PAGES_REST):
+            self._pages, self._pages_at = pages, now
 
     def backend(self, cgroup_driver: str, describe: Callable[[], RuntimeDescription]) -> None:
         """Take how to ask who writes to containers first, and which runtime it is."""
@@ -110,14 +120,19 @@ class NodeStatus:
         hardware, uid = self._hardware(), settings.uid
         self._status_writer.submit(
             self.path,
-            self._patch(uid, hardware, agent, conditions),
+            self._patch(uid, hardware, agent, conditions, self._pages),
             substitute=lambda why: self._without_what_is_refused(uid, hardware, agent, why),
         )
 
     def _patch(
-        self, uid: str, hardware: Hardware | None, agent: AgentReport, conditions: tuple[Condition, ...]
+        self,
+        uid: str,
+        hardware: Hardware | None,
+        agent: AgentReport,
+        conditions: tuple[Condition, ...],
+        pages: tuple[PagesInUse, ...] = (),
     ) -> Json:
-        status = render_agent_status(hardware, agent, conditions)
+        status = render_agent_status(hardware, agent, conditions, pages)
         return NODE_TOPOLOGY.status_patch("", self._identity.node, uid, status)
 
     def _without_what_is_refused(

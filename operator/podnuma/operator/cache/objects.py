@@ -221,7 +221,7 @@ class CachedTopology(CachedObject):
         paused = find(self.conditions, NodeCondition.PAUSED)
         pause = paused.status if paused is not None else None
         if model.hardware is not None:
-            return (self.uid, self.generation, self.owner, model.hardware, pause)
+            return (self.uid, self.generation, self.owner, model.hardware, model.pages_in_use, pause)
         known = find(self.conditions, NodeCondition.HARDWARE_KNOWN)
         why_not = (model.hardware_problem, model.agent is not None, known and known.message)
         return (self.uid, self.generation, self.owner, why_not, pause)

@@ -201,7 +201,8 @@ class Admission:
                 ) == (answer.reason.value, answer.message, pod.revision):
                     return
                 # Milliseconds, where deciding takes a fraction of one: only for what is written.
-                cause = brief(allocator, request, explain(allocator, request))
+                seen = node.seen_by(allocator, request.uid)
+                cause = brief(seen, request, explain(seen, request))
                 refusal = Decision.of(answer, node.revision, cause, pod.revision)
                 grant = rejected_grant(pod.uid, pod.key.namespace, pod.key.name, allocator.rules.scope)
                 await self._decisions.write(

@@ -16,13 +16,14 @@ so that reporting does not delay decisions.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from podnuma.operator.node.readiness import profile_states
 from podnuma.operator.node.state import NodeState
 
 if TYPE_CHECKING:
+    from podnuma.allocator.memory.others import PagesInUse
     from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedPod
     from podnuma.operator.node.admission import Admission
@@ -88,6 +89,7 @@ class NodeReconciler:
             await steps.settings.run(node, selection)
             selection = steps.selector.run(state)
         state.use_rules(state.rules if node is not None else None)
+        state.use_pages(self._pages_in_use())
         await steps.allocations.run(state)
         await steps.reservations.run(state)
         await steps.admission.run(state, selection)
@@ -99,6 +101,16 @@ class NodeReconciler:
             for profile in before.keys() | state.profile_states.keys()
             if before.get(profile) != state.profile_states.get(profile)
         )
+
+    def _pages_in_use(self) -> tuple[PagesInUse, ...]:
+        """Return what the agent says is in use without a grant, static pods by the UIDs of their mirrors."""
+        name = self.state.name
+        topology = self._cache.topology(name)
+        told = topology.model.pages_in_use if topology is not None and topology.model is not None else ()
+        if not any(one.pod_uid for one in told):
+            return told
+        mirrors = {pod.static_uid: pod.uid for pod in self._cache.pods.group(name).values() if pod.static_uid}
+        return tuple(replace(one, pod_uid=mirrors.get(one.pod_uid, one.pod_uid)) for one in told)
 
     async def write_status(self) -> float:
         """Bring NodeTopology.status and the conditions of pods up to date.

@@ -18,6 +18,7 @@ from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import Admitted, PodGrant, Reason, Rejected
 from podnuma.allocator.device_hints import locality, with_granted_devices
+from podnuma.allocator.memory.others import others_pages
 from podnuma.allocator.node_allocator import NodeAllocator, StaleDecisionError
 from podnuma.allocator.resize.decide import ResizeRefused
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from podnuma.allocator.device_hints import DeviceLocality
+    from podnuma.allocator.memory.others import OthersPages, PagesInUse
     from podnuma.allocator.request import PodRequest
     from podnuma.allocator.rules import Rules
     from podnuma.api.node_profile import MatchedNode
@@ -88,7 +90,8 @@ class NodeState:
     when pods are `orphans`: gone from the API, while their processes may still run; since when what a pod
     holds has been `reserved` while it had neither gate nor node; and, by its own UID, since when a
     PodAllocation is `unsettled`: only the node's agent can tell what it stands for. `announced` are the
-    findings of the agent (UID of the object, condition) of which there was an event.
+    findings of the agent (UID of the object, condition) of which there was an event. The pages in use are
+    huge pages that, as the agent says, no grant accounts for.
     """
 
     def __init__(self, name: str) -> None:
@@ -114,6 +117,7 @@ class NodeState:
         self.devices: dict[str, LocatedDevices] = {}
         self.device_waits: dict[str, int] = {}
         self.waiting_since: dict[str, float] = {}
+        self._pages_in_use: tuple[PagesInUse, ...] = ()
         self._decisions: dict[str, PodDecision] = {}
         self._allocator: NodeAllocator | None = None
         self._outdated: dict[str, str] = {}
@@ -178,6 +182,30 @@ class NodeState:
         self.idle.clear()
         self._outdated.clear()
         self._allocator = None if rules is None else self._rebuilt(NodeAllocator(rules))
+        self._look_at_pages()
+
+    def use_pages(self, pages: tuple[PagesInUse, ...]) -> None:
+        """Leave the huge pages alone from now on that the agent finds in use without a grant."""
+        if pages != self._pages_in_use:
+            self._pages_in_use = pages
+            self._revision += 1
+        self._look_at_pages()
+
+    def seen_by(self, allocator: NodeAllocator, uid: str) -> NodeAllocator:
+        """Return the node as an undecided pod finds it: the huge pages that it uses already are its own."""
+        if not any(one.pod_uid == uid for one in self._pages_in_use):
+            return allocator
+        seen = allocator.without(uid)
+        seen.others_have(self._others(seen, uid))
+        return seen
+
+    def _look_at_pages(self) -> None:
+        if self._allocator is not None:
+            self._allocator.others_have(self._others(self._allocator))
+
+    def _others(self, allocator: NodeAllocator, but: str = "") -> OthersPages:
+        """Sum up the pages in use, less what grants cover that the agent had not seen when it looked."""
+        return others_pages(self._pages_in_use, allocator.grants, allocator.topology, but)
 
     def adopt(self, decision: PodDecision) -> str | None:
         """Keep a stored decision; if it overlaps another grant, return a sentence about that instead."""
@@ -194,11 +222,12 @@ class NodeState:
         self._revision += 1
         if self._allocator is not None and decision.grant.holds_anything:
             self._place(self._allocator, decision.grant)
+            self._look_at_pages()
         return None
 
     def decide(self, allocator: NodeAllocator, request: PodRequest) -> Admitted | Rejected:
         """Decide a pod; nothing changes."""
-        answer = allocator.decide(request)
+        answer = self.seen_by(allocator, request.uid).decide(request)
         if isinstance(answer, Admitted):
             lost = CpuSet(answer.grant.exclusive_cpus & self._held_by_others(request.uid))
             if lost:
@@ -236,6 +265,7 @@ class NodeState:
         except StaleDecisionError:
             # Its write took several attempts, and pods came or went in between.
             self._place(self._allocator, decision.grant)
+        self._look_at_pages()
 
     def hand_over(self, uid: str, decision: PodDecision) -> None:
         """Keep what a pod holds under another UID."""
@@ -265,6 +295,7 @@ class NodeState:
         self.evicted.discard(uid)
         if self._allocator is not None and uid in self._allocator.grants:
             self._allocator.release(uid)
+            self._look_at_pages()
         self._revision += 1
 
     def forget_absent(self, present: AbstractSet[str]) -> None:

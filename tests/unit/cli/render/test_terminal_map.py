@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 from podnuma.allocator import GrantedDevice, nodeset
+from podnuma.allocator.memory.others import PagesInUse
+from podnuma.api.node_topology import AgentReport, render_agent_status
 from podnuma.cli.commands.map import render_node
 from rich.console import Console
 
@@ -45,6 +47,22 @@ def test_plain_map_of_a_node_with_two_pods():
         "  54-59  · · ·  · · ·",
         "   A  exclusive            3  6-8                     ml/training: training",
     ]
+
+
+def test_huge_pages_that_nobody_was_granted_are_at_their_numa_node():
+    topology = topology_object(EPYC)
+    in_use = [PagesInUse(0, "hugepages-1Gi", 3 * 2**30), PagesInUse(1, "hugepages-2Mi", 2**21, "u-1")]
+    status = render_agent_status(None, AgentReport(), [], in_use)
+    topology["status"]["hugepagesInUse"] = status["hugepagesInUse"]
+    lines = drawn(topology, [])
+    zero, one = (
+        number for number, line in enumerate(lines) if line.startswith(("NUMA node 0", "NUMA node 1"))
+    )
+    assert "      hugepages-1Gi      3Gi                          in use without a grant" in lines[zero:one]
+    assert (
+        "      hugepages-2Mi      2Mi                          in use without a grant: pod UID u-1"
+        in lines[one:]
+    )
 
 
 def test_no_line_is_wider_than_the_terminal():
