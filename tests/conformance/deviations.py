@@ -99,6 +99,17 @@ def _nodes_without_cpus(scenario: Json) -> bool:
     }
 
 
+def _memory_nodes_unused(scenario: Json) -> bool:
+    return scenario["kubelet"].get("memoryOnlyNodePolicy") == "Unused" and _nodes_without_cpus(scenario)
+
+
+def _memory_nodes_counted(moment: Moment) -> bool:
+    """The kubelet does not start for its number of NUMA nodes; podnuma counts those with CPUs only."""
+    start = moment.kubelet.get("start") or {}
+    ours = moment.podnuma.get("start") or {}
+    return "NUMA Nodes" in str(start.get("error")) and bool(ours.get("ok"))
+
+
 def _gaps_in_node_ids(scenario: Json) -> bool:
     ids = [node["id"] for node in scenario["topology"]["numaNodes"]]
     return ids != list(range(len(ids)))
@@ -228,6 +239,7 @@ def _devices(scenario: Json) -> bool:
 TWINS: tuple[Twin, ...] = (
     Twin("Unequal cores and sockets", unequal_cores, literal.WHOLE_BY_AVERAGE),
     Twin("NUMA nodes without CPUs", _nodes_without_cpus, literal.ALL_NODES_COUNT),
+    Twin("NUMA nodes without CPUs", _memory_nodes_unused, literal.MEMORY_ONLY_NODES_ARE_GIVEN),
     Twin("Huge pages that others have in use", _pages_in_use, literal.PAGES_OF_OTHERS_ARE_FREE),
     Twin(
         "Huge pages that only exclusive containers want",
@@ -254,6 +266,7 @@ MARKS: tuple[Mark, ...] = (
     Mark("A restart decides nothing", _always, _redecided),
     Mark("Unequal cores and sockets", unequal_cores, _corrupt_cores),
     Mark("A NUMA node that shares memory blocks with others", _always, _torn_group),
+    Mark("NUMA nodes without CPUs", _nodes_without_cpus, _memory_nodes_counted),
     Mark("A huge page size that a NUMA node lacks", _huge_pages_wanted, _unknown_page_size),
     Mark("NUMA distances when node ids have gaps", _gaps_in_node_ids, _distance_beyond_the_row),
     Mark("Memory reserved that a NUMA node does not have", _always, _more_than_there_is),

@@ -147,6 +147,9 @@ WHOLE_BY_AVERAGE: tuple[Replacement, ...] = (
     ("podnuma.allocator.cpu.distribute.packed", packed_by_average),
 )
 ALL_NODES_COUNT: tuple[Replacement, ...] = (("podnuma.allocator.memory.hints.fewest", _fewest_of_all_nodes),)
+MEMORY_ONLY_NODES_ARE_GIVEN: tuple[Replacement, ...] = (
+    ("podnuma.allocator.rules.Topology.without_nodes", lambda self, _: self),
+)
 EVERYBODY_MISSES_HUGE_PAGES: tuple[Replacement, ...] = (
     ("podnuma.allocator.eligibility._missed", _missed_by_anyone),
 )

@@ -8,7 +8,20 @@ from podnuma.cli.commands import replay
 
 from tests.conformance import compare, deviations, examine, literal
 from tests.conformance.deviations import Moment
-from tests.conformance.world import RESTART, Json, add, budget, d16, g, pod, scenario, settings, shared
+from tests.conformance.world import (
+    RESTART,
+    Json,
+    add,
+    budget,
+    d16,
+    facts,
+    g,
+    machine,
+    pod,
+    scenario,
+    settings,
+    shared,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "deviations.md").read_text()
@@ -85,6 +98,31 @@ def test_pages_of_others_explain_exactly_what_a_kubelet_answers_that_does_not_lo
     assert verdict.finding is None
     theirs["steps"][0]["pod"]["containers"][0]["cpuset"] = "1,10"
     assert examine.judge(case, theirs, replay.play).finding is not None
+
+
+def test_memory_without_cpus_explains_exactly_what_a_kubelet_gives():
+    """A Xeon with four persistent-memory nodes: 300Gi fit nowhere else."""
+    reserved = f"0,56,{facts('xeon-2s-snc2-pmem')['isolated']}"
+    told = settings(policy="best-effort", reserved=reserved, nodes=range(4), memoryOnlyNodePolicy="Unused")
+    case = scenario(
+        "pmem", machine("xeon-2s-snc2-pmem"), told, add(pod("p", budget(4, "300Gi"), [g(2, "2Gi"), shared()]))
+    )
+    with literal.in_place(literal.MEMORY_ONLY_NODES_ARE_GIVEN):
+        theirs = replay.play(case)
+    assert (theirs["steps"][0]["admitted"], replay.play(case)["steps"][0]["admitted"]) == (True, False)
+    verdict = examine.judge(case, theirs, replay.play)
+    assert set(verdict.twins) == {"NUMA nodes without CPUs"}
+    assert verdict.finding is None
+
+
+def test_a_kubelet_that_does_not_start_for_nodes_without_cpus_is_recognised():
+    case = scenario("gpus", machine("power9"), settings(policy="restricted", reserved="0-3", nodes=(0, 8)))
+    theirs = {
+        "start": {"ok": False, "error": "unsupported on machines with more than 8 NUMA Nodes"},
+        "steps": [],
+    }
+    seen = Moment(case, {"op": "start"}, None, theirs, replay.play(case), None)
+    assert deviations.marked(seen) == "NUMA nodes without CPUs"
 
 
 def blocks(report):

@@ -11,6 +11,7 @@ from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.check import SettingsProblem
 from podnuma.allocator.decision import PodGrant
 from podnuma.allocator.memory.memory_map import NumaMemoryMap
+from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.quantities import format_bytes
 from podnuma.allocator.rules import Rules
 
@@ -68,7 +69,15 @@ def _cpu_misfits(grant: PodGrant, rules: Rules) -> Iterator[SettingsProblem]:
 
 def _memory_misfits(grant: PodGrant, rules: Rules, tables: NumaMemoryMap) -> Iterator[SettingsProblem]:
     pod = f"pod {grant.namespace}/{grant.name}"
-    unknown = grant.memory_nodes & ~rules.topology.all_nodes
+    unused = grant.memory_nodes & rules.topology.unused
+    if unused:
+        yield SettingsProblem(
+            "memoryNodes",
+            nodeset.render(grant.memory_nodes),
+            f"{pod} keeps memory on NUMA nodes {nodeset.render(NodeSet(unused))} until it ends, "
+            "which have no CPUs: memoryOnlyNodePolicy is Unused now",
+        )
+    unknown = grant.memory_nodes & ~rules.topology.listed_nodes
     if unknown:
         yield SettingsProblem(
             "memoryNodes",

@@ -276,11 +276,12 @@ def _topology_options(settings: ManagerSettings, topology: Topology) -> Iterator
     if bad:
         return
     options = config.topology_options(settings)
-    if len(topology.nodes) > options.max_allowable_numa_nodes:
+    # Nodes without CPUs (persistent memory, memory of accelerators) are no reason to refuse the machine.
+    if len(topology.numa) > options.max_allowable_numa_nodes:
         yield SettingsProblem(
             f"{TOPOLOGY_OPTIONS}.{MAX_NODES}",
             str(options.max_allowable_numa_nodes),
-            f"this machine has {len(topology.nodes)} NUMA nodes; raise the number",
+            f"this machine has {len(topology.numa)} NUMA nodes with CPUs; raise the number",
         )
     if options.prefer_closest_numa_nodes and not all(node.distances for node in topology.nodes):
         yield SettingsProblem(

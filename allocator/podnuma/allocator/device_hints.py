@@ -199,9 +199,9 @@ def near_cpus(topology: Topology, nodes: NodeSet) -> int:
     Nodes without CPUs are replaced by the nearest ones with CPUs, unless the device is attached to one
     of these as well; without distances by none.
     """
-    known = int(nodes & topology.all_nodes)
+    known = int(nodes & topology.listed_nodes)
     if not known or known & topology.cpu_nodes:
-        return known
+        return known & topology.all_nodes
     near: dict[int, int] = {}
     for place in (place for place, one in enumerate(topology.nodes) if known >> one.id & 1):
         for distance, other in zip(topology.nodes[place].distances, topology.nodes, strict=False):

@@ -53,6 +53,13 @@ class IsolatedCpuPolicy(Enum):
     EXCLUSIVE = "Exclusive"
 
 
+class MemoryOnlyNodePolicy(Enum):
+    """Whether pods are given memory of NUMA nodes without CPUs: persistent memory, memory of accelerators."""
+
+    UNUSED = "Unused"
+    ALLOCATABLE = "Allocatable"
+
+
 class MemoryManagerPolicy(Enum):
     """Whether containers get memory on chosen NUMA nodes."""
 
@@ -97,6 +104,7 @@ class ManagerSettings:
     `cfs_quota_period` is in microseconds. Without `pod_level_managers` pods with a budget of
     their own get nothing, as in a kubelet whose gate PodLevelResourceManagers is off.
     `isolated_cpu_policy` is podnuma's own: the kubelet does not know of isolated CPUs.
+    `memory_only_node_policy` is podnuma's own: the kubelet gives memory of any NUMA node to any pod.
     `exclusive_core_kind` is podnuma's own, too: the kind of cores that CPUs are given exclusively from,
     empty for all kinds.
     `kubelet_release` chooses between releases that pick other CPUs under the same options.
@@ -116,6 +124,7 @@ class ManagerSettings:
     cfs_quota_period: int = 100_000
     pod_level_managers: bool = True
     isolated_cpu_policy: IsolatedCpuPolicy = IsolatedCpuPolicy.UNUSED
+    memory_only_node_policy: MemoryOnlyNodePolicy = MemoryOnlyNodePolicy.UNUSED
     exclusive_core_kind: str = ""
     kubelet_release: KubeletRelease = KubeletRelease.V1_38
 

@@ -128,16 +128,16 @@ class NodeAllocator:
         return self._tables.free_on(1 << node, resource)
 
     def memory_rows(self, node: int) -> dict[str, MemoryTable]:
-        """Return the memory table of a NUMA node, by resource."""
+        """Return the memory table of a NUMA node, by resource; empty for one that is not used."""
         return self._tables.rows(node)
 
     def memory_group(self, node: int) -> NodeSet:
         """Return the group a NUMA node is in: itself alone, or the nodes it shares blocks with."""
-        return NodeSet(self._tables.groups[node])
+        return NodeSet(self._tables.groups.get(node, 1 << node))
 
     def memory_assignments(self, node: int) -> int:
         """Return how many blocks a NUMA node carries."""
-        return self._tables.assignments[node]
+        return self._tables.assignments.get(node, 0)
 
     def assignment_counts(self) -> AssignmentCounts:
         """Count the containers of held grants by assignment type."""

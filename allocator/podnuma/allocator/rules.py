@@ -5,7 +5,8 @@ fails with SettingsError when `check` finds problems. Specification: sections 2.
 
 Isolated CPUs are for a decision as if they were offline, or, with isolatedCPUPolicy Exclusive, like
 others but for the shared pool. CPUs of another kind than exclusiveCoreKind are for a decision as if they were
-offline, and always shared. So `topology` is what decisions are made on, and `machine` what there is.
+offline, and always shared. NUMA nodes without CPUs are in no decision, unless memoryOnlyNodePolicy
+is Allocatable. So `topology` is what decisions are made on, and `machine` what there is.
 """
 
 from podnuma.allocator import cpuset
@@ -17,6 +18,7 @@ from podnuma.allocator.manager_settings import (
     IsolatedCpuPolicy,
     ManagerSettings,
     MemoryManagerPolicy,
+    MemoryOnlyNodePolicy,
     TopologyManagerPolicy,
     TopologyManagerScope,
     cpu_options,
@@ -68,6 +70,9 @@ class Rules:
             others = CpuSet(topology.all_cpus & ~dict(topology.kinds)[settings.exclusive_core_kind])
             self.other_kinds = CpuSet(others & ~topology.isolated)
             topology = topology.without(others)
+        if settings.memory_only_node_policy is MemoryOnlyNodePolicy.UNUSED:
+            # CPUs that are isolated or of another kind do not make their NUMA node one without CPUs.
+            topology = topology.without_nodes(self.machine.memory_only_nodes)
         self.topology = topology
         self.options = cpu_options(settings)
         self.picker = Picker(topology, self.options, settings.kubelet_release)

@@ -8,7 +8,8 @@ threads, whatever numbers the input used; CPUs of equal (socket, node, core) are
 The number of a cache is a label, up to 64 bits wide. CPUs without an uncore cache are in none:
 where a decision goes cache by cache they count, socket by socket, as groups of their own. NUMA
 nodes without CPUs (memory only) and without memory are both fine; ids may have gaps. Column i of
-`distances` belongs to the i-th listed node. Specification: section 2.1.
+`distances` belongs to the i-th listed node. NUMA nodes in `unused` are listed, so that it is known what is
+near them, and are in no set of nodes that is chosen. Specification: section 2.1.
 
 What the kernel does not tell is not guessed: CPUs in `unknown_siblings` stand here as cores of
 one thread, and `check` refuses to give any CPU exclusively on such a machine. A negative socket
@@ -16,7 +17,7 @@ number means that the firmware does not tell the package.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, combinations
 from types import MappingProxyType
@@ -54,6 +55,7 @@ class Topology:
     isolated: CpuSet = cpuset.EMPTY
     unknown_siblings: CpuSet = cpuset.EMPTY
     kinds: tuple[tuple[str, CpuSet], ...] = ()
+    unused: NodeSet = nodeset.EMPTY
 
     @staticmethod
     def build(
@@ -106,10 +108,24 @@ class Topology:
         """Every online CPU."""
         return cpuset.of(cpu.id for cpu in self.cpus)
 
+    def without_nodes(self, unused: NodeSet) -> "Topology":
+        """Return this machine with these NUMA nodes unused."""
+        return replace(self, unused=unused) if unused else self
+
+    @cached_property
+    def memory_only_nodes(self) -> NodeSet:
+        """The NUMA nodes that have no CPUs."""
+        return NodeSet(self.listed_nodes & ~self.cpu_nodes)
+
+    @cached_property
+    def listed_nodes(self) -> NodeSet:
+        """Every NUMA node that the machine has."""
+        return nodeset.of(node.id for node in self.nodes)
+
     @cached_property
     def all_nodes(self) -> NodeSet:
-        """Every NUMA node, with or without CPUs."""
-        return nodeset.of(node.id for node in self.nodes)
+        """Every NUMA node that is used, with or without CPUs."""
+        return NodeSet(self.listed_nodes & ~self.unused)
 
     @cached_property
     def cpu_nodes(self) -> NodeSet:
@@ -253,7 +269,7 @@ class Topology:
     @cached_property
     def wide(self) -> bool:
         """Whether there are too many NUMA nodes to look at all sets of them."""
-        return len(self.nodes) > WIDE
+        return self.all_nodes.bit_count() > WIDE
 
     def node_sets(self, size: int, *, closest: bool) -> tuple[NodeSet, ...]:
         """Return all sets of `size` NUMA nodes, best first: lowest integer, or smallest average distance.
@@ -263,7 +279,8 @@ class Topology:
         key = (size, closest)
         if key not in self._node_sets:
             found = [
-                NodeSet(sum(chosen)) for chosen in combinations([1 << node.id for node in self.nodes], size)
+                NodeSet(sum(chosen))
+                for chosen in combinations([1 << node for node in nodeset.ids(self.all_nodes)], size)
             ]
             if closest:
                 found.sort(key=lambda nodes: (self.average_distance(nodes), nodes))

@@ -22,6 +22,7 @@ from podnuma.allocator import (
     KubeletRelease,
     ManagerSettings,
     MemoryManagerPolicy,
+    MemoryOnlyNodePolicy,
     ReservedMemory,
     TopologyManagerPolicy,
     TopologyManagerScope,
@@ -204,6 +205,9 @@ def _read_managers(spec: Fields, release: KubeletRelease) -> ManagerSettings:
         isolated_cpu_policy=spec.optional(
             "isolatedCPUPolicy", choice(IsolatedCpuPolicy), IsolatedCpuPolicy.UNUSED
         ),
+        memory_only_node_policy=spec.optional(
+            "memoryOnlyNodePolicy", choice(MemoryOnlyNodePolicy), MemoryOnlyNodePolicy.UNUSED
+        ),
         exclusive_core_kind=spec.optional("exclusiveCoreKind", text(LONGEST_KIND, shortest=1), ""),
         kubelet_release=release,
         cfs_quota=spec.optional("cpuCFSQuota", boolean, default=True),
@@ -265,6 +269,7 @@ def _render_managers(settings: ManagerSettings) -> dict[str, Any]:
         "topologyManagerPolicy": settings.topology_manager_policy.value,
         "topologyManagerScope": settings.topology_manager_scope.value,
         "isolatedCPUPolicy": settings.isolated_cpu_policy.value,
+        "memoryOnlyNodePolicy": settings.memory_only_node_policy.value,
         "kubeletVersion": settings.kubelet_release.value,
         "cpuCFSQuota": settings.cfs_quota,
         "cpuCFSQuotaPeriod": _render_micros(settings.cfs_quota_period),

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from podnuma.allocator.check import SettingsError, check
 from podnuma.allocator.cpuset import CpuSet
-from podnuma.allocator.manager_settings import ReservedMemory
+from podnuma.allocator.manager_settings import MemoryOnlyNodePolicy, ReservedMemory
 from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.quantities import parse
 from podnuma.allocator.topology import NumaNode
@@ -150,7 +150,7 @@ def test_max_allowable_numa_nodes_is_a_number_of_eight_or_more(text, fine):
 def test_more_nodes_than_allowed_name_the_option_to_raise():
     wide = from_cores([((node,), 0, node, None) for node in range(9)])
     (problem,) = check(settings("restricted", nodes=2), wide)
-    assert problem.message == "this machine has 9 NUMA nodes; raise the number"
+    assert problem.message == "this machine has 9 NUMA nodes with CPUs; raise the number"
     assert check(settings("restricted", topology_options={"max-allowable-numa-nodes": "9"}), wide) == []
     assert check(settings("none"), wide) == []
 
@@ -237,3 +237,12 @@ def test_a_machine_of_one_kind_of_core_has_no_kinds_to_choose_from():
     (problem,) = check(chosen, machine("DS12"))
     assert "all its cores are of one kind" in problem.message
     assert check(replace(settings(cpu="none"), exclusive_core_kind="performance"), machine("DS12")) == []
+
+
+def test_nodes_without_cpus_do_not_count_towards_the_allowed_number():
+    """Two sockets and seven accelerators with memory of their own."""
+    cores = [((cpu,), cpu, cpu, None) for cpu in range(2)]
+    nodes = [NumaNode(node, 9 * GI, distances=(10,) * 9) for node in range(9)]
+    topology = from_cores(cores, nodes)
+    for policy in MemoryOnlyNodePolicy:
+        assert check(replace(settings("restricted"), memory_only_node_policy=policy), topology) == []

@@ -4,12 +4,16 @@ from dataclasses import replace
 
 import pytest
 from podnuma.allocator.check import SettingsError
-from podnuma.allocator.manager_settings import IsolatedCpuPolicy, TopologyManagerScope
+from podnuma.allocator.decision import Admitted
+from podnuma.allocator.device_hints import near_cpus
+from podnuma.allocator.explain.free import free_rows
+from podnuma.allocator.manager_settings import IsolatedCpuPolicy, MemoryOnlyNodePolicy, TopologyManagerScope
 from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.quantities import parse
 from podnuma.allocator.rules import Rules
+from podnuma.allocator.topology import NumaNode
 
-from tests.unit.allocator.shapes import cpus, hybrid, machine, settings
+from tests.unit.allocator.shapes import GI, cpus, from_cores, g, hybrid, machine, nodes, pod, settings
 
 
 def test_siblings_of_reserved_cpus_are_known():
@@ -68,6 +72,50 @@ def test_an_isolated_cpu_of_another_kind_is_neither_shared_nor_given():
         )
         assert node.free_cpus == cpus(given)
         assert node.shared_pool == cpus("0-2,4,6-8,10")
+
+
+def accelerated():
+    """Two NUMA nodes with CPUs, and the memory of two accelerators, each nearest to one of them."""
+    near = ((10, 20, 15, 30), (20, 10, 30, 15), (15, 30, 10, 40), (30, 15, 40, 10))
+    return from_cores(
+        [((2 * cpu, 2 * cpu + 1), cpu // 2, cpu // 2, None) for cpu in range(4)],
+        [NumaNode(node, (8 if node < 2 else 64) * GI, distances=near[node]) for node in range(4)],
+    )
+
+
+def test_memory_of_nodes_without_cpus_is_given_only_where_the_profile_says_so():
+    for policy, usable in ((MemoryOnlyNodePolicy.UNUSED, "0-1"), (MemoryOnlyNodePolicy.ALLOCATABLE, "0-3")):
+        told = replace(settings("best-effort"), memory_only_node_policy=policy)
+        node = NodeAllocator.empty(told, accelerated())
+        assert node.rules.topology.all_nodes == nodes(usable)
+        decision = node.decide(pod((2, "20Gi"), g(2, "20Gi")))
+        if policy is MemoryOnlyNodePolicy.UNUSED:
+            assert "affinity" in decision.message or "memory" in decision.message
+            assert (node.memory_rows(2), node.free_memory(2, "memory")) == ({}, 0)
+            assert {row.node for row in free_rows(node)} == {0, 1}
+        else:
+            assert decision.grant.memory_nodes & nodes("2-3")
+            assert node.free_memory(2, "memory") == 64 * GI
+
+
+def test_what_runs_on_memory_without_cpus_keeps_it_until_it_ends():
+    given = replace(settings("best-effort"), memory_only_node_policy=MemoryOnlyNodePolicy.ALLOCATABLE)
+    grant = NodeAllocator.empty(given, accelerated()).decide(pod((2, "20Gi"), g(2, "20Gi"))).grant
+    node, problems = NodeAllocator.restore(settings("best-effort"), accelerated(), [grant])
+    assert "which have no CPUs: memoryOnlyNodePolicy is Unused now" in problems[0].message
+    assert node.grants["u1"] == grant
+    node.release("u1")
+    assert isinstance(node.decide(pod((2, "2Gi"), g(2, "2Gi"), uid="u2")), Admitted)
+
+
+def test_a_device_at_an_unused_node_is_near_the_nearest_cpus():
+    rules = Rules(settings("restricted"), accelerated())
+    assert [near_cpus(rules.topology, nodes(at)) for at in ("2", "3", "0,2")] == [0b01, 0b10, 0b01]
+
+
+def test_a_node_whose_cpus_are_all_isolated_keeps_its_memory():
+    isolating = replace(machine("DS12"), isolated=cpus("1,3,5,7,9,11"))
+    assert Rules(settings(), isolating).topology.all_nodes == machine("DS12").all_nodes
 
 
 def test_what_check_finds_makes_no_rules():

@@ -20,6 +20,7 @@ from podnuma.allocator import (
     ManagerSettings,
     MemoryBlock,
     MemoryManagerPolicy,
+    MemoryOnlyNodePolicy,
     NumaNode,
     PodGrant,
     Quantity,
@@ -258,6 +259,7 @@ def node_settings(draw: st.DrawFn) -> NodeSettings:
             st.dictionaries(st.just("max-allowable-numa-nodes"), st.integers(8, 99).map(str))
         ),
         isolated_cpu_policy=draw(st.sampled_from(IsolatedCpuPolicy)),
+        memory_only_node_policy=draw(st.sampled_from(MemoryOnlyNodePolicy)),
         exclusive_core_kind=draw(st.sampled_from(["", "performance", "x" * 64])),
         kubelet_release=draw(st.sampled_from(KubeletRelease)),
         cfs_quota=draw(st.booleans()),

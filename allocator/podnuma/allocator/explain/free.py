@@ -28,6 +28,8 @@ def free_rows(node: NodeAllocator) -> Iterator[FreeRow]:
     """Yield what each NUMA node has free of each managed resource."""
     rules = node.rules
     for one in node.topology.nodes:
+        if not rules.topology.all_nodes >> one.id & 1:
+            continue
         group = node.memory_group(one.id)
         if rules.static_cpu:
             own = rules.topology.cpus_of_node(one.id) & ~rules.withheld

@@ -66,7 +66,7 @@ class MemoryCapacity:
         self.topology = topology
         self.cpu_nodes = topology.cpu_nodes
         self.nodes = {}
-        for node in topology.nodes:
+        for node in (one for one in topology.nodes if topology.all_nodes >> one.id & 1):
             reserved = kept.get(node.id, {})
             memory = reserved.get(MEMORY, 0)
             usable = node.memory - memory - sum(node.hugepages.values())
@@ -198,9 +198,9 @@ class NumaMemoryMap:
                 size -= given
 
     def rows(self, node: int) -> dict[str, MemoryTable]:
-        """Return one node's table, by resource."""
+        """Return one node's table, by resource; nothing for a node that is not used."""
         found = {}
-        for resource, amount in self.layout.nodes[node].items():
+        for resource, amount in self.layout.nodes.get(node, {}).items():
             free, others = self.free[resource][node], self.taken.get(resource, NOTHING).get(node, 0)
             found[resource] = MemoryTable(
                 amount.total,

@@ -18,6 +18,7 @@ from podnuma.allocator.manager_settings import (
     KubeletRelease,
     ManagerSettings,
     MemoryManagerPolicy,
+    MemoryOnlyNodePolicy,
     ReservedMemory,
     TopologyManagerPolicy,
     TopologyManagerScope,
@@ -100,6 +101,10 @@ def read_settings(kubelet: ScenarioJson) -> ManagerSettings:
         topology_manager_scope=_choice(TopologyManagerScope, kubelet, "topologyManagerScope", "container"),
         topology_manager_policy_options=_texts(
             kubelet.get("topologyManagerPolicyOptions"), "kubelet.topologyManagerPolicyOptions"
+        ),
+        # A kubelet gives them to any pod.
+        memory_only_node_policy=_choice(
+            MemoryOnlyNodePolicy, kubelet, "memoryOnlyNodePolicy", MemoryOnlyNodePolicy.ALLOCATABLE.value
         ),
         kubelet_release=_release(kubelet.get("kubeletVersion")),
         pod_level_managers=all(gates.get(name, True) for name in _POD_LEVEL_GATES),
