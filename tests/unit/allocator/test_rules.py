@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 from podnuma.allocator.check import SettingsError
-from podnuma.allocator.decision import Admitted
 from podnuma.allocator.device_hints import near_cpus
 from podnuma.allocator.explain.free import free_rows
 from podnuma.allocator.manager_settings import IsolatedCpuPolicy, MemoryOnlyNodePolicy, TopologyManagerScope
@@ -13,7 +12,19 @@ from podnuma.allocator.quantities import parse
 from podnuma.allocator.rules import Rules
 from podnuma.allocator.topology import NumaNode
 
-from tests.unit.allocator.shapes import GI, cpus, from_cores, g, hybrid, machine, nodes, pod, settings
+from tests.unit.allocator.shapes import (
+    GI,
+    admitted,
+    cpus,
+    from_cores,
+    g,
+    hybrid,
+    machine,
+    nodes,
+    pod,
+    refused,
+    settings,
+)
 
 
 def test_siblings_of_reserved_cpus_are_known():
@@ -88,24 +99,23 @@ def test_memory_of_nodes_without_cpus_is_given_only_where_the_profile_says_so():
         told = replace(settings("best-effort"), memory_only_node_policy=policy)
         node = NodeAllocator.empty(told, accelerated())
         assert node.rules.topology.all_nodes == nodes(usable)
-        decision = node.decide(pod((2, "20Gi"), g(2, "20Gi")))
+        wanted = pod((2, "20Gi"), g(2, "20Gi"))
         if policy is MemoryOnlyNodePolicy.UNUSED:
-            assert "affinity" in decision.message or "memory" in decision.message
+            assert "memory" in refused(node, wanted).message
             assert (node.memory_rows(2), node.free_memory(2, "memory")) == ({}, 0)
             assert {row.node for row in free_rows(node)} == {0, 1}
         else:
-            assert decision.grant.memory_nodes & nodes("2-3")
-            assert node.free_memory(2, "memory") == 64 * GI
+            assert admitted(node, wanted).grant.memory_nodes & nodes("2-3")
 
 
 def test_what_runs_on_memory_without_cpus_keeps_it_until_it_ends():
     given = replace(settings("best-effort"), memory_only_node_policy=MemoryOnlyNodePolicy.ALLOCATABLE)
-    grant = NodeAllocator.empty(given, accelerated()).decide(pod((2, "20Gi"), g(2, "20Gi"))).grant
+    grant = admitted(NodeAllocator.empty(given, accelerated()), pod((2, "20Gi"), g(2, "20Gi"))).grant
     node, problems = NodeAllocator.restore(settings("best-effort"), accelerated(), [grant])
     assert "which have no CPUs: memoryOnlyNodePolicy is Unused now" in problems[0].message
     assert node.grants["u1"] == grant
     node.release("u1")
-    assert isinstance(node.decide(pod((2, "2Gi"), g(2, "2Gi"), uid="u2")), Admitted)
+    admitted(node, pod((2, "2Gi"), g(2, "2Gi"), uid="u2"))
 
 
 def test_a_device_at_an_unused_node_is_near_the_nearest_cpus():

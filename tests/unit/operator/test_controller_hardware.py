@@ -6,7 +6,7 @@ from podnuma.allocator import cpuset
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import ObjectKey
 
-from tests.unit.operator.rig import Rig, machine, pod, profile
+from tests.unit.operator.rig import Rig, machine, namespace, node, pod, profile
 from tests.unit.operator.virtual import virtual
 
 
@@ -86,7 +86,7 @@ async def test_memory_that_goes_takes_nothing_from_pods_and_memory_that_comes_le
 async def test_a_node_that_comes_back_as_another_machine_says_what_does_not_fit_and_works_when_it_does():
     rig = Rig()
     await rig.furnished()
-    rig.cluster.put(Kind.PROFILE, profile(reservedSystemCPUs="0,15"))
+    rig.cluster.put(Kind.PROFILE, profile(reservedSystemCPUs="0,15", onRejection="Share"))
     await rig.quiet()
     await rig.create(pod("a"))
     held = rig.cpus("a")
@@ -98,7 +98,11 @@ async def test_a_node_that_comes_back_as_another_machine_says_what_does_not_fit_
     ready = rig.condition(Kind.TOPOLOGY, "n1", "Ready")
     assert (ready["status"], ready["reason"]) == ("False", "InvalidSettings")
     await rig.create(pod("b", 2))
-    assert rig.allocation("b") is None
+    refused = rig.allocation("b")
+    assert refused is not None
+    assert refused["spec"]["decision"]["reason"] == "InvalidSettings"
+    assert "drop 15" in refused["spec"]["decision"]["message"]
+    assert len(rig.told("InvalidSettings")) == 2, "one of the pod, one of the NodeTopology"
     assert rig.cpus("a") == held
     memory = [{"numaNode": 0, "limits": {"memory": "1Gi"}}]
     rig.cluster.put(Kind.PROFILE, profile(reservedSystemCPUs="0,4", reservedMemory=memory))
@@ -127,3 +131,58 @@ async def test_nothing_is_given_exclusively_while_siblings_are_unknown_and_runni
     assert rig.cpus("a") == "1-2,9-10"
     await changed(rig, machine())
     assert (rig.cpus("a"), rig.cpus("b")) == ("1-2,9-10", "4-5,12-13")
+
+
+@virtual
+async def test_pods_of_a_node_whose_settings_were_never_valid_are_refused_with_the_reason_of_now():
+    rig = Rig()
+    await rig.furnished(reservedSystemCPUs="0,77", onRejection="Share")
+    await rig.create(pod("a"))
+    await rig.create(without_cpus("small"))
+    first = rig.allocation("a")["spec"]["decision"]  # type: ignore[index]
+    assert (first["admitted"], first["reason"]) == (False, "InvalidSettings")
+    assert "drop 77" in first["message"]
+    assert rig.told("Undecided") == []
+    rig.cluster.put(Kind.PROFILE, profile(reservedSystemCPUs="0,99", onRejection="Share"))
+    await rig.quiet()
+    assert "drop 99" in rig.allocation("a")["spec"]["decision"]["message"]  # type: ignore[index]
+    await rig.crash()
+    await rig.start()
+    await rig.quiet()
+    assert "drop 99" in rig.allocation("a")["spec"]["decision"]["message"]  # type: ignore[index]
+    rig.cluster.put(Kind.PROFILE, profile(onRejection="Share"))
+    await rig.quiet()
+    assert rig.cpus("a") == "1-2,9-10"
+    rig.assert_sound()
+
+
+def without_cpus(name):
+    """A pod that gets nothing of its own with memoryManagerPolicy None."""
+    found = pod(name)
+    half = {"cpu": "500m", "memory": "1Gi"}
+    found["spec"]["resources"] = {"requests": half, "limits": half}
+    found["spec"]["containers"] = [{"name": "main", "resources": {}}]
+    return found
+
+
+@virtual
+async def test_a_pod_that_asks_for_nothing_is_not_refused_for_settings():
+    rig = Rig()
+    await rig.furnished(reservedSystemCPUs="0,77", memoryManagerPolicy="None", reservedMemory=[])
+    await rig.create(without_cpus("small"))
+    await rig.create(pod("a"))
+    assert rig.allocation("small") is None
+    assert rig.allocation("a") is not None
+    assert len(rig.told("Evicted")) == 1, "onRejection is Evict, and the pod is newer than the profile"
+
+
+@virtual
+async def test_pods_wait_where_something_is_only_missing():
+    rig = Rig()
+    rig.cluster.put(Kind.NAMESPACE, namespace())
+    rig.cluster.put(Kind.PROFILE, profile())
+    rig.cluster.put(Kind.NODE, node())
+    await rig.start()
+    await rig.create(pod("a"))
+    assert rig.allocation("a") is None
+    assert len(rig.told("Undecided")) == 1

@@ -1,7 +1,8 @@
 """Decide the pods of a node that have no decision yet, and the rejected ones when they may fit now.
 
 Oldest pod first, one after the other: decide, store, hold (`decision_writer`). The allocator's answer
-changes nothing. Nothing is decided while a write has no clear answer.
+changes nothing. Nothing is decided while a write has no clear answer. Where the settings that are wanted do
+not fit the hardware, and no earlier ones do, pods that ask for something are refused with that reason.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from podnuma.allocator.decision import Admitted, Rejected
-from podnuma.allocator.eligibility import qos
+from podnuma.allocator.eligibility import exclusive_requests, qos
 from podnuma.allocator.explain.brief import brief
 from podnuma.allocator.explain.explanation import explain
+from podnuma.allocator.manager_settings import CpuManagerPolicy, MemoryManagerPolicy
 from podnuma.allocator.request import Qos
 from podnuma.api.pod_allocation import (
     DEVICES_PENDING,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from podnuma.allocator.manager_settings import TopologyManagerScope
     from podnuma.allocator.request import PodRequest
     from podnuma.allocator.rules import Rules
+    from podnuma.api.conditions import Condition
     from podnuma.api.node_settings import NodeSettings
     from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedAllocation, CachedPod
@@ -82,9 +85,7 @@ class Admission:
             return
         settings = selection.decide_with
         if settings is None:
-            text = f"Waits for node {node.name}: {selection.valid.message}"
-            for pod in self.undecided(node, selection):
-                self._allocations.warn_once(node, pod, "Undecided", text)
+            await self._without_settings(node, selection)
             return
         if not self._allocations.unknown(node):
             # Running pods come first: they are older.
@@ -102,6 +103,38 @@ class Admission:
                 await self._decide(
                     node, pod, pod.request, located.joined(self._devices.of_plugins(node, pod))
                 )
+
+    async def _without_settings(self, node: NodeState, selection: ProfileSelection) -> None:
+        """Refuse pods that no settings of the node admit; where something is only missing they wait."""
+        refused, valid = selection.refused, selection.valid
+        if refused is None:
+            text = f"Waits for node {node.name}: {valid.message}"
+            for pod in self.undecided(node, selection):
+                self._allocations.warn_once(node, pod, "Undecided", text)
+            return
+        for uid, decision in tuple(node.decisions.items()):
+            known = self._cache.pod(decision.key, uid)
+            said = decision.decision
+            if known is not None and said.reason == valid.reason and said.message != valid.message:
+                await self._refuse(node, known, refused, valid)
+        for pod in self.undecided(node, selection):
+            if pod.request is None or pod.terminating:
+                continue
+            if _asks_for_nothing(refused, pod.request):
+                node.idle[pod.uid] = pod.revision
+            else:
+                await self._refuse(node, pod, refused, valid)
+
+    async def _refuse(
+        self, node: NodeState, pod: CachedPod, settings: NodeSettings, valid: Condition
+    ) -> None:
+        """Refuse a pod because the node's settings do not fit its hardware; it is decided when they do."""
+        said = Decision(admitted=False, reason=valid.reason, message=valid.message, revision=pod.revision)
+        scope = settings.managers.topology_manager_scope
+        grant = rejected_grant(pod.uid, pod.key.namespace, pod.key.name, scope)
+        decision = PodDecision(pod.key, node.name, grant, said, pod.static_uid)
+        await self._decisions.write(node, pod, decision, None)
+        node.rejected_at[pod.uid] = node.revision
 
     def undecided(self, node: NodeState, selection: ProfileSelection) -> list[CachedPod]:
         """Return the pods of a node that a profile manages and that have no decision."""
@@ -242,3 +275,12 @@ class Admission:
 def _agent_waits(rules: Rules, request: PodRequest) -> bool:
     """Tell whether the agent holds a pod's containers until there is a decision, even an empty one."""
     return (rules.static_cpu or rules.static_memory) and qos(request) is Qos.GUARANTEED
+
+
+def _asks_for_nothing(settings: NodeSettings, request: PodRequest) -> bool:
+    """Tell whether a pod would hold nothing under settings, whatever the hardware is."""
+    managers = settings.managers
+    wanted = exclusive_requests(request, pod_level_managers=managers.pod_level_managers)
+    cpus = managers.cpu_manager_policy is CpuManagerPolicy.STATIC and (wanted.pod_cpus or any(wanted.cpus))
+    with_memory = managers.memory_manager_policy is MemoryManagerPolicy.STATIC
+    return not cpus and not (with_memory and (wanted.pod_memory or any(wanted.memory)))

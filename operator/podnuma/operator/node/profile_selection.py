@@ -45,7 +45,8 @@ class ProfileSelection:
     `valid`: the condition for the NodeTopology. `decide_with`: the settings that decisions
     follow; None: nothing new is decided. `intended`: the settings that a user wants here,
     valid or not. `apply`: what NodeTopology.spec has to become; None: it is right, or there
-    shall be none. `withdraw`: the NodeTopology is the operator's and no longer wanted.
+    shall be none. `withdraw`: the NodeTopology is the operator's and no longer wanted. `refused`: settings
+    that do not fit this hardware, where no others apply: nothing is admitted, and not for want of knowledge.
     `matches`: what the node reports to each profile that selects it, by profile name.
     """
 
@@ -54,6 +55,7 @@ class ProfileSelection:
     intended: NodeSettings | None = None
     apply: tuple[NodeSettings, ProfileReference | None] | None = None
     withdraw: bool = False
+    refused: NodeSettings | None = None
     matches: Mapping[str, MatchedNode] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -151,7 +153,10 @@ def _apply_winner(
         last_valid = _last_valid(present, hardware.topology)
         kept = "the previous settings still apply" if last_valid else "nothing is decided on this node"
         valid = _valid(False, NodeReason.INVALID_SETTINGS, f"{message}; {kept}")
-        return ProfileSelection(valid, decide_with=last_valid, intended=settings, matches=matches)
+        refused = None if last_valid else _unfit(settings, hardware.topology)
+        return ProfileSelection(
+            valid, decide_with=last_valid, intended=settings, refused=refused, matches=matches
+        )
     text = f"the settings of NodeProfile {winner.name} apply"
     reason = "ProfileApplied"
     if matching.rivals:
@@ -174,9 +179,18 @@ def _manual(present: NodeTopology) -> ProfileSelection:
     problems = check(present.node.managers, present.hardware.topology)
     if problems:
         text = f"NodeTopology {present.name} cannot be used: {_describe('spec', problems)}"
-        return ProfileSelection(_valid(False, NodeReason.INVALID_SETTINGS, text), intended=present.node)
+        return ProfileSelection(
+            _valid(False, NodeReason.INVALID_SETTINGS, text),
+            intended=present.node,
+            refused=_unfit(present.node, present.hardware.topology),
+        )
     valid = _valid(True, "ManualSettings", "settings written by hand apply")
     return ProfileSelection(valid, decide_with=present.node, intended=present.node)
+
+
+def _unfit(settings: NodeSettings, machine: Topology) -> NodeSettings | None:
+    """Return settings that a machine refuses; None while too little is known of it to say so for good."""
+    return None if machine.unknown_siblings else settings
 
 
 def _without_hardware(name: str, present: NodeTopology | None) -> Condition:

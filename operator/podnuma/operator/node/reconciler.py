@@ -93,7 +93,7 @@ class NodeReconciler:
         await steps.allocations.run(state)
         await steps.reservations.run(state)
         await steps.admission.run(state, selection)
-        await steps.eviction.run(state, selection.decide_with)
+        await steps.eviction.run(state, selection.decide_with or selection.refused)
         await steps.settings.remove_unused(state, selection)
         before, state.profile_states = state.profile_states, profile_states(state, selection)
         return frozenset(
