@@ -216,7 +216,7 @@ async def _work(shared: _Shared, run: Running) -> None:
         check_seconds=settings.check_seconds,
         rng=shared.rng,
         devices=devices,
-        huge_pages=HugePageUse(settings.sys_root, reader),
+        huge_pages=HugePageUse(settings.sys_root, backend.reader),
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(_kept("the reader of devices", devices.run, shared))
