@@ -129,7 +129,13 @@ class Admission:
         self, node: NodeState, pod: CachedPod, settings: NodeSettings, valid: Condition
     ) -> None:
         """Refuse a pod because the node's settings do not fit its hardware; it is decided when they do."""
-        said = Decision(admitted=False, reason=valid.reason, message=valid.message, revision=pod.revision)
+        said = Decision(
+            admitted=False,
+            reason=valid.reason,
+            message=valid.message,
+            explanation=valid.message,
+            revision=pod.revision,
+        )
         scope = settings.managers.topology_manager_scope
         grant = rejected_grant(pod.uid, pod.key.namespace, pod.key.name, scope)
         decision = PodDecision(pod.key, node.name, grant, said, pod.static_uid)
