@@ -36,6 +36,7 @@ from podnuma.agent.discover.machine import Discovered
 from podnuma.agent.loop import AgentLoop
 from podnuma.agent.model.containers import RuntimeDescription
 from podnuma.agent.nri import values as nri
+from podnuma.agent.reconcile.pages_in_use import HugePageUse
 from podnuma.agent.runtimes.container_cache import ContainerCache
 from podnuma.agent.runtimes.nri_plugin import NriPlugin
 from podnuma.agent.runtimes.start_priority import StartPriority
@@ -210,6 +211,7 @@ def _agent(bench: Bench, write: Any) -> list[Any]:
         devices=WaitingDevices(
             bench.desired, ask, reporter.tell_devices, wake=asyncio.Event(), rng=random.Random(1)
         ),
+        huge_pages=HugePageUse(bench.root / "sys", bench.reader),
     )
     return [loop.run(), writer.run()]
 
