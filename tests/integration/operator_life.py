@@ -29,18 +29,23 @@ from testbed.waiting import until
 from tests.integration.operator_site import GROUP, pod, profile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from testbed.api import Json
     from testbed.faults import Call, FaultyApiServer
     from tests.integration.operator_site import Site
 
-REST_SECONDS = 40
+REST_SECONDS = 40.0
 NODES = ("n1", "n2")
 GONE = frozenset({404, 409})
 
 
 class Life:
     """One cluster and its operator."""
+
+    rest_seconds = REST_SECONDS
+    profile_spec: Mapping[str, Any] = {"onRejection": "Share"}
+    placement = False
 
     def __init__(self, site: Site, faulty: FaultyApiServer, seed: int) -> None:
         self.site = site
@@ -73,13 +78,12 @@ class Life:
 
     def die(self, kills: int) -> None:
         """Go on until the operator was killed so often, at random requests."""
-        kinds = [self.create] * 11 + [self.delete] * 5 + [self.finish] * 2 + [self.replace] * 2
         with self._explained():
             self.start()
             while self.kills < kills:
                 self._arm(place=self.rng.randrange(6), done=self.rng.random() < 0.5)
                 while not self._dead.wait(0.02):
-                    self._step(self.rng.choice(kinds))
+                    self._step(self.rng.choice(self._steps_to_die_in()))
                 self._child.join()
                 self.faulty.heal()
                 # With a Lease the next one waits until no write of the dead one can be carried out.
@@ -89,6 +93,9 @@ class Life:
                 if self.kills % 10 == 0:
                     self.rest()
             self.rest()
+
+    def _steps_to_die_in(self) -> list[Callable[[], None]]:
+        return [self.create] * 11 + [self.delete] * 5 + [self.finish] * 2 + [self.replace] * 2
 
     @contextlib.contextmanager
     def _explained(self):
@@ -105,7 +112,12 @@ class Life:
 
     def start(self) -> None:
         settings = OperatorSettings(
-            kubeconfig=self._kubeconfig, namespace=NAMESPACE, lease=None, metrics_port=None, settle=0.01
+            kubeconfig=self._kubeconfig,
+            namespace=NAMESPACE,
+            lease=None,
+            metrics_port=None,
+            settle=0.01,
+            placement=self.placement,
         )
         self._child = self._context.Process(target=app.main, args=(settings,), daemon=True)
         self._child.start()
@@ -208,33 +220,38 @@ class Life:
     def rest(self) -> None:
         """Put nodes and settings in order, let the operator finish, and look at everything."""
         self.faulty.heal()
-        self.site.api.apply(profile(onRejection="Share"))
+        self.site.api.apply(profile(**self.profile_spec))
         self.node_back()
 
         def at_rest() -> bool:
             self._report()
-            wanted = {
-                name: (value["metadata"]["uid"], value["spec"]["nodeName"])
-                for name, value in self._pods().items()
-            }
-            found = {
-                name: (spec["podUID"], spec["nodeName"]) for name, spec in self.site.allocations().items()
-            }
-            assert wanted == found, (
-                f"undecided {wanted.items() - found.items()}, left {found.items() - wanted.items()}"
-            )
+            self._assert_at_rest()
             return True
 
-        until(at_rest, "every pod to be decided and nothing to be left of others", REST_SECONDS, every=0.3)
+        what = "every pod to be decided and nothing to be left of others"
+        until(at_rest, what, self.rest_seconds, every=0.3)
         self._look()
+
+    def _assert_at_rest(self) -> None:
+        wanted = {
+            name: (value["metadata"]["uid"], value["spec"]["nodeName"])
+            for name, value in self._pods().items()
+        }
+        found = {name: (spec["podUID"], spec["nodeName"]) for name, spec in self.site.allocations().items()}
+        assert wanted == found, (
+            f"undecided {wanted.items() - found.items()}, left {found.items() - wanted.items()}"
+        )
 
     def _look(self) -> None:
         self.site.assert_sound()
         for name, spec in self.site.allocations().items():
-            if not spec["decision"]["admitted"] or spec["decision"].get("message"):
+            if not self._is_final(spec["decision"]):
                 continue
             before = self._given.setdefault(spec["podUID"], spec)
             assert before == spec, f"the decision about {name} changed: {before} -> {spec}"
+
+    def _is_final(self, decision: Json) -> bool:
+        return bool(decision["admitted"] and not decision.get("message"))
 
     def _report(self) -> None:
         for found in self.site.api.items(f"{GROUP}/nodetopologies"):

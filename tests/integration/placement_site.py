@@ -5,30 +5,48 @@ Nodes are those of `operator_site.machine`, with labels that its profile selects
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from testbed.api import ApiStatusError
+from testbed.api import path_of
+from testbed.cleanup import delete
 from testbed.waiting import until
 from tests.integration.helm_chart import one, rendered
 from tests.integration.operator_site import GROUP, SOON, Site, pod, profile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from testbed.api import Json
+    from testbed.control_plane import ControlPlane
     from testbed.kwok import Kwok
 
 GATE = "podnuma.dev/placement"
 
 
-def install_placement(site: Site, helm: Path) -> None:
-    """Apply what the chart adds for placement: the rights of the operator, the policy and its binding."""
+@contextmanager
+def placing_site(cluster: ControlPlane, namespace: str, folder: Path, helm: Path) -> Iterator[Site]:
+    """A site with what the chart adds for placement: the operator's rights, the policy and its binding."""
     manifests = rendered(helm, "placement.enabled=true")
-    site.api.apply(one(manifests, "ClusterRole", "podnuma-operator"))
-    for kind in ("MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"):
-        (found,) = [value for value in manifests if value["kind"] == kind]
-        site.api.apply(found)
-    until(lambda: _adds_the_gate(site), "the admission policy to be in force", 30)
+    policies = [
+        value
+        for value in manifests
+        if value["kind"] in {"MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"}
+    ]
+    with Site(cluster, namespace, folder) as site:
+        site.install()
+        try:
+            for value in (one(manifests, "ClusterRole", "podnuma-operator"), *policies):
+                site.api.apply(value)
+            # Pods cannot be created before the controller manager has made this account.
+            path = f"/api/v1/namespaces/{namespace}/serviceaccounts/default"
+            until(lambda: site.api.find(path), "the default service account", SOON)
+            until(lambda: _adds_the_gate(site), "the admission policy to be in force", 30)
+            yield site
+        finally:
+            for value in policies:
+                delete(site.api, path_of(value))
 
 
 def _adds_the_gate(site: Site) -> bool:
@@ -41,6 +59,13 @@ def unbound(name: str, cpus: int = 4, **metadata: Any) -> Json:
     """Return a pod as users write it: no node, no gate."""
     value = pod(name, cpus, **metadata)
     del value["spec"]["nodeName"]
+    return value
+
+
+def gated_pod(name: str, cpus: int = 4, **metadata: Any) -> Json:
+    """Return a pod that carries the gate whatever policies there are."""
+    value = unbound(name, cpus, **metadata)
+    value["spec"]["schedulingGates"] = [{"name": GATE}]
     return value
 
 
@@ -82,11 +107,3 @@ def gated(site: Site) -> list[str]:
     """Return the names of the pods that wait for podnuma."""
     found = site.api.items(f"/api/v1/namespaces/{site.namespace}/pods")
     return sorted(value["metadata"]["name"] for value in found if GATE in gates(value))
-
-
-def lift(site: Site, name: str) -> None:
-    """Take every gate off a pod, as a person may."""
-    try:
-        site.api.merge(f"/api/v1/namespaces/{site.namespace}/pods/{name}", {"spec": {"schedulingGates": []}})
-    except ApiStatusError:
-        return

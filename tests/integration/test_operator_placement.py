@@ -10,23 +10,17 @@ import pytest
 from testbed.waiting import until
 from tests.integration.cli_runs import podnuma
 from tests.integration.helm_chart import ROOT
-from tests.integration.operator_site import GROUP, SOON, Site, pod
-from tests.integration.placement_site import GATE, bound, furnish, gated, gates, install_placement, unbound
+from tests.integration.operator_site import GROUP, SOON, pod
+from tests.integration.placement_site import GATE, bound, furnish, gated, gates, placing_site, unbound
 
 pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="module")
 def running(crds, helm, tmp_path_factory):
-    with Site(crds, "default", tmp_path_factory.mktemp("placement")) as found:
-        found.install()
-        install_placement(found, helm)
+    with placing_site(crds, "default", tmp_path_factory.mktemp("placement"), helm) as found:
         found.start(None, "--placement")
         yield found
-    for kind in ("mutatingadmissionpolicybindings", "mutatingadmissionpolicies"):
-        path = f"/apis/admissionregistration.k8s.io/v1/{kind}"
-        for value in crds.api.items(path):
-            crds.api.delete(f"{path}/{value['metadata']['name']}")
 
 
 @pytest.fixture
@@ -157,7 +151,17 @@ def test_a_node_cordoned_before_the_binding_is_not_insisted_on(site, kwok):
     assert nodes == ["n1", "n2", "n2"]
 
 
-def test_get_pa_shows_what_is_reserved(site, kwok):
+def test_get_nodeprofiles_shows_that_pods_are_placed(site, kwok):
+    furnish(site, kwok, "n1")
+
+    def shown():
+        head, line = site.cluster.kubectl("get", "nodeprofiles").splitlines()
+        return "PLACEMENT" in head and " BeforeBinding " in line
+
+    until(shown, "the condition Placement in the column", SOON)
+
+
+def test_get_pa_and_explain_show_what_is_reserved(site, kwok):
     furnish(site, kwok, "n1")
     value = unbound("held", 6)
     # Nothing but a volume that nobody provides keeps it from its node; that is the scheduler's to know.
@@ -165,6 +169,11 @@ def test_get_pa_shows_what_is_reserved(site, kwok):
     site.create(value)
     found = until(lambda: site.allocation("held"), f"the reservation\n{site.logs()}", SOON)
     assert found["spec"]["decision"]["reason"] == "Reserved"
+    explained = podnuma("explain", "held", "-n", site.namespace, kubeconfig=site.cluster.kubeconfig)
+    assert explained.stdout.startswith(
+        f"pod {site.namespace}/held is not bound yet; reserved for it on n1: CPUs "
+    )
+    assert "NODE " in explained.stdout
     path = f"{GROUP}/namespaces/{site.namespace}/podallocations/held"
     site.delete("held")
     until(lambda: site.api.find(path) is None, "the reservation to go", 5)

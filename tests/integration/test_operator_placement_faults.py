@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 
 import pytest
@@ -10,24 +9,24 @@ import pytest
 from testbed import faults
 from testbed.faults import FaultyApiServer
 from testbed.waiting import until
-from tests.integration.operator_site import SOON, Site, pod
-from tests.integration.placement_site import bound, furnish, gated, gates, install_placement, unbound
+from tests.integration.operator_site import SOON, pod
+from tests.integration.placement_faults import (
+    TAKEOVER_SECONDS,
+    fail_each_step,
+    kill_the_leader,
+    name_of_fault,
+    request_to,
+)
+from tests.integration.placement_life import PlacementLife
+from tests.integration.placement_site import bound, furnish, gated, gates, placing_site, unbound
 
 pytestmark = pytest.mark.timeout(240)
-
-TAKEOVER_SECONDS = 15 + 10  # until a standby leads, and ten seconds from then on
 
 
 @pytest.fixture
 def site(clean_cluster, namespace, tmp_path, helm):
-    with Site(clean_cluster, namespace, tmp_path) as found:
-        found.install()
-        install_placement(found, helm)
+    with placing_site(clean_cluster, namespace, tmp_path, helm) as found:
         yield found
-    for kind in ("mutatingadmissionpolicybindings", "mutatingadmissionpolicies"):
-        path = f"/apis/admissionregistration.k8s.io/v1/{kind}"
-        for value in clean_cluster.api.items(path):
-            clean_cluster.api.delete(f"{path}/{value['metadata']['name']}")
 
 
 @pytest.fixture
@@ -36,40 +35,19 @@ def faulty(clean_cluster):
         yield found
 
 
-def of_pod(what):
-    """Match the steps of a placement: to reserve, nominate, lift the gate, take over."""
-    method, pattern = {
-        "reserve": ("POST", r"/podallocations$"),
-        "nominate": ("PATCH", r"/pods/[^/]+/status$"),
-        "lift": ("PATCH", r"/pods/[^/]+$"),
-        "take over": ("PUT", r"/podallocations/[^/]+$"),
-    }[what]
-    return lambda call: call.method == method and re.search(pattern, call.path) is not None
-
-
-@pytest.mark.parametrize("step", ["reserve", "nominate", "lift", "take over"])
-@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+# The other moments are in tests/long.
+@pytest.mark.parametrize(
+    ("step", "done"), [("reserve", True), ("nominate", False), ("lift", True), ("take over", False)]
+)
 def test_a_leader_killed_at_any_step_leaves_no_pod_gated_and_nothing_twice(site, kwok, faulty, step, done):
-    leader = site.start(faulty, "--placement")
-    furnish(site, kwok, "n1", "n2")
-    site.start(None, "--placement")
-    killed = []
+    kill_the_leader(site, kwok, faulty, step, done=done)
 
-    def kill(call):
-        killed.append(call)
-        leader.kill()
 
-    faulty.next(of_pod(step), faults.Notify(kill, done=done))
-    for number in range(4):
-        site.create(unbound(f"p{number}", 6))
-    until(lambda: killed, f"a request to {step}\n{site.logs()}", SOON)
-    nodes = sorted(bound(site, f"p{number}", TAKEOVER_SECONDS) for number in range(4))
-    assert nodes == ["n1", "n1", "n2", "n2"]
-    site.assert_sound()
-    for number in range(4):
-        site.delete(f"p{number}")
-    for number in range(4):
-        site.gone(f"p{number}", 30)
+def test_a_kill_between_any_two_requests_leaves_no_pod_gated_and_nothing_twice(site, kwok, faulty):
+    life = PlacementLife(site, faulty, seed=20261129)
+    life.furnish(kwok)
+    life.die(8)
+    assert life.kills >= 8
 
 
 def test_pods_freed_while_no_scheduler_runs_are_bound_where_they_have_something(site, kwok):
@@ -102,32 +80,18 @@ def test_thirty_seconds_without_api_server_lose_no_pod(site, kwok):
 def test_a_refused_nomination_keeps_nobody(site, kwok, faulty):
     site.start(faulty, "--placement")
     furnish(site, kwok, "n1")
-    faulty.next(of_pod("nominate"), faults.Refuse(403, "Forbidden"), times=3)
+    faulty.next(request_to("nominate"), faults.Refuse(403, "Forbidden"), times=3)
     site.create(unbound("a"))
     bound(site, "a")
 
 
 @pytest.mark.parametrize(
     "fault",
-    [
-        faults.Refuse(500, "InternalError"),
-        faults.Refuse(429, "TooManyRequests", retry_after=1),
-        faults.Cut(),
-        faults.Cut(done=True),
-        faults.Delay(2.0),
-    ],
-    ids=lambda fault: f"{type(fault).__name__}{getattr(fault, 'code', '')}{getattr(fault, 'done', '')}",
+    [faults.Refuse(500, "InternalError"), faults.Cut(done=True), faults.Delay(2.0)],
+    ids=name_of_fault,
 )
 def test_a_step_that_fails_is_repeated(site, kwok, faulty, fault):
-    site.start(faulty, "--placement")
-    furnish(site, kwok, "n1", "n2")
-    for step in ("reserve", "nominate", "lift", "take over"):
-        faulty.next(of_pod(step), fault, times=2)
-    for number in range(4):
-        site.create(unbound(f"p{number}", 6))
-    for number in range(4):
-        bound(site, f"p{number}", 30)
-    site.assert_sound()
+    fail_each_step(site, kwok, faulty, fault)
 
 
 def test_a_node_deleted_between_reservation_and_binding_is_not_insisted_on(site, kwok):
@@ -140,6 +104,18 @@ def test_a_node_deleted_between_reservation_and_binding_is_not_insisted_on(site,
         site.api.delete(f"/api/v1/nodes/{taken}")
         site.gone("a")
     assert bound(site, "a", 30) == {"n1": "n2", "n2": "n1"}[taken]
+
+
+def test_a_node_cordoned_between_reservation_and_binding_is_not_insisted_on(site, kwok):
+    site.start(None, "--placement")
+    furnish(site, kwok, "n1", "n2")
+    with site.cluster.scheduler_gone():
+        site.create(unbound("a", 6))
+        until(lambda: gated(site) == [] and site.allocation("a"), "the reservation", SOON)
+        taken = site.allocation("a")["spec"]["nodeName"]
+        site.api.merge(f"/api/v1/nodes/{taken}", {"spec": {"unschedulable": True}})
+    assert bound(site, "a", 30) == {"n1": "n2", "n2": "n1"}[taken]
+    site.assert_sound()
 
 
 def test_an_unmanaged_pod_that_takes_the_room_sends_the_pod_elsewhere(site, kwok):

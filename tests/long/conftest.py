@@ -6,6 +6,7 @@ from tests.integration.conftest import (  # noqa: F401 - fixtures are found by n
     clean_cluster,
     control_plane,
     crds,
+    helm,
     kwok,
     namespace,
     pytest_collection_finish,
