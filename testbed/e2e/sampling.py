@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from testbed.e2e.cluster import Cluster
 
 PERIOD = "20ms"
+_Place = tuple[str, frozenset[int]]  # a container's cgroup and its CPUs
 _SAMPLES, _PID = "/run/podnuma-samples", "/run/podnuma-sampler.pid"
 
 
@@ -65,26 +66,38 @@ class Samples:
                         ] = None
         return list(found)
 
-    def clashes(self, groups: Iterable[Collection[str]]) -> list[str]:
+    def clashes(
+        self, groups: Iterable[Collection[str]], unconfined: frozenset[int] = frozenset()
+    ) -> list[str]:
         """Return every moment at which containers of two groups could run on one CPU.
 
-        groups: container ids; sets may change meanwhile. What is in no group does not count.
+        groups: container ids; sets may change meanwhile. What is in no group does not count, nor does the
+        set `unconfined`, which nobody gave to a container.
         """
-        found: dict[str, None] = {}
+        return list(
+            dict.fromkeys(
+                f"{moment:.3f}: {path} on {render_list(cpus)} and {beside} on {render_list(others)}"
+                for moment, (path, cpus), (beside, others) in self._pairs(groups)
+                if cpus & others and unconfined not in (cpus, others)
+            )
+        )
+
+    def pairs(self, groups: Iterable[Collection[str]]) -> int:
+        """Return how many pairs of containers `clashes` compares, all moments together."""
+        return sum(1 for _ in self._pairs(groups))
+
+    def _pairs(self, groups: Iterable[Collection[str]]) -> Iterator[tuple[float, _Place, _Place]]:
         groups = list(groups)
         for moment, sets in self.moments:
             present = [
-                (number, path, cpus)
-                for path, cpus in sets.items()
+                (number, place)
+                for place in sets.items()
                 for number, group in enumerate(groups)
-                if any(name in path for name in group)
+                if any(name in place[0] for name in group)
             ]
-            for (one, path, cpus), (other, beside, others) in combinations(present, 2):
-                if one != other and cpus & others:
-                    found[
-                        f"{moment:.3f}: {path} on {render_list(cpus)} and {beside} on {render_list(others)}"
-                    ] = None
-        return list(found)
+            for (one, place), (other, beside) in combinations(present, 2):
+                if one != other:
+                    yield moment, place, beside
 
     def settled(self, sets: Mapping[str, frozenset[int]], began: float) -> float:
         """Return how long after `began` containers, by id, had the sets that they keep to the end."""

@@ -46,3 +46,17 @@ def test_a_cpu_of_another_pod_is_a_violation_and_one_of_the_own_pod_is_not():
     owners = {"app": ("u1", CALM[APP])}
     assert samples(CALM | {LOG: CALM[APP]}).violations(owners) == []
     assert len(samples(CALM | {OTHER: frozenset({1})}).violations(owners)) == 1
+
+
+def test_what_nobody_gave_to_a_container_clashes_with_nobody():
+    everything = frozenset(range(8))
+    late = CALM | {OTHER: everything}
+    assert len(samples(late).clashes([["app"], ["other"]])) == 1
+    assert samples(late).clashes([["app"], ["other"]], unconfined=everything) == []
+
+
+def test_pairs_are_counted_at_every_moment_and_between_groups_only():
+    groups = [["app", "log"], ["other"]]
+    assert samples(CALM, CALM).pairs(groups) == 4
+    assert samples(CALM, {APP: CALM[APP]}).pairs(groups) == 2
+    assert samples(CALM).pairs([["app"]]) == 0
