@@ -153,12 +153,10 @@ def test_a_node_cordoned_before_the_binding_is_not_insisted_on(site, kwok):
 
 def test_get_nodeprofiles_shows_that_pods_are_placed(site, kwok):
     furnish(site, kwok, "n1")
-
-    def shown():
-        head, line = site.cluster.kubectl("get", "nodeprofiles").splitlines()
-        return "PLACEMENT" in head and " BeforeBinding " in line
-
-    until(shown, "the condition Placement in the column", SOON)
+    head, line = site.cluster.kubectl("get", "nodeprofiles").splitlines()
+    assert "PLACEMENT" in head
+    assert " BeforeBinding " in line
+    until(lambda: site.condition("nodeprofiles", "main", "Placement").get("status") == "True", "the condition", SOON)
 
 
 def test_get_pa_and_explain_show_what_is_reserved(site, kwok):
