@@ -156,7 +156,11 @@ def test_get_nodeprofiles_shows_that_pods_are_placed(site, kwok):
     head, line = site.cluster.kubectl("get", "nodeprofiles").splitlines()
     assert "PLACEMENT" in head
     assert " BeforeBinding " in line
-    until(lambda: site.condition("nodeprofiles", "main", "Placement").get("status") == "True", "the condition", SOON)
+
+    def placing():
+        return site.condition("nodeprofiles", "main", "Placement").get("status") == "True"
+
+    until(placing, "the condition", SOON)
 
 
 def test_get_pa_and_explain_show_what_is_reserved(site, kwok):
