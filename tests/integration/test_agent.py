@@ -305,7 +305,13 @@ def test_an_agent_that_starts_without_settings_writes_nothing_until_it_has_read_
         return bool(node.condition(node.allocation(namespace, "db"), "Ready")["reason"] == reason)
 
     with AgentThread(node.settings()) as agent:
-        until(lambda: ready_says("SettingsUnknown"), "the agent to say that it knows no settings", 20)
+        path = f"{GROUP}/nodetopologies/{node.name}"
+        until(
+            lambda: (node.api.find(path) or {}).get("status", {}).get("hardware"),
+            "the agent to register the node anew",
+            20,
+        )
+        assert node.topology()["spec"]["mode"] == "Audit"
         node.write_settings(NodeSettings(SETTINGS, replace(HANDLING, mode=Mode.AUDIT)))
         until(lambda: ready_says("Audit"), "the agent to know of Audit", 20)
         assert agent.metric('podnuma_writes_total{outcome="done"}') == 0

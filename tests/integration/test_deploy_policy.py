@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from podnuma.api.node_topology import registration
 
 from testbed.api import Api, ApiStatusError
 from testbed.waiting import until
@@ -97,6 +98,25 @@ def test_an_agent_writes_the_status_of_its_own_node(agent_a, nodes, namespace):
     assert stored["status"]["phase"] == "Applied"
 
 
+def test_an_agent_registers_its_own_node_and_asks_for_nothing(agent_a, nodes):
+    nodes.api.delete(f"{OURS}/nodetopologies/node-a")
+    wanted = registration("node-a")
+    for spec in (
+        {"mode": "Enforce"},
+        {"mode": "Audit", "cpuManagerPolicy": "static", "reservedSystemCPUs": "0-1"},
+        {"mode": "Audit", "profile": {"name": "databases", "generation": 1}},
+    ):
+        with pytest.raises(ApiStatusError) as refusal:
+            agent_a.create({**wanted, "spec": spec})
+        assert "an agent makes a NodeTopology without settings only" in refusal.value.message
+    with pytest.raises(ApiStatusError) as refusal:
+        agent_a.create(registration("node-c"))
+    assert "the agent of node node-a may not write NodeTopology node-c" in refusal.value.message
+    agent_a.create(wanted)
+    stored = nodes.api.get(f"{OURS}/nodetopologies/node-a")
+    assert (stored["spec"]["mode"], stored["spec"]["cpuManagerPolicy"]) == ("Audit", "none")
+
+
 def test_a_stolen_token_can_not_write_another_nodes_topology(agent_a):
     error = refused(agent_a, topology("node-b"))
     assert error is not None
@@ -150,7 +170,7 @@ def test_the_policy_alone_refuses_all_but_status_even_if_rights_were_too_wide(no
             attempts: tuple[Callable[[], object], ...] = (
                 lambda: agent.apply(topology("node-a"), manager="podnuma-agent"),
                 lambda: agent.delete(f"{OURS}/namespaces/{namespace}/podallocations/pod-on-node-a"),
-                lambda: agent.create(topology("node-c")),
+                lambda: agent.create(allocation("node-c", namespace)),
             )
             for attempt in attempts:
                 error = until(partial(_message, attempt), "a refusal", 10)

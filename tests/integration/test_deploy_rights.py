@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from testbed import dra
-from testbed.api import ApiStatusError
+from testbed.api import Api, ApiStatusError
 from testbed.control_plane import ControlPlane
 from testbed.installation import NAMESPACE, SIMULATED_RIGHTS, Installation
 from testbed.kwok import Kwok
@@ -50,6 +50,8 @@ def live(cluster: ControlPlane, kwok: Kwok, installation: Installation) -> None:
     cluster.apply_files(ROOT / "examples" / "profiles")
     for name in ("node-1", "node-2"):
         installation.add_node(kwok, name, "epyc7401-2s-8numa-16l3", {"node-pool": "databases"})
+    # No profile selects it: its agent registers it.
+    installation.add_node(kwok, "node-3", "epyc7401-2s-8numa-16l3", {"node-pool": "none"})
     installation.start_operator().wait_ready()
     for name in installation.nodes:
         installation.start_agent(name).wait_ready()
@@ -84,7 +86,22 @@ def live(cluster: ControlPlane, kwok: Kwok, installation: Installation) -> None:
 
     installation.agents["node-2"].stop()
     api.merge("/api/v1/nodes/node-2", {"metadata": {"labels": {"node-pool": None}}})
-    until(lambda: api.find(f"{OURS}/nodetopologies/node-2") is None, "a topology nobody wants to go", 30)
+    hardware_of("node-3", api)
+    until(
+        lambda: hardware_of("node-2", api)["spec"]["profile"]["name"] == "-",
+        "settings that nobody wants to go",
+        30,
+    )
+
+
+def hardware_of(node: str, api: Api) -> dict[str, Any]:
+    """The NodeTopology of a node whose agent has reported."""
+
+    def reported() -> dict[str, Any] | None:
+        found = api.find(f"{OURS}/nodetopologies/{node}") or {}
+        return found if found.get("status", {}).get("hardware") else None
+
+    return until(reported, f"the hardware of {node}", 30)
 
 
 def workload_that_does_not_fit() -> dict[str, Any]:

@@ -3,7 +3,9 @@
 One object, three writers. ``spec`` is the operator's (or a person's); of ``status`` the agent
 owns ``hardware``, ``hugepagesInUse``, ``agent``, its conditions and three texts of ``summary``;
 the operator owns ``observedGeneration``, ``allocation``, its conditions and the other texts. Each
-renders only its part and applies it server-side under its own field manager.
+renders only its part and applies it server-side under its own field manager. Where there is no
+object, the agent makes one without settings (``registration``): the hardware can be seen before
+there is a profile.
 """
 
 import enum
@@ -17,6 +19,7 @@ from podnuma.allocator import (
     CpuManagerPolicy,
     CpuSet,
     KubeletRelease,
+    ManagerSettings,
     MemoryManagerPolicy,
     cpuset,
     quantities,
@@ -37,7 +40,13 @@ from podnuma.api.decoding import (
     text,
 )
 from podnuma.api.hardware import LONGEST_LIST, MAX_GROUPS, Hardware, read_hardware, render_hardware
-from podnuma.api.node_settings import NodeSettings, read_node_settings, render_node_settings
+from podnuma.api.node_settings import (
+    Mode,
+    NodeSettings,
+    PodPolicy,
+    read_node_settings,
+    render_node_settings,
+)
 from podnuma.api.quantity import read_bytes
 from podnuma.api.resource_types import NODE_TOPOLOGY
 
@@ -254,6 +263,20 @@ def render_node_topology(
         "metadata": metadata,
         "spec": spec,
     }
+
+
+def without_settings(mode: Mode) -> NodeSettings:
+    """Return the settings of a node of which nobody wants anything.
+
+    With Enforce everything may run everywhere again; with Audit nothing is written.
+    """
+    return NodeSettings(ManagerSettings(), PodPolicy(mode=mode))
+
+
+def registration(name: str) -> dict[str, Any]:
+    """Render the NodeTopology that an agent makes for its node."""
+    metadata = {"name": name}
+    return {**NODE_TOPOLOGY.type_meta, "metadata": metadata, "spec": {"mode": Mode.AUDIT.value}}
 
 
 def render_agent_status(

@@ -32,6 +32,7 @@ from podnuma.agent.start.gate import StartGate
 from podnuma.agent.start.hook import StartHook
 from podnuma.agent.status.metrics import AgentMetrics, GaugeValues
 from podnuma.agent.status.node_status import AgentIdentity, NodeStatus
+from podnuma.agent.status.registration import register
 from podnuma.agent.status.reporter import StatusReporter
 from podnuma.api import names
 from podnuma.plumbing import probes, supervise
@@ -113,6 +114,7 @@ async def running(settings: AgentSettings) -> AsyncIterator[Running]:
     shared.watch(sources.allocations_source(settings.node_name), shared.desired.take_allocations)
     shared.watch(sources.topology_source(settings.node_name), shared.desired.take_topology)
     parts = [
+        asyncio.create_task(_register(shared)),
         asyncio.create_task(_kept("the status writer", shared.status_writer.run, shared)),
         asyncio.create_task(_kept("the agent", lambda: _work(shared, run), shared)),
     ]
@@ -162,6 +164,16 @@ def _shared(settings: AgentSettings, state: Callable[[], GaugeValues]) -> _Share
     return _Shared(
         settings, rng, dirty, devices_wake, desired, metrics, status_writer, node, machine, connect
     )
+
+
+async def _register(shared: _Shared) -> None:
+    """Make the NodeTopology if there is none, over a connection that is used for nothing else."""
+
+    def create(path: str, body: Json) -> Json:
+        with contextlib.closing(shared.connect()) as api:
+            return api.create(path, body, names.AGENT_MANAGER)
+
+    await register(shared.settings.node_name, shared.desired, create, rng=shared.rng)
 
 
 def _writer(connect: Callable[[], ApiClient]) -> Callable[[str, Json], Json]:

@@ -296,12 +296,6 @@ class FakeCluster:
 
         return await self._request(f"apply NodeTopology/status {name}", act)
 
-    async def delete_topology(self, name: str, uid: str) -> None:
-        async def act() -> None:
-            self._remove_this(Kind.TOPOLOGY, ObjectKey("", name), uid)
-
-        await self._request(f"delete NodeTopology {name}", act)
-
     async def apply_resource_topology(self, name: str, body: Json) -> Json:
         async def act() -> Json:
             if not self.resource_topologies_served:

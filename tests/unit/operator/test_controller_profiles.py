@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 from podnuma.allocator import cpuset
+from podnuma.api.hardware import Hardware, render_hardware
+from podnuma.api.node_topology import registration
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import ObjectKey
 
@@ -24,7 +26,7 @@ async def test_a_node_with_a_profile_gets_a_nodetopology_that_goes_with_it():
 
 
 @virtual
-async def test_a_node_loses_its_nodetopology_only_when_the_last_pod_has_ended():
+async def test_a_node_keeps_its_hardware_and_loses_its_settings_when_the_last_pod_has_ended():
     rig = Rig()
     await rig.furnished()
     await rig.create(pod("a"))
@@ -33,10 +35,36 @@ async def test_a_node_loses_its_nodetopology_only_when_the_last_pod_has_ended():
     await rig.create(pod("b"))
     assert rig.cpus("a") == "1-2,9-10"
     assert rig.allocation("b") is None
-    assert rig.topology() is not None
+    before = rig.topology()
+    assert before is not None
+    assert before["spec"]["profile"] == {"name": "main", "generation": 1}
     await rig.delete("a")
     await rig.quiet()
-    assert rig.topology() is None
+    left = rig.topology()
+    assert left is not None
+    assert "profile" not in left["spec"]
+    assert (left["spec"]["mode"], left["spec"]["cpuManagerPolicy"]) == ("Enforce", "none")
+    assert left["status"]["hardware"]["cores"]
+    assert rig.condition(Kind.TOPOLOGY, "n1", "Ready")["reason"] == "NoProfile"
+    rig.cluster.put(Kind.PROFILE, profile())
+    await rig.quiet()
+    assert rig.cpus("b") == "1-2,9-10"
+
+
+@virtual
+async def test_a_node_that_its_agent_registered_has_an_owner_and_nobody_is_decided_there():
+    rig = Rig()
+    rig.cluster.put(Kind.NODE, node("n1"))
+    rig.cluster.put(
+        Kind.TOPOLOGY, {**registration("n1"), "status": {"hardware": render_hardware(Hardware(machine()))}}
+    )
+    await rig.start()
+    await rig.create(pod("a"))
+    found = rig.topology()
+    assert found is not None
+    assert found["metadata"]["ownerReferences"][0]["name"] == "n1"
+    assert rig.condition(Kind.TOPOLOGY, "n1", "Ready")["reason"] == "NoProfile"
+    assert rig.allocation("a") is None
 
 
 @virtual

@@ -125,6 +125,11 @@ class ApiClient:
         query = {"fieldManager": manager, "force": "true", "timeout": f"{_DEADLINE:.0f}s"}
         return self._send("PATCH", path, query, body, {"Content-Type": APPLY})
 
+    def create(self, path: str, body: Json, manager: str) -> Json:
+        """Create an object. Raises AlreadyExistsError."""
+        query = {"fieldManager": manager, "timeout": f"{_DEADLINE:.0f}s"}
+        return self._send("POST", path, query, body, {"Content-Type": "application/json"})
+
     def watch(self, path: str, query: Mapping[str, str], seconds: float) -> Generator[Json]:
         """Yield the events of a watch until the server ends it, after `seconds` at the latest.
 

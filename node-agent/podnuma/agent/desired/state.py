@@ -124,6 +124,10 @@ class DesiredState:
         found = self.of_pod(uid)
         return None if found is None or found.undecided else found
 
+    async def wait_for_topology_list(self, within: float) -> bool:
+        """Wait until it is known whether there is a NodeTopology, `within` seconds at the longest."""
+        return await self._wait(lambda: self.topology_known or None, within) is True
+
     async def wait_for_mode(self, within: float) -> Mode | None:
         """Wait until it is known whether values are written here, `within` seconds at the longest."""
         return await self._wait(lambda: self.node_config.mode, within)

@@ -96,7 +96,6 @@ class NodeStatus:
         """Hand the status over, if something changed or the heartbeat is due."""
         settings = self._desired.node_config
         if not settings.exists:
-            # The operator makes the object; an agent may make none.
             return
         now = self._clock()
         before = self._conditions

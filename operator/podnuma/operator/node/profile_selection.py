@@ -93,7 +93,7 @@ def select(
     matching = matching_profiles(node.labels, profiles)
     if matching.winner is not None:
         return _apply_winner(node, matching, matching.winner, present)
-    if present is None:
+    if present is None or not present.has_settings:
         return ProfileSelection(_valid(None, NodeReason.NO_PROFILE, "no NodeProfile selects this node"))
     if present.profile is not None:
         message = (

@@ -6,7 +6,7 @@
     reserve    what pods hold before they are bound: taken over, or given back
     admit      pods without a decision, oldest first, and rejected ones that may fit now
     evict      rejected pods, where the settings say so
-    clean up   a NodeTopology that no profile wants any more
+    withdraw   settings that no profile wants any more
 
 Each step leaves cache and API server in agreement and may raise: then the node is tried again
 later, from the first step. The status of the node is written apart from them (`write_status`),
@@ -94,7 +94,8 @@ class NodeReconciler:
         await steps.reservations.run(state)
         await steps.admission.run(state, selection)
         await steps.eviction.run(state, selection.decide_with or selection.refused)
-        await steps.settings.remove_unused(state, selection)
+        if node is not None:
+            await steps.settings.withdraw(node, state, selection)
         before, state.profile_states = state.profile_states, profile_states(state, selection)
         return frozenset(
             profile

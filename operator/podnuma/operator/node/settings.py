@@ -1,6 +1,6 @@
 """Make the NodeTopology of a node show the selected settings, their profile, and its owner.
 
-The NodeTopology belongs to the Node object and is deleted with it. A node that was deleted
+The NodeTopology belongs to the Node object, whoever made it, and is deleted with it. A node that was deleted
 and created again has another UID: its NodeTopology gets the new owner before the garbage
 collector takes it for an orphan.
 """
@@ -10,10 +10,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from podnuma.api.node_topology import render_node_topology
+from podnuma.api.node_topology import render_node_topology, without_settings
 from podnuma.operator.cache import decode
 
 if TYPE_CHECKING:
+    from podnuma.api.node_settings import NodeSettings
+    from podnuma.api.node_topology import ProfileReference
     from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedNode
     from podnuma.operator.node.profile_selection import ProfileSelection
@@ -34,16 +36,26 @@ class SettingsSync:
         """Write what differs from the selection."""
         if selection.withdraw:
             return
-        name, wanted, topology = node.key.name, selection.apply, self._cache.topology(node.key.name)
+        wanted, topology = selection.apply, self._cache.topology(node.key.name)
         if wanted is None and topology is not None and topology.owner != node.uid and topology.model:
             wanted = (topology.model.node, topology.model.profile)
-        if wanted is None:
-            return
-        settings, profile = wanted
+        if wanted is not None:
+            await self._write(node, *wanted)
+
+    async def withdraw(self, node: CachedNode, state: NodeState, selection: ProfileSelection) -> None:
+        """Take back settings that no profile wants, once no pod has a decision by them; hardware stays."""
+        topology = self._cache.topology(node.key.name)
+        if selection.withdraw and topology is not None and topology.model and not state.decisions:
+            await self._write(node, without_settings(topology.model.node.pod_policy.mode), None)
+
+    async def _write(
+        self, node: CachedNode, settings: NodeSettings, profile: ProfileReference | None
+    ) -> None:
+        name = node.key.name
         body = render_node_topology(name, settings, profile, [_owner(node)])
-        logger.info("node %s: settings %s", name, f"of {profile.name}" if profile is not None else "by hand")
+        logger.info("node %s: settings of %s", name, profile.name if profile is not None else "no profile")
         stored = decode.decode_topology(await self._writer.apply_topology(name, body))
-        if stored.model is None or (stored.model.node, stored.model.profile) != wanted:
+        if stored.model is None or (stored.model.node, stored.model.profile) != (settings, profile):
             # Fields that someone else added, and what cannot be read, survive an apply; only replacing
             # the spec removes them.
             version = stored.version.resource_version
@@ -51,13 +63,6 @@ class SettingsSync:
                 await self._writer.replace_topology_spec(name, version, body["spec"])
             )
         self._cache.update(stored)
-
-    async def remove_unused(self, node: NodeState, selection: ProfileSelection) -> None:
-        """Delete a NodeTopology of the operator's that no profile wants, once no pod has a decision by it."""
-        topology = self._cache.topology(node.name)
-        if selection.withdraw and topology is not None and not node.decisions:
-            logger.info("node %s: no profile and no pod holds anything, NodeTopology removed", node.name)
-            await self._writer.delete_topology(node.name, topology.uid)
 
 
 def _owner(node: CachedNode) -> dict[str, Any]:

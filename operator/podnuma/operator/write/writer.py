@@ -76,10 +76,6 @@ class Writer(Protocol):
         """Apply the operator's part of the status."""
         ...
 
-    async def delete_topology(self, name: str, uid: str) -> None:
-        """Delete the object with this UID if it exists; ConflictError if another one has the name."""
-        ...
-
     async def apply_resource_topology(self, name: str, body: Json) -> Json:
         """Create or apply a NodeResourceTopology; ConflictError if its fields are another manager's."""
         ...
@@ -185,9 +181,6 @@ class ApiWriter:
 
     async def apply_topology_status(self, name: str, body: Json) -> Json:
         return await self._apply(NODE_TOPOLOGY.path("", name, "status"), body)
-
-    async def delete_topology(self, name: str, uid: str) -> None:
-        await self._delete(NODE_TOPOLOGY.path("", name), uid)
 
     async def apply_resource_topology(self, name: str, body: Json) -> Json:
         # A kind of others: what another program writes is not taken from it.

@@ -42,7 +42,6 @@ WRITES = {
     "apply_topology": ("n1", {}),
     "replace_topology_spec": ("n1", 7, {}),
     "apply_topology_status": ("n1", {}),
-    "delete_topology": ("n1", "u"),
     "apply_resource_topology": ("n1", {}),
     "delete_resource_topology": ("n1", "u"),
     "apply_profile_status": ("p", {}),
@@ -90,7 +89,6 @@ async def test_a_deletion_names_the_object_it_means():
     [
         "delete_allocation",
         "set_allocation_finalizers",
-        "delete_topology",
         "delete_resource_topology",
         "evict",
     ],
@@ -100,9 +98,7 @@ async def test_what_is_gone_already_needs_no_deleting(name):
     await getattr(ApiWriter(client, AlwaysLeader(), deadline=5.0), name)(*WRITES[name])
 
 
-@pytest.mark.parametrize(
-    "name", ["delete_allocation", "set_allocation_finalizers", "delete_topology", "evict"]
-)
+@pytest.mark.parametrize("name", ["delete_allocation", "set_allocation_finalizers", "evict"])
 async def test_a_conflict_is_no_proof_that_an_object_is_gone(name):
     client = Recorder(errors.ConflictError(409, "Conflict", "another uid"))
     with pytest.raises(errors.ConflictError):
