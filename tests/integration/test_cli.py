@@ -204,7 +204,7 @@ def test_an_administrator_may_install_and_a_stranger_may_not(filled, namespace):
 def test_an_empty_cluster_says_where_topologies_come_from(clean_cluster):
     done = podnuma("map", kubeconfig=clean_cluster.kubeconfig)
     assert done.returncode == Exit.NOT_FOUND
-    assert "there is no such NodeTopology; the operator makes one per node" in done.stderr
+    assert "there is no such NodeTopology; the agent of a node makes it when it starts" in done.stderr
 
 
 def test_a_cluster_without_podnuma_and_one_of_another_version_are_told_apart():

@@ -97,6 +97,16 @@ def render_selector(selector: LabelSelector) -> dict[str, Any]:
     return body
 
 
+def is_label_key(text: str) -> bool:
+    """Whether the API server takes this as the key of a label, and in lower case of an annotation."""
+    return _KEY.fullmatch(text) is not None
+
+
+def is_label_value(text: str) -> bool:
+    """Whether the API server takes this as the value of a label."""
+    return _VALUE.fullmatch(text) is not None
+
+
 def read_labels(metadata: Fields) -> dict[str, str]:
     """Read the labels of an object that the API server has accepted."""
     return metadata.mapping("labels", text(63), MAX_LABELS)

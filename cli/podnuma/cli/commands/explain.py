@@ -20,6 +20,7 @@ from podnuma.api.pod import read_pod
 from podnuma.api.pod_allocation import PodAllocation, read_pod_allocation
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.api.pod_resize import allocated, kubelet_holds_back
+from podnuma.api.resource_types import POD
 from podnuma.api.scheduling import read_schedulable_node
 from podnuma.api.selector import EVERYTHING
 from podnuma.cli.commands import output
@@ -31,12 +32,13 @@ from podnuma.cli.commands.options import Namespace, examples, new_app
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.admission_policies import admission_policies
+from podnuma.cli.objects.asked_names import asked_object
 from podnuma.cli.objects.documents import read_documents
 from podnuma.cli.objects.nodes import CandidateNode, candidate_node, own_settings, read_topology
 from podnuma.cli.objects.profiles import profile_named
 from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.sources import ObjectSource, one_namespace, read_if_allowed
-from podnuma.cli.objects.workload_pods import refusals_of_pod, workload_named
+from podnuma.cli.objects.workload_pods import refusals_of_pod
 from podnuma.cli.objects.workloads import first_pod
 from podnuma.cli.render.explain_report import PodExplanation, explanation_data, explanation_text
 
@@ -90,20 +92,10 @@ def explain_pod(
         value = from_manifests(source, manifests, namespace)
         key = (value["metadata"]["namespace"], value["metadata"]["name"])
         return explain_one(source, key, node, value, profile=profile)
-    if (workload := workload_named(pod or [], namespace)) is not None:
-        return explain_workload(source, workload)
-    return explain_one(source, key_of(pod or [], namespace), node, profile=profile)
-
-
-def key_of(words: Sequence[str], namespace: str) -> tuple[str, str]:
-    """Return namespace and name from "NAME", "NAMESPACE/NAME", "pod NAME" or "pod/NAME"."""
-    rest = list(words)
-    if len(rest) > 1 and rest[0] in ("pod", "pods", "po"):
-        rest = rest[1:]
-    if len(rest) != 1:
-        raise Failure(Exit.USAGE, f"expected one pod, got {' '.join(words)!r}")
-    first, slash, name = rest[0].removeprefix("pod/").partition("/")
-    return (first, name) if slash else (namespace, first)
+    asked = asked_object(pod or [], namespace)
+    if asked.type is not POD:
+        return explain_workload(source, asked)
+    return explain_one(source, (asked.namespace, asked.name), node, profile=profile)
 
 
 def from_manifests(source: ObjectSource, files: Sequence[str], namespace: str) -> Json:
@@ -252,8 +244,8 @@ def _asked(source: ObjectSource, node: str, instead: NodeSettings | None) -> tup
             raise
         raise Failure(
             Exit.NOT_FOUND,
-            f"node {node} is not managed by podnuma: {failure.lines[0]}, so no NodeProfile selects the node; "
-            "see `kubectl get nodeprofiles` and the labels of the node",
+            f"node {node} is not managed by podnuma: {failure.lines[0]}, so no agent runs there; "
+            "see `kubectl get nodeprofiles,nodetopologies`",
         ) from failure
     if topologies is None:
         return None, why

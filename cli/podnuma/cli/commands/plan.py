@@ -10,17 +10,18 @@ from typing import Annotated
 
 import typer
 from podnuma.allocator.placement.packing import Packing
+from podnuma.api.resource_types import POD
 from podnuma.cli.commands import output
 from podnuma.cli.commands.answer import Answer, answering
 from podnuma.cli.commands.asked_nodes import Note, nodes_to_plan_on, scheduling_view
 from podnuma.cli.commands.completion import complete_node, complete_profile
-from podnuma.cli.commands.explain import key_of
 from podnuma.cli.commands.options import Namespace, examples, new_app
 from podnuma.cli.commands.plan_report import plan_data, plan_summary, plan_text
 from podnuma.cli.commands.plan_resize import NewAmounts, answer_resize, parse_containers
 from podnuma.cli.commands.pod_plans import PodPlan, plan_pods
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.admission_policies import admission_policies
+from podnuma.cli.objects.asked_names import asked_object
 from podnuma.cli.objects.documents import Document, read_documents
 from podnuma.cli.objects.server_admission import ServerAdmission
 from podnuma.cli.objects.sources import ObjectSource, one_namespace
@@ -110,7 +111,10 @@ def _resized_pod(words: Sequence[str], namespace: str) -> tuple[str, str]:
         raise Failure(
             Exit.USAGE, f"unknown word {verb!r}: manifests are named with -f, a pod with resize POD"
         )
-    return key_of(rest, namespace)
+    asked = asked_object(rest, namespace)
+    if asked.type is not POD:
+        raise Failure(Exit.USAGE, f"pods are resized one by one: name a pod instead of {asked.label}")
+    return asked.namespace, asked.name
 
 
 def answer_plan(

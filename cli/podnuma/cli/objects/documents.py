@@ -69,6 +69,9 @@ def _texts(name: str, problems: list[str]) -> Iterator[tuple[str, str]]:
     if name == STDIN:
         yield "standard input", sys.stdin.read(_LARGEST)
         return
+    if not name:
+        problems.append("the name of a file is empty; is a variable not set?")
+        return
     path = Path(name)
     inside = (
         sorted(entry for entry in path.iterdir() if entry.suffix in _SUFFIXES) if path.is_dir() else [path]

@@ -1,19 +1,23 @@
-"""Fields of a manifest that the API server would refuse: unknown ones, and values of another type.
+"""Fields of a manifest that the API server would refuse: unknown, of another type, wrong labels and names.
 
 The known fields and their types are in a file that `make manifest-fields` writes from the OpenAPI files of
 Kubernetes. A type there is `text`, `bool`, `int`, `any` (quantities and ports, which may be numbers, and what
 has no fixed shape), the name of an object, or one of these after `[` for a list and after `{` for a map.
 
 A number or a boolean where text belongs is most often text that YAML reads otherwise (`version: 1.10`,
-`enabled: yes`): the sentence says to put it in quotes.
+`enabled: yes`): the sentence says to put it in quotes. Of what a text may say only labels, selectors of
+nodes, and the names of the object and of its containers are checked; the API server checks more.
 """
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
+
+from podnuma.api.selector import is_label_key, is_label_value
 
 FIELDS_FILE: Final = Path(__file__).with_suffix(".json")
 KINDS: Final = frozenset(
@@ -29,6 +33,11 @@ KINDS: Final = frozenset(
     }
 )
 _DEEPEST = 32
+
+_LABELS: Final = ("labels", "matchLabels", "nodeSelector")
+_NAMED: Final = re.compile(r"metadata\.name|.*[cC]ontainers\[\d+\]\.name", re.ASCII)
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
+_LONGEST_LABEL: Final = 63
 
 _TYPES: Final = {"text": str, "bool": bool, "int": int}
 _WORDS: Final = {"text": "text", "bool": "true or false", "int": "a whole number"}
@@ -75,12 +84,42 @@ def _inside(kind: str, value: Any, path: str, depth: int) -> Iterator[str]:
             return
         for key, item in value.items():
             yield from _inside(kind[1:], item, f"{path}[{key}]", depth)
-    elif (wanted := _TYPES.get(kind)) is not None:
-        if type(value) is not wanted:
-            quote = "; put it in quotes" if wanted is str and isinstance(value, int | float) else ""
-            yield f"{path}: is {_shown(value)}; {_WORDS[kind]} belongs here{quote}"
+            yield from _label(path, key, item)
+    elif kind in _TYPES:
+        yield from _scalar(kind, value, path)
     else:
         yield from _walk(_fields()[kind], value, path, depth)
+
+
+def _scalar(kind: str, value: Any, path: str) -> Iterator[str]:
+    wanted = _TYPES[kind]
+    if type(value) is not wanted:
+        quote = "; put it in quotes" if wanted is str and isinstance(value, int | float) else ""
+        yield f"{path}: is {_shown(value)}; {_WORDS[kind]} belongs here{quote}"
+    elif (
+        isinstance(value, str)
+        and _NAMED.fullmatch(path)
+        and not _is_name(str(value), subdomain=path.startswith("metadata"))
+    ):
+        yield f"{path}: {value!r} is no name: lower case letters, digits and '-' make one"
+
+
+def _label(path: str, key: Any, value: Any) -> Iterator[str]:
+    """Yield what is wrong with an entry of labels, annotations or a selector, if the map at `path` is one."""
+    field = path.rpartition(".")[2]
+    if field == "annotations" or field in _LABELS:
+        written = str(key)
+        if not is_label_key(written.lower() if field == "annotations" else written):
+            yield f"{path}: {written!r} is no key: a domain and '/', letters, digits, '-', '_', '.' make one"
+    if field in _LABELS and isinstance(value, str) and not is_label_value(value):
+        yield f"{path}[{key}]: {value!r} is no label: at most 63 letters, digits, '-', '_' and '.' make one"
+
+
+def _is_name(text: str, *, subdomain: bool) -> bool:
+    """Whether a text is a name of DNS, as one label or with dots between several."""
+    labels = text.split(".") if subdomain else [text]
+    longest = 253 if subdomain else _LONGEST_LABEL
+    return len(text) <= longest and all(_NAME.fullmatch(one) for one in labels)
 
 
 def _shown(value: Any) -> str:

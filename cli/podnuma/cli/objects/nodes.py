@@ -19,10 +19,14 @@ from podnuma.api.node_topology import NodeTopology, read_node_topology
 from podnuma.api.pod_allocation import Phase, read_accepted_allocation, read_pod_allocation
 from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
 from podnuma.cli.objects import queries
+from podnuma.cli.objects.asked_names import checked_name
 from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.sources import ObjectSource
 
-NO_AGENT = "the operator makes one per node that a NodeProfile selects; see `kubectl get nodeprofiles`"
+NO_AGENT = (
+    "the agent of a node makes it when it starts: "
+    f"kubectl -n {INSTALL_NAMESPACE} get pods -o wide shows where agents run"
+)
 """Why there may be no NodeTopology, and the next step."""
 
 
@@ -38,7 +42,9 @@ class CandidateNode:
 
 def find_topologies(source: ObjectSource, names: Sequence[str], labels: str) -> list[Json]:
     """Return NodeTopologies by name: those that are named, else all; of these those of nodes with labels."""
-    asked = [queries.node_topologies(name) for name in names] or [queries.node_topologies()]
+    asked = [queries.node_topologies(checked_name("node", name)) for name in names] or [
+        queries.node_topologies()
+    ]
     found = [value for values in source.fetch(*asked) for value in values]
     if labels:
         wanted = {one["metadata"]["name"] for one in source.fetch(queries.nodes(labels=labels))[0]}

@@ -9,7 +9,8 @@
 
 Kinds of others (custom resources) are searched for what looks like a pod template: a `spec` with a list of
 `containers`. That is a guess and marked as one: their controllers may change a template or make more pods
-of it. The count is that of the nearest `replicas` above it, else one.
+of it. The count is the product of the `replicas` above it, as replicas of a group have replicas themselves,
+and of a job's `parallelism`; one if nothing is said.
 """
 
 from collections.abc import Iterator, Mapping
@@ -94,7 +95,7 @@ def _search(value: Any, path: str, replicas: int, depth: int) -> Iterator[tuple[
         if path and _looks_like_a_template(value):
             yield path, value, replicas
             return
-        replicas = _number(value, "replicas", replicas)
+        replicas *= max(0, _number(value, "replicas", 1)) * (_at_once(value) if "template" in value else 1)
         for key, inner in value.items():
             if path or key not in ("metadata", "status"):
                 yield from _search(inner, f"{path}.{key}" if path else str(key), replicas, depth - 1)
@@ -127,9 +128,12 @@ def _names(count: int, first: int) -> tuple[str, ...]:
 
 
 def _count(kind: str, spec: Mapping[str, Any]) -> int:
-    if kind in ("Job", "CronJob"):
-        return min(_number(spec, "parallelism", 1), _number(spec, "completions", MOST_REPLICAS))
-    return _number(spec, "replicas", 1)
+    return _at_once(spec) if kind in ("Job", "CronJob") else _number(spec, "replicas", 1)
+
+
+def _at_once(spec: Mapping[str, Any]) -> int:
+    """Return how many pods of a job run at once."""
+    return max(0, min(_number(spec, "parallelism", 1), _number(spec, "completions", MOST_REPLICAS)))
 
 
 def _number(spec: Mapping[str, Any], name: str, default: int) -> int:

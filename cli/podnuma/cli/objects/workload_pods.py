@@ -5,7 +5,7 @@ ReplicaSet or Job of its own. What was refused is told by their PodAllocations w
 by events about their controllers (`api.kept_refusals`), which the API server keeps for an hour.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,31 +18,12 @@ from podnuma.api.resource_types import (
     DEPLOYMENT,
     JOB,
     REPLICA_SET,
-    REPLICATION_CONTROLLER,
-    STATEFUL_SET,
     ResourceType,
 )
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.queries import Json, ObjectQuery
 from podnuma.cli.objects.sources import ObjectSource, read_if_allowed
-
-_SHORT: Final = {
-    DEPLOYMENT: ("deploy",),
-    STATEFUL_SET: ("sts",),
-    DAEMON_SET: ("ds",),
-    REPLICA_SET: ("rs",),
-    REPLICATION_CONTROLLER: ("rc",),
-    JOB: (),
-    CRON_JOB: ("cj",),
-}
-
-WORKLOADS: Final[Mapping[str, ResourceType]] = {
-    word: kind
-    for kind, short in _SHORT.items()
-    for word in (kind.kind.lower(), kind.plural, *short, f"{kind.plural}.{kind.group}")
-}
-"""The kinds of workloads by all the words that kubectl takes for them."""
 
 _BETWEEN: Final = {DEPLOYMENT: REPLICA_SET, CRON_JOB: JOB}
 _ENDED: Final = ("Succeeded", "Failed")
@@ -88,16 +69,6 @@ class WorkloadPods:
         """Whether no pod is refused, and none is missing that was."""
         missing = self.wanted is not None and len(self.pods) < self.wanted
         return not any(pod.refused for pod in self.pods) and not (missing and self.refusals)
-
-
-def workload_named(words: Sequence[str], namespace: str) -> ObjectQuery | None:
-    """Return the query for "deploy/NAME" or "deploy NAME"; None if the words name no workload."""
-    kind, slash, name = words[0].partition("/") if words else ("", "", "")
-    type_ = WORKLOADS.get(kind.lower())
-    rest = [name, *words[1:]] if slash else list(words[1:])
-    if type_ is None or len(rest) != 1 or not rest[0]:
-        return None
-    return ObjectQuery(type_, namespace, rest[0])
 
 
 def workload_pods(source: ObjectSource, asked: ObjectQuery) -> tuple[WorkloadPods, list[str]]:

@@ -147,7 +147,7 @@ def _title(explained: PodExplanation) -> str:
     return f"{name}: {stored.status.phase.value}\n" + "".join(
         f"{one.type} {one.status.value}, {one.reason}: {one.message}\n"
         for one in stored.status.conditions
-        if one.type == "Ready" and one.status is not Status.TRUE
+        if one.type == "Ready" and (one.status is not Status.TRUE or stored.status.phase is Phase.PENDING)
     )
 
 

@@ -30,26 +30,6 @@ def saved(tmp_path, *objects) -> FileSource:
     return FileSource([str(path), str(PODS / "01-postgres-native-sidecar.yaml")])
 
 
-@pytest.mark.parametrize(
-    ("words", "key"),
-    [
-        (["db"], ("default", "db")),
-        (["shop/db"], ("shop", "db")),
-        (["pod", "db"], ("default", "db")),
-        (["pod/db"], ("default", "db")),
-        (["pods", "shop/db"], ("shop", "db")),
-    ],
-)
-def test_a_pod_is_named_as_in_kubectl(words, key):
-    assert explain.key_of(words, "default") == key
-
-
-def test_two_pods_are_too_many():
-    with pytest.raises(Failure) as failure:
-        explain.key_of(["a", "b"], "default")
-    assert failure.value.code is Exit.USAGE
-
-
 def test_an_unbound_pod_is_explained_on_the_node_that_is_named(tmp_path, capsys):
     assert print_explanation(saved(tmp_path), KEY, "node-a", OutputFormat.TEXT) is Exit.OK
     text = capsys.readouterr().out
@@ -203,6 +183,15 @@ def test_a_tenants_pod_without_a_decision_needs_the_node(tmp_path):
 
 def test_a_drifted_pod_is_not_well(tmp_path):
     assert print_explanation(bound(tmp_path, phase="Drifted"), KEY, "", OutputFormat.TEXT) is Exit.NO
+
+
+def test_in_audit_it_is_said_that_nothing_is_written(tmp_path, capsys):
+    text = "the NodeProfile says mode: Audit; nothing is written on this node"
+    ready = {"type": "Ready", "status": "True", "reason": "Audit", "message": text}
+    ready["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+    found = bound(tmp_path, phase="Pending", conditions=[ready])
+    assert print_explanation(found, KEY, "", OutputFormat.TEXT) is Exit.OK
+    assert f": Pending\nReady True, Audit: {text}\n" in capsys.readouterr().out
 
 
 def test_programs_get_everything(tmp_path, capsys):

@@ -12,8 +12,8 @@ from podnuma.cli.commands.answer import print_answer
 from podnuma.cli.commands.explain_workload import explain_workload
 from podnuma.cli.commands.options import OutputFormat
 from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.objects.asked_names import asked_object
 from podnuma.cli.objects.sources import FileSource
-from podnuma.cli.objects.workload_pods import workload_named
 
 NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 WORDS = "Resources cannot be allocated with Topology locality"
@@ -78,31 +78,8 @@ def source(tmp_path, *objects) -> FileSource:
     return FileSource([str(path)])
 
 
-@pytest.mark.parametrize(
-    ("words", "kind"),
-    [
-        (["deploy/web"], "Deployment"),
-        (["deployment", "web"], "Deployment"),
-        (["deployments.apps/web"], "Deployment"),
-        (["sts/web"], "StatefulSet"),
-        (["job/web"], "Job"),
-        (["Job", "web"], "Job"),
-        (["rc/web"], "ReplicationController"),
-    ],
-)
-def test_workloads_are_named_as_in_kubectl(words, kind):
-    asked = workload_named(words, "shop")
-    assert asked is not None
-    assert (asked.type.kind, asked.namespace, asked.name) == (kind, "shop", "web")
-
-
-@pytest.mark.parametrize("words", [[], ["web"], ["shop/web"], ["pod", "web"], ["deploy/"], ["deploy"]])
-def test_other_words_name_no_workload(words):
-    assert workload_named(words, "shop") is None
-
-
 def test_refusals_of_evicted_pods_are_told_with_the_words_of_the_kubelet(tmp_path, capsys):
-    asked = workload_named(["deploy/web"], "shop")
+    asked = asked_object(["deploy/web"], "shop")
     assert asked is not None
     code = print_workload(source(tmp_path, *deployment(), refused()), asked, OutputFormat.TEXT)
     assert code is Exit.NO
@@ -119,7 +96,7 @@ def test_refusals_of_evicted_pods_are_told_with_the_words_of_the_kubelet(tmp_pat
 
 
 def test_refusals_of_other_workloads_are_not_told(tmp_path, capsys):
-    asked = workload_named(["deploy/web"], "shop")
+    asked = asked_object(["deploy/web"], "shop")
     assert asked is not None
     found = source(tmp_path, *deployment(1), refused(uid="rs-of-another"))
     assert print_workload(found, asked, OutputFormat.JSON) is Exit.OK
@@ -127,14 +104,14 @@ def test_refusals_of_other_workloads_are_not_told(tmp_path, capsys):
 
 
 def test_past_refusals_of_a_workload_that_has_all_its_pods_are_told_and_no_fault(tmp_path, capsys):
-    asked = workload_named(["deploy/web"], "shop")
+    asked = asked_object(["deploy/web"], "shop")
     assert asked is not None
     assert print_workload(source(tmp_path, *deployment(1), refused()), asked, OutputFormat.TEXT) is Exit.OK
     assert "web-1-a on node-a" in capsys.readouterr().out
 
 
 def test_a_workload_that_does_not_exist_is_said_so(tmp_path):
-    asked = workload_named(["deploy/other"], "shop")
+    asked = asked_object(["deploy/other"], "shop")
     assert asked is not None
     with pytest.raises(Failure) as failure:
         print_workload(source(tmp_path, *deployment()), asked, OutputFormat.TEXT)

@@ -52,6 +52,28 @@ def test_what_the_api_server_would_refuse_is_said_by_field():
     ]
 
 
+def test_labels_and_names_that_the_api_server_refuses_are_said():
+    text = """
+    metadata:
+      name: Web
+      labels: {at: "22:30", ok: a.b_c, "a/b/c": x, -x: ""}
+      annotations: {at: "22:30", A/b c: ""}
+    spec: {nodeSelector: {zone: "~5"}, containers: [{name: a.b}], initContainers: [{name: a-b}]}
+    """
+    key = "is no key: a domain and '/', letters, digits, '-', '_', '.' make one"
+    label = "is no label: at most 63 letters, digits, '-', '_' and '.' make one"
+    name = "is no name: lower case letters, digits and '-' make one"
+    assert found("Pod", text) == [
+        f"metadata.name: 'Web' {name}",
+        f"metadata.labels[at]: '22:30' {label}",
+        f"metadata.labels: 'a/b/c' {key}",
+        f"metadata.labels: '-x' {key}",
+        f"metadata.annotations: 'A/b c' {key}",
+        f"spec.nodeSelector[zone]: '~5' {label}",
+        f"spec.containers[0].name: 'a.b' {name}",
+    ]
+
+
 def test_quantities_and_ports_may_be_numbers_and_nothing_is_the_default():
     text = """
     metadata: {labels:}

@@ -130,6 +130,20 @@ def test_one_template_is_numbered_like_a_deployment_and_pods_in_a_list_are_pods(
     assert names(strimzi) == ["default/unnamed-1-1", "default/unnamed-2-1"]
 
 
+def test_replicas_of_groups_that_have_replicas_are_multiplied_and_so_is_parallelism():
+    job = f"{{parallelism: 3, completions: 2, template: {{spec: {POD_SPEC}}}}}"
+    jobs = f"[{{name: w, replicas: 2, template: {{spec: {job}}}}}, {{name: x, template: {{spec: {job}}}}}]"
+    made = names(
+        f"{{apiVersion: jobset.x-k8s.io/v1alpha2, kind: JobSet, metadata: {{name: j}}, "
+        f"spec: {{replicatedJobs: {jobs}}}}}"
+    )
+    assert made == [f"default/j-{pod}" for pod in ("1-1", "1-2", "1-3", "1-4", "2-1", "2-2")]
+    assert (
+        names(f"{{apiVersion: a.b/v1, kind: K, spec: {{replicas: -1, template: {{spec: {POD_SPEC}}}}}}}")
+        == []
+    )
+
+
 def test_a_kind_that_is_not_understood_is_said_and_a_builtin_one_is_known_to_have_none():
     result = expand(
         documents("{apiVersion: example.com/v1, kind: Thing, metadata: {name: t}, spec: {size: 3}}")
