@@ -1,7 +1,8 @@
 """The walk of the README, command by command, in the cluster of `make playground`.
 
-A person installs the chart, applies the profiles, runs a pod, asks, breaks one, reads why, and uninstalls.
-The commands are taken from the README itself and run by a shell with kubectl, helm and podnuma on its PATH.
+A person installs the chart, looks at the hardware, tries a profile in Audit, enforces it, asks, breaks a pod,
+reads why, and uninstalls. The commands are taken from the README itself and run by a shell with kubectl, helm
+and podnuma on its PATH.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from testbed.api import ApiStatusError
 from testbed.cgroups import containers_of
@@ -24,8 +26,11 @@ from testbed.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from testbed.api import Api
+
 ROOT = Path(__file__).resolve().parents[2]
 NODE = "node-1"
+OURS = "/apis/podnuma.dev/v1alpha1"
 _BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 
@@ -41,10 +46,14 @@ def commands() -> list[str]:
 
 
 class Person:
-    """Runs command lines in a shell, in the project's folder, against the playground."""
+    """Runs command lines in a shell, in a folder with the project's files, against the playground."""
 
-    def __init__(self, playground: Playground) -> None:
+    def __init__(self, playground: Playground, folder: Path) -> None:
+        self._playground = playground
         self._environment = playground.environment()
+        self.folder = folder
+        for name in ("deploy", "examples"):
+            (folder / name).symlink_to(ROOT / name)
         self.done: list[str] = []
 
     def types(self, line: str, status: int = 0) -> str:
@@ -56,12 +65,26 @@ class Person:
             check=False,
             capture_output=True,
             text=True,
-            cwd=ROOT,
+            cwd=self.folder,
             env=self._environment,
             timeout=120,
         )
         assert done.returncode == status, f"{whole}\n{done.stdout}{done.stderr}"
         return done.stdout
+
+    @property
+    def api(self) -> Api:
+        """The cluster, for what a test asks of it."""
+        return self._playground.cluster.api
+
+    def database(self) -> dict[str, Any]:
+        """The PodAllocation of the example; empty if there is none."""
+        return self.api.find(f"{OURS}/namespaces/default/podallocations/database") or {}
+
+    def written(self) -> set[frozenset[int]]:
+        """All CPU lists that the containers of the example have in the kernel."""
+        root = self._playground.nodes[NODE].cgroup_root
+        return {group.cpus for group in containers_of(root, self.database()).values()}
 
 
 @pytest.fixture
@@ -70,63 +93,96 @@ def playground() -> Iterator[Playground]:
         yield running
 
 
-def hardware_is_known(api) -> bool:
+def reported(api: Api) -> bool:
+    """Whether the NodeTopology that the agent made has the hardware and the operator's word on it."""
     try:
-        found = api.find("/apis/podnuma.dev/v1alpha1/nodetopologies") or {"items": []}
+        found = api.find(f"{OURS}/nodetopologies/{NODE}") or {}
     except ApiStatusError:  # just after its definition was created, a kind is not stored yet
         return False
-    return sum("hardware" in one.get("status", {}) for one in found["items"]) == 2
+    status = found.get("status", {})
+    return bool(status.get("hardware")) and any(
+        (one["type"], one["reason"]) == ("Ready", "NoProfile") for one in status["conditions"]
+    )
+
+
+def rows(table: str) -> list[dict[str, str]]:
+    """The lines of a table by their heads, up to the first empty one."""
+    heads, *lines = [line.split() for line in table.partition("\n\n")[0].splitlines()]
+    return [dict(zip(heads, line, strict=False)) for line in lines]
+
+
+def reason(allocation: dict[str, Any]) -> str:
+    """The reason of the condition Ready of a PodAllocation."""
+    conditions = allocation.get("status", {}).get("conditions", [])
+    return next((one["reason"] for one in conditions if one["type"] == "Ready"), "")
 
 
 @pytest.mark.timeout(300)
-def test_the_walk_of_the_readme(playground):
-    person = Person(playground)
-    api = playground.cluster.api
-
-    person.types("helm install")
-    person.types("kubectl apply -f examples/inventory.yaml")
-    until(lambda: hardware_is_known(api), "both nodes to report their hardware", 60)
-    seen = person.types("kubectl podnuma nodes")
-    assert [line.split()[0] for line in seen.splitlines()[1:]] == ["node-1", "node-2"]
-    assert api.items("/apis/podnuma.dev/v1alpha1/podallocations") == []
-    person.types("kubectl label node")
-    person.types("kubectl apply -f examples/profiles/")
-    until(lambda: "True" in person.types("kubectl get nodeprofiles,nodetopologies"), "a settled profile", 30)
-
-    person.types("kubectl apply -f examples/pods/database.yaml")
-    path = "/apis/podnuma.dev/v1alpha1/namespaces/default/podallocations/database"
-    until(
-        lambda: (api.find(path) or {}).get("status", {}).get("phase") == "Applied",
-        "the pod to be applied",
-        30,
+def test_the_walk_of_the_readme(playground, tmp_path):
+    person = Person(playground, tmp_path)
+    installs_and_looks_at_the_hardware(person)
+    decided = audits(person)
+    assert enforces(person) == decided
+    reads_why_a_pod_does_not_fit(person)
+    leaves(person)
+    others = (
+        "make image",
+        "make playground",
+        "kubectl apply -k deploy/kustomize/base",
+        "kubectl apply -k deploy/kustomize/cleanup",
+        "kubectl delete -k deploy/kustomize/base",
     )
-    listed = person.types("kubectl get podallocations").splitlines()
-    assert listed[0].split() == [
-        "NAME",
-        "NODE",
-        "SCOPE",
-        "CPUS",
-        "NUMA",
-        "EXCLUSIVE",
-        "SHARED",
-        "PHASE",
-        "AGE",
-    ]
-    assert listed[1].split()[:-1] == [
-        "database",
-        NODE,
-        "pod",
-        "2-5,50-53",
-        "0",
-        "2-4,50-52",
-        "5,53",
-        "Applied",
+    assert [line for line in commands() if line not in person.done and not line.startswith(others)] == []
+
+
+def installs_and_looks_at_the_hardware(person: Person) -> None:
+    person.types("helm install")
+    until(lambda: reported(person.api), "the agent to report the hardware", 60)
+    nodes = rows(person.types("kubectl podnuma nodes"))
+    shown = {one["NODE"]: (one["NUMA"], one["FREE"], one["READY"]) for one in nodes}
+    assert shown[NODE] == ("8", "-", "NoProfile")
+    person.types("kubectl label node")
+    person.types("kubectl podnuma profile suggest")
+    suggested = yaml.safe_load((person.folder / "databases.yaml").read_text())
+    assert (suggested["spec"]["mode"], suggested["spec"]["reservedSystemCPUs"]) == ("Audit", "0,48")
+
+
+def audits(person: Person) -> Any:
+    """See what would change, while nothing does; return what is decided."""
+    planned = rows(person.types("kubectl podnuma plan", status=1))
+    assert (planned[0]["POD"], planned[0]["RESULT"]) == ("default/database", "admitted")
+    assert person.api.items(f"{OURS}/nodeprofiles") == []
+    person.types("kubectl apply -f databases.yaml")
+    person.types("kubectl apply -f examples/pods/database.yaml")
+    until(lambda: reason(person.database()) == "Audit", "the pod to be decided, and nothing written", 30)
+    would = person.types("kubectl podnuma explain database")
+    assert "mode: Audit; nothing is written on this node" in would
+    assert "database           pod_exclusive   1-3,49-51" in would
+    table = person.types("kubectl podnuma top", status=1).splitlines()
+    differs = {line.split()[2]: line.partition("kernel has ")[2] for line in table if "kernel has" in line}
+    assert differs == dict.fromkeys(("database", "metrics-exporter", "backup-agent"), "0-95")
+    assert person.written() == {frozenset()}
+    return person.database()["spec"]
+
+
+def enforces(person: Person) -> Any:
+    """Let it be so, and read what the pod has got; return what is decided then."""
+    person.types("sed")
+    until(lambda: "True" in person.types("kubectl get nodeprofiles,nodetopologies"), "a settled profile", 30)
+    until(lambda: person.database().get("status", {}).get("phase") == "Applied", "the pod to be applied", 30)
+    head, *listed = [line.split() for line in person.types("kubectl get podallocations").splitlines()]
+    assert head == ["NAME", "NODE", "SCOPE", "CPUS", "NUMA", "EXCLUSIVE", "SHARED", "PHASE", "AGE"]
+    assert [line[:-1] for line in listed] == [
+        ["database", NODE, "pod", "1-4,49-52", "0", "1-3,49-51", "4,52", "Applied"]
     ]
     explained = person.types("kubectl podnuma explain pod database")
     assert explained.startswith(f"pod default/database on {NODE}: Applied\n")
-    assert "database           2-4,50-52" in explained
+    assert "database           1-3,49-51" in explained
     assert "default/database: metrics-exporter, backup-agent" in person.types("kubectl podnuma map")
+    return person.database()["spec"]
 
+
+def reads_why_a_pod_does_not_fit(person: Person) -> None:
     person.types("kubectl apply -f examples/pods/too-large.yaml")
     until(
         lambda: "TopologyAffinityError" in person.types("kubectl get events"), "the event of the refusal", 30
@@ -135,21 +191,12 @@ def test_the_walk_of_the_readme(playground):
     assert "refused, TopologyAffinityError" in why
     assert "any one of these would make it fit\n  the budget: 12 CPU instead of 64\n" in why
 
+
+def leaves(person: Person) -> None:
     person.types("helm uninstall")
-    assert api.find(f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/podnuma-agent") is None
-    left = api.get(path)
-    assert left["status"]["phase"] == "Released"
-    assert {group.cpus for group in containers_of(playground.nodes[NODE].cgroup_root, left).values()} == {
-        frozenset()
-    }
-    others = {
-        "make image",
-        "make playground",
-        "kubectl apply -k deploy/kustomize/base",
-        "kubectl apply -k deploy/kustomize/cleanup",
-    }
-    left = [line for line in commands() if line not in person.done and not line.startswith(tuple(others))]
-    assert left == ["kubectl delete -k deploy/kustomize/base"]
+    assert person.api.find(f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/podnuma-agent") is None
+    assert person.database()["status"]["phase"] == "Released"
+    assert person.written() == {frozenset()}
 
 
 SESSION = """

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import typer
-from podnuma.allocator import cpuset, quantities
+from podnuma.allocator import TopologyManagerPolicy, cpuset, quantities
 from podnuma.allocator.check import check
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.topology import Topology
@@ -69,7 +69,8 @@ def import_profile(
     "suggest",
     epilog=examples(
         "podnuma profile suggest node-1",
-        "podnuma profile suggest -l node-pool=databases --name databases",
+        "podnuma profile suggest -l node-pool=databases --name databases > databases.yaml",
+        "podnuma profile suggest node-1 --topology-manager-policy single-numa-node",
         "podnuma profile suggest --from topology.yaml   # of podnuma discover",
     ),
 )
@@ -81,6 +82,12 @@ def suggest_profile(
     ] = "",
     name: Name = "suggested",
     selector: NodeSelector = "",
+    policy: Annotated[
+        TopologyManagerPolicy | None,
+        typer.Option(
+            "--topology-manager-policy", help="as the kubelet's flag; else the kubelet's own, or best-effort"
+        ),
+    ] = None,
     form: Output = OutputFormat.YAML,
 ) -> None:
     """Suggest a NodeProfile from the hardware of nodes and what their kubelets reserve."""
@@ -93,7 +100,10 @@ def suggest_profile(
             "reserved; compare with its configuration"
         )
     wanted = selector or (f"kubernetes.io/hostname={node}" if node else "")
-    value = profile_object(name, wanted, suggested_spec(machine, configuration or {}))
+    spec = suggested_spec(machine, configuration or {})
+    if policy is not None:
+        spec["topologyManagerPolicy"] = policy.value
+    value = profile_object(name, wanted, spec)
     profile = _valid(value)
     problems = [
         f"node {each}: {problem.field} {problem.value}: {problem.message}"

@@ -139,3 +139,11 @@ def test_a_suggestion_fits_every_recorded_machine(tmp_path, capsys, machine):
     code, out, _ = run(capsys, "profile", "suggest", "--from", written(tmp_path, topology_object(machine)))
     assert code == Exit.OK
     assert read_node_profile(yaml.safe_load(out)).node.managers.reserved_system_cpus
+
+
+def test_the_policy_that_is_asked_for_takes_the_place_of_the_suggested_one(tmp_path, capsys):
+    words = ("profile", "suggest", "--from", written(tmp_path, topology_object(EPYC)))
+    code, out, _ = run(capsys, *words, "--topology-manager-policy", "single-numa-node")
+    assert code == Exit.OK
+    assert yaml.safe_load(out)["spec"]["topologyManagerPolicy"] == "single-numa-node"
+    assert yaml.safe_load(run(capsys, *words)[1])["spec"]["topologyManagerPolicy"] == "best-effort"
