@@ -88,38 +88,6 @@ def test_what_an_agent_finds_is_an_event_of_the_pod_that_kubectl_describes(site)
     )
 
 
-def test_states_have_the_words_that_an_administrator_expects(site):
-    """A typo in a selector is not green, refused pods are counted, and shared CPUs are not called held."""
-    site.furnish(onRejection="Share")
-    site.report_hardware()
-    site.api.apply(profile("typo", nodeSelector={"matchLabels": {"pool": "typo"}}))
-
-    def ready(name: str) -> tuple[str, str]:
-        found = site.condition("nodeprofiles", name, "Ready")
-        return found.get("status", ""), found.get("reason", "")
-
-    until(lambda: ready("typo") == ("False", "NoNodes"), "the profile that selects no node", SOON)
-    site.create(pod("big", 9))
-    assert site.decided("big") == "-"
-
-    def rejected() -> bool:
-        return bool(site.api.get(f"{GROUP}/nodeprofiles/main")["status"].get("podsRejected") == 1)
-
-    until(rejected, "the refused pod in the profile's column", SOON)
-    amounts = {"cpu": "2500m", "memory": "1Gi"}
-    fraction = pod("fraction")
-    del fraction["spec"]["resources"]
-    fraction["spec"]["containers"] = [
-        {"name": "main", "image": "x", "resources": {"requests": amounts, "limits": amounts}}
-    ]
-    site.create(fraction)
-    site.decided("fraction")
-    done = podnuma("explain", "fraction", "-n", site.namespace, kubeconfig=site.cluster.kubeconfig)
-    assert "2500m" in done.stdout or "2.5" in done.stdout, done.stdout + done.stderr
-    told = site.cluster.kubectl("describe", "pod", "fraction", "-n", site.namespace)
-    assert "CPUs - on" not in told
-
-
 def admitted_condition(site, name):
     conditions = site.pod(name)["status"].get("conditions", [])
     return next((one for one in conditions if one["type"] == "podnuma.dev/Admitted"), None)
