@@ -390,17 +390,18 @@ def _render_agent(agent: AgentReport) -> dict[str, str]:
 
 
 def _read_allocation(fields: Fields) -> NodeAllocation:
+    """Read what the operator tells. A part that somebody removed is no zero: it is told anew."""
     read_cpus = parsed(cpuset.parse, LONGEST_LIST)
     return NodeAllocation(
-        reserved=fields.optional("reservedCPUs", read_cpus, cpuset.EMPTY),
-        exclusive=fields.optional("exclusiveCPUs", read_cpus, cpuset.EMPTY),
-        shared_pool=fields.optional("sharedPool", read_cpus, cpuset.EMPTY),
-        pods=fields.optional("pods", integer(0, 2**31 - 1), 0),
-        rejected=fields.optional("rejected", integer(0, 2**31 - 1), 0),
+        reserved=fields.required("reservedCPUs", read_cpus, cpuset.EMPTY),
+        exclusive=fields.required("exclusiveCPUs", read_cpus, cpuset.EMPTY),
+        shared_pool=fields.required("sharedPool", read_cpus, cpuset.EMPTY),
+        pods=fields.required("pods", integer(0, 2**31 - 1), 0),
+        rejected=fields.required("rejected", integer(0, 2**31 - 1), 0),
         nodes=tuple(
             NodeFree(
                 id=item.required("id", integer(0, MAX_GROUPS - 1), 0),
-                cpus=item.optional("freeCPUs", read_cpus, cpuset.EMPTY),
+                cpus=item.required("freeCPUs", read_cpus, cpuset.EMPTY),
                 memory=item.mapping("freeMemory", read_bytes, 9),
                 overcommitted=item.mapping("overcommittedMemory", read_bytes, 9),
             )

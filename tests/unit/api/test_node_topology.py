@@ -165,7 +165,14 @@ def test_a_part_of_the_status_that_cannot_be_read_costs_that_part_only():
         "spec": {},
         "status": {
             "agent": {"version": 7, "runtime": "containerd"},
-            "allocation": {"numaNodes": [{"id": 0, "freeMemory": {"memory": "-4Gi"}}]},
+            "allocation": {
+                "reservedCPUs": "",
+                "exclusiveCPUs": "",
+                "sharedPool": "0-3",
+                "pods": 0,
+                "rejected": 0,
+                "numaNodes": [{"id": 0, "freeCPUs": "0-3", "freeMemory": {"memory": "-4Gi"}}],
+            },
             "conditions": [
                 {"type": "AgentReady", "status": "True", "reason": "Ready"},
                 {"type": "New", "status": "Odd"},
@@ -178,6 +185,17 @@ def test_a_part_of_the_status_that_cannot_be_read_costs_that_part_only():
     paths = [error.path for error in found.unreadable]
     assert paths[:2] == ["status.agent.version", "status.allocation.numaNodes[0].freeMemory[memory]"]
     assert any(path.startswith("status.conditions[1]") for path in paths)
+
+
+@pytest.mark.parametrize("name", ["reservedCPUs", "exclusiveCPUs", "sharedPool", "pods", "rejected"])
+def test_what_somebody_removed_of_the_allocation_is_not_taken_for_nothing(name):
+    told = {"reservedCPUs": "", "exclusiveCPUs": "", "sharedPool": "0-3", "pods": 0, "rejected": 0}
+    stored = {"metadata": {"name": "w1"}, "spec": {}, "status": {"allocation": dict(told)}}
+    assert read_node_topology(stored).allocation is not None
+    del stored["status"]["allocation"][name]
+    found = read_node_topology(stored)
+    assert found.allocation is None
+    assert [error.path for error in found.unreadable] == [f"status.allocation.{name}"]
 
 
 def test_what_is_held_beyond_what_there_is_stands_in_a_field_of_its_own():

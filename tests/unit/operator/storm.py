@@ -171,7 +171,10 @@ class Storm:
         self.cluster.agents_look()  # they report again what somebody has overwritten
         await self.rig.controller.sync(Kind)
         self.rig.controller.enqueue_all()
-        await asyncio.sleep(REST)
+        # A request that was under way may overwrite what an agent has told; it tells it again.
+        await asyncio.sleep(REST / 2)
+        self.cluster.agents_look()
+        await asyncio.sleep(REST / 2)
         self._look()
         self.fault_share, self.cluster.lost = faults, LOST
 
