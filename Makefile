@@ -105,12 +105,12 @@ e2e: install ## the same tests on your cluster: make e2e KUBECONFIG=file [NODE=n
 e2e-kind: install ## the chart and the same scenarios on a kind cluster; needs Docker, kind, kubectl and helm; KEEP=1
 	@KEEP=$(or $(KEEP),0) deploy/kind/run.sh
 
-conformance: install ## compare podnuma and the kubelet's own code on new scenarios; SEED=n COUNT=m KUBELET=1.37|1.38 DEVICES=1
-	@python -m tests.conformance --seed $(or $(SEED),1) --count $(or $(COUNT),1000) --kubelet $(or $(KUBELET),1.37) $(if $(DEVICES),--devices)
+conformance: install ## compare podnuma and the kubelet's own code on new scenarios; SEED=n COUNT=m KUBELET=1.37|1.38 DEVICES=1 TREES=1
+	@python -m tests.conformance --seed $(or $(SEED),1) --count $(or $(COUNT),1000) --kubelet $(or $(KUBELET),1.37) $(if $(DEVICES),--devices) \
+	  $(if $(TREES),--trees)
 
 discovery: install ## compare discovery and cAdvisor with the kubelet's topology code on odd machines; COUNT=n; needs Go and root
-	@dir=$$(mktemp -d) && tests/conformance/oracle/build.sh "$$dir" && \
-	  python -m tests.conformance.discovery "$$dir/discovery-oracle-1.37" $(or $(COUNT),5000); status=$$?; rm -rf "$$dir"; exit $$status
+	@python -m tests.conformance.discovery $(or $(COUNT),5000)
 
 fuzz: install ## fuzz all parsers of untrusted input; SECONDS=n SEED=m
 	@python -m tests.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from podnuma.cli.commands import replay
 
-from tests.conformance import examine, kubelet
+from tests.conformance import examine, kubelet, trees
 from tests.conformance.agreement import Agreement
 from tests.conformance.examine import Examination, Finding
 
@@ -40,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="whose CPUs podnuma is to take",
     )
     parser.add_argument("--devices", action="store_true", help="pods ask for devices, too")
+    parser.add_argument("--trees", action="store_true", help="machines are trees that each side reads itself")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--keep", type=Path, help="write every unexplained scenario to this file")
     chosen = parser.parse_args(arguments)
@@ -74,7 +75,9 @@ def _say(line: object) -> None:
 def _run(chosen: argparse.Namespace) -> tuple[Agreement, list[Finding]]:
     agreement, findings = Agreement(), []
     with ProcessPoolExecutor(chosen.jobs) as pool:
-        examined = partial(_examine_chunk, kubelet.Release(chosen.kubelet), devices=chosen.devices)
+        examined = partial(
+            _examine_chunk, kubelet.Release(chosen.kubelet), devices=chosen.devices, on_trees=chosen.trees
+        )
         for part in pool.map(examined, _chunks(chosen)):
             agreement.add(part.agreement)
             findings += part.findings
@@ -96,9 +99,12 @@ def _chunks(chosen: argparse.Namespace) -> Iterator[Chunk]:
             yield chosen.seed, min(_CHUNK, end - start), start
 
 
-def _examine_chunk(release: kubelet.Release, chunk: Chunk, *, devices: bool) -> Examination:
-    lines = chunk if isinstance(chunk, list) else kubelet.generate(*chunk, devices=devices)
-    scenarios = [json.loads(line) for line in lines]
+def _examine_chunk(release: kubelet.Release, chunk: Chunk, *, devices: bool, on_trees: bool) -> Examination:
+    if on_trees and not isinstance(chunk, list):
+        scenarios = trees.drawn(*chunk)
+    else:
+        lines = chunk if isinstance(chunk, list) else kubelet.generate(*chunk, devices=devices)
+        scenarios = [json.loads(line) for line in lines]
     if release is not kubelet.REFERENCE:
         scenarios = [examine.for_release(scenario, release) for scenario in scenarios]
     return examine.examine(scenarios, replay.play)

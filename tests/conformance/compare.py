@@ -13,6 +13,7 @@ What counts as equal although it is spelled differently:
   compared, and only of pods that are admitted (the kubelet counts half-done work of refused ones);
 * the hint of a container after its pod was admitted: the kubelet drops and remakes it as containers
   stop and processes restart, and no decision looks at it again;
+* a page size of which a NUMA node has no pages: to the kubelet it is there if the kernel lists it;
 * fields that only one side has: the kubelet's stack on a panic, the complaints of API validation.
 
 Always true: a field that is compared is compared by value; nothing is skipped because it is absent.
@@ -115,11 +116,22 @@ def comparable_state(state: Json | None) -> Json | None:
     """Return what of a node's state is compared; None without one."""
     if state is None:
         return None
+    rows = [_without_empty_sizes(row) for row in state["numa"]]
     return {
         **{key: state[key] for key in ("defaultCPUSet", "cpus", "podCPUs", "memory", "podMemory")},
-        "numa": {row["id"]: _row(row) for row in state["numa"]},
-        "groups": _groups(state["numa"]),
+        "numa": {row["id"]: _row(row) for row in rows},
+        "groups": _groups(rows),
     }
+
+
+def _without_empty_sizes(row: Json) -> Json:
+    tables: Json = row["memory"]
+    kept = {
+        kind: table
+        for kind, table in tables.items()
+        if kind == "memory" or table["total"] or table["systemReserved"] or table["allocatable"]
+    }
+    return {**row, "memory": kept}
 
 
 def _row(row: Json) -> Json:

@@ -1,9 +1,11 @@
 """Which differences from the kubelet are meant: exactly the entries of `docs/deviations.md`.
 
-An entry is recognised in one of two ways.
+An entry is recognised in one of three ways.
 
 * By its *twin*: the kubelet's way in that one place (`literal.py`). The difference is explained
   when podnuma with the twin answers as the kubelet does, at that step and before.
+* By its *way*, if it is one of "Hardware" and the scenario starts from a tree: as a twin, but what is
+  put in place is what the kubelet sees there (`cadvisor.py`).
 * By its *mark*, where the kubelet's way leads to a crash, to a state that cannot be right, or to
   something podnuma has no place for: a predicate over that one step of both answers.
 
@@ -15,10 +17,11 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import Any
 
-from tests.conformance import literal
+from tests.conformance import cadvisor, literal
 from tests.conformance.compare import comparable_state
 from tests.conformance.literal import Replacement
 
@@ -224,12 +227,39 @@ def _more_than_there_is(moment: Moment) -> bool:
     return wrapped and "reserve less" in refused.get("error", "")
 
 
+def _no_memory_at_all(moment: Moment) -> bool:
+    """To the kubelet's memory manager no NUMA node has memory, and it started."""
+    rows = (moment.kubelet.get("state") or {}).get("numa") or ()
+    return bool(rows) and all(table["total"] == 0 for row in rows for table in row["memory"].values())
+
+
+def _offline_threads(moment: Moment) -> bool:
+    """The kubelet counts offline CPUs, and wants a multiple of more threads than cores have."""
+    asked = re.search(r"(?i)cpus per core = (\d+)", str(moment.kubelet.get("message")))
+    counted = moment.scenario["cadvisor"][cadvisor.NO_NUMA]["counted"]
+    return bool(asked) and counted > len(_listed_cpus(moment.scenario))
+
+
+def _node_without_number(moment: Moment) -> bool:
+    """To the kubelet there is a NUMA node -1, which no set of nodes can hold."""
+    return any(cpu["socket"] < 0 for cpu in _listed_cpus(moment.scenario))
+
+
+def _no_distances(moment: Moment) -> bool:
+    """The kubelet does not start: it wants distances, and its nodes have none."""
+    return "error getting NUMA distances" in str(moment.kubelet.get("start"))
+
+
 def _invalid(moment: Moment) -> bool:
     return bool(moment.kubelet.get("apiErrors")) and moment.podnuma.get("reason") == "InvalidPod"
 
 
 def _endless(moment: Moment) -> bool:
     return "neverEnds" in moment.kubelet
+
+
+def _seen_otherwise(name: str, scenario: Json) -> bool:
+    return name in scenario.get("cadvisor", ())
 
 
 def _devices(scenario: Json) -> bool:
@@ -262,7 +292,25 @@ TWINS: tuple[Twin, ...] = (
     Twin("Devices that are at no NUMA node with CPUs", _devices, literal.DEVICES_AS_THEY_ARE),
 )
 
+HARDWARE: tuple[Twin, ...] = tuple(
+    Twin(name, partial(_seen_otherwise, name), replacements)
+    for name, replacements in {
+        cadvisor.NO_SIBLINGS: (),
+        cadvisor.NO_NUMA: (),
+        cadvisor.NO_PACKAGE: literal.PACKAGE_NUMBERS_ARE_TAKEN_AS_THEY_ARE,
+        cadvisor.ISOLATED: (),
+        cadvisor.CORE_NUMBERS: (),
+        cadvisor.CACHE_NUMBERS: (),
+        cadvisor.WIDE_CACHE: (),
+        cadvisor.WITHOUT_CACHE: (),
+    }.items()
+)
+
 MARKS: tuple[Mark, ...] = (
+    Mark(cadvisor.NO_NUMA, partial(_seen_otherwise, cadvisor.NO_NUMA), _no_memory_at_all),
+    Mark(cadvisor.NO_NUMA, partial(_seen_otherwise, cadvisor.NO_NUMA), _offline_threads),
+    Mark(cadvisor.NO_NUMA, partial(_seen_otherwise, cadvisor.NO_NUMA), _node_without_number),
+    Mark(cadvisor.NO_NUMA, partial(_seen_otherwise, cadvisor.NO_NUMA), _no_distances),
     Mark("A restart decides nothing", _always, _redecided),
     Mark("Unequal cores and sockets", unequal_cores, _corrupt_cores),
     Mark("A NUMA node that shares memory blocks with others", _always, _torn_group),
@@ -281,11 +329,11 @@ MARKS: tuple[Mark, ...] = (
 
 
 def twins_for(scenario: Json, active: Iterable[Twin]) -> Iterator[tuple[Twin, ...]]:
-    """Yield sets of twins that could explain a difference beside the active ones: single ones, then pairs."""
+    """Yield sets of twins that could explain a difference beside the active ones, the smallest first."""
     used = set(active)
-    left = [twin for twin in TWINS if twin not in used and _applies(twin, scenario)]
-    yield from ((twin,) for twin in left)
-    yield from combinations(left, 2)
+    left = [twin for twin in (*TWINS, *HARDWARE) if twin not in used and _applies(twin, scenario)]
+    for size in (1, 2, 3) if "cadvisor" in scenario else (1, 2):
+        yield from combinations(left, size)
 
 
 def marked(moment: Moment) -> str | None:
@@ -296,9 +344,16 @@ def marked(moment: Moment) -> str | None:
 def _applies(entry: Twin | Mark, scenario: Json) -> bool:
     if scenario["kubelet"].get("kubeletVersion") == "1.38" and entry.name in FIXED_IN_1_38:
         return False
-    return entry.possible(scenario)
+    if entry.possible(scenario):
+        return True
+    ways = scenario.get("cadvisor")
+    if not ways:
+        return False
+    machine = cadvisor.seen(scenario["topology"], ways.values())
+    return entry.possible({**scenario, "topology": machine})
 
 
 def names() -> list[str]:
-    """Return the names of all deviations, as in `docs/deviations.md`."""
-    return sorted({twin.name for twin in TWINS} | {mark.name for mark in MARKS})
+    """Return the names of all deviations that have a section in `docs/deviations.md`; hardware shares one."""
+    hardware = {twin.name for twin in HARDWARE}
+    return sorted({twin.name for twin in TWINS} | {mark.name for mark in MARKS} - hardware)

@@ -2,7 +2,8 @@
 
 A scenario is followed step by step. At the first difference
 
-* the *twins* of `deviations` are tried: one that moves the first difference further on (or away)
+* the *twins* of `deviations` are tried, of a scenario that starts from a tree the *ways* of the kubelet's
+  eyes, too: one that moves the first difference further on (or away)
   explains the step, stays in place, and the comparison goes on behind it;
 * else a *mark* may explain the step. Both sides then go on from different nodes, so the step is
   taken out of the scenario, with its pod if it added one, and the rest is played anew;
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.conformance import compare, deviations, kubelet, literal, minimise
+from tests.conformance import cadvisor, compare, deviations, kubelet, literal, minimise
 from tests.conformance.agreement import Agreement
 from tests.conformance.compare import Difference
 from tests.conformance.deviations import Moment, Twin
@@ -101,8 +102,10 @@ def judge(scenario: Scenario, theirs: Result, play: Play) -> Verdict:
 
 
 def _with_twins(active: Sequence[Twin], play: Play, scenario: Scenario) -> Result:
+    ways = scenario.get("cadvisor", {})
+    machine = cadvisor.seen(scenario["topology"], [ways[twin.name] for twin in active if twin.name in ways])
     with literal.in_place(replacement for twin in active for replacement in twin.replacements):
-        return play(scenario)
+        return play({**scenario, "topology": machine})
 
 
 def _explaining(

@@ -10,6 +10,7 @@ checkout; two processes that build at once both end with a complete file (it is 
 """
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -17,7 +18,9 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 SOURCES = Path(__file__).parent / "oracle"
 
@@ -72,23 +75,24 @@ def scratch_root() -> Path | None:
     return shared if os.access(shared, os.W_OK) else None
 
 
-def binary(release: Release = REFERENCE) -> Path:
-    """Return the oracle of `release`, building it when the cache has none for these sources."""
+@cache
+def binary(release: Release = REFERENCE, program: str = ".") -> Path:
+    """Return a program of the oracle for `release`, building it when the cache has none for these sources."""
     go = shutil.which("go")
     if go is None:
         raise NoOracleError(
             "the conformance run needs Go to build the kubelet's own code: put `go` (1.26 or newer) on PATH"
         )
     version = subprocess.run([go, "version"], capture_output=True, text=True, check=True).stdout
-    kept = cache_root() / "oracle" / f"{_fingerprint(version, release)}-{release.value}"
+    kept = cache_root() / "oracle" / f"{_fingerprint(version, release, program)}-{release.value}"
     if not kept.exists():
-        _build(go, release, kept)
+        _build(go, release, program, kept)
     return kept
 
 
-def _fingerprint(go_version: str, release: Release) -> str:
-    digest = hashlib.sha256(f"{go_version}{release.value}".encode())
-    for path in sorted(SOURCES.iterdir()):
+def _fingerprint(go_version: str, release: Release, program: str) -> str:
+    digest = hashlib.sha256(f"{go_version}{release.value}{program}".encode())
+    for path in sorted({*SOURCES.iterdir(), *(SOURCES / program).iterdir()}):
         if path.suffix in {".go", ".mod", ".s", ".sum"} and not path.name.endswith("_test.go"):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:20]
@@ -98,12 +102,12 @@ def _toolchain(release: Release) -> dict[str, str]:
     return {"GOTOOLCHAIN": _TOOLCHAINS[release]} if release in _TOOLCHAINS else {}
 
 
-def _build(go: str, release: Release, kept: Path) -> None:
+def _build(go: str, release: Release, program: str, kept: Path) -> None:
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
         built = Path(scratch) / "oracle"
         command = [go, "build", "-mod=readonly", "-trimpath", "-ldflags", "-s -w"]
-        command += [*_BUILD_ARGUMENTS[release], "-o", str(built), "."]
+        command += [*_BUILD_ARGUMENTS[release], "-o", str(built), program]
         done = subprocess.run(
             command,
             cwd=SOURCES,
@@ -133,6 +137,21 @@ def generate(seed: int, count: int, first: int = 0, *, devices: bool = False) ->
     """Draw `count` random valid scenarios; number i depends on the seed, `devices` and i only."""
     command = [str(binary()), "generate", "-seed", str(seed), "-count", str(count), "-first", str(first)]
     return ask([*command, "-devices"] if devices else command)
+
+
+def generate_on(seed: int, machines: Iterable[str], first: int = 0) -> list[str]:
+    """Draw settings and pods for scenarios that have a name and a topology only, one a line."""
+    command = [str(binary()), "generate", "-machines", "-seed", str(seed), "-first", str(first)]
+    return ask(command, "\n".join(machines))
+
+
+def machine_of(tree: Path) -> Mapping[str, Any]:
+    """Return what cAdvisor and the kubelet make of a tree that stands for /. Raises NoOracleError."""
+    if os.geteuid() != 0:
+        raise NoOracleError("the kubelet's eyes are confined to a tree (chroot): run this as root")
+    command = [str(binary(program="./discovery")), str(tree)]
+    found: Mapping[str, Any] = json.loads("".join(ask(command)))
+    return found
 
 
 def ask(command: list[str], question: str = "", *, limit: int | None = None) -> list[str]:

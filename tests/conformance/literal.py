@@ -6,6 +6,7 @@ explained by a deviation only if podnuma, with the kubelet's way in that one pla
 kubelet's answer exactly. Nothing of this is part of the product.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -134,7 +135,9 @@ def _peak_memory_of_app_names(containers: Any, memory: Any) -> Any:
 
 def _distance_by_id(self: Topology, nodes: int) -> float:
     members = [node for node in self.nodes if nodes >> node.id & 1]
-    total = sum(one.distances[other.id] for one in members for other in members)
+    # Beyond the row the kubelet crashes, if it comes to such a set (a mark).
+    rows = [dict(enumerate(one.distances)) for one in members]
+    total = sum(row.get(other.id, math.inf) for row in rows for other in members)
     return total / len(members) ** 2
 
 
@@ -175,4 +178,7 @@ DEVICES_AS_THEY_ARE: tuple[Replacement, ...] = (
     ("podnuma.allocator.device_hints.near_cpus", lambda topology, nodes: int(nodes & topology.all_nodes)),
     ("podnuma.allocator.device_hints.counted", lambda count, _: count),
     ("podnuma.allocator.device_hints.aligned", _any_device_is_aligned),
+)
+PACKAGE_NUMBERS_ARE_TAKEN_AS_THEY_ARE: tuple[Replacement, ...] = (
+    ("podnuma.allocator.check._unknown_package", lambda _: None),
 )

@@ -1,4 +1,6 @@
-"""Record the kubelet's answers (`python -m tests.conformance.record [newer|devices]`), to compare without Go.
+"""Record the kubelet's answers, to compare without Go.
+
+    python -m tests.conformance.record [trees|newer|devices]
 
 Recorded are, a few hundred lines of `{"scenario": ..., "kubelet": ...}` in each file,
 
@@ -8,6 +10,8 @@ Recorded are, a few hundred lines of `{"scenario": ..., "kubelet": ...}` in each
 * `newer-NN.jsonl.xz`: what v1.38.0-beta.0 answers to drawn scenarios, where that is something else than
   the reference says; alone with `newer`;
 * `devices-NN.jsonl.xz`: drawn ones whose pods ask for devices; alone with `devices`;
+* `trees-NN.jsonl.xz`: drawn ones on machines that each side reads from a tree (see `trees`), without what the
+  tree tells; alone with `trees`;
 * `v1.36.json`: where kubelet v1.36.3 answers otherwise, by kind.
 
 A scenario that a *mark* ends (see `deviations`) is recorded once more without that step, until
@@ -19,13 +23,24 @@ import json
 import lzma
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from podnuma.cli.commands import replay
 
-from tests.conformance import compare, deviations, examine, kubelet, minimise, releases, worked
+from tests.conformance import (
+    compare,
+    deviations,
+    discovery,
+    examine,
+    kubelet,
+    minimise,
+    releases,
+    trees,
+    worked,
+)
 
 RECORDED = Path(__file__).parent / "recorded"
 RELEASES = RECORDED / "v1.36.json"
@@ -35,38 +50,43 @@ PER_FILE = 320
 _EXAMPLES = 5
 _NEWER_SEED, _NEWER_COUNT = 1380, 6000
 _DEVICES_SEED, _DEVICES_COUNT = 5517, 2100
+_TREES_SEED, _TREES_COUNT, _LIVES_OF_REAL_MACHINES = 526, 400, 2
 
 Json = dict[str, Any]
 
 
 def main(arguments: list[str]) -> int:
-    """Ask all releases and write the recording."""
+    """Ask all releases and write the recording, or that of one group."""
     RECORDED.mkdir(exist_ok=True)
-    if arguments != ["newer"]:
-        for old in recorded_files("devices"):
-            old.unlink()
-        drawn = kubelet.generate(_DEVICES_SEED, _DEVICES_COUNT, devices=True)
-        _write("devices", list(_answered(map(json.loads, drawn))))
-    if arguments == ["devices"]:
-        return 0
-    for old in recorded_files("newer"):
-        old.unlink()
-    _write("newer", list(_answered_otherwise()))
-    if arguments == ["newer"]:
-        return 0
+    drawn: dict[str, Callable[[], Iterable[tuple[Json, Json]]]] = {
+        "trees": _answered_on_trees,
+        "devices": _answered_with_devices,
+        "newer": _answered_otherwise,
+    }
+    for group in arguments or drawn:
+        _replace(group, list(drawn[group]()))
+    if not arguments:
+        _record_reference()
+    return 0
+
+
+def _record_reference() -> None:
     groups = {
         "written": list(_answered([*_hand_written(), *worked.everything()])),
         "generated": list(_answered(_generated())),
     }
-    for old in (*recorded_files("written"), *recorded_files("generated")):
-        old.unlink()
     for name, pairs in groups.items():
-        _write(name, pairs)
+        _replace(name, pairs)
     everything = [pair for pairs in groups.values() for pair in pairs]
     RELEASES.write_text(json.dumps(_other_release(everything), indent=1) + "\n")
     size = sum(path.stat().st_size for path in RECORDED.iterdir())
     sys.stdout.write(f"recorded {len(everything)} scenarios in {size / 2**20:.1f} MiB\n")
-    return 0
+
+
+def _replace(group: str, pairs: list[tuple[Json, Json]]) -> None:
+    for old in recorded_files(group):
+        old.unlink()
+    _write(group, pairs)
 
 
 def _write(name: str, pairs: list[tuple[Json, Json]]) -> None:
@@ -80,7 +100,7 @@ def _write(name: str, pairs: list[tuple[Json, Json]]) -> None:
 
 
 def recorded_files(group: str = "*") -> list[Path]:
-    """Return the recorded files: "written", "generated", "newer", "devices", or all."""
+    """Return the recorded files: "written", "generated", "newer", "devices", "trees", or all."""
     return sorted(RECORDED.glob(f"{group}-*.jsonl.xz"))
 
 
@@ -100,6 +120,18 @@ def _hand_written() -> Iterator[Json]:
 def _generated() -> Iterator[Json]:
     for seed, count in _SEEDS.items():
         yield from map(json.loads, kubelet.generate(seed, count))
+
+
+def _answered_on_trees() -> Iterator[tuple[Json, Json]]:
+    """Yield scenarios on all real machines and on odd ones, with the kubelet's answers."""
+    lives = (trees.on_trees(seed, discovery.names(0)) for seed in range(_LIVES_OF_REAL_MACHINES))
+    scenarios = [*chain.from_iterable(lives), *trees.drawn(_TREES_SEED, _TREES_COUNT, 0)]
+    for scenario, answer in _answered(scenarios):
+        yield trees.lean(scenario), answer
+
+
+def _answered_with_devices() -> Iterator[tuple[Json, Json]]:
+    yield from _answered(map(json.loads, kubelet.generate(_DEVICES_SEED, _DEVICES_COUNT, devices=True)))
 
 
 def _answered(scenarios: Iterable[Json]) -> Iterator[tuple[Json, Json]]:

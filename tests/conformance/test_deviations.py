@@ -39,6 +39,13 @@ def test_the_page_and_the_comparison_have_the_same_entries():
     assert sorted(entries()) == deviations.names()
 
 
+def test_the_kubelets_eyes_differ_where_the_page_says_so():
+    (section,) = re.findall(r"^## Hardware\n(.*?)^## ", PAGE, flags=re.MULTILINE | re.DOTALL)
+    bullets = set(re.findall(r"^\* \*\*(.+?)\*\*", section, flags=re.MULTILINE))
+    # To both all cores are alike until a profile names a kind.
+    assert bullets - {"Kinds of cores"} == {twin.name for twin in deviations.HARDWARE}
+
+
 def test_every_entry_says_what_podnuma_does():
     assert all("**podnuma:**" in text for text in entries().values())
 

@@ -149,9 +149,7 @@ def _cpu_options(settings: ManagerSettings, topology: Topology) -> Iterator[Sett
     field = f"{CPU_OPTIONS}.align-by-socket"
     if settings.topology_manager_policy is TopologyManagerPolicy.SINGLE_NUMA_NODE:
         yield SettingsProblem(field, "true", "cannot be used with topologyManagerPolicy single-numa-node")
-    unknown = [mask for socket, mask in topology.sockets if socket < 0]
-    if unknown:
-        cpus = CpuSet(unknown[0])
+    if cpus := _unknown_package(topology):
         file = PACKAGE.format(next(cpuset.ids(cpus)))
         yield SettingsProblem(
             field,
@@ -165,6 +163,10 @@ def _cpu_options(settings: ManagerSettings, topology: Topology) -> Iterator[Sett
             f"needs at least as many NUMA nodes as sockets; this machine has {len(topology.numa)} nodes "
             f"and {len(topology.sockets)} sockets",
         )
+
+
+def _unknown_package(topology: Topology) -> CpuSet | None:
+    return next((CpuSet(mask) for socket, mask in topology.sockets if socket < 0), None)
 
 
 def _reserved_cpus(settings: ManagerSettings, topology: Topology) -> Iterator[SettingsProblem]:

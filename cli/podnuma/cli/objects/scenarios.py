@@ -88,7 +88,7 @@ def read_settings(kubelet: ScenarioJson) -> ManagerSettings:
     return ManagerSettings(
         cpu_manager_policy=_choice(CpuManagerPolicy, kubelet, "cpuManagerPolicy", "none"),
         cpu_manager_policy_options=options,
-        reserved_system_cpus=_cpus(kubelet.get("reservedCPUs")),
+        reserved_system_cpus=_cpus(kubelet.get("reservedCPUs"), "kubelet.reservedCPUs"),
         reserved_cpu=_quantity(reserved_cpu, "kubelet.reservedCPU") if reserved_cpu else None,
         memory_manager_policy=_choice(MemoryManagerPolicy, kubelet, "memoryManagerPolicy", "None"),
         reserved_memory=tuple(_reserved_memory(kubelet.get("reservedMemory"))),
@@ -143,7 +143,13 @@ def _topology(topology: ScenarioJson) -> Topology:
                 f"topology.cpus: CPU {cpu.id} is on NUMA node {cpu.node}, which numaNodes does not list"
             )
     try:
-        return Topology.build(cpus, nodes)
+        return Topology.build(
+            cpus,
+            nodes,
+            isolated=_cpus(topology.get("isolated"), "topology.isolated") or cpuset.EMPTY,
+            unknown_siblings=_cpus(topology.get("unknownSiblings"), "topology.unknownSiblings")
+            or cpuset.EMPTY,
+        )
     except TopologyError as error:
         raise ScenarioError(f"topology: {error}") from error
 
@@ -264,13 +270,13 @@ def _choice(kind: Any, kubelet: ScenarioJson, field: str, default: str) -> Any:
         raise ScenarioError(f"kubelet.{field}: {value!r} is not one of {known}") from None
 
 
-def _cpus(value: Any) -> cpuset.CpuSet | None:
+def _cpus(value: Any, path: str) -> cpuset.CpuSet | None:
     if not value:
         return None
     try:
-        return cpuset.parse(_text(value, "kubelet.reservedCPUs"))
+        return cpuset.parse(_text(value, path))
     except ValueError as error:
-        raise ScenarioError(f"kubelet.reservedCPUs: {error}") from error
+        raise ScenarioError(f"{path}: {error}") from error
 
 
 def _quantity(value: Any, path: str) -> Quantity:

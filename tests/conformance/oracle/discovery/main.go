@@ -32,10 +32,18 @@ type node struct {
 	HugePages map[uint64]uint64 `json:"hugePages,omitempty"`
 }
 
+// machine is what the kubelet's managers take of cAdvisor's answer, under its names.
+type machine struct {
+	NumCores   int `json:"num_cores"`
+	NumSockets int `json:"num_sockets"`
+	Topology   any `json:"topology"`
+}
+
 type answer struct {
-	Error string `json:"error,omitempty"`
-	CPUs  []cpu  `json:"cpus"`
-	Nodes []node `json:"nodes"`
+	Error   string  `json:"error,omitempty"`
+	CPUs    []cpu   `json:"cpus"`
+	Nodes   []node  `json:"nodes"`
+	Machine machine `json:"machine"`
 }
 
 func discover() (answer, error) {
@@ -47,7 +55,7 @@ func discover() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	var out answer
+	out := answer{Machine: machine{info.NumCores, info.NumSockets, info.Topology}}
 	for _, id := range found.CPUDetails.CPUs().List() {
 		one := found.CPUDetails[id]
 		out.CPUs = append(out.CPUs, cpu{id, one.CoreID, one.SocketID, one.NUMANodeID, one.UncoreCacheID})

@@ -23,7 +23,11 @@ _CPU, _NODE = "devices/system/cpu", "devices/system/node"
 
 @dataclass
 class Reported:
-    """A machine as lists of CPUs. `caches` are (members, id) of L3; `nodes` without any: no NUMA."""
+    """A machine as lists of CPUs. `caches` are (members, id) of L3; `nodes` without any: no NUMA.
+
+    By node: `memory` in KiB, `pages` by size in KiB, rows of `distances`, and in `untrue` what its list names
+    besides its CPUs.
+    """
 
     cores: list[str]
     sockets: dict[int, str]
@@ -35,7 +39,11 @@ class Reported:
     drivers: dict[str, str] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
     online_file: bool = True
-    core_id: int | None = None  # of every core, if they are not numbered
+    core_ids: list[int] = field(default_factory=list)  # none: by the lowest CPU
+    memory: dict[int, int] = field(default_factory=dict)
+    pages: dict[int, dict[int, int]] = field(default_factory=dict)
+    distances: list[list[int]] = field(default_factory=list)
+    untrue: dict[int, str] = field(default_factory=dict)
 
     @property
     def words(self):
@@ -62,14 +70,11 @@ class Reported:
         put(root, "proc/meminfo", "MemTotal: 16777216 kB\n")
         for cpu in ids(self.offline):
             put(root, f"{_CPU}/cpu{cpu}/online", "0")
-        for core in self.cores:
+        numbers = self.core_ids or [ids(core)[0] for core in self.cores]
+        for core, number in zip(self.cores, numbers, strict=True):
             for cpu in ids(core):
                 put(root, f"{_CPU}/cpu{cpu}/topology/thread_siblings_list", core)
-                put(
-                    root,
-                    f"{_CPU}/cpu{cpu}/topology/core_id",
-                    ids(core)[0] if self.core_id is None else self.core_id,
-                )
+                put(root, f"{_CPU}/cpu{cpu}/topology/core_id", number)
         for socket, cpus in self.sockets.items():
             for cpu in ids(cpus):
                 put(root, f"{_CPU}/cpu{cpu}/topology/physical_package_id", socket)
@@ -95,9 +100,14 @@ class Reported:
         if self.nodes:
             put(root, f"{_NODE}/online", ",".join(map(str, self.nodes)))
         for place, (node, cpus) in enumerate(self.nodes.items()):
-            put(root, f"{_NODE}/node{node}/cpulist", cpus)
-            put(root, f"{_NODE}/node{node}/meminfo", f"Node {node} MemTotal: 8388608 kB")
-            row = (10 if place == other else 20 for other in range(len(self.nodes)))
+            listed = cpuset.parse(cpus) | cpuset.parse(self.untrue.get(node, ""))
+            put(root, f"{_NODE}/node{node}/cpulist", cpuset.render(cpuset.CpuSet(listed)))
+            memory = self.memory.get(node, 8 * 2**20)
+            put(root, f"{_NODE}/node{node}/meminfo", f"Node {node} MemTotal: {memory} kB")
+            for size, count in self.pages.get(node, {}).items():
+                put(root, f"{_NODE}/node{node}/hugepages/hugepages-{size}kB/nr_hugepages", count)
+            usual = [10 if place == other else 20 for other in range(len(self.nodes))]
+            row = self.distances[place] if self.distances else usual
             put(root, f"{_NODE}/node{node}/distance", " ".join(map(str, row)))
             for cpu in ids(cpus):
                 (root / _CPU / f"cpu{cpu}" / f"node{node}").symlink_to(f"../../node/node{node}")
@@ -371,7 +381,7 @@ MACHINES = {
     ),
     # T-Head TH1520 (RISC-V): each core has the number -1; fenrus75/powertop#141.
     "cores without a number": (
-        Reported(singles(0, 4), {0: "0-3"}, core_id=-1),
+        Reported(singles(0, 4), {0: "0-3"}, core_ids=[-1] * 4),
         {"cores": singles(0, 4), "caches": {}},
     ),
     # SpacemiT K3 (RISC-V): clusters of eight with other vectors; sanderjo/SpacemiT-K3-X100-A100#3.

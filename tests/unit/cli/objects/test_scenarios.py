@@ -45,6 +45,11 @@ def test_listed_cpus_with_equal_numbers_are_threads_of_one_core():
     assert [(cpu.id, cpu.core) for cpu in machine.cpus] == [(1, 1), (3, 3), (5, 3)]
 
 
+def test_a_machine_may_have_isolated_cpus_and_unknown_siblings():
+    machine = topology(sockets=2, coresPerNuma=2, isolated="2-3", unknownSiblings="1")
+    assert (machine.isolated, machine.unknown_siblings) == (0b1100, 0b10)
+
+
 def test_memory_takes_numbers_and_quantities():
     machine = topology(sockets=2, coresPerNuma=1)
     assert [node.memory for node in machine.nodes] == [2**30, 2**31]
@@ -56,6 +61,7 @@ def test_memory_takes_numbers_and_quantities():
     ("fields", "reason"),
     [
         ({"cpus": [{"id": 0, "core": 0, "socket": 0, "numa": 7}]}, "CPU 0 is on NUMA node 7"),
+        ({"sockets": 2, "coresPerNuma": 1, "isolated": "3-"}, "topology.isolated: "),
         ({"cpus": [{"id": 0, "core": 0, "socket": 0}]}, "cpus[0].numa: null is not an integer"),
         ({"sockets": True, "coresPerNuma": 1}, "topology.sockets: True is not an integer"),
         ({"sockets": 2, "coresPerNuma": 1, "numaNodes": [{"id": 0}]}, "memoryBytes: missing"),
