@@ -190,10 +190,10 @@ def test_a_part_of_the_status_that_cannot_be_read_costs_that_part_only():
 @pytest.mark.parametrize("name", ["reservedCPUs", "exclusiveCPUs", "sharedPool", "pods", "rejected"])
 def test_what_somebody_removed_of_the_allocation_is_not_taken_for_nothing(name):
     told = {"reservedCPUs": "", "exclusiveCPUs": "", "sharedPool": "0-3", "pods": 0, "rejected": 0}
-    stored = {"metadata": {"name": "w1"}, "spec": {}, "status": {"allocation": dict(told)}}
-    assert read_node_topology(stored).allocation is not None
-    del stored["status"]["allocation"][name]
-    found = read_node_topology(stored)
+    topology = {"metadata": {"name": "w1"}, "spec": {}, "status": {"allocation": told}}
+    assert read_node_topology(topology).allocation is not None
+    del told[name]
+    found = read_node_topology(topology)
     assert found.allocation is None
     assert [error.path for error in found.unreadable] == [f"status.allocation.{name}"]
 
