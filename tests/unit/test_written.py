@@ -91,6 +91,6 @@ def test_every_command_has_an_answer_in_some_of_the_states(question, tmp_path):
 
 
 def test_an_answer_that_kubectl_reads_differently_is_found(monkeypatch):
-    monkeypatch.setattr(kubectl_yaml, "dump", lambda _: "name: y")
+    monkeypatch.setattr(kubectl_yaml, "dump_yaml", lambda _: "name: y")
     _, found = refused(0, 30)
     assert any("reads differently" in problem for problem in found)
