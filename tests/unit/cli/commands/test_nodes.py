@@ -22,7 +22,7 @@ def used(name: str = "node-a") -> dict[str, Any]:
     topology["status"]["allocation"] = {
         "reservedCPUs": "0,48",
         "exclusiveCPUs": "6-14,54-62",
-        "sharedPoolCPUs": "0-5,15-53,63-95",
+        "sharedPool": "0-5,15-53,63-95",
         "pods": 2,
         "rejected": 1,
         "numaNodes": [

@@ -41,7 +41,8 @@ def test_hardware_of_a_real_machine_is_read_whole():
 
 
 def test_reserved_cpus_of_the_operator_win_over_the_spec():
-    node = nodes.read_topology(node_a(allocation={"reservedCPUs": "0-1,48-49"}))
+    told = {"reservedCPUs": "0-1,48-49", "exclusiveCPUs": "", "sharedPool": "0-95", "pods": 0, "rejected": 0}
+    node = nodes.read_topology(node_a(allocation=told))
     assert cpuset.render(mapped_node(node).reserved) == "0-1,48-49"
 
 
