@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from podnuma.allocator.check import SettingsError
 from podnuma.allocator.device_hints import near_cpus
+from podnuma.allocator.explain.explanation import explain
 from podnuma.allocator.explain.free import free_rows
 from podnuma.allocator.manager_settings import IsolatedCpuPolicy, MemoryOnlyNodePolicy, TopologyManagerScope
 from podnuma.allocator.node_allocator import NodeAllocator
@@ -106,6 +107,13 @@ def test_memory_of_nodes_without_cpus_is_given_only_where_the_profile_says_so():
             assert {row.node for row in free_rows(node)} == {0, 1}
         else:
             assert admitted(node, wanted).grant.memory_nodes & nodes("2-3")
+
+
+def test_an_explanation_names_only_nodes_that_may_be_used():
+    node = NodeAllocator.empty(settings("best-effort"), accelerated())
+    found = explain(node, pod((2, "12Gi"), g(2, "12Gi")))
+    told = {hint.nodes for step in found.steps for side in step.sides for hint in side.hints or ()}
+    assert told == {nodes("0"), nodes("1"), nodes("0-1")}
 
 
 def test_what_runs_on_memory_without_cpus_keeps_it_until_it_ends():

@@ -166,7 +166,7 @@ def _amounts(sizes: Bytes) -> str:
 
 
 def _hints(node: NodeAllocator, provider: HintProvider) -> Iterator[TopologyHint]:
-    topology = node.topology
+    topology = node.rules.topology
     sizes = range(1, len(topology.nodes) + 1)
     ordered = chain.from_iterable(candidates(topology, size, provider.offers(size)) for size in sizes)
     return (TopologyHint(nodes, provider.prefers(nodes)) for nodes in ordered if provider.holds(nodes))
