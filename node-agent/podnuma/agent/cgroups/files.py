@@ -38,18 +38,30 @@ def text_of(raw: bytes) -> str:
     return raw.decode("ascii", "replace").strip()
 
 
-def content(path: str) -> str | None:
-    """Return a file's text without outer blanks; None if it cannot be read."""
+def read_bytes(path: str) -> bytes | None:
+    """Return what a file says; None if it cannot be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        return text_of(os.read(descriptor, LONGEST))
+        return os.read(descriptor, LONGEST)
     except OSError:
         return None
     finally:
         os.close(descriptor)
+
+
+def content(path: str) -> str | None:
+    """Return a file's text without outer blanks; None if it cannot be read."""
+    raw = read_bytes(path)
+    return None if raw is None else text_of(raw)
+
+
+def number(path: str) -> int | None:
+    """Return the number that a file says; None if it cannot be read or says something else, as "max"."""
+    text = content(path)
+    return None if text is None or not _NUMBER.fullmatch(text) else int(text)
 
 
 def _cpu_max(text: str) -> CpuMax:

@@ -12,7 +12,6 @@ from pathlib import Path
 from podnuma.agent.cgroups import files
 
 _BY_NODE = re.compile(r"\bN([0-9]{1,4})=([0-9]{1,19})\b")
-_LONGEST = 19  # digits of a 64-bit number
 _MEGA, _GIGA = 1 << 10, 1 << 20  # in KiB
 
 
@@ -40,10 +39,10 @@ def pod_pages(folder: Path, pages: Iterable[int]) -> dict[int, PodPages]:
     found = {}
     for page in pages:
         prefix = f"{folder}/hugetlb.{_spelled(page)}"
-        used = _number(f"{prefix}.current")
+        used = files.number(f"{prefix}.current")
         if used is None:
             continue
-        reserved = _number(f"{prefix}.rsvd.current") or 0
+        reserved = files.number(f"{prefix}.rsvd.current") or 0
         stat = files.content(f"{prefix}.numa_stat") if used else ""
         by_node = None if stat is None else {int(node): int(size) for node, size in _BY_NODE.findall(stat)}
         found[page] = PodPages(used, by_node, max(reserved - used, 0))
@@ -55,8 +54,3 @@ def _spelled(page: int) -> str:
     if page >= _GIGA:
         return f"{page // _GIGA}GB"
     return f"{page // _MEGA}MB" if page >= _MEGA else f"{page}KB"
-
-
-def _number(path: str) -> int | None:
-    text = files.content(path)
-    return int(text) if text is not None and text.isdecimal() and len(text) <= _LONGEST else None

@@ -12,7 +12,7 @@ import os
 import resource
 from typing import Any, TypeVar
 
-from podnuma.agent.cgroups.files import LONGEST, File, text_of
+from podnuma.agent.cgroups.files import LONGEST, File, read_bytes, text_of
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class KeptFolder:
         """Return what a file says; None if it cannot be read, is empty, or says nothing that makes sense."""
         kept = self._kept(file.name)
         if kept is None:
-            return _parsed(file, self._read_once(file.name))
+            return _parsed(file, read_bytes(f"{self.path}/{file.name}"))
         try:
             raw = _read(kept.descriptor)
         except OSError:
@@ -74,7 +74,7 @@ class KeptFolder:
         """Return a file's text without outer blanks; None if it cannot be read."""
         kept = self._kept(name)
         try:
-            raw = self._read_once(name) if kept is None else _read(kept.descriptor)
+            raw = read_bytes(f"{self.path}/{name}") if kept is None else _read(kept.descriptor)
         except OSError:
             self.close()
             return None
@@ -98,18 +98,6 @@ class KeptFolder:
         self._budget.left -= 1
         self._files[name] = kept
         return kept
-
-    def _read_once(self, name: str) -> bytes | None:
-        try:
-            descriptor = os.open(f"{self.path}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return None
-        try:
-            return _read(descriptor)
-        except OSError:
-            return None
-        finally:
-            os.close(descriptor)
 
 
 def is_folder(path: str) -> bool:

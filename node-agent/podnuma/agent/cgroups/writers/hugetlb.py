@@ -22,7 +22,6 @@ from podnuma.agent.model.cgroup_ref import PodCgroup, describe
 logger = logging.getLogger(__name__)
 
 _LIMIT = re.compile(r"hugetlb\.[0-9]{1,9}[KMG]B(\.rsvd)?\.max")
-_LONGEST = 19  # digits of a 64-bit number
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +51,10 @@ class HugetlbLimits:
         containers = list(self.reader.containers(pod).values())
         restored = False
         for name in voided:
-            wanted = sum(_number(container / name) for container in containers)
+            wanted = sum(files.number(f"{container}/{name}") or 0 for container in containers)
             if wanted:
                 restored = _write(folder / name, wanted, pod) or restored
         return restored
-
-
-def _number(path: Path) -> int:
-    """Return a limit in bytes, 0 where there is none ("max", or no such file)."""
-    text = files.content(str(path)) or ""
-    return int(text) if text.isdecimal() and len(text) <= _LONGEST else 0
 
 
 def _write(path: Path, wanted: int, pod: PodCgroup) -> bool:
