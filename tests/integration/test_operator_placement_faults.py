@@ -94,13 +94,19 @@ def test_a_step_that_fails_is_repeated(site, kwok, faulty, fault):
     fail_each_step(site, kwok, faulty, fault)
 
 
+def reserved_node(site) -> str:
+    """Create pod `a`; return the node on which it gets a reservation."""
+    site.create(unbound("a", 6))
+    until(lambda: gated(site) == [] and site.allocation("a"), "the reservation", SOON)
+    node: str = site.allocation("a")["spec"]["nodeName"]
+    return node
+
+
 def test_a_node_deleted_between_reservation_and_binding_is_not_insisted_on(site, kwok):
     site.start(None, "--placement")
     furnish(site, kwok, "n1", "n2")
     with site.cluster.scheduler_gone():
-        site.create(unbound("a", 6))
-        until(lambda: gated(site) == [] and site.allocation("a"), "the reservation", SOON)
-        taken = site.allocation("a")["spec"]["nodeName"]
+        taken = reserved_node(site)
         site.api.delete(f"/api/v1/nodes/{taken}")
         site.gone("a")
     assert bound(site, "a", 30) == {"n1": "n2", "n2": "n1"}[taken]
@@ -110,9 +116,7 @@ def test_a_node_cordoned_between_reservation_and_binding_is_not_insisted_on(site
     site.start(None, "--placement")
     furnish(site, kwok, "n1", "n2")
     with site.cluster.scheduler_gone():
-        site.create(unbound("a", 6))
-        until(lambda: gated(site) == [] and site.allocation("a"), "the reservation", SOON)
-        taken = site.allocation("a")["spec"]["nodeName"]
+        taken = reserved_node(site)
         site.api.merge(f"/api/v1/nodes/{taken}", {"spec": {"unschedulable": True}})
     assert bound(site, "a", 30) == {"n1": "n2", "n2": "n1"}[taken]
     site.assert_sound()
@@ -122,9 +126,7 @@ def test_an_unmanaged_pod_that_takes_the_room_sends_the_pod_elsewhere(site, kwok
     site.start(None, "--placement")
     furnish(site, kwok, "n1", "n2")
     with site.cluster.scheduler_gone():
-        site.create(unbound("a", 6))
-        until(lambda: gated(site) == [] and site.allocation("a"), "the reservation", SOON)
-        taken = site.allocation("a")["spec"]["nodeName"]
+        taken = reserved_node(site)
         # It names its node, so that no gate and no scheduler are asked.
         thief = pod("thief", 4, on=taken)
         del thief["spec"]["resources"]
