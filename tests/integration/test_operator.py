@@ -112,15 +112,28 @@ def test_a_workload_is_explained_after_its_pods_were_evicted(site):
     site.api.merge(f"{apps}/deployments/web", {"spec": {"replicas": 0}})
     pods = f"/api/v1/namespaces/{site.namespace}/pods"
     until(lambda: not site.api.items(pods), "all pods to go", 60)
-    kept = [
-        event
-        for event in site.api.items(f"/api/v1/namespaces/{site.namespace}/events")
-        if event["involvedObject"]["kind"] == "ReplicaSet" and event["reason"] == "TopologyAffinityError"
-    ]
-    assert len(kept) == 1
-    evicted = kept[0]["related"]["name"]
-    for words in (["deploy/web"], ["deployment", "web"], [evicted]):
-        done = podnuma("explain", *words, "-n", site.namespace, kubeconfig=site.cluster.kubeconfig)
+
+    def kept():
+        """Return the pod that the one kept event names; a pod refused later takes its place."""
+        events = site.api.items(f"/api/v1/namespaces/{site.namespace}/events")
+        about = [
+            event
+            for event in events
+            if event["involvedObject"]["kind"] == "ReplicaSet" and event["reason"] == "TopologyAffinityError"
+        ]
+        assert len(about) == 1
+        return about[0]["related"]["name"]
+
+    def asked(*words):
+        """Return the pod that was kept all the while that the question was asked, and the answer."""
+        before = kept()
+        done = podnuma(
+            "explain", *(words or [before]), "-n", site.namespace, kubeconfig=site.cluster.kubeconfig
+        )
+        return (before, done) if kept() == before else None
+
+    for words in (["deploy/web"], ["deployment", "web"], []):
+        evicted, done = until(lambda words=words: asked(*words), "an answer while no event comes", 60)
         assert f"{evicted} on n1" in done.stdout, done.stdout + done.stderr
         assert "TopologyAffinityError: needs 9 CPUs on one NUMA node" in done.stdout
         assert "the kubelet would say: " in done.stdout
