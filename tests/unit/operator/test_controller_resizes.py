@@ -136,6 +136,32 @@ async def test_a_resize_without_room_keeps_what_the_pod_has_and_is_tried_again_w
 
 
 @virtual
+async def test_a_pending_resize_that_could_not_be_stored_is_stored_by_the_next_run():
+    refusals = {
+        "busy": errors.BusyError(429, "TooManyRequests", "come back later"),
+        "conflict": errors.ConflictError(409, "Conflict", "changed meanwhile"),
+        "uncertain": errors.UncertainError(0, "Lost", "the connection was lost"),
+    }
+    for name, refusal in refusals.items():
+        rig = Rig()
+        await rig.furnished()
+        await rig.create(pod("db", 4))
+        await rig.create(pod("other", 2))
+        left = [refusal]
+
+        def fail(when: str, request: str, left: list[errors.KubeError] = left) -> None:
+            if when == "before" and "PodAllocation" in request and "list" not in request and left:
+                raise left.pop()
+
+        rig.cluster.fault = fail
+        await change(rig, 6)
+        await rig.quiet(15)
+        assert not left, name
+        assert decision(rig).get("pendingResize", {}).get("reason") == "Deferred", name
+        rig.assert_sound()
+
+
+@virtual
 async def test_a_resize_that_is_taken_back_leaves_nothing_behind():
     rig = Rig()
     await rig.furnished()

@@ -120,7 +120,7 @@ class Resizes:
             pending = PendingResize(pod.revision, ResizeReason.IGNORED, ignored)
         else:
             tried = node.resize_tried.get(pod.uid)
-            if tried is not None and (tried.node, tried.pod) == (node.revision, pod.revision):
+            if tried is not None and tried.node == node.revision and _told(tried, pod, said.pending_resize):
                 return
             answer = node.resize(allocator, request)
             if isinstance(answer, Admitted):
@@ -134,9 +134,14 @@ class Resizes:
                 await write(node, pod, now, answer)
                 return
             pending = _pending(allocator, pod, request, answer, tried, said.pending_resize)
-            node.resize_tried[pod.uid] = ResizeTry(node.revision, pod.revision, answer.message)
+            node.resize_tried[pod.uid] = ResizeTry(node.revision, answer.message, pending)
         if pending != said.pending_resize:
             await write(node, pod, replace(decision, decision=replace(said, pending_resize=pending)), None)
+
+
+def _told(tried: ResizeTry, pod: CachedPod, stored: PendingResize | None) -> bool:
+    """Tell whether what was found is stored, too: storing it may have failed, or somebody undid it."""
+    return tried.pending.revision == pod.revision and tried.pending == stored
 
 
 def _pending(

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from podnuma.allocator.rules import Rules
     from podnuma.api.node_profile import MatchedNode
     from podnuma.api.node_settings import NodeSettings
+    from podnuma.api.pod_allocation import PendingResize
     from podnuma.operator.node.devices import LocatedDevices
     from podnuma.operator.node.profile_selection import ProfileSelection
     from podnuma.operator.node.readiness import NodeStanding
@@ -72,11 +73,11 @@ class ReconcileFailure:
 
 @dataclass(frozen=True, slots=True)
 class ResizeTry:
-    """A resize that did not fit: the node's revision then, the pod's, and the allocator's words."""
+    """A resize that did not fit: the node's revision then, the allocator's words, what the pod is told."""
 
     node: int
-    pod: str
     message: str
+    pending: PendingResize
 
 
 class NodeState:
