@@ -178,3 +178,8 @@ def node_clock(cluster: Cluster, tries: int = 5) -> NodeClock:
 def median(values: list[float]) -> float:
     """Return the median; 0 without values."""
     return statistics.median(values) if values else 0.0
+
+
+def percentile(values: list[float], part: int) -> float:
+    """Return the smallest value that `part` of a hundred do not exceed; 0 without values."""
+    return sorted(values)[-(-len(values) * part // 100) - 1] if values else 0.0

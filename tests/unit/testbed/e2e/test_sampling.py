@@ -2,7 +2,7 @@
 
 import pytest
 
-from testbed.e2e.sampling import Samples
+from testbed.e2e.sampling import Samples, percentile
 
 APP, LOG, OTHER = (
     f"kubepods.slice/kubepods-pod{pod}.slice/cri-containerd-{name}.scope"
@@ -60,3 +60,9 @@ def test_pairs_are_counted_at_every_moment_and_between_groups_only():
     assert samples(CALM, CALM).pairs(groups) == 4
     assert samples(CALM, {APP: CALM[APP]}).pairs(groups) == 2
     assert samples(CALM).pairs([["app"]]) == 0
+
+
+def test_of_fewer_than_a_hundred_the_99th_percentile_is_the_largest():
+    assert percentile([3.0, 1.0, 2.0], 99) == 3.0
+    assert percentile([float(number) for number in range(1, 201)], 99) == 198.0
+    assert percentile([], 99) == 0.0
