@@ -76,6 +76,8 @@ class Product:
         except RuntimeError as error:
             raise TimeoutError(f"{error}\n{self._kubectl('describe', 'pod')}\n{self.agent_log()}") from error
         self.wait_condition("AgentReady", "True")
+        # Statuses may be those of an agent that is gone by now.
+        until(self._agent_is_ready, "the agent to say itself that it is ready", READY_SECONDS, 0.5)
 
     def wait_condition(self, kind: str, status: str, seconds: float = READY_SECONDS) -> Json:
         """Wait for a condition of the NodeTopology and return it."""
@@ -123,19 +125,31 @@ class Product:
 
     def agent_pod(self) -> Json:
         """Return the agent's pod on the suite's node."""
+        (pod,) = self._agent_pods()
+        return pod
+
+    def _agent_pods(self) -> list[Json]:
         text = self._kubectl("get", "pod", "-l", "app.kubernetes.io/component=agent", "-o", "json")
-        (pod,) = [
+        return [
             pod
             for pod in json.loads(text)["items"]
             if pod["spec"].get("nodeName") == self.cluster.node and "deletionTimestamp" not in pod["metadata"]
         ]
-        found: Json = pod
-        return found
 
     def agent_metrics(self) -> str:
         """Return the agent's metrics in text format."""
         address = self.agent_pod()["status"]["podIP"]
         return self.cluster.web(f"http://{address}:{METRICS_PORT}/metrics")
+
+    def _agent_is_ready(self) -> bool:
+        for pod in self._agent_pods():
+            if address := pod.get("status", {}).get("podIP"):
+                try:
+                    self.cluster.web(f"http://{address}:{METRICS_PORT}/readyz")
+                except RuntimeError:
+                    return False
+                return True
+        return False
 
     def agent_log(self) -> str:
         """Return the end of the agent's log."""
@@ -151,6 +165,14 @@ class Product:
     def kill_agent(self) -> None:
         """SIGKILL the agent; the kubelet starts it again."""
         self.cluster.shell(f"kill -9 {self.agent_process()}")
+
+    def replace_agent(self) -> None:
+        """SIGKILL the agent and wait until the next one, in another pod, runs; it is not ready yet."""
+        gone, process = self.agent_pod()["metadata"], self.agent_process()
+        self.kill_agent()
+        # In a pod of its own: a kubelet waits longer and longer before it starts a container again.
+        self._kubectl("delete", "pod", gone["name"], "--force", "--grace-period=0", "--wait=false")
+        until(lambda: self.agent_process() not in {0, process}, "the next agent", READY_SECONDS, 0.5)
 
     def without_agent(self) -> None:
         """Take the agent off the node, as an administrator who cleans up does, and wait until it is gone."""
@@ -182,6 +204,6 @@ class Product:
         return self.cluster.run_anywhere(f"--namespace={NAMESPACE}", *args, timeout=READY_SECONDS + 10)
 
 
-def _conditions(topology: Json | None) -> list[Json]:
-    found: list[Json] = topology.get("status", {}).get("conditions", []) if topology else []
+def _conditions(thing: Json | None) -> list[Json]:
+    found: list[Json] = thing.get("status", {}).get("conditions", []) if thing else []
     return found

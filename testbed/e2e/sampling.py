@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 PERIOD = "20ms"
 _Place = tuple[str, frozenset[int]]  # a container's cgroup and its CPUs
+Owners = dict[str, tuple[str, frozenset[int]]]
+"""Container id -> UID of its pod, CPUs it has for itself."""
 _SAMPLES, _PID = "/run/podnuma-samples", "/run/podnuma-sampler.pid"
 
 
@@ -44,7 +46,7 @@ class Samples:
 
     def violations(
         self,
-        owners: Mapping[str, tuple[str, frozenset[int]]],
+        owners: Owners,
         unconfined: frozenset[int] = frozenset(),
     ) -> list[str]:
         """Return every moment at which a container could run on a CPU that another pod owned.
@@ -53,18 +55,26 @@ class Samples:
         its CPUs only while it has processes. Containers of its own pod are that pod's affair.
         unconfined: a set that nobody gave to a container and that does not count.
         """
-        found: dict[str, None] = {}
+        return list(
+            dict.fromkeys(
+                f"{moment:.3f}: {path} on {render_list(others)}, of which {owner_path} owns"
+                f" {render_list(cpus & others)}"
+                for moment, (owner_path, cpus), (path, others) in self._beside(owners)
+                if cpus & others and others != unconfined
+            )
+        )
+
+    def compared(self, owners: Owners) -> int:
+        """Return how many sets `violations` compares with an owner's, all moments together."""
+        return sum(1 for _ in self._beside(owners))
+
+    def _beside(self, owners: Owners) -> Iterator[tuple[float, _Place, _Place]]:
         for moment, sets in self.moments:
             present = [(path, *owner) for path in sets for name, owner in owners.items() if name in path]
             for owner_path, uid, cpus in present:
                 for path, others in sets.items():
-                    both = cpus & others
-                    if both and others != unconfined and path != owner_path and not _of_pod(path, uid):
-                        found[
-                            f"{moment:.3f}: {path} on {render_list(others)}, of which {owner_path} owns"
-                            f" {render_list(both)}"
-                        ] = None
-        return list(found)
+                    if path != owner_path and not _of_pod(path, uid):
+                        yield moment, (owner_path, cpus), (path, others)
 
     def clashes(
         self, groups: Iterable[Collection[str]], unconfined: frozenset[int] = frozenset()

@@ -226,7 +226,12 @@ def writes(podnuma: Product) -> float:
     return total(podnuma, "podnuma_writes_total")
 
 
-def total(podnuma: Product, counter: str) -> float:
-    """Return the sum of a counter over its labels."""
-    found = re.findall(rf"^{counter}\{{.*\}} ([0-9.e+]+)$", podnuma.agent_metrics(), re.MULTILINE)
+def writes_done(podnuma: Product) -> float:
+    """Return how many cgroup writes the agent has made."""
+    return total(podnuma, "podnuma_writes_total", 'outcome="done"')
+
+
+def total(podnuma: Product, counter: str, labels: str = ".*") -> float:
+    """Return the sum of a counter over the labels that the pattern matches."""
+    found = re.findall(rf"^{counter}\{{{labels}\}} ([0-9.e+]+)$", podnuma.agent_metrics(), re.MULTILINE)
     return sum(map(float, found))

@@ -46,6 +46,8 @@ def test_a_cpu_of_another_pod_is_a_violation_and_one_of_the_own_pod_is_not():
     owners = {"app": ("u1", CALM[APP])}
     assert samples(CALM | {LOG: CALM[APP]}).violations(owners) == []
     assert len(samples(CALM | {OTHER: frozenset({1})}).violations(owners)) == 1
+    assert samples(CALM).compared(owners) == 1
+    assert samples({LOG: CALM[APP]}).compared(owners) == 0
 
 
 def test_what_nobody_gave_to_a_container_clashes_with_nobody():
