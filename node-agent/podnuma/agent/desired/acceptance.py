@@ -8,7 +8,7 @@ shared pool empty: to a kernel an empty set means "all CPUs".
 
 import logging
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from podnuma.agent.desired.state import DesiredState
@@ -27,11 +27,15 @@ NO_GRANTS: Mapping[str, PodGrant] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class AcceptedGrants:
-    """Grants by pod UID, why others were refused, by pod UID, and the shared pool."""
+    """Grants by pod UID, why others were refused, by pod UID, and the shared pool.
+
+    `sharing`: those that hold nothing. A resize may have left their pods with less than before.
+    """
 
     grants: Mapping[str, PodGrant]
     refused: Mapping[str, str]
     pool: CpuSet
+    sharing: Mapping[str, PodGrant] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,7 @@ def accept_grants(
     taken: dict[str, PodGrant] = {}
     refused: dict[str, str] = {}
     exclusive = cpuset.EMPTY
+    grants = list(grants)
     holding = [grant for grant in grants if grant.holds_anything]
 
     def priority(grant: PodGrant) -> tuple[bool, bool, str]:
@@ -128,7 +133,8 @@ def accept_grants(
         if _why_not(last[uid], taken.values(), exclusive, cpus) is None:
             taken[uid] = last[uid]
             exclusive = CpuSet(exclusive | last[uid].exclusive_cpus)
-    return AcceptedGrants(taken, refused, cpus.pool(exclusive))
+    sharing = {grant.uid: grant for grant in grants if not grant.holds_anything and grant.uid not in taken}
+    return AcceptedGrants(taken, refused, cpus.pool(exclusive), sharing)
 
 
 def _contested(grants: Sequence[PodGrant]) -> list[PodGrant]:

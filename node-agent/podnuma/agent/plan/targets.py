@@ -8,6 +8,8 @@
     pod that holds something                      its CPUs and the shared pool    its quota
       container of the grant                      its CPUs, else the shared pool  its quota     its nodes
       any other container (a debug container)     shared pool
+    pod that held something and was resized       shared pool                     its quota
+      container that had a set of its own         shared pool                     its quota
 
 A burstable holder is a pod that holds CPUs by a budget in an annotation: the kubelet does not know of it and
 puts the pod's cgroup into one of the two slices. A slice with holders is wider than the shared pool, so every
@@ -22,7 +24,7 @@ to a runtime the empty set means "no change".
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, QosCgroup
 from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CpuMax
@@ -39,7 +41,8 @@ _DEFAULT_PERIOD = 100_000
 class PlanInput:
     """What a plan needs to know of the node.
 
-    `everything`: the online CPUs; `pool`: the shared pool, never empty; `grants` by pod UID.
+    `everything`: the online CPUs; `pool`: the shared pool, never empty; `grants` by pod UID, and in `sharing`
+    those that hold nothing.
     `movable_bytes`: a running container with more memory than this is not moved to other NUMA nodes. The
     kernel moves all its pages at once, and the container stands still meanwhile.
     """
@@ -48,6 +51,7 @@ class PlanInput:
     pool: CpuSet
     grants: Mapping[str, PodGrant]
     movable_bytes: int
+    sharing: Mapping[str, PodGrant] = field(default_factory=dict)
 
 
 def compute_targets(node: PlanInput, seen: Mapping[CgroupRef, CgroupValues]) -> dict[CgroupRef, CgroupTarget]:
@@ -56,6 +60,7 @@ def compute_targets(node: PlanInput, seen: Mapping[CgroupRef, CgroupValues]) -> 
     Of a slice with holders all pods must be among those seen.
     """
     targets: dict[CgroupRef, CgroupTarget] = {}
+    node = replace(node, sharing=_resized(node, seen))
     holders = _burstable_holders(node, seen)
     for cgroup in (QosCgroup(Qos.BURSTABLE), QosCgroup(Qos.BEST_EFFORT), *seen):
         target = _target(node, cgroup, seen.get(cgroup), holders)
@@ -70,6 +75,21 @@ def start_target(node: PlanInput, cgroup: ContainerCgroup) -> CgroupTarget | Non
     pod = node.grants.get(cgroup.pod.uid)
     grant = None if pod is None else _of(pod, cgroup.name)
     return target if target is None or grant is None else replace(target, memory_limit=grant.memory_limit)
+
+
+def _resized(node: PlanInput, seen: Mapping[CgroupRef, CgroupValues]) -> dict[str, PodGrant]:
+    """Return the pods that hold nothing any more: an earlier grant left a set in one of their containers.
+
+    A pod that never held anything has the quotas of its kubelet, and nobody else's.
+    """
+    return {
+        cgroup.pod.uid: node.sharing[cgroup.pod.uid]
+        for cgroup, values in seen.items()
+        if isinstance(cgroup, ContainerCgroup)
+        and values.cpus is not None
+        and cgroup.pod.uid in node.sharing
+        and cgroup.pod.uid not in node.grants
+    }
 
 
 def _burstable_holders(node: PlanInput, seen: Mapping[CgroupRef, CgroupValues]) -> dict[Qos, CpuSet]:
@@ -102,19 +122,30 @@ def _pod(
     if grant is None:
         confined_above = cgroup.qos is not Qos.GUARANTEED and cgroup.qos not in holders
         untouched = values is None or values.cpus is None
-        return None if confined_above and untouched else _shared(node, values)
+        former = node.sharing.get(cgroup.uid)
+        if former is None:
+            return None if confined_above and untouched else _shared(node, values)
+        cpus = None if confined_above and untouched else _unless_untouched(node, node.pool, values)
+        return CgroupTarget(cpus, cpu_max=_pod_cpu_max(former))
     cpus = _unless_untouched(node, CpuSet(grant.exclusive_cpus | node.pool), values)
+    return CgroupTarget(cpus, cpu_max=_pod_cpu_max(grant))
+
+
+def _pod_cpu_max(grant: PodGrant) -> CpuMax:
     # The period is one kubelet setting for the whole node: any container's will do.
     period = grant.containers[0].cpu_period if grant.containers else _DEFAULT_PERIOD
-    return CgroupTarget(cpus, cpu_max=_cpu_max(grant.pod_quota, period))
+    return _cpu_max(grant.pod_quota, period)
 
 
 def _container(node: PlanInput, cgroup: ContainerCgroup, values: CgroupValues | None) -> CgroupTarget | None:
     pod = node.grants.get(cgroup.pod.uid)
     if pod is None:
         # Only where an earlier grant left a set behind: the pod's own cgroup confines the rest.
-        left_behind = values is not None and values.cpus is not None
-        return _shared(node, values) if left_behind else None
+        if values is None or values.cpus is None:
+            return None
+        former = _of(node.sharing[cgroup.pod.uid], cgroup.name) if cgroup.pod.uid in node.sharing else None
+        cpu_max = None if former is None else _cpu_max(former.cpu_quota, former.cpu_period)
+        return CgroupTarget(_unless_untouched(node, node.pool, values), cpu_max=cpu_max)
     grant = _of(pod, cgroup.name)
     if grant is None:
         return _shared(node, values)

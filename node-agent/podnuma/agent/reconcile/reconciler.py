@@ -159,7 +159,9 @@ class Reconciler:
             for found in containers
             if found.pod_uid in pods
         }
-        plan_input = PlanInput(everything, accepted.pool, accepted.grants, self.movable_bytes)
+        plan_input = PlanInput(
+            everything, accepted.pool, accepted.grants, self.movable_bytes, accepted.sharing
+        )
         seen = self.reader.read(pods.values(), cgroups)
         targets = compute_targets(plan_input, seen)
         snapshot = NodeSnapshot(

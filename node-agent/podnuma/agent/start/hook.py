@@ -79,10 +79,13 @@ class StartHook:
         """Return what a running container keeps while the runtime updates it; None for "nothing to say".
 
         Its memory nodes are those that the kernel has: runtimes apply all that they know of a container at
-        any update, and other nodes would move its memory.
+        any update, and other nodes would move its memory. So would CPUs come back that it had before.
         """
-        target, snapshot = self.values(cgroup), self._reconciler.snapshot
-        if target is None or snapshot is None:
+        snapshot = self._reconciler.enforced
+        if snapshot is None:
+            return None
+        target = start_target(snapshot.plan_input, cgroup) or snapshot.targets.get(cgroup)
+        if target is None:
             return None
         seen = snapshot.seen.get(cgroup)
         return replace(target, mems=None if seen is None else seen.mems)

@@ -80,7 +80,8 @@ def compute_status(
     if grant is None:
         return None
     pending = _pending_resize(desired)
-    if not grant.holds_anything and desired.problem is None and not pending:
+    applied = not grant.holds_anything and desired.problem is None and not pending
+    if applied and not _wrong(grant, snapshot):
         text = "the pod holds nothing; it runs in the node shared pool"
         ready = readiness(Readiness.CURRENT, "NoExclusiveResources", text, desired.generation)
         return PodAllocationStatus(
@@ -207,11 +208,7 @@ def _phase(
     pod = snapshot.pod(grant.uid)
     if pod is None and (before.in_force or before is Phase.RELEASED):
         return Phase.RELEASED, "Released", _ENDED
-    wrong = {
-        cgroup: what
-        for cgroup, what in snapshot.differences.items()
-        if what is not None and (cgroup == pod or (isinstance(cgroup, ContainerCgroup) and cgroup.pod == pod))
-    }
+    wrong = _wrong(grant, snapshot)
     if wrong:
         text = "; ".join(f"{_short(cgroup)}: {what}" for cgroup, what in sorted(wrong.items(), key=repr))[
             :_CUT
@@ -229,6 +226,16 @@ def _phase(
     if missing and before not in {Phase.APPLIED, Phase.RESIZE_PENDING}:
         return Phase.PENDING, "Pending", f"waits for the start of {', '.join(missing[:10])}"
     return Phase.APPLIED, "Applied", "the kernel reports what was decided, for the pod and every container"
+
+
+def _wrong(grant: PodGrant, snapshot: NodeSnapshot) -> dict[CgroupRef, str]:
+    """Return what cgroups of a pod have other than their targets."""
+    pod = snapshot.pod(grant.uid)
+    return {
+        cgroup: what
+        for cgroup, what in snapshot.differences.items()
+        if what is not None and (cgroup == pod or (isinstance(cgroup, ContainerCgroup) and cgroup.pod == pod))
+    }
 
 
 def _short(cgroup: CgroupRef) -> str:

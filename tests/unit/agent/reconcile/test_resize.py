@@ -6,8 +6,10 @@ import itertools
 import pytest
 from podnuma.agent.model.cgroup_ref import QosCgroup
 from podnuma.agent.reconcile.contention import REPAIRS
+from podnuma.agent.status.allocation_status import compute_status
 from podnuma.allocator import cpuset
 from podnuma.allocator.request import Qos
+from podnuma.api.pod_allocation import Phase, PodAllocationStatus
 
 BURSTABLE = QosCgroup(Qos.BURSTABLE)
 
@@ -172,3 +174,67 @@ def test_an_update_by_the_runtime_keeps_the_memory_nodes_that_the_kernel_has(ben
     bench.run_pass()
     assert bench.hook.values_at_update(own).mems == 1 << 1
     assert bench.hook.values(own).mems == 1 << 0
+
+
+@pytest.fixture
+def nothing(words):
+    """What a pod has that was resized to hold nothing: quotas, and the shared pool."""
+    return words.pod(
+        "db", words.container("db", None, 150_000), words.container("log", None, 350_000), quota=350_000
+    )
+
+
+def test_who_holds_nothing_any_more_shares_and_gets_its_quotas_back(bench, nothing, db):
+    pod, own, log = db
+    assert bench.file(own, "cpu.max") == "max 100000"
+    seen = watch(bench, db)
+    bench.grant(nothing, 2)
+    snapshot = bench.run_pass()
+    assert [bench.file(each, "cpu.max") for each in db] == [
+        "350000 100000",
+        "150000 100000",
+        "350000 100000",
+    ]
+    assert cpuset.parse(bench.cpus(own)) == cpuset.parse(bench.cpus(log)) == snapshot.accepted.pool
+    assert all(first | second for _, (first, second) in seen)
+    again = bench.hook.values_at_update(own)
+    assert (again.cpus, again.cpu_max.quota) == (snapshot.accepted.pool, 150_000)
+    assert pod in snapshot.targets
+    written = len(bench.ways.written)
+    bench.run_pass()
+    assert len(bench.ways.written) == written
+
+
+def test_who_never_held_anything_keeps_the_quotas_of_its_kubelet_beside_those_who_do(bench, words, db):
+    assert db
+    bench.grant(words.pod("web", words.container("web", None, 150_000), quota=150_000))
+    pod = bench.pod("web")
+    web = bench.start(pod, "web", "70000 100000")
+    bench.put(pod, "cpu.max", "70000 100000")
+    bench.run_pass()
+    assert bench.file(web, "cpu.max") == bench.file(pod, "cpu.max") == "70000 100000"
+    assert bench.hook.values_at_update(web) is None
+
+
+def test_a_pod_that_holds_nothing_any_more_is_applied_when_the_kernel_has_that_and_not_before(
+    bench, words, nothing, db
+):
+    own = db[1]
+
+    def refuse(write):
+        if write.cgroup == own:
+            raise words.refused(f"{own.id}/cpuset.cpus", "0,3-15", "EBUSY, the kernel is busy")
+
+    def status(before):
+        (wanted,) = bench.desired.allocations()
+        return compute_status(wanted, before, bench.run_pass(), bench.reconciler.verdicts)
+
+    before = status(PodAllocationStatus())
+    assert before.phase is Phase.APPLIED
+    bench.ways.refuse = refuse
+    bench.grant(nothing, 2)
+    drifted = status(before)
+    assert drifted.phase is Phase.DRIFTED
+    assert drifted.observed_generation == 2
+    bench.ways.refuse = lambda _: None
+    assert status(drifted).phase is Phase.APPLIED
