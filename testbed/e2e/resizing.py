@@ -313,12 +313,11 @@ def resizable(
     shape: Shape,
     *,
     busy: int = 0,
-    manifest: Json | None = None,
     phase: str = "Applied",
 ) -> Iterator[Resized]:
-    """Run a pod of a shape, or of a manifest that has this shape, and wait for a phase."""
+    """Run a pod of a shape and wait for a phase."""
     cluster = podnuma.cluster
-    with cluster.running(manifest or shape.pod(NAME, cluster.image, busy)) as (settled,):
+    with cluster.running(shape.pod(NAME, cluster.image, busy)) as (settled,):
         pod = Resized(cluster, podnuma, node_clock(cluster), shape, settled, neighbours)
         pod.awaited(lambda now: now.get("status", {}).get("phase") == phase, f"{NAME} to be {phase}")
         yield pod

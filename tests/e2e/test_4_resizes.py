@@ -8,6 +8,7 @@ keeps its CPUs. No container restarts, and the agent repairs nothing. What is ch
 
 from __future__ import annotations
 
+import json
 import re
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from testbed.e2e import pods
-from testbed.e2e.cluster import KubectlError
+from testbed.e2e.cluster import POD_SECONDS, KubectlError
 from testbed.e2e.product import POD_SCOPE
-from testbed.e2e.resizing import BURN, Shape, Step, beside, resizable, sizes
+from testbed.e2e.resizing import APPLIED_SECONDS, BURN, NAME, Shape, Step, beside, resizable, sizes
 from testbed.e2e.sampling import median, percentile, sampled
+from testbed.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -63,9 +65,6 @@ REFUSED: dict[str, Json] = {
     "another QoS class": {"spec": {"resources": {"requests": {"cpu": "2"}}}},
     "a limit removed": {
         "spec": {"containers": [{"name": "app", "resources": {"limits": {"cpu": None, "memory": None}}}]}
-    },
-    "an init container": {
-        "spec": {"initContainers": [{"name": "init", "resources": {"requests": {"cpu": "1"}}}]}
     },
 }
 
@@ -144,15 +143,33 @@ def test_a_rejected_pod_resized_to_fit(cluster: Cluster, podnuma: Product, neigh
         podnuma.profile(POD_SCOPE | {"onRejection": "Evict"})
 
 
-def test_a_resize_that_the_api_server_refuses(
-    cluster: Cluster, podnuma: Product, neighbours: list[Json]
-) -> None:
-    """Another QoS class, a limit removed, an init container: refused, and nothing changes."""
+def test_a_running_init_container_is_resized(podnuma: Product) -> None:
+    """An init container that runs gets and gives back CPUs of the budget, and has no quota of its own."""
+    cluster = podnuma.cluster
+    manifest = Shape("4", "2").pod(NAME, cluster.image)
+    manifest["spec"]["initContainers"] = [manifest["spec"]["containers"][0] | {"name": "init"}]
+    try:
+        cluster.start(manifest)
+        pod = cluster.awaited("pod", NAME, running_init, "the init container to run", POD_SECONDS)
+        for count in (2, 3, 1):
+            amounts = {"cpu": str(count)}
+            entry = {"name": "init", "resources": {"requests": amounts, "limits": amounts}}
+            resize = json.dumps({"spec": {"initContainers": [entry]}})
+            cluster.run("patch", "pod", NAME, "--subresource=resize", f"-p={resize}")
+
+            def has(count: int = count) -> bool:
+                init = cluster.snapshot().container(pod, "init")
+                return len(init.effective_cpus) == count and init.cpu_max == "max 100000"
+
+            until(has, f"{count} CPUs of the init container", APPLIED_SECONDS, 1)
+    finally:
+        cluster.delete(NAME)
+
+
+def test_a_resize_that_the_api_server_refuses(podnuma: Product, neighbours: list[Json]) -> None:
+    """Another QoS class, a limit removed: refused, and nothing changes."""
     shape = Shape("4", "2")
-    manifest = shape.pod("resized", cluster.image)
-    init = pods.pod("resized", cluster.image, {}, inits=["init"])["spec"]["initContainers"]
-    manifest["spec"]["initContainers"] = init
-    with resizable(podnuma, neighbours, shape, manifest=manifest) as pod:
+    with resizable(podnuma, neighbours, shape) as pod:
         spec = (podnuma.allocation("resized") or {})["spec"]
         for what, patch in REFUSED.items():
             with pytest.raises(KubectlError) as refused:
@@ -195,6 +212,12 @@ def of_all(what: str, steps: Iterable[Step]) -> list[str]:
         f" {percentile(held_back, 99):.0f} ms (p99)"
     )
     return [text]
+
+
+def running_init(pod: Json | None) -> Json | None:
+    """Return a pod whose init container runs."""
+    states = pod["status"].get("initContainerStatuses", []) if pod else []
+    return pod if any("running" in one["state"] for one in states) else None
 
 
 def phase(allocation: Json) -> str:
