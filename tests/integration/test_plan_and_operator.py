@@ -4,7 +4,8 @@ Each pod is planned on the cluster as it is, and created. Where plan admits it, 
 operator stores the same allocation; where plan has it refused, it is bound to a node that refuses it, and the
 operator gives the same reason, words and advice; where plan has it pending, the scheduler finds no node for
 it; where plan says that its manifest is wrong, the API server does not take it. Nodes differ in labels and
-taints, namespaces in their LimitRanges, and the cluster fills up and empties.
+taints, namespaces in their LimitRanges, pods in RuntimeClasses with overhead and in PriorityClasses, of which
+one does not exist, and the cluster fills up and empties.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
+import os
 import random
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -24,19 +27,21 @@ from podnuma.cli.commands.options import OutputFormat
 from podnuma.cli.exits import Exit
 from podnuma.cli.objects.cluster import ClusterSource
 
-from testbed.api import ApiStatusError
+from testbed.api import ApiStatusError, path_of
 from testbed.waiting import until
-from tests.integration.operator_site import SOON, Site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from testbed.api import Json
+    from tests.integration.operator_site import Site
 
-PODS = 300
+PODS = int(os.environ.get("PODNUMA_PODS", "300"))
 SEED = 20261129
 NODES = {"n1": "a", "n2": "b", "n3": "b"}
 TAINT = {"key": "dedicated", "value": "db", "effect": "NoSchedule"}
+RUNTIME_CLASS = "with-overhead"
+PRIORITY_CLASS = "urgent"
 # Nobody reports here that the nodes are alive.
 ALIVE = [
     {"key": f"node.kubernetes.io/{state}", "operator": "Exists"} for state in ("not-ready", "unreachable")
@@ -47,6 +52,7 @@ LIMITS: dict[str, dict[str, Any] | None] = {
     "requests": {"defaultRequest": {"cpu": "250m", "memory": "128Mi"}},
     "most": {"max": {"cpu": "6", "memory": "8Gi"}},
 }
+WAIT = 30.0  # seconds, on a busy machine
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -84,6 +90,10 @@ def random_pod(rng: random.Random, name: str, namespace: str) -> Json:
             {"name": "i", "image": "x", "resources": resources(2)}
             | ({"restartPolicy": "Always"} if rng.random() < 0.5 else {})
         ]
+    if rng.random() < 0.15:
+        spec["runtimeClassName"] = RUNTIME_CLASS
+    if rng.random() < 0.15:
+        spec["priorityClassName"] = rng.choice((PRIORITY_CLASS, "nobody-made-it"))
     chosen = rng.random()
     if chosen < 0.3:
         spec["nodeSelector"] = {"zone": rng.choice(("a", "b", "c"))}
@@ -148,13 +158,16 @@ class Walk:
                 assert not decision["admitted"], f"{refusal}\n{yaml.safe_dump(pod)}"
                 said = {key: decision[key] for key in ("reason", "message", "explanation")}
                 assert said == {key: refusal[key] for key in said}
-                self._remove(namespace, name)
+                self._delete(namespace, name)  # it holds nothing: the next one need not wait
             case "pending":
                 self.site.api.create(pod, namespace)
                 self._unschedulable(namespace, name)
-                self._remove(namespace, name)
+                self._delete(namespace, name)
             case other:
                 raise AssertionError(other)
+        for field in ("runtimeClassName", "priorityClassName"):
+            if field in pod["spec"]:
+                self.seen[f"{found['result']} with {field}"] += 1
 
     def _bound(self, pod: Json, node: str) -> None:
         self.site.api.create({**pod, "spec": {**pod["spec"], "nodeName": node}}, pod["metadata"]["namespace"])
@@ -172,7 +185,7 @@ class Walk:
     def _stored(self, namespace: str, name: str) -> Json:
         path = f"/apis/podnuma.dev/v1alpha1/namespaces/{namespace}/podallocations/{name}"
         found: Json = until(
-            lambda: self.site.api.find(path), f"a decision about {name}\n{self.site.logs()}", SOON
+            lambda: self.site.api.find(path), f"a decision about {name}\n{self.site.logs()}", WAIT
         )
         spec: Json = found["spec"]
         return spec
@@ -184,15 +197,11 @@ class Walk:
             conditions = self.site.api.get(path)["status"].get("conditions", [])
             return next((one.get("reason", "") for one in conditions if one["type"] == "PodScheduled"), "")
 
-        assert until(told, f"the scheduler to look at {name}", 30) == "Unschedulable"
+        assert until(told, f"the scheduler to look at {name}", WAIT) == "Unschedulable"
 
-    def _remove(self, namespace: str, name: str) -> None:
-        pod = f"/api/v1/namespaces/{namespace}/pods/{name}"
-        allocation = allocation_path(namespace, name)
-        self.site.api.delete(pod, grace_seconds=0)
+    def _delete(self, namespace: str, name: str) -> None:
+        self.site.api.delete(f"/api/v1/namespaces/{namespace}/pods/{name}", grace_seconds=0)
         self._release(namespace, name)
-        until(lambda: self.site.api.find(pod) is None, f"{name} to go", SOON)
-        until(lambda: self.site.api.find(allocation) is None, f"the allocation of {name} to go", SOON)
 
     def _release(self, namespace: str, name: str) -> None:
         """Do what the agent does when the processes of a pod have ended."""
@@ -210,9 +219,24 @@ class Walk:
     def make_room(self) -> None:
         """End a few pods, so that the cluster is full at times and not always."""
         self.rng.shuffle(self.running)
-        for _ in range(min(len(self.running), self.rng.randint(1, 6))):
-            namespace, name = self.running.pop()
-            self._remove(namespace, name)
+        number = min(len(self.running), self.rng.randint(1, 6))
+        ending = [self.running.pop() for _ in range(number)]
+        for one in ending:
+            self._delete(*one)
+        for one in ending:
+            path = allocation_path(*one)
+            until(lambda path=path: self.site.api.find(path) is None, f"{path} to go", WAIT)  # type: ignore[misc]
+
+
+def classes() -> list[Json]:
+    """A RuntimeClass and a PriorityClass; nobody is preempted."""
+    overhead = {"podFixed": {"cpu": "1500m", "memory": "3Gi"}}
+    runtime = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "handler": "x", "overhead": overhead}
+    priority = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": 1000}
+    return [
+        {**runtime, "metadata": {"name": RUNTIME_CLASS}},
+        {**priority, "metadata": {"name": PRIORITY_CLASS}, "preemptionPolicy": "Never"},
+    ]
 
 
 def furnish(site: Site) -> list[str]:
@@ -221,12 +245,14 @@ def furnish(site: Site) -> list[str]:
         site.api.merge(f"/api/v1/nodes/{name}", {"metadata": {"labels": {"zone": zone}}})
     site.cluster.kubectl("taint", "node", "n3", "dedicated=db:NoSchedule")
     site.report_hardware(*NODES)
+    for one in classes():
+        site.api.apply(one)
     spaces = []
     for name, limits in LIMITS.items():
         space = f"{site.namespace[:40]}-{name}"
         site.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})
         account = f"/api/v1/namespaces/{space}/serviceaccounts/default"
-        until(lambda path=account: site.api.find(path), "the default service account", SOON)  # type: ignore[misc]
+        until(lambda path=account: site.api.find(path), "the default service account", WAIT)  # type: ignore[misc]
         if limits is not None:
             body = {"limits": [{"type": "Container", **limits}]}
             site.api.create(
@@ -249,6 +275,10 @@ def test_what_plan_says_of_300_random_pods_is_what_happens(site, tmp_path):
     finally:
         for space in spaces:
             site.api.delete(f"/api/v1/namespaces/{space}")
+        for one in classes():
+            site.api.delete(path_of(one))
+    logging.getLogger(__name__).info("%d pods: %s", PODS, dict(walk.seen))
     # Every outcome occurs often: the walk says something about each.
     outcomes = ("admitted", "refused", "pending", "invalid", "compared allocations")
+    outcomes += ("admitted with runtimeClassName", "admitted with priorityClassName")
     assert min(walk.seen[outcome] for outcome in outcomes) > PODS // 30, walk.seen
