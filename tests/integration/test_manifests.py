@@ -37,6 +37,7 @@ OTHERS = {
     "RayCluster": ("ray.io", "v1"),
     "Rollout": ("argoproj.io", "v1alpha1"),
     "JobSet": ("jobset.x-k8s.io", "v1alpha2"),
+    "LeaderWorkerSet": ("leaderworkerset.x-k8s.io", "v1"),
     "StrimziPodSet": ("core.strimzi.io", "v1beta2"),
 }
 
@@ -263,6 +264,10 @@ def kinds_of_others() -> list[dict[str, Any]]:
         },
         "Rollout": {"replicas": 2, "template": one},
         "JobSet": {"replicatedJobs": [{"name": "w", "replicas": 2, "template": job}]},
+        "LeaderWorkerSet": {
+            "replicas": 2,
+            "leaderWorkerTemplate": {"size": 3, "leaderTemplate": one, "workerTemplate": one},
+        },
         "StrimziPodSet": {"pods": [pod, pod]},
         "Document": {"size": 3},
     }
@@ -284,11 +289,13 @@ def test_pods_of_kinds_of_others_are_guessed_counted_and_said_to_be(others, fill
     answer = json.loads(done.stdout)
     assert done.returncode == Exit.OK, done.stderr
     counted = {one["kind"]: one["admitted"] for one in answer["summary"]["workloads"]}
-    assert counted == {"RayCluster": 3, "Rollout": 2, "JobSet": 4, "StrimziPodSet": 2}
+    assert counted == {"RayCluster": 3, "Rollout": 2, "JobSet": 4, "LeaderWorkerSet": 6, "StrimziPodSet": 2}
     assert {one["allocation"]["cpus"].count("-") > 0 for one in answer["items"]} == {True}
     for kind, where in {
         "RayCluster raycluster": "spec.headGroupSpec.template (1), spec.workerGroupSpecs[0].template (2)",
         "Rollout rollout": "spec.template (2)",
+        "LeaderWorkerSet leaderworkerset": "spec.leaderWorkerTemplate.leaderTemplate (2), "
+        "spec.leaderWorkerTemplate.workerTemplate (4)",
         "JobSet jobset": "spec.replicatedJobs[0].template.spec.template (4)",
         "StrimziPodSet strimzipodset": "spec.pods[0] (1), spec.pods[1] (1)",
     }.items():

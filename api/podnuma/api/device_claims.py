@@ -74,6 +74,27 @@ def read_claim_references(pod: Json) -> tuple[ClaimReference, ...]:
     return tuple(found[:MAX_REFERENCES])
 
 
+def claims_in_use(pod: Json) -> tuple[str, ...]:
+    """Return the claims and templates of claims that containers use, by kind and name. Never raises."""
+    spec = _object(pod.get("spec"))
+    used = {
+        str(use.get("name"))
+        for part in ("initContainers", "containers")
+        for container in _objects(spec.get(part))
+        for use in _objects(_object(container.get("resources")).get("claims"))
+    }
+    kinds = {
+        "resourceClaimName": RESOURCE_CLAIM.kind,
+        "resourceClaimTemplateName": f"{RESOURCE_CLAIM.kind}Template",
+    }
+    return tuple(
+        f"{kind} {one[field_name]}"
+        for one in _objects(spec.get("resourceClaims"))
+        for field_name, kind in kinds.items()
+        if str(one.get("name")) in used and one.get(field_name)
+    )
+
+
 def _claim_name(claim: Json, status: Json) -> str | None:
     """Return the name of the object; None if the pod needs none after all, empty if it is not made yet."""
     direct = claim.get("resourceClaimName")

@@ -33,6 +33,7 @@ from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.admission_policies import admission_policies
 from podnuma.cli.objects.asked_names import asked_object
+from podnuma.cli.objects.devices_not_chosen import devices_not_chosen
 from podnuma.cli.objects.documents import read_documents
 from podnuma.cli.objects.nodes import CandidateNode, candidate_node, own_settings, read_topology
 from podnuma.cli.objects.profiles import profile_named
@@ -227,7 +228,8 @@ def gather(
         allocator=asked.allocator,
         now=explain_decision(asked.allocator, _with_devices(pod, stored)),
     )
-    return explained, asked.remarks
+    devices = "" if stored else devices_not_chosen(value)
+    return explained, (*asked.remarks, *([devices] if devices else []))
 
 
 def _with_devices(pod: PodRequest, stored: PodAllocation | None) -> PodRequest:

@@ -22,6 +22,7 @@ from podnuma.cli.commands import output
 from podnuma.cli.commands.answer import Answer
 from podnuma.cli.commands.asked_nodes import candidate_data, nodes_to_plan_on, scheduling_view
 from podnuma.cli.exits import Exit
+from podnuma.cli.objects.devices_not_chosen import devices_not_chosen
 from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.sources import ObjectSource
 from podnuma.cli.render.wording import columns, count
@@ -86,6 +87,8 @@ def waiting_pod(
     constraints = read_pod_constraints(value)
     if constraints.not_considered:
         output.note(f"not considered in where it may go: {', '.join(constraints.not_considered)}")
+    if devices := devices_not_chosen(value):
+        output.note(devices)
     excluded: Counter[Obstacle] = Counter()
     fleets = {packing: Fleet() for packing in Packing}  # nodes that pack come before nodes that spread
     unmanaged = 0

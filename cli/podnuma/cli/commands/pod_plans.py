@@ -71,17 +71,8 @@ class PodPlan:
         """What its author should know although it is admitted."""
         if self.grant is None:
             return ""
-        return "; ".join(filter(None, (why_not_guaranteed(self.planned.pod), self._of_devices)))
-
-    @property
-    def _of_devices(self) -> str:
-        """What devices of device plugins may change."""
-        if not self.planned.extended or self.grant is None or not self.grant.holds_anything:
-            return ""
-        return (
-            f"its devices of {', '.join(self.planned.extended)} are chosen by the node's kubelet;"
-            " CPUs and memory follow them then, as far as topologyManagerPolicy says"
-        )
+        devices = self.planned.devices if self.grant.holds_anything else ""
+        return "; ".join(filter(None, (why_not_guaranteed(self.planned.pod), devices)))
 
     @property
     def result(self) -> str:

@@ -10,7 +10,8 @@
 Kinds of others (custom resources) are searched for what looks like a pod template: a `spec` with a list of
 `containers`. That is a guess and marked as one: their controllers may change a template or make more pods
 of it. The count is the product of the `replicas` above it, as replicas of a group have replicas themselves,
-and of a job's `parallelism`; one if nothing is said.
+and of a job's `parallelism`; one if nothing is said. A `leaderWorkerTemplate` (LeaderWorkerSet) has a `size`:
+one pod is the leader, of a template of its own or of the workers'.
 """
 
 from collections.abc import Iterator, Mapping
@@ -96,12 +97,20 @@ def _search(value: Any, path: str, replicas: int, depth: int) -> Iterator[tuple[
             yield path, value, replicas
             return
         replicas *= max(0, _number(value, "replicas", 1)) * (_at_once(value) if "template" in value else 1)
+        workers = _workers(value) if path.rpartition(".")[2] == "leaderWorkerTemplate" else 1
         for key, inner in value.items():
             if path or key not in ("metadata", "status"):
-                yield from _search(inner, f"{path}.{key}" if path else str(key), replicas, depth - 1)
+                each = replicas * (workers if key == "workerTemplate" else 1)
+                yield from _search(inner, f"{path}.{key}" if path else str(key), each, depth - 1)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from _search(inner, f"{path}[{index}]", replicas, depth - 1)
+
+
+def _workers(group: Mapping[str, Any]) -> int:
+    """Return how many pods of a group are made of the template of its workers."""
+    of_its_own = _looks_like_a_template(object_in(group, "leaderTemplate"))
+    return max(1, _number(group, "size", 1)) - of_its_own
 
 
 def _looks_like_a_template(value: Mapping[str, Any]) -> bool:

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 from podnuma.allocator.request import PodRequest
 from podnuma.api.decoding import InvalidObjectError
-from podnuma.api.device_plugins import read_extended_resources
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_admission import AdmissionPolicies
 from podnuma.api.scheduling import DAEMON_TOLERATIONS, PodConstraints, read_pod_constraints
 from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.objects.devices_not_chosen import devices_not_chosen
 from podnuma.cli.objects.documents import Document
 from podnuma.cli.objects.manifest_fields import KINDS, field_problems
 from podnuma.cli.objects.pod_templates import PodTemplate, is_built_in, object_in, pod_templates
@@ -41,7 +41,7 @@ class PlannedPod:
     """A pod that would be created: its manifest's place, what it asks for, and where it may go.
 
     `every_node`: the pod of a DaemonSet, one on each node that it may go to. `owner`: kind and name of the
-    object that makes it; None for a pod by itself. `extended`: what it asks of device plugins, by resource.
+    object that makes it; None for a pod by itself. `devices`: what is said of those that it asks for.
     """
 
     place: str
@@ -50,7 +50,7 @@ class PlannedPod:
     constraints: PodConstraints = field(default_factory=PodConstraints)
     every_node: bool = False
     owner: tuple[str, str] | None = None
-    extended: tuple[str, ...] = ()
+    devices: str = ""
 
     @property
     def name(self) -> str:
@@ -134,10 +134,9 @@ def _planned(
         if template.every_node:
             constraints = constraints.tolerating(DAEMON_TOLERATIONS)
         owner = (document.kind, document.name) if template.path else None
-        extended = tuple(dict.fromkeys(one.resource for one in read_extended_resources(stored)))
-        labels = _labels(stored)
+        labels, devices = _labels(stored), devices_not_chosen(stored)
         found.append(
-            PlannedPod(document.place, pod, labels, constraints, template.every_node, owner, extended)
+            PlannedPod(document.place, pod, labels, constraints, template.every_node, owner, devices)
         )
     return found, []
 

@@ -14,7 +14,16 @@ from podnuma.cli.commands.options import OutputFormat
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.sources import FileSource
 
-from tests.unit.cli.builders import PODS, ROOT, allocation_object, container, grant, topology_object
+from testbed import dra
+from tests.unit.cli.builders import (
+    PODS,
+    ROOT,
+    allocation_object,
+    budgeted_pod,
+    container,
+    grant,
+    topology_object,
+)
 
 EPYC = "epyc7401-2s-8numa-16l3"
 KEY = ("payments", "ledger-db-0")
@@ -44,6 +53,15 @@ def test_an_unbound_pod_is_asked_of_all_nodes(tmp_path, capsys):
     assert print_explanation(saved(tmp_path), KEY, "", OutputFormat.TEXT) is Exit.OK
     text = capsys.readouterr().out
     assert text.startswith("pod payments/ledger-db-0 is on no node yet; 1 node would admit it now\n")
+
+
+def test_of_a_pod_without_a_decision_it_is_said_that_its_devices_are_not_considered(tmp_path, capsys):
+    manifest = dra.use_claim(budgeted_pod("train", 4), "gpu")
+    print_explanation(saved(tmp_path), ("a", "train"), "node-a", OutputFormat.TEXT, manifest)
+    assert "where its devices are is not considered: ResourceClaim gpu (" in capsys.readouterr().err
+    unbound = dra.use_claim(budgeted_pod("unbound", 4), "gpu")
+    print_explanation(saved(tmp_path, unbound), ("a", "unbound"), "", OutputFormat.TEXT)
+    assert "where its devices are is not considered: ResourceClaim gpu (" in capsys.readouterr().err
 
 
 def test_the_pod_of_a_manifest_needs_a_node(tmp_path):

@@ -5,6 +5,7 @@ from podnuma.cli.objects.documents import Document
 from podnuma.cli.objects.nodes import candidate_nodes
 from podnuma.cli.objects.workloads import expand
 
+from testbed import dra
 from tests.unit.cli.builders import allocation_object, budgeted_pod, database, topology_object
 
 EPYC = "epyc7401-2s-8numa-16l3"
@@ -68,12 +69,13 @@ def test_labels_of_namespaces_count_where_a_profile_selects_by_them():
     assert outcomes([budgeted_pod("one", 4)], [topology], labels={"a": {"tier": "gold"}})[0].managed
 
 
-def test_a_plan_says_that_devices_of_device_plugins_are_chosen_later():
-    asked = budgeted_pod("train", 12)
-    asked["spec"]["containers"][0]["resources"] = {"limits": {"example.com/nic": "2"}}
+def test_a_plan_says_that_devices_are_chosen_later():
+    asked = dra.use_claim(budgeted_pod("train", 12), "gpu")
+    asked["spec"]["containers"][0]["resources"]["limits"] = {"example.com/nic": "2"}
     (found,) = outcomes([asked], [topology_object(EPYC, reserved="0,48")])
     assert found.result == "admitted"
     assert found.note == (
-        "its devices of example.com/nic are chosen by the node's kubelet; CPUs and memory follow them then,"
-        " as far as topologyManagerPolicy says"
+        "where its devices are is not considered: ResourceClaim gpu (chosen by the scheduler), "
+        "example.com/nic (chosen by the node's kubelet); CPUs and memory follow them once they are "
+        "chosen, as far as topologyManagerPolicy says"
     )

@@ -144,6 +144,19 @@ def test_replicas_of_groups_that_have_replicas_are_multiplied_and_so_is_parallel
     )
 
 
+def test_a_group_of_a_leader_worker_set_has_a_leader_and_workers_up_to_its_size():
+    def pods(group: str) -> list[str]:
+        head = "apiVersion: leaderworkerset.x-k8s.io/v1\nkind: LeaderWorkerSet\nmetadata: {name: l}\n"
+        return names(f"{head}spec: {{replicas: 2, leaderWorkerTemplate: {{{group}}}}}")
+
+    leader, worker = (f"{who}Template: {{spec: {POD_SPEC}}}" for who in ("leader", "worker"))
+    workers = [f"default/l-2-{number}" for number in range(1, 7)]
+    assert pods(f"size: 4, {leader}, {worker}") == ["default/l-1-1", "default/l-1-2", *workers]
+    assert pods(f"{worker}, size: 4") == [f"default/l-{number}" for number in range(1, 9)]
+    assert pods(f"{leader}, {worker}") == ["default/l-1-1", "default/l-1-2"]
+    assert pods(f"{worker}, size: 0") == ["default/l-1", "default/l-2"]
+
+
 def test_a_kind_that_is_not_understood_is_said_and_a_builtin_one_is_known_to_have_none():
     result = expand(
         documents("{apiVersion: example.com/v1, kind: Thing, metadata: {name: t}, spec: {size: 3}}")
