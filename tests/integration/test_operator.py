@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from testbed.waiting import until
@@ -133,7 +135,8 @@ def test_a_workload_is_explained_after_its_pods_were_evicted(site):
         return (before, done) if kept() == before else None
 
     for words in (["deploy/web"], ["deployment", "web"], []):
-        evicted, done = until(lambda words=words: asked(*words), "an answer while no event comes", 60)
+        question = functools.partial(asked, *words)
+        evicted, done = until(question, "an answer while no event comes", 60)
         assert f"{evicted} on n1" in done.stdout, done.stdout + done.stderr
         assert "TopologyAffinityError: needs 9 CPUs on one NUMA node" in done.stdout
         assert "the kubelet would say: " in done.stdout
@@ -317,6 +320,37 @@ def test_settings_edited_by_hand_under_a_profile_are_put_back(site):
         f"the settings to be back\n{site.logs()}",
         SOON,
     )
+
+
+def test_statuses_edited_by_hand_are_put_back(site):
+    site.furnish(onRejection="Share")
+    site.report_hardware()
+    site.create(pod("db"))
+    site.create(pod("big", 9))
+    assert (site.decided("db"), site.decided("big")) == ("1-2,9-10", "-")
+    edits = {
+        f"{GROUP}/nodetopologies/n1": {"summary": {"exclusive": "all"}, "allocation": {"pods": 99}},
+        f"{GROUP}/nodeprofiles/main": {"nodesMatched": 7, "conditions": []},
+        f"{GROUP}/namespaces/{site.namespace}/podallocations/big": {"phase": "Applied"},
+    }
+    until(lambda: site.allocation("big").get("status", {}).get("phase") == "Rejected", "the refusal", SOON)
+    until(lambda: told(site, f"{GROUP}/nodeprofiles/main").get("podsRejected") == 1, "the count", SOON)
+    topology = f"{GROUP}/nodetopologies/n1"
+    until(lambda: told(site, topology).get("allocation", {}).get("rejected") == 1, "the node's count", SOON)
+    before = {path: told(site, path) for path in edits}
+    assert before[f"{GROUP}/nodetopologies/n1"]["summary"]["exclusive"] == "4/14"
+    for path, edit in edits.items():
+        site.api.merge(f"{path}/status", {"status": edit})
+    for path, known in before.items():
+        back = functools.partial(lambda path, known: told(site, path) == known, path, known)
+        until(back, f"the status of {path} to be put back\n{site.logs()}", SOON)
+
+
+def told(site, path):
+    """Return a status without the times of its conditions, in any order."""
+    status = site.api.get(path).get("status", {})
+    conditions = [{**one, "lastTransitionTime": ""} for one in status.get("conditions", [])]
+    return {**status, "conditions": sorted(conditions, key=lambda one: one["type"])}
 
 
 def test_settings_written_by_hand_hold_where_no_profile_wins(site):

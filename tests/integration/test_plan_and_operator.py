@@ -279,6 +279,8 @@ def test_what_plan_says_of_300_random_pods_is_what_happens(site, tmp_path):
             site.api.delete(path_of(one))
     logging.getLogger(__name__).info("%d pods: %s", PODS, dict(walk.seen))
     # Every outcome occurs often: the walk says something about each.
-    outcomes = ("admitted", "refused", "pending", "invalid", "compared allocations")
-    outcomes += ("admitted with runtimeClassName", "admitted with priorityClassName")
+    outcomes = (
+        *("admitted", "refused", "pending", "invalid", "compared allocations"),
+        *("admitted with runtimeClassName", "admitted with priorityClassName"),
+    )
     assert min(walk.seen[outcome] for outcome in outcomes) > PODS // 30, walk.seen

@@ -56,6 +56,7 @@ MAX_PAGES_IN_USE: Final = 512
 """Entries of ``status.hugepagesInUse``; pods beyond it are told without their UID."""
 
 _SHOWN_ERRORS: Final = 3
+_OPERATOR_SUMMARY: Final = ("exclusive", "shared", "pods", "freeMemory")
 
 
 class NodeCondition(enum.StrEnum):
@@ -324,6 +325,14 @@ def render_operator_status(
             "freeMemory": _render_free_memory(allocation.nodes),
         }
     return body
+
+
+def operator_part(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the operator's part of a stored or rendered status, but for its conditions."""
+    part = {name: status[name] for name in ("observedGeneration", "allocation") if name in status}
+    summary = status.get("summary")
+    texts = summary if isinstance(summary, Mapping) else {}
+    return {**part, "summary": {name: texts[name] for name in _OPERATOR_SUMMARY if name in texts}}
 
 
 def render_assignments(counts: AssignmentCounts) -> dict[str, dict[str, int]]:

@@ -171,7 +171,7 @@ class Controller:
                 if (node := self.node_state(obj.key.name)) is not None:
                     was_silent = node.heartbeat.silent
                     node.heartbeat.observe(obj.heartbeat, self._clock())
-                    if was_silent or before is None or before.agent_ready != obj.agent_ready:
+                    if was_silent or before is None or before.said != obj.said:
                         self._reports.node(obj.key.name)
                 self._queue_findings(obj)
             case CachedAllocation():

@@ -1,7 +1,8 @@
 """NodeProfile.status: how many nodes a profile matches, in which state each is, and why.
 
-Computed from what the nodes report, compared with what was written last, and written at most
-once per interval. When a profile stops being ready for another reason than before, an event says so.
+Computed from what the nodes report, compared with what was written last and with what is stored since, and
+written at most once per interval. When a profile stops being ready for another reason than before, an event
+says so.
 
 A profile that asks for placement has the condition `Placement`: False, and the profile not ready, while
 this operator does not place.
@@ -42,6 +43,7 @@ _NOT_PLACING = (
 @dataclass(slots=True)
 class _LastWrite:
     content: object = None
+    stored: str = ""  # what the API server made of it, in brief
     at: float = float("-inf")
 
 
@@ -82,7 +84,7 @@ class ProfileStatusWriter:
         nodes = tuple(sorted(matched, key=lambda node: node.name))
         conditions = _profile_conditions(profile, nodes, placing=self._placing)
         content = (profile.uid, profile.generation, nodes, conditions)
-        if content == last.content:
+        if (content, profile.told) == (last.content, last.stored):
             return 0.0
         wait = last.at + self._interval - self._clock()
         if wait > 0:
@@ -93,8 +95,9 @@ class ProfileStatusWriter:
         body = NODE_PROFILE.status_patch("", name, profile.uid, render_node_profile_status(status))
         last.at = self._clock()
         self._announce(profile, conditions)
-        self._cache.update(decode.decode_profile(await self._writer.apply_profile_status(name, body)))
-        last.content = content
+        stored = decode.decode_profile(await self._writer.apply_profile_status(name, body))
+        self._cache.update(stored)
+        last.content, last.stored = content, stored.told
         return 0.0
 
     def _announce(self, profile: CachedProfile, conditions: Iterable[Condition]) -> None:

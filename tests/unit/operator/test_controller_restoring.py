@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+from podnuma.api.node_topology import operator_part
 from podnuma.api.spec_checksum import with_checksum
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import ObjectKey
@@ -265,3 +266,74 @@ async def test_an_agent_that_has_gone_silent_is_not_waited_for():
     assert rig.cpus("a") == "1-2,9-10"
     assert rig.cpus("b") == "4-5,12-13"
     rig.assert_sound()
+
+
+AT = "2026-01-01T00:00:00Z"
+STATUS_EDITS = {
+    "a text for people": ("summary", {"exclusive": "all", "shared": "none"}),
+    "what is given out": ("allocation", {"pods": 99}),
+    "a generation": ("observedGeneration", 99),
+    "everything": ("", {}),
+}
+
+
+@pytest.mark.parametrize("edit", STATUS_EDITS)
+@virtual
+async def test_what_somebody_writes_into_the_status_of_a_nodetopology_is_put_back(edit):
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod())
+    known = rig.topology()
+    assert known is not None
+    field, value = STATUS_EDITS[edit]
+    status = {**known["status"], field: value} if field else {"hardware": known["status"]["hardware"]}
+    rig.cluster.put(Kind.TOPOLOGY, {**known, "status": status})
+    await rig.quiet(5)
+    found = rig.topology()
+    assert found is not None
+    assert operator_part(found["status"]) == operator_part(known["status"])
+    assert rig.condition(Kind.TOPOLOGY, "n1", "Readable")["status"] == "True"
+    rig.cluster.requests.clear()
+    rig.controller.enqueue_all()
+    await rig.quiet(5)
+    assert [one for one in rig.cluster.requests if "status" in one] == []
+
+
+@virtual
+async def test_conditions_and_counts_that_somebody_writes_are_put_back():
+    rig = Rig()
+    await rig.furnished()
+    for kind, name in ((Kind.TOPOLOGY, "n1"), (Kind.PROFILE, "main")):
+        known = rig.cluster.get(kind, ObjectKey("", name))
+        assert known is not None
+        others = [one for one in known["status"]["conditions"] if one["type"] != "Ready"]
+        edited = {"type": "Ready", "status": "False", "reason": "Edited", "lastTransitionTime": AT}
+        status = {**known["status"], "nodesMatched": 7, "conditions": [*others, edited]}
+        rig.cluster.put(kind, {**known, "status": status})
+    await rig.quiet(5)
+    assert rig.condition(Kind.TOPOLOGY, "n1", "Ready")["reason"] == "AgentMissing"
+    assert rig.condition(Kind.PROFILE, "main", "Ready")["reason"] != "Edited"
+    main = rig.cluster.get(Kind.PROFILE, ObjectKey("", "main"))
+    assert main is not None
+    assert main["status"]["nodesMatched"] == 1
+
+
+@virtual
+async def test_the_status_of_a_refused_pod_is_put_back_and_follows_its_reason():
+    rig = Rig()
+    await rig.furnished(onRejection="Share")
+    await rig.create(pod(cpus=9))
+    known = rig.allocation()
+    assert known is not None
+    assert known["status"]["phase"] == "Rejected"
+    others = [one for one in known["status"]["conditions"] if one["type"] != "Ready"]
+    for status in ({**known["status"], "phase": "Applied"}, {**known["status"], "conditions": others}, {}):
+        found = rig.allocation()
+        assert found is not None
+        rig.cluster.put(Kind.ALLOCATION, {**found, "status": status})
+        await rig.quiet()
+        found = rig.allocation()
+        assert found is not None
+        assert found["status"]["phase"] == "Rejected"
+        told = {one["type"]: one["reason"] for one in found["status"]["conditions"]}
+        assert told["Ready"] == "TopologyAffinityError"

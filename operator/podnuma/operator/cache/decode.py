@@ -7,9 +7,11 @@ reported in its own status and affects no other.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
+from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -20,7 +22,7 @@ from podnuma.api.device_claims import read_claim_references
 from podnuma.api.device_plugins import read_extended_resources
 from podnuma.api.events import Involved
 from podnuma.api.node_profile import read_node_profile
-from podnuma.api.node_topology import read_node_topology
+from podnuma.api.node_topology import operator_part, read_node_topology
 from podnuma.api.placement import read_scheduling_state
 from podnuma.api.pod import read_pod, static_uid
 from podnuma.api.pod_allocation import PodAllocation, read_accepted_allocation, read_pod_allocation
@@ -198,7 +200,14 @@ def decode_profile(value: Json) -> CachedProfile:
         model,
         problem,
         stored_conditions(value) if model is None else model.conditions,
+        in_brief(_dict(value.get("status"))),
     )
+
+
+def in_brief(part: Json) -> str:
+    """Return a digest of JSON, in which the order of keys does not count."""
+    text = json.dumps(part, sort_keys=True, separators=(",", ":"))
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def decode_topology(value: Json) -> CachedTopology:
@@ -216,6 +225,7 @@ def decode_topology(value: Json) -> CachedTopology:
         model=model,
         problem=problem,
         conditions=stored_conditions(value) if model is None else model.conditions,
+        told=in_brief(operator_part(_dict(value.get("status")))),
     )
 
 

@@ -176,7 +176,10 @@ class CachedNamespace(CachedObject):
 
 @dataclass(frozen=True, slots=True)
 class CachedProfile(CachedObject):
-    """A NodeProfile; `model` None when its spec cannot be read, `problem` then says why."""
+    """A NodeProfile; `model` None when its spec cannot be read, `problem` then says why.
+
+    `told`: its status in brief, to see whether it is the one that was written.
+    """
 
     kind = Kind.PROFILE
 
@@ -184,6 +187,7 @@ class CachedProfile(CachedObject):
     model: NodeProfile | None
     problem: str | None
     conditions: tuple[Condition, ...] = ()
+    told: str = ""
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -201,7 +205,8 @@ class CachedProfile(CachedObject):
 class CachedTopology(CachedObject):
     """A NodeTopology; `model` None when its spec cannot be read, `problem` then says why.
 
-    `conditions` are those of its status, as far as they can be read.
+    `conditions` are those of its status, as far as they can be read; `told` is the rest of the operator's
+    part of it in brief, to see whether it is the one that was written.
     """
 
     kind = Kind.TOPOLOGY
@@ -212,6 +217,7 @@ class CachedTopology(CachedObject):
     model: NodeTopology | None
     problem: str | None
     conditions: tuple[Condition, ...] = ()
+    told: str = ""
 
     @property
     def relevant_state(self) -> object:
@@ -249,9 +255,9 @@ class CachedTopology(CachedObject):
         return tuple(found)
 
     @property
-    def agent_ready(self) -> Condition | None:
-        """Return the agent's condition about itself: it is reported, but no decision depends on it."""
-        return find(self.conditions, NodeCondition.AGENT_READY)
+    def said(self) -> object:
+        """Return what its status says and no decision depends on: the operator answers for its part."""
+        return self.conditions, self.told
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,5 +340,7 @@ class CachedAllocation(CachedObject):
         said = (model.grant, model.decision, model.static_uid, model.summary)
         # Once it is decided, nothing depends on devices any more.
         waits = model.decision.undecided
-        told = (model.status.devices, devices_known(model.status.conditions)) if waits else None
+        told: object = (model.status.devices, devices_known(model.status.conditions)) if waits else None
+        if model.decision.refused:  # no agent answers for such a status
+            told = (model.status.phase, model.status.conditions)
         return (self.uid, self.owner, self.node, said, deletion, told)

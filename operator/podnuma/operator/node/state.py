@@ -105,6 +105,7 @@ class NodeState:
         self.failure: ReconcileFailure | None = None
         self.standing: NodeStanding | None = None
         self.status_written = float("-inf")
+        self.status_told = ("", "")  # what was written, and what was stored of it, in brief
         self.unconfirmed: dict[str, tuple[PodDecision, Admitted | None]] = {}
         self.rejected_at: dict[str, int] = {}
         self.resize_tried: dict[str, ResizeTry] = {}

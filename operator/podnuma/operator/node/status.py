@@ -1,8 +1,9 @@
 """The operator's part of NodeTopology.status: allocation, and the conditions of `readiness`.
 
 It is computed from the present state, compared with what is stored, and written at most once
-per interval: a thousand rejected pods cost one write a second, not a thousand. What becomes
-false is an event, too.
+per interval: a thousand rejected pods cost one write a second, not a thousand. So what somebody else
+changes in it is put back; what an API server stores otherwise than it was sent is not fought for. What
+becomes false is an event, too.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from typing import TYPE_CHECKING
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.api.conditions import Condition, Status, merged
 from podnuma.api.events import EventType
-from podnuma.api.node_topology import NodeAllocation, NodeFree, NodeReason, render_operator_status
+from podnuma.api.node_topology import (
+    NodeAllocation,
+    NodeFree,
+    NodeReason,
+    operator_part,
+    render_operator_status,
+)
 from podnuma.api.resource_types import NODE_TOPOLOGY
 from podnuma.operator.cache import decode
 from podnuma.operator.node.readiness import NodeStanding, node_readiness, pods_up_to_date, readable
@@ -29,6 +36,9 @@ if TYPE_CHECKING:
     from podnuma.operator.node.state import NodeState
     from podnuma.operator.write.event_recorder import EventRecorder
     from podnuma.operator.write.writer import Writer
+
+
+_SOON = 0.1  # seconds
 
 
 class NodeStatusWriter:
@@ -66,12 +76,14 @@ class NodeStatusWriter:
             return 0.0
         generation = topology.generation
         allocation = node_allocation(node, node.allocator) if node.allocator is not None else None
+        told = decode.in_brief(operator_part(render_operator_status(allocation, generation, ())))
         readability = readable(topology, self._cache.allocations.group(node.name).values())
         current = tuple(
             replace(condition, observed_generation=generation)
             for condition in (*ready, selection.valid, up_to_date, readability)
         )
-        if _is_stored(topology, allocation, generation, current):
+        shown = topology.told == told or (told, topology.told) == node.status_told
+        if shown and _are_stored(topology, current):
             return 0.0
         wait = node.status_written + self._interval - now
         if wait > 0:
@@ -82,8 +94,11 @@ class NodeStatusWriter:
         body = NODE_TOPOLOGY.status_patch("", node.name, topology.uid, status)
         node.status_written = now
         self._announce(topology, selection.valid, readability)
-        self._cache.update(decode.decode_topology(await self._writer.apply_topology_status(node.name, body)))
-        return 0.0
+        stored = decode.decode_topology(await self._writer.apply_topology_status(node.name, body))
+        self._cache.update(stored)
+        node.status_told = (told, stored.told)
+        # What could not be read may have been written anew just now: then say that it can be read.
+        return max(self._interval, _SOON) if stored.problems != topology.problems else 0.0
 
     def _announce(self, topology: CachedTopology, *conditions: Condition) -> None:
         """Record an event for each condition that is false and was not so, or for another reason."""
@@ -97,19 +112,12 @@ class NodeStatusWriter:
                 self._events.record(involved, EventType.WARNING, condition.reason, condition.message)
 
 
-def _is_stored(
-    topology: CachedTopology,
-    allocation: NodeAllocation | None,
-    generation: int,
-    conditions: tuple[Condition, ...],
-) -> bool:
-    """Tell whether the stored status says all of this already."""
+def _are_stored(topology: CachedTopology, conditions: tuple[Condition, ...]) -> bool:
+    """Tell whether the stored status has these conditions already."""
     stored = {
         condition.type: replace(condition, last_transition_time="") for condition in topology.conditions
     }
-    model = topology.model
-    shown = model is None or (model.allocation == allocation and model.observed_generation == generation)
-    return shown and all(stored.get(condition.type) == condition for condition in conditions)
+    return all(stored.get(condition.type) == condition for condition in conditions)
 
 
 def node_allocation(state: NodeState, node: NodeAllocator) -> NodeAllocation:

@@ -35,8 +35,10 @@ from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from podnuma.api.conditions import Condition
+    from podnuma.api.pod_allocation import PodAllocation
     from podnuma.operator.cache.cluster import AffectedNodes, ClusterCache
     from podnuma.operator.cache.objects import CachedAllocation
     from podnuma.operator.metrics import Metrics
@@ -198,17 +200,17 @@ class AllocationStore:
         await self.delete(allocation)
 
     async def write_phase(self, decision: PodDecision, allocation: CachedAllocation) -> None:
-        """Set phase Rejected in the status of a rejected pod; remove it from that of any other."""
+        """Say Rejected, and why, in the status of a rejected pod; remove it from that of any other."""
         if allocation.model is None:
             return
+        generation = allocation.model.metadata.generation
+        reason, message = decision.decision.reason, decision.decision.message
+        conditions = readiness(Readiness.FAILED, reason, message, generation)
         rejected = allocation.model.status.phase is Phase.REJECTED
-        if rejected == decision.refused:
+        if rejected == decision.refused and not (rejected and _lacks(allocation.model, conditions)):
             return
         status: dict[str, Any] = {}
         if decision.refused:
-            generation = allocation.model.metadata.generation
-            reason, message = decision.decision.reason, decision.decision.message
-            conditions = readiness(Readiness.FAILED, reason, message, generation)
             status = {
                 "phase": Phase.REJECTED.value,
                 "observedGeneration": generation,
@@ -269,3 +271,9 @@ class AllocationStore:
             self._enqueue(self._cache.update(allocation))
         elif (known := self._cache.allocations.get(key)) is not None:
             self._enqueue(self._cache.delete(Kind.ALLOCATION, key, known.version))
+
+
+def _lacks(model: PodAllocation, conditions: Iterable[Condition]) -> bool:
+    """Tell whether a status says anything else than these conditions, generations aside."""
+    stored = {one.type: (one.status, one.reason, one.message) for one in model.status.conditions}
+    return any(stored.get(one.type) != (one.status, one.reason, one.message) for one in conditions)
