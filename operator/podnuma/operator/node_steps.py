@@ -59,7 +59,7 @@ def node_steps(  # noqa: PLR0913 - what the steps depend on, passed in once
     allocations = AllocationSync(
         cache, store, releases, events=events, metrics=metrics, enqueue=enqueue, clock=clock
     )
-    resizes = Resizes(cache, events=events, metrics=metrics)
+    resizes = Resizes(cache, events=events, metrics=metrics, enqueue=enqueue, clock=clock)
     decisions = DecisionWriter(
         cache,
         store,

@@ -1,10 +1,13 @@
 """Pods that are resized in place, on a cluster in memory."""
 
 from typing import Any
+from unittest.mock import patch
 
 from podnuma.allocator import cpuset
+from podnuma.allocator.explain.brief import brief_resize
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import ObjectKey
+from podnuma.operator.node import resize
 from podnuma.plumbing.kube import errors
 
 from tests.unit.operator.fake_cluster import Json, no_fault
@@ -252,6 +255,35 @@ async def test_a_storm_of_resizes_costs_no_more_writes_than_there_are_states_to_
 
 
 @virtual
+async def test_a_storm_of_resizes_that_do_not_fit_works_out_what_would_fit_for_some_and_later_for_the_last():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod())
+    briefs = []
+
+    def brief(allocator: Any, request: Any, refused: Any) -> str:
+        briefs.append(request)
+        return brief_resize(allocator, request, refused)
+
+    with patch.object(resize, "brief_resize", brief):
+        rig.cluster.requests.clear()
+        for step in range(1000):
+            known = rig.cluster.get(Kind.POD, ObjectKey("default", "db"))
+            assert known is not None
+            rig.cluster.put(Kind.POD, {**known, "spec": pod("db", 9 + step % 3)["spec"]})
+            await rig.quiet(0.06)
+        writes = [request for request in rig.cluster.requests if "PodAllocation" in request]
+        assert len(writes) <= 1001
+        assert len(briefs) <= 120
+        pending = decision(rig)["pendingResize"]
+        assert pending["reason"] == "Infeasible"
+        await rig.quiet(130)
+    assert "Fits with: " in decision(rig)["pendingResize"]["message"]
+    assert len(briefs) <= 121
+    assert rig.cpus() == "1-2,9-10"
+
+
+@virtual
 async def test_a_resized_pod_whose_record_is_deleted_while_no_operator_looks_stays_where_it_is():
     rig = Rig()
     await rig.furnished()
@@ -270,6 +302,30 @@ async def test_a_resized_pod_whose_record_is_deleted_while_no_operator_looks_sta
     assert rig.cpus("other") == "1-3,9-11"
     await change(rig, 4, "db")
     assert count(rig, "db") == 4
+    rig.assert_sound()
+
+
+@virtual
+async def test_of_a_running_pod_whose_record_is_lost_for_good_is_said_that_it_is_decided_anew():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod("first", 4))
+    await rig.create(pod("db", 4))
+    await change(rig, 6, "db", phase="Running")
+    await rig.delete("first")
+    assert rig.cpus() == "4-6,12-14"
+    (told,) = [text for text in rig.told("Allocated") if "4-5,12-13" in text]
+    assert "runs already" not in told
+    await rig.crash()
+    rig.cluster.remove_at_once(Kind.ALLOCATION, ObjectKey("default", "db"))
+    await rig.start()
+    await rig.quiet()
+    assert rig.cpus() == "1-3,9-11"
+    (told,) = [text for text in rig.told("Allocated") if "1-3,9-11" in text]
+    assert told.endswith(
+        "the pod runs already and had no PodAllocation: until now it may have had other CPUs"
+    )
+    assert decision(rig)["revision"]
     rig.assert_sound()
 
 

@@ -135,6 +135,7 @@ def _cached_pod(value: Json, node_name: str) -> CachedPod:
         stays=owner.get("kind") in ("DaemonSet", "Node")
         or names.STATIC_POD_MIRROR_ANNOTATION in _dict(metadata.get("annotations")),
         terminating=bool(metadata.get("deletionTimestamp")),
+        running=_dict(value.get("status")).get("phase") == "Running",
         static_uid=static_uid(metadata.get("annotations")),
         revision="" if request is None else resources_revision(request),
         held_back=_held_back(value, unallocated=request != desired),

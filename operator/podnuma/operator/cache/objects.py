@@ -86,6 +86,7 @@ class CachedPod(CachedObject):
     `request` is None when the pod cannot be read; `problem` then says why. `created` is the
     API server's time as text, which sorts. `controller` is what would replace the pod;
     `stays` says that a replacement would land on the same node (daemon sets, static pods).
+    `running` that its kubelet has started it, as far as it has told.
     `static_uid` is the UID of a static pod on its node, of which this object is the mirror; else empty.
     `request` has the resources that the kubelet has allocated, `revision` is theirs; `held_back` says why
     the kubelet has not accepted a resize of the pod, empty if it has none to accept. `refusal` is the reason
@@ -103,6 +104,7 @@ class CachedPod(CachedObject):
     controller: Involved | None
     stays: bool
     terminating: bool
+    running: bool = False
     static_uid: str = ""
     revision: str = ""
     held_back: str = ""

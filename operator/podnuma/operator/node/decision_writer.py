@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 _LONGEST_EVENT = 250  # characters; kubectl shows an event in one line
 _NAMESPACE_TERMINATING = 5.0  # seconds until a pod of a namespace that takes no new objects is tried again
+_RUNS_ALREADY = "; the pod runs already and had no PodAllocation: until now it may have had other CPUs"
 
 
 class DecisionWriter:
@@ -128,7 +129,7 @@ class DecisionWriter:
         if before is not None and before.admitted and not before.decision.reserved:
             self._resizes.report(pod, before, decision)
         else:
-            self._report(pod, decision)
+            self._report(pod, decision, anew=before is None)
         await self._store.write_phase(decision, stored)
 
     async def _store_or_adopt(
@@ -144,15 +145,15 @@ class DecisionWriter:
             return None
         return await self._store.rewrite(decision)
 
-    def _report(self, pod: CachedPod, decision: PodDecision) -> None:
-        """Count, log and announce a stored decision."""
+    def _report(self, pod: CachedPod, decision: PodDecision, *, anew: bool) -> None:
+        """Count, log and announce a stored decision; `anew`: nothing was known of the pod before."""
         node, said = decision.node, decision.decision
         if decision.admitted and not decision.grant.holds_anything:
             self._metrics.decisions.labels("nothing").inc()
             logger.debug("node %s: pod %s holds nothing exclusive", node, pod.key)
         elif decision.admitted:
             self._metrics.decisions.labels("admitted").inc()
-            text = allocated_text(decision)
+            text = allocated_text(decision) + (_RUNS_ALREADY if anew and pod.running else "")
             logger.info("node %s: pod %s: %s", node, pod.key, text)
             self._events.record(pod_reference(pod), EventType.NORMAL, "Allocated", text)
         else:

@@ -9,11 +9,13 @@ are its own, and those it gives up are free only afterwards. The agents see the 
                   reports ResizePending instead of Applied. Tried again when the node has changed
     not wanted    the same, for a profile that says `resize: Ignore`, or WholeCPUsOnly of a fraction
 
-A storm of resizes costs one write for each state that was seen: what came and went in between is not.
+A storm of resizes costs one write for each state that was seen: what came and went in between is not. What
+would fit is worked out so many times a minute at most; else a pod is told without, and again later.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from podnuma.allocator.decision import PodGrant
-    from podnuma.allocator.node_allocator import NodeAllocator
     from podnuma.allocator.request import Amounts, PodRequest
     from podnuma.allocator.resize.decide import ResizeRefused
     from podnuma.operator.cache.cluster import ClusterCache
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     Write = Callable[[NodeState, CachedPod, PodDecision, Admitted | None], Awaitable[None]]
 
+_BRIEFS, _MINUTE = 60, 60.0  # a brief takes 40 to 90 ms
 _ROUNDS = 3  # what one pod gives up another may be waiting for
 _OWN = (AssignmentType.NODE_EXCLUSIVE, AssignmentType.POD_EXCLUSIVE)
 
@@ -52,10 +54,21 @@ _OWN = (AssignmentType.NODE_EXCLUSIVE, AssignmentType.POD_EXCLUSIVE)
 class Resizes:
     """Brings the decisions of resized pods up to date, oldest pod first."""
 
-    def __init__(self, cache: ClusterCache, *, events: EventRecorder, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        cache: ClusterCache,
+        *,
+        events: EventRecorder,
+        metrics: Metrics,
+        enqueue: Callable[[str, float], None],
+        clock: Callable[[], float],
+    ) -> None:
         self._cache = cache
         self._events = events
         self._metrics = metrics
+        self._enqueue = enqueue
+        self._clock = clock
+        self._briefs: deque[float] = deque(maxlen=_BRIEFS)
 
     async def run(self, node: NodeState, policy: ResizePolicy, write: Write) -> None:
         """Follow the resizes of a node's pods; `write` stores a decision and then holds it."""
@@ -133,30 +146,44 @@ class Resizes:
                 )
                 await write(node, pod, now, answer)
                 return
-            pending = _pending(allocator, pod, request, answer, tried, said.pending_resize)
-            node.resize_tried[pod.uid] = ResizeTry(node.revision, answer.message, pending)
+            pending = self._pending(node, pod, request, answer, said.pending_resize)
         if pending != said.pending_resize:
             await write(node, pod, replace(decision, decision=replace(said, pending_resize=pending)), None)
+
+    def _pending(
+        self,
+        node: NodeState,
+        pod: CachedPod,
+        request: PodRequest,
+        refused: ResizeRefused,
+        known: PendingResize | None,
+    ) -> PendingResize:
+        """Return what to say of a resize that does not fit, with what would fit, or without for now."""
+        reason = ResizeReason.DEFERRED if refused.feasible else ResizeReason.INFEASIBLE
+        same = known is not None and (known.revision, known.reason) == (pod.revision, reason)
+        tried = node.resize_tried.pop(pod.uid, None)
+        if known is not None and same and tried is not None and tried.message == refused.message:
+            pending = known  # what would fit is worked out once for each cause
+        elif node.allocator is not None and self._may_brief():
+            pending = PendingResize(pod.revision, reason, brief_resize(node.allocator, request, refused))
+        else:
+            self._enqueue(node.name, _MINUTE)
+            return PendingResize(pod.revision, reason, refused.message)
+        node.resize_tried[pod.uid] = ResizeTry(node.revision, refused.message, pending)
+        return pending
+
+    def _may_brief(self) -> bool:
+        """Tell whether what would fit may be worked out once more within this minute, and count it."""
+        now = self._clock()
+        if len(self._briefs) == _BRIEFS and now - self._briefs[0] < _MINUTE:
+            return False
+        self._briefs.append(now)
+        return True
 
 
 def _told(tried: ResizeTry, pod: CachedPod, stored: PendingResize | None) -> bool:
     """Tell whether what was found is stored, too: storing it may have failed, or somebody undid it."""
     return tried.pending.revision == pod.revision and tried.pending == stored
-
-
-def _pending(
-    allocator: NodeAllocator,
-    pod: CachedPod,
-    request: PodRequest,
-    refused: ResizeRefused,
-    tried: ResizeTry | None,
-    known: PendingResize | None,
-) -> PendingResize:
-    reason = ResizeReason.DEFERRED if refused.feasible else ResizeReason.INFEASIBLE
-    same = known is not None and (known.revision, known.reason) == (pod.revision, reason)
-    if known is not None and same and tried is not None and tried.message == refused.message:
-        return known  # what would fit is worked out once for each cause: it takes milliseconds
-    return PendingResize(pod.revision, reason, brief_resize(allocator, request, refused))
 
 
 def _cpus(grant: PodGrant) -> list[int | None]:

@@ -92,9 +92,7 @@ def with_amounts_of(old, other):
     """The pod resized: the same containers with the amounts of another pod's."""
     amounts = [container for container in other.containers if container.requests] or [other.containers[0]]
     containers = tuple(
-        container
-        if container.kind.value == "init"
-        else replace(
+        replace(
             container,
             requests=amounts[place % len(amounts)].requests,
             limits=amounts[place % len(amounts)].limits,
