@@ -10,7 +10,6 @@ this operator does not place.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from podnuma.api.conditions import READY, Condition, Readiness, Status, find, merged, readiness
@@ -20,6 +19,7 @@ from podnuma.api.resource_types import NODE_PROFILE
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.objects import ObjectKey
 from podnuma.operator.write.event_recorder import profile_reference
+from podnuma.operator.write.last_write import LastWrite
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -38,13 +38,6 @@ _NOT_PLACING = (
     "are bound, and those that carry the scheduling gate stay gated; set placement.enabled in the values of "
     "the chart"
 )
-
-
-@dataclass(slots=True)
-class _LastWrite:
-    content: object = None
-    stored: str = ""  # what the API server made of it, in brief
-    at: float = float("-inf")
 
 
 class ProfileStatusWriter:
@@ -68,7 +61,7 @@ class ProfileStatusWriter:
         self._now = now
         self._interval = interval
         self._placing = placing
-        self._last: dict[str, _LastWrite] = {}
+        self._last: dict[str, LastWrite] = {}
 
     def forget_all(self) -> None:
         """Forget what was written: another process may have written since."""
@@ -80,24 +73,25 @@ class ProfileStatusWriter:
         if profile is None:
             self._last.pop(name, None)
             return 0.0
-        last = self._last.setdefault(name, _LastWrite())
+        last = self._last.get(name, LastWrite())
         nodes = tuple(sorted(matched, key=lambda node: node.name))
         conditions = _profile_conditions(profile, nodes, placing=self._placing)
         content = (profile.uid, profile.generation, nodes, conditions)
-        if (content, profile.told) == (last.content, last.stored):
+        if (content, profile.told) == (last.said, last.stored):
             return 0.0
-        wait = last.at + self._interval - self._clock()
+        now = self._clock()
+        wait = last.at + last.pause(content, self._interval) - now
         if wait > 0:
             return wait
         status = NodeProfileStatus(
             profile.generation, nodes, merged(profile.conditions, conditions, self._now())
         )
         body = NODE_PROFILE.status_patch("", name, profile.uid, render_node_profile_status(status))
-        last.at = self._clock()
+        self._last[name] = LastWrite(at=now)
         self._announce(profile, conditions)
         stored = decode.decode_profile(await self._writer.apply_profile_status(name, body))
         self._cache.update(stored)
-        last.content, last.stored = content, stored.told
+        self._last[name] = LastWrite(content, stored.told, now)
         return 0.0
 
     def _announce(self, profile: CachedProfile, conditions: Iterable[Condition]) -> None:

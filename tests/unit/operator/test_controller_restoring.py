@@ -252,7 +252,7 @@ async def test_while_the_agent_has_not_said_who_runs_there_nobody_loses_and_noth
     assert "what is in force of PodAllocation default/a, default/b" in rig.told("Undecided")[0]
     refused(rig, "a")
     accepted(rig, "b")
-    await rig.quiet(5)
+    await rig.quiet(8)
     assert rig.cpus("b") == "1-2,9-10"
     assert rig.cpus("a") == "4-5,12-13"
     rig.assert_sound()
@@ -288,14 +288,14 @@ async def test_what_somebody_writes_into_the_status_of_a_nodetopology_is_put_bac
     field, value = STATUS_EDITS[edit]
     status = {**known["status"], field: value} if field else {"hardware": known["status"]["hardware"]}
     rig.cluster.put(Kind.TOPOLOGY, {**known, "status": status})
-    await rig.quiet(5)
+    await rig.quiet(8)
     found = rig.topology()
     assert found is not None
     assert operator_part(found["status"]) == operator_part(known["status"])
     assert rig.condition(Kind.TOPOLOGY, "n1", "Readable")["status"] == "True"
     rig.cluster.requests.clear()
     rig.controller.enqueue_all()
-    await rig.quiet(5)
+    await rig.quiet(8)
     assert [one for one in rig.cluster.requests if "status" in one] == []
 
 
@@ -310,7 +310,7 @@ async def test_conditions_and_counts_that_somebody_writes_are_put_back():
         edited = {"type": "Ready", "status": "False", "reason": "Edited", "lastTransitionTime": AT}
         status = {**known["status"], "nodesMatched": 7, "conditions": [*others, edited]}
         rig.cluster.put(kind, {**known, "status": status})
-    await rig.quiet(5)
+    await rig.quiet(8)
     assert rig.condition(Kind.TOPOLOGY, "n1", "Ready")["reason"] == "AgentMissing"
     assert rig.condition(Kind.PROFILE, "main", "Ready")["reason"] != "Edited"
     main = rig.cluster.get(Kind.PROFILE, ObjectKey("", "main"))

@@ -21,6 +21,7 @@ from podnuma.allocator.device_hints import locality, with_granted_devices
 from podnuma.allocator.memory.others import others_pages
 from podnuma.allocator.node_allocator import NodeAllocator, StaleDecisionError
 from podnuma.allocator.resize.decide import ResizeRefused
+from podnuma.operator.write.last_write import LastWrite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -104,8 +105,7 @@ class NodeState:
         self.heartbeat = AgentHeartbeat()
         self.failure: ReconcileFailure | None = None
         self.standing: NodeStanding | None = None
-        self.status_written = float("-inf")
-        self.status_told = ("", "")  # what was written, and what was stored of it, in brief
+        self.status_written = LastWrite()
         self.unconfirmed: dict[str, tuple[PodDecision, Admitted | None]] = {}
         self.rejected_at: dict[str, int] = {}
         self.resize_tried: dict[str, ResizeTry] = {}

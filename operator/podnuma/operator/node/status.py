@@ -2,8 +2,8 @@
 
 It is computed from the present state, compared with what is stored, and written at most once
 per interval: a thousand rejected pods cost one write a second, not a thousand. So what somebody else
-changes in it is put back; what an API server stores otherwise than it was sent is not fought for. What
-becomes false is an event, too.
+changes in it is put back, every few seconds if they go on; what an API server stores otherwise than it was
+sent is not fought for. What becomes false is an event, too.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from podnuma.api.resource_types import NODE_TOPOLOGY
 from podnuma.operator.cache import decode
 from podnuma.operator.node.readiness import NodeStanding, node_readiness, pods_up_to_date, readable
 from podnuma.operator.write.event_recorder import topology_reference
+from podnuma.operator.write.last_write import LastWrite
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -82,21 +83,22 @@ class NodeStatusWriter:
             replace(condition, observed_generation=generation)
             for condition in (*ready, selection.valid, up_to_date, readability)
         )
-        shown = topology.told == told or (told, topology.told) == node.status_told
+        said, written = (told, current), node.status_written
+        shown = topology.told == told or (written.said == said and written.stored == topology.told)
         if shown and _are_stored(topology, current):
             return 0.0
-        wait = node.status_written + self._interval - now
+        wait = written.at + written.pause(said, self._interval) - now
         if wait > 0:
             return wait
         status = render_operator_status(
             allocation, generation, merged(topology.conditions, current, self._now())
         )
         body = NODE_TOPOLOGY.status_patch("", node.name, topology.uid, status)
-        node.status_written = now
+        node.status_written = LastWrite(at=now)
         self._announce(topology, selection.valid, readability)
         stored = decode.decode_topology(await self._writer.apply_topology_status(node.name, body))
         self._cache.update(stored)
-        node.status_told = (told, stored.told)
+        node.status_written = LastWrite(said, stored.told, now)
         # What could not be read may have been written anew just now: then say that it can be read.
         return max(self._interval, _SOON) if stored.problems != topology.problems else 0.0
 
