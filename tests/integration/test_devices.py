@@ -14,6 +14,7 @@ import yaml
 from testbed import dra
 from testbed.cleanup import GROUP
 from testbed.waiting import until
+from tests.integration.cli_runs import podnuma
 
 if TYPE_CHECKING:
     from testbed.api import Json
@@ -46,7 +47,16 @@ def database(namespace: str) -> Json:
     return dra.use_claim(pod, "gpu")
 
 
-def test_cpus_and_memory_come_from_the_numa_node_of_the_allocated_device(system, namespace, published):
+def test_cpus_and_memory_come_from_the_numa_node_of_the_allocated_device(
+    system, namespace, published, tmp_path
+):
+    file = tmp_path / "database.yaml"
+    file.write_text(yaml.safe_dump(database(namespace)))
+    for words in (("plan", "-f", file), ("explain", "-f", file, "--node", "node-1")):
+        said = podnuma(*words, kubeconfig=system.cluster.kubeconfig)
+        assert said.returncode == 0, said.stderr
+        text = " ".join((said.stdout + said.stderr).split())
+        assert "where its devices are is not considered: ResourceClaim gpu (chosen by the scheduler)" in text
     published.create(database(namespace))
     allocation = system.wait_applied(namespace, "database")
     spec = allocation["spec"]

@@ -59,8 +59,13 @@ def answer(system, *words: str) -> Json:
 
 
 def test_cpus_and_memory_come_from_the_numa_node_of_the_device_that_the_kubelet_gave(
-    system, namespace, kubelet
+    system, namespace, kubelet, tmp_path
 ):
+    file = tmp_path / "database.yaml"
+    file.write_text(yaml.safe_dump(database(namespace)))
+    planned = answer(system, "plan", "-f", str(file))["items"][0]
+    assert planned["node"] == "node-1"
+    assert f"not considered: {NIC} (chosen by the node's kubelet)" in planned["note"]
     system.cluster.api.create(database(namespace))
     path = f"{GROUP}/namespaces/{namespace}/podallocations/database"
 
