@@ -98,11 +98,13 @@ async def apply_writes(
     unreliable: Mapping[CgroupRef, frozenset[str]],
     may_write: Callable[[], bool],
     waits: Callable[[CgroupWrite], str | None] = lambda _: None,
+    held: Callable[[CgroupRef], CpuSet] = lambda _: cpuset.EMPTY,
 ) -> tuple[WriteResult, ...]:
     """Carry out the writes, as long as `may_write` says so. Never raises for what a mechanism refuses.
 
     `unreliable`: names of mechanisms that reported a success that the kernel does not show, by cgroup. They
-    are tried last. `waits` says why a write is not to be carried out yet, because somebody else undoes it.
+    are tried last. `waits` says why a write is not to be carried out yet, because somebody else undoes it;
+    `held` which CPUs a cgroup cannot gain yet, because a runtime may give them back to another one.
     """
     results = []
     kept = 0
@@ -114,7 +116,7 @@ async def apply_writes(
         if (why := waits(write)) is not None:
             result = WriteResult(write, WriteOutcome.CONTENDED, why)
         else:
-            result = await _apply_one(write, in_turn, CpuSet(kept))
+            result = await _apply_one(write, in_turn, CpuSet(kept | held(write.cgroup)))
         if result.refused:
             kept |= write.losses
         results.append(result)
@@ -127,7 +129,7 @@ async def _apply_one(write: CgroupWrite, mechanisms: Sequence[Mechanism], kept: 
         return WriteResult(
             write,
             WriteOutcome.HELD_BACK,
-            f"waits for CPUs {waits}, which another cgroup could not be taken off",
+            f"waits for CPUs {waits}, which another cgroup is not off for certain",
         )
     mechanism = next((mechanism for mechanism in mechanisms if mechanism.takes(write.cgroup)), None)
     if mechanism is None:

@@ -35,6 +35,7 @@ from podnuma.agent.reconcile.apply import (
 from podnuma.agent.reconcile.contention import ContentionDetector
 from podnuma.agent.reconcile.drift import DriftDetector
 from podnuma.agent.reconcile.isolation import find_intrusions
+from podnuma.agent.reconcile.runtime_updates import RuntimeUpdates
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
 from podnuma.agent.reconcile.unread import grants_in_force
 from podnuma.agent.reconcile.verdicts import PinVerdict, PinVerdicts
@@ -100,6 +101,7 @@ class Reconciler:
     observer: Observer
     movable_bytes: int
     now: Callable[[], float] = time.time
+    updates: RuntimeUpdates = field(init=False, default_factory=RuntimeUpdates)
     verdicts: PinVerdicts = field(init=False, default_factory=PinVerdicts)
     snapshot: NodeSnapshot | None = field(init=False, default=None)
     _lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
@@ -121,6 +123,8 @@ class Reconciler:
 
     async def run_pass(self) -> NodeSnapshot:
         """Run one pass. Raises OSError while the runtime does not answer."""
+        # Not under the lock: a container that starts would wait for this, and the runtime for its start.
+        await self.updates.settle()
         async with self._lock:
             began = time.monotonic()
             self.snapshot = await self._pass(self.mechanisms)
@@ -206,13 +210,16 @@ class Reconciler:
         writes = order_writes(before, targets, pool=plan_input.pool, everything=everything)
         drifted = self._drift.found(targets, before, plan_input.everything)
         now = self.now()
+        self.updates.aims_at(targets)
         contention = self._contention
         contention.look(writes, targets, verify.compare(targets, before, plan_input.everything), now)
 
         def waits(write: CgroupWrite) -> str | None:
             return contention.waits(write, targets[write.cgroup], starting, now)
 
-        results = await apply_writes(writes, mechanisms, self._unreliable.at, self.may_write, waits)
+        results = await apply_writes(
+            writes, mechanisms, self._unreliable.at, self.may_write, waits, self.updates.held
+        )
         after = self.reader.read(pods, snapshot.containers) if results else before
         contention.wrote(results, targets, now)
         results = self._unreliable.confirm(results, after, self.reader.populated)

@@ -41,8 +41,12 @@ class Hook(Protocol):
         """Wait until `fail_closed` is this."""
         ...
 
-    def values_at_update(self, cgroup: ContainerCgroup) -> CgroupTarget | None:
-        """Return at once what a container keeps while it is updated; None for "nothing to say"."""
+    def update_begins(self, cgroup: ContainerCgroup) -> CgroupTarget | None:
+        """Return at once what a container keeps when it is updated; None for "nothing to say"."""
+        ...
+
+    def update_ended(self, container_id: str) -> None:
+        """Take note that a container has been updated."""
         ...
 
 

@@ -8,6 +8,8 @@
                       Earlier it is nothing to look at: the runtime is still making it
     UpdateContainer   the plan's values again, so that a resize by the kubelet unpins nothing: a runtime
                       applies all it knows of the container, older CPUs and memory nodes too. Then a pass
+    PostUpdateContainer
+                      that answer is in the kernel now; before, nobody else gets a CPU of it
     PostUpdatePodSandbox
                       a pass: the kubelet has written the quota of the pod's own cgroup just before, at a
                       shrink below what the pod's containers still use. Runtimes before NRI 0.11 do not tell
@@ -53,6 +55,7 @@ EVENTS = frozenset(
         nri.NriEvent.START_CONTAINER,
         nri.NriEvent.POST_START_CONTAINER,
         nri.NriEvent.UPDATE_CONTAINER,
+        nri.NriEvent.POST_UPDATE_CONTAINER,
         nri.NriEvent.POST_UPDATE_POD_SANDBOX,
         nri.NriEvent.STOP_CONTAINER,
         nri.NriEvent.REMOVE_CONTAINER,
@@ -127,7 +130,7 @@ class NriPlugin:
         if starting is None:
             return ()
         # Answered from the last pass: the one under way may be waiting for this very update.
-        again = _again(self._hook.values_at_update(starting.cgroup), wanted)
+        again = _again(self._hook.update_begins(starting.cgroup), wanted)
         self._changed()
         return () if again is None else (nri.ContainerUpdate(container.id, again, ignore_failure=True),)
 
@@ -149,6 +152,8 @@ class NriPlugin:
             case nri.NriEvent.START_CONTAINER if container is not None:
                 self._inventory.add(self._seen(pod, container))
                 await self._before_start(pod, container)
+            case nri.NriEvent.POST_UPDATE_CONTAINER if container is not None:
+                self._hook.update_ended(container.id)
             case nri.NriEvent.REMOVE_CONTAINER if container is not None:
                 self._inventory.remove(container.id)
             case _:

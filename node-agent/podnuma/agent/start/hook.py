@@ -75,8 +75,8 @@ class StartHook:
         snapshot = self._reconciler.enforced
         return None if snapshot is None else start_target(snapshot.plan_input, cgroup)
 
-    def values_at_update(self, cgroup: ContainerCgroup) -> CgroupTarget | None:
-        """Return what a running container keeps while the runtime updates it; None for "nothing to say".
+    def update_begins(self, cgroup: ContainerCgroup) -> CgroupTarget | None:
+        """Return what a running container keeps when the runtime updates it; None for "nothing to say".
 
         Its memory nodes are those that the kernel has: runtimes apply all that they know of a container at
         any update, and other nodes would move its memory. So would CPUs come back that it had before.
@@ -88,7 +88,16 @@ class StartHook:
         if target is None:
             return None
         seen = snapshot.seen.get(cgroup)
-        return replace(target, mems=None if seen is None else seen.mems)
+        cpus = target.cpus
+        if cpus is not None:
+            # CPUs that others could not be taken off in that pass are not its own yet.
+            kept = cpus if seen is None or seen.cpus is None else CpuSet(cpus & seen.cpus)
+            cpus = self._reconciler.updates.begins(cgroup, kept or cpus)
+        return replace(target, cpus=cpus, mems=None if seen is None else seen.mems)
+
+    def update_ended(self, container_id: str) -> None:
+        """Take note that the runtime has updated a container."""
+        self._reconciler.updates.ended(container_id)
 
     def fail_closed(self) -> bool:
         """Tell whether the profile would rather have a container not start than start undecided."""
@@ -170,6 +179,11 @@ class StartHook:
         if snapshot is None:
             return
         own = CpuSet((cpus or cpuset.EMPTY) & ~snapshot.accepted.pool)
+        if held := CpuSet(own & self._reconciler.updates.held(cgroup)):
+            raise StartRefused(
+                f"podnuma: the runtime is updating a container that has had CPUs {cpuset.render(held)};"
+                " this one starts at the next try"
+            )
         for result in snapshot.results:
             write = result.write
             if not result.refused or parent(write.cgroup) == cgroup.pod:

@@ -1,9 +1,11 @@
 """A pod is resized while it runs: a new grant for cgroups that have the former one."""
 
+import asyncio
 import contextlib
 import itertools
 
 import pytest
+from podnuma.agent.cgroups.writers.refusals import WriteRefused
 from podnuma.agent.model.cgroup_ref import QosCgroup
 from podnuma.agent.reconcile.contention import REPAIRS
 from podnuma.agent.status.allocation_status import compute_status
@@ -172,7 +174,7 @@ def test_an_update_by_the_runtime_keeps_the_memory_nodes_that_the_kernel_has(ben
     grant = words.pod("db", words.container("db", "1-2,9", mems="0"), cpus="1-2,9-10", quota=400_000)
     bench.grant(grant, 2)
     bench.run_pass()
-    assert bench.hook.values_at_update(own).mems == 1 << 1
+    assert bench.hook.update_begins(own).mems == 1 << 1
     assert bench.hook.values(own).mems == 1 << 0
 
 
@@ -197,12 +199,43 @@ def test_who_holds_nothing_any_more_shares_and_gets_its_quotas_back(bench, nothi
     ]
     assert cpuset.parse(bench.cpus(own)) == cpuset.parse(bench.cpus(log)) == snapshot.accepted.pool
     assert all(first | second for _, (first, second) in seen)
-    again = bench.hook.values_at_update(own)
+    again = bench.hook.update_begins(own)
     assert (again.cpus, again.cpu_max.quota) == (snapshot.accepted.pool, 150_000)
     assert pod in snapshot.targets
     written = len(bench.ways.written)
     bench.run_pass()
     assert len(bench.ways.written) == written
+
+
+def test_what_a_slice_gives_up_nobody_gets_while_the_runtime_may_give_it_back(bench, shape, db):
+    """The kubelet's own update was answered before the decision came, and is applied after it."""
+    own = db[1]
+    answered = bench.hook.update_begins(own)
+    assert cpuset.render(answered.cpus) == "1-2,9"
+    bench.grant(shape("1-2", "1"), 2)
+    asyncio.run(bench.reconciler.run_pass_if(lambda: True, bench.reconciler.mechanisms, cpuset.EMPTY))
+    assert bench.cpus(own) == "1"
+    assert not cpuset.parse(bench.effective(BURSTABLE)) & answered.cpus
+    bench.put(own, "cpuset.cpus", "1-2,9")  # the runtime applies its answer
+    bench.hook.update_ended(own.id)
+    bench.run_pass()
+    assert cpuset.parse(bench.effective(BURSTABLE)) & cpuset.parse("9-10") == cpuset.parse("9-10")
+    assert bench.cpus(own) == "1"
+
+
+def test_an_update_opens_no_cpus_that_others_are_still_on(bench, shape, db):
+    """The shared pool could not be taken off them in the last pass."""
+    own = db[1]
+
+    def refuse(write):
+        if write.losses:
+            raise WriteRefused("the slice", "cpuset.cpus", "not now")
+
+    bench.ways.refuse = refuse
+    bench.grant(shape("1-3,9-11", "1-3,9,11"), 2)
+    bench.run_pass()
+    assert bench.cpus(own) == "1-2,9"
+    assert cpuset.render(bench.hook.update_begins(own).cpus) == "1-2,9"
 
 
 def test_who_never_held_anything_keeps_the_quotas_of_its_kubelet_beside_those_who_do(bench, words, db):
@@ -213,7 +246,7 @@ def test_who_never_held_anything_keeps_the_quotas_of_its_kubelet_beside_those_wh
     bench.put(pod, "cpu.max", "70000 100000")
     bench.run_pass()
     assert bench.file(web, "cpu.max") == bench.file(pod, "cpu.max") == "70000 100000"
-    assert bench.hook.values_at_update(web) is None
+    assert bench.hook.update_begins(web) is None
 
 
 def test_a_pod_that_holds_nothing_any_more_is_applied_when_the_kernel_has_that_and_not_before(

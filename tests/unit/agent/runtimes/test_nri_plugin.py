@@ -42,6 +42,7 @@ class Hook:
         self.admitted = []
         self.answer = StartAnswer()
         self.closed = False
+        self.under_way = set()
 
     def fail_closed(self):
         return self.closed
@@ -49,8 +50,12 @@ class Hook:
     async def wait_fail_closed(self, closed):
         raise NotImplementedError
 
-    def values_at_update(self, _):
+    def update_begins(self, cgroup):
+        self.under_way.add(cgroup.id)
         return self.answer.values
+
+    def update_ended(self, container_id):
+        self.under_way.remove(container_id)
 
     def pod_admitted(self, uid):
         self.admitted.append(uid)
