@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
+import subprocess
 import tarfile
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -11,6 +13,8 @@ from xml.etree import ElementTree as ET
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
+import yamllint.linter
+from yamllint.config import YamlLintConfig
 
 from deploy import chart_files
 from tests.integration.helm_chart import CHART, ROOT, one, refusal, rendered, run
@@ -43,6 +47,29 @@ CHART_SCHEMA = {
             },
         },
     },
+}
+_TIGHT = {
+    "min-spaces-inside": 0,
+    "max-spaces-inside": 0,
+    "min-spaces-inside-empty": -1,
+    "max-spaces-inside-empty": -1,
+}
+# The rules with which `ct lint` has yamllint look at Chart.yaml and values files.
+YAML_RULES: dict[str, Any] = {
+    "braces": _TIGHT,
+    "brackets": _TIGHT,
+    "colons": {"max-spaces-before": 0, "max-spaces-after": 1},
+    "commas": {"max-spaces-before": 0, "min-spaces-after": 1, "max-spaces-after": 1},
+    "comments": {"require-starting-space": True, "min-spaces-from-content": 2},
+    "empty-lines": {"max": 2, "max-start": 0, "max-end": 0},
+    "hyphens": {"max-spaces-after": 1},
+    "indentation": {
+        "spaces": "consistent",
+        "indent-sequences": "whatever",
+        "check-multi-line-strings": False,
+    },
+    **dict.fromkeys(("key-duplicates", "new-line-at-end-of-file", "trailing-spaces", "truthy"), "enable"),
+    "new-lines": {"type": "unix"},
 }
 
 
@@ -79,25 +106,35 @@ def test_chart_yaml_is_what_chart_testing_asks_for():
     [CHART / "Chart.yaml", CHART / "values.yaml", *CI_VALUES, *sorted((CHART / "files").rglob("*.yaml"))],
     ids=lambda file: file.name,
 )
-def test_yaml_is_tidy_and_says_nothing_twice(file):
-    text = file.read_text()
-    assert text.endswith("\n")
-    assert not text.endswith("\n\n")
-    for number, line in enumerate(text.splitlines(), 1):
-        assert line == line.rstrip(), f"{file.name}:{number} ends in blanks"
-        assert "\t" not in line, f"{file.name}:{number} has a tab"
-    unique(yaml.compose(text, Loader=yaml.SafeLoader))
+def test_yamllint_has_nothing_to_say(file):
+    problems = yamllint.linter.run(file.read_text(), YamlLintConfig(json.dumps({"rules": YAML_RULES})))
+    assert [f"{file.name}:{problem.line} {problem.desc}" for problem in problems] == []
 
 
-def unique(node: yaml.Node | None) -> None:
-    if isinstance(node, yaml.MappingNode):
-        names = [key.value for key, _ in node.value]
-        assert len(names) == len(set(names)), f"twice: {names}"
-        for _, inner in node.value:
-            unique(inner)
-    elif isinstance(node, yaml.SequenceNode):
-        for inner in node.value:
-            unique(inner)
+def changed_since_release(root: Path, version: str) -> str:
+    """What `ct lint` calls a missing increment: files of the chart changed since its version was tagged."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=root, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    tag = f"v{version}"
+    return git("diff", "--name-only", tag, "--", "deploy/chart/podnuma") if git("tag", "--list", tag) else ""
+
+
+def test_a_version_that_was_released_is_changed_no_more(tmp_path):
+    if (ROOT / ".git").exists():
+        assert changed_since_release(ROOT, metadata()["version"]) == "", "increase version in Chart.yaml"
+    chart = tmp_path / "deploy" / "chart" / "podnuma" / "Chart.yaml"
+    chart.parent.mkdir(parents=True)
+    chart.write_text("version: 1.0.0\n")
+    alone = ("-c", "user.name=test", "-c", "user.email=test@podnuma.dev", "-c", "commit.gpgsign=false")
+    for words in (("init", "-q"), ("add", "."), ("commit", "-qm", "release"), ("tag", "v1.0.0")):
+        subprocess.run(["git", *alone, *words], cwd=tmp_path, check=True, capture_output=True)
+    assert changed_since_release(tmp_path, "1.0.0") == ""
+    chart.write_text("version: 1.0.0\nhome: elsewhere\n")
+    assert changed_since_release(tmp_path, "1.0.0") == "deploy/chart/podnuma/Chart.yaml"
+    assert changed_since_release(tmp_path, "1.0.1") == ""
 
 
 def test_a_package_has_real_files_and_what_people_need(package):
