@@ -17,7 +17,7 @@ FOREIGN = {"container_memory_working_set_bytes"}
 _FUNCTIONS = {
     "by", "component", "count", "for", "histogram_quantile", "increase", "max", "min", "or", "rate", "sum",
     "vector", "container", "namespace", "node", "code", "kind", "le", "reason", "assignment_type",
-    "resource_name",
+    "resource_name", "state",
 }  # fmt: skip
 
 
