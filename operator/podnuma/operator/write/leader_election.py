@@ -110,7 +110,8 @@ class LeaderElector:
                 try:
                     await asyncio.wait_for(self._step(began), self._settings.retry * 2)
                 except (errors.KubeError, TimeoutError) as error:
-                    logger.warning("Lease %s: %s", self._settings.name, error)
+                    said = str(error) or f"no answer within {self._settings.retry * 2:g} s"
+                    logger.warning("Lease %s: %s", self._settings.name, said)
                 if not self.leading:
                     self._step_down()
                 pause = self._settings.retry - (self._clock() - began)

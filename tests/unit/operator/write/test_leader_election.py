@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import itertools
+import logging
 from typing import Any
 
 from podnuma.operator.settings import LeaseSettings
@@ -170,3 +171,19 @@ async def test_of_many_candidates_exactly_one_leads_after_each_death():
         terms.append(leading[0].term)
         tasks.pop(leading[0]).cancel()
     assert terms == sorted(set(terms))
+
+
+@virtual
+async def test_silence_of_the_api_server_is_told_in_words():
+    told = []
+    handler = logging.Handler()
+    handler.emit = lambda record: told.append(record.getMessage())
+    logger = logging.getLogger("podnuma.operator.write.leader_election")
+    logger.addHandler(handler)
+    leases = FakeLeases()
+    leases.slow = 60.0
+    task = running(elector(leases, "a"))
+    await asyncio.sleep(5)
+    task.cancel()
+    logger.removeHandler(handler)
+    assert told == ["Lease podnuma-operator: no answer within 4 s"]
