@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: manifest-fields playground docs-pictures test-browser bench bench-placement bench-placement-cluster bench-scale conformance discovery fuzz help install demo demo-stop test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-smoke e2e-kind clean written
+.PHONY: browser manifest-fields playground docs-pictures test-browser test-dashboard bench bench-placement bench-placement-cluster bench-scale conformance discovery fuzz help install demo demo-stop test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-smoke e2e-kind clean written
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,13 +48,20 @@ test-long: install ## long random runs of the operator: hundreds of kills and se
 	@python -m testbed.build >/dev/null
 	pytest tests/long --numprocesses=$(JOBS) --dist=loadfile
 
-test-browser: install ## the web page in Chromium; needs Debian's packages chromium, chromium-driver and librsvg2-bin
-	@command -v chromedriver rsvg-convert >/dev/null || { echo "apt-get install chromium chromium-driver librsvg2-bin"; exit 2; }
+# What drives Chromium is no part of `install`: few need it.
+browser: install
+	@command -v chromedriver >/dev/null && command -v rsvg-convert >/dev/null || { echo "apt-get install chromium chromium-driver librsvg2-bin"; exit 2; }
 	@$(BIN)/python -c 'import PIL, selenium' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,browser]'
+
+test-browser: browser ## the web page in Chromium; needs Debian's packages chromium, chromium-driver and librsvg2-bin
 	pytest tests/browser -q -p no:xdist
 
-docs-pictures: install ## write docs/images/ui-*.png and map.svg from a run; needs what test-browser needs
+test-dashboard: install ## dashboard and alerts in a real Prometheus; needs Debian's package prometheus
+	pytest tests/dashboard -q -p no:xdist
+
+docs-pictures: browser ## write docs/images from a run; needs what test-browser and test-dashboard need
 	@python -m tests.browser.pictures
+	@python -m tests.dashboard.picture
 
 lint: install ## ruff, mypy strict, import directions
 	ruff check .

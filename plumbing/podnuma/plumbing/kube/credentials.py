@@ -164,7 +164,9 @@ def _proxy(server: str, cluster: Entry | None = None) -> str | None:
 def _of_service_account() -> Credentials:
     host, port = (os.environ.get(f"KUBERNETES_SERVICE_{part}", "") for part in ("HOST", "PORT"))
     if not host or not port:
-        raise KubeconfigError("KUBERNETES_SERVICE_HOST is not set, so this is no pod; name a kubeconfig")
+        raise KubeconfigError(
+            "there is no kubeconfig, and this is no pod: KUBERNETES_SERVICE_HOST is not set"
+        )
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
     token = (_ACCOUNT / "token").read_text(encoding="utf-8").strip()
     authority = (_ACCOUNT / "ca.crt").read_bytes()

@@ -130,7 +130,7 @@ async def test_what_cannot_be_used_is_said_in_one_sentence(source, monkeypatch, 
 
 async def test_without_a_kubeconfig_outside_a_pod_it_is_said_so(monkeypatch):
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    with pytest.raises(errors.RefusedError, match="so this is no pod; name a kubeconfig"):
+    with pytest.raises(errors.RefusedError, match="there is no kubeconfig, and this is no pod"):
         await KubectlCredentials().read()
 
 
