@@ -56,12 +56,11 @@ browser: install
 test-browser: browser ## the web page in Chromium; needs Debian's packages chromium, chromium-driver and librsvg2-bin
 	pytest tests/browser -q -p no:xdist
 
-test-dashboard: install ## dashboard and alerts in a real Prometheus; needs Debian's package prometheus
+test-dashboard: install ## every alert rule in promtool; needs Debian's package prometheus
 	pytest tests/dashboard -q -p no:xdist
 
-docs-pictures: browser ## write docs/images from a run; needs what test-browser and test-dashboard need
+docs-pictures: browser ## write docs/images/ui-*.png and map.svg from a run; needs what test-browser needs
 	@python -m tests.browser.pictures
-	@python -m tests.dashboard.picture
 
 lint: install ## ruff, mypy strict, import directions
 	ruff check .

@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 DASHBOARD = ROOT / "deploy" / "chart" / "podnuma" / "files" / "dashboard.json"
 COLOURS = ("#1f5fc0", "#a84600", "#1e7a3c", "#7a3fc0", "#0b7073", "#b02e6c", "#6f5520")
 CELL_WIDTH, CELL_HEIGHT = 58, 38
+# Grafana's names of units.
+SUFFIXES = {"s": " s", "cpm": " a minute", "reqps": " a second"}
 _STYLE = (
     "body{font:13px system-ui,sans-serif;background:#f4f5f5;margin:12px;position:relative}"
     "section{position:absolute;background:#fff;border:1px solid #d0d0d0;border-radius:4px;padding:8px;"
@@ -122,7 +124,7 @@ def shown(value: float, unit: str) -> str:
         return f"{value * 1000:.3g} ms"
     if unit == "bytes":
         return f"{value / 2**20:.0f} MiB"
-    return f"{value:.4g}" + (" s" if unit == "s" else "")
+    return f"{value:.4g}{SUFFIXES.get(unit, '')}"
 
 
 def main() -> None:

@@ -275,6 +275,15 @@ def terms(pod: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
+def test_dashboard_and_rules_speak_of_the_namespace_of_the_release(helm):
+    parts = ("--set", "monitoring.rules.enabled=true,monitoring.dashboard.enabled=true,image.repository=a/b")
+    shown = ("--show-only", "templates/monitoring.yaml")
+    text = run(helm, "template", "podnuma", str(CHART), "--namespace", "numa", *parts, *shown).stdout
+    assert "kubectl -n numa get pods" in text
+    assert 'namespace=\\"numa\\"' in text
+    assert "podnuma-system" not in text
+
+
 def test_a_service_monitor_finds_its_services_and_they_find_the_pods(helm):
     manifests = rendered(helm, "monitoring.serviceMonitor.enabled=true")
     monitor = one(manifests, "ServiceMonitor", "podnuma")["spec"]

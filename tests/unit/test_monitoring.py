@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
+from podnuma.agent.settings import MetricNames
+from podnuma.agent.status.metrics import AgentMetrics, GaugeValues
 
 from testbed import metrics_reference
 
@@ -32,7 +34,7 @@ def exported() -> set[str]:
 def used(expression: str) -> set[str]:
     """The metric names in a query: words that are neither functions nor labels nor values."""
     bare = re.sub(r'"[^"]*"', "", expression)
-    return set(re.findall(r"[a-z_]{3,}", bare)) - _FUNCTIONS
+    return set(re.findall(r"[a-z_]{3,}", bare)) - _FUNCTIONS - {"__name__"}
 
 
 def panels() -> list[dict[str, Any]]:
@@ -44,6 +46,22 @@ def test_every_metric_of_the_dashboard_exists():
     queries = [target["expr"] for panel in panels() for target in panel["targets"]]
     assert set().union(*map(used, queries)) <= exported()
     assert len(queries) > 15
+
+
+@pytest.mark.parametrize("names", MetricNames)
+def test_assignments_are_found_under_the_names_of_each_kubelet(names):
+    counted = AgentMetrics(names, GaugeValues)
+    counted.admissions.assignments["cpu", "pod_shared"] = 2
+    (query,) = [
+        target["expr"]
+        for panel in panels()
+        for target in panel["targets"]
+        if panel["title"] == "How are containers assigned?"
+    ]
+    (pattern,) = re.findall(r'__name__=~"([^"]*)"', query)
+    lines = counted.exposition()[1].decode().splitlines()
+    found = [line for line in lines if re.fullmatch(pattern, line.split("{")[0])]
+    assert [line.rpartition(" ")[2] for line in found] == ["2.0"]
 
 
 def test_every_metric_of_the_alerts_exists():
