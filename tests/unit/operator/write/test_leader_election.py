@@ -176,8 +176,12 @@ async def test_of_many_candidates_exactly_one_leads_after_each_death():
 @virtual
 async def test_silence_of_the_api_server_is_told_in_words():
     told = []
-    handler = logging.Handler()
-    handler.emit = lambda record: told.append(record.getMessage())
+
+    class Told(logging.Handler):
+        def emit(self, record):
+            told.append(record.getMessage())
+
+    handler = Told()
     logger = logging.getLogger("podnuma.operator.write.leader_election")
     logger.addHandler(handler)
     leases = FakeLeases()
