@@ -115,8 +115,8 @@ conformance: install ## compare podnuma and the kubelet's own code on new scenar
 	@python -m tests.conformance --seed $(or $(SEED),1) --count $(or $(COUNT),1000) --kubelet $(or $(KUBELET),1.37) $(if $(DEVICES),--devices) \
 	  $(if $(TREES),--trees)
 
-discovery: install ## compare discovery and cAdvisor with the kubelet's topology code on odd machines; COUNT=n; needs Go and root
-	@python -m tests.conformance.discovery $(or $(COUNT),5000)
+discovery: install ## compare discovery and cAdvisor with the kubelet's topology code on odd machines; COUNT=n FIRST=m; needs Go and root
+	@python -m tests.conformance.discovery $(or $(COUNT),5000) $(FIRST)
 
 fuzz: install ## fuzz all parsers of untrusted input; SECONDS=n SEED=m
 	@python -m tests.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1)

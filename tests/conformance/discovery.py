@@ -1,12 +1,12 @@
 """Discovery compared with the kubelet's eyes: cAdvisor and the kubelet's own topology code on the same trees.
 
-    python -m tests.conformance.discovery [COUNT]            compare afresh, COUNT generated machines
+    python -m tests.conformance.discovery [COUNT] [FIRST]    compare afresh, COUNT generated machines
     python -m tests.conformance.discovery [COUNT] --record   and write the answers
 
-The kubelet's code confines itself to a tree, so it runs as root. Always compared: the
-machines of tests/machines, those of public reports, and generated odd ones. Sockets, NUMA nodes, memory, huge
-pages and distances must be equal. Cores and caches must be equal once cAdvisor's ways with them are put in,
-see `cadvisor` and docs/deviations.md: identity by members here, by number there.
+The kubelet's code confines itself to a tree, so it runs as root. Compared are the machines of tests/machines,
+those of public reports, and generated odd ones; with FIRST only generated ones, from that number on. Sockets,
+NUMA nodes, memory, huge pages and distances must be equal. Cores and caches must be equal once cAdvisor's
+ways with them are put in, see `cadvisor` and docs/deviations.md: identity by members here, by number there.
 """
 
 import json
@@ -29,9 +29,11 @@ _GENERATED = "generated "
 Answer = dict[str, Any]
 
 
-def names(count: int) -> list[str]:
-    """Return the names of all trees, with `count` generated ones."""
-    return [*machines.names(), *MACHINES, *(f"{_GENERATED}{number}" for number in range(count))]
+def names(count: int, first: int | None = None) -> list[str]:
+    """Return the names of all trees, with `count` generated ones; with `first` those alone from there on."""
+    begin = first or 0
+    generated = [f"{_GENERATED}{number}" for number in range(begin, begin + count)]
+    return generated if first is not None else [*machines.names(), *MACHINES, *generated]
 
 
 def read(name: str, tree: Path) -> Machine:
@@ -110,9 +112,9 @@ def differences(mine: Answer, other: Answer) -> list[str]:
 def main(arguments: list[str]) -> int:
     """Compare afresh; 1 if anything differs."""
     record = "--record" in arguments
-    count = [word for word in arguments if word != "--record"]
+    numbers = [int(word) for word in arguments if word != "--record"]
     answers, failed = {}, 0
-    for name in names(int(count[0]) if count else RECORDED):
+    for name in names(*numbers) if numbers else names(RECORDED):
         with tempfile.TemporaryDirectory(dir=kubelet.scratch_root()) as folder:
             tree = Path(folder)
             mine = ours(read(name, tree), tree / "sys")
