@@ -10,6 +10,8 @@
     ResizePending   it is applied, but it was decided for resources that the pod had before a resize
     Reserved   the pod was placed on this node and is not bound to it yet
 
+What was decided after a pass began is told about after the next one.
+
 An allocation that waits for the pod's devices is Pending, and its status says which ones the kubelet names.
 
 Containers that ended keep their last entry, with the verdict: that of an init container outlives it.
@@ -77,7 +79,7 @@ def compute_status(
     if desired.allocation is None:
         return _unreadable(desired, before, snapshot)
     grant = desired.grant
-    if grant is None:
+    if grant is None or _decided_since(grant, snapshot):
         return None
     pending = _pending_resize(desired)
     applied = not grant.holds_anything and desired.problem is None and not pending
@@ -114,6 +116,18 @@ def compute_status(
         accepted_spec=desired.spec if grant.uid in snapshot.accepted.grants else before.accepted_spec,
         devices=before.devices,
     )
+
+
+def _decided_since(grant: PodGrant, snapshot: NodeSnapshot) -> bool:
+    """Tell whether a grant came while the pass was under way: it says nothing about that one, the next will.
+
+    Two objects may be about one pod, under different names, when the operator makes room for another.
+    """
+    accepted = snapshot.accepted
+    if grant.uid in accepted.refused:
+        return False
+    known = accepted.grants.get(grant.uid) or accepted.sharing.get(grant.uid)
+    return known is None or replace(known, namespace=grant.namespace, name=grant.name) != grant
 
 
 def _unreadable(

@@ -118,6 +118,33 @@ def test_so_is_a_pod_that_holds_nothing(bench, words, tell):
     assert tell().phase is not Phase.APPLIED
 
 
+def test_what_was_decided_during_a_pass_is_told_about_after_the_next_one(bench, words, grant):
+    """The last pass found the pod as it was decided then: that says nothing about what it has now."""
+    bench.grant(grant)
+    pod = bench.pod("db")
+    bench.start(pod, "db"), bench.start(pod, "log")
+    snapshot = bench.run_pass()
+
+    def told(before):
+        (wanted,) = bench.desired.allocations()
+        return allocation_status.compute_status(wanted, before, snapshot, bench.reconciler.verdicts)
+
+    applied = told(PodAllocationStatus())
+    assert applied is not None
+    assert applied.phase is Phase.APPLIED
+    smaller = words.pod(
+        "db", words.container("db", "1"), words.container("log", "2", 200_000), cpus="1-2", quota=200_000
+    )
+    for decided in (smaller, words.pod("db", words.container("db", ""), words.container("log", ""))):
+        bench.grant(decided, 2)
+        assert told(applied) is None
+    bench.grant(smaller, 2)
+    snapshot = bench.run_pass()
+    after = told(applied)
+    assert after is not None
+    assert (after.phase, after.observed_generation) == (Phase.APPLIED, 2)
+
+
 def test_a_difference_that_stays_is_drift_only_after_it_was_applied(bench, words, grant, tell):
     bench.grant(grant)
     pod = bench.pod("db")
