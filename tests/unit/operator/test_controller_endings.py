@@ -203,6 +203,51 @@ async def test_a_mirror_that_never_comes_back_is_an_orphan_like_others():
 
 
 @virtual
+async def test_a_mirror_that_comes_back_late_finds_what_its_running_containers_hold():
+    """A kubelet that was away for longer than anybody would wait; meanwhile its pods run on."""
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod("db", 6, **MIRROR))
+    known = rig.allocation()
+    assert known is not None
+    rig.cluster.put(Kind.ALLOCATION, {**known, "status": {**known["status"], "phase": "Applied"}})
+    rig.cluster.agents_answer = False
+    beat(rig)
+    await rig.delete("db")
+    for _ in range(30):
+        await rig.quiet(60)
+        beat(rig)
+    (told,) = rig.told("MirrorMissing")
+    assert told == "default/db keeps CPUs 1-3,9-11 until its processes have ended: its mirror pod is gone"
+    await rig.create(pod("other", 6))
+    assert rig.cpus("other") == "4-6,12-14"
+    second = await rig.create(pod("db", 6, **MIRROR))
+    found = rig.allocation()
+    assert found is not None
+    assert "deletionTimestamp" not in found["metadata"]
+    assert (found["spec"]["podUID"], rig.cpus()) == (second, "1-3,9-11")
+    assert len(rig.cluster.objects[Kind.ALLOCATION]) == 2
+    rig.assert_sound()
+
+
+@virtual
+async def test_a_static_pod_whose_mirror_stays_away_goes_when_its_processes_have_ended():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod("db", 6, **MIRROR))
+    known = rig.allocation()
+    assert known is not None
+    rig.cluster.put(Kind.ALLOCATION, {**known, "status": {**known["status"], "phase": "Applied"}})
+    beat(rig)
+    await rig.delete("db")
+    await rig.quiet(150)
+    assert rig.cpus() == "1-3,9-11"
+    rig.cluster.released(DB)
+    await rig.quiet()
+    assert rig.allocation() is None
+
+
+@virtual
 async def test_a_mirror_that_was_stored_as_best_effort_is_judged_by_its_spec():
     rig = Rig()
     await rig.furnished()

@@ -8,8 +8,9 @@ deleted and waits for a finalizer, and the agent goes on to keep everybody else 
     when the node is gone
     when the agent has been silent for longer than releaseAfterSeconds
 
-A static pod is known by its mirror pod, whose deletion ends nothing: its PodAllocation is not deleted before
-the mirror has had time to come back.
+A static pod is known by its mirror pod, whose deletion ends nothing, and which may come back whenever its
+kubelet does. So its PodAllocation is not deleted as long as the agent has it in force, and not before the
+mirror has had time to come back: a deletion that was asked for cannot be taken back.
 
 Releases are stored before what is released can be given again: the agent must see the old owner go
 before it sees the new one.
@@ -30,6 +31,7 @@ from podnuma.operator.write.event_recorder import allocation_reference
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from podnuma.api.pod_allocation import PodAllocation
     from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedAllocation, ObjectKey
     from podnuma.operator.metrics import Metrics
@@ -162,6 +164,16 @@ class Releases:
         self._metrics.releases_unseen.inc()
         self._events.record(allocation_reference(allocation), EventType.WARNING, "ReleasedUnseen", text)
 
+    def _tell_without_mirror(
+        self, node: NodeState, allocation: CachedAllocation, decided: PodAllocation
+    ) -> None:
+        """Say once that a static pod runs on without its mirror."""
+        cpus = cpuset.render(decided.grant.exclusive_cpus) or "none"
+        text = f"{allocation.key} keeps CPUs {cpus} until its processes have ended: its mirror pod is gone"
+        if node.warning.get(decided.pod_uid) != ("MirrorMissing", text):
+            node.warning[decided.pod_uid] = ("MirrorMissing", text)
+            self._events.record(allocation_reference(allocation), EventType.WARNING, "MirrorMissing", text)
+
     def _wait(
         self, node: NodeState, decision: PodDecision | None, allocation: CachedAllocation, since: float
     ) -> float:
@@ -186,13 +198,13 @@ class Releases:
         if allocation.deleting:
             return
         decided = allocation.decided
-        if (
-            decided is not None
-            and decided.static_uid
-            and (left := since + MIRROR_RETURNS - self._clock()) > 0
-        ):
-            self._enqueue(node.name, left)
-            return
+        if decided is not None and decided.static_uid:
+            if (left := since + MIRROR_RETURNS - self._clock()) > 0:
+                self._enqueue(node.name, left)
+                return
+            if decided.status.phase.in_force:
+                self._tell_without_mirror(node, allocation, decided)
+                return
         await self._store.begin_deletion(allocation)
         logger.info(
             "node %s: pod %s (%s) is gone from the API; it keeps CPUs %s until its processes have ended",
