@@ -25,8 +25,11 @@ from testbed.program import Program
 from testbed.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
+
+    from podnuma.allocator.memory.others import PagesInUse
 
     from testbed.api import Api, Json
     from testbed.control_plane import ControlPlane
@@ -195,13 +198,15 @@ class Site:
         program.wait_ready()
         return program
 
-    def report_hardware(self, *names: str, hardware: Topology | None = None) -> None:
-        """Do what agents do first."""
+    def report_hardware(
+        self, *names: str, hardware: Topology | None = None, in_use: Sequence[PagesInUse] = ()
+    ) -> None:
+        """Do what agents do first, and when huge pages come into use."""
         for name in names or ("n1",):
             path = f"{GROUP}/nodetopologies/{name}"
             until(lambda path=path: self.api.find(path), f"NodeTopology {name}", SOON)  # type: ignore[misc]
             report = AgentReport(mechanism="Simulated")
-            status = render_agent_status(Hardware(hardware or machine()), report, [])
+            status = render_agent_status(Hardware(hardware or machine()), report, [], in_use)
             body = {"apiVersion": API, "kind": "NodeTopology", "metadata": {"name": name}, "status": status}
             self.api.apply(body, manager="podnuma-agent", subresource="status")
 

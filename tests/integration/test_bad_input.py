@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from testbed.api import ApiStatusError
 from testbed.cleanup import GROUP
@@ -11,6 +14,7 @@ from testbed.waiting import until
 
 pytestmark = pytest.mark.timeout(120)
 TOLD_SECONDS = 15
+CRDS = Path(__file__).resolve().parents[2] / "crds"
 
 
 def wait_condition(system, plural, name, kind, status):
@@ -175,6 +179,52 @@ def test_a_machine_without_any_readable_cpu_is_reported_and_never_decided_on(sys
     assert "names no online CPU" in message
     wait_condition(system, "nodetopologies", "node-blind", "Ready", "False")
     agent.process.check()
+
+
+def test_a_status_that_the_api_server_refuses_reaches_a_person_on_both_sides_and_comes_later(system, kwok):
+    """A number of firmware that is wider than the field of an older CRD; open-mpi/hwloc#482."""
+    older = yaml.safe_load((CRDS / "nodetopologies.yaml").read_text())
+    status = older["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+    cache = status["properties"]["hardware"]["properties"]["caches"]["items"]["properties"]
+    cache["id"]["maximum"] = 2**31 - 1
+    node = system.add_node(kwok, "node-wide", "epyc7401-2s-8numa-16l3", {"node-pool": "databases"})
+    for number in node.sys_root.glob("devices/system/cpu/cpu*/cache/index3/id"):
+        number.write_text(f"{2**31 + int(number.read_text())}\n")
+    system.cluster.api.apply(older)
+    try:
+        wait_topology(system, "node-wide")
+        path = f"{GROUP}/nodetopologies/node-wide/status"
+        probe = {"status": {"hardware": {"caches": [{"id": 2**31, "cpus": "0"}]}}}
+
+        def refused() -> bool:
+            try:
+                system.cluster.api.merge(path, probe, dryRun="All")
+            except ApiStatusError as error:
+                return "2147483647" in str(error)
+            return False
+
+        until(refused, "the API server to serve the older schema", 30)
+        agent = system.start_agent("node-wide")
+        until_told(system, "node-wide", "HardwareKnown", "StatusRefused", "status.hardware.caches")
+        agent.process.check()
+        said = "reports, but without hardware: the API server refuses this agent's status"
+        until_told(system, "node-wide", "Ready", "HardwareUnknown", said)
+    finally:
+        system.cluster.apply_crds(CRDS)
+    until_told(system, "node-wide", "Ready", "Ready")
+    caches = system.cluster.api.get(f"{GROUP}/nodetopologies/node-wide")["status"]["hardware"]["caches"]
+    assert min(cache["id"] for cache in caches) >= 2**31
+
+
+def until_told(system, name, kind, reason, words=""):
+    """Wait until a condition of a NodeTopology has a reason and says some words."""
+
+    def told() -> bool:
+        status = system.cluster.api.get(f"{GROUP}/nodetopologies/{name}").get("status", {})
+        found = {(one["type"], one["reason"]): str(one["message"]) for one in status.get("conditions", [])}
+        return (kind, reason) in found and words in found[kind, reason]
+
+    until(told, f"{kind} of {name} to be {reason}\n{system.logs()}", 60)
 
 
 def test_describe_of_a_node_that_cannot_be_used_says_what_to_do_next(system):

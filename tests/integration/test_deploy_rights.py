@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from podnuma.api.node_topology import registration
 
 from testbed import dra
 from testbed.api import Api, ApiStatusError
@@ -52,6 +53,8 @@ def live(cluster: ControlPlane, kwok: Kwok, installation: Installation) -> None:
         installation.add_node(kwok, name, "epyc7401-2s-8numa-16l3", {"node-pool": "databases"})
     # No profile selects it: its agent registers it.
     installation.add_node(kwok, "node-3", "epyc7401-2s-8numa-16l3", {"node-pool": "none"})
+    # Its agent registered it, and the node went before an operator looked.
+    api.create(registration("node-0"))
     installation.start_operator().wait_ready()
     for name in installation.nodes:
         installation.start_agent(name).wait_ready()
@@ -92,6 +95,7 @@ def live(cluster: ControlPlane, kwok: Kwok, installation: Installation) -> None:
         "settings that nobody wants to go",
         30,
     )
+    until(lambda: api.find(f"{OURS}/nodetopologies/node-0") is None, "what a node left behind to go", 60)
 
 
 def hardware_of(node: str, api: Api) -> dict[str, Any]:

@@ -64,6 +64,9 @@ def test_fields_that_an_older_crd_drops_are_counted_not_fought_for_and_come_with
         assert site.decided("db") == "1-2,9-10"
         assert "podCPUShares" not in site.allocations()["db"]
         until(lambda: mismatches(operator) > 0, "the mismatch to be counted", SOON)
+        (told,) = until(lambda: site.events("StoredOtherwise"), "the event on the pod", SOON)
+        assert "spec.podCPUShares says 0 instead of" in told
+        assert "nothing on the node depends on that" in told
         before = faulty.count(faults.writes("podallocations"))
         # The agent reports, which changes the object but not what was decided.
         for number in range(5):

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from testbed import cgroups
-from testbed.cleanup import GROUP
+from testbed.cleanup import GROUP, delete
 from testbed.demo import expectations
 from testbed.waiting import until
 
@@ -248,6 +248,139 @@ def test_an_allocation_broken_while_nobody_looks_is_put_back_and_its_cgroups_sta
     until(lambda: system.allocations(namespace)["database"]["spec"] == before, "the spec to be put back", 20)
     system.wait_applied(namespace, "database")
     assert files(root) == untouched
+
+
+@pytest.fixture
+def policy(system):
+    """Have an admission policy put the database elsewhere than it was decided; return how it is ended."""
+    api = system.cluster.api
+    moves = {"/spec/cpus": "60-67", "/spec/podCPUQuota": 5}
+    patches = [
+        f'JSONPatch{{op: "replace", path: "{path}", value: {value!r}}}' for path, value in moves.items()
+    ]
+    group, name = "admissionregistration.k8s.io/v1", "moves-the-database"
+    rule = {
+        "apiGroups": ["podnuma.dev"],
+        "apiVersions": ["*"],
+        "operations": ["CREATE", "UPDATE"],
+        "resources": ["podallocations"],
+    }
+    spec = {
+        "failurePolicy": "Fail",
+        "reinvocationPolicy": "Never",
+        "matchConstraints": {"resourceRules": [rule]},
+        "matchConditions": [{"name": "it", "expression": "object.metadata.name.startsWith('database')"}],
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": f"[{', '.join(patches)}]"}}],
+    }
+    kinds = {"MutatingAdmissionPolicy": spec, "MutatingAdmissionPolicyBinding": {"policyName": name}}
+    for kind, content in kinds.items():
+        api.create({"apiVersion": group, "kind": kind, "metadata": {"name": name}, "spec": content})
+
+    def end() -> None:
+        for kind in ("bindings", "policies"):
+            plural = f"mutatingadmission{'policy' if kind == 'bindings' else ''}{kind}"
+            delete(api, f"/apis/{group}/{plural}/{name}")
+
+    yield end
+    end()
+
+
+def test_an_allocation_that_a_policy_changes_is_acted_on_by_nobody_and_comes_when_the_policy_is_gone(
+    system, namespace, policy
+):
+    api, root = system.cluster.api, system.nodes["node-1"].cgroup_root
+    path = f"{GROUP}/namespaces/{namespace}/podallocations/database"
+
+    def policy_works() -> bool:
+        probe = {
+            "apiVersion": "podnuma.dev/v1alpha1",
+            "kind": "PodAllocation",
+            "metadata": {"name": "database-probe", "namespace": namespace},
+            "spec": {
+                "podUID": "probe",
+                "nodeName": "nowhere",
+                "scope": "pod",
+                "podLevel": True,
+                "cpus": "1",
+                "podCPUQuota": 1,
+                "containers": [],
+                "summary": {"cpus": "1", "numa": "-", "exclusive": "1", "shared": "-"},
+                "decision": {"admitted": True, "reason": "Admitted", "checksum": "c"},
+            },
+        }
+        return bool(api.create(probe, dryRun="All")["spec"]["podCPUQuota"] == 5)
+
+    until(policy_works, "the API server to follow the policy", 30)
+    pod = system.create_example(namespace, "database")
+    uid = pod["metadata"]["uid"].replace("-", "_")
+
+    def told() -> Any:
+        found = api.find(path)
+        conditions = (found or {}).get("status", {}).get("conditions", [])
+        return next((found for one in conditions if one["reason"] == "InvalidObject"), None)
+
+    stored = until(told, f"the agent to say that it does not act on it\n{system.logs()}", 30)
+    assert (stored["spec"]["cpus"], stored["spec"]["podCPUQuota"]) == ("60-67", 5)
+    assert stored["status"]["phase"] == "Pending"
+
+    def events() -> list[str]:
+        found = api.items(f"/api/v1/namespaces/{namespace}/events")
+        return [event["message"] for event in found if event["reason"] == "StoredOtherwise"]
+
+    (event,) = until(events, "the event on the pod", 20)
+    assert "spec." in event
+    assert "nobody acts on it" in event
+    time.sleep(5)
+    found = api.get(path)
+    assert found["metadata"]["generation"] == stored["metadata"]["generation"], (
+        "nothing writes again and again"
+    )
+    assert found["status"]["phase"] == "Pending"
+    assert {text for name, text in texts(root).items() if uid in name and name.endswith("cpuset.cpus")} <= {
+        "",
+        "\n",
+    }
+    policy()
+    until(lambda: not policy_works(), "the API server to forget the policy", 30)
+    system.operator.kill()
+    system.operator.start().wait_ready()
+    applied = system.wait_applied(namespace, "database")
+    assert expectations.database(system.node_of(applied).machine, system.written(applied)) == []
+
+
+def test_huge_pages_that_others_took_are_left_to_them(system, namespace):
+    """From the kernel's counts to the decision: NUMA node 3 alone has free pages."""
+    api, sysfs = system.cluster.api, system.nodes["node-2"].sys_root
+    counts = [
+        sysfs / f"devices/system/node/node{node}/hugepages/hugepages-2048kB/free_hugepages"
+        for node in range(4)
+    ]
+    before = [count.read_text() for count in counts]
+    topology = f"{GROUP}/nodetopologies/node-2"
+    try:
+        for count in counts[:3]:
+            count.write_text("0\n")
+
+        def told() -> set[int]:
+            return {one["numaNode"] for one in api.get(topology)["status"].get("hugepagesInUse", [])}
+
+        until(lambda: told() == {0, 1, 2}, "the agent to tell of pages in use", 20)
+        amounts = {"cpu": "2", "memory": "1Gi", "hugepages-2Mi": "1Gi"}
+        container = {"name": "main", "image": "x", "resources": {"requests": amounts, "limits": amounts}}
+        api.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": "paged", "namespace": namespace},
+                "spec": {"nodeName": "node-2", "containers": [container]},
+            }
+        )
+        (held,) = system.wait_applied(namespace, "paged")["spec"]["containers"]
+        assert {block["nodes"] for block in held["memory"] if block["resource"] == "hugepages-2Mi"} == {"3"}
+    finally:
+        for count, text in zip(counts, before, strict=True):
+            count.write_text(text)
+    until(lambda: told() == set(), "the agent to tell that they are free", 20)
 
 
 def test_killed_agent_applies_what_came_while_it_was_away(system, namespace, pods):

@@ -273,7 +273,11 @@ class Controller:
             if self._placement is not None:
                 self._placement.node_changed(node)
             raise
-        node.state.failure = None
+        if node.state.write_refused:
+            node.state.failed(node.state.write_refused, self._clock())
+            self._reports.node(name)
+        else:
+            node.state.failure = None
         if self._placement is not None:
             self._placement.node_changed(node)
         self._reports.decided(name)
@@ -285,7 +289,8 @@ class Controller:
 
     def _enqueue(self, affected: AffectedNodes) -> None:
         if EVERY_NODE in affected:
-            affected = frozenset(node.key.name for node in self.cache.nodes) | self._reconcilers.keys()
+            known = [*self.cache.nodes, *self.cache.topologies]
+            affected = frozenset(one.key.name for one in known) | self._reconcilers.keys()
         for name in sorted(affected):  # the same order in each run
             if name:
                 self._nodes.add(name)

@@ -271,7 +271,7 @@ class Metrics:
         )
         self.schema_mismatches = Counter(
             "podnuma_schema_mismatches",
-            "Objects that the API server stored with fields missing: its CRDs are too old.",
+            "PodAllocations stored otherwise than sent: the CRDs are too old, or a policy changes them.",
             registry=registry,
         )
         self.watch_relists = Counter(

@@ -14,6 +14,7 @@ from podnuma.operator.node.device_lookup import DeviceLookup
 from podnuma.operator.node.eviction import Eviction
 from podnuma.operator.node.eviction_policy import EvictionBackoff
 from podnuma.operator.node.findings import AgentFindings
+from podnuma.operator.node.leftover import Leftovers
 from podnuma.operator.node.pod_conditions import PodConditions
 from podnuma.operator.node.profile_selector import ProfileSelector
 from podnuma.operator.node.reconciler import NodeSteps
@@ -106,6 +107,7 @@ def node_steps(  # noqa: PLR0913 - what the steps depend on, passed in once
             enqueue=enqueue,
             clock=clock,
         ),
+        leftovers=Leftovers(cache, reader, writer, enqueue=enqueue, clock=clock),
         findings=AgentFindings(cache, events),
         status=NodeStatusWriter(cache, writer, clock=clock, now=now, interval=status_interval, events=events),
         conditions=PodConditions(cache, writer, now),

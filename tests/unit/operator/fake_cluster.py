@@ -3,7 +3,8 @@
 Objects are JSON. Each change gets a version; what subscribers hear of it arrives later, and, if told
 so, more than once and in another order for different objects. `fault` sees every request before it is
 carried out and after, and may raise: a request that fails afterwards has happened. `late` may say after
-how many seconds a request whose answer is lost is carried out.
+how many seconds a request whose answer is lost is carried out. `admit_allocation` is an admission policy
+that changes the specs of PodAllocations.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class FakeCluster:
         self.fault: Callable[[str, str], None] = no_fault
         self.late: Callable[[str], float | None] = in_time
         self.allows_eviction: Callable[[ObjectKey], bool] = lambda _: True
+        self.admit_allocation: Callable[[Json], Json] = lambda spec: spec
         self.delay = 0.0
         self.duplicates = 0.0
         self.lost = 0.0
@@ -186,6 +188,12 @@ class FakeCluster:
 
         return await self._request(f"get PodAllocation {key}", act)
 
+    async def node_exists(self, name: str) -> bool:
+        async def act() -> bool:
+            return ObjectKey("", name) in self.objects[Kind.NODE]
+
+        return await self._request(f"list Node {name}", act)
+
     async def allocated_devices(self, claim: ObjectKey) -> tuple[AllocatedDevice, ...] | None:
         async def act() -> tuple[AllocatedDevice, ...] | None:
             if claim not in self.claims:
@@ -222,7 +230,7 @@ class FakeCluster:
                 raise errors.RefusedError(403, "Forbidden", f"namespace {key.namespace} is being terminated")
             if key in self.objects[Kind.ALLOCATION]:
                 raise errors.AlreadyExistsError(409, "AlreadyExists", f"{key} already exists")
-            return self.put(Kind.ALLOCATION, {**body, "status": {"phase": "Pending"}})
+            return self.put(Kind.ALLOCATION, {**self._admitted(body), "status": {"phase": "Pending"}})
 
         return await self._request(f"create PodAllocation {key}", act)
 
@@ -231,7 +239,7 @@ class FakeCluster:
             known = self._at(Kind.ALLOCATION, key)
             if known["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"]:
                 raise errors.ConflictError(409, "Conflict", f"{key} has been modified")
-            return self.put(Kind.ALLOCATION, {**body, "status": known.get("status", {})})
+            return self.put(Kind.ALLOCATION, {**self._admitted(body), "status": known.get("status", {})})
 
         return await self._request(f"replace PodAllocation {key}", act)
 
@@ -286,6 +294,12 @@ class FakeCluster:
             return self.put(Kind.TOPOLOGY, {**known, "spec": spec})
 
         return await self._request(f"replace NodeTopology {name}", act)
+
+    async def delete_topology(self, name: str, uid: str) -> None:
+        async def act() -> None:
+            self._remove_this(Kind.TOPOLOGY, ObjectKey("", name), uid)
+
+        await self._request(f"delete NodeTopology {name}", act)
 
     async def apply_topology_status(self, name: str, body: Json) -> Json:
         async def act() -> Json:
@@ -397,6 +411,9 @@ class FakeCluster:
         self.fault("after", request)
         await asyncio.sleep(self.rng.uniform(0, self.delay))
         return answer
+
+    def _admitted(self, body: Json) -> Json:
+        return {**body, "spec": self.admit_allocation(copy.deepcopy(body["spec"]))}
 
     def _runs(self, uid: str) -> bool:
         pods = self.objects[Kind.POD].values()

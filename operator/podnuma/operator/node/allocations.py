@@ -4,7 +4,8 @@
     mirror pod came back                the decision of the static pod is the new mirror's
     PodAllocation without a decision    its decision is adopted (after a restart, or one of a
                                         former leader) unless it overlaps a grant: then it is deleted
-    decision not stored as decided      the PodAllocation is restored, with an event
+    decision not stored as decided      the PodAllocation is restored, with an event; once, where the API
+                                        server stores it otherwise than it is sent
     phase not as decided                the operator's part of the status is applied
 
 Releases come first. Where a spec cannot be read, or is not what was decided, the agent's copy of it is
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 from podnuma.api.events import EventType
 from podnuma.operator.write.decision import decision_in
 from podnuma.operator.write.event_recorder import allocation_reference, pod_reference
+from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_REFUSED_AGAIN = 10.0  # seconds until a write that the API server refused is tried again
 _AGENT_LOOKS = 2.0  # seconds; an agent looks at its node every second
 _AGENT_ANSWERS = 180.0  # seconds for it to say what it found
 
@@ -63,6 +66,7 @@ class AllocationSync:
 
     async def run(self, node: NodeState) -> None:
         """Bring decisions and PodAllocations of one node into line."""
+        node.write_refused = ""
         node.forget_settled({one.uid for one in self._cache.allocations.group(node.name).values()})
         node.forget_absent({pod.uid for pod in self._cache.pods.group(node.name).values()})
         await self._releases.run(node)
@@ -144,7 +148,13 @@ class AllocationSync:
                 self._tell_kept(node, decision)
                 continue
             found = self._cache.allocations.get(decision.key)
-            stored = await self._store.rewrite(decision)
+            try:
+                stored = await self._store.rewrite(decision)
+            except errors.RefusedError as error:
+                self.tell_refused(node, pod, error)
+                continue
+            if self.tell_stored_otherwise(node, pod, decision, stored):
+                continue
             self._metrics.restored.inc()
             what = "was deleted" if found is None else f"was changed ({decision.difference(found)})"
             logger.warning("PodAllocation %s %s, restored", decision.key, what)
@@ -155,6 +165,32 @@ class AllocationSync:
                 f"PodAllocation {decision.key} {what} by someone else and was restored: it says what the pod "
                 f"holds; to free that, delete the pod (version {stored.version.resource_version})",
             )
+
+    def tell_refused(self, node: NodeState, pod: CachedPod, error: errors.RefusedError) -> None:
+        """Say that the API server does not take what was decided about a pod, and come back."""
+        text = f"the API server refuses the PodAllocation of {pod.key}: {error}"
+        if not node.write_refused:
+            node.write_refused = text
+        if self.warn_once(node, pod, "Undecided", f"Waits: {text}"):
+            logger.warning("node %s: %s", node.name, text)
+        self._enqueue(node.name, _REFUSED_AGAIN)
+
+    def tell_stored_otherwise(
+        self, node: NodeState, pod: CachedPod, decision: PodDecision, stored: CachedAllocation
+    ) -> bool:
+        """Tell whether the API server stored something else than what was decided; if so, say what."""
+        if decision.shown_by(stored):
+            return False
+        then = (
+            "nothing on the node depends on that"
+            if decision.has_its_effect(stored)
+            else "nobody acts on it, the pod's containers do not get what was decided"
+        )
+        what = f"PodAllocation {decision.key} is stored otherwise than sent, {decision.difference(stored)}"
+        cause = "an admission policy or webhook changes it, or its CRD is older than the operator"
+        text = f"{what}: {then}; {cause}"
+        self.warn_once(node, pod, "StoredOtherwise", text)
+        return True
 
     def _tell_kept(self, node: NodeState, decision: PodDecision) -> None:
         """Say to whoever deleted the PodAllocation of a living pod why it does not go."""

@@ -1,8 +1,9 @@
 """Store a decision about a pod, then hold it; repeat a write that had no clear answer.
 
-When the write fails for good, nothing has to be undone. When its outcome is unknown, the very same decision
-is written again before the next pod is looked at; if there is nothing to write any more, nothing is decided
-until it is certain what is stored.
+When the write fails for good, nothing has to be undone; one that the API server refuses (a quota of the
+namespace, an admission policy) costs that pod its decision, and is tried again. When its outcome is unknown,
+the very same decision is written again before the next pod is looked at; if there is nothing to write any
+more, nothing is decided until it is certain what is stored.
 
 A reservation, a decision about a pod that is not bound yet, is stored in the same way; it is told about only
 when it is taken over. Nor is it told that a pod waits for its devices.
@@ -106,7 +107,10 @@ class DecisionWriter:
             node.unconfirmed.pop(pod.uid, None)
             namespace = self._cache.namespaces.get(ObjectKey("", pod.key.namespace))
             if namespace is not None and not namespace.terminating:
-                raise
+                if isinstance(error, errors.NotFoundError):
+                    raise
+                self._allocations.tell_refused(node, pod, error)
+                return
             # Nothing can be created in a terminating namespace; its pods go with it.
             logger.info("pod %s is not decided, its namespace is terminating: %s", pod.key, error)
             self._enqueue(node.name, _NAMESPACE_TERMINATING)
@@ -116,12 +120,19 @@ class DecisionWriter:
             return
         before = node.decisions.get(pod.uid)
         node.hold(decision, answer)
+        self._allocations.tell_stored_otherwise(node, pod, decision, stored)
         if decision.decision.reserved:
             return
         if decision.undecided:
             logger.info("node %s: pod %s %s", node.name, pod.key, decision.decision.message)
-            await self._store.write_phase(decision, stored)
-            return
+        elif decision.has_its_effect(stored):
+            self._tell_decided(node, pod, decision, before)
+        await self._store.write_phase(decision, stored)
+
+    def _tell_decided(
+        self, node: NodeState, pod: CachedPod, decision: PodDecision, before: PodDecision | None
+    ) -> None:
+        """Measure and report what was decided, or what became of a resize."""
         if (waited := self._timer.end(pod.uid)) is not None:
             self._metrics.admission_seconds.observe(waited)
         if (since := node.waiting_since.pop(pod.uid, None)) is not None:
@@ -130,7 +141,6 @@ class DecisionWriter:
             self._resizes.report(pod, before, decision)
         else:
             self._report(pod, decision, anew=before is None)
-        await self._store.write_phase(decision, stored)
 
     async def _store_or_adopt(
         self, node: NodeState, pod: CachedPod, decision: PodDecision

@@ -6,7 +6,7 @@
     reserve    what pods hold before they are bound: taken over, or given back
     admit      pods without a decision, oldest first, and rejected ones that may fit now
     evict      rejected pods, where the settings say so
-    withdraw   settings that no profile wants any more
+    withdraw   settings that no profile wants any more, and what a node that is gone has left
 
 Each step leaves cache and API server in agreement and may raise: then the node is tried again
 later, from the first step. The status of the node is written apart from them (`write_status`),
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from podnuma.operator.node.allocations import AllocationSync
     from podnuma.operator.node.eviction import Eviction
     from podnuma.operator.node.findings import AgentFindings
+    from podnuma.operator.node.leftover import Leftovers
     from podnuma.operator.node.pod_conditions import PodConditions
     from podnuma.operator.node.profile_selector import ProfileSelector
     from podnuma.operator.node.reservations import Reservations
@@ -47,6 +48,7 @@ class NodeSteps:
     reservations: Reservations
     admission: Admission
     eviction: Eviction
+    leftovers: Leftovers
     findings: AgentFindings
     status: NodeStatusWriter
     conditions: PodConditions
@@ -96,6 +98,7 @@ class NodeReconciler:
         await steps.eviction.run(state, selection.decide_with or selection.refused)
         if node is not None:
             await steps.settings.withdraw(node, state, selection)
+        await steps.leftovers.run(state)
         before, state.profile_states = state.profile_states, profile_states(state, selection)
         return frozenset(
             profile
@@ -137,4 +140,5 @@ class NodeReconciler:
             self._cache.node(name) is None
             and not self.state.decisions
             and not self._cache.allocations.group(name)
+            and self.state.left_since is None
         )

@@ -92,8 +92,10 @@ class NodeState:
     when pods are `orphans`: gone from the API, while their processes may still run; since when what a pod
     holds has been `reserved` while it had neither gate nor node; and, by its own UID, since when a
     PodAllocation is `unsettled`: only the node's agent can tell what it stands for. `announced` are the
-    findings of the agent (UID of the object, condition) of which there was an event. The pages in use are
-    huge pages that, as the agent says, no grant accounts for.
+    findings of the agent (UID of the object, condition) of which there was an event. `left_since`: since when
+    the NodeTopology has been there without Node and owner. `write_refused`: why the last run could not store
+    something that it decided. The pages in use are huge pages that, as the agent
+    says, no grant accounts for.
     """
 
     def __init__(self, name: str) -> None:
@@ -106,6 +108,10 @@ class NodeState:
         self.failure: ReconcileFailure | None = None
         self.standing: NodeStanding | None = None
         self.status_written = LastWrite()
+        self.status_written = float("-inf")
+        self.status_told = ("", "")  # what was written, and what was stored of it, in brief
+        self.left_since: float | None = None
+        self.write_refused = ""
         self.unconfirmed: dict[str, tuple[PodDecision, Admitted | None]] = {}
         self.rejected_at: dict[str, int] = {}
         self.resize_tried: dict[str, ResizeTry] = {}

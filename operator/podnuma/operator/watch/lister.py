@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from podnuma.api.device_claims import DeviceSearch, read_allocated_devices
 from podnuma.api.node_resource_topology import is_ours
 from podnuma.api.resource_types import (
+    NODE,
     NODE_RESOURCE_TOPOLOGY,
     POD,
     POD_ALLOCATION,
@@ -53,6 +54,10 @@ class Reader(Protocol):
 
     async def allocation(self, key: ObjectKey) -> CachedAllocation | None:
         """Return the PodAllocation of this name, None without one."""
+        ...
+
+    async def node_exists(self, name: str) -> bool:
+        """Tell whether there is a Node of this name."""
         ...
 
     async def allocated_devices(self, claim: ObjectKey) -> tuple[AllocatedDevice, ...] | None:
@@ -102,6 +107,13 @@ class ApiReader:
         except errors.NotFoundError:
             return None
         return decode.decode_kept_allocation(found)
+
+    async def node_exists(self, name: str) -> bool:
+        query = {"fieldSelector": f"metadata.name={name}"}
+        async for page, _ in self._client.pages(NODE.path(), size=1, query=query):
+            if page:
+                return True
+        return False
 
     async def allocated_devices(self, claim: ObjectKey) -> tuple[AllocatedDevice, ...] | None:
         return read_allocated_devices(

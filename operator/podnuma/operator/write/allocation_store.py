@@ -11,9 +11,9 @@ its deadline. The caller must then repeat the same call with the same decision: 
 what it wrote. Where there is nothing to repeat, because the pod is gone or its CPUs are taken,
 only `no_write_pending` tells whether something was left behind.
 
-An object that the API server stores otherwise than sent (a CRD that is too old, an admission
-webhook) is accepted as it is, and given the checksum of what is stored: rewriting it would not help.
-`retry_mismatches` tries once more.
+An object that the API server stores otherwise than sent (a CRD that is too old, an admission policy) stays
+as it is: rewriting it would not help. If nodes do by it what was decided, it is given the checksum of what is
+stored. If not, its checksum does not fit, so that nobody acts on it. `retry_mismatches` tries once more.
 """
 
 from __future__ import annotations
@@ -244,8 +244,8 @@ class AllocationStore:
     async def _written(self, decision: PodDecision, response: dict[str, Any]) -> CachedAllocation:
         allocation = decode.decode_allocation(response)
         self._cache.update(allocation)
-        if allocation.model is not None and allocation.problem:
-            # Stored otherwise than sent, and readable: only the checksum does not fit. Nobody else wrote.
+        if allocation.problem and decision.has_its_effect(allocation):
+            # Stored otherwise than sent, in what no node acts on: only the checksum does not fit.
             vouched = {**response, "spec": with_checksum(response["spec"])}
             allocation = decode.decode_allocation(
                 await self._writer.replace_allocation(decision.key, vouched)
@@ -258,7 +258,7 @@ class AllocationStore:
         self._metrics.schema_mismatches.inc()
         logger.error(
             "PodAllocation %s was stored with fields missing or changed (%s): its custom resource definition "
-            "is older than this operator, or a webhook changes it; apply the CRDs of this version",
+            "is older than this operator, or an admission policy changes it; apply the CRDs of this version",
             decision.key,
             decision.difference(allocation),
         )

@@ -1,7 +1,8 @@
 """A decision about one pod on one node, and whether a PodAllocation says just that.
 
 A PodAllocation shows a decision when its spec, its owner and its summary equal it; anything
-else is a difference, which can be named.
+else is a difference, which can be named. One that is stored otherwise still has the effect of the decision if
+no node does anything else by it.
 """
 
 from __future__ import annotations
@@ -85,6 +86,19 @@ class PodDecision:
             and model.summary == render_summary(self.grant, self.numa)
         )
 
+    def has_its_effect(self, allocation: CachedAllocation) -> bool:
+        """Tell whether a node would do by a PodAllocation, checksum aside, just what was decided."""
+        model = allocation.model
+        return (
+            model is not None
+            and allocation.node == self.node
+            and _effect(model.grant) == _effect(self.grant)
+            and model.static_uid == self.static_uid
+            and (model.decision.admitted, model.decision.reason)
+            == (self.decision.admitted, self.decision.reason)
+            and model.decision.pending_resize == self.decision.pending_resize
+        )
+
     def _unguarded(self, allocation: CachedAllocation) -> bool:
         """Tell whether a PodAllocation would go with its pod, though processes may hold what it says."""
         return self.grant.holds_anything and not allocation.deleting and not allocation.finalized
@@ -109,6 +123,12 @@ class PodDecision:
             if wanted.get(field) != found.get(field):
                 return f"spec.{field} says {_short(found.get(field))} instead of {_short(wanted.get(field))}"
         return allocation.problem or "spec"
+
+
+def _effect(grant: PodGrant) -> PodGrant:
+    """Return a grant without what is only a record: shares are the kubelet's to write."""
+    containers = tuple(replace(container, cpu_shares=0) for container in grant.containers)
+    return replace(grant, pod_shares=0, containers=containers)
 
 
 def decision_in(allocation: CachedAllocation) -> PodDecision | None:

@@ -72,6 +72,10 @@ class Writer(Protocol):
         """Replace the settings of a node, fields of others included, if it is at this version."""
         ...
 
+    async def delete_topology(self, name: str, uid: str) -> None:
+        """Delete the object with this UID if it exists; ConflictError if another one has the name."""
+        ...
+
     async def apply_topology_status(self, name: str, body: Json) -> Json:
         """Apply the operator's part of the status."""
         ...
@@ -178,6 +182,9 @@ class ApiWriter:
             content_type=content_types.JSON_PATCH,
             query={"fieldManager": names.OPERATOR_MANAGER},
         )
+
+    async def delete_topology(self, name: str, uid: str) -> None:
+        await self._delete(NODE_TOPOLOGY.path("", name), uid)
 
     async def apply_topology_status(self, name: str, body: Json) -> Json:
         return await self._apply(NODE_TOPOLOGY.path("", name, "status"), body)

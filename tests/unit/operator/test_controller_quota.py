@@ -1,0 +1,85 @@
+"""The API server refuses the PodAllocations of one namespace, by a quota or a policy: nobody else waits."""
+
+from podnuma.operator.cache.kinds import Kind
+from podnuma.operator.cache.objects import ObjectKey
+from podnuma.plumbing.kube import errors
+
+from tests.unit.operator.rig import Rig, pod
+from tests.unit.operator.virtual import virtual
+
+QUOTA = "exceeded quota: objects, requested: count/podallocations.podnuma.dev=1"
+
+
+def exhausted(moment, request):
+    if moment == "before" and request in {
+        "create PodAllocation tenant/a",
+        "replace PodAllocation tenant/a",
+        "create PodAllocation tenant/db",
+    }:
+        raise errors.RefusedError(403, "Forbidden", QUOTA)
+
+
+def of_tenant(name):
+    value = pod(name, creationTimestamp="2026-01-01T00:00:01Z")
+    value["metadata"]["namespace"] = "tenant"
+    return value
+
+
+async def furnished():
+    rig = Rig()
+    rig.cluster.put(Kind.NAMESPACE, {"metadata": {"name": "tenant"}})
+    await rig.furnished()
+    return rig
+
+
+def decided(rig, name):
+    return rig.cluster.get(Kind.ALLOCATION, ObjectKey("tenant", name)) is not None
+
+
+@virtual
+async def test_a_pod_whose_record_is_refused_waits_with_the_reason_and_others_are_decided():
+    rig = await furnished()
+    rig.cluster.fault = exhausted
+    await rig.create(of_tenant("a"))
+    await rig.create(pod("b"))
+    assert not decided(rig, "a")
+    assert rig.cpus("b") == "1-2,9-10", "nothing is held by what is not stored"
+    (told,) = rig.told("Undecided")
+    assert QUOTA in told
+    before = len(rig.cluster.requests)
+    await rig.quiet(100)
+    tried = rig.cluster.requests[before:].count("create PodAllocation tenant/a")
+    assert 5 <= tried <= 11, "again and again, every ten seconds"
+    ready = rig.condition(Kind.TOPOLOGY, "n1", "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "ReconcileFailing")
+    assert "the API server refuses the PodAllocation of tenant/a" in ready["message"]
+    rig.cluster.fault = lambda *_: None
+    await rig.quiet(20)
+    assert decided(rig, "a")
+    assert rig.condition(Kind.TOPOLOGY, "n1", "Ready")["reason"] != "ReconcileFailing"
+    rig.assert_sound()
+
+
+@virtual
+async def test_a_record_that_was_deleted_and_may_not_come_back_stops_nobody():
+    rig = await furnished()
+    await rig.create(of_tenant("db"))
+    rig.cluster.fault = exhausted
+    rig.cluster.remove_at_once(Kind.ALLOCATION, ObjectKey("tenant", "db"))
+    await rig.quiet()
+    await rig.create(pod("b"))
+    assert rig.cpus("b") == "4-5,12-13", "the running pod keeps what it has"
+    assert QUOTA in rig.told("Undecided")[0]
+    rig.cluster.fault = lambda *_: None
+    await rig.quiet(20)
+    assert decided(rig, "db")
+    rig.assert_sound()
+
+
+@virtual
+async def test_a_pod_that_does_not_fit_is_evicted_though_another_ones_record_is_refused():
+    rig = await furnished()
+    rig.cluster.fault = exhausted
+    await rig.create(of_tenant("a"))
+    await rig.create(pod("big", 9))
+    assert len(rig.told("Evicted")) == 1
