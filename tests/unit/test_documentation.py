@@ -51,6 +51,15 @@ def test_every_page_is_reached_from_the_readme():
     assert sorted(str(page.relative_to(ROOT)) for page in inside - reached) == []
 
 
+def test_the_tests_of_recorded_cases_exist():
+    tests = ROOT / "tests"
+    named = re.findall(r"`([a-z_/0-9]+\.py)::(test_\w+)`", (ROOT / "docs/development/cases.md").read_text())
+    assert len(named) >= 15
+    for path, name in named:
+        file = next(file for file in (tests / path, tests / "unit" / path) if file.exists())
+        assert re.search(rf"^(async )?def {name}\(", file.read_text(), re.MULTILINE), f"{path}::{name}"
+
+
 def test_make_targets_of_the_documentation_exist():
     targets = set(re.findall(r"^([a-z][a-z0-9-]*):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {name for page in PAGES for name in re.findall(r"`?make ([a-z][a-z0-9-]+)", _code(page))}

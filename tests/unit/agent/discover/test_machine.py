@@ -233,6 +233,15 @@ def test_cores_without_an_l3_cache_are_in_none(tmp_path):
     assert caches == [(0, "0-19")]
 
 
+def test_a_machine_without_any_l3_shows_none(tmp_path):
+    for cpu in range(8):
+        write_thread(tmp_path, cpu, f"{cpu % 4},{cpu % 4 + 4}")
+    put(tmp_path, "devices/system/cpu/online", "0-7")
+    answer = discover(tmp_path, tmp_path / "proc")
+    assert answer.machine is not None
+    assert answer.machine.topology.caches == ()
+
+
 def test_an_l3_as_wide_as_its_numa_node_is_a_cache(tmp_path):
     """cAdvisor files such a cache under the node, and no core has one; google/cadvisor#2849."""
     for cpu in range(8):
