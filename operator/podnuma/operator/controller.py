@@ -23,6 +23,7 @@ from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import CachedAllocation, CachedPod, CachedProfile, CachedTopology
 from podnuma.operator.metrics import AdmissionTimer
 from podnuma.operator.node.findings import has_news
+from podnuma.operator.node.readiness import FAILING
 from podnuma.operator.node.reconciler import NodeReconciler
 from podnuma.operator.node_steps import node_steps
 from podnuma.operator.placement.reconciler import PlacementReconciler
@@ -252,6 +253,8 @@ class Controller:
     def resync(self) -> None:
         """Queue everything, and try once more to store what was stored otherwise than sent."""
         self._store.retry_mismatches()
+        for node in self._reconcilers.values():
+            node.state.settings_otherwise = None
         self._reports.export_again()
         self.enqueue_all()
 
@@ -276,6 +279,9 @@ class Controller:
         if node.state.write_refused:
             node.state.failed(node.state.write_refused, self._clock())
             self._reports.node(name)
+            failure = node.state.failure
+            if failure is not None and self._clock() - failure.since <= FAILING:
+                self._nodes.add(name, FAILING)  # its condition says so from then on
         else:
             node.state.failure = None
         if self._placement is not None:

@@ -3,8 +3,8 @@
 Objects are JSON. Each change gets a version; what subscribers hear of it arrives later, and, if told
 so, more than once and in another order for different objects. `fault` sees every request before it is
 carried out and after, and may raise: a request that fails afterwards has happened. `late` may say after
-how many seconds a request whose answer is lost is carried out. `admit_allocation` is an admission policy
-that changes the specs of PodAllocations.
+how many seconds a request whose answer is lost is carried out. `admit_allocation` and
+`admit_topology` are admission policies that change specs.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class FakeCluster:
         self.late: Callable[[str], float | None] = in_time
         self.allows_eviction: Callable[[ObjectKey], bool] = lambda _: True
         self.admit_allocation: Callable[[Json], Json] = lambda spec: spec
+        self.admit_topology: Callable[[Json], Json] = lambda spec: spec
         self.delay = 0.0
         self.duplicates = 0.0
         self.lost = 0.0
@@ -281,7 +282,7 @@ class FakeCluster:
     async def apply_topology(self, name: str, body: Json) -> Json:
         async def act() -> Json:
             known = self.objects[Kind.TOPOLOGY].get(ObjectKey("", name), {})
-            spec = {**known.get("spec", {}), **body["spec"]}
+            spec = self.admit_topology({**known.get("spec", {}), **body["spec"]})
             return self.put(Kind.TOPOLOGY, {**body, "spec": spec, "status": known.get("status", {})})
 
         return await self._request(f"apply NodeTopology {name}", act)
@@ -291,7 +292,7 @@ class FakeCluster:
             known = self._at(Kind.TOPOLOGY, ObjectKey("", name))
             if known["metadata"]["resourceVersion"] != str(version):
                 raise errors.RefusedError(422, "Invalid", "the test operation failed")
-            return self.put(Kind.TOPOLOGY, {**known, "spec": spec})
+            return self.put(Kind.TOPOLOGY, {**known, "spec": self.admit_topology(spec)})
 
         return await self._request(f"replace NodeTopology {name}", act)
 

@@ -119,6 +119,34 @@ async def test_what_no_node_acts_on_may_be_otherwise_and_an_event_names_it(admit
 
 
 @virtual
+async def test_settings_that_are_stored_otherwise_are_told_on_the_node_and_not_fought_for():
+    rig = Rig()
+    rig.cluster.admit_topology = changed(mode="Audit")
+    await rig.furnished()
+    await rig.quiet(60)
+    ready = rig.condition(Kind.TOPOLOGY, "n1", "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "ReconcileFailing")
+    assert (
+        "NodeTopology n1 is stored otherwise than sent, spec.mode says Audit instead of" in ready["message"]
+    )
+
+    def written():
+        return sum(
+            one in {"apply NodeTopology n1", "replace NodeTopology n1"} for one in rig.cluster.requests
+        )
+
+    before = written()
+    for number in range(5):
+        await rig.create(pod(f"p{number}", 2))
+    assert written() == before
+    rig.cluster.admit_topology = lambda spec: spec
+    rig.controller.resync()
+    await rig.quiet(60)
+    assert rig.topology()["spec"].get("mode") != "Audit"
+    assert rig.condition(Kind.TOPOLOGY, "n1", "Ready")["reason"] != "ReconcileFailing"
+
+
+@virtual
 async def test_a_restart_does_not_make_a_decision_of_what_was_stored_otherwise():
     rig = Rig()
     await rig.furnished()

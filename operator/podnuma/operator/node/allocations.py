@@ -66,7 +66,6 @@ class AllocationSync:
 
     async def run(self, node: NodeState) -> None:
         """Bring decisions and PodAllocations of one node into line."""
-        node.write_refused = ""
         node.forget_settled({one.uid for one in self._cache.allocations.group(node.name).values()})
         node.forget_absent({pod.uid for pod in self._cache.pods.group(node.name).values()})
         await self._releases.run(node)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from podnuma.operator.node.state import NodeState
 
 _NAMED = 3  # pods or objects named in a message; the others are counted
-_FAILING = 30.0  # seconds for which a node must have failed before its condition says so
+FAILING = 30.0  # seconds for which a node must have failed before its condition says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def node_readiness(
 ) -> tuple[Condition, ...]:
     """Sum up settings, agent, the operator's own work, and whether all pods are up to date."""
     valid = selection.valid
-    if node.failure is not None and now - node.failure.since > _FAILING:
+    if node.failure is not None and now - node.failure.since > FAILING:
         text = f"working on this node fails and is tried again and again: {node.failure.message}"
         return _in_progress(NodeReason.RECONCILE_FAILING, text[:2048])
     if valid.status is Status.FALSE:

@@ -85,10 +85,11 @@ class NodeReconciler:
 
     async def _reconcile(self) -> frozenset[str]:
         state, steps = self.state, self._steps
+        state.write_refused = ""
         node = self._cache.node(state.name)
         selection = steps.selector.run(state)
         if node is not None:
-            await steps.settings.run(node, selection)
+            await steps.settings.run(node, state, selection)
             selection = steps.selector.run(state)
         state.use_rules(state.rules if node is not None else None)
         state.use_pages(self._pages_in_use())

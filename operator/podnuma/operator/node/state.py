@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from podnuma.allocator.rules import Rules
     from podnuma.api.node_profile import MatchedNode
     from podnuma.api.node_settings import NodeSettings
+    from podnuma.api.node_topology import ProfileReference
     from podnuma.api.pod_allocation import PendingResize
+    from podnuma.operator.cache.objects import CachedTopology
     from podnuma.operator.node.devices import LocatedDevices
     from podnuma.operator.node.profile_selection import ProfileSelection
     from podnuma.operator.node.readiness import NodeStanding
@@ -81,6 +83,24 @@ class ResizeTry:
     pending: PendingResize
 
 
+@dataclass(frozen=True, slots=True)
+class StoredSettings:
+    """That a NodeTopology, in this generation, is not what was sent, and what is other in it."""
+
+    uid: str
+    generation: int
+    settings: NodeSettings
+    profile: ProfileReference | None
+    text: str
+
+    def about(
+        self, topology: CachedTopology, settings: NodeSettings, profile: ProfileReference | None
+    ) -> bool:
+        """Tell whether sending these settings again would change nothing."""
+        sent = (topology.uid, topology.generation, settings, profile)
+        return sent == (self.uid, self.generation, self.settings, self.profile)
+
+
 class NodeState:
     """One node's decisions by pod UID, the selected settings, and the allocator that holds the grants.
 
@@ -94,8 +114,8 @@ class NodeState:
     PodAllocation is `unsettled`: only the node's agent can tell what it stands for. `announced` are the
     findings of the agent (UID of the object, condition) of which there was an event. `left_since`: since when
     the NodeTopology has been there without Node and owner. `write_refused`: why the last run could not store
-    something that it decided. The pages in use are huge pages that, as the agent
-    says, no grant accounts for.
+    something that it decided; `settings_otherwise`: what of the settings could not be stored as they are. The
+    pages in use are huge pages that, as the agent says, no grant accounts for.
     """
 
     def __init__(self, name: str) -> None:
@@ -112,6 +132,7 @@ class NodeState:
         self.status_told = ("", "")  # what was written, and what was stored of it, in brief
         self.left_since: float | None = None
         self.write_refused = ""
+        self.settings_otherwise: StoredSettings | None = None
         self.unconfirmed: dict[str, tuple[PodDecision, Admitted | None]] = {}
         self.rejected_at: dict[str, int] = {}
         self.resize_tried: dict[str, ResizeTry] = {}
