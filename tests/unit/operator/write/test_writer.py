@@ -40,6 +40,7 @@ WRITES = {
     "set_allocation_finalizers": (KEY, "u", ()),
     "apply_allocation_status": (KEY, {}),
     "apply_topology": ("n1", {}),
+    "delete_topology": ("n1", "uid-1"),
     "replace_topology_spec": ("n1", 7, {}),
     "apply_topology_status": ("n1", {}),
     "apply_resource_topology": ("n1", {}),
