@@ -121,20 +121,6 @@ def test_pods_of_unknown_kinds_are_guessed_by_their_shape_and_said_to_be():
     assert (result.problems, result.skipped, result.not_understood) == ((), (), ())
 
 
-def test_groups_of_leader_and_workers_are_guessed_too_and_counted():
-    templates = f"leaderTemplate: {{spec: {POD_SPEC}}}, workerTemplate: {{spec: {POD_SPEC}}}"
-    result = expand(
-        documents(
-            "{apiVersion: leaderworkerset.x-k8s.io/v1, kind: LeaderWorkerSet, "
-            "metadata: {name: l, namespace: n}, "
-            f"spec: {{replicas: 2, leaderWorkerTemplate: {{size: 4, {templates}}}}}}}"
-        )
-    )
-    assert [one.name for one in result.pods] == ["n/l-1-1", "n/l-1-2", "n/l-2-1", "n/l-2-2"]
-    (guess,) = result.guessed
-    assert "leaderWorkerTemplate.leaderTemplate (2), spec.leaderWorkerTemplate.workerTemplate (2)" in guess
-
-
 def test_one_template_is_numbered_like_a_deployment_and_pods_in_a_list_are_pods():
     rollout = "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: r}\n"
     rollout += f"spec: {{replicas: 2, template: {{spec: {POD_SPEC}}}}}"
