@@ -128,8 +128,6 @@ class NodeState:
         self.failure: ReconcileFailure | None = None
         self.standing: NodeStanding | None = None
         self.status_written = LastWrite()
-        self.status_written = float("-inf")
-        self.status_told = ("", "")  # what was written, and what was stored of it, in brief
         self.left_since: float | None = None
         self.write_refused = ""
         self.settings_otherwise: StoredSettings | None = None
