@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from testbed.e2e.cluster import Cluster
     from testbed.vm.cell import Cell
 
+pytest.register_assert_rewrite("testbed.e2e.resizing")
 KUBECONFIG = "PODNUMA_E2E_KUBECONFIG"
 CELL = "PODNUMA_E2E_CELL"
 CUT = 600  # characters of a failure in its line; the end of the log has all of it

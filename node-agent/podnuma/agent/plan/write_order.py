@@ -5,10 +5,12 @@
     park     a cycle (A waits for B's CPUs, B for A's; only drift leads to one) is broken by moving one of
              them to the shared pool first.
 
-The first two are repeated until nothing is left to do, nearly always once. In cgroup v2 a child whose set
-has no CPU in common with its parent's inherits *all* of the parent's. So a parent keeps the CPUs that its
-children still need, and a child that inherits already is set to what it has before its parent grows, if it
-would get CPUs of others otherwise.
+The first two are repeated until nothing is left to do, once or twice. Where nobody can move, CPUs that the
+shared pool gets are opened before those who had them have left; only drift leads to it.
+
+In cgroup v2 a child whose set has no CPU in common with its parent's inherits *all* of the parent's. So a
+parent keeps the CPUs that its children still need, and a child that inherits already is set to what it has
+before its parent grows, if it would get CPUs of others otherwise.
 
 Always true, and what the property tests check:
 * a CPU outside the shared pool is never open to two cgroups at once, unless both shall have it in the end
@@ -97,7 +99,7 @@ class _Projection:
         """Recompute what is cached about cgroups, parents first."""
         for cgroup in changed:
             self._effective[cgroup] = self._compute(cgroup)
-            blocked = CpuSet(self.excess(cgroup) & ~self.pool)
+            blocked = self.excess(cgroup)
             if blocked:
                 self._blocking[cgroup] = blocked
             else:
@@ -142,12 +144,15 @@ class _Projection:
         """Return the CPUs that the cgroup has now beyond its target."""
         return CpuSet(self.effective(cgroup) & ~self.cpu_targets[cgroup])
 
-    def free_for(self, cgroup: CgroupRef) -> CpuSet:
-        """Return the part of its target that it may have now; offline CPUs are never in the way."""
+    def free_for(self, cgroup: CgroupRef, *, pool_too: bool) -> CpuSet:
+        """Return the part of its target that it may have now; offline CPUs are never in the way.
+
+        pool_too: not even CPUs of the shared pool that somebody has yet to leave.
+        """
         blocked = 0
         for other, cpus in self._blocking.items():
             if not _related(cgroup, other):
-                blocked |= cpus
+                blocked |= cpus if pool_too else cpus & ~self.pool
         reachable = self.effective(parent(cgroup)) | ~self.everything
         return CpuSet(self.cpu_targets[cgroup] & ~blocked & reachable)
 
@@ -188,7 +193,8 @@ def _writes(projection: _Projection) -> Iterator[CgroupWrite]:
             moved = True
             yield write
         if not moved:
-            yield _unlock(projection, waiting, parked)
+            shared = next(_grow(projection, waiting, pool_too=False), None)
+            yield _unlock(projection, waiting, parked) if shared is None else shared
 
 
 def _shrink(projection: _Projection, waiting: list[CgroupRef]) -> Iterator[CgroupWrite]:
@@ -207,10 +213,12 @@ def _shrink(projection: _Projection, waiting: list[CgroupRef]) -> Iterator[Cgrou
             yield projection.write(cgroup, keep)
 
 
-def _grow(projection: _Projection, waiting: list[CgroupRef]) -> Iterator[CgroupWrite]:
+def _grow(
+    projection: _Projection, waiting: list[CgroupRef], *, pool_too: bool = True
+) -> Iterator[CgroupWrite]:
     for cgroup in waiting:
         own, target = projection.written[cgroup], projection.cpu_targets[cgroup]
-        may = projection.free_for(cgroup)
+        may = projection.free_for(cgroup, pool_too=pool_too)
         may = CpuSet(may | projection.needed_by_children(cgroup, may))
         if target & projection.everything and not may & projection.everything:
             continue  # only offline ones: it would have all of its parent's
