@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: browser manifest-fields playground docs-pictures test-browser test-dashboard bench bench-placement bench-placement-cluster bench-scale conformance discovery fuzz help install demo demo-stop test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-smoke e2e-kind clean written
+.PHONY: browser manifest-fields playground docs-pictures test-browser test-dashboard bench bench-placement bench-placement-cluster bench-scale bench-compare conformance discovery fuzz help install demo demo-stop test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-smoke e2e-kind clean written
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -136,6 +136,11 @@ bench-placement: install ## search for the best node, and pods placed by each or
 
 bench-placement-cluster: install ## pods refused by a real control plane, with and without placement
 	@python -m benchmarks.placement_cluster
+
+bench-compare: install ## hot paths of a commit and of now beside each other; BASE=commit, ROWS="names"|all, ROUNDS=n, OUTPUT=json
+	@$(if $(BASE),true,echo 'say which commit: make bench-compare BASE=commit'; exit 2)
+	@$(if $(filter all,$(ROWS)),python -m testbed.build >/dev/null)
+	@python -m benchmarks.compare $(BASE) $(ROWS) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(OUTPUT),-o $(OUTPUT))
 
 clean: ## remove the virtual environment and caches of this checkout
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .testrun

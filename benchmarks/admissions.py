@@ -77,11 +77,11 @@ def _fill(node: NodeAllocator, shapes: Sequence[PodRequest], serial: int) -> int
     return admitted
 
 
-def of_kubelet(scenario: Json, seconds: float) -> Rate:
+def of_kubelet(scenario: Json, seconds: float, release: kubelet.Release = kubelet.REFERENCE) -> Rate:
     """Measure the kubelet's own code, one thread, and which share of it writes checkpoints."""
     with tempfile.TemporaryDirectory(dir=kubelet.scratch_root()) as scratch:
         profile = Path(scratch) / "admissions.pprof"
-        command = [str(kubelet.binary()), "bench", "-seconds", str(seconds)]
+        command = [str(kubelet.binary(release)), "bench", "-seconds", str(seconds)]
         command += ["-state-dir", scratch, "-profile", str(profile)]
         (line,) = kubelet.ask(command, json.dumps(scenario))
         measured = json.loads(line)

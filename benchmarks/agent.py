@@ -46,7 +46,8 @@ def measure(cluster: ControlPlane, folder: Path, seconds: float) -> tuple[float,
 
         def all_applied() -> bool:
             found = cluster.api.items(f"{GROUP}/namespaces/{NAMESPACE}/podallocations")
-            return sum(each.get("status", {}).get("phase") == "Applied" for each in found) == figures.PODS
+            applied = [each for each in found if each.get("status", {}).get("phase") == "Applied"]
+            return len(applied) == figures.PODS
 
         until(all_applied, f"{figures.PODS} pods to be applied", 60)
         operator.stop()
@@ -57,15 +58,20 @@ def measure(cluster: ControlPlane, folder: Path, seconds: float) -> tuple[float,
         return figures.resident_mib(pid), percent
 
 
-def main() -> int:
-    """Measure and print."""
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
+def at_rest(seconds: float) -> tuple[float, float]:
+    """Return MiB resident and percent of one CPU, with a control plane that ends with it."""
     build.ensure([*build.CONTROL_PLANE, "kwok"], sys.stderr)
     with (
         tempfile.TemporaryDirectory(prefix="podnuma-agent-") as folder,
         ControlPlane(Path(folder) / "control-plane") as cluster,
     ):
-        resident, percent = measure(cluster, Path(folder), seconds)
+        return measure(cluster, Path(folder), seconds)
+
+
+def main() -> int:
+    """Measure and print."""
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
+    resident, percent = at_rest(seconds)
     containers = 3 * figures.PODS
     Console(width=100).print(
         f"{containers} containers, {seconds:g} s at rest: {resident:.1f} MiB, {percent:.2f} % of one CPU"

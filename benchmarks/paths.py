@@ -11,6 +11,7 @@ import json
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,21 +99,28 @@ class StillBench(Bench):
         return tuple(self.running.values())
 
 
-def agent() -> Iterator[tuple[str, float]]:
-    """Let a container start, then let nothing happen."""
+@contextmanager
+def running(loop: asyncio.AbstractEventLoop) -> Iterator[tuple[StillBench, list[ContainerCgroup]]]:
+    """Return an agent after its first pass, and its containers."""
     with tempfile.TemporaryDirectory(prefix="podnuma-paths-") as folder:
         bench = StillBench(Path(folder), CPUS)
         bench.settings()
-        cgroups = []
+        cgroups: list[ContainerCgroup] = []
         for number in range(PODS):
             own = f"{2 * number + 1}-{2 * number + 2}"
             containers = [container_grant(name, own, 300_000) for name in ("app", "log", "mesh")]
             bench.grant(pod_grant(f"p{number}", *containers, cpus=own, quota=300_000))
             pod = bench.pod(f"p{number}")
             cgroups += [bench.start(pod, name) for name in ("app", "log", "mesh")]
-        loop = asyncio.new_event_loop()
         loop.run_until_complete(bench.reconciler.run_pass())
         bench.kernel.settle(bench.layout.kubepods)
+        yield bench, cgroups
+
+
+def agent() -> Iterator[tuple[str, float]]:
+    """Let a container start, then let nothing happen."""
+    loop = asyncio.new_event_loop()
+    with running(loop) as (bench, cgroups):
         hook = bench.hook
         starting = StartingContainer(cgroups[0], "default", {}, CpuMax(300_000, 100_000))
 
@@ -128,7 +136,7 @@ def agent() -> Iterator[tuple[str, float]]:
             f"a pass over {len(cgroups)} containers, nothing to do",
             micros(lambda: loop.run_until_complete(bench.reconciler.run_pass())),
         )
-        loop.close()
+    loop.close()
     yield f"order of the writes when {FOLLOWERS} pods leave the CPUs of a new one", micros(leaving())
 
 

@@ -7,7 +7,8 @@ printed next to the target:
     cold start     from the start of the process until it is ready with everything in memory
     memory         resident set of the operator after that, and its peak
     latency        from the answer to the request that binds a pod until a watch sees its PodAllocation,
-                   at RATE new managed pods a second
+                   at each RATE of new managed pods a second
+    queue          latency of the last fifth of these pods by that of the first fifth: 1 where no queue grows
     requests       of the operator to the API server per new managed pod
 
 API server, etcd, this bench and the operator share the machine, so the figures depend on its size.
@@ -86,8 +87,38 @@ class Size:
     nodes: int
     pods: int
     managed: int
-    rate: int
+    rates: tuple[int, ...]
     seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """Seconds from bound to decided in the order of binding; requests of the operator per pod, by kind."""
+
+    latencies: list[float]
+    by_kind: dict[str, float]
+
+    @property
+    def median(self) -> float:
+        """The median of the latencies."""
+        return statistics.median(self.latencies)
+
+    @property
+    def p99(self) -> float:
+        """What 99 of 100 pods stay below."""
+        return statistics.quantiles(self.latencies, n=100)[98]
+
+    @property
+    def growth(self) -> float:
+        """How much longer the last fifth waited than the first: a queue that grows is far above 1."""
+        part = max(1, len(self.latencies) // 5)
+        first = statistics.median(self.latencies[:part])
+        return statistics.median(self.latencies[-part:]) / max(first, 1e-6)
+
+    @property
+    def requests_per_pod(self) -> float:
+        """Requests of all kinds."""
+        return sum(self.by_kind.values())
 
 
 @dataclass(slots=True)
@@ -95,11 +126,10 @@ class Figures:
     """What was measured, in seconds, bytes and requests."""
 
     cold_start: float = 0.0
+    resident_at_start: int = 0
     resident: int = 0
     peak: int = 0
-    latencies: list[float] = field(default_factory=list)
-    requests_per_pod: float = 0.0
-    by_kind: dict[str, float] = field(default_factory=dict)
+    arrivals: dict[int, Arrivals] = field(default_factory=dict)  # by pods a second
 
 
 def machine() -> Topology:
@@ -197,7 +227,8 @@ class Bench:
             operator.terminate()
             self._measure_start(operator)
             self._take_profile(operator)
-            self._measure_arrivals(operator, nodes)
+            for rate in self._size.rates:
+                self._measure_arrivals(operator, nodes, rate)
             self._take_profile(operator)
         operator.stop()
         return self.figures
@@ -285,7 +316,7 @@ class Bench:
         operator.wait_ready(600)
         until(lambda: "podnuma_operator_leader 1.0" in operator.metrics(), "the operator to lead", 60)
         self.figures.cold_start = time.monotonic() - began
-        self.figures.resident, self.figures.peak = memory_of(operator.process.pid)
+        self.figures.resident_at_start, self.figures.peak = memory_of(operator.process.pid)
 
     def _take_profile(self, operator: Program) -> None:
         if self._profile is not None:
@@ -294,9 +325,9 @@ class Bench:
             until(path.exists, f"{path}", 60)
             self.profiles.append(path)
 
-    def _measure_arrivals(self, operator: Program, nodes: list[str]) -> None:
-        count = self._size.rate * self._size.seconds
-        names = [f"new-{index}" for index in range(count)]
+    def _measure_arrivals(self, operator: Program, nodes: list[str], rate: int) -> None:
+        count = rate * self._size.seconds
+        names = [f"new-{rate}-{index}" for index in range(count)]
         bound: dict[str, float] = {}
         seen: dict[str, float] = {}
         watching, done = threading.Event(), threading.Event()
@@ -308,21 +339,23 @@ class Bench:
         began = time.monotonic()
 
         def create(index: int) -> None:
-            time.sleep(max(0.0, began + index / self._size.rate - time.monotonic()))
+            time.sleep(max(0.0, began + index / rate - time.monotonic()))
             name = names[index]
             self._api().create(managed_pod(name, nodes[index * 7 % len(nodes)]))
             bound[name] = time.monotonic()
 
-        self._each(f"pods at {self._size.rate} a second", list(range(count)), create)
+        self._each(f"pods at {rate} a second", list(range(count)), create)
         if not done.wait(120):
             raise TimeoutError(f"only {len(seen)} of {count} pods were decided within 120 s")
         watcher.join()
-        self.figures.latencies = sorted(max(0.0, seen[name] - bound[name]) for name in names)
+        latencies = [
+            max(0.0, seen[name] - bound[name]) for name in sorted(names, key=lambda name: bound[name])
+        ]
         # Status writes of nodes and events follow within a few seconds; wait until there are no more.
         after = settled(lambda: requests_of(operator.metrics()))
         rose = {key: value - before.get(key, 0.0) for key, value in after.items()}
-        self.figures.by_kind = {key: value / count for key, value in rose.items() if value}
-        self.figures.requests_per_pod = sum(rose.values()) / count
+        by_kind = {key: value / count for key, value in rose.items() if value}
+        self.figures.arrivals[rate] = Arrivals(latencies, by_kind)
         self.figures.resident, self.figures.peak = memory_of(operator.process.pid)
 
     def _watch(
@@ -340,6 +373,12 @@ class Bench:
                     if len(seen) == len(names):
                         done.set()
                         return
+
+
+def measured(size: Size, console: Console) -> Figures:
+    """Do a run on a control plane of its own."""
+    with ControlPlane() as cluster, tempfile.TemporaryDirectory(prefix="podnuma-scale-") as folder:
+        return Bench(cluster, Path(folder), size, console, profile=False).run()
 
 
 def settled(
@@ -378,17 +417,21 @@ def table(size: Size, figures: Figures) -> Table:
     found = Table(title=f"{size.nodes} nodes, {size.pods} pods, {size.managed} of them managed")
     for heading in ("figure", "measured", "aim"):
         found.add_column(heading, justify="left" if heading == "figure" else "right")
-    cuts = statistics.quantiles(figures.latencies, n=100)
     for row in (
         ("cold start until ready", f"{figures.cold_start:.1f} s", "< 60 s"),
         ("resident memory", f"{figures.resident / 1e6:.0f} MB", "< 500 MB"),
         ("peak memory", f"{figures.peak / 1e6:.0f} MB", ""),
-        (f"bind to PodAllocation, median, {size.rate} pods/s", f"{cuts[49] * 1000:.0f} ms", ""),
-        (f"bind to PodAllocation, p99, {size.rate} pods/s", f"{cuts[98] * 1000:.0f} ms", "< 500 ms"),
-        ("API requests per managed pod", f"{figures.requests_per_pod:.2f}", "<= 4"),
-        *((f"    {kind}", f"{value:.2f}", "") for kind, value in sorted(figures.by_kind.items())),
     ):
         found.add_row(*row)
+    for rate, seen in figures.arrivals.items():
+        for row in (
+            (f"bind to PodAllocation, median, {rate} pods/s", f"{seen.median * 1000:.0f} ms", ""),
+            (f"bind to PodAllocation, p99, {rate} pods/s", f"{seen.p99 * 1000:.0f} ms", "< 500 ms"),
+            ("    last fifth by first fifth", f"{seen.growth:.1f}", "about 1"),
+            ("API requests per managed pod", f"{seen.requests_per_pod:.2f}", "<= 4"),
+            *((f"    {kind}", f"{value:.2f}", "") for kind, value in sorted(seen.by_kind.items())),
+        ):
+            found.add_row(*row)
     return found
 
 
@@ -398,7 +441,7 @@ def profile_table(size: Size, profiles: Iterable[Path]) -> Table:
     found = Table(title="processor time of the operator, under a profiler")
     for heading in ("part", "start, per 1,000 pods", "share", "per pod that arrives", "share"):
         found.add_column(heading, justify="left" if heading == "part" else "right")
-    listed, arrived = size.pods / 1000, size.rate * size.seconds
+    listed, arrived = size.pods / 1000, sum(size.rates) * size.seconds
     for part in sorted(start.keys() | arrivals.keys(), key=lambda part: -arrivals.get(part, 0.0)):
         first, later = start.get(part, 0.0), arrivals.get(part, 0.0)
         found.add_row(
@@ -417,23 +460,25 @@ def main() -> int:
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--pods", type=int, default=30_000, help="bound pods in all")
     parser.add_argument("--managed", type=int, default=3000, help="how many of them hold CPUs")
-    parser.add_argument("--rate", type=int, default=50, help="new managed pods a second")
+    parser.add_argument(
+        "--rate", dest="rates", type=int, nargs="+", default=(50,), help="new managed pods a second, in turn"
+    )
     parser.add_argument("--seconds", type=int, default=20, help="how long they arrive")
     parser.add_argument("--profile", action="store_true", help="show where the operator's time goes")
     chosen = vars(parser.parse_args())
     profile = chosen.pop("profile")
-    size = Size(**chosen)
+    size = Size(**{**chosen, "rates": tuple(chosen["rates"])})
     console = Console(stderr=True)
+    if not profile:
+        Console().print(table(size, measured(size, console)))
+        return 0
     with ControlPlane() as cluster, tempfile.TemporaryDirectory(prefix="podnuma-scale-") as folder:
-        bench = Bench(cluster, Path(folder), size, console, profile=profile)
-        figures = bench.run()
-        if profile:
-            Console(width=120).print(profile_table(size, bench.profiles))
-            for path in bench.profiles:
-                for function, seconds in profiled.most_expensive(path, 12):
-                    console.print(f"{seconds:8.3f} s  {function}", highlight=False)
-        else:
-            Console().print(table(size, figures))
+        bench = Bench(cluster, Path(folder), size, console, profile=True)
+        bench.run()
+        Console(width=120).print(profile_table(size, bench.profiles))
+        for path in bench.profiles:
+            for function, seconds in profiled.most_expensive(path, 12):
+                console.print(f"{seconds:8.3f} s  {function}", highlight=False)
     return 0
 
 
