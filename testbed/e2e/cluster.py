@@ -250,12 +250,16 @@ class Cluster:
 
 
 def _documents(lines: Iterable[str]) -> Iterator[Json]:
-    """Yield the JSON objects that kubectl prints: each ends with a brace in the first column."""
+    """Yield the JSON objects that kubectl prints, on one line each or on several."""
     text = ""
     for line in lines:
         text += line
-        if line.startswith("}"):
-            yield json.loads(text)
+        if line.rstrip().endswith("}"):
+            try:
+                document: Json = json.loads(text)
+            except json.JSONDecodeError:
+                continue  # the brace ends a part of it
+            yield document
             text = ""
 
 
