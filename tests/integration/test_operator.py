@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import pytest
+from podnuma.allocator import cpuset
 
 from testbed.waiting import until
 from tests.integration.cli_runs import podnuma
@@ -277,6 +278,28 @@ def test_mirror_pods_of_static_pods_are_decided_and_never_evicted(site):
     site.create(pod("evictable", 9))
     until(lambda: site.pod("evictable") is None, "the eviction of an ordinary pod", SOON)
     assert "deletionTimestamp" not in site.pod("toobig")["metadata"]
+
+
+def test_the_deletion_of_a_mirror_pod_frees_nothing_and_the_next_mirror_finds_it(site):
+    """Whoever deletes a mirror, its containers run on: a newcomer gets other CPUs."""
+    site.furnish()
+    site.report_hardware()
+    marks = {"kubernetes.io/config.mirror": "0a1b", "kubernetes.io/config.hash": "0a1b"}
+    site.create(pod("static", annotations=marks))
+    held, known = site.decided("static"), site.allocation("static")
+    path = f"{GROUP}/namespaces/{site.namespace}/podallocations/static/status"
+    site.api.merge(path, {"status": {"phase": "Applied"}})
+    site.delete("static")
+    site.create(pod("newcomer"))
+    newcomer = site.decided("newcomer")
+    assert not cpuset.parse(newcomer) & cpuset.parse(held)
+    again = site.create(pod("static", annotations=marks))["metadata"]["uid"]
+    until(lambda: site.allocation("static")["spec"]["podUID"] == again, "the next mirror's record", SOON)
+    assert (site.cpus("static"), site.cpus("newcomer")) == (held, newcomer)
+    found = site.allocation("static")["metadata"]
+    assert found["uid"] == known["metadata"]["uid"]
+    assert "deletionTimestamp" not in found
+    site.assert_sound()
 
 
 def test_hardware_that_shrinks_under_a_pod_is_reported_and_takes_nothing(site):
