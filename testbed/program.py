@@ -85,6 +85,11 @@ class Program:
         """Return the text that Prometheus would scrape."""
         return requests.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5).text
 
+    def not_ready(self) -> str:
+        """Return why its readiness probe says no; empty if it says yes."""
+        answer = requests.get(f"http://127.0.0.1:{self.port}/readyz", timeout=5)
+        return "" if answer.ok else answer.text
+
     def pause(self) -> None:
         """SIGSTOP."""
         self.process.signal(signal.SIGSTOP)

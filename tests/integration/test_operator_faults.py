@@ -164,6 +164,7 @@ def test_watches_that_expire_again_and_again_are_begun_ever_more_rarely(site, fa
     assert 3 <= watched <= 8, "0, 0.5, 1, 2, 4, 8 seconds apart"
     assert lists <= 3 * watched
     assert 'podnuma_watch_relists_total{kind="PodAllocation"}' in operator.metrics()
+    assert "watches that fail again and again: PodAllocation" in operator.not_ready()
     operator.process.check()
     faulty.heal()
     site.report_hardware()

@@ -107,8 +107,15 @@ class KopfSource:
 
     @property
     def in_vain(self) -> dict[Kind, int]:
-        """Return how many watches in a row have failed soon after they began, by kind, where it is many."""
-        return {kind: count for kind, count in self._failures.items() if count >= _FEW}
+        """Return how many watches in a row have failed soon after they began, by kind, where it is many.
+
+        One that has gone on for a while ends that; nobody has to hear of it meanwhile.
+        """
+        return {
+            kind: count
+            for kind, count in self._failures.items()
+            if count >= _FEW and not self._has_lasted(self._watched_since.get(kind))
+        }
 
     async def unlisted(self) -> frozenset[Kind]:
         """Wait until kinds have to be listed, and return them; the caller must list them."""
@@ -233,7 +240,7 @@ class KopfSource:
         kind = _COLLECTIONS.get(request.url.path)
         if kind is not None and request.response.status < 400 and _WATCH in request.url.query:  # noqa: PLR2004
             self._alive[kind] = self._clock()
-            if self._clock() - self._watched_since.setdefault(kind, self._clock()) >= _PROVEN:
+            if self._has_lasted(self._watched_since.setdefault(kind, self._clock())):
                 self._failures[kind] = 0
             self._hand_over(self._watch_established, kind)
 
@@ -251,13 +258,15 @@ class KopfSource:
 
     def _pause(self, kind: Kind) -> float:
         """Return how long to wait before a list: not at all at first, nor after a watch that lasted."""
-        since = self._watched_since.pop(kind, None)
-        lasted = since is not None and self._clock() - since >= _PROVEN
+        lasted = self._has_lasted(self._watched_since.pop(kind, None))
         first = self._failures[kind] < 0
         self._failures[kind] = 0 if first or lasted else self._failures[kind] + 1
         if not first:
             self._begins_anew(kind)
         return _LISTS.delay(self._failures[kind], self._rng) if self._failures[kind] else 0.0
+
+    def _has_lasted(self, since: float | None) -> bool:
+        return since is not None and self._clock() - since >= _PROVEN
 
     def _hand_over(self, call: Callable[..., None], *arguments: Any) -> None:
         with self._lock:

@@ -143,6 +143,7 @@ async def test_watches_that_fail_again_and_again_are_begun_at_growing_pauses():
     assert all(15.0 <= pause <= 30.0 for pause in pauses[7:])
     assert (anew, found.in_vain) == ([Kind.POD] * 9, {Kind.POD: 9})
     await asyncio.sleep(40)
+    assert found.in_vain == {}, "the watch has lasted, though nothing was told on it"
     await found._answered(None, None, _Query(Kind.POD, watch=True))  # the finite watch is opened anew
     assert found.in_vain == {}
     before = loop.time()
