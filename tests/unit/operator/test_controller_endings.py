@@ -202,15 +202,21 @@ async def test_a_mirror_that_never_comes_back_is_an_orphan_like_others():
     assert rig.allocation()["metadata"]["deletionTimestamp"]  # type: ignore[index]
 
 
-@virtual
-async def test_a_mirror_that_comes_back_late_finds_what_its_running_containers_hold():
-    """A kubelet that was away for longer than anybody would wait; meanwhile its pods run on."""
+async def with_static_pod_in_force() -> Rig:
+    """Return a cluster whose node has applied what a static pod holds."""
     rig = Rig()
     await rig.furnished()
     await rig.create(pod("db", 6, **MIRROR))
     known = rig.allocation()
     assert known is not None
     rig.cluster.put(Kind.ALLOCATION, {**known, "status": {**known["status"], "phase": "Applied"}})
+    return rig
+
+
+@virtual
+async def test_a_mirror_that_comes_back_late_finds_what_its_running_containers_hold():
+    """A kubelet that was away for longer than anybody would wait; meanwhile its pods run on."""
+    rig = await with_static_pod_in_force()
     rig.cluster.agents_answer = False
     beat(rig)
     await rig.delete("db")
@@ -232,12 +238,7 @@ async def test_a_mirror_that_comes_back_late_finds_what_its_running_containers_h
 
 @virtual
 async def test_a_static_pod_whose_mirror_stays_away_goes_when_its_processes_have_ended():
-    rig = Rig()
-    await rig.furnished()
-    await rig.create(pod("db", 6, **MIRROR))
-    known = rig.allocation()
-    assert known is not None
-    rig.cluster.put(Kind.ALLOCATION, {**known, "status": {**known["status"], "phase": "Applied"}})
+    rig = await with_static_pod_in_force()
     beat(rig)
     await rig.delete("db")
     await rig.quiet(150)
