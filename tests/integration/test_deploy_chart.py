@@ -222,8 +222,9 @@ def installed(helm: Path, clean_cluster: ControlPlane, kwok: Kwok) -> Iterator[C
         *("upgrade", "--install", "podnuma", str(CHART), "--namespace", SYSTEM, "--create-namespace"),
         *("--set", IMAGE, "--set", ON_KWOK),
     )
-    # The test bed's API server has these definitions already, without Helm's marks.
-    done = run(helm, *install, "--take-ownership", "--wait", "--timeout=40s", cluster=cluster)
+    # The test bed's API server has definitions, roles and the policy already, without Helm's marks.
+    ours = ("--take-ownership", "--force-conflicts")
+    done = run(helm, *install, *ours, "--wait", "--timeout=40s", cluster=cluster)
     assert done.returncode == 0, done.stdout + done.stderr
     yield cluster
     run(helm, "uninstall", "podnuma", "--namespace", SYSTEM, "--no-hooks", cluster=cluster)

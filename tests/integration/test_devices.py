@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from testbed import dra
-from testbed.cleanup import GROUP
+from testbed.cleanup import GROUP, delete
 from testbed.waiting import until
 from tests.integration.cli_runs import podnuma
 
@@ -34,7 +34,7 @@ def published(system, namespace):
     api.create(dra.resource_slice(DRIVER, "node-1", {"gpu-0": 5}))
     api.create(dra.resource_claim("gpu", namespace, DRIVER))
     yield api
-    api.delete(f"/api/v1/namespaces/{namespace}/pods/database", grace_seconds=0)
+    delete(api, f"/api/v1/namespaces/{namespace}/pods/database")
     api.delete(f"{dra.COLLECTION}/namespaces/{namespace}/resourceclaims/gpu")
     for found in api.items(f"{dra.COLLECTION}/resourceslices"):
         api.delete(f"{dra.COLLECTION}/resourceslices/{found['metadata']['name']}")
@@ -50,6 +50,12 @@ def database(namespace: str) -> Json:
 def test_cpus_and_memory_come_from_the_numa_node_of_the_allocated_device(
     system, namespace, published, tmp_path
 ):
+    topology = f"{GROUP}/nodetopologies/node-1"
+
+    def settled() -> bool:
+        return bool(system.cluster.api.get(topology)["spec"]["profile"]["name"] == "databases")
+
+    until(settled, "the settings of node-1", 30)
     file = tmp_path / "database.yaml"
     file.write_text(yaml.safe_dump(database(namespace)))
     for words in (("plan", "-f", file), ("explain", "-f", file, "--node", "node-1")):

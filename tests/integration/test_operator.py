@@ -360,8 +360,8 @@ def test_statuses_edited_by_hand_are_put_back(site):
     until(lambda: told(site, f"{GROUP}/nodeprofiles/main").get("podsRejected") == 1, "the count", SOON)
     topology = f"{GROUP}/nodetopologies/n1"
     until(lambda: told(site, topology).get("allocation", {}).get("rejected") == 1, "the node's count", SOON)
+    until(lambda: told(site, topology)["summary"]["exclusive"] == "4/14", "the node's summary", SOON)
     before = {path: told(site, path) for path in edits}
-    assert before[f"{GROUP}/nodetopologies/n1"]["summary"]["exclusive"] == "4/14"
     for path, edit in edits.items():
         site.api.merge(f"{path}/status", {"status": edit})
     for path, known in before.items():

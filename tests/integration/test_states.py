@@ -16,7 +16,7 @@ from podnuma.cli.exits import Exit
 
 from testbed.waiting import until
 from tests.integration.cli_runs import podnuma
-from tests.integration.operator_site import SOON, pod, profile
+from tests.integration.operator_site import GROUP, SOON, pod, profile
 
 if TYPE_CHECKING:
     import subprocess
@@ -122,9 +122,11 @@ def test_profiles_that_select_nobody_or_refuse_something_are_not_green(site):
 
     site.api.apply(profile(onRejection="Share", reservedSystemCPUs="0,96"))
 
+    uid = site.api.get(f"{GROUP}/nodeprofiles/main")["metadata"]["uid"]
+
     def told() -> list[str]:
         events = site.api.items("/api/v1/namespaces/default/events")
-        about = [one for one in events if one["involvedObject"]["kind"] == "NodeProfile"]
+        about = [one for one in events if one["involvedObject"].get("uid") == uid]
         return [one["message"] for one in about if one["reason"] == "NodesRefused"]
 
     (message,) = until(told, f"the event on the profile\n{site.logs()}", SOON)
