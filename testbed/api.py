@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 TIMEOUT = 30
+_STORAGE_SECONDS = 0.5
 _CLUSTER_SCOPED = {
     "Namespace": "namespaces",
     "Node": "nodes",
@@ -196,14 +197,22 @@ class Api:
         timeout: float = TIMEOUT,
         **params: str,
     ) -> Json:
-        """Watch a collection until one object satisfies `fact` and return it; TimeoutError names `what`."""
+        """Watch a collection until one object satisfies `fact` and return it; TimeoutError names `what`.
+
+        A server that has just started refuses watches for a moment.
+        """
         deadline = time.monotonic() + timeout
         last: Mapping[str, Any] = {}
         while (left := deadline - time.monotonic()) > 0:
-            for event, found in self.watch(path, timeout=left, **params):
-                last = found
-                if event != "DELETED" and fact(found):
-                    return found
-                if time.monotonic() > deadline:
-                    break
+            try:
+                for event, found in self.watch(path, timeout=left, **params):
+                    last = found
+                    if event != "DELETED" and fact(found):
+                        return found
+                    if time.monotonic() > deadline:
+                        break
+            except ApiStatusError as error:
+                if error.code != requests.codes.too_many_requests:  # "storage is (re)initializing"
+                    raise
+                time.sleep(_STORAGE_SECONDS)
         raise TimeoutError(f"waited {timeout:g} s for {what}; last seen: {_shown(last)}")
