@@ -337,7 +337,10 @@ class Storm:
                 status = {"hardware": render_hardware(Hardware(machine())), "conditions": [ready]}
                 self.cluster.put(Kind.TOPOLOGY, {**known, "status": status})
         for value in list(self.cluster.objects[Kind.ALLOCATION].values()):
-            self.cluster.put(Kind.ALLOCATION, {**value, "status": {"phase": "Pending"}})
+            # An agent goes on keeping the spec by which it acts.
+            kept = value.get("status", {}).get("acceptedSpec")
+            status = {"phase": "Pending"} | ({"acceptedSpec": kept} if kept else {})
+            self.cluster.put(Kind.ALLOCATION, {**value, "status": status})
 
     def silence(self) -> None:
         """Let half of all news wait for the next full list."""
