@@ -122,9 +122,11 @@ class Installation:
             empty.mkdir(parents=True)
         amounts = self._amounts(recorded)
         if kwok is None:
-            from testbed.kwok import node_manifest  # noqa: PLC0415 - the kwok module imports ours
+            from testbed.kwok import UNMARKED, node_manifest  # noqa: PLC0415 - the kwok module imports ours
 
-            self.cluster.api.create(node_manifest(name, labels=labels, **amounts))
+            manifest = node_manifest(name, labels=labels, **amounts)
+            manifest["metadata"]["annotations"] = UNMARKED
+            self.cluster.api.create(manifest)
         else:
             kwok.add_node(name, labels=labels, **amounts)
         self.nodes[name] = node

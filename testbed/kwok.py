@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from testbed.control_plane import ControlPlane
 
 MARK = {"kwok.x-k8s.io/node": "fake"}
+UNMARKED: dict[str, str] = {}
+"""Annotations of a node whose kubelet a test plays itself: a kwok of others stays out of it."""
 PODS_PER_NODE = 110
 
 

@@ -20,7 +20,7 @@ from podnuma.api.node_topology import AgentReport, render_agent_status
 
 from testbed.api import ApiStatusError
 from testbed.installation import NAMESPACE, OPERATOR_ACCOUNT, Installation
-from testbed.kwok import node_manifest
+from testbed.kwok import UNMARKED, node_manifest
 from testbed.program import Program
 from testbed.waiting import until
 
@@ -176,8 +176,7 @@ class Site:
 
     def add_node(self, name: str) -> None:
         node = node_manifest(name, cpus=16, memory=64 * 2**30, labels={"pool": "a"})
-        # Tests say themselves what a kubelet reports; a kwok that other tests have started stays out of it.
-        node["metadata"]["annotations"] = {}
+        node["metadata"]["annotations"] = UNMARKED
         self.api.create(node)
 
     def start(self, through: FaultyApiServer | None = None, *options: str) -> Program:
