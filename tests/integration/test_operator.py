@@ -13,6 +13,9 @@ from tests.integration.operator_site import API, GROUP, SOON, machine, pod, prof
 
 pytestmark = pytest.mark.timeout(120)
 
+# Of the mirror of a static pod.
+MIRROR = {"kubernetes.io/config.mirror": "0a1b", "kubernetes.io/config.hash": "0a1b"}
+
 
 def test_cpus_of_a_deleted_pod_go_to_a_new_one_within_two_seconds(site):
     site.furnish()
@@ -268,9 +271,8 @@ def test_a_node_that_is_gone_takes_its_nodetopology_and_comes_back_new(site):
 def test_mirror_pods_of_static_pods_are_decided_and_never_evicted(site):
     site.furnish()
     site.report_hardware()
-    marks = {"kubernetes.io/config.mirror": "0a1b", "kubernetes.io/config.hash": "0a1b"}
-    site.create(pod("static", annotations=marks))
-    site.create(pod("toobig", 9, annotations=marks))
+    site.create(pod("static", annotations=MIRROR))
+    site.create(pod("toobig", 9, annotations=MIRROR))
     assert site.decided("static") == "1-2,9-10"
     assert site.decided("toobig") == "-"
     spec = site.allocation("static")["spec"]
@@ -284,8 +286,7 @@ def test_the_deletion_of_a_mirror_pod_frees_nothing_and_the_next_mirror_finds_it
     """Whoever deletes a mirror, its containers run on: a newcomer gets other CPUs."""
     site.furnish()
     site.report_hardware()
-    marks = {"kubernetes.io/config.mirror": "0a1b", "kubernetes.io/config.hash": "0a1b"}
-    site.create(pod("static", annotations=marks))
+    site.create(pod("static", annotations=MIRROR))
     held, known = site.decided("static"), site.allocation("static")
     path = f"{GROUP}/namespaces/{site.namespace}/podallocations/static/status"
     site.api.merge(path, {"status": {"phase": "Applied"}})
@@ -293,7 +294,7 @@ def test_the_deletion_of_a_mirror_pod_frees_nothing_and_the_next_mirror_finds_it
     site.create(pod("newcomer"))
     newcomer = site.decided("newcomer")
     assert not cpuset.parse(newcomer) & cpuset.parse(held)
-    again = site.create(pod("static", annotations=marks))["metadata"]["uid"]
+    again = site.create(pod("static", annotations=MIRROR))["metadata"]["uid"]
     until(lambda: site.allocation("static")["spec"]["podUID"] == again, "the next mirror's record", SOON)
     assert (site.cpus("static"), site.cpus("newcomer")) == (held, newcomer)
     found = site.allocation("static")["metadata"]
