@@ -53,6 +53,11 @@ class ApiStatusError(Exception):
         self.message = str(status.get("message", ""))
         super().__init__(f"{code} {self.reason}: {self.message}")
 
+    @property
+    def of_a_start(self) -> bool:
+        """Tell whether it is what a server answers that has just started: "storage is (re)initializing"."""
+        return bool(self.code == requests.codes.too_many_requests)
+
 
 def path_of(manifest: Json, namespace: str = "default") -> str:
     """Return the HTTP path of the object that a manifest describes."""
@@ -212,7 +217,7 @@ class Api:
                     if time.monotonic() > deadline:
                         break
             except ApiStatusError as error:
-                if error.code != requests.codes.too_many_requests:  # "storage is (re)initializing"
+                if not error.of_a_start:
                     raise
                 time.sleep(_STORAGE_SECONDS)
         raise TimeoutError(f"waited {timeout:g} s for {what}; last seen: {_shown(last)}")

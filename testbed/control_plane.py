@@ -316,7 +316,7 @@ class ControlPlane:
         try:
             return self._crds_served()
         except ApiStatusError as error:
-            if error.code == requests.codes.too_many_requests:  # "storage is (re)initializing"
+            if error.of_a_start:
                 return False
             raise
 
