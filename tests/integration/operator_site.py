@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 GROUP = "/apis/podnuma.dev/v1alpha1"
 API = "podnuma.dev/v1alpha1"
-SOON = 10.0  # seconds in which the operator does what follows from an event, on a busy machine
+SOON = 30.0  # seconds in which the operator does what follows from an event, on a busy machine
 
 
 def machine(cores: int = 8, nodes: int = 2, memory: int = 32) -> Topology:

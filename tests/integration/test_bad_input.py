@@ -13,7 +13,7 @@ from testbed.demo import expectations
 from testbed.waiting import until
 
 pytestmark = pytest.mark.timeout(120)
-TOLD_SECONDS = 15
+TOLD_SECONDS = 30
 CRDS = Path(__file__).resolve().parents[2] / "crds"
 
 

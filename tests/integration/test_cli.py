@@ -218,7 +218,7 @@ def test_a_cluster_without_podnuma_and_one_of_another_version_are_told_apart():
         definition = yaml.safe_load((ROOT / "crds" / "nodetopologies.yaml").read_text())
         definition["spec"]["versions"][0]["name"] = "v2"
         bare.api.create(definition)
-        until(lambda: _served(bare), "v2 to be served", 20)
+        until(lambda: _served(bare), "v2 to be served", 30)
         done = podnuma("map", kubeconfig=bare.kubeconfig)
         assert done.returncode == Exit.NOT_SERVED
         assert done.stderr.startswith("this cluster serves podnuma.dev in v2, this podnuma speaks v1alpha1; ")

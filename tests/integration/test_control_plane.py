@@ -124,7 +124,7 @@ def test_nothing_outlives_a_control_plane_that_is_stopped_by_a_signal(tmp_path, 
         finally:
             process.send_signal(number)
             process.wait(30)
-    until(lambda: not children_of(folder), "every child to be gone", 5)
+    until(lambda: not children_of(folder), "every child to be gone", 30)
 
 
 def test_a_part_that_cannot_start_is_named_with_the_end_of_its_log(tmp_path):

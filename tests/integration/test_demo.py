@@ -103,5 +103,5 @@ def test_interrupted_demo_leaves_nothing(demo_environment, tmp_path):
         process.send_signal(signal.SIGINT)
         process.stdout.read()
         assert process.wait(30) == 130
-    until(lambda: not children_below(tmp_path), "every part to be gone", 5)
+    until(lambda: not children_below(tmp_path), "every part to be gone", 30)
     assert list(tmp_path.glob("podnuma-*")) == []

@@ -333,7 +333,7 @@ def test_uninstalled_it_leaves_definitions_and_profiles_only(installed, helm):
     installed.apply_files(ROOT / "examples" / "profiles")
     done = run(helm, "uninstall", "podnuma", "--namespace", SYSTEM, "--timeout=40s", cluster=installed)
     assert done.returncode == 0, done.stdout + done.stderr
-    left = until(lambda: _left(installed), "everything of the release to be gone", 20)
+    left = until(lambda: _left(installed), "everything of the release to be gone", 30)
     assert left == ["nothing"]
     assert len(installed.api.items("/apis/podnuma.dev/v1alpha1/nodeprofiles")) == 2
 

@@ -63,7 +63,7 @@ def nodes(clean_cluster: ControlPlane, namespace: str) -> Iterator[ControlPlane]
         cluster.api.create(allocation(node, namespace))
     with cluster.api_for(SYSTEM, "podnuma-agent", node="node-a") as stolen:
         # A policy takes a moment to be in force.
-        until(lambda: refused(stolen, topology("node-b")) is not None, "the policy refuses", 20)
+        until(lambda: refused(stolen, topology("node-b")) is not None, "the policy refuses", 30)
     yield cluster
     cluster.kubectl("delete", "-f", str(RBAC / "agent-policy.yaml"))
 
@@ -173,7 +173,7 @@ def test_the_policy_alone_refuses_all_but_status_even_if_rights_were_too_wide(no
                 lambda: agent.create(allocation("node-c", namespace)),
             )
             for attempt in attempts:
-                error = until(partial(_message, attempt), "a refusal", 10)
+                error = until(partial(_message, attempt), "a refusal", 30)
                 assert "agents write nothing but the status of NodeTopologies and PodAllocations" in error
     finally:
         nodes.api.delete("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/too-wide")

@@ -131,7 +131,7 @@ def test_nothing_is_left_open_however_clients_connect_while_it_stops(control_pla
     with ThreadPoolExecutor(4) as threads:
         with FaultyApiServer(control_plane) as running:
             hammers = [threads.submit(hammer, running.port) for _ in range(4)]
-            until(lambda: len(clients) > 20, "clients are connected", 10)
+            until(lambda: len(clients) > 20, "clients are connected", 30)
         for each in hammers:
             each.result(10)
     for client in clients:

@@ -117,7 +117,7 @@ def test_an_unfit_pod_is_released_for_the_autoscaler_to_see(site, kwok):
         return [one for one in conditions if one.get("reason") == "Unschedulable"]
 
     until(unschedulable, f"the scheduler to call it unschedulable\n{site.logs()}", SOON)
-    assert site.events("ReleasedUnplaced")
+    until(lambda: site.events("ReleasedUnplaced"), f"the event\n{site.logs()}", SOON)
     # A node that is added takes it.
     kwok.add_node("n2", cpus=16, memory=64 * 2**30, labels={"pool": "a"})
     until(lambda: site.pod("big")["spec"].get("nodeName") == "n2", "it to be bound to n2", 30)
@@ -178,7 +178,7 @@ def test_get_pa_and_explain_show_what_is_reserved(site, kwok):
     assert "NODE " in explained.stdout
     path = f"{GROUP}/namespaces/{site.namespace}/podallocations/held"
     site.delete("held")
-    until(lambda: site.api.find(path) is None, "the reservation to go", 5)
+    until(lambda: site.api.find(path) is None, "the reservation to go", 30)
 
 
 def test_release_gates_lets_waiting_pods_go(site, kwok):

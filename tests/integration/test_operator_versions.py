@@ -75,5 +75,5 @@ def test_fields_that_an_older_crd_drops_are_counted_not_fought_for_and_come_with
         time.sleep(2)
         assert faulty.count(faults.writes("podallocations")) - before <= 2
         site.cluster.apply_crds(CRD.parent)
-        until(lambda: "podCPUShares" in site.allocations()["db"], "the field to appear", 20)
+        until(lambda: "podCPUShares" in site.allocations()["db"], "the field to appear", 30)
         assert site.cpus("db") == "1-2,9-10"
