@@ -16,7 +16,7 @@ from testbed.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-START_SECONDS = 30
+START_SECONDS = 60
 
 
 def podnuma_script() -> str:

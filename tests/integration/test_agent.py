@@ -342,7 +342,7 @@ def test_a_deleted_allocation_is_held_until_the_last_process_has_ended(node, nam
             grant.container("database").cpus
         )
         node.api.request("DELETE", f"/api/v1/namespaces/{namespace}/pods/db")
-        node.wait_phase(namespace, "db", "Released", 20)
+        node.wait_phase(namespace, "db", "Released")
         assert says_held() == []
         free: dict[str, Any] = {"metadata": {"finalizers": []}}
         node.api.request("PATCH", path, free, content_type="application/merge-patch+json")
@@ -357,7 +357,7 @@ def test_a_container_beside_others_that_could_not_be_taken_off_is_not_applied(no
         aside = file.rename(file.with_name("aside"))  # the kernel never makes such a file anew
         aside.write_text("\n")
         file.symlink_to("/nowhere/cpuset.cpus")  # no write is taken here any more
-        found = node.wait_phase(namespace, "db", "Drifted", 20)
+        found = node.wait_phase(namespace, "db", "Drifted")
         assert node.condition(found, "Ready")["reason"] == "NotIsolated"
         text = node.condition(found, "NotIsolated")["message"]
         assert f"container database: the burstable slice may run on its CPUs {own}" in text
@@ -365,7 +365,7 @@ def test_a_container_beside_others_that_could_not_be_taken_off_is_not_applied(no
         assert agent.metric("podnuma_containers_not_isolated") == 3
         file.unlink()
         aside.rename(file)
-        node.wait_phase(namespace, "db", "Applied", 20)
+        node.wait_phase(namespace, "db", "Applied")
         until(lambda: node.condition(node.topology(), "Isolated")["status"] == "True", "the node's word", 30)
 
 

@@ -71,9 +71,12 @@ def test_cpus_and_memory_come_from_the_numa_node_of_the_allocated_device(
     by_name = {container["name"]: container for container in spec["containers"]}
     assert by_name["database"]["devices"] == [{"resource": DRIVER, "name": "node-1/gpu-0", "numaNodes": "5"}]
     assert allocation["status"]["phase"] == "Applied"
-    events = published.items(f"/api/v1/namespaces/{namespace}/events")
-    told = [event["message"] for event in events if event["reason"] == "Allocated"]
-    assert f"for {DRIVER} node-1/gpu-0 (NUMA node 5)" in told[0]
+
+    def told() -> list[str]:
+        events = published.items(f"/api/v1/namespaces/{namespace}/events")
+        return [event["message"] for event in events if event["reason"] == "Allocated"]
+
+    assert f"for {DRIVER} node-1/gpu-0 (NUMA node 5)" in until(told, "the event", 30)[0]
 
     done = subprocess.run(
         [PODNUMA, "locality", "-n", namespace, "-o", "json", "--kubeconfig", system.cluster.kubeconfig],

@@ -182,7 +182,7 @@ def test_podallocations_changed_by_hand_come_back_with_an_event(site):
     (kept,) = until(lambda: site.events("Kept"), "an event about the deletion", SOON)
     assert "stays until the pod has ended" in kept
     assert site.allocation("db")["spec"] == before
-    (restored,) = site.events("Restored")
+    (restored,) = until(lambda: site.events("Restored"), "an event about the edit", SOON)
     assert "spec.cpus" in restored
     assert "4-7,12-15" in restored
     site.delete("db")

@@ -45,9 +45,14 @@ def database(namespace: str, count: int = 1) -> Json:
     return value
 
 
-def told(system, namespace: str, reason: str) -> list[str]:
-    events = system.cluster.api.items(f"/api/v1/namespaces/{namespace}/events")
-    return [event["message"] for event in events if event["reason"] == reason]
+def told(system, namespace: str, reason: str) -> str:
+    """Wait for an event and return its message."""
+
+    def messages() -> list[str]:
+        events = system.cluster.api.items(f"/api/v1/namespaces/{namespace}/events")
+        return [event["message"] for event in events if event["reason"] == reason]
+
+    return until(messages, f"the event {reason}", 30)[0]
 
 
 def answer(system, *words: str) -> Json:
@@ -66,17 +71,22 @@ def test_cpus_and_memory_come_from_the_numa_node_of_the_device_that_the_kubelet_
     planned = answer(system, "plan", "-f", str(file))["items"][0]
     assert planned["node"] == "node-1"
     assert f"not considered: {NIC} (chosen by the node's kubelet)" in planned["note"]
-    system.cluster.api.create(database(namespace))
     path = f"{GROUP}/namespaces/{namespace}/podallocations/database"
+    agent = system.agents["node-1"]
+    agent.pause()  # so that the pod waits for as long as it is asked about
+    try:
+        system.cluster.api.create(database(namespace))
 
-    def waits() -> bool:
-        found = system.cluster.api.find(path)
-        return found is not None and found["spec"]["decision"]["reason"] == "DevicesPending"
+        def waits() -> bool:
+            found = system.cluster.api.find(path)
+            return found is not None and found["spec"]["decision"]["reason"] == "DevicesPending"
 
-    until(waits, "the pod to wait for its devices", 30)
-    (seen,) = answer(system, "explain", "database", "-n", namespace)["items"]
-    assert seen["stored"]["message"] == f"waits for the devices of {NIC} that the kubelet gives it"
-    kubelet.pods = [pod(namespace, "database", database=[devices(NIC, ["nic-6"], 5)])]
+        until(waits, "the pod to wait for its devices", 30)
+        (seen,) = answer(system, "explain", "database", "-n", namespace)["items"]
+        assert seen["stored"]["message"] == f"waits for the devices of {NIC} that the kubelet gives it"
+        kubelet.pods = [pod(namespace, "database", database=[devices(NIC, ["nic-6"], 5)])]
+    finally:
+        agent.resume()
     allocation = system.wait_applied(namespace, "database")
     spec, status = allocation["spec"], allocation["status"]
     assert (spec["summary"]["numa"], spec["memoryNodes"]) == ("5", "5")
@@ -87,7 +97,7 @@ def test_cpus_and_memory_come_from_the_numa_node_of_the_device_that_the_kubelet_
     ]
     (known,) = [one for one in status["conditions"] if one["type"] == "DevicesKnown"]
     assert (known["status"], known["reason"]) == ("True", "Reported")
-    assert f"for {NIC} nic-6 (NUMA node 5)" in told(system, namespace, "Allocated")[0]
+    assert f"for {NIC} nic-6 (NUMA node 5)" in told(system, namespace, "Allocated")
     written = system.written(allocation)
     assert written["database"].mems == {5}
 
@@ -103,6 +113,6 @@ def test_what_the_kubelet_does_not_tell_is_decided_without_and_said(system, name
     system.cluster.api.create(database(namespace))
     allocation = system.wait_applied(namespace, "database")
     assert allocation["spec"]["decision"]["admitted"] is True
-    assert "rejected by rate limit" in told(system, namespace, "DevicesUnknown")[0]
+    assert "rejected by rate limit" in told(system, namespace, "DevicesUnknown")
     (known,) = [one for one in allocation["status"]["conditions"] if one["type"] == "DevicesKnown"]
     assert (known["status"], known["reason"]) == ("False", "NotRead")
