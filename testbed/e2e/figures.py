@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from testbed.e2e.cluster import Cluster
     from testbed.e2e.product import Product
@@ -72,38 +72,61 @@ def quantile(histogram: dict[float, float], part: float) -> float:
 
 @dataclass(slots=True)
 class Phases:
-    """When each PodAllocation was first seen, and when it was first seen applied; seconds."""
+    """When each PodAllocation was first seen, when it was applied, and when its pod was ready; seconds."""
 
     seen: dict[str, float] = field(default_factory=dict)
     applied: dict[str, float] = field(default_factory=dict)
+    ready: dict[str, float] = field(default_factory=dict)
 
     def waits(self) -> list[float]:
-        """Return the time from one to the other, shortest first."""
+        """Return the time from the first to the second, shortest first. Most of it the pods take to start."""
         return sorted(self.applied[name] - self.seen[name] for name in self.applied)
+
+    def reports(self) -> list[float]:
+        """Return how long after its pod was ready each was applied, shortest first; below 0: before that."""
+        return sorted(self.applied[name] - self.ready[name] for name in self.applied.keys() & self.ready)
 
 
 @contextmanager
 def phases(cluster: Cluster) -> Iterator[Phases]:
-    """Watch PodAllocations inside the `with` block, with this host's clock."""
+    """Watch PodAllocations and pods inside the `with` block, with this host's clock."""
     found = Phases()
-    columns = "custom-columns=NAME:.metadata.name,PHASE:.status.phase"
+
+    def allocation(name: str, phase: str) -> None:
+        found.seen.setdefault(name, time.monotonic())
+        if phase == "Applied":
+            found.applied.setdefault(name, time.monotonic())
+
+    def pod(name: str, ready: str) -> None:
+        if ready == "True":
+            found.ready.setdefault(name, time.monotonic())
+
+    is_ready = '.status.conditions[?(@.type=="Ready")].status'
+    with (
+        _watched(cluster, "podallocations", ".status.phase", allocation),
+        _watched(cluster, "pods", is_ready, pod),
+    ):
+        yield found
+
+
+@contextmanager
+def _watched(cluster: Cluster, kind: str, path: str, tell: Callable[[str, str], None]) -> Iterator[None]:
+    """Tell names of objects and what is at a path of them, again whenever one changes."""
     argv: Sequence[str] = [
         *(cluster.kubectl, f"--kubeconfig={cluster.kubeconfig}", f"--namespace={cluster.namespace}"),
-        *("get", "podallocations", "--watch", "--no-headers", "-o", columns),
+        *("get", kind, "--watch", "--no-headers", "-o", f"custom-columns=NAME:.metadata.name,VALUE:{path}"),
     ]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as watching:
 
         def follow() -> None:
             for line in watching.stdout or ():
-                name, phase = line.split()
-                found.seen.setdefault(name, time.monotonic())
-                if phase == "Applied":
-                    found.applied.setdefault(name, time.monotonic())
+                name, value = line.split()
+                tell(name, value)
 
         reader = threading.Thread(target=follow, daemon=True)
         reader.start()
         try:
-            yield found
+            yield
         finally:
             watching.terminate()
             reader.join(10)

@@ -133,10 +133,12 @@ def test_twenty_pods_at_once_start_right(cluster: Cluster, podnuma: Product, fig
     risen = {bound: count - waits.get(bound, 0) for bound, count in now.items()}
     applied = seen.waits()
     longest = max(applied, default=0)
+    reports = seen.reports()
     figures += [
         f"20 pods at once, emulated: {max(risen.values(), default=0):g} starts waited in the hook",
         f"  at most {quantile(risen, 0.5) * 1000:g} ms (median), {quantile(risen, 0.99) * 1000:g} ms (p99)",
         f"  PodAllocation to Applied: median {median(applied):.1f} s, longest {longest:.1f} s",
+        f"  pod ready to Applied: median {median(reports):.1f} s, longest {max(reports, default=0):.1f} s",
         f"  agent: {usage[0]}",
         f"  {samples.sweeps} samples, {samples.stable} whole, longest gap {samples.longest_gap:.2f} s",
     ]

@@ -151,7 +151,7 @@ def _shared(settings: AgentSettings, state: Callable[[], GaugeValues]) -> _Share
         devices_wake.set()
 
     desired = DesiredState(changed)
-    status_writer = StatusWriter(_writer(connect), rng=rng)
+    status_writer = StatusWriter(_writer(connect), rng=rng, waited=metrics.status_wait.observe)
     boot_id = _boot_id(settings)
     node = NodeStatus(
         AgentIdentity(settings.node_name, version, boot_id),
@@ -177,13 +177,15 @@ async def _register(shared: _Shared) -> None:
 
 
 def _writer(connect: Callable[[], ApiClient]) -> Callable[[str, Json], Json]:
-    """Return a function that writes one status; used by one thread at a time."""
-    apis: list[ApiClient] = []
+    """Return a function that writes one status; each thread that is in it has a connection of its own."""
+    idle: list[ApiClient] = []
 
     def write(path: str, body: Json) -> Json:
-        if not apis:
-            apis.append(connect())
-        return apis[0].apply(path, body, names.AGENT_MANAGER)
+        api = idle.pop() if idle else connect()
+        try:
+            return api.apply(path, body, names.AGENT_MANAGER)
+        finally:
+            idle.append(api)
 
     return write
 

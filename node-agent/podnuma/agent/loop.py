@@ -1,9 +1,10 @@
 """One running agent: streams in, passes over the node, statuses out.
 
 `app` makes the parts and hands them over; here is only the order of things. A burst of events costs one
-pass, and passes take a fifth of the time at most: the start of a container does not wait for them. A pass
-that failed or was refused something comes again after a back-off; without events there is one every
-`check_seconds`, because cgroups change without telling.
+pass, and passes take a fifth of a processor at most: what a pass waits for others does not count, or reports
+would be late just when much is going on. A pass that failed, was refused something or does not find what it
+wrote comes again after a back-off; without events there is one every `check_seconds`, because cgroups change
+without telling.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 _BACKOFF = Backoff(0.1, 5.0)
 _BATCH = 0.005  # seconds in which events are taken together
 _BATCH_AFTER_FAILURE = 0.1
-_REST = 4.0  # times as long as a pass took
+_REST = 4.0  # times the processor time that a pass took
 _LONGEST_REST = 1.0  # seconds
 _STILL = 600.0  # seconds without an answer or a failure before a watch counts as stuck
 _STUCK = 120.0  # seconds without a finished pass
@@ -65,9 +66,9 @@ class AgentLoop:
             # What keeps failing must not make a busy stream of events a busy loop.
             await asyncio.sleep(_BATCH_AFTER_FAILURE if failures else _BATCH)
             self.dirty.clear()
-            began = time.monotonic()
+            began = time.thread_time()
             failures = failures + 1 if await self._pass() else 0
-            await asyncio.sleep(min(_REST * (time.monotonic() - began), _LONGEST_REST))
+            await asyncio.sleep(min(_REST * (time.thread_time() - began), _LONGEST_REST))
 
     async def _pass(self) -> bool:
         """Run one pass and report on it; return whether it is to be repeated soon."""
@@ -94,7 +95,7 @@ class AgentLoop:
         self._look_at_huge_pages(snapshot)
         self.reporter.report(snapshot, self.reconciler.verdicts)
         self.devices.saw({cgroup.uid for cgroup in snapshot.seen if isinstance(cgroup, PodCgroup)})
-        return snapshot.unfinished or bool(snapshot.intrusions)
+        return snapshot.unfinished or snapshot.unsettled or bool(snapshot.intrusions)
 
     def _look_at_huge_pages(self, snapshot: NodeSnapshot) -> None:
         """Find who has huge pages, once in `check_seconds`, however many passes there are."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import random
+import threading
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from podnuma.agent.devices.waiting import WaitingDevices
 from podnuma.agent.discover.machine import Discovered
 from podnuma.agent.discover.tree import Finding
 from podnuma.agent.loop import AgentLoop
+from podnuma.agent.model.cgroup_ref import ContainerCgroup
 from podnuma.agent.model.containers import RuntimeDescription
 from podnuma.agent.podresources.client import ContainerDevice, ListedPod
 from podnuma.agent.reconcile.pages_in_use import HugePageUse
@@ -25,16 +27,18 @@ from podnuma.allocator import cpuset
 from podnuma.api.pod_allocation import DEVICES_PENDING, Decision
 from podnuma.plumbing.kube import errors
 
+from tests.unit.operator.virtual import VirtualLoop
+
 
 class Running:
-    def __init__(self, bench):
+    def __init__(self, bench, at_once=4):
         self.bench = bench
         self.dirty = asyncio.Event()
         bench.desired._changed = self.dirty.set
         self.written = {}
         self.writes = 0
         self.time = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-        status_writer = StatusWriter(self.write, rng=random.Random(1), not_before=0)
+        status_writer = StatusWriter(self.write, rng=random.Random(1), not_before=0, at_once=at_once)
         self.node = NodeStatus(
             AgentIdentity("node", "0.1", "boot"),
             bench.desired,
@@ -106,6 +110,73 @@ async def test_an_event_leads_to_a_pass_and_a_status(bench, database, reached):
             {0: 2, 1: 0},
         )
         assert running.agent.ready() is None
+
+
+class Crowd:
+    """A node where a container starts in every pass, and an API server that answers once a pass.
+
+    Where each start and each report of it was, is counted in passes and requests.
+    """
+
+    PODS, AT_ONCE = 6, 2
+
+    def __init__(self, bench, words):
+        self.bench = bench
+        self.turn = threading.Semaphore(0)
+        self.passes = self.requests = 0
+        self.started, self.told = {}, {}
+        bench.settings()
+        self.pods = {}
+        for number in range(self.PODS):
+            own = f"{number + 1},{number + 9}"
+            containers = [words.container(name, own) for name in ("app", "log")]
+            bench.grant(words.pod(f"p{number}", *containers, cpus=own))
+            self.pods[f"p{number}"] = bench.pod(f"p{number}")
+        self.to_start = [(pod, name) for name in ("app", "log") for pod in self.pods]
+        self._containers = bench.containers
+        bench.containers = self.containers
+
+    async def containers(self):
+        """Answer the pass that begins; then one more container starts, for the next."""
+        self.passes += 1
+        self.turn.release()
+        running = await self._containers()
+        if self.to_start:
+            pod, name = self.to_start.pop(0)
+            self.bench.start(self.pods[pod], name)
+            self.started[pod] = self.passes, self.requests
+            self.bench.desired._changed()
+        return running
+
+    def write(self, path, body):
+        self.turn.acquire(timeout=30)
+        self.requests += 1
+        pod = path.rsplit("/", 2)[1]
+        if body["status"].get("phase") == "Applied":
+            self.told.setdefault(pod, (self.passes, self.requests))
+        return body
+
+
+async def test_in_a_stream_of_starts_each_is_reported_after_a_pass_and_a_request_of_each_other(bench, words):
+    crowd = Crowd(bench, words)
+    running = Running(bench, at_once=Crowd.AT_ONCE)
+    running.agent.reporter.status_writer._write = crowd.write
+    tasks = [asyncio.create_task(task()) for task in running.tasks]
+    try:
+        async with asyncio.timeout(60):
+            while len(crowd.told) < Crowd.PODS:  # noqa: ASYNC110 - a deadline, and a thread that counts
+                await asyncio.sleep(0.005)
+    finally:
+        crowd.turn.release(1000)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    objects = Crowd.PODS + 1
+    for pod, (passes, requests) in crowd.told.items():
+        began, before = crowd.started[pod]
+        assert requests - before <= objects + Crowd.AT_ONCE, f"{pod}: more requests than there are objects"
+        # One that began before the start, one that sees it, and one for each request, as the server answers.
+        assert passes - began <= 2 + objects + Crowd.AT_ONCE
 
 
 async def test_drift_is_repaired_at_the_next_look_without_any_event(bench, database, reached):
@@ -256,3 +327,57 @@ async def test_the_devices_of_a_pod_that_waits_are_in_its_status_once_its_cgroup
         ]
         assert condition(status, "DevicesKnown")["status"] == "True"
         assert status["phase"] == "Pending"
+
+
+@pytest.mark.usefixtures("database")
+def test_passes_rest_from_what_they_compute_and_not_from_what_they_wait_for(bench):
+    """A runtime that answers late delays no second report: the next pass begins at once."""
+    loop = VirtualLoop()
+    answer = bench.containers
+    begun, ended = [], []
+
+    async def slow():
+        begun.append(loop.time())
+        bench.desired._changed()  # events never end
+        await asyncio.sleep(10)
+        ended.append(loop.time())
+        return await answer()
+
+    bench.containers = slow
+
+    async def three_passes():
+        running = Running(bench)
+        task = asyncio.create_task(running.agent.run())
+        async with asyncio.timeout(60):
+            while len(begun) < 3:  # noqa: ASYNC110 - virtual time
+                await asyncio.sleep(0.1)
+        task.cancel()
+
+    with contextlib.closing(loop):
+        loop.run_until_complete(three_passes())
+    rests = [after - before for before, after in zip(ended, begun[1:], strict=False)]
+    assert len(rests) == 2
+    assert max(rests) < 1, "a pass of 10 s that computes for milliseconds"
+
+
+@pytest.mark.usefixtures("database")
+async def test_what_was_written_and_is_not_there_yet_is_looked_for_soon(bench, reached):
+    """systemd answers a little before it has written: the report does not wait for the next look."""
+    write_through, late = bench.ways.write, []
+
+    async def answers_early(write):
+        if isinstance(write.cgroup, ContainerCgroup):
+            await write_through(write)
+        else:
+            late.append(write)
+
+    bench.ways.write = answers_early
+    async with agent_over(bench) as running:
+        running.agent.check_seconds = 3600
+        running.dirty.set()
+        await reached(lambda: "db" in running.written)
+        assert running.written["db"]["phase"] == "Pending"
+        for write in late:
+            await write_through(write)
+        bench.ways.write = write_through
+        await reached(lambda: running.written["db"]["phase"] == "Applied")

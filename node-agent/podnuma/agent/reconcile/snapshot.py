@@ -9,7 +9,7 @@ from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup
 from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues
 from podnuma.agent.model.containers import Container
 from podnuma.agent.plan.targets import PlanInput
-from podnuma.agent.reconcile.apply import WriteResult
+from podnuma.agent.reconcile.apply import WriteOutcome, WriteResult
 from podnuma.agent.reconcile.isolation import Intrusion
 from podnuma.allocator import cpuset
 from podnuma.allocator.request import Qos
@@ -45,6 +45,14 @@ class NodeSnapshot:
     def unfinished(self) -> bool:
         """Whether something was refused that may work later."""
         return any(result.refused for result in self.results)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether something was written that the kernel does not show yet: systemd answers a bit early."""
+        return any(
+            result.outcome is WriteOutcome.DONE and self.differences.get(result.write.cgroup) is not None
+            for result in self.results
+        )
 
     @property
     def enforcing(self) -> bool:

@@ -54,6 +54,7 @@ _NAMES = {
     ),
 }
 _PIN_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_STATUS_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _HOOK_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 
 
@@ -161,6 +162,12 @@ class AgentMetrics:
         )
         self.pass_seconds = Histogram(
             "podnuma_pass_seconds", "Time of one pass over the node.", registry=made
+        )
+        self.status_wait = Histogram(
+            "podnuma_status_wait_seconds",
+            "Time that a status waited until the API server had stored it or a newer one, retries included.",
+            buckets=_STATUS_BUCKETS,
+            registry=made,
         )
         self.api_errors = prometheus_client.Counter(
             "podnuma_api_errors", "Requests to the API server that failed.", ["reason"], registry=made

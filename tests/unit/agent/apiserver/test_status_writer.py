@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import random
+import threading
 
 import pytest
 from podnuma.agent.apiserver.status_writer import StatusWriter
@@ -110,6 +111,102 @@ async def test_fields_that_the_server_drops_are_named_once_and_not_written_in_a_
         server.prunes = False
         writer.submit("a", {"status": {"phase": "Applied", "pools": {"shared": "9"}}})
         await reached(lambda: writer.dropped == frozenset())
+
+
+class Slow(Server):
+    """A server that answers a write when a test lets it, and knows how many it has at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun = []
+        self.most = 0
+        self._under_way = []
+        self._turn = threading.Semaphore(0)
+
+    def write(self, path, body):
+        self.begun.append(path)
+        self._under_way.append(path)
+        assert len(set(self._under_way)) == len(self._under_way), "two writes of one object at once"
+        self.most = max(self.most, len(self._under_way))
+        self._turn.acquire(timeout=5)
+        self._under_way.remove(path)
+        return super().write(path, body)
+
+    def answer(self, writes=1):
+        self._turn.release(writes)
+
+
+async def test_a_few_writes_are_under_way_at_once_but_never_two_of_one_object(reached):
+    server = Slow()
+    async with running(server, not_before=0, at_once=3) as writer:
+        for path in "abcde":
+            writer.submit(path, {"n": 1})
+        await reached(lambda: len(server.begun) == 3)
+        for path in "abcde":
+            writer.submit(path, {"n": 2})
+        server.answer(100)
+        await reached(lambda: {("abcde"[i], 2) for i in range(5)} <= told(server))
+        assert server.most == 3
+
+
+def told(server):
+    return {(path, body["n"]) for path, body in server.written}
+
+
+async def test_whoever_has_waited_longest_is_next_however_often_others_change(reached):
+    """With more changes than a server takes, no object is passed by another that was submitted later."""
+    server = Slow()
+    async with running(server, not_before=0, at_once=2) as writer:
+        names = [f"pod-{number:02}" for number in range(12)]
+        for number in range(20):
+            for name in names:
+                writer.submit(name, {"n": number})
+            if number == 0:
+                await reached(lambda: len(server.begun) == 2)
+            server.answer()
+            await reached(lambda number=number: len(server.begun) == number + 3)
+        server.answer(100)
+        await reached(lambda: {(name, 19) for name in names} <= told(server))
+    # Of 12 objects in a row no one comes twice: each waits for one request of each other at most.
+    assert all(len(set(server.begun[at : at + 12])) == 12 for at in range(10))
+
+
+async def test_a_status_that_is_being_written_is_not_written_a_second_time(reached):
+    server = Slow()
+    async with running(server, not_before=0) as writer:
+        writer.submit("a", {"n": 1})
+        await reached(lambda: server.begun)
+        writer.submit("a", {"n": 2})
+        writer.submit("a", {"n": 1})  # as the next pass says, before the server has answered
+        assert writer.pending() == 0
+        writer.submit("b", {"n": 1})
+        server.answer(100)
+        await reached(lambda: len(server.written) == 2)
+        assert sorted(server.begun) == ["a", "b"]
+
+
+async def test_an_object_that_is_forgotten_during_its_write_has_no_second_one_beside_it(reached):
+    server = Slow()
+    async with running(server, not_before=0) as writer:
+        writer.submit("a", {"n": 1})
+        await reached(lambda: server.begun)
+        writer.forget(lambda _: False)
+        writer.submit("a", {"n": 2})
+        writer.submit("b", {"n": 1})
+        await reached(lambda: len(server.begun) == 2)
+        server.answer(100)
+        await reached(lambda: told(server) == {("a", 1), ("b", 1), ("a", 2)})
+
+
+async def test_how_long_statuses_waited_is_told(server, reached):
+    waited: list[float] = []
+    server.errors = [errors.UncertainError(503, "x", "away")]
+    async with running(server, not_before=0, waited=waited.append) as writer:
+        began = asyncio.get_running_loop().time()
+        writer.submit("a", {"n": 1})
+        await reached(lambda: waited)
+        # From the first wish on, the failure included.
+        assert 0.005 <= waited[0] <= asyncio.get_running_loop().time() - began
 
 
 class Picky(Server):

@@ -163,6 +163,7 @@ def test_what_happens_is_counted_under_bounded_labels():
     metrics.judged(PinVerdict(Verdict.PINNED_LATE, 300))
     metrics.judged(PinVerdict(Verdict.PINNED_AT_START, 0))
     metrics.took(0.01)
+    metrics.status_wait.observe(0.2)
     metrics.waited(StartWait(0.02, StartOutcome.DECIDED))
     metrics.waited(StartWait(0.5, StartOutcome.SHARED))
     metrics.waited(StartWait(0.5, StartOutcome.NOT_MANAGED))
@@ -178,6 +179,7 @@ def test_what_happens_is_counted_under_bounded_labels():
     assert value(metrics, "podnuma_pin_latency_seconds_sum") == 0.3
     assert value(metrics, "podnuma_pin_latency_seconds_count") == 2
     assert value(metrics, "podnuma_pass_seconds_count") == 1
+    assert value(metrics, "podnuma_status_wait_seconds_count") == 1
     assert value(metrics, "podnuma_hook_wait_seconds_count", decided="yes") == 1
     assert value(metrics, "podnuma_hook_wait_seconds_count", decided="no") == 3
     assert value(metrics, "podnuma_undecided_starts_total") == 1
