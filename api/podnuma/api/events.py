@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
+from podnuma.api import names
 from podnuma.api.conditions import timestamp
 
 LONGEST_MESSAGE: Final = 1024
@@ -60,7 +61,7 @@ class Event:
         """The name of the stored event: equal for equal events, and for those of one slot."""
         what = (self.slot,) if self.slot else (self.reason, self.message)
         told = ascii((self.involved.uid, self.component, *what))
-        return f"{self.involved.name[:200]}.{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+        return f"{names.beginning(self.involved.name, 200)}.{hashlib.sha256(told.encode()).hexdigest()[:16]}"
 
     @property
     def namespace(self) -> str:

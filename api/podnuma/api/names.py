@@ -29,5 +29,20 @@ STATIC_POD_HASH_ANNOTATION: Final = "kubernetes.io/config.hash"
 
 STATIC_POD_MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
 
+_LONGEST_ASIDE: Final = 240  # of 253 characters
+
 NOTHING: Final = "-"
 """In display fields: no value. Printer columns are never empty."""
+
+
+def beginning(name: str, longest: int) -> str:
+    """Return the beginning of an object's name, such that something can follow it with "-" or ".".
+
+    Each part of a name between two dots begins and ends with a letter or a digit: "a.-b" is refused.
+    """
+    return name[:longest].rstrip(".-")
+
+
+def aside(name: str, pod_uid: str) -> str:
+    """Return under which name the PodAllocation of a former pod is kept when another pod has its name."""
+    return f"{beginning(name, _LONGEST_ASIDE)}-{pod_uid[:8]}"

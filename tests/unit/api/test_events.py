@@ -1,6 +1,7 @@
 """Telling the same thing again updates one event."""
 
 import datetime as dt
+import re
 from dataclasses import replace
 
 from hypothesis import given
@@ -50,3 +51,15 @@ def test_names_and_messages_stay_within_the_limits_of_the_api_server(name, messa
     body = render_event(replace(EVENT, involved=replace(POD, name=name), message=message), NOON)
     assert len(body["metadata"]["name"]) <= 253
     assert len(body["message"]) <= 1024
+
+
+# What an API server takes for a name.
+SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+
+
+@given(st.from_regex(SUBDOMAIN, fullmatch=True), st.integers(190, 210))
+def test_the_name_of_an_event_is_one_wherever_that_of_its_object_is_cut(name, length):
+    """Yelp/task_processing#222, kite-org/kite#385: "some.-uid" is refused."""
+    long = f"{'a' * (length - 1)}{name}"
+    for cut in (long, f"{'a' * length}.{name}", f"{'a' * (length - 1)}-a.{name}"):
+        assert re.fullmatch(SUBDOMAIN, replace(EVENT, involved=replace(POD, name=cut)).name)

@@ -5,9 +5,11 @@
                 kubepods-burstable-pod<uid, - as _>.slice                     crio-<id>.scope
     cgroupfs  kubepods/burstable/pod<uid>                                       <id>, crio-<id>
 
-Guaranteed pods lie directly below kubepods. Nested nodes (kind) put everything below another folder,
-"kubelet.slice" with all units named "kubelet-kubepods...", or "kubelet". Which of these a node has is
-found by looking for kubepods, never configured. Conmon's scope beside a CRI-O container is not a container.
+Guaranteed pods lie directly below kubepods. Nested nodes (kind) and kubelets with a `cgroupRoot` put
+everything below another folder, "kubelet.slice" with all units named "kubelet-kubepods...", or "kubelet".
+Which of these a node has is found by looking for kubepods, never configured. A kubelet that got another
+driver or root leaves the former tree behind, so the one with processes in it counts. Conmon's scope beside a
+CRI-O container is not a container.
 """
 
 import re
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path, PurePosixPath
 
+from podnuma.agent.cgroups import files
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, QosCgroup
 from podnuma.allocator.request import Qos
 
@@ -107,10 +110,13 @@ def container_of(name: str) -> str | None:
 
 def detect(root: Path) -> CgroupLayout | None:
     """Return the layout of the tree below `root`; None if the kubelet has made no kubepods there yet."""
-    for layout in _candidates(root):
-        if (root / layout.kubepods).is_dir():
-            return layout
-    return None
+    found = [layout for layout in _candidates(root) if (root / layout.kubepods).is_dir()]
+    inhabited = (layout for layout in found if _is_inhabited(root / layout.kubepods))
+    return next(inhabited, found[0] if found else None)
+
+
+def _is_inhabited(folder: Path) -> bool:
+    return "populated 1" in (files.content(f"{folder}/{files.EVENTS}") or "").splitlines()
 
 
 def _candidates(root: Path) -> Iterator[CgroupLayout]:
@@ -120,10 +126,14 @@ def _candidates(root: Path) -> Iterator[CgroupLayout]:
 
 
 def _nested(root: Path) -> list[str]:
-    # One level is what kind does; anything deeper is not a kubelet's tree.
+    # One level is what kind does, and what a `cgroupRoot` usually has.
     try:
         names = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
     except OSError:
         return []
     stems = {name.removesuffix(".slice") for name in names}
-    return sorted(stem for stem in stems if re.fullmatch(r"[a-z0-9]{1,63}", stem) and stem != "kubepods")
+    return sorted(
+        stem
+        for stem in stems
+        if re.fullmatch(r"[0-9a-zA-Z][0-9a-zA-Z_.-]{0,62}", stem) and stem != "kubepods"
+    )

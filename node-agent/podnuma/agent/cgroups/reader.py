@@ -13,9 +13,9 @@ from pathlib import Path
 
 from podnuma.agent.cgroups import files
 from podnuma.agent.cgroups.kept_files import FileBudget, KeptFolder, is_folder
-from podnuma.agent.cgroups.layout import CgroupLayout, container_of
+from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout, container_of
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, QosCgroup
-from podnuma.agent.model.cgroup_values import CgroupValues
+from podnuma.agent.model.cgroup_values import CgroupValues, narrower
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.request import Qos
 
@@ -32,6 +32,7 @@ class CgroupReader:
     _budget: FileBudget = field(default_factory=FileBudget)
     _kept: dict[CgroupRef | str, KeptFolder] = field(init=False, default_factory=dict)
     _pods: dict[Qos, dict[str, PodCgroup | None]] = field(init=False, default_factory=dict)
+    _underscored: dict[str, str] = field(init=False, default_factory=dict)
 
     def everything(self) -> CpuSet | None:
         """Return the CPUs that kubepods may use, or those of the root where it has no cpuset yet."""
@@ -51,7 +52,21 @@ class CgroupReader:
         known = self._pods.get(qos, {})
         found = {name: known[name] if name in known else self.layout.pod_of(name, qos) for name in names}
         self._pods[qos] = found
-        return [pod for pod in found.values() if pod is not None]
+        there = [pod for pod in found.values() if pod is not None]
+        return [self._named(pod) for pod in there] if self._underscored else there
+
+    def expect(self, uids: Iterable[str]) -> None:
+        """Take note of the pods that there may be.
+
+        systemd's names write "-" as "_", so the name of a slice alone does not tell which of them a UID has.
+        The API server's have no "_", but that of a static pod is whatever its manifest says.
+        """
+        self._underscored.clear()
+        self._underscored.update({uid.replace("_", "-"): uid for uid in uids if "_" in uid})
+
+    def _named(self, pod: PodCgroup) -> PodCgroup:
+        uid = self._underscored.get(pod.uid)
+        return pod if uid is None or self.layout.driver is CgroupDriver.CGROUPFS else PodCgroup(uid, pod.qos)
 
     def has_own_cpus(self, pod: PodCgroup) -> bool:
         """Tell whether a set is written in a pod's own cgroup."""
@@ -105,6 +120,13 @@ class CgroupReader:
             if values is not None:
                 seen[cgroup] = values
         return seen
+
+    def leaf(self, cgroup: ContainerCgroup) -> tuple[Path, CgroupValues] | None:
+        """Return the group that crun makes in a container, and its values; None without one."""
+        folder = self.folder(cgroup)
+        path = None if folder is None else folder / _CRUN_LEAF
+        values = None if path is None or not path.is_dir() else self.at(path)
+        return None if path is None or values is None else (path, values)
 
     def at(self, folder: Path) -> CgroupValues | None:
         """Return the values of the cgroup in a folder; None if it does not exist."""
@@ -164,6 +186,8 @@ class CgroupReader:
         ):
             return None  # no cgroup is without CPUs
         cpu_max = own.value(files.MAX)
+        if effective is not own:
+            cpu_max = narrower(cpu_max, effective.value(files.MAX))
         limited = cpu_max is not None and cpu_max.quota is not None
         return CgroupValues(
             cpus=own.value(files.CPUS),
@@ -172,5 +196,10 @@ class CgroupReader:
             effective_cpus=effective_cpus,
             effective_mems=effective.value(files.EFFECTIVE_MEMS),
             resident=own.value(files.RESIDENT) or 0,
-            throttled_percent=own.value(files.THROTTLED_PERCENT) if limited else None,
+            throttled_percent=self._throttled(own, effective) if limited else None,
         )
+
+    @staticmethod
+    def _throttled(own: KeptFolder, leaf: KeptFolder) -> int | None:
+        counted = (folder.value(files.THROTTLED_PERCENT) for folder in (own, leaf))
+        return max((percent for percent in counted if percent is not None), default=None)

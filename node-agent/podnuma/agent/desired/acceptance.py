@@ -4,6 +4,10 @@ Of two allocations that overlap the one stays that runs there, as the kernel say
 force already. The other is refused, whatever the cause, and its pod keeps what it had in force before, if
 that is still free. Refused, too, is one that names CPUs the node does not have, and one that would leave the
 shared pool empty: to a kernel an empty set means "all CPUs".
+
+Whoever may create pods can write the annotations of a mirror pod, with the UID of somebody else's pod, until
+its kubelet deletes it. What runs under that UID has the name of its own pod, by the kubelet: a decision about
+a pod of another name is nobody's.
 """
 
 import logging
@@ -11,18 +15,20 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from podnuma.agent.desired.state import DesiredState
+from podnuma.agent.desired.state import DesiredAllocation, DesiredState
 from podnuma.agent.discover.machine import Machine
 from podnuma.allocator import cpuset
 from podnuma.allocator.check import SettingsError
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import PodGrant
 from podnuma.allocator.node_allocator import NodeAllocator
+from podnuma.api import names
 from podnuma.api.node_settings import NodeSettings
 
 logger = logging.getLogger(__name__)
 
 NO_GRANTS: Mapping[str, PodGrant] = MappingProxyType({})
+_NOBODY: Mapping[str, tuple[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +71,13 @@ class GrantAcceptance:
         machine: Machine,
         runs: Callable[[PodGrant], bool],
         in_force: Iterable[PodGrant] = (),
+        running: Mapping[str, tuple[str, str]] = _NOBODY,
     ) -> AcceptedGrants:
         """Return which of the present grants can be applied.
 
         `runs`: whether containers of a pod have in the kernel the CPUs that the grant gives them. Asked only
         about grants that overlap. `in_force`: what pods hold whose PodAllocation could not be read yet.
+        `running`: namespaces and names of the pods that run, by their UIDs on the node.
         """
         if self._applied is None and desired.allocations_known:
             self._applied = {
@@ -78,12 +86,13 @@ class GrantAcceptance:
                 if each.allocation is not None and each.allocation.status.phase.in_force
             }
         unread = {grant.uid: grant for grant in in_force}
-        grants = [each.grant for each in desired.allocations() if each.grant is not None]
+        theirs = [each for each in desired.allocations() if not _is_of_another(each, running)]
+        grants = [each.grant for each in theirs if each.grant is not None]
         grants += unread.values()
         applied = {uid: grant.exclusive_cpus for uid, grant in unread.items()} | (self._applied or {})
-        running = {grant.uid for grant in _contested(grants) if grant.uid in unread or runs(grant)}
+        on_theirs = {grant.uid for grant in _contested(grants) if grant.uid in unread or runs(grant)}
         cpus = self._node_cpus(desired.node_config.settings, machine)
-        accepted = accept_grants(grants, applied, cpus, running=running, last=self._last)
+        accepted = accept_grants(grants, applied, cpus, running=on_theirs, last=self._last)
         self._last = accepted.grants
         if self._applied is not None:
             self._applied = {uid: grant.exclusive_cpus for uid, grant in accepted.grants.items()}
@@ -135,6 +144,16 @@ def accept_grants(
             exclusive = CpuSet(exclusive | last[uid].exclusive_cpus)
     sharing = {grant.uid: grant for grant in grants if not grant.holds_anything and grant.uid not in taken}
     return AcceptedGrants(taken, refused, cpus.pool(exclusive), sharing)
+
+
+def _is_of_another(desired: DesiredAllocation, running: Mapping[str, tuple[str, str]]) -> bool:
+    """Tell whether an allocation of a static pod claims the UID of a pod that has another name."""
+    allocation = desired.allocation
+    named = None if allocation is None else running.get(allocation.uid_on_node)
+    if allocation is None or named is None or allocation.uid_on_node == allocation.pod_uid:
+        return False
+    namespace, name = named
+    return desired.key not in {(namespace, name), (namespace, names.aside(name, allocation.pod_uid))}
 
 
 def _contested(grants: Sequence[PodGrant]) -> list[PodGrant]:

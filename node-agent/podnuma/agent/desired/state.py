@@ -110,11 +110,17 @@ class DesiredState:
         return tuple(desired for _, desired in sorted(self._allocations.items()))
 
     def of_pod(self, uid: str) -> DesiredAllocation | None:
-        """Return the allocation of the pod with this UID on the node, which names its cgroup."""
+        """Return the allocation of the pod with this UID on the node, which names its cgroup.
+
+        That of the pod itself comes before that of a mirror pod which says that it is that one.
+        """
+        found = None
         for desired in self._allocations.values():
             if desired.allocation is not None and desired.pod_uid == uid:
-                return desired
-        return None
+                if desired.allocation.pod_uid == uid:
+                    return desired
+                found = found or desired
+        return found
 
     async def wait_for(self, uid: str, within: float) -> DesiredAllocation | None:
         """Wait until a pod is decided, `within` seconds at the longest."""

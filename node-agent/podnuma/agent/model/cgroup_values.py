@@ -20,6 +20,15 @@ class CpuMax:
     period: int
 
 
+def narrower(one: CpuMax | None, other: CpuMax | None) -> CpuMax | None:
+    """Return which of two quotas, of a cgroup and of one in it, is the one that is felt."""
+    if one is None or one.quota is None:
+        return one if other is None or other.quota is None else other
+    if other is None or other.quota is None:
+        return one
+    return one if one.quota * other.period <= other.quota * one.period else other
+
+
 @dataclass(frozen=True, slots=True)
 class CgroupValues:
     """What was read from a cgroup. None: nothing written, or no such file. `resident` is in bytes.

@@ -6,6 +6,7 @@
     Guaranteed pod that holds nothing             shared pool
     other pod of a slice with holders             shared pool
     pod that holds something                      its CPUs and the shared pool    its quota
+      sandboxed, each container with CPUs         its CPUs
       container of the grant                      its CPUs, else the shared pool  its quota     its nodes
       any other container (a debug container)     shared pool
     pod that held something and was resized       shared pool                     its quota
@@ -16,14 +17,15 @@ puts the pod's cgroup into one of the two slices. A slice with holders is wider 
 other pod in it gets a set of its own, and keeps one that follows the pool when the last holder is gone.
 
 So an ephemeral container can run where the kubelet would let it, and nothing of a pod can touch the
-exclusive CPUs of another. The sandbox container is left alone, as in the kubelet.
+exclusive CPUs of another. The sandbox container is left alone, as in the kubelet; where all processes of a
+pod are in it, as with Kata and gVisor, the pod's own cgroup keeps them on the pod's CPUs.
 
 There is no target where the whole node is shared and nothing was ever written: a node without exclusive
 CPUs looks as if podnuma were not there. A value once written is only ever replaced by an explicit set:
 to a runtime the empty set means "no change".
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, QosCgroup
@@ -42,7 +44,7 @@ class PlanInput:
     """What a plan needs to know of the node.
 
     `everything`: the online CPUs; `pool`: the shared pool, never empty; `grants` by pod UID, and in `sharing`
-    those that hold nothing.
+    those that hold nothing. `sandboxed`: UIDs of pods whose containers' own cgroups have no processes.
     `movable_bytes`: a running container with more memory than this is not moved to other NUMA nodes. The
     kernel moves all its pages at once, and the container stands still meanwhile.
     """
@@ -52,6 +54,7 @@ class PlanInput:
     grants: Mapping[str, PodGrant]
     movable_bytes: int
     sharing: Mapping[str, PodGrant] = field(default_factory=dict)
+    sandboxed: Collection[str] = ()
 
 
 def compute_targets(node: PlanInput, seen: Mapping[CgroupRef, CgroupValues]) -> dict[CgroupRef, CgroupTarget]:
@@ -127,8 +130,10 @@ def _pod(
             return None if confined_above and untouched else _shared(node, values)
         cpus = None if confined_above and untouched else _unless_untouched(node, node.pool, values)
         return CgroupTarget(cpus, cpu_max=_pod_cpu_max(former))
-    cpus = _unless_untouched(node, CpuSet(grant.exclusive_cpus | node.pool), values)
-    return CgroupTarget(cpus, cpu_max=_pod_cpu_max(grant))
+    cpus = CpuSet(grant.exclusive_cpus | node.pool)
+    if cgroup.uid in node.sandboxed and all(each.cpus is not None for each in grant.containers):
+        cpus = grant.exclusive_cpus or cpus
+    return CgroupTarget(_unless_untouched(node, cpus, values), cpu_max=_pod_cpu_max(grant))
 
 
 def _pod_cpu_max(grant: PodGrant) -> CpuMax:

@@ -7,6 +7,7 @@
     drift       values that another program changed, told from those that are not there yet
     contention  cgroups that somebody else keeps changing, where this agent gives way
     isolation   who is on CPUs that another has for itself
+    sandboxes   pods whose processes are not in their containers' cgroups, as with Kata and gVisor
     verdicts    since when each container has run on its CPUs
     pause       reasons to apply nothing: others who pin containers here
 

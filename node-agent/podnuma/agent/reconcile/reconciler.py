@@ -22,9 +22,9 @@ from podnuma.agent.discover.machine import Machine
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, describe
 from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupWrite
 from podnuma.agent.model.containers import Container
-from podnuma.agent.plan.targets import PlanInput, compute_targets
+from podnuma.agent.plan.targets import PlanInput, compute_targets, start_target
 from podnuma.agent.plan.write_order import order_writes
-from podnuma.agent.reconcile import verify
+from podnuma.agent.reconcile import sandboxes, verify
 from podnuma.agent.reconcile.apply import (
     Mechanism,
     UnreliableMechanisms,
@@ -36,6 +36,7 @@ from podnuma.agent.reconcile.contention import ContentionDetector
 from podnuma.agent.reconcile.drift import DriftDetector
 from podnuma.agent.reconcile.isolation import find_intrusions
 from podnuma.agent.reconcile.runtime_updates import RuntimeUpdates
+from podnuma.agent.reconcile.sandboxes import Sandboxes
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
 from podnuma.agent.reconcile.unread import grants_in_force
 from podnuma.agent.reconcile.verdicts import PinVerdict, PinVerdicts
@@ -106,6 +107,7 @@ class Reconciler:
     snapshot: NodeSnapshot | None = field(init=False, default=None)
     _lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
     _acceptance: GrantAcceptance = field(init=False, default_factory=GrantAcceptance)
+    _sandboxes: Sandboxes = field(init=False, default_factory=Sandboxes)
     _drift: DriftDetector = field(init=False, default_factory=DriftDetector)
     _contention: ContentionDetector = field(init=False, default_factory=ContentionDetector)
     _refusals: dict[CgroupRef, str] = field(init=False, default_factory=dict)
@@ -151,11 +153,14 @@ class Reconciler:
         machine = self.machine()
         everything = machine.topology.all_cpus
         containers = await self.runtime.containers()
+        decided = (each.pod_uid for each in self.desired.allocations())
+        self.reader.expect((*(found.pod_uid for found in containers), *decided))
         accepted = self._acceptance.update(
             self.desired,
             machine,
             lambda grant: self._runs_there(grant, containers),
             self._unread(containers),
+            {found.pod_uid: (found.namespace, found.pod_name) for found in containers if found.pod_name},
         )
         pods = self._pods(accepted)
         cgroups = {
@@ -163,10 +168,18 @@ class Reconciler:
             for found in containers
             if found.pod_uid in pods
         }
-        plan_input = PlanInput(
-            everything, accepted.pool, accepted.grants, self.movable_bytes, accepted.sharing
-        )
         seen = self.reader.read(pods.values(), cgroups)
+        populated, now = self.reader.populated, self.now()
+        for cgroup in self._sandboxes.look(cgroups, accepted.grants, seen, populated, now):
+            self.verdicts.written(cgroup.id)
+        plan_input = PlanInput(
+            everything,
+            accepted.pool,
+            accepted.grants,
+            self.movable_bytes,
+            accepted.sharing,
+            self._sandboxes.pods,
+        )
         targets = compute_targets(plan_input, seen)
         snapshot = NodeSnapshot(
             machine=machine,
@@ -185,7 +198,8 @@ class Reconciler:
                 for _ in self.huge_pages.restore(pods[uid] for uid in accepted.grants if uid in pods):
                     self.observer.restored_huge_pages()
         differences = verify.compare(targets, snapshot.seen, everything)
-        snapshot = replace(snapshot, differences=self._with_strays(differences, targets, cgroups))
+        differences = self._with_strays(differences, targets, cgroups)
+        snapshot = replace(snapshot, differences=differences | self._in_sandboxes(snapshot))
         if snapshot.enforcing:
             snapshot = replace(
                 snapshot,
@@ -306,6 +320,13 @@ class Reconciler:
                 found[cgroup] = None if folder is None else self.processes.stray(folder, target.cpus)
         return found
 
+    def _in_sandboxes(self, snapshot: NodeSnapshot) -> dict[CgroupRef, str | None]:
+        """Return what the containers of sandboxed pods have other than their CPUs."""
+        theirs = [cgroup for cgroup in snapshot.containers if cgroup.pod.uid in self._sandboxes.pods]
+        targets = ((cgroup, start_target(snapshot.plan_input, cgroup)) for cgroup in theirs)
+        wanted = ((cgroup, None if target is None else target.cpus) for cgroup, target in targets)
+        return sandboxes.differences(wanted, snapshot.seen)
+
     def _runs_there(self, grant: PodGrant, containers: Iterable[Container]) -> bool:
         """Tell whether the kernel has, for a container of a pod, the CPUs that the grant gives to it."""
         own = {each.name: each.cpus for each in grant.containers if each.cpus is not None}
@@ -352,7 +373,13 @@ class Reconciler:
         intruded = {each.owner for each in snapshot.intrusions}
         for cgroup, container in snapshot.containers.items():
             grant = snapshot.accepted.grants.get(cgroup.pod.uid)
-            if grant is None or cgroup not in snapshot.targets or cgroup not in snapshot.seen:
+            if grant is None:
+                continue
+            if cgroup.pod.uid not in self._sandboxes.pods and (
+                cgroup not in snapshot.targets
+                or cgroup not in snapshot.seen
+                or cgroup.id in self._sandboxes.empty
+            ):
                 continue
             if cgroup in intruded - before:
                 continue

@@ -156,6 +156,8 @@ class SystemdMechanism:
         if isinstance(write.cgroup, ContainerCgroup):
             unit = _folder(self.reader, write.cgroup).name
         await self.writer.write(write, unit)
+        # Delegated to the runtime: systemd knows no group below the unit.
+        _write_leaf(self.reader, CgroupfsWriter(self.reader.root, self.reader.layout), write)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,14 @@ class FilesMechanism:
         if isinstance(write.cgroup, ContainerCgroup):
             folder = PurePosixPath(_folder(self.reader, write.cgroup).relative_to(self.reader.root))
         self.writer.write(write, folder)
+        _write_leaf(self.reader, self.writer, write)
+
+
+def _write_leaf(reader: CgroupReader, writer: CgroupfsWriter, write: CgroupWrite) -> None:
+    leaf = reader.leaf(write.cgroup) if isinstance(write.cgroup, ContainerCgroup) else None
+    if leaf is not None:
+        folder, values = leaf
+        writer.write_leaf(write, PurePosixPath(folder.relative_to(reader.root)), values)
 
 
 def _folder(reader: CgroupReader, cgroup: ContainerCgroup) -> Path:

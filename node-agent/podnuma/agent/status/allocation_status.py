@@ -271,7 +271,8 @@ def _containers(
             continue
         judged = verdicts.of(cgroup.id)
         known = earlier.get(container.name)
-        if cgroup not in snapshot.seen and known is not None and known.container_id == cgroup.id:
+        ended = cgroup not in snapshot.seen and cgroup not in snapshot.differences
+        if ended and known is not None and known.container_id == cgroup.id:
             # It ended: what it had stays, and the verdict may have come after the last report.
             found.append(replace(known, verdict=judged.verdict, pinned_after_millis=judged.after_millis))
             continue

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from podnuma.allocator.check import SettingsProblem, check
 from podnuma.api.conditions import Condition, Status, find
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from podnuma.allocator.topology import Topology
     from podnuma.api.node_settings import NodeSettings
     from podnuma.operator.cache.objects import CachedNode, CachedProfile, CachedTopology
+
+
+_OS_LABEL: Final = "kubernetes.io/os"
+_LINUX: Final = "linux"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,12 @@ NO_NODE = ProfileSelection(
 
 
 def matching_profiles(labels: Mapping[str, str], profiles: Iterable[CachedProfile]) -> MatchingProfiles:
-    """Return the profiles that select a node with these labels."""
+    """Return the profiles that select a node with these labels.
+
+    None selects a node of another system than Linux: no agent runs there.
+    """
+    if labels.get(_OS_LABEL, _LINUX) != _LINUX:
+        return MatchingProfiles(None)
     models = [profile.model for profile in profiles if profile.model is not None]
     matched = sorted(
         (model for model in models if model.node_selector.matches(labels)), key=lambda model: model.rank

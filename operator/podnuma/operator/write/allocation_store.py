@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_NAME = 240  # of 253 characters
 _ATTEMPTS = 5  # someone wins each lost race; after five in a row someone is fighting over the object
 
 
@@ -183,7 +182,7 @@ class AllocationStore:
         """Free a name: what its former pod may still hold is stored under another one first."""
         decision = decision_in(allocation)
         if decision is not None and allocation.finalized and not allocation.released:
-            name = f"{allocation.key.name[:_LONGEST_NAME]}-{decision.uid[:8]}"
+            name = names.aside(allocation.key.name, decision.uid)
             key = ObjectKey(allocation.key.namespace, name)
             body = replace(decision, key=key).render()
             body["metadata"]["name"] = name

@@ -82,3 +82,24 @@ def test_a_container_lies_below_its_pod():
     assert str(CgroupLayout(CgroupDriver.SYSTEMD).folder(cgroup)) == (
         "kubepods.slice/kubepods-pod0f3a_11_aa.slice/cri-containerd-0123456789ab.scope"
     )
+
+
+@pytest.mark.parametrize("alive", [CgroupLayout(driver) for driver in CgroupDriver])
+def test_of_two_trees_the_one_with_processes_counts(alive, tmp_path):
+    """A kubelet with another driver leaves the former tree behind; rancher-sandbox/rancher-desktop#8648."""
+    for driver in CgroupDriver:
+        (tmp_path / CgroupLayout(driver).kubepods).mkdir()
+        (tmp_path / CgroupLayout(driver).kubepods / "cgroup.events").write_text("populated 0\nfrozen 0\n")
+    assert detect(tmp_path) is not None, "after a start of the machine no tree has processes yet"
+    (tmp_path / alive.kubepods / "cgroup.events").write_text("populated 1\nfrozen 0\n")
+    assert detect(tmp_path) == alive
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [CgroupLayout(CgroupDriver.SYSTEMD, "my_root"), CgroupLayout(CgroupDriver.CGROUPFS, "my-root")],
+)
+def test_a_cgroup_root_may_have_any_name(layout, tmp_path):
+    """koordinator-sh/koordinator#820: `cgroupRoot` of the kubelet."""
+    (tmp_path / layout.kubepods).mkdir(parents=True)
+    assert detect(tmp_path) == layout

@@ -1,3 +1,4 @@
+import pytest
 from podnuma.agent.model.cgroup_ref import ContainerCgroup, PodCgroup
 from podnuma.agent.model.cgroup_values import CgroupValues, CpuMax
 from podnuma.allocator import cpuset, nodeset
@@ -42,6 +43,30 @@ def test_crun_keeps_the_processes_in_a_child_group(bench):
     values = bench.reader.at(folder)
     assert values is not None
     assert values.effective_cpus == cpuset.parse("1")
+
+
+@pytest.mark.parametrize(
+    ("scope", "leaf", "felt"),
+    [
+        ("max 100000", "200000 100000", (200_000, 100_000)),
+        ("1000 100000", "max 100000", (1000, 100_000)),
+        ("200000 100000", "50000 50000", (50_000, 50_000)),
+        ("max 100000", "max 100000", (None, 100_000)),
+        ("max 100000", "", (None, 100_000)),
+    ],
+)
+def test_of_the_quotas_of_a_container_and_of_the_group_in_it_the_narrower_counts(bench, scope, leaf, felt):
+    """cri-o/cri-o#9251: crun gives both what the container was created with."""
+    pod = bench.pod("db")
+    db = bench.start(pod, "db", scope)
+    inner = bench.root / bench.layout.folder(db) / "container"
+    inner.mkdir()
+    for name, text in (("cpuset.cpus.effective", "0-15"), ("cpu.max", leaf)):
+        (inner / name).write_text(f"{text}\n")
+    (inner / "cpu.stat").write_text("nr_periods 10\nnr_throttled 9\n")
+    values = bench.reader.read([pod], [db])[db]
+    assert values.cpu_max == CpuMax(*felt)
+    assert values.throttled_percent == (None if felt[0] is None else 90)
 
 
 def test_senseless_content_reads_as_nothing(bench):

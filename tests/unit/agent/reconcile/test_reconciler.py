@@ -2,8 +2,10 @@
 
 import asyncio
 import errno
+from dataclasses import replace
 
 import pytest
+from podnuma.agent.apiserver.watch import Changed, WatchEventType
 from podnuma.agent.cgroups.writers.refusals import CgroupGone
 from podnuma.agent.model.cgroup_ref import ContainerCgroup
 from podnuma.agent.model.containers import StartRefused
@@ -12,7 +14,7 @@ from podnuma.agent.reconcile.kubelet_resize import RESIZE
 from podnuma.allocator import cpuset
 from podnuma.allocator.request import Qos
 from podnuma.api.node_settings import Mode
-from podnuma.api.pod_allocation import Verdict
+from podnuma.api.pod_allocation import Decision, Verdict, render_pod_allocation
 
 
 @pytest.fixture
@@ -281,6 +283,42 @@ def test_a_grant_outside_the_settings_of_today_is_kept(bench, words, database):
     bench.run_pass()
     assert bench.effective(cgroups["db"]) == "1,9"
     assert not set(cpuset.ids(cpuset.parse(bench.effective(words.burstable)))) & {1, 2, 9, 10}
+
+
+def test_a_static_pod_has_whatever_uid_its_manifest_says(bench, words):
+    """rancher/rke2#8199: a UID in a manifest is taken as it is; systemd writes "-" and "_" alike."""
+    bench.grant(words.pod("my_db-1", words.container("db", "1,9"), cpus="1,9"))
+    db = bench.start(bench.pod("my_db-1"), "db")
+    bench.run_pass()
+    assert bench.effective(db) == "1,9"
+    assert bench.reconciler.verdicts.of(db.id).verdict is Verdict.PINNED_LATE
+
+
+def test_nobody_moves_the_pod_of_another_by_claiming_its_uid_as_a_static_pod(bench, words, database):
+    """The annotations of a mirror pod can be written by whoever may create pods."""
+    grant, pod, cgroups = database
+    static = bench.start(bench.pod("file"), "kube")
+    for victim, name in ((pod.uid, "aaa"), (static.pod.uid, "mine")):
+        forged = words.pod(f"api-{name}", words.container("db", "4-5"), cpus="4-5")
+        item = render_pod_allocation(replace(forged, name=name), "node", Decision(admitted=True), victim)
+        item["metadata"] |= {"uid": f"pa-{name}", "generation": 1}
+        bench.desired.take_allocations(Changed(WatchEventType.ADDED, item))
+        assert len(bench.desired.allocations()) > 1
+    snapshot = bench.run_pass()
+    assert [bench.effective(cgroups[name]) for name in ("db", "log")] == ["1,9", "2,10"]
+    assert bench.effective(static) == "0,3-8,11-15"
+    assert set(snapshot.accepted.grants) == {grant.uid}
+    assert bench.desired.of_pod(pod.uid).allocation.pod_uid == pod.uid
+
+
+def test_the_static_pod_itself_is_moved(bench, words):
+    kube = bench.start(bench.pod("file"), "kube")
+    mirror = words.pod("api-uid", words.container("kube", "4-5"), cpus="4-5")
+    item = render_pod_allocation(replace(mirror, name="file"), "node", Decision(admitted=True), "file")
+    item["metadata"] |= {"uid": "pa", "generation": 1}
+    bench.desired.take_allocations(Changed(WatchEventType.ADDED, item))
+    bench.run_pass()
+    assert bench.effective(kube) == "4-5"
 
 
 def test_a_container_without_a_cgroup_of_its_own_is_nothing_to_pin(bench, words):

@@ -123,3 +123,38 @@ async def test_files_are_written_where_the_runtime_made_them(tmp_path):
     files = FilesMechanism(CgroupfsWriter(tmp_path, layout), CgroupReader(tmp_path, layout))
     await files.write(CgroupWrite(DB, cpuset.parse("1,9")))
     assert (folder / "cpuset.cpus").read_text() == "1,9\n"
+
+
+@pytest.mark.parametrize("driver", CgroupDriver)
+async def test_what_crun_left_in_the_group_of_the_processes_is_replaced_too(tmp_path, driver):
+    """cri-o/cri-o#9251: a container created with a quota keeps it in there, whatever is set above."""
+    layout = CgroupLayout(driver)
+    reader = CgroupReader(tmp_path, layout)
+    folder = (
+        tmp_path
+        / layout.pod(DB.pod)
+        / (f"crio-{DB.id}" + (".scope" if driver is CgroupDriver.SYSTEMD else ""))
+    )
+    leaf = folder / "container"
+    leaf.mkdir(parents=True)
+    for where in (folder, leaf):
+        (where / "cpuset.cpus").write_text("")
+        (where / "cpuset.mems").write_text("0-1\n")
+        (where / "cpuset.cpus.effective").write_text("0-15\n")
+        (where / "cpu.max").write_text("200000 100000\n")
+
+    async def connect():
+        return SimpleNamespace(set_unit_properties=accept)
+
+    async def accept(unit, properties):
+        del unit, properties
+
+    way = (
+        SystemdMechanism(SystemdWriter(connect, layout), reader)
+        if driver is CgroupDriver.SYSTEMD
+        else FilesMechanism(CgroupfsWriter(tmp_path, layout), reader)
+    )
+    await way.write(CgroupWrite(DB, cpuset.parse("1,9"), nodeset.parse("0"), CpuMax(None, 100_000)))
+    assert (leaf / "cpu.max").read_text() == "max 100000\n"
+    assert (leaf / "cpuset.mems").read_text() == "0\n"
+    assert (leaf / "cpuset.cpus").read_text() == "", "it follows the container's own"

@@ -47,6 +47,14 @@ def test_the_highest_priority_wins_then_the_first_name():
     assert [other.name for other in found.others] == ["z", "a"]
 
 
+def test_nodes_of_another_system_are_selected_by_no_profile():
+    """DataDog/datadog-operator#3154: a mixed cluster. Such nodes never get an agent."""
+    for system, selected in (("windows", False), ("linux", True)):
+        labels = {"kubernetes.io/os": system}
+        found = profile_selection.matching_profiles(labels, [record(nodeSelector={})])
+        assert (found.winner is not None) == selected
+
+
 def test_a_selector_that_does_not_match_has_no_say():
     other = record("other", priority=9, nodeSelector={"matchLabels": {"pool": "b"}})
     found = profile_selection.matching_profiles(NODE.labels, [record(), other])

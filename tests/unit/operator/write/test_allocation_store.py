@@ -90,6 +90,17 @@ async def test_the_object_of_an_earlier_pod_of_that_name_makes_room(fixture):
 
 
 @virtual
+async def test_a_name_that_is_cut_for_an_earlier_pods_record_stays_a_name(fixture):
+    """Yelp/task_processing#222, kite-org/kite#385: an API server refuses "database.-olduid"."""
+    fixture.cluster.put(Kind.NAMESPACE, namespace())
+    name = f"{'a' * 237}-b.{'c' * 12}"
+    await created(fixture, fixture.decision(name, uid="olduid"))
+    await created(fixture, fixture.decision(name, uid="newuid"))
+    aside = [one.key.name for one in fixture.cache.allocations if one.pod_uid == "olduid"]
+    assert aside == [f"{'a' * 237}-b-olduid"]
+
+
+@virtual
 async def test_while_an_earlier_pods_record_may_still_get_its_other_name_a_write_is_pending(fixture):
     fixture.cluster.put(Kind.NAMESPACE, namespace())
     old = fixture.decision(uid="old")

@@ -11,7 +11,7 @@ from podnuma.agent.cgroups import files
 from podnuma.agent.cgroups.layout import CgroupLayout
 from podnuma.agent.cgroups.writers.refusals import CgroupGone, from_errno
 from podnuma.agent.model.cgroup_ref import describe
-from podnuma.agent.model.cgroup_values import CgroupWrite
+from podnuma.agent.model.cgroup_values import CgroupValues, CgroupWrite
 from podnuma.allocator import cpuset
 
 _CONTROLLERS = {"cpuset.": "+cpuset", "cpu.": "+cpu"}
@@ -43,6 +43,21 @@ class CgroupfsWriter:
             self._write(where, files.CPUS.name, files.CPUS.render(write.cpus))
         if write.cpu_max is not None:
             self._write(where, files.MAX.name, files.MAX.render(write.cpu_max))
+
+    def write_leaf(self, write: CgroupWrite, folder: PurePosixPath, values: CgroupValues) -> None:
+        """Carry out a write to a container in the group that crun makes in it, which has `values`.
+
+        Only what is set there: crun gives it what the container was created with, and no later write to the
+        container's own cgroup changes that.
+        """
+        limited = values.cpu_max is not None and values.cpu_max.quota is not None
+        within = CgroupWrite(
+            write.cgroup,
+            cpus=write.cpus if values.cpus is not None and values.cpus != write.cpus else None,
+            mems=write.mems if values.mems is not None and values.mems != write.mems else None,
+            cpu_max=write.cpu_max if limited and values.cpu_max != write.cpu_max else None,
+        )
+        self.write(within, folder)
 
     def clear(self, folder: PurePosixPath) -> None:
         """Make a cgroup follow its parent again. Raises CgroupGone or WriteRefused."""
