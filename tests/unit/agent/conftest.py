@@ -197,7 +197,8 @@ class Bench:
     def start(
         self, pod: PodCgroup, name: str, cpu_max: str = "max 100000", number: int = 1
     ) -> ContainerCgroup:
-        cgroup = ContainerCgroup(pod, name, f"{pod.uid}x{name}x{number}".ljust(24, "0"))
+        container_id = "".join(filter(str.isalnum, f"{pod.uid}x{name}x{number}")).ljust(24, "0")
+        cgroup = ContainerCgroup(pod, name, container_id)
         self.kernel.make(self.layout.folder(cgroup))
         self.put(cgroup, "cpu.max", cpu_max)
         self.running[cgroup.id] = Container(pod.uid, "default", pod.uid, name, cgroup.id, self.now)
