@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import functools
+import json
+import re
 
 import pytest
 from podnuma.allocator import cpuset
+from podnuma.cli.exits import Exit
 
 from testbed.waiting import until
 from tests.integration.cli_runs import podnuma
 from tests.integration.operator_site import API, GROUP, SOON, machine, pod, profile
 
 pytestmark = pytest.mark.timeout(120)
+
+KUBELET = "Pod Scope pod with pod-level resources failed admission under pod-scope topology manager"
 
 # Of the mirror of a static pod.
 MIRROR = {"kubernetes.io/config.mirror": "0a1b", "kubernetes.io/config.hash": "0a1b"}
@@ -145,7 +150,106 @@ def test_a_workload_is_explained_after_its_pods_were_evicted(site):
         assert "TopologyAffinityError: needs 9 CPUs on one NUMA node" in done.stdout
         assert "the kubelet would say: " in done.stdout
     described = site.cluster.kubectl("describe", "replicaset", "-n", site.namespace)
-    assert "was refused on node n1: needs 9 CPUs" in described
+    assert re.search(r"  needs 9 CPUs on one NUMA node; .* \(pod web-\S+ on node n1\)\n", described)
+
+
+def test_stateful_sets_and_jobs_are_explained_after_their_pods_were_evicted(site):
+    """Pods of a StatefulSet have the name of the evicted one; a Job that has failed makes none any more."""
+    site.furnish()
+    site.report_hardware()
+    spec = pod("x", 9)["spec"]
+    chosen = {"selector": {"matchLabels": {"app": "data"}}}
+    template = {"metadata": {"labels": {"app": "data"}}, "spec": spec}
+    stateful_set = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "data"}}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once"}}
+    once = {"backoffLimit": 0, "template": {"spec": {**spec, "restartPolicy": "Never"}}}
+    site.create({**stateful_set, "spec": {"serviceName": "data", **chosen, "template": template}})
+    site.create({**job, "spec": once})
+
+    def kept():
+        """Return the names of the refused pods, by the kind of their controller."""
+        events = site.api.items(f"/api/v1/namespaces/{site.namespace}/events")
+        about = [one for one in events if one["reason"] == "TopologyAffinityError" and "related" in one]
+        found = {one["involvedObject"]["kind"]: one["related"]["name"] for one in about}
+        return found if found.keys() >= {"StatefulSet", "Job"} else None
+
+    refused = until(kept, f"refusals that are kept of both\n{site.logs()}", 60)
+    asked = functools.partial(podnuma, kubeconfig=site.cluster.kubeconfig)
+    cause = "TopologyAffinityError: needs 9 CPUs on one NUMA node; the largest has "
+    # While its pods come and go: a refusal of the one before is told although one of that name is there.
+    told = functools.partial(asked, "explain", "sts/data", "-n", site.namespace)
+    until(lambda: cause in told().stdout, "the refusal of a pod of the StatefulSet", SOON)
+    apps = f"/apis/apps/v1/namespaces/{site.namespace}"
+    site.api.merge(f"{apps}/statefulsets/data", {"spec": {"replicas": 0}})
+    path = f"/api/v1/namespaces/{site.namespace}/pods"
+    until(lambda: not site.api.items(path), "all pods to go", 60)
+    answers = {
+        "sts/data": (Exit.OK, f"StatefulSet {site.namespace}/data: 0 pods, "),
+        "job/once": (Exit.NO, f"Job {site.namespace}/once: 0 pods of 1, 1 refused within the last hour\n"),
+        **{
+            name: (Exit.NO, f"pod {site.namespace}/{name} is gone; it was refused\n")
+            for name in refused.values()
+        },
+    }
+    for name, (code, opening) in answers.items():
+        done = asked("explain", name, "-n", site.namespace)
+        assert (done.returncode, done.stdout[: len(opening)]) == (code, opening), done.stderr
+        assert " on n1" in done.stdout
+        assert cause in done.stdout
+        assert f"    the kubelet would say: {KUBELET}\n" in done.stdout
+
+
+def without_pool(name):
+    """A pod of which one container wants the whole budget, so that nothing is left for the other."""
+    value = pod(name, 4)
+    value["spec"]["containers"][0]["resources"] = value["spec"]["resources"]
+    return value
+
+
+REFUSED = {
+    "cpus": (
+        pod("cpus", 9),
+        "needs 9 CPUs on one NUMA node; the largest has 8 free. Fits with: pod cpu 8 and main cpu 7",
+    ),
+    "memory": (
+        pod("memory", 4, memory="40Gi"),
+        "needs 40Gi memory on one NUMA node; the largest has 31Gi free",
+    ),
+    "node": (pod("node", 15), "needs 15 CPUs; the node has 14 free"),
+    # A budget of which slices leave nothing to share is no lack of room on a NUMA node.
+    "greedy": (
+        without_pool("greedy"),
+        "containers with CPUs of their own take all 4 CPUs of the budget; none is left for side",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_the_cause_of_a_refusal_is_the_same_short_one_wherever_it_is_told(site, tmp_path, name):
+    """In PodAllocation, condition, event and plan: cause first, what fits, amounts as people read them."""
+    refused, cause = REFUSED[name]
+    site.furnish(onRejection="Share")
+    site.report_hardware()
+    site.create(refused)
+    assert site.decided(name) == "-"
+    decision = site.allocation(name)["spec"]["decision"]
+    assert decision["explanation"].startswith(cause)
+    assert decision["message"] == KUBELET
+    (message,) = until(lambda: site.events("TopologyAffinityError"), "the event on the pod", SOON)
+    assert message == decision["explanation"] + " (node n1)"
+    assert len(message) <= 250
+    assert re.findall(r"\d{5,}|\d+Ki\b", message) == []
+    told = until(lambda: admitted_condition(site, name), "the condition", SOON)
+    assert told["message"] == decision["explanation"]
+    site.delete(name)
+    site.gone(name)
+    file = tmp_path / "pod.yaml"
+    tolerant = {**refused["spec"], "tolerations": [{"operator": "Exists"}]}
+    file.write_text(json.dumps({**refused, "spec": tolerant}))
+    words = ("plan", "-f", file, "-n", site.namespace, "-o", "json")
+    done = podnuma(*words, kubeconfig=site.cluster.kubeconfig)
+    (planned,) = json.loads(done.stdout)["items"]
+    assert [one["explanation"] for one in planned["refusals"]] == [decision["explanation"]], done.stderr
 
 
 def test_a_rejected_pod_is_evicted_as_far_as_its_disruption_budget_allows(site):

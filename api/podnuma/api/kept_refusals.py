@@ -20,13 +20,20 @@ KUBELET_MESSAGE_ANNOTATION: Final = f"{names.GROUP}/kubelet-message"
 
 LONGEST_NOTE: Final = 2048
 
+LONGEST_REFUSAL: Final = 250
+"""Characters of an event about a refusal, which kubectl shows in one line."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeptRefusal:
-    """A refusal of a pod of some controller. ``kubelet_message``: what the kubelet would have said."""
+    """A refusal of a pod of some controller. ``kubelet_message``: what the kubelet would have said.
+
+    A StatefulSet gives the next pod the same name: only ``pod_uid`` tells them apart.
+    """
 
     controller_uid: str
     pod: str
+    pod_uid: str
     node: str
     reason: str
     cause: str
@@ -43,7 +50,7 @@ def refusal_event(
         involved=controller,
         type=EventType.WARNING,
         reason=reason,
-        message=_opening(pod.name, node) + cause,
+        message=refusal_message(cause, node, pod.name),
         component=names.OPERATOR_MANAGER,
         related=pod,
         node=node,
@@ -58,23 +65,31 @@ def read_kept_refusal(event: Mapping[str, Any]) -> KeptRefusal | None:
     words = annotations.get(KUBELET_MESSAGE_ANNOTATION)
     if event.get("reportingComponent") != names.OPERATOR_MANAGER or not isinstance(words, str):
         return None
-    pod = _text(_mapping(event.get("related")), "name")
+    related = _mapping(event.get("related"))
+    pod = _text(related, "name")
     node = _text(_mapping(event.get("source")), "host")
     count = event.get("count")
     return KeptRefusal(
         controller_uid=_text(_mapping(event.get("involvedObject")), "uid"),
         pod=pod,
+        pod_uid=_text(related, "uid"),
         node=node,
         reason=_text(event, "reason"),
-        cause=_text(event, "message").removeprefix(_opening(pod, node)),
+        cause=_text(event, "message").removesuffix(_where(node, pod)),
         kubelet_message=words,
         count=count if isinstance(count, int) else 1,
         last_seen=_text(event, "lastTimestamp"),
     )
 
 
-def _opening(pod: str, node: str) -> str:
-    return f"Pod {pod} was refused on node {node}: "
+def refusal_message(cause: str, node: str, pod: str = "") -> str:
+    """Return the text of an event about a refusal: the cause first, then where it was if there is room."""
+    where = _where(node, pod)
+    return cause + where if len(cause) + len(where) <= LONGEST_REFUSAL else cause[:LONGEST_REFUSAL]
+
+
+def _where(node: str, pod: str) -> str:
+    return f" (pod {pod} on node {node})" if pod else f" (node {node})"
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -4,7 +4,13 @@ import datetime as dt
 
 import pytest
 from podnuma.api.events import EventType, Involved, render_event
-from podnuma.api.kept_refusals import SLOTS, KeptRefusal, read_kept_refusal, refusal_event
+from podnuma.api.kept_refusals import (
+    LONGEST_REFUSAL,
+    SLOTS,
+    KeptRefusal,
+    read_kept_refusal,
+    refusal_event,
+)
 
 KUBELET = "podnuma.dev/kubelet-message"
 NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
@@ -18,10 +24,11 @@ def kept(node: str = "n1", cause: str = "needs 9 CPUs", words: str = "Resources 
 
 def test_what_is_kept_is_read_back():
     rendered = render_event(kept(), NOW, NOW - dt.timedelta(minutes=5), 7)
-    assert rendered["message"] == "Pod web-1-x was refused on node n1: needs 9 CPUs"
+    assert rendered["message"] == "needs 9 CPUs (pod web-1-x on node n1)"
     assert read_kept_refusal(rendered) == KeptRefusal(
         controller_uid="rs-1",
         pod="web-1-x",
+        pod_uid="pod-1",
         node="n1",
         reason="TopologyAffinityError",
         cause="needs 9 CPUs",
@@ -30,6 +37,17 @@ def test_what_is_kept_is_read_back():
         last_seen="2026-01-01T12:00:00Z",
     )
     assert rendered["firstTimestamp"] == "2026-01-01T11:55:00Z"
+
+
+@pytest.mark.parametrize("cause", ["needs 9 CPUs", "needs 9 CPUs. " * 16, "x" * 250])
+@pytest.mark.parametrize("node", ["n1", "n" * 253])
+def test_a_kept_refusal_begins_with_its_cause_and_fits_in_one_line(cause, node):
+    rendered = render_event(kept(node, cause), NOW)
+    assert rendered["message"].startswith(cause)
+    assert len(rendered["message"]) <= LONGEST_REFUSAL
+    found = read_kept_refusal(rendered)
+    assert found is not None
+    assert (found.cause, found.pod, found.node) == (cause, "web-1-x", node)
 
 
 def test_a_controller_has_a_name_for_few_events():
@@ -57,7 +75,7 @@ def test_hostile_fields_of_an_event_are_read_as_absent():
     event = render_event(kept(), NOW) | {"source": [], "related": "x", "count": "many", "message": None}
     found = read_kept_refusal(event)
     assert found is not None
-    assert (found.pod, found.node, found.count, found.cause) == ("", "", 1, "")
+    assert (found.pod, found.pod_uid, found.node, found.count, found.cause) == ("", "", "", 1, "")
 
 
 def test_types_are_events_that_people_are_warned_by():

@@ -88,9 +88,9 @@ def workload_pods(source: ObjectSource, asked: ObjectQuery) -> tuple[WorkloadPod
         if _controller(one) in owners and (one.get("status") or {}).get("phase") not in _ENDED
     ]
     allocations = dict(_allocations(source, asked.namespace, remarks))
-    present = {one["metadata"]["name"] for one in pods}
+    present = {_uid(one) for one in pods}
     kept = map(read_kept_refusal, _allowed(source, queries.operator_events(asked.namespace), remarks))
-    refusals = [one for one in kept if one and one.controller_uid in owners and one.pod not in present]
+    refusals = [one for one in kept if one and one.controller_uid in owners and one.pod_uid not in present]
     return WorkloadPods(
         kind=asked.type.kind,
         namespace=asked.namespace,

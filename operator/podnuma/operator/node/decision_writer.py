@@ -15,7 +15,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from podnuma.api.events import EventType
-from podnuma.api.kept_refusals import refusal_event
+from podnuma.api.kept_refusals import refusal_event, refusal_message
 from podnuma.operator.cache.objects import ObjectKey
 from podnuma.operator.write.decision import allocated_text
 from podnuma.operator.write.event_recorder import pod_reference
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_EVENT = 250  # characters; kubectl shows an event in one line
 _NAMESPACE_TERMINATING = 5.0  # seconds until a pod of a namespace that takes no new objects is tried again
 _RUNS_ALREADY = "; the pod runs already and had no PodAllocation: until now it may have had other CPUs"
 
@@ -177,16 +176,10 @@ class DecisionWriter:
                 said.message,
                 said.explanation,
             )
-            text = _rejected(node, said.explanation or said.message)
+            cause = said.explanation or said.message
+            text = refusal_message(cause, node)
             self._events.record(pod_reference(pod), EventType.WARNING, said.reason, text)
             if pod.controller is not None and not pod.stays:
-                cause = said.explanation or said.message
                 self._events.keep(
                     refusal_event(pod.controller, pod_reference(pod), node, said.reason, cause, said.message)
                 )
-
-
-def _rejected(node: str, cause: str) -> str:
-    """Return the text of an event: the cause first, then the node if there is room for its name."""
-    where = f" (node {node})"
-    return cause + where if len(cause) + len(where) <= _LONGEST_EVENT else cause[:_LONGEST_EVENT]

@@ -110,6 +110,19 @@ def test_past_refusals_of_a_workload_that_has_all_its_pods_are_told_and_no_fault
     assert "web-1-a on node-a" in capsys.readouterr().out
 
 
+def test_a_refusal_is_told_although_the_next_pod_of_that_name_is_there(tmp_path, capsys):
+    """A StatefulSet names its pods anew as before; what the new one waits for is not known yet."""
+    *workload, successor = deployment(1)
+    asked = asked_object(["deploy/web"], "shop")
+    assert asked is not None
+    found = source(tmp_path, *workload, successor, refused(pod="web-1-b"))
+    assert print_workload(found, asked, OutputFormat.TEXT) is Exit.OK
+    assert "refused, and gone since\n  2026-01-01T12:00:00Z web-1-b on node-a" in capsys.readouterr().out
+    same = refused(pod="web-1-b") | {"related": {"name": "web-1-b", "uid": "p-2"}}
+    assert print_workload(source(tmp_path, *workload, successor, same), asked, OutputFormat.TEXT) is Exit.OK
+    assert "refused" not in capsys.readouterr().out
+
+
 def test_a_workload_that_does_not_exist_is_said_so(tmp_path):
     asked = asked_object(["deploy/other"], "shop")
     assert asked is not None

@@ -104,7 +104,7 @@ def test_refusals_are_those_that_stand_and_those_that_are_kept():
         "related": {"name": "web-1"},
         "source": {"host": "node-a"},
         "reason": "UnexpectedAdmissionError",
-        "message": "Pod web-1 was refused on node node-a: too large",
+        "message": "too large (pod web-1 on node node-a)",
         "lastTimestamp": "2026-01-02T00:00:00Z",
         "count": 3,
     }
