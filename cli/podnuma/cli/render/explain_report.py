@@ -25,10 +25,12 @@ from podnuma.api.pod_allocation import (
     PodAllocation,
     Verdict,
 )
-from podnuma.cli.render.wording import columns, rounded
+from podnuma.cli.render.wording import columns, rounded, wrap_list
 
-# More hints do not fit a line; -o wide and -o json have them all.
+# More hints are counted; -o wide and -o json have them all.
 _HINTS_SHOWN = 12
+_OR = " | "
+_HINTS_WIDTH = 110  # characters of a line of hints
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +230,8 @@ def _exact(resource: str, amount: int) -> str:
 def _steps(steps: Sequence[MergeStep], *, wide: bool) -> Iterator[str]:
     for step in steps:
         for side in step.sides:
-            yield f"{step.subject} wants {side.wanted}: {_hints(side, wide=wide)}\n"
+            line = f"{step.subject} wants {side.wanted}: {_hints(side, wide=wide)}"
+            yield wrap_list(line, _HINTS_WIDTH, _OR).replace("\n", "\n  ") + "\n"
         if step.merged is None:
             yield f"{step.subject}: no set of NUMA nodes is suitable\n"
         else:
@@ -242,7 +245,7 @@ def _hints(side: MergeSide, *, wide: bool) -> str:
         return "no set of NUMA nodes has it"
     shown = side.hints if wide else side.hints[:_HINTS_SHOWN]
     more = len(side.hints) - len(shown)
-    return "NUMA nodes " + " | ".join(map(_hint, shown)) + (f" | {more} more (-o wide)" if more else "")
+    return "NUMA nodes " + _OR.join([*map(_hint, shown), *([f"{more} more (-o wide)"] if more else [])])
 
 
 def _hint(hint: TopologyHint) -> str:

@@ -36,15 +36,15 @@ def ungranted(pod_uid: str) -> str:
     return f"in use without a grant: pod UID {pod_uid}" if pod_uid else "in use without a grant"
 
 
-def wrap_list(items: str, width: int) -> str:
-    """Wrap a comma list into lines of at most `width` characters, only after commas."""
+def wrap_list(items: str, width: int, separator: str = ",") -> str:
+    """Wrap a list into lines of at most `width` characters, only after separators."""
     lines = [""]
-    for item in items.split(","):
-        if lines[-1] and len(lines[-1]) + 1 + len(item) > width:
-            lines[-1] += ","
+    for item in items.split(separator):
+        if lines[-1] and len(lines[-1]) + len(separator) + len(item) > width:
+            lines[-1] += separator.rstrip()
             lines.append(item)
         else:
-            lines[-1] += f",{item}" if lines[-1] else item
+            lines[-1] += f"{separator}{item}" if lines[-1] else item
     return "\n".join(lines)
 
 

@@ -49,6 +49,17 @@ def test_an_unbound_pod_is_explained_on_the_node_that_is_named(tmp_path, capsys)
     assert "pod wants 6 cpu: NUMA nodes 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 0-1 (not preferred)" in text
 
 
+def test_no_line_is_too_long_to_read_although_all_hints_of_eight_numa_nodes_are_shown(tmp_path, capsys):
+    lines = {}
+    for form in (OutputFormat.TEXT, OutputFormat.WIDE):
+        print_explanation(saved(tmp_path), KEY, "node-a", form)
+        lines[form] = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines[form])) <= 120
+    assert any("more (-o wide)" in line for line in lines[OutputFormat.TEXT])
+    # All sets of two nodes and more.
+    assert " ".join(lines[OutputFormat.WIDE]).count("(not preferred)") >= 2**8 - 1 - 8
+
+
 def test_an_unbound_pod_is_asked_of_all_nodes(tmp_path, capsys):
     assert print_explanation(saved(tmp_path), KEY, "", OutputFormat.TEXT) is Exit.OK
     text = capsys.readouterr().out

@@ -29,6 +29,7 @@ def test_lists_break_at_commas_and_lose_nothing():
     broken = wording.wrap_list("0,4,8,12,16,20", 7)
     assert broken == "0,4,8,\n12,16,\n20"
     assert broken.replace("\n", "") == "0,4,8,12,16,20"
+    assert wording.wrap_list("0 | 1 | 0-1", 7, " | ") == "0 | 1 |\n0-1"
 
 
 def test_memory_that_is_unknown_is_not_mentioned():
