@@ -1,4 +1,4 @@
-"""Operator and agents as real processes on a real API server: what outlives whom, and how fast.
+"""Operator and agents as real processes on a real API server: what is planned, what outlives whom, how fast.
 
 One system serves all tests of this module; each test has pods of its own.
 """
@@ -7,20 +7,29 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+import yaml
+from podnuma.cli.exits import Exit
 
 from testbed import cgroups
 from testbed.cleanup import GROUP, delete
 from testbed.demo import expectations
 from testbed.waiting import until
+from tests.integration.cli_runs import ROOT, podnuma
+
+if TYPE_CHECKING:
+    import subprocess
 
 pytestmark = pytest.mark.timeout(180)
 
 OUTAGE_SECONDS = 30
+NODES = "/api/v1/nodes"
+EXAMPLES = ROOT / "examples"
 
 
 @pytest.fixture
@@ -102,6 +111,91 @@ def test_both_pods_get_what_the_announcement_promises(system, pods):
     assert expectations.training(system.node_of(training).machine, system.written(training)) == []
     for allocation in pods.values():
         assert expectations.agreement(allocation, system.written(allocation)) == []
+
+
+@pytest.fixture
+def plan(system):
+    """Ask what would happen, on nodes that are free and that the scheduler may use."""
+    api = system.cluster.api
+    until(lambda: not api.items(f"{GROUP}/podallocations"), "what pods of earlier tests held to be free", 20)
+    # The node controller takes the taints of a new node away a moment after it is Ready.
+    until(
+        lambda: not any(node["spec"].get("taints") for node in api.items(NODES)), "nodes without taints", 30
+    )
+    return partial(podnuma, "plan", kubeconfig=system.cluster.kubeconfig)
+
+
+def results(done: subprocess.CompletedProcess[str]) -> dict[str, tuple[str, str]]:
+    """Where the pods of a plan would be, and the word for it."""
+    rows = [line.split() for line in done.stdout.partition("\n\n")[0].splitlines()[1:]]
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+def stored(path: Path, manifest: dict[str, Any]) -> Path:
+    path.write_text(yaml.safe_dump(manifest))
+    return path
+
+
+def of_cpus(number: int) -> dict[str, Any]:
+    """The specification of the example pod for databases, with so many CPUs and one container."""
+    spec: dict[str, Any] = yaml.safe_load((EXAMPLES / "pods" / "database.yaml").read_text())["spec"]
+    amounts = {"cpu": str(number), "memory": "4Gi"}
+    alone = {
+        "resources": {"requests": amounts, "limits": amounts},
+        "containers": [{"name": "a", "image": "x"}],
+    }
+    return {"nodeSelector": spec["nodeSelector"], **alone}
+
+
+def test_plan_puts_the_examples_where_they_may_go_and_the_large_one_nowhere(plan):
+    done = plan("-f", EXAMPLES / "pods")
+    assert done.returncode == Exit.NO, done.stderr
+    assert results(done) == {
+        "default/database": ("node-1", "admitted"),
+        "default/ml-training": ("node-2", "admitted"),
+        "default/too-large": ("-", "refused"),
+    }
+    assert (
+        "default/too-large on node-1: TopologyAffinityError: needs 64 CPUs on one NUMA node; " in done.stdout
+    )
+    assert "not considered: 1 node: selector 1\n" in done.stdout
+
+
+def test_of_nine_replicas_as_many_fit_as_there_are_numa_nodes_with_room(plan, tmp_path):
+    """Each of the eight NUMA nodes has 12 CPUs; two of the first are reserved."""
+    template = {"metadata": {"labels": {"app": "nine"}}, "spec": of_cpus(11)}
+    spec = {"replicas": 9, "selector": {"matchLabels": {"app": "nine"}}, "template": template}
+    nine = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "nine"}, "spec": spec}
+    done = plan("-f", stored(tmp_path / "nine.yaml", nine))
+    assert done.returncode == Exit.NO, done.stderr
+    assert sorted(results(done).values()) == [("-", "refused")] * 2 + [("node-1", "admitted")] * 7
+    assert "Deployment default/nine: 7 of 9 pods fit, 2 refused\n" in done.stdout
+
+
+def test_a_profile_in_a_file_judges_only_the_nodes_that_it_selects(plan, tmp_path):
+    profile = yaml.safe_load((EXAMPLES / "profiles" / "databases.yaml").read_text())
+    profile["spec"]["nodeSelector"] = {"matchLabels": {"node-pool": "training"}}
+    spec = of_cpus(10)
+    del spec["nodeSelector"]
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "anywhere"}, "spec": spec}
+    manifest = stored(tmp_path / "anywhere.yaml", pod)
+    assert results(plan("-f", manifest)) == {"default/anywhere": ("node-1", "admitted")}
+    done = plan("-f", manifest, "--profile", stored(tmp_path / "profile.yaml", profile))
+    assert done.returncode == Exit.OK, done.stderr
+    assert results(done) == {"default/anywhere": ("node-2", "admitted")}
+
+
+def test_a_taint_is_respected_and_counted_beside_what_the_selector_leaves_out(system, plan):
+    kubectl = system.cluster.kubectl
+    kubectl("taint", "node", "node-1", "only=others:NoSchedule")
+    try:
+        done = plan("-f", EXAMPLES / "pods" / "database.yaml")
+    finally:
+        kubectl("taint", "node", "node-1", "only-")
+    assert done.returncode == Exit.NO
+    assert results(done) == {"default/database": ("-", "pending")}
+    left_out = done.stdout.partition("not considered: 2 nodes: ")[2].strip()
+    assert sorted(left_out.split(", ")) == ["selector 1", "taint 1"]
 
 
 @pytest.mark.usefixtures("pods")
