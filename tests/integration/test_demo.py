@@ -47,6 +47,23 @@ def children_below(folder: Path) -> list[str]:
     return found
 
 
+def shown_by_the_readme() -> str:
+    text = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    return text.split("<!-- demo: begin -->\n```console\n")[1].split("```\n<!-- demo: end -->")[0]
+
+
+def told(output: str) -> list[str]:
+    """The lines without times, ages, the patch release and where the project is."""
+    for changing, instead in (
+        (r"^ *\d+\.\d s  ", "at "),
+        (r"\b\d+s$", "age"),
+        (r"v1\.\d+\.\d+", "version"),
+        (r"PATH=\S+:", "PATH=here:"),
+    ):
+        output = re.sub(changing, instead, output, flags=re.MULTILINE)
+    return output.strip().splitlines()
+
+
 @pytest.mark.usefixtures("built")
 def test_demo_shows_its_pods_and_checks_them(demo_environment, tmp_path):
     done = run(DEMO, demo_environment)
@@ -62,6 +79,7 @@ def test_demo_shows_its_pods_and_checks_them(demo_environment, tmp_path):
     assert re.findall(r"^NUMA node \d", done.stdout, re.MULTILINE) == ["NUMA node 0"]
     assert "make demo KEEP=1" in done.stdout
     assert len(done.stdout.splitlines()) <= SCREEN
+    assert told(done.stdout) == told(shown_by_the_readme())
     assert re.search(r"database +database +\S+ +\S+ +max 100000", done.stdout)
     assert children_below(tmp_path) == []
     assert list(tmp_path.glob("podnuma-*")) == []

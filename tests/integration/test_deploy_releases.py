@@ -21,6 +21,8 @@ from testbed.control_plane import ControlPlane
 from testbed.kwok import Kwok
 from testbed.waiting import until
 from tests.integration.helm_chart import CHART, IMAGE, ON_KWOK, ROOT, SYSTEM, rendered, run
+from tests.integration.test_walks import Shell
+from tests.shown_commands import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 APPS = f"/apis/apps/v1/namespaces/{SYSTEM}"
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 DEFINITIONS_GONE = 200  # seconds
+NAMESPACES = "/api/v1/namespaces"
 PROFILES = "/apis/podnuma.dev/v1alpha1/nodeprofiles"
 LABELS = {
     "linux": {},
@@ -259,6 +262,26 @@ def test_after_leaving_nothing_is_left(releases):
     releases.cluster.kubectl("delete", "crd", "--wait=false", *releases.definitions())
     until(lambda: none_left(releases.cluster), "the definitions to go", DEFINITIONS_GONE, 1)
     until(lambda: not left(releases.cluster), "everything of podnuma to be gone", DEFINITIONS_GONE)
+
+
+def test_the_commands_of_the_charts_page(releases, helm, tmp_path):
+    """A first release, its end, and another one that takes over what is left, as the page has them."""
+    api = releases.cluster.api
+    shell = Shell(releases.cluster, tmp_path, releases.cluster.kubeconfig)
+    releases.cluster.kubectl("create", "namespace", "other")
+    made = api.find(f"{NAMESPACES}/{SYSTEM}") is not None  # by another test of this cluster
+    for line in shown(CHART / "README.md"):
+        if made and line.startswith("kubectl create namespace"):
+            continue
+        typed = line.replace("NEW", "numa").replace("ELSEWHERE", "other").replace("CHART", str(CHART))
+        ends = line.startswith("kubectl delete crd")
+        more = f"--set {ON_KWOK}" if line.startswith("helm install") else "--wait=false" if ends else ""
+        done = shell.types(f"PATH={helm.parent}:$PATH; {typed} {more}")
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        if ends:
+            until(lambda: none_left(releases.cluster), "the definitions to go", DEFINITIONS_GONE, 1)
+    deployments = api.items("/apis/apps/v1/namespaces/other/deployments")
+    assert [found["metadata"]["name"] for found in deployments] == ["numa-podnuma-operator"]
 
 
 def left(cluster: ControlPlane) -> list[str]:

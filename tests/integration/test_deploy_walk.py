@@ -8,7 +8,6 @@ and podnuma on its PATH.
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +21,7 @@ from testbed.cgroups import containers_of
 from testbed.installation import NAMESPACE
 from testbed.playground.cluster import Playground
 from testbed.waiting import until
+from tests.shown_commands import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,18 +31,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 NODE = "node-1"
 OURS = "/apis/podnuma.dev/v1alpha1"
-_BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
+README = ROOT / "README.md"
 
 
 def commands() -> list[str]:
     """The command lines of the README's chapter on installing, in order."""
-    chapter = (ROOT / "README.md").read_text().split("## Install\n")[1].split("## Command line")[0]
-    lines = "\n".join(_BLOCK.findall(chapter)).replace("\\\n", " ")
-    return [
-        line.removeprefix("$ ").split("  #")[0].strip()
-        for line in lines.splitlines()
-        if line.startswith("$ ")
-    ]
+    return shown(README, "Install")
 
 
 class Person:
@@ -117,7 +111,7 @@ def reason(allocation: dict[str, Any]) -> str:
     return next((one["reason"] for one in conditions if one["type"] == "Ready"), "")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_the_walk_of_the_readme(playground, tmp_path):
     person = Person(playground, tmp_path)
     installs_and_looks_at_the_hardware(person)
@@ -125,13 +119,8 @@ def test_the_walk_of_the_readme(playground, tmp_path):
     assert enforces(person) == decided
     reads_why_a_pod_does_not_fit(person)
     leaves(person)
-    others = (
-        "make image",
-        "make playground",
-        "kubectl apply -k deploy/kustomize/base",
-        "kubectl apply -k deploy/kustomize/cleanup",
-        "kubectl delete -k deploy/kustomize/base",
-    )
+    comes_and_leaves_without_helm(person)
+    others = ("make image", "make playground")
     assert [line for line in commands() if line not in person.done and not line.startswith(others)] == []
 
 
@@ -196,7 +185,33 @@ def leaves(person: Person) -> None:
     person.types("helm uninstall")
     assert person.api.find(f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/podnuma-agent") is None
     assert person.database()["status"]["phase"] == "Released"
+    for topology in person.api.items(f"{OURS}/nodetopologies"):
+        conditions = {one["type"]: one for one in topology["status"]["conditions"]}
+        ready = conditions["Ready"]
+        assert (ready["status"], ready["reason"]) == ("Unknown", "Uninstalled")
     assert person.written() == {frozenset()}
+    person.types("kubectl delete crd")
+    assert definitions(person.api) == []
+
+
+def definitions(api: Api) -> list[str]:
+    """The custom resource definitions of podnuma that are there."""
+    found = api.items("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
+    return [name for one in found if (name := one["metadata"]["name"]).endswith(".podnuma.dev")]
+
+
+def comes_and_leaves_without_helm(person: Person) -> None:
+    person.types("kubectl apply -k deploy/kustomize/base")
+    until(lambda: reported(person.api), "the agent to report the hardware", 60)
+    person.types("kubectl apply -k deploy/kustomize/cleanup")
+    (ready,) = (
+        one
+        for one in person.api.get(f"{OURS}/nodetopologies/{NODE}")["status"]["conditions"]
+        if one["type"] == "Ready"
+    )
+    assert (ready["status"], ready["reason"]) == ("Unknown", "Uninstalled")
+    person.types("kubectl delete -k deploy/kustomize/base")
+    assert definitions(person.api) == []
 
 
 SESSION = """

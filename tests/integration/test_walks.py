@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,20 +20,17 @@ from testbed.waiting import until
 from tests.integration import helm_chart
 from tests.integration.cli_runs import ROOT
 from tests.integration.test_tenants import bind
+from tests.shown_commands import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from testbed.control_plane import ControlPlane
 
-_BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
-
 
 def chapter(title: str) -> list[str]:
     """The command lines of one walk."""
-    text = (ROOT / "docs" / "command-line.md").read_text().split(f"\n## {title}\n")[1].split("\n## ")[0]
-    lines = "\n".join(_BLOCK.findall(text)).splitlines()
-    return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+    return shown(ROOT / "docs" / "command-line.md", title)
 
 
 class Shell:

@@ -15,18 +15,18 @@ from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.cli.main import app
 from podnuma.cli.objects.manifest_fields import field_problems
 
+from tests.shown_commands import shown
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 _LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
-_COMMAND = re.compile(r"^\$ (.+?)(?:\s+#.*)?$", re.MULTILINE)
 _BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 _INLINE = re.compile(r"`((?:kubectl )?podnuma [a-z][^`]*)`")
 
 
 def commands(page: Path) -> list[str]:
-    """Every command line that starts with "$ " in a console block, continued lines joined."""
-    blocks = "\n".join(_BLOCK.findall(page.read_text())).replace("\\\n", " ")
-    return [part.strip() for line in _COMMAND.findall(blocks) for part in line.split("&&")]
+    """Every command line that a page shows, those that are joined by && one by one."""
+    return [part.strip() for line in shown(page) for part in line.split("&&")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
