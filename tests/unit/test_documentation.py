@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 _LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
 _BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
+COMMANDS = ROOT / "cli" / "podnuma" / "cli" / "commands"
+_EXAMPLE = re.compile(r"^        \"((?:kubectl )?podnuma [a-z][^|>;#\"]*)", re.MULTILINE)
 _INLINE = re.compile(r"`((?:kubectl )?podnuma [a-z][^`]*)`")
 
 
@@ -93,6 +95,7 @@ def verbs() -> dict[str, set[str]]:
 def _podnuma_lines() -> list[str]:
     lines = [line for page in PAGES for line in commands(page)]
     lines += [line for page in PAGES for line in _INLINE.findall(page.read_text())]
+    lines += [line for file in COMMANDS.glob("*.py") for line in _EXAMPLE.findall(file.read_text())]
     stripped = {line.removeprefix("kubectl ").replace("\\|", "|") for line in lines}
     return sorted(line for line in stripped if line.startswith("podnuma "))
 

@@ -108,7 +108,8 @@ def run_agent(
 @app.command(
     "cleanup",
     epilog=examples(
-        "podnuma agent cleanup --node-name node-1",
+        "podnuma agent cleanup",
+        "podnuma agent cleanup --kubelet-root /var/lib/k0s/kubelet",
     ),
 )
 def clean_up(
