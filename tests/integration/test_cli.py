@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from podnuma.cli.exits import Exit
@@ -12,6 +13,9 @@ from testbed.api import ApiStatusError
 from testbed.control_plane import ControlPlane
 from testbed.waiting import until
 from tests.integration.cli_runs import PODNUMA, ROOT, podnuma
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 OURS = "/apis/podnuma.dev/v1alpha1"
 
@@ -65,10 +69,12 @@ def test_a_limit_range_of_the_cluster_is_the_one_that_the_stored_pod_shows(fille
     """What plan fills in is what the API server fills in when it is asked for a dry run of the same pod."""
     amounts = {"cpu": "1", "memory": "512Mi"}
     limits = {"type": "Container", "default": amounts, "defaultRequest": amounts}
-    filled.api.create(
-        {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "l"}, "spec": {"limits": [limits]}},
-        namespace,
-    )
+    limit_range = {
+        "apiVersion": "v1",
+        "kind": "LimitRange",
+        "metadata": {"name": "l", "namespace": namespace},
+    }
+    limit_range["spec"] = {"limits": [limits]}
     budget, main = {"cpu": "4", "memory": "2Gi"}, {"cpu": "3", "memory": "1Gi"}
     spec = {
         "resources": {"requests": budget, "limits": budget},
@@ -83,14 +89,25 @@ def test_a_limit_range_of_the_cluster_is_the_one_that_the_stored_pod_shows(fille
         "metadata": {"name": "kafka", "namespace": namespace},
         "spec": spec,
     }
-    file = tmp_path / "kafka.yaml"
+    file, both = tmp_path / "kafka.yaml", tmp_path / "both.yaml"
     file.write_text(yaml.safe_dump(pod))
+    both.write_text(yaml.safe_dump_all([limit_range, pod]))
+    before = planned(filled, both)
+    assert [one["assignment"]["cpu"] for one in planned(filled, file)] == ["pod_exclusive", "pod_shared"]
+    filled.api.create(limit_range, namespace)
     stored = json.loads(filled.kubectl("create", "--dry-run=server", "-o", "json", "-f", str(file)))
     assert stored["spec"]["containers"][1]["resources"] == {"requests": amounts, "limits": amounts}
-    done = podnuma("plan", "-f", file, "-o", "json", kubeconfig=filled.kubeconfig)
+    assert planned(filled, file) == before
+    assert [one["assignment"]["cpu"] for one in before] == ["pod_exclusive", "pod_exclusive"]
+
+
+def planned(cluster: ControlPlane, file: Path) -> list[dict[str, Any]]:
+    """The containers of the one pod of a file, as they would be."""
+    done = podnuma("plan", "-f", file, "-o", "json", kubeconfig=cluster.kubeconfig)
     (found,) = json.loads(done.stdout)["items"]
-    kinds = [one["assignment"]["cpu"] for one in found["allocation"]["containers"]]
-    assert kinds == ["pod_exclusive", "pod_exclusive"], done.stderr
+    assert found["allocation"], done.stderr
+    containers: list[dict[str, Any]] = found["allocation"]["containers"]
+    return containers
 
 
 def test_a_dry_run_of_the_api_server_is_planned_with_and_compared(filled, namespace, tmp_path):

@@ -185,6 +185,18 @@ def test_a_profile_in_a_file_judges_only_the_nodes_that_it_selects(plan, tmp_pat
     assert results(done) == {"default/anywhere": ("node-2", "admitted")}
 
 
+def test_a_pod_that_names_its_node_is_judged_there(plan, tmp_path):
+    """No scheduler chooses; the node's kubelet still refuses a pod whose selector excludes it."""
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bound"}, "spec": of_cpus(2)}
+    pod["spec"]["nodeName"] = "node-2"
+    refused = plan("-f", stored(tmp_path / "bound.yaml", pod))
+    assert refused.returncode == Exit.NO
+    assert results(refused)["default/bound"][0] == "-"
+    del pod["spec"]["nodeSelector"]
+    done = plan("-f", stored(tmp_path / "bound.yaml", pod))
+    assert results(done) == {"default/bound": ("node-2", "admitted")}, done.stderr
+
+
 def test_a_taint_is_respected_and_counted_beside_what_the_selector_leaves_out(system, plan):
     kubectl = system.cluster.kubectl
     kubectl("taint", "node", "node-1", "only=others:NoSchedule")
