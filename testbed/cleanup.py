@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from typing import TYPE_CHECKING
 
 import requests
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from testbed.api import Api
 
 GROUP = "/apis/podnuma.dev/v1alpha1"
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 def wipe(api: Api) -> None:
@@ -44,3 +47,17 @@ def delete(api: Api, path: str) -> None:
     except ApiStatusError as error:
         if error.code != requests.codes.not_found:
             raise
+
+
+def no_definition_is_left(api: Api) -> bool:
+    """Tell whether all custom resource definitions are gone that are being deleted; ask until it is so.
+
+    The API server finishes a deletion by a finalizer. One that has failed waits ever longer, for minutes;
+    a change of the definition has it tried at once.
+    """
+    found = api.items(DEFINITIONS)
+    for one in found:
+        change = {"metadata": {"annotations": {"test/tried-at": f"{time.time():.0f}"}}}
+        with contextlib.suppress(ApiStatusError):
+            api.merge(f"{DEFINITIONS}/{one['metadata']['name']}", change)
+    return not found

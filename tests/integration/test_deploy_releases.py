@@ -5,18 +5,16 @@ No operator and no agent runs: kwok makes pods ready and jobs complete. What is 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from testbed.api import ApiStatusError
+from testbed.cleanup import DEFINITIONS, no_definition_is_left
 from testbed.control_plane import ControlPlane
 from testbed.kwok import Kwok
 from testbed.waiting import until
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 APPS = f"/apis/apps/v1/namespaces/{SYSTEM}"
-DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 DEFINITIONS_GONE = 200  # seconds
 NAMESPACES = "/api/v1/namespaces"
 PROFILES = "/apis/podnuma.dev/v1alpha1/nodeprofiles"
@@ -104,21 +101,7 @@ def releases(helm: Path, cluster: ControlPlane) -> Iterator[Releases]:
             made.does("uninstall", name, "--namespace", namespace, "--no-hooks")
     for found in cluster.api.items(DEFINITIONS):
         cluster.api.delete(f"{DEFINITIONS}/{found['metadata']['name']}")
-    until(lambda: none_left(cluster), "the definitions to go", DEFINITIONS_GONE, 1)
-
-
-def none_left(cluster: ControlPlane) -> bool:
-    """Tell whether no definition is left.
-
-    The API server finishes a deletion by a finalizer. One that has failed waits ever longer, for minutes;
-    a change of the definition has it tried at once.
-    """
-    found = cluster.api.items(DEFINITIONS)
-    for one in found:
-        change = {"metadata": {"annotations": {"test/tried-at": f"{time.time():.0f}"}}}
-        with contextlib.suppress(ApiStatusError):
-            cluster.api.merge(f"{DEFINITIONS}/{one['metadata']['name']}", change)
-    return not found
+    until(lambda: no_definition_is_left(cluster.api), "the definitions to go", DEFINITIONS_GONE, 1)
 
 
 def profile_values(folder: Path, **priorities: int) -> str:
@@ -251,7 +234,7 @@ def test_without_keep_the_definitions_and_all_objects_go(releases):
     releases.put("install", "--set", "crds.keep=false")
     releases.cluster.apply_files(ROOT / "examples" / "profiles")
     releases.does("uninstall", "podnuma", "--namespace", SYSTEM)
-    until(lambda: none_left(releases.cluster), "the definitions to go", DEFINITIONS_GONE, 1)
+    until(lambda: no_definition_is_left(releases.cluster.api), "the definitions to go", DEFINITIONS_GONE, 1)
 
 
 def test_after_leaving_nothing_is_left(releases):
@@ -260,7 +243,7 @@ def test_after_leaving_nothing_is_left(releases):
     releases.does("uninstall", "podnuma", "--namespace", SYSTEM)
     # As the chart's README says.
     releases.cluster.kubectl("delete", "crd", "--wait=false", *releases.definitions())
-    until(lambda: none_left(releases.cluster), "the definitions to go", DEFINITIONS_GONE, 1)
+    until(lambda: no_definition_is_left(releases.cluster.api), "the definitions to go", DEFINITIONS_GONE, 1)
     until(lambda: not left(releases.cluster), "everything of podnuma to be gone", DEFINITIONS_GONE)
 
 
@@ -279,7 +262,7 @@ def test_the_commands_of_the_charts_page(releases, helm, tmp_path):
         done = shell.types(f"PATH={helm.parent}:$PATH; {typed} {more}")
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         if ends:
-            until(lambda: none_left(releases.cluster), "the definitions to go", DEFINITIONS_GONE, 1)
+            until(lambda: no_definition_is_left(api), "the definitions to go", DEFINITIONS_GONE, 1)
     deployments = api.items("/apis/apps/v1/namespaces/other/deployments")
     assert [found["metadata"]["name"] for found in deployments] == ["numa-podnuma-operator"]
 

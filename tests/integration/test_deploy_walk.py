@@ -18,6 +18,7 @@ import yaml
 
 from testbed.api import ApiStatusError
 from testbed.cgroups import containers_of
+from testbed.cleanup import no_definition_is_left
 from testbed.installation import NAMESPACE
 from testbed.playground.cluster import Playground
 from testbed.waiting import until
@@ -50,12 +51,12 @@ class Person:
             (folder / name).symlink_to(ROOT / name)
         self.done: list[str] = []
 
-    def types(self, line: str, status: int = 0) -> str:
-        """Run the README's line that starts so, and return what it prints."""
+    def types(self, line: str, status: int = 0, more: str = "") -> str:
+        """Run the README's line that starts so, with `more` at its end, and return what it prints."""
         (whole,) = [command for command in commands() if command.startswith(line)]
         self.done.append(whole)
         done = subprocess.run(
-            ["bash", "-c", whole.replace("NODE", NODE)],
+            ["bash", "-c", f"{whole.replace('NODE', NODE)} {more}"],
             check=False,
             capture_output=True,
             text=True,
@@ -111,7 +112,7 @@ def reason(allocation: dict[str, Any]) -> str:
     return next((one["reason"] for one in conditions if one["type"] == "Ready"), "")
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(500)
 def test_the_walk_of_the_readme(playground, tmp_path):
     person = Person(playground, tmp_path)
     installs_and_looks_at_the_hardware(person)
@@ -190,14 +191,8 @@ def leaves(person: Person) -> None:
         ready = conditions["Ready"]
         assert (ready["status"], ready["reason"]) == ("Unknown", "Uninstalled")
     assert person.written() == {frozenset()}
-    person.types("kubectl delete crd")
-    assert definitions(person.api) == []
-
-
-def definitions(api: Api) -> list[str]:
-    """The custom resource definitions of podnuma that are there."""
-    found = api.items("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
-    return [name for one in found if (name := one["metadata"]["name"]).endswith(".podnuma.dev")]
+    person.types("kubectl delete crd", more="--wait=false")
+    until(lambda: no_definition_is_left(person.api), "the definitions to go", 120, 1)
 
 
 def comes_and_leaves_without_helm(person: Person) -> None:
@@ -210,8 +205,8 @@ def comes_and_leaves_without_helm(person: Person) -> None:
         if one["type"] == "Ready"
     )
     assert (ready["status"], ready["reason"]) == ("Unknown", "Uninstalled")
-    person.types("kubectl delete -k deploy/kustomize/base")
-    assert definitions(person.api) == []
+    person.types("kubectl delete -k deploy/kustomize/base", more="--wait=false")
+    until(lambda: no_definition_is_left(person.api), "the definitions to go", 120, 1)
 
 
 SESSION = """

@@ -52,7 +52,7 @@ class Shell:
             text=True,
             cwd=self._folder,
             env=self._environment,
-            timeout=60,
+            timeout=120,
         )
 
 

@@ -138,6 +138,8 @@ def test_every_command_that_a_page_shows_is_run_by_a_test(page):
     for chapter in CHAPTERS.get(name, {}):
         known |= set(shown(page, chapter))
     assert [line for line in shown(page) if line not in known] == []
+    typed = re.findall(r"^ *\$ ", page.read_text(), re.MULTILINE)
+    assert len(typed) == len(shown(page)), "a command stands outside of a console block"
 
 
 def test_what_is_named_here_is_shown_there():
