@@ -187,12 +187,12 @@ def test_a_profile_in_a_file_judges_only_the_nodes_that_it_selects(plan, tmp_pat
 
 def test_a_pod_that_names_its_node_is_judged_there(plan, tmp_path):
     """No scheduler chooses; the node's kubelet still refuses a pod whose selector excludes it."""
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bound"}, "spec": of_cpus(2)}
-    pod["spec"]["nodeName"] = "node-2"
+    spec = {**of_cpus(2), "nodeName": "node-2"}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bound"}, "spec": spec}
     refused = plan("-f", stored(tmp_path / "bound.yaml", pod))
     assert refused.returncode == Exit.NO
     assert results(refused)["default/bound"][0] == "-"
-    del pod["spec"]["nodeSelector"]
+    del spec["nodeSelector"]
     done = plan("-f", stored(tmp_path / "bound.yaml", pod))
     assert results(done) == {"default/bound": ("node-2", "admitted")}, done.stderr
 
