@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HOME = "opt/podnuma"
 PYTHON = f"{HOME}/python"
 LIBRARIES = f"{HOME}/lib"
+TEMPORARY = "tmp"
 USER = 65532
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x"}
@@ -72,6 +73,8 @@ def fill(tree: Path) -> None:
     (tree / HOME / "bin" / "python").symlink_to(f"../python/bin/{_python_name()}")
     _write(tree / "etc" / "passwd", f"root:x:0:0:root:/:/none\npodnuma:x:{USER}:{USER}::/:/none\n")
     _write(tree / "etc" / "group", f"root:x:0:\npodnuma:x:{USER}:\n")
+    # OpenSSL reads the certificates of a kubeconfig from files only.
+    (tree / TEMPORARY).mkdir()
 
 
 _SCRIPT = """#!{python} -I
@@ -155,7 +158,7 @@ def pack(tree: Path) -> bytes:
             entry.uid = entry.gid = entry.mtime = 0
             entry.uname = entry.gname = ""
             executable = entry.isdir() or entry.mode & 0o100 or ".so" in path.name
-            entry.mode = 0o755 if executable else 0o644
+            entry.mode = 0o1777 if entry.name == TEMPORARY else 0o755 if executable else 0o644
             if entry.isreg():
                 with path.open("rb") as content:
                     tar.addfile(entry, content)

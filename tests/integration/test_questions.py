@@ -153,7 +153,9 @@ def test_a_resize_is_what_the_api_server_takes(filled, namespace, tmp_path):
     shell = Shell(filled, tmp_path, filled.kubeconfig)
     (resize,) = shown(ROOT / "docs" / "resize.md")
     # What a kubelet of today says of itself and of the containers that it runs.
-    filled.api.merge("/api/v1/nodes/node-a/status", {"status": {"declaredFeatures": [RESIZES_BUDGETS]}})
+    amounts = {"cpu": "96", "memory": "256Gi", "pods": "110"}
+    node = {"declaredFeatures": [RESIZES_BUDGETS], "capacity": amounts, "allocatable": amounts}
+    filled.api.merge("/api/v1/nodes/node-a/status", {"status": node})
     path = f"/api/v1/namespaces/{namespace}/pods/database"
     names = ("metrics-exporter", "backup-agent"), ("database",)
     init, main = ([{**RUNNING, "name": name} for name in listed] for listed in names)
