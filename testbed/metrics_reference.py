@@ -33,6 +33,14 @@ Operator and agents answer `/metrics` on their one port (8080 and 9465), beside 
 Labels have few values: never a pod, a container or a CPU list. With the chart's `monitoring.podMonitor` or
 `monitoring.serviceMonitor` every series also has `node` and `component` (operator or agent).
 
+With `monitoring.secure.enabled` (`--metrics-secure` of both processes) the port speaks TLS, and `/metrics`
+answers only accounts that the API server lets `get` that path: bind Prometheus' account to the ClusterRole
+that the chart brings. `podnuma-metrics-reader` is its name in namespace `podnuma-system`. A token that the
+API server does not know gets 401, an account without the right 403 and its name, and everybody new 503
+while the API server does not answer; probes need no token. The certificate comes from a secret
+(`monitoring.secure.secretName`, with `ca.crt` for the monitors), is read again when it is replaced, or else
+is made by each process at its start, which monitors cannot verify.
+
 The three `resource_manager_*` metrics are the kubelet's own, with its names, labels and meaning as announced
 for v1.36, so that dashboards for the native feature work. `--metric-names v1.37` (`agent.metricNames` in the
 chart) exports them under the names that v1.37 gave them, with the prefix `kubelet_`.

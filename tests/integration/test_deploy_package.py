@@ -17,7 +17,7 @@ import yamllint.linter
 from yamllint.config import YamlLintConfig
 
 from deploy import chart_files
-from tests.integration.helm_chart import CHART, ROOT, one, refusal, rendered, run
+from tests.integration.helm_chart import CHART, ROOT, SYSTEM, one, refusal, rendered, run, workloads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -303,3 +303,49 @@ def test_a_service_monitor_finds_its_services_and_they_find_the_pods(helm):
     assert endpoint["relabelings"] == pod_monitor["podMetricsEndpoints"][0]["relabelings"]
     both = ("monitoring.serviceMonitor.enabled=true", "monitoring.podMonitor.enabled=true")
     assert "every series would be there twice" in refusal(helm, "image.repository=a/b", *both)
+
+
+SECURE = "monitoring.secure.enabled=true"
+
+
+def test_secured_metrics_are_asked_for_and_probed_over_tls(helm):
+    manifests = rendered(helm, SECURE, "monitoring.serviceMonitor.enabled=true")
+    (endpoint,) = one(manifests, "ServiceMonitor", "podnuma")["spec"]["endpoints"]
+    assert endpoint["scheme"] == "https"
+    assert endpoint["bearerTokenFile"] == "/var/run/secrets/kubernetes.io/serviceaccount/token"
+    assert endpoint["tlsConfig"] == {"insecureSkipVerify": True}
+    for pod in (workloads(manifests)[name] for name in ("podnuma-operator", "podnuma-agent")):
+        (container,) = pod["containers"]
+        assert "--metrics-secure" in container["args"]
+        probes = [container[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")]
+        assert [probe["scheme"] for probe in probes] == ["HTTPS"] * 3
+
+
+def test_a_certificate_from_a_secret_is_mounted_and_verified(helm):
+    secret = "monitoring.secure.secretName=serving"
+    manifests = rendered(helm, SECURE, secret, "monitoring.serviceMonitor.enabled=true")
+    (endpoint,) = one(manifests, "ServiceMonitor", "podnuma")["spec"]["endpoints"]
+    ca = {"secret": {"name": "serving", "key": "ca.crt"}}
+    assert endpoint["tlsConfig"] == {"ca": ca, "serverName": f"podnuma-metrics.{SYSTEM}.svc"}
+    for pod in (workloads(manifests)[name] for name in ("podnuma-operator", "podnuma-agent")):
+        (container,) = pod["containers"]
+        (mount,) = [found for found in container["volumeMounts"] if found["name"] == "serving"]
+        assert f"--metrics-cert-dir={mount['mountPath']}" in container["args"]
+        assert {"name": "serving", "secret": {"secretName": "serving"}} in pod["volumes"]
+
+
+def test_a_pod_monitor_of_secured_metrics_needs_a_token(helm):
+    monitored = (SECURE, "monitoring.podMonitor.enabled=true")
+    assert "monitoring.secure.tokenSecret" in refusal(helm, "image.repository=a/b", *monitored)
+    manifests = rendered(helm, *monitored, "monitoring.secure.tokenSecret.name=prometheus")
+    (endpoint,) = one(manifests, "PodMonitor", "podnuma")["spec"]["podMetricsEndpoints"]
+    assert endpoint["authorization"] == {"credentials": {"name": "prometheus", "key": "token"}}
+
+
+def test_only_secured_metrics_need_rights_to_ask_who_somebody_is(helm):
+    def reviews(*values: str) -> set[str]:
+        rules = [rule for found in rendered(helm, *values) for rule in found.get("rules", [])]
+        return {name for rule in rules for name in rule.get("resources", []) if name.endswith("reviews")}
+
+    assert reviews() == set()
+    assert reviews(SECURE) == {"tokenreviews", "subjectaccessreviews"}

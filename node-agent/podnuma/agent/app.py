@@ -7,7 +7,9 @@ import importlib.metadata
 import logging
 import random
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from podnuma.agent.apiserver import sources
@@ -38,6 +40,8 @@ from podnuma.api import names
 from podnuma.plumbing import probes, supervise
 from podnuma.plumbing.backoff import Backoff
 from podnuma.plumbing.gc_tuning import limit_pauses
+from podnuma.plumbing.metrics_readers import MetricsReaders
+from podnuma.plumbing.serving_certificate import CertificateError
 
 logger = logging.getLogger(__name__)
 
@@ -190,6 +194,25 @@ def _writer(connect: Callable[[], ApiClient]) -> Callable[[str, Json], Json]:
     return write
 
 
+def _reviewer(connect: Callable[[], ApiClient]) -> Callable[[str, Json], Awaitable[Json]]:
+    """Return a function that asks for a review, over a connection and in a thread of its own.
+
+    One at a time; a question whose asker has gone is not put any more. Nothing else waits for it.
+    """
+    apis: list[ApiClient] = []
+    thread = ThreadPoolExecutor(1, "reviews")
+
+    def ask(path: str, body: Json) -> Json:
+        if not apis:
+            apis.append(connect())
+        return apis[0].create(path, body, names.AGENT_MANAGER)
+
+    async def review(path: str, body: Json) -> Json:
+        return await asyncio.get_running_loop().run_in_executor(thread, ask, path, body)
+
+    return review
+
+
 async def _work(shared: _Shared, run: Running) -> None:
     machine = await _first_machine(shared)
     settings = shared.settings
@@ -271,7 +294,8 @@ async def _first_machine(shared: _Shared) -> Machine:
 
 
 async def _serve_probes(shared: _Shared, run: Running) -> asyncio.Server | None:
-    if shared.settings.metrics_port is None:
+    settings = shared.settings
+    if settings.metrics_port is None:
         return None
 
     def ready() -> str | None:
@@ -280,8 +304,14 @@ async def _serve_probes(shared: _Shared, run: Running) -> asyncio.Server | None:
     def healthy() -> str | None:
         return None if run.agent is None else run.agent.healthy()
 
-    answers = probes.Probes(healthy=healthy, ready=ready, metrics=shared.metrics.exposition)
-    server = await probes.serve(answers, shared.settings.metrics_host, shared.settings.metrics_port)
+    certificate = settings.metrics_certificate
+    readers = None if certificate is None else MetricsReaders(_reviewer(shared.connect), time.monotonic)
+    answers = probes.Probes(healthy, ready, shared.metrics.exposition, readers)
+    try:
+        tls = None if certificate is None else certificate.context(settings.node_name, _now)
+    except CertificateError as error:
+        raise SystemExit(str(error)) from error
+    server = await probes.serve(answers, settings.metrics_host, settings.metrics_port, tls)
     run.port = server.sockets[0].getsockname()[1]
     logger.info("metrics and probes on port %d", run.port)
     return server

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from podnuma.plumbing.serving_certificate import ServingCertificate
+
 _MIB = 2**20
 
 
@@ -35,6 +37,8 @@ class AgentSettings:
         /var/lib/kubelet and /run are.
     nri_socket, cri_socket: None means the usual places.
     metrics_port: 0 takes a free port; None opens none.
+    metrics_certificate: the port speaks TLS, and metrics are for those whom the API server lets read them;
+        None: neither.
     check_seconds: how often the kernel's values are compared with the targets when nothing else happens.
     heartbeat_seconds: how often the status says that the agent is alive.
     hook_share: part of the runtime's own request timeout that a starting container may wait for its decision.
@@ -57,6 +61,7 @@ class AgentSettings:
     cri_socket: Path | None = None
     metrics_host: str = "0.0.0.0"  # noqa: S104 - scraped from other nodes
     metrics_port: int | None = 9465
+    metrics_certificate: ServingCertificate | None = None
     metric_names: MetricNames = MetricNames.V1_36
     check_seconds: float = 5.0
     heartbeat_seconds: float = 60.0

@@ -19,7 +19,7 @@ import random
 import signal
 import time
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.controller import Controller, ControllerTiming
@@ -34,6 +34,8 @@ from podnuma.plumbing.backoff import Backoff
 from podnuma.plumbing.gc_tuning import limit_pauses
 from podnuma.plumbing.kube import errors
 from podnuma.plumbing.kube.client import Client
+from podnuma.plumbing.metrics_readers import MetricsReaders
+from podnuma.plumbing.serving_certificate import CertificateError
 
 if TYPE_CHECKING:
     from podnuma.operator.settings import OperatorSettings
@@ -46,6 +48,7 @@ _LAG = 30.0  # seconds the loop may be late before the process is not healthy
 _BEAT = 1.0
 _PAUSE = 0.05  # seconds for which everything may stand still
 _POLL = 0.05
+_REVIEW_DEADLINE = 2.0  # seconds, twice per reader; a scrape that waits longer is given up by the port
 
 
 class OperatorProcess:
@@ -81,7 +84,7 @@ class OperatorProcess:
                 write_deadline=settings.write_deadline,
             ),
             clock=time.monotonic,
-            now=lambda: dt.datetime.now(dt.UTC),
+            now=_now,
             rng=self._rng,
             export_resource_topologies=settings.export_resource_topologies,
             placement=settings.placement,
@@ -182,14 +185,22 @@ class OperatorProcess:
     async def _open_port(self) -> asyncio.Server | None:
         if self._settings.metrics_port is None:
             return None
-        answers = probes.Probes(self._healthy, self._ready, self.metrics.exposition)
+        certificate = self._settings.metrics_certificate
+        readers = None if certificate is None else MetricsReaders(self._review, time.monotonic)
+        answers = probes.Probes(self._healthy, self._ready, self.metrics.exposition, readers)
         host, port = self._settings.metrics_host, self._settings.metrics_port
         try:
-            server = await probes.serve(answers, host, port)
+            tls = None if certificate is None else certificate.context(self._settings.identity, _now)
+            server = await probes.serve(answers, host, port, tls)
+        except CertificateError as error:
+            raise SystemExit(str(error)) from error
         except OSError as error:
             raise SystemExit(f"cannot answer probes on {host}, port {port}: {error.strerror}") from error
         logger.info("answering on port %d", server.sockets[0].getsockname()[1])
         return server
+
+    async def _review(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        return await self._client.write("POST", path, body, deadline=_REVIEW_DEADLINE)
 
     def _healthy(self) -> str | None:
         late = time.monotonic() - self._beat - _BEAT
@@ -217,6 +228,10 @@ class OperatorProcess:
             term=self._leadership.term,
             watch_age=max(0.0, self.watches.age()),
         )
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
 
 
 async def run(settings: OperatorSettings) -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from podnuma.plumbing.serving_certificate import ServingCertificate
+
 
 @dataclass(frozen=True, slots=True)
 class LeaseSettings:
@@ -43,7 +45,8 @@ class OperatorSettings:
     Lease lives. `lease` None runs without one: only for a single process under a
     supervisor that never runs two. `placement`: pods that carry podnuma's scheduling gate are placed;
     for that pods without a node, and what all pods request, are known. `metrics_port` 0 takes a free
-    port, None opens none.
+    port, None opens none. `metrics_certificate`: the port speaks TLS, and metrics are for those whom the API
+    server lets read them; None: neither.
     """
 
     kubeconfig: Path | None = None
@@ -53,6 +56,7 @@ class OperatorSettings:
     lease: LeaseSettings | None = LeaseSettings()
     metrics_host: str = "0.0.0.0"  # noqa: S104 - scraped from outside the pod
     metrics_port: int | None = 8080
+    metrics_certificate: ServingCertificate | None = None
     page_size: int = 500
     settle: float = 0.05
     concurrency: int = 16

@@ -8,5 +8,7 @@ Nothing here knows about CPUs or NUMA nodes, and nothing here imports another pa
     gc_tuning  garbage collection without long pauses
     logs       one line per record, as text or JSON
     probes     the port with /healthz, /readyz and /metrics
+    metrics_readers      who may read the metrics of that port
+    serving_certificate  its TLS
     kube/      talking to an API server: credentials, requests, retries, and its errors
 """

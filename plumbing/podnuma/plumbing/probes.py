@@ -3,6 +3,9 @@
 A check returns None when all is well, else one sentence that says what is wrong: the body
 of the 503. The server reads one GET request per connection, up to
 a few kilobytes and a few seconds: no client can block the port.
+
+With TLS the whole port speaks it; with readers /metrics asks who reads. /healthz and /readyz are for the
+kubelet, which has no account: they answer everybody.
 """
 
 from __future__ import annotations
@@ -12,11 +15,18 @@ import contextlib
 import http
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from podnuma.plumbing.metrics_readers import METRICS, MetricsReaders
+
+if TYPE_CHECKING:
+    import ssl
 
 Check = Callable[[], str | None]
 
 _LONGEST_REQUEST = 8 * 1024
 _TIMEOUT = 5.0  # seconds for the whole request
+_UNAUTHORIZED = 401
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +40,23 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Probes:
-    """What the port serves. `metrics` returns a content type and the exposition text."""
+    """What the port serves. `metrics` returns a content type and the exposition text.
+
+    `readers` None: everybody.
+    """
 
     healthy: Check
     ready: Check
     metrics: Callable[[], tuple[str, bytes]]
+    readers: MetricsReaders | None = None
+
+    async def admitted(self, method: str, path: str, authorization: str) -> Response:
+        """Answer one request; the metrics only to who may read them."""
+        if self.readers is not None and path.split("?", 1)[0] == METRICS:
+            refusal = await self.readers.refusal(authorization)
+            if refusal is not None:
+                return _text(refusal.status, refusal.sentence)
+        return self.answer(method, path)
 
     def answer(self, method: str, path: str) -> Response:
         """Answer one request line."""
@@ -60,7 +82,7 @@ def _text(status: int, text: str) -> Response:
     return Response(status, "text/plain; charset=utf-8", f"{text}\n".encode())
 
 
-async def serve(probes: Probes, host: str, port: int) -> asyncio.Server:
+async def serve(probes: Probes, host: str, port: int, tls: ssl.SSLContext | None = None) -> asyncio.Server:
     """Listen until the returned server is closed; port 0 takes a free one."""
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -74,12 +96,16 @@ async def serve(probes: Probes, host: str, port: int) -> asyncio.Server:
         ):
             async with asyncio.timeout(_TIMEOUT):
                 head = await reader.readuntil(b"\r\n\r\n")
-                words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
-                known = len(words) == 3  # noqa: PLR2004 - method, target, version
-                reply = probes.answer(words[0], words[1]) if known else _text(400, "not HTTP")
+                first, *headers = head.decode("latin-1").split("\r\n")
+                words = first.split(" ")
+                if len(words) == 3:  # noqa: PLR2004 - method, target, version
+                    reply = await probes.admitted(words[0], words[1], _authorization(headers))
+                else:
+                    reply = _text(400, "not HTTP")
                 reason = http.HTTPStatus(reply.status).phrase
+                challenge = "WWW-Authenticate: Bearer\r\n" if reply.status == _UNAUTHORIZED else ""
                 writer.write(
-                    f"HTTP/1.1 {reply.status} {reason}\r\nContent-Type: {reply.content_type}\r\n"
+                    f"HTTP/1.1 {reply.status} {reason}\r\nContent-Type: {reply.content_type}\r\n{challenge}"
                     f"Content-Length: {len(reply.body)}\r\nConnection: close\r\n\r\n".encode("latin-1")
                 )
                 if words[0] != "HEAD":
@@ -89,4 +115,19 @@ async def serve(probes: Probes, host: str, port: int) -> asyncio.Server:
         with contextlib.suppress(OSError, asyncio.CancelledError):
             await writer.wait_closed()
 
-    return await asyncio.start_server(connection, host, port, limit=_LONGEST_REQUEST)
+    patience = None if tls is None else _TIMEOUT
+    return await asyncio.start_server(
+        connection,
+        host,
+        port,
+        limit=_LONGEST_REQUEST,
+        ssl=tls,
+        ssl_handshake_timeout=patience,
+        ssl_shutdown_timeout=patience,
+    )
+
+
+def _authorization(headers: list[str]) -> str:
+    """Return the value of the Authorization header; empty if there is none or more than one."""
+    found = [line.split(":", 1)[1].strip() for line in headers if line.lower().startswith("authorization:")]
+    return found[0] if len(found) == 1 else ""

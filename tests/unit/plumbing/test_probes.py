@@ -3,12 +3,13 @@ import contextlib
 import socket
 
 import pytest
+from podnuma.plumbing.metrics_readers import Refusal
 from podnuma.plumbing.probes import Probes, serve
 
 
 @contextlib.asynccontextmanager
-async def port(healthy=lambda: None, ready=lambda: None):
-    server = await serve(Probes(healthy, ready, lambda: ("text/plain", b"up 1\n")), "127.0.0.1", 0)
+async def port(healthy=lambda: None, ready=lambda: None, readers=None):
+    server = await serve(Probes(healthy, ready, lambda: ("text/plain", b"up 1\n"), readers), "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
@@ -56,6 +57,40 @@ async def test_odd_requests_get_an_error_or_are_dropped(request_bytes, status):
             answer = await send(number, request_bytes)
         assert answer.startswith(f"HTTP/1.1 {status}" if status else "")
         assert (await send(number, b"GET /healthz HTTP/1.1\r\n\r\n")).endswith("ok\n")
+
+
+class Readers:
+    """Lets "Bearer known" read."""
+
+    async def refusal(self, authorization):
+        return None if authorization == "Bearer known" else Refusal(401, "who are you")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (b"Authorization: Bearer known\r\n", "200"),
+        (b"Accept: */*\r\nauthorization:Bearer known \r\n", "200"),
+        (b"", "401"),
+        (b"Authorization: Bearer other\r\n", "401"),
+        # Which of two would somebody else have checked?
+        (b"Authorization: Bearer known\r\nAuthorization: Bearer known\r\n", "401"),
+        (b"X-Authorization: Bearer known\r\n", "401"),
+    ],
+)
+async def test_metrics_are_for_readers_only(headers, status):
+    async with port(readers=Readers()) as number:
+        for path in (b"/metrics", b"/metrics?x"):
+            answer = await send(number, b"GET " + path + b" HTTP/1.1\r\n" + headers + b"\r\n")
+            assert answer.startswith(f"HTTP/1.1 {status} ")
+            assert ("up 1" in answer) == (status == "200")
+            assert ("WWW-Authenticate: Bearer\r\n" in answer) == (status == "401")
+
+
+async def test_probes_ask_nobody_who_they_are():
+    async with port(readers=Readers()) as number:
+        for path in (b"/healthz", b"/readyz"):
+            assert (await send(number, b"GET " + path + b" HTTP/1.1\r\n\r\n")).endswith("ok\n")
 
 
 def test_a_process_that_ends_while_somebody_asks_logs_nothing():

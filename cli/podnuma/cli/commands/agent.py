@@ -5,6 +5,8 @@ Options become AgentSettings; what a manifest sets has an environment variable t
 """
 
 import asyncio
+import datetime as dt
+import functools
 import signal
 import socket
 from pathlib import Path
@@ -17,15 +19,19 @@ from podnuma.cli.commands.options import (
     LogFormatOption,
     LogLevel,
     LogLevelOption,
+    MetricsCertificates,
     MetricsHost,
     MetricsPort,
+    MetricsSecure,
     PodKubeconfig,
     examples,
     new_app,
+    serving_certificate,
     start_logging,
 )
 from podnuma.plumbing import probes
 from podnuma.plumbing.logs import LogFormat
+from podnuma.plumbing.serving_certificate import ServingCertificate
 
 NodeName = Annotated[
     str, typer.Option(envvar="PODNUMA_NODE_NAME", help="name of the Node object of this machine")
@@ -64,6 +70,8 @@ def run_agent(
     cri_socket: CriSocket = None,
     metrics_host: MetricsHost = "0.0.0.0",  # noqa: S104 - scraped from outside the pod
     metrics_port: MetricsPort = 9465,
+    metrics_secure: MetricsSecure = False,
+    metrics_cert_dir: MetricsCertificates = None,
     metric_names: Annotated[
         MetricNames,
         typer.Option(envvar="PODNUMA_METRIC_NAMES", help="the kubelet version whose metric names are used"),
@@ -98,6 +106,7 @@ def run_agent(
             cri_socket=cri_socket,
             metrics_host=metrics_host,
             metrics_port=metrics_port,
+            metrics_certificate=serving_certificate(metrics_secure, metrics_cert_dir),
             metric_names=metric_names,
             check_seconds=check_seconds,
             heartbeat_seconds=heartbeat_seconds,
@@ -121,6 +130,8 @@ def clean_up(
     hold: Annotated[bool, typer.Option(help="stay running and ready afterwards, until told to stop")] = False,
     metrics_host: MetricsHost = "0.0.0.0",  # noqa: S104 - probed from outside the pod
     metrics_port: MetricsPort = 9465,
+    metrics_secure: MetricsSecure = False,
+    metrics_cert_dir: MetricsCertificates = None,
     log_level: LogLevelOption = LogLevel.INFO,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
@@ -141,22 +152,24 @@ def clean_up(
         )
     )
     if hold:
-        stay_ready(metrics_host, metrics_port)
+        stay_ready(metrics_host, metrics_port, serving_certificate(metrics_secure, metrics_cert_dir))
 
 
-def stay_ready(host: str, port: int) -> None:
+def stay_ready(host: str, port: int, certificate: ServingCertificate | None) -> None:
     """Answer /healthz and /readyz with 200 until SIGTERM or SIGINT.
 
     A container of a DaemonSet is restarted when it ends, which would run the cleanup over and over.
     """
-    asyncio.run(_stay_ready(host, port))
+    asyncio.run(_stay_ready(host, port, certificate))
 
 
-async def _stay_ready(host: str, port: int) -> None:
+async def _stay_ready(host: str, port: int, certificate: ServingCertificate | None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     healthy = probes.Probes(lambda: None, lambda: None, lambda: ("text/plain", b""))
-    server = await probes.serve(healthy, host, port)
+    now = functools.partial(dt.datetime.now, dt.UTC)
+    tls = None if certificate is None else certificate.context(socket.gethostname(), now)
+    server = await probes.serve(healthy, host, port, tls)
     await stop.wait()
     server.close()

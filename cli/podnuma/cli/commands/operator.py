@@ -14,11 +14,14 @@ from podnuma.cli.commands.options import (
     LogFormatOption,
     LogLevel,
     LogLevelOption,
+    MetricsCertificates,
     MetricsHost,
     MetricsPort,
+    MetricsSecure,
     PodKubeconfig,
     examples,
     new_app,
+    serving_certificate,
     start_logging,
 )
 from podnuma.cli.exits import INSTALL_NAMESPACE
@@ -48,6 +51,8 @@ def run_operator(
     ] = True,
     metrics_host: MetricsHost = "0.0.0.0",  # noqa: S104 - scraped from outside the pod
     metrics_port: MetricsPort = 8080,
+    metrics_secure: MetricsSecure = False,
+    metrics_cert_dir: MetricsCertificates = None,
     resync: Annotated[
         float, typer.Option(envvar="PODNUMA_RESYNC", help="seconds between full passes over all nodes", min=1)
     ] = 300.0,
@@ -84,6 +89,7 @@ def run_operator(
             lease=LeaseSettings() if lease else None,
             metrics_host=metrics_host,
             metrics_port=metrics_port,
+            metrics_certificate=serving_certificate(metrics_secure, metrics_cert_dir),
             resync=resync,
             export_resource_topologies=export_resource_topologies,
             placement=placement,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from podnuma.plumbing import logs
+from podnuma.plumbing.serving_certificate import ServingCertificate
 
 
 def _complete_namespace(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -98,6 +99,23 @@ MetricsHost = Annotated[
 MetricsPort = Annotated[
     int, typer.Option(envvar="PODNUMA_METRICS_PORT", help="port of metrics and probes; 0 takes a free one")
 ]
+MetricsSecure = Annotated[
+    bool,
+    typer.Option(
+        "--metrics-secure",
+        envvar="PODNUMA_METRICS_SECURE",
+        help="TLS on that port; /metrics only for accounts that the API server lets get it",
+    ),
+]
+MetricsCertificates = Annotated[
+    Path | None,
+    typer.Option(
+        "--metrics-cert-dir",
+        envvar="PODNUMA_METRICS_CERT_DIR",
+        help="folder with tls.crt and tls.key, for --metrics-secure; made at the start if left out",
+        file_okay=False,
+    ),
+]
 LogLevelOption = Annotated[
     LogLevel,
     typer.Option("--log-level", envvar="PODNUMA_LOG_LEVEL", help="least severe level that is logged"),
@@ -108,6 +126,13 @@ LogFormatOption = Annotated[
         "--log-format", envvar="PODNUMA_LOG_FORMAT", help="text for people, json for log collectors"
     ),
 ]
+
+
+def serving_certificate(secure: bool, folder: Path | None) -> ServingCertificate | None:
+    """Return what --metrics-secure and --metrics-cert-dir say together."""
+    if folder is not None and not secure:
+        raise typer.BadParameter("needs --metrics-secure as well", param_hint="--metrics-cert-dir")
+    return ServingCertificate(folder) if secure else None
 
 
 def examples(*lines: str) -> str:

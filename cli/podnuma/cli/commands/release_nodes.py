@@ -173,7 +173,16 @@ async def _turn_agents(client: "Client", target: Installation) -> None:
 
 def cleanup_arguments(arguments: list[str]) -> list[str]:
     """Turn the arguments of `agent run` into those of `agent cleanup --hold` on the same node."""
-    kept = ("--cgroup-root", "--kubelet-root", "--run-root", "--runtime", "--cri-socket", "--metrics-port")
+    kept = (
+        "--cgroup-root",
+        "--kubelet-root",
+        "--run-root",
+        "--runtime",
+        "--cri-socket",
+        "--metrics-port",
+        "--metrics-secure",
+        "--metrics-cert-dir",
+    )
     return ["agent", "cleanup", "--hold", *(one for one in arguments if one.split("=")[0] in kept)]
 
 

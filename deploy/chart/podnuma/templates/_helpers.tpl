@@ -94,20 +94,62 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
+{{/* Arguments of a port with TLS. */}}
+{{- define "podnuma.secureArgs" -}}
+{{- with .Values.monitoring.secure -}}
+{{- if .enabled -}}
+- --metrics-secure
+{{- if .secretName }}
+- --metrics-cert-dir=/etc/podnuma/serving
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Where a monitor asks one part, and as whom. Argument: list of context and kind of the monitor. */}}
+{{- define "podnuma.endpoint" -}}
+{{- $ := index . 0 -}}
+{{- $kind := index . 1 -}}
+port: metrics
+{{- with $.Values.monitoring.secure }}
+{{- if .enabled }}
+scheme: https
+{{- if eq $kind "ServiceMonitor" }}
+bearerTokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token
+{{- else }}
+authorization:
+  credentials:
+    name: {{ required "monitoring.secure with monitoring.podMonitor: name the secret with Prometheus' token in monitoring.secure.tokenSecret, or use monitoring.serviceMonitor" .tokenSecret.name }}
+    key: {{ .tokenSecret.key }}
+{{- end }}
+tlsConfig:
+  {{- if .secretName }}
+  ca:
+    secret: {name: {{ .secretName }}, key: ca.crt}
+  serverName: {{ .serverName | default (printf "%s-metrics.%s.svc" (include "podnuma.fullname" $) $.Release.Namespace) }}
+  {{- else }}
+  # Each process has made its own certificate.
+  insecureSkipVerify: true
+  {{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{/* Probes of both processes: one port for them and the metrics. Patient: a node that starts many pods at
 once has little time for this one, and killing it would not help. */}}
 {{- define "podnuma.probes" -}}
+{{- $scheme := .Values.monitoring.secure.enabled | ternary ", scheme: HTTPS" "" -}}
 startupProbe:
-  httpGet: {path: /healthz, port: metrics}
+  httpGet: {path: /healthz, port: metrics{{ $scheme }}}
   periodSeconds: 2
   failureThreshold: 150
 livenessProbe:
-  httpGet: {path: /healthz, port: metrics}
+  httpGet: {path: /healthz, port: metrics{{ $scheme }}}
   periodSeconds: 20
   timeoutSeconds: 10
   failureThreshold: 6
 readinessProbe:
-  httpGet: {path: /readyz, port: metrics}
+  httpGet: {path: /readyz, port: metrics{{ $scheme }}}
   periodSeconds: 5
   timeoutSeconds: 5
 {{- end -}}

@@ -8,6 +8,7 @@ import pytest
 from podnuma.agent.settings import AgentSettings, MetricNames, Runtime
 from podnuma.cli import main
 from podnuma.operator.settings import OperatorSettings
+from podnuma.plumbing.serving_certificate import ServingCertificate
 
 
 def started(monkeypatch, target: str, *words: str):
@@ -41,10 +42,17 @@ def test_the_operator_without_identity_is_its_host(operator, monkeypatch):
     assert operator().identity == "host-1"
 
 
+def test_a_certificate_without_tls_is_a_usage_error(capsys):
+    with pytest.raises(SystemExit) as end:
+        main.run(["operator", "--metrics-cert-dir", "/t"])
+    assert end.value.code == 2
+    assert "--metrics-cert-dir: needs --metrics-secure" in capsys.readouterr().err
+
+
 def test_the_operators_options_reach_it(operator):
     settings = operator(
         *("--kubeconfig", "/k", "--context", "c", "--namespace", "n", "--identity", "i", "--no-lease"),
-        *("--metrics-host", "127.0.0.1", "--metrics-port", "0", "--resync", "7"),
+        *("--metrics-host", "127.0.0.1", "--metrics-port", "0", "--resync", "7", "--metrics-secure"),
     )
     assert settings == OperatorSettings(
         kubeconfig=Path("/k"),
@@ -54,6 +62,7 @@ def test_the_operators_options_reach_it(operator):
         lease=None,
         metrics_host="127.0.0.1",
         metrics_port=0,
+        metrics_certificate=ServingCertificate(),
         resync=7.0,
     )
 
@@ -67,6 +76,7 @@ def test_the_agents_options_reach_it(agent):
         *("--node-name", "n", "--kubeconfig", "/k", "--sys-root", "/s", "--proc-root", "/p"),
         *("--cgroup-root", "/c", "--kubelet-root", "/l", "--run-root", "/r", "--runtime", "cri"),
         *("--nri-socket", "/n", "--cri-socket", "/x", "--metrics-host", "h", "--metrics-port", "1"),
+        *("--metrics-secure", "--metrics-cert-dir", "/t"),
         *("--metric-names", "v1.37", "--check-seconds", "2", "--heartbeat-seconds", "3"),
     )
     assert settings == AgentSettings(
@@ -82,6 +92,7 @@ def test_the_agents_options_reach_it(agent):
         cri_socket=Path("/x"),
         metrics_host="h",
         metrics_port=1,
+        metrics_certificate=ServingCertificate(Path("/t")),
         metric_names=MetricNames.V1_37,
         check_seconds=2.0,
         heartbeat_seconds=3.0,
@@ -102,7 +113,7 @@ def test_the_environment_says_the_same(agent, monkeypatch):
 
 def test_cleanup_cleans_the_same_node_and_holds_if_told(monkeypatch):
     held = []
-    monkeypatch.setattr("podnuma.cli.commands.agent.stay_ready", lambda host, port: held.append((host, port)))
+    monkeypatch.setattr("podnuma.cli.commands.agent.stay_ready", lambda *where: held.append(where))
     words = (
         "agent",
         "cleanup",
@@ -113,10 +124,11 @@ def test_cleanup_cleans_the_same_node_and_holds_if_told(monkeypatch):
         "simulated",
         "--metrics-port",
         "9",
+        "--metrics-secure",
     )
     settings = started(monkeypatch, "podnuma.agent.cleanup.main", *words)
     assert (settings.cgroup_root, settings.runtime) == (Path("/c"), Runtime.SIMULATED)
-    assert held == [("0.0.0.0", 9)]
+    assert held == [("0.0.0.0", 9, ServingCertificate())]
 
 
 def test_cleanup_ends_when_it_is_done(monkeypatch):

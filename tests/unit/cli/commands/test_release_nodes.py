@@ -51,9 +51,13 @@ def test_cleaning_keeps_where_the_host_is_and_drops_the_rest():
         "--cgroup-root=/c",
         "--metric-names=v1.37",
         "--metrics-port=1",
+        "--metrics-secure",
+        "--metrics-cert-dir=/t",
     ]
     assert cleanup_arguments(arguments) == [
-        *("agent", "cleanup", "--hold", "--runtime=nri", "--cgroup-root=/c", "--metrics-port=1")
+        *("agent", "cleanup", "--hold", "--runtime=nri", "--cgroup-root=/c", "--metrics-port=1"),
+        # The kubelet's probes speak TLS if the agent's port did.
+        *("--metrics-secure", "--metrics-cert-dir=/t"),
     ]
 
 
