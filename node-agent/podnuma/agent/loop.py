@@ -93,7 +93,7 @@ class AgentLoop:
         self._trouble = None
         self._passed_at = time.monotonic()
         self._look_at_huge_pages(snapshot)
-        self.reporter.report(snapshot, self.reconciler.verdicts)
+        await self.reporter.report(snapshot, self.reconciler.verdicts)
         self.devices.saw({cgroup.uid for cgroup in snapshot.seen if isinstance(cgroup, PodCgroup)})
         return snapshot.unfinished or snapshot.unsettled or bool(snapshot.intrusions)
 

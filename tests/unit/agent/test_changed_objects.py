@@ -5,6 +5,7 @@ is written in Audit, and what cannot be read takes nothing away. When the object
 is as it was.
 """
 
+import asyncio
 import copy
 import datetime as dt
 import json
@@ -109,7 +110,7 @@ class Node:
         for _ in range(2):
             self.reporter.recall(self.bench.reconciler.verdicts)
             snapshot = self.bench.run_pass()
-            self.reporter.report(snapshot, self.bench.reconciler.verdicts)
+            asyncio.run(self.reporter.report(snapshot, self.bench.reconciler.verdicts))
 
     def effective(self):
         return {name: self.bench.effective(cgroup) for name, cgroup in self.cgroups.items()}

@@ -7,7 +7,7 @@ that were read stay at hand until a `sweep` finds that nobody asked for them sin
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,14 +112,18 @@ class CgroupReader:
         self, pods: Iterable[PodCgroup], containers: Iterable[ContainerCgroup]
     ) -> dict[CgroupRef, CgroupValues]:
         """Return the values of everything that exists: both QoS slices and what is named."""
-        seen: dict[CgroupRef, CgroupValues] = {}
+        return dict(self.read_each(pods, containers))
+
+    def read_each(
+        self, pods: Iterable[PodCgroup], containers: Iterable[ContainerCgroup]
+    ) -> Iterator[tuple[CgroupRef, CgroupValues]]:
+        """Yield what `read` returns, one cgroup after the other; others may read in between."""
         named: tuple[CgroupRef, ...] = (*_SLICES, *pods, *containers)
         for cgroup in named:
             kept = self._of(cgroup)
             values = None if kept is None else self._values(kept)
             if values is not None:
-                seen[cgroup] = values
-        return seen
+                yield cgroup, values
 
     def leaf(self, cgroup: ContainerCgroup) -> tuple[Path, CgroupValues] | None:
         """Return the group that crun makes in a container, and its values; None without one."""

@@ -17,6 +17,7 @@ from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, describe
 from podnuma.agent.model.cgroup_values import CgroupValues, CgroupWrite
 from podnuma.agent.reconcile import verify
+from podnuma.agent.reconcile.time_slices import TimeSlices
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 
@@ -108,7 +109,9 @@ async def apply_writes(
     """
     results = []
     kept = 0
+    slices = TimeSlices()
     for write in writes:
+        await slices.between()
         if not may_write():
             break
         last = unreliable.get(write.cgroup, frozenset())

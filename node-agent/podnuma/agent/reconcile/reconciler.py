@@ -3,9 +3,11 @@
     snapshot = await reconciler.run_pass()
 
 A pass starts from what is there, so it can be run at any time and any number of times; the second one writes
-nothing. Passes never overlap. Nothing is written before the API server has said once what is desired and in
-which mode, in mode Audit, or while there is a reason to pause: what runs keeps what it has. The mode is asked
-anew before every single write, since it may change while a runtime is waited for.
+nothing. Passes never overlap. They run in slices, between which hooks are answered from the last snapshot.
+
+Nothing is written before the API server has said once what is desired and in which mode, in mode Audit, or
+while there is a reason to pause: what runs keeps what it has. The mode is asked anew before every single
+write, since it may change while a runtime is waited for.
 """
 
 import asyncio
@@ -20,7 +22,7 @@ from podnuma.agent.desired.acceptance import AcceptedGrants, GrantAcceptance
 from podnuma.agent.desired.state import DesiredState
 from podnuma.agent.discover.machine import Machine
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, describe
-from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupWrite
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CgroupWrite
 from podnuma.agent.model.containers import Container
 from podnuma.agent.plan.targets import PlanInput, compute_targets, start_target
 from podnuma.agent.plan.write_order import order_writes
@@ -38,6 +40,7 @@ from podnuma.agent.reconcile.isolation import find_intrusions
 from podnuma.agent.reconcile.runtime_updates import RuntimeUpdates
 from podnuma.agent.reconcile.sandboxes import Sandboxes
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
+from podnuma.agent.reconcile.time_slices import TimeSlices
 from podnuma.agent.reconcile.unread import grants_in_force
 from podnuma.agent.reconcile.verdicts import PinVerdict, PinVerdicts
 from podnuma.allocator import cpuset
@@ -162,13 +165,17 @@ class Reconciler:
             self._unread(containers),
             {found.pod_uid: (found.namespace, found.pod_name) for found in containers if found.pod_name},
         )
+        # All that the pass goes by is of this moment: events arrive between its slices.
+        known, mode, ended = self.desired.allocations_known, self.desired.node_config.mode, self._ended()
         pods = self._pods(accepted)
         cgroups = {
             ContainerCgroup(pods[found.pod_uid], found.name, found.id): found
             for found in containers
             if found.pod_uid in pods
         }
-        seen = self.reader.read(pods.values(), cgroups)
+        pause_reason = self.pause_reason(containers)
+        slices = TimeSlices()
+        seen = await self._read(pods.values(), cgroups, slices)
         populated, now = self.reader.populated, self.now()
         for cgroup in self._sandboxes.look(cgroups, accepted.grants, seen, populated, now):
             self.verdicts.written(cgroup.id)
@@ -188,23 +195,23 @@ class Reconciler:
             containers=cgroups,
             targets=targets,
             seen=seen,
-            pause_reason=self.pause_reason(containers),
-            mode=self.desired.node_config.mode,
-            ended=self._ended(),
+            pause_reason=pause_reason,
+            mode=mode,
+            ended=ended,
         )
-        if self.desired.allocations_known and snapshot.enforcing:
-            snapshot = await self._write(snapshot, pods.values(), mechanisms, starting)
+        if known and snapshot.enforcing:
+            snapshot = await self._write(snapshot, pods.values(), mechanisms, starting, slices)
             if self.may_write():
                 for _ in self.huge_pages.restore(pods[uid] for uid in accepted.grants if uid in pods):
                     self.observer.restored_huge_pages()
         differences = verify.compare(targets, snapshot.seen, everything)
-        differences = self._with_strays(differences, targets, cgroups)
+        differences = await self._with_strays(differences, targets, cgroups, slices)
         snapshot = replace(snapshot, differences=differences | self._in_sandboxes(snapshot))
         if snapshot.enforcing:
             snapshot = replace(
                 snapshot,
                 intrusions=find_intrusions(targets, snapshot.seen, accepted.grants.keys(), accepted.pool),
-                narrowed=self._narrowed(snapshot),
+                narrowed=await self._narrowed(snapshot, slices),
             )
         self._drift.remember(targets, snapshot.seen, snapshot.differences)
         self._judge(snapshot)
@@ -217,6 +224,7 @@ class Reconciler:
         pods: Iterable[PodCgroup],
         mechanisms: Sequence[Mechanism],
         starting: CpuSet,
+        slices: TimeSlices,
     ) -> NodeSnapshot:
         """Write what differs; return the snapshot with what became of it and what is there now."""
         before, targets, plan_input = snapshot.seen, snapshot.targets, snapshot.plan_input
@@ -234,12 +242,21 @@ class Reconciler:
         results = await apply_writes(
             writes, mechanisms, self._unreliable.at, self.may_write, waits, self.updates.held
         )
-        after = self.reader.read(pods, snapshot.containers) if results else before
+        after = await self._read(pods, snapshot.containers, slices) if results else before
         contention.wrote(results, targets, now)
         results = self._unreliable.confirm(results, after, self.reader.populated)
         self._count(results)
         self._count_repairs(results, drifted, targets, now)
         return replace(snapshot, seen=after, results=results, contended=contention.contended)
+
+    async def _read(
+        self, pods: Iterable[PodCgroup], containers: Iterable[ContainerCgroup], slices: TimeSlices
+    ) -> dict[CgroupRef, CgroupValues]:
+        seen = {}
+        for cgroup, values in self.reader.read_each(pods, containers):
+            seen[cgroup] = values
+            await slices.between()
+        return seen
 
     def _unread(self, containers: Sequence[Container]) -> tuple[PodGrant, ...]:
         """Return what is in force for pods whose PodAllocation could not be read yet."""
@@ -304,11 +321,12 @@ class Reconciler:
             logger.info("%s: written now", describe(cgroup))
         self._refusals = refusals
 
-    def _with_strays(
+    async def _with_strays(
         self,
         differences: Mapping[CgroupRef, str | None],
         targets: Mapping[CgroupRef, CgroupTarget],
         cgroups: Mapping[ContainerCgroup, Container],
+        slices: TimeSlices,
     ) -> dict[CgroupRef, str | None]:
         """Add what the kernel says about the main process of containers that are about to be judged."""
         found = dict(differences)
@@ -318,6 +336,7 @@ class Reconciler:
             if new and target is not None and target.cpus is not None and found.get(cgroup, "") is None:
                 folder = self.reader.folder(cgroup)
                 found[cgroup] = None if folder is None else self.processes.stray(folder, target.cpus)
+                await slices.between()
         return found
 
     def _in_sandboxes(self, snapshot: NodeSnapshot) -> dict[CgroupRef, str | None]:
@@ -350,7 +369,7 @@ class Reconciler:
         }
         return frozenset(uids - there)
 
-    def _narrowed(self, snapshot: NodeSnapshot) -> dict[ContainerCgroup, str]:
+    async def _narrowed(self, snapshot: NodeSnapshot, slices: TimeSlices) -> dict[ContainerCgroup, str]:
         """Return what main processes of containers with CPUs of their own leave unused, on purpose or not."""
         found = {}
         for cgroup in snapshot.containers:
@@ -363,6 +382,7 @@ class Reconciler:
             what = self.processes.narrowed(folder, values.effective_cpus)
             if what is not None:
                 found[cgroup] = what
+            await slices.between()
         return found
 
     def _judge(self, snapshot: NodeSnapshot) -> None:

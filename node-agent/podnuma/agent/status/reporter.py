@@ -13,6 +13,7 @@ from podnuma.agent.apiserver.status_writer import StatusWriter
 from podnuma.agent.desired.state import DesiredAllocation, DesiredState
 from podnuma.agent.devices.waiting import ToldDevices
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
+from podnuma.agent.reconcile.time_slices import TimeSlices
 from podnuma.agent.reconcile.verdicts import PinVerdict, PinVerdicts
 from podnuma.agent.status import allocation_status
 from podnuma.agent.status.metrics import AdmissionCounts, GaugeValues
@@ -50,14 +51,16 @@ class StatusReporter:
                 }
             )
 
-    def report(self, snapshot: NodeSnapshot, verdicts: PinVerdicts) -> None:
+    async def report(self, snapshot: NodeSnapshot, verdicts: PinVerdicts) -> None:
         """Submit all statuses and count admissions."""
         if not (self.desired.allocations_known and self.desired.topology_known):
             return
-        allocations = self.desired.allocations()
-        for desired in allocations:
+        slices = TimeSlices()
+        for desired in self.desired.allocations():
             self._submit(desired, snapshot, verdicts)
             self._count(desired, snapshot)
+            await slices.between()
+        allocations = self.desired.allocations()  # those that came between the slices, too
         self.admissions.keep(desired.pod_uid for desired in allocations if desired.allocation)
         alive = {desired.uid for desired in allocations}
         self._statuses = {key: status for key, status in self._statuses.items() if key in alive}

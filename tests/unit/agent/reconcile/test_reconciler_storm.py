@@ -1,14 +1,16 @@
-"""Random lives of a node: pods come and go, containers restart, values are changed by hand, the agent is
-killed between two writes. Looked at after every single write."""
+"""Random lives of a node: pods come and go and containers restart, also between two slices of a pass, values
+are changed by hand, the agent is killed between two writes. Looked at after every single write."""
 
 import asyncio
 import dataclasses
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from podnuma.agent.reconcile import time_slices
 from podnuma.allocator import cpuset, decision
 from podnuma.allocator.request import Qos
 
@@ -71,21 +73,28 @@ class Life:
         return found
 
     def add(self, mask: int) -> None:
+        if free := self._free(mask):
+            self.start(self._grant(free))
+
+    def _free(self, mask: int) -> int:
         taken = RESERVED
         for grant in self.grants.values():
             taken |= grant.exclusive_cpus
-        free = mask & ~taken & 0xFFFF
-        if not free:
-            return
+        return mask & ~taken & 0xFFFF
+
+    def _grant(self, free: int) -> str:
         self.numbers += 1
         uid, cpus = f"p{self.numbers}", cpuset.render(free)
         self.grants[uid] = self.words.pod(uid, self.words.container("c", cpus), cpus=cpus)
         self.bench.grant(self.grants[uid])
         # Every other one is a burstable holder: its budget stands in an annotation.
         self.qos[uid] = (Qos.GUARANTEED, Qos.BURSTABLE, Qos.GUARANTEED, Qos.BEST_EFFORT)[self.numbers % 4]
-        self.start(uid)
+        return uid
 
     def start(self, uid: str) -> None:
+        asyncio.run(self._start(uid))
+
+    async def _start(self, uid: str) -> None:
         """Start a container as a runtime does that asks first, every third time as one that does not."""
         self.numbers += 1
         pod = self.bench.pod(uid, self.qos[uid])
@@ -94,7 +103,7 @@ class Life:
         self.loose |= not asks
         if asks:
             self.bench.stop(cgroup)
-            asyncio.run(self.bench.hook.make_room(cgroup))
+            await self.bench.hook.make_room(cgroup)
             start = self.bench.hook.values(cgroup)
             cgroup = self.bench.start(pod, "c", number=self.numbers)
             self.bench.put(cgroup, "cpuset.cpus", cpuset.render(start.cpus))
@@ -134,6 +143,27 @@ class Life:
             self.bench.stop(self.cgroups.pop(uid))
             self.start(uid)
 
+    def meanwhile(self, what: str, turns: int, number: int, mask: int) -> None:
+        """Let something happen between two slices of a pass."""
+        self.bench.reconciler._lock = asyncio.Lock()  # each step has an event loop of its own
+
+        async def both() -> None:
+            passing = asyncio.create_task(self.bench.reconciler.run_pass())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if what != "add":
+                uid = sorted(self.grants)[number % len(self.grants)] if self.grants else None
+                if uid is not None and what == "restart":
+                    self.bench.stop(self.cgroups.pop(uid))
+                    await self._start(uid)
+                else:
+                    self.remove(number)
+            if what != "restart" and (free := self._free(mask)):
+                await self._start(self._grant(free))
+            await passing
+
+        asyncio.run(both())
+
     def drift(self, number: int, mask: int) -> None:
         self.loose = True
         targets = [self.words.burstable, self.words.best_effort, *self.cgroups.values()]
@@ -167,6 +197,7 @@ class Life:
 
 masks = st.integers(1, 0xFFFF)
 numbers = st.integers(0, 7)
+events = st.sampled_from(("add", "restart", "replace"))
 writes = st.one_of(
     st.tuples(st.just("add"), masks),
     st.tuples(st.just("remove"), numbers),
@@ -175,6 +206,13 @@ writes = st.one_of(
     st.tuples(st.just("end"), numbers),
     st.tuples(st.just("drift"), numbers, masks),
     st.tuples(st.just("chaos"), masks),
+    st.tuples(
+        st.just("meanwhile"),
+        st.sampled_from(("add", "restart", "replace")),
+        st.integers(1, 12),
+        numbers,
+        masks,
+    ),
     st.tuples(st.just("settle"), st.none() | st.integers(0, 4)),
 )
 
@@ -182,7 +220,8 @@ writes = st.one_of(
 @settings(max_examples=60, deadline=None)
 @given(st.lists(writes, min_size=3, max_size=14))
 def test_no_write_ever_gives_a_cpu_to_two_and_all_ends_well(bench_class, words, story):
-    with tempfile.TemporaryDirectory() as folder:
+    # A slice that is over at once: events arrive wherever they can.
+    with mock.patch.object(time_slices, "SLICE", 0.0), tempfile.TemporaryDirectory() as folder:
         life = Life(bench_class(Path(folder)), words)
         for what, *arguments in story:
             getattr(life, what)(*arguments)
@@ -204,5 +243,5 @@ def test_no_write_ever_gives_a_cpu_to_two_and_all_ends_well(bench_class, words, 
             assert not cpuset.parse(bench.effective(cgroup)) & exclusive
         assert bench.effective(bench.pod("plain", Qos.GUARANTEED)) == pool
         written = len(bench.ways.written)
-        asyncio.run(bench.reconciler.run_pass())
+        bench.run_pass()
         assert len(bench.ways.written) == written
