@@ -12,11 +12,14 @@
 What needs several nodes or pods (pod affinity, topology spread), ports and volumes is not looked at;
 ``not_considered`` names those that a pod asks for. Amounts count as the scheduler counts them: a pod
 requests what its containers need at their peak or, where it names it, what its budget says, and its overhead.
+While it is resized it requests the larger of what it asks for, what its kubelet has allocated and what it
+has; a resize that its kubelet calls infeasible is not counted.
 
 Reading never fails: what the API server would not have stored matches nothing and requests nothing.
 """
 
 import enum
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -24,12 +27,14 @@ from typing import Any, Final
 from podnuma.allocator import ContainerKind, ContainerRequest, Quantity
 from podnuma.allocator.quantities import NANO
 from podnuma.allocator.request import CPU, aggregate, is_memory
+from podnuma.api.pod_resize import PENDING
 from podnuma.api.quantity import read_quantity
 
 Needs = Mapping[str, int]
 """Amounts by resource name, in billionths."""
 
 PODS: Final = "pods"
+_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,64}", re.ASCII)  # what Go reads, and Python less strictly
 UNSCHEDULABLE: Final = "node.kubernetes.io/unschedulable"
 
 
@@ -258,7 +263,13 @@ def read_pod_constraints(value: Any) -> PodConstraints:
 
 def read_pod_needs(value: Any) -> dict[str, int]:
     """Read what a pod requests of its node, as the scheduler counts it."""
-    spec = _mapping(value, "spec")
+    spec, status = _mapping(value, "spec"), _mapping(value, "status")
+    infeasible = _is_infeasible(status)
+    statuses = {
+        _text(one, "name"): one
+        for name in ("initContainerStatuses", "containerStatuses")
+        for one in _mappings(status, name)
+    }
     containers: list[ContainerRequest] = []
     asked: list[dict[str, int]] = []
     for name in ("initContainers", "containers"):
@@ -266,16 +277,36 @@ def read_pod_needs(value: Any) -> dict[str, int]:
             always = _text(one, "restartPolicy") == "Always"
             kind = ContainerKind.SIDECAR if always else ContainerKind.INIT
             containers.append(ContainerRequest("", ContainerKind.APP if name == "containers" else kind))
-            asked.append(_amounts(_mapping(one, "resources"), "requests"))
+            amounts = _amounts(_mapping(one, "resources"), "requests")
+            if always or name == "containers":
+                amounts = _with_allocated(amounts, statuses.get(_text(one, "name"), {}), infeasible)
+            asked.append(amounts)
     needs = {
         resource: aggregate(tuple(containers), [amounts.get(resource, 0) for amounts in asked])
         for resource in {resource for amounts in asked for resource in amounts}
     }
     budget = _amounts(_mapping(spec, "resources"), "requests")
+    budget = _with_allocated(budget, status, infeasible) if budget else budget
     needs |= {
         resource: amount for resource, amount in budget.items() if resource == CPU or is_memory(resource)
     }
     return {**add(needs, _amounts(spec, "overhead")), PODS: NANO}
+
+
+def _with_allocated(asked: Needs, status: Mapping[str, Any], infeasible: bool) -> dict[str, int]:  # noqa: FBT001
+    """Return what a pod or container in this status counts with, that asks for so much."""
+    given = [_amounts(_mapping(status, "resources"), "requests"), _amounts(status, "allocatedResources")]
+    counted = [one for one in given if one]
+    if not infeasible or not counted:
+        counted.append(dict(asked))
+    return {name: max(one.get(name, 0) for one in counted) for one in counted for name in one}
+
+
+def _is_infeasible(status: Mapping[str, Any]) -> bool:
+    return any(
+        (_text(one, "type"), _text(one, "status"), _text(one, "reason")) == (PENDING, "True", "Infeasible")
+        for one in _mappings(status, "conditions")
+    )
 
 
 def _not_considered(spec: Mapping[str, Any], affinity: Mapping[str, Any]) -> Iterator[str]:
@@ -312,9 +343,10 @@ def _term(term: Mapping[str, Any]) -> NodeTerm:
 
 
 def _compare(operator: str, found: str, bound: str) -> bool:
-    try:
-        left, right = int(found[:20]), int(bound[:20])
-    except ValueError:
+    if not (_INTEGER.fullmatch(found) and _INTEGER.fullmatch(bound)):
+        return False
+    left, right = int(found), int(bound)
+    if not all(-(2**63) <= number < 2**63 for number in (left, right)):
         return False
     return left > right if operator == "Gt" else left < right
 

@@ -174,3 +174,55 @@ def test_what_no_api_server_stores_demands_nothing(junk):
 
 def test_amounts_add_up_by_name():
     assert add({"cpu": 1}, {"cpu": 2, "pods": 1}) == {"cpu": 3, "pods": 1}
+
+
+def resized(asked, allocated, has, reason=""):
+    """A pod of one container and a sidecar, resized to what is asked for."""
+    condition = {"type": "PodResizePending", "status": "True", "reason": reason}
+    told = {"allocatedResources": {"cpu": allocated}, "resources": {"requests": {"cpu": has}}}
+    return {
+        "spec": {
+            "initContainers": [
+                {"name": "mesh", "restartPolicy": "Always", "resources": {"requests": {"cpu": "1"}}}
+            ],
+            "containers": [{"name": "db", "resources": {"requests": {"cpu": asked}}}],
+        },
+        "status": {
+            "containerStatuses": [{"name": "db", **told}],
+            "initContainerStatuses": [{"name": "mesh"}],
+            "conditions": [condition] if reason else [],
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("pod", "cpus"),
+    [
+        (resized("4", "4", "4"), 5),
+        (resized("8", "4", "4", "Deferred"), 9),
+        (resized("8", "4", "4", "Infeasible"), 5),
+        (resized("2", "4", "4"), 5),
+        (resized("2", "2", "4"), 5),
+        (resized("8", "?", "?", "Infeasible"), 9),
+    ],
+)
+def test_a_pod_that_is_resized_counts_as_the_scheduler_counts_it(pod, cpus):
+    """kubernetes/kubernetes#126033: what a kubelet called infeasible stays in the spec for ever."""
+    assert read_pod_needs(pod)["cpu"] == cpus * NANO
+
+
+@pytest.mark.parametrize(("asked", "cpus"), [("8", 8), ("2", 4)])
+def test_a_budget_that_is_resized_counts_likewise(asked, cpus):
+    status = {"allocatedResources": {"cpu": "4"}, "resources": {"requests": {"cpu": "4"}}}
+    pod = {
+        "spec": {"resources": {"requests": {"cpu": asked}}, "containers": [{"name": "db"}]},
+        "status": status,
+    }
+    assert read_pod_needs(pod)["cpu"] == cpus * NANO
+
+
+@pytest.mark.parametrize("value", ["1_000", " 1000", "9" * 21, "-" + "9" * 20, "1e3", "", "+"])
+def test_what_go_reads_as_no_integer_is_neither_greater_nor_less(value):
+    for operator in ("Gt", "Lt"):
+        wants = pod(**affinity(expression("size", operator, "5")))
+        assert obstacle(wants, node(labels={"size": value}), {}) is Obstacle.AFFINITY
