@@ -238,6 +238,17 @@ def _phase(
         if container.kind is not ContainerKind.INIT and container.name not in pinned
     ]
     if missing and before not in {Phase.APPLIED, Phase.RESIZE_PENDING}:
+        elsewhere = [
+            cgroup.name
+            for cgroup in snapshot.of_pod(grant.uid)
+            if cgroup.name in missing and cgroup not in snapshot.seen
+        ]
+        if elsewhere:
+            text = (
+                f"{', '.join(elsewhere[:10])}: the runtime lists it, and it has no cgroup below that of its"
+                " pod; do kubelet and runtime have the same cgroup driver?"
+            )
+            return Phase.PENDING, "Pending", text
         return Phase.PENDING, "Pending", f"waits for the start of {', '.join(missing[:10])}"
     return Phase.APPLIED, "Applied", "the kernel reports what was decided, for the pod and every container"
 

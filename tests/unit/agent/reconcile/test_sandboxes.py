@@ -96,3 +96,15 @@ def test_a_container_without_processes_is_not_said_to_be_pinned_at_its_start(ben
     bench.run_pass()
     asyncio.run(bench.hook.before_start(vm))
     assert bench.reconciler.verdicts.of(vm.id).verdict is Verdict.PENDING
+
+
+def test_containers_outside_of_their_pods_cgroup_are_named(bench, words, sandboxed):
+    """kubernetes/kubernetes#36807: runtime and kubelet with different cgroup drivers."""
+    pod, _ = sandboxed(words.container("db", "1,9"), cpus="1,9", own_cgroups=False)
+    bench.put(pod, "cgroup.events", "populated 0")
+    bench.run_pass()
+    said = status(bench, pass_later(bench))
+    assert said.phase is Phase.PENDING
+    assert (
+        "db: the runtime lists it, and it has no cgroup below that of its pod" in said.conditions[0].message
+    )
