@@ -48,47 +48,52 @@ class Samples:
         self,
         owners: Owners,
         unconfined: frozenset[int] = frozenset(),
+        *,
+        pinned: bool = False,
     ) -> list[str]:
         """Return every moment at which a container could run on a CPU that another pod owned.
 
         owners: container id -> (pod UID, CPUs it has for itself from start to end). A container owns
-        its CPUs only while it has processes. Containers of its own pod are that pod's affair.
+        its CPUs only while it has processes and, if `pinned`, while it is on them and no others: one that
+        started without an agent has not got them yet. Containers of its own pod are that pod's affair.
         unconfined: a set that nobody gave to a container and that does not count.
         """
         return list(
             dict.fromkeys(
                 f"{moment:.3f}: {path} on {render_list(others)}, of which {owner_path} owns"
                 f" {render_list(cpus & others)}"
-                for moment, (owner_path, cpus), (path, others) in self._beside(owners)
+                for moment, (owner_path, cpus), (path, others) in self._beside(owners, pinned=pinned)
                 if cpus & others and others != unconfined
             )
         )
 
-    def compared(self, owners: Owners) -> int:
+    def compared(self, owners: Owners, *, pinned: bool = False) -> int:
         """Return how many sets `violations` compares with an owner's, all moments together."""
-        return sum(1 for _ in self._beside(owners))
+        return sum(1 for _ in self._beside(owners, pinned=pinned))
 
-    def _beside(self, owners: Owners) -> Iterator[tuple[float, _Place, _Place]]:
+    def _beside(self, owners: Owners, *, pinned: bool) -> Iterator[tuple[float, _Place, _Place]]:
         for moment, sets in self.moments:
-            present = [(path, *owner) for path in sets for name, owner in owners.items() if name in path]
+            present = [
+                (path, uid, cpus)
+                for path in sets
+                for name, (uid, cpus) in owners.items()
+                if name in path and not (pinned and sets[path] != cpus)
+            ]
             for owner_path, uid, cpus in present:
                 for path, others in sets.items():
                     if path != owner_path and not _of_pod(path, uid):
                         yield moment, (owner_path, cpus), (path, others)
 
-    def clashes(
-        self, groups: Iterable[Collection[str]], unconfined: frozenset[int] = frozenset()
-    ) -> list[str]:
+    def clashes(self, groups: Iterable[Collection[str]]) -> list[str]:
         """Return every moment at which containers of two groups could run on one CPU.
 
-        groups: container ids; sets may change meanwhile. What is in no group does not count, nor does the
-        set `unconfined`, which nobody gave to a container.
+        groups: container ids; sets may change meanwhile. What is in no group does not count.
         """
         return list(
             dict.fromkeys(
                 f"{moment:.3f}: {path} on {render_list(cpus)} and {beside} on {render_list(others)}"
                 for moment, (path, cpus), (beside, others) in self._pairs(groups)
-                if cpus & others and unconfined not in (cpus, others)
+                if cpus & others
             )
         )
 

@@ -50,11 +50,22 @@ def test_a_cpu_of_another_pod_is_a_violation_and_one_of_the_own_pod_is_not():
     assert samples({LOG: CALM[APP]}).compared(owners) == 0
 
 
-def test_what_nobody_gave_to_a_container_clashes_with_nobody():
-    everything = frozenset(range(8))
+def test_what_nobody_gave_to_a_container_violates_nothing():
+    owners, everything = {"app": ("u1", CALM[APP])}, frozenset(range(8))
     late = CALM | {OTHER: everything}
-    assert len(samples(late).clashes([["app"], ["other"]])) == 1
-    assert samples(late).clashes([["app"], ["other"]], unconfined=everything) == []
+    assert len(samples(late).violations(owners)) == 1
+    assert samples(late).violations(owners, unconfined=everything) == []
+
+
+def test_a_container_that_is_not_on_its_cpus_yet_owns_none():
+    owners, pool = {"app": ("u1", CALM[APP])}, CALM[APP] | {6, 7}
+    early = {APP: pool, OTHER: pool}
+    assert len(samples(early).violations(owners)) == 1
+    assert samples(early).violations(owners, pinned=True) == []
+    assert samples(early).compared(owners, pinned=True) == 0
+    pinned = early | {APP: CALM[APP]}
+    assert len(samples(early, pinned).violations(owners, pinned=True)) == 1
+    assert samples(early, pinned).compared(owners, pinned=True) == 1
 
 
 def test_pairs_are_counted_at_every_moment_and_between_groups_only():
