@@ -511,6 +511,7 @@ def test_a_rotated_token_is_picked_up(node):
     short = node.cluster.token_file(NAMESPACE, AGENT_ACCOUNT, node=node.name)
     with AgentThread(node.settings(heartbeat_seconds=1)) as agent:
         agent.ready()
+        until(lambda: node.topology()["status"].get("agent"), "the first heartbeat", 30)
         # The old token is taken away, as an expired one is: only who reads the file again gets on.
         good = short.read_text()
         short.write_text("not.a.token")

@@ -28,6 +28,7 @@ CREATED = 201
 # Only after a write that met somebody else's: no life has that for certain. The tests of API faults have.
 AFTER_CONFLICTS = {("podnuma.dev", "podallocations", "get")}
 PODS = "/api/v1/namespaces/default/pods"
+EVENTS = "/api/v1/namespaces/default/events"
 
 Right = tuple[str, str, str]
 """API group, resource with its subresource, verb."""
@@ -71,6 +72,7 @@ def live(cluster: ControlPlane, kwok: Kwok, installation: Installation) -> None:
 
     api.create(workload_that_does_not_fit())
     until(lambda: any(is_marked(pod) for pod in api.items(PODS)), "a refused pod with its condition", 60)
+    until(lambda: any(is_kept(event) for event in api.items(EVENTS)), "what is kept of its refusals", 60)
     api.delete("/apis/apps/v1/namespaces/default/deployments/too-large")
 
     edited = api.get(path)
@@ -126,6 +128,11 @@ def workload_that_does_not_fit() -> dict[str, Any]:
 def is_marked(pod: dict[str, Any]) -> bool:
     conditions = pod.get("status", {}).get("conditions", [])
     return any(one["type"] == "podnuma.dev/Admitted" for one in conditions)
+
+
+def is_kept(event: dict[str, Any]) -> bool:
+    """Tell whether an event takes the place of earlier ones, which is a right of its own."""
+    return any(entry["operation"] == "Apply" for entry in event["metadata"].get("managedFields", []))
 
 
 def orphan() -> dict[str, Any]:
