@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from deploy import image
+from tests.shown_commands import shown
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = "localhost/podnuma:test"
@@ -105,6 +106,17 @@ def test_both_entry_points_start_with_the_images_own_files(root, configuration, 
     done = run(root, configuration, *words)
     assert done.returncode == 0, done.stderr
     assert "podnuma" in done.stdout
+
+
+def test_the_command_of_the_readme_asks_the_cluster_of_a_kubeconfig(root, configuration, filled):
+    (line,) = [one for one in shown(ROOT / "README.md") if one.startswith("docker run")]
+    words = line.partition(" registry.example/podnuma:0.1.0 ")[2].split()
+    mounted = root / "config"
+    mounted.write_text(filled.kubectl("config", "view", "--raw", "--flatten"))
+    mounted.chmod(0o644)
+    done = run(root, configuration, *words)
+    assert done.returncode == 0, done.stderr
+    assert "node-a" in [line.split()[0] for line in done.stdout.splitlines()]
 
 
 def test_everything_that_the_processes_import_is_there(root, configuration):
