@@ -56,7 +56,7 @@ browser: install
 test-browser: browser ## the web page in Chromium; needs Debian's packages chromium, chromium-driver and librsvg2-bin
 	pytest tests/browser -q -p no:xdist
 
-test-dashboard: install ## every alert rule in promtool; needs Debian's package prometheus
+test-dashboard: install ## dashboard and alerts over a live run in Prometheus, alerts in promtool; needs Debian's package prometheus
 	pytest tests/dashboard -q -p no:xdist
 
 docs-pictures: browser ## write docs/images/ui-*.png and map.svg from a run; needs what test-browser needs

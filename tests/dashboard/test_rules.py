@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +10,10 @@ import pytest
 import yaml
 
 from testbed.metrics_reference import ALERTS, alerts
+from testbed.prometheus import promtool
 
 RULES = {rule["alert"]: rule for rule in alerts()}
+AGENT = {"node": "node-1", "component": "agent"}
 
 
 @dataclass(frozen=True)
@@ -159,12 +160,6 @@ CASES = {
         shown="25%",
     ),
 }
-
-
-def promtool(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["promtool", *map(str, words)], check=False, capture_output=True, text=True, timeout=120
-    )
 
 
 def shown(text: str, case: Case) -> str:
