@@ -21,8 +21,9 @@ Always true, and what the property tests check:
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from podnuma.agent.model.cgroup_ref import CgroupRef, depth, parent
+from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, depth, parent
 from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CgroupWrite
+from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 
 
@@ -40,10 +41,10 @@ def order_writes(
     if all(_reached(targets[cgroup], seen[cgroup]) for cgroup in targets if cgroup in seen):
         return ()
     cgroups = sorted((cgroup for cgroup in targets if cgroup in seen), key=_rank)
-    cpu_targets = {cgroup: cpus for cgroup in cgroups if (cpus := targets[cgroup].cpus) is not None}
-    projection = _Projection(
-        {cgroup: values.cpus for cgroup, values in seen.items()}, cpu_targets, pool, everything
-    )
+    projection = _Projection(pool, everything)
+    for cgroup in cgroups:
+        if (cpus := targets[cgroup].cpus) is not None:
+            projection.add(cgroup, cpus, seen)
     return _with_mems_and_cpu_max(list(_writes(projection)), cgroups, seen, targets)
 
 
@@ -55,116 +56,144 @@ def _reached(target: CgroupTarget, values: CgroupValues) -> bool:
     )
 
 
-def _rank(cgroup: CgroupRef) -> tuple[int, str]:
-    return depth(cgroup), repr(cgroup)
+def _rank(cgroup: CgroupRef) -> tuple[int, str, str, str, str]:
+    """Return what puts parents first, and everything in one order always."""
+    kind = type(cgroup).__name__
+    if isinstance(cgroup, ContainerCgroup):
+        return depth(cgroup), kind, cgroup.pod.uid, cgroup.name, cgroup.id
+    return depth(cgroup), kind, cgroup.uid if isinstance(cgroup, PodCgroup) else cgroup.qos.value, "", ""
+
+
+class _Cgroup:
+    """One cgroup as it will be after the writes so far.
+
+    Hundreds of pods may follow the shared pool, and a container's start waits for the order of their writes.
+    So what is asked again and again is kept here, and computed anew only where a write changes it.
+
+    target: None for one that only lies above others. own: what is written in it. has: what is in force.
+    excess: what it has beyond its target. below: all that were added below it, parents first.
+    """
+
+    __slots__ = ("above", "below", "excess", "has", "own", "ref", "target")
+
+    def __init__(self, ref: CgroupRef | None, above: "_Cgroup | None", own: CpuSet | None) -> None:
+        self.ref = ref
+        self.above = above
+        self.own = own
+        self.target: CpuSet | None = None
+        self.has = cpuset.EMPTY
+        self.excess = cpuset.EMPTY
+        self.below: list[_Cgroup] = []
+
+    def line(self) -> "Iterator[_Cgroup]":
+        """Yield it and all above it, kubepods last."""
+        each: _Cgroup | None = self
+        while each is not None:
+            yield each
+            each = each.above
+
+    def if_given(self, other: "_Cgroup", cpus: CpuSet) -> CpuSet:
+        """Return what it would have if another, at or above it, were given `cpus`."""
+        if self.above is None:
+            return self.has
+        return _effective_in(cpus if self is other else self.own, self.above.if_given(other, cpus))
+
+    def children(self) -> "Iterator[_Cgroup]":
+        """Yield those right below it that have a target."""
+        return (each for each in self.below if each.above is self and each.target is not None)
+
+    def needed_by_children(self, cpus: CpuSet) -> CpuSet:
+        """Return the CPUs of those below that would have none left if it had only `cpus`."""
+        held = 0
+        for child in self.children():
+            left = CpuSet(child.has & cpus)
+            held |= child.needed_by_children(left) if left else child.has
+        return CpuSet(held)
+
+    def inheriting(self, cpus: CpuSet) -> "list[_Cgroup]":
+        """Return those below that inherit their CPUs and must not follow to `cpus`, the lowest first.
+
+        None of the CPUs in their own sets is available to them now. They may follow if none below would get
+        more than it has now and its target.
+        """
+        below = [each for each in self.below if each.target is not None]
+        if not any(each.if_given(self, cpus) & ~((each.target or 0) | each.has) for each in below):
+            return []
+        return [
+            each
+            for each in reversed(below)
+            if each.own is not None and each.above is not None and not each.own & each.above.has
+        ]
 
 
 class _Projection:
-    """The sets of all cgroups as they will be after the writes so far.
+    """All cgroups that have a target, below kubepods."""
 
-    Hundreds of pods may follow the shared pool, and a container's start waits for the order of their writes.
-    So a cgroup's effective set and the CPUs it blocks are cached, and recomputed only where a write changes
-    them.
-    """
-
-    def __init__(
-        self,
-        written: dict[CgroupRef, CpuSet | None],
-        cpu_targets: dict[CgroupRef, CpuSet],
-        pool: CpuSet,
-        everything: CpuSet,
-    ) -> None:
-        self.written = written
-        self.cpu_targets = cpu_targets
+    def __init__(self, pool: CpuSet, everything: CpuSet) -> None:
         self.pool = pool
-        self.everything = everything
-        self._below: dict[CgroupRef, list[CgroupRef]] = {}
-        for cgroup in cpu_targets:
-            for above in _line(parent(cgroup)):
-                self._below.setdefault(above, []).append(cgroup)
-        self._effective: dict[CgroupRef, CpuSet] = {}
-        self._blocking: dict[CgroupRef, CpuSet] = {}
-        self._refresh(cpu_targets)
+        self.kubepods = _Cgroup(None, None, None)
+        self.kubepods.has = everything
+        self._targeted: list[_Cgroup] = []
+        self._at: dict[CgroupRef | None, _Cgroup] = {None: self.kubepods}
+        self._blocking: dict[_Cgroup, CpuSet] = {}
 
-    def effective(self, cgroup: CgroupRef | None) -> CpuSet:
-        if cgroup is None:
-            return self.everything
-        known = self._effective.get(cgroup)
-        return self._compute(cgroup) if known is None else known
+    def add(self, ref: CgroupRef, target: CpuSet, seen: Mapping[CgroupRef, CgroupValues]) -> None:
+        """Take in a cgroup, after those above it."""
+        cgroup = self._place(ref, seen)
+        cgroup.target = target
+        self._targeted.append(cgroup)
+        self._refresh(cgroup)
 
-    def _compute(self, cgroup: CgroupRef) -> CpuSet:
-        return _effective_in(self.written.get(cgroup), self.effective(parent(cgroup)))
+    def _place(self, ref: CgroupRef | None, seen: Mapping[CgroupRef, CgroupValues]) -> _Cgroup:
+        known = self._at.get(ref)
+        if known is not None or ref is None:
+            return known or self.kubepods
+        above = self._place(parent(ref), seen)
+        values = seen.get(ref)
+        cgroup = self._at[ref] = _Cgroup(ref, above, None if values is None else values.cpus)
+        for each in above.line():
+            each.below.append(cgroup)
+        self._refresh(cgroup)
+        return cgroup
 
-    def _refresh(self, changed: Iterable[CgroupRef]) -> None:
-        """Recompute what is cached about cgroups, parents first."""
-        for cgroup in changed:
-            self._effective[cgroup] = self._compute(cgroup)
-            blocked = self.excess(cgroup)
-            if blocked:
-                self._blocking[cgroup] = blocked
+    def _refresh(self, cgroup: _Cgroup) -> None:
+        """Compute what a cgroup has now."""
+        if cgroup.above is not None:
+            cgroup.has = _effective_in(cgroup.own, cgroup.above.has)
+        if cgroup.target is not None:
+            cgroup.excess = CpuSet(cgroup.has & ~cgroup.target)
+            if cgroup.excess:
+                self._blocking[cgroup] = cgroup.excess
             else:
                 self._blocking.pop(cgroup, None)
 
-    def inheriting(self, cgroup: CgroupRef, cpus: CpuSet) -> list[CgroupRef]:
-        """Return the cgroups below that inherit their CPUs and must not follow to `cpus`, the lowest first.
+    def write(self, cgroup: _Cgroup, cpus: CpuSet) -> CgroupWrite:
+        if cgroup.ref is None:
+            raise ValueError("kubepods is never written")
+        before, cgroup.own = cgroup.has, cpus
+        self._refresh(cgroup)
+        for each in cgroup.below:
+            self._refresh(each)
+        after = cgroup.has
+        return CgroupWrite(cgroup.ref, cpus, gains=CpuSet(after & ~before), losses=CpuSet(before & ~after))
 
-        None of the CPUs in their own sets is available to them now. They may follow if no cgroup below would
-        get more than it has now and its target.
-        """
-        below = self._below.get(cgroup, [])
-        if not any(
-            self._if_given(other, cgroup, cpus) & ~(self.cpu_targets[other] | self.effective(other))
-            for other in below
-        ):
-            return []
-        return [
-            other
-            for other in reversed(below)
-            if (own := self.written[other]) is not None and not own & self.effective(parent(other))
-        ]
+    def unfinished(self) -> list[_Cgroup]:
+        return [cgroup for cgroup in self._targeted if cgroup.own != cgroup.target]
 
-    def _if_given(self, other: CgroupRef | None, cgroup: CgroupRef, cpus: CpuSet) -> CpuSet:
-        """Return what a cgroup would have if one at or above it were given `cpus`."""
-        if other is None:
-            return self.everything
-        own = cpus if other == cgroup else self.written.get(other)
-        return _effective_in(own, self._if_given(parent(other), cgroup, cpus))
-
-    def write(self, cgroup: CgroupRef, cpus: CpuSet) -> CgroupWrite:
-        before = self.effective(cgroup)
-        self.written[cgroup] = cpus
-        self._refresh((cgroup, *self._below.get(cgroup, ())))
-        after = self.effective(cgroup)
-        return CgroupWrite(cgroup, cpus, gains=CpuSet(after & ~before), losses=CpuSet(before & ~after))
-
-    def unfinished(self) -> list[CgroupRef]:
-        return [cgroup for cgroup, target in self.cpu_targets.items() if self.written[cgroup] != target]
-
-    def excess(self, cgroup: CgroupRef) -> CpuSet:
-        """Return the CPUs that the cgroup has now beyond its target."""
-        return CpuSet(self.effective(cgroup) & ~self.cpu_targets[cgroup])
-
-    def free_for(self, cgroup: CgroupRef, *, pool_too: bool) -> CpuSet:
+    def free_for(self, cgroup: _Cgroup, target: CpuSet, *, pool_too: bool) -> CpuSet:
         """Return the part of its target that it may have now; offline CPUs are never in the way.
 
         pool_too: not even CPUs of the shared pool that somebody has yet to leave.
         """
         blocked = 0
         for other, cpus in self._blocking.items():
-            if not _related(cgroup, other):
+            if cgroup not in other.line() and other not in cgroup.line():
                 blocked |= cpus if pool_too else cpus & ~self.pool
-        reachable = self.effective(parent(cgroup)) | ~self.everything
-        return CpuSet(self.cpu_targets[cgroup] & ~blocked & reachable)
+        reachable = self.above(cgroup).has | ~self.kubepods.has
+        return CpuSet(target & ~blocked & reachable)
 
-    def needed_by_children(self, cgroup: CgroupRef, cpus: CpuSet) -> CpuSet:
-        """Return the CPUs of those below that would have none left if the cgroup had only `cpus`."""
-        held = 0
-        for child in self._below.get(cgroup, ()):
-            if parent(child) == cgroup:
-                own = self.effective(child)
-                left = CpuSet(own & cpus)
-                held |= self.needed_by_children(child, left) if left else own
-        return CpuSet(held)
+    def above(self, cgroup: _Cgroup) -> _Cgroup:
+        return cgroup.above or self.kubepods
 
 
 def _effective_in(own: CpuSet | None, above: CpuSet) -> CpuSet:
@@ -172,21 +201,10 @@ def _effective_in(own: CpuSet | None, above: CpuSet) -> CpuSet:
     return above if own is None else CpuSet(own & above or above)
 
 
-def _related(one: CgroupRef, other: CgroupRef) -> bool:
-    return other in _line(one) or one in _line(other)
-
-
-def _line(cgroup: CgroupRef | None) -> Iterator[CgroupRef]:
-    above = cgroup
-    while above is not None:
-        yield above
-        above = parent(above)
-
-
 def _writes(projection: _Projection) -> Iterator[CgroupWrite]:
     # Terminates: each write widens a set within its target, ends an excess, or pins a cgroup that inherits
     # for the widening that follows at once; only parking does neither, and happens once per cgroup.
-    parked: set[CgroupRef] = set()
+    parked: set[_Cgroup] = set()
     while waiting := projection.unfinished():
         moved = False
         for write in (*_shrink(projection, waiting), *_grow(projection, waiting)):
@@ -197,15 +215,11 @@ def _writes(projection: _Projection) -> Iterator[CgroupWrite]:
             yield _unlock(projection, waiting, parked) if shared is None else shared
 
 
-def _shrink(projection: _Projection, waiting: list[CgroupRef]) -> Iterator[CgroupWrite]:
+def _shrink(projection: _Projection, waiting: list[_Cgroup]) -> Iterator[CgroupWrite]:
     for cgroup in reversed(waiting):
-        own, target, has = (
-            projection.written[cgroup],
-            projection.cpu_targets[cgroup],
-            projection.effective(cgroup),
-        )
+        own, target, has = cgroup.own, cgroup.target or cpuset.EMPTY, cgroup.has
         keep = CpuSet(has & target)
-        keep = CpuSet(keep | projection.needed_by_children(cgroup, keep))
+        keep = CpuSet(keep | cgroup.needed_by_children(keep))
         if own is None or own & ~(target | has):
             # More than it has now would become its own when the parent grows.
             yield projection.write(cgroup, keep or has)
@@ -213,33 +227,30 @@ def _shrink(projection: _Projection, waiting: list[CgroupRef]) -> Iterator[Cgrou
             yield projection.write(cgroup, keep)
 
 
-def _grow(
-    projection: _Projection, waiting: list[CgroupRef], *, pool_too: bool = True
-) -> Iterator[CgroupWrite]:
+def _grow(projection: _Projection, waiting: list[_Cgroup], *, pool_too: bool = True) -> Iterator[CgroupWrite]:
+    everything = projection.kubepods.has
     for cgroup in waiting:
-        own, target = projection.written[cgroup], projection.cpu_targets[cgroup]
-        may = projection.free_for(cgroup, pool_too=pool_too)
-        may = CpuSet(may | projection.needed_by_children(cgroup, may))
-        if target & projection.everything and not may & projection.everything:
+        own, target = cgroup.own, cgroup.target or cpuset.EMPTY
+        may = projection.free_for(cgroup, target, pool_too=pool_too)
+        may = CpuSet(may | cgroup.needed_by_children(may))
+        if target & everything and not may & everything:
             continue  # only offline ones: it would have all of its parent's
         has = own is not None and not own & ~(target | may) and not may & ~own
         if may and not has:
-            for child in projection.inheriting(cgroup, may):
-                yield projection.write(child, projection.effective(child))
+            for child in cgroup.inheriting(may):
+                yield projection.write(child, child.has)
             yield projection.write(cgroup, may)
 
 
-def _unlock(projection: _Projection, waiting: list[CgroupRef], parked: set[CgroupRef]) -> CgroupWrite:
+def _unlock(projection: _Projection, waiting: list[_Cgroup], parked: set[_Cgroup]) -> CgroupWrite:
     for cgroup in waiting:
-        shared = CpuSet(projection.pool & projection.effective(parent(cgroup)))
-        blocks = projection.excess(cgroup) & ~projection.pool and not projection.needed_by_children(
-            cgroup, shared
-        )
+        shared = CpuSet(projection.pool & projection.above(cgroup).has)
+        blocks = cgroup.excess & ~projection.pool and not cgroup.needed_by_children(shared)
         if shared and blocks and cgroup not in parked:
             parked.add(cgroup)
             return projection.write(cgroup, shared)
     # Only reached when no CPU of the pool is online: reaching the target is worth the overlap.
-    return projection.write(waiting[0], projection.cpu_targets[waiting[0]])
+    return projection.write(waiting[0], waiting[0].target or cpuset.EMPTY)
 
 
 def _with_mems_and_cpu_max(
