@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
-START_SECONDS = 60
+START_SECONDS = 120
 _ORDERLY_SECONDS = 60
 _AUDIT_LOG = "audit.log"
 _CLIENTS = ("kube-controller-manager", "kube-scheduler")
