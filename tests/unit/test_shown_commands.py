@@ -168,7 +168,9 @@ def test_who_runs_commands_is_there_and_does(by, seen):
 
 
 def test_make_help_lists_every_target():
-    done = subprocess.run(["make", "help"], check=True, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    # Under a make that runs the tests, this one would say that it is another.
+    command = ["make", "--no-print-directory", "help"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT, timeout=60)
     targets = re.findall(r"^([a-z0-9-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert [line.split()[0] for line in done.stdout.splitlines()] == targets
     assert {"demo", "test", "lint"} <= set(targets)

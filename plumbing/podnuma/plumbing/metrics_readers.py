@@ -34,7 +34,7 @@ _SCHEME = "bearer "
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ReadRefused:
     """Why somebody may not read: an HTTP status, and one sentence."""
 
     status: int
@@ -43,7 +43,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    refusal: Refusal | None
+    refusal: ReadRefused | None
     until: float
 
 
@@ -57,11 +57,11 @@ class MetricsReaders:
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._asked_in_vain = False
 
-    async def refusal(self, authorization: str) -> Refusal | None:
+    async def refusal(self, authorization: str) -> ReadRefused | None:
         """Return why the sender of this Authorization header may not read; None: it may."""
         token = authorization[len(_SCHEME) :].strip()
         if not authorization.lower().startswith(_SCHEME) or not token:
-            return Refusal(401, "send a bearer token, as of a service account")
+            return ReadRefused(401, "send a bearer token, as of a service account")
         key = hashlib.sha256(token.encode()).digest()
         async with self._turns:
             known = self._answers.get(key)
@@ -75,14 +75,14 @@ class MetricsReaders:
         self._keep(key, refusal)
         return refusal
 
-    async def _ask(self, token: str) -> Refusal | None:
+    async def _ask(self, token: str) -> ReadRefused | None:
         review = await self._create(
             TOKEN_REVIEWS, _review("authentication.k8s.io", "Token", {"token": token})
         )
         status = review.get("status") or {}
         user = status.get("user") or {}
         if status.get("authenticated") is not True or not user.get("username"):
-            return Refusal(401, "the API server does not know this token")
+            return ReadRefused(401, "the API server does not know this token")
         asked = {
             "user": user["username"],
             "groups": user.get("groups") or [],
@@ -93,18 +93,18 @@ class MetricsReaders:
         access = await self._create(ACCESS_REVIEWS, _review("authorization.k8s.io", "SubjectAccess", asked))
         if (access.get("status") or {}).get("allowed") is True:
             return None
-        return Refusal(
+        return ReadRefused(
             403, f"{user['username']} may not get {METRICS}: bind it to the ClusterRole of metrics readers"
         )
 
-    def _keep(self, key: bytes, refusal: Refusal | None) -> None:
+    def _keep(self, key: bytes, refusal: ReadRefused | None) -> None:
         seconds = _ALLOWED_SECONDS if refusal is None else _REFUSED_SECONDS
         self._answers[key] = _Answer(refusal, self._clock() + seconds)
         self._answers.move_to_end(key)
         while len(self._answers) > _KEPT:
             self._answers.popitem(last=False)
 
-    def _unknown(self, error: errors.KubeError) -> Refusal:
+    def _unknown(self, error: errors.KubeError) -> ReadRefused:
         if not self._asked_in_vain:
             self._asked_in_vain = True
             logger.warning(
@@ -113,7 +113,7 @@ class MetricsReaders:
                 METRICS,
                 error,
             )
-        return Refusal(503, "the API server did not say who may read this; the log here says why")
+        return ReadRefused(503, "the API server did not say who may read this; the log here says why")
 
 
 def _review(group: str, kind: str, spec: Json) -> Json:

@@ -3,7 +3,7 @@ import contextlib
 import socket
 
 import pytest
-from podnuma.plumbing.metrics_readers import Refusal
+from podnuma.plumbing.metrics_readers import ReadRefused
 from podnuma.plumbing.probes import Probes, serve
 
 
@@ -63,7 +63,7 @@ class Readers:
     """Lets "Bearer known" read."""
 
     async def refusal(self, authorization):
-        return None if authorization == "Bearer known" else Refusal(401, "who are you")
+        return None if authorization == "Bearer known" else ReadRefused(401, "who are you")
 
 
 @pytest.mark.parametrize(

@@ -344,7 +344,7 @@ class Reconciler:
         theirs = [cgroup for cgroup in snapshot.containers if cgroup.pod.uid in self._sandboxes.pods]
         targets = ((cgroup, start_target(snapshot.plan_input, cgroup)) for cgroup in theirs)
         wanted = ((cgroup, None if target is None else target.cpus) for cgroup, target in targets)
-        return sandboxes.differences(wanted, snapshot.seen)
+        return sandboxes.sandboxed_differences(wanted, snapshot.seen)
 
     def _runs_there(self, grant: PodGrant, containers: Iterable[Container]) -> bool:
         """Tell whether the kernel has, for a container of a pod, the CPUs that the grant gives to it."""

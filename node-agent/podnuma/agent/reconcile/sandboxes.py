@@ -80,7 +80,7 @@ class Sandboxes:
         return inside is False
 
 
-def differences(
+def sandboxed_differences(
     containers: Iterable[tuple[ContainerCgroup, CpuSet | None]], seen: Mapping[CgroupRef, CgroupValues]
 ) -> dict[CgroupRef, str | None]:
     """Return what differs, for the containers of sandboxed pods, with the CPUs that each shall have."""

@@ -98,7 +98,7 @@ def compute_status(
     conditions += pending
     conditions += _deferred(snapshot, grant, desired.generation)
     conditions += _offline(snapshot, grant, desired.generation)
-    conditions += _held(desired, snapshot, grant)
+    conditions += _held(desired, grant, assessment.phase)
     conditions += _contended(snapshot, grant, desired.generation)
     conditions += _isolation(snapshot, grant, desired.generation)
     conditions += _narrowed(snapshot, grant, desired.generation)
@@ -358,8 +358,8 @@ def _deferred(snapshot: NodeSnapshot, grant: PodGrant, generation: int) -> list[
     return [Condition(MEMORY_DEFERRED, Status.TRUE, "ContainerRuns", text, generation)]
 
 
-def _held(desired: DesiredAllocation, snapshot: NodeSnapshot, grant: PodGrant) -> list[Condition]:
-    if not desired.deleted or grant.uid in snapshot.ended:
+def _held(desired: DesiredAllocation, grant: PodGrant, phase: Phase) -> list[Condition]:
+    if not desired.deleted or phase is Phase.RELEASED:
         return []
     text = (
         f"the pod is gone from the API, and its cgroup still has processes; CPUs"

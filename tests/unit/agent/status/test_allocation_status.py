@@ -444,3 +444,21 @@ def test_what_was_told_of_the_devices_stays_when_the_pod_is_decided(bench, grant
     bench.start(bench.pod("db"), "db")
     status = tell(before)
     assert (status.devices, known(status)) == ((NIC,), known(before))
+
+
+def test_a_pod_whose_cgroup_went_during_the_pass_is_released_and_held_by_nobody(bench, grant, tell):
+    bench.grant(grant)
+    pod = bench.pod("db")
+    db, log = bench.start(pod, "db"), bench.start(pod, "log")
+    before = tell()
+    bench.delete(grant)
+    for cgroup in (db, log):
+        bench.stop(cgroup)
+    bench.kernel.remove(bench.layout.pod(pod))
+    # What had ended was asked before the pass read the cgroups.
+    snapshot = dataclasses.replace(bench.run_pass(), ended=frozenset())
+    (wanted,) = bench.desired.allocations()
+    status = allocation_status.compute_status(wanted, before, snapshot, bench.reconciler.verdicts)
+    assert status is not None
+    assert status.phase is Phase.RELEASED
+    assert [each.type for each in status.conditions if each.type == allocation_status.HELD] == []
