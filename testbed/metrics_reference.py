@@ -47,9 +47,8 @@ chart) exports them under the names that v1.37 gave them, with the prefix `kubel
 
 The Grafana dashboard is [dashboard.json](../deploy/chart/podnuma/files/dashboard.json), the rules are
 [alerts.yaml](../deploy/chart/podnuma/files/alerts.yaml); `monitoring.dashboard` and `monitoring.rules`
-install them. Each panel answers one question; here from a run with pods that come and go:
-
-![the dashboard's panels](images/dashboard.png)
+install them. Each panel answers one question, and each of its queries is asked of a Prometheus that scrapes
+a live run (`make test-dashboard`). What the [web page](ui.md) shows of the same nodes needs no Prometheus.
 """
 
 

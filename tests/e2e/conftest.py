@@ -65,8 +65,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        # Boot, reference and installation count into the test that needs them first.
-        item.add_marker(pytest.mark.timeout(1800))
+        # Only the test itself: boot, reference and installation have bounds of their own, and the first run
+        # on a machine builds Kubernetes before it.
+        item.add_marker(pytest.mark.timeout(1800, func_only=True))
     left_out = {"machine", "cri"} if KUBECONFIG in os.environ else {"cri" if the_cell().has_nri else "nri"}
     kept = [item for item in items if not left_out & {marker.name for marker in item.iter_markers()}]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
