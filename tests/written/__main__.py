@@ -1,6 +1,7 @@
 """`make written COUNT=n SEED=m`: all that operator, agent and command line write in n states is read back.
 
 Prints the number of each state in which something is refused, and exits 1. `COUNT=1 SEED=NUMBER` repeats one.
+How far it is goes to standard error, at each twentieth of the way.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 250
 _SHOWN = 20
+_STEPS = 20
 
 
 def refused(first: int, count: int) -> tuple[int, list[str]]:
@@ -56,11 +58,14 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     firsts = range(chosen.seed, chosen.seed + chosen.count, _CHUNK)
     counts = [min(_CHUNK, chosen.seed + chosen.count - first) for first in firsts]
-    objects, problems = 0, []
+    objects, states = 0, 0
+    problems: list[str] = []
     with concurrent.futures.ProcessPoolExecutor(chosen.jobs) as pool:
-        for read, found in pool.map(refused, firsts, counts):
-            objects += read
-            problems += found
+        for count, (read, found) in zip(counts, pool.map(refused, firsts, counts), strict=True):
+            before = states * _STEPS // chosen.count
+            objects, states, problems = objects + read, states + count, problems + found
+            if states * _STEPS // chosen.count > before:
+                sys.stderr.write(f"{states:,} of {chosen.count:,} states, {len(problems)} refused\n")
     for problem in problems[:_SHOWN]:
         sys.stdout.write(f"{problem}\n")
     sys.stdout.write(f"{chosen.count:,} states, {objects:,} objects, {len(problems)} refused\n")
