@@ -1,5 +1,6 @@
 """How the process ends, in which code, and what it loads on the way."""
 
+import json
 import subprocess
 import sys
 from importlib import metadata
@@ -249,18 +250,36 @@ def test_as_a_plugin_of_kubectl_it_says_so():
         (["operator", "--help"], ["grpc", "pykube", "kopf", "kubernetes"]),
         (["--help"], ["kopf", "grpc", "kubernetes", "pykube", "dbus_fast", "aiohttp"]),
         (["version"], ["kopf", "grpc", "kubernetes", "pykube", "yaml", "rich.console"]),
+        (["map", "--help"], ["asyncio", "ssl", "http.client", "xml.sax"]),
     ],
 )
 def test_a_verb_loads_what_it_needs_only(words, foreign):
+    assert loaded(words, foreign) == []
+
+
+def test_a_map_of_saved_objects_loads_no_client_and_no_picture(saved):
+    foreign = ["kopf", "grpc", "kubernetes", "pykube", "aiohttp", "asyncio", "ssl", "http.client", "xml.sax"]
+    assert loaded(["map", "--from", saved], foreign) == []
+
+
+@pytest.mark.parametrize("words", [["version"], ["agent", "run", "--help"], ["map", "--from", "{saved}"]])
+def test_reading_options_loads_no_pydantic(words, saved):
+    """It takes nine MiB in every agent: see docs/dependencies.md."""
+    assert loaded([word.format(saved=saved) for word in words], ["pydantic"]) == []
+
+
+def loaded(words: list[str], foreign: list[str]) -> list[str]:
+    """Which of these modules a command has loaded when it ends."""
     code = (
-        "import sys\nfrom podnuma.cli.main import run\n"
+        "import json, sys\nfrom podnuma.cli.main import run\n"
         f"try:\n    run({words!r})\nexcept SystemExit:\n    pass\n"
-        f"print(sorted(set({foreign!r}) & set(sys.modules)), file=sys.stderr)"
+        f"print(json.dumps(sorted(set({foreign!r}) & set(sys.modules))), file=sys.stderr)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=50
     )
-    assert done.stderr == "[]\n"
+    found: list[str] = json.loads(done.stderr)
+    return found
 
 
 def test_a_running_agent_never_loads_kopf_nor_the_operator():
@@ -269,7 +288,8 @@ def test_a_running_agent_never_loads_kopf_nor_the_operator():
         "app.main = lambda settings: None\n"
         "from podnuma.cli.main import run\n"
         "try:\n    run(['agent', 'run', '--node-name', 'n'])\nexcept SystemExit:\n    pass\n"
-        "print([name for name in sys.modules if name.startswith(('kopf', 'podnuma.operator', 'kubernetes'))])"
+        "never = ('kopf', 'podnuma.operator', 'kubernetes', 'pydantic')\n"
+        "print([name for name in sys.modules if name.startswith(never)])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=50

@@ -22,7 +22,6 @@ from podnuma.cli.objects import queries
 from podnuma.cli.objects.nodes import NO_AGENT, find_topologies, grants_on, hardware_of, read_topology
 from podnuma.cli.objects.sources import ObjectSource, one_namespace, read_if_allowed
 from podnuma.cli.render.node_map import MappedNode, NodeMap, Zone, draw_up
-from podnuma.cli.render.svg_map import render_svg
 from podnuma.cli.render.terminal_map import render_terminal
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -195,6 +194,8 @@ def pod_reference_data(pod: str) -> dict[str, str]:
 def _write_svg(path: Path, maps: list[NodeMap]) -> None:
     if len(maps) != 1:
         raise Failure(Exit.USAGE, "--svg draws one node: name it, as in `podnuma map NODE --svg FILE`")
+    from podnuma.cli.render.svg_map import render_svg  # noqa: PLC0415 - XML is slow to load, few ask for it
+
     try:
         path.write_text(render_svg(maps[0]), encoding="utf-8")
     except OSError as error:

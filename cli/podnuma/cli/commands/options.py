@@ -3,11 +3,13 @@
 import logging
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from podnuma.plumbing import logs
-from podnuma.plumbing.serving_certificate import ServingCertificate
+
+if TYPE_CHECKING:
+    from podnuma.plumbing.serving_certificate import ServingCertificate
 
 
 def _complete_namespace(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -128,11 +130,15 @@ LogFormatOption = Annotated[
 ]
 
 
-def serving_certificate(secure: bool, folder: Path | None) -> ServingCertificate | None:
+def serving_certificate(secure: bool, folder: Path | None) -> "ServingCertificate | None":
     """Return what --metrics-secure and --metrics-cert-dir say together."""
     if folder is not None and not secure:
         raise typer.BadParameter("needs --metrics-secure as well", param_hint="--metrics-cert-dir")
-    return ServingCertificate(folder) if secure else None
+    if not secure:
+        return None
+    from podnuma.plumbing.serving_certificate import ServingCertificate  # noqa: PLC0415 - TLS is slow to load
+
+    return ServingCertificate(folder)
 
 
 def examples(*lines: str) -> str:
