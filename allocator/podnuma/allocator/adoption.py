@@ -48,6 +48,13 @@ def _cpu_misfits(grant: PodGrant, rules: Rules) -> Iterator[SettingsProblem]:
             text,
             f"{pod} keeps CPUs {cpuset.render(isolated)}, which are isolated and unused now, until it ends",
         )
+    outside = cpus & rules.machine.outside
+    if outside:
+        yield SettingsProblem(
+            "cpus",
+            text,
+            f"{pod} holds CPUs {cpuset.render(outside)}, which kubepods lacks; it runs on what is left",
+        )
     other = cpus & rules.other_kinds
     if other:
         yield SettingsProblem(
@@ -76,6 +83,14 @@ def _memory_misfits(grant: PodGrant, rules: Rules, tables: NumaMemoryMap) -> Ite
             nodeset.render(grant.memory_nodes),
             f"{pod} keeps memory on NUMA nodes {nodeset.render(NodeSet(unused))} until it ends, "
             "which have no CPUs: memoryOnlyNodePolicy is Unused now",
+        )
+    outside = grant.memory_nodes & rules.machine.outside_memory
+    if outside:
+        yield SettingsProblem(
+            "memoryNodes",
+            nodeset.render(grant.memory_nodes),
+            f"{pod} holds memory on NUMA nodes {nodeset.render(NodeSet(outside))}, "
+            "whose memory kubepods does not have",
         )
     unknown = grant.memory_nodes & ~rules.topology.listed_nodes
     if unknown:

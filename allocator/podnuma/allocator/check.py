@@ -112,9 +112,12 @@ def _core_kind(settings: ManagerSettings, topology: Topology) -> Iterator[Settin
     usable = known[kind] & ~(settings.reserved_system_cpus or cpuset.EMPTY)
     if settings.isolated_cpu_policy is IsolatedCpuPolicy.UNUSED:
         usable &= ~topology.isolated
+    usable &= ~topology.outside
     if not usable:
         cpus = cpuset.render(known[kind])
-        yield SettingsProblem(CORE_KIND, kind, f"CPUs {cpus} are all reserved or isolated; reserve others")
+        yield SettingsProblem(
+            CORE_KIND, kind, f"CPUs {cpus} are all reserved, isolated or outside kubepods; reserve others"
+        )
 
 
 def _bad_values(
@@ -171,12 +174,13 @@ def _unknown_package(topology: Topology) -> CpuSet | None:
 
 def _reserved_cpus(settings: ManagerSettings, topology: Topology) -> Iterator[SettingsProblem]:
     listed, amount = settings.reserved_system_cpus, settings.reserved_cpu
-    balanced = CpuSet(topology.all_cpus & ~topology.isolated)
+    balanced = CpuSet(topology.all_cpus & ~topology.isolated & ~topology.outside)
     if not balanced:
+        whose = "all CPUs that kubepods has" if topology.outside else "all CPUs"
         yield SettingsProblem(
             "cpuManagerPolicy",
             "static",
-            f"all CPUs are isolated, see {ISOLATED_CPUS}; leave some to the system",
+            f"{whose} are isolated, see {ISOLATED_CPUS}; leave some to the system",
         )
         return
     if listed is None:
@@ -187,10 +191,11 @@ def _reserved_cpus(settings: ManagerSettings, topology: Topology) -> Iterator[Se
             )
         elif amount.units > balanced.bit_count():
             isolated = " that are not isolated" if topology.isolated else ""
+            who = "kubepods" if topology.outside else "this machine"
             yield SettingsProblem(
                 "reservedCPU",
                 value,
-                f"this machine has only {balanced.bit_count()} CPUs{isolated}; reserve fewer",
+                f"{who} has only {balanced.bit_count()} CPUs{isolated}; reserve fewer",
             )
         return
     text = cpuset.render(listed)

@@ -143,8 +143,11 @@ def _pod_quota(
 
 
 def leave_some_for_others(rules: Rules, default: int, grant: PodGrant) -> None:
-    """Raise Refusal if a grant leaves only strictly reserved CPUs for everybody else."""
+    """Raise Refusal if a grant leaves no CPU for everybody else: those reserved may be out of their reach."""
     sharable = default & ~rules.isolated_in_use
     own = grant.exclusive_cpus
-    if rules.options.strict_cpu_reservation and own and not sharable & ~own:
-        raise nothing_left_for_others(own.bit_count(), sharable.bit_count())
+    shares_reserved = rules.reserved & rules.managed_cpus
+    if own and not shares_reserved and not sharable & ~own:
+        raise nothing_left_for_others(
+            own.bit_count(), sharable.bit_count(), strict=rules.options.strict_cpu_reservation
+        )

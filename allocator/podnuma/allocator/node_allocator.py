@@ -8,9 +8,9 @@ whose resources have changed while it runs.
 Always true: what is free is the machine less what the held grants take, and less the huge pages that
 others have in use (`others_have`), so releasing a grant is forgetting it. No CPU is in two grants. A pod that
 is already held gets its grant again; it is never decided anew, and a resize moves nothing that it keeps. The
-shared pool is never empty, and strictly reserved CPUs are not in it: a pod that would leave no other CPU is
-refused. Where adopted pods hold all of them, the shared pool is the reserved CPUs, since a kernel reads an
-empty set as "all".
+shared pool is never empty, and reserved CPUs are not in it if they are strictly reserved or outside the
+cgroup of all pods: a pod that would leave no other CPU is refused. Where adopted pods hold all of them, the
+shared pool is the reserved CPUs, since a kernel reads an empty set as "all".
 """
 
 from collections.abc import Hashable, Iterable, Mapping
@@ -112,7 +112,7 @@ class NodeAllocator:
     def shared_pool(self) -> CpuSet:
         """The CPUs of every container that has none of its own. Never empty."""
         rules = self._rules
-        return CpuSet(self._default & ~rules.isolated_in_use or rules.reserved or rules.topology.all_cpus)
+        return CpuSet(self._default & ~rules.isolated_in_use) or rules.last_pool
 
     @property
     def grants(self) -> Mapping[str, PodGrant]:

@@ -66,12 +66,13 @@ def empty_pool(text: str) -> Refusal:
     return Refusal(Reason.EMPTY_POD_SHARED_POOL, text)
 
 
-def nothing_left_for_others(exclusive: int, left: int) -> Refusal:
-    """Say that all other pods of the node would have only strictly reserved CPUs left, which are nobody's."""
+def nothing_left_for_others(exclusive: int, left: int, *, strict: bool) -> Refusal:
+    """Say that all other pods of the node would have only reserved CPUs left, which they cannot use."""
+    why = "with strict-cpu-reservation" if strict else "since kubepods has none of the reserved ones"
     return Refusal(
         Reason.EMPTY_NODE_SHARED_POOL,
-        f"the pod would take all {left} CPUs that are left ({exclusive} exclusively), and with"
-        " strict-cpu-reservation no CPU would remain for the containers that share the node",
+        f"the pod would take all {left} CPUs that are left ({exclusive} exclusively), and {why}"
+        " no CPU would remain for the containers that share the node",
     )
 
 

@@ -9,7 +9,8 @@ The number of a cache is a label, up to 64 bits wide. CPUs without an uncore cac
 where a decision goes cache by cache they count, socket by socket, as groups of their own. NUMA
 nodes without CPUs (memory only) and without memory are both fine; ids may have gaps. Column i of
 `distances` belongs to the i-th listed node. NUMA nodes in `unused` are listed, so that it is known what is
-near them, and are in no set of nodes that is chosen. Specification: section 2.1.
+near them, and are in no set of nodes that is chosen. CPUs and memory `outside` are there, and the cgroup of
+all pods lacks them: pods can have what `within_kubepods` has. Specification: section 2.1.
 
 What the kernel does not tell is not guessed: CPUs in `unknown_siblings` stand here as cores of
 one thread, and `check` refuses to give any CPU exclusively on such a machine. A negative socket
@@ -45,7 +46,7 @@ MAX_KNOWN = 4_096
 
 @dataclass(frozen=True)
 class Topology:
-    """A machine. Make it with `build`. `isolated` and `unknown_siblings` are subsets of its CPUs.
+    """A machine. Make it with `build`. `isolated`, `unknown_siblings` and `outside` are subsets of its CPUs.
 
     `kinds` are names of kinds of cores with their CPUs, the fastest first; none where all cores are alike.
     """
@@ -56,6 +57,8 @@ class Topology:
     unknown_siblings: CpuSet = cpuset.EMPTY
     kinds: tuple[tuple[str, CpuSet], ...] = ()
     unused: NodeSet = nodeset.EMPTY
+    outside: CpuSet = cpuset.EMPTY
+    outside_memory: NodeSet = nodeset.EMPTY
 
     @staticmethod
     def build(
@@ -95,6 +98,25 @@ class Topology:
             CpuSet(unknown_siblings & online),
             tuple((name, CpuSet(members & online)) for name, members in kinds.items() if members & online),
         )
+
+    def outside_kubepods(self, cpus: int, memory: int) -> "Topology":
+        """Return this machine with CPUs, and NUMA nodes whose memory, the cgroup of all pods lacks."""
+        with_memory = nodeset.of(node.id for node in self.nodes if node.memory)
+        outside, lacking = CpuSet(cpus & self.all_cpus), NodeSet(memory & with_memory)
+        if (outside, lacking) == (self.outside, self.outside_memory):
+            return self
+        return replace(self, outside=outside, outside_memory=lacking)
+
+    def within_kubepods(self) -> "Topology":
+        """Return this machine as if what is outside the cgroup of all pods were not there."""
+        left = self.without(self.outside) if self.outside != self.all_cpus else self
+        if not self.outside_memory:
+            return left
+        nodes = tuple(
+            replace(node, memory=0, hugepages={}) if self.outside_memory >> node.id & 1 else node
+            for node in left.nodes
+        )
+        return replace(left, nodes=nodes)
 
     def without(self, cpus: int) -> "Topology":
         """Return this machine as if these CPUs were offline. Raises TopologyError if none would be left."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from podnuma.allocator import Cpu, CpuSet, NumaNode, Topology, TopologyError, cpuset, quantities
+from podnuma.allocator import Cpu, CpuSet, NumaNode, Topology, TopologyError, cpuset, nodeset, quantities
 from podnuma.api.decoding import ABSENT, FieldErrors, Fields, integer, parsed, text
 from podnuma.api.quantity import read_bytes
 
@@ -63,6 +63,10 @@ def render_hardware(hardware: Hardware) -> dict[str, Any]:
         body["offlineCPUs"] = cpuset.render(hardware.offline)
     if topology.isolated:
         body["isolatedCPUs"] = cpuset.render(topology.isolated)
+    if topology.outside:
+        body["outsideKubepodsCPUs"] = cpuset.render(topology.outside)
+    if topology.outside_memory:
+        body["outsideKubepodsMemoryNodes"] = nodeset.render(topology.outside_memory)
     if topology.unknown_siblings:
         body["unknownSiblingsCPUs"] = cpuset.render(topology.unknown_siblings)
     if topology.kinds:
@@ -127,6 +131,10 @@ def _read(fields: Fields) -> Hardware | None:
     _check_same_cpus(fields, places)
     offline = fields.optional("offlineCPUs", parsed(cpuset.parse, LONGEST_LIST), cpuset.EMPTY)
     isolated = fields.optional("isolatedCPUs", parsed(cpuset.parse, LONGEST_LIST), cpuset.EMPTY)
+    outside = fields.optional("outsideKubepodsCPUs", parsed(cpuset.parse, LONGEST_LIST), cpuset.EMPTY)
+    lacking = fields.optional(
+        "outsideKubepodsMemoryNodes", parsed(nodeset.parse, LONGEST_LIST), nodeset.EMPTY
+    )
     problems = fields.values("problems", text(1024), 32)
     kinds = {
         item.required("name", _read_kind, ""): item.required("cpus", _read_members, cpuset.EMPTY)
@@ -141,7 +149,7 @@ def _read(fields: Fields) -> Hardware | None:
     except TopologyError as contradiction:
         fields.errors.add(fields.path, ABSENT, str(contradiction))
         return None
-    return Hardware(topology, offline, problems)
+    return Hardware(topology.outside_kubepods(outside, lacking), offline, problems)
 
 
 _read_kind: Final = text(LONGEST_KIND, shortest=1)

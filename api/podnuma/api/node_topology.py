@@ -74,6 +74,8 @@ class NodeCondition(enum.StrEnum):
     """Agent: somebody else keeps changing what podnuma wrote; it is set again only once a minute."""
     ISOLATED = "Isolated"
     """Agent: no container is on CPUs that another has for itself."""
+    OUTSIDE_KUBEPODS = "OutsideKubepods"
+    """Agent: the cgroup of all pods lacks CPUs or memory that the node has; no pod gets them."""
     SETTINGS_VALID = "SettingsValid"
     """Operator: the settings fit the hardware."""
     READABLE = "Readable"

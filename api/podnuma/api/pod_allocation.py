@@ -74,6 +74,9 @@ CONTENDED: Final = "Contended"
 NOT_ISOLATED: Final = "NotIsolated"
 """Condition: others could not be taken off CPUs that containers of the pod have for themselves."""
 
+OUTSIDE_KUBEPODS: Final = "OutsideKubepods"
+"""Condition: the cgroup of all pods lacks CPUs or memory that the pod holds; it cannot run there."""
+
 DEVICES_PENDING: Final = "DevicesPending"
 """The reason of an allocation that is not decided: which devices the pod got is not known yet."""
 

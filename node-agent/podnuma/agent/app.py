@@ -217,6 +217,7 @@ async def _work(shared: _Shared, run: Running) -> None:
     machine = await _first_machine(shared)
     settings = shared.settings
     backend = await _first_backend(shared, machine)
+    shared.machine.kubepods = backend.kubepods
     shared.node.backend(backend.reader.layout.driver.value, backend.describe)
     reconciler = Reconciler(
         desired=shared.desired,

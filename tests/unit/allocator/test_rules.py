@@ -139,3 +139,55 @@ def test_a_node_whose_cpus_are_all_isolated_keeps_its_memory():
 def test_what_check_finds_makes_no_rules():
     with pytest.raises(SettingsError, match="reservedSystemCPUs"):
         Rules(settings(reserved="77"), machine("DS12"))
+
+
+def test_cpus_that_the_cgroup_of_all_pods_lacks_are_neither_shared_nor_given():
+    """systemd's AllowedCPUs= on kubepods.slice, or a cpuset partition elsewhere."""
+    lacking = machine("D16").outside_kubepods(cpus("1,9,5,13"), 0)
+    node = NodeAllocator.empty(settings(reserved="0,8"), lacking)
+    assert node.shared_pool == cpus("0,2-4,6-8,10-12,14-15")
+    assert node.free_cpus == cpus("2-4,6-7,10-12,14-15")
+    assert admitted(node, pod((6, "1Gi"), g(6))).grant.exclusive_cpus == cpus("4,6-7,12,14-15")
+    assert node.shared_pool == cpus("0,2-3,8,10-11")
+
+
+def test_reserved_cpus_may_be_outside_the_cgroup_of_all_pods_and_one_cpu_stays_for_others():
+    lacking = machine("SS8").outside_kubepods(cpus("0,4"), 0)
+    for options in ("", "strict-cpu-reservation"):
+        node = NodeAllocator.empty(settings(reserved="0,4", options=options, nodes=1), lacking)
+        assert node.shared_pool == node.free_cpus == cpus("1-3,5-7")
+        assert refused(node, pod((6, "1Gi"), g(6))).reason == "EmptyNodeSharedPoolError"
+        admitted(node, pod((5, "1Gi"), g(5)))
+        assert node.shared_pool.bit_count() == 1
+
+
+def test_whole_cores_are_not_given_where_the_cgroup_of_all_pods_lacks_a_thread():
+    lacking = machine("SS8").outside_kubepods(cpus("5"), 0)
+    node = NodeAllocator.empty(settings(reserved="0,4", options="full-pcpus-only", nodes=1), lacking)
+    assert refused(node, pod((3, "1Gi"), g(3))).reason == "SMTAlignmentError"
+    assert admitted(node, pod((4, "1Gi"), g(4))).grant.exclusive_cpus == cpus("2-3,6-7")
+    assert node.shared_pool == cpus("0-1,4")
+
+
+def test_memory_that_the_cgroup_of_all_pods_lacks_is_not_given():
+    lacking = machine("D16").outside_kubepods(0, nodes("1"))
+    node = NodeAllocator.empty(settings(reserved="0,8"), lacking)
+    assert admitted(node, pod((2, "1Gi"), g(2))).grant.memory_nodes == nodes("0")
+    refused(node, pod((2, "8Gi"), g(2, "8Gi"), uid="u2"))
+    assert node.free_memory(1, "memory") == 0
+
+
+def test_a_pod_keeps_what_the_cgroup_of_all_pods_lost_and_gets_it_back():
+    whole = machine("D16")
+    node = NodeAllocator.empty(settings(reserved="0,8"), whole)
+    grant = admitted(node, pod((2, "1Gi"), g(2))).grant
+    assert grant.exclusive_cpus == cpus("1,9")
+    lacking = whole.outside_kubepods(cpus("1"), 0)
+    after, problems = NodeAllocator.restore(settings(reserved="0,8"), lacking, [grant])
+    assert [problem.message for problem in problems] == [
+        "pod lab/u1 holds CPUs 1, which kubepods lacks; it runs on what is left"
+    ]
+    assert after.shared_pool == cpus("0,2-8,10-15")
+    after.release("u1")
+    assert after.shared_pool == cpus("0,2-15")
+    assert NodeAllocator.restore(settings(reserved="0,8"), whole, [grant])[1] == []

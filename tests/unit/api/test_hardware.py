@@ -144,3 +144,10 @@ def test_what_is_wrong_is_noted_each_time_at_its_path():
 def test_values_that_are_no_json_are_refused_as_others_are():
     fields = Fields.of(SMALL | {"isolatedCPUs": dt.date(2026, 1, 1)}, "status.hardware", FieldErrors())
     assert read_hardware(fields) is None
+
+
+def test_what_the_cgroup_of_all_pods_lacks_comes_back_as_it_was_written():
+    body = SMALL | {"outsideKubepodsCPUs": "3", "outsideKubepodsMemoryNodes": "0"}
+    found = read(body)
+    assert (found.topology.outside, found.topology.outside_memory) == (cpuset.parse("3"), 1)
+    assert render_hardware(found) == body

@@ -15,7 +15,7 @@ def put(rig, kind, known, *conditions):
     others = [
         one
         for one in known.get("status", {}).get("conditions", [])
-        if one["type"] not in {"Contended", "NotIsolated", "Isolated"}
+        if one["type"] not in {"Contended", "NotIsolated", "Isolated", "OutsideKubepods"}
     ]
     rig.cluster.put(kind, {**known, "status": {**known.get("status", {}), "conditions": others + made}})
 
@@ -29,7 +29,12 @@ def events(rig, reason):
 
 
 @pytest.mark.parametrize(
-    ("reason", "on_node"), [("Contended", ("Contended", "True")), ("NotIsolated", ("Isolated", "False"))]
+    ("reason", "on_node"),
+    [
+        ("Contended", ("Contended", "True")),
+        ("NotIsolated", ("Isolated", "False")),
+        ("OutsideKubepods", ("OutsideKubepods", "True")),
+    ],
 )
 @virtual
 async def test_a_finding_is_announced_once_about_the_pod_and_the_node_each_time_it_begins(reason, on_node):

@@ -7,10 +7,10 @@
 
 Each online CPU has exactly one holder, found in this order: two pods at once (CONTESTED,
 which must never happen and is therefore shown), a container's exclusive CPUs, the shared pool of
-a pod, reserved for the system, held by pods that the reader may not see, isolated at boot and so
-never shared, and what remains: the node's shared pool. Init containers are not shown: their pod has
-back what they used. Offline CPUs have no holder; they are only listed, like the kinds of cores
-where there are several.
+a pod, reserved for the system, held by pods that the reader may not see, outside the cgroup of all
+pods, isolated at boot and so never shared, and what remains: the node's shared pool. Init
+containers are not shown: their pod has back what they used. Offline CPUs have no holder; they are
+only listed, like the kinds of cores where there are several.
 """
 
 from collections import defaultdict
@@ -39,6 +39,7 @@ class Hold(StrEnum):
     POD_SHARED = "pod shared"
     HIDDEN = "other pods"
     ISOLATED = "isolated"
+    OUTSIDE = "outside kubepods"
     NODE_SHARED = "node shared"
     OFFLINE = "offline"
 
@@ -219,6 +220,8 @@ def _unheld(node: MappedNode, cpu: int) -> Hold:
         return Hold.RESERVED
     if node.hidden >> cpu & 1:
         return Hold.HIDDEN
+    if node.topology.outside >> cpu & 1:
+        return Hold.OUTSIDE
     return Hold.ISOLATED if node.topology.isolated >> cpu & 1 else Hold.NODE_SHARED
 
 

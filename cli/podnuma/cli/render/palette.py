@@ -27,6 +27,7 @@ _PLAIN = {
     Hold.RESERVED: Colours("#ffffff", "#5f5f5f"),
     Hold.HIDDEN: Colours("#ffffff", "#767676"),
     Hold.ISOLATED: Colours("#ffffff", "#3f3f3f"),
+    Hold.OUTSIDE: Colours("#ffffff", "#3f3f3f"),
     Hold.NODE_SHARED: Colours(None, None),
     Hold.OFFLINE: Colours("#767676", None),
 }
@@ -35,6 +36,7 @@ _SIGNS = {
     Hold.RESERVED: "R",
     Hold.HIDDEN: "?",
     Hold.ISOLATED: "I",
+    Hold.OUTSIDE: "-",
     Hold.NODE_SHARED: "·",
     Hold.OFFLINE: "x",
 }

@@ -6,6 +6,7 @@ caches. Every CPU is one letter, so that nothing is lost where there is no colou
     R  reserved for the system     A  exclusive, of pod A     a  the pool that pod A shares
     ·  node shared pool            !  held by two pods: an error
     I  isolated: never shared      ?  held by pods that the reader may not see
+    -  outside the cgroup of all pods
 
 Letters are given to pods in the order of their names and start again after Z; the words
 below each NUMA node always name the pod.

@@ -6,10 +6,10 @@
     cgroupfs  kubepods/burstable/pod<uid>                                       <id>, crio-<id>
 
 Guaranteed pods lie directly below kubepods. Nested nodes (kind) and kubelets with a `cgroupRoot` put
-everything below another folder, "kubelet.slice" with all units named "kubelet-kubepods...", or "kubelet".
-Which of these a node has is found by looking for kubepods, never configured. A kubelet that got another
-driver or root leaves the former tree behind, so the one with processes in it counts. Conmon's scope beside a
-CRI-O container is not a container.
+everything below other folders: "kubelet.slice" with all units named "kubelet-kubepods...", or "kubelet"; one
+that is two deep is "a.slice/a-b.slice" with "a-b-kubepods...", or "a/b". Which of these a node has is found
+by looking for kubepods, never configured. A kubelet that got another driver or root leaves the former tree
+behind, so the one with processes in it counts. Conmon's scope beside a CRI-O container is not a container.
 """
 
 import re
@@ -30,6 +30,13 @@ _CONTAINER = re.compile(
 )
 
 
+# What a `cgroupRoot` has is few folders deep, and neither a unit with processes nor a container.
+_DEEPEST = 4
+_MAY_HAVE_KUBEPODS = re.compile(
+    r"(?![0-9a-f]{64}$)(?!.*\.(?:service|scope|mount|socket|swap)$)[0-9a-zA-Z][0-9a-zA-Z_.-]{0,127}"
+)
+
+
 class CgroupDriver(Enum):
     """Who manages the cgroup tree; the kubelet and the runtime must agree on it."""
 
@@ -39,7 +46,7 @@ class CgroupDriver(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CgroupLayout:
-    """Paths are relative to the cgroup root. `prefix` is the nesting: "" or, say, "kubelet"."""
+    """Paths are relative to the cgroup root. `prefix` is the nesting: "", "kubelet" or, say, "a/b"."""
 
     driver: CgroupDriver
     prefix: str = ""
@@ -93,13 +100,14 @@ class CgroupLayout:
 
     @property
     def _outer(self) -> PurePosixPath:
-        if not self.prefix:
-            return PurePosixPath()
-        return PurePosixPath(f"{self.prefix}.slice" if self.driver is CgroupDriver.SYSTEMD else self.prefix)
+        parts = PurePosixPath(self.prefix).parts
+        if self.driver is CgroupDriver.CGROUPFS:
+            return PurePosixPath(*parts)
+        return PurePosixPath(*(f"{'-'.join(parts[:depth])}.slice" for depth in range(1, len(parts) + 1)))
 
     @property
     def _stem(self) -> str:
-        return f"{self.prefix}-kubepods" if self.prefix else "kubepods"
+        return "-".join((*PurePosixPath(self.prefix).parts, "kubepods"))
 
 
 def container_of(name: str) -> str | None:
@@ -110,7 +118,7 @@ def container_of(name: str) -> str | None:
 
 def detect(root: Path) -> CgroupLayout | None:
     """Return the layout of the tree below `root`; None if the kubelet has made no kubepods there yet."""
-    found = [layout for layout in _candidates(root) if (root / layout.kubepods).is_dir()]
+    found = list(_layouts(root))
     inhabited = (layout for layout in found if _is_inhabited(root / layout.kubepods))
     return next(inhabited, found[0] if found else None)
 
@@ -119,21 +127,32 @@ def _is_inhabited(folder: Path) -> bool:
     return "populated 1" in (files.content(f"{folder}/{files.EVENTS}") or "").splitlines()
 
 
-def _candidates(root: Path) -> Iterator[CgroupLayout]:
-    for prefix in ("", *_nested(root)):
-        for driver in CgroupDriver:
-            yield CgroupLayout(driver, prefix)
+def _layouts(root: Path) -> Iterator[CgroupLayout]:
+    """Yield the layouts of all kubepods, those that are least deep first, slices before plain folders."""
+    level = [PurePosixPath()]
+    for _ in range(_DEEPEST):
+        below = [folder / name for folder in level for name in _folders(root / folder)]
+        level = []
+        for folder in sorted(below, key=lambda path: (path.suffix != ".slice", path)):
+            layout = _layout_at(folder)
+            if layout is not None:
+                yield layout
+            elif _MAY_HAVE_KUBEPODS.fullmatch(folder.name):
+                level.append(folder)
 
 
-def _nested(root: Path) -> list[str]:
-    # One level is what kind does, and what a `cgroupRoot` usually has.
+def _folders(folder: Path) -> list[str]:
     try:
-        names = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+        return [entry.name for entry in folder.iterdir() if entry.is_dir()]
     except OSError:
         return []
-    stems = {name.removesuffix(".slice") for name in names}
-    return sorted(
-        stem
-        for stem in stems
-        if re.fullmatch(r"[0-9a-zA-Z][0-9a-zA-Z_.-]{0,62}", stem) and stem != "kubepods"
-    )
+
+
+def _layout_at(folder: PurePosixPath) -> CgroupLayout | None:
+    """Return the layout that has its kubepods in this folder, if one has."""
+    if folder.name == "kubepods":
+        return CgroupLayout(CgroupDriver.CGROUPFS, "/".join(folder.parent.parts))
+    slices = [part.removesuffix(".slice") for part in folder.parts]
+    prefix = slices[-1].removesuffix("kubepods").replace("-", "/").strip("/")
+    layout = CgroupLayout(CgroupDriver.SYSTEMD, prefix)
+    return layout if layout.kubepods == folder else None

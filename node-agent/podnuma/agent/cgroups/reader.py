@@ -15,7 +15,7 @@ from podnuma.agent.cgroups import files
 from podnuma.agent.cgroups.kept_files import FileBudget, KeptFolder, is_folder
 from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout, container_of
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, QosCgroup
-from podnuma.agent.model.cgroup_values import CgroupValues, narrower
+from podnuma.agent.model.cgroup_values import CgroupValues, KubepodsCpuset, narrower
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.request import Qos
 
@@ -36,11 +36,17 @@ class CgroupReader:
 
     def everything(self) -> CpuSet | None:
         """Return the CPUs that kubepods may use, or those of the root where it has no cpuset yet."""
-        for folder in (self.root / self.layout.kubepods, self.root):
-            cpus = self._at(str(folder)).value(files.EFFECTIVE_CPUS)
-            if cpus is not None:
-                return cpus
-        return None
+        return self.kubepods().cpus
+
+    def kubepods(self) -> KubepodsCpuset:
+        """Return what the cgroup of all pods has, or what the root has where that has no cpuset yet."""
+        folder = self.layout.kubepods
+        own, root = self._at(str(self.root / folder)), self._at(str(self.root))
+        return KubepodsCpuset(
+            str(folder),
+            own.value(files.EFFECTIVE_CPUS) or root.value(files.EFFECTIVE_CPUS),
+            own.value(files.EFFECTIVE_MEMS) or root.value(files.EFFECTIVE_MEMS),
+        )
 
     def pods(self, qos: Qos) -> list[PodCgroup]:
         """Return the pods whose cgroups lie where those of a QoS class do."""

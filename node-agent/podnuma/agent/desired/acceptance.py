@@ -46,15 +46,15 @@ class AcceptedGrants:
 
 @dataclass(frozen=True, slots=True)
 class NodeCpus:
-    """CPUs of the node: `known` ones, offline included; those that can be shared; those never granted."""
+    """CPUs of the node: `known` ones, offline included; those that can be shared; `last`: else."""
 
     known: CpuSet
     shareable: CpuSet
-    reserved: CpuSet
+    last: CpuSet
 
     def pool(self, exclusive: CpuSet) -> CpuSet:
         """Return the shared pool when pods hold `exclusive`; see `allocator.node.Node.shared_pool`."""
-        return CpuSet(self.shareable & ~exclusive or self.reserved & ~exclusive)
+        return CpuSet(self.shareable & ~exclusive or self.last & ~exclusive)
 
 
 class GrantAcceptance:
@@ -206,6 +206,6 @@ def _cpus(settings: NodeSettings | None, machine: Machine) -> NodeCpus:
             logger.debug("settings cannot be used: %s", error)
         else:
             shareable = CpuSet(node.default_set & ~node.rules.isolated_in_use)
-            return NodeCpus(known, shareable, node.reserved_cpus)
-    balanced = CpuSet(topology.all_cpus & ~topology.isolated)
-    return NodeCpus(known, balanced or topology.all_cpus, cpuset.EMPTY)
+            return NodeCpus(known, shareable, node.rules.last_pool)
+    balanced = CpuSet(machine.cpus_for_pods & ~topology.isolated)
+    return NodeCpus(known, balanced or machine.cpus_for_pods, cpuset.EMPTY)

@@ -2,14 +2,18 @@
 
 Two small files, the amount of memory and that of huge pages show whether anything changed. The whole tree is
 read again then, and every few minutes; soon, as long as the kernel does not tell which CPUs share a core.
+
+Pods can have what the cgroup of all pods has. Nothing that podnuma writes changes that: it writes below it.
 """
 
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from podnuma.agent.discover.machine import Discovered, Machine, discover
+from podnuma.agent.model.cgroup_values import KubepodsCpuset
 
 _CHANGE_FILES = ("devices/system/cpu/online", "devices/system/node/online")
 _AMOUNTS = re.compile(r"^(?:MemTotal|Hugetlb):.*$", re.MULTILINE)
@@ -22,7 +26,10 @@ class HardwareUnknown(OSError):  # noqa: N818 - a state of the node, not a fault
 
 
 class CurrentMachine:
-    """Keeps the last machine that could be discovered. `found` is called with every discovery."""
+    """Keeps the last machine that could be discovered. `found` is called with every discovery.
+
+    kubepods: asked each time; None while that cgroup is not known.
+    """
 
     def __init__(
         self,
@@ -35,20 +42,25 @@ class CurrentMachine:
         self._proc_root = proc_root
         self._found = found
         self._clock = clock
-        self._seen: tuple[str, ...] | None = None
+        self.kubepods: Callable[[], KubepodsCpuset | None] = lambda: None
+        self._seen: tuple[object, ...] | None = None
         self._read_at = float("-inf")
         self._machine: Machine | None = None
 
     def get(self) -> Machine:
         """Return the machine. Raises HardwareUnknown until one has been discovered."""
         memory = _text(self._proc_root / "meminfo")
-        seen = (*(_text(self._sys_root / path) for path in _CHANGE_FILES), *_AMOUNTS.findall(memory))
+        kubepods = self.kubepods()
+        files = (_text(self._sys_root / path) for path in _CHANGE_FILES)
+        seen = (*files, *_AMOUNTS.findall(memory), kubepods)
         unknown = self._machine is not None and self._machine.topology.unknown_siblings
         period = _PERIOD_WHILE_UNKNOWN if unknown else _PERIOD
         overdue = self._clock() - self._read_at > period
         if seen != self._seen or overdue or self._machine is None:
             self._seen, self._read_at = seen, self._clock()
             discovered = discover(self._sys_root, self._proc_root)
+            if discovered.machine is not None and kubepods is not None:
+                discovered = replace(discovered, machine=_limited(discovered.machine, kubepods))
             self._machine = discovered.machine or self._machine
             self._found(discovered)
             if self._machine is None:
@@ -62,3 +74,11 @@ def _text(path: Path) -> str:
             return file.read(64 * 1024).decode("ascii", "replace")
     except OSError:
         return ""
+
+
+def _limited(machine: Machine, kubepods: KubepodsCpuset) -> Machine:
+    """Return a machine with what the cgroup of all pods lacks of it."""
+    topology, cpus, memory = machine.topology, kubepods.cpus, kubepods.memory_nodes
+    outside = 0 if cpus is None else topology.all_cpus & ~cpus
+    lacking = 0 if memory is None else topology.listed_nodes & ~memory
+    return replace(machine, topology=topology.outside_kubepods(outside, lacking), kubepods=kubepods.folder)

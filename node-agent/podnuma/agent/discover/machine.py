@@ -17,11 +17,20 @@ from podnuma.allocator.topology import Cpu, Topology, TopologyError
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A machine at one moment. `topology` has the online CPUs, less those in no NUMA node."""
+    """A machine at one moment. `topology` has the online CPUs, less those in no NUMA node.
+
+    `kubepods`: the cgroup of all pods, which may have less than the machine; "" where that is not known.
+    """
 
     topology: Topology
     offline: CpuSet
     in_no_node: CpuSet = cpuset.EMPTY
+    kubepods: str = ""
+
+    @property
+    def cpus_for_pods(self) -> CpuSet:
+        """The online CPUs that pods can have."""
+        return CpuSet(self.topology.all_cpus & ~self.topology.outside) or self.topology.all_cpus
 
 
 @dataclass(frozen=True, slots=True)

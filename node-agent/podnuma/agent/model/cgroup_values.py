@@ -46,6 +46,15 @@ class CgroupValues:
 
 
 @dataclass(frozen=True, slots=True)
+class KubepodsCpuset:
+    """What the cgroup of all pods has, in a folder below the cgroup root; None: it does not tell."""
+
+    folder: str
+    cpus: CpuSet | None
+    memory_nodes: NodeSet | None
+
+
+@dataclass(frozen=True, slots=True)
 class CgroupTarget:
     """What a cgroup shall have. None: leave it as it is. `cpus` is never the empty set."""
 

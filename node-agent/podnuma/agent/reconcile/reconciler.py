@@ -154,7 +154,7 @@ class Reconciler:
 
     async def _pass(self, mechanisms: Sequence[Mechanism], starting: CpuSet = cpuset.EMPTY) -> NodeSnapshot:
         machine = self.machine()
-        everything = machine.topology.all_cpus
+        everything = machine.cpus_for_pods
         containers = await self.runtime.containers()
         decided = (each.pod_uid for each in self.desired.allocations())
         self.reader.expect((*(found.pod_uid for found in containers), *decided))

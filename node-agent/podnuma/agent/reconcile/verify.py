@@ -43,7 +43,7 @@ def _difference(target: CgroupTarget, values: CgroupValues, everything: CpuSet) 
     if target.cpus is not None:
         reachable = CpuSet(target.cpus & everything)
         if not reachable:
-            return f"cpuset.cpus: all of {cpuset.render(target.cpus)} are offline"
+            return f"cpuset.cpus: all of {cpuset.render(target.cpus)} are offline, or kubepods lacks them"
         if values.effective_cpus != reachable:
             return _text("cpuset.cpus.effective", cpuset.render(reachable), _cpus(values.effective_cpus))
         if values.cpus != target.cpus:

@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 from podnuma.agent.apiserver.watch import WatchEvent, WatchSource
 from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.model.cgroup_ref import ContainerCgroup
-from podnuma.agent.model.cgroup_values import CgroupTarget
+from podnuma.agent.model.cgroup_values import CgroupTarget, KubepodsCpuset
 from podnuma.agent.model.containers import RuntimeDescription, StartingContainer
 from podnuma.agent.reconcile.apply import Mechanism
 from podnuma.agent.reconcile.reconciler import ContainerSource
@@ -60,6 +60,7 @@ class NodeBackend:
 
     mechanisms: in the order in which they are tried.
     describe: for the status; it may change while the agent runs.
+    kubepods: what the cgroup of all pods has; None while that is not known.
     sources: what else to watch at the API server, and who takes it.
     tasks: what has to run besides, each for ever.
     """
@@ -68,6 +69,7 @@ class NodeBackend:
     runtime: ContainerSource
     mechanisms: Sequence[Mechanism]
     describe: Callable[[], RuntimeDescription]
+    kubepods: Callable[[], KubepodsCpuset | None]
     sources: Callable[[Hook], Sequence[Source]] = lambda _: ()
     tasks: Callable[[Hook], Sequence[Task]] = lambda _: ()
 

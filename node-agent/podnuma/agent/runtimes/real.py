@@ -62,6 +62,7 @@ def real_backend(settings: AgentSettings, changed: Callable[[], None]) -> NodeBa
         runtime=node,
         mechanisms=mechanisms,
         describe=node.describe,
+        kubepods=reader.kubepods,
         tasks=node.tasks,
     )
 

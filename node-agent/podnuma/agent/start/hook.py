@@ -172,7 +172,7 @@ class StartHook:
         values = self._reconciler.reader.container(cgroup)
         if values is None:
             return "it has no cgroup"
-        everything = snapshot.machine.topology.all_cpus
+        everything = snapshot.machine.cpus_for_pods
         return verify.compare({cgroup: target}, {cgroup: values}, everything)[cgroup]
 
     def _refuse_overlap(self, cgroup: ContainerCgroup) -> None:

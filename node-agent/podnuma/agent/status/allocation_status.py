@@ -28,6 +28,7 @@ from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup
 from podnuma.agent.model.cgroup_values import CgroupValues
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
 from podnuma.agent.reconcile.verdicts import PinVerdicts
+from podnuma.agent.status.node_status import lacking
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.counts import count_assignments
 from podnuma.allocator.decision import PodGrant
@@ -40,6 +41,7 @@ from podnuma.api.pod_allocation import (
     CONTENDED,
     DEVICES_PENDING,
     NOT_ISOLATED,
+    OUTSIDE_KUBEPODS,
     ContainerStatus,
     ObservedCgroup,
     Phase,
@@ -98,6 +100,7 @@ def compute_status(
     conditions += pending
     conditions += _deferred(snapshot, grant, desired.generation)
     conditions += _offline(snapshot, grant, desired.generation)
+    conditions += _outside(snapshot, grant, desired.generation)
     conditions += _held(desired, grant, assessment.phase)
     conditions += _contended(snapshot, grant, desired.generation)
     conditions += _isolation(snapshot, grant, desired.generation)
@@ -418,6 +421,22 @@ def _offline(snapshot: NodeSnapshot, grant: PodGrant, generation: int) -> list[C
         " again when they are switched on"
     )
     return [Condition(CPUS_OFFLINE, Status.TRUE, "Hotplug", text, generation)]
+
+
+def _outside(snapshot: NodeSnapshot, grant: PodGrant, generation: int) -> list[Condition]:
+    machine = snapshot.machine
+    nodes = 0
+    for container in grant.containers:
+        nodes |= container.memory_nodes or 0
+    text = lacking(
+        machine.kubepods,
+        cpuset.CpuSet(grant.exclusive_cpus & machine.topology.outside),
+        nodeset.NodeSet(nodes & machine.topology.outside_memory),
+    )
+    if not text:
+        return []
+    text += "; the pod keeps them, is held off them by the kernel, and gets them when they are there again"
+    return [Condition(OUTSIDE_KUBEPODS, Status.TRUE, "NotInCgroup", text, generation)]
 
 
 def phases(statuses: Mapping[str, PodAllocationStatus]) -> dict[Phase, int]:

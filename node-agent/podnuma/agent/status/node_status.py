@@ -10,13 +10,20 @@ from podnuma.agent.desired.state import DesiredState
 from podnuma.agent.discover.machine import Discovered, Machine
 from podnuma.agent.model.containers import RuntimeDescription
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
+from podnuma.allocator import cpuset, nodeset
+from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.memory.others import PagesInUse
+from podnuma.allocator.nodeset import NodeSet
 from podnuma.api.conditions import Condition, Status, merged, timestamp
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_topology import AgentReport, NodeCondition, render_agent_status
 from podnuma.api.resource_types import NODE_TOPOLOGY
 
 _CUT = 1000
+_WHO_TAKES_CPUS = (
+    ": look for AllowedCPUs=, AllowedMemoryNodes= and CPUSetPartition= of this slice, of those above it and"
+    " of other units, and for the limits of the container or machine that the node runs in"
+)
 _PAGES_REST = dt.timedelta(seconds=10)
 
 
@@ -182,6 +189,7 @@ class NodeStatus:
                 ("SomebodyElseWrites", self._contended),
                 ("NobodyElseWrites", "nobody else changes what podnuma writes"),
             ),
+            self._outside_kubepods(),
             _condition(
                 NodeCondition.ISOLATED,
                 not self._intruders,
@@ -199,6 +207,18 @@ class NodeStatus:
             )
         )
         return [replace(condition, observed_generation=generation) for condition in conditions]
+
+    def _outside_kubepods(self) -> Condition:
+        machine = self._machine
+        text = ""
+        if machine is not None:
+            text = lacking(machine.kubepods, machine.topology.outside, machine.topology.outside_memory)
+        return _condition(
+            NodeCondition.OUTSIDE_KUBEPODS,
+            bool(text),
+            ("NotInCgroup", f"{text}; pods get none of it{_WHO_TAKES_CPUS}"),
+            ("AllInCgroup", "the cgroup of all pods has every CPU and all memory that is online"),
+        )
 
     def _hindrance(self) -> str | None:
         if self._machine is None:
@@ -223,6 +243,19 @@ class NodeStatus:
             ("Known", "all of sysfs could be read"),
             ("Unknown", text or "not read yet"),
         )
+
+
+def lacking(folder: str, cpus: CpuSet, memory_nodes: NodeSet) -> str:
+    """Say what the cgroup of all pods lacks; "" if nothing."""
+    found = []
+    if cpus:
+        found.append(f"cpuset.cpus.effective of {folder} lacks CPUs {cpuset.render(cpus)}, which are online")
+    if memory_nodes:
+        found.append(
+            f"cpuset.mems.effective of {folder} lacks NUMA nodes {nodeset.render(memory_nodes)},"
+            " which have memory"
+        )
+    return "; ".join(found)
 
 
 def _condition(

@@ -18,7 +18,7 @@ from podnuma.api.conditions import Status, find
 from podnuma.api.device_plugins import devices_known
 from podnuma.api.names import CGROUP_FINALIZER
 from podnuma.api.node_topology import NodeCondition
-from podnuma.api.pod_allocation import AGENT_REFUSED, CONTENDED, NOT_ISOLATED, Phase
+from podnuma.api.pod_allocation import AGENT_REFUSED, CONTENDED, NOT_ISOLATED, OUTSIDE_KUBEPODS, Phase
 from podnuma.operator.cache.kinds import Kind
 
 if TYPE_CHECKING:
@@ -249,9 +249,10 @@ class CachedTopology(CachedObject):
     @property
     def findings(self) -> tuple[Condition, ...]:
         """Return what the agent found wrong on its node, by the name that it has when it is true."""
-        contended = find(self.conditions, NodeCondition.CONTENDED)
+        kinds = (NodeCondition.CONTENDED, NodeCondition.OUTSIDE_KUBEPODS)
+        told = (find(self.conditions, kind) for kind in kinds)
+        found = [each for each in told if each is not None and each.status is Status.TRUE]
         isolated = find(self.conditions, NodeCondition.ISOLATED)
-        found = [contended] if contended is not None and contended.status is Status.TRUE else []
         if isolated is not None and isolated.status is Status.FALSE:
             found.append(replace(isolated, type=NOT_ISOLATED))
         return tuple(found)
@@ -304,7 +305,7 @@ class CachedAllocation(CachedObject):
     def findings(self) -> tuple[Condition, ...]:
         """Return what the agent found wrong with the pod."""
         conditions = self.model.status.conditions if self.model is not None else ()
-        found = (find(conditions, kind) for kind in (CONTENDED, NOT_ISOLATED))
+        found = (find(conditions, kind) for kind in (CONTENDED, NOT_ISOLATED, OUTSIDE_KUBEPODS))
         return tuple(each for each in found if each is not None and each.status is Status.TRUE)
 
     @property

@@ -26,6 +26,15 @@ UID = "0f3a-11-aa"
             ),
         ),
         (CgroupLayout(CgroupDriver.CGROUPFS, "kubelet"), Qos.GUARANTEED, "kubelet/kubepods/pod0f3a-11-aa"),
+        (CgroupLayout(CgroupDriver.CGROUPFS, "a/b"), Qos.GUARANTEED, "a/b/kubepods/pod0f3a-11-aa"),
+        (
+            CgroupLayout(CgroupDriver.SYSTEMD, "a/b"),
+            Qos.BURSTABLE,
+            (
+                "a.slice/a-b.slice/a-b-kubepods.slice/a-b-kubepods-burstable.slice"
+                "/a-b-kubepods-burstable-pod0f3a_11_aa.slice"
+            ),
+        ),
     ],
 )
 def test_pod_folders_of_each_driver_and_nesting(layout, qos, folder):
@@ -68,10 +77,16 @@ def test_a_folder_that_is_no_pods_is_nobody():
         CgroupLayout(CgroupDriver.CGROUPFS),
         CgroupLayout(CgroupDriver.SYSTEMD, "kubelet"),
         CgroupLayout(CgroupDriver.CGROUPFS, "kubelet"),
+        CgroupLayout(CgroupDriver.SYSTEMD, "a/b"),
+        CgroupLayout(CgroupDriver.CGROUPFS, "a/b"),
+        CgroupLayout(CgroupDriver.SYSTEMD, "a/b/c"),
+        CgroupLayout(CgroupDriver.CGROUPFS, "system.slice/b"),
     ],
 )
 def test_the_layout_is_detected_by_looking(layout, tmp_path):
-    (tmp_path / "system.slice").mkdir()
+    (tmp_path / "system.slice" / "docker.service").mkdir(parents=True)
+    (tmp_path / "docker" / ("0a" * 32) / "kubepods").mkdir(parents=True)
+    (tmp_path / "a.slice" / "kubelet-kubepods.slice").mkdir(parents=True)
     assert detect(tmp_path) is None
     (tmp_path / layout.kubepods).mkdir(parents=True)
     assert detect(tmp_path) == layout

@@ -1,6 +1,7 @@
 import pytest
 from podnuma.agent.discover.current import CurrentMachine, HardwareUnknown
-from podnuma.allocator import cpuset
+from podnuma.agent.model.cgroup_values import KubepodsCpuset
+from podnuma.allocator import cpuset, nodeset
 
 
 class Clock:
@@ -88,3 +89,20 @@ def test_memory_that_comes_to_a_node_is_read_at_once(machine, tmp_path):
     put(tmp_path, "proc/meminfo", "MemTotal: 2048 kB\nMemFree: 7 kB\n")
     current.get()
     assert len(found.discoveries) == 2
+
+
+def test_what_the_cgroup_of_all_pods_lacks_is_told_at_once_and_comes_back(machine):
+    current, found, _ = machine
+
+    def has(cpus, memory_nodes):
+        current.kubepods = lambda: KubepodsCpuset("kubepods.slice", cpus, memory_nodes)
+        return current.get().topology
+
+    assert has(cpuset.parse("0-3"), nodeset.parse("0")).outside == cpuset.EMPTY
+    limited = has(cpuset.parse("2-3,7"), nodeset.parse("0"))
+    assert (limited.outside, limited.all_cpus) == (cpuset.parse("0-1"), cpuset.parse("0-3"))
+    assert current.get().cpus_for_pods == cpuset.parse("2-3")
+    assert found.discoveries[-1].machine is current.get()
+    assert has(cpuset.parse("0-3"), nodeset.parse("1")).outside_memory == nodeset.parse("0")
+    untold = has(None, None)
+    assert (untold.outside, untold.outside_memory) == (cpuset.EMPTY, nodeset.EMPTY)

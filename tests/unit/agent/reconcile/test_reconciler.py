@@ -215,6 +215,24 @@ def test_an_offline_cpu_leaves_the_effective_set_and_comes_back_without_a_write(
     assert bench.effective(words.burstable) == "0,3-8,11-15"
 
 
+def test_what_kubepods_loses_is_no_drift_and_comes_back_without_a_write(bench, words, database):
+    """A cpuset partition elsewhere takes CPU 9 of the pod and CPU 15 of the shared pool away, then ends."""
+    _, _, cgroups = database
+    bench.run_pass()
+    whole = bench.machine
+    for allowed, db, shared in (("0-8,10-14", "1", "0,3-8,11-14"), ("0-15", "1,9", "0,3-8,11-15")):
+        (bench.root / bench.layout.kubepods / "cpuset.cpus").write_text(allowed)
+        bench.kernel.settle(bench.layout.kubepods)
+        outside = cpuset.parse("0-15") & ~bench.reader.kubepods().cpus
+        bench.machine = replace(whole, topology=whole.topology.outside_kubepods(outside, 0))
+        snapshot = bench.run_pass()
+        assert set(snapshot.differences.values()) == {None}
+        assert bench.effective(cgroups["db"]) == db
+        assert bench.effective(words.burstable) == shared
+
+        assert bench.reader.kubepods().cpus == cpuset.parse(allowed), "nothing written here narrows it"
+
+
 def test_new_cpus_join_the_shared_pool_and_pods_keep_theirs(bench, words):
     bench.machine = words.machine("0-7")
     bench.kernel = type(bench.kernel)(bench.root, "0-7", "0-1")

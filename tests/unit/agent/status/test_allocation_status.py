@@ -6,7 +6,7 @@ from podnuma.agent.apiserver.watch import Changed, WatchEventType
 from podnuma.agent.devices.waiting import ToldDevices
 from podnuma.agent.model.cgroup_ref import ContainerCgroup
 from podnuma.agent.status import allocation_status
-from podnuma.allocator import nodeset
+from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.decision import GrantedDevice
 from podnuma.api.conditions import Status
@@ -264,6 +264,23 @@ def test_cpus_that_are_switched_off_have_a_condition(bench, words, tell):
     bench.kernel.settle(bench.layout.kubepods.parent)
     (offline,) = [each for each in tell().conditions if each.type == allocation_status.CPUS_OFFLINE]
     assert "CPUs 9 of 1,9 are offline" in offline.message
+
+
+def test_cpus_that_kubepods_lacks_have_a_condition(bench, words, tell):
+    bench.grant(words.pod("db", words.container("db", "1,9", mems="0"), cpus="1,9"))
+    bench.start(bench.pod("db"), "db")
+    whole = bench.machine
+    lacking = whole.topology.outside_kubepods(cpuset.parse("8-9"), nodeset.parse("0"))
+    bench.machine = dataclasses.replace(whole, topology=lacking, kubepods="kubepods.slice")
+    (bench.root / bench.layout.kubepods / "cpuset.cpus").write_text("0-7,10-15")
+    bench.kernel.settle(bench.layout.kubepods)
+    status = tell()
+    (outside,) = [each for each in status.conditions if each.type == "OutsideKubepods"]
+    assert "cpuset.cpus.effective of kubepods.slice lacks CPUs 9," in outside.message
+    assert "cpuset.mems.effective of kubepods.slice lacks NUMA nodes 0," in outside.message
+    assert status.phase is Phase.APPLIED
+    bench.machine = whole
+    assert not [each for each in tell().conditions if each.type == "OutsideKubepods"]
 
 
 def test_a_rejected_pod_is_the_operators_to_tell(bench, words):

@@ -1,7 +1,7 @@
 // A node drawn: sockets as columns, in them NUMA nodes, in these caches, cores, and a tile per thread.
 import { h, bytes, plural } from "./dom.js";
 
-const SIGNS = { reserved: "reserved for the system", isolated: "isolated at boot", "node shared": "node shared pool" };
+const SIGNS = { reserved: "reserved for the system", isolated: "isolated at boot", "outside kubepods": "not in the cgroup of all pods", "node shared": "node shared pool" };
 
 /** Draw a node. `pick(pod)`: a tile was chosen; `only`: the one pod to light up. */
 export function drawMap(node, { pick, hover, only = "" }) {

@@ -10,6 +10,7 @@ from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout, detect
 from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.discover.machine import Machine
+from podnuma.agent.model.cgroup_values import KubepodsCpuset
 from podnuma.agent.model.containers import RuntimeDescription
 from podnuma.agent.runtimes.backend import NodeBackend
 from podnuma.agent.runtimes.restore import Restorer
@@ -28,11 +29,19 @@ def simulated_backend(
     kernel = FakeKernel(cgroup_root, cpuset.render(topology.all_cpus), nodeset.render(with_memory))
     runtime = SimulatedRuntime(kernel, layout, changed)
     runtime.boot()
+    reader = CgroupReader(cgroup_root, layout)
+
+    def kubepods() -> KubepodsCpuset | None:
+        # The fake tree gets no CPUs that are switched on later, so what is written counts.
+        values = reader.at(cgroup_root / layout.kubepods)
+        return None if values is None else KubepodsCpuset(str(layout.kubepods), values.cpus, values.mems)
+
     return NodeBackend(
-        reader=CgroupReader(cgroup_root, layout),
+        reader=reader,
         runtime=runtime,
         mechanisms=(runtime,),
         describe=lambda: RuntimeDescription(runtime.name, "simulated"),
+        kubepods=kubepods,
         sources=lambda hook: ((sources.pods_source(node), partial(runtime.take_pods, hook)),),
     )
 
