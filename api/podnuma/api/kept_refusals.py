@@ -1,18 +1,23 @@
-"""Refusals that outlive their pods: an event on the pod's controller, for as long as events are kept.
+"""Refusals that outlive their pods: events on the pod and on its controller, for as long as events are kept.
 
 An evicted pod takes its PodAllocation with it. What it was refused for is told about its controller (a
 ReplicaSet, StatefulSet, Job ...), which goes on: ``kubectl describe`` shows it there, and ``podnuma explain
 deploy/NAME`` reads it back. A controller has at most ``SLOTS`` of them, the latest per slot; the API server
-drops each an hour after the last time (its ``--event-ttl``).
+drops each an hour after the last time (its ``--event-ttl``). Of a pod without a controller only the event
+about the pod itself is left.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from podnuma.allocator import Reason
 from podnuma.api import names
 from podnuma.api.events import Event, EventType, Involved
+from podnuma.api.node_topology import NodeReason
+from podnuma.api.resource_types import POD
 
 SLOTS: Final = 8
 
@@ -24,11 +29,16 @@ LONGEST_REFUSAL: Final = 250
 """Characters of an event about a refusal, which kubectl shows in one line."""
 
 
+_REASONS: Final = frozenset((*Reason, NodeReason.INVALID_SETTINGS))
+_AT_NODE: Final = re.compile(r" \(node (\S+)\)$")
+
+
 @dataclass(frozen=True, slots=True)
 class KeptRefusal:
-    """A refusal of a pod of some controller. ``kubelet_message``: what the kubelet would have said.
+    """A refusal of a pod. ``controller_uid`` is empty if the event is about the pod itself.
 
-    A StatefulSet gives the next pod the same name: only ``pod_uid`` tells them apart.
+    ``kubelet_message``: what the kubelet would have said. A StatefulSet gives the next pod the same name:
+    only ``pod_uid`` tells them apart.
     """
 
     controller_uid: str
@@ -77,6 +87,30 @@ def read_kept_refusal(event: Mapping[str, Any]) -> KeptRefusal | None:
         reason=_text(event, "reason"),
         cause=_text(event, "message").removesuffix(_where(node, pod)),
         kubelet_message=words,
+        count=count if isinstance(count, int) else 1,
+        last_seen=_text(event, "lastTimestamp"),
+    )
+
+
+def read_own_refusal(event: Mapping[str, Any]) -> KeptRefusal | None:
+    """Read the refusal that an event about the pod itself tells; None of an event about something else.
+
+    The node is empty where a long cause left no room for it.
+    """
+    involved = _mapping(event.get("involvedObject"))
+    reason, message = _text(event, "reason"), _text(event, "message")
+    told = event.get("reportingComponent") == names.OPERATOR_MANAGER and involved.get("kind") == POD.kind
+    if not told or reason not in _REASONS:
+        return None
+    where = _AT_NODE.search(message)
+    count = event.get("count")
+    return KeptRefusal(
+        controller_uid="",
+        pod=_text(involved, "name"),
+        pod_uid=_text(involved, "uid"),
+        node=where[1] if where else "",
+        reason=reason,
+        cause=message[: where.start()] if where else message,
         count=count if isinstance(count, int) else 1,
         last_seen=_text(event, "lastTimestamp"),
     )

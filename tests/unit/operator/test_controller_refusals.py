@@ -1,7 +1,7 @@
 """Pods that do not fit: told, evicted at a measured pace, decided again."""
 
 import pytest
-from podnuma.api.kept_refusals import SLOTS, read_kept_refusal
+from podnuma.api.kept_refusals import SLOTS, read_kept_refusal, read_own_refusal
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import ObjectKey
 from podnuma.plumbing.kube import errors
@@ -209,3 +209,15 @@ async def test_a_controller_keeps_a_bounded_number_of_refusals():
     for name in names:
         await rig.create(pod(f"on-{name}", 9, on=name, ownerReferences=owned_by("ReplicaSet", "rs")))
     assert len([one for one in rig.cluster.events if read_kept_refusal(one)]) <= SLOTS
+
+
+@virtual
+async def test_the_event_about_a_pod_without_a_controller_is_read_back_as_its_refusal():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod("big", 9))
+    said = rig.allocation("big")["spec"]["decision"]  # type: ignore[index]
+    assert not any(map(read_kept_refusal, rig.cluster.events))
+    (found,) = filter(None, map(read_own_refusal, rig.cluster.events))
+    assert (found.pod, found.reason, found.cause) == ("big", said["reason"], said["explanation"])
+    assert found.node == rig.allocation("big")["spec"]["nodeName"]  # type: ignore[index]

@@ -57,7 +57,8 @@ def refusals_text(refusals: Sequence[KeptRefusal]) -> str:
     lines = []
     for one in refusals:
         times = f", {one.count} times" if one.count > 1 else ""
-        lines.append(f"  {one.last_seen} {one.pod} on {one.node}{times}: {one.reason}: {one.cause}\n")
+        where = f" on {one.node}" if one.node else ""
+        lines.append(f"  {one.last_seen} {one.pod}{where}{times}: {one.reason}: {one.cause}\n")
         if one.kubelet_message and one.kubelet_message != one.cause:
             lines.append(f"    the kubelet would say: {one.kubelet_message}\n")
     return "".join(lines)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from podnuma.api.decoding import InvalidObjectError
-from podnuma.api.kept_refusals import KeptRefusal, read_kept_refusal
+from podnuma.api.kept_refusals import KeptRefusal, read_kept_refusal, read_own_refusal
 from podnuma.api.pod_allocation import Phase, PodAllocation, read_pod_allocation
 from podnuma.api.resource_types import (
     CRON_JOB,
@@ -109,10 +109,16 @@ def workload_pods(source: ObjectSource, asked: ObjectQuery) -> tuple[WorkloadPod
 
 
 def refusals_of_pod(source: ObjectSource, namespace: str, name: str) -> list[KeptRefusal]:
-    """Return what is kept of refusals of a pod that is gone, latest first; none if that may not be read."""
-    events, _ = read_if_allowed(source, queries.operator_events(namespace))
-    kept = [one for one in map(read_kept_refusal, events or ()) if one is not None and one.pod == name]
-    return sorted(kept, key=lambda one: one.last_seen, reverse=True)
+    """Return what is kept of refusals of a pod that is gone, latest first; none if that may not be read.
+
+    Events about its controller have the kubelet's words too; a pod without one has events of its own only.
+    """
+    events = read_if_allowed(source, queries.operator_events(namespace))[0] or ()
+    of_controller, of_pod = (
+        [one for one in map(read, events) if one is not None and one.pod == name]
+        for read in (read_kept_refusal, read_own_refusal)
+    )
+    return sorted(of_controller or of_pod, key=lambda one: one.last_seen, reverse=True)
 
 
 def _allocations(

@@ -5,8 +5,8 @@ import json
 
 import pytest
 import yaml
-from podnuma.api.events import Involved, render_event
-from podnuma.api.kept_refusals import refusal_event
+from podnuma.api.events import Event, EventType, Involved, render_event
+from podnuma.api.kept_refusals import refusal_event, refusal_message
 from podnuma.cli.commands import explain
 from podnuma.cli.commands.answer import print_answer
 from podnuma.cli.commands.explain_workload import explain_workload
@@ -138,3 +138,48 @@ def test_a_pod_that_is_gone_is_told_by_what_is_kept_of_it(tmp_path, capsys):
     assert text.startswith(
         "pod shop/web-1-a is gone; it was refused\n  2026-01-01T12:00:00Z web-1-a on node-a"
     )
+
+
+def about_pod(reason: str, message: str, *, pod: str = "too-large") -> dict[str, object]:
+    about = Involved("v1", "Pod", "shop", pod, "p-9")
+    return render_event(Event(about, EventType.WARNING, reason, message, "podnuma-operator"), NOW)
+
+
+ALONE = about_pod("TopologyAffinityError", refusal_message("needs 60 CPUs on one NUMA node", "node-a"))
+EVICTED = about_pod("Evicted", "Evicted from node node-a: the pod was refused there")
+
+
+def test_an_evicted_pod_without_a_controller_is_told_by_its_own_events(tmp_path, capsys):
+    found = source(tmp_path, ALONE, EVICTED)
+    assert print_explanation(found, ("shop", "too-large"), "", OutputFormat.TEXT) is Exit.NO
+    assert capsys.readouterr().out == (
+        "pod shop/too-large is gone; it was refused\n"
+        "  2026-01-01T12:00:00Z too-large on node-a: TopologyAffinityError: needs 60 CPUs on one NUMA node\n"
+    )
+    assert print_explanation(found, ("shop", "too-large"), "", OutputFormat.JSON) is Exit.NO
+    assert json.loads(capsys.readouterr().out)["items"] == [
+        {
+            "namespace": "shop",
+            "name": "too-large",
+            "node": "node-a",
+            "reason": "TopologyAffinityError",
+            "explanation": "needs 60 CPUs on one NUMA node",
+            "message": "",
+            "count": 1,
+            "lastSeen": "2026-01-01T12:00:00Z",
+        }
+    ]
+
+
+def test_a_cause_that_left_no_room_for_the_node_is_told_without_one(tmp_path, capsys):
+    found = source(tmp_path, about_pod("SMTAlignmentError", refusal_message("x" * 250, "node-a")))
+    assert print_explanation(found, ("shop", "too-large"), "", OutputFormat.TEXT) is Exit.NO
+    assert f"Z too-large: SMTAlignmentError: {'x' * 250}\n" in capsys.readouterr().out
+
+
+def test_a_pod_that_is_gone_and_was_never_refused_is_no_refusal(tmp_path):
+    other = about_pod("TopologyAffinityError", "needs 60 CPUs (node node-a)", pod="another")
+    found = source(tmp_path, EVICTED, about_pod("ResizePending", "needs more (node node-a)"), other)
+    with pytest.raises(Failure) as failure:
+        print_explanation(found, ("shop", "too-large"), "", OutputFormat.TEXT)
+    assert failure.value.code is Exit.NOT_FOUND
