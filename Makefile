@@ -14,30 +14,44 @@ export PYTHONPATH := $(CURDIR)
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-# What pip does now, in one line that is rewritten; without a terminal every tenth step.
-PROGRESS = awk -v live=$$(test -t 1 && echo 1 || echo 0) '/^(Collecting|Installing|Building|  Building)/ \
-  { step = substr($$1 " " $$2, 1, 70); if (live) printf "\r\033[K%s", step; else if (count++ % 10 == 0) print step; fflush() } \
-  END { if (live) printf "\r\033[K" }'
+# What pip does now, in one line that is rewritten; without a terminal every tenth step. Not awk: mawk reads a pipe
+# in blocks, so that nothing is seen for minutes.
+PROGRESS = while read -r step rest; do case "$$step" in Collecting|Installing|Building) \
+  if test -t 1; then printf '\r\033[K%.70s' "$$step $$rest"; \
+  elif [ $$((count++ % 10)) = 0 ]; then printf '%.70s\n' "$$step $$rest"; fi ;; esac; done; \
+  if test -t 1; then printf '\r\033[K'; fi
+# Bytecode is written when a module is imported first, instead of for all of them now.
+PIP_INSTALL = set -o pipefail; $(BIN)/python -m pip install --progress-bar=off --no-compile --disable-pip-version-check \
+  -c constraints.txt
 
 PROTOS := $(wildcard node-agent/podnuma/agent/*/messages/*.proto)
 
+define virtual_environment
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "podnuma needs Python 3.11 or newer: set PYTHON=/path/to/python3"; exit 2; }
+@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+@echo "installing Python packages into $(VENV), which takes a minute or two"
+endef
+
 $(VENV)/.installed: pyproject.toml constraints.txt hatch_build.py $(PROTOS)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "podnuma needs Python 3.11 or newer: set PYTHON=/path/to/python3"; exit 2; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing Python packages into $(VENV), which takes a minute or two"
-	@set -o pipefail; $(BIN)/python -m pip install --progress-bar=off --disable-pip-version-check -c constraints.txt \
-	  -e '.[test,lint]' | $(PROGRESS)
+	$(virtual_environment)
+	@$(PIP_INSTALL) -e '.[test,lint]' | { $(PROGRESS); }
+	@touch $@ $(VENV)/.runs
+
+# What runs podnuma and its test bed, without what tests and checks need: half of it.
+$(VENV)/.runs: pyproject.toml constraints.txt hatch_build.py $(PROTOS)
+	$(virtual_environment)
+	@$(PIP_INSTALL) -e '.[operator,agent]' | { $(PROGRESS); }
 	@touch $@
 
 install: $(VENV)/.installed ## make the virtual environment
 
-demo: install ## run the pods of the announcement on recorded machines, and place pods; KEEP=1 leaves it running
+demo: $(VENV)/.runs ## run the pods of the announcement on recorded machines, and place pods; KEEP=1 leaves it running
 	@python -m testbed.demo $(if $(filter-out 0 no,$(KEEP)),--keep)
 
-demo-stop: install ## stop what `make demo KEEP=1` left running
+demo-stop: $(VENV)/.runs ## stop what `make demo KEEP=1` left running
 	@python -m testbed.demo --stop
 
-playground: install ## an empty cluster with two recorded machines, and a shell with kubectl, helm and podnuma in it
+playground: $(VENV)/.runs ## an empty cluster with two recorded machines, and a shell with kubectl, helm and podnuma in it
 	@python -m testbed.playground
 
 test: install ## unit, conformance and integration tests

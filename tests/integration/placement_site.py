@@ -27,12 +27,12 @@ GATE = "podnuma.dev/placement"
 
 @contextmanager
 def placing_site(cluster: ControlPlane, namespace: str, folder: Path, helm: Path) -> Iterator[Site]:
-    """A site with what the chart adds for placement: the operator's rights, the policy and its binding."""
+    """A site with what the chart adds for placement: the operator's rights, two policies, their bindings."""
     manifests = rendered(helm, "placement.enabled=true")
     policies = [
         value
         for value in manifests
-        if value["kind"] in {"MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"}
+        if "AdmissionPolicy" in value["kind"] and value["metadata"]["name"] != "podnuma-agent"
     ]
     with Site(cluster, namespace, folder) as site:
         site.install()

@@ -6,12 +6,23 @@ import re
 import subprocess
 
 import pytest
+from podnuma.api.placement import render_lifted_gate
 
+from testbed.api import ApiStatusError
 from testbed.waiting import until
 from tests.integration.cli_runs import podnuma
 from tests.integration.helm_chart import ROOT
 from tests.integration.operator_site import GROUP, SOON, pod
-from tests.integration.placement_site import GATE, bound, furnish, gated, gates, placing_site, unbound
+from tests.integration.placement_site import (
+    GATE,
+    bound,
+    furnish,
+    gated,
+    gated_pod,
+    gates,
+    placing_site,
+    unbound,
+)
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -89,6 +100,43 @@ def test_gates_of_others_are_joined_by_ours_and_waited_for(site, kwok):
     path = f"/api/v1/namespaces/{site.namespace}/pods/a"
     site.api.merge(path, {"spec": {"schedulingGates": [{"name": GATE}]}})
     bound(site, "a")
+
+
+@pytest.mark.parametrize(
+    ("name", "patch", "words"),
+    [
+        ("ours", {"metadata": {"labels": {"team": "mine"}}}, "no metadata"),
+        ("ours", {"metadata": {"annotations": {"a": "b"}}}, "no metadata"),
+        ("ours", {"spec": {"schedulingGates": [{"name": GATE}]}}, "no scheduling gate but"),
+        ("ours", {"spec": {"activeDeadlineSeconds": 1}}, "no images, tolerations or deadlines"),
+        ("theirs", {"spec": {"nodeSelector": {"pool": "b"}}}, "of no pod where it may run but"),
+        ("theirs", {"spec": {"schedulingGates": None}}, "no scheduling gate but"),
+    ],
+)
+def test_with_the_operators_token_nothing_of_a_pod_changes_but_our_gate(site, name, patch, words):
+    """RBAC lets it patch any pod; the policy of the chart says what."""
+    value = gated_pod(name) if name == "ours" else unbound(name)
+    others = {"name": "example.com/quota"}
+    value["spec"]["schedulingGates"] = [*value["spec"].get("schedulingGates", []), others]
+    value["metadata"]["labels"] = {"podnuma.dev/managed": "false"}
+    if name == "theirs":
+        del value["spec"]["resources"]
+    site.create(value)
+    path = f"/api/v1/namespaces/{site.namespace}/pods/{name}"
+    with site.cluster.api_for("podnuma-system", "podnuma-operator") as operator:
+        with pytest.raises(ApiStatusError) as refusal:
+            operator.merge(path, patch)
+        assert (refusal.value.code, words in refusal.value.message) == (403, True), refusal.value
+        if name == "ours":
+            # Lifting the gate is what it may do, and may be sent twice.
+            for _ in range(2):
+                operator.request(
+                    "PATCH",
+                    path,
+                    render_lifted_gate(site.pod(name)["metadata"]["uid"]),
+                    content_type="application/strategic-merge-patch+json",
+                )
+            assert gates(site.pod(name)) == ["example.com/quota"]
 
 
 def test_a_pod_that_no_node_can_ever_take_is_left_to_the_scheduler(site, kwok):
