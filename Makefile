@@ -48,7 +48,7 @@ install: $(VENV)/.installed ## make the virtual environment
 demo: $(VENV)/.runs ## run the pods of the announcement on recorded machines, and place pods; KEEP=1 leaves it running
 	@python -m testbed.demo $(if $(filter-out 0 no,$(KEEP)),--keep)
 
-demo-stop: $(VENV)/.runs ## stop what `make demo KEEP=1` left running
+demo-stop: $(VENV)/.runs ## stop what `make demo KEEP=1` left running, in any clone of yours
 	@python -m testbed.demo --stop
 
 playground: $(VENV)/.runs ## an empty cluster with two recorded machines, and a shell with kubectl, helm and podnuma in it

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -127,7 +128,7 @@ class ControlPlane:
         self.server = f"https://127.0.0.1:{self.port}"
         self._make_identities()
         self._spawn("etcd", self._etcd_flags())
-        self._wait("etcd to serve", self._etcd_healthy)
+        self._wait("etcd", "to serve", self._etcd_healthy)
         self.start_apiserver()
 
     def stop(self) -> None:
@@ -153,7 +154,7 @@ class ControlPlane:
         Controllers and scheduler start anew each time: after an outage they would wait up to a minute.
         """
         self._spawn("kube-apiserver", self._apiserver_flags())
-        self._wait("the API server to be ready", self._apiserver_ready)
+        self._wait("kube-apiserver", "to be ready", self._apiserver_ready)
         for name in _CLIENTS:
             if name in self._processes:
                 self._processes.pop(name).kill()
@@ -340,14 +341,18 @@ class ControlPlane:
         argv = [str(self.tools[program]), *flags]
         self._processes[program] = Process(program, argv, self.log_of(program))
 
-    def _wait(self, what: str, ready: Any) -> None:
+    def _wait(self, name: str, what: str, ready: Any) -> None:
         def check() -> bool:
             self.check()
             with suppress(requests.RequestException, ApiStatusError):
                 return bool(ready())
             return False
 
-        until(check, what, START_SECONDS)
+        try:
+            until(check, f"{name} {what}", START_SECONDS)
+        except TimeoutError as error:
+            busy = f"  load of this machine: {os.getloadavg()[0]:.0f} on {os.cpu_count()} CPUs"
+            raise TimeoutError(f"{error}\n{busy}\n{self._processes[name].tail()}") from error
 
     def _etcd_healthy(self) -> bool:
         answer = requests.get(f"http://127.0.0.1:{self._etcd_port}/health", timeout=2)

@@ -85,6 +85,7 @@ class Demo:
         self._console.print(f"\n[bold]{text}[/bold]", highlight=False)
 
     def _start_cluster(self) -> tuple[Installation, Kwok]:
+        self._say("starting etcd, API server, controller manager and scheduler")
         self._stack.enter_context(self.cluster)
         self._say(f"control plane ready ({self.cluster.kubectl('version').splitlines()[-1].lower()})")
         kwok = self._stack.enter_context(Kwok(self.cluster))

@@ -126,6 +126,9 @@ def test_the_walk_of_the_readme(playground, tmp_path):
 
 
 def installs_and_looks_at_the_hardware(person: Person) -> None:
+    assert "podnuma is not installed" in person.types("kubectl podnuma check")
+    person.types("kubectl create namespace")
+    person.types("kubectl label namespace")
     person.types("helm install")
     until(lambda: reported(person.api), "the agent to report the hardware", 60)
     nodes = rows(person.types("kubectl podnuma nodes"))
