@@ -65,7 +65,7 @@ def play(report_to: int | None) -> int:
             places = f"{demo.cluster.tools['kubectl'].parent}:{Path(sys.executable).parent}"
             print(KEPT.format(kubeconfig=demo.cluster.kubeconfig, places=places))
             background.keep(demo, report_to)
-    print(ENDED.format(places=Path(sys.executable).parent))
+    print(ENDED.format(places=Path(sys.executable).parent), end="")
     return 0
 
 
