@@ -13,7 +13,8 @@ _PART = re.compile(
 
 
 def parse_selector(written: str) -> LabelSelector:
-    """Read a selector. Failure(USAGE) if it is none."""
+    """Read a selector. Failure(USAGE) if it is none. Equalities become matchLabels, as people write them."""
+    labels: dict[str, str] = {}
     found: list[Requirement] = []
     place = 0
     while place < len(written):
@@ -22,9 +23,13 @@ def parse_selector(written: str) -> LabelSelector:
             raise Failure(
                 Exit.USAGE, f"-l {written!r} is no label selector; write for example pool=db,disk!=hdd"
             )
-        found.append(_requirement(part))
+        # A key that is to equal two values is a requirement, too: it selects nothing.
+        if part["eq"] in ("=", "==") and part["key"] not in labels:
+            labels[part["key"]] = part["value"]
+        else:
+            found.append(_requirement(part))
         place = part.end()
-    return LabelSelector(match_expressions=tuple(found))
+    return LabelSelector(labels, tuple(found))
 
 
 def _requirement(part: re.Match[str]) -> Requirement:

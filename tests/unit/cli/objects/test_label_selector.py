@@ -1,6 +1,7 @@
 """Selectors are read as kubectl reads them."""
 
 import pytest
+from podnuma.api.selector import render_selector
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.label_selector import parse_selector
 
@@ -22,6 +23,8 @@ LABELS = {"pool": "db", "disk": "ssd", "example.com/rack": "7"}
         ("!gpu", True),
         ("pool=db,disk in (ssd),example.com/rack=7,!gpu", True),
         ("pool=db,disk=hdd", False),
+        ("pool=db,pool=ml", False),
+        ("pool=db,pool=db", True),
         ("", True),
     ],
 )
@@ -34,3 +37,10 @@ def test_what_is_no_selector_is_usage(written):
     with pytest.raises(Failure) as failure:
         parse_selector(written)
     assert failure.value.code is Exit.USAGE
+
+
+def test_equalities_are_written_as_people_write_them():
+    assert render_selector(parse_selector("pool=db,disk==ssd,!gpu")) == {
+        "matchLabels": {"pool": "db", "disk": "ssd"},
+        "matchExpressions": [{"key": "gpu", "operator": "DoesNotExist"}],
+    }
