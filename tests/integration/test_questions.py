@@ -126,8 +126,9 @@ def test_kubectl_completes_names_of_the_cluster_and_shows_help_in_the_plugins_ow
         assert found in done.stdout.split(), (words, done.stdout, done.stderr)
     helped = shell.types("kubectl podnuma --help").stdout
     assert helped.startswith("Usage: kubectl podnuma [OPTIONS] COMMAND [ARGS]...\n")
-    assert [line for line in helped.splitlines() if line.endswith(":")][-3:] == [
+    assert [line for line in helped.splitlines() if line.endswith(":")][-4:] == [
         "Questions:",
+        "Changes to a cluster:",
         "Processes:",
         "About podnuma:",
     ]

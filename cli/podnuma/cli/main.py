@@ -12,6 +12,7 @@ import shlex
 import sys
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,13 +24,21 @@ _SHELLS = ("bash", "zsh", "fish")
 _COMPLETE = "_PODNUMA_COMPLETE"
 
 
+class _Section(StrEnum):
+    """The heading of the help text that a command stands under."""
+
+    QUESTIONS = "Questions"
+    CHANGES = "Changes to a cluster"
+    PROCESSES = "Processes"
+
+
 @dataclass(frozen=True, slots=True)
 class _Command:
     """A command that is imported at its first use: its module, and the first line of its help."""
 
     module: str
     summary: str
-    process: bool = False
+    section: _Section = _Section.QUESTIONS
 
 
 # In the order of the help text, which needs no command's module: the summaries stand here, and a test
@@ -65,19 +74,24 @@ _COMMANDS = {
         "replay", "Decide scenarios without a cluster: JSON lines in on standard input, JSON lines out."
     ),
     "operator": _Command(
-        "operator", "Run the operator: watch pods and profiles, write PodAllocations.", process=True
+        "operator",
+        "Run the operator: watch pods and profiles, write PodAllocations.",
+        _Section.PROCESSES,
     ),
     "agent": _Command(
-        "agent", "The node agent: applies PodAllocations to the cgroups of its node.", process=True
+        "agent",
+        "The node agent: applies PodAllocations to the cgroups of its node.",
+        _Section.PROCESSES,
     ),
     "release-gates": _Command(
         "release_gates",
         "Let all pods go that wait to be placed: take podnuma's scheduling gate off them.",
+        _Section.CHANGES,
     ),
     "release-nodes": _Command(
         "release_nodes",
         "Stop the operator and have all agents give their nodes back, before an uninstall.",
-        process=True,
+        _Section.CHANGES,
     ),
 }
 
@@ -118,14 +132,12 @@ class _LazyGroup(TyperGroup):
         return list(self.commands)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write questions, processes and the rest with their whole summaries; no module is imported."""
+        """Write each section, then the rest, with their whole summaries; no module is imported."""
         own = {name: self.commands[name].help or "" for name in self.commands if name not in _COMMANDS}
-        sections = {
-            "Questions": {name: one.summary for name, one in _COMMANDS.items() if not one.process},
-            "Processes": {name: one.summary for name, one in _COMMANDS.items() if one.process},
-            "About podnuma": own,
-        }
-        for head, rows in sections.items():
+        sections: dict[str, dict[str, str]] = {section.value: {} for section in _Section}
+        for name, one in _COMMANDS.items():
+            sections[one.section.value][name] = one.summary
+        for head, rows in {**sections, "About podnuma": own}.items():
             with formatter.section(head):
                 formatter.write_dl(list(rows.items()))
         del ctx

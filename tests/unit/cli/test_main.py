@@ -100,6 +100,7 @@ def test_summaries_are_not_cut_and_grouped(capsys):
     assert [line for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")] == [
         "Options:",
         "Questions:",
+        "Changes to a cluster:",
         "Processes:",
         "About podnuma:",
     ]

@@ -16,7 +16,7 @@ from podnuma.api import names
 from podnuma.api.placement import read_gates, render_lifted_gate
 from podnuma.api.resource_types import MUTATING_ADMISSION_POLICY_BINDING, POD
 from podnuma.cli.commands import output
-from podnuma.cli.commands.options import Context, PodKubeconfig, examples, new_app
+from podnuma.cli.commands.options import Context, Kubeconfig, examples, new_app
 from podnuma.cli.commands.writing_client import DEADLINE, PAGE, writing_client
 from podnuma.cli.render.wording import count
 from podnuma.plumbing.kube import content_types, errors
@@ -36,7 +36,7 @@ app = new_app()
     ),
 )
 def release_gates(
-    kubeconfig: PodKubeconfig = None,
+    kubeconfig: Kubeconfig = None,
     context: Context = None,
     namespace: Annotated[
         str, typer.Option("--namespace", "-n", help="only pods of this namespace; all without it")
@@ -48,7 +48,8 @@ def release_gates(
 
 
 async def _run(kubeconfig: Path | None, context: str | None, namespace: str, *, dry_run: bool) -> None:
-    in_vain = f"cannot take the gate {names.PLACEMENT_GATE} off"
+    gate = names.PLACEMENT_GATE
+    in_vain = f"cannot list the pods with the gate {gate}" if dry_run else f"cannot take the gate {gate} off"
     async with writing_client(kubeconfig, context, in_vain) as client:
         found = await lift_gates(client, namespace, dry_run=dry_run)
     for name in found:

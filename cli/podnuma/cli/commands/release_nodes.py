@@ -38,7 +38,7 @@ from podnuma.api.resource_types import (
     ResourceType,
 )
 from podnuma.cli.commands import output
-from podnuma.cli.commands.options import Context, PodKubeconfig, examples, new_app
+from podnuma.cli.commands.options import Context, Kubeconfig, examples, new_app
 from podnuma.cli.commands.release_gates import end_gating, lift_gates
 from podnuma.cli.commands.writing_client import DEADLINE, PAGE, writing_client
 from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
@@ -90,7 +90,7 @@ class Installation:
     ),
 )
 def release_nodes(
-    kubeconfig: PodKubeconfig = None,
+    kubeconfig: Kubeconfig = None,
     context: Context = None,
     namespace: Annotated[
         str, typer.Option(envvar="PODNUMA_NAMESPACE", help="where podnuma is installed")
