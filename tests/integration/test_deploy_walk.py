@@ -132,7 +132,7 @@ def installs_and_looks_at_the_hardware(person: Person) -> None:
     person.types("helm install")
     until(lambda: reported(person.api), "the agent to report the hardware", 60)
     nodes = rows(person.types("kubectl podnuma nodes"))
-    shown = {one["NODE"]: (one["NUMA"], one["FREE"], one["READY"]) for one in nodes}
+    shown = {one["NODE"]: (one["NUMA"], one["LARGEST-FREE"], one["READY"]) for one in nodes}
     assert shown[NODE] == ("8", "-", "NoProfile")
     person.types("kubectl label node")
     person.types("kubectl podnuma profile suggest")

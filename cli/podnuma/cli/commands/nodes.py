@@ -1,7 +1,7 @@
 """`podnuma nodes`: one line per node, with one bar per NUMA node; made for hundreds of nodes.
 
 A bar is the share of a NUMA node's CPUs that pods hold exclusively: ▁ none, █ all; · where its CPUs are
-not known. FREE is the largest number of CPUs that a single NUMA node has free: what one pod can get at most
+not known. LARGEST-FREE is the most CPUs that a single NUMA node has free: what one pod can get at most
 with `single-numa-node`. On a node without settings nothing is given out; its hardware is shown all the same.
 """
 
@@ -24,7 +24,7 @@ from podnuma.cli.render.wording import columns
 app = new_app()
 
 _BARS = "▁▂▃▄▅▆▇█"
-_HEADS = ("NODE", "PROFILE", "POLICY", "PODS", "REJECTED", "NUMA", "USE", "FREE", "READY")
+_HEADS = ("NODE", "PROFILE", "POLICY", "PODS", "REJECTED", "NUMA", "USE", "LARGEST-FREE", "READY")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class NodeLine:
     ready: str
 
     @property
-    def free(self) -> int | None:
+    def largest_free(self) -> int | None:
         """The most CPUs that one NUMA node has free; None where nothing is given out."""
         return max((one.free for one in self.numa if one.free is not None), default=None)
 
@@ -80,7 +80,11 @@ def list_nodes(
     ] = None,
     selector: NodeSelector = "",
 ) -> Answer:
-    """List nodes, one line each, with a bar per NUMA node for what is free there."""
+    """List nodes, one line each, with a bar per NUMA node for what is free there.
+
+    A bar is the share of a NUMA node's CPUs that pods hold exclusively. LARGEST-FREE is the most CPUs that
+    one NUMA node has free: what one pod can get at most with single-numa-node.
+    """
     lines = read_lines(source, nodes or [], selector)
     return Answer(
         output.AnswerKind.NODE_SUMMARY,
@@ -149,6 +153,6 @@ def _cells(line: NodeLine) -> tuple[str, ...]:
         str(line.rejected),
         numa,
         line.bars,
-        "" if line.free is None else str(line.free),
+        "" if line.largest_free is None else str(line.largest_free),
         line.ready,
     )

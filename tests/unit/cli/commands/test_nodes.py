@@ -72,7 +72,7 @@ def test_a_line_says_who_holds_how_much_and_what_is_free_on_one_numa_node(saved,
         "REJECTED",
         "NUMA",
         "USE",
-        "FREE",
+        "LARGEST-FREE",
         "READY",
     ]
     assert lines[1].split() == [
