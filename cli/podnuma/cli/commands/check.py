@@ -6,6 +6,7 @@ One line per question, each with what to do next if the answer is not yes.
     warning   it works, but not everywhere or not in every way
     failed    it does not work; the exit code is 1
     unknown   this user may not look, or saved objects do not show it
+    absent    podnuma is not installed where it was looked for
 
 Nothing is changed. What only a node itself can tell (cgroup v2, the runtime's sockets) the agents report
 once they run; the check `nodes` sums that up.
@@ -55,6 +56,7 @@ class CheckState(StrEnum):
     WARNING = "warning"
     FAILED = "failed"
     UNKNOWN = "unknown"
+    ABSENT = "absent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +99,22 @@ def answers_for(facts: ClusterFacts) -> list[CheckResult]:
     asked = (*_BEFORE, *_AFTER) if facts.installed else _BEFORE
     results = [result for ask in asked for result in ask(facts)]
     if not facts.installed:
-        results.append(
-            CheckResult("installed", CheckState.OK, f"podnuma is not installed in {facts.namespace}")
-        )
+        results.append(_not_installed(facts))
     return results
+
+
+def _not_installed(facts: ClusterFacts) -> CheckResult:
+    where = facts.namespace
+    if facts.deployments is None and facts.daemon_sets is None:
+        text = f"you may not list deployments and daemonsets in {where}"
+        return CheckResult("installed", CheckState.UNKNOWN, text)
+    step = "the README says how to install it; if it is in another namespace, name that with --namespace"
+    text = f"there is no operator and no agent of podnuma in {where}"
+    if facts.profiles or facts.topologies:
+        text += (
+            f", though there are objects of kind {(NODE_PROFILE if facts.profiles else NODE_TOPOLOGY).kind}"
+        )
+    return CheckResult("installed", CheckState.ABSENT, text, step)
 
 
 def results_text(results: Sequence[CheckResult], *, headers: bool = True) -> str:

@@ -74,7 +74,7 @@ def answer(facts: ClusterFacts, check: str) -> tuple[CheckState, str, str]:
 
 @pytest.mark.parametrize("facts", [EMPTY, INSTALLED], ids=["before", "after"])
 def test_a_cluster_that_is_as_it_should_be_has_no_next_step_but_for_the_namespace(facts):
-    found = answers_for(facts)
+    found = [one for one in answers_for(facts) if one.state is not CheckState.ABSENT]
     assert {one.state for one in found} == {CheckState.OK}
     assert [one.check for one in found if one.next_step] == ["pod-security"]
 
@@ -186,6 +186,30 @@ def test_what_may_not_be_read_is_unknown_and_fails_nothing(field):
     states = [one.state for one in answers_for(replace(EMPTY, **unread))]
     assert states.count(CheckState.UNKNOWN) == 1
     assert CheckState.FAILED not in states
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        (EMPTY, "there is no operator and no agent of podnuma in podnuma-system"),
+        (
+            replace(EMPTY, definitions=DEFINITIONS, profiles=(ready(),)),
+            "there are objects of kind NodeProfile",
+        ),
+        (replace(EMPTY, definitions=DEFINITIONS, topologies=(ready(),)), "objects of kind NodeTopology"),
+    ],
+)
+def test_podnuma_that_is_not_there_is_not_ok_and_the_next_step_is_to_install_it(facts, words):
+    state, found, step = answer(facts, "installed")
+    assert state is CheckState.ABSENT
+    assert words in found
+    assert "install" in step
+    assert "--namespace" in step
+
+
+def test_whether_podnuma_is_there_is_unknown_to_who_may_not_look():
+    state, found, _ = answer(replace(EMPTY, deployments=None, daemon_sets=None), "installed")
+    assert (state, "may not list" in found) == (CheckState.UNKNOWN, True)
 
 
 def test_each_question_is_one_line():
