@@ -11,7 +11,6 @@ from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.check import SettingsProblem
 from podnuma.allocator.decision import PodGrant
 from podnuma.allocator.memory.memory_map import NumaMemoryMap
-from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.quantities import format_bytes
 from podnuma.allocator.rules import Rules
 
@@ -81,23 +80,22 @@ def _memory_misfits(grant: PodGrant, rules: Rules, tables: NumaMemoryMap) -> Ite
         yield SettingsProblem(
             "memoryNodes",
             nodeset.render(grant.memory_nodes),
-            f"{pod} keeps memory on NUMA nodes {nodeset.render(NodeSet(unused))} until it ends, "
-            "which have no CPUs: memoryOnlyNodePolicy is Unused now",
+            f"{pod} keeps memory on {nodeset.named(unused)} until it ends: "
+            "no CPUs are there, and memoryOnlyNodePolicy is Unused now",
         )
     outside = grant.memory_nodes & rules.machine.outside_memory
     if outside:
         yield SettingsProblem(
             "memoryNodes",
             nodeset.render(grant.memory_nodes),
-            f"{pod} holds memory on NUMA nodes {nodeset.render(NodeSet(outside))}, "
-            "whose memory kubepods does not have",
+            f"{pod} holds memory on {nodeset.named(outside)}, whose memory kubepods does not have",
         )
     unknown = grant.memory_nodes & ~rules.topology.listed_nodes
     if unknown:
         yield SettingsProblem(
             "memoryNodes",
             nodeset.render(grant.memory_nodes),
-            f"{pod} holds memory on NUMA nodes {nodeset.render(unknown)}, which do not exist",
+            f"{pod} holds memory on {nodeset.named(unknown)}, which the machine lacks",
         )
     if grant.charged and not rules.static_memory:
         yield SettingsProblem(
@@ -112,6 +110,6 @@ def _memory_misfits(grant: PodGrant, rules: Rules, tables: NumaMemoryMap) -> Ite
             yield SettingsProblem(
                 "memory",
                 format_bytes(block.size),
-                f"{pod} keeps {format_bytes(block.size)} of {block.resource} on NUMA nodes "
-                f"{nodeset.render(block.nodes)}, where only {format_bytes(max(free, 0))} are free",
+                f"{pod} keeps {format_bytes(block.size)} of {block.resource} on "
+                f"{nodeset.named(block.nodes)}, where only {format_bytes(max(free, 0))} are free",
             )

@@ -216,7 +216,7 @@ def counted(count: int, attached: Sequence[int]) -> int:
 
 
 def _named(device: Device) -> str:
-    where = f"NUMA node {nodeset.render(device.nodes)}" if device.nodes else "no NUMA node"
+    where = nodeset.named(device.nodes) if device.nodes else "no NUMA node"
     return f"{device.name} ({where})"
 
 

@@ -38,6 +38,11 @@ def render(nodes: int) -> str:
     return cpuset.render(nodes)
 
 
+def named(nodes: int) -> str:
+    """Write the set for people, with the noun in its number: "NUMA node 0", "NUMA nodes 0-1"."""
+    return f"NUMA node{'' if nodes.bit_count() == 1 else 's'} {render(nodes)}"
+
+
 def parse(text: str) -> NodeSet:
     """Read kernel list format. Raises ValueError with the offending part."""
     mask = int(cpuset.parse(text))

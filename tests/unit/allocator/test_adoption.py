@@ -62,7 +62,7 @@ def test_cpus_that_went_offline_are_named():
 def test_memory_that_shrank_is_named_and_not_forgotten():
     node, problems = restored(grant(), reserved_memory=[(0, 6 * GI)])
     assert [problem.message for problem in problems] == [
-        "pod lab/u1 keeps 4Gi of memory on NUMA nodes 0, where only 3Gi are free"
+        "pod lab/u1 keeps 4Gi of memory on NUMA node 0, where only 3Gi are free"
     ]
     assert node.free_memory(0, "memory") == -GI
     node.release("u1")
@@ -73,8 +73,8 @@ def test_numa_nodes_that_are_gone_are_named():
     old = replace(grant(), memory=(MemoryBlock("memory", NodeSet(0b100), 64 * MI),))
     node, problems = restored(old)
     assert [problem.message for problem in problems] == [
-        "pod lab/u1 holds memory on NUMA nodes 2, which do not exist",
-        "pod lab/u1 keeps 64Mi of memory on NUMA nodes 2, where only 0 are free",
+        "pod lab/u1 holds memory on NUMA node 2, which the machine lacks",
+        "pod lab/u1 keeps 64Mi of memory on NUMA node 2, where only 0 are free",
     ]
     node.release("u1")
     assert node.free_memory(0, "memory") == 8 * GI

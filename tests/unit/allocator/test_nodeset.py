@@ -14,3 +14,9 @@ def test_ids_no_kernel_has_are_refused():
         nodeset.parse("1024")
     with pytest.raises(ValueError, match="1024"):
         nodeset.of([1024])
+
+
+def test_people_read_the_noun_in_its_number():
+    assert nodeset.named(nodeset.of([0])) == "NUMA node 0"
+    assert nodeset.named(nodeset.of([8])) == "NUMA node 8"
+    assert nodeset.named(nodeset.of([0, 1, 8])) == "NUMA nodes 0-1,8"

@@ -120,7 +120,7 @@ def test_what_runs_on_memory_without_cpus_keeps_it_until_it_ends():
     given = replace(settings("best-effort"), memory_only_node_policy=MemoryOnlyNodePolicy.ALLOCATABLE)
     grant = admitted(NodeAllocator.empty(given, accelerated()), pod((2, "20Gi"), g(2, "20Gi"))).grant
     node, problems = NodeAllocator.restore(settings("best-effort"), accelerated(), [grant])
-    assert "which have no CPUs: memoryOnlyNodePolicy is Unused now" in problems[0].message
+    assert "no CPUs are there, and memoryOnlyNodePolicy is Unused now" in problems[0].message
     assert node.grants["u1"] == grant
     node.release("u1")
     admitted(node, pod((2, "2Gi"), g(2, "2Gi"), uid="u2"))

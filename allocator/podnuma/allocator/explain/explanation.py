@@ -88,9 +88,9 @@ def _without_devices(node: NodeAllocator, pod: PodRequest, decision: Admitted | 
     if isinstance(decision, Rejected):
         yield "without its devices the pod would fit"
     elif (cpus, nodes) != (decision.grant.exclusive_cpus, decision.grant.memory_nodes):
-        on = nodeset.render(nodes | node.topology.nodes_of(cpus))
+        on = nodeset.named(nodes | node.topology.nodes_of(cpus))
         what = f"CPUs {cpuset.render(cpus)}" if cpus else "memory"
-        yield f"without its devices the pod would have {what} on NUMA nodes {on}"
+        yield f"without its devices the pod would have {what} on {on}"
 
 
 def _path(node: NodeAllocator, wanted: ExclusiveRequests) -> AdmissionPath:

@@ -172,6 +172,8 @@ def _best(side: MergeSide) -> frozenset[int]:
 
 def _sets(sets: frozenset[int]) -> str:
     listed = " or ".join(nodeset.render(nodes) for nodes in sorted(sets)[:MAX_NAMES])
+    if len(sets) == 1:
+        return nodeset.named(next(iter(sets)))
     return f"NUMA nodes {listed}" if listed else "no NUMA node"
 
 
@@ -181,7 +183,7 @@ def _about_second_best(node: NodeAllocator, step: MergeStep) -> Iterator[str]:
         if side.hints and not any(hint.preferred for hint in side.hints):
             fits = side.hints[0].nodes or 0
             yield (
-                f"{step.subject}: {side.wanted} fit on NUMA nodes {nodeset.render(fits)}, when empty "
+                f"{step.subject}: {side.wanted} fit on {nodeset.named(fits)}, when empty "
                 f"{_count(side.least)} is enough: {policy.value} refuses"
             )
         elif policy is TopologyManagerPolicy.SINGLE_NUMA_NODE and side.least > 1:

@@ -83,7 +83,7 @@ def first_memory(rules: Rules, tables: NumaMemoryMap, sizes: Bytes, cpus: int) -
     if near and nodes != near and rules.settings.topology_manager_policy in _STRICT:
         check_room(tables, near, sizes)
         raise refusal.unexpected_resize(
-            f"the memory of NUMA nodes {nodeset.render(near)}, where its CPUs are, serves other pods "
+            f"the memory of {nodeset.named(near)}, where its CPUs are, serves other pods "
             "together with that of other nodes"
         )
     return nodes

@@ -245,6 +245,8 @@ def _hints(side: MergeSide, *, wide: bool) -> str:
         return "no set of NUMA nodes has it"
     shown = side.hints if wide else side.hints[:_HINTS_SHOWN]
     more = len(side.hints) - len(shown)
+    if len(side.hints) == 1:
+        return _named(side.hints[0])
     return "NUMA nodes " + _OR.join([*map(_hint, shown), *([f"{more} more (-o wide)"] if more else [])])
 
 
@@ -253,7 +255,12 @@ def _hint(hint: TopologyHint) -> str:
 
 
 def _merged(hint: TopologyHint) -> str:
-    return f"chosen: NUMA nodes {_nodes(hint)}" + ("" if hint.preferred else " (not preferred)")
+    return f"chosen: {_named(hint)}"
+
+
+def _named(hint: TopologyHint) -> str:
+    nodes = "any NUMA node" if hint.nodes is None else nodeset.named(hint.nodes)
+    return nodes + ("" if hint.preferred else " (not preferred)")
 
 
 def _nodes(hint: TopologyHint) -> str:
@@ -276,7 +283,9 @@ def _decided(grant: PodGrant, numa: NodeSet | None) -> str:
         for one in spec["containers"]
     ]
     heads = ("CONTAINER", "CPU", "CPUS", "MEMORY", "MEMS", "CPU.MAX")
-    return f"CPUs {summary['cpus']}, NUMA nodes {summary['numa']}\n{columns(heads, rows)}{_devices(grant)}"
+    where = summary["numa"]
+    noun = "NUMA node" if where.isdigit() else "NUMA nodes"
+    return f"CPUs {summary['cpus']}, {noun} {where}\n{columns(heads, rows)}{_devices(grant)}"
 
 
 def _devices(grant: PodGrant) -> str:

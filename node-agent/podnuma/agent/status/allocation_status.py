@@ -348,7 +348,7 @@ def _pending_resize(desired: DesiredAllocation) -> list[Condition]:
 
 def _deferred(snapshot: NodeSnapshot, grant: PodGrant, generation: int) -> list[Condition]:
     waiting = [
-        f"{cgroup.name} (NUMA nodes {nodeset.render(target.deferred_mems)})"
+        f"{cgroup.name} ({nodeset.named(target.deferred_mems)})"
         for cgroup in snapshot.of_pod(grant.uid)
         if (target := snapshot.targets.get(cgroup)) is not None and target.deferred_mems is not None
     ]

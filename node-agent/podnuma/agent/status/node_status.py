@@ -252,8 +252,7 @@ def lacking(folder: str, cpus: CpuSet, memory_nodes: NodeSet) -> str:
         found.append(f"cpuset.cpus.effective of {folder} lacks CPUs {cpuset.render(cpus)}, which are online")
     if memory_nodes:
         found.append(
-            f"cpuset.mems.effective of {folder} lacks NUMA nodes {nodeset.render(memory_nodes)},"
-            " which have memory"
+            f"cpuset.mems.effective of {folder} lacks {nodeset.named(memory_nodes)}, which have memory"
         )
     return "; ".join(found)
 

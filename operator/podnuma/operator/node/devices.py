@@ -198,7 +198,7 @@ def _requests(
 
 def _missing_nodes(known: Mapping[str, Device], machine: Topology) -> list[str]:
     return [
-        f"device {wanted} is on NUMA node {nodeset.render(device.nodes)}; "
+        f"device {wanted} is on {nodeset.named(device.nodes)}; "
         f"the machine has {nodeset.render(machine.all_nodes)}"
         for wanted, device in known.items()
         if device.nodes and not device.nodes & machine.all_nodes
@@ -209,7 +209,7 @@ def _nodes_without_cpus(known: Mapping[str, Device], machine: Topology) -> Itera
     for wanted, device in known.items():
         if device.nodes & machine.all_nodes and not device.nodes & machine.cpu_nodes:
             near = nodeset.render(near_cpus(machine, device.nodes))
-            where = f"device {wanted} is on NUMA node {nodeset.render(device.nodes)}, which has no CPUs"
+            where = f"device {wanted} is on {nodeset.named(device.nodes)}, which has no CPUs"
             yield f"{where}; nearest by distance: {near}" if near else f"{where}, and no distances are known"
 
 

@@ -167,7 +167,7 @@ def _for_devices(grant: PodGrant) -> str:
     more = f" and {len(devices) - _DEVICES_SHOWN} more" if len(devices) > _DEVICES_SHOWN else ""
     named = ", ".join(
         f"{device.resource} {device.name}"
-        + (f" (NUMA node {nodeset.render(device.nodes)})" if device.nodes else " (NUMA node not known)")
+        + (f" ({nodeset.named(device.nodes)})" if device.nodes else " (NUMA node not known)")
         for device in devices[:_DEVICES_SHOWN]
     )
     return f" for {named}{more}"

@@ -239,7 +239,7 @@ def test_memory_that_stays_where_it_is_has_a_condition(bench, words, tell):
     bench.put(db, "memory.current", str(20 * 2**30))
     status = tell()
     (deferred,) = [each for each in status.conditions if each.type == allocation_status.MEMORY_DEFERRED]
-    assert "db (NUMA nodes 0) applies at restart" in deferred.message
+    assert "db (NUMA node 0) applies at restart" in deferred.message
     assert status.phase is Phase.APPLIED
 
 
@@ -277,7 +277,7 @@ def test_cpus_that_kubepods_lacks_have_a_condition(bench, words, tell):
     status = tell()
     (outside,) = [each for each in status.conditions if each.type == "OutsideKubepods"]
     assert "cpuset.cpus.effective of kubepods.slice lacks CPUs 9," in outside.message
-    assert "cpuset.mems.effective of kubepods.slice lacks NUMA nodes 0," in outside.message
+    assert "cpuset.mems.effective of kubepods.slice lacks NUMA node 0," in outside.message
     assert status.phase is Phase.APPLIED
     bench.machine = whole
     assert not [each for each in tell().conditions if each.type == "OutsideKubepods"]

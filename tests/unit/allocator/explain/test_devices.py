@@ -30,7 +30,7 @@ def test_the_devices_are_one_side_of_the_merge():
         1,
         (TopologyHint(nodeset.of([1]), preferred=True),),
     )
-    assert "without its devices the pod would have CPUs 2,4,8,10 on NUMA nodes 0" in found.remarks
+    assert "without its devices the pod would have CPUs 2,4,8,10 on NUMA node 0" in found.remarks
 
 
 def test_devices_on_two_nodes_are_the_cause_of_a_refusal():
@@ -48,5 +48,5 @@ def test_a_device_whose_numa_node_is_full_is_named_with_what_is_free():
     admitted(node, pod((4, "2Gi"), s(), uid="first"))
     wanted = wanting(0)
     assert brief(node, wanted, explain(node, wanted)).startswith(
-        f"pod: {GPU} gpu-0 (NUMA node 0) would be served best on NUMA nodes 0, 4 cpu on NUMA nodes 1"
+        f"pod: {GPU} gpu-0 (NUMA node 0) would be served best on NUMA node 0, 4 cpu on NUMA node 1"
     )

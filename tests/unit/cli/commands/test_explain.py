@@ -301,11 +301,11 @@ def test_devices_of_the_decision_are_shown_and_drawn_upon(tmp_path, capsys):
     source = saved(tmp_path, pod, allocation_object(held))
     print_explanation(source, ("a", "large"), "", OutputFormat.TEXT)
     text = capsys.readouterr().out
-    assert "pod wants gpu.example.com node-a/gpu-0 (NUMA node 5): NUMA nodes 5\n" in text
-    assert "pod: chosen: NUMA nodes 5\n" in text
+    assert "pod wants gpu.example.com node-a/gpu-0 (NUMA node 5): NUMA node 5\n" in text
+    assert "pod: chosen: NUMA node 5\n" in text
     rows = [line.split() for line in text.splitlines()]
     assert ["main", "gpu.example.com", "node-a/gpu-0", "5"] in rows
-    assert "without its devices the pod would have CPUs 1-2,49-50 on NUMA nodes 0" in text
+    assert "without its devices the pod would have CPUs 1-2,49-50 on NUMA node 0" in text
 
 
 def test_a_pod_whose_devices_are_not_known_is_not_decided(tmp_path, capsys):
