@@ -146,6 +146,14 @@ def test_an_object_that_is_not_there_is_not_found(saved, capsys):
     assert capsys.readouterr().err.startswith("there is no NodeTopology nobody in ")
 
 
+@pytest.mark.parametrize("command", ["map", "nodes"])
+def test_a_node_of_a_name_nearby_is_suggested(saved, capsys, command):
+    assert ending([command, "node-a", "nod-a", "--from", saved]) == Exit.NOT_FOUND
+    said = capsys.readouterr().err
+    assert said.startswith("there is no NodeTopology nod-a in ")
+    assert said.endswith("; did you mean node-a?\n")
+
+
 def test_no_cluster_is_unreachable_with_the_next_step():
     done = run("map")
     assert done.returncode == Exit.UNREACHABLE

@@ -38,12 +38,17 @@ from podnuma.cli.objects.documents import read_documents
 from podnuma.cli.objects.nodes import CandidateNode, candidate_node, own_settings, read_topology
 from podnuma.cli.objects.profiles import profile_named
 from podnuma.cli.objects.queries import Json
-from podnuma.cli.objects.sources import ObjectSource, one_namespace, read_if_allowed
+from podnuma.cli.objects.sources import ObjectSource, near_name, one_namespace, read_if_allowed
 from podnuma.cli.objects.workload_pods import refusals_of_pod
 from podnuma.cli.objects.workloads import first_pod
 from podnuma.cli.render.explain_report import PodExplanation, explanation_data, explanation_text
 
 app = new_app()
+
+_IF_EVICTED = (
+    "if it was evicted, explain its workload: deploy/NAME, sts/NAME or job/NAME, "
+    "or its manifest: -f FILE --node NODE"
+)
 
 
 @app.command(
@@ -181,12 +186,9 @@ def gather(
     value = manifest or source.find(queries.pods(namespace, name))
     allocation = None if manifest else source.find(queries.pod_allocation(namespace, name))
     if value is None:
-        raise Failure(
-            Exit.NOT_FOUND,
-            f"there is no pod {namespace}/{name}; "
-            "if it was evicted, explain its workload: deploy/NAME, sts/NAME or job/NAME, "
-            "or its manifest: -f FILE --node NODE",
-        )
+        near = near_name(source, queries.pods(namespace, name))
+        gone = f"there is no pod {namespace}/{name}"
+        raise Failure(Exit.NOT_FOUND, *((gone + near, _IF_EVICTED) if near else (f"{gone}; {_IF_EVICTED}",)))
     where = node or _node_of(value, allocation)
     if not where:
         raise Failure(

@@ -22,7 +22,7 @@ from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.nodes import CandidateNode, candidate_node, own_settings, read_topology
 from podnuma.cli.objects.queries import Json
-from podnuma.cli.objects.sources import ObjectSource
+from podnuma.cli.objects.sources import ObjectSource, near_name
 from podnuma.cli.render.wording import columns
 
 
@@ -62,7 +62,8 @@ def plan_resize(source: ObjectSource, key: tuple[str, str], new: NewAmounts) -> 
     """Ask the pod's node. Failure names what is missing or would be refused by the API server."""
     value = source.find(queries.pods(*key))
     if value is None:
-        raise Failure(Exit.NOT_FOUND, f"there is no pod {key[0]}/{key[1]}")
+        near = near_name(source, queries.pods(*key))
+        raise Failure(Exit.NOT_FOUND, f"there is no pod {key[0]}/{key[1]}{near}")
     node = (value.get("spec") or {}).get("nodeName") or ""
     if not node:
         raise Failure(

@@ -21,7 +21,7 @@ from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.asked_names import checked_name
 from podnuma.cli.objects.queries import Json
-from podnuma.cli.objects.sources import ObjectSource
+from podnuma.cli.objects.sources import ObjectSource, near_name
 
 NO_AGENT = (
     "the agent of a node makes it when it starts: "
@@ -45,7 +45,14 @@ def find_topologies(source: ObjectSource, names: Sequence[str], labels: str) -> 
     asked = [queries.node_topologies(checked_name("node", name)) for name in names] or [
         queries.node_topologies()
     ]
-    found = [value for values in source.fetch(*asked) for value in values]
+    try:
+        found = [value for values in source.fetch(*asked) for value in values]
+    except Failure as failure:
+        if failure.code is not Exit.NOT_FOUND:
+            raise
+        missing = next((one for one in asked if one.name and source.find(one) is None), None)
+        near = near_name(source, missing) if missing else ""
+        raise Failure(failure.code, failure.lines[0] + near, *failure.lines[1:]) from failure
     if labels:
         wanted = {one["metadata"]["name"] for one in source.fetch(queries.nodes(labels=labels))[0]}
         found = [one for one in found if one["metadata"]["name"] in wanted]

@@ -1,6 +1,8 @@
 """Where a command reads objects: a cluster, or files saved from one (`kubectl get -o yaml`)."""
 
+import difflib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -92,6 +94,16 @@ def read_if_allowed(source: ObjectSource, query: ObjectQuery) -> tuple[list[Json
             raise
         verb = "get" if query.name else "list"
         return None, f"you may not {verb} {query.label}"
+
+
+def near_name(source: ObjectSource, query: ObjectQuery) -> str:
+    """Return "; did you mean NAME?" of an object that does not exist; empty if none is near, or readable."""
+    try:
+        found = source.fetch(replace(query, name=""))[0]
+    except Failure:
+        return ""
+    near = difflib.get_close_matches(query.name, [str(one["metadata"]["name"]) for one in found], n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def read_or_note(source: ObjectSource, query: ObjectQuery, note: Callable[[str], None]) -> list[Json] | None:

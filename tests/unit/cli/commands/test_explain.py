@@ -91,6 +91,18 @@ def test_a_pod_that_does_not_exist_is_said_so(tmp_path):
     )
 
 
+def test_a_pod_of_a_name_nearby_in_its_namespace_is_suggested(tmp_path):
+    found = saved(tmp_path, running("database", "node-a", cpu="2", memory="1Gi"))
+    with pytest.raises(Failure) as failure:
+        print_explanation(found, ("shop", "databse"), "", OutputFormat.TEXT)
+    assert failure.value.code is Exit.NOT_FOUND
+    assert failure.value.lines[0] == "there is no pod shop/databse; did you mean database?"
+    assert failure.value.lines[1].startswith("if it was evicted, explain its workload: ")
+    with pytest.raises(Failure) as failure:
+        print_explanation(found, ("other", "databse"), "", OutputFormat.TEXT)
+    assert "did you mean" not in failure.value.lines[0]
+
+
 def test_the_pod_of_a_manifest_is_explained_without_one_in_the_cluster(tmp_path, capsys):
     manifest = explain.from_manifests(
         saved(tmp_path), [str(ROOT / "examples" / "pods" / "too-large.yaml")], "default"
