@@ -20,11 +20,15 @@ Always true, and what the property tests check:
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
 
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, depth, parent
 from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CgroupWrite
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
+
+_There: TypeAlias = tuple[CgroupRef, CgroupTarget, CgroupValues]
+"""A cgroup, what it shall have, and what was seen of it."""
 
 
 def order_writes(
@@ -38,14 +42,15 @@ def order_writes(
 
     `pool`: the shared pool by the targets, not empty; `everything`: the CPUs of kubepods.
     """
-    if all(_reached(targets[cgroup], seen[cgroup]) for cgroup in targets if cgroup in seen):
+    there = [(cgroup, target, seen[cgroup]) for cgroup, target in targets.items() if cgroup in seen]
+    if all(_reached(target, values) for _, target, values in there):
         return ()
-    cgroups = sorted((cgroup for cgroup in targets if cgroup in seen), key=_rank)
-    projection = _Projection(pool, everything)
-    for cgroup in cgroups:
-        if (cpus := targets[cgroup].cpus) is not None:
-            projection.add(cgroup, cpus, seen)
-    return _with_mems_and_cpu_max(list(_writes(projection)), cgroups, seen, targets)
+    there.sort(key=_rank)
+    projection = _Projection(pool, everything, seen)
+    for cgroup, target, _ in there:
+        if target.cpus is not None:
+            projection.add(cgroup, target.cpus)
+    return _with_mems_and_cpu_max(list(_writes(projection)), there)
 
 
 def _reached(target: CgroupTarget, values: CgroupValues) -> bool:
@@ -56,8 +61,9 @@ def _reached(target: CgroupTarget, values: CgroupValues) -> bool:
     )
 
 
-def _rank(cgroup: CgroupRef) -> tuple[int, str, str, str, str]:
+def _rank(there: _There) -> tuple[int, str, str, str, str]:
     """Return what puts parents first, and everything in one order always."""
+    cgroup = there[0]
     kind = type(cgroup).__name__
     if isinstance(cgroup, ContainerCgroup):
         return depth(cgroup), kind, cgroup.pod.uid, cgroup.name, cgroup.id
@@ -104,6 +110,8 @@ class _Cgroup:
 
     def needed_by_children(self, cpus: CpuSet) -> CpuSet:
         """Return the CPUs of those below that would have none left if it had only `cpus`."""
+        if not self.below:
+            return cpuset.EMPTY
         held = 0
         for child in self.children():
             left = CpuSet(child.has & cpus)
@@ -129,31 +137,32 @@ class _Cgroup:
 class _Projection:
     """All cgroups that have a target, below kubepods."""
 
-    def __init__(self, pool: CpuSet, everything: CpuSet) -> None:
+    def __init__(self, pool: CpuSet, everything: CpuSet, seen: Mapping[CgroupRef, CgroupValues]) -> None:
         self.pool = pool
+        self._seen = seen
         self.kubepods = _Cgroup(None, None, None)
         self.kubepods.has = everything
         self._targeted: list[_Cgroup] = []
         self._at: dict[CgroupRef | None, _Cgroup] = {None: self.kubepods}
         self._blocking: dict[_Cgroup, CpuSet] = {}
 
-    def add(self, ref: CgroupRef, target: CpuSet, seen: Mapping[CgroupRef, CgroupValues]) -> None:
+    def add(self, ref: CgroupRef, target: CpuSet) -> None:
         """Take in a cgroup, after those above it."""
-        cgroup = self._place(ref, seen)
+        cgroup = self._place(ref)
         cgroup.target = target
         self._targeted.append(cgroup)
         self._refresh(cgroup)
 
-    def _place(self, ref: CgroupRef | None, seen: Mapping[CgroupRef, CgroupValues]) -> _Cgroup:
+    def _place(self, ref: CgroupRef | None) -> _Cgroup:
         known = self._at.get(ref)
         if known is not None or ref is None:
             return known or self.kubepods
-        above = self._place(parent(ref), seen)
-        values = seen.get(ref)
+        above = self._place(parent(ref))
+        values = self._seen.get(ref)
         cgroup = self._at[ref] = _Cgroup(ref, above, None if values is None else values.cpus)
         for each in above.line():
             each.below.append(cgroup)
-        self._refresh(cgroup)
+        cgroup.has = _effective_in(cgroup.own, above.has)
         return cgroup
 
     def _refresh(self, cgroup: _Cgroup) -> None:
@@ -231,6 +240,8 @@ def _grow(projection: _Projection, waiting: list[_Cgroup], *, pool_too: bool = T
     everything = projection.kubepods.has
     for cgroup in waiting:
         own, target = cgroup.own, cgroup.target or cpuset.EMPTY
+        if own == target:
+            continue  # since it shrank
         may = projection.free_for(cgroup, target, pool_too=pool_too)
         may = CpuSet(may | cgroup.needed_by_children(may))
         if target & everything and not may & everything:
@@ -253,16 +264,10 @@ def _unlock(projection: _Projection, waiting: list[_Cgroup], parked: set[_Cgroup
     return projection.write(waiting[0], waiting[0].target or cpuset.EMPTY)
 
 
-def _with_mems_and_cpu_max(
-    writes: list[CgroupWrite],
-    cgroups: Iterable[CgroupRef],
-    seen: Mapping[CgroupRef, CgroupValues],
-    targets: Mapping[CgroupRef, CgroupTarget],
-) -> tuple[CgroupWrite, ...]:
+def _with_mems_and_cpu_max(writes: list[CgroupWrite], there: Iterable[_There]) -> tuple[CgroupWrite, ...]:
     """Add memory nodes and cpu.max to the last write of their cgroup, or append a write of their own."""
     last = {write.cgroup: number for number, write in enumerate(writes)}
-    for cgroup in cgroups:
-        target, values = targets[cgroup], seen[cgroup]
+    for cgroup, target, values in there:
         mems = target.mems if target.mems != values.mems else None
         cpu_max = target.cpu_max if target.cpu_max != values.cpu_max else None
         if mems is None and cpu_max is None:
