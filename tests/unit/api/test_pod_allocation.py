@@ -26,6 +26,7 @@ from podnuma.api.pod_allocation import (
     ObservedCgroup,
     Phase,
     PodAllocationStatus,
+    SentSpec,
     Verdict,
     numa_nodes,
     read_accepted_allocation,
@@ -56,6 +57,32 @@ def test_a_grant_is_read_exactly_as_it_was_rendered(grant, node):
     allocation = read_pod_allocation(body)
     assert allocation.grant == grant
     assert (allocation.node_name, allocation.decision, allocation.pod_uid) == (node, ADMITTED, grant.uid)
+
+
+@given(grants(), names)
+def test_a_spec_that_is_stored_as_it_was_sent_says_what_parsing_it_says(grant, node):
+    body = json.loads(json.dumps(render_pod_allocation(grant, node, ADMITTED)))
+    read = read_pod_allocation(body, sent=SentSpec(body["spec"], grant))
+    assert read.grant is grant
+    assert read == read_pod_allocation(body)
+
+
+def outcome(body: Any, sent: SentSpec | None = None) -> Any:
+    try:
+        return read_pod_allocation(body, sent=sent)
+    except InvalidObjectError as error:
+        return str(error)
+
+
+@given(grants(), names, st.data())
+def test_a_spec_that_is_stored_otherwise_than_sent_is_parsed(grant, node, data):
+    body = json.loads(json.dumps(render_pod_allocation(grant, node, ADMITTED)))
+    sent = SentSpec(body["spec"], grant)
+    lost = data.draw(st.sampled_from(sorted(body["spec"])))
+    cut = {**body, "spec": {name: value for name, value in body["spec"].items() if name != lost}}
+    assert outcome(cut, sent) == outcome(cut)
+    renamed = {**body, "metadata": {**body["metadata"], "name": f"{grant.name}-1"}}
+    assert outcome(renamed, sent).grant == outcome(renamed).grant
 
 
 def test_an_allocation_goes_with_its_pod_when_its_cgroup_is_empty():

@@ -25,7 +25,12 @@ from podnuma.api.node_profile import read_node_profile
 from podnuma.api.node_topology import operator_part, read_node_topology
 from podnuma.api.placement import read_scheduling_state
 from podnuma.api.pod import read_pod, static_uid
-from podnuma.api.pod_allocation import PodAllocation, read_accepted_allocation, read_pod_allocation
+from podnuma.api.pod_allocation import (
+    PodAllocation,
+    SentSpec,
+    read_accepted_allocation,
+    read_pod_allocation,
+)
 from podnuma.api.pod_condition import told_refusal
 from podnuma.api.pod_resize import allocated, kubelet_holds_back, resources_revision
 from podnuma.api.scheduling import Needs, read_pod_needs, read_schedulable_node
@@ -230,9 +235,9 @@ def decode_topology(value: Json) -> CachedTopology:
     )
 
 
-def decode_allocation(value: Json) -> CachedAllocation:
-    """Decode a PodAllocation."""
-    model, problem = _try(read_pod_allocation, value)
+def decode_allocation(value: Json, sent: SentSpec | None = None) -> CachedAllocation:
+    """Decode a PodAllocation; `sent`: in the answer to a write, what was written."""
+    model, problem = _try(partial(read_pod_allocation, sent=sent), value)
     accepted = read_accepted_allocation(value) if model is None else None
     if model is None:
         model, _ = _try(partial(read_pod_allocation, as_it_is=True), value)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from podnuma.api import names
 from podnuma.api.conditions import Readiness, merged, readiness, render_conditions
-from podnuma.api.pod_allocation import Phase
+from podnuma.api.pod_allocation import Phase, SentSpec
 from podnuma.api.resource_types import POD_ALLOCATION
 from podnuma.api.spec_checksum import with_checksum
 from podnuma.operator.cache import decode
@@ -106,8 +106,9 @@ class AllocationStore:
                 await self._make_way(allocation)
                 continue
             try:
-                response = await self._writer.create_allocation(decision.key, decision.render())
-                return CreateResult(await self._written(decision, response), written=True)
+                body = decision.render()
+                response = await self._writer.create_allocation(decision.key, body)
+                return CreateResult(await self._written(decision, body, response), written=True)
             except errors.AlreadyExistsError:
                 await self._read_again(decision.key)
                 continue
@@ -133,7 +134,7 @@ class AllocationStore:
             body["metadata"]["resourceVersion"] = str(allocation.version.resource_version)
             try:
                 response = await self._writer.replace_allocation(decision.key, body)
-                return await self._written(decision, response)
+                return await self._written(decision, body, response)
             except (errors.ConflictError, errors.NotFoundError):
                 await self._read_again(decision.key)
             except errors.UncertainError:
@@ -173,7 +174,8 @@ class AllocationStore:
         body = decision.render()
         body["metadata"]["resourceVersion"] = str(allocation.version.resource_version)
         try:
-            await self._written(decision, await self._writer.replace_allocation(allocation.key, body))
+            response = await self._writer.replace_allocation(allocation.key, body)
+            await self._written(decision, body, response)
         except (errors.ConflictError, errors.NotFoundError):
             await self._read_again(allocation.key)
             raise
@@ -240,8 +242,10 @@ class AllocationStore:
         """Try once more to store what the API server stored otherwise than sent."""
         self._mismatched.clear()
 
-    async def _written(self, decision: PodDecision, response: dict[str, Any]) -> CachedAllocation:
-        allocation = decode.decode_allocation(response)
+    async def _written(
+        self, decision: PodDecision, body: dict[str, Any], response: dict[str, Any]
+    ) -> CachedAllocation:
+        allocation = decode.decode_allocation(response, SentSpec(body["spec"], decision.grant))
         self._cache.update(allocation)
         if allocation.problem and decision.has_its_effect(allocation):
             # Stored otherwise than sent, in what no node acts on: only the checksum does not fit.
