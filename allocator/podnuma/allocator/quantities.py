@@ -13,6 +13,7 @@ are never negative. Specification: section 0.4.
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 NANO = 10**9
 _LARGEST = (2**63 - 1) * NANO
@@ -66,7 +67,12 @@ def parse(value: str | float) -> Quantity:
     """
     if isinstance(value, bool):
         raise ValueError(f"{value} is not a quantity")  # noqa: TRY004 - one error type for the caller
-    text = value if isinstance(value, str) else repr(value)
+    return _parse_text(value if isinstance(value, str) else repr(value))
+
+
+@lru_cache(4096)
+def _parse_text(text: str) -> Quantity:
+    """Return one object for all that ask for as much: the same few amounts come with every pod."""
     match = _SHAPE.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None or not (match[1] or match[2]):
         raise ValueError(f"{text[:_LONGEST]!r} is not a quantity such as 4, 1500m or 16Gi")

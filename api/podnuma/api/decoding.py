@@ -87,6 +87,10 @@ class FieldErrors:
         raise InvalidObjectError(subject, errors)
 
 
+# JSON's objects are dictionaries; whether one is any other mapping is slow to find out.
+_OBJECT: Final = (dict, Mapping)
+
+
 class _Absent:
     """The value of a field that is not there."""
 
@@ -213,7 +217,7 @@ class Fields:
     @classmethod
     def of(cls, value: Any, path: str, errors: FieldErrors) -> "Fields":
         """``value`` as an object; anything else is a problem and reads as an empty object."""
-        if isinstance(value, Mapping):
+        if isinstance(value, _OBJECT):
             return cls(value, path, errors)
         if value is not None and not isinstance(value, _Absent):
             errors.add(path, value, "must be an object")
@@ -319,14 +323,13 @@ class Fields:
             return {}
         result: dict[str, T] = {}
         for key, value in entries.content.items():
-            where = f"{entries.path}[{cut(key) if isinstance(key, str) else shown(key)}]"
             if not isinstance(key, str):
-                self.errors.add(where, ABSENT, "keys must be strings")
+                self.errors.add(f"{entries.path}[{shown(key)}]", ABSENT, "keys must be strings")
                 continue
             try:
                 result[key] = read(value)
             except ValueError as refused:
-                self.errors.add(where, value, str(refused))
+                self.errors.add(f"{entries.path}[{cut(key)}]", value, str(refused))
         return result
 
 

@@ -294,7 +294,7 @@ def _try(read: Callable[[Any], T], value: Json) -> tuple[T | None, str | None]:
 
 
 def _dict(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, (dict, Mapping)) else {}
 
 
 def _labels(metadata: Json) -> Mapping[str, str]:
