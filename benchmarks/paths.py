@@ -22,7 +22,7 @@ from podnuma.agent.plan.write_order import order_writes
 from podnuma.allocator import Admitted, NodeAllocator, cpuset
 from podnuma.allocator.request import Qos
 from podnuma.api.node_profile import read_node_profile
-from podnuma.api.pod_allocation import Decision, numa_nodes, render_pod_allocation
+from podnuma.api.pod_allocation import Decision, SentSpec, numa_nodes, render_pod_allocation
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.cluster import ClusterCache
 from rich.console import Console
@@ -89,7 +89,8 @@ def operator() -> Iterator[tuple[str, float]]:
     yield "PodAllocation from the grant", micros(rendered)
     body = json.loads(json.dumps(rendered()))
     body["metadata"] |= {"uid": "a", "resourceVersion": "8", "generation": 1}
-    yield "PodAllocation read back", micros(lambda: decode.decode_allocation(body))
+    sent = SentSpec(rendered()["spec"], grant)
+    yield "PodAllocation read back", micros(lambda: decode.decode_allocation(body, sent))
 
 
 class StillBench(Bench):
