@@ -23,12 +23,15 @@ from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.admission_policies import admission_policies
 from podnuma.cli.objects.asked_names import asked_object
 from podnuma.cli.objects.documents import Document, read_documents
+from podnuma.cli.objects.nodes import CandidateNode
 from podnuma.cli.objects.server_admission import ServerAdmission
 from podnuma.cli.objects.sources import ObjectSource, one_namespace
 from podnuma.cli.objects.workloads import ExpandedPods, expand
 from podnuma.cli.render.wording import count
 
 app = new_app()
+
+_NAMED = 3
 
 
 @app.command(
@@ -173,7 +176,21 @@ def plan_documents(
         note(f"the API server differs: {line}")
     view = scheduling_view(source, node, note)
     nodes, labels = nodes_to_plan_on(source, node, profile, view, note)
+    _say_what_exists(expanded, nodes, note)
     return expanded, plan_pods(expanded.pods, nodes, labels, view, packing)
+
+
+def _say_what_exists(expanded: ExpandedPods, nodes: Sequence[CandidateNode], note: Note) -> None:
+    """Say which pods hold something already: what they hold stays theirs, and a second one is planned."""
+    holding = {f"{grant.namespace}/{grant.name}" for one in nodes for grant in one.allocator.grants.values()}
+    found = list(dict.fromkeys(pod.name for pod in expanded.pods if pod.name in holding))
+    if not found:
+        return
+    names = ", ".join(found[:_NAMED]) + (f" and {len(found) - _NAMED} more" if len(found) > _NAMED else "")
+    note(
+        f"planned beside the pod of the same name that exists: {names}; "
+        f"for a change of that: podnuma plan resize {found[0]} --cpu CPUS"
+    )
 
 
 def _say(expanded: ExpandedPods, note: Note) -> None:
