@@ -22,6 +22,13 @@ KUBELET = "Pod Scope pod with pod-level resources failed admission under pod-sco
 MIRROR = {"kubernetes.io/config.mirror": "0a1b", "kubernetes.io/config.hash": "0a1b"}
 
 
+def mirror(site):
+    """Return the metadata of the mirror that the kubelet of n1 makes of its static pod."""
+    uid = site.api.get("/api/v1/nodes/n1")["metadata"]["uid"]
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": uid, "controller": True}
+    return {"annotations": MIRROR, "ownerReferences": [owner]}
+
+
 def test_cpus_of_a_deleted_pod_go_to_a_new_one(site):
     site.furnish()
     site.report_hardware()
@@ -375,8 +382,8 @@ def test_a_node_that_is_gone_takes_its_nodetopology_and_comes_back_new(site):
 def test_mirror_pods_of_static_pods_are_decided_and_never_evicted(site):
     site.furnish()
     site.report_hardware()
-    site.create(pod("static", annotations=MIRROR))
-    site.create(pod("toobig", 9, annotations=MIRROR))
+    site.create(pod("static", **mirror(site)))
+    site.create(pod("toobig", 9, **mirror(site)))
     assert site.decided("static") == "1-2,9-10"
     assert site.decided("toobig") == "-"
     spec = site.allocation("static")["spec"]
@@ -390,7 +397,7 @@ def test_the_deletion_of_a_mirror_pod_frees_nothing_and_the_next_mirror_finds_it
     """Whoever deletes a mirror, its containers run on: a newcomer gets other CPUs."""
     site.furnish()
     site.report_hardware()
-    site.create(pod("static", annotations=MIRROR))
+    site.create(pod("static", **mirror(site)))
     held, known = site.decided("static"), site.allocation("static")
     path = f"{GROUP}/namespaces/{site.namespace}/podallocations/static/status"
     site.api.merge(path, {"status": {"phase": "Applied"}})
@@ -398,7 +405,7 @@ def test_the_deletion_of_a_mirror_pod_frees_nothing_and_the_next_mirror_finds_it
     site.create(pod("newcomer"))
     newcomer = site.decided("newcomer")
     assert not cpuset.parse(newcomer) & cpuset.parse(held)
-    again = site.create(pod("static", annotations=MIRROR))["metadata"]["uid"]
+    again = site.create(pod("static", **mirror(site)))["metadata"]["uid"]
     until(lambda: site.allocation("static")["spec"]["podUID"] == again, "the next mirror's record", SOON)
     assert (site.cpus("static"), site.cpus("newcomer")) == (held, newcomer)
     found = site.allocation("static")["metadata"]

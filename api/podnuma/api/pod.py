@@ -107,7 +107,9 @@ def read_pod_facts(value: Any) -> PodFacts:
         node_name=fields.fields("spec").optional("nodeName", text(253), ""),
         phase=fields.fields("status").optional("phase", choice(PodPhase), PodPhase.PENDING),
         labels=read_labels(metadata),
-        static_uid=static_uid(metadata.content.get("annotations")),
+        static_uid=read_mirror(
+            metadata.content, fields.fields("spec").optional("nodeName", text(253), "")
+        ).uid,
     )
     errors.check(subject(POD, value))
     return facts
@@ -178,15 +180,39 @@ class _Budget:
     limits: Amounts
 
 
-def static_uid(annotations: Any) -> str:
-    """Return the UID by which a node knows the static pod that these annotations' pod is the mirror of.
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """Of which static pod a pod is the mirror: its UID on the node, and the UID of the Node that made it."""
 
-    Empty for any other pod. Never raises: a kubelet writes them.
+    uid: str = ""
+    node_uid: str = ""
+
+
+NO_MIRROR: Final = Mirror()
+
+
+def read_mirror(metadata: Any, node: str) -> Mirror:
+    """Return what a pod on a node says of a static pod; empty for any other pod. Never raises.
+
+    Whoever may create pods can write the annotations, while the kubelet's mirrors are controlled by their
+    Node (since v1.17; the API server lets a node make no others). Whether that Node has this UID is not
+    looked at here.
     """
+    annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
     if not isinstance(annotations, Mapping) or names.STATIC_POD_MIRROR_ANNOTATION not in annotations:
-        return ""
+        return NO_MIRROR
     uid = annotations.get(names.STATIC_POD_HASH_ANNOTATION)
-    return uid if isinstance(uid, str) and len(uid) <= LONGEST_STATIC_UID else ""
+    owners = metadata.get("ownerReferences")
+    made_by = [
+        str(owner.get("uid") or "")
+        for owner in (owners if isinstance(owners, list) else ())
+        if isinstance(owner, Mapping)
+        and (owner.get("apiVersion"), owner.get("kind"), owner.get("name")) == ("v1", "Node", node)
+        and owner.get("controller") is True
+    ]
+    if not made_by or not isinstance(uid, str) or len(uid) > LONGEST_STATIC_UID:
+        return NO_MIRROR
+    return Mirror(uid, made_by[0])
 
 
 def _read_containers(spec: Fields) -> tuple[ContainerRequest, ...]:

@@ -287,9 +287,15 @@ def test_terminating_pods_are_not_finished():
 
 def test_a_static_pod_has_another_uid_on_its_node():
     mirror = {"kubernetes.io/config.mirror": "h1", "kubernetes.io/config.hash": "h1"}
-    assert facts(annotations=mirror).uid_on_node == "h1"
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "w1", "uid": "n", "controller": True}
+    assert facts(annotations=mirror, ownerReferences=[owner]).uid_on_node == "h1"
     # Anybody can annotate a pod; only the kubelet makes mirrors.
-    assert facts(annotations={"kubernetes.io/config.hash": "h1"}).uid_on_node == "u"
+    for made in (
+        {"annotations": {"kubernetes.io/config.hash": "h1"}, "ownerReferences": [owner]},
+        {"annotations": mirror},
+        {"annotations": mirror, "ownerReferences": [{**owner, "name": "w2"}, "x"]},
+    ):
+        assert facts(**made).uid_on_node == "u"
 
 
 def test_a_pod_that_is_not_bound_is_nowhere():

@@ -37,7 +37,7 @@ def machine(cores: int = 8, nodes: int = 2, memory: int = 32) -> Topology:
 
 
 def node(name: str = "n1", **labels: str) -> Json:
-    return {"metadata": {"name": name, "labels": labels or {"pool": "a"}}}
+    return {"metadata": {"name": name, "uid": f"uid-of-{name}", "labels": labels or {"pool": "a"}}}
 
 
 def namespace(name: str = "default", **labels: str) -> Json:
@@ -80,6 +80,21 @@ def pod(name: str = "db", cpus: int = 4, memory: str = "4Gi", on: str = "n1", **
             ],
         },
         "status": {"phase": "Pending", "qosClass": "Guaranteed"},
+    }
+
+
+def mirror(uid: str, on: str = "n1", node_uid: str = "") -> Json:
+    """Return the metadata of the mirror that a kubelet makes of its static pod."""
+    owner = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "name": on,
+        "uid": node_uid or f"uid-of-{on}",
+        "controller": True,
+    }
+    return {
+        "annotations": {"kubernetes.io/config.mirror": uid, "kubernetes.io/config.hash": uid},
+        "ownerReferences": [owner],
     }
 
 

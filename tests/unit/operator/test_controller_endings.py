@@ -6,12 +6,12 @@ import pytest
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import ObjectKey
 
-from tests.unit.operator.rig import Rig, pod
+from tests.unit.operator.rig import Rig, mirror, pod
 from tests.unit.operator.virtual import virtual
 
 DB = ObjectKey("default", "db")
 HASH = "hash-1"
-MIRROR: Any = {"annotations": {"kubernetes.io/config.mirror": HASH, "kubernetes.io/config.hash": HASH}}
+MIRROR: Any = mirror(HASH)
 
 
 async def orphaned(*nodes: str, cpus: int = 6, **spec) -> tuple[Rig, str]:
@@ -246,6 +246,18 @@ async def test_a_static_pod_whose_mirror_stays_away_goes_when_its_processes_have
     rig.cluster.released(DB)
     await rig.quiet()
     assert rig.allocation() is None
+
+
+@pytest.mark.parametrize("forged", [{"annotations": MIRROR["annotations"]}, mirror(HASH, node_uid="guessed")])
+@virtual
+async def test_a_mirror_that_its_node_did_not_make_is_a_pod_like_others(forged):
+    """Whoever may create pods can write the annotations with the UID of somebody else's pod."""
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod("db", 6, **forged))
+    await rig.create(pod("static", 4, **mirror("hash-2")))
+    found = [rig.allocation(name) or {} for name in ("db", "static")]
+    assert [one["spec"].get("uidOnNode") for one in found] == [None, "hash-2"]
 
 
 @virtual

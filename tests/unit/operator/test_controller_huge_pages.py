@@ -3,12 +3,11 @@
 from dataclasses import replace
 
 from podnuma.allocator.memory.others import PagesInUse
-from podnuma.api import names
 from podnuma.api.node_topology import AgentReport, render_agent_status
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import ObjectKey
 
-from tests.unit.operator.rig import GIB, Rig, machine, namespace, node, pod, profile
+from tests.unit.operator.rig import GIB, Rig, machine, mirror, namespace, node, pod, profile
 from tests.unit.operator.virtual import virtual
 
 PAGES = "hugepages-1Gi"
@@ -105,10 +104,7 @@ async def test_what_running_pods_use_is_not_in_their_own_way_when_they_are_decid
 
 @virtual
 async def test_a_static_pod_is_known_by_its_uid_on_the_node():
-    mirror = {
-        "annotations": {names.STATIC_POD_MIRROR_ANNOTATION: "hash", names.STATIC_POD_HASH_ANNOTATION: "hash"}
-    }
-    rig, _ = await before_the_agent_reports(wants("db", 6, **mirror))
+    rig, _ = await before_the_agent_reports(wants("db", 6, **mirror("hash")))
     await report(rig, (0, 6, "hash"), (1, 8, ""))
     rig.report_hardware("n1", with_pages())
     await rig.quiet()

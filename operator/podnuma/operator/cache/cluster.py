@@ -82,6 +82,14 @@ class ClusterCache:
         """Return the NodeTopology of a node."""
         return self.topologies.get(ObjectKey("", name))
 
+    def static_uid(self, pod: CachedPod) -> str:
+        """Return the UID of a static pod on its node, of which this pod is the mirror; "" if of none.
+
+        Only a mirror that its own Node made is one: anybody can write the annotations.
+        """
+        node = self.node(pod.node)
+        return pod.mirror.uid if node is not None and node.uid == pod.mirror.node_uid else ""
+
     def pod(self, key: ObjectKey, uid: str) -> CachedPod | None:
         """Return the pod of this name if it has this UID."""
         pod = self.pods.get(key)

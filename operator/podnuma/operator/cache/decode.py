@@ -24,7 +24,7 @@ from podnuma.api.events import Involved
 from podnuma.api.node_profile import read_node_profile
 from podnuma.api.node_topology import operator_part, read_node_topology
 from podnuma.api.placement import read_scheduling_state
-from podnuma.api.pod import read_pod, static_uid
+from podnuma.api.pod import read_mirror, read_pod
 from podnuma.api.pod_allocation import (
     PodAllocation,
     SentSpec,
@@ -141,7 +141,7 @@ def _cached_pod(value: Json, node_name: str) -> CachedPod:
         or names.STATIC_POD_MIRROR_ANNOTATION in _dict(metadata.get("annotations")),
         terminating=bool(metadata.get("deletionTimestamp")),
         running=_dict(value.get("status")).get("phase") == "Running",
-        static_uid=static_uid(metadata.get("annotations")),
+        mirror=read_mirror(metadata, node_name),
         revision="" if request is None else resources_revision(request),
         held_back=_held_back(value, unallocated=request != desired),
         refusal=told_refusal(value),

@@ -18,6 +18,7 @@ from podnuma.api.conditions import Status, find
 from podnuma.api.device_plugins import devices_known
 from podnuma.api.names import CGROUP_FINALIZER
 from podnuma.api.node_topology import NodeCondition
+from podnuma.api.pod import NO_MIRROR, Mirror
 from podnuma.api.pod_allocation import AGENT_REFUSED, CONTENDED, NOT_ISOLATED, OUTSIDE_KUBEPODS, Phase
 from podnuma.operator.cache.kinds import Kind
 
@@ -87,7 +88,7 @@ class CachedPod(CachedObject):
     API server's time as text, which sorts. `controller` is what would replace the pod;
     `stays` says that a replacement would land on the same node (daemon sets, static pods).
     `running` that its kubelet has started it, as far as it has told.
-    `static_uid` is the UID of a static pod on its node, of which this object is the mirror; else empty.
+    `mirror` tells of which static pod it says to be the mirror; `ClusterCache.static_uid` whether that is so.
     `request` has the resources that the kubelet has allocated, `revision` is theirs; `held_back` says why
     the kubelet has not accepted a resize of the pod, empty if it has none to accept. `refusal` is the reason
     and message of podnuma's condition on the pod, if it has one. `claims` are the ResourceClaims that its
@@ -105,7 +106,7 @@ class CachedPod(CachedObject):
     stays: bool
     terminating: bool
     running: bool = False
-    static_uid: str = ""
+    mirror: Mirror = NO_MIRROR
     revision: str = ""
     held_back: str = ""
     refusal: tuple[str, str] | None = None

@@ -138,7 +138,7 @@ class Admission:
         )
         scope = settings.managers.topology_manager_scope
         grant = rejected_grant(pod.uid, pod.key.namespace, pod.key.name, scope)
-        decision = PodDecision(pod.key, node.name, grant, said, pod.static_uid)
+        decision = PodDecision(pod.key, node.name, grant, said, self._cache.static_uid(pod))
         await self._decisions.write(node, pod, decision, None)
         node.rejected_at[pod.uid] = node.revision
 
@@ -225,7 +225,7 @@ class Admission:
                 said = Decision.of(
                     answer, explanation=devices.told[:LONGEST_EXPLANATION], revision=pod.revision
                 )
-                decision = PodDecision(pod.key, node.name, grant, said, pod.static_uid, numa)
+                decision = PodDecision(pod.key, node.name, grant, said, self._cache.static_uid(pod), numa)
                 await self._decisions.write(node, pod, decision, answer)
             case Rejected() if (known is None or known.undecided) and (orphans := self._orphans(node)):
                 # The common case: the pod that it replaces has just ended, and the agent has yet to say so.
@@ -245,7 +245,10 @@ class Admission:
                 refusal = Decision.of(answer, node.revision, cause, pod.revision)
                 grant = rejected_grant(pod.uid, pod.key.namespace, pod.key.name, allocator.rules.scope)
                 await self._decisions.write(
-                    node, pod, PodDecision(pod.key, node.name, grant, refusal, pod.static_uid), None
+                    node,
+                    pod,
+                    PodDecision(pod.key, node.name, grant, refusal, self._cache.static_uid(pod)),
+                    None,
                 )
                 node.rejected_at[pod.uid] = node.revision
 
@@ -263,7 +266,7 @@ class Admission:
         if known is not None and known.decision == said:
             return
         grant = rejected_grant(pod.uid, pod.key.namespace, pod.key.name, scope)
-        decision = PodDecision(pod.key, node.name, grant, said, pod.static_uid)
+        decision = PodDecision(pod.key, node.name, grant, said, self._cache.static_uid(pod))
         await self._decisions.write(node, pod, decision, None)
 
     @staticmethod

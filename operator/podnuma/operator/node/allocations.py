@@ -125,7 +125,7 @@ class AllocationSync:
         if not orphans:
             return
         for pod in self._cache.pods.group(node.name).values():
-            known = orphans.get(pod.static_uid)
+            known = orphans.get(self._cache.static_uid(pod))
             if known is None or pod.uid in node.decisions or pod.key != known.key:
                 continue
             allocation = self._cache.allocation_on(node.name, known.uid)

@@ -114,7 +114,8 @@ class NodeReconciler:
         told = topology.model.pages_in_use if topology is not None and topology.model is not None else ()
         if not any(one.pod_uid for one in told):
             return told
-        mirrors = {pod.static_uid: pod.uid for pod in self._cache.pods.group(name).values() if pod.static_uid}
+        known = ((self._cache.static_uid(pod), pod) for pod in self._cache.pods.group(name).values())
+        mirrors = {static: pod.uid for static, pod in known if static}
         return tuple(replace(one, pod_uid=mirrors.get(one.pod_uid, one.pod_uid)) for one in told)
 
     async def write_status(self) -> float:

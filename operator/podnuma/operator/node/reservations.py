@@ -89,7 +89,10 @@ class Reservations:
         said = replace(Decision.of(answer, revision=pod.revision), reason=RESERVED)
         numa = numa_nodes(answer.grant, allocator.topology)
         await self._decisions.write(
-            node, pod, PodDecision(pod.key, node.name, answer.grant, said, pod.static_uid, numa), answer
+            node,
+            pod,
+            PodDecision(pod.key, node.name, answer.grant, said, self._cache.static_uid(pod), numa),
+            answer,
         )
         return pod.uid in node.decisions
 

@@ -28,7 +28,7 @@ _SHOWN = 120  # characters of a field's value in a message
 class PodDecision:
     """A decision about one pod on one node: a grant; or with an empty grant a rejection, or that it waits.
 
-    `static_uid` as in `CachedPod`; `numa` are the NUMA nodes of what it holds, for the summary.
+    `static_uid` as in `ClusterCache`; `numa` are the NUMA nodes of what it holds, for the summary.
     """
 
     key: ObjectKey
