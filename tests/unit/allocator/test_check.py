@@ -220,7 +220,7 @@ def test_align_by_socket_needs_known_sockets():
     ("kind", "told"),
     [
         ("low-power", "its kinds of cores are performance, efficient; leave the field out"),
-        ("efficient", "CPUs 4-5,10-11 are all reserved or isolated; reserve others"),
+        ("efficient", "CPUs 4-5,10-11 are all reserved, isolated or outside kubepods; reserve others"),
     ],
 )
 def test_a_kind_of_core_that_gives_no_cpu_is_refused(kind, told):
