@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: browser manifest-fields playground docs-pictures test-browser test-dashboard bench bench-placement bench-placement-cluster bench-scale bench-compare conformance discovery fuzz help install demo demo-stop test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-smoke e2e-kind clean written
+.PHONY: browser manifest-fields playground docs-pictures test-browser test-dashboard bench bench-placement bench-placement-cluster bench-scale bench-compare conformance discovery fuzz help install demo demo-stop release test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-smoke e2e-kind clean written
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -95,11 +95,15 @@ manifest-fields: install ## write the fields that manifests may have from the Op
 docs-metrics: install ## write docs/metrics.md from the code and the alert rules
 	@python -m testbed.metrics_reference
 
-image: install ## dist/podnuma-image.tar, an OCI archive, without Docker
-	@python deploy/image.py
+image: install ## dist/podnuma-image.tar, an OCI archive, without Docker; ARCH=amd64|arm64; needs apt
+	@python -m deploy.image --newest-if-gone $(if $(ARCH),--architecture $(ARCH))
 
 chart: install ## dist/podnuma-VERSION.tgz, the Helm chart as a package
 	@mkdir -p dist && "$$(python -m testbed.build helm | cut -f2)" package deploy/chart/podnuma --destination dist
+
+release: install ## dist/: image, list of what is in it (SPDX), chart, wheel, krew plugin, checksums; URL=where it will be found
+	@python -m deploy.release --helm "$$(python -m testbed.build helm | cut -f2)" $(if $(URL),--url "$(URL)") \
+	  $(foreach arch,$(ARCH),--architecture $(arch))
 
 manifests: install ## write the chart's copies and README, and deploy/rbac and deploy/kustomize from the chart
 	@python deploy/chart_files.py

@@ -1,80 +1,69 @@
-"""Build podnuma's container image as an OCI archive, with nothing but Python: no Docker, no base image.
+"""Build podnuma's container image as an OCI archive, without root, Docker or a base image.
 
-    the interpreter that runs this script, its standard library and the shared libraries it needs
+    Debian's packages of deploy/debian-packages.txt, unpacked: an interpreter, its libraries, dpkg's database
   + podnuma and its dependencies, installed by pip in the versions of constraints.txt
   = one layer, one archive for `ctr image import`, `podman load`, `docker load` or a registry client
 
-There is no shell and no package manager in it. Files have no times and no owners but root, so that
-the same inputs give the same digest. Linux with glibc; the image is for the machine's own architecture.
+There is no shell and no package manager in it, but a package database, so that scanners see what is there.
+Files have no times and no owners but root, so that the same inputs give the same digest, on any machine: the
+layer is compressed by the image's own zlib. For this machine's architecture or, with --architecture, another.
 The Containerfile makes an image of the same behaviour for people who build with Docker or Podman.
 """
 
 import argparse
-import compileall
 import gzip
 import hashlib
 import io
 import json
-import platform
-import py_compile
 import re
-import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import tempfile
 import tomllib
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+import yaml
+
+from deploy import debian
+from deploy.python_packages import Builder
+
 ROOT = Path(__file__).resolve().parents[1]
+CHART = ROOT / "deploy" / "chart" / "podnuma" / "Chart.yaml"
 HOME = "opt/podnuma"
-PYTHON = f"{HOME}/python"
-LIBRARIES = f"{HOME}/lib"
+SITE = f"{HOME}/lib/{debian.PYTHON}/site-packages"
 TEMPORARY = "tmp"
 USER = 65532
 
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x"}
-# Of the standard library: what a server process never imports.
-_LEFT_OUT = {
-    "__pycache__", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "pydoc_data",
-    "site-packages", "sqlite3",
-}  # fmt: skip
-# 60 MB of generated code, never needed in a stack trace.
-_BYTECODE_ONLY = ("kubernetes",)
-_NEVER = re.compile(r"config-.*|_tkinter.*|_sqlite3.*|_test.*|xxlimited.*|.*\.(a|pyi|pyx|pxd|h|exe)")
-# glibc loads these by name when a host name is looked up.
-_BY_NAME = ("libnss_dns.so.2", "libnss_files.so.2", "libresolv.so.2")
-_LDD = re.compile(r"^\s*(?:(\S+) => )?(/\S+) \(0x", re.MULTILINE)
 
-
-def build(archive: Path, reference: str) -> str:
+def build(archive: Path, reference: str, architecture: str = "", builder: Builder | None = None) -> str:
     """Write the archive and return the manifest's digest. `reference` is the image's name and tag."""
+    architecture = architecture or debian.own_architecture()
     with tempfile.TemporaryDirectory() as scratch:
-        tree = Path(scratch)
-        fill(tree)
+        tree, builder = Path(scratch) / "tree", builder or Builder(Path(scratch) / "builder")
+        fill(tree, architecture, builder)
         layer = pack(tree)
-    return write_archive(archive, reference, layer)
+        return write_archive(archive, reference, architecture, layer, builder.compress(layer))
 
 
-def fill(tree: Path) -> None:
+def fill(tree: Path, architecture: str, builder: Builder) -> None:
     """Lay out the image's files below a folder."""
-    _copy_interpreter(tree)
-    site = tree / PYTHON / "lib" / _python_name() / "site-packages"
-    _install(site)
-    _copy_libraries(tree)
-    for name in _BYTECODE_ONLY:
-        _compile(site / name, tree, legacy=True)
-        for source in (site / name).rglob("*.py"):
-            source.unlink()
-    _compile(tree / PYTHON, tree, legacy=False)
-    _write(tree / HOME / "bin" / "podnuma", _SCRIPT.format(python=f"/{PYTHON}/bin/{_python_name()}"), 0o755)
-    # For `helm test`, which runs a script of the chart.
-    (tree / HOME / "bin" / "python").symlink_to(f"../python/bin/{_python_name()}")
-    _write(tree / "etc" / "passwd", f"root:x:0:0:root:/:/none\npodnuma:x:{USER}:{USER}::/:/none\n")
-    _write(tree / "etc" / "group", f"root:x:0:\npodnuma:x:{USER}:\n")
+    debian.unpack(builder.packages(architecture), tree)
+    builder.install(tree / SITE, architecture, "[operator,agent]")
+    # 60 MB of generated code, never needed in a stack trace.
+    builder.compile(tree, tree / SITE / "kubernetes", sources=False)
+    builder.compile(tree, tree / "usr/lib" / debian.PYTHON, tree / SITE)
+    # A virtual environment of Debian's interpreter.
+    debian.write(tree / HOME / "pyvenv.cfg", "home = /usr/bin\ninclude-system-site-packages = false\n")
+    debian.write(tree / HOME / "bin" / "podnuma", _SCRIPT.format(python=f"/{HOME}/bin/python"), 0o755)
+    # Also for `helm test`, which runs a script of the chart.
+    (tree / HOME / "bin" / "python").symlink_to(f"/usr/bin/{debian.PYTHON}")
+    debian.write(tree / "etc" / "passwd", f"root:x:0:0:root:/:/none\npodnuma:x:{USER}:{USER}::/:/none\n")
+    debian.write(tree / "etc" / "group", f"root:x:0:\npodnuma:x:{USER}:\n")
     # OpenSSL reads the certificates of a kubeconfig from files only.
-    (tree / TEMPORARY).mkdir()
+    (tree / TEMPORARY).mkdir(exist_ok=True)
 
 
 _SCRIPT = """#!{python} -I
@@ -82,71 +71,6 @@ from podnuma.cli.main import run
 
 run()
 """
-
-
-def _compile(folder: Path, tree: Path, *, legacy: bool) -> None:
-    """Compile now: the root file system of a container is read-only. Byte code is bound to no file times."""
-    unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
-    compileall.compile_dir(
-        str(folder), quiet=2, stripdir=str(tree), legacy=legacy, maxlevels=20, invalidation_mode=unchecked
-    )
-
-
-def _python_name() -> str:
-    return f"python{sys.version_info.major}.{sys.version_info.minor}"
-
-
-def _copy_interpreter(tree: Path) -> None:
-    name = _python_name()
-    interpreter = Path(sys.base_prefix) / "bin" / name
-    target = tree / PYTHON / "bin" / name
-    target.parent.mkdir(parents=True)
-    shutil.copy2(interpreter, target)
-    library = Path(sysconfig.get_paths(vars={"base": sys.base_prefix})["stdlib"])
-    shutil.copytree(library, tree / PYTHON / "lib" / name, ignore=_ignored)
-
-
-def _ignored(_folder: str, names: list[str]) -> set[str]:
-    return {name for name in names if name in _LEFT_OUT or _NEVER.fullmatch(name)}
-
-
-def _install(site: Path) -> None:
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    subprocess.run(
-        [*pip, "--constraint", ROOT / "constraints.txt", "--target", site, f"{ROOT}[operator,agent]"],
-        check=True,
-    )
-    shutil.rmtree(site / "bin", ignore_errors=True)
-    for path in sorted(site.rglob("*"), reverse=True):
-        if path.name in {"__pycache__", "tests", "test"} and path.is_dir():
-            shutil.rmtree(path)
-        elif path.is_file() and (_NEVER.fullmatch(path.name) or path.name in {"RECORD", "direct_url.json"}):
-            path.unlink()
-
-
-def _copy_libraries(tree: Path) -> None:
-    """Copy every shared library that some program of the tree needs, and the loader to its fixed path."""
-    folder = tree / LIBRARIES
-    folder.mkdir()
-    programs = [tree / PYTHON / "bin" / _python_name(), *(tree / PYTHON).rglob("*.so*")]
-    found: dict[str, Path] = {}
-    for program in programs:
-        done = subprocess.run(["ldd", program], check=False, capture_output=True, text=True)
-        for name, path in _LDD.findall(done.stdout):
-            if not Path(path).is_relative_to(tree):
-                found[name or path] = Path(path)
-    nearby = next(path.parent for name, path in found.items() if name.startswith("libc."))
-    found |= {name: nearby / name for name in _BY_NAME if (nearby / name).exists()}
-    for name, path in sorted(found.items()):
-        target = tree / name.lstrip("/") if name.startswith("/") else folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path.resolve(), target)
-
-
-def _write(path: Path, text: str, mode: int = 0o644) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    path.chmod(mode)
 
 
 def pack(tree: Path) -> bytes:
@@ -167,11 +91,10 @@ def pack(tree: Path) -> bytes:
     return layer.getvalue()
 
 
-def write_archive(archive: Path, reference: str, layer: bytes) -> str:
+def write_archive(archive: Path, reference: str, architecture: str, layer: bytes, packed: bytes) -> str:
     """Write an OCI image layout as a tar file; return the digest of its manifest."""
     blobs: dict[str, bytes] = {}
-    packed = gzip.compress(layer, compresslevel=6, mtime=0)
-    configuration = _json(_configuration(_digest(layer)))
+    configuration = _json(_configuration(architecture, _digest(layer)))
     manifest = _json(
         {
             "schemaVersion": 2,
@@ -198,21 +121,37 @@ def write_archive(archive: Path, reference: str, layer: bytes) -> str:
     return f"sha256:{_digest(manifest)}"
 
 
-def _configuration(layer: str) -> dict[str, object]:
+def _configuration(architecture: str, layer: str) -> dict[str, object]:
     return {
-        "architecture": ARCHITECTURES[platform.machine()],
+        "architecture": architecture,
         "os": "linux",
         "config": {
             "User": f"{USER}:{USER}",
             "Entrypoint": [f"/{HOME}/bin/podnuma"],
-            "Env": [f"PATH=/{HOME}/bin", f"LD_LIBRARY_PATH=/{LIBRARIES}", "PYTHONUNBUFFERED=1"],
-            "Labels": {
-                "org.opencontainers.image.title": "podnuma",
-                "org.opencontainers.image.licenses": "Apache-2.0",
-            },
+            "Env": [f"PATH=/{HOME}/bin", "PYTHONUNBUFFERED=1"],
+            "Labels": labels(),
         },
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer}"]},
     }
+
+
+def labels() -> dict[str, str]:
+    """Return what the image says of itself; what git says is left out where there is no git."""
+    found = {
+        "title": "podnuma",
+        "version": version(),
+        "licenses": "Apache-2.0",
+        "source": yaml.safe_load(CHART.read_text())["sources"][0],
+    }
+    asked = ["git", "-C", str(ROOT), "log", "-1", "--format=%H %ct"]
+    done = subprocess.run(asked, check=False, capture_output=True, text=True)
+    if done.returncode == 0:
+        revision, seconds = done.stdout.split()
+        found["created"] = datetime.fromtimestamp(int(seconds), UTC).isoformat()
+        # What has changes that are not committed is of no revision.
+        if subprocess.run(["git", "-C", ROOT, "diff", "--quiet", "HEAD"], check=False).returncode == 0:
+            found["revision"] = revision
+    return {f"org.opencontainers.image.{name}": value for name, value in sorted(found.items())}
 
 
 def _blob(blobs: dict[str, bytes], kind: str, data: bytes) -> dict[str, object]:
@@ -228,22 +167,73 @@ def _json(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image as it is in an archive; of its files those that say what is in it."""
+
+    architecture: str
+    digest: str
+    labels: dict[str, str]
+    files: dict[str, bytes]
+
+
+_TELLING = re.compile(r"var/lib/dpkg/status|usr/lib/os-release|.*\.dist-info/METADATA")
+
+
+def read(archive: Path) -> Image:
+    """Read an archive that `build` wrote."""
+    with tarfile.open(archive) as tar:
+
+        def blob(name: str) -> bytes:
+            found = tar.extractfile(name)
+            if found is None:
+                raise ValueError(f"{archive} lacks {name}")
+            return found.read()
+
+        def named(descriptor: dict[str, str]) -> bytes:
+            return blob(f"blobs/{descriptor['digest'].replace(':', '/')}")
+
+        (entry,) = json.loads(blob("index.json"))["manifests"]
+        manifest = json.loads(named(entry))
+        configuration = json.loads(named(manifest["config"]))
+        (packed,) = (named(layer) for layer in manifest["layers"])
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packed))) as layer:
+        members = [member for member in layer if member.isreg() and _TELLING.fullmatch(member.name)]
+        files = {member.name: found.read() for member in members if (found := layer.extractfile(member))}
+    return Image(configuration["architecture"], entry["digest"], configuration["config"]["Labels"], files)
+
+
 def version() -> str:
     """Return podnuma's version as pyproject.toml says."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return str(project["version"])
 
 
-def main() -> None:
+def main() -> int:
     """Build the image."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m deploy.image", description=main.__doc__)
     parser.add_argument("--output", type=Path, default=ROOT / "dist" / "podnuma-image.tar")
     parser.add_argument("--reference", default=f"localhost/podnuma:{version()}", help="name and tag")
+    parser.add_argument(
+        "--architecture", choices=debian.MACHINES, default="", help="this machine's by default"
+    )
+    parser.add_argument(
+        "--newest-if-gone",
+        action="store_true",
+        help="take what Debian has today when its mirror lacks a pinned version; the digest is then another",
+    )
     options = parser.parse_args()
-    digest = build(options.output, options.reference)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            builder = Builder(Path(scratch), options.newest_if_gone)
+            digest = build(options.output, options.reference, options.architecture, builder)
+    except debian.PackageError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     size = options.output.stat().st_size / 2**20
     sys.stdout.write(f"{options.output}  {options.reference}  {digest}  {size:.0f} MiB\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

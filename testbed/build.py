@@ -83,6 +83,10 @@ PROGRAMS = {
         Program("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok"),
         Program("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
         *(
+            Program(name, "krew", f"sigs.k8s.io/krew/cmd/{name}")
+            for name in ("krew", "validate-krew-manifest")
+        ),
+        *(
             Program(name, "containerd", f"github.com/containerd/containerd/v2/cmd/{name}")
             for name in ("containerd", "containerd-shim-runc-v2", "ctr")
         ),

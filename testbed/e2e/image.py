@@ -28,7 +28,10 @@ from testbed.vm.oci import pack
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("allocator", "api", "plumbing", "operator", "node-agent", "cli")
-FILES = ("pyproject.toml", "constraints.txt", "hatch_build.py", "deploy/image.py")
+FILES = (
+    *("pyproject.toml", "constraints.txt", "hatch_build.py"),
+    *("deploy/image.py", "deploy/python_packages.py", "deploy/debian.py", "deploy/debian-packages.txt"),
+)
 _KEPT = 2
 _BELOW = "localhost/podnuma-below:1"
 _OWN = "/site-packages/podnuma"
@@ -89,7 +92,7 @@ def _split(shipped: Path, top: Path) -> Path:
 
 def ensure(out: TextIO = sys.stderr) -> Path:
     """Return the archive of the image that the manifests of `deploy/` name."""
-    archive = cache_folder() / "images" / f"podnuma-{_key()}.tar"
+    archive = cache_folder() / "images" / f"podnuma-{sources_key()}.tar"
     if not archive.exists():
         with one_build_at_a_time(out):
             if not archive.exists():
@@ -97,9 +100,10 @@ def ensure(out: TextIO = sys.stderr) -> Path:
     return archive
 
 
-def _key() -> str:
+def sources_key(*more: str) -> str:
+    """Return a hash of all that goes into the image, and of more files and folders."""
     digest = hashlib.sha256(sys.version.encode())
-    found = [path for source in SOURCES for path in (ROOT / source).rglob("*") if path.is_file()]
+    found = [path for source in (*SOURCES, *more) for path in (ROOT / source).rglob("*") if path.is_file()]
     for path in sorted([*found, *(ROOT / name for name in FILES)]):
         # What a build makes of the .proto files would change the key of the next one.
         made = "__pycache__" in path.parts or "_pb2" in path.name
@@ -115,8 +119,9 @@ def _build(archive: Path, out: TextIO) -> None:
     scratch, log = archive.with_suffix(".new"), archive.with_suffix(".log")
     with log.open("w") as sink:
         done = subprocess.run(
-            [sys.executable, str(ROOT / "deploy" / "image.py"), "--output", str(scratch)],
+            [sys.executable, "-m", "deploy.image", "--newest-if-gone", "--output", str(scratch)],
             check=False,
+            cwd=ROOT,
             stdout=sink,
             stderr=subprocess.STDOUT,
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed import machines
+from testbed import machines, release
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILE = ROOT / "examples" / "profiles" / "databases.yaml"
@@ -29,11 +29,10 @@ QUESTIONS = (
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory):
-    """The command in an environment of its own, installed from a wheel built here."""
+    """The command in an environment of its own, installed from the wheel of a release."""
     folder = tmp_path_factory.mktemp("command")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    run([*pip, "wheel", "--no-deps", "--wheel-dir", folder, ROOT])
-    (wheel,) = folder.glob("podnuma-*.whl")
+    (wheel,) = release.ensure().glob("podnuma-*.whl")
     run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"])
     to = ["--python", folder / "venv" / "bin" / "python", "install", "--constraint", ROOT / "constraints.txt"]
     run([*pip, *to, wheel])
@@ -46,7 +45,7 @@ def run(argv, status=0, **more) -> subprocess.CompletedProcess[str]:
     return done
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_the_command_alone_is_small_and_answers(command, tmp_path):
     (packages,) = (command / "lib").glob("python3*")
     size = sum(file.stat().st_size for file in packages.rglob("*") if file.is_file())

@@ -1,4 +1,4 @@
-"""The image that needs no Docker: a good OCI archive, in which both processes start on their own."""
+"""The image of a release: a good OCI archive, both processes start in it alone, its database is true."""
 
 from __future__ import annotations
 
@@ -9,27 +9,29 @@ import json
 import os
 import subprocess
 import tarfile
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deploy import image
+from deploy import debian, image
+from testbed import release
 from tests.shown_commands import shown
 
 ROOT = Path(__file__).resolve().parents[2]
-REFERENCE = "localhost/podnuma:test"
+REFERENCE = f"localhost/podnuma:{image.version()}"
+LABEL = "org.opencontainers.image"
 
-# Dependencies are installed anew by pip, as for a release.
-pytestmark = pytest.mark.timeout(600)
+# The first test that needs a release makes it.
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def archive() -> dict[str, bytes]:
     """The files of the archive, by name."""
-    path = tmp_path_factory.mktemp("image") / "podnuma.tar"
-    image.build(path, REFERENCE)
-    with tarfile.open(path) as tar:
+    name = f"podnuma-{image.version()}-image-linux-{debian.own_architecture()}.tar"
+    with tarfile.open(release.ensure() / name) as tar:
         members = {member.name: tar.extractfile(member) for member in tar.getmembers()}
         return {name: content.read() for name, content in members.items() if content is not None}
 
@@ -67,6 +69,13 @@ def manifest(archive: dict[str, bytes]) -> dict[str, Any]:
     return found
 
 
+def members(archive: dict[str, bytes]) -> list[tarfile.TarInfo]:
+    """What the image's layer has, in its order."""
+    (layer,) = manifest(archive)["layers"]
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(blob(archive, layer)))) as tar:
+        return tar.getmembers()
+
+
 def run(root: Path, configuration: dict[str, Any], *words: str) -> subprocess.CompletedProcess[str]:
     """Run the image's entry point with nothing but its own files and environment."""
     environment = dict(entry.split("=", 1) for entry in configuration["config"]["Env"])
@@ -86,7 +95,7 @@ def test_it_is_an_oci_layout_with_one_image(archive, configuration):
     assert json.loads(archive["oci-layout"]) == {"imageLayoutVersion": "1.0.0"}
     (entry,) = json.loads(archive["index.json"])["manifests"]
     assert entry["annotations"]["io.containerd.image.name"] == REFERENCE
-    assert entry["annotations"]["org.opencontainers.image.ref.name"] == "test"
+    assert entry["annotations"]["org.opencontainers.image.ref.name"] == image.version()
     (layer,) = manifest(archive)["layers"]
     unpacked = hashlib.sha256(gzip.decompress(blob(archive, layer))).hexdigest()
     assert configuration["rootfs"]["diff_ids"] == [f"sha256:{unpacked}"]
@@ -124,10 +133,8 @@ def test_everything_that_the_processes_import_is_there(root, configuration):
         "podnuma.agent.app, podnuma.agent.cri.client, podnuma.operator.app, "
         "podnuma.cli.commands.release_nodes, podnuma.plumbing.kube.client, dbus_fast"
     )
-    interpreter = next((root / "opt/podnuma/python/bin").iterdir())
-    inside = f"/{interpreter.relative_to(root)}"
-    command = {"config": {**configuration["config"], "Entrypoint": [inside, "-I", "-c", f"import {modules}"]}}
-    done = run(root, command)
+    inside = ["/opt/podnuma/bin/python", "-I", "-c", f"import {modules}"]
+    done = run(root, {"config": {**configuration["config"], "Entrypoint": inside}})
     assert done.returncode == 0, done.stderr
 
 
@@ -149,14 +156,56 @@ def test_there_is_no_shell_and_nothing_of_the_build_machine(root):
     assert not list(root.rglob("*.pth"))
 
 
+def test_it_says_of_itself_what_is_true(configuration):
+    labels = configuration["config"]["Labels"]
+    committed = subprocess.run(
+        ["git", "log", "-1", "--format=%H %cI"], check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    revision, when = committed.stdout.split()
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD"], check=False, cwd=ROOT).returncode
+    assert labels.get(f"{LABEL}.revision") == (None if changed else revision)
+    assert datetime.fromisoformat(labels[f"{LABEL}.created"]) == datetime.fromisoformat(when)
+    assert labels[f"{LABEL}.version"] == image.version()
+    assert labels[f"{LABEL}.title"] == "podnuma"
+    assert labels[f"{LABEL}.licenses"] == "Apache-2.0"
+    assert labels[f"{LABEL}.source"] in (ROOT / "deploy" / "chart" / "podnuma" / "Chart.yaml").read_text()
+
+
+def test_dpkg_finds_what_its_database_says(root):
+    asked = [
+        "dpkg-query",
+        f"--admindir={root}/var/lib/dpkg",
+        "--showformat=${Package} ${Status}\\n",
+        "--show",
+    ]
+    listed = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert sorted(listed) == sorted(f"{name} install ok installed" for name in debian.PACKAGES)
+    verified = ["dpkg", f"--root={root}", "--force-not-root", "--verify"]
+    done = subprocess.run(verified, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+
+
+def test_every_file_of_the_system_is_of_a_package_or_made_here(archive, root):
+    lists = (root / "var/lib/dpkg/info").glob("*.list")
+    known = {line for found in lists for line in found.read_text().splitlines()}
+    inside = members(archive)
+    files = {f"/{member.name}" for member in inside if not member.isdir()}
+    made = {"/etc/passwd", "/etc/group", "/etc/ssl/certs/ca-certificates.crt", "/var/lib/dpkg/status"}
+    others = {
+        path
+        for path in files - known - made
+        if not path.startswith(("/opt/podnuma/", "/var/lib/dpkg/info/")) and "/__pycache__/" not in path
+    }
+    assert others == set()
+    assert known - {"/."} <= {f"/{member.name}" for member in inside}
+
+
 def test_files_have_no_times_and_belong_to_root(archive):
-    (layer,) = manifest(archive)["layers"]
-    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(blob(archive, layer)))) as tar:
-        members = tar.getmembers()
-    assert {(member.mtime, member.uid, member.gid) for member in members} == {(0, 0, 0)}
-    assert [member.name for member in members] == sorted(member.name for member in members)
-    assert {member.mode for member in members if member.name != "tmp"} == {0o755, 0o644}
-    assert [member.mode for member in members if member.name == "tmp"] == [0o1777]
+    found = members(archive)
+    assert {(member.mtime, member.uid, member.gid) for member in found} == {(0, 0, 0)}
+    assert [member.name for member in found] == sorted(member.name for member in found)
+    assert {member.mode for member in found if member.name != "tmp"} == {0o755, 0o644}
+    assert [member.mode for member in found if member.name == "tmp"] == [0o1777]
 
 
 def test_the_container_file_makes_the_same_entry_point():

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("docs", "examples", "deploy", "findings", "testbed", "tests")
 PAGES = sorted([*ROOT.glob("*.md"), *(page for name in FOLDERS for page in (ROOT / name).rglob("*.md"))])
 EVERYTHING = ""
+PLUGIN = "kubectl-podnuma-0.1.0-linux-amd64.tar.gz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,9 @@ LINES: dict[str, dict[str, Run]] = {
         "kubectl podnuma map node-1 --in-use": DEMO,
         "make test": Run(".ci/run", "exec make test"),
         "pipx install .": Run("tests/integration/test_command_alone.py", "*to, wheel"),
+        f"kubectl krew install --manifest=podnuma.yaml --archive={PLUGIN}": Run(
+            "tests/integration/test_release.py", 'install = [tools["krew"], "install"'
+        ),
         "kubectl podnuma version": Run("tests/integration/test_command_alone.py", '("version",)'),
         "docker run --rm --user $(id -u) -v $HOME/.kube/config:/config:ro registry.example/podnuma:0.1.0 "
         "nodes --kubeconfig /config": Run(
@@ -84,7 +88,7 @@ LINES: dict[str, dict[str, Run]] = {
             f"{WALK}::test_a_shell_in_the_playground_has_all_three_commands_and_takes_everything_with_it",
             "testbed.playground",
         ),
-        "make image": Run("tests/integration/test_deploy_image.py", "image.build("),
+        "make image": Run("deploy/release.py", "image.build("),
     },
     "docs/placement.md": {
         "podnuma release-gates --dry-run": Run(
@@ -103,6 +107,7 @@ LINES: dict[str, dict[str, Run]] = {
             '"ui", "--no-browser"',
         )
     },
+    "docs/development/releases.md": {"make release": Run("testbed/release.py", '"deploy.release"')},
     "CONTRIBUTING.md": {
         "make help": Run(
             "tests/unit/test_shown_commands.py::test_make_help_lists_every_target", '"make", "help"'

@@ -39,6 +39,7 @@ def row(name: str) -> str:
         ("NRI", NRI / "nri08.mod", "github.com/containerd/nri"),
         ("Helm", MODULES / "helm" / "go.mod", "helm.sh/helm/v4"),
         ("etcd, kwok", MODULES / "etcd" / "go.mod", "go.etcd.io/etcd/server/v3"),
+        ("krew", MODULES / "krew" / "go.mod", "sigs.k8s.io/krew"),
         ("etcd, kwok", MODULES / "kwok" / "go.mod", "sigs.k8s.io/kwok"),
     ],
 )
