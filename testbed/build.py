@@ -1,7 +1,8 @@
 """Build the programs of the control plane from pinned Go modules into a cache folder.
 
 Each folder of `modules/` is a Go module whose `go.mod` and `go.sum` fix, by hash, every line of
-source that goes into its tools (`probe` is our own). A built program lies in
+source that goes into its tools (`probe`, `device-plugin` and `dra-driver` are our own). A built program
+lies in
 
     $PODNUMA_CACHE/tools/<module>-<key>/<program>
 
@@ -90,7 +91,7 @@ PROGRAMS = {
             Program(name, "containerd", f"github.com/containerd/containerd/v2/cmd/{name}")
             for name in ("containerd", "containerd-shim-runc-v2", "ctr")
         ),
-        Program("probe", "probe", "."),
+        *(Program(name, name, ".") for name in ("probe", "device-plugin", "dra-driver")),
     )
 }
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")

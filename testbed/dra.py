@@ -53,11 +53,31 @@ def resource_claim(name: str, namespace: str, driver: str, count: int = 1) -> Js
     }
 
 
+def claim_at(name: str, namespace: str, driver: str, at: Mapping[int, int]) -> Json:
+    """Return a claim for devices of a driver by NUMA node: of each so many."""
+    claim = resource_claim(name, namespace, driver)
+    claim["spec"]["devices"]["requests"] = [
+        {
+            "name": f"node-{numa}",
+            "exactly": {
+                "deviceClassName": driver,
+                "allocationMode": "ExactCount",
+                "count": count,
+                "selectors": [
+                    {"cel": {"expression": f'device.attributes["resource.kubernetes.io"].numaNode == {numa}'}}
+                ],
+            },
+        }
+        for numa, count in at.items()
+    ]
+    return claim
+
+
 def use_claim(pod: Json, claim: str, container: int = 0) -> Json:
     """Return a pod one of whose containers uses a claim."""
     spec = pod["spec"]
     containers = [dict(one) for one in spec["containers"]]
     resources = containers[container].get("resources", {})
     containers[container]["resources"] = {**resources, "claims": [{"name": claim}]}
-    named = [{"name": claim, "resourceClaimName": claim}]
+    named = [*spec.get("resourceClaims", []), {"name": claim, "resourceClaimName": claim}]
     return {**pod, "spec": {**spec, "containers": containers, "resourceClaims": named}}

@@ -74,9 +74,19 @@ def _refused_by_v1_36(difference: Difference) -> bool:
     return counts or difference.pod == "container/ml-training"
 
 
+def _claims(difference: Difference) -> bool:
+    return difference.pod.partition("/")[2].startswith("claims-")
+
+
+def _devices_first(difference: Difference) -> bool:
+    return difference.pod == "pod/nics-pair"
+
+
 KINDS: dict[str, Callable[[Difference], bool]] = {
     "pod-cpuset": _pod_cpuset,
     "refused-by-v1-36": _refused_by_v1_36,
+    "claims": _claims,
+    "devices-first": _devices_first,
 }
 
 

@@ -53,6 +53,17 @@ def _ticks(product: Product) -> int:
     return int(fields[11]) + int(fields[12])
 
 
+def podresources(metrics: str) -> str:
+    """Return how often the agent has asked the kubelet for devices, and how long that took."""
+    name = "podnuma_podresources_request_duration_seconds"
+    count, seconds = (
+        sum(map(float, re.findall(rf"^{name}_{part}\{{?.*\}}? ([0-9.e+-]+)$", metrics, re.MULTILINE)))
+        for part in ("count", "sum")
+    )
+    each = seconds / count if count else 0.0
+    return f"podresources: asked {count:.0f} times, {each * 1000:.0f} ms on average, emulated"
+
+
 def hook_wait(metrics: str) -> dict[float, float]:
     """Return the cumulated histogram of waits in the hook: upper bound in seconds -> count."""
     summed: dict[float, float] = {}

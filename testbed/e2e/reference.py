@@ -100,7 +100,7 @@ def record(
     """
     for wave in waves:
         with cluster.running(*manifests(wave, cluster)) as settled:
-            _observe(cluster, scope, settled, into)
+            observe(cluster, scope, settled, into)
             look(settled)
         say(f"       recorded {', '.join(pod['metadata']['name'] for pod in settled)}")
 
@@ -114,7 +114,15 @@ def manifests(wave: Sequence[str], cluster: Cluster) -> Iterator[Json]:
         yield pod
 
 
-def _observe(cluster: Cluster, scope: str, settled: Sequence[Json], into: Recording) -> None:
+def made_of() -> bytes:
+    """Return the pods of the table, of which a recording of it is made."""
+    return b"".join(
+        path.encode() + (ROOT / path).read_bytes() for wave in (*POD_SCOPE, *CONTAINER_SCOPE) for path in wave
+    )
+
+
+def observe(cluster: Cluster, scope: str, settled: Sequence[Json], into: Recording) -> None:
+    """Record what the node did with pods that have settled: outcomes, and values that stay as they are."""
     alive = []
     for pod in settled:
         key = f"{scope}/{pod['metadata']['name']}"

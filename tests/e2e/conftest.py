@@ -3,7 +3,8 @@
 `machine`    the virtual machine, for what only its owner may do to a node (switch the kubelet, stop the API
              server); tests that need it have the marker `machine` and are not part of `make e2e`
 `cluster`    that machine's cluster, or the one that PODNUMA_E2E_KUBECONFIG names
-`reference`  what the kubelet's own managers do with the pods of the table; recorded before podnuma comes
+`reference_recording`, `device_recording`  what the kubelet's own managers do with the pods of the tables;
+             recorded before podnuma comes
 `podnuma`    podnuma installed from deploy/ and at work
 `figures`    numbers for the end of the log
 
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from testbed import build
-from testbed.e2e import kubelet, recordings, reference, target
+from testbed.e2e import device_pods, devices, kubelet, recordings, reference, target
 from testbed.e2e.observe import limits
 from testbed.e2e.product import POD_SCOPE, Product
 from testbed.e2e.reference import Recording
@@ -163,25 +164,52 @@ def machine(_target: target.MachineTarget | Cluster) -> target.MachineTarget:
     return _target
 
 
+def with_its_own_managers(machine: target.MachineTarget) -> Iterator[str]:
+    """Have the kubelet's own managers on, in one scope after the other, and yield the scope."""
+    for scope, managers in (
+        ("pod", kubelet.Managers.POD_SCOPE),
+        ("container", kubelet.Managers.CONTAINER_SCOPE),
+    ):
+        kubelet.switch(machine.cluster, managers)
+        say(f"the kubelet has its own managers on, scope {scope}")
+        yield scope
+    kubelet.switch(machine.cluster, kubelet.Managers.DEFAULT)
+    say("the kubelet is a stock one again")
+
+
 @pytest.fixture(scope="session")
 def reference_recording(machine: target.MachineTarget) -> Recording:
     """What the kubelet does with its own managers, in both scopes; it is stock again afterwards."""
-    kept = recordings.load(machine.snapshot)
+    made_of = reference.made_of()
+    kept = recordings.load(machine.snapshot, "table", made_of)
     if kept is not None:
         say("what the kubelet does with its own managers was recorded on this machine before")
         return kept
     recording = Recording()
-    for scope, managers, waves in (
-        ("pod", kubelet.Managers.POD_SCOPE, reference.POD_SCOPE),
-        ("container", kubelet.Managers.CONTAINER_SCOPE, reference.CONTAINER_SCOPE),
-    ):
-        kubelet.switch(machine.cluster, managers)
-        say(f"the kubelet has its own managers on, scope {scope}")
-        reference.record(machine.cluster, scope, waves, recording, say)
+    waves = {"pod": reference.POD_SCOPE, "container": reference.CONTAINER_SCOPE}
+    for scope in with_its_own_managers(machine):
+        reference.record(machine.cluster, scope, waves[scope], recording, say)
         recording.add_counts(scope, {}, kubelet.counts(machine.node.kubelet_metrics()))
-    kubelet.switch(machine.cluster, kubelet.Managers.DEFAULT)
-    say("the kubelet is a stock one again")
-    recordings.keep(machine.snapshot, recording)
+    recordings.keep(machine.snapshot, "table", made_of, recording)
+    return recording
+
+
+@pytest.fixture(scope="session")
+def device_recording(machine: target.MachineTarget) -> Recording:
+    """What the kubelet does with its own managers with pods that have devices."""
+    made_of = device_pods.made_of()
+    kept = recordings.load(machine.snapshot, "devices", made_of)
+    if kept is not None:
+        say("what the kubelet's own managers do with devices was recorded on this machine before")
+        return kept
+    recording = Recording()
+    waves = {"pod": device_pods.POD_SCOPE, "container": device_pods.CONTAINER_SCOPE}
+    with devices.at_work(machine) as at_work:
+        for scope in with_its_own_managers(machine):
+            at_work.wait_plugin()
+            for names in device_pods.record(machine.cluster, scope, waves[scope], recording):
+                say(f"       recorded {names}")
+    recordings.keep(machine.snapshot, "devices", made_of, recording)
     return recording
 
 
@@ -190,10 +218,10 @@ def untouched(
     _target: target.MachineTarget | Cluster, cluster: Cluster, request: pytest.FixtureRequest
 ) -> dict[str, str]:
     """The files of the kubelet's slices before podnuma came."""
-    if isinstance(_target, target.MachineTarget) and any(
-        "reference_recording" in getattr(item, "fixturenames", ()) for item in request.session.items
-    ):
-        request.getfixturevalue("reference_recording")
+    asked = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    for recording in ("reference_recording", "device_recording"):
+        if isinstance(_target, target.MachineTarget) and recording in asked:
+            request.getfixturevalue(recording)
     return limits(cluster.shell)
 
 
