@@ -37,6 +37,8 @@ def row(name: str) -> str:
         ("container runtime", MODULES / "containerd" / "go.mod", "github.com/containerd/containerd/v2"),
         ("NRI", NRI / "go.mod", "github.com/containerd/nri"),
         ("NRI", NRI / "nri08.mod", "github.com/containerd/nri"),
+        ("devices", MODULES / "device-plugin" / "go.mod", "k8s.io/kubelet"),
+        ("devices", MODULES / "dra-driver" / "go.mod", "k8s.io/dynamic-resource-allocation"),
         ("Helm", MODULES / "helm" / "go.mod", "helm.sh/helm/v4"),
         ("etcd, kwok", MODULES / "etcd" / "go.mod", "go.etcd.io/etcd/server/v3"),
         ("krew", MODULES / "krew" / "go.mod", "sigs.k8s.io/krew"),
