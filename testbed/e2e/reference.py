@@ -140,6 +140,8 @@ def observe(cluster: Cluster, scope: str, settled: Sequence[Json], into: Recordi
 
 def _still(cluster: Cluster, scope: str, alive: Sequence[Json]) -> dict[tuple[str, str], Seen]:
     """Return the values once they have not changed for a while: shared containers follow with a delay."""
+    if not alive:
+        return {}
     last = _values(cluster, scope, alive)
 
     def check() -> dict[tuple[str, str], Seen] | None:
