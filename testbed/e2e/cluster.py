@@ -165,6 +165,8 @@ class Cluster:
             if pod is None:
                 return last | {"status": {"phase": "Failed", "reason": self._last_warning(name)}}
             last = pod
+            if "deletionTimestamp" in pod["metadata"]:
+                return None  # its kubelet ends it first, which is not what was wrong with it
             return pod if pod["status"].get("phase") in ENDED or is_ready(pod) else None
 
         try:

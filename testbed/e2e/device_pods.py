@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from testbed import dra
-from testbed.e2e import pods, reference
-from testbed.e2e.devices import DRIVER, GPUS, NICS, RESOURCE
+from testbed import build, dra
+from testbed.e2e import devices, pods, reference
+from testbed.e2e.devices import DRIVER, RESOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -103,8 +104,10 @@ def twin(key: str) -> str | None:
 
 
 def made_of() -> bytes:
-    """Return all of which a recording of these pods is made."""
-    return repr((POD_SCOPE, CONTAINER_SCOPE, RESOURCE, NICS, DRIVER, GPUS)).encode()
+    """Return all of which a recording of these pods is made: they, how they start, and plugin and driver."""
+    code = Path(__file__)
+    tools = "".join(build.tool_folder(name).name for name in devices.PROGRAMS)
+    return code.read_bytes() + code.with_name("devices.py").read_bytes() + tools.encode()
 
 
 def record(
@@ -133,12 +136,19 @@ def record(
 @contextmanager
 def _running(cluster: Cluster, manifests: Sequence[Sequence[Json]]) -> Iterator[list[Json]]:
     claims = [claim for *claims, _ in manifests for claim in claims]
+    named = {pod["metadata"]["name"]: pod for *_, pod in manifests}
     if claims:
         cluster.apply(*claims)
     try:
-        with cluster.running(*(pod for *_, pod in manifests)) as settled:
-            yield settled
+        settled = []
+        for name, pod in named.items():
+            cluster.start(pod)
+            # The kubelet takes the devices of a budget only when the container starts; until then the next
+            # pod could have them.
+            settled.append(cluster.settled(name))
+        yield settled
     finally:
+        cluster.delete(*named)
         if claims:
             names = [claim["metadata"]["name"] for claim in claims]
             cluster.run("delete", "resourceclaims", *names, "--ignore-not-found")
