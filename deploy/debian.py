@@ -132,11 +132,12 @@ def _mirror() -> str:
     named = os.environ.get("PODNUMA_DEBIAN_MIRROR")
     if named:
         return named
-    asked = ["apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages"]
-    for line in subprocess.run(asked, check=True, capture_output=True, text=True).stdout.splitlines():
-        site, _, archive = line.rstrip("/").rpartition("/")
-        if archive == "debian":
-            return f"{site}/{{}}"
+    # Of all ways to ask apt only this one needs no lists, which a fresh machine has not fetched yet.
+    asked = ["apt-get", "--print-uris", "update"]
+    printed = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
+    found = re.search(r"^'(\S+)/debian/dists/", printed, re.MULTILINE)
+    if found:
+        return f"{found[1]}/{{}}"
     raise PackageError(
         "no source of apt on this machine is a Debian archive: name one, "
         "as in PODNUMA_DEBIAN_MIRROR='https://HOST/{}', where {} becomes debian or debian-security"
