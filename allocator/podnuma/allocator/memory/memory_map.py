@@ -69,8 +69,8 @@ class MemoryCapacity:
         for node in (one for one in topology.nodes if topology.all_nodes >> one.id & 1):
             reserved = kept.get(node.id, {})
             memory = reserved.get(MEMORY, 0)
-            # Below zero where the cgroup of all pods lacks the memory that was reserved there.
-            usable = max(node.memory - memory - sum(node.hugepages.values()), 0)
+            # Memory that the cgroup of all pods lacks is neither usable nor missing, reserved or not.
+            usable = node.memory - memory - sum(node.hugepages.values()) if node.memory else 0
             self.nodes[node.id] = {MEMORY: MemoryAmounts(node.memory, memory, usable)} | {
                 resource: MemoryAmounts(total, reserved.get(resource, 0), total - reserved.get(resource, 0))
                 for resource, total in node.hugepages.items()
