@@ -249,3 +249,55 @@ def test_applying_twice_changes_nothing(situation):
     _, wanted, pool, online = situation
     applied = {cgroup: CgroupValues(target.cpus) for cgroup, target in wanted.items()}
     assert order_writes(applied, wanted, pool=pool, everything=online) == ()
+
+
+@st.composite
+def wild_situations(draw):
+    """Any sets seen, any wanted, also children's outside their parents', and any CPUs offline."""
+    cpus = st.integers(1, 255).map(CpuSet)
+    seen: dict[CgroupRef, CgroupValues] = {BURSTABLE: CgroupValues(draw(st.none() | cpus))}
+    for number in range(draw(st.integers(1, 4))):
+        here = PodCgroup(f"p{number}", draw(st.sampled_from((Qos.GUARANTEED, Qos.BURSTABLE))))
+        below = (
+            ContainerCgroup(here, name, here.uid + name) for name in draw(st.sets(st.sampled_from("abc")))
+        )
+        seen[here] = CgroupValues(draw(st.none() | cpus))
+        seen |= {cgroup: CgroupValues(draw(st.none() | cpus)) for cgroup in below}
+    wanted = {
+        cgroup: CgroupTarget(draw(cpus))
+        for cgroup in seen
+        if isinstance(cgroup, ContainerCgroup) or draw(st.booleans())
+    }
+    return seen, wanted, draw(cpus), draw(cpus)
+
+
+@settings(deadline=None, max_examples=500)
+@given(wild_situations())
+def test_the_writes_come_to_an_end_whatever_is_wanted_and_offline(situation):
+    seen, wanted, pool, online = situation
+    kernel = Kernel({cgroup: values.cpus for cgroup, values in seen.items()}, online)
+    writes = order_writes(seen, wanted, pool=pool, everything=online)
+    assert len(writes) <= 8 * len(wanted)
+    for write in writes:
+        kernel.run(write)
+    assert {cgroup: kernel.written[cgroup] for cgroup in wanted} == {
+        cgroup: target.cpus for cgroup, target in wanted.items()
+    }
+
+
+def test_a_container_whose_only_cpu_is_offline_waits_for_nobody():
+    """As the kernel has it, it runs on all CPUs of its pod, and the writes end."""
+    db, other = container("db"), container("other")
+    seen = at(
+        (pod("db"), CgroupValues(None)), (db, cpus("0-1")), (pod("other"), cpus("1-2")), (other, cpus("2"))
+    )
+    wanted = at(
+        (pod("db"), want("0,2-3")), (db, want("2")), (pod("other"), want("0-1,3")), (other, want("1"))
+    )
+    writes = order_writes(seen, wanted, pool=cpuset.parse("0,3"), everything=cpuset.parse("0,2"))
+    kernel = Kernel({cgroup: values.cpus for cgroup, values in seen.items()}, cpuset.parse("0,2"))
+    for write in writes:
+        kernel.run(write)
+    assert kernel.effective(other) == cpuset.parse("0")
+    assert kernel.written[other] == cpuset.parse("1")
+    assert kernel.effective(db) == cpuset.parse("2")
