@@ -27,24 +27,28 @@ _SKEW = dt.timedelta(hours=1)
 class Authority:
     """Signs certificates and writes NAME.crt and NAME.key into one folder; `ca_file` verifies them."""
 
-    def __init__(self, folder: Path, lifetime: dt.timedelta = DAY) -> None:
+    def __init__(self, folder: Path, lifetime: dt.timedelta = DAY, above: Authority | None = None) -> None:
+        """Make an authority, or read that of the folder. above: who signs it; itself if nobody does."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.ca_file = folder / "ca.crt"
         self._lifetime = lifetime
-        self._name = _subject("podnuma-testbed-ca", None)
+        self._name = _subject(
+            f"podnuma-testbed-ca-below-{above.folder.name}" if above else "podnuma-testbed-ca", None
+        )
         key_file = folder / "ca.key"
         if key_file.exists():
             self._key = _read_key(key_file)
             return
         self._key = ec.generate_private_key(ec.SECP256R1())
-        certificate = (
-            self._builder(self._name, self._key.public_key())
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(self._key, hashes.SHA256())
-        )
+        certificate = (above or self).certify(self._name, self._key.public_key())
         self.ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         _write_key(key_file, self._key)
+
+    def certify(self, name: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.Certificate:
+        """Return the certificate of an authority below, or its own."""
+        usage = x509.BasicConstraints(ca=True, path_length=None)
+        return self._builder(name, key).add_extension(usage, critical=True).sign(self._key, hashes.SHA256())
 
     def issue(
         self, name: str, common_name: str, *, group: str | None = None, hosts: Sequence[str] = ()

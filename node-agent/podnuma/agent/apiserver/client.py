@@ -8,6 +8,7 @@ module sees an error of the HTTP library.
 import contextlib
 import json
 import logging
+import ssl
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ import yaml
 from podnuma.plumbing.kube import errors
 from podnuma.plumbing.kube.apply_body import apply_body
 from podnuma.plumbing.kube.content_types import APPLY
+from podnuma.plumbing.kube.endpoint import verify_as_client_go
 from pykube.exceptions import PyKubeError
 from pykube.http import HTTPClient, KubernetesHTTPAdapter
 
@@ -82,6 +84,12 @@ class _Adapter(KubernetesHTTPAdapter):  # type: ignore[misc]  # pykube is untype
     def __init__(self, config: "pykube.KubeConfig", token: TokenFile | None) -> None:
         super().__init__(config, pool_maxsize=2)
         self._token = token
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        if not self.kube_config.cluster.get("insecure-skip-tls-verify"):
+            context = kwargs["ssl_context"] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            verify_as_client_go(context)
+        super().init_poolmanager(*args, **kwargs)
 
     def send(self, request: Any, **kwargs: Any) -> Any:
         if self._token is not None:

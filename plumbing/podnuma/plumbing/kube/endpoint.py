@@ -37,6 +37,7 @@ class Endpoint:
         """Return the context of this server's connections; EndpointError if certificates are unusable."""
         context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
         context.server_name = self.server_name
+        verify_as_client_go(context)
         try:
             if not self.server.startswith("https:"):
                 return context
@@ -52,6 +53,17 @@ class Endpoint:
         except (ssl.SSLError, ValueError, OSError) as error:
             raise EndpointError(f"the certificates for {self.server} cannot be used: {error}") from error
         return context
+
+
+def verify_as_client_go(context: ssl.SSLContext) -> None:
+    """Let a context accept the chains of certificates that client-go accepts, and with it kubectl.
+
+    Go trusts every certificate of an authority file, an intermediate one too, and does not miss the
+    extensions that authorities of older clusters leave out. `ssl.create_default_context` and urllib3 of
+    Python 3.13 refuse the latter ("Missing Authority Key Identifier"), those of Python 3.12 the former.
+    """
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
 
 
 def environment_proxy(server: str) -> str | None:

@@ -1,7 +1,85 @@
+import http.server
+import ssl
+import sys
+import threading
+from types import SimpleNamespace
+
 import pytest
 import yaml
-from podnuma.agent.apiserver.client import CredentialFiles, TokenFile
+from podnuma.agent.apiserver.client import ApiClient, CredentialFiles, TokenFile
 from podnuma.plumbing.kube import errors
+
+from testbed.pki import DAY, Authority
+
+
+class Empty(http.server.BaseHTTPRequestHandler):
+    """Answers with an empty object."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def authorities(tmp_path):
+    root = Authority(tmp_path / "root", DAY)
+    return {
+        "root": root,
+        "intermediate": Authority(tmp_path / "intermediate", DAY, above=root),
+        "another": Authority(tmp_path / "another", DAY),
+    }
+
+
+@pytest.fixture
+def client(authorities, tmp_path):
+    """A client that trusts one authority, of a server whose certificate another one signed."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Empty) as server:
+        thread = threading.Thread(target=server.serve_forever)
+
+        def of(trusted, signed_by, **cluster):
+            serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            serving.load_cert_chain(*authorities[signed_by].issue("serving", "server", hosts=["127.0.0.1"]))
+            server.socket = serving.wrap_socket(server.socket, server_side=True)
+            thread.start()
+            cluster["server"] = f"https://127.0.0.1:{server.server_port}"
+            if trusted:
+                cluster["certificate-authority"] = str(authorities[trusted].ca_file)
+            config = {
+                "clusters": [{"name": "c", "cluster": cluster}],
+                "users": [{"name": "u", "user": {"token": "t"}}],
+                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                "current-context": "x",
+            }
+            (tmp_path / "config").write_text(yaml.safe_dump(config))
+            return ApiClient(CredentialFiles(tmp_path / "config", tmp_path), "test", lambda _: None)
+
+        yield of
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("authority", ["root", "intermediate"])
+def test_the_certificates_that_kubectl_trusts_are_trusted(client, authority, monkeypatch):
+    # From Python 3.13 on urllib3 requires extensions that the authorities of older clusters leave out.
+    newer = SimpleNamespace(**{**vars(sys), "version_info": (3, 13)})
+    monkeypatch.setattr("urllib3.util.ssl_.sys", newer)
+    assert client(authority, authority).get("/version") == {}
+
+
+@pytest.mark.parametrize("trusted", ["another", None])
+def test_other_certificates_are_refused(client, trusted):
+    with pytest.raises(errors.KubeError, match="certificate verify failed"):
+        client(trusted, "root").get("/version")
+
+
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
+def test_any_certificate_will_do_if_the_kubeconfig_says_so(client):
+    assert client(None, "root", **{"insecure-skip-tls-verify": True}).get("/version") == {}
 
 
 def test_a_replaced_token_is_used_from_the_next_request_on(tmp_path):

@@ -5,7 +5,7 @@ import contextlib
 import ssl
 
 import pytest
-from podnuma.plumbing.kube.endpoint import Endpoint, EndpointError
+from podnuma.plumbing.kube.endpoint import Endpoint, EndpointError, verify_as_client_go
 
 from testbed.pki import DAY, Authority
 
@@ -51,6 +51,19 @@ async def test_a_server_must_have_a_certificate_of_the_authority_for_its_address
         with pytest.raises(ssl.SSLCertVerificationError):
             await connect(endpoint(other), port)
         await connect(endpoint(other, verify=False), port)
+
+
+async def test_an_intermediate_authority_is_trusted_as_kubectl_does(authority, tmp_path):
+    below = Authority(tmp_path, DAY, above=authority)
+    async with serving(below, "127.0.0.1") as (port, _):
+        await connect(endpoint(below), port)
+
+
+def test_what_python_3_13_requires_of_certificates_is_not_required():
+    context = ssl.create_default_context()
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    verify_as_client_go(context)
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
 
 
 async def test_another_name_is_asked_for_and_verified_if_the_kubeconfig_says_so(authority):
