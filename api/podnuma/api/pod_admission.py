@@ -1,6 +1,6 @@
 """What the API server's admission changes in a pod, as far as decisions and placement depend on it.
 
-For pods that were never saved, in the API server's order (v1.36):
+For pods that were never saved, in the API server's order:
 
 1. The defaults of ``pod_defaults``, from what the manifest says.
 2. LimitRanger: a container without a request or limit of a resource gets the one of a LimitRange of its
@@ -8,7 +8,8 @@ For pods that were never saved, in the API server's order (v1.36):
    default limit or its minimum. Several LimitRanges come in no fixed order there, here by name.
 3. Priority: the pod gets the number of its priority class, or of the one that is the default.
 4. RuntimeClass: the pod gets the class's overhead, node selector and tolerations.
-5. The defaults once more: they are filled in when the stored pod is read.
+5. The defaults once more: they are filled in when the stored pod is read. With the gate
+   PodLevelResourcesFixDefaulting those of the pod-level budget are filled in here only.
 
 ``refusals`` says what the API server would refuse: a class that does not exist, and a container outside of
 a LimitRange's minimum and maximum. Its ratios and its limits of whole pods are not looked at.
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from podnuma.allocator import Quantity
-from podnuma.api.pod_defaults import with_api_defaults
+from podnuma.api.pod_defaults import with_api_defaults, with_container_defaults
 from podnuma.api.quantity import read_quantity
 
 _SYSTEM_CLASSES: Final = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
@@ -31,13 +32,15 @@ Json = Mapping[str, Any]
 class AdmissionPolicies:
     """The objects that admission looks at: LimitRanges by namespace in the order of their names, and classes.
 
-    `complete`: there are no others, so that a pod of a class that is not here is refused.
+    `complete`: there are no others, so that a pod of a class that is not here is refused. `fix_defaulting`:
+    the API server has the gate PodLevelResourcesFixDefaulting.
     """
 
     limit_ranges: Mapping[str, tuple[Json, ...]] = field(default_factory=dict)
     runtime_classes: Mapping[str, Json] = field(default_factory=dict)
     priority_classes: Mapping[str, Json] = field(default_factory=dict)
     complete: bool = False
+    fix_defaulting: bool = False
 
     @classmethod
     def of(
@@ -47,6 +50,7 @@ class AdmissionPolicies:
         priority_classes: Iterable[Json] = (),
         *,
         complete: bool = False,
+        fix_defaulting: bool = False,
     ) -> "AdmissionPolicies":
         """Take the objects as a cluster or files have them; of the same name the last counts."""
         ranges: dict[str, list[Json]] = {}
@@ -58,11 +62,13 @@ class AdmissionPolicies:
             {_name(one): one for one in runtime_classes},
             {_name(one): one for one in priority_classes},
             complete,
+            fix_defaulting,
         )
 
     def admit(self, pod: Any) -> Any:
         """Return the JSON of a pod as it would be stored; the given one is not changed."""
-        spec = _object(with_api_defaults(pod), "spec")
+        first = with_container_defaults if self.fix_defaulting else with_api_defaults
+        spec = _object(first(pod), "spec")
         if not spec:
             return pod
         filled = dict(spec)
@@ -73,7 +79,7 @@ class AdmissionPolicies:
                     filled[name] = [_with_limits(item, *defaults) for item in filled[name]]
         self._prioritize(filled)
         self._run_in_class(filled)
-        return with_api_defaults({**pod, "spec": filled})
+        return with_api_defaults({**pod, "spec": filled}, fix_defaulting=self.fix_defaulting)
 
     def refusals(self, stored: Any) -> Iterator[str]:
         """Yield why the API server refuses a pod that ``admit`` returned."""

@@ -122,3 +122,13 @@ def test_what_is_outside_of_a_limit_range_is_refused():
 @pytest.mark.parametrize("junk", [None, 7, {}, {"spec": 7}, {"spec": {"containers": 7}}])
 def test_what_is_no_pod_stays_what_it_is(junk):
     assert AdmissionPolicies.of([limit_range(default=AMOUNTS)]).admit(junk) == junk
+
+
+def test_with_fixed_defaulting_the_budget_is_filled_in_after_limit_ranges():
+    ranges = [limit_range(default={"memory": "1Gi"})]
+    asked = pod({"name": "c"}, resources={"limits": {"memory": "4Gi"}})
+    before, after = (
+        AdmissionPolicies.of(ranges, fix_defaulting=fixed).admit(asked) for fixed in (False, True)
+    )
+    assert before["spec"]["resources"]["requests"] == {"memory": "4Gi"}
+    assert after["spec"]["resources"]["requests"] == {"memory": "1Gi"}

@@ -87,6 +87,39 @@ def test_a_rewritten_amount_can_be_counted_by_the_kubelet():
     assert as_stored["memory"].representable
 
 
+@pytest.mark.parametrize(
+    ("budget", "containers", "requests", "limits"),
+    [
+        # A request for one resource is enough for the other's, and all containers have limits.
+        (
+            {"requests": {"cpu": "4"}},
+            [{"limits": {"cpu": "2", "memory": "2Gi"}}],
+            {"cpu": "4", "memory": "2Gi"},
+            {"cpu": "4", "memory": "2Gi"},
+        ),
+        ({"requests": {"cpu": "1"}}, [{"limits": {"cpu": "2"}}], {"cpu": "1"}, {"cpu": "2"}),
+        # One container without a limit: no limit.
+        (
+            {"requests": {"cpu": "4"}},
+            [{"limits": {"cpu": "2"}}, {"requests": {"cpu": "1"}}],
+            {"cpu": "4"},
+            {},
+        ),
+        (
+            {"limits": {"cpu": "4"}},
+            [{"limits": {"cpu": "1", "memory": "1Gi"}}, {"limits": {"cpu": "1", "memory": "1Gi"}}],
+            {"cpu": "2", "memory": "2Gi"},
+            {"cpu": "4", "memory": "2Gi"},
+        ),
+        ({"requests": {"cpu": "4"}}, [{}], {"cpu": "4"}, {}),
+    ],
+)
+def test_with_fixed_defaulting_a_pod_gets_the_limits_of_its_containers(budget, containers, requests, limits):
+    body = pod(budget, *(container(**resources) for resources in containers))
+    found = with_api_defaults(body, fix_defaulting=True)["spec"]["resources"]
+    assert (found["requests"], found.get("limits", {})) == (requests, limits)
+
+
 def test_the_examples_are_stored_as_they_are():
     for name in ("pods/database", "pods/ml-training"):
         assert with_api_defaults(example(name)) == example(name)

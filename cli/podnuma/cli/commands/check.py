@@ -12,7 +12,6 @@ Nothing is changed. What only a node itself can tell (cgroup v2, the runtime's s
 once they run; the check `nodes` sums that up.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from podnuma.cli.objects.cluster_facts import (
     component_of,
     is_part_of_podnuma,
     read_facts,
+    release_of,
 )
 from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.sources import ObjectSource
@@ -140,7 +140,7 @@ def result_data(one: CheckResult) -> dict[str, Any]:
 
 
 def _api_server(facts: ClusterFacts) -> Iterator[CheckResult]:
-    number = _release(facts.version or "")
+    number = release_of(facts.version or "")
     if facts.version is None or number is None:
         yield CheckResult("api-server", CheckState.UNKNOWN, "its version cannot be read")
     elif number < _OLDEST:
@@ -185,7 +185,7 @@ def _runtimes(facts: ClusterFacts) -> Iterator[CheckResult]:
     for runtime, nodes in sorted(by_kind.items()):
         where = f"{runtime or 'a runtime that is not told'} on {_names(nodes)}"
         kind, _, version = runtime.partition("://")
-        release = _release(version) or (0, 0)
+        release = release_of(version) or (0, 0)
         if kind == "cri-o" or (kind == "containerd" and release[0] >= _CONTAINERD_WITH_NRI):
             yield CheckResult("runtimes", CheckState.OK, where)
         elif kind == "containerd":
@@ -388,11 +388,6 @@ _BEFORE: Final[tuple[_Check, ...]] = (
     _rights,
 )
 _AFTER: Final[tuple[_Check, ...]] = (_operator, _agents, _agent_policy, _placement, _profiles, _nodes)
-
-
-def _release(version: str) -> tuple[int, int] | None:
-    found = re.match(r"v?(\d+)\.(\d+)", version)
-    return (int(found[1]), int(found[2])) if found else None
 
 
 def _info(node: Json, field: str) -> str:

@@ -6,6 +6,7 @@ API server's node proxy, which only administrators may use.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -99,7 +100,7 @@ def read_facts(source: ObjectSource, namespace: str) -> ClusterFacts:
     nodes = _all(source, queries.nodes())
     return ClusterFacts(
         namespace=namespace,
-        version=_version(source),
+        version=server_version(source),
         nodes=nodes,
         kubelets=kubelet_configurations(source, [str(one["metadata"]["name"]) for one in nodes or ()]),
         namespace_object=_namespace(source, namespace),
@@ -147,7 +148,14 @@ def _namespace(source: ObjectSource, name: str) -> Json | None:
     return None if found is None else found[0]
 
 
-def _version(source: ObjectSource) -> str | None:
+def release_of(version: str) -> tuple[int, int] | None:
+    """Return the minor release of a version of Kubernetes, ("v1.37.2", "1.37+") as (1, 37)."""
+    found = re.match(r"v?(\d{1,4})\.(\d{1,4})", version)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def server_version(source: ObjectSource) -> str | None:
+    """Return the version that the API server states; None for files, or if it may not be read."""
     found = _served(source, "/version")
     version = found.get("gitVersion") if found else None
     return version if isinstance(version, str) else None
