@@ -33,14 +33,13 @@ class Authority:
         self.folder = folder
         self.ca_file = folder / "ca.crt"
         self._lifetime = lifetime
-        self._name = _subject(
-            f"podnuma-testbed-ca-below-{above.folder.name}" if above else "podnuma-testbed-ca", None
-        )
         key_file = folder / "ca.key"
         if key_file.exists():
             self._key = _read_key(key_file)
+            self._name = x509.load_pem_x509_certificate(self.ca_file.read_bytes()).subject
             return
         self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _subject(f"podnuma-testbed-{folder.name if above else 'ca'}", None)
         certificate = (above or self).certify(self._name, self._key.public_key())
         self.ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         _write_key(key_file, self._key)
