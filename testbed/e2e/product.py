@@ -166,14 +166,6 @@ class Product:
         """SIGKILL the agent; the kubelet starts it again."""
         self.cluster.shell(f"kill -9 {self.agent_process()}")
 
-    def replace_agent(self) -> None:
-        """SIGKILL the agent and wait until the next one, in another pod, runs; it is not ready yet."""
-        gone, process = self.agent_pod()["metadata"], self.agent_process()
-        self.kill_agent()
-        # In a pod of its own: a kubelet waits longer and longer before it starts a container again.
-        self._kubectl("delete", "pod", gone["name"], "--force", "--grace-period=0", "--wait=false")
-        until(lambda: self.agent_process() not in {0, process}, "the next agent", READY_SECONDS, 0.5)
-
     def without_agent(self) -> None:
         """Take the agent off the node, as an administrator who cleans up does, and wait until it is gone."""
         self._select_nodes({"podnuma.dev/e2e": "nowhere"})
