@@ -33,7 +33,7 @@ from testbed.vm import rootfs
 from testbed.vm.cell import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from testbed.e2e.cluster import Cluster
     from testbed.vm.cell import Cell
@@ -177,40 +177,46 @@ def with_its_own_managers(machine: target.MachineTarget) -> Iterator[str]:
     say("the kubelet is a stock one again")
 
 
+def recorded(
+    machine: target.MachineTarget, name: str, made_of: bytes, record: Callable[[Recording], None]
+) -> Recording:
+    """What the kubelet does with its own managers, recorded unless this machine has done so before."""
+    kept = recordings.load(machine.snapshot, name, made_of)
+    if kept is not None:
+        say(f"what the kubelet's own managers do was recorded on this machine before: {name}")
+        return kept
+    recording = Recording()
+    record(recording)
+    recordings.keep(machine.snapshot, name, made_of, recording)
+    return recording
+
+
 @pytest.fixture(scope="session")
 def reference_recording(machine: target.MachineTarget) -> Recording:
     """What the kubelet does with its own managers, in both scopes; it is stock again afterwards."""
-    made_of = reference.made_of()
-    kept = recordings.load(machine.snapshot, "table", made_of)
-    if kept is not None:
-        say("what the kubelet does with its own managers was recorded on this machine before")
-        return kept
-    recording = Recording()
     waves = {"pod": reference.POD_SCOPE, "container": reference.CONTAINER_SCOPE}
-    for scope in with_its_own_managers(machine):
-        reference.record(machine.cluster, scope, waves[scope], recording, say)
-        recording.add_counts(scope, {}, kubelet.counts(machine.node.kubelet_metrics()))
-    recordings.keep(machine.snapshot, "table", made_of, recording)
-    return recording
+
+    def record(recording: Recording) -> None:
+        for scope in with_its_own_managers(machine):
+            reference.record(machine.cluster, scope, waves[scope], recording, say)
+            recording.add_counts(scope, {}, kubelet.counts(machine.node.kubelet_metrics()))
+
+    return recorded(machine, "table", reference.made_of(), record)
 
 
 @pytest.fixture(scope="session")
 def device_recording(machine: target.MachineTarget) -> Recording:
     """What the kubelet does with its own managers with pods that have devices."""
-    made_of = device_pods.made_of()
-    kept = recordings.load(machine.snapshot, "devices", made_of)
-    if kept is not None:
-        say("what the kubelet's own managers do with devices was recorded on this machine before")
-        return kept
-    recording = Recording()
     waves = {"pod": device_pods.POD_SCOPE, "container": device_pods.CONTAINER_SCOPE}
-    with devices.at_work(machine) as at_work:
-        for scope in with_its_own_managers(machine):
-            at_work.wait_plugin()
-            for names in device_pods.record(machine.cluster, scope, waves[scope], recording):
-                say(f"       recorded {names}")
-    recordings.keep(machine.snapshot, "devices", made_of, recording)
-    return recording
+
+    def record(recording: Recording) -> None:
+        with devices.at_work(machine) as at_work:
+            for scope in with_its_own_managers(machine):
+                at_work.wait_plugin()
+                for names in device_pods.record(machine.cluster, scope, waves[scope], recording):
+                    say(f"       recorded {names}")
+
+    return recorded(machine, "devices", device_pods.made_of(), record)
 
 
 @pytest.fixture(scope="session")
