@@ -287,7 +287,7 @@ async def _first_backend(shared: _Shared, machine: Machine) -> NodeBackend:
 async def _first_machine(shared: _Shared) -> Machine:
     while True:
         try:
-            return shared.machine.get()
+            return await shared.machine.get()
         except HardwareUnknown as error:
             logger.warning("hardware unknown, looking again in %g s: %s", _RETRY, error)
         shared.node.publish()

@@ -160,7 +160,7 @@ class Bench:
             runtime=self,
             mechanisms=(self.ways,),
             huge_pages=HugetlbLimits(self.reader),
-            machine=lambda: self.machine,
+            machine=self._machine,
             pause_reason=lambda _: self.pause_reason,
             processes=verify.Processes(root / "proc"),
             observer=self.observer,
@@ -170,6 +170,9 @@ class Bench:
         self.desired.take_allocations(Listed(()))
         self.desired.take_topology(Listed(()))
         self.settings(policy=CpuManagerPolicy.NONE)
+
+    async def _machine(self) -> Machine:
+        return self.machine
 
     @property
     def hook(self) -> StartHook:

@@ -2,10 +2,12 @@
 
 Two small files, the amount of memory and that of huge pages show whether anything changed. The whole tree is
 read again then, and every few minutes; soon, as long as the kernel does not tell which CPUs share a core.
+These are thousands of files on a large machine: a thread reads them, and containers start meanwhile.
 
 Pods can have what the cgroup of all pods has. Nothing that podnuma writes changes that: it writes below it.
 """
 
+import asyncio
 import re
 import time
 from collections.abc import Callable
@@ -28,7 +30,7 @@ class HardwareUnknown(OSError):  # noqa: N818 - a state of the node, not a fault
 class CurrentMachine:
     """Keeps the last machine that could be discovered. `found` is called with every discovery.
 
-    kubepods: asked each time; None while that cgroup is not known.
+    kubepods: asked each time; None while that cgroup is not known. Not for two tasks at once.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class CurrentMachine:
         self._read_at = float("-inf")
         self._machine: Machine | None = None
 
-    def get(self) -> Machine:
+    async def get(self) -> Machine:
         """Return the machine. Raises HardwareUnknown until one has been discovered."""
         memory = _text(self._proc_root / "meminfo")
         kubepods = self.kubepods()
@@ -58,7 +60,7 @@ class CurrentMachine:
         overdue = self._clock() - self._read_at > period
         if seen != self._seen or overdue or self._machine is None:
             self._seen, self._read_at = seen, self._clock()
-            discovered = discover(self._sys_root, self._proc_root)
+            discovered = await asyncio.to_thread(discover, self._sys_root, self._proc_root)
             if discovered.machine is not None and kubepods is not None:
                 discovered = replace(discovered, machine=_limited(discovered.machine, kubepods))
             self._machine = discovered.machine or self._machine

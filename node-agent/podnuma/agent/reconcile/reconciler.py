@@ -13,7 +13,7 @@ write, since it may change while a runtime is waited for.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -99,7 +99,7 @@ class Reconciler:
     runtime: ContainerSource
     mechanisms: Sequence[Mechanism]
     huge_pages: HugePageLimits
-    machine: Callable[[], Machine]
+    machine: Callable[[], Awaitable[Machine]]
     pause_reason: Callable[[Sequence[Container]], str | None]
     processes: verify.Processes
     observer: Observer
@@ -153,7 +153,7 @@ class Reconciler:
             return True
 
     async def _pass(self, mechanisms: Sequence[Mechanism], starting: CpuSet = cpuset.EMPTY) -> NodeSnapshot:
-        machine = self.machine()
+        machine = await self.machine()
         everything = machine.cpus_for_pods
         containers = await self.runtime.containers()
         decided = (each.pod_uid for each in self.desired.allocations())

@@ -1,5 +1,10 @@
+import asyncio
+import threading
+
 import pytest
+from podnuma.agent.discover import current as current_module
 from podnuma.agent.discover.current import CurrentMachine, HardwareUnknown
+from podnuma.agent.discover.machine import discover
 from podnuma.agent.model.cgroup_values import KubepodsCpuset
 from podnuma.allocator import cpuset, nodeset
 
@@ -35,74 +40,89 @@ def machine(tmp_path):
     return current, found, clock
 
 
-def test_the_tree_is_read_again_only_when_something_tells(machine, tmp_path):
+async def test_the_tree_is_read_again_only_when_something_tells(machine, tmp_path):
     current, found, clock = machine
-    assert current.get() is current.get()
+    assert await current.get() is await current.get()
     assert len(found.discoveries) == 1
     put(tmp_path, "devices/system/cpu/online", "0-2")
-    assert current.get().topology.all_cpus == cpuset.parse("0-2")
-    assert current.get().offline == cpuset.parse("3")
+    assert (await current.get()).topology.all_cpus == cpuset.parse("0-2")
+    assert (await current.get()).offline == cpuset.parse("3")
     assert len(found.discoveries) == 2
     clock.now = 1000
-    current.get()
+    await current.get()
     assert len(found.discoveries) == 3
 
 
-def test_siblings_that_become_known_are_read_soon(machine, tmp_path):
+async def test_siblings_that_become_known_are_read_soon(machine, tmp_path):
     current, found, clock = machine
     file = tmp_path / "devices/system/cpu/cpu2/topology/thread_siblings_list"
     file.unlink()
-    assert current.get().topology.unknown_siblings == cpuset.parse("2")
+    assert (await current.get()).topology.unknown_siblings == cpuset.parse("2")
     file.write_text("2")
     clock.now = 5
-    current.get()
+    await current.get()
     assert len(found.discoveries) == 1
     clock.now = 15
-    assert current.get().topology.unknown_siblings == cpuset.EMPTY
+    assert (await current.get()).topology.unknown_siblings == cpuset.EMPTY
     clock.now = 30
-    current.get()
+    await current.get()
     assert len(found.discoveries) == 2
 
 
-def test_the_last_machine_stays_while_the_tree_is_unreadable(machine, tmp_path):
+async def test_the_last_machine_stays_while_the_tree_is_unreadable(machine, tmp_path):
     current, found, _ = machine
-    before = current.get()
+    before = await current.get()
     for path in sorted((tmp_path / "devices").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
-    assert current.get() == before
+    assert await current.get() == before
     assert found.discoveries[-1].machine is None
 
 
-def test_a_machine_that_was_never_made_out_is_told(tmp_path):
+async def test_a_machine_that_was_never_made_out_is_told(tmp_path):
     found = Found()
     current = CurrentMachine(tmp_path / "none", tmp_path / "proc", found.discoveries.append)
     with pytest.raises(HardwareUnknown, match="names no online CPU"):
-        current.get()
+        await current.get()
     assert len(found.discoveries) == 1
 
 
-def test_memory_that_comes_to_a_node_is_read_at_once(machine, tmp_path):
+async def test_memory_that_comes_to_a_node_is_read_at_once(machine, tmp_path):
     current, found, _ = machine
-    assert current.get().topology.nodes[0].memory == 2**20
+    assert (await current.get()).topology.nodes[0].memory == 2**20
     put(tmp_path, "proc/meminfo", "MemTotal: 2048 kB\nMemFree: 5 kB\n")
-    assert current.get().topology.nodes[0].memory == 2**21
+    assert (await current.get()).topology.nodes[0].memory == 2**21
     put(tmp_path, "proc/meminfo", "MemTotal: 2048 kB\nMemFree: 7 kB\n")
-    current.get()
+    await current.get()
     assert len(found.discoveries) == 2
 
 
-def test_what_the_cgroup_of_all_pods_lacks_is_told_at_once_and_comes_back(machine):
+async def test_what_the_cgroup_of_all_pods_lacks_is_told_at_once_and_comes_back(machine):
     current, found, _ = machine
 
-    def has(cpus, memory_nodes):
+    async def has(cpus, memory_nodes):
         current.kubepods = lambda: KubepodsCpuset("kubepods.slice", cpus, memory_nodes)
-        return current.get().topology
+        return (await current.get()).topology
 
-    assert has(cpuset.parse("0-3"), nodeset.parse("0")).outside == cpuset.EMPTY
-    limited = has(cpuset.parse("2-3,7"), nodeset.parse("0"))
+    assert (await has(cpuset.parse("0-3"), nodeset.parse("0"))).outside == cpuset.EMPTY
+    limited = await has(cpuset.parse("2-3,7"), nodeset.parse("0"))
     assert (limited.outside, limited.all_cpus) == (cpuset.parse("0-1"), cpuset.parse("0-3"))
-    assert current.get().cpus_for_pods == cpuset.parse("2-3")
-    assert found.discoveries[-1].machine is current.get()
-    assert has(cpuset.parse("0-3"), nodeset.parse("1")).outside_memory == nodeset.parse("0")
-    untold = has(None, None)
+    assert (await current.get()).cpus_for_pods == cpuset.parse("2-3")
+    assert found.discoveries[-1].machine is (await current.get())
+    assert (await has(cpuset.parse("0-3"), nodeset.parse("1"))).outside_memory == nodeset.parse("0")
+    untold = await has(None, None)
     assert (untold.outside, untold.outside_memory) == (cpuset.EMPTY, nodeset.EMPTY)
+
+
+async def test_the_event_loop_runs_on_while_the_tree_is_read(machine, monkeypatch):
+    current, _, _ = machine
+    read, others_ran = discover, threading.Event()
+
+    def wait_for_others(*roots):
+        assert others_ran.wait(30), "nothing else ran meanwhile"
+        return read(*roots)
+
+    monkeypatch.setattr(current_module, "discover", wait_for_others)
+    reading = asyncio.create_task(current.get())
+    await asyncio.sleep(0)
+    others_ran.set()
+    assert (await reading).topology.all_cpus == cpuset.parse("0-3")
