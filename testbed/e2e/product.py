@@ -77,6 +77,10 @@ class Product:
             raise TimeoutError(f"{error}\n{self._kubectl('describe', 'pod')}\n{self.agent_log()}") from error
         self.wait_condition("AgentReady", "True")
         # Statuses may be those of an agent that is gone by now.
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Wait until the agent that runs now says itself that it is ready: it has passed over the node."""
         until(self._agent_is_ready, "the agent to say itself that it is ready", READY_SECONDS, 0.5)
 
     def wait_condition(self, kind: str, status: str, seconds: float = READY_SECONDS) -> Json:

@@ -36,7 +36,8 @@ RESTARTS = int(os.environ.get("PODNUMA_E2E_RESTARTS", "10"))
 IN_A_ROUND = 10
 SOON = 120  # seconds; emulated machines are slow
 OUTAGE_SECONDS = 20
-LIFE_SECONDS = 45  # at most, of an agent's process; on an emulated machine it is ready after about 20
+MOMENT_SECONDS = 20  # at most, from the start of an agent or from when it is ready to its end
+FREED_SECONDS = 900  # until CPUs are free: as long as agents end before they report, none are
 CONTENDED_SECONDS = float(os.environ.get("PODNUMA_E2E_CONTENDED_SECONDS", "70"))
 DEAF = f"{pods.FIRST_WORDS}; trap '' TERM; while :; do sleep 1; done"
 STATIC = "/etc/kubernetes/manifests/holder.json"
@@ -47,7 +48,7 @@ def two_cpus(cluster: Cluster, name: str) -> Json:
     return pods.pod(name, cluster.image, {"app": "2"})
 
 
-def cpus_of(cluster: Cluster, name: str, uid: str = "") -> str:
+def cpus_of(cluster: Cluster, name: str, uid: str = "", seconds: float = SOON) -> str:
     """Wait for the decision about a pod, that with this UID if one is given; return its CPUs."""
 
     def decided(found: Json | None) -> str | None:
@@ -56,7 +57,7 @@ def cpus_of(cluster: Cluster, name: str, uid: str = "") -> str:
         cpus: str = found["spec"].get("cpus", "")
         return cpus
 
-    return cluster.awaited("podallocation", name, decided, f"the CPUs of {name}", SOON)
+    return cluster.awaited("podallocation", name, decided, f"the CPUs of {name}", seconds)
 
 
 @pytest.mark.machine
@@ -168,7 +169,7 @@ class Churn:
                 alive.append(name)
                 pod = self.cluster.settled(name)
                 uid = pod["metadata"]["uid"]
-                cpus = parse_list(cpus_of(self.cluster, name, uid))
+                cpus = parse_list(cpus_of(self.cluster, name, uid, FREED_SECONDS))
                 self.owners[container_id(pod, "app")] = (uid, cpus)
                 if len(alive) > 2:
                     self.cluster.delete(alive.pop(0))
@@ -182,14 +183,16 @@ class Churn:
 def test_restarts_of_the_agent_while_pods_come_and_go(
     cluster: Cluster, podnuma: Product, figures: list[str], first: int
 ) -> None:
-    """The agent killed again and again at random moments: never two owners on one CPU."""
+    """The agent killed again and again, while it starts or works: never two owners on one CPU."""
     rng = random.Random(21 + first)
     restarts = min(IN_A_ROUND, RESTARTS - first)
     everything = parse_list(cluster.shell("cat /sys/fs/cgroup/cpuset.cpus.effective"))
     with sampled(cluster) as samples, Churn(cluster) as churn:
-        for _ in range(restarts):
+        for number in range(restarts):
             kill_and_await_another(podnuma)
-            time.sleep(rng.uniform(0, LIFE_SECONDS))  # the random moment
+            if number % 2:
+                podnuma.wait_ready()
+            time.sleep(rng.uniform(0, MOMENT_SECONDS))  # the random moment
             assert churn.failure is None, churn.failure
         podnuma.wait_agent()
     podnuma.wait_released(240)
