@@ -2,8 +2,8 @@
 
     shrink   children before parents: each cgroup gives up the CPUs that it shall not keep.
     grow     parents before children: each gets CPUs that no other still has in excess of its target.
-    park     a cycle (A waits for B's CPUs, B for A's; only drift leads to one) is broken by moving one of
-             them to the shared pool first.
+    park     cycles (A waits for B's CPUs, B for A's; only drift leads to them) are broken by moving one of
+             each to the shared pool first.
 
 The first two are repeated until nothing is left to do, once or twice. Where nobody can move, CPUs that the
 shared pool gets are opened before those who had them have left; only drift leads to it.
@@ -24,7 +24,6 @@ Always true, and what the property tests check:
 * they lead to the targets, and once there, there are none.
 """
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
@@ -33,7 +32,7 @@ from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, Cgroup
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 
-_ROUNDS = 8  # per cgroup that waits; the most ever seen is 18 for all of 15 together
+_ROUNDS = 8  # per cgroup; the most ever seen is little more than one
 
 _There: TypeAlias = tuple[CgroupRef, CgroupTarget, CgroupValues]
 """A cgroup, what it shall have, and what was seen of it."""
@@ -212,6 +211,11 @@ class _Projection:
             if cgroup.own != target:
                 yield self.write(cgroup, target)
 
+    @property
+    def size(self) -> int:
+        """How many cgroups have a target."""
+        return len(self._targeted)
+
     def unfinished(self) -> list[_Cgroup]:
         return [cgroup for cgroup in self._targeted if cgroup.own != cgroup.target]
 
@@ -220,12 +224,13 @@ class _Projection:
 
         pool_too: not even CPUs of the shared pool that somebody has yet to leave.
         """
-        blocked = 0
+        free = target & (self.above(cgroup).has | ~self.kubepods.has)
+        contested = free if pool_too else free & ~self.pool
         for other, cpus in self._blocking.items():
-            if cgroup not in other.line() and other not in cgroup.line():
-                blocked |= cpus if pool_too else cpus & ~self.pool
-        reachable = self.above(cgroup).has | ~self.kubepods.has
-        return CpuSet(target & ~blocked & reachable)
+            if cpus & contested and cgroup not in other.line() and other not in cgroup.line():
+                contested &= ~cpus
+                free &= ~cpus if pool_too else ~cpus | self.pool
+        return CpuSet(free)
 
     def above(self, cgroup: _Cgroup) -> _Cgroup:
         return cgroup.above or self.kubepods
@@ -240,17 +245,20 @@ def _writes(projection: _Projection) -> Iterator[CgroupWrite]:
     # Terminates: each write widens a set within its target, ends an excess, or pins a cgroup that inherits
     # for the widening that follows at once; only parking does neither, and happens once per cgroup.
     parked: set[_Cgroup] = set()
-    rounds = itertools.count()
-    while waiting := projection.unfinished():
-        if next(rounds) > _ROUNDS + _ROUNDS * len(waiting):
-            raise RuntimeError(f"the writes to {[str(each.ref) for each in waiting]} do not come to an end")
+    waiting = projection.unfinished()
+    for _ in range(_ROUNDS + _ROUNDS * projection.size):
         moved = False
         for write in (*_shrink(projection, waiting), *_grow(projection, waiting)):
             moved = True
             yield write
         if not moved:
             shared = next(_grow(projection, waiting, pool_too=False), None)
-            yield _unlock(projection, waiting, parked) if shared is None else shared
+            yield from _unlock(projection, waiting, parked) if shared is None else (shared,)
+        waiting = projection.unfinished()
+        if not waiting:
+            return
+    # Never seen, and better than a node on which nothing is written any more.
+    yield from _at_once(projection, waiting)
 
 
 def _shrink(projection: _Projection, waiting: list[_Cgroup]) -> Iterator[CgroupWrite]:
@@ -282,15 +290,26 @@ def _grow(projection: _Projection, waiting: list[_Cgroup], *, pool_too: bool = T
             yield projection.write(cgroup, may)
 
 
-def _unlock(projection: _Projection, waiting: list[_Cgroup], parked: set[_Cgroup]) -> CgroupWrite:
+def _unlock(projection: _Projection, waiting: list[_Cgroup], parked: set[_Cgroup]) -> Iterator[CgroupWrite]:
+    """Yield the moves to the shared pool that let others go on: none of one that can go on by then."""
+    freed = 0
     for cgroup in waiting:
         shared = CpuSet(projection.pool & projection.above(cgroup).has)
-        blocks = cgroup.excess & ~projection.pool and not cgroup.needed_by_children(shared)
-        if shared and blocks and cgroup not in parked:
+        blocks = cgroup.excess & ~projection.pool
+        if not shared or not blocks or cgroup in parked or (cgroup.target or 0) & freed:
+            continue
+        if not cgroup.needed_by_children(shared):
             parked.add(cgroup)
-            return projection.write(cgroup, shared)
-    # Only reached when no CPU of the pool is online: reaching the target is worth the overlap.
-    return projection.write(waiting[0], waiting[0].target or cpuset.EMPTY)
+            freed |= blocks
+            yield projection.write(cgroup, shared)
+    if not freed:
+        # Only reached when no CPU of the pool is online: reaching the target is worth the overlap.
+        yield from _at_once(projection, waiting[:1])
+
+
+def _at_once(projection: _Projection, waiting: list[_Cgroup]) -> Iterator[CgroupWrite]:
+    for cgroup in waiting:
+        yield projection.write(cgroup, cgroup.target or cpuset.EMPTY)
 
 
 def _with_mems_and_cpu_max(writes: list[CgroupWrite], there: Iterable[_There]) -> tuple[CgroupWrite, ...]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, QosCgroup, parent
@@ -301,3 +302,40 @@ def test_a_container_whose_only_cpu_is_offline_waits_for_nobody():
     assert kernel.effective(other) == cpuset.parse("0")
     assert kernel.written[other] == cpuset.parse("1")
     assert kernel.effective(db) == cpuset.parse("2")
+
+
+@pytest.mark.parametrize("pods", [2, 16, 64])
+@pytest.mark.parametrize(
+    "whose",
+    [lambda number, _: number ^ 1, lambda number, pods: (number + 1) % pods, lambda number, _: number - 1],
+    ids=["pairs", "one cycle", "one cycle the other way"],
+)
+def test_many_cycles_come_to_an_end(pods, whose):
+    """A node on which every container has the CPU that another one shall have."""
+    pool, everything = cpuset.parse("0-1"), CpuSet((1 << pods + 2) - 1)
+    seen: dict[CgroupRef, CgroupValues] = {}
+    wanted: dict[CgroupRef, CgroupTarget] = {}
+    for number in range(pods):
+        another = whose(number, pods) % pods
+        for cgroup in (pod(f"p{number:03}"), container(f"p{number:03}")):
+            shared = pool if isinstance(cgroup, PodCgroup) else cpuset.EMPTY
+            seen[cgroup] = CgroupValues(CpuSet(1 << another + 2 | shared))
+            wanted[cgroup] = CgroupTarget(CpuSet(1 << number + 2 | shared))
+    kernel = Kernel({cgroup: values.cpus for cgroup, values in seen.items()}, everything)
+    writes = order_writes(seen, wanted, pool=pool, everything=everything)
+    holders = {
+        cpu: {cgroup}
+        for cgroup, values in seen.items()
+        if isinstance(cgroup, ContainerCgroup)
+        for cpu in cpuset.ids(values.cpus or cpuset.EMPTY)
+    }
+    for write in writes:
+        kernel.run(write)
+        if isinstance(write.cgroup, ContainerCgroup):
+            for cpu in cpuset.ids(write.losses):
+                holders.get(cpu, set()).discard(write.cgroup)
+            for cpu in cpuset.ids(CpuSet(write.gains & ~pool)):
+                assert not holders[cpu], f"CPU {cpu} is open to two containers"
+                holders[cpu].add(write.cgroup)
+    assert kernel.written == {cgroup: target.cpus for cgroup, target in wanted.items()}
+    assert len(writes) <= 4 * len(wanted)
