@@ -4,7 +4,7 @@ tree, a runtime that lists what the test started, and a reconciler over both."""
 import asyncio
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from podnuma.agent.apiserver.watch import Changed, Listed, WatchEventType
@@ -273,6 +273,19 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path) -> Bench:
     return Bench(tmp_path)
+
+
+@pytest.fixture
+def switch(bench) -> Callable[[str], None]:
+    """Return a function that lets just these CPUs of the bench be online."""
+
+    def online(cpus: str) -> None:
+        offline = cpuset.render(CpuSet(cpuset.parse("0-15") & ~cpuset.parse(cpus)))
+        bench.machine = machine(cpus, offline)
+        bench.kernel = dataclasses.replace(bench.kernel, cpus=cpus)
+        bench.kernel.settle(PurePosixPath())
+
+    return online
 
 
 @pytest.fixture(scope="session")

@@ -63,6 +63,7 @@ class CgroupTarget:
     cpu_max: CpuMax | None = None
     deferred_mems: NodeSet | None = None  # to be set when the container starts the next time
     memory_limit: int | None = None  # bytes; given at the start only, where the kubelet gave none
+    unavailable: CpuSet | None = None  # its own CPUs, all of them offline: `cpus` is what it has meanwhile
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@
       sandboxed, each container with CPUs         its CPUs
       container of the grant                      its CPUs, else the shared pool  its quota     its nodes
       any other container (a debug container)     shared pool
+        in a sandboxed pod                        as its pod
+      whoever has no CPU of its own online        shared pool
     pod that held something and was resized       shared pool                     its quota
       container that had a set of its own         shared pool                     its quota
 
@@ -17,8 +19,9 @@ puts the pod's cgroup into one of the two slices. A slice with holders is wider 
 other pod in it gets a set of its own, and keeps one that follows the pool when the last holder is gone.
 
 So an ephemeral container can run where the kubelet would let it, and nothing of a pod can touch the
-exclusive CPUs of another. The sandbox container is left alone, as in the kubelet; where all processes of a
-pod are in it, as with Kata and gVisor, the pod's own cgroup keeps them on the pod's CPUs.
+exclusive CPUs of another; not even when its own are all offline, with which the kernel would give it all that
+the cgroup above has. The sandbox container is left alone, as in the kubelet; where all processes of a pod are
+in it, as with Kata and gVisor, the pod's own cgroup keeps them on the pod's CPUs.
 
 There is no target where the whole node is shared and nothing was ever written: a node without exclusive
 CPUs looks as if podnuma were not there. A value once written is only ever replaced by an explicit set:
@@ -127,13 +130,26 @@ def _pod(
         untouched = values is None or values.cpus is None
         former = node.sharing.get(cgroup.uid)
         if former is None:
-            return None if confined_above and untouched else _shared(node, values)
+            return None if confined_above and untouched else _confined(node, node.pool, values)
         cpus = None if confined_above and untouched else _unless_untouched(node, node.pool, values)
         return CgroupTarget(cpus, cpu_max=_pod_cpu_max(former))
-    cpus = CpuSet(grant.exclusive_cpus | node.pool)
-    if cgroup.uid in node.sandboxed and all(each.cpus is not None for each in grant.containers):
-        cpus = grant.exclusive_cpus or cpus
-    return CgroupTarget(_unless_untouched(node, cpus, values), cpu_max=_pod_cpu_max(grant))
+    cpus, unavailable = _cpus_of_pod(node, grant)
+    return CgroupTarget(
+        _unless_untouched(node, cpus, values), cpu_max=_pod_cpu_max(grant), unavailable=unavailable
+    )
+
+
+def _cpus_of_pod(node: PlanInput, grant: PodGrant) -> tuple[CpuSet, CpuSet | None]:
+    """Return what the cgroup of a pod shall have, and what it cannot have."""
+    alone = grant.uid in node.sandboxed and all(each.cpus is not None for each in grant.containers)
+    if alone and grant.exclusive_cpus:
+        return _available(node, grant.exclusive_cpus)
+    return CpuSet(grant.exclusive_cpus | node.pool), None
+
+
+def _available(node: PlanInput, own: CpuSet) -> tuple[CpuSet, CpuSet | None]:
+    """Return the CPUs that somebody has, and None; or the shared pool, and those that are all offline."""
+    return (own, None) if own & node.everything else (node.pool, own)
 
 
 def _pod_cpu_max(grant: PodGrant) -> CpuMax:
@@ -153,13 +169,17 @@ def _container(node: PlanInput, cgroup: ContainerCgroup, values: CgroupValues | 
         return CgroupTarget(_unless_untouched(node, node.pool, values), cpu_max=cpu_max)
     grant = _of(pod, cgroup.name)
     if grant is None:
-        return _shared(node, values)
+        # A set in a container of a sandbox confines nobody: it runs where its pod does.
+        cpus = _cpus_of_pod(node, pod)[0] if pod.uid in node.sandboxed else node.pool
+        return _confined(node, cpus, values)
     mems, deferred = _mems(node, grant.memory_nodes, values)
+    own, unavailable = (None, None) if grant.cpus is None else _available(node, grant.cpus)
     return CgroupTarget(
-        cpus=grant.cpus if grant.cpus is not None else _unless_untouched(node, node.pool, values),
+        cpus=_unless_untouched(node, node.pool, values) if own is None else own,
         mems=mems,
         cpu_max=_cpu_max(grant.cpu_quota, grant.cpu_period),
         deferred_mems=deferred,
+        unavailable=unavailable,
     )
 
 
@@ -167,9 +187,9 @@ def _of(pod: PodGrant, name: str) -> ContainerGrant | None:
     return next((container for container in pod.containers if container.name == name), None)
 
 
-def _shared(node: PlanInput, values: CgroupValues | None) -> CgroupTarget | None:
-    cpus = _unless_untouched(node, node.pool, values)
-    return None if cpus is None else CgroupTarget(cpus)
+def _confined(node: PlanInput, cpus: CpuSet, values: CgroupValues | None) -> CgroupTarget | None:
+    wanted = _unless_untouched(node, cpus, values)
+    return None if wanted is None else CgroupTarget(wanted)
 
 
 def _unless_untouched(node: PlanInput, cpus: CpuSet, values: CgroupValues | None) -> CpuSet | None:

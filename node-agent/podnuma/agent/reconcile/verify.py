@@ -43,7 +43,7 @@ def _difference(target: CgroupTarget, values: CgroupValues, everything: CpuSet) 
     if target.cpus is not None:
         reachable = CpuSet(target.cpus & everything)
         if not reachable:
-            return f"cpuset.cpus: all of {cpuset.render(target.cpus)} are offline, or kubepods lacks them"
+            return _all_offline(target.cpus)
         if values.effective_cpus != reachable:
             return _text("cpuset.cpus.effective", cpuset.render(reachable), _cpus(values.effective_cpus))
         if values.cpus != target.cpus:
@@ -54,7 +54,11 @@ def _difference(target: CgroupTarget, values: CgroupValues, everything: CpuSet) 
         )
     if target.cpu_max is not None and values.cpu_max != target.cpu_max:
         return _cpu_max_text(target.cpu_max, values.cpu_max)
-    return None
+    return None if target.unavailable is None else _all_offline(target.unavailable)
+
+
+def _all_offline(cpus: CpuSet) -> str:
+    return f"cpuset.cpus: all of {cpuset.render(cpus)} are offline, or kubepods lacks them"
 
 
 def _cpu_max_text(wanted: CpuMax, actual: CpuMax | None) -> str:

@@ -215,6 +215,30 @@ def test_an_offline_cpu_leaves_the_effective_set_and_comes_back_without_a_write(
     assert bench.effective(words.burstable) == "0,3-8,11-15"
 
 
+def test_a_container_without_an_online_cpu_shares_and_is_on_the_cpus_of_nobody(bench, words, switch):
+    db, log = words.container("db", "1,9"), words.container("log", "2,10")
+    bench.grant(words.pod("db", db, log, cpus="1-2,9-10"))
+    pod = bench.pod("db")
+    lost, beside = bench.start(pod, "db"), bench.start(pod, "log")
+    bench.run_pass()
+    switch("0,2-8,10-15")
+    for number in range(6):
+        # Others come and go meanwhile: nobody changes what this one has.
+        bench.grant(words.pod(f"p{number}", words.container("c", f"{number + 3}"), cpus=f"{number + 3}"))
+        bench.start(bench.pod(f"p{number}"), "c")
+        bench.now += 20
+        snapshot = bench.run_pass()
+        assert not cpuset.parse(bench.effective(lost)) & ~snapshot.accepted.pool
+        assert bench.effective(beside) == "2,10"
+        assert snapshot.intrusions == ()
+        assert snapshot.contended == {}
+        assert snapshot.differences[lost] == "cpuset.cpus: all of 1,9 are offline, or kubepods lacks them"
+    assert bench.run_pass().results == ()
+    switch("0-15")
+    assert bench.run_pass().differences[lost] is None
+    assert (bench.effective(lost), bench.effective(beside)) == ("1,9", "2,10")
+
+
 def test_what_kubepods_loses_is_no_drift_and_comes_back_without_a_write(bench, words, database):
     """A cpuset partition elsewhere takes CPU 9 of the pod and CPU 15 of the shared pool away, then ends."""
     _, _, cgroups = database
