@@ -9,7 +9,7 @@ from podnuma.agent.model.cgroup_values import CpuMax
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container that exists now: created or running, not ended.
+    """A container that exists now, or `ended` a moment ago.
 
     `pod_uid` is the UID that names the pod's cgroup. `started` is in seconds since the epoch, by the
     node's clock; None while it is not known.
@@ -21,6 +21,7 @@ class Container:
     name: str
     id: str
     started: float | None
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,7 +177,8 @@ class Reconciler:
         slices = TimeSlices()
         seen = await self._read(pods.values(), cgroups, slices)
         populated, now = self.reader.populated, self.now()
-        for cgroup in self._sandboxes.look(cgroups, accepted.grants, seen, populated, now):
+        there = [cgroup for cgroup, found in cgroups.items() if not found.ended]
+        for cgroup in self._sandboxes.look(there, accepted.grants, seen, populated, now):
             self.verdicts.written(cgroup.id)
         plan_input = PlanInput(
             everything,
@@ -341,7 +342,11 @@ class Reconciler:
 
     def _in_sandboxes(self, snapshot: NodeSnapshot) -> dict[CgroupRef, str | None]:
         """Return what the containers of sandboxed pods have other than their CPUs."""
-        theirs = [cgroup for cgroup in snapshot.containers if cgroup.pod.uid in self._sandboxes.pods]
+        theirs = [
+            cgroup
+            for cgroup, found in snapshot.containers.items()
+            if cgroup.pod.uid in self._sandboxes.pods and not found.ended
+        ]
         targets = ((cgroup, start_target(snapshot.plan_input, cgroup)) for cgroup in theirs)
         wanted = ((cgroup, None if target is None else target.cpus) for cgroup, target in targets)
         return sandboxes.sandboxed_differences(wanted, snapshot.seen)
@@ -395,7 +400,8 @@ class Reconciler:
             grant = snapshot.accepted.grants.get(cgroup.pod.uid)
             if grant is None:
                 continue
-            if cgroup.pod.uid not in self._sandboxes.pods and (
+            in_sandbox = cgroup.pod.uid in self._sandboxes.pods and not container.ended
+            if not in_sandbox and (
                 cgroup not in snapshot.targets
                 or cgroup not in snapshot.seen
                 or cgroup.id in self._sandboxes.empty

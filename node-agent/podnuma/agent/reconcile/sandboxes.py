@@ -5,9 +5,9 @@ sandbox container (google/gvisor#9580, kata-containers/kata-containers#11598). T
 are empty, or not there. A set written in them confines nobody, whatever the kernel shows there.
 
 So what counts is the pod's own cgroup, which has the sandbox in it. It gets the CPUs of the pod and no
-others, if every container of the pod has some (`plan.targets`). A container that has just ended is empty,
-too: a pod is sandboxed when all its containers have been empty for two seconds, and stays it between two
-containers.
+others, if every container of the pod has some (`plan.targets`). A container that is just ending is empty,
+too, and one that has ended tells nothing: a pod is sandboxed when all containers that it has have been empty
+for two seconds, and stays it between two containers.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -17,7 +17,7 @@ from podnuma.agent.model.cgroup_values import CgroupValues
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 
-_ENDING = 2.0  # seconds that a container which has ended may still be listed
+_ENDING = 2.0  # seconds in which a runtime tells of a container's end
 
 
 class Sandboxes:
@@ -36,7 +36,7 @@ class Sandboxes:
         populated: Callable[[CgroupRef], bool | None],
         now: float,
     ) -> list[ContainerCgroup]:
-        """Look at the containers of the pods that hold something; return those of pods found just now.
+        """Look at the containers that the pods with grants have; return those of pods found just now.
 
         A container that had a process once is not looked at again: its runtime does not move them.
         """

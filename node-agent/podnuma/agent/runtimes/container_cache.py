@@ -7,6 +7,7 @@ kept a little longer, or a container that lived shorter than the time between tw
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from podnuma.agent.model.containers import Container
 
@@ -51,4 +52,4 @@ class ContainerCache:
             self._changed()
 
     def _end(self, container_id: str) -> None:
-        self._ended.append((self._clock(), self._containers.pop(container_id)))
+        self._ended.append((self._clock(), replace(self._containers.pop(container_id), ended=True)))

@@ -53,7 +53,7 @@ MEMORY_DEFERRED = "MemoryNodesDeferred"
 """Condition: a running container would have to move to other NUMA nodes; it does when it starts anew."""
 
 CPUS_OFFLINE = "CPUsOffline"
-"""Condition: some CPUs of the pod are switched off; its containers run on what is left of theirs."""
+"""Condition: some CPUs of the pod are switched off; its containers run on what is left, or share."""
 
 ON_FOREIGN_CPUS = "OnForeignCPUs"
 """Condition: containers of the pod could not be taken off CPUs that others have for themselves."""
@@ -243,8 +243,8 @@ def _phase(
     if missing and before not in {Phase.APPLIED, Phase.RESIZE_PENDING}:
         elsewhere = [
             cgroup.name
-            for cgroup in snapshot.of_pod(grant.uid)
-            if cgroup.name in missing and cgroup not in snapshot.seen
+            for cgroup, found in snapshot.of_pod(grant.uid).items()
+            if cgroup.name in missing and cgroup not in snapshot.seen and not found.ended
         ]
         if elsewhere:
             text = (

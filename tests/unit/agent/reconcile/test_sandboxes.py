@@ -3,6 +3,9 @@
 Where they are instead: google/gvisor#9580, google/gvisor#13777, kata-containers/kata-containers#11598.
 """
 
+import asyncio
+import dataclasses
+
 import pytest
 from podnuma.agent.model.cgroup_ref import ContainerCgroup
 from podnuma.agent.status.allocation_status import compute_status
@@ -90,8 +93,6 @@ def test_a_container_that_has_just_ended_makes_no_sandbox(bench, words, sandboxe
 
 
 def test_a_container_without_processes_is_not_said_to_be_pinned_at_its_start(bench, words, sandboxed):
-    import asyncio
-
     _, (vm,) = sandboxed(words.container("vm", "1,9"), cpus="1,9")
     bench.run_pass()
     asyncio.run(bench.hook.before_start(vm))
@@ -108,3 +109,49 @@ def test_containers_outside_of_their_pods_cgroup_are_named(bench, words, sandbox
     assert (
         "db: the runtime lists it, and it has no cgroup below that of its pod" in said.conditions[0].message
     )
+
+
+def test_a_container_that_ended_before_it_was_seen_to_run_makes_no_sandbox(bench, words):
+    """An init container, or one that crashes at once, which the runtime's events have named meanwhile."""
+    bench.grant(
+        words.pod("db", words.container("init", "1,9"), words.container("db", "2,10"), cpus="1-2,9-10")
+    )
+    pod = bench.pod("db")
+    bench.put(pod, "cgroup.events", "populated 1")
+    init = bench.start(pod, "init")
+    bench.kernel.remove(bench.layout.folder(init))
+    bench.running[init.id] = dataclasses.replace(bench.running[init.id], ended=True)
+    bench.run_pass()
+    said = status(bench, pass_later(bench))
+    assert bench.effective(pod) == "0-15", "as of any pod"
+    assert said.conditions[0].message == "waits for the start of init, db"
+    assert (said.containers[0].verdict, said.containers[0].message) == (Verdict.PENDING, "")
+
+
+def test_a_debug_container_in_a_sandbox_runs_where_its_pod_does_and_disturbs_nobody(bench, words, sandboxed):
+    pod, (vm,) = sandboxed(words.container("vm", "1,9"), cpus="1,9")
+    bench.run_pass()
+    pass_later(bench)
+    debugger = bench.start(pod, "debugger")
+    bench.put(debugger, "cgroup.events", "populated 0")
+    snapshot = pass_later(bench)
+    assert (bench.effective(pod), bench.effective(vm), bench.effective(debugger)) == ("1,9", "1,9", "1,9")
+    assert snapshot.intrusions == ()
+    assert status(bench, snapshot).phase is Phase.APPLIED
+    assert pass_later(bench).results == ()
+
+
+def test_a_sandbox_without_an_online_cpu_is_on_the_cpus_of_nobody_else(bench, words, sandboxed, switch):
+    pod, _ = sandboxed(words.container("vm", "1,9"), cpus="1,9")
+    bench.grant(words.pod("db", words.container("db", "2,10"), cpus="2,10"))
+    bench.start(bench.pod("db"), "db")
+    bench.run_pass()
+    pass_later(bench)
+    switch("0,2-8,10-15")
+    snapshot = pass_later(bench)
+    assert bench.effective(pod) == "0,3-8,11-15"
+    assert snapshot.intrusions == ()
+    assert snapshot.differences[pod] == "cpuset.cpus: all of 1,9 are offline, or kubepods lacks them"
+    switch("0-15")
+    pass_later(bench)
+    assert bench.effective(pod) == "1,9"

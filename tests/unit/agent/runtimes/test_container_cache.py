@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from podnuma.agent.model.containers import Container
 from podnuma.agent.runtimes.container_cache import ContainerCache
@@ -27,7 +29,7 @@ def test_only_differences_are_told(clock):
     inventory.add(LOG)
     inventory.remove("id-1")
     inventory.remove("id-1")
-    assert changes == [(DB,), (DB, LOG), (DB, LOG)]
+    assert changes == [(DB,), (DB, LOG), (replace(DB, ended=True), LOG)]
     clock.now = 20.0
     assert inventory.all() == (LOG,)
 
@@ -36,7 +38,7 @@ def test_a_list_is_complete_and_what_it_lacks_has_ended(clock):
     inventory = ContainerCache(lambda: None, clock)
     inventory.replace([DB, LOG])
     inventory.replace([LOG])
-    assert inventory.all() == (DB, LOG)
+    assert inventory.all() == (replace(DB, ended=True), LOG)
     clock.now = 20.0
     assert inventory.all() == (LOG,)
 
@@ -47,7 +49,7 @@ def test_a_new_instance_is_named_after_the_one_that_ended(clock):
     inventory.remove("id-1")
     again = Container("u-1", "shop", "db", "db", "id-3", 2.0)
     inventory.add(again)
-    assert inventory.all() == (DB, again)
+    assert inventory.all() == (replace(DB, ended=True), again)
 
 
 def test_what_ended_is_bounded(clock):
