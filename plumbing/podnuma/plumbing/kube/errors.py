@@ -6,7 +6,8 @@
     |  `- AlreadyExistsError     an object of that name exists (409, reason AlreadyExists)
     |- GoneError                 the resource version is too old (410)
     |- RefusedError              the request itself is wrong or not allowed (400, 401, 403, 422 ...)
-    |- BusyError                 come back later (429); `retry_after` seconds if the server said so
+    |- BusyError                 come back later (429); `retry_after` seconds if the server said so, a minute
+    |                            at most
     `- UncertainError            no clear answer (5xx, cut connection, deadline): a write may have happened
 
 Callers decide by class, never by status number. Only UncertainError leaves open whether
@@ -19,6 +20,7 @@ import json
 from typing import Any
 
 _LONGEST = 600  # characters of a server's text that are kept
+_LONGEST_PAUSE = 60.0  # seconds; what stands before a server may name hours, and be gone in one
 
 
 class KubeError(Exception):
@@ -99,6 +101,6 @@ def _words(body: bytes | str) -> tuple[str, str]:
 
 def _seconds(retry_after: str | None) -> float | None:
     try:
-        return max(0.0, float(retry_after)) if retry_after else None
+        return min(max(0.0, float(retry_after)), _LONGEST_PAUSE) if retry_after else None
     except ValueError:  # the header may also hold a date; the caller's own back-off serves then
         return None

@@ -36,6 +36,11 @@ def test_retry_after_counts_only_as_a_number_of_seconds():
     assert errors.from_answer(429, b"", None).retry_after is None
 
 
+@pytest.mark.parametrize("said", ["86400", "1e300", "inf", "nan", "-5"])
+def test_no_server_makes_anybody_wait_longer_than_a_minute(said):
+    assert 0.0 <= errors.from_answer(503, b"", said).retry_after <= 60.0
+
+
 @given(st.integers(400, 599), st.binary(max_size=2000))
 def test_any_body_becomes_an_error_of_bounded_length(status, body):
     assert len(errors.from_answer(status, body).message) <= 600
