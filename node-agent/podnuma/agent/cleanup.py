@@ -4,6 +4,8 @@
     a container whose quota was taken off     as many CPUs as it had for itself
     a pod whose quota was taken off           as many CPUs as its containers had together
 
+Who ran where the slices of pods do had nothing for itself: its quota is as the kubelet gave it.
+
 Nothing is asked of the API server: the cgroups themselves show what there is to be given back, so a node
 that has lost everything else can still be cleaned. The agent must not run meanwhile; it would set everything
 again. Where the kubelet pins containers itself, their values and all quotas are the kubelet's and stay.
@@ -20,12 +22,20 @@ import yaml
 from podnuma.agent.cgroups.layout import detect
 from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
-from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, depth, describe
+from podnuma.agent.model.cgroup_ref import (
+    CgroupRef,
+    ContainerCgroup,
+    PodCgroup,
+    QosCgroup,
+    depth,
+    describe,
+)
 from podnuma.agent.model.cgroup_values import CgroupValues, CgroupWrite, CpuMax
 from podnuma.agent.reconcile.pause import static_kubelet
 from podnuma.agent.runtimes.restore import Restorer, real_restorer
 from podnuma.agent.runtimes.simulated.backend import simulated_restorer
 from podnuma.agent.settings import AgentSettings, Runtime
+from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.request import Qos
@@ -87,8 +97,9 @@ def give_back(
     Pure. `nodes`: the memory nodes of the machine; `quotas`: whether this kubelet sets quotas at all.
     """
     writes = []
+    shared = _shared(seen)
     for cgroup, values in sorted(seen.items(), key=lambda item: (depth(item[0]), repr(item[0]))):
-        cpu_max = _original(cgroup, values, seen) if quotas else None
+        cpu_max = _original(cgroup, values, seen, shared) if quotas else None
         touched = values.cpus is not None or values.mems is not None
         if touched or cpu_max is not None:
             mems = nodes if values.mems is not None else None
@@ -96,8 +107,17 @@ def give_back(
     return writes
 
 
+def _shared(seen: Mapping[CgroupRef, CgroupValues]) -> CpuSet:
+    """Return the node shared pool: what is left to both slices, of which one may have holders."""
+    burstable, best_effort = (
+        values.cpus or cpuset.EMPTY if (values := seen.get(QosCgroup(qos))) is not None else cpuset.EMPTY
+        for qos in (Qos.BURSTABLE, Qos.BEST_EFFORT)
+    )
+    return CpuSet(burstable & best_effort)
+
+
 def _original(
-    cgroup: CgroupRef, values: CgroupValues, seen: Mapping[CgroupRef, CgroupValues]
+    cgroup: CgroupRef, values: CgroupValues, seen: Mapping[CgroupRef, CgroupValues], shared: CpuSet
 ) -> CpuMax | None:
     """Return the quota that the kubelet gave and that was taken off: exclusive CPUs are whole ones."""
     if values.cpu_max is None or values.cpu_max.quota is not None:
@@ -112,6 +132,7 @@ def _original(
                     own |= its.cpus or 0
         case _:
             return None
+    own &= ~shared
     period = values.cpu_max.period
     return CpuMax(own.bit_count() * period, period) if own else None
 

@@ -29,6 +29,7 @@ def start_pods(bench):
         bench.start(mixed, "log", "400000 100000"),
         bench.start(exclusive, "a", "200000 100000"),
         bench.start(exclusive, "b", "100000 100000"),
+        bench.start(exclusive, "debugger"),
     ]
 
 
