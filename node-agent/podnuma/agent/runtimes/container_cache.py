@@ -40,8 +40,9 @@ class ContainerCache:
             self._changed()
 
     def add(self, container: Container) -> None:
-        """Take note of one that exists now."""
-        if self._containers.get(container.id) != container:
+        """Take note of one that exists now, unless it has ended: its start may be told of after that."""
+        over = any(ended.id == container.id for _, ended in self._ended)
+        if not over and self._containers.get(container.id) != container:
             self._containers[container.id] = container
             self._changed()
 

@@ -52,6 +52,17 @@ def test_a_new_instance_is_named_after_the_one_that_ended(clock):
     assert inventory.all() == (replace(DB, ended=True), again)
 
 
+def test_a_start_that_is_told_of_after_the_end_is_none(clock):
+    """containerd tells of a container's end while it still reports the start of one that ended at once."""
+    inventory = ContainerCache(lambda: None, clock)
+    inventory.add(DB)
+    inventory.remove("id-1")
+    inventory.add(DB)
+    assert inventory.all() == (replace(DB, ended=True),)
+    clock.now = 20.0
+    assert inventory.all() == ()
+
+
 def test_what_ended_is_bounded(clock):
     inventory = ContainerCache(lambda: None, clock)
     for number in range(1000):
