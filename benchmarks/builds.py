@@ -216,6 +216,6 @@ def _requirements(tree: Path) -> set[str]:
     optional = project.get("optional-dependencies", {})
     named = [
         *project["dependencies"],
-        *(one for name in ("operator", "agent", "test") for one in optional[name]),
+        *(one for name in ("operator", "agent", "test") for one in optional.get(name, ())),
     ]
     return set(named)
