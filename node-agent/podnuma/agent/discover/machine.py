@@ -10,8 +10,10 @@ from pathlib import Path
 from podnuma.agent.discover import cpus, memory
 from podnuma.agent.discover.core_kinds import read_core_kinds
 from podnuma.agent.discover.tree import Finding, Tree, summary
-from podnuma.allocator import cpuset
+from podnuma.agent.model.cgroup_values import Available
+from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.topology import Cpu, Topology, TopologyError
 
 
@@ -31,6 +33,12 @@ class Machine:
     def cpus_for_pods(self) -> CpuSet:
         """The online CPUs that pods can have."""
         return CpuSet(self.topology.all_cpus & ~self.topology.outside) or self.topology.all_cpus
+
+    @property
+    def available(self) -> Available:
+        """What the kernel makes of any set that is written in a cgroup of pods: no more than this."""
+        without = nodeset.of(node.id for node in self.topology.nodes if not node.memory)
+        return Available(self.cpus_for_pods, NodeSet(without | self.topology.outside_memory))
 
 
 @dataclass(frozen=True, slots=True)

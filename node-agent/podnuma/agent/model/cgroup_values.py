@@ -7,7 +7,7 @@ within the parent's effective ones, or all of the parent's where nothing is left
 from dataclasses import dataclass
 
 from podnuma.agent.model.cgroup_ref import CgroupRef
-from podnuma.allocator import cpuset
+from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.nodeset import NodeSet
 
@@ -52,6 +52,14 @@ class KubepodsCpuset:
     folder: str
     cpus: CpuSet | None
     memory_nodes: NodeSet | None
+
+
+@dataclass(frozen=True, slots=True)
+class Available:
+    """What the kernel lets cgroups of pods have: `cpus`, and the NUMA nodes but for `memoryless` ones."""
+
+    cpus: CpuSet
+    memoryless: NodeSet = nodeset.EMPTY
 
 
 @dataclass(frozen=True, slots=True)

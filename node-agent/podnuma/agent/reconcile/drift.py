@@ -11,10 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from podnuma.agent.model.cgroup_ref import CgroupRef
-from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CgroupWrite
+from podnuma.agent.model.cgroup_values import Available, CgroupTarget, CgroupValues, CgroupWrite
 from podnuma.agent.reconcile import verify
 from podnuma.agent.reconcile.kubelet_resize import only_quota, quota_of_pod, recent
-from podnuma.allocator.cpuset import CpuSet
 
 _UNTOUCHED = CgroupTarget()
 
@@ -39,10 +38,10 @@ class DriftDetector:
         self,
         targets: Mapping[CgroupRef, CgroupTarget],
         seen: Mapping[CgroupRef, CgroupValues],
-        everything: CpuSet,
+        available: Available,
     ) -> dict[CgroupRef, str]:
         """Return what differs, by cgroup, of cgroups that were right with the same target."""
-        now = verify.compare(targets, seen, everything)
+        now = verify.compare(targets, seen, available)
         return {
             cgroup: what
             for cgroup, what in now.items()

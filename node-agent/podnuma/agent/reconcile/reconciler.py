@@ -154,7 +154,6 @@ class Reconciler:
 
     async def _pass(self, mechanisms: Sequence[Mechanism], starting: CpuSet = cpuset.EMPTY) -> NodeSnapshot:
         machine = await self.machine()
-        everything = machine.cpus_for_pods
         containers = await self.runtime.containers()
         decided = (each.pod_uid for each in self.desired.allocations())
         self.reader.expect((*(found.pod_uid for found in containers), *decided))
@@ -181,7 +180,7 @@ class Reconciler:
         for cgroup in self._sandboxes.look(there, accepted.grants, seen, populated, now):
             self.verdicts.written(cgroup.id)
         plan_input = PlanInput(
-            everything,
+            machine.cpus_for_pods,
             accepted.pool,
             accepted.grants,
             self.movable_bytes,
@@ -205,7 +204,7 @@ class Reconciler:
             if self.may_write():
                 for _ in self.huge_pages.restore(pods[uid] for uid in accepted.grants if uid in pods):
                     self.observer.restored_huge_pages()
-        differences = verify.compare(targets, snapshot.seen, everything)
+        differences = verify.compare(targets, snapshot.seen, machine.available)
         differences = await self._with_strays(differences, targets, cgroups, slices)
         snapshot = replace(snapshot, differences=differences | self._in_sandboxes(snapshot))
         if snapshot.enforcing:
@@ -231,11 +230,12 @@ class Reconciler:
         before, targets, plan_input = snapshot.seen, snapshot.targets, snapshot.plan_input
         everything = self.reader.everything() or plan_input.everything
         writes = order_writes(before, targets, pool=plan_input.pool, everything=everything)
-        drifted = self._drift.found(targets, before, plan_input.everything)
+        drifted = self._drift.found(targets, before, snapshot.machine.available)
         now = self.now()
         self.updates.aims_at(targets)
         contention = self._contention
-        contention.look(writes, targets, verify.compare(targets, before, plan_input.everything), now)
+        differences = verify.compare(targets, before, snapshot.machine.available)
+        contention.look(writes, targets, differences, now)
 
         def waits(write: CgroupWrite) -> str | None:
             return contention.waits(write, targets[write.cgroup], starting, now)

@@ -12,19 +12,20 @@ from pathlib import Path
 
 from podnuma.agent.cgroups import files
 from podnuma.agent.model.cgroup_ref import CgroupRef
-from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CgroupWrite, CpuMax
+from podnuma.agent.model.cgroup_values import Available, CgroupTarget, CgroupValues, CgroupWrite, CpuMax
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.nodeset import NodeSet
 
 _ALLOWED = re.compile(r"^Cpus_allowed_list:\s*([0-9,-]{1,32768})$", re.MULTILINE)
 
 
 def compare(
-    targets: Mapping[CgroupRef, CgroupTarget], seen: Mapping[CgroupRef, CgroupValues], everything: CpuSet
+    targets: Mapping[CgroupRef, CgroupTarget], seen: Mapping[CgroupRef, CgroupValues], available: Available
 ) -> dict[CgroupRef, str | None]:
     """Return what differs, for every cgroup that exists and has a target; None where nothing does."""
     return {
-        cgroup: _difference(target, seen[cgroup], everything)
+        cgroup: _difference(target, seen[cgroup], available)
         for cgroup, target in targets.items()
         if cgroup in seen
     }
@@ -39,9 +40,9 @@ def unwritten(write: CgroupWrite, values: CgroupValues) -> str | None:
     return None
 
 
-def _difference(target: CgroupTarget, values: CgroupValues, everything: CpuSet) -> str | None:
+def _difference(target: CgroupTarget, values: CgroupValues, available: Available) -> str | None:
     if target.cpus is not None:
-        reachable = CpuSet(target.cpus & everything)
+        reachable = CpuSet(target.cpus & available.cpus)
         if not reachable:
             return _all_offline(target.cpus)
         if values.effective_cpus != reachable:
@@ -49,9 +50,15 @@ def _difference(target: CgroupTarget, values: CgroupValues, everything: CpuSet) 
         if values.cpus != target.cpus:
             return _text("cpuset.cpus", cpuset.render(target.cpus), _cpus(values.cpus))
     if target.mems is not None and values.effective_mems != target.mems:
-        return _text(
-            "cpuset.mems.effective", nodeset.render(target.mems), nodeset.render(values.effective_mems or 0)
-        )
+        with_memory = NodeSet(target.mems & ~available.memoryless)
+        if not with_memory:
+            return f"cpuset.mems: no memory of {nodeset.render(target.mems)} is there, or kubepods lacks it"
+        if values.effective_mems != with_memory:
+            return _text(
+                "cpuset.mems.effective",
+                nodeset.render(with_memory),
+                nodeset.render(values.effective_mems or 0),
+            )
     if target.cpu_max is not None and values.cpu_max != target.cpu_max:
         return _cpu_max_text(target.cpu_max, values.cpu_max)
     return None if target.unavailable is None else _all_offline(target.unavailable)

@@ -172,8 +172,7 @@ class StartHook:
         values = self._reconciler.reader.container(cgroup)
         if values is None:
             return "it has no cgroup"
-        everything = snapshot.machine.cpus_for_pods
-        return verify.compare({cgroup: target}, {cgroup: values}, everything)[cgroup]
+        return verify.compare({cgroup: target}, {cgroup: values}, snapshot.machine.available)[cgroup]
 
     def _refuse_overlap(self, cgroup: ContainerCgroup) -> None:
         target, snapshot = self.values(cgroup), self._reconciler.snapshot

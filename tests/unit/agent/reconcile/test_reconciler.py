@@ -257,6 +257,22 @@ def test_what_kubepods_loses_is_no_drift_and_comes_back_without_a_write(bench, w
         assert bench.reader.kubepods().cpus == cpuset.parse(allowed), "nothing written here narrows it"
 
 
+def test_a_pod_on_a_numa_node_without_memory_is_applied(bench, words):
+    """A grant names all NUMA nodes that the pod is on, as the kubelet does; the kernel drops this one."""
+    topology = bench.machine.topology
+    first, second = topology.nodes
+    topology = replace(topology, nodes=(first, replace(second, memory=0)))
+    bench.machine = replace(bench.machine, topology=topology)
+    bench.kernel = replace(bench.kernel, nodes="0")
+    bench.kernel.settle(bench.layout.kubepods.parent)
+    bench.grant(words.pod("db", words.container("db", "1,4", mems="0-1"), cpus="1,4"))
+    db = bench.start(bench.pod("db"), "db")
+    snapshot = bench.run_pass()
+    assert (bench.file(db, "cpuset.mems"), bench.file(db, "cpuset.mems.effective")) == ("0-1", "0")
+    assert snapshot.differences[db] is None
+    assert bench.reconciler.verdicts.of(db.id).verdict is Verdict.PINNED_LATE
+
+
 def test_new_cpus_join_the_shared_pool_and_pods_keep_theirs(bench, words):
     bench.machine = words.machine("0-7")
     bench.kernel = type(bench.kernel)(bench.root, "0-7", "0-1")

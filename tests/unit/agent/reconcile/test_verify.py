@@ -1,12 +1,13 @@
 import pytest
 from podnuma.agent.model.cgroup_ref import CgroupRef, QosCgroup
-from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CpuMax
+from podnuma.agent.model.cgroup_values import Available, CgroupTarget, CgroupValues, CpuMax
 from podnuma.agent.reconcile.verify import Processes, compare
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.request import Qos
 
 PLACE: CgroupRef = QosCgroup(Qos.BURSTABLE)
 EVERYTHING = cpuset.parse("0-8,10-15")
+AVAILABLE = Available(EVERYTHING)
 
 
 def cpus(text):
@@ -24,12 +25,12 @@ def cpus(text):
 )
 def test_effective_cpus_are_compared_with_what_is_online(written, effective, difference):
     seen = {PLACE: CgroupValues(cpus(written), effective_cpus=cpus(effective))}
-    assert compare({PLACE: CgroupTarget(cpuset.parse("1,9"))}, seen, EVERYTHING) == {PLACE: difference}
+    assert compare({PLACE: CgroupTarget(cpuset.parse("1,9"))}, seen, AVAILABLE) == {PLACE: difference}
 
 
 def test_a_set_that_is_offline_as_a_whole_is_told():
     seen = {PLACE: CgroupValues(cpus("9"), effective_cpus=EVERYTHING)}
-    assert compare({PLACE: CgroupTarget(cpuset.parse("9"))}, seen, EVERYTHING) == {
+    assert compare({PLACE: CgroupTarget(cpuset.parse("9"))}, seen, AVAILABLE) == {
         PLACE: "cpuset.cpus: all of 9 are offline, or kubepods lacks them"
     }
 
@@ -41,7 +42,7 @@ def test_memory_nodes_and_bandwidth_are_compared_too():
     wrong_quota = CgroupValues(None, cpu_max=CpuMax(5, 100_000), effective_mems=nodeset.parse("0"))
     no_quota = CgroupValues(None, effective_mems=nodeset.parse("0"))
     answers = [
-        compare({PLACE: target}, {PLACE: seen}, EVERYTHING)[PLACE]
+        compare({PLACE: target}, {PLACE: seen}, AVAILABLE)[PLACE]
         for seen in (right, wrong_mems, wrong_quota, no_quota)
     ]
     assert answers == [
@@ -52,8 +53,24 @@ def test_memory_nodes_and_bandwidth_are_compared_too():
     ]
 
 
+@pytest.mark.parametrize(
+    ("wanted", "effective", "difference"),
+    [
+        ("0-1", "0", None),
+        ("0-1", "0-1", None),
+        ("0,2", "0", "cpuset.mems.effective is 0, wanted 0,2"),
+        ("1", "0", "cpuset.mems: no memory of 1 is there, or kubepods lacks it"),
+    ],
+)
+def test_a_numa_node_without_memory_is_in_no_effective_set(wanted, effective, difference):
+    target = CgroupTarget(mems=nodeset.parse(wanted))
+    seen = {PLACE: CgroupValues(None, effective_mems=nodeset.parse(effective))}
+    available = Available(EVERYTHING, memoryless=nodeset.parse("1"))
+    assert compare({PLACE: target}, seen, available) == {PLACE: difference}
+
+
 def test_what_does_not_exist_differs_in_nothing():
-    assert compare({PLACE: CgroupTarget(cpuset.parse("1"))}, {}, EVERYTHING) == {}
+    assert compare({PLACE: CgroupTarget(cpuset.parse("1"))}, {}, AVAILABLE) == {}
 
 
 @pytest.mark.parametrize(
