@@ -5,10 +5,12 @@ Connects to the socket of the host (mounted, root only). A lost connection is op
 
 from collections.abc import Iterable
 
-from dbus_fast import BusType, DBusError, Message, MessageType, Variant
+from dbus_fast import AuthError, BusType, DBusError, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 from podnuma.agent.cgroups.writers.systemd import Bus, NoSuchUnit, Property
 
+# What the library raises where a connection cannot be made, ends, or brings no D-Bus.
+_BROKEN = (AuthError, DBusError, OSError, EOFError, ValueError)
 _NO_SUCH_UNIT = "org.freedesktop.systemd1.NoSuchUnit"
 
 
@@ -25,7 +27,7 @@ class SystemBus:
             bus = MessageBus(bus_address=self._address, bus_type=BusType.SYSTEM)
             try:
                 self._bus = await bus.connect()
-            except (DBusError, OSError, EOFError, ValueError) as error:
+            except _BROKEN as error:
                 raise OSError(f"no system bus ({error}); mount /run/dbus/system_bus_socket") from error
         return self
 
@@ -33,17 +35,21 @@ class SystemBus:
         values = [[name, Variant(signature, value)] for name, signature, value in properties]
         if self._bus is None:
             raise OSError("not connected to the system bus")
-        reply = await self._bus.call(
-            Message(
-                destination="org.freedesktop.systemd1",
-                path="/org/freedesktop/systemd1",
-                interface="org.freedesktop.systemd1.Manager",
-                member="SetUnitProperties",
-                signature="sba(sv)",
-                body=[unit, True, values],
-            )
+        question = Message(
+            destination="org.freedesktop.systemd1",
+            path="/org/freedesktop/systemd1",
+            interface="org.freedesktop.systemd1.Manager",
+            member="SetUnitProperties",
+            signature="sba(sv)",
+            body=[unit, True, values],
         )
-        if reply is not None and reply.message_type is MessageType.ERROR:
+        try:
+            reply = await self._bus.call(question)
+        except _BROKEN as error:
+            raise OSError(f"the connection to the system bus ended ({error!r})") from error
+        if reply is None:
+            raise OSError("the connection to the system bus was closed")
+        if reply.message_type is MessageType.ERROR:
             text = f"{reply.error_name}: {reply.body[0] if reply.body else ''}"
             if reply.error_name == _NO_SUCH_UNIT:
                 raise NoSuchUnit(text)
