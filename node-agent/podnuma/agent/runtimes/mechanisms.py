@@ -16,10 +16,10 @@ from typing import Protocol
 
 from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
-from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
+from podnuma.agent.cgroups.writers.refusals import CgroupGone, NotAnswered, WriteRefused
 from podnuma.agent.cgroups.writers.systemd import SystemdWriter
 from podnuma.agent.cri import values as cri_values
-from podnuma.agent.cri.errors import CriError
+from podnuma.agent.cri.errors import CriError, LateError
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, describe
 from podnuma.agent.model.cgroup_values import CgroupWrite, CpuMax
 from podnuma.agent.nri import values as nri_values
@@ -96,8 +96,10 @@ class NriMechanism:
         update = nri_values.ContainerUpdate(cgroup.id, nri_resources(write.cpus, write.mems, write.cpu_max))
         try:
             failed = await self.start_priority.update(describe(cgroup), self.link.update_containers([update]))
-        except (NriError, TimeoutError) as error:
-            raise WriteRefused(describe(cgroup), _value(write), str(error) or "no answer in time") from error
+        except TimeoutError as error:
+            raise NotAnswered(describe(cgroup), _value(write), "no answer in time") from error
+        except NriError as error:
+            raise WriteRefused(describe(cgroup), _value(write), str(error)) from error
         if failed:
             raise WriteRefused(describe(cgroup), _value(write), "the runtime refused; see its log")
 
@@ -132,6 +134,8 @@ async def cri_update(client: CriUpdates, cgroup: ContainerCgroup, write: CgroupW
     )
     try:
         outcome = await client.update(cgroup.id, resources)
+    except LateError as error:
+        raise NotAnswered(describe(cgroup), _value(write), str(error)) from error
     except CriError as error:
         raise WriteRefused(describe(cgroup), _value(write), str(error)) from error
     if outcome is cri_values.UpdateOutcome.GONE:

@@ -24,6 +24,7 @@ from podnuma.agent.runtimes.backend import Hook, NodeBackend, NodeNotReady, Task
 from podnuma.agent.runtimes.container_cache import ContainerCache
 from podnuma.agent.runtimes.mechanisms import CriMechanism, FilesMechanism, NriMechanism, SystemdMechanism
 from podnuma.agent.runtimes.nri_plugin import EVENTS, NriPlugin
+from podnuma.agent.runtimes.patience import Patient
 from podnuma.agent.runtimes.start_priority import StartPriority
 from podnuma.agent.settings import AgentSettings, Runtime
 
@@ -37,6 +38,7 @@ _INDEX = "50"
 _HEAD_START = 1.0  # seconds that NRI has before CRI is tried
 _LOOK_AGAIN = 2.0
 _GRACE = 10.0  # seconds for which a lost runtime's last report counts
+_UNANSWERED = 3  # updates in a row that a runtime may leave unanswered
 _NANO = 10**9
 _GONE = (cri_values.CriContainerState.EXITED,)
 
@@ -49,12 +51,12 @@ def real_backend(settings: AgentSettings, changed: Callable[[], None]) -> NodeBa
     node = _RealNode(settings, start_priority, changed)
     mechanisms: list[Mechanism] = []
     if settings.runtime is not Runtime.CRI:
-        mechanisms.append(NriMechanism(node.link, start_priority))
+        mechanisms.append(Patient(NriMechanism(node.link, start_priority), _UNANSWERED))
     if settings.runtime is not Runtime.NRI:
-        mechanisms.append(CriMechanism(lambda: node.cri, start_priority))
+        mechanisms.append(Patient(CriMechanism(lambda: node.cri, start_priority), _UNANSWERED))
     if layout.driver is CgroupDriver.SYSTEMD:
         bus = SystemBus(f"unix:path={settings.run_root}/dbus/system_bus_socket")
-        mechanisms.append(SystemdMechanism(SystemdWriter(bus.connect, layout), reader))
+        mechanisms.append(Patient(SystemdMechanism(SystemdWriter(bus.connect, layout), reader), 1))
     else:
         mechanisms.append(FilesMechanism(CgroupfsWriter(settings.cgroup_root, layout), reader))
     return NodeBackend(

@@ -16,6 +16,10 @@ class WriteRefused(OSError):  # noqa: N818 - named for what the reader of a cond
         self.why = why
 
 
+class NotAnswered(WriteRefused):
+    """Nobody said in time whether the value was written."""
+
+
 _MEANING = {
     errno.EBUSY: "the kernel is busy with a child of it or with another partition",
     errno.ENOSPC: "processes would be left without CPUs or memory nodes",

@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 
 from podnuma.agent.cgroups import files
 from podnuma.agent.cgroups.layout import CgroupLayout
-from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
+from podnuma.agent.cgroups.writers.refusals import CgroupGone, NotAnswered, WriteRefused
 from podnuma.agent.model.cgroup_ref import describe
 from podnuma.agent.model.cgroup_values import CgroupWrite, CpuMax
 from podnuma.allocator import cpuset
@@ -45,7 +45,7 @@ class SystemdWriter:
     layout: CgroupLayout
 
     async def write(self, write: CgroupWrite, unit: str | None = None) -> None:
-        """Carry out a write. Raises CgroupGone or WriteRefused."""
+        """Carry out a write. Raises CgroupGone or WriteRefused, NotAnswered after some seconds."""
         if write.cpus == cpuset.EMPTY:
             raise ValueError(f"{describe(write.cgroup)}: the empty set means 'all CPUs' and is never written")
         await self.set(unit or self.layout.unit(write.cgroup), properties(write))
@@ -60,7 +60,7 @@ class SystemdWriter:
         except NoSuchUnit as error:
             raise CgroupGone(unit) from error
         except TimeoutError as error:
-            raise WriteRefused(unit, value, f"systemd did not answer within {_DEADLINE:g} s") from error
+            raise NotAnswered(unit, value, f"systemd did not answer within {_DEADLINE:g} s") from error
         except OSError as error:
             raise WriteRefused(unit, value, str(error)) from error
 
