@@ -1,6 +1,7 @@
 """From the values seen to the targets, as a list of writes that is safe at every point.
 
-    shrink   children before parents: each cgroup gives up the CPUs that it shall not keep.
+    shrink   children before parents: each cgroup gives up the CPUs that it shall not keep. First those that
+             follow the shared pool, so that nobody is confined to CPUs that others have yet to leave.
     grow     parents before children: each gets CPUs that no other still has in excess of its target.
     park     cycles (A waits for B's CPUs, B for A's; only drift leads to them) are broken by moving one of
              each to the shared pool first.
@@ -262,7 +263,8 @@ def _writes(projection: _Projection) -> Iterator[CgroupWrite]:
 
 
 def _shrink(projection: _Projection, waiting: list[_Cgroup]) -> Iterator[CgroupWrite]:
-    for cgroup in reversed(waiting):
+    children_first = waiting[::-1]
+    for cgroup in sorted(children_first, key=lambda each: bool((each.target or 0) & ~projection.pool)):
         own, target, has = cgroup.own, cgroup.target or cpuset.EMPTY, cgroup.has
         keep = CpuSet(has & target)
         keep = CpuSet(keep | cgroup.needed_by_children(keep))

@@ -67,12 +67,13 @@ def spelled(writes: tuple[CgroupWrite, ...]) -> list[tuple[CgroupRef, str]]:
     return [(write.cgroup, cpuset.render(write.cpus)) for write in writes if write.cpus is not None]
 
 
-def test_shared_cgroups_shrink_before_a_new_container_grows():
+def test_shared_cgroups_leave_before_a_container_is_confined():
+    """It started while no agent was there: on its CPUs it must not meet those who have yet to leave."""
     db = container("db")
     seen = at((BURSTABLE, CgroupValues(None)), (pod("db"), CgroupValues(None)), (db, CgroupValues(None)))
     wanted = at((BURSTABLE, want("0-1,4-15")), (pod("db"), want("0-15")), (db, want("2-3")))
     writes = order_writes(seen, wanted, pool=cpuset.parse("0-1,4-15"), everything=EVERYTHING)
-    assert spelled(writes) == [(db, "2-3"), (BURSTABLE, "0-1,4-15"), (pod("db"), "0-15")]
+    assert spelled(writes) == [(BURSTABLE, "0-1,4-15"), (db, "2-3"), (pod("db"), "0-15")]
 
 
 def test_on_release_the_pool_grows_after_the_container_let_go():
