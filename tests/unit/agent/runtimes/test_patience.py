@@ -1,4 +1,5 @@
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout
@@ -10,12 +11,15 @@ from podnuma.agent.model.cgroup_ref import ContainerCgroup, PodCgroup
 from podnuma.agent.model.cgroup_values import CgroupWrite
 from podnuma.agent.nri import values as nri
 from podnuma.agent.nri.link import LinkState
-from podnuma.agent.reconcile.apply import WriteOutcome, apply_writes
+from podnuma.agent.reconcile.apply import Mechanism, WriteOutcome, apply_writes
 from podnuma.agent.runtimes.mechanisms import CriMechanism, NriMechanism, SystemdMechanism
 from podnuma.agent.runtimes.patience import Patient
 from podnuma.agent.runtimes.start_priority import StartPriority
 from podnuma.allocator import cpuset
 from podnuma.allocator.request import Qos
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PODS = [PodCgroup(f"p{number}", Qos.GUARANTEED) for number in range(50)]
 CONTAINERS = [ContainerCgroup(pod, "c", f"{pod.uid:0<16}") for pod in PODS]
@@ -35,7 +39,7 @@ class Far:
 
     def __init__(self, hangs) -> None:
         self.hangs = set(hangs)
-        self.asked = []
+        self.asked: list[str] = []
 
     def ask(self, about):
         self.asked.append(about)
@@ -73,7 +77,7 @@ def patient(clock, tmp_path, monkeypatch):
             return far
 
         reader = CgroupReader(tmp_path, CgroupLayout(CgroupDriver.SYSTEMD))
-        ways = {
+        ways: dict[str, Callable[[], Mechanism]] = {
             "Systemd": lambda: SystemdMechanism(systemd.SystemdWriter(connect, reader.layout), reader),
             "NRI": lambda: NriMechanism(far, StartPriority()),
             "CRI": lambda: CriMechanism(lambda: far, StartPriority()),
