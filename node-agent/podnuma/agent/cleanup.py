@@ -35,7 +35,6 @@ from podnuma.agent.reconcile.pause import static_kubelet
 from podnuma.agent.runtimes.restore import Restorer, real_restorer
 from podnuma.agent.runtimes.simulated.backend import simulated_restorer
 from podnuma.agent.settings import AgentSettings, Runtime
-from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.request import Qos
@@ -109,10 +108,8 @@ def give_back(
 
 def _shared(seen: Mapping[CgroupRef, CgroupValues]) -> CpuSet:
     """Return the node shared pool: what is left to both slices, of which one may have holders."""
-    burstable, best_effort = (
-        values.cpus or cpuset.EMPTY if (values := seen.get(QosCgroup(qos))) is not None else cpuset.EMPTY
-        for qos in (Qos.BURSTABLE, Qos.BEST_EFFORT)
-    )
+    slices = (seen.get(QosCgroup(qos)) for qos in (Qos.BURSTABLE, Qos.BEST_EFFORT))
+    burstable, best_effort = (0 if values is None else values.cpus or 0 for values in slices)
     return CpuSet(burstable & best_effort)
 
 

@@ -173,9 +173,12 @@ def _container(node: PlanInput, cgroup: ContainerCgroup, values: CgroupValues | 
         cpus = _cpus_of_pod(node, pod)[0] if pod.uid in node.sandboxed else node.pool
         return _confined(node, cpus, values)
     mems, deferred = _mems(node, grant.memory_nodes, values)
-    own, unavailable = (None, None) if grant.cpus is None else _available(node, grant.cpus)
+    cpus = _unless_untouched(node, node.pool, values)
+    unavailable: CpuSet | None = None
+    if grant.cpus is not None:
+        cpus, unavailable = _available(node, grant.cpus)
     return CgroupTarget(
-        cpus=_unless_untouched(node, node.pool, values) if own is None else own,
+        cpus=cpus,
         mems=mems,
         cpu_max=_cpu_max(grant.cpu_quota, grant.cpu_period),
         deferred_mems=deferred,

@@ -254,7 +254,10 @@ def _writes(projection: _Projection) -> Iterator[CgroupWrite]:
             yield write
         if not moved:
             shared = next(_grow(projection, waiting, pool_too=False), None)
-            yield from _unlock(projection, waiting, parked) if shared is None else (shared,)
+            if shared is not None:
+                yield shared
+            else:
+                yield from _unlock(projection, waiting, parked)
         waiting = projection.unfinished()
         if not waiting:
             return
