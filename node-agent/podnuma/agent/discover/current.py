@@ -59,10 +59,12 @@ class CurrentMachine:
         period = _PERIOD_WHILE_UNKNOWN if unknown else _PERIOD
         overdue = self._clock() - self._read_at > period
         if seen != self._seen or overdue or self._machine is None:
-            self._seen, self._read_at = seen, self._clock()
+            began = self._clock()
             discovered = await asyncio.to_thread(discover, self._sys_root, self._proc_root)
             if discovered.machine is not None and kubepods is not None:
                 discovered = replace(discovered, machine=_limited(discovered.machine, kubepods))
+            # Not before: a container's start that asked may have been given up meanwhile.
+            self._seen, self._read_at = seen, began
             self._machine = discovered.machine or self._machine
             self._found(discovered)
             if self._machine is None:

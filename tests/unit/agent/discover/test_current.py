@@ -69,6 +69,28 @@ async def test_siblings_that_become_known_are_read_soon(machine, tmp_path):
     assert len(found.discoveries) == 2
 
 
+async def test_a_change_is_read_although_who_asked_first_was_given_up(machine, tmp_path, monkeypatch):
+    """A pass for a container's start ends at the runtime's deadline, wherever it is."""
+    current, _, _ = machine
+    assert (await current.get()).topology.all_cpus == cpuset.parse("0-3")
+    put(tmp_path, "devices/system/cpu/online", "0-2")
+    reads, go_on = threading.Event(), threading.Event()
+
+    def slowly(*roots):
+        reads.set()
+        go_on.wait(30)
+        return discover(*roots)
+
+    monkeypatch.setattr(current_module, "discover", slowly)
+    asked = asyncio.create_task(current.get())
+    await asyncio.to_thread(reads.wait, 30)
+    asked.cancel()
+    go_on.set()
+    await asyncio.gather(asked, return_exceptions=True)
+    assert asked.cancelled()
+    assert (await current.get()).topology.all_cpus == cpuset.parse("0-2")
+
+
 async def test_the_last_machine_stays_while_the_tree_is_unreadable(machine, tmp_path):
     current, found, _ = machine
     before = await current.get()
