@@ -230,6 +230,10 @@ class Reconciler:
         before, targets, plan_input = snapshot.seen, snapshot.targets, snapshot.plan_input
         everything = self.reader.everything() or plan_input.everything
         writes = order_writes(before, targets, pool=plan_input.pool, everything=everything)
+        for write in writes:
+            # Not when they are done: a pass for a container's start may be given up in between.
+            if isinstance(write.cgroup, ContainerCgroup):
+                self.verdicts.written(write.cgroup.id)
         drifted = self._drift.found(targets, before, snapshot.machine.available)
         now = self.now()
         self.updates.aims_at(targets)
@@ -290,8 +294,6 @@ class Reconciler:
     def _count(self, results: Sequence[WriteResult]) -> None:
         for result in results:
             self.observer.wrote(result)
-            if isinstance(result.write.cgroup, ContainerCgroup):
-                self.verdicts.written(result.write.cgroup.id)
         self._log(results)
 
     def _count_repairs(

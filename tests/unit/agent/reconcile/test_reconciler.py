@@ -553,3 +553,29 @@ def test_who_runs_on_the_cpus_that_two_claim_stays_there_though_nothing_else_is_
     assert set(snapshot.accepted.refused) == {other}
     assert bench.effective(cgroups[first]) == "1,9"
     assert not cpuset.parse(bench.effective(cgroups[other])) & cpuset.parse("1,9")
+
+
+def test_what_a_pass_wrote_that_was_given_up_is_no_pin_at_the_start(bench, database):
+    """A pass for a container's start ends at the runtime's deadline; what it wrote was late all the same."""
+    _, _, cgroups = database
+    write_through = bench.ways.write
+
+    async def give_up():
+        written = asyncio.Event()
+
+        async def write(what):
+            await write_through(what)
+            if what.cgroup == cgroups["db"]:
+                written.set()
+                await asyncio.Event().wait()
+
+        bench.ways.write = write
+        running = asyncio.create_task(bench.reconciler.run_pass())
+        await asyncio.wait_for(written.wait(), 30)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(give_up())
+    bench.ways.write = write_through
+    bench.run_pass()
+    assert bench.reconciler.verdicts.of(cgroups["db"].id).verdict is Verdict.PINNED_LATE
