@@ -2,6 +2,9 @@
 
 Two that pin the same containers undo each other's values without end. So podnuma applies nothing while one of
 them is there, and says in a condition who it is.
+
+Programs are known by the names of their containers, which everybody can give to his own. So only those in
+namespaces of the cluster's administrators count. One elsewhere is found by what it writes (`contention`).
 """
 
 import json
@@ -11,6 +14,9 @@ from pathlib import Path
 
 from podnuma.agent.model.containers import Container
 
+SYSTEM_NAMESPACES = ("kube-system", "koordinator-system", "katalyst-system")
+"""Where the manifests and charts of these programs put them."""
+
 _LONGEST_STATE = 4 * 2**20
 
 
@@ -19,7 +25,7 @@ def pause_reason(kubelet_root: Path, containers: Sequence[Container]) -> str | N
     static = static_kubelet(kubelet_root)
     if static is not None:
         return static
-    others = other_managers(container.name for container in containers)
+    others = other_managers(found.name for found in containers if found.namespace in SYSTEM_NAMESPACES)
     if others:
         return f"{', '.join(others)} also pins containers on this node; remove it from this node, or podnuma"
     return None

@@ -1,5 +1,7 @@
 import json
 
+import pytest
+from podnuma.agent.model.containers import Container
 from podnuma.agent.reconcile import pause
 
 
@@ -22,3 +24,18 @@ def test_other_pinners_are_named_by_their_containers():
     names = ["nginx", "nri-resource-policy-balloons", "koordlet", "dracpu"]
     assert pause.other_managers(names) == ("dra-driver-cpu", "koordlet", "nri-plugins")
     assert pause.other_managers(["nginx", "agent"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("namespace", "name", "pauses"),
+    [
+        ("kube-system", "nri-resource-policy-balloons", True),
+        ("koordinator-system", "koordlet", True),
+        ("team-a", "koordlet", False),
+        ("team-a", "my-dracpu-test", False),
+    ],
+)
+def test_no_tenant_can_pause_a_node_by_the_name_of_a_container(tmp_path, namespace, name, pauses):
+    container = Container(namespace=namespace, pod_name="p", pod_uid="u", name=name, id="i", started=None)
+    found = pause.pause_reason(tmp_path, [container])
+    assert (found is not None) == pauses
