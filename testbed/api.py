@@ -11,8 +11,12 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 import requests
+from requests.adapters import HTTPAdapter
+
+from testbed.pki import client_context
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
@@ -75,6 +79,17 @@ def _shown(found: Mapping[str, Any]) -> str:
     return json.dumps({**found, "metadata": metadata})[:3000]
 
 
+class _Adapter(HTTPAdapter):
+    """Connects with this context."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__()
+
+    def init_poolmanager(self, *arguments: Any, **more: Any) -> None:
+        super().init_poolmanager(*arguments, **more, ssl_context=self._context)
+
+
 class Api:
     """One identity talking to one server. Close it, or use it as a context manager."""
 
@@ -90,6 +105,7 @@ class Api:
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.verify = str(ca_file)
+        self._session.mount("https://", _Adapter(client_context(ca_file)))
         if certificate is not None:
             self._session.cert = (str(certificate[0]), str(certificate[1]))
         if token is not None:

@@ -28,6 +28,7 @@ import aiohttp
 import yaml
 from aiohttp import web
 
+from testbed.pki import client_context
 from testbed.ports import free_port
 
 if TYPE_CHECKING:
@@ -204,8 +205,7 @@ class FaultyApiServer:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(30)  # type: ignore[arg-type]
 
     async def _open(self) -> None:
-        trust = ssl.create_default_context(cafile=str(self._cluster.ca_file))
-        connector = aiohttp.TCPConnector(ssl=trust, limit=0)
+        connector = aiohttp.TCPConnector(ssl=client_context(self._cluster.ca_file), limit=0)
         self._upstream = aiohttp.ClientSession(
             connector=connector, auto_decompress=True, timeout=aiohttp.ClientTimeout(total=None)
         )

@@ -15,6 +15,7 @@ import requests
 from testbed import faults
 from testbed.api import Api, ApiStatusError
 from testbed.faults import FaultyApiServer
+from testbed.pki import client_context
 from testbed.waiting import until
 
 
@@ -116,7 +117,7 @@ def test_callback_comes_after_the_write_and_before_the_answer(client, faulty, na
 
 
 def test_nothing_is_left_open_however_clients_connect_while_it_stops(control_plane):
-    trust = ssl.create_default_context(cafile=str(control_plane.ca_file))
+    trust = client_context(control_plane.ca_file)
     clients: list[ssl.SSLSocket] = []
 
     def hammer(port: int) -> None:

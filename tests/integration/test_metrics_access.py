@@ -14,7 +14,7 @@ import pytest
 
 from testbed.cleanup import wipe
 from testbed.installation import NAMESPACE, Installation
-from testbed.pki import Authority
+from testbed.pki import Authority, client_context
 from testbed.waiting import until
 from tests.integration import helm_chart
 
@@ -64,7 +64,7 @@ class Secured:
             "agent": site.start_agent("node-1", "--metrics-secure"),
         }
         self.trust = {
-            "operator": ssl.create_default_context(cafile=authority.ca_file),
+            "operator": client_context(authority.ca_file),
             "agent": ssl._create_unverified_context(),
         }
         for name in self.programs:

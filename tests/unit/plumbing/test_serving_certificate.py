@@ -9,7 +9,7 @@ from cryptography import x509
 from podnuma.plumbing.probes import Probes, serve
 from podnuma.plumbing.serving_certificate import CertificateError, ServingCertificate
 
-from testbed.pki import Authority
+from testbed.pki import Authority, client_context
 
 NOW = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
 
@@ -65,7 +65,7 @@ def put(folder, authority, name):
 
 async def test_a_certificate_from_a_secret_can_be_verified(tmp_path, authority):
     folder = put(tmp_path / "secret", authority, "podnuma.example")
-    verifying = ssl.create_default_context(cafile=authority.ca_file)
+    verifying = client_context(authority.ca_file)
     async with port(ServingCertificate(folder).context("x", lambda: NOW)) as number:
         answer, _ = await ask(number, verifying, "podnuma.example")
         assert answer.endswith("ok\n")

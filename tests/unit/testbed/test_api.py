@@ -1,10 +1,15 @@
-"""Paths of the HTTP API as manifests name them."""
+"""Paths of the HTTP API as manifests name them, and whom a client trusts."""
 
 from __future__ import annotations
 
-import pytest
+import ssl
 
-from testbed.api import ApiStatusError, path_of
+import pytest
+import requests
+
+from testbed.api import Api, ApiStatusError, path_of
+from testbed.pki import Authority, client_context
+from tests.unit.https_server import https_server, verify_as_python_3_13
 
 
 @pytest.mark.parametrize(
@@ -48,3 +53,14 @@ def test_path_of_a_manifest(api_version, kind, namespace, path):
 def test_a_refusal_tells_code_reason_and_message():
     error = ApiStatusError(403, {"reason": "Forbidden", "message": "pods is forbidden"})
     assert (error.code, error.reason, str(error)) == (403, "Forbidden", "403 Forbidden: pods is forbidden")
+
+
+def test_servers_of_an_authority_are_trusted_with_every_python(tmp_path, monkeypatch):
+    verify_as_python_3_13(monkeypatch)
+    authority, other = Authority(tmp_path / "a"), Authority(tmp_path / "b")
+    with https_server(*authority.issue("serving", "server", hosts=["127.0.0.1"])) as address:
+        with Api(address, authority.ca_file) as api:
+            assert api.get("/version") == {}
+        with Api(address, other.ca_file) as api, pytest.raises(requests.exceptions.SSLError):
+            api.get("/version")
+    assert not client_context(authority.ca_file).verify_flags & ssl.VERIFY_X509_STRICT

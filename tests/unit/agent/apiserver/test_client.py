@@ -1,8 +1,4 @@
-import http.server
-import ssl
-import sys
-import threading
-from types import SimpleNamespace
+import contextlib
 
 import pytest
 import yaml
@@ -10,19 +6,7 @@ from podnuma.agent.apiserver.client import ApiClient, CredentialFiles, TokenFile
 from podnuma.plumbing.kube import errors
 
 from testbed.pki import DAY, Authority
-
-
-class Empty(http.server.BaseHTTPRequestHandler):
-    """Answers with an empty object."""
-
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, *_):
-        pass
+from tests.unit.https_server import https_server, verify_as_python_3_13
 
 
 @pytest.fixture
@@ -38,15 +22,11 @@ def authorities(tmp_path):
 @pytest.fixture
 def client(authorities, tmp_path):
     """A client that trusts one authority, of a server whose certificate another one signed."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Empty) as server:
-        thread = threading.Thread(target=server.serve_forever)
+    with contextlib.ExitStack() as servers:
 
         def of(trusted, signed_by, **cluster):
-            serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            serving.load_cert_chain(*authorities[signed_by].issue("serving", "server", hosts=["127.0.0.1"]))
-            server.socket = serving.wrap_socket(server.socket, server_side=True)
-            thread.start()
-            cluster["server"] = f"https://127.0.0.1:{server.server_port}"
+            pair = authorities[signed_by].issue("serving", "server", hosts=["127.0.0.1"])
+            cluster["server"] = servers.enter_context(https_server(*pair))
             if trusted:
                 cluster["certificate-authority"] = str(authorities[trusted].ca_file)
             config = {
@@ -59,15 +39,11 @@ def client(authorities, tmp_path):
             return ApiClient(CredentialFiles(tmp_path / "config", tmp_path), "test", lambda _: None)
 
         yield of
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize("authority", ["root", "intermediate"])
 def test_the_certificates_that_kubectl_trusts_are_trusted(client, authority, monkeypatch):
-    # From Python 3.13 on urllib3 requires extensions that the authorities of older clusters leave out.
-    newer = SimpleNamespace(**{**vars(sys), "version_info": (3, 13)})
-    monkeypatch.setattr("urllib3.util.ssl_.sys", newer)
+    verify_as_python_3_13(monkeypatch)
     assert client(authority, authority).get("/version") == {}
 
 
