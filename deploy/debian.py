@@ -51,6 +51,7 @@ _LEFT_OUT = re.compile(
     r"\w*\..+"
 )
 _INFO = "var/lib/dpkg/info"
+AUTHORITIES = "etc/ssl/certs/ca-certificates.crt"
 
 
 class PackageError(RuntimeError):
@@ -215,7 +216,10 @@ def unpack(archives: list[Path], tree: Path) -> None:
     write(tree / "var/lib/dpkg/status", "\n".join(sorted(status)))
     certificates = sorted((tree / "usr/share/ca-certificates").rglob("*.crt"))
     # What the package's own script would write.
-    write(tree / "etc/ssl/certs/ca-certificates.crt", "".join(path.read_text() for path in certificates))
+    write(tree / AUTHORITIES, "".join(path.read_text() for path in certificates))
+    # OpenSSL looks only here. The link is of its program's package, which nothing else here needs.
+    (tree / "usr/lib/ssl").mkdir(parents=True, exist_ok=True)
+    (tree / "usr/lib/ssl/cert.pem").symlink_to(f"/{AUTHORITIES}")
 
 
 def _control(archive: Path) -> Iterator[tuple[str, str]]:

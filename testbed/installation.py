@@ -82,10 +82,16 @@ class FakeNode:
 
 
 class Installation:
-    """podnuma on one control plane. Leaving the `with` block ends its processes."""
+    """podnuma on one control plane. Leaving the `with` block ends its processes.
 
-    def __init__(self, cluster: ControlPlane, folder: Path | None = None) -> None:
+    `through`, as in Program, is for all of them.
+    """
+
+    def __init__(
+        self, cluster: ControlPlane, folder: Path | None = None, through: Iterable[str] = ()
+    ) -> None:
         self.cluster = cluster
+        self._through = tuple(through)
         self.folder = folder or cluster.folder
         self.nodes: dict[str, FakeNode] = {}
         self.agents: dict[str, Program] = {}
@@ -145,7 +151,7 @@ class Installation:
         }
 
     def start_operator(self, *options: str, through: Iterable[str] = ()) -> Program:
-        """Start the operator; `options` are added to its command line, `through` as in Program."""
+        """Start the operator; `options` are added to its command line, `through` is for it alone."""
         kubeconfig = self.cluster.kubeconfig_for(NAMESPACE, OPERATOR_ACCOUNT)
         arguments = ["operator", f"--kubeconfig={kubeconfig}", f"--namespace={NAMESPACE}", *options]
         self.operator = self._start("operator", arguments, through)
@@ -169,7 +175,7 @@ class Installation:
         return self.agents[node]
 
     def _start(self, name: str, arguments: list[str], through: Iterable[str] = ()) -> Program:
-        program = Program(name, arguments, self.folder / f"{name}.log", through)
+        program = Program(name, arguments, self.folder / f"{name}.log", tuple(through) or self._through)
         self._stack.callback(program.stop)
         return program.start()
 

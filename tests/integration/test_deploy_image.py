@@ -1,4 +1,7 @@
-"""The image of a release: a good OCI archive, both processes start in it alone, its database is true."""
+"""The image of a release: a good OCI archive, both processes work in it alone, its database is true.
+
+What runs here is the image's own Python with its own packages, which is another one than that of most tests.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,35 @@ import gzip
 import hashlib
 import io
 import json
-import os
+import shutil
 import subprocess
 import tarfile
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
 
 from deploy import debian, image
 from testbed import release
+from testbed.cleanup import GROUP, wipe
+from testbed.demo import expectations
+from testbed.installation import Installation
+from tests.integration.image_root import ImageRoot
 from tests.shown_commands import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from testbed.control_plane import ControlPlane
+    from testbed.kwok import Kwok
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = f"localhost/podnuma:{image.version()}"
 LABEL = "org.opencontainers.image"
+PYTHON = f"/{image.HOME}/bin/python"
 
 # The first test that needs a release makes it.
 pytestmark = pytest.mark.timeout(1800)
@@ -40,6 +56,28 @@ def archive() -> dict[str, bytes]:
 def configuration(archive: dict[str, bytes]) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(blob(archive, manifest(archive)["config"]))
     return found
+
+
+@pytest.fixture(scope="module")
+def inside(root: Path, configuration: dict[str, Any]) -> ImageRoot:
+    return ImageRoot(root, configuration["config"])
+
+
+@pytest.fixture(scope="module")
+def at_work(
+    inside: ImageRoot, control_plane: ControlPlane, kwok: Kwok, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    """Operator and agent from the image."""
+    folder = tmp_path_factory.mktemp("at-work")
+    through = inside.words(folders=[folder, control_plane.folder])
+    with Installation(control_plane, folder, through) as installation:
+        installation.install()
+        control_plane.apply_files(ROOT / "examples" / "profiles")
+        installation.add_node(kwok, "node-1", "epyc7401-2s-8numa-16l3", {"node-pool": "databases"})
+        for program in (installation.start_operator(), installation.start_agent("node-1")):
+            program.wait_ready()
+        yield installation
+    wipe(control_plane.api)
 
 
 @pytest.fixture(scope="module")
@@ -76,21 +114,6 @@ def members(archive: dict[str, bytes]) -> list[tarfile.TarInfo]:
         return tar.getmembers()
 
 
-def run(root: Path, configuration: dict[str, Any], *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the image's entry point with nothing but its own files and environment."""
-    environment = dict(entry.split("=", 1) for entry in configuration["config"]["Env"])
-    as_root = [] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user"]
-    user = ["--userspec", configuration["config"]["User"]] if os.geteuid() == 0 else []
-    return subprocess.run(
-        [*as_root, "chroot", *user, root, *configuration["config"]["Entrypoint"], *words],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=environment | {"PATH": os.environ["PATH"]},
-        timeout=60,
-    )
-
-
 def test_it_is_an_oci_layout_with_one_image(archive, configuration):
     assert json.loads(archive["oci-layout"]) == {"imageLayoutVersion": "1.0.0"}
     (entry,) = json.loads(archive["index.json"])["manifests"]
@@ -111,43 +134,80 @@ def test_it_is_small(archive):
 
 
 @pytest.mark.parametrize("words", [("version",), ("operator", "--help"), ("agent", "run", "--help")])
-def test_both_entry_points_start_with_the_images_own_files(root, configuration, words):
-    done = run(root, configuration, *words)
+def test_both_entry_points_start_with_the_images_own_files(inside, words):
+    done = inside.run(*words)
     assert done.returncode == 0, done.stderr
     assert "podnuma" in done.stdout
 
 
-def test_the_command_of_the_readme_asks_the_cluster_of_a_kubeconfig(root, configuration, filled):
+def test_the_command_of_the_readme_asks_the_cluster_of_a_kubeconfig(root, inside, filled):
     (line,) = [one for one in shown(ROOT / "README.md") if one.startswith("docker run")]
     words = line.partition(" registry.example/podnuma:0.1.0 ")[2].split()
     mounted = root / "config"
     mounted.write_text(filled.kubectl("config", "view", "--raw", "--flatten"))
     mounted.chmod(0o644)
-    done = run(root, configuration, *words)
+    done = inside.run(*words)
     assert done.returncode == 0, done.stderr
     assert "node-a" in [line.split()[0] for line in done.stdout.splitlines()]
 
 
-def test_everything_that_the_processes_import_is_there(root, configuration):
+def test_everything_that_the_processes_import_is_there(inside):
     modules = (
         "podnuma.agent.app, podnuma.agent.cri.client, podnuma.operator.app, "
         "podnuma.cli.commands.release_nodes, podnuma.plumbing.kube.client, dbus_fast"
     )
-    inside = ["/opt/podnuma/bin/python", "-I", "-c", f"import {modules}"]
-    done = run(root, {"config": {**configuration["config"], "Entrypoint": inside}})
+    done = inside.run("-I", "-c", f"import {modules}", entrypoint=[PYTHON])
     assert done.returncode == 0, done.stderr
 
 
-def test_the_script_of_helm_test_starts_as_its_job_starts_it(root, configuration):
+def test_every_module_of_the_interpreter_finds_its_libraries(root, inside):
+    (compiled,) = (root / "usr/lib").glob("python3*/lib-dynload")
+    modules = ", ".join(sorted({path.name.partition(".")[0] for path in compiled.iterdir()}))
+    done = inside.run("-I", "-c", f"import {modules}", entrypoint=[PYTHON])
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_an_authority_in_the_kubeconfig_those_of_the_system_are_trusted(root, inside):
+    authorities = (root / debian.AUTHORITIES).read_text().count("BEGIN CERTIFICATE")
+    asked = (
+        "from podnuma.plumbing.kube.endpoint import Endpoint; "
+        "print(Endpoint('https://api.example').ssl_context().cert_store_stats()['x509_ca'])"
+    )
+    done = inside.run("-I", "-c", asked, entrypoint=[PYTHON])
+    assert (done.stdout, done.stderr) == (f"{authorities}\n", "")
+    assert authorities > 100
+
+
+def test_the_script_of_helm_test_asks_as_its_job_does(root, inside, crds, namespace):
     script = ROOT / "deploy" / "chart" / "podnuma" / "files" / "test.py"
     job = (script.parents[1] / "templates" / "tests" / "installation.yaml").read_text()
     assert "command: [python, /test/test.py]" in job
-    folders = configuration["config"]["Env"][0].removeprefix("PATH=").split(":")
-    (python,) = [f"{folder}/python" for folder in folders if (root / folder[1:] / "python").is_symlink()]
-    command = {"config": {**configuration["config"], "Entrypoint": [python, "-c", script.read_text()]}}
-    done = run(root, command, "--help")
-    assert done.returncode == 0, done.stderr
-    assert "--namespace" in done.stdout
+    assert inside.config["Env"][0] == f"PATH={Path(PYTHON).parent}"
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "asks"}}
+    crds.api.apply(account, namespace)
+    mounted = root / "account"
+    mounted.mkdir()
+    (mounted / "token").write_text(crds.token(namespace, "asks"))
+    shutil.copy(crds.ca_file, mounted / "ca.crt")
+    _, host, port = crds.server.replace("//", "").split(":")
+    words = [script.read_text(), "--namespace=x", "--operator=x", "--agent=x", "--timeout=0"]
+    done = inside.run(
+        *("-c", *words, "--account=/account"),
+        entrypoint=[PYTHON],
+        environment={"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port},
+    )
+    assert done.stdout.splitlines()[0] == "ok    definitions: served", done.stdout + done.stderr
+
+
+def test_operator_and_agent_work_where_certificates_are_those_of_an_older_cluster(at_work, namespace):
+    (serving,) = x509.load_pem_x509_certificates(at_work.cluster.serving_certificate[0].read_bytes())
+    assert ExtensionOID.AUTHORITY_KEY_IDENTIFIER not in {one.oid for one in serving.extensions}
+    at_work.create_example(namespace, "database")
+    allocation = at_work.wait_applied(namespace, "database")
+    assert expectations.database(at_work.node_of(allocation).machine, at_work.written(allocation)) == []
+    topology = at_work.cluster.api.get(f"{GROUP}/nodetopologies/node-1")
+    assert topology["status"]["agent"]["version"] == image.version()
+    assert [program.terminate() for program in (at_work.operator, *at_work.agents.values())] == [0, 0]
 
 
 def test_there_is_no_shell_and_nothing_of_the_build_machine(root):
@@ -190,7 +250,8 @@ def test_every_file_of_the_system_is_of_a_package_or_made_here(archive, root):
     known = {line for found in lists for line in found.read_text().splitlines()}
     inside = members(archive)
     files = {f"/{member.name}" for member in inside if not member.isdir()}
-    made = {"/etc/passwd", "/etc/group", "/etc/ssl/certs/ca-certificates.crt", "/var/lib/dpkg/status"}
+    trusted = {f"/{debian.AUTHORITIES}", "/usr/lib/ssl/cert.pem"}
+    made = {"/etc/passwd", "/etc/group", "/var/lib/dpkg/status", *trusted}
     others = {
         path
         for path in files - known - made
@@ -208,7 +269,9 @@ def test_files_have_no_times_and_belong_to_root(archive):
     assert [member.mode for member in found if member.name == "tmp"] == [0o1777]
 
 
-def test_the_container_file_makes_the_same_entry_point():
+def test_the_container_file_makes_the_same_entry_point_with_the_same_python():
     text = (ROOT / "deploy" / "Containerfile").read_text()
+    version = debian.PYTHON.removeprefix("python")
+    assert text.count(f"FROM docker.io/library/python:{version}-slim") == text.count("FROM ") == 2
     assert 'ENTRYPOINT ["podnuma"]' in text
     assert "USER 65532:65532" in text
