@@ -1,12 +1,17 @@
-# `make help` lists the targets. Everything runs in .venv, made on first use.
+# `make help` lists the targets. Everything runs in .venv, made on first use; with another Python in another
+# folder: `make test PYTHON=python3.13 VENV=.venv/3.13`.
 SHELL := /bin/bash
 PYTHON ?= $(firstword $(foreach version,.11 .12 .13 .14,$(shell command -v python3$(version))) python3)
 # Every test process may run a control plane of its own (300 MB): more than four help little.
 JOBS ?= $(shell jobs=$$(nproc); echo $$((jobs < 4 ? jobs : 4)))
 VENV := .venv
 BIN := $(VENV)/bin
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PATH := $(abspath $(BIN)):$(PATH)
 export PYTHONPATH := $(CURDIR)
+# An environment keeps the Python that it was made with.
+$(if $(and $(filter command line,$(origin PYTHON)),$(wildcard $(BIN)/python)),\
+  $(if $(filter-out $(shell $(BIN)/python -V),$(shell $(PYTHON) -V)),\
+    $(error $(VENV) has $(shell $(BIN)/python -V): name a folder for $(shell $(PYTHON) -V), such as VENV=.venv/other)))
 
 .DEFAULT_GOAL := help
 .PHONY: browser manifest-fields playground docs-pictures test-browser test-dashboard bench bench-placement bench-placement-cluster bench-scale bench-compare conformance discovery fuzz help install demo demo-stop release test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-smoke e2e-kind clean written

@@ -1,6 +1,7 @@
 """The page of supported versions names the versions that tests really run with, and no others."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -56,3 +57,23 @@ def test_what_is_needed_is_what_chart_and_package_ask_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["requires-python"] == ">=3.11"
     assert "| 3.11 or newer |" in PAGE
+
+
+def test_another_python_than_that_of_an_environment_needs_a_folder_of_its_own(tmp_path):
+    for folder, said in (("old/bin", "Python 3.11.0"), ("new/bin", "Python 3.13.0")):
+        program = tmp_path / folder / "python"
+        program.parent.mkdir(parents=True)
+        program.write_text(f"#!/bin/sh\necho {said}\n")
+        program.chmod(0o755)
+
+    def made(python, environment):
+        words = [
+            "make",
+            "help",
+            f"PYTHON={tmp_path / python / 'bin/python'}",
+            f"VENV={tmp_path / environment}",
+        ]
+        return subprocess.run(words, check=False, capture_output=True, text=True, cwd=ROOT)
+
+    assert "old has Python 3.11.0: name a folder for Python 3.13.0" in made("new", "old").stderr
+    assert [made("new", folder).returncode for folder in ("old", "new", "none")] == [2, 0, 0]
