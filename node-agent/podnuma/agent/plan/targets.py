@@ -170,15 +170,12 @@ def _container(node: PlanInput, cgroup: ContainerCgroup, values: CgroupValues | 
     grant = _of(pod, cgroup.name)
     if grant is None:
         # A set in a container of a sandbox confines nobody: it runs where its pod does.
-        cpus = _cpus_of_pod(node, pod)[0] if pod.uid in node.sandboxed else node.pool
-        return _confined(node, cpus, values)
+        around = _cpus_of_pod(node, pod)[0] if pod.uid in node.sandboxed else node.pool
+        return _confined(node, around, values)
     mems, deferred = _mems(node, grant.memory_nodes, values)
-    cpus = _unless_untouched(node, node.pool, values)
-    unavailable: CpuSet | None = None
-    if grant.cpus is not None:
-        cpus, unavailable = _available(node, grant.cpus)
+    own, unavailable = (None, None) if grant.cpus is None else _available(node, grant.cpus)
     return CgroupTarget(
-        cpus=cpus,
+        cpus=_unless_untouched(node, node.pool, values) if own is None else own,
         mems=mems,
         cpu_max=_cpu_max(grant.cpu_quota, grant.cpu_period),
         deferred_mems=deferred,
