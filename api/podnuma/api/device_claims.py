@@ -212,8 +212,7 @@ class DeviceSearch:
 
 
 def _note(pool: _Pool, driver: str, name: str, device: Json) -> None:
-    attributes = _object(_object(device.get("basic") or device).get("attributes"))
-    nodes, problem = _numa_nodes(attributes, driver)
+    nodes, problem = device_numa_nodes(device, driver)
     if problem:
         pool.problems[name] = problem
     elif pool.nodes.setdefault(name, nodes) != nodes:
@@ -221,8 +220,9 @@ def _note(pool: _Pool, driver: str, name: str, device: Json) -> None:
         pool.problems[name] = f"two ResourceSlices of generation {pool.generation} disagree, NUMA node {both}"
 
 
-def _numa_nodes(attributes: Json, driver: str) -> tuple[NodeSet, str]:
-    """Return the NUMA nodes that the attributes name, or what is wrong with them."""
+def device_numa_nodes(device: Json, driver: str) -> tuple[NodeSet, str]:
+    """Return the NUMA nodes that a device of a ResourceSlice names, or what is wrong with its attributes."""
+    attributes = _object(_object(device.get("basic") or device).get("attributes"))
     for attribute in (NUMA_NODE, *_OLDER_ATTRIBUTES):
         domain, _, short = attribute.partition("/")
         value = attributes.get(attribute)

@@ -84,6 +84,7 @@ RESOURCE_CLAIM: Final = ResourceType(
 RESOURCE_SLICE: Final = ResourceType(
     "resource.k8s.io", "v1", "ResourceSlice", "resourceslices", namespaced=False
 )
+DEVICE_CLASS: Final = ResourceType("resource.k8s.io", "v1", "DeviceClass", "deviceclasses", namespaced=False)
 NODE_RESOURCE_TOPOLOGY: Final = ResourceType(
     "topology.node.k8s.io", "v1alpha2", "NodeResourceTopology", "noderesourcetopologies", namespaced=False
 )

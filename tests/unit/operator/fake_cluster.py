@@ -17,7 +17,9 @@ import itertools
 import random
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from podnuma.api.asked_devices import read_asking_claim, read_device_class
 from podnuma.api.device_claims import AllocatedDevice, DeviceSearch, read_allocated_devices
+from podnuma.api.device_inventory import DeviceInventory
 from podnuma.api.node_resource_topology import is_ours
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.kinds import Kind
@@ -26,6 +28,8 @@ from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+
+    from podnuma.api.asked_devices import AskingClaim, DrivenBy, NotKnown
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -56,6 +60,7 @@ class FakeCluster:
         self.objects: dict[Kind, dict[ObjectKey, Json]] = {kind: {} for kind in Kind}
         self.claims: dict[ObjectKey, Json] = {}
         self.slices: list[Json] = []
+        self.device_classes: dict[str, Json] = {}
         self.resource_topologies: dict[str, Json] = {}
         self.resource_topologies_served = True
         self.events: list[Json] = []
@@ -212,6 +217,33 @@ class FakeCluster:
             return search
 
         return await self._request(f"list ResourceSlice {node}", act)
+
+    async def asking_claim(self, claim: ObjectKey) -> AskingClaim | NotKnown:
+        async def act() -> AskingClaim | NotKnown:
+            if claim not in self.claims:
+                raise errors.NotFoundError(404, "NotFound", f"ResourceClaim {claim} not found")
+            return read_asking_claim(self.claims[claim])
+
+        return await self._request(f"get ResourceClaim {claim}", act)
+
+    async def device_class(self, name: str) -> DrivenBy | NotKnown:
+        async def act() -> DrivenBy | NotKnown:
+            if name not in self.device_classes:
+                raise errors.NotFoundError(404, "NotFound", f"DeviceClass {name} not found")
+            return read_device_class(self.device_classes[name])
+
+        return await self._request(f"get DeviceClass {name}", act)
+
+    async def device_inventory(self) -> DeviceInventory:
+        async def act() -> DeviceInventory:
+            inventory = DeviceInventory()
+            for one in self.slices:
+                inventory.see_slice(one)
+            for claim in self.claims.values():
+                inventory.see_claim(claim)
+            return inventory
+
+        return await self._request("list ResourceSlice, ResourceClaim", act)
 
     async def resource_topology(self, name: str) -> str | None:
         async def act() -> str | None:

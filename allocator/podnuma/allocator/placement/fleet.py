@@ -12,20 +12,21 @@ caller's question, asked for the best nodes only.
 Likely pods are taken to be of the sizes that the nodes hold now, as far as one in twenty has such a size.
 
     best       the node to take, with the decision that holds there now
+    nearest    the same for a pod whose devices differ from node to node: the best of its wishes
     ranking    every node: its score, or the reason for which it refuses the pod
 
 Equal scores go to the first node by name, and nothing depends on what was asked before: equal fleets give
-equal answers. Devices of a pod are
-part of its shape; devices that differ from node to node are not looked at.
+equal answers. Devices of a pod are part of its shape.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from heapq import heapify, heappop
 
 from podnuma.allocator.decision import Admitted, Reason, Rejected
 from podnuma.allocator.node_allocator import NodeAllocator
+from podnuma.allocator.placement.device_wishes import DeviceWish
 from podnuma.allocator.placement.packing import LikelyPods, Packing, PlacementEffect, Score, effect, score
 from podnuma.allocator.request import Amounts, PodRequest
 
@@ -160,6 +161,17 @@ class Fleet:
                     return self._placement(pod, name, number, packing)
         return None
 
+    def nearest(
+        self, wishes: Iterable[DeviceWish], packing: Packing, may_go: Callable[[str], bool] = anywhere
+    ) -> tuple[Placement, DeviceWish] | None:
+        """Return where a pod should go, and the wish that holds there; None if no node admits any of them."""
+        best: tuple[Placement, DeviceWish] | None = None
+        for wish in wishes:
+            found = self.best(wish.pod, packing, lambda name, own=wish.nodes: name in own and may_go(name))  # type: ignore[misc]
+            if found is not None and (best is None or _rank(found) < _rank(best[0])):
+                best = found, wish
+        return best
+
     def ranking(self, pod: PodRequest, packing: Packing, may_go: Callable[[str], bool] = anywhere) -> Ranking:
         """Return how all nodes that a pod may go to answer it."""
         answers = self._answers(pod)
@@ -230,6 +242,10 @@ class Fleet:
         answer = effect(allocator, decision.grant) if isinstance(decision, Admitted) else decision
         answers[number] = answer
         return answer
+
+
+def _rank(found: Placement) -> tuple[Score, str]:
+    return found.candidate.score, found.candidate.node
 
 
 def _amounts(amounts: Amounts) -> Hashable:

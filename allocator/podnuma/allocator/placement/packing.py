@@ -3,7 +3,8 @@
 The NUMA nodes inside a machine are the kubelet's choice and are not judged; machines are compared
 by what that choice does to them. `Compact` keeps room for pods that need it in one piece:
 
-    1. as few NUMA nodes as possible, so that what fits on one is not spread over two elsewhere
+    1. as few NUMA nodes as possible, those of its devices included, so that what fits on one is not spread
+       over two elsewhere, and devices are near
     2. wastes as few CPUs as possible: those of the gap it leaves that no likely pods would fill
     3. breaks as few whole NUMA nodes as possible; one is whole while no pod holds any of it
     4. leaves the smallest gap on the NUMA nodes that it uses
@@ -21,6 +22,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from podnuma.allocator.decision import PodGrant
+from podnuma.allocator.device_hints import near_cpus
 from podnuma.allocator.node_allocator import NodeAllocator
 
 
@@ -34,8 +36,8 @@ class Packing(StrEnum):
 class PlacementEffect(NamedTuple):
     """What a grant does to its node. CPUs that are reserved are nowhere counted as free.
 
-    The CPUs it `takes`, the `numa_nodes` it uses, how many of them it `breaks`, the free CPUs of the `gap`
-    that it leaves on these, and those that are `left` on the whole machine.
+    The CPUs it `takes`, the `numa_nodes` it uses or has a device at, how many it `breaks` of those it uses,
+    the free CPUs of the `gap` that it leaves on these, and those that are `left` on the whole machine.
     """
 
     takes: int
@@ -82,8 +84,10 @@ def effect(node: NodeAllocator, grant: PodGrant) -> PlacementEffect:
         own = topology.cpus_of_node(numa) & ~node.rules.withheld
         breaks += own & free == own and not node.memory_assignments(numa)
     gap = left & topology.cpus_on(used)
+    near = {near_cpus(topology, device.nodes) for device in grant.devices}
+    apart = sum(1 for nodes in near if nodes and not nodes & used)
     return PlacementEffect(
-        grant.exclusive_cpus.bit_count(), len(members), breaks, gap.bit_count(), left.bit_count()
+        grant.exclusive_cpus.bit_count(), len(members) + apart, breaks, gap.bit_count(), left.bit_count()
     )
 
 

@@ -45,11 +45,15 @@ _AT_ONCE = 8  # pods
 
 @dataclass(frozen=True, slots=True)
 class LetGo:
-    """Why a pod is let go; the nodes that it must not go to, or the one that is nominated all the same."""
+    """Why a pod is let go; the nodes that it must not go to, or the one that is nominated all the same.
+
+    `unjudged` says why that one was nominated without a look at the pod's devices; empty if there was one.
+    """
 
     why: str
     unfit: tuple[str, ...] = ()
     nominated: str = ""
+    unjudged: str = ""
 
 
 class Freeing:
@@ -151,6 +155,9 @@ class Freeing:
         if why.unfit:
             text = f"Left to the scheduler, off {len(why.unfit)} nodes that cannot hold it: {why.why}"
             self._events.record(pod_reference(pod), EventType.WARNING, "ReleasedUnplaced", text)
+        if why.unjudged:
+            text = f"Node {why.nominated} is nominated by free CPUs and memory alone: {why.unjudged}"
+            self._events.record(pod_reference(pod), EventType.NORMAL, "DevicesNotJudged", text)
         logger.info("pod %s is left to the scheduler: %s", pod.key, why.why)
 
     async def _nominate(self, pod: CachedPod, name: str) -> None:

@@ -12,9 +12,10 @@ from podnuma.allocator.placement.fleet import Fleet, Ranking
 from podnuma.allocator.placement.packing import Packing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from podnuma.allocator.node_allocator import NodeAllocator
+    from podnuma.allocator.placement.device_wishes import DeviceWish
     from podnuma.allocator.placement.fleet import Placement
     from podnuma.allocator.request import PodRequest
     from podnuma.api.node_settings import PodPolicy
@@ -75,6 +76,16 @@ class PlacingNodes:
         """Return where a pod should go; None if no node that it may go to admits it."""
         for packing in Packing:
             found = self._fleets[packing].best(pod, packing, may_go)
+            if found is not None:
+                return found
+        return None
+
+    def nearest(
+        self, wishes: Collection[DeviceWish], may_go: Callable[[str], bool]
+    ) -> tuple[Placement, DeviceWish] | None:
+        """Return where a pod should go that wishes to be near devices, and the wish that holds there."""
+        for packing in Packing:
+            found = self._fleets[packing].nearest(wishes, packing, may_go)
             if found is not None:
                 return found
         return None

@@ -1,18 +1,19 @@
 """Pods that carry our scheduling gate get a node before the scheduler binds them.
 
     choose   one worker, pods in order of priority, then age: the best node of those that the scheduler would
-             accept is asked to reserve what the pod needs; a pod for which there is none is passed over
+             accept is asked to reserve what the pod needs; a pod for which there is none is passed over.
+             `device_nomination` chooses for pods with claims
     free     `freeing`, once the reservation is stored
     tell     `telling`, where there is none
 
 Level-based: each step looks at what is there now. Nothing is remembered that a restart would lose, but for
-what was told when. A pass runs when a gated pod came or went, when a node's allocator or policy changed, and
-when room in the scheduler's sense may have become free; answers are remembered by state and shape of pod
-(`allocator.placement`), so a pass over many waiting pods asks little.
+what was told when, and which devices nominated pods will take. A pass runs when a gated pod came or went,
+when a node's allocator or policy changed, and when room in the scheduler's sense may have become free.
+Answers are remembered by state and shape of pod (`allocator.placement`): a pass over many waiting pods asks little.
 
 Always true: the gate is lifted only after what the pod was given is stored; a gate of others is never
 touched, and nothing is reserved before ours is the last one. A pod that gets its devices only when it is
-bound is nominated by what is free and decided then, near its devices.
+bound has a node nominated and is decided then, near its devices.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from podnuma.allocator.placement.fleet import shape_of
 from podnuma.operator.cache.objects import CachedNode, CachedPod
+from podnuma.operator.placement.device_nomination import DeviceNomination
 from podnuma.operator.placement.freeing import Freeing, LetGo
 from podnuma.operator.placement.placing_nodes import PlacingNodes
 from podnuma.operator.placement.scheduler_view import SchedulerView
@@ -79,6 +81,7 @@ class PlacementReconciler:
         self._enqueue = enqueue
         self._clock = clock
         self._placing = PlacingNodes()
+        self._devices = DeviceNomination(reader, self._placing, clock)
         self._view = SchedulerView(cache, nodes)
         self._freeing = Freeing(
             cache,
@@ -167,6 +170,12 @@ class PlacementReconciler:
     # Choosing
 
     async def _run(self, _: str) -> None:
+        try:
+            await self._pass()
+        finally:
+            self._devices.forget()
+
+    async def _pass(self) -> None:
         waiting = self.gated()
         self._keep({pod.uid for pod in waiting})
         hopeless: set[Hashable] = set()
@@ -215,7 +224,12 @@ class PlacementReconciler:
                 self._freeing.let_go(pod, LetGo("it asks for nothing exclusive"))
                 return True
             if self._devices_come_first(pod, name):
-                self._freeing.let_go(pod, LetGo("its devices are known once it is bound", nominated=name))
+                is_open = partial(self._is_open, pod, avoided)
+                chosen = await self._devices.nominate(pod, found, is_open, since=self._since[pod.uid])
+                if chosen is None:
+                    self._look_again(_SOON)
+                else:
+                    self._freeing.let_go(pod, chosen)
                 return True
             if await self._reserve(pod, name):
                 self._freeing.free(pod)

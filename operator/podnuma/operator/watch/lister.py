@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from podnuma.api.asked_devices import read_asking_claim, read_device_class
 from podnuma.api.device_claims import DeviceSearch, read_allocated_devices
+from podnuma.api.device_inventory import DeviceInventory
 from podnuma.api.node_resource_topology import is_ours
 from podnuma.api.resource_types import (
+    DEVICE_CLASS,
     NODE,
     NODE_RESOURCE_TOPOLOGY,
     POD,
@@ -24,6 +27,7 @@ from podnuma.operator.cache.kinds import FIELD_SELECTORS, PLACING_FIELD_SELECTOR
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
+    from podnuma.api.asked_devices import AskingClaim, DrivenBy, NotKnown
     from podnuma.api.device_claims import AllocatedDevice
     from podnuma.operator.cache.objects import CachedAllocation, CachedObject, CachedPod, ObjectKey
     from podnuma.plumbing.kube.client import Client
@@ -66,6 +70,18 @@ class Reader(Protocol):
 
     async def search_devices(self, node: str, wanted: frozenset[AllocatedDevice]) -> DeviceSearch:
         """Return where devices are, by the ResourceSlices of a node."""
+        ...
+
+    async def asking_claim(self, claim: ObjectKey) -> AskingClaim | NotKnown:
+        """Return what a ResourceClaim asks for."""
+        ...
+
+    async def device_class(self, name: str) -> DrivenBy | NotKnown:
+        """Return by which drivers a DeviceClass selects."""
+        ...
+
+    async def device_inventory(self) -> DeviceInventory:
+        """Return the devices of all nodes that no claim has; may raise InvalidObjectError."""
         ...
 
     async def resource_topology(self, name: str) -> str | None:
@@ -128,6 +144,20 @@ class ApiReader:
                 continue
         return await self._search_once(node, wanted)
 
+    async def asking_claim(self, claim: ObjectKey) -> AskingClaim | NotKnown:
+        return read_asking_claim(await self._client.get(RESOURCE_CLAIM.path(claim.namespace, claim.name)))
+
+    async def device_class(self, name: str) -> DrivenBy | NotKnown:
+        return read_device_class(await self._client.get(DEVICE_CLASS.path("", name)))
+
+    async def device_inventory(self) -> DeviceInventory:
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return await self._inventory_once()
+            except errors.GoneError:
+                continue
+        return await self._inventory_once()
+
     async def resource_topology(self, name: str) -> str | None:
         try:
             found = await self._client.get(NODE_RESOURCE_TOPOLOGY.path("", name))
@@ -142,6 +172,16 @@ class ApiReader:
             for one in page:
                 search.see(one)
         return search
+
+    async def _inventory_once(self) -> DeviceInventory:
+        inventory = DeviceInventory()
+        async for page, _ in self._client.pages(RESOURCE_SLICE.path(), size=_SLICES):
+            for one in page:
+                inventory.see_slice(one)
+        async for page, _ in self._client.pages(RESOURCE_CLAIM.path(), size=self._page_size):
+            for one in page:
+                inventory.see_claim(one)
+        return inventory
 
     async def _list_once(self, kind: Kind) -> tuple[list[CachedObject], int]:
         selector = self._selectors.get(kind)
