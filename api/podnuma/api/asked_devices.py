@@ -37,7 +37,7 @@ class NotKnown:
 
 
 @dataclass(frozen=True, slots=True)
-class DrivenBy:
+class SelectedDrivers:
     """The drivers that selectors ask for: devices of all of them at once, so more than one is never met."""
 
     drivers: frozenset[str]
@@ -79,7 +79,7 @@ def read_asking_claim(claim: Json) -> AskingClaim | NotKnown:
     return AskingClaim(name, tuple(one for one in requests if isinstance(one, ClassRequest)))
 
 
-def read_device_class(device_class: Json) -> DrivenBy | NotKnown:
+def read_device_class(device_class: Json) -> SelectedDrivers | NotKnown:
     """Read by which drivers a class selects. Never raises."""
     found = _drivers(_object(device_class.get("spec")).get("selectors"))
     if isinstance(found, NotKnown):
@@ -90,7 +90,7 @@ def read_device_class(device_class: Json) -> DrivenBy | NotKnown:
 def asked_devices(
     references: Iterable[ClaimReference],
     claims: Mapping[str, AskingClaim],
-    classes: Mapping[str, DrivenBy],
+    classes: Mapping[str, SelectedDrivers],
 ) -> tuple[AskedDevices, ...] | NotKnown:
     """Return what a pod asks for: each request of each claim once, whoever uses it."""
     users = tuple(references)
@@ -129,7 +129,7 @@ def _read_request(request: Json) -> ClassRequest | NotKnown:
     return ClassRequest(name, str(exactly.get("deviceClassName")), count, found.drivers)
 
 
-def _drivers(selectors: object) -> DrivenBy | NotKnown:
+def _drivers(selectors: object) -> SelectedDrivers | NotKnown:
     drivers: set[str] = set()
     for one in selectors if isinstance(selectors, Sequence) and not isinstance(selectors, str) else ():
         expression = _object(_object(one).get("cel")).get("expression")
@@ -137,7 +137,7 @@ def _drivers(selectors: object) -> DrivenBy | NotKnown:
         if found is None:
             return NotKnown(f"selector {cut(str(expression), _LONGEST)} is the scheduler's to judge")
         drivers.add(found["driver"])
-    return DrivenBy(frozenset(drivers))
+    return SelectedDrivers(frozenset(drivers))
 
 
 def _object(value: object) -> Json:

@@ -6,8 +6,8 @@ from podnuma.allocator.placement.device_wishes import AskedDevices
 from podnuma.api.asked_devices import (
     AskingClaim,
     ClassRequest,
-    DrivenBy,
     NotKnown,
+    SelectedDrivers,
     asked_devices,
     read_asking_claim,
     read_device_class,
@@ -27,8 +27,8 @@ def selects(*expressions):
 
 def claim(devices=None, **exactly):
     value = dra.resource_claim("gpu", "lab", GPU, 2)
+    value["spec"]["devices"]["requests"][0]["exactly"].update(exactly)
     value["spec"]["devices"].update(devices or {})
-    value["spec"]["devices"]["requests"][0].get("exactly", {}).update(exactly)
     return value
 
 
@@ -78,7 +78,7 @@ def test_every_other_form_is_not_known_and_says_why(value, why):
     [f'device.driver == "{GPU}"', f"device.driver=='{GPU}'", f'  device.driver  ==\n"{GPU}" '],
 )
 def test_a_class_that_selects_by_driver_alone_is_known(expression):
-    assert read_device_class(class_of(expression)) == DrivenBy(frozenset({GPU}))
+    assert read_device_class(class_of(expression)) == SelectedDrivers(frozenset({GPU}))
 
 
 @pytest.mark.parametrize(
@@ -109,14 +109,14 @@ def test_class_and_request_together_have_to_name_one_driver():
         (("a",), ("b",), NotKnown("claim gpu: request device is for devices of a, b driver")),
     ):
         asking = AskingClaim("claim gpu", (ClassRequest("device", "c", 2, frozenset(own)),))
-        found = asked_devices(references, {"gpu": asking}, {"c": DrivenBy(frozenset(of_class))})
+        found = asked_devices(references, {"gpu": asking}, {"c": SelectedDrivers(frozenset(of_class))})
         assert found == answer
 
 
 def test_each_request_is_asked_for_once_whoever_uses_it():
     asking = AskingClaim("claim", tuple(ClassRequest(name, "c", 1, NOBODY) for name in ("a", "b")))
     references = (ClaimReference("main", "gpu", "a"), ClaimReference("side", "gpu", "a"))
-    assert asked_devices(references, {"gpu": asking}, {"c": DrivenBy(frozenset({GPU}))}) == (
+    assert asked_devices(references, {"gpu": asking}, {"c": SelectedDrivers(frozenset({GPU}))}) == (
         AskedDevices(GPU, 1, frozenset({"main", "side"})),
         AskedDevices(GPU, 1, NOBODY),
     )
@@ -126,7 +126,7 @@ def test_each_request_is_asked_for_once_whoever_uses_it():
 def test_nothing_that_is_stored_makes_the_readers_raise(spec, status):
     value = {"metadata": {"name": "x"}, "spec": spec, "status": status}
     assert isinstance(read_asking_claim(value), AskingClaim | NotKnown)
-    assert isinstance(read_device_class(value), DrivenBy | NotKnown)
+    assert isinstance(read_device_class(value), SelectedDrivers | NotKnown)
     for requests in (spec, [spec], [{"name": "r", "exactly": spec}]):
         read_asking_claim({"spec": {"devices": {"requests": requests}}})
     read_device_class({"spec": {"selectors": spec}})

@@ -29,7 +29,7 @@ from podnuma.plumbing.kube import errors
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from podnuma.api.asked_devices import AskingClaim, DrivenBy, NotKnown
+    from podnuma.api.asked_devices import AskingClaim, NotKnown, SelectedDrivers
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -226,8 +226,8 @@ class FakeCluster:
 
         return await self._request(f"get ResourceClaim {claim}", act)
 
-    async def device_class(self, name: str) -> DrivenBy | NotKnown:
-        async def act() -> DrivenBy | NotKnown:
+    async def device_class(self, name: str) -> SelectedDrivers | NotKnown:
+        async def act() -> SelectedDrivers | NotKnown:
             if name not in self.device_classes:
                 raise errors.NotFoundError(404, "NotFound", f"DeviceClass {name} not found")
             return read_device_class(self.device_classes[name])

@@ -118,16 +118,32 @@ async def test_what_a_nominated_pod_takes_is_counted_once_when_its_claim_has_it(
     assert rig.told("DevicesNotJudged") == []
 
 
+@pytest.mark.parametrize("seconds", [0, 61])
 @virtual
-async def test_a_nomination_that_came_to_nothing_is_not_expected_for_ever():
+async def test_a_nomination_that_came_to_nothing_is_not_expected_for_ever(seconds):
+    """The first pod is deleted, or is never bound."""
     rig = await placing({"n1": {"a": 0}})
     put_claim(rig, "first")
     await rig.create(gated("first", claim="first"))
-    await rig.delete("first")
-    await rig.quiet(61)
+    if not seconds:
+        await rig.delete("first")
+    await rig.quiet(seconds)
     put_claim(rig, "second")
     await rig.create(gated("second", claim="second"))
+    assert nominated(rig, "second") == "n1"
     assert rig.told("DevicesNotJudged") == []
+
+
+@virtual
+async def test_pods_that_share_a_claim_do_not_take_its_devices_twice():
+    rig = await placing({"n1": {"a": 0}, "n2": {"b": 0}})
+    put_claim(rig)
+    await rig.create(gated("first"))
+    await rig.create(gated("second"))
+    assert "ResourceClaim default/gpu is about to be allocated" in rig.told("DevicesNotJudged")[0]
+    put_claim(rig, "own")
+    await rig.create(gated("third", claim="own"))
+    assert nominated(rig, "third") != nominated(rig, "first")
 
 
 @virtual

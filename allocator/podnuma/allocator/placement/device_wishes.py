@@ -72,7 +72,7 @@ def device_wishes(
     return tuple(_wish(pod, asked, chosen, names) for chosen, names in offered.items())
 
 
-def without(free: FreeDevices, taken: Iterable[tuple[str, NodeSet]]) -> FreeDevices:
+def devices_left(free: FreeDevices, taken: Iterable[tuple[str, NodeSet]]) -> FreeDevices:
     """Return what is free when these are taken: at the same NUMA nodes, or else at any."""
     left = {resource: dict(counts) for resource, counts in free.items()}
     for resource, nodes in taken:

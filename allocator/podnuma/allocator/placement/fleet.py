@@ -22,6 +22,7 @@ equal answers. Devices of a pod are part of its shape.
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from heapq import heapify, heappop
 
 from podnuma.allocator.decision import Admitted, Reason, Rejected
@@ -167,7 +168,7 @@ class Fleet:
         """Return where a pod should go, and the wish that holds there; None if no node admits any of them."""
         best: tuple[Placement, DeviceWish] | None = None
         for wish in wishes:
-            found = self.best(wish.pod, packing, lambda name, own=wish.nodes: name in own and may_go(name))  # type: ignore[misc]
+            found = self.best(wish.pod, packing, partial(_offers, wish, may_go))
             if found is not None and (best is None or _rank(found) < _rank(best[0])):
                 best = found, wish
         return best
@@ -242,6 +243,10 @@ class Fleet:
         answer = effect(allocator, decision.grant) if isinstance(decision, Admitted) else decision
         answers[number] = answer
         return answer
+
+
+def _offers(wish: DeviceWish, may_go: Callable[[str], bool], name: str) -> bool:
+    return name in wish.nodes and may_go(name)
 
 
 def _rank(found: Placement) -> tuple[Score, str]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from podnuma.allocator.placement.device_wishes import device_wishes, without
+from podnuma.allocator.placement.device_wishes import device_wishes, devices_left
 from podnuma.api.asked_devices import NotKnown, asked_devices
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.operator.cache.objects import ObjectKey
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from podnuma.allocator.placement.fleet import Placement
     from podnuma.allocator.request import PodRequest
     from podnuma.allocator.topology import Topology
-    from podnuma.api.asked_devices import AskingClaim, DrivenBy
+    from podnuma.api.asked_devices import AskingClaim, SelectedDrivers
     from podnuma.api.device_inventory import DeviceInventory
+    from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedPod
     from podnuma.operator.placement.placing_nodes import PlacingNodes
     from podnuma.operator.watch.lister import Reader
@@ -47,6 +48,8 @@ _EXPECTED_FOR = 60.0  # seconds from a nomination until the scheduler has alloca
 class _Expected:
     """What a nominated pod will take, and since when it is expected."""
 
+    pod: ObjectKey
+    uid: str
     node: str
     taken: tuple[tuple[str, NodeSet], ...]
     since: float
@@ -55,11 +58,14 @@ class _Expected:
 class DeviceNomination:
     """What is read within one pass, and what earlier nominations will take."""
 
-    def __init__(self, reader: Reader, placing: PlacingNodes, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, cache: ClusterCache, reader: Reader, placing: PlacingNodes, clock: Callable[[], float]
+    ) -> None:
+        self._cache = cache
         self._reader = reader
         self._placing = placing
         self._clock = clock
-        self._classes: dict[str, DrivenBy | NotKnown] = {}
+        self._classes: dict[str, SelectedDrivers | NotKnown] = {}
         self._inventory: DeviceInventory | None = None
         self._expected: dict[frozenset[ObjectKey], _Expected] = {}
 
@@ -106,7 +112,7 @@ class DeviceNomination:
             if isinstance(found, NotKnown):
                 return found
             claims[name] = found
-        classes: dict[str, DrivenBy] = {}
+        classes: dict[str, SelectedDrivers] = {}
         for name in sorted({one.device_class for claim in claims.values() for one in claim.requests}):
             driven = self._classes.get(name)
             if driven is None:
@@ -153,7 +159,7 @@ class DeviceNomination:
             free = inventory.free(name)
             if free:
                 if name in promised:
-                    free = without(free, promised[name])
+                    free = devices_left(free, promised[name])
                 found[name] = (self._placing.allocator(name).topology, free)
         return found
 
@@ -167,15 +173,16 @@ class DeviceNomination:
         return self._inventory
 
     def _expected_now(self) -> Iterable[frozenset[ObjectKey]]:
-        """Return the claims of pods that are expected to take something, without those of long ago."""
+        """Return the claims of pods that are expected to take something, without pods that are gone."""
         now = self._clock()
-        for keys in [keys for keys, one in self._expected.items() if now - one.since > _EXPECTED_FOR]:
-            del self._expected[keys]
+        for keys, one in tuple(self._expected.items()):
+            if now - one.since > _EXPECTED_FOR or self._cache.pod(one.pod, one.uid) is None:
+                del self._expected[keys]
         return self._expected.keys()
 
     def _expect(self, pod: CachedPod, node: str, wish: DeviceWish) -> None:
         keys = frozenset(ObjectKey(pod.key.namespace, one.claim) for one in pod.claims)
-        self._expected[keys] = _Expected(node, wish.taken, self._clock())
+        self._expected[keys] = _Expected(pod.key, pod.uid, node, wish.taken, self._clock())
 
 
 def _nominated(node: str, unjudged: str = "") -> LetGo:

@@ -9,7 +9,8 @@
 Level-based: each step looks at what is there now. Nothing is remembered that a restart would lose, but for
 what was told when, and which devices nominated pods will take. A pass runs when a gated pod came or went,
 when a node's allocator or policy changed, and when room in the scheduler's sense may have become free.
-Answers are remembered by state and shape of pod (`allocator.placement`): a pass over many waiting pods asks little.
+Answers are remembered by state and shape of pod (`allocator.placement`), so that a pass over many waiting
+pods asks little.
 
 Always true: the gate is lifted only after what the pod was given is stored; a gate of others is never
 touched, and nothing is reserved before ours is the last one. A pod that gets its devices only when it is
@@ -81,7 +82,7 @@ class PlacementReconciler:
         self._enqueue = enqueue
         self._clock = clock
         self._placing = PlacingNodes()
-        self._devices = DeviceNomination(reader, self._placing, clock)
+        self._devices = DeviceNomination(cache, reader, self._placing, clock)
         self._view = SchedulerView(cache, nodes)
         self._freeing = Freeing(
             cache,

@@ -27,7 +27,7 @@ from podnuma.operator.cache.kinds import FIELD_SELECTORS, PLACING_FIELD_SELECTOR
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
-    from podnuma.api.asked_devices import AskingClaim, DrivenBy, NotKnown
+    from podnuma.api.asked_devices import AskingClaim, NotKnown, SelectedDrivers
     from podnuma.api.device_claims import AllocatedDevice
     from podnuma.operator.cache.objects import CachedAllocation, CachedObject, CachedPod, ObjectKey
     from podnuma.plumbing.kube.client import Client
@@ -76,7 +76,7 @@ class Reader(Protocol):
         """Return what a ResourceClaim asks for."""
         ...
 
-    async def device_class(self, name: str) -> DrivenBy | NotKnown:
+    async def device_class(self, name: str) -> SelectedDrivers | NotKnown:
         """Return by which drivers a DeviceClass selects."""
         ...
 
@@ -147,7 +147,7 @@ class ApiReader:
     async def asking_claim(self, claim: ObjectKey) -> AskingClaim | NotKnown:
         return read_asking_claim(await self._client.get(RESOURCE_CLAIM.path(claim.namespace, claim.name)))
 
-    async def device_class(self, name: str) -> DrivenBy | NotKnown:
+    async def device_class(self, name: str) -> SelectedDrivers | NotKnown:
         return read_device_class(await self._client.get(DEVICE_CLASS.path("", name)))
 
     async def device_inventory(self) -> DeviceInventory:

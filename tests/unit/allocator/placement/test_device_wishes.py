@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from podnuma.allocator import nodeset
 from podnuma.allocator.device_hints import pod_devices
 from podnuma.allocator.nodeset import NodeSet
-from podnuma.allocator.placement.device_wishes import AskedDevices, device_wishes, without
+from podnuma.allocator.placement.device_wishes import AskedDevices, device_wishes, devices_left
 from podnuma.allocator.placement.packing import Packing
 
 from tests.unit.allocator.placement.helpers import emptied, fleet
@@ -107,7 +107,7 @@ def test_a_wish_takes_only_what_is_free_as_often_as_asked_on_as_few_numa_nodes_a
         assert Counter(resource for resource, _ in wish.taken) == needed
         assert all(number <= free[resource][nodes] for (resource, nodes), number in taken.items())
         assert len({nodes for _, nodes in wish.taken}) <= fewest
-        left = without(free, wish.taken)
+        left = devices_left(free, wish.taken)
         assert sum(map(sum_of, left.values())) == sum(map(sum_of, free.values())) - len(wish.taken)
         assert all(number > 0 for own in left.values() for number in own.values())
 
@@ -117,8 +117,8 @@ def sum_of(own):
 
 
 def test_what_is_taken_elsewhere_than_expected_is_taken_all_the_same():
-    assert without(at(gpu=(0, 2)), [(GPU, NodeSet(1)), (NIC, NodeSet(1))]) == at(gpu=(0, 1))
-    assert without(at(gpu=(1, 0)), [(GPU, NodeSet(1)), (GPU, NodeSet(1))]) == {GPU: {}}
+    assert devices_left(at(gpu=(0, 2)), [(GPU, NodeSet(1)), (NIC, NodeSet(1))]) == at(gpu=(0, 1))
+    assert devices_left(at(gpu=(1, 0)), [(GPU, NodeSet(1)), (GPU, NodeSet(1))]) == {GPU: {}}
 
 
 @pytest.mark.parametrize("packing", Packing)

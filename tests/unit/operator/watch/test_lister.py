@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from podnuma.allocator import nodeset
+from podnuma.api.asked_devices import NotKnown, SelectedDrivers
 from podnuma.api.device_claims import AllocatedDevice
 from podnuma.operator.cache.objects import ObjectKey
 from podnuma.operator.watch.lister import ApiReader
@@ -27,13 +28,23 @@ class Pages:
         self.asked.append({"path": path})
         return {"metadata": {"name": "gpus"}, "status": {"allocation": {"devices": {"results": []}}}}
 
-    async def pages(self, path: str, *, size: int, query: dict[str, str]):
-        self.asked.append({"path": path, "size": size, **query})
+    async def pages(self, path: str, *, size: int, query: dict[str, str] | None = None):
+        self.asked.append({"path": path, "size": size, **(query or {})})
+        if path.endswith("/resourceclaims"):
+            yield [self._claim(number) for number in range(self.slices)], "1"
+            return
         for start in range(0, self.slices, size):
             yield [self._slice(number) for number in range(start, min(start + size, self.slices))], "1"
             if self.expire:
                 self.expire -= 1
                 raise errors.GoneError(410, "Expired", "the continuation is too old")
+
+    def _claim(self, number: int) -> dict[str, Any]:
+        """Return a claim that has every other device of a slice."""
+        devices = [f"gpu-{number}-{place}" for place in range(0, self.devices, 2)]
+        results = [{"request": "gpu", "driver": DRIVER, "pool": "n1", "device": one} for one in devices]
+        metadata = {"name": f"gpus-{number}", "namespace": "ml"}
+        return {"metadata": metadata, "status": {"allocation": {"devices": {"results": results}}}}
 
     def _slice(self, number: int) -> dict[str, Any]:
         names = {f"gpu-{number}-{place}": place % 8 for place in range(self.devices)}
@@ -64,6 +75,40 @@ async def test_ten_thousand_devices_in_a_hundred_slices_take_less_than_30_mib():
     assert peak < 30 * MIB
     (asked,) = pages.asked
     assert asked["fieldSelector"] == "spec.nodeName=n1"
+
+
+async def test_what_is_free_among_ten_thousand_devices_takes_less_than_30_mib():
+    pages = Pages(100, 100)
+    tracemalloc.start()
+    try:
+        inventory = await reader(pages).device_inventory()
+        free = inventory.free("n1")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # 100 devices per slice at eight NUMA nodes, of which those with even numbers are taken.
+    counts = {1: 1300, 3: 1300, 5: 1200, 7: 1200}
+    assert free == {DRIVER: {nodeset.of([numa]): count for numa, count in counts.items()}}
+    assert len(inventory.allocated) == 100
+    assert peak < 30 * MIB
+    paths = [asked["path"] for asked in pages.asked]
+    assert paths == [f"{dra.COLLECTION}/resourceslices", f"{dra.COLLECTION}/resourceclaims"]
+
+
+async def test_a_list_of_all_slices_that_expires_is_begun_again():
+    inventory = await reader(Pages(40, 2, expire=1)).device_inventory()
+    assert sum(inventory.free("n1")[DRIVER].values()) == 40
+
+
+async def test_what_a_claim_asks_for_and_its_class_are_read_by_name():
+    pages = Pages(0, 0)
+    found = await reader(pages).asking_claim(ObjectKey("ml", "gpus"))
+    assert found == NotKnown("ResourceClaim gpus is allocated already")
+    assert await reader(pages).device_class(DRIVER) == SelectedDrivers(frozenset())
+    assert [asked["path"] for asked in pages.asked] == [
+        f"{dra.COLLECTION}/namespaces/ml/resourceclaims/gpus",
+        f"{dra.COLLECTION}/deviceclasses/{DRIVER}",
+    ]
 
 
 async def test_a_list_that_expires_is_begun_again():
