@@ -144,23 +144,7 @@ class Fleet:
         self, pod: PodRequest, packing: Packing, may_go: Callable[[str], bool] = anywhere
     ) -> Placement | None:
         """Return where a pod should go; None if no node that it may go to admits it."""
-        answers = self._answers(pod)
-        open_states: list[tuple[Score, str, int]] = []
-        for number, members in self._members.items():
-            answer = answers.get(number) or self._judge(pod, number, answers)
-            if not isinstance(answer, Rejected):
-                open_states.append((self._score(packing, answer), min(members), number))
-        heapify(open_states)
-        while open_states:
-            grade, _, _ = open_states[0]
-            alike: list[tuple[str, int]] = []
-            while open_states and open_states[0][0] == grade:
-                number = heappop(open_states)[2]
-                alike += [(name, number) for name in self._members[number]]
-            for name, number in sorted(alike):
-                if may_go(name):
-                    return self._placement(pod, name, number, packing)
-        return None
+        return self._best(pod, packing, may_go, self._members)
 
     def nearest(
         self, wishes: Iterable[DeviceWish], packing: Packing, may_go: Callable[[str], bool] = anywhere
@@ -168,7 +152,10 @@ class Fleet:
         """Return where a pod should go, and the wish that holds there; None if no node admits any of them."""
         best: tuple[Placement, DeviceWish] | None = None
         for wish in wishes:
-            found = self.best(wish.pod, packing, partial(_offers, wish, may_go))
+            numbers = {self._states[name][1] for name in wish.nodes if name in self._states}
+            if not numbers:
+                continue
+            found = self._best(wish.pod, packing, partial(_offers, wish, may_go), numbers)
             if found is not None and (best is None or _rank(found) < _rank(best[0])):
                 best = found, wish
         return best
@@ -188,6 +175,28 @@ class Fleet:
                 candidates.append(Candidate(name, answer, self._score(packing, answer)))
         candidates.sort(key=lambda one: (one.score, one.node))
         return Ranking(tuple(candidates), refused)
+
+    def _best(
+        self, pod: PodRequest, packing: Packing, may_go: Callable[[str], bool], numbers: Iterable[int]
+    ) -> Placement | None:
+        """Return the best node in one of these states."""
+        answers = self._answers(pod)
+        open_states: list[tuple[Score, str, int]] = []
+        for number in numbers:
+            answer = answers.get(number) or self._judge(pod, number, answers)
+            if not isinstance(answer, Rejected):
+                open_states.append((self._score(packing, answer), min(self._members[number]), number))
+        heapify(open_states)
+        while open_states:
+            grade, _, _ = open_states[0]
+            alike: list[tuple[str, int]] = []
+            while open_states and open_states[0][0] == grade:
+                number = heappop(open_states)[2]
+                alike += [(name, number) for name in self._members[number]]
+            for name, number in sorted(alike):
+                if may_go(name):
+                    return self._placement(pod, name, number, packing)
+        return None
 
     def _placement(self, pod: PodRequest, name: str, number: int, packing: Packing) -> Placement | None:
         allocator = self._members[number][name]

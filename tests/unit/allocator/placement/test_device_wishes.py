@@ -138,6 +138,20 @@ def test_the_nearest_node_is_the_one_whose_free_cpus_are_at_its_free_devices(pac
     assert found.nearest((), packing) is None
 
 
+def test_nodes_without_the_devices_are_not_judged():
+    nodes = {name: emptied() for name in ("a", "b", "c")}
+    for name, cpus in (("a", 2), ("b", 3)):
+        admitted(nodes[name], pod((cpus, "1Gi"), s(), uid="first"))
+    found = fleet(nodes)
+    small = pod((2, "1Gi"), s(), uid="new")
+    ask = [asked(containers=frozenset({small.containers[0].name}))]
+    wishes = device_wishes(small, ask, {"b": (DN8, at(gpu=(1, 1))), "gone": (DN8, at(gpu=(1, 1)))})
+    best = found.nearest(wishes, Packing.COMPACT)
+    assert best is not None
+    assert best[0].candidate.node == "b"
+    assert found.remembered == len(wishes)
+
+
 def test_devices_apart_count_as_numa_nodes_where_the_policy_admits_them():
     apart = emptied(policy="best-effort")
     admitted(apart, pod((3, "1Gi"), s(), uid="first"))
