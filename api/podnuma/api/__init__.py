@@ -15,6 +15,8 @@ value and back, in the terms of ``podnuma.allocator``:
     pod_condition     the condition that a refused pod carries
     kept_refusals     refusals that outlive their pods
     device_claims     devices of dynamic resource allocation: who uses which, and where they are
+    asked_devices     what a claim asks for before it has anything
+    device_inventory  the devices of all nodes that no claim has
     device_plugins    devices of device plugins: who asks for which, and what was reported of them
     node_resource_topology    what topology-aware schedulers read of a node's NUMA nodes
     placement         what a pod without a node says of its placement, and what is written to it

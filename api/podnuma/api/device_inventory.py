@@ -13,7 +13,6 @@ that are parts of another device, or that several claims share.
 Always true: a device is counted once, whatever slices repeat, and never while a claim has it.
 """
 
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,7 +42,7 @@ class DeviceInventory:
 
     def __init__(self) -> None:
         self._pools: dict[tuple[str, str], _Pool] = {}
-        self._taken: set[tuple[str, str, str]] = set()
+        self._taken: dict[tuple[str, str], set[str]] = {}  # by driver and pool
         self._free: dict[str, dict[str, dict[NodeSet, int]]] | None = None
         self.allocated: set[tuple[str, str]] = set()
         """The claims that have an allocation, by namespace and name."""
@@ -52,7 +51,7 @@ class DeviceInventory:
         """Look at one ResourceSlice. Never raises."""
         spec = _object(_object(value).get("spec"))
         described = _object(spec.get("pool"))
-        driver, name = (sys.intern(str(one)) for one in (spec.get("driver"), described.get("name")))
+        driver, name = str(spec.get("driver")), str(described.get("name"))
         pool = self._pools.setdefault((driver, name), _Pool())
         generation = described.get("generation")
         if not isinstance(generation, int) or generation < pool.generation:
@@ -63,7 +62,7 @@ class DeviceInventory:
         pool.slices += 1
         pool.expected = count if isinstance(count, int) else 0
         pool.special = pool.special or _special(spec)
-        node = sys.intern(str(spec.get("nodeName") or ""))
+        node = str(spec.get("nodeName") or "")
         for device in _objects(spec.get("devices")):
             _note(pool, driver, node, device)
         self._free = None
@@ -75,7 +74,8 @@ class DeviceInventory:
             return
         metadata = _object(value.get("metadata"))
         self.allocated.add((str(metadata.get("namespace")), str(metadata.get("name"))))
-        self._taken.update((sys.intern(one.driver), sys.intern(one.pool), one.device) for one in devices)
+        for one in devices:
+            self._taken.setdefault((one.driver, one.pool), set()).add(one.device)
         self._free = None
 
     def unknown(self, driver: str) -> str:
@@ -96,8 +96,9 @@ class DeviceInventory:
         for (driver, name), pool in self._pools.items():
             if pool.slices < pool.expected:
                 continue
+            taken = self._taken.get((driver, name), set())
             for device, (node, nodes) in pool.devices.items():
-                if (driver, name, device) not in self._taken:
+                if device not in taken:
                     counts = found.setdefault(node, {}).setdefault(driver, {})
                     counts[nodes] = counts.get(nodes, 0) + 1
         return found
