@@ -97,6 +97,20 @@ async def test_devices_on_one_numa_node_are_better_than_as_many_on_two():
 
 
 @virtual
+async def test_what_others_took_since_the_last_pass_is_not_free():
+    rig = await placing({"n1": {"a": 0, "b": 0}, "n2": {"c": 0}})
+    put_claim(rig, "first")
+    await rig.create(gated("first", claim="first"))
+    assert nominated(rig, "first") == "n1"
+    allocate(rig, "first", "n1", "a")
+    put_claim(rig, "other")
+    allocate(rig, "other", "n1", "b")
+    put_claim(rig, "second")
+    await rig.create(gated("second", claim="second"))
+    assert nominated(rig, "second") == "n2"
+
+
+@virtual
 async def test_two_pods_of_one_pass_are_not_sent_to_the_same_last_device():
     rig = await placing({"n1": {"a": 0}, "n2": {"b": 0}})
     for name in ("first", "second"):

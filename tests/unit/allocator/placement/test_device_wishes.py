@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.allocator import nodeset
 from podnuma.allocator.device_hints import pod_devices
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.placement.device_wishes import AskedDevices, device_wishes, devices_left
 from podnuma.allocator.placement.packing import Packing
 
-from tests.unit.allocator.placement.helpers import emptied, fleet
+from tests.unit.allocator.placement.helpers import emptied, fleet, rules
 from tests.unit.allocator.shapes import admitted, g, machine, pod, s, unhurried
 
 GPU, NIC = "gpu.example.com", "nic.example.com"
@@ -152,17 +153,27 @@ def test_nodes_without_the_devices_are_not_judged():
     assert found.remembered == len(wishes)
 
 
-def test_devices_apart_count_as_numa_nodes_where_the_policy_admits_them():
-    apart = emptied(policy="best-effort")
-    admitted(apart, pod((3, "1Gi"), s(), uid="first"))
+def test_of_equal_nodes_one_that_has_the_devices_is_taken():
+    shared = rules()
+    found = fleet({name: NodeAllocator(shared) for name in ("a", "b", "c")})
     small = pod((2, "1Gi"), s(), uid="new")
     ask = [asked(containers=frozenset({small.containers[0].name}))]
+    best = found.nearest(device_wishes(small, ask, {"b": (DN8, at(gpu=(0, 1)))}), Packing.COMPACT)
+    assert best is not None
+    assert best[0].candidate.node == "b"
+
+
+def test_a_numa_node_of_a_device_counts_where_the_pod_has_no_cpus_there():
+    """Without a memory manager the CPUs alone say where the pod is."""
+    apart = emptied(policy="best-effort", memory="None", reserved_memory=[])
+    admitted(apart, pod((3, "1Gi"), s(), uid="first"))
     full = apart.rules.topology.nodes_of(apart.grants["first"].exclusive_cpus)
+    small = pod((2, "1Gi"), s(), uid="new")
+    ask = [asked(containers=frozenset({small.containers[0].name}))]
     found = fleet({"a": apart})
-    (near,) = device_wishes(small, ask, {"a": (DN8, {GPU: {NodeSet(3 & ~full): 1}})})
-    (far,) = device_wishes(small, ask, {"a": (DN8, {GPU: {full: 1}})})
     numbers = []
-    for wish in (near, far):
+    for place in (NodeSet(3 & ~full), full):
+        (wish,) = device_wishes(small, ask, {"a": (DN8, {GPU: {place: 1}})})
         best = found.best(wish.pod, Packing.COMPACT)
         assert best is not None
         numbers.append(best.candidate.effect.numa_nodes)
