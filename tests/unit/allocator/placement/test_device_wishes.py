@@ -85,7 +85,7 @@ wanted = st.lists(st.builds(asked, st.integers(1, 3), st.sampled_from([GPU, NIC]
 @unhurried(200)
 @given(free=frees, ask=wanted)
 def test_a_wish_takes_only_what_is_free_as_often_as_asked_on_as_few_numa_nodes_as_there_are(free, ask):
-    needed = Counter()
+    needed: Counter[str] = Counter()
     for one in ask:
         needed[one.resource] += one.count
     wishes = device_wishes(DATABASE, ask, {"n1": (DN8, free)})
