@@ -12,12 +12,13 @@ constraints between devices, shares of a device, administrative access, tolerati
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from podnuma.allocator.placement.device_wishes import AskedDevices
 from podnuma.api.decoding import cut, subject
 from podnuma.api.device_claims import ClaimReference
 from podnuma.api.resource_types import DEVICE_CLASS, RESOURCE_CLAIM
+from podnuma.api.stored_json import Json, as_object
 
 _BY_DRIVER: Final = re.compile(
     r"""\s*device\.driver\s*==\s*(?P<quote>["'])(?P<driver>[^"'\\]+)(?P=quote)\s*"""
@@ -25,8 +26,6 @@ _BY_DRIVER: Final = re.compile(
 _MAX_REQUESTS: Final = 32
 _NOT_KNOWN: Final = ("adminAccess", "capacity", "tolerations")
 _LONGEST: Final = 200
-
-Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +63,15 @@ class AskingClaim:
 def read_asking_claim(claim: Json) -> AskingClaim | NotKnown:
     """Read what a stored claim asks for. Never raises: the API server has checked it."""
     name = subject(RESOURCE_CLAIM.kind, claim)
-    if "allocation" in _object(claim.get("status")):
+    if "allocation" in as_object(claim.get("status")):
         return NotKnown(f"{name} is allocated already")
-    devices = _object(_object(claim.get("spec")).get("devices"))
+    devices = as_object(as_object(claim.get("spec")).get("devices"))
     listed = devices.get("requests")
     if not isinstance(listed, list) or not 0 < len(listed) <= _MAX_REQUESTS:
         return NotKnown(f"{name}: spec.devices.requests names none")
     if devices.get("constraints"):
         return NotKnown(f"{name}: spec.devices.constraints are the scheduler's to judge")
-    requests = [_read_request(_object(one)) for one in listed]
+    requests = [_read_request(as_object(one)) for one in listed]
     for one in requests:
         if isinstance(one, NotKnown):
             return NotKnown(f"{name}: {one.why}")
@@ -81,7 +80,7 @@ def read_asking_claim(claim: Json) -> AskingClaim | NotKnown:
 
 def read_device_class(device_class: Json) -> SelectedDrivers | NotKnown:
     """Read by which drivers a class selects. Never raises."""
-    found = _drivers(_object(device_class.get("spec")).get("selectors"))
+    found = _drivers(as_object(device_class.get("spec")).get("selectors"))
     if isinstance(found, NotKnown):
         return NotKnown(f"{subject(DEVICE_CLASS.kind, device_class)}: {found.why}")
     return found
@@ -113,7 +112,7 @@ def _read_request(request: Json) -> ClassRequest | NotKnown:
     name = cut(str(request.get("name")))
     if "exactly" not in request:
         return NotKnown(f"request {name} has alternatives (firstAvailable)")
-    exactly = _object(request.get("exactly"))
+    exactly = as_object(request.get("exactly"))
     mode = exactly.get("allocationMode", "ExactCount")
     if mode != "ExactCount":
         return NotKnown(f"request {name} has allocationMode {cut(str(mode))}")
@@ -132,13 +131,9 @@ def _read_request(request: Json) -> ClassRequest | NotKnown:
 def _drivers(selectors: object) -> SelectedDrivers | NotKnown:
     drivers: set[str] = set()
     for one in selectors if isinstance(selectors, Sequence) and not isinstance(selectors, str) else ():
-        expression = _object(_object(one).get("cel")).get("expression")
+        expression = as_object(as_object(one).get("cel")).get("expression")
         found = _BY_DRIVER.fullmatch(expression) if isinstance(expression, str) else None
         if found is None:
             return NotKnown(f"selector {cut(str(expression), _LONGEST)} is the scheduler's to judge")
         drivers.add(found["driver"])
     return SelectedDrivers(frozenset(drivers))
-
-
-def _object(value: object) -> Json:
-    return value if isinstance(value, Mapping) else {}

@@ -12,7 +12,7 @@ Of the slices of a pool only those of the highest generation count. Whatever is 
 of the wrong type is a problem in words, never an exception: the device then has no NUMA node.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from podnuma.allocator import NodeSet, nodeset
 from podnuma.allocator.request import Device
 from podnuma.api.decoding import FieldErrors, Fields, cut, shown, subject, text
 from podnuma.api.resource_types import RESOURCE_CLAIM
+from podnuma.api.stored_json import Json, as_object, as_objects
 
 NUMA_NODE: Final = "resource.kubernetes.io/numaNode"
 """The standard attribute: an integer, or a list whose first entry is where the device really is."""
@@ -31,8 +32,6 @@ MAX_RESULTS: Final = 512
 MAX_REFERENCES: Final = 512
 MAX_PROBLEMS: Final = 20
 _LONGEST_NAME: Final = 253
-
-Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +52,15 @@ class ClaimReference:
 
 def read_claim_references(pod: Json) -> tuple[ClaimReference, ...]:
     """Read which claims the containers of a stored pod use. Never raises: the API server has checked it."""
-    spec, status = _object(pod.get("spec")), _object(pod.get("status"))
-    extended = _object(status.get("extendedResourceClaimStatus"))
+    spec, status = as_object(pod.get("spec")), as_object(pod.get("status"))
+    extended = as_object(status.get("extendedResourceClaimStatus"))
     if "resourceClaims" not in spec and not extended:
         return ()
-    names = {str(one.get("name")): _claim_name(one, status) for one in _objects(spec.get("resourceClaims"))}
+    names = {str(one.get("name")): _claim_name(one, status) for one in as_objects(spec.get("resourceClaims"))}
     found = []
     for part in ("initContainers", "containers"):
-        for container in _objects(spec.get(part)):
-            for use in _objects(_object(container.get("resources")).get("claims")):
+        for container in as_objects(spec.get(part)):
+            for use in as_objects(as_object(container.get("resources")).get("claims")):
                 claim = names.get(str(use.get("name")), "")
                 if claim is not None:
                     request = str(use.get("request") or "")
@@ -69,19 +68,19 @@ def read_claim_references(pod: Json) -> tuple[ClaimReference, ...]:
     claim = str(extended.get("resourceClaimName") or "")
     found += [
         ClaimReference(str(one.get("containerName")), claim, str(one.get("requestName") or ""))
-        for one in _objects(extended.get("requestMappings"))
+        for one in as_objects(extended.get("requestMappings"))
     ]
     return tuple(found[:MAX_REFERENCES])
 
 
 def claims_in_use(pod: Json) -> tuple[str, ...]:
     """Return the claims and templates of claims that containers use, by kind and name. Never raises."""
-    spec = _object(pod.get("spec"))
+    spec = as_object(pod.get("spec"))
     used = {
         str(use.get("name"))
         for part in ("initContainers", "containers")
-        for container in _objects(spec.get(part))
-        for use in _objects(_object(container.get("resources")).get("claims"))
+        for container in as_objects(spec.get(part))
+        for use in as_objects(as_object(container.get("resources")).get("claims"))
     }
     kinds = {
         "resourceClaimName": RESOURCE_CLAIM.kind,
@@ -89,7 +88,7 @@ def claims_in_use(pod: Json) -> tuple[str, ...]:
     }
     return tuple(
         f"{kind} {one[field_name]}"
-        for one in _objects(spec.get("resourceClaims"))
+        for one in as_objects(spec.get("resourceClaims"))
         for field_name, kind in kinds.items()
         if str(one.get("name")) in used and one.get(field_name)
     )
@@ -100,7 +99,7 @@ def _claim_name(claim: Json, status: Json) -> str | None:
     direct = claim.get("resourceClaimName")
     if direct:
         return str(direct)
-    for one in _objects(status.get("resourceClaimStatuses")):
+    for one in as_objects(status.get("resourceClaimStatuses")):
         if one.get("name") == claim.get("name"):
             made = one.get("resourceClaimName")
             return str(made) if made else None
@@ -173,8 +172,8 @@ class DeviceSearch:
 
     def see(self, value: Any) -> None:
         """Look at one ResourceSlice."""
-        spec = _object(_object(value).get("spec"))
-        described = _object(spec.get("pool"))
+        spec = as_object(as_object(value).get("spec"))
+        described = as_object(spec.get("pool"))
         driver, pool = str(spec.get("driver")), str(described.get("name"))
         known = self._pools.get((driver, pool))
         generation = described.get("generation")
@@ -185,7 +184,7 @@ class DeviceSearch:
         known.slices += 1
         count = described.get("resourceSliceCount")
         known.expected = count if isinstance(count, int) else 0
-        for one in _objects(spec.get("devices")):
+        for one in as_objects(spec.get("devices")):
             name = str(one.get("name"))
             if (driver, pool, name) in self._names:
                 _note(known, driver, name, one)
@@ -222,7 +221,7 @@ def _note(pool: _Pool, driver: str, name: str, device: Json) -> None:
 
 def device_numa_nodes(device: Json, driver: str) -> tuple[NodeSet, str]:
     """Return the NUMA nodes that a device of a ResourceSlice names, or what is wrong with its attributes."""
-    attributes = _object(_object(device.get("basic") or device).get("attributes"))
+    attributes = as_object(as_object(device.get("basic") or device).get("attributes"))
     for attribute in (NUMA_NODE, *_OLDER_ATTRIBUTES):
         domain, _, short = attribute.partition("/")
         value = attributes.get(attribute)
@@ -230,7 +229,7 @@ def device_numa_nodes(device: Json, driver: str) -> tuple[NodeSet, str]:
             value = attributes.get(short)  # in its own domain a driver may leave the domain out
         if value is None:
             continue
-        content = _object(value)
+        content = as_object(value)
         listed = content.get("ints")
         number = listed[0] if isinstance(listed, list) and listed else content.get("int")
         if type(number) is not int or number > nodeset.MAX_ID:
@@ -241,11 +240,3 @@ def device_numa_nodes(device: Json, driver: str) -> tuple[NodeSet, str]:
             )
         return (nodeset.of([number]) if number >= 0 else nodeset.EMPTY), ""
     return nodeset.EMPTY, ""
-
-
-def _object(value: object) -> Json:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _objects(value: object) -> list[Json]:
-    return [_object(one) for one in value] if isinstance(value, list) else []

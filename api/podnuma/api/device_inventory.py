@@ -13,15 +13,12 @@ that are parts of another device, or that several claims share.
 Always true: a device is counted once, whatever slices repeat, and never while a claim has it.
 """
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from podnuma.allocator import NodeSet, nodeset
 from podnuma.allocator.placement.device_wishes import FreeDevices
 from podnuma.api.device_claims import device_numa_nodes, read_allocated_devices
-
-Json = Mapping[str, Any]
+from podnuma.api.stored_json import Json, as_object, as_objects
 
 _TAINTED = ("NoSchedule", "NoExecute")
 
@@ -49,8 +46,8 @@ class DeviceInventory:
 
     def see_slice(self, value: Json) -> None:
         """Look at one ResourceSlice. Never raises."""
-        spec = _object(_object(value).get("spec"))
-        described = _object(spec.get("pool"))
+        spec = as_object(as_object(value).get("spec"))
+        described = as_object(spec.get("pool"))
         driver, name = str(spec.get("driver")), str(described.get("name"))
         pool = self._pools.setdefault((driver, name), _Pool())
         generation = described.get("generation")
@@ -63,7 +60,7 @@ class DeviceInventory:
         pool.expected = count if isinstance(count, int) else 0
         pool.special = pool.special or _special(spec)
         node = str(spec.get("nodeName") or "")
-        for device in _objects(spec.get("devices")):
+        for device in as_objects(spec.get("devices")):
             _note(pool, driver, node, device)
         self._free = None
 
@@ -72,7 +69,7 @@ class DeviceInventory:
         devices = read_allocated_devices(value)
         if devices is None:
             return
-        metadata = _object(value.get("metadata"))
+        metadata = as_object(value.get("metadata"))
         self.allocated.add((str(metadata.get("namespace")), str(metadata.get("name"))))
         for one in devices:
             self._taken.setdefault((one.driver, one.pool), set()).add(one.device)
@@ -109,8 +106,8 @@ def _special(spec: Json) -> str:
         return "has devices that are not of one node"
     if spec.get("sharedCounters"):
         return "has devices that are parts of others"
-    for device in _objects(spec.get("devices")):
-        content = _object(device.get("basic") or device)
+    for device in as_objects(spec.get("devices")):
+        content = as_object(device.get("basic") or device)
         if content.get("consumesCounters"):
             return "has devices that are parts of others"
         if content.get("allowMultipleAllocations"):
@@ -119,19 +116,10 @@ def _special(spec: Json) -> str:
 
 
 def _note(pool: _Pool, driver: str, node: str, device: Json) -> None:
-    content = _object(device.get("basic") or device)
-    if any(taint.get("effect") in _TAINTED for taint in _objects(content.get("taints"))):
+    content = as_object(device.get("basic") or device)
+    if any(taint.get("effect") in _TAINTED for taint in as_objects(content.get("taints"))):
         return
     nodes, _ = device_numa_nodes(device, driver)
     known = pool.devices.setdefault(str(device.get("name")), (node, nodes))
     if known[1] != nodes:
         pool.devices[str(device.get("name"))] = (known[0], nodeset.EMPTY)
-
-
-def _object(value: object) -> Json:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _objects(value: object) -> Iterator[Json]:
-    for one in value if isinstance(value, list) else ():
-        yield _object(one)

@@ -12,15 +12,16 @@ sets at least once (``bounded``), however many devices there are.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from podnuma.allocator import GrantedDevice
 from podnuma.api.conditions import Condition, Status
 from podnuma.api.decoding import Fields, text
 from podnuma.api.grant import read_device, render_device
 from podnuma.api.quantity import read_quantity
+from podnuma.api.stored_json import Json, as_object, as_objects
 
 MAX_REPORTED: Final = 512
 """Devices of a pod that its status lists."""
@@ -32,8 +33,6 @@ DEVICES_KNOWN: Final = "DevicesKnown"
 
 _NATIVE: Final = re.compile(r"(^|[.])kubernetes[.]io/")
 _QUOTA_PREFIX: Final = "requests."
-
-Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +49,16 @@ def read_extended_resources(pod: Json) -> tuple[ExtendedResource, ...]:
 
     Never raises: the API server has checked it, and what it would not have stored is left out.
     """
-    spec, status = _object(pod.get("spec")), _object(pod.get("status"))
+    spec, status = as_object(pod.get("spec")), as_object(pod.get("status"))
     claimed = {
         (one.get("containerName"), one.get("resourceName"))
-        for one in _objects(_object(status.get("extendedResourceClaimStatus")).get("requestMappings"))
+        for one in as_objects(as_object(status.get("extendedResourceClaimStatus")).get("requestMappings"))
     }
     found = []
     for part in ("initContainers", "containers"):
-        for container in _objects(spec.get(part)):
+        for container in as_objects(spec.get(part)):
             name = str(container.get("name"))
-            limits = _object(_object(container.get("resources")).get("limits"))
+            limits = as_object(as_object(container.get("resources")).get("limits"))
             for resource, amount in limits.items():
                 if is_extended(resource) and (name, resource) not in claimed:
                     count = _count(amount)
@@ -115,11 +114,3 @@ def _count(amount: object) -> int:
         return read_quantity(amount).units
     except ValueError:
         return 0
-
-
-def _object(value: object) -> Json:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _objects(value: object) -> list[Json]:
-    return [_object(one) for one in value] if isinstance(value, list) else []

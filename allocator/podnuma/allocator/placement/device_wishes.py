@@ -72,6 +72,14 @@ def device_wishes(
     return tuple(_wish(pod, asked, chosen, names) for chosen, names in offered.items())
 
 
+def counted(asked: Iterable[AskedDevices]) -> Counter[str]:
+    """Return how many devices of each resource are asked for together."""
+    needed: Counter[str] = Counter()
+    for one in asked:
+        needed[one.resource] += one.count
+    return needed
+
+
 def devices_left(free: FreeDevices, taken: Iterable[tuple[str, NodeSet]]) -> FreeDevices:
     """Return what is free when these are taken: at the same NUMA nodes, or else at any."""
     left = {resource: dict(counts) for resource, counts in free.items()}
@@ -87,9 +95,7 @@ def devices_left(free: FreeDevices, taken: Iterable[tuple[str, NodeSet]]) -> Fre
 
 
 def _choices(asked: Sequence[AskedDevices], topology: Topology, free: FreeDevices) -> list[_Chosen]:
-    needed: Counter[str] = Counter()
-    for one in asked:
-        needed[one.resource] += one.count
+    needed = counted(asked)
     near: dict[str, list[tuple[int, NodeSet, int]]] = {}
     universe = 0
     for resource, count in needed.items():

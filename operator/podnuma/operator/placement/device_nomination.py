@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from podnuma.allocator.placement.device_wishes import device_wishes, devices_left
+from podnuma.allocator.placement.device_wishes import counted, device_wishes, devices_left
 from podnuma.api.asked_devices import NotKnown, asked_devices
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.operator.cache.objects import ObjectKey
@@ -131,7 +131,7 @@ class DeviceNomination:
         may_go: Callable[[str], bool],
     ) -> LetGo:
         inventory = await self._free_devices()
-        wanted = _counted(asked)
+        wanted = counted(asked)
         for driver in wanted:
             if why := inventory.unknown(driver):
                 return _nominated(usual, f"its devices cannot be judged: {why}")
@@ -187,10 +187,3 @@ class DeviceNomination:
 
 def _nominated(node: str, unjudged: str = "") -> LetGo:
     return LetGo("its devices are known once it is bound", nominated=node, unjudged=unjudged)
-
-
-def _counted(asked: Iterable[AskedDevices]) -> dict[str, int]:
-    wanted: dict[str, int] = {}
-    for one in asked:
-        wanted[one.resource] = wanted.get(one.resource, 0) + one.count
-    return wanted
