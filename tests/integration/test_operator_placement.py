@@ -28,18 +28,10 @@ pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="module")
-def running(crds, helm, tmp_path_factory):
+def operating(crds, helm, tmp_path_factory):
     with placing_site(crds, "default", tmp_path_factory.mktemp("placement"), helm) as found:
         found.start(None, "--placement")
         yield found
-
-
-@pytest.fixture
-def site(running, clean_cluster, namespace):
-    assert clean_cluster is running.cluster
-    running.namespace = namespace
-    yield running
-    running.operators[0].process.check()
 
 
 def test_a_pod_is_bound_to_the_node_that_was_reserved_for_it(site, kwok):
