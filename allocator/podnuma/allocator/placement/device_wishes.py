@@ -72,7 +72,7 @@ def device_wishes(
     return tuple(_wish(pod, asked, chosen, names) for chosen, names in offered.items())
 
 
-def counted(asked: Iterable[AskedDevices]) -> Counter[str]:
+def count_by_resource(asked: Iterable[AskedDevices]) -> Counter[str]:
     """Return how many devices of each resource are asked for together."""
     needed: Counter[str] = Counter()
     for one in asked:
@@ -95,7 +95,7 @@ def devices_left(free: FreeDevices, taken: Iterable[tuple[str, NodeSet]]) -> Fre
 
 
 def _choices(asked: Sequence[AskedDevices], topology: Topology, free: FreeDevices) -> list[_Chosen]:
-    needed = counted(asked)
+    needed = count_by_resource(asked)
     near: dict[str, list[tuple[int, NodeSet, int]]] = {}
     universe = 0
     for resource, count in needed.items():

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from podnuma.allocator.placement.device_wishes import counted, device_wishes, devices_left
+from podnuma.allocator.placement.device_wishes import count_by_resource, device_wishes, devices_left
 from podnuma.api.asked_devices import NotKnown, asked_devices
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.operator.cache.objects import ObjectKey
@@ -131,7 +131,7 @@ class DeviceNomination:
         may_go: Callable[[str], bool],
     ) -> LetGo:
         inventory = await self._free_devices()
-        wanted = counted(asked)
+        wanted = count_by_resource(asked)
         for driver in wanted:
             if why := inventory.unknown(driver):
                 return _nominated(usual, f"its devices cannot be judged: {why}")
