@@ -4,7 +4,7 @@ What may not be read is left out and said; a node is asked with its own settings
 is tried, or those of a profile that selects it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,17 @@ def _allowed(source: ObjectSource, query: ObjectQuery, note: Note) -> list[Json]
     return read_or_note(source, query, note)
 
 
-def scheduling_view(source: ObjectSource, node: str, note: Note) -> SchedulingView:
-    """Return the nodes and pods as the scheduler sees them, as far as this user may read them."""
+def pods_on(source: ObjectSource, node: str, note: Note) -> list[Json]:
+    """Return the pods of a node, or of all, as far as this user may read them."""
+    return _allowed(source, queries.pods(node=node), note) or []
+
+
+def scheduling_view(source: ObjectSource, pods: Sequence[Json], note: Note) -> SchedulingView:
+    """Return the nodes, with these pods, as the scheduler sees them, as far as this user may read them."""
     nodes = _allowed(source, queries.nodes(), note)
-    pods = _allowed(source, queries.pods(node=node), note) if nodes else None
     if nodes == []:
         note("no Node objects are known here: selectors, taints and free resources are not considered")
-    return SchedulingView.of(nodes or (), pods or ())
+    return SchedulingView.of(nodes or (), pods)
 
 
 def nodes_to_plan_on(

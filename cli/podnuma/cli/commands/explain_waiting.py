@@ -20,7 +20,7 @@ from podnuma.api.pod_allocation import PodAllocation, numa_in
 from podnuma.api.scheduling import Obstacle, read_pod_constraints
 from podnuma.cli.commands import output
 from podnuma.cli.commands.answer import Answer
-from podnuma.cli.commands.asked_nodes import candidate_data, nodes_to_plan_on, scheduling_view
+from podnuma.cli.commands.asked_nodes import candidate_data, nodes_to_plan_on, pods_on, scheduling_view
 from podnuma.cli.exits import Exit
 from podnuma.cli.objects.devices_not_chosen import devices_not_chosen
 from podnuma.cli.objects.queries import Json
@@ -82,7 +82,7 @@ def waiting_pod(
     source: ObjectSource, value: Json, pod: PodRequest, profile: str, reserved: PodAllocation | None = None
 ) -> WaitingPod:
     """Ask every node about a pod."""
-    view = scheduling_view(source, "", output.note)
+    view = scheduling_view(source, pods_on(source, "", output.note), output.note)
     nodes, namespaces = nodes_to_plan_on(source, "", profile, view, output.note)
     constraints = read_pod_constraints(value)
     if constraints.not_considered:

@@ -13,20 +13,22 @@ from podnuma.allocator.placement.packing import Packing
 from podnuma.api.resource_types import POD
 from podnuma.cli.commands import output
 from podnuma.cli.commands.answer import Answer, answering
-from podnuma.cli.commands.asked_nodes import Note, nodes_to_plan_on, scheduling_view
+from podnuma.cli.commands.asked_nodes import Note, nodes_to_plan_on, pods_on, scheduling_view
 from podnuma.cli.commands.completion import complete_node, complete_profile
 from podnuma.cli.commands.options import Namespace, examples, new_app
 from podnuma.cli.commands.plan_report import plan_data, plan_summary, plan_text
 from podnuma.cli.commands.plan_resize import NewAmounts, answer_resize, parse_containers
 from podnuma.cli.commands.pod_plans import PodPlan, plan_pods
 from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.objects import queries
 from podnuma.cli.objects.admission_policies import admission_policies
 from podnuma.cli.objects.asked_names import asked_object
 from podnuma.cli.objects.documents import Document, read_documents
 from podnuma.cli.objects.nodes import CandidateNode
+from podnuma.cli.objects.running_pods import RunningCount, RunningPod, count_running, read_running_pods
 from podnuma.cli.objects.server_admission import ServerAdmission
 from podnuma.cli.objects.sources import ObjectSource, one_namespace
-from podnuma.cli.objects.workloads import ExpandedPods, expand
+from podnuma.cli.objects.workloads import ExpandedPods, PlannedPod, expand
 from podnuma.cli.render.wording import count
 
 app = new_app()
@@ -174,23 +176,44 @@ def plan_documents(
     _say(expanded, note)
     for line in server.differences if server else ():
         note(f"the API server differs: {line}")
-    view = scheduling_view(source, node, note)
+    pods = pods_on(source, node, note)
+    view = scheduling_view(source, pods, note)
     nodes, labels = nodes_to_plan_on(source, node, profile, view, note)
-    _say_what_exists(expanded, nodes, note)
-    return expanded, plan_pods(expanded.pods, nodes, labels, view, packing)
+    if node:
+        # Replicas may run on other nodes, too.
+        pods = [one for name in _namespaces(expanded) for one in source.fetch(queries.pods(name))[0]]
+    running = count_running(expanded.pods, read_running_pods(pods), view)
+    _say_what_runs(expanded, running, nodes, note)
+    return expanded, plan_pods(expanded.pods, nodes, labels, view, packing, running)
 
 
-def _say_what_exists(expanded: ExpandedPods, nodes: Sequence[CandidateNode], note: Note) -> None:
-    """Say which pods hold something already: what they hold stays theirs, and a second one is planned."""
+def _namespaces(expanded: ExpandedPods) -> list[str]:
+    return sorted({one.pod.namespace for one in expanded.pods})
+
+
+def _say_what_runs(
+    expanded: ExpandedPods, running: RunningCount, nodes: Sequence[CandidateNode], note: Note
+) -> None:
+    """Say which pods that exist are planned anew, which are more than asked for, and which nobody knows."""
+    if running.replaced:
+        note(
+            "planned as if they were gone already, as they ask for something else than the manifest "
+            f"or may not stay on their node: {_named(running.replaced)}"
+        )
+    alone = {pod.name for pod in expanded.pods if pod.owner is None}
+    if changed := [one for one in running.replaced if one.name in alone]:
+        note(f"for a change of a pod that runs: podnuma plan resize {changed[0].name} --cpu CPUS")
+    if running.more:
+        note(f"more than the manifests ask for, left as they are: {_named(running.more)}")
+    seen = {one.name for one in running.every}
     holding = {f"{grant.namespace}/{grant.name}" for one in nodes for grant in one.allocator.grants.values()}
-    found = list(dict.fromkeys(pod.name for pod in expanded.pods if pod.name in holding))
-    if not found:
-        return
-    names = ", ".join(found[:_NAMED]) + (f" and {len(found) - _NAMED} more" if len(found) > _NAMED else "")
-    note(
-        f"planned beside the pod of the same name that exists: {names}; "
-        f"for a change of that: podnuma plan resize {found[0]} --cpu CPUS"
-    )
+    if beside := [pod for pod in expanded.pods if pod.name in holding - seen]:
+        note(f"planned beside what a pod of the same name holds that is not known to run: {_named(beside)}")
+
+
+def _named(pods: Sequence[PlannedPod] | Sequence[RunningPod]) -> str:
+    names = list(dict.fromkeys(one.name for one in pods))
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _say(expanded: ExpandedPods, note: Note) -> None:

@@ -11,6 +11,7 @@ from podnuma.cli.commands.pod_plans import NodeRefusal, PodPlan, workload_plans
 from podnuma.cli.render.wording import columns, count
 
 _PODS_SHOWN = 3
+_FIT = ("running", "admitted")
 _CANDIDATES_SHOWN = 3
 _CANDIDATE_HEADS = ("POD", "CANDIDATE", "NUMA NODES", "BREAKS", "GAP", "FREE")
 _CANDIDATES_LISTED = 100
@@ -74,9 +75,9 @@ def _sum(plans: Sequence[PodPlan]) -> str:
     """Say how many pods of a workload fit where not all do, and count the results where they differ."""
     text = ""
     for one in workload_plans(plans):
-        fit = one.results.get("admitted", 0)
+        fit = sum(one.results.get(word, 0) for word in _FIT)
         if fit < one.pods and one.pods > 1:
-            rest = ", ".join(f"{number} {word}" for word, number in one.results.items() if word != "admitted")
+            rest = ", ".join(f"{number} {word}" for word, number in one.results.items() if word not in _FIT)
             text += (
                 f"\n{one.kind} {one.namespace}/{one.name}: {fit} of {count(one.pods, 'pod')} fit, {rest}\n"
             )
@@ -91,6 +92,7 @@ def plan_summary(plans: Sequence[PodPlan]) -> dict[str, Any]:
 
     def counts(results: Mapping[str, int]) -> dict[str, int]:
         words = {
+            "running": "running",
             "admitted": "admitted",
             "refused": "refused",
             "pending": "pending",
@@ -109,10 +111,10 @@ def plan_summary(plans: Sequence[PodPlan]) -> dict[str, Any]:
 
 def _row(plan: PodPlan) -> tuple[str, ...]:
     if plan.grant is None:
-        return plan.planned.name, "", plan.result, "", "", "", ""
+        return plan.planned.name, plan.node, plan.result, "", "", "", ""
     summary = pod_allocation.render_summary(plan.grant, plan.numa)
     shown = (summary["cpus"], summary["numa"], summary["exclusive"], summary["shared"])
-    return plan.planned.name, plan.node, "admitted", *shown
+    return plan.planned.name, plan.node, plan.result, *shown
 
 
 def _containers(plan: PodPlan) -> list[tuple[str, ...]]:

@@ -3,8 +3,10 @@
 Pods are decided in the order in which they come. A pod may go where the scheduler would let it go
 (`api.scheduling`), and of those nodes gets the first, by name, that admits it; the scheduler may prefer
 another one. With a packing it gets the best one instead (`allocator.placement`). What it gets is held
-against the later pods. Decisions are the allocator's own.
+against the later pods. Decisions are the allocator's own. Pods that run count as pods of their manifest
+(`objects.running_pods`); what those have that would be replaced is free.
 
+    running       on its node already, with what it holds there
     admitted      on the node that is named
     refused       every node that it may go to refuses it
     pending       there is no node that it may go to; the scheduler would leave it pending
@@ -13,7 +15,7 @@ against the later pods. Decisions are the allocator's own.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from podnuma.allocator import Admitted, NodeSet, PodGrant, Rejected
 from podnuma.allocator import explain as explain_decision
@@ -25,6 +27,7 @@ from podnuma.api import pod_allocation
 from podnuma.api.scheduling import Obstacle
 from podnuma.cli.commands.asked_nodes import NamespaceLabels
 from podnuma.cli.objects.nodes import CandidateNode
+from podnuma.cli.objects.running_pods import NONE_RUNNING, RunningCount, RunningPod
 from podnuma.cli.objects.scheduling_view import SchedulingView
 from podnuma.cli.objects.workloads import PlannedPod
 
@@ -55,11 +58,12 @@ class PodPlan:
     numa: NodeSet | None = None
     left_out: Mapping[str, Obstacle] = field(default_factory=dict)
     candidates: tuple[Candidate, ...] = ()
+    running: bool = False
 
     @property
     def pending(self) -> bool:
         """Whether there is no node that it may go to."""
-        return self.managed and self.grant is None and not self.refusals
+        return self.managed and self.grant is None and not self.refusals and not self.running
 
     @property
     def refused(self) -> bool:
@@ -77,6 +81,8 @@ class PodPlan:
     @property
     def result(self) -> str:
         """The word for it."""
+        if self.running:
+            return "running"
         if not self.managed:
             return "not managed"
         return "refused" if self.refused else "pending" if self.pending else "admitted"
@@ -88,22 +94,43 @@ def plan_pods(
     labels: NamespaceLabels,
     view: SchedulingView | None = None,
     packing: Packing | None = None,
+    running: RunningCount = NONE_RUNNING,
 ) -> list[PodPlan]:
     """Decide the pods in turn; `labels` are those of namespaces, for profiles that select by them.
 
-    `packing` None: a pod gets the first node by name.
+    `packing` None: a pod gets the first node by name. `running`: which of the pods run already.
     """
     view = view or SchedulingView()
+    by_name = {one.name: one for one in nodes}
+    for gone in running.replaced:
+        view.free(gone.counted, gone.node)
+        if gone.node in by_name:
+            by_name[gone.node].allocator.release(gone.pod.uid)
     fleet = PackedNodes(packing, nodes) if packing is not None else None
     plans: list[PodPlan] = []
-    for pod in pods:
+    for index, pod in enumerate(pods):
         namespace = labels.get(pod.pod.namespace, {})
+        kept = running.kept.get(index, ())
+        plans += [_running(pod, one, by_name.get(one.node)) for one in kept]
+        if kept and not pod.every_node:
+            continue
+        taken = {one.node for one in kept}
         # A DaemonSet's pods are one per node; where it may not go it has none.
         places = (
-            [[one] for one in nodes if not view.obstacle(pod.constraints, one.name)] if pod.every_node else []
+            [[one] for one in nodes if one.name not in taken and not view.obstacle(pod.constraints, one.name)]
+            if pod.every_node
+            else []
         )
-        plans += [_place(pod, place, namespace, view, fleet) for place in places or [list(nodes)]]
+        everywhere = [] if kept else [list(nodes)]
+        plans += [_place(pod, place, namespace, view, fleet) for place in places or everywhere]
     return plans
+
+
+def _running(planned: PlannedPod, running: RunningPod, node: CandidateNode | None) -> PodPlan:
+    """Tell what a pod that runs holds, on a node of the plan; nothing is known of others."""
+    grant = node.allocator.grants.get(running.pod.uid) if node else None
+    numa = pod_allocation.numa_nodes(grant, node.allocator.topology) if node and grant else None
+    return PodPlan(replace(planned, pod=running.pod), running.node, grant, (), numa=numa, running=True)
 
 
 class PackedNodes:

@@ -24,7 +24,7 @@ _ENDED = ("Succeeded", "Failed")
 
 @dataclass(slots=True)
 class SchedulingView:
-    """Nodes by name, and what their pods request together; `bind` adds a pod."""
+    """Nodes by name, and what their pods request together; `bind` adds a pod, `free` takes one away."""
 
     nodes: Mapping[str, SchedulableNode] = field(default_factory=dict)
     requested: dict[str, Needs] = field(default_factory=dict)
@@ -49,6 +49,12 @@ class SchedulingView:
     def bind(self, pod: PodConstraints, node: str) -> None:
         """Count what a pod requests on a node."""
         self.requested[node] = add(self.requested.get(node, {}), pod.requests)
+
+    def free(self, needs: Needs, node: str) -> None:
+        """Count no more what a pod of a node requests."""
+        self.requested[node] = add(
+            self.requested.get(node, {}), {name: -amount for name, amount in needs.items()}
+        )
 
     def labels(self, node: str) -> Mapping[str, str] | None:
         """Return the labels of a node; None if it is unknown."""

@@ -46,20 +46,19 @@ def test_the_answer_is_a_table_and_yes(saved, tmp_path, capsys):
     assert shown[1].split() == ["a/one", "node-a", "admitted", "6-8,54-56", "1", "-", "6-8,54-56"]
 
 
-def test_a_pod_that_exists_is_said_to_exist_and_a_second_one_is_planned(saved, tmp_path, capsys):
+def test_of_a_pod_that_holds_something_and_is_not_known_to_run_a_second_one_is_planned(
+    saved, tmp_path, capsys
+):
     held = database()
     again = budgeted_pod(held.name, 2)
     again["metadata"]["namespace"] = held.namespace
     files = manifest(tmp_path, again, budgeted_pod("one", 2))
     assert print_plan(saved, files, "", "", OutputFormat.TEXT) is Exit.OK
     name = f"{held.namespace}/{held.name}"
-    said = [line for line in capsys.readouterr().err.splitlines() if "exists" in line]
-    resize = f"podnuma plan resize {name} --cpu CPUS"
-    assert said == [
-        f"planned beside the pod of the same name that exists: {name}; for a change of that: {resize}"
-    ]
+    said = [line for line in capsys.readouterr().err.splitlines() if "beside" in line]
+    assert said == [f"planned beside what a pod of the same name holds that is not known to run: {name}"]
     assert print_plan(saved, manifest(tmp_path, budgeted_pod("one", 2)), "", "", OutputFormat.TEXT) is Exit.OK
-    assert "exists" not in capsys.readouterr().err
+    assert "beside" not in capsys.readouterr().err
 
 
 def test_a_refusal_is_no_and_names_the_kubelets_reason(saved, tmp_path, capsys):
@@ -229,7 +228,7 @@ def test_of_nine_replicas_of_which_seven_fit_two_are_refused(tmp_path, capsys):
     assert shown.count("a/w-8 and 1 more on node-1: TopologyAffinityError: ") == 1
     print_plan(cluster(tmp_path), files, "", "", OutputFormat.JSON)
     summary = json.loads(capsys.readouterr().out)["summary"]
-    counts = {"admitted": 7, "refused": 2, "pending": 0, "notManaged": 0}
+    counts = {"running": 0, "admitted": 7, "refused": 2, "pending": 0, "notManaged": 0}
     workload = {"kind": "Deployment", "namespace": "a", "name": "w", **counts}
     assert summary == {**counts, "workloads": [workload]}
 

@@ -1,0 +1,218 @@
+"""Pods of a manifest that run already count as its pods: what is missing or would be replaced is planned."""
+
+import contextlib
+import copy
+import io
+import json
+from typing import Any
+
+import pytest
+import yaml
+from podnuma.cli.commands import plan
+from podnuma.cli.commands.answer import print_answer
+from podnuma.cli.commands.options import OutputFormat
+from podnuma.cli.exits import Exit
+from podnuma.cli.objects.sources import FileSource
+
+from tests.unit.cli.builders import allocation_object, budgeted_pod, container, grant, topology_object
+
+EPYC = "epyc7401-2s-8numa-16l3"
+# Twelve CPUs on each of eight NUMA nodes; the first has ten, as two are reserved.
+FIRST, SECOND = "6-11,54-59", "12-17,60-65"
+
+
+def node(name: str = "node-a", **spec: object) -> dict[str, Any]:
+    allocatable = {"cpu": "96", "memory": "200Gi", "pods": "110"}
+    return {
+        "kind": "Node",
+        "metadata": {"name": name, "labels": {"disk": "ssd"}},
+        "spec": spec,
+        "status": {"allocatable": allocatable},
+    }
+
+
+def running(
+    name: str, cpu: int, cpus: str, owner: tuple[str, str] | None = None, digest: str = "", on: str = "node-a"
+) -> list[dict[str, Any]]:
+    """A pod on a node, and what it holds there."""
+    pod = budgeted_pod(name, cpu, uid=f"uid-{name}", labels={"pod-template-hash": digest} if digest else {})
+    if owner:
+        pod["metadata"]["ownerReferences"] = [{"kind": owner[0], "name": owner[1], "controller": True}]
+    pod["spec"]["nodeName"] = on
+    pod["status"] = {"phase": "Running"}
+    held = grant(f"a/{name}", cpus, container("main", "pod_shared", cpus))
+    return [pod, allocation_object(held, node=on)]
+
+
+def workload(kind: str, cpu: int, replicas: int | None = None, **spec: object) -> dict[str, Any]:
+    template = {"metadata": {"labels": {"app": "w"}}, "spec": budgeted_pod("x", cpu)["spec"] | spec}
+    count = {} if replicas is None else {"replicas": replicas}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": {"name": "w", "namespace": "a"},
+        "spec": {**count, "template": template},
+    }
+
+
+class Tried:
+    """A plan of objects on a cluster: pods with result and node, what was said, the summary."""
+
+    def __init__(self, tmp_path, cluster, *manifests, only: str = "") -> None:
+        saved, file = tmp_path / "cluster.yaml", tmp_path / "pods.yaml"
+        topology = topology_object(EPYC, reserved="0,48")
+        # Without aliases: each object stands for itself.
+        saved.write_text("---\n".join(json.dumps(one) + "\n" for one in (topology, *cluster)))
+        file.write_text(yaml.safe_dump_all(manifests))
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            answer = plan.answer_plan(FileSource([str(saved)]), [str(file)], only, "")
+            self.code = print_answer(answer, OutputFormat.JSON)
+        found = json.loads(out.getvalue())
+        self.items = {one["name"]: one for one in found["items"]}
+        self.pods = {name: (one["result"], one["node"]) for name, one in self.items.items()}
+        self.summary = found["summary"]
+        self.said = err.getvalue()
+
+
+REPLICA = ("ReplicaSet", "w-5d4f")
+
+
+def test_replicas_that_run_are_not_planned_a_second_time(tmp_path):
+    cluster = [node(), *running("w-5d4f-x", 12, FIRST, REPLICA, "5d4f")]
+    tried = Tried(tmp_path, cluster, workload("Deployment", 12, 2))
+    assert tried.pods == {"w-5d4f-x": ("running", "node-a"), "w-2": ("admitted", "node-a")}
+    assert tried.items["w-5d4f-x"]["allocation"]["cpus"] == FIRST
+    assert tried.items["w-2"]["allocation"]["cpus"] == SECOND
+    assert tried.code is Exit.OK
+    counts = {"running": 1, "admitted": 1, "refused": 0, "pending": 0, "notManaged": 0}
+    assert tried.summary == {
+        **counts,
+        "workloads": [{"kind": "Deployment", "namespace": "a", "name": "w", **counts}],
+    }
+
+
+def test_what_fits_only_once_is_no_refusal_where_it_runs(tmp_path):
+    """Seven NUMA nodes have twelve CPUs: seven replicas run, and the same manifest wants seven."""
+    cluster = [node()]
+    for number in range(1, 8):
+        first = number * 6
+        cpus = f"{first}-{first + 5},{first + 48}-{first + 53}"
+        cluster += running(f"w-5d4f-{number}", 12, cpus, REPLICA, "5d4f")
+    tried = Tried(tmp_path, cluster, workload("Deployment", 12, 7))
+    assert {result for result, _ in tried.pods.values()} == {"running"}
+    assert tried.code is Exit.OK
+
+
+def test_pods_that_ask_for_something_else_are_planned_anew_without_what_they_hold(tmp_path):
+    """Room for twelve CPUs is on seven NUMA nodes; one of them is free only when the old pod is gone."""
+    old = running("w-5d4f-x", 11, FIRST, REPLICA, "5d4f")
+    tried = Tried(tmp_path, [node(), *old], workload("Deployment", 12, 7))
+    assert list(tried.pods.values()) == [("admitted", "node-a")] * 7
+    assert "planned as if they were gone already, " in tried.said
+    assert "a/w-5d4f-x" in tried.said
+
+
+def test_what_replaced_pods_request_is_free_for_the_scheduler_too(tmp_path):
+    small = node()
+    small["status"]["allocatable"]["cpu"] = "12"
+    old = running("w-0", 11, FIRST, ("StatefulSet", "w"))
+    tried = Tried(tmp_path, [small, *old], workload("StatefulSet", 12, 1))
+    assert tried.pods == {"w-0": ("admitted", "node-a")}
+
+
+def test_pods_of_a_stateful_set_are_known_by_their_names(tmp_path):
+    cluster = [node(), *running("w-1", 4, FIRST, ("StatefulSet", "w"))]
+    tried = Tried(tmp_path, cluster, workload("StatefulSet", 4, 2))
+    assert tried.pods == {"w-0": ("admitted", "node-a"), "w-1": ("running", "node-a")}
+
+
+def test_a_daemon_set_is_planned_where_none_of_its_pods_runs(tmp_path):
+    other = topology_object(EPYC, reserved="0,48", name="node-b")
+    cluster = [node(), node("node-b"), other, *running("w-x", 4, FIRST, ("DaemonSet", "w"))]
+    tried = Tried(tmp_path, cluster, workload("DaemonSet", 4))
+    assert tried.pods == {"w-x": ("running", "node-a"), "w": ("admitted", "node-b")}
+    tried = Tried(tmp_path, cluster[:1] + cluster[3:], workload("DaemonSet", 4))
+    assert tried.pods == {"w-x": ("running", "node-a")}
+
+
+def test_a_pod_by_itself_runs_or_is_replaced(tmp_path):
+    cluster = [node(), *running("one", 4, FIRST)]
+    assert Tried(tmp_path, cluster, budgeted_pod("one", 4)).pods == {"one": ("running", "node-a")}
+    changed = Tried(tmp_path, cluster, budgeted_pod("one", 12))
+    assert changed.pods == {"one": ("admitted", "node-a")}
+    assert "for a change of a pod that runs: podnuma plan resize a/one --cpu CPUS" in changed.said
+
+
+def test_a_container_that_was_injected_is_not_missed_in_the_manifest(tmp_path):
+    pod, held = running("w-5d4f-x", 12, FIRST, REPLICA, "5d4f")
+    pod["spec"]["containers"].append({"name": "proxy", "resources": {"requests": {"cpu": "100m"}}})
+    tried = Tried(tmp_path, [node(), pod, held], workload("Deployment", 12, 1))
+    assert tried.pods == {"w-5d4f-x": ("running", "node-a")}
+
+
+@pytest.mark.parametrize(
+    ("spec", "result"),
+    [
+        ({"nodeSelector": {"disk": "ssd"}}, "running"),
+        ({"nodeSelector": {"disk": "tape"}}, "pending"),
+        ({"nodeName": "node-b"}, "pending"),
+    ],
+)
+def test_a_pod_that_may_not_stay_on_its_node_is_planned_anew(tmp_path, spec, result):
+    cluster = [node(), *running("w-5d4f-x", 12, FIRST, REPLICA, "5d4f")]
+    tried = Tried(tmp_path, cluster, workload("Deployment", 12, 1, **spec))
+    assert [found for found, _ in tried.pods.values()] == [result]
+
+
+def test_a_cordon_moves_no_pod_that_runs(tmp_path):
+    cluster = [node(unschedulable=True), *running("w-5d4f-x", 12, FIRST, REPLICA, "5d4f")]
+    tried = Tried(tmp_path, cluster, workload("Deployment", 12, 1))
+    assert tried.pods == {"w-5d4f-x": ("running", "node-a")}
+
+
+def test_more_pods_than_asked_for_keep_what_they_hold(tmp_path):
+    """An autoscaler has set the replicas that the manifest leaves out."""
+    cluster = [node()]
+    for name, cpus in (("x", FIRST), ("y", SECOND)):
+        cluster += running(f"w-5d4f-{name}", 12, cpus, REPLICA, "5d4f")
+    tried = Tried(tmp_path, cluster, workload("Deployment", 12), budgeted_pod("other", 12))
+    assert tried.pods == {"w-5d4f-x": ("running", "node-a"), "other": ("admitted", "node-a")}
+    assert tried.items["other"]["allocation"]["cpus"] == "18-23,66-71"
+    assert "more than the manifests ask for, left as they are: a/w-5d4f-y" in tried.said
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metadata": {"deletionTimestamp": "2026-11-30T05:00:00Z"}},
+        {"status": {"phase": "Succeeded"}},
+        {"spec": {"nodeName": ""}},
+        {"metadata": {"namespace": "b"}},
+        {"metadata": {"ownerReferences": [{"kind": "ReplicaSet", "name": "w-5d4f"}]}},
+        {"metadata": {"labels": {"pod-template-hash": "other"}}},
+    ],
+)
+def test_what_does_not_run_for_the_object_is_planned(tmp_path, change):
+    pod, held = running("w-5d4f-x", 12, FIRST, REPLICA, "5d4f")
+    pod = copy.deepcopy(pod)
+    for part, fields in change.items():
+        pod[part] |= fields
+    tried = Tried(tmp_path, [node(), pod, held], workload("Deployment", 12, 1))
+    assert tried.pods == {"w-1": ("admitted", "node-a")}
+    assert tried.items["w-1"]["allocation"]["cpus"] == SECOND
+
+
+def test_replicas_on_other_nodes_count_when_one_node_is_asked(tmp_path):
+    other = topology_object(EPYC, reserved="0,48", name="node-b")
+    old = running("w-5d4f-x", 12, FIRST, REPLICA, "5d4f", on="node-b")
+    cluster = [node(), node("node-b"), other, *old]
+    tried = Tried(tmp_path, cluster, workload("Deployment", 12, 2), only="node-a")
+    assert tried.pods == {"w-5d4f-x": ("running", "node-b"), "w-2": ("admitted", "node-a")}
+
+
+def test_pods_of_custom_resources_count_by_their_controller(tmp_path):
+    clones = workload("CloneSet", 12, 2) | {"apiVersion": "apps.kruise.io/v1alpha1"}
+    cluster = [node(), *running("w-x", 12, FIRST, ("CloneSet", "w"))]
+    tried = Tried(tmp_path, cluster, clones)
+    assert tried.pods == {"w-x": ("running", "node-a"), "w-2": ("admitted", "node-a")}
