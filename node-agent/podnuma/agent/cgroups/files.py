@@ -98,6 +98,7 @@ def _mems(text: str) -> NodeSet | None:
 
 CPUS: File[CpuSet] = File("cpuset.cpus", _cpus, cpuset.render)
 EFFECTIVE_CPUS: File[CpuSet] = File("cpuset.cpus.effective", _cpus, cpuset.render)
+CLAIMED_CPUS: File[CpuSet] = File("cpuset.cpus.exclusive.effective", _cpus, cpuset.render)
 MEMS: File[NodeSet] = File("cpuset.mems", _mems, nodeset.render)
 EFFECTIVE_MEMS: File[NodeSet] = File("cpuset.mems.effective", _mems, nodeset.render)
 MAX: File[CpuMax] = File("cpu.max", _cpu_max, render_cpu_max)

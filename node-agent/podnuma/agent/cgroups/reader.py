@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from podnuma.agent.cgroups import files
+from podnuma.agent.cgroups import files, partitions
 from podnuma.agent.cgroups.kept_files import FileBudget, KeptFolder, is_folder
 from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout, container_of
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, QosCgroup
@@ -42,9 +42,12 @@ class CgroupReader:
         """Return what the cgroup of all pods has, or what the root has where that has no cpuset yet."""
         folder = self.layout.kubepods
         own, root = self._at(str(self.root / folder)), self._at(str(self.root))
+        cpus, claimed = own.value(files.EFFECTIVE_CPUS), own.value(files.CLAIMED_CPUS)
+        if cpus is not None and claimed is not None and claimed & ~cpus:
+            cpus = CpuSet(cpus | partitions.below(own.path, claimed))
         return KubepodsCpuset(
             str(folder),
-            own.value(files.EFFECTIVE_CPUS) or root.value(files.EFFECTIVE_CPUS),
+            cpus or root.value(files.EFFECTIVE_CPUS),
             own.value(files.EFFECTIVE_MEMS) or root.value(files.EFFECTIVE_MEMS),
         )
 
@@ -195,12 +198,15 @@ class CgroupReader:
             not is_folder(own.path) or effective.text(files.EFFECTIVE_CPUS.name) == ""
         ):
             return None  # no cgroup is without CPUs
+        cpus = own.value(files.CPUS)
+        if cpus is not None and effective_cpus is not None and (missing := CpuSet(cpus & ~effective_cpus)):
+            effective_cpus = CpuSet(effective_cpus | partitions.below(own.path, missing))
         cpu_max = own.value(files.MAX)
         if effective is not own:
             cpu_max = narrower(cpu_max, effective.value(files.MAX))
         limited = cpu_max is not None and cpu_max.quota is not None
         return CgroupValues(
-            cpus=own.value(files.CPUS),
+            cpus=cpus,
             mems=own.value(files.MEMS),
             cpu_max=cpu_max,
             effective_cpus=effective_cpus,
