@@ -20,6 +20,16 @@ class CpuMax:
     period: int
 
 
+def has_quota(actual: CpuMax | None, wanted: CpuMax | None) -> bool:
+    """Tell whether a cgroup has the quota that is wanted of it; any will do where none is wanted.
+
+    Without a limit the period means nothing, and a kernel without quotas (no cpu.max) has no limit.
+    """
+    if wanted is None or wanted == actual:
+        return True
+    return wanted.quota is None and (actual is None or actual.quota is None)
+
+
 def narrower(one: CpuMax | None, other: CpuMax | None) -> CpuMax | None:
     """Return which of two quotas, of a cgroup and of one in it, is the one that is felt."""
     if one is None or one.quota is None:

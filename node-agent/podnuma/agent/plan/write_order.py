@@ -29,7 +29,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, depth, parent
-from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CgroupWrite
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CgroupWrite, has_quota
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 
@@ -66,7 +66,7 @@ def _reached(target: CgroupTarget, values: CgroupValues) -> bool:
     return (
         target.cpus in (None, values.cpus)
         and target.mems in (None, values.mems)
-        and target.cpu_max in (None, values.cpu_max)
+        and has_quota(values.cpu_max, target.cpu_max)
     )
 
 
@@ -322,7 +322,7 @@ def _with_mems_and_cpu_max(writes: list[CgroupWrite], there: Iterable[_There]) -
     last = {write.cgroup: number for number, write in enumerate(writes)}
     for cgroup, target, values in there:
         mems = target.mems if target.mems != values.mems else None
-        cpu_max = target.cpu_max if target.cpu_max != values.cpu_max else None
+        cpu_max = None if has_quota(values.cpu_max, target.cpu_max) else target.cpu_max
         if mems is None and cpu_max is None:
             continue
         if cgroup not in last:

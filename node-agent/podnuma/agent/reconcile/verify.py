@@ -12,7 +12,14 @@ from pathlib import Path
 
 from podnuma.agent.cgroups import files
 from podnuma.agent.model.cgroup_ref import CgroupRef
-from podnuma.agent.model.cgroup_values import Available, CgroupTarget, CgroupValues, CgroupWrite, CpuMax
+from podnuma.agent.model.cgroup_values import (
+    Available,
+    CgroupTarget,
+    CgroupValues,
+    CgroupWrite,
+    CpuMax,
+    has_quota,
+)
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.nodeset import NodeSet
@@ -35,7 +42,7 @@ def unwritten(write: CgroupWrite, values: CgroupValues) -> str | None:
     """Return what of a write is not in the cgroup's files although it was written; None if all is."""
     if write.cpus is not None and values.cpus != write.cpus:
         return _text("cpuset.cpus", cpuset.render(write.cpus), _cpus(values.cpus))
-    if write.cpu_max is not None and values.cpu_max != write.cpu_max:
+    if write.cpu_max is not None and not has_quota(values.cpu_max, write.cpu_max):
         return _cpu_max_text(write.cpu_max, values.cpu_max)
     return None
 
@@ -59,7 +66,7 @@ def _difference(target: CgroupTarget, values: CgroupValues, available: Available
                 nodeset.render(with_memory),
                 nodeset.render(values.effective_mems or 0),
             )
-    if target.cpu_max is not None and values.cpu_max != target.cpu_max:
+    if target.cpu_max is not None and not has_quota(values.cpu_max, target.cpu_max):
         return _cpu_max_text(target.cpu_max, values.cpu_max)
     return None if target.unavailable is None else _all_offline(target.unavailable)
 

@@ -215,6 +215,9 @@ def qos_of(cgroup_parent: str) -> Qos | None:
     return Qos.GUARANTEED
 
 
+# Of a container that was to have no quota anyway none is spoken of: for a runtime that is told a period, a
+# kernel without quotas (no cpu.max) is an error (k3s-io/k3s#12655, containerd/containerd#9651).
+#
 # crun 1.21 turns "no quota", -1, into one percent of a CPU (cgroup-systemd.c rounds -10 up for
 # `CPUQuotaPerSecUSec`) and then sets up the container under it, which takes that much longer. 0 is a quota
 # that was never set: for crun and runc the unit has none, and cpu.max is "max".
@@ -227,7 +230,11 @@ def _adjust(start: StartAnswer, container: nri.NriContainer) -> nri.LinuxResourc
         return None
     memory = None if container.resources.memory_limit else target.memory_limit
     resources = nri_resources(target.cpus, target.mems, target.cpu_max, memory)
-    return replace(resources, cpu_quota=_NEVER_SET) if resources.cpu_quota == NO_QUOTA else resources
+    if resources.cpu_quota != NO_QUOTA:
+        return resources
+    if (container.resources.cpu_quota or 0) <= 0:
+        return replace(resources, cpu_quota=None, cpu_period=None)
+    return replace(resources, cpu_quota=_NEVER_SET)
 
 
 def _again(target: CgroupTarget | None, wanted: nri.LinuxResources) -> nri.LinuxResources | None:

@@ -114,7 +114,7 @@ def test_two_containers_that_hold_each_others_cpus_change_places_by_way_of_the_p
 
 def test_memory_nodes_and_bandwidth_ride_on_the_last_write_of_their_place():
     db = container("db")
-    cpu_max = CpuMax(None, 100_000)
+    cpu_max = CpuMax(200_000, 100_000)
     target = CgroupTarget(cpuset.parse("2-3"), nodeset.parse("0"), cpu_max)
     writes = order_writes(
         at((db, cpus("2"))), at((db, target)), pool=cpuset.parse("0"), everything=EVERYTHING

@@ -1,7 +1,8 @@
 import pytest
 from podnuma.agent.model.cgroup_ref import CgroupRef, QosCgroup
-from podnuma.agent.model.cgroup_values import Available, CgroupTarget, CgroupValues, CpuMax
-from podnuma.agent.reconcile.verify import Processes, compare
+from podnuma.agent.model.cgroup_values import Available, CgroupTarget, CgroupValues, CgroupWrite, CpuMax
+from podnuma.agent.plan.write_order import order_writes
+from podnuma.agent.reconcile.verify import Processes, compare, unwritten
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.request import Qos
 
@@ -40,17 +41,33 @@ def test_memory_nodes_and_bandwidth_are_compared_too():
     right = CgroupValues(None, cpu_max=CpuMax(None, 100_000), effective_mems=nodeset.parse("0"))
     wrong_mems = CgroupValues(None, cpu_max=CpuMax(None, 100_000), effective_mems=nodeset.parse("0-1"))
     wrong_quota = CgroupValues(None, cpu_max=CpuMax(5, 100_000), effective_mems=nodeset.parse("0"))
-    no_quota = CgroupValues(None, effective_mems=nodeset.parse("0"))
     answers = [
-        compare({PLACE: target}, {PLACE: seen}, AVAILABLE)[PLACE]
-        for seen in (right, wrong_mems, wrong_quota, no_quota)
+        compare({PLACE: target}, {PLACE: seen}, AVAILABLE)[PLACE] for seen in (right, wrong_mems, wrong_quota)
     ]
     assert answers == [
         None,
         "cpuset.mems.effective is 0-1, wanted 0",
         "cpu.max is 5 100000, wanted max 100000",
-        "cpu.max is nothing, wanted max 100000",
     ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "difference"),
+    [
+        (CpuMax(None, 100_000), CpuMax(None, 10_000), None),
+        (CpuMax(None, 100_000), None, None),
+        (CpuMax(200_000, 100_000), CpuMax(20_000, 10_000), "cpu.max is 20000 10000, wanted 200000 100000"),
+        (CpuMax(200_000, 100_000), None, "cpu.max is nothing, wanted 200000 100000"),
+    ],
+)
+def test_without_a_limit_neither_the_period_nor_a_kernel_without_quotas_differs(wanted, there, difference):
+    """k3s-io/k3s#12655: no cpu.max in any cgroup."""
+    seen = {PLACE: CgroupValues(None, cpu_max=there)}
+    assert compare({PLACE: CgroupTarget(cpu_max=wanted)}, seen, AVAILABLE) == {PLACE: difference}
+    write = CgroupWrite(PLACE, cpu_max=wanted)
+    assert unwritten(write, seen[PLACE]) == difference
+    writes = order_writes(seen, {PLACE: CgroupTarget(cpu_max=wanted)}, pool=EVERYTHING, everything=EVERYTHING)
+    assert writes == (() if difference is None else (write,))
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,11 @@ async def test_a_container_starts_with_the_values_of_the_hook(plugin, hook):
     assert answer == nri.CreateContainerResponse(
         nri.LinuxResources(cpus="1,9", mems="0", cpu_quota=0, cpu_period=100_000), ()
     ), "a memory limit of the kubelet's own stays; no quota is one that was never set, which crun understands"
+    unlimited = dataclasses.replace(DB, resources=nri.LinuxResources(cpu_quota=0, cpu_period=100_000))
+    answer = await plugin.create_container(POD, unlimited)
+    assert answer.adjust == nri.LinuxResources(cpus="1,9", mems="0", memory_limit=2**31), (
+        "a runtime on a kernel without quotas fails where it is told a period"
+    )
     starting, within = hook.asked[0]
     assert within == 1.0, "a quarter of the runtime's patience"
     assert starting.cgroup == ContainerCgroup(PodCgroup("uid-1", Qos.GUARANTEED), "db", "id-1")
