@@ -175,6 +175,14 @@ def _unknown_package(topology: Topology) -> CpuSet | None:
 def _reserved_cpus(settings: ManagerSettings, topology: Topology) -> Iterator[SettingsProblem]:
     listed, amount = settings.reserved_system_cpus, settings.reserved_cpu
     balanced = CpuSet(topology.all_cpus & ~topology.isolated & ~topology.outside)
+    if topology.outside == topology.all_cpus:
+        yield SettingsProblem(
+            "cpuManagerPolicy",
+            "static",
+            f"kubepods has none of the CPUs {cpuset.render(topology.all_cpus)}, which sysfs calls online; is"
+            " the node a container that is shown another list of CPUs (lxcfs)?",
+        )
+        return
     if not balanced:
         whose = "all CPUs that kubepods has" if topology.outside else "all CPUs"
         yield SettingsProblem(

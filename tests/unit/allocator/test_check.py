@@ -193,6 +193,12 @@ def test_a_machine_with_isolated_cpus_alone_has_nothing_for_the_system():
     assert "all CPUs are isolated" in problem.message
 
 
+def test_a_node_of_whose_cpus_kubepods_has_none_can_give_none():
+    """A system container whose sysfs counts its CPUs from 0: lxc/lxcfs#731."""
+    (problem,) = check(settings(), replace(machine("DS12"), outside=cpus("0-11")))
+    assert "kubepods has none of the CPUs 0-11" in problem.message
+
+
 def test_isolated_cpus_are_not_there_to_be_reserved_by_number():
     amount = replace(settings(), reserved_system_cpus=None, reserved_cpu=parse("3"))
     (problem,) = check(amount, replace(machine("DS12"), isolated=cpus("0-9")))

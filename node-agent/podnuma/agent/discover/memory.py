@@ -4,7 +4,8 @@ Ids may have gaps, and column i of a distance file belongs to the i-th online no
 A node's CPU list may name CPUs that are offline or do not exist: only online ones count. Nodes without
 CPUs (persistent memory, GPUs) and nodes without memory are nodes. A CPU is local to a node only if the node
 or the CPU itself says so. CPUs of which nobody does (their node is offline) are in no node: like the kubelet,
-podnuma uses them for nothing.
+podnuma uses them for nothing. Of several nodes that list a CPU, as fakes of one real node do, it is in the
+one that it names itself.
 """
 
 import re
@@ -44,10 +45,7 @@ def read_memory(tree: Tree, proc: Tree, online: CpuSet) -> Memory:
             )
         node = NumaNode(0, memory or 0, totals(page_counts(tree, 0, MACHINE_PAGES)), (_HERE,))
         return Memory((node,), dict.fromkeys(cpuset.ids(online), 0))
-    node_of_cpu: dict[int, int] = {}
-    for node_id in ids:
-        members = _members(tree, node_id) & online
-        node_of_cpu.update(dict.fromkeys(cpuset.ids(CpuSet(members)), node_id))
+    node_of_cpu = _listed(tree, ids, online)
     _place_unlisted(tree, ids, online, node_of_cpu)
     nodes = tuple(
         NumaNode(node_id, _memory(tree, node_id), totals(page_counts(tree, node_id)), distances)
@@ -56,12 +54,35 @@ def read_memory(tree: Tree, proc: Tree, online: CpuSet) -> Memory:
     return Memory(nodes, node_of_cpu)
 
 
+def _listed(tree: Tree, ids: tuple[int, ...], online: CpuSet) -> dict[int, int]:
+    """Return the nodes of the CPUs that are in the lists of nodes."""
+    node_of_cpu: dict[int, int] = {}
+    again = 0
+    for node in ids:
+        for cpu in cpuset.ids(CpuSet(_members(tree, node) & online)):
+            if node_of_cpu.setdefault(cpu, node) != node:
+                again |= 1 << cpu
+    for cpu in cpuset.ids(CpuSet(again)):
+        node_of_cpu[cpu] = _own_node(tree, ids, cpu, node_of_cpu[cpu])
+    if again:
+        problem = (
+            f"lists CPUs {cpuset.render(CpuSet(again))} in several nodes; each counts to the one that it"
+            " names itself, and nodes that are left without CPUs are memory alone"
+        )
+        tree.add(_NODE, problem, "boot without numa=fake=, or report the machine if that is not there")
+    return node_of_cpu
+
+
+def _own_node(tree: Tree, ids: tuple[int, ...], cpu: int, otherwise: int) -> int:
+    """Return the node that a CPU names itself."""
+    return next((node for node in tree.folders(f"{_CPU}/cpu{cpu}", "node") if node in ids), otherwise)
+
+
 def _place_unlisted(tree: Tree, ids: tuple[int, ...], online: CpuSet, node_of_cpu: dict[int, int]) -> None:
     unlisted = [cpu for cpu in cpuset.ids(online) if cpu not in node_of_cpu]
     for cpu in unlisted:
-        for node in tree.folders(f"{_CPU}/cpu{cpu}", "node"):
-            if node in ids:
-                node_of_cpu[cpu] = node
+        if (node := _own_node(tree, ids, cpu, -1)) >= 0:
+            node_of_cpu[cpu] = node
     if len(ids) == 1 and not node_of_cpu:
         # There is no other node that they could be in.
         node_of_cpu.update(dict.fromkeys(unlisted, ids[0]))

@@ -496,6 +496,28 @@ def test_lists_of_one_cache_that_overlap_are_one_finding(tmp_path):
     assert answer.machine is not None
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_cpu_that_several_nodes_list_is_in_the_one_that_it_names(named, tmp_path):
+    """numa=fake=2U splits each node; raspberrypi/linux#6273 boots with eight. open-mpi/hwloc#568."""
+    reported = Reported(
+        pairs(0, 8),
+        {0: "0-3", 1: "4-7"},
+        nodes={0: "0-3", 1: "", 2: "4-7", 3: ""},
+        untrue={1: "0-3", 3: "4-7"},
+        distances=[[10, 10, 20, 20], [10, 10, 20, 20], [20, 20, 10, 10], [20, 20, 10, 10]],
+    )
+    answer = reported.discovered(tmp_path)
+    if not named:
+        for cpu in range(8):
+            (tmp_path / _CPU / f"cpu{cpu}" / f"node{cpu // 4 * 2}").unlink()
+        answer = discover(tmp_path, tmp_path / "proc")
+    (finding,) = answer.findings
+    assert "lists CPUs 0-7 in several nodes" in finding.problem
+    assert "numa=fake=" in finding.next_step
+    assert answer.machine is not None
+    assert {cpu.id: cpu.node for cpu in answer.machine.topology.cpus} == {n: n // 4 * 2 for n in range(8)}
+
+
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("policy", ["best-effort", "restricted", "single-numa-node"])
 @pytest.mark.parametrize("name", [name for name, (one, _) in MACHINES.items() if len(one.nodes) > 8])
