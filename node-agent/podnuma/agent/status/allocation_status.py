@@ -274,7 +274,7 @@ def _containers(
     grant: PodGrant, before: PodAllocationStatus, snapshot: NodeSnapshot, verdicts: PinVerdicts
 ) -> tuple[ContainerStatus, ...]:
     earlier = {status.name: status for status in before.containers}
-    running = {cgroup.name: cgroup for cgroup in snapshot.of_pod(grant.uid)}
+    running = _instances(snapshot, grant.uid)
     refusals = {result.write.cgroup: result.why for result in snapshot.results if result.why}
     found = []
     for container in grant.containers:
@@ -305,6 +305,19 @@ def _containers(
             )
         )
     return tuple(found)
+
+
+def _instances(snapshot: NodeSnapshot, uid: str) -> dict[str, ContainerCgroup]:
+    """Return which instance of each container counts, by its name.
+
+    A runtime may list an earlier one that it could neither start nor remove, which has no cgroup.
+    """
+    ranked: dict[str, tuple[tuple[bool, bool, float], ContainerCgroup]] = {}
+    for cgroup, found in snapshot.of_pod(uid).items():
+        rank = (not found.ended, cgroup in snapshot.seen, found.started or 0.0)
+        if cgroup.name not in ranked or rank >= ranked[cgroup.name][0]:
+            ranked[cgroup.name] = rank, cgroup
+    return {name: cgroup for name, (_, cgroup) in ranked.items()}
 
 
 def _throttled(known: ContainerStatus | None, container: str, values: CgroupValues | None) -> int | None:

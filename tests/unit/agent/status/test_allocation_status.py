@@ -479,3 +479,21 @@ def test_a_pod_whose_cgroup_went_during_the_pass_is_released_and_held_by_nobody(
     assert status is not None
     assert status.phase is Phase.RELEASED
     assert [each.type for each in status.conditions if each.type == allocation_status.HELD] == []
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_an_instance_that_the_runtime_could_not_start_does_not_stand_for_one_that_runs(
+    bench, grant, tell, last
+):
+    """containerd/containerd#9314: a restore failed, and what it left is listed as Unknown for good."""
+    bench.grant(grant)
+    pod = bench.pod("db")
+    runs, failed = bench.start(pod, "db", number=1), bench.start(pod, "db", number=2)
+    bench.start(pod, "log")
+    bench.kernel.remove(bench.layout.folder(failed))
+    if not last:
+        bench.running = dict(reversed(bench.running.items()))
+    tell()
+    status = tell()
+    assert status.phase is Phase.APPLIED
+    assert {each.name: each.container_id for each in status.containers}["db"] == runs.id
