@@ -81,6 +81,34 @@ async def test_a_disruption_budget_delays_an_eviction_and_is_asked_at_a_slow_pac
     assert len(rig.told("Evicted")) == 1
 
 
+@virtual
+async def test_an_eviction_that_fails_at_the_server_is_told_and_holds_up_nobody():
+    """Two disruption budgets select the pod: the API server answers 500 as long as they do."""
+    rig = Rig()
+    await rig.furnished()
+    text = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
+
+    def several_budgets(when: str, request: str) -> None:
+        if when == "before" and request == "evict default/big":
+            raise errors.UncertainError(500, "InternalError", text)
+
+    rig.cluster.fault = several_budgets
+    await rig.create(pod("big", 9, ownerReferences=owned_by("ReplicaSet", "rs")))
+    await rig.create(pod("other", 9, ownerReferences=owned_by("ReplicaSet", "another")))
+    await rig.create(pod("small", 2))
+    assert rig.cpus("small") == "1,9"
+    await rig.quiet(600)
+    assert 1 < rig.cluster.requests.count("evict default/big") <= 8
+    assert [text in told for told in rig.told("EvictionBlocked")] == [True]
+    assert len(rig.told("Evicted")) == 1
+    state = rig.controller.node_state("n1")
+    assert state is not None
+    assert state.failure is None
+    rig.cluster.fault = lambda *_: None
+    await rig.quiet(600)
+    assert len(rig.told("Evicted")) == 2
+
+
 @pytest.mark.parametrize(
     "metadata",
     [

@@ -68,7 +68,8 @@ class Eviction:
         self._backoff.evicted(controller, self._clock())
         try:
             await self._writer.evict(pod.key, pod.uid)
-        except errors.BusyError as error:
+        except (errors.BusyError, errors.UncertainError) as error:
+            # Several disruption budgets for one pod are answered with 500, until somebody changes that.
             self._metrics.evictions.labels("blocked").inc()
             text = f"The pod does not fit node {node.name} and cannot be evicted yet: {error.message}"
             self._events.record(pod_reference(pod), EventType.WARNING, "EvictionBlocked", text)
