@@ -5,7 +5,7 @@
 | 0    | OK          | done; the answer, if there was a question, is yes |
 | 1    | NO          | the answer is no: a pod would be refused, a container is not as it should be |
 | 2    | USAGE       | the command line itself is wrong |
-| 3    | INPUT       | a file could not be read or has errors; each is one line on standard error |
+| 3    | INPUT       | a file cannot be read or written, or has errors; each is one line on standard error |
 | 4    | UNREACHABLE | no cluster: no kubeconfig, or the API server does not answer |
 | 5    | FORBIDDEN   | the API server refused: not logged in, or a right is missing |
 | 6    | NOT_SERVED  | the cluster lacks podnuma's resources, or serves versions this build does not know |

@@ -7,6 +7,7 @@ the process, always with a code of `exits.Exit`.
 
 import contextlib
 import importlib
+import io
 import os
 import shlex
 import sys
@@ -211,8 +212,19 @@ def complete() -> None:
     sys.stdout.write(":0\n")
 
 
+def _set_encodings() -> None:
+    """Read and write UTF-8 whatever the locale says, as kubectl does; a terminal shows what it can."""
+    if sys.stdout is None:  # closed
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            encoding = stream.encoding if stream.isatty() else "utf-8"
+            stream.reconfigure(encoding=encoding, errors="replace")
+
+
 def run(arguments: list[str] | None = None) -> None:
     """Entry point of the console scripts. Always ends with SystemExit."""
+    _set_encodings()
     name = Path(sys.argv[0]).name if arguments is None else "podnuma"
     # kubectl runs a plugin as `kubectl-podnuma`; the help text should show what was typed.
     shown = "kubectl podnuma" if name.startswith("kubectl") else "podnuma"

@@ -215,6 +215,41 @@ def test_a_closed_pipe_ends_quietly(saved):
     assert (done.returncode, done.stdout, done.stderr) == (0, "{\n", "")
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_is_read_and_written_is_utf_8_whatever_the_locale(saved, encoding):
+    """An ASCII or Latin-1 locale has no characters for bars and boxes; kubectl writes UTF-8 in any."""
+    pod = "kind: Pod\nmetadata: {name: é}\nspec: {containers: [{name: a}]}\n"
+    code = "import sys; from podnuma.cli.main import run; run()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "plan", "-f", "-", "--from", saved],
+        check=False,
+        capture_output=True,
+        input=pod.encode(),
+        timeout=50,
+        env={"HOME": "/nonexistent", "PATH": "/usr/bin:/bin", "PYTHONIOENCODING": encoding},
+    )
+    assert done.returncode != Exit.FAULT
+    assert "metadata.name: 'é' is no name" in done.stderr.decode()
+    shown = run("nodes", "--from", saved, PYTHONIOENCODING=encoding)
+    assert shown.returncode == Exit.OK, shown.stderr
+    assert "▁" in shown.stdout
+
+
+def test_an_answer_that_cannot_be_written_is_no_bug(saved):
+    code = "from podnuma.cli.main import run; run()"
+    words = [sys.executable, "-c", code, "nodes", "--from", saved]
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - not a path of ours
+        done = subprocess.run(words, check=False, stdout=full, stderr=subprocess.PIPE, text=True, timeout=50)
+    assert (done.returncode, done.stderr) == (
+        Exit.INPUT,
+        "the answer cannot be written: No space left on device\n",
+    )
+    closed = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *words], check=False, capture_output=True, timeout=50
+    )
+    assert (closed.returncode, closed.stderr) == (Exit.OK, b"")
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_printed_for_every_shell(shell):
     done = run("completion", shell)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from podnuma.api.decoding import printable
 from podnuma.cli.commands.options import OutputFormat
+from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import kubectl_yaml
 from rich.console import Console, RenderableType
 
@@ -74,14 +75,16 @@ def dump(value: Any, form: OutputFormat) -> None:
 
 
 def write(text: str) -> None:
-    """Write to standard output; a closed pipe ends the process without an error."""
+    """Write to standard output; a closed pipe ends the process without an error. Failure if that is full."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         # The interpreter flushes once more at exit and would report an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
+        if isinstance(error, BrokenPipeError):
+            raise SystemExit(0) from None
+        raise Failure(Exit.INPUT, f"the answer cannot be written: {error.strerror}") from error
 
 
 def note(line: str) -> None:

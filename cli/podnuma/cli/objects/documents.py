@@ -13,10 +13,11 @@ from typing import Any
 
 import yaml
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.objects.kubectl_yaml import load_all
+from podnuma.cli.objects.manifest_text import decode_manifest, load_values
 
 STDIN = "-"
 _LARGEST = 64 * 2**20
+_URLS = ("http://", "https://")
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -66,34 +67,40 @@ def documents_in(label: str, text: str) -> list[Document]:
 
 
 def _texts(name: str, problems: list[str]) -> Iterator[tuple[str, str]]:
-    if name == STDIN:
-        yield "standard input", sys.stdin.read(_LARGEST)
-        return
     if not name:
         problems.append("the name of a file is empty; is a variable not set?")
         return
+    if name.startswith(_URLS):
+        problems.append(f"{name}: addresses are not read; pass it on: curl -fsSL {name} | podnuma ... -f -")
+        return
     path = Path(name)
-    inside = (
-        sorted(entry for entry in path.iterdir() if entry.suffix in _SUFFIXES) if path.is_dir() else [path]
-    )
+    folder = name != STDIN and path.is_dir()
+    inside = sorted(entry for entry in path.iterdir() if entry.suffix in _SUFFIXES) if folder else [path]
     if not inside:
         problems.append(f"{name}: this folder has no file ending in {', '.join(_SUFFIXES)}")
     for file in inside:
+        label = "standard input" if name == STDIN else str(file)
         try:
-            if file.stat().st_size > _LARGEST:
-                problems.append(f"{file}: larger than {_LARGEST // 2**20} MiB; is this a manifest?")
+            data = sys.stdin.buffer.read(_LARGEST + 1) if name == STDIN else _bytes(file)
+            if len(data) > _LARGEST:
+                problems.append(f"{label}: larger than {_LARGEST // 2**20} MiB; is this a manifest?")
                 continue
-            yield str(file), file.read_text(encoding="utf-8")
+            yield label, decode_manifest(data)
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-            problems.append(f"{file}: {reason}")
+            problems.append(f"{label}: {reason}")
+
+
+def _bytes(file: Path) -> bytes:
+    with file.open("rb") as content:
+        return content.read(_LARGEST + 1)
 
 
 def _documents(label: str, text: str, problems: list[str]) -> list[Document]:
     found: list[Document] = []
     number = 1
     try:
-        for line, value in load_all(text):
+        for line, value in load_values(text):
             found += _expand_lists(f"{label} document {number} (line {line})", value, problems)
             number += 1
     except yaml.YAMLError as error:
@@ -123,8 +130,9 @@ def _expand_lists(place: str, value: Any, problems: list[str]) -> Iterator[Docum
         problems.append(f"{place}: kind is missing")
         return
     items = value.get("items")
-    if kind.endswith("List") and isinstance(items, list):
-        for index, item in enumerate(items):
+    # A list without items may have null there: Go writes an empty list so.
+    if kind.endswith("List") and "items" in value and isinstance(items, list | None):
+        for index, item in enumerate(items or ()):
             yield from _expand_lists(f"{place} items[{index}]", _with_kind(item, kind), problems)
         return
     yield Document(place, value)

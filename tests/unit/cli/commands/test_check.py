@@ -222,7 +222,7 @@ def test_saved_objects_are_checked_too(monkeypatch, capsys):
         {"apiVersion": "v1", "kind": "Node", **node(runtime="cri-o://1.34.0")},
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "podnuma-system"}},
     ]
-    monkeypatch.setattr("sys.stdin", io.StringIO(yaml.safe_dump_all(objects)))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(yaml.safe_dump_all(objects).encode())))
     with pytest.raises(SystemExit) as end:
         main.run(["check", "--from", "-", "-o", "json"])
     assert end.value.code == Exit.OK

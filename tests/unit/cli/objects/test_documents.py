@@ -58,7 +58,7 @@ def test_folders_are_read_in_the_order_of_their_names(write, tmp_path):
 
 
 def test_standard_input_is_a_dash(monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO("kind: Pod"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"kind: Pod")))
     assert documents.read_documents(["-"])[0].place == "standard input document 1 (line 1)"
 
 
@@ -86,3 +86,66 @@ def test_bytes_are_no_manifest(tmp_path):
 def test_a_tag_that_kubectl_does_not_know_runs_nothing(write):
     file = write("tag.yaml", "kind: !!python/object/apply:os.system ['true']\n")
     assert problems(file) == ("tag.yaml document 1 (line 1): kind is missing",)
+
+
+def names(*files: str) -> list[str]:
+    return [one.name for one in documents.read_documents(files)]
+
+
+def pods(*names: str) -> list[str]:
+    return [f'{{"kind": "Pod", "metadata": {{"name": "{name}"}}}}' for name in names]
+
+
+@pytest.mark.parametrize("between", ["", "\n", " \n\n", "\n---\n", "\r\n--- \r\n"])
+def test_objects_of_json_may_follow_each_other(write, between):
+    """`jq -c '.items[]'` writes them so, and kubectl reads them."""
+    file = write("stream.json", between.join(pods("a", "b", "c")) + "\n")
+    assert names(file) == ["a", "b", "c"]
+
+
+def test_lines_of_json_have_their_numbers(write):
+    file = write("lines.json", "\n".join(pods("a", "b")))
+    assert [one.place for one in documents.read_documents([file])] == [
+        "lines.json document 1 (line 1)",
+        "lines.json document 2 (line 2)",
+    ]
+
+
+def test_escapes_of_json_are_characters_of_two_halves(write):
+    text = '{"kind": "Pod", "metadata": {"annotations": {"a": "\\ud83d\\ude00 \\/", "half": "\\ud83d"}}}'
+    (found,) = documents.read_documents([write("pod.json", text)])
+    assert found.value["metadata"]["annotations"] == {"a": "\U0001f600 /", "half": "\ufffd"}
+
+
+def test_numbers_of_json_are_those_that_kubectl_sends(write):
+    (found,) = documents.read_documents([write("pod.json", '{"kind": "Pod", "a": [1.0, 1e3, 1.5, 7]}')])
+    assert repr(found.value["a"]) == "[1, 1000, 1.5, 7]"
+
+
+def test_what_begins_like_json_may_be_yaml(write):
+    assert names(write("pod.yaml", "{kind: Pod, metadata: {name: a}}\n")) == ["a"]
+    assert problems(write("bad.json", '{"kind": "Pod", "a": NaN, ]')) == (
+        "bad.json document 1: line 1 column 27: did not find expected node content",
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_windows_writes_byte_order_marks_and_two_bytes_a_character(tmp_path, encoding):
+    file = tmp_path / "pod.yaml"
+    file.write_bytes("kind: Pod\r\nmetadata: {name: ä}\r\n".encode(encoding))
+    assert names(str(file)) == ["ä"]
+
+
+def test_a_byte_order_mark_may_stand_where_files_were_joined(write):
+    joined = "\ufeffkind: Pod\nmetadata: {name: a}\n--- # b\n\ufeffkind: Pod\nmetadata: {name: b}\n"
+    assert names(write("both.yaml", joined)) == ["a", "b"]
+
+
+def test_a_list_may_have_null_for_no_items(write):
+    assert documents.read_documents([write("none.json", '{"kind": "List", "items": null}')]) == []
+
+
+def test_an_address_is_not_read_and_the_way_is_told():
+    url = "https://example.com/pod.yaml"
+    way = f"curl -fsSL {url} | podnuma ... -f -"
+    assert problems(url) == (f"{url}: addresses are not read; pass it on: {way}",)
