@@ -217,7 +217,13 @@ def _named(pods: Sequence[PlannedPod] | Sequence[RunningPod]) -> str:
 
 
 def _say(expanded: ExpandedPods, note: Note) -> None:
-    lines = (*expanded.skipped, *expanded.guessed, *expanded.not_understood, *expanded.problems)
+    lines = (
+        *expanded.skipped,
+        *expanded.halted,
+        *expanded.guessed,
+        *expanded.not_understood,
+        *expanded.problems,
+    )
     for line in lines:
         note(line)
     if expanded.not_understood:

@@ -1,8 +1,8 @@
 """What kubectl takes for the text of a manifest: its encoding, and whether it is JSON or YAML.
 
 A text is UTF-8, or UTF-16 with a byte order mark, as a Windows shell writes it. A mark may also stand at the
-start of a later document: files are joined. A text that begins with "{" is JSON if it can be read as such,
-of which several objects may follow each other, with or without "---" between them; else it is YAML, of which JSON
+start of a later document: files are joined. A text that begins with "{" is JSON if it can be read as such;
+then several objects may follow each other, with or without "---" between them. Else it is YAML, of which JSON
 is no part: its escapes name halves of characters (U+D83D, U+DE00), which YAML refuses.
 """
 

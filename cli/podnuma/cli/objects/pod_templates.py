@@ -10,8 +10,9 @@
 Kinds of others (custom resources) are searched for what looks like a pod template: a `spec` with a list of
 `containers`. That is a guess and marked as one: their controllers may change a template or make more pods
 of it. The count is the product of the `replicas` above it, as replicas of a group have replicas themselves,
+which may be called `instances`, `count`, `members` or `minReplicas`; of the `numOfHosts` of one (RayCluster),
 and of a job's `parallelism`; one if nothing is said. A `leaderWorkerTemplate` (LeaderWorkerSet) has a `size`:
-one pod is the leader, of a template of its own or of the workers'.
+one pod is the leader, of a template of its own or of the workers'. Containers need no name there (Knative).
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,32 @@ from podnuma.cli.objects.documents import Document
 # Of one template; more replicas of the same one would add nothing.
 MOST_REPLICAS: Final = 1000
 _DEEPEST: Final = 32
+
+# Other groups below k8s.io are of custom resources, too.
+_GROUPS: Final = frozenset(
+    f"{name}.k8s.io"
+    for name in (
+        "admissionregistration",
+        "apiextensions",
+        "apiregistration",
+        "authentication",
+        "authorization",
+        "certificates",
+        "coordination",
+        "discovery",
+        "events",
+        "flowcontrol.apiserver",
+        "internal.apiserver",
+        "networking",
+        "node",
+        "rbac.authorization",
+        "resource",
+        "scheduling",
+        "storage",
+        "storagemigration",
+    )
+)
+_COUNTS: Final = ("replicas", "instances", "count", "members", "minReplicas")
 
 # Where the spec stands that holds the template. A Pod is its own template, at its root.
 _BUILT_IN: Final = {
@@ -58,16 +85,22 @@ class PodTemplate:
 
 def is_built_in(document: Document) -> bool:
     """Whether Kubernetes itself, or podnuma, defines the kind: then its pods are known for certain."""
+    group = _group(document)
+    return "." not in group or group in _GROUPS or group == GROUP
+
+
+def _group(document: Document) -> str:
     version = document.value.get("apiVersion")
     group, slash, _ = version.partition("/") if isinstance(version, str) else ("", "", "")
-    return not slash or "." not in group or group.endswith(".k8s.io") or group == GROUP
+    return group if slash else ""
 
 
 def pod_templates(document: Document) -> tuple[PodTemplate, ...] | None:
     """Return the templates of an object; none if it makes no pods, None if its kind is not understood."""
     if not is_built_in(document):
         found = tuple(_search(document.value, "", 1, _DEEPEST))
-        return _numbered(found) or None
+        # What Kubernetes' own projects define makes pods only by templates (routes, snapshots).
+        return _numbered(found) or (() if _group(document).endswith(".k8s.io") else None)
     if document.kind == "Pod":
         return (PodTemplate("", document.value, ("",)),)
     if document.kind not in _BUILT_IN:
@@ -75,7 +108,7 @@ def pod_templates(document: Document) -> tuple[PodTemplate, ...] | None:
     spec: Mapping[str, Any] = document.value
     for part in _BUILT_IN[document.kind]:
         spec = object_in(spec, part)
-    first = 0 if document.kind == "StatefulSet" else 1
+    first = _number(object_in(spec, "ordinals"), "start", 0) if document.kind == "StatefulSet" else 1
     every_node = document.kind == "DaemonSet"
     names = ("",) if every_node else _names(_count(document.kind, spec), first)
     path = ".".join((*_BUILT_IN[document.kind], "template"))
@@ -96,7 +129,7 @@ def _search(value: Any, path: str, replicas: int, depth: int) -> Iterator[tuple[
         if path and _looks_like_a_template(value):
             yield path, value, replicas
             return
-        replicas *= max(0, _number(value, "replicas", 1)) * (_at_once(value) if "template" in value else 1)
+        replicas *= _replicas(value) * (_at_once(value) if "template" in value else 1)
         workers = _workers(value) if path.rpartition(".")[2] == "leaderWorkerTemplate" else 1
         for key, inner in value.items():
             if path or key not in ("metadata", "status"):
@@ -105,6 +138,12 @@ def _search(value: Any, path: str, replicas: int, depth: int) -> Iterator[tuple[
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from _search(inner, f"{path}[{index}]", replicas, depth - 1)
+
+
+def _replicas(group: Mapping[str, Any]) -> int:
+    """Return how often what is below is made, by whatever its kind calls that."""
+    count = next((_number(group, name, 1) for name in _COUNTS if group.get(name) is not None), 1)
+    return max(0, count) * max(1, _number(group, "numOfHosts", 1))
 
 
 def _workers(group: Mapping[str, Any]) -> int:
@@ -128,8 +167,18 @@ def _numbered(found: tuple[tuple[str, Mapping[str, Any], int], ...]) -> tuple[Po
     for index, (path, value, replicas) in enumerate(found, 1):
         prefix = f"-{index}" if len(found) > 1 else ""
         names = tuple(prefix + suffix for suffix in _names(replicas, 1))
-        made.append(PodTemplate(path, value, names, guessed=True))
+        made.append(PodTemplate(path, _with_names(value), names, guessed=True))
     return tuple(made)
+
+
+def _with_names(template: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Name the containers that their controller will name."""
+    spec = object_in(template, "spec")
+    named = [
+        one if "name" in one else {**one, "name": f"container-{number}"}
+        for number, one in enumerate(spec["containers"], 1)
+    ]
+    return {**template, "spec": {**spec, "containers": named}}
 
 
 def _names(count: int, first: int) -> tuple[str, ...]:

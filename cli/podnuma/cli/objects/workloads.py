@@ -60,13 +60,17 @@ class PlannedPod:
 
 @dataclass(frozen=True, slots=True)
 class ExpandedPods:
-    """The pods, and one line for each problem, object without pods, guess, and kind not understood."""
+    """The pods, and one line for each problem, object without pods, guess, and kind not understood.
+
+    `halted`: a line for each object whose pods are made only when somebody resumes it.
+    """
 
     pods: tuple[PlannedPod, ...]
     problems: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     guessed: tuple[str, ...] = ()
     not_understood: tuple[str, ...] = ()
+    halted: tuple[str, ...] = ()
 
 
 def expand(
@@ -80,6 +84,7 @@ def expand(
     skipped: list[str] = []
     guessed: list[str] = []
     not_understood: list[str] = []
+    halted: list[str] = []
     for document in documents:
         templates = pod_templates(document)
         label = f"{document.place}: {document.kind} {document.name}"
@@ -89,6 +94,10 @@ def expand(
         if not templates:
             skipped.append(f"{label} makes no pods; left out")
             continue
+        if not any(template.names for template in templates):
+            skipped.append(f"{label} makes no pods now: none are asked for; left out")
+        if word := _halted(document):
+            halted.append(f"{label} is {word}: its pods are planned as if it were resumed")
         if templates[0].guessed:
             where = ", ".join(f"{one.path} ({len(one.names)})" for one in templates)
             guessed.append(f"{label}: its pods are guessed from what looks like a pod template: {where}")
@@ -98,7 +107,17 @@ def expand(
             found, bad = _planned(document, template, namespace, policies)
             pods += found
             problems += (f"{document.place}: {line}" for line in bad if not _is_told(line, wrong))
-    return ExpandedPods(tuple(pods), tuple(problems), tuple(skipped), tuple(guessed), tuple(not_understood))
+    lines = map(tuple, (problems, skipped, guessed, not_understood, halted))
+    return ExpandedPods(tuple(pods), *lines)
+
+
+def _halted(document: Document) -> str:
+    """Return the word for an object that makes no pods until it is resumed; empty for others."""
+    spec = object_in(document.value, "spec")
+    if document.kind == "Deployment":
+        return "paused" if spec.get("paused") is True else ""
+    policy = object_in(spec, "runPolicy")
+    return "suspended" if True in (spec.get("suspend"), policy.get("suspend")) else ""
 
 
 def first_pod(documents: Sequence[Document], namespace: str = _DEFAULT_NAMESPACE) -> dict[str, Any]:

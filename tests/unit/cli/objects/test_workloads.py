@@ -1,5 +1,6 @@
 """Workloads become the pods they would make."""
 
+import pytest
 import yaml
 from podnuma.api.pod_admission import AdmissionPolicies
 from podnuma.cli.objects.documents import Document
@@ -157,6 +158,58 @@ def test_a_group_of_a_leader_worker_set_has_a_leader_and_workers_up_to_its_size(
     assert pods(f"{worker}, size: 0") == ["default/l-1", "default/l-2"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "spec", "pods"),
+    [
+        ("elasticsearch.k8s.elastic.co/v1", "nodeSets: [{count: 3, podTemplate: TEMPLATE}]", 3),
+        ("mongodbcommunity.mongodb.com/v1", "members: 3, statefulSet: {spec: {template: TEMPLATE}}", 3),
+        ("sparkoperator.k8s.io/v1beta2", "executor: {instances: 4, template: TEMPLATE}", 4),
+        ("ray.io/v1", "workerGroupSpecs: [{replicas: 2, numOfHosts: 4, template: TEMPLATE}]", 8),
+        ("ray.io/v1", "workerGroupSpecs: [{replicas: 2, minReplicas: 1, template: TEMPLATE}]", 2),
+        ("ray.io/v1", "workerGroupSpecs: [{minReplicas: 3, template: TEMPLATE}]", 3),
+    ],
+)
+def test_kinds_have_their_own_words_for_replicas(kind, spec, pods):
+    spec = spec.replace("TEMPLATE", f"{{spec: {POD_SPEC}}}")
+    text = f"{{apiVersion: {kind}, kind: K, metadata: {{name: k}}, spec: {{{spec}}}}}"
+    assert names(text) == [f"default/k-{number}" for number in range(1, pods + 1)]
+
+
+def test_containers_of_custom_resources_may_have_no_name():
+    text = "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: k}\n"
+    result = expand(documents(text + "spec: {template: {spec: {containers: [{image: x}]}}}"))
+    assert result.problems == ()
+    assert [one.name for pod in result.pods for one in pod.pod.containers] == ["container-1"]
+
+
+def test_the_first_number_of_a_stateful_set_need_not_be_zero():
+    assert names(workload("StatefulSet", "replicas: 2, ordinals: {start: 5}, ")) == [
+        "n/w-5",
+        "n/w-6",
+    ]
+
+
+def test_who_makes_no_pods_now_is_told():
+    result = expand(documents(workload("Deployment", "replicas: 0, ")))
+    assert result.pods == ()
+    assert result.skipped == ("f document 1: Deployment w makes no pods now: none are asked for; left out",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "word"),
+    [
+        ("Job", "suspend: true, ", "suspended"),
+        ("MPIJob", "runPolicy: {suspend: true}, ", "suspended"),
+        ("Deployment", "paused: true, ", "paused"),
+    ],
+)
+def test_pods_of_what_somebody_has_to_resume_are_planned_and_that_is_said(kind, spec, word):
+    text = workload(kind, spec).replace("kind: MPIJob", "apiVersion: kubeflow.org/v1, kind: MPIJob")
+    result = expand(documents(text))
+    assert len(result.pods) == 1
+    assert result.halted == (f"f document 1: {kind} w is {word}: its pods are planned as if it were resumed",)
+
+
 def test_a_kind_that_is_not_understood_is_said_and_a_builtin_one_is_known_to_have_none():
     result = expand(
         documents("{apiVersion: example.com/v1, kind: Thing, metadata: {name: t}, spec: {size: 3}}")
@@ -164,7 +217,13 @@ def test_a_kind_that_is_not_understood_is_said_and_a_builtin_one_is_known_to_hav
     assert result.not_understood == (
         "f document 1: Thing t is not understood: nothing in it looks like a pod; left out",
     )
-    for version in ("v1", "apps/v1", "networking.k8s.io/v1", "podnuma.dev/v1alpha1"):
+    for version in (
+        "v1",
+        "apps/v1",
+        "networking.k8s.io/v1",
+        "gateway.networking.k8s.io/v1",
+        "podnuma.dev/v1alpha1",
+    ):
         result = expand(documents(f"{{apiVersion: {version}, kind: Whatever, metadata: {{name: t}}}}"))
         assert (result.not_understood, len(result.skipped)) == ((), 1)
 
