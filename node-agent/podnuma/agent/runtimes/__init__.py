@@ -3,6 +3,7 @@
     backend          what a backend gives to the agent: containers, mechanisms, tasks
     real             finds out what this node has and puts the parts together
     container_cache  which containers exist, by NRI events or CRI lists
+    missed           containers that NRI never told of
     nri_plugin       answers NRI's questions from the start hook and the plan
     mechanisms       the ways to write: NRI, CRI, systemd units, cgroup files
     start_priority   an update from outside never blocks a container that is starting

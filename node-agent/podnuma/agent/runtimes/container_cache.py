@@ -30,6 +30,10 @@ class ContainerCache:
         self._ended = [entry for entry in self._ended if now - entry[0] < _NAMED_FOR][-_NAMED:]
         return (*(container for _, container in self._ended), *self._containers.values())
 
+    def ids(self) -> frozenset[str]:
+        """Return the ids of what exists, and of what ended a moment ago."""
+        return frozenset(container.id for container in self.all())
+
     def replace(self, containers: Iterable[Container]) -> None:
         """Take a complete list."""
         now = {container.id: container for container in containers}

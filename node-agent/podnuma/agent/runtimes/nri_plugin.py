@@ -24,6 +24,7 @@ log what fails there: the verifier finds it.
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from podnuma.agent.model.cgroup_ref import ContainerCgroup, PodCgroup
@@ -81,11 +82,16 @@ class NriPlugin:
         self._changed = changed
         self._patience = share * nri.DEFAULT_REQUEST_TIMEOUT
         self._deadline = _DEADLINE * nri.DEFAULT_REQUEST_TIMEOUT
-        self._pods: dict[str, nri.PodSandbox] = {}
+        self._sandboxes: set[str] = set()
 
     async def configured(self, runtime: nri.RuntimeInfo) -> None:
         self._patience = self._share * runtime.request_timeout
         self._deadline = _DEADLINE * runtime.request_timeout
+
+    def sandboxes(self, there: AbstractSet[str]) -> AbstractSet[str]:
+        """Return which of these ids are those of sandboxes; others are forgotten."""
+        self._sandboxes &= there
+        return self._sandboxes
 
     def failure_policy(self) -> nri.FailurePolicy:
         return nri.FailurePolicy.FAIL if self._hook.fail_closed() else nri.FailurePolicy.IGNORE
@@ -93,9 +99,10 @@ class NriPlugin:
     async def synchronize(
         self, pods: Sequence[nri.PodSandbox], containers: Sequence[nri.NriContainer]
     ) -> Sequence[nri.ContainerUpdate]:
-        self._pods = {pod.id: pod for pod in pods}
+        by_id = {pod.id: pod for pod in pods}
+        self._sandboxes = set(by_id)
         self._inventory.replace(
-            self._seen(self._pods.get(container.pod_sandbox_id), container)
+            self._seen(by_id.get(container.pod_sandbox_id), container)
             for container in containers
             if container.state not in _NOTHING_RUNS
         )
@@ -144,6 +151,7 @@ class NriPlugin:
     async def event(
         self, event: nri.NriEvent, pod: nri.PodSandbox, container: nri.NriContainer | None
     ) -> None:
+        self._sandboxes.add(pod.id)
         match event:
             case nri.NriEvent.RUN_POD_SANDBOX if pod.uid:
                 self._hook.pod_admitted(pod.uid)

@@ -7,6 +7,7 @@ can come and go while the agent runs; which one is in use is asked anew each tim
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from podnuma.agent.nri.link import Link, LinkState
 from podnuma.agent.runtimes.backend import Hook, NodeBackend, NodeNotReady, Task
 from podnuma.agent.runtimes.container_cache import ContainerCache
 from podnuma.agent.runtimes.mechanisms import CriMechanism, FilesMechanism, NriMechanism, SystemdMechanism
+from podnuma.agent.runtimes.missed import MissedContainers
 from podnuma.agent.runtimes.nri_plugin import EVENTS, NriPlugin
 from podnuma.agent.runtimes.patience import Patient
 from podnuma.agent.runtimes.start_priority import StartPriority
@@ -37,6 +39,7 @@ _PLUGIN = "podnuma"
 _INDEX = "50"
 _HEAD_START = 1.0  # seconds that NRI has before CRI is tried
 _LOOK_AGAIN = 2.0
+_LOOK_AT_CGROUPS = 15.0
 _GRACE = 10.0  # seconds for which a lost runtime's last report counts
 _UNANSWERED = 3  # updates in a row that a runtime may leave unanswered
 _NANO = 10**9
@@ -48,7 +51,7 @@ def real_backend(settings: AgentSettings, changed: Callable[[], None]) -> NodeBa
     layout = _layout(settings.cgroup_root)
     reader = CgroupReader(settings.cgroup_root, layout)
     start_priority = StartPriority()
-    node = _RealNode(settings, start_priority, changed)
+    node = _RealNode(settings, start_priority, reader, changed)
     mechanisms: list[Mechanism] = []
     if settings.runtime is not Runtime.CRI:
         mechanisms.append(Patient(NriMechanism(node.link, start_priority), _UNANSWERED))
@@ -85,9 +88,14 @@ class _RealNode:
     """The containers of a real node: by NRI while that is synchronized, else by CRI."""
 
     def __init__(
-        self, settings: AgentSettings, start_priority: StartPriority, changed: Callable[[], None]
+        self,
+        settings: AgentSettings,
+        start_priority: StartPriority,
+        reader: CgroupReader,
+        changed: Callable[[], None],
     ) -> None:
         self._settings = settings
+        self._reader = reader
         self._start_priority = start_priority
         self._changed = changed
         self._by_nri = ContainerCache(changed)
@@ -133,6 +141,8 @@ class _RealNode:
                 self._by_nri, self._start_priority, hook, self._settings.hook_share, self._changed
             )
             tasks += [lambda: self.link.run(plugin), lambda: self._follow_failure_policy(plugin, hook)]
+            if self._settings.runtime is not Runtime.NRI:
+                tasks.append(lambda: self._look_for_missed(plugin.sandboxes))
         if self._settings.runtime is not Runtime.NRI:
             tasks.append(self._follow_cri)
         return tasks
@@ -142,6 +152,36 @@ class _RealNode:
             closed = hook.fail_closed()
             self.link.register_with(plugin.failure_policy())
             await hook.wait_fail_closed(not closed)
+
+    async def _look_for_missed(self, sandboxes: Callable[[AbstractSet[str]], AbstractSet[str]]) -> None:
+        missed = MissedContainers(
+            self._reader,
+            lambda there: self._by_nri.ids() | sandboxes(there),
+            self._ask_cri,
+            lambda container: self._by_nri.add(_seen(container)),
+        )
+        while True:
+            await asyncio.sleep(_LOOK_AT_CGROUPS)
+            if self.link.state is LinkState.SYNCHRONIZED:
+                with contextlib.suppress(OSError):
+                    await missed.look()
+
+    async def _ask_cri(self) -> Sequence[cri_values.CriContainer]:
+        """Return the containers that the CRI lists. Raises OSError."""
+        from podnuma.agent.cri.client import CriClient  # noqa: PLC0415 - loads gRPC
+        from podnuma.agent.cri.errors import CriError  # noqa: PLC0415
+
+        socket = self._cri_socket()
+        if socket is None or not socket.is_socket():
+            raise OSError("no socket of a runtime")
+        try:
+            async with CriClient(socket) as client:
+                return await client.containers()
+        except CriError as error:
+            raise OSError(str(error)) from error
+
+    def _cri_socket(self) -> Path | None:
+        return self._settings.cri_socket or sockets.find_socket(self._settings.run_root.parent)
 
     @property
     def _nri_is_enough(self) -> bool:
@@ -158,7 +198,7 @@ class _RealNode:
         root = self._settings.run_root.parent
         await asyncio.sleep(_HEAD_START)
         while True:
-            socket = self._settings.cri_socket or sockets.find_socket(root)
+            socket = self._cri_socket()
             if self._nri_is_enough:
                 self._cri_trouble = "not used while NRI is connected"
             elif socket is None or not socket.is_socket():

@@ -2,6 +2,8 @@ import asyncio
 import socket as sockets
 
 import pytest
+from podnuma.agent.cri.values import CriContainer, CriContainerState
+from podnuma.agent.nri.link import LinkState
 from podnuma.agent.nri.values import FailurePolicy
 from podnuma.agent.runtimes import real
 from podnuma.agent.runtimes.backend import NodeNotReady
@@ -107,3 +109,31 @@ async def test_a_profile_that_changes_its_mind_about_undecided_starts_is_told_to
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_container_that_nri_missed_is_known_soon(tmp_path, monkeypatch, reached):
+    """Its cgroup is there, NRI is connected, and the CRI lists it."""
+    monkeypatch.setattr(real, "_LOOK_AT_CGROUPS", 0.01)
+    node = side(tmp_path).runtime
+    container_id = "a" * 64
+    pod = tmp_path / "cgroup/kubepods.slice/kubepods-podu1.slice"
+    (pod / f"cri-containerd-{container_id}.scope").mkdir(parents=True)
+    monkeypatch.setattr(type(node.link), "state", LinkState.SYNCHRONIZED)
+
+    async def ask(_):
+        return [CriContainer(container_id, "", "u1", "default", "p", "db", 0, CriContainerState.RUNNING, 1)]
+
+    monkeypatch.setattr(type(node), "_ask_cri", ask)
+    task = asyncio.create_task(node._look_for_missed(lambda _: set()))
+    try:
+        await reached(lambda: node._by_nri.all() != ())
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    (found,) = await node.containers()
+    assert (found.id, found.pod_uid, found.name) == (container_id, "u1", "db")
+
+
+async def test_without_a_socket_nobody_can_be_asked_who_a_container_is(tmp_path):
+    with pytest.raises(OSError, match="no socket of a runtime"):
+        await side(tmp_path).runtime._ask_cri()
