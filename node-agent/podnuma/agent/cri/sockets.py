@@ -1,8 +1,10 @@
 """Where runtimes listen for the kubelet.
 
-Paths are below the root of the host's file system, which a container sees somewhere else.
+Paths are below the root of the host's file system, which a container sees somewhere else. A runtime that was
+stopped, or replaced by another one, leaves its socket behind, at which nobody listens any more.
 """
 
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -20,9 +22,18 @@ KNOWN: Final = (
 
 
 def find_socket(root: Path, known: Iterable[str] = KNOWN) -> Path | None:
-    """Return the first known socket below `root`, None if there is none."""
-    for path in known:
-        socket = root / path
-        if socket.is_socket():
-            return socket
-    return None
+    """Return the first known socket below `root` at which somebody listens, else the first; or None."""
+    there = [root / path for path in known if (root / path).is_socket()]
+    return next(filter(_listens, there), there[0] if there else None)
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(0.1)  # a listener takes everybody at once, unless its queue is full
+        try:
+            asking.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            return True
+    return True

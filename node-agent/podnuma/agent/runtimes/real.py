@@ -220,12 +220,14 @@ class _RealNode:
                             return
                         if isinstance(seen, RuntimeLost):
                             self._lose_cri(seen.reason)
+                            if not self._cri_version:
+                                return  # nobody has ever answered there: another socket may be the one
                         elif isinstance(seen, ContainersListed):
                             await self._take(client, seen.containers)
                         else:
                             await self._take(client, await client.containers())
             finally:
-                self._lose_cri("not connected")
+                self._lose_cri(self._cri_trouble or "not connected")
 
     def _lose_cri(self, why: str) -> None:
         self._cri_trouble, self.cri = why, None

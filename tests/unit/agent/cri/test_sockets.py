@@ -12,7 +12,9 @@ def listen(tmp_path):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(tmp_path / path))
+        listener.listen()
         opened.append(listener)
+        return listener
 
     yield listen
     for listener in opened:
@@ -34,3 +36,11 @@ def test_file_that_is_no_socket_does_not_count(tmp_path):
     (tmp_path / "run/containerd").mkdir(parents=True)
     (tmp_path / "run/containerd/containerd.sock").touch()
     assert sockets.find_socket(tmp_path) is None
+
+
+def test_a_socket_that_a_stopped_runtime_left_behind_is_not_taken(tmp_path, listen):
+    """cri-o/cri-o#4445: a node that had another runtime before."""
+    listen("run/crio/crio.sock").close()
+    assert sockets.find_socket(tmp_path) == tmp_path / "run/crio/crio.sock", "there is no other"
+    listen("run/containerd/containerd.sock")
+    assert sockets.find_socket(tmp_path) == tmp_path / "run/containerd/containerd.sock"

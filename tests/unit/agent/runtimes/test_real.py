@@ -2,6 +2,7 @@ import asyncio
 import socket as sockets
 
 import pytest
+from podnuma.agent.cri import watch
 from podnuma.agent.cri.values import CriContainer, CriContainerState
 from podnuma.agent.nri.link import LinkState
 from podnuma.agent.nri.values import FailurePolicy
@@ -137,3 +138,19 @@ async def test_a_container_that_nri_missed_is_known_soon(tmp_path, monkeypatch, 
 async def test_without_a_socket_nobody_can_be_asked_who_a_container_is(tmp_path):
     with pytest.raises(OSError, match="no socket of a runtime"):
         await side(tmp_path).runtime._ask_cri()
+
+
+@pytest.mark.timeout(10)
+async def test_a_socket_at_which_nobody_has_ever_answered_is_left_for_another(tmp_path, monkeypatch):
+    """cri-o/cri-o#4445: a runtime that is starting, or hangs, beside the one that the kubelet uses."""
+
+    async def never(_):
+        while True:
+            yield watch.RuntimeLost("no answer")
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(watch, "watch", never)
+    node = side(tmp_path, Runtime.CRI).runtime
+    await node._follow(tmp_path / "run/crio/crio.sock")
+    with pytest.raises(OSError, match="CRI: no answer"):
+        await node.containers()
