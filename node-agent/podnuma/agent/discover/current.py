@@ -21,6 +21,7 @@ _CHANGE_FILES = ("devices/system/cpu/online", "devices/system/node/online")
 _AMOUNTS = re.compile(r"^(?:MemTotal|Hugetlb):.*$", re.MULTILINE)
 _PERIOD = 300.0
 _PERIOD_WHILE_UNKNOWN = 10.0
+_AGAIN = 2  # times that a tree is read anew at once, if hardware came or went meanwhile
 
 
 class HardwareUnknown(OSError):  # noqa: N818 - a state of the node, not a fault of this program
@@ -51,16 +52,20 @@ class CurrentMachine:
 
     async def get(self) -> Machine:
         """Return the machine. Raises HardwareUnknown until one has been discovered."""
-        memory = _text(self._proc_root / "meminfo")
         kubepods = self.kubepods()
-        files = (_text(self._sys_root / path) for path in _CHANGE_FILES)
-        seen = (*files, *_AMOUNTS.findall(memory), kubepods)
+        seen = (*self._signs(), kubepods)
         unknown = self._machine is not None and self._machine.topology.unknown_siblings
         period = _PERIOD_WHILE_UNKNOWN if unknown else _PERIOD
         overdue = self._clock() - self._read_at > period
         if seen != self._seen or overdue or self._machine is None:
             began = self._clock()
             discovered = await asyncio.to_thread(discover, self._sys_root, self._proc_root)
+            for _ in range(_AGAIN):
+                if (*(signs := self._signs()), kubepods) == seen:
+                    break
+                # What was read is partly from before the change: a CPU without siblings, say.
+                seen = (*signs, kubepods)
+                discovered = await asyncio.to_thread(discover, self._sys_root, self._proc_root)
             if discovered.machine is not None and kubepods is not None:
                 discovered = replace(discovered, machine=_limited(discovered.machine, kubepods))
             # Not before: a container's start that asked may have been given up meanwhile.
@@ -70,6 +75,11 @@ class CurrentMachine:
             if self._machine is None:
                 raise HardwareUnknown("; ".join(map(str, discovered.findings))[:1000])
         return self._machine
+
+    def _signs(self) -> tuple[str, ...]:
+        """Return what differs when hardware came or went."""
+        files = (_text(self._sys_root / path) for path in _CHANGE_FILES)
+        return (*files, *_AMOUNTS.findall(_text(self._proc_root / "meminfo")))
 
 
 def _text(path: Path) -> str:

@@ -53,6 +53,29 @@ async def test_the_tree_is_read_again_only_when_something_tells(machine, tmp_pat
     assert len(found.discoveries) == 3
 
 
+async def test_a_tree_that_changes_while_it_is_read_is_read_again_at_once(machine, tmp_path, monkeypatch):
+    """CPUs that went offline after the list of those online was read: util-linux/util-linux#3265."""
+    current, found, _ = machine
+    changes = ["0-2", "0-1"]
+
+    def discover_while_cpus_go(*roots):
+        if changes:
+            online = changes.pop(0)
+            gone = f"devices/system/cpu/cpu{3 if online == '0-2' else 2}/topology/thread_siblings_list"
+            (tmp_path / gone).unlink()
+            answer = discover(*roots)
+            put(tmp_path, "devices/system/cpu/online", online)
+            return answer
+        return discover(*roots)
+
+    monkeypatch.setattr(current_module, "discover", discover_while_cpus_go)
+    topology = (await current.get()).topology
+    assert (topology.all_cpus, topology.unknown_siblings) == (cpuset.parse("0-1"), cpuset.EMPTY)
+    assert len(found.discoveries) == 1
+    await current.get()
+    assert len(found.discoveries) == 1
+
+
 async def test_siblings_that_become_known_are_read_soon(machine, tmp_path):
     current, found, clock = machine
     file = tmp_path / "devices/system/cpu/cpu2/topology/thread_siblings_list"
