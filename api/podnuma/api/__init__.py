@@ -12,6 +12,7 @@ value and back, in the terms of ``podnuma.allocator``:
     pod               v1 Pod or annotation budget to the allocator's request
     pod_defaults      what the API server fills in, for manifests that were never saved
     pod_admission     what its admission plugins change, as far as decisions depend on it
+    limit_ranges      what a LimitRange gives to containers, and what it refuses
     pod_resize        a pod's resources as its kubelet has allocated them, and their revision
     pod_condition     the condition that a refused pod carries
     kept_refusals     refusals that outlive their pods

@@ -257,7 +257,11 @@ def _read_budget(parent: Fields, name: str) -> _Budget:
 def _read_amounts(parent: Fields, name: str) -> dict[str, Quantity]:
     """Read the amounts of CPU, memory and huge pages in a resource list; other names are not looked at."""
     entries = parent.fields(name)
-    ours = {key: value for key, value in entries.content.items() if isinstance(key, str) and _is_ours(key)}
+    ours = {
+        key: 0 if value is None else value  # Go reads null as zero
+        for key, value in entries.content.items()
+        if isinstance(key, str) and _is_ours(key)
+    }
     if len(ours) > MAX_RESOURCES:
         parent.errors.add(parent.at(name), ours, f"has more than {MAX_RESOURCES} kinds of memory and CPU")
         return {}

@@ -11,17 +11,16 @@ For pods that were never saved, in the API server's order:
 5. The defaults once more: they are filled in when the stored pod is read. With the gate
    PodLevelResourcesFixDefaulting those of the pod-level budget are filled in here only.
 
-``refusals`` says what the API server would refuse: a class that does not exist, and a container outside of
-a LimitRange's minimum and maximum. Its ratios and its limits of whole pods are not looked at.
+``refusals`` says what the API server would refuse: a class that does not exist, and what is outside of a
+LimitRange.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from podnuma.allocator import Quantity
+from podnuma.api.limit_ranges import outside_range, with_range_defaults
 from podnuma.api.pod_defaults import with_api_defaults, with_container_defaults
-from podnuma.api.quantity import read_quantity
 
 _SYSTEM_CLASSES: Final = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 
@@ -73,10 +72,7 @@ class AdmissionPolicies:
             return pod
         filled = dict(spec)
         for limit_range in self.limit_ranges.get(_namespace(pod), ()):
-            defaults = _container_defaults(limit_range)
-            for name in ("initContainers", "containers"):
-                if isinstance(filled.get(name), list):
-                    filled[name] = [_with_limits(item, *defaults) for item in filled[name]]
+            filled = with_range_defaults(filled, limit_range)
         self._prioritize(filled)
         self._run_in_class(filled)
         return with_api_defaults({**pod, "spec": filled}, fix_defaulting=self.fix_defaulting)
@@ -93,11 +89,7 @@ class AdmissionPolicies:
             if absent and not (kind == "PriorityClass" and wanted in _SYSTEM_CLASSES):
                 yield f"spec.{name}: there is no {kind} {wanted}"
         for limit_range in self.limit_ranges.get(_namespace(stored), ()):
-            for item in _limits(limit_range, "Container"):
-                for part in ("initContainers", "containers"):
-                    for index, container in enumerate(_list(spec, part)):
-                        where = f"spec.{part}[{index}].resources: LimitRange {_name(limit_range)}"
-                        yield from _outside(container, item, where)
+            yield from outside_range(spec, limit_range)
 
     def _prioritize(self, spec: dict[str, Any]) -> None:
         classes = self.priority_classes
@@ -122,57 +114,6 @@ class AdmissionPolicies:
             spec["nodeSelector"] = {**_object(spec, "nodeSelector"), **selector}
         if tolerations := _list(scheduling, "tolerations"):
             spec["tolerations"] = [*_list(spec, "tolerations"), *tolerations]
-
-
-def _container_defaults(limit_range: Json) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the default requests and limits of containers."""
-    requests: dict[str, Any] = {}
-    limits: dict[str, Any] = {}
-    for item in _limits(limit_range, "Container"):
-        default = {**_object(item, "max"), **_object(item, "default")}
-        limits |= default
-        requests |= {**_object(item, "min"), **default, **_object(item, "defaultRequest")}
-    return requests, limits
-
-
-def _with_limits(container: Any, requests: Mapping[str, Any], limits: Mapping[str, Any]) -> Any:
-    if not isinstance(container, Mapping) or not (requests or limits):
-        return container
-    resources = _object(container, "resources")
-    filled = {
-        **resources,
-        "requests": {**requests, **_object(resources, "requests")},
-        "limits": {**limits, **_object(resources, "limits")},
-    }
-    return {**container, "resources": {name: value for name, value in filled.items() if value}}
-
-
-def _outside(container: Any, item: Json, where: str) -> Iterator[str]:
-    resources = _object(container, "resources")
-    requests, limits = _object(resources, "requests"), _object(resources, "limits")
-    for resource, least in _object(item, "min").items():
-        for given, word in ((requests.get(resource), "request"), (limits.get(resource), "limit")):
-            if given is not None and _amount(given).nano < _amount(least).nano:
-                yield f"{where}: the {word} of {given} {resource} is below the minimum of {least}"
-        if resource not in requests:
-            yield f"{where}: no {resource} is requested, and the minimum is {least}"
-    for resource, most in _object(item, "max").items():
-        for given, word in ((requests.get(resource), "request"), (limits.get(resource), "limit")):
-            if given is not None and _amount(given).nano > _amount(most).nano:
-                yield f"{where}: the {word} of {given} {resource} is above the maximum of {most}"
-        if resource not in limits:
-            yield f"{where}: there is no limit of {resource}, and the maximum is {most}"
-
-
-def _limits(limit_range: Json, kind: str) -> list[Json]:
-    return [item for item in _list(_object(limit_range, "spec"), "limits") if item.get("type") == kind]
-
-
-def _amount(value: Any) -> Quantity:
-    try:
-        return read_quantity(value)
-    except ValueError:
-        return Quantity(0)
 
 
 def _namespace(value: Any) -> str:

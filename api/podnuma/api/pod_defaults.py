@@ -12,7 +12,7 @@ stored pod comes out unchanged. Rules (specification 0.5):
    a missing pod-level limit becomes what the containers' limits are together, or the pod-level request if
    that is more, where there is such a request and every container has a limit. LimitRanges come first then.
 4. Amounts with a fraction are rewritten without one ("1.5Gi" as "1536Mi"), which the kubelet can
-   count and the other it can not (0.4).
+   count and the other it can not (0.4). No amount (`cpu:` with nothing behind it) is zero.
 
 What can not be understood is left as it is, for ``pod.read_pod`` to name it.
 """
@@ -144,7 +144,7 @@ def _with_budget_defaults(
 
 
 def _canonical(amounts: Mapping[Any, Any]) -> dict[Any, Any]:
-    result = dict(amounts)
+    result = {resource: "0" if value is None else value for resource, value in amounts.items()}
     for resource, amount in _amounts(amounts).items():
         if "." in str(amounts[resource]):
             result[resource] = render_quantity(amount, resource)

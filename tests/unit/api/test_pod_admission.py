@@ -1,6 +1,8 @@
 """Admission fills in what the API server's does, in its order."""
 
 import pytest
+from podnuma.api.decoding import InvalidObjectError
+from podnuma.api.pod import read_pod
 from podnuma.api.pod_admission import AdmissionPolicies
 
 
@@ -117,6 +119,88 @@ def test_what_is_outside_of_a_limit_range_is_refused():
         f"{where}: the request of 500m cpu is below the minimum of 1",
         f"{where}: the limit of 3 cpu is above the maximum of 2",
     ]
+
+
+def amounts(requests, limits):
+    return {"requests": requests, "limits": limits}
+
+
+SIDECAR = {"name": "s", "restartPolicy": "Always", "resources": amounts({"cpu": "1"}, {"cpu": "2"})}
+FIRST = {"name": "i", "resources": amounts({"cpu": "3"}, {"cpu": "3"})}
+MAIN = {"name": "m", "resources": amounts({"cpu": "2"}, {"cpu": "4"})}
+
+
+def of_pods(**item):
+    found = limit_range(**item)
+    found["spec"]["limits"][0]["type"] = "Pod"
+    return AdmissionPolicies.of([found])
+
+
+@pytest.mark.parametrize(
+    ("item", "spec", "refused"),
+    [
+        ({"max": {"cpu": "6"}}, {}, None),
+        ({"max": {"cpu": "5"}}, {}, "the limit of 6 cpu is above the maximum of 5"),
+        ({"min": {"cpu": "4"}}, {}, None),
+        ({"min": {"cpu": "4500m"}}, {}, "the request of 4 cpu is below the minimum of 4500m"),
+        ({"max": {"memory": "1Gi"}}, {}, "there is no limit of memory, and the maximum is 1Gi"),
+        ({"maxLimitRequestRatio": {"cpu": "1.5"}}, {}, None),
+        (
+            {"maxLimitRequestRatio": {"cpu": "1400m"}},
+            {},
+            "the limit of 6 cpu is more than 1400m times the request of 4",
+        ),
+        # The budget counts in the place of what the containers have.
+        ({"max": {"cpu": "5"}}, {"resources": amounts({"cpu": "4"}, {"cpu": "5"})}, None),
+        (
+            {"max": {"cpu": "7"}},
+            {"resources": amounts({"cpu": "4"}, {"cpu": "8"})},
+            "the limit of 8 cpu is above the maximum of 7",
+        ),
+    ],
+)
+def test_a_limit_range_of_pods_counts_what_containers_have_together(item, spec, refused):
+    """A sidecar runs beside the init container after it (4 CPUs) and beside the app (limit 6, request 3)."""
+    policies = of_pods(**item)
+    told = list(policies.refusals(policies.admit(pod(MAIN, initContainers=[SIDECAR, FIRST], **spec))))
+    where = "spec: LimitRange limits for the pod as a whole: "
+    assert told == ([where + refused] if refused else [])
+
+
+@pytest.mark.parametrize(
+    ("resources", "refused"),
+    [
+        (amounts({"cpu": "1"}, {"cpu": "2"}), None),
+        (
+            amounts({"cpu": "1"}, {"cpu": "2001m"}),
+            "the limit of 2001m cpu is more than 2 times the request of 1",
+        ),
+        ({}, "there is no request of cpu, and a limit is at most 2 times a request"),
+        (amounts({"cpu": "1"}, {}), "there is no limit of cpu, and a limit is at most 2 times a request"),
+        (
+            amounts({"cpu": "0"}, {"cpu": "1"}),
+            "there is no request of cpu, and a limit is at most 2 times a request",
+        ),
+    ],
+)
+def test_a_limit_is_at_most_so_many_times_the_request(resources, refused):
+    policies = AdmissionPolicies.of([limit_range(maxLimitRequestRatio={"cpu": "2"})])
+    told = list(policies.refusals(policies.admit(pod({"name": "c", "resources": resources}))))
+    assert told == ([f"spec.containers[0].resources: LimitRange limits: {refused}"] if refused else [])
+
+
+def test_no_amount_is_zero_and_not_a_missing_one():
+    """`cpu:` with nothing behind it, as charts write it: Go reads null as zero, which is a limit."""
+    policies = AdmissionPolicies.of([limit_range(default={"cpu": "1", "memory": "1Gi"})])
+    null = {"name": "c", "resources": {"limits": {"cpu": None}}}
+    assert resources(policies, null) == [
+        {"requests": {"cpu": "0", "memory": "1Gi"}, "limits": {"cpu": "0", "memory": "1Gi"}}
+    ]
+    budget = policies.admit(pod({"name": "c"}, resources={"limits": {"cpu": None, "memory": "2Gi"}}))
+    assert budget["spec"]["resources"]["limits"] == {"cpu": "0", "memory": "2Gi"}
+    above = {"name": "c", "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": None}}}
+    with pytest.raises(InvalidObjectError, match=r"requests\[cpu\].* is more than the limit, 0"):
+        read_pod(AdmissionPolicies().admit(pod(above)))
 
 
 @pytest.mark.parametrize("junk", [None, 7, {}, {"spec": 7}, {"spec": {"containers": 7}}])
