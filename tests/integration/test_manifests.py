@@ -18,8 +18,8 @@ from podnuma.allocator.eligibility import qos
 from podnuma.api.pod import read_pod
 from podnuma.cli.exits import Exit
 from podnuma.cli.objects.documents import read_documents
-from podnuma.cli.objects.kubectl_yaml import load_all
 from podnuma.cli.objects.workloads import expand
+from podnuma.plumbing.kube.kubectl_yaml import load_all
 
 from testbed.api import ApiStatusError
 from testbed.waiting import until
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from testbed.control_plane import ControlPlane
 
-SPELLINGS = ROOT / "tests" / "unit" / "cli" / "objects" / "kubectl_yaml.json"
+SPELLINGS = ROOT / "tests" / "unit" / "plumbing" / "kube" / "kubectl_yaml.json"
 OTHERS = {
     "Document": ("test.example", "v1"),
     "RayCluster": ("ray.io", "v1"),

@@ -7,7 +7,7 @@ import random
 import pytest
 from podnuma.cli.commands.options import OutputFormat
 from podnuma.cli.exits import Exit
-from podnuma.cli.objects import kubectl_yaml
+from podnuma.plumbing.kube import kubectl_yaml
 
 from tests.written.__main__ import refused
 from tests.written.check import check

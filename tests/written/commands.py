@@ -23,7 +23,7 @@ from podnuma.cli.commands import explain, nodes, plan, profile, release_nodes, t
 from podnuma.cli.commands.map import map_nodes
 from podnuma.cli.commands.options import OutputFormat
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.objects.kubectl_yaml import load_all
+from podnuma.plumbing.kube.kubectl_yaml import load_all
 
 from tests.unit.cli.builders import ROOT
 from tests.unit.operator.rig import node, pod

@@ -10,10 +10,10 @@ its place CPU and memory of the pod-level budget count, huge pages of that do no
 """
 
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
 from typing import Any, Final
 
 from podnuma.allocator import ContainerKind, ContainerRequest, Quantity
+from podnuma.allocator.quantities import NANO
 from podnuma.allocator.request import CPU, MEMORY, aggregate
 from podnuma.api.quantity import read_quantity, render_quantity
 from podnuma.api.stored_json import Json, as_object, as_objects
@@ -44,11 +44,11 @@ def outside_range(spec: Json, limit_range: Json) -> Iterator[str]:
         for part in _CONTAINERS:
             for index, container in enumerate(_list(spec, part)):
                 resources = _object(container, "resources")
-                found = [_object(resources, name) for name in ("requests", "limits")]
-                yield from _outside(*found, item, f"spec.{part}[{index}].resources: {whose}")
+                requests, limits = _object(resources, "requests"), _object(resources, "limits")
+                yield from _outside(requests, limits, item, f"spec.{part}[{index}].resources: {whose}")
     for item in _limits(limit_range, "Pod"):
-        found = [_together(spec, name) for name in ("requests", "limits")]
-        yield from _outside(*found, item, f"spec: {whose} for the pod as a whole")
+        requests, limits = _together(spec, "requests"), _together(spec, "limits")
+        yield from _outside(requests, limits, item, f"spec: {whose} for the pod as a whole")
 
 
 def _with_limits(container: Any, requests: Json, limits: Json) -> Any:
@@ -85,7 +85,7 @@ def _above_ratio(requests: Json, limits: Json, item: Json, where: str) -> Iterat
         if not request or not limit:
             word = "limit" if request else "request"
             yield f"{where}: there is no {word} of {resource}, and a limit is at most {ratio} times a request"
-        elif Fraction(limit, request) > Fraction(_amount(ratio).nano, 10**9):
+        elif limit * NANO > request * _amount(ratio).nano:
             written = f"{limits[resource]} {resource} is more than {ratio} times the request"
             yield f"{where}: the limit of {written} of {requests[resource]}"
 

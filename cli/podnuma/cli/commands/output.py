@@ -14,7 +14,7 @@ from typing import Any, Final
 from podnuma.api.decoding import printable
 from podnuma.cli.commands.options import OutputFormat
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.objects import kubectl_yaml
+from podnuma.plumbing.kube import kubectl_yaml
 from rich.console import Console, RenderableType
 
 ANSWERS_VERSION: Final = "cli.podnuma.dev/v1alpha1"

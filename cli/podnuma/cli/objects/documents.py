@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.objects.manifest_text import decode_manifest, load_values
+from podnuma.plumbing.kube.kubectl_text import decode_manifest, load_values
 
 STDIN = "-"
 _LARGEST = 64 * 2**20

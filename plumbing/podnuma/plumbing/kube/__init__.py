@@ -3,6 +3,8 @@
 errors             one map from what clients raise to what callers can act on
 client             raw requests: deadlines, JSON in and out
 credentials        who asks: by a kubeconfig, or as the service account of a pod
+kubectl_yaml       YAML as kubectl reads it
+kubectl_text       texts as kubectl reads them: encodings, JSON, YAML
 kubeconfig         files that say where a cluster is and who its user is
 exec_plugin        credentials from a program that a kubeconfig names
 endpoint           address, certificates and proxy of a server

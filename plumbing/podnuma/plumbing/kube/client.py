@@ -2,7 +2,8 @@
 
 Credentials are read again every minute and after a 401, because tokens rotate. Every request has
 a deadline, and a write also sends it to the server (`timeout=`), so that a write which was given up
-here is not carried out there long afterwards.
+here is not carried out there long afterwards. A read waits, within its deadline, when the server says how
+long (`Retry-After`): a busy server refuses what it would answer a second later.
 
 Whatever goes wrong is raised as one of `errors`; no caller sees an error of the HTTP library.
 """
@@ -33,6 +34,7 @@ Version = NewType("Version", str)
 _FRESH = 60.0  # seconds that credentials are used before their files are read again
 _UNAUTHORIZED = 401
 _CONNECTIONS = 100
+_WAITS = 10  # for a server that asks to come back later, of one read
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,20 +178,39 @@ class Client:
         began = self._clock()
         outcome = "error"
         try:
-            status, data, retry_after = await self._exchange(request)
-            if status == _UNAUTHORIZED:
-                self._refused = True
-                status, data, retry_after = await self._exchange(request)
+            status, data, error = await self._patient_exchange(request, began + request.deadline)
             outcome = str(status)
-            if status >= 400:  # noqa: PLR2004
-                raise errors.from_answer(status, data, retry_after)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise errors.no_answer(error) from error
+            if error is not None:
+                raise error
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as problem:
+            raise errors.no_answer(problem) from problem
         finally:
             self._observe(
                 CompletedRequest(request.method, _resource(request.path), outcome, self._clock() - began)
             )
         return data
+
+    async def _patient_exchange(
+        self, request: _Request, until: float
+    ) -> tuple[int, bytes, errors.KubeError | None]:
+        """Send a request, a read again after the pauses that the server asks for."""
+        answer = await self._authorized_exchange(request)
+        for _ in range(_WAITS if request.method == "GET" else 0):
+            pause = answer[2].retry_after if answer[2] is not None else None
+            if pause is None or self._clock() + pause >= until:
+                break
+            await asyncio.sleep(pause)
+            answer = await self._authorized_exchange(request)
+        return answer
+
+    async def _authorized_exchange(self, request: _Request) -> tuple[int, bytes, errors.KubeError | None]:
+        """Send a request, once more if its credentials were refused."""
+        status, data, retry_after = await self._exchange(request)
+        if status == _UNAUTHORIZED:
+            self._refused = True
+            status, data, retry_after = await self._exchange(request)
+        refused = status >= 400  # noqa: PLR2004
+        return status, data, errors.from_answer(status, data, retry_after) if refused else None
 
     async def _exchange(self, request: _Request) -> tuple[int, bytes, str | None]:
         response = await self._open(request, aiohttp.ClientTimeout(total=request.deadline))

@@ -16,7 +16,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from podnuma.plumbing.kube import errors, exec_plugin
 from podnuma.plumbing.kube.endpoint import Endpoint, EndpointError, environment_proxy
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_SECURE: Final = ("certificate-authority", "certificate-authority-data", "insecure-skip-tls-verify")
 _PROXIES: Final = ("http", "https")
 _TOKEN_PARTS: Final = 3
+_HEADER_NAME: Final = "!#$&'*+-.^_`|~"  # beside letters and digits; the server decodes what is not in a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,9 @@ class KubectlCredentials:
         server = cluster.text("server").rstrip("/")
         if not server:
             raise cluster.wrong("server", "must be set")
+        if "://" not in server:
+            secure = any(cluster.values.get(name) for name in _SECURE)
+            server = f"{'https' if secure else 'http'}://{server}"
         certificate, key = user.content("client-certificate"), user.content("client-key")
         authorization = _of_file(user)
         plugin = user.part("exec")
@@ -108,16 +113,30 @@ class KubectlCredentials:
 
 def _of_file(user: Entry) -> str | None:
     """Return the Authorization header that the kubeconfig itself, or a file that it names, has."""
-    token = user.text("token")
-    if (file := user.path("tokenFile")) is not None:
-        token = file.read_text(encoding="utf-8").strip() or token
-    if token:
+    if token := _token(user):
         return f"Bearer {token}"
     if name := user.text("username"):
         pair = f"{name}:{user.text('password')}"
         return f"Basic {base64.b64encode(pair.encode()).decode()}"
     provider = user.part("auth-provider")
     return _of_provider(provider) if provider is not None else None
+
+
+def _token(user: Entry) -> str:
+    """Return the token in the file that is named, else the one that stands there; empty if neither is."""
+    token = user.text("token")
+    file = user.path("tokenFile")
+    if file is None:
+        return token
+    try:
+        read = file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        if not token:
+            raise user.wrong("tokenFile", f"cannot be read: {error.strerror}") from error
+        return token
+    if not read and not token:
+        raise user.wrong("tokenFile", "names an empty file")
+    return read or token
 
 
 def _of_provider(provider: Entry) -> str:
@@ -150,7 +169,7 @@ def _impersonation(user: Entry) -> Iterator[tuple[str, str]]:
     extra = user.part("as-user-extra")
     for key in extra.values if extra else ():
         for value in extra.texts(key) if extra else ():
-            yield f"Impersonate-Extra-{key}", value
+            yield f"Impersonate-Extra-{quote(key, safe=_HEADER_NAME)}", value
 
 
 def _proxy(server: str, cluster: Entry | None = None) -> str | None:

@@ -1,8 +1,9 @@
 """Credentials from a program that a kubeconfig names (`user.exec`), as client-go runs it.
 
-The program prints an ExecCredential with a token or a client certificate, and how long it is good for; until
-then it is not run again, unless the server refuses what it gave. Its standard error is this process's, so
-that a login can tell what to do; its standard input too if that is a terminal and the plugin may use it.
+The program prints an ExecCredential, as JSON or YAML, with a token or a client certificate, and how long it
+is good for; until then it is not run again, unless the server refuses what it gave. Its standard error is
+this process's, so that a login can tell what to do; its standard input too if that is a terminal and the
+plugin may use it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ import shutil
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+from podnuma.plumbing.kube.kubectl_text import decode_manifest, first_value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,9 +83,9 @@ async def run_plugin(user: Entry, plugin: Entry, cluster: Entry) -> ExecCredenti
 def credential_of(printed: bytes, version: str, command: str) -> ExecCredential:
     """Read what a program printed."""
     try:
-        answer = json.loads(printed)
-    except ValueError as error:
-        raise ExecPluginError(f"{command} printed no JSON: {error}") from error
+        answer = first_value(decode_manifest(printed))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ExecPluginError(f"{command} printed neither JSON nor YAML: {error}") from error
     status = answer.get("status") if isinstance(answer, dict) else None
     if not isinstance(status, dict) or answer.get("kind") != "ExecCredential":
         raise ExecPluginError(f"{command} printed no ExecCredential with a status")
@@ -122,7 +126,7 @@ def _command(plugin: Entry) -> str:
     named = plugin.text("command")
     if not named:
         raise plugin.wrong("command", "must be set")
-    beside: Path = plugin.file.parent / named
+    beside: Path = (plugin.file.parent / named).absolute()
     found = shutil.which(str(beside) if os.sep in named else named)
     if found is None:
         hint = plugin.text("installHint").strip()

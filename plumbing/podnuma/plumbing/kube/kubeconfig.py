@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from podnuma.plumbing.kube.kubectl_text import decode_manifest, first_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -104,12 +105,12 @@ class Kubeconfig:
         contents = []
         for file in files:
             try:
-                content = yaml.safe_load(file.read_text(encoding="utf-8"))
+                content = first_value(decode_manifest(file.read_bytes()))
             except OSError as error:
                 raise KubeconfigError(f"{file} cannot be read: {error.strerror}") from error
             except UnicodeDecodeError as error:
                 raise KubeconfigError(f"{file} is no text: {error}") from error
-            except yaml.YAMLError as error:
+            except (yaml.YAMLError, RecursionError) as error:
                 raise KubeconfigError(f"{file} is no YAML: {error}") from error
             if not isinstance(content, dict | None):
                 raise KubeconfigError(f"{file} is no kubeconfig: an object belongs there")

@@ -97,6 +97,43 @@ async def test_a_cut_connection_leaves_the_outcome_open(tmp_path):
             await client.write("POST", "/api/v1/namespaces", {}, deadline=1.0)
 
 
+def busy_until(number: int, status: int = 429):
+    """Answer so many requests with the wish to come back later."""
+    seen = []
+
+    def answer(_):
+        seen.append(1)
+        if len(seen) > number:
+            return web.json_response({"ok": True})
+        return web.Response(status=status, headers={"Retry-After": "0.01"})
+
+    return answer
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_read_waits_for_a_server_that_says_how_long(tmp_path, status):
+    """Priority and fairness refuses requests while a server is busy, for a second each."""
+    async with serving(tmp_path) as (server, client, outcomes):
+        server.answer = busy_until(3, status)
+        assert await client.get("/api/v1/pods") == {"ok": True}
+        assert [one.outcome for one in outcomes] == ["200"]
+        server.answer = busy_until(100, status)
+        with pytest.raises(errors.KubeError):
+            await client.get("/api/v1/pods")
+        assert len(server.requests) == 4 + 11
+
+
+async def test_nobody_waits_longer_than_the_deadline_and_no_write_waits(tmp_path):
+    async with serving(tmp_path) as (server, client, _):
+        server.answer = lambda _: web.Response(status=429, headers={"Retry-After": "5"})
+        with pytest.raises(errors.BusyError) as caught:
+            await client.get("/api/v1/pods", deadline=5.0)
+        assert caught.value.retry_after == 5.0
+        with pytest.raises(errors.BusyError):
+            await client.write("POST", "/api/v1/pods", {}, deadline=30.0)
+        assert len(server.requests) == 2
+
+
 async def test_something_that_is_no_json_object_is_no_answer(tmp_path):
     async with serving(tmp_path) as (server, client, _):
         for text in ("<html>", "[1]", '"x"'):

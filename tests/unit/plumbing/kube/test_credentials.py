@@ -4,6 +4,7 @@ import base64
 import datetime as dt
 import json
 import stat
+from pathlib import Path
 
 import pytest
 import yaml
@@ -47,6 +48,7 @@ def basic(pair):
         ({"token": "t"}, "Bearer t"),
         ({"token": "t", "tokenFile": "token"}, "Bearer of the file"),
         ({"tokenFile": "token"}, "Bearer of the file"),
+        ({"token": "t", "tokenFile": "gone"}, "Bearer t"),
         ({"username": "me", "password": "secret"}, basic("me:secret")),
         ({"token": "t", "username": "me", "exec": {"command": "false", "apiVersion": V1}}, "Bearer t"),
         ({"auth-provider": {"name": "oidc", "config": {"id-token": jwt(4e9)}}}, f"Bearer {jwt(4e9)}"),
@@ -70,24 +72,36 @@ async def test_whom_to_impersonate_is_said_with_every_request(source):
         "as": "other",
         "as-uid": "7",
         "as-groups": ["a", "b"],
-        "as-user-extra": {"scopes": ["x"]},
+        "as-user-extra": {"scopes": ["x"], "authentication.kubernetes.io/node-name": ["n%1"]},
     }
     assert (await source(user).read()).impersonation == (
         ("Impersonate-User", "other"),
         ("Impersonate-Uid", "7"),
         ("Impersonate-Group", "a"),
         ("Impersonate-Group", "b"),
+        ("Impersonate-Extra-authentication.kubernetes.io%2Fnode-name", "n%1"),
         ("Impersonate-Extra-scopes", "x"),
     )
 
 
+@pytest.mark.parametrize(
+    ("cluster", "server"),
+    [
+        ({"server": "localhost:8080"}, "http://localhost:8080"),
+        ({"server": "h:6443", "insecure-skip-tls-verify": True}, "https://h:6443"),
+    ],
+)
+async def test_a_server_may_be_named_without_a_scheme(source, cluster, server):
+    assert (await source({}, **cluster).read()).endpoint.server == server
+
+
 async def test_the_clusters_own_fields_are_taken_and_its_proxy_before_the_environments(source, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://of-the-environment:1")
-    found = await source({}, **{"insecure-skip-tls-verify": True, "tls-server-name": "n"}).read()
+    found = await source({}, **{"insecure-skip-tls-verify": True, "tls-server-name": "api"}).read()
     assert (found.endpoint.server, found.endpoint.verify, found.endpoint.server_name) == (
         "http://api.example",
         False,
-        "n",
+        "api",
     )
     assert found.endpoint.proxy == "http://of-the-environment:1"
     assert (await source({}, **{"proxy-url": "http://p:2"}).read()).endpoint.proxy == "http://p:2"
@@ -98,7 +112,8 @@ async def test_the_clusters_own_fields_are_taken_and_its_proxy_before_the_enviro
     [
         ({}, {"server": ""}, "clusters[c].cluster.server must be set"),
         ({}, {"proxy-url": "socks5://p"}, "proxy-url is 'socks5://p'; podnuma knows http and https"),
-        ({"tokenFile": "missing"}, {}, "missing"),
+        ({"tokenFile": "missing"}, {}, "users[u].user.tokenFile cannot be read: No such file or directory"),
+        ({"tokenFile": "config.empty"}, {}, "users[u].user.tokenFile names an empty file"),
         ({"auth-provider": {"name": "gcp"}}, {}, "name is 'gcp', which Kubernetes dropped; use exec"),
         (
             {"auth-provider": {"name": "oidc", "config": {"id-token": jwt(1)}}},
@@ -119,8 +134,11 @@ async def test_the_clusters_own_fields_are_taken_and_its_proxy_before_the_enviro
         ),
     ],
 )
-async def test_what_cannot_be_used_is_said_in_one_sentence(source, monkeypatch, user, cluster, said):
+async def test_what_cannot_be_used_is_said_in_one_sentence(
+    source, tmp_path, monkeypatch, user, cluster, said
+):
     monkeypatch.setattr("sys.stdin", None)
+    (tmp_path / "config.empty").touch()
     with pytest.raises(errors.RefusedError) as caught:
         await source(user, **cluster).read()
     assert caught.value.reason == "NoCredentials"
@@ -166,7 +184,7 @@ def printed(**status):
 
 
 async def test_a_program_is_asked_once_until_its_token_expires_or_is_refused(source, tmp_path, plugin):
-    found = source({"exec": plugin}, **{"tls-server-name": "n"})
+    found = source({"exec": plugin}, **{"tls-server-name": "api"})
     (tmp_path / "printed").write_text(printed(token="one"))
     assert [(await found.read()).authorization for _ in range(2)] == ["Bearer one"] * 2
     (tmp_path / "printed").write_text(printed(token="two", expirationTimestamp="2000-01-01T00:00:00Z"))
@@ -175,7 +193,7 @@ async def test_a_program_is_asked_once_until_its_token_expires_or_is_refused(sou
     assert (tmp_path / "runs").read_text().count("run") == 3
     argument, _, info = (tmp_path / "asked").read_text().partition(" ")
     assert argument == "login"
-    assert json.loads(info)["spec"]["cluster"] == {"server": "http://api.example/", "tls-server-name": "n"}
+    assert json.loads(info)["spec"]["cluster"] == {"server": "http://api.example/", "tls-server-name": "api"}
 
 
 async def test_a_program_may_give_a_certificate(source, tmp_path, plugin):
@@ -187,7 +205,8 @@ async def test_a_program_may_give_a_certificate(source, tmp_path, plugin):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "printed no JSON"),
+        ("", "printed no ExecCredential"),
+        ("{", "printed neither JSON nor YAML"),
         ("[]", "printed no ExecCredential"),
         (json.dumps({"kind": "ExecCredential", "status": {}, "apiVersion": "v0"}), "printed 'v0'"),
         (printed(), "neither a token nor a client certificate"),
@@ -198,6 +217,22 @@ async def test_a_program_may_give_a_certificate(source, tmp_path, plugin):
 def test_what_a_program_prints_is_checked(text, said):
     with pytest.raises(ExecPluginError, match=said):
         credential_of(text.encode(), V1, "plugin")
+
+
+def test_a_program_may_print_yaml():
+    """kubectl decodes what it prints as it decodes manifests."""
+    text = yaml.safe_dump(json.loads(printed(token="t", expirationTimestamp="2099-01-01T00:00:00Z")))
+    found = credential_of(text.encode(), V1, "plugin")
+    assert (found.token, found.expires) == ("t", dt.datetime(2099, 1, 1, tzinfo=dt.UTC))
+
+
+async def test_a_program_is_beside_the_kubeconfig_however_that_is_named(
+    source, tmp_path, plugin, monkeypatch
+):
+    (tmp_path / "printed").write_text(printed(token="one"))
+    source({"exec": plugin})
+    monkeypatch.chdir(tmp_path)
+    assert (await KubectlCredentials(Path("config")).read()).authorization == "Bearer one"
 
 
 def test_a_credential_is_good_until_it_expires():

@@ -1,6 +1,7 @@
 """Kubeconfigs are read as kubectl reads them; what is wrong is named by file and field."""
 
 import base64
+import json
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,19 @@ def test_a_field_of_another_type_is_named(ask, said):
     with pytest.raises(KubeconfigError) as caught:
         ask(wrong)
     assert str(caught.value).startswith(f"{FILE}: {said}")
+
+
+@pytest.mark.parametrize("name", ["2024-01-01", "1:30", "1.2.3"])
+def test_a_context_may_be_named_like_a_date_or_a_time(tmp_path, name):
+    """For kubectl these are texts; PyYAML makes a date and a number of seconds of the first two."""
+    text = yaml.safe_dump(content("NAME")).replace("NAME", name)
+    (tmp_path / "config").write_text(text)
+    read = Kubeconfig.read([tmp_path / "config"])
+    assert read.current_context == name
+    assert read.cluster_and_user()[0].text("server") == "https://one"
+
+
+@pytest.mark.parametrize("indent", [None, 2, "\t"])
+def test_a_kubeconfig_may_be_json(tmp_path, indent):
+    (tmp_path / "config").write_text(json.dumps(content(), indent=indent))
+    assert Kubeconfig.read([tmp_path / "config"]).cluster_and_user()[1].text("token") == "https://one"

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from podnuma.cli.objects.kubectl_yaml import load_all
+from podnuma.plumbing.kube.kubectl_yaml import load_all
 
 _UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MARK: Final = "\ufeff"
@@ -34,6 +34,11 @@ def load_values(text: str) -> Iterator[tuple[int, Any]]:
         yield from found
     else:
         yield from load_all(text)
+
+
+def first_value(text: str) -> Any:
+    """Return the first document, None of a text without any. Raises yaml.YAMLError or RecursionError."""
+    return next((value for _, value in load_values(text)), None)
 
 
 def _read_json(text: str) -> list[tuple[int, Any]] | None:

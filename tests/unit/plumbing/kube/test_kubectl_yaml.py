@@ -7,7 +7,7 @@ import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
-from podnuma.cli.objects.kubectl_yaml import dump_yaml, load_all
+from podnuma.plumbing.kube.kubectl_yaml import dump_yaml, load_all
 
 RECORDED = json.loads((Path(__file__).parent / "kubectl_yaml.json").read_text())
 
