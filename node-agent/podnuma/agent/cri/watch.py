@@ -5,7 +5,8 @@
     RuntimeLost       once per outage, with the reason
 
 Lists are the truth; events only bring it earlier. Where a runtime streams nothing (CRI-O unless
-configured to; containerd before 2.0 shares one stream) lists come at the fast pace instead.
+configured to; cri-dockerd, which refuses; containerd before 2.0 shares one stream) lists come at the fast
+pace instead.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from podnuma.agent.cri.client import CriClient
-from podnuma.agent.cri.errors import CriError
+from podnuma.agent.cri.errors import CriError, UnreachableError
 from podnuma.agent.cri.values import ContainerEvent, CriContainer, RuntimeVersion
 
 _OLD_CONTAINERD: Final = re.compile(r"v?[01]\.")
@@ -89,7 +90,7 @@ async def _follow(client: CriClient, pace: ListPace) -> AsyncGenerator[Container
                 wait = pace.slow
                 yield ContainersListed(await client.containers())
                 continue
-            event = coming.result()
+            event = _result(coming)
             if event is None:
                 break
             brought_any = True
@@ -102,3 +103,16 @@ async def _follow(client: CriClient, pace: ListPace) -> AsyncGenerator[Container
     if not brought_any:
         async for seen in _poll(client, pace):
             yield seen
+
+
+def _result(coming: "asyncio.Future[ContainerEvent | None]") -> ContainerEvent | None:
+    """Return what the stream brought; None when it has ended. Raises CriError if the runtime has gone.
+
+    A refusal is an end: there will be no events, and lists say all the same what there is.
+    """
+    try:
+        return coming.result()
+    except UnreachableError:
+        raise
+    except CriError:
+        return None

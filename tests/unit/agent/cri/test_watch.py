@@ -54,6 +54,13 @@ async def test_runtime_that_streams_nothing_is_polled(seen, events, fake_runtime
     assert sum(isinstance(request, pb.VersionRequest) for request in fake_runtime.requests) == 1
 
 
+async def test_runtime_that_refuses_a_stream_is_polled(seen, events, fake_runtime):
+    events.put_nowait(grpc.StatusCode.UNIMPLEMENTED)  # cri-dockerd
+    for _ in range(10):
+        assert ids(await anext(seen)) == ["c1"]
+    assert sum(isinstance(request, pb.VersionRequest) for request in fake_runtime.requests) == 1
+
+
 async def test_stream_that_ends_after_events_is_opened_again(seen, events, fake_runtime):
     await anext(seen)
     events.put_nowait(EVENT)
