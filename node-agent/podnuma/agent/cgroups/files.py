@@ -19,7 +19,8 @@ T = TypeVar("T")
 
 LONGEST = 32 * 1024  # bytes of a file that are read
 
-_MAX = re.compile(r"(max|[0-9]{1,15}) ([0-9]{1,9})")
+# Kernels of some vendors say the burst here too: "max 100000 0" (kata-containers/cgroups-rs#151).
+_MAX = re.compile(r"(max|[0-9]{1,15}) ([0-9]{1,9})(?: [0-9]{1,15})?")
 _PERIODS = re.compile(r"^(nr_periods|nr_throttled) ([0-9]{1,19})$", re.MULTILINE)
 _NUMBER = re.compile(r"[0-9]{1,19}")
 

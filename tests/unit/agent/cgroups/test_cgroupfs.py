@@ -1,7 +1,9 @@
+import errno
+
 import pytest
 from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
-from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
+from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused, from_errno
 from podnuma.agent.model.cgroup_ref import PodCgroup
 from podnuma.agent.model.cgroup_values import CgroupWrite, CpuMax
 from podnuma.allocator import cpuset, nodeset
@@ -61,6 +63,14 @@ def test_an_error_of_the_kernel_names_path_value_and_meaning(writer):
     with pytest.raises(WriteRefused) as caught:
         writer.write(CgroupWrite(POD, cpuset.parse("1,9")))
     assert f"{path}/cpuset.cpus <- 1,9: EISDIR" in str(caught.value)
+
+
+def test_a_refused_limit_is_put_down_to_a_burst_that_somebody_set():
+    refused = from_errno("/sys/fs/cgroup/kubepods/cpu.max", "50000 100000", OSError(errno.EINVAL, ""))
+    assert "cpu.max.burst beside it is more" in refused.why
+    assert (
+        "burst" not in from_errno("/sys/fs/cgroup/kubepods/cpuset.cpus", "9", OSError(errno.EINVAL, "")).why
+    )
 
 
 def test_clearing_makes_a_group_follow_its_parent(writer):

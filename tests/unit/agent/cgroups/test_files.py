@@ -17,7 +17,15 @@ def test_cpu_max_is_read_and_written_as_the_kernel_spells_it(text, value):
     assert files.MAX.render(value) == text
 
 
-@pytest.mark.parametrize("text", ["", "max", "100000", "max max", "-1 100000", "1 2 3", "1" * 40 + " 1"])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("max 100000 0", CpuMax(None, 100_000)), ("300000 100000 20000", CpuMax(300_000, 100_000))],
+)
+def test_a_burst_behind_the_period_is_not_looked_at(text, value):
+    assert files.MAX.parse(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "max", "100000", "max max", "-1 100000", "1 2 3 4", "1" * 40 + " 1"])
 def test_what_is_no_bandwidth_is_refused(text):
     with pytest.raises(ValueError, match="is not a quota and a period"):
         files.MAX.parse(text)

@@ -29,10 +29,14 @@ _MEANING = {
     errno.EPERM: "the agent may not write there; see the capabilities of its manifest",
 }
 
+_TOO_LITTLE = "the kernel knows no such amount, or cpu.max.burst beside it is more (somebody has set it)"
+
 
 def from_errno(where: str, value: str, error: OSError) -> WriteRefused:
     """Translate what the kernel said."""
     number = error.errno or 0
     name = errno.errorcode.get(number, str(number))
     why = f"{name}, {_MEANING.get(number, os.strerror(number))}"
+    if number == errno.EINVAL and where.endswith("/cpu.max"):
+        why = f"{name}, {_TOO_LITTLE}"
     return WriteRefused(where, value, why)
