@@ -38,6 +38,8 @@ class ContainerKind(Enum):
 class Qos(Enum):
     """Quality-of-service class, spelled as in pod status."""
 
+    __hash__ = object.__hash__  # an Enum's own is Python, and these are in the keys of every pass
+
     GUARANTEED = "Guaranteed"
     BURSTABLE = "Burstable"
     BEST_EFFORT = "BestEffort"
