@@ -2,6 +2,7 @@
 
 Nothing waits and nothing goes over a network; `benchmarks.scale` measures requests.
 The agent's paths run on a fake cgroup tree with 17 pods of three containers, each pod on two CPUs of its own.
+Its cgroups have the files that the kernel's have, and each container a process, which may run on all of them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup
@@ -37,6 +38,11 @@ if TYPE_CHECKING:
 SECONDS = 1.0
 PODS = 17
 CPUS = "0-63"
+KERNEL_FILES = {
+    "cgroup.events": "populated 1\nfrozen 0",
+    "cpu.stat": "usage_usec 9\nuser_usec 8\nsystem_usec 1\nnr_periods 200\nnr_throttled 9\nthrottled_usec 7",
+    **{f"hugetlb.{size}.{kind}max": "max" for size in ("2MB", "1GB") for kind in ("", "rsvd.")},
+}
 FOLLOWERS = 110  # the kubelet's default maximum of pods per node
 
 
@@ -96,6 +102,23 @@ def operator() -> Iterator[tuple[str, float]]:
 class StillBench(Bench):
     """A bench whose kernel has nothing to work out between passes, so that only the agent is measured."""
 
+    def add_files(self, folder: PurePosixPath) -> None:
+        """Give a cgroup the files that a kernel's has beyond those of the fake one."""
+        for name, text in KERNEL_FILES.items():
+            (self.root / folder / name).write_text(f"{text}\n")
+
+    def let_run(self, cgroup: ContainerCgroup, pid: int) -> None:
+        """Let a process that never bound itself run in a container."""
+        self.put(cgroup, "cgroup.procs", str(pid))
+        cpus = self.effective(cgroup)
+        if hasattr(self, "affinities"):
+            self.affinities[pid] = cpuset.parse(cpus)
+        else:  # builds that read /proc
+            folder = self.root / "proc" / str(pid)
+            folder.mkdir(parents=True, exist_ok=True)
+            status = Path("/proc/self/status").read_text().replace("Cpus_allowed_list", "Before")
+            (folder / "status").write_text(f"{status}Cpus_allowed_list:\t{cpus}\n")
+
     async def containers(self) -> tuple[Container, ...]:
         return tuple(self.running.values())
 
@@ -113,8 +136,14 @@ def running(loop: asyncio.AbstractEventLoop) -> Iterator[tuple[StillBench, list[
             bench.grant(pod_grant(f"p{number}", *containers, cpus=own, quota=300_000))
             pod = bench.pod(f"p{number}")
             cgroups += [bench.start(pod, name) for name in ("app", "log", "mesh")]
-        loop.run_until_complete(bench.reconciler.run_pass())
-        bench.kernel.settle(bench.layout.kubepods)
+        for cgroup in dict.fromkeys(above for each in cgroups for above in (each.pod, each)):
+            bench.add_files(bench.layout.folder(cgroup))
+        bench.add_files(bench.layout.kubepods)
+        for _ in range(2):
+            loop.run_until_complete(bench.reconciler.run_pass())
+            bench.kernel.settle(bench.layout.kubepods)
+            for pid, cgroup in enumerate(cgroups, start=1000):
+                bench.let_run(cgroup, pid)
         yield bench, cgroups
 
 

@@ -227,7 +227,7 @@ async def _work(shared: _Shared, run: Running) -> None:
         huge_pages=HugetlbLimits(backend.reader),
         machine=shared.machine.get,
         pause_reason=lambda containers: pause_reason(settings.kubelet_root, containers),
-        processes=Processes(settings.proc_root),
+        processes=Processes(),
         observer=shared.metrics,
         movable_bytes=settings.movable_bytes,
     )

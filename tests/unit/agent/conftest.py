@@ -148,6 +148,7 @@ class Bench:
         self.writer = CgroupfsWriter(root, self.layout)
         self.reader = CgroupReader(root, self.layout)
         self.running: dict[str, Container] = {}
+        self.affinities: dict[int, CpuSet] = {}
         self.pause_reason: str | None = None
         self.changes = 0
         self.desired = DesiredState(self._change)
@@ -162,7 +163,7 @@ class Bench:
             huge_pages=HugetlbLimits(self.reader),
             machine=self._machine,
             pause_reason=lambda _: self.pause_reason,
-            processes=verify.Processes(root / "proc"),
+            processes=verify.Processes(self.affinities.get),
             observer=self.observer,
             movable_bytes=64 * 2**20,
             now=lambda: self.now,

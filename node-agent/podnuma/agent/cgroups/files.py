@@ -53,6 +53,14 @@ def read_bytes(path: str) -> bytes | None:
         os.close(descriptor)
 
 
+def names_in(folder: str) -> list[str]:
+    """Return the names of what is in a folder, sorted; none if it cannot be read."""
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 - in every pass, and names are all that is asked
+    except OSError:
+        return []
+
+
 def content(path: str) -> str | None:
     """Return a file's text without outer blanks; None if it cannot be read."""
     raw = read_bytes(path)
@@ -83,6 +91,12 @@ def _number(text: str) -> int:
     return int(text)
 
 
+def _first(text: str) -> int | None:
+    """Return the first process; 0 stands for one that is not of this process's namespace."""
+    first = text.partition("\n")[0]
+    return _number(first) or None if first else None
+
+
 def _throttled_percent(text: str) -> int | None:
     counts = {name: int(count) for name, count in _PERIODS.findall(text)}
     periods = counts.get("nr_periods", 0)
@@ -104,9 +118,9 @@ MEMS: File[NodeSet] = File("cpuset.mems", _mems, nodeset.render)
 EFFECTIVE_MEMS: File[NodeSet] = File("cpuset.mems.effective", _mems, nodeset.render)
 MAX: File[CpuMax] = File("cpu.max", _cpu_max, render_cpu_max)
 THROTTLED_PERCENT: File[int] = File("cpu.stat", _throttled_percent, str)
+MAIN_PROCESS: File[int] = File("cgroup.procs", _first, str)
 RESIDENT: File[int] = File("memory.current", _number, str)
 
 CONTROLLERS = "cgroup.controllers"
 SUBTREE = "cgroup.subtree_control"
-PROCESSES = "cgroup.procs"
 EVENTS = "cgroup.events"

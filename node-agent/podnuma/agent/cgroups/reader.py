@@ -8,22 +8,28 @@ that were read stay at hand until a `sweep` finds that nobody asked for them sin
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from podnuma.agent.cgroups import files, partitions
-from podnuma.agent.cgroups.kept_files import FileBudget, KeptFolder, is_folder
+from podnuma.agent.cgroups.kept_files import FileBudget, FileGroup, KeptFolder, is_there
 from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout, container_of
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, QosCgroup
 from podnuma.agent.model.cgroup_values import CgroupValues, KubepodsCpuset, narrower
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.request import Qos
 
+T = TypeVar("T")
+
 _CRUN_LEAF = "container"
+_VALUES = (files.CPUS, files.MEMS, files.MAX, files.EFFECTIVE_CPUS, files.EFFECTIVE_MEMS)
+_OF_CONTAINER = FileGroup((*_VALUES, files.MAIN_PROCESS), CgroupValues)
+_OF_OTHERS = FileGroup(_VALUES, CgroupValues)  # the processes of a pod's cgroup are its containers'
 _SLICES = (QosCgroup(Qos.BURSTABLE), QosCgroup(Qos.BEST_EFFORT))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class CgroupReader:
     """Reads below `root`, the mount point of cgroup v2. Used by one thread at a time."""
 
@@ -33,6 +39,12 @@ class CgroupReader:
     _kept: dict[CgroupRef | str, KeptFolder] = field(init=False, default_factory=dict)
     _pods: dict[Qos, dict[str, PodCgroup | None]] = field(init=False, default_factory=dict)
     _underscored: dict[str, str] = field(init=False, default_factory=dict)
+    kubepods_folder: str = field(init=False)
+    _above: dict[Qos, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.kubepods_folder = str(self.root / self.layout.kubepods)
+        self._above = {qos: str(self.root / self.layout.qos(qos)) for qos in Qos}
 
     def everything(self) -> CpuSet | None:
         """Return the CPUs that kubepods may use, or those of the root where it has no cpuset yet."""
@@ -40,24 +52,20 @@ class CgroupReader:
 
     def kubepods(self) -> KubepodsCpuset:
         """Return what the cgroup of all pods has, or what the root has where that has no cpuset yet."""
-        folder = self.layout.kubepods
-        own, root = self._at(str(self.root / folder)), self._at(str(self.root))
-        cpus, claimed = own.value(files.EFFECTIVE_CPUS), own.value(files.CLAIMED_CPUS)
+        own = self._at(self.kubepods_folder)
+        cpus, memory = own.value(files.EFFECTIVE_CPUS), own.value(files.EFFECTIVE_MEMS)
+        claimed = own.value(files.CLAIMED_CPUS)
         if cpus is not None and claimed is not None and claimed & ~cpus:
             cpus = CpuSet(cpus | partitions.below(own.path, claimed))
-        return KubepodsCpuset(
-            str(folder),
-            cpus or root.value(files.EFFECTIVE_CPUS),
-            own.value(files.EFFECTIVE_MEMS) or root.value(files.EFFECTIVE_MEMS),
-        )
+        if not cpus or not memory:
+            root = self._at(str(self.root))
+            cpus = cpus or root.value(files.EFFECTIVE_CPUS)
+            memory = memory or root.value(files.EFFECTIVE_MEMS)
+        return KubepodsCpuset(str(self.layout.kubepods), cpus, memory)
 
     def pods(self, qos: Qos) -> list[PodCgroup]:
         """Return the pods whose cgroups lie where those of a QoS class do."""
-        try:
-            with os.scandir(self.root / self.layout.qos(qos)) as entries:
-                names = sorted(entry.name for entry in entries)
-        except OSError:
-            names = []
+        names = files.names_in(self._above[qos])
         known = self._pods.get(qos, {})
         found = {name: known[name] if name in known else self.layout.pod_of(name, qos) for name in names}
         self._pods[qos] = found
@@ -100,13 +108,12 @@ class CgroupReader:
 
     def container(self, cgroup: ContainerCgroup) -> CgroupValues | None:
         """Return the values of one container; None if it has no cgroup."""
-        kept = self._of(cgroup)
-        return None if kept is None else self._values(kept)
+        return self._values_of(cgroup)
 
-    def text(self, cgroup: CgroupRef, name: str) -> str | None:
-        """Return the text of a file of a cgroup; None if it cannot be read."""
+    def made(self, cgroup: CgroupRef, group: FileGroup[T]) -> T | None:
+        """Return what is made of files of a cgroup; None if it is gone."""
         kept = self._of(cgroup)
-        return None if kept is None else kept.text(name)
+        return None if kept is None else kept.made(group)
 
     def populated(self, cgroup: CgroupRef) -> bool | None:
         """Tell whether a cgroup, or one below it, has processes; None where the kernel does not say."""
@@ -116,6 +123,23 @@ class CgroupReader:
         text = files.content(f"{kept.path}/{files.EVENTS}") or ""
         match = re.search(r"^populated ([01])$", text, re.MULTILINE)
         return None if match is None else match[1] == "1"
+
+    def resident(self, cgroup: CgroupRef) -> int:
+        """Return the memory of a cgroup in bytes."""
+        kept = self._of(cgroup)
+        return 0 if kept is None else kept.value(files.RESIDENT) or 0
+
+    def throttled_percent(self, cgroup: ContainerCgroup) -> int | None:
+        """Return in how many of its periods its quota held a container back; None: it has no quota."""
+        own = self._of(cgroup)
+        if own is None:
+            return None
+        folders = dict.fromkeys((own, self._leaf(own)))
+        quotas = [folder.value(files.MAX) for folder in folders]
+        if all(quota is None or quota.quota is None for quota in quotas):
+            return None
+        counted = (folder.value(files.THROTTLED_PERCENT) for folder in folders)
+        return max((percent for percent in counted if percent is not None), default=None)
 
     def read(
         self, pods: Iterable[PodCgroup], containers: Iterable[ContainerCgroup]
@@ -129,8 +153,7 @@ class CgroupReader:
         """Yield what `read` returns, one cgroup after the other; others may read in between."""
         named: tuple[CgroupRef, ...] = (*_SLICES, *pods, *containers)
         for cgroup in named:
-            kept = self._of(cgroup)
-            values = None if kept is None else self._values(kept)
+            values = self._values_of(cgroup)
             if values is not None:
                 yield cgroup, values
 
@@ -144,7 +167,7 @@ class CgroupReader:
     def at(self, folder: Path) -> CgroupValues | None:
         """Return the values of the cgroup in a folder; None if it does not exist."""
         kept = self._at(str(folder))
-        return self._values(kept) if kept.exists() else None
+        return self._values(kept, self._leaf(kept), _OF_OTHERS) if kept.exists() else None
 
     def sweep(self) -> None:
         """Close what was not asked for since the last sweep."""
@@ -163,7 +186,7 @@ class CgroupReader:
             kept = None
         if kept is None:
             path = self._find(cgroup)
-            if path is None or not is_folder(path):
+            if path is None or not is_there(path):
                 return None
             kept = self._kept[cgroup] = KeptFolder(path, self._budget)
         kept.used = True
@@ -185,37 +208,39 @@ class CgroupReader:
         return kept
 
     def _leaf(self, own: KeptFolder) -> KeptFolder:
+        """Return where the processes of a container are: in it, or in the group that crun makes in it."""
         leaf = f"{own.path}/{_CRUN_LEAF}"
         kept = self._kept.get(leaf)
-        there = is_folder(leaf) if kept is None else kept.exists()
+        there = is_there(leaf) if kept is None else kept.exists()
         return self._at(leaf) if there else own
 
-    def _values(self, own: KeptFolder) -> CgroupValues | None:
-        """Return the values of one cgroup, effective where its processes live; None if it is just going."""
-        effective = self._leaf(own)
-        effective_cpus = effective.value(files.EFFECTIVE_CPUS)
-        if effective_cpus is None and (
-            not is_folder(own.path) or effective.text(files.EFFECTIVE_CPUS.name) == ""
-        ):
-            return None  # no cgroup is without CPUs
-        cpus = own.value(files.CPUS)
-        if cpus is not None and effective_cpus is not None and (missing := CpuSet(cpus & ~effective_cpus)):
-            effective_cpus = CpuSet(effective_cpus | partitions.below(own.path, missing))
-        cpu_max = own.value(files.MAX)
-        if effective is not own:
-            cpu_max = narrower(cpu_max, effective.value(files.MAX))
-        limited = cpu_max is not None and cpu_max.quota is not None
-        return CgroupValues(
-            cpus=cpus,
-            mems=own.value(files.MEMS),
-            cpu_max=cpu_max,
-            effective_cpus=effective_cpus,
-            effective_mems=effective.value(files.EFFECTIVE_MEMS),
-            resident=own.value(files.RESIDENT) or 0,
-            throttled_percent=self._throttled(own, effective) if limited else None,
-        )
+    def _values_of(self, cgroup: CgroupRef) -> CgroupValues | None:
+        own = self._of(cgroup)
+        if own is None:
+            return None
+        if isinstance(cgroup, ContainerCgroup):
+            return self._values(own, self._leaf(own), _OF_CONTAINER)
+        return self._values(own, own, _OF_OTHERS)
 
     @staticmethod
-    def _throttled(own: KeptFolder, leaf: KeptFolder) -> int | None:
-        counted = (folder.value(files.THROTTLED_PERCENT) for folder in (own, leaf))
-        return max((percent for percent in counted if percent is not None), default=None)
+    def _values(own: KeptFolder, leaf: KeptFolder, group: FileGroup[CgroupValues]) -> CgroupValues | None:
+        """Return the values of one cgroup, effective where its processes live; None if it is just going."""
+        values = own.made(group)
+        if leaf is not own:
+            inner = leaf.made(group)
+            values = CgroupValues(
+                values.cpus,
+                values.mems,
+                narrower(values.cpu_max, inner.cpu_max),
+                inner.effective_cpus,
+                inner.effective_mems,
+                inner.main_process or values.main_process,
+            )
+        if values.effective_cpus is None and (
+            not is_there(own.path) or leaf.text(files.EFFECTIVE_CPUS.name) == ""
+        ):
+            return None  # no cgroup is without CPUs
+        there = values.effective_cpus
+        if values.cpus is not None and there is not None and (missing := CpuSet(values.cpus & ~there)):
+            values = replace(values, effective_cpus=CpuSet(there | partitions.below(own.path, missing)))
+        return values

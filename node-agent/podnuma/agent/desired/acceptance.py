@@ -24,6 +24,7 @@ from podnuma.allocator.decision import PodGrant
 from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.api import names
 from podnuma.api.node_settings import NodeSettings
+from podnuma.plumbing.remembered import Remembered
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class GrantAcceptance:
         self._applied: dict[str, CpuSet] | None = None
         self._last: Mapping[str, PodGrant] = {}
         self._cpus: tuple[NodeSettings | None, Machine, NodeCpus] | None = None
+        self._accept = Remembered(accept_grants)
 
     def update(
         self,
@@ -92,7 +94,7 @@ class GrantAcceptance:
         applied = {uid: grant.exclusive_cpus for uid, grant in unread.items()} | (self._applied or {})
         on_theirs = {grant.uid for grant in _contested(grants) if grant.uid in unread or runs(grant)}
         cpus = self._node_cpus(desired.node_config.settings, machine)
-        accepted = accept_grants(grants, applied, cpus, running=on_theirs, last=self._last)
+        accepted = self._accept(grants, applied, cpus, running=on_theirs, last=self._last)
         self._last = accepted.grants
         if self._applied is not None:
             self._applied = {uid: grant.exclusive_cpus for uid, grant in accepted.grants.items()}

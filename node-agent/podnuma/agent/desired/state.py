@@ -100,6 +100,7 @@ class DesiredState:
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
         self._allocations: dict[tuple[str, str], DesiredAllocation] = {}
+        self._in_order: tuple[DesiredAllocation, ...] = ()
         self._waiters: set[asyncio.Event] = set()
         self.node_config = NodeConfig()
         self.allocations_known = False
@@ -107,7 +108,7 @@ class DesiredState:
 
     def allocations(self) -> tuple[DesiredAllocation, ...]:
         """Return all allocations, in a stable order."""
-        return tuple(desired for _, desired in sorted(self._allocations.items()))
+        return self._in_order
 
     def of_pod(self, uid: str) -> DesiredAllocation | None:
         """Return the allocation of the pod with this UID on the node, which names its cgroup.
@@ -168,6 +169,7 @@ class DesiredState:
             case Changed(item=item):
                 desired = self._newest(item)
                 self._allocations[desired.key] = desired
+        self._in_order = tuple(self._allocations[key] for key in sorted(self._allocations))
         if self._differs(before) or isinstance(event, Listed):
             self._tell()
 

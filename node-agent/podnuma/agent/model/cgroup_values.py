@@ -41,9 +41,10 @@ def narrower(one: CpuMax | None, other: CpuMax | None) -> CpuMax | None:
 
 @dataclass(frozen=True, slots=True)
 class CgroupValues:
-    """What was read from a cgroup. None: nothing written, or no such file. `resident` is in bytes.
+    """What was read from a cgroup. None: nothing written, or no such file.
 
-    `throttled_percent`: of the periods so far, the share in which its quota held it back; None: it has none.
+    `main_process` is the first process of a container. `resident`, in bytes, is read only where it decides
+    something (`plan.targets.would_move`).
     """
 
     cpus: CpuSet | None
@@ -51,8 +52,8 @@ class CgroupValues:
     cpu_max: CpuMax | None = None
     effective_cpus: CpuSet | None = None
     effective_mems: NodeSet | None = None
+    main_process: int | None = None
     resident: int = 0
-    throttled_percent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,18 @@ def compute_targets(node: PlanInput, seen: Mapping[CgroupRef, CgroupValues]) -> 
     return targets
 
 
+def would_move(grants: Mapping[str, PodGrant], seen: Mapping[CgroupRef, CgroupValues]) -> list[CgroupRef]:
+    """Return the containers whose memory nodes would change: of these it has to be known how much that is."""
+    found: list[CgroupRef] = []
+    for cgroup, values in seen.items():
+        if isinstance(cgroup, ContainerCgroup) and (pod := grants.get(cgroup.pod.uid)) is not None:
+            grant = _of(pod, cgroup.name)
+            nodes = None if grant is None else grant.memory_nodes
+            if nodes is not None and _would_move(nodes, values):
+                found.append(cgroup)
+    return found
+
+
 def start_target(node: PlanInput, cgroup: ContainerCgroup) -> CgroupTarget | None:
     """Return what a container that does not exist yet shall start with; None if podnuma has no say."""
     target = _container(node, cgroup, None)
@@ -200,12 +212,14 @@ def _unless_untouched(node: PlanInput, cpus: CpuSet, values: CgroupValues | None
 def _mems(
     node: PlanInput, nodes: NodeSet | None, values: CgroupValues | None
 ) -> tuple[NodeSet | None, NodeSet | None]:
-    if nodes is None or values is None or values.mems == nodes:
+    if nodes is None or values is None or not _would_move(nodes, values):
         return nodes, None
+    return (nodes, None) if values.resident <= node.movable_bytes else (None, nodes)
+
+
+def _would_move(nodes: NodeSet, values: CgroupValues) -> bool:
     stays = values.effective_mems is not None and not values.effective_mems & ~nodes
-    if stays or values.resident <= node.movable_bytes:
-        return nodes, None
-    return None, nodes
+    return values.mems != nodes and not stays
 
 
 def _cpu_max(quota: int, period: int) -> CpuMax:

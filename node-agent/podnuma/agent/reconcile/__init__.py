@@ -1,6 +1,7 @@
 """Makes the kernel have what is desired. One pass: read, plan, apply, verify, judge.
 
     reconciler  the passes, one at a time
+    planned     what follows from what was seen, worked out anew only where that changed
     snapshot    what one pass saw, planned, wrote and found
     apply       writes in order, each through the first mechanism that takes it
     verify      compares what the kernel has with what it shall have; reads only

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from podnuma.agent.model.cgroup_ref import CgroupRef
-from podnuma.agent.model.cgroup_values import Available, CgroupTarget, CgroupValues, CgroupWrite
-from podnuma.agent.reconcile import verify
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CgroupWrite
 from podnuma.agent.reconcile.kubelet_resize import only_quota, quota_of_pod, recent
 
 _UNTOUCHED = CgroupTarget()
@@ -38,13 +37,12 @@ class DriftDetector:
         self,
         targets: Mapping[CgroupRef, CgroupTarget],
         seen: Mapping[CgroupRef, CgroupValues],
-        available: Available,
+        differences: Mapping[CgroupRef, str | None],
     ) -> dict[CgroupRef, str]:
         """Return what differs, by cgroup, of cgroups that were right with the same target."""
-        now = verify.compare(targets, seen, available)
         return {
             cgroup: what
-            for cgroup, what in now.items()
+            for cgroup, what in differences.items()
             if what is not None
             and cgroup in self._right
             and _same(self._right[cgroup], targets[cgroup], seen[cgroup])

@@ -24,8 +24,7 @@ from podnuma.agent.discover.machine import Machine
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, describe
 from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CgroupWrite
 from podnuma.agent.model.containers import Container
-from podnuma.agent.plan.targets import PlanInput, compute_targets, start_target
-from podnuma.agent.plan.write_order import order_writes
+from podnuma.agent.plan.targets import PlanInput, start_target
 from podnuma.agent.reconcile import sandboxes, verify
 from podnuma.agent.reconcile.apply import (
     Mechanism,
@@ -36,7 +35,7 @@ from podnuma.agent.reconcile.apply import (
 )
 from podnuma.agent.reconcile.contention import ContentionDetector
 from podnuma.agent.reconcile.drift import DriftDetector
-from podnuma.agent.reconcile.isolation import find_intrusions
+from podnuma.agent.reconcile.planned import Planned
 from podnuma.agent.reconcile.runtime_updates import RuntimeUpdates
 from podnuma.agent.reconcile.sandboxes import Sandboxes
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
@@ -48,8 +47,11 @@ from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import PodGrant
 from podnuma.allocator.request import Qos
 from podnuma.api.node_settings import Mode
+from podnuma.plumbing.remembered import Remembered
 
 logger = logging.getLogger(__name__)
+
+_THROTTLED_EVERY = 30.0  # seconds; the kernel sums up all CPUs for it, and it is a mean since the start
 
 
 class ContainerSource(Protocol):
@@ -115,6 +117,12 @@ class Reconciler:
     _contention: ContentionDetector = field(init=False, default_factory=ContentionDetector)
     _refusals: dict[CgroupRef, str] = field(init=False, default_factory=dict)
     _unreliable: UnreliableMechanisms = field(init=False, default_factory=UnreliableMechanisms)
+    _throttled: dict[ContainerCgroup, int] = field(init=False, default_factory=dict)
+    _throttled_at: float = field(init=False, default=float("-inf"))
+    _planned: Planned = field(init=False, default_factory=Planned)
+    _cgroups: "Remembered[..., dict[ContainerCgroup, Container]]" = field(
+        init=False, default_factory=lambda: Remembered(_cgroups)
+    )
 
     def may_write(self) -> bool:
         """Tell whether the settings of this node, as known now, let values be written."""
@@ -167,11 +175,7 @@ class Reconciler:
         # All that the pass goes by is of this moment: events arrive between its slices.
         known, mode, ended = self.desired.allocations_known, self.desired.node_config.mode, self._ended()
         pods = self._pods(accepted)
-        cgroups = {
-            ContainerCgroup(pods[found.pod_uid], found.name, found.id): found
-            for found in containers
-            if found.pod_uid in pods
-        }
+        cgroups = self._cgroups(containers, pods)
         pause_reason = self.pause_reason(containers)
         slices = TimeSlices()
         seen = await self._read(pods.values(), cgroups, slices)
@@ -187,7 +191,8 @@ class Reconciler:
             accepted.sharing,
             self._sandboxes.pods,
         )
-        targets = compute_targets(plan_input, seen)
+        seen = self._weighed(accepted.grants, seen)
+        targets = self._planned.targets(plan_input, seen)
         snapshot = NodeSnapshot(
             machine=machine,
             accepted=accepted,
@@ -204,13 +209,16 @@ class Reconciler:
             if self.may_write():
                 for _ in self.huge_pages.restore(pods[uid] for uid in accepted.grants if uid in pods):
                     self.observer.restored_huge_pages()
-        differences = verify.compare(targets, snapshot.seen, machine.available)
-        differences = await self._with_strays(differences, targets, cgroups, slices)
-        snapshot = replace(snapshot, differences=differences | self._in_sandboxes(snapshot))
+        differences = self._planned.differences(targets, snapshot.seen, machine.available)
+        differences = await self._with_strays(differences, targets, snapshot.seen, cgroups, slices)
+        differences |= self._in_sandboxes(snapshot)
+        throttled = await self._throttling(snapshot, slices)
+        snapshot = replace(snapshot, differences=differences, throttled=throttled)
         if snapshot.enforcing:
+            holders = frozenset(accepted.grants)
             snapshot = replace(
                 snapshot,
-                intrusions=find_intrusions(targets, snapshot.seen, accepted.grants.keys(), accepted.pool),
+                intrusions=self._planned.intrusions(targets, snapshot.seen, holders, accepted.pool),
                 narrowed=await self._narrowed(snapshot, slices),
             )
         self._drift.remember(targets, snapshot.seen, snapshot.differences)
@@ -229,16 +237,16 @@ class Reconciler:
         """Write what differs; return the snapshot with what became of it and what is there now."""
         before, targets, plan_input = snapshot.seen, snapshot.targets, snapshot.plan_input
         everything = self.reader.everything() or plan_input.everything
-        writes = order_writes(before, targets, pool=plan_input.pool, everything=everything)
+        writes = self._planned.writes(before, targets, pool=plan_input.pool, everything=everything)
         for write in writes:
             # Not when they are done: a pass for a container's start may be given up in between.
             if isinstance(write.cgroup, ContainerCgroup):
                 self.verdicts.written(write.cgroup.id)
-        drifted = self._drift.found(targets, before, snapshot.machine.available)
+        differences = self._planned.differences(targets, before, snapshot.machine.available)
+        drifted = self._drift.found(targets, before, differences)
         now = self.now()
         self.updates.aims_at(targets)
         contention = self._contention
-        differences = verify.compare(targets, before, snapshot.machine.available)
         contention.look(writes, targets, differences, now)
 
         def waits(write: CgroupWrite) -> str | None:
@@ -262,6 +270,28 @@ class Reconciler:
             seen[cgroup] = values
             await slices.between()
         return seen
+
+    def _weighed(
+        self, grants: Mapping[str, PodGrant], seen: dict[CgroupRef, CgroupValues]
+    ) -> dict[CgroupRef, CgroupValues]:
+        """Add how much memory containers have that would move to other NUMA nodes."""
+        moving = self._planned.would_move(grants, seen)
+        weighed = {cgroup: replace(seen[cgroup], resident=self.reader.resident(cgroup)) for cgroup in moving}
+        return seen | weighed if weighed else seen
+
+    async def _throttling(self, snapshot: NodeSnapshot, slices: TimeSlices) -> dict[ContainerCgroup, int]:
+        """Return in how many percent of its periods each container was held back, as read a while ago."""
+        now = self.now()
+        if not 0 <= now - self._throttled_at < _THROTTLED_EVERY:
+            found = {}
+            for cgroup in snapshot.containers:
+                if cgroup.pod.uid in snapshot.accepted.grants:
+                    percent = self.reader.throttled_percent(cgroup)
+                    if percent is not None:
+                        found[cgroup] = percent
+                    await slices.between()
+            self._throttled, self._throttled_at = found, now
+        return self._throttled
 
     def _unread(self, containers: Sequence[Container]) -> tuple[PodGrant, ...]:
         """Return what is in force for pods whose PodAllocation could not be read yet."""
@@ -328,6 +358,7 @@ class Reconciler:
         self,
         differences: Mapping[CgroupRef, str | None],
         targets: Mapping[CgroupRef, CgroupTarget],
+        seen: Mapping[CgroupRef, CgroupValues],
         cgroups: Mapping[ContainerCgroup, Container],
         slices: TimeSlices,
     ) -> dict[CgroupRef, str | None]:
@@ -337,8 +368,8 @@ class Reconciler:
             target = targets.get(cgroup)
             new = self.verdicts.of(cgroup.id).after_millis is None
             if new and target is not None and target.cpus is not None and found.get(cgroup, "") is None:
-                folder = self.reader.folder(cgroup)
-                found[cgroup] = None if folder is None else self.processes.stray(folder, target.cpus)
+                process = None if cgroup not in seen else seen[cgroup].main_process
+                found[cgroup] = None if process is None else self.processes.stray(process, target.cpus)
                 await slices.between()
         return found
 
@@ -383,10 +414,9 @@ class Reconciler:
             target, values = snapshot.targets.get(cgroup), snapshot.seen.get(cgroup)
             if cgroup.pod.uid not in snapshot.accepted.grants or target is None or target.cpus is None:
                 continue
-            folder = None if values is None else self.reader.folder(cgroup)
-            if folder is None or values is None or values.effective_cpus is None:
+            if values is None or values.effective_cpus is None or values.main_process is None:
                 continue
-            what = self.processes.narrowed(folder, values.effective_cpus)
+            what = self.processes.narrowed(values.main_process, values.effective_cpus)
             if what is not None:
                 found[cgroup] = what
             await slices.between()
@@ -415,3 +445,13 @@ class Reconciler:
             judged = self.verdicts.observe(container, right=right, now=now)
             if judged is not None:
                 self.observer.judged(judged)
+
+
+def _cgroups(
+    containers: Sequence[Container], pods: Mapping[str, PodCgroup]
+) -> dict[ContainerCgroup, Container]:
+    return {
+        ContainerCgroup(pods[found.pod_uid], found.name, found.id): found
+        for found in containers
+        if found.pod_uid in pods
+    }

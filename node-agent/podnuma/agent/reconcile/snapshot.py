@@ -22,6 +22,7 @@ class NodeSnapshot:
 
     `seen`: the values after the writes. `differences`: None where a cgroup has its target.
     `intrusions`: who is on the CPUs of others. `narrowed`: processes that may use fewer CPUs than they have.
+    `throttled`: in how many percent of its periods so far its quota held a container back; read now and then.
     `ended`: UIDs of pods whose allocation is being deleted and that have no process left.
     `contended`: what somebody else keeps changing. `mode`: None while the settings are not known.
     """
@@ -40,6 +41,7 @@ class NodeSnapshot:
     contended: Mapping[CgroupRef, str] = field(default_factory=dict)
     intrusions: tuple[Intrusion, ...] = ()
     narrowed: Mapping[ContainerCgroup, str] = field(default_factory=dict)
+    throttled: Mapping[ContainerCgroup, int] = field(default_factory=dict)
 
     @property
     def unfinished(self) -> bool:

@@ -5,10 +5,9 @@ container's main process may run on. Never the memory of a write: containerd, fo
 that failed when they rode on a hook's answer.
 """
 
-import re
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from podnuma.agent.cgroups import files
 from podnuma.agent.model.cgroup_ref import CgroupRef
@@ -23,8 +22,6 @@ from podnuma.agent.model.cgroup_values import (
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.nodeset import NodeSet
-
-_ALLOWED = re.compile(r"^Cpus_allowed_list:\s*([0-9,-]{1,32768})$", re.MULTILINE)
 
 
 def compare(
@@ -88,39 +85,33 @@ def _text(file: str, wanted: str, actual: str) -> str:
     return f"{file} is {actual or 'empty'}, wanted {wanted}"
 
 
+def allowed_cpus(pid: int) -> CpuSet | None:
+    """Return the CPUs that the kernel lets a process use; None if it is gone."""
+    try:
+        return cpuset.of(os.sched_getaffinity(pid))
+    except (OSError, ValueError):
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """Looks at processes below `proc_root`, as the host numbers them."""
+    """Judges main processes of containers by the CPUs that `allowed` says of each."""
 
-    proc_root: Path
+    allowed: Callable[[int], CpuSet | None] = allowed_cpus
 
-    def stray(self, folder: Path, allowed: CpuSet) -> str | None:
-        """Return what the main process in a cgroup may run on beyond `allowed`; None if nothing."""
-        main = self._main(folder)
-        if main is None or not main[1] & ~allowed:
+    def stray(self, pid: int, cpus: CpuSet) -> str | None:
+        """Return what a process may run on beyond `cpus`; None if nothing."""
+        may = self.allowed(pid)
+        if may is None or not may & ~cpus:
             return None
-        pid, cpus = main
-        return _text(f"Cpus_allowed_list of process {pid}", cpuset.render(allowed), cpuset.render(cpus))
+        return _text(f"CPU affinity of process {pid}", cpuset.render(cpus), cpuset.render(may))
 
-    def narrowed(self, folder: Path, effective: CpuSet) -> str | None:
-        """Return what the main process leaves of the CPUs of its cgroup; None if it may use all of them.
+    def narrowed(self, pid: int, effective: CpuSet) -> str | None:
+        """Return what a process leaves of the CPUs of its cgroup; None if it may use all of them.
 
         No write to a cgroup changes that: the kernel keeps what a process asked for, or what started it.
         """
-        main = self._main(folder)
-        if main is None or not effective & ~main[1]:
+        may = self.allowed(pid)
+        if may is None or not effective & ~may:
             return None
-        return f"process {main[0]} may run on {cpuset.render(main[1])} only, of {cpuset.render(effective)}"
-
-    def _main(self, folder: Path) -> tuple[str, CpuSet] | None:
-        """Return the main process in a cgroup and the CPUs that the kernel lets it use."""
-        for leaf in (f"{folder}/container", str(folder)):
-            pid = (files.content(f"{leaf}/{files.PROCESSES}") or "").split("\n", 1)[0]
-            if not pid.isdecimal() or pid == "0":
-                continue
-            match = _ALLOWED.search(files.content(f"{self.proc_root}/{pid}/status") or "")
-            try:
-                return None if match is None else (pid, cpuset.parse(match[1]))
-            except ValueError:
-                return None
-        return None
+        return f"process {pid} may run on {cpuset.render(may)} only, of {cpuset.render(effective)}"

@@ -301,7 +301,7 @@ def _containers(
                 verdict=judged.verdict,
                 pinned_after_millis=judged.after_millis,
                 message=message[:1024],
-                throttled_percent=_throttled(known, cgroup.id, values),
+                throttled_percent=_throttled(known, cgroup.id, snapshot.throttled.get(cgroup)),
             )
         )
     return tuple(found)
@@ -320,12 +320,11 @@ def _instances(snapshot: NodeSnapshot, uid: str) -> dict[str, ContainerCgroup]:
     return {name: cgroup for name, (_, cgroup) in ranked.items()}
 
 
-def _throttled(known: ContainerStatus | None, container: str, values: CgroupValues | None) -> int | None:
+def _throttled(known: ContainerStatus | None, container: str, now: int | None) -> int | None:
     """Return how much a container is throttled: what was told before, until it is another story.
 
     It is a mean since the container's start and always moves a little; every new value is a write.
     """
-    now = None if values is None else values.throttled_percent
     if now is None or known is None or known.container_id != container or known.throttled_percent is None:
         return now
     told = known.throttled_percent

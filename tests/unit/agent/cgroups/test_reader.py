@@ -15,13 +15,9 @@ def test_everything_that_exists_is_read_and_what_is_gone_is_left_out(bench, word
     seen = bench.reader.read([pod], [db, gone])
     assert set(seen) == {words.burstable, words.best_effort, pod, db}
     assert seen[db] == CgroupValues(
-        cpuset.parse("1,9"),
-        None,
-        CpuMax(200_000, 100_000),
-        cpuset.parse("1,9"),
-        nodeset.parse("0-1"),
-        4096,
+        cpuset.parse("1,9"), None, CpuMax(200_000, 100_000), cpuset.parse("1,9"), nodeset.parse("0-1")
     )
+    assert (bench.reader.resident(db), bench.reader.resident(gone)) == (4096, 0)
 
 
 def test_a_container_with_a_quota_is_asked_how_often_it_was_held_back(bench):
@@ -29,11 +25,10 @@ def test_a_container_with_a_quota_is_asked_how_often_it_was_held_back(bench):
     limited, free = bench.start(pod, "limited", "200000 100000"), bench.start(pod, "free", "max 100000")
     for one in (limited, free):
         bench.put(one, "cpu.stat", "usage_usec 9\nnr_periods 200\nnr_throttled 49\nthrottled_usec 7")
-    seen = bench.reader.read([pod], [limited, free])
-    assert (seen[limited].throttled_percent, seen[free].throttled_percent) == (25, None)
+    assert [bench.reader.throttled_percent(one) for one in (limited, free)] == [25, None]
     for text in ("", "nr_periods 0\nnr_throttled 0", "nr_periods banana"):
         bench.put(limited, "cpu.stat", text)
-        assert bench.reader.read([pod], [limited])[limited].throttled_percent is None
+        assert bench.reader.throttled_percent(limited) is None
 
 
 def test_crun_keeps_the_processes_in_a_child_group(bench):
@@ -66,7 +61,25 @@ def test_of_the_quotas_of_a_container_and_of_the_group_in_it_the_narrower_counts
     (inner / "cpu.stat").write_text("nr_periods 10\nnr_throttled 9\n")
     values = bench.reader.read([pod], [db])[db]
     assert values.cpu_max == CpuMax(*felt)
-    assert values.throttled_percent == (None if felt[0] is None else 90)
+    assert bench.reader.throttled_percent(db) == (None if felt[0] is None else 90)
+
+
+def test_the_main_process_is_the_first_one_where_the_processes_are(bench):
+    db = bench.start(bench.pod("db"), "db")
+
+    def first():
+        return bench.reader.container(db).main_process
+
+    assert first() is None
+    for text, pid in (("77\n78", 77), ("0", None), ("banana", None), ("", None), ("79", 79)):
+        bench.put(db, "cgroup.procs", text)
+        assert first() == pid
+    inner = bench.root / bench.layout.folder(db) / "container"
+    inner.mkdir()
+    (inner / "cpuset.cpus.effective").write_text("1\n")
+    assert first() == 79
+    (inner / "cgroup.procs").write_text("5\n")
+    assert first() == 5
 
 
 def test_senseless_content_reads_as_nothing(bench):

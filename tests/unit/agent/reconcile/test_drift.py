@@ -1,6 +1,7 @@
 from podnuma.agent.model.cgroup_ref import CgroupRef, QosCgroup
 from podnuma.agent.model.cgroup_values import Available, CgroupTarget, CgroupValues, CgroupWrite
 from podnuma.agent.reconcile.drift import DriftDetector
+from podnuma.agent.reconcile.verify import compare
 from podnuma.allocator import cpuset
 from podnuma.allocator.request import Qos
 
@@ -13,7 +14,7 @@ UNTOUCHED = {SLICE: CgroupValues(None, effective_cpus=EVERYTHING)}
 
 
 def found(drift, targets, seen):
-    return set(drift.found(targets, seen, Available(EVERYTHING)))
+    return set(drift.found(targets, seen, compare(targets, seen, Available(EVERYTHING))))
 
 
 def test_a_value_that_was_right_and_is_wanted_the_same_has_drifted():

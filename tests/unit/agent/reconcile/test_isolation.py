@@ -136,8 +136,7 @@ def test_what_is_seen_once_changes_no_verdict(bench, words):
 
 def test_a_process_that_was_bound_to_fewer_cpus_is_a_finding_and_nothing_is_written_again(bench, db):
     bench.put(db, "cgroup.procs", "77")
-    (bench.root / "proc/77").mkdir(parents=True)
-    (bench.root / "proc/77/status").write_text("Name:\tdb\nCpus_allowed_list:\t9\n")
+    bench.affinities[77] = cpuset.parse("9")
     bench.run_pass()
     written = len(bench.ways.written)
     snapshot = bench.run_pass()

@@ -403,14 +403,41 @@ def test_verdicts_tell_when_a_container_was_pinned(bench, database):
     assert bench.reconciler.verdicts.of(again.id).verdict is Verdict.PINNED_AT_START
 
 
+def test_a_plan_is_made_anew_where_something_changed_and_only_there(bench, words, database):
+    _, pod, cgroups = database
+    bench.run_pass()
+    settled = bench.run_pass()
+    assert bench.run_pass().targets is settled.targets
+    before = repr(settled)
+    bench.put(cgroups["db"], "cpuset.cpus", "0-3")
+    assert bench.run_pass().results
+    assert bench.cpus(cgroups["db"]) == "1,9"
+    bench.stop(cgroups["log"])
+    other = bench.start(pod, "log", number=2)
+    assert other in bench.run_pass().targets
+    bench.grant(words.pod("two", words.container("two", "3"), cpus="3"))
+    pool = bench.run_pass().accepted.pool
+    assert bench.cpus(words.burstable) == cpuset.render(pool) == "0,4-8,11-15"
+    assert repr(settled) == before
+
+
+def test_after_a_restart_a_plan_is_made_of_what_is_there(bench, database):
+    _, _, cgroups = database
+    before = bench.run_pass()
+    bench.put(cgroups["db"], "cpuset.cpus", "0-3")
+    bench.reconciler = replace(bench.reconciler)
+    snapshot = bench.run_pass()
+    assert (snapshot.targets, snapshot.seen) == (before.targets, bench.run_pass().seen)
+    assert bench.cpus(cgroups["db"]) == "1,9"
+
+
 def test_a_process_that_may_run_elsewhere_is_found(bench, words):
     bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
     db = bench.start(bench.pod("db"), "db")
     bench.put(db, "cgroup.procs", "77")
-    (bench.root / "proc/77").mkdir(parents=True)
-    (bench.root / "proc/77/status").write_text("Name:\tdb\nCpus_allowed_list:\t0-15\n")
+    bench.affinities[77] = cpuset.parse("0-15")
     snapshot = bench.run_pass()
-    assert snapshot.differences[db] == "Cpus_allowed_list of process 77 is 0-15, wanted 1,9"
+    assert snapshot.differences[db] == "CPU affinity of process 77 is 0-15, wanted 1,9"
     assert bench.reconciler.verdicts.of(db.id).verdict is Verdict.NOT_PINNED
 
 

@@ -1,8 +1,11 @@
+import os
+import subprocess
+
 import pytest
 from podnuma.agent.model.cgroup_ref import CgroupRef, QosCgroup
 from podnuma.agent.model.cgroup_values import Available, CgroupTarget, CgroupValues, CgroupWrite, CpuMax
 from podnuma.agent.plan.write_order import order_writes
-from podnuma.agent.reconcile.verify import Processes, compare, unwritten
+from podnuma.agent.reconcile.verify import Processes, allowed_cpus, compare, unwritten
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.request import Qos
 
@@ -91,29 +94,22 @@ def test_what_does_not_exist_differs_in_nothing():
 
 
 @pytest.mark.parametrize(
-    ("allowed", "found"),
+    ("allowed", "stray", "narrowed"),
     [
-        ("0-15", "Cpus_allowed_list of process 77 is 0-15, wanted 1,9"),
-        ("1,9", None),
-        ("9", None),
-        ("nonsense", None),
+        ("0-15", "CPU affinity of process 77 is 0-15, wanted 1,9", None),
+        ("1,9", None, None),
+        ("9", None, "process 77 may run on 9 only, of 1,9"),
     ],
 )
-def test_a_process_may_bind_itself_to_less_but_not_to_more(tmp_path, allowed, found):
-    (tmp_path / "77").mkdir()
-    (tmp_path / "77/status").write_text(f"Name:\tdb\nCpus_allowed:\tff\nCpus_allowed_list:\t{allowed}\n")
-    group = tmp_path / "group"
-    group.mkdir()
-    (group / "cgroup.procs").write_text("77\n78\n")
-    assert Processes(tmp_path).stray(group, cpuset.parse("1,9")) == found
+def test_a_process_may_bind_itself_to_less_but_not_to_more(allowed, stray, narrowed):
+    own, processes = cpuset.parse("1,9"), Processes({77: cpuset.parse(allowed)}.get)
+    assert (processes.stray(77, own), processes.narrowed(77, own)) == (stray, narrowed)
+    assert (processes.stray(78, own), processes.narrowed(78, own)) == (None, None)
 
 
-def test_processes_below_crun_are_looked_at_and_ended_ones_are_not(tmp_path):
-    group = tmp_path / "group"
-    (group / "container").mkdir(parents=True)
-    (group / "container/cgroup.procs").write_text("5\n")
-    (group / "cgroup.procs").write_text("")
-    assert Processes(tmp_path).stray(group, cpuset.parse("1")) is None
-    (tmp_path / "5").mkdir()
-    (tmp_path / "5/status").write_text("Cpus_allowed_list:\t0-3\n")
-    assert "process 5 is 0-3" in (Processes(tmp_path).stray(group, cpuset.parse("1")) or "")
+def test_the_kernel_says_what_a_process_may_run_on_until_it_has_ended():
+    own = os.sched_getaffinity(0)
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE) as process:
+        os.sched_setaffinity(process.pid, {min(own)})
+        assert allowed_cpus(process.pid) == cpuset.of({min(own)})
+    assert allowed_cpus(process.pid) is None

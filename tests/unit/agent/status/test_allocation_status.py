@@ -250,6 +250,7 @@ def test_throttling_is_told_again_when_it_is_another_story(bench, words, tell):
     told, status = [], None
     for throttled in (0, 1, 30, 34, 36, 0):
         bench.put(db, "cpu.stat", f"nr_periods 1000\nnr_throttled {throttled * 10}")
+        bench.now += 30
         status = tell(status)
         (container,) = status.containers
         told.append(container.throttled_percent)

@@ -9,13 +9,13 @@ Written to the file whatever manages the other cgroups: systemd has no property 
 """
 
 import logging
-import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from podnuma.agent.cgroups import files
+from podnuma.agent.cgroups.kept_files import FileGroup
 from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.model.cgroup_ref import PodCgroup, describe
 
@@ -24,27 +24,28 @@ logger = logging.getLogger(__name__)
 _LIMIT = re.compile(r"hugetlb\.[0-9]{1,9}[KMG]B(\.rsvd)?\.max")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HugetlbLimits:
     """Looks at the pods it is given below the root of `reader`, and writes where a limit is voided."""
 
     reader: CgroupReader
+    _names: list[str] = field(init=False, default_factory=list)
+    _limits: FileGroup[list[str]] = field(init=False, default_factory=lambda: _voided([]))
 
     def restore(self, pods: Iterable[PodCgroup]) -> list[PodCgroup]:
         """Give limits back; return the pods that got one."""
-        limits = self._limits()
-        return [pod for pod in pods if limits and self._restore(pod, limits)]
+        self._find_limits()
+        return [pod for pod in pods if self._names and self._restore(pod)]
 
-    def _limits(self) -> list[str]:
-        """Return the names of the files; a controller that pods have, kubepods has."""
-        try:
-            with os.scandir(self.reader.root / self.reader.layout.kubepods) as entries:
-                return sorted(entry.name for entry in entries if _LIMIT.fullmatch(entry.name))
-        except OSError:
-            return []
+    def _find_limits(self) -> None:
+        """Find the names of the files; a controller that pods have, kubepods has."""
+        below = files.names_in(self.reader.kubepods_folder)
+        names = [name for name in below if name.startswith("hugetlb") and _LIMIT.fullmatch(name)]
+        if names != self._names:
+            self._names, self._limits = names, _voided(names)
 
-    def _restore(self, pod: PodCgroup, limits: Iterable[str]) -> bool:
-        voided = [name for name in limits if self.reader.text(pod, name) == "0"]
+    def _restore(self, pod: PodCgroup) -> bool:
+        voided = self.reader.made(pod, self._limits)
         if not voided:
             return False
         folder = self.reader.root / self.reader.layout.pod(pod)
@@ -55,6 +56,12 @@ class HugetlbLimits:
             if wanted:
                 restored = _write(folder / name, wanted, pod) or restored
         return restored
+
+
+def _voided(names: Sequence[str]) -> FileGroup[list[str]]:
+    """Return the files with these names, of which is made which of them say 0."""
+    limits = [files.File(name, str, str) for name in names]
+    return FileGroup(limits, lambda *said: [name for name in names if said[names.index(name)] == "0"])
 
 
 def _write(path: Path, wanted: int, pod: PodCgroup) -> bool:

@@ -71,7 +71,7 @@ class FakeKernel:
         everything = {
             files.CONTROLLERS: _CONTROLLERS,
             files.SUBTREE: _CONTROLLERS,
-            files.PROCESSES: "",
+            files.MAIN_PROCESS.name: "",
             files.EFFECTIVE_CPUS.name: self.cpus,
             files.EFFECTIVE_MEMS.name: self.nodes,
         }
