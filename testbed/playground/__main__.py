@@ -15,7 +15,8 @@ from testbed.processes import ProcessFailedError, hear_ctrl_c
 
 WELCOME = """
 An empty cluster; kubectl, helm and podnuma are on the PATH. Go on with README.md, chapter "Install", at
-`helm install`: no image is needed. NODE is node-1. `exit` ends everything.
+`kubectl podnuma check`, word by word: no image is pulled, so any name of one will do. NODE is node-1.
+`exit` ends everything.
 Logs are in {folder}/podnuma-*.log.
 """
 _RC = """\

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 NODE = "node-1"
 OURS = "/apis/podnuma.dev/v1alpha1"
+RBAC = "rbac.authorization.k8s.io/v1"
 README = ROOT / "README.md"
 
 
@@ -197,20 +198,31 @@ def leaves(person: Person) -> None:
     assert person.written() == {frozenset()}
     person.types("kubectl delete crd", more="--wait=false")
     until(lambda: no_definition_is_left(person.api), "the definitions to go", 120, 1)
+    person.types("kubectl delete namespace")
+
+
+def cluster_wide_rights(api: Api) -> set[tuple[str, str]]:
+    """The cluster roles and their bindings, by kind and name."""
+    kinds = ("clusterroles", "clusterrolebindings")
+    return {(kind, one["metadata"]["name"]) for kind in kinds for one in api.items(f"/apis/{RBAC}/{kind}")}
 
 
 def comes_and_leaves_without_helm(person: Person) -> None:
+    before = cluster_wide_rights(person.api)
     person.types("kubectl apply -k deploy/kustomize/base")
     until(lambda: reported(person.api), "the agent to report the hardware", 60)
     person.types("kubectl apply -k deploy/kustomize/cleanup")
+    person.types("kubectl -n podnuma-system wait")
     (ready,) = (
         one
         for one in person.api.get(f"{OURS}/nodetopologies/{NODE}")["status"]["conditions"]
         if one["type"] == "Ready"
     )
     assert (ready["status"], ready["reason"]) == ("Unknown", "Uninstalled")
+    person.types("kubectl delete -k deploy/kustomize/cleanup")
     person.types("kubectl delete -k deploy/kustomize/base", more="--wait=false")
     until(lambda: no_definition_is_left(person.api), "the definitions to go", 120, 1)
+    assert cluster_wide_rights(person.api) == before
 
 
 SESSION = """

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
+from podnuma.api.names import RESOURCES_ANNOTATION
 from podnuma.api.resource_types import NODE_PROFILE, NODE_TOPOLOGY
 from podnuma.cli.commands.output import ANSWERS_VERSION
 from podnuma.cli.exits import Exit
@@ -150,9 +151,9 @@ def test_commands_of_an_administrator_and_of_troubleshooting_answer(filled, name
 
 
 def test_a_resize_is_what_the_api_server_takes(filled, namespace, tmp_path):
-    """The one of the page; what follows a resize is tested elsewhere."""
+    """The two of the page; what follows a resize is tested elsewhere."""
     shell = Shell(filled, tmp_path, filled.kubeconfig)
-    (resize,) = shown(ROOT / "docs" / "resize.md")
+    resize, annotate = shown(ROOT / "docs" / "resize.md")
     # What a kubelet of today says of itself and of the containers that it runs.
     amounts = {"cpu": "96", "memory": "256Gi", "pods": "110"}
     node = {"declaredFeatures": [RESIZES_BUDGETS], "capacity": amounts, "allocatable": amounts}
@@ -164,6 +165,10 @@ def test_a_resize_is_what_the_api_server_takes(filled, namespace, tmp_path):
     done = shell.types(f"{resize} -n {namespace}")
     assert done.returncode == 0, done.stderr
     assert filled.api.get(path)["spec"]["resources"]["limits"]["cpu"] == "10"
+    done = shell.types(f"{annotate} -n {namespace}")
+    assert done.returncode == 0, done.stderr
+    annotations = filled.api.get(path)["metadata"]["annotations"]
+    assert json.loads(annotations[RESOURCES_ANNOTATION])["limits"] == {"cpu": "10"}
 
 
 def test_a_profile_is_checked_and_waited_for(filled, tmp_path):

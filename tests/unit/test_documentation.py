@@ -13,6 +13,7 @@ from podnuma.api.node_topology import NodeReason
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.cli.main import app
+from podnuma.cli.objects.kubelet_configuration import kubelet_settings
 from podnuma.cli.objects.manifest_fields import field_problems
 
 from tests.shown_commands import shown
@@ -51,6 +52,15 @@ def test_every_page_is_reached_from_the_readme():
         waiting += [link.resolve() for link in links if link.exists()]
     inside = {page for page in PAGES if ".venv" not in page.parts}
     assert sorted(str(page.relative_to(ROOT)) for page in inside - reached) == []
+
+
+def test_the_fields_that_a_kubelet_has_too_are_named_where_a_profile_is_given_to_one():
+    schema = yaml.safe_load((ROOT / "crds/nodeprofiles.yaml").read_text())["spec"]["versions"][0]["schema"]
+    fields = schema["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    amounts = {"kubeReserved": {"cpu": "1"}, "systemReserved": {"cpu": "1"}}
+    shared = kubelet_settings(dict.fromkeys(fields, "set") | amounts).spec
+    step = (ROOT / "docs/moving.md").read_text().split("\n2. Give the kubelet")[1].split("\n3. ")[0]
+    assert set(re.findall(r"`(\w+)`", step)) - {"spec", "KubeletConfiguration"} == set(shared)
 
 
 def test_the_tests_of_recorded_cases_exist():

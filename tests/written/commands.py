@@ -23,7 +23,7 @@ from podnuma.cli.commands import explain, nodes, plan, profile, release_nodes, t
 from podnuma.cli.commands.map import map_nodes
 from podnuma.cli.commands.options import OutputFormat
 from podnuma.cli.exits import Exit, Failure
-from podnuma.plumbing.kube.kubectl_yaml import load_all
+from podnuma.plumbing.kube.kubectl_text import load_values
 
 from tests.unit.cli.builders import ROOT
 from tests.unit.operator.rig import node, pod
@@ -119,7 +119,7 @@ def _check_answer(question: str, form: OutputFormat, said: str) -> None:
     if not form.structured:
         _check_text(question, said)
         return
-    ((_, read),) = load_all(said)
+    ((_, read),) = load_values(said)
     answer = json.loads(said) if form is OutputFormat.JSON else yaml.load(said, yaml.CSafeLoader)
     assert read == answer, f"{question} -o {form} reads differently with kubectl's rules"
     if question == "profile suggest":

@@ -45,7 +45,7 @@ _NAMED = 3
         "podnuma plan -f pods/ --from cluster.yaml -o json",
         "podnuma plan -f deployment.yaml --packing Compact -o wide",
         "podnuma plan -f deployment.yaml --server-side",
-        "podnuma plan resize database --cpu 6 --container db=4",
+        "podnuma plan resize database --cpu 6 --container database=4",
     ),
 )
 @answering(table=True)

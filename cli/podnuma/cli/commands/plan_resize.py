@@ -118,7 +118,7 @@ def parse_containers(words: Sequence[str]) -> dict[str, str]:
     for word in words:
         name, equals, amount = word.partition("=")
         if not (name and equals and amount):
-            raise Failure(Exit.USAGE, f"--container {word!r}: write NAME=CPUS, for example db=4")
+            raise Failure(Exit.USAGE, f"--container {word!r}: write NAME=CPUS, for example database=4")
         found[name] = amount
     return found
 
