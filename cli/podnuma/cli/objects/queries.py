@@ -67,12 +67,19 @@ class ObjectQuery:
         metadata, spec = value.get("metadata") or {}, value.get("spec") or {}
         return (
             value.get("kind") == self.type.kind
+            and group_of(value) in (self.type.group, None)
             and self.name in ("", metadata.get("name"))
             and self.namespace in ("", metadata.get("namespace", "default"))
             and self.node in ("", spec.get("nodeName"))
             and self.reporter in ("", value.get("reportingComponent"))
             and (not self.labels or parse_selector(self.labels).matches(metadata.get("labels") or {}))
         )
+
+
+def group_of(value: Mapping[str, Any]) -> str | None:
+    """Return the API group of a saved object, None if it does not say."""
+    version = value.get("apiVersion")
+    return version.rpartition("/")[0] if isinstance(version, str) else None
 
 
 def node_topologies(node: str = "") -> ObjectQuery:

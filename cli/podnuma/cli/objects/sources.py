@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from podnuma.api.resource_types import ResourceType
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.documents import read_documents
-from podnuma.cli.objects.queries import Json, ObjectQuery
+from podnuma.cli.objects.queries import Json, ObjectQuery, group_of
 
 
 class ObjectSource(Protocol):
@@ -46,13 +46,14 @@ class AccessReviewer(Protocol):
 
 
 class FileSource:
-    """Objects in files. Objects that no query matches are ignored."""
+    """Objects in files; of one that is there several times the last counts. Those of no query are ignored."""
 
     namespace = ""
 
     def __init__(self, files: Sequence[str]) -> None:
         self._label = ", ".join(files)
-        self._objects = [document.value for document in read_documents(files)]
+        found = enumerate(document.value for document in read_documents(files))
+        self._objects = list({_identity(value) or index: value for index, value in found}.values())
 
     def fetch(self, *queries: ObjectQuery) -> list[list[Json]]:
         """Return the objects of each query; Failure(NOT_FOUND) for a named one that is not there."""
@@ -71,6 +72,15 @@ class FileSource:
         if query.name and not found:
             raise Failure(Exit.NOT_FOUND, f"there is no {query.label} in {self._label}")
         return found
+
+
+def _identity(value: Json) -> tuple[str, str, str] | None:
+    """Return what tells an object from others, None of one without a name."""
+    metadata = value.get("metadata")
+    if not isinstance(metadata, dict) or not metadata.get("name"):
+        return None
+    kind = f"{group_of(value) or ''}/{value.get('kind')}"
+    return kind, str(metadata.get("namespace") or ""), str(metadata["name"])
 
 
 def one_namespace(source: ObjectSource, named: str) -> str:

@@ -1,6 +1,8 @@
 """Which namespace is meant, and what is said of what may not be read: as with kubectl."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import yaml
 from podnuma.cli.exits import Exit, Failure
@@ -89,3 +91,35 @@ def test_what_may_not_be_read_is_named_and_other_failures_stay():
     found = sources.read_if_allowed(Asked("NodeTopology n"), queries.node_topologies("n"))
     assert found == (None, "you may not get NodeTopology n")
     assert sources.read_if_allowed(Asked(), queries.node_topologies("n")) == ([], "")
+
+
+def saved(tmp_path, *objects) -> FileSource:
+    files = []
+    for number, value in enumerate(objects):
+        file = tmp_path / f"{number}.json"
+        file.write_text(json.dumps(value))
+        files.append(str(file))
+    return FileSource(files)
+
+
+def named(kind: str, value: int, **metadata: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": "n", **metadata}, "spec": {"x": value}}
+
+
+def test_an_object_that_was_saved_twice_counts_once_and_the_later_one(tmp_path):
+    """`kubectl get` of several kinds, and of one of them again later: its pods requested twice as much."""
+    objects = [named("Node", 1), named("Pod", 2), named("Node", 3), named("Pod", 4, namespace="other")]
+    source = saved(tmp_path, *objects)
+    nodes, pods = source.fetch(queries.nodes(), queries.pods())
+    assert [one["spec"]["x"] for one in nodes] == [3]
+    assert [one["spec"]["x"] for one in pods] == [2, 4]
+    found = source.find(queries.nodes("n"))
+    assert found is not None
+    assert found["spec"]["x"] == 3
+
+
+def test_a_kind_of_another_group_is_another_kind(tmp_path):
+    """Longhorn has a Node, too, of the same names."""
+    source = saved(tmp_path, named("Node", 1), named("Node", 2) | {"apiVersion": "longhorn.io/v1beta2"})
+    (nodes,) = source.fetch(queries.nodes())
+    assert [one["spec"]["x"] for one in nodes] == [1]
