@@ -39,6 +39,7 @@ BASE = (
     "operator.yaml",
     "agent.yaml",
     "networkpolicy.yaml",
+    "quota.yaml",
 )
 CLEANUP = ("cleanup.yaml",)
 

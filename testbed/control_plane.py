@@ -40,7 +40,7 @@ from testbed.processes import Process, ProcessFailedError
 from testbed.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
 START_SECONDS = 120
@@ -64,17 +64,19 @@ class ControlPlane:
     folder: where its files lie; a temporary one, removed at the end, if not given. One with the
     `STATE` of an earlier control plane goes on with it: the same objects, the same authority, other ports.
     audit: record every request's user, verb and resource for `end_audit_log`.
+    admission: configuration of admission plugins, by their names.
     feature_gates: further gates of the API server beside PodLevelResources, as {"Name": True}.
     release: of Kubernetes, one of `build.RELEASES`.
     real_nodes: kubelets join and run pods, which get service account tokens; they are reached under
     their host names.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what makes one control plane unlike another
         self,
         folder: Path | None = None,
         *,
         audit: bool = False,
+        admission: Mapping[str, Any] | None = None,
         feature_gates: dict[str, bool] | None = None,
         real_nodes: bool = False,
         release: str = build.DEFAULT_RELEASE,
@@ -82,6 +84,7 @@ class ControlPlane:
     ) -> None:
         self._given_folder = folder
         self._audit = audit
+        self._admission = admission or {}
         self._gates = {"PodLevelResources": True, **(feature_gates or {})}
         self._real_nodes = real_nodes
         self._release = release
@@ -400,6 +403,12 @@ class ControlPlane:
             flags.append("--kubelet-preferred-address-types=Hostname")
         else:
             flags.append("--disable-admission-plugins=ServiceAccount")
+        if self._admission:
+            file = self.folder / "admission.yaml"
+            plugins = [{"name": name, "configuration": one} for name, one in self._admission.items()]
+            kind = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration"}
+            file.write_text(yaml.safe_dump({**kind, "plugins": plugins}))
+            flags.append(f"--admission-control-config-file={file}")
         if self._audit:
             policy = self.folder / "audit-policy.yaml"
             rule = {"level": "Metadata", "omitStages": ["RequestReceived"]}
