@@ -69,6 +69,8 @@ RESIZE_PENDING = "ResizePending"
 
 _ENDED = "the pod has ended"
 _RESERVED = "the pod was placed on this node and is not bound to it yet; nobody else gets what it will hold"
+_OTHER_DRIVER = "do kubelet and runtime have the same cgroup driver?"
+_UNNOTICED = "if that stays, it has ended and the runtime did not notice; a restart of the runtime shows"
 _CUT = 2000
 _THROTTLED_STEP = 5  # percent points
 _PINNED = (Verdict.PINNED_AT_START, Verdict.PINNED_LATE)
@@ -241,15 +243,17 @@ def _phase(
         if container.kind is not ContainerKind.INIT and container.name not in pinned
     ]
     if missing and before not in {Phase.APPLIED, Phase.RESIZE_PENDING}:
+        listed = snapshot.of_pod(grant.uid)
         elsewhere = [
             cgroup.name
-            for cgroup, found in snapshot.of_pod(grant.uid).items()
+            for cgroup, found in listed.items()
             if cgroup.name in missing and cgroup not in snapshot.seen and not found.ended
         ]
         if elsewhere:
+            beside = any(cgroup in snapshot.seen for cgroup in listed)
             text = (
                 f"{', '.join(elsewhere[:10])}: the runtime lists it, and it has no cgroup below that of its"
-                " pod; do kubelet and runtime have the same cgroup driver?"
+                f" pod; {_UNNOTICED if beside else _OTHER_DRIVER}"
             )
             return Phase.PENDING, "Pending", text
         return Phase.PENDING, "Pending", f"waits for the start of {', '.join(missing[:10])}"

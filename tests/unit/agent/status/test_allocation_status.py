@@ -498,3 +498,17 @@ def test_an_instance_that_the_runtime_could_not_start_does_not_stand_for_one_tha
     status = tell()
     assert status.phase is Phase.APPLIED
     assert {each.name: each.container_id for each in status.containers}["db"] == runs.id
+
+
+def test_a_container_whose_end_the_runtime_did_not_notice_is_not_put_down_to_the_cgroup_driver(
+    bench, grant, tell
+):
+    """containerd/containerd#10589: listed as running for good, its process and its cgroup are gone."""
+    bench.grant(grant)
+    pod = bench.pod("db")
+    bench.start(pod, "log")
+    bench.kernel.remove(bench.layout.folder(bench.start(pod, "db")))
+    assert ready(tell())[2] == (
+        "db: the runtime lists it, and it has no cgroup below that of its pod;"
+        " if that stays, it has ended and the runtime did not notice; a restart of the runtime shows"
+    )
