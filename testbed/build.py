@@ -9,14 +9,14 @@ lies in
 where <key> is a hash of those two files, of Go files beside them and of the build flags: a new version
 is a new folder, and nothing that exists is ever rebuilt or changed. A program appears by rename, so it
 is never incomplete.
-One build runs at a time per cache, across processes; a second one waits and finds the work done.
+One program of a module is built at a time per cache, across processes, since they share most of what is
+compiled; who waits goes on as soon as the program that it needs is there.
 Downloads are made by the ordinary `go` command with the caller's own Go settings.
 """
 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import hashlib
 import json
 import os
@@ -25,16 +25,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from testbed.making import Progress, make_once
 from testbed.processes import Process, tail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 MODULES = Path(__file__).parent / "modules"
 GO_NEEDED = (1, 26)
@@ -160,10 +160,11 @@ def ensure(names: Iterable[str], out: TextIO = sys.stderr) -> dict[str, Path]:
     if all(path.exists() for path in paths.values()):
         return paths
     go = find_go()
-    with one_build_at_a_time(out):
-        missing = [name for name in wanted if not paths[name].exists()]
-        for number, name in enumerate(missing, 1):
-            _build(go, PROGRAMS[name], Progress(f"building {name} ({number} of {len(missing)})", out))
+    missing = [name for name in wanted if not paths[name].exists()]
+    for number, name in enumerate(missing, 1):
+        program, which = PROGRAMS[name], f"{name} ({number} of {len(missing)})"
+        lock = cache_folder() / f"build-{program.module}.lock"
+        make_once(which, paths[name].exists, partial(_build, go, program, which, out), lock, out)
     return paths
 
 
@@ -201,29 +202,8 @@ def find_go() -> str:
     return go
 
 
-@contextmanager
-def one_build_at_a_time(out: TextIO) -> Iterator[None]:
-    """Hold the cache's build lock; says so when another process has it."""
-    with one_at_a_time("build", "builds the control plane", out):
-        yield
-
-
-@contextmanager
-def one_at_a_time(name: str, what: str, out: TextIO) -> Iterator[None]:
-    """Hold a lock of the cache; says so when another process has it."""
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another process that {what}", file=out, flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _build(go: str, program: Program, progress: Progress) -> None:
-    target = tool_path(program.name)
+def _build(go: str, program: Program, which: str, out: TextIO) -> None:
+    target, progress = tool_path(program.name), Progress(f"building {which}", out)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent) as scratch:
         built = Path(scratch) / program.name
@@ -259,41 +239,6 @@ def _collect_kwok_stages(go: str, scratch: Path) -> None:
     stages = scratch / "stages.yaml"
     stages.write_text("\n---\n".join((folder / name).read_text() for name in KWOK_STAGES))
     stages.rename(kwok_stages_path())
-
-
-class Progress:
-    """What is being built and for how long: one line rewritten on a terminal, few plain ones elsewhere."""
-
-    QUIET_SECONDS = 30
-
-    def __init__(self, what: str, out: TextIO) -> None:
-        self._what = what
-        self._out = out
-        self._start = time.monotonic()
-        self._live = out.isatty()
-        self._next_line = 0.0
-
-    def _elapsed(self) -> str:
-        seconds = int(time.monotonic() - self._start)
-        return f"{seconds // 60}:{seconds % 60:02d}"
-
-    def show(self) -> None:
-        """Show the time so far, at a bounded rate."""
-        if self._live:
-            print(f"\r{self._what}  {self._elapsed()} ", end="", file=self._out, flush=True)
-        elif time.monotonic() - self._start >= self._next_line:
-            print(f"{self._what}  {self._elapsed()}", file=self._out, flush=True)
-            self._next_line += self.QUIET_SECONDS
-
-    def break_off(self) -> None:
-        """End the line, so that further output starts a new one."""
-        if self._live:
-            print(file=self._out, flush=True)
-
-    def done(self) -> None:
-        """Show the total time."""
-        start = "\r" if self._live else ""
-        print(f"{start}{self._what}  done in {self._elapsed()} ", file=self._out, flush=True)
 
 
 def main() -> int:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, TextIO
 
 from deploy import debian
 from testbed import build
-from testbed.build import BuildError, Progress, cache_folder, one_at_a_time
+from testbed.build import BuildError, cache_folder
 from testbed.e2e.image import ROOT, sources_key
+from testbed.making import Progress, make_once
 from testbed.processes import tail
 
 if TYPE_CHECKING:
@@ -32,9 +33,8 @@ def ensure(out: TextIO = sys.stderr) -> Path:
     folder = cache_folder() / "releases" / f"{sources_key('deploy')}-{commit}"
     if not folder.exists():
         helm = build.ensure(["helm"], out)["helm"]
-        with one_at_a_time("release", "makes a release", out):
-            if not folder.exists():
-                _make(folder, helm, out)
+        lock = cache_folder() / "release.lock"
+        make_once("a release", folder.exists, lambda: _make(folder, helm, out), lock, out)
     return folder
 
 

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from testbed.build import BuildError, Progress, cache_folder, one_build_at_a_time
+from testbed.build import BuildError, cache_folder
+from testbed.making import Progress, make_once
 from testbed.processes import tail
 from testbed.vm.oci import pack
 
@@ -50,11 +51,18 @@ def layered(out: TextIO = sys.stderr) -> Layered:
     shipped = ensure(out)
     top = shipped.with_name(f"{shipped.stem}-upper.tar")
     note = top.with_suffix(".below")
-    if not (note.exists() and top.exists() and (below := Path(note.read_text())).exists()):
-        with one_build_at_a_time(out):
-            below = _split(shipped, top)
-            note.write_text(str(below))
-    return Layered(top, below)
+
+    def there() -> bool:
+        return note.exists() and top.exists() and Path(note.read_text()).exists()
+
+    make_once("the image in layers", there, lambda: _write_layers(shipped, top, note), _lock(), out)
+    return Layered(top, Path(note.read_text()))
+
+
+def _write_layers(shipped: Path, top: Path, note: Path) -> None:
+    scratch = note.with_suffix(".new-below")
+    scratch.write_text(str(_split(shipped, top)))
+    scratch.rename(note)
 
 
 def _split(shipped: Path, top: Path) -> Path:
@@ -93,11 +101,12 @@ def _split(shipped: Path, top: Path) -> Path:
 def ensure(out: TextIO = sys.stderr) -> Path:
     """Return the archive of the image that the manifests of `deploy/` name."""
     archive = cache_folder() / "images" / f"podnuma-{sources_key()}.tar"
-    if not archive.exists():
-        with one_build_at_a_time(out):
-            if not archive.exists():
-                _build(archive, out)
+    make_once("the podnuma image", archive.exists, lambda: _build(archive, out), _lock(), out)
     return archive
+
+
+def _lock() -> Path:
+    return cache_folder() / "image.lock"
 
 
 def sources_key(*more: str) -> str:

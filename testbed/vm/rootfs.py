@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from testbed.build import BuildError, Progress, cache_folder, one_build_at_a_time, run_logged
+from testbed.build import BuildError, cache_folder, run_logged
+from testbed.making import Progress, make_once
 
 FILES = Path(__file__).parent / "files" / "rootfs"
 SUITE = "trixie"
@@ -89,9 +90,8 @@ def ensure(out: TextIO = sys.stderr) -> Rootfs:
     folder = cache_folder() / "vm" / f"rootfs-{_key()}"
     if not folder.exists():
         require_tools()
-        with one_build_at_a_time(out):
-            if not folder.exists():
-                _build(folder, out)
+        lock = cache_folder() / "rootfs.lock"
+        make_once("the virtual machine's disk", folder.exists, lambda: _build(folder, out), lock, out)
     names = ("disk.img", "vmlinuz", "initrd.img", "busybox", "packages")
     return Rootfs(*(folder / name for name in names))
 

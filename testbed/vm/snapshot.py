@@ -33,6 +33,7 @@ import yaml
 
 from testbed import build
 from testbed.control_plane import SERVICE_ADDRESS, STATE, ControlPlane
+from testbed.making import make_once
 from testbed.ports import free_port
 from testbed.vm import rootfs
 from testbed.vm.machine import Parts, VirtualMachine
@@ -92,11 +93,13 @@ def ensure(cell: Cell, images: tuple[Path, ...] = (), out: TextIO = sys.stderr) 
     programs(cell)
     base = rootfs.ensure(out)
     folder = _snapshots() / f"{cell}-{_key(cell, images, base)}"
-    if not _usable(folder):
-        with build.one_at_a_time(f"snapshot-{cell}", f"saves a machine {cell}", out):
-            if not _usable(folder):
-                shutil.rmtree(folder, ignore_errors=True)
-                _make(cell, images, base, folder, out)
+
+    def make() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        _make(cell, images, base, folder, out)
+
+    lock = build.cache_folder() / f"snapshot-{cell}.lock"
+    make_once(f"a saved machine {cell}", lambda: _usable(folder), make, lock, out)
     return _read(cell, folder)
 
 

@@ -21,6 +21,7 @@ from podnuma.agent.nri.link import Link, LinkState
 from podnuma.agent.nri.values import NriEvent
 
 from testbed import build
+from testbed.making import Progress, make_once
 from testbed.nri import Recorder
 
 SOURCES = Path(__file__).parent / "runtime"
@@ -37,19 +38,27 @@ def built(version: str) -> Path:
     for path in sorted(SOURCES.iterdir()):
         digest.update(path.read_bytes())
     target = build.cache_folder() / "tools" / f"nri-runtime-{digest.hexdigest()[:16]}" / "nri-runtime"
-    if target.exists():
-        return target
-    go = build.find_go()
-    with build.one_build_at_a_time(sys.stderr):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent) as scratch:
-            program = Path(scratch, target.name)
-            argv = [go, "-C", str(SOURCES), "build", "-trimpath", *FLAGS[version], "-o", str(program), "."]
-            progress = build.Progress(f"building the NRI test runtime ({version})", sys.stderr)
-            build.run_logged(argv, Path(scratch, "log"), progress)
-            program.rename(target)
-            progress.done()
+    if not target.exists():
+        go, lock = build.find_go(), build.cache_folder() / "build-nri-runtime.lock"
+        make_once(
+            f"the NRI test runtime ({version})",
+            target.exists,
+            lambda: _build(go, version, target),
+            lock,
+            sys.stderr,
+        )
     return target
+
+
+def _build(go: str, version: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent) as scratch:
+        program = Path(scratch, target.name)
+        argv = [go, "-C", str(SOURCES), "build", "-trimpath", *FLAGS[version], "-o", str(program), "."]
+        progress = Progress(f"building the NRI test runtime ({version})", sys.stderr)
+        build.run_logged(argv, Path(scratch, "log"), progress)
+        program.rename(target)
+        progress.done()
 
 
 class Runtime:

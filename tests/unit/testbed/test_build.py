@@ -7,10 +7,13 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
+from threading import Thread
 
 import pytest
 
 from testbed import build
+from testbed.waiting import until
 
 FAKE_GO = """#!/bin/sh
 case "$*" in
@@ -102,6 +105,44 @@ def test_two_processes_build_once(fake_go):
     assert [process.returncode for process in pair] == [0, 0]
     assert {stdout for stdout, _ in answers} == {f"etcd\t{build.tool_path('etcd')}\n"}
     assert len(calls.read_text().splitlines()) == 1
+
+
+@contextmanager
+def held_by_another_process(lock):
+    """A process that has taken the lock of a module, and has to build for long."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    hold = "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX)"
+    argv = [sys.executable, "-c", f"{hold}; print(flush=True); sys.stdin.read()", str(lock)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        yield
+        assert process.poll() is None, "it was waited for until its end"
+        process.stdin.close()
+
+
+def test_who_waits_goes_on_when_the_program_is_there_though_the_other_builds_more(fake_go):
+    calls = fake_go()
+    out = io.StringIO()
+    target = build.tool_path("kubectl")
+    with held_by_another_process(build.cache_folder() / "build-kubernetes.lock"):
+        waiting = Thread(target=build.ensure, args=(["kubectl"], out))
+        waiting.start()
+        until(
+            lambda: "waiting for kubectl (1 of 1): another process holds " in out.getvalue(), "it to wait", 9
+        )
+        target.parent.mkdir(parents=True)
+        target.write_text("built by the other\n")
+        waiting.join(9)
+        assert not waiting.is_alive()
+    assert calls.read_text() == ""
+
+
+def test_a_program_of_another_module_is_not_waited_for(fake_go):
+    fake_go()
+    out = io.StringIO()
+    with held_by_another_process(build.cache_folder() / "build-kubernetes.lock"):
+        assert build.ensure(["helm"], out)["helm"].exists()
+    assert "waiting" not in out.getvalue()
 
 
 def test_kwok_comes_with_the_stages_of_its_module(fake_go):
