@@ -25,37 +25,58 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 import yaml
 
 from deploy import debian, image, plugin, sbom
 from deploy.python_packages import ROOT, Builder
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 CHART = ROOT / "deploy" / "chart" / "podnuma"
 SUMS = "SHA256SUMS"
 
 
-def build(target: Path, helm: Path, architectures: list[str], builder: Builder, url: str = "") -> list[Path]:
-    """Write everything into a folder; return the paths. `url` is where archives will be found."""
+def build(
+    target: Path,
+    helm: Path,
+    architectures: list[str],
+    builder: Builder,
+    begin: Callable[[str], None],
+    url: str = "",
+) -> list[Path]:
+    """Write everything into a folder; return the paths.
+
+    `begin` is told each step as it begins: some take minutes. `url` is where archives will be found.
+    """
     version = image.version()
     target.mkdir(parents=True, exist_ok=True)
     platforms, made = [], []
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
+        begin("building the wheel")
         made.append(Path(shutil.copy(builder.wheel, target)))
+        begin("packaging the chart")
         made.append(_chart(target / f"podnuma-{version}.tgz", helm, version, scratch, builder))
         for architecture in architectures:
             name = f"podnuma-{version}-image-linux-{architecture}"
             archive = target / f"{name}.tar"
+            begin(f"building the image for linux/{architecture}")
             image.build(archive, f"localhost/podnuma:{version}", architecture, builder)
             bill = target / f"{name}.spdx.json"
+            begin(f"listing what is in the image for linux/{architecture}")
             sbom.write(bill, image.read(archive))
             command = target / f"kubectl-podnuma-{version}-linux-{architecture}.tar.gz"
+            begin(f"building the krew plugin for linux/{architecture}")
             plugin.build(command, architecture, builder, scratch / architecture)
             uri = f"{url.rstrip('/')}/{command.name}" if url else command.name
             platforms.append((architecture, uri, _sha256(command)))
             made += [archive, bill, command]
+    begin("writing manifest and checksums")
     homepage = yaml.safe_load((CHART / "Chart.yaml").read_text())["home"]
     listed = target / f"{plugin.NAME}.yaml"
     listed.write_text(plugin.manifest(version, homepage, platforms))
@@ -93,6 +114,17 @@ def _chart(target: Path, helm: Path, version: str, scratch: Path, builder: Build
     return target
 
 
+def _told(out: TextIO) -> Callable[[str], None]:
+    """Return what writes the steps of one run, each with the time since its begin."""
+    began = time.monotonic()
+
+    def begin(step: str) -> None:
+        seconds = int(time.monotonic() - began)
+        print(f"{seconds // 60:3d}:{seconds % 60:02d}  {step}", file=out, flush=True)
+
+    return begin
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
@@ -111,7 +143,8 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory() as scratch:
             builder = Builder(Path(scratch), options.newest_if_gone)
-            made = build(options.output, options.helm, architectures, builder, options.url)
+            begin = _told(sys.stderr)
+            made = build(options.output, options.helm, architectures, builder, begin, options.url)
     except debian.PackageError as error:
         sys.stderr.write(f"{error}\n")
         return 1
