@@ -12,6 +12,9 @@ OPERATOR_MANAGER: Final = "podnuma-operator"
 AGENT_MANAGER: Final = "podnuma-agent"
 """Field managers for server-side apply."""
 
+OPERATOR_LEASE: Final = "podnuma-operator"
+"""The Lease by which replicas of the operator elect the one that writes."""
+
 MANAGED_LABEL: Final = "podnuma.dev/managed"
 """On a pod, with value "true": asks for management where the profile says OptIn."""
 

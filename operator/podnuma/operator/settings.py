@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from podnuma.api.names import OPERATOR_LEASE
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -24,7 +26,7 @@ class LeaseSettings:
     before that, and no write is allowed to take longer than what is left.
     """
 
-    name: str = "podnuma-operator"
+    name: str = OPERATOR_LEASE
     duration: float = 10.0
     retry: float = 2.0
     margin: float = 1.5

@@ -12,27 +12,23 @@ Nothing is changed. What only a node itself can tell (cgroup v2, the runtime's s
 once they run; the check `nodes` sums that up.
 """
 
-from collections import Counter
+import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Annotated, Any, Final
 
 import typer
 from podnuma.agent.reconcile.pause import other_managers
-from podnuma.api.conditions import READY
-from podnuma.api.names import GROUP, PLACEMENT_GATE, VERSION
-from podnuma.api.node_settings import PlacementTime
-from podnuma.api.node_topology import NodeReason
+from podnuma.api.names import GROUP, VERSION
 from podnuma.api.resource_types import NODE_PROFILE, NODE_TOPOLOGY, POD_ALLOCATION
 from podnuma.cli.commands import output
 from podnuma.cli.commands.answer import Answer, answering
+from podnuma.cli.commands.check_installed import AFTER_INSTALLING
+from podnuma.cli.commands.check_result import CheckResult, CheckState
 from podnuma.cli.commands.options import examples, new_app
 from podnuma.cli.exits import INSTALL_NAMESPACE, Exit
 from podnuma.cli.objects.cluster_facts import (
     ClusterFacts,
-    component_of,
-    is_part_of_podnuma,
+    kubelet_configuration_path,
     read_facts,
     release_of,
 )
@@ -47,26 +43,6 @@ _WITH_BUDGETS: Final = (1, 34)
 _ENFORCE: Final = "pod-security.kubernetes.io/enforce"
 _NAMED: Final = 3
 _CONTAINERD_WITH_NRI: Final = 2
-
-
-class CheckState(StrEnum):
-    """The answer to one question."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
-    ABSENT = "absent"
-
-
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """One question's answer: what was found, and the next step, empty where there is none."""
-
-    check: str
-    state: CheckState
-    found: str
-    next_step: str = ""
 
 
 @app.command(
@@ -85,7 +61,7 @@ def check_cluster(
     ] = INSTALL_NAMESPACE,
 ) -> Answer:
     """Check whether podnuma can be installed in this cluster, or whether it works there."""
-    results = answers_for(read_facts(source, namespace))
+    results = answers_for(read_facts(source, namespace, dt.datetime.now(dt.UTC)))
     return Answer(
         output.AnswerKind.CHECK_RESULT,
         [result_data(one) for one in results],
@@ -96,7 +72,7 @@ def check_cluster(
 
 def answers_for(facts: ClusterFacts) -> list[CheckResult]:
     """Answer every question, those before installing first."""
-    asked = (*_BEFORE, *_AFTER) if facts.installed else _BEFORE
+    asked = (*_BEFORE, *AFTER_INSTALLING) if facts.installed else _BEFORE
     results = [result for ask in asked for result in ask(facts)]
     if not facts.installed:
         results.append(_not_installed(facts))
@@ -199,7 +175,11 @@ def _runtimes(facts: ClusterFacts) -> Iterator[CheckResult]:
 def _kubelets(facts: ClusterFacts) -> Iterator[CheckResult]:
     if not facts.kubelets:
         text = "the kubelets' configuration cannot be read (nodes/proxy)"
-        step = "look at cpuManagerPolicy: podnuma pauses where the kubelet itself pins"
+        step = (
+            "podnuma pauses where the kubelet itself pins: have somebody look who may "
+            f"kubectl get --raw {_configz(facts)}, or see cpuManagerPolicy and memoryManagerPolicy "
+            "in the file that the kubelet's --config names on its node"
+        )
         yield CheckResult("kubelets", CheckState.UNKNOWN, text, step)
         return
     pinning = sorted(
@@ -214,6 +194,12 @@ def _kubelets(facts: ClusterFacts) -> Iterator[CheckResult]:
     else:
         asked = f"{len(facts.kubelets)} of {count(len(facts.nodes or ()), 'node')}"
         yield CheckResult("kubelets", CheckState.OK, f"none pins containers itself ({asked} asked)")
+
+
+def _configz(facts: ClusterFacts) -> str:
+    """Return the path of a kubelet's configuration at the API server: of the first node, if one is known."""
+    first = next((str(one["metadata"]["name"]) for one in facts.nodes or ()), "NODE")
+    return kubelet_configuration_path(first)
 
 
 def _other_managers(facts: ClusterFacts) -> Iterator[CheckResult]:
@@ -270,113 +256,6 @@ def _rights(facts: ClusterFacts) -> Iterator[CheckResult]:
         yield CheckResult("rights", CheckState.OK, "you may create what the chart creates")
 
 
-# After installing
-
-
-def _operator(facts: ClusterFacts) -> Iterator[CheckResult]:
-    for one in facts.deployments or ():
-        if not is_part_of_podnuma(one) or component_of(one) not in ("", "operator"):
-            continue
-        name, status = one["metadata"]["name"], one.get("status") or {}
-        ready, wanted = status.get("readyReplicas") or 0, one["spec"].get("replicas", 1)
-        text = f"{ready} of {count(wanted, 'replica')} ready"
-        step = f"kubectl -n {facts.namespace} describe deployment {name}"
-        state = _by_number(ready, wanted)
-        yield CheckResult("operator", state, text, "" if state is CheckState.OK else step)
-
-
-def _agents(facts: ClusterFacts) -> Iterator[CheckResult]:
-    for one in facts.daemon_sets or ():
-        if not is_part_of_podnuma(one):
-            continue
-        name, status = one["metadata"]["name"], one.get("status") or {}
-        ready, wanted = status.get("numberReady") or 0, status.get("desiredNumberScheduled") or 0
-        if not wanted:
-            step = "see agent.nodeSelector, agent.affinity and agent.excludedNodes of the chart"
-            yield CheckResult("agents", CheckState.FAILED, "no node is selected", step)
-            continue
-        state = _by_number(ready, wanted)
-        step = "" if state is CheckState.OK else f"kubectl -n {facts.namespace} describe daemonset {name}"
-        yield CheckResult("agents", state, f"{ready} of {wanted} ready", step)
-
-
-def _by_number(ready: int, wanted: int) -> CheckState:
-    if not ready:
-        return CheckState.FAILED
-    return CheckState.OK if ready >= wanted else CheckState.WARNING
-
-
-def _agent_policy(facts: ClusterFacts) -> Iterator[CheckResult]:
-    if facts.policies is None:
-        yield CheckResult("agent-policy", CheckState.UNKNOWN, "you may not list admission policies")
-    elif any(is_part_of_podnuma(one) for one in facts.policies):
-        yield CheckResult("agent-policy", CheckState.OK, "each agent may write for its own node only")
-    else:
-        step = "set agentPolicy.enabled=true"
-        text = "an agent's token can write for any node"
-        yield CheckResult("agent-policy", CheckState.WARNING, text, step)
-
-
-def _placement(facts: ClusterFacts) -> Iterator[CheckResult]:
-    """Ask, where profiles place pods, whether pods get the gate without which none is placed."""
-    placing = sum(_wants_placement(one) for one in facts.profiles or ())
-    if not placing:
-        return
-    if facts.mutating_bindings is None:
-        text = "you may not list bindings of mutating admission policies"
-        yield CheckResult("placement", CheckState.UNKNOWN, text)
-    elif any(is_part_of_podnuma(one) for one in facts.mutating_bindings):
-        text = f"{count(placing, 'profile')} with BeforeBinding; new pods get the scheduling gate"
-        yield CheckResult("placement", CheckState.OK, text)
-    else:
-        text = f"{count(placing, 'profile')} with BeforeBinding, and no policy gives pods the scheduling gate"
-        step = f"set placement.enabled=true, or write the gate {PLACEMENT_GATE} into manifests"
-        yield CheckResult("placement", CheckState.WARNING, text, step)
-
-
-def _wants_placement(profile: Json) -> bool:
-    return (profile.get("spec") or {}).get("placement") == PlacementTime.BEFORE_BINDING.value
-
-
-def _profiles(facts: ClusterFacts) -> Iterator[CheckResult]:
-    step = "kubectl describe nodeprofiles"
-    yield from _readiness("profiles", "NodeProfile", facts.profiles, step, "podnuma profile suggest")
-
-
-def _nodes(facts: ClusterFacts) -> Iterator[CheckResult]:
-    step = "kubectl describe nodetopologies"
-    yield from _readiness("nodes", "NodeTopology", facts.topologies, step, "kubectl get nodeprofiles")
-
-
-def _readiness(
-    check: str, kind: str, found: Sequence[Json] | None, step: str, first: str
-) -> Iterator[CheckResult]:
-    if found is None:
-        yield CheckResult(check, CheckState.UNKNOWN, f"you may not list objects of kind {kind}")
-    elif not found:
-        yield CheckResult(check, CheckState.WARNING, f"there is no {kind}: no node is managed", first)
-    else:
-        reasons_found = [reason for one in found if (reason := _not_ready(one))]
-        asleep = [reason for reason in reasons_found if reason == NodeReason.NO_PROFILE]
-        why = Counter(reason for reason in reasons_found if reason != NodeReason.NO_PROFILE)
-        if why:
-            reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(why.items()))
-            text = f"{sum(why.values())} of {len(found)} not ready: {reasons}"
-            yield CheckResult(check, CheckState.WARNING, text, step)
-        elif len(asleep) == len(found):
-            yield CheckResult(check, CheckState.WARNING, "no profile selects a node: none is managed", first)
-        else:
-            rest = f", {len(asleep)} without a profile" if asleep else ""
-            yield CheckResult(check, CheckState.OK, f"{len(found) - len(asleep)} ready{rest}")
-
-
-def _not_ready(value: Json) -> str:
-    for one in (value.get("status") or {}).get("conditions") or ():
-        if one.get("type") == READY:
-            return "" if one.get("status") == "True" else str(one.get("reason") or "no reason told")
-    return "not looked at yet"
-
-
 _Check = Callable[[ClusterFacts], Iterator[CheckResult]]
 _BEFORE: Final[tuple[_Check, ...]] = (
     _api_server,
@@ -387,7 +266,6 @@ _BEFORE: Final[tuple[_Check, ...]] = (
     _other_managers,
     _rights,
 )
-_AFTER: Final[tuple[_Check, ...]] = (_operator, _agents, _agent_policy, _placement, _profiles, _nodes)
 
 
 def _info(node: Json, field: str) -> str:

@@ -5,19 +5,23 @@ None, and the check that needs it says so. Of kubelets the configuration of a fe
 API server's node proxy, which only administrators may use.
 """
 
+import datetime as dt
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from podnuma.api.resource_types import DAEMON_SET, DEPLOYMENT, NODE, ResourceType
+from podnuma.api.names import OPERATOR_LEASE
+from podnuma.api.resource_types import DAEMON_SET, DEPLOYMENT, LEASE, NODE, ResourceType
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.queries import Json, ObjectQuery
 from podnuma.cli.objects.sources import AccessReviewer, ObjectSource, read_if_allowed
 
 KUBELETS_ASKED: Final = 5
+_OF_LATE: Final = dt.timedelta(minutes=1)
+_AT_NO_TIME: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 DEFINITION: Final = ResourceType(
     "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
@@ -59,7 +63,8 @@ class ClusterFacts:
     """A cluster as one user sees it; None is what could not be read.
 
     `namespace_object`: empty if there is no such namespace. `kubelets`: the configuration of some, by node.
-    `lacking`: what of an installation this user may not create, as "create RESOURCE".
+    `lacking`: what of an installation this user may not create, as "create RESOURCE". `read_at`: by this
+    machine's clock. `leader`: the operator that renewed its Lease less than a minute before; empty if none.
     """
 
     namespace: str
@@ -76,11 +81,15 @@ class ClusterFacts:
     topologies: tuple[Json, ...] | None
     lacking: tuple[str, ...] | None = None
     mutating_bindings: tuple[Json, ...] | None = None
+    read_at: dt.datetime = _AT_NO_TIME
+    leader: str = ""
 
     @property
     def installed(self) -> bool:
-        """Whether an agent or an operator is installed in the namespace."""
-        return any(is_part_of_podnuma(one) for one in (*(self.deployments or ()), *(self.daemon_sets or ())))
+        """Whether an agent or an operator is installed in the namespace, or an operator leads there."""
+        return bool(self.leader) or any(
+            is_part_of_podnuma(one) for one in (*(self.deployments or ()), *(self.daemon_sets or ()))
+        )
 
 
 def is_part_of_podnuma(value: Mapping[str, Any]) -> bool:
@@ -95,7 +104,7 @@ def component_of(value: Mapping[str, Any]) -> str:
     return str(labels.get("app.kubernetes.io/component") or "")
 
 
-def read_facts(source: ObjectSource, namespace: str) -> ClusterFacts:
+def read_facts(source: ObjectSource, namespace: str, now: dt.datetime) -> ClusterFacts:
     """Read everything that this user may read."""
     nodes = _all(source, queries.nodes())
     return ClusterFacts(
@@ -113,7 +122,28 @@ def read_facts(source: ObjectSource, namespace: str) -> ClusterFacts:
         topologies=_all(source, queries.node_topologies()),
         lacking=_lacking(source, namespace),
         mutating_bindings=_all(source, ObjectQuery(MUTATING_POLICY_BINDING)),
+        read_at=now,
+        leader=leader_of(_all(source, ObjectQuery(LEASE, namespace)) or (), now),
     )
+
+
+def leader_of(leases: Iterable[Json], now: dt.datetime) -> str:
+    """Return who holds the operator's Lease, if it was renewed of late; clocks may differ by some seconds."""
+    for one in leases:
+        spec = one.get("spec") or {}
+        renewed = read_time(spec.get("renewTime"))
+        if one["metadata"]["name"] == OPERATOR_LEASE and renewed and now - renewed < _OF_LATE:
+            return str(spec.get("holderIdentity") or "")
+    return ""
+
+
+def read_time(written: object) -> dt.datetime | None:
+    """Return a time as the API server writes it; None for anything else."""
+    try:
+        found = dt.datetime.fromisoformat(str(written))
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
 
 
 def _lacking(source: ObjectSource, namespace: str) -> tuple[str, ...] | None:
@@ -161,11 +191,16 @@ def server_version(source: ObjectSource) -> str | None:
     return version if isinstance(version, str) else None
 
 
+def kubelet_configuration_path(node: str) -> str:
+    """Return where the API server serves the configuration of a node's kubelet."""
+    return NODE.path("", node, "proxy/configz")
+
+
 def kubelet_configurations(source: ObjectSource, nodes: Sequence[str]) -> dict[str, Json]:
     """Return the configuration of the kubelets of these nodes, of a few at most, where it may be read."""
     found: dict[str, Json] = {}
     for name in nodes[:KUBELETS_ASKED]:
-        served = _served(source, NODE.path("", name, "proxy/configz"))
+        served = _served(source, kubelet_configuration_path(name))
         config = served.get("kubeletconfig") if served else None
         if isinstance(config, dict):
             found[name] = config

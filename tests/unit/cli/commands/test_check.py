@@ -1,5 +1,6 @@
 """Whether a cluster can have podnuma: one line per question, with the next step."""
 
+import datetime as dt
 import io
 import json
 from dataclasses import replace
@@ -8,11 +9,13 @@ from typing import Any
 import pytest
 import yaml
 from podnuma.cli import main
-from podnuma.cli.commands.check import CheckState, answers_for, results_text
+from podnuma.cli.commands.check import answers_for, results_text
+from podnuma.cli.commands.check_result import CheckState
 from podnuma.cli.exits import Exit
-from podnuma.cli.objects.cluster_facts import ClusterFacts, read_facts
+from podnuma.cli.objects.cluster_facts import ClusterFacts, leader_of, read_facts
 from podnuma.cli.objects.sources import FileSource
 
+NOW = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
 PART = {"app.kubernetes.io/part-of": "podnuma"}
 
 
@@ -233,4 +236,81 @@ def test_saved_objects_are_checked_too(monkeypatch, capsys):
 def test_a_namespace_that_is_not_there_is_told_from_one_that_may_not_be_read(tmp_path):
     path = tmp_path / "saved.yaml"
     path.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Node", **node()}))
-    assert read_facts(FileSource([str(path)]), "x").namespace_object == {}
+    assert read_facts(FileSource([str(path)]), "x", NOW).namespace_object == {}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (5, "wait for it: kubectl -n podnuma-system rollout status "),
+        (600, "kubectl -n podnuma-system describe "),
+    ],
+)
+@pytest.mark.parametrize(
+    ("check", "kind", "found"),
+    [("operator", "deployment", "0 of 2 replicas"), ("agents", "daemonset", "0 of 0")],
+)
+def test_what_was_created_just_now_is_to_be_waited_for(seconds, words, check, kind, found):
+    facts = replace(
+        INSTALLED,
+        deployments=(created(workload("operator"), seconds, replicas=2),),
+        daemon_sets=(created(workload("agent", desiredNumberScheduled=int(seconds > 60)), seconds),),
+        read_at=NOW,
+    )
+    state, text, step = answer(facts, check)
+    assert state is CheckState.FAILED
+    assert text.endswith(", created less than two minutes ago") == (seconds == 5)
+    assert text.startswith(found) or seconds > 60
+    assert step.startswith(f"{words}{kind} podnuma-")
+
+
+def created(value: dict[str, Any], seconds: float, **spec: int) -> dict[str, Any]:
+    at = (NOW - dt.timedelta(seconds=seconds)).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return value | {"metadata": value["metadata"] | {"creationTimestamp": at}, "spec": spec}
+
+
+def test_what_the_cleanup_before_an_uninstall_stopped_is_not_called_unready():
+    agent, operator = workload("agent", numberReady=2, desiredNumberScheduled=2), workload("operator")
+    agent["spec"] = {"template": {"spec": {"containers": [{"args": ["agent", "cleanup", "--hold"]}]}}}
+    operator["spec"] = {"replicas": 0}
+    facts = replace(INSTALLED, deployments=(operator,), daemon_sets=(agent,))
+    for check, words in (("operator", "scaled to zero"), ("agents", "give their nodes back")):
+        state, found, step = answer(facts, check)
+        assert (state, words in found, "install it again" in step) == (CheckState.FAILED, True, True)
+
+
+def lease(seconds: float, **spec: str) -> dict[str, Any]:
+    renewed = (NOW - dt.timedelta(seconds=seconds)).isoformat(timespec="microseconds")
+    return {"metadata": {"name": "podnuma-operator"}, "spec": {"renewTime": renewed, **spec}}
+
+
+@pytest.mark.parametrize(
+    ("found", "leader"),
+    [
+        (lease(3, holderIdentity="operator-x"), "operator-x"),
+        (lease(-3, holderIdentity="operator-x"), "operator-x"),
+        (lease(100, holderIdentity="operator-x"), ""),
+        (lease(3, holderIdentity=""), ""),
+        ({"metadata": {"name": "podnuma-operator"}, "spec": {}}, ""),
+        (lease(3, holderIdentity="other") | {"metadata": {"name": "other"}}, ""),
+    ],
+    ids=["leads", "its clock is ahead", "dead", "given back", "never held", "another"],
+)
+def test_an_operator_leads_while_it_renews_its_lease(found, leader):
+    assert leader_of([found], NOW) == leader
+
+
+def test_an_operator_that_is_no_deployment_is_seen_by_its_lease():
+    state, found, step = answer(
+        replace(INSTALLED, deployments=(), daemon_sets=(), leader="host_1"), "operator"
+    )
+    assert (state, step) == (CheckState.OK, "")
+    assert found.startswith("host_1 leads (Lease podnuma-operator, ")
+    assert found.endswith("; there is no Deployment of it in podnuma-system")
+
+
+def test_what_kubelets_do_can_be_found_out_by_somebody_else():
+    state, _, step = answer(replace(EMPTY, kubelets={}), "kubelets")
+    assert state is CheckState.UNKNOWN
+    assert "kubectl get --raw /api/v1/nodes/n1/proxy/configz" in step
+    assert "--config" in step
