@@ -1,9 +1,9 @@
 """The last scene: pods for which a node has CPUs enough in sum, and no NUMA node of it has.
 
 A node of eight NUMA nodes with twelve CPUs each, and pods that need seven of one of them: after one pod per
-NUMA node five CPUs are left in each, far more than seven in sum. A ninth pod without the scheduling gate is
-bound there and refused, as on any cluster. One with the gate waits, and is bound when one of the eight has
-ended.
+NUMA node at most five CPUs are left in each, far more than seven in sum. A ninth pod without the scheduling
+gate is bound there and refused, as on any cluster. One with the gate waits, and is bound when one of the
+eight has ended.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ NODE, MACHINE, POOL = "node-3", "epyc7401-2s-8numa-16l3", "placed"
 GATED = {"schedulingGates": [{"name": "podnuma.dev/placement"}]}
 WAITING, REFUSED = "WaitsForNode", "TopologyAffinityError"  # reasons of events
 COUNT, CPUS = 8, 7  # one pod per NUMA node
+RESERVED = frozenset({0, 1})  # for the system, in NUMA node 0
 PODS = "/api/v1/namespaces/default/pods"
 EVENTS = "/api/v1/namespaces/default/events"
 WAIT_SECONDS = 45
@@ -64,7 +65,7 @@ spec:
   cpuManagerPolicy: static
   topologyManagerPolicy: single-numa-node
   topologyManagerScope: pod
-  reservedSystemCPUs: "0-1"
+  reservedSystemCPUs: "{",".join(map(str, sorted(RESERVED)))}"
   placement: BeforeBinding
 """
 
@@ -104,8 +105,11 @@ class Scene:
             self._create(name, GATED)
         for name in names:
             self._wait(lambda name=name: self._node_of(name), f"{name} to be bound")  # type: ignore[misc]
-        free = len(machine.online) - COUNT * CPUS
-        yield f"{COUNT} pods of {CPUS} CPUs run there, one in each NUMA node; {free} CPUs are free, 5 in each"
+        free = [len(numa.cpus - RESERVED) - CPUS for numa in machine.nodes]
+        yield (
+            f"{COUNT} pods of {CPUS} CPUs run there, one in each NUMA node; {sum(free)} CPUs are free, "
+            f"at most {max(free)} in one"
+        )
         self._create("today", {})
         reason = self._wait(lambda: self._refusal("today"), "the pod without the gate to be refused")
         self._wait(lambda: self._api.find(f"{PODS}/today") is None, "it to be evicted")

@@ -34,6 +34,7 @@ NODES = {
 WAIT_SECONDS = 45
 # Wide enough for a line of the map; logs and pipes have no width of their own.
 PLAIN_WIDTH = 120
+MEANING = "CPUs per container, and the whole pod's quota for those that share CPUs"
 TOPOLOGIES = f"{GROUP}/nodetopologies"
 NODE_PROFILES = f"{GROUP}/nodeprofiles"
 
@@ -155,7 +156,7 @@ class Demo:
         allocations: Mapping[str, Json],
         found: Mapping[str, expectations.Containers],
     ) -> None:
-        self._head("What the agents wrote into the cgroups")
+        self._head(f"What the agents wrote into the cgroups: {MEANING}")
         table = Table(box=None, pad_edge=False)
         for title in ("POD", "CONTAINER", "CPUSET.CPUS", "CPUSET.MEMS", "CPU.MAX"):
             table.add_column(title, header_style="", overflow="fold")

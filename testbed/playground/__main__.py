@@ -27,7 +27,7 @@ PS1="(playground) $PS1"
 
 
 def main() -> int:
-    """Start the cluster and a shell, and return the shell's exit status."""
+    """Start the cluster and a shell, and return 0, or the shell's status if it read a pipe."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with Playground() as playground:
@@ -44,10 +44,13 @@ def main() -> int:
 
 
 def shell(playground: Playground) -> int:
-    """Run a shell in the project's folder: one for a person, or one that reads commands from a pipe."""
+    """Run a shell in the project's folder: one for a person, or one that reads commands from a pipe.
+
+    The status of a person's shell is that of its last command, and says nothing: it was left as it should be.
+    """
     environment = playground.environment()
-    argv = ["bash", "-s"]
-    if sys.stdin.isatty():
+    argv, person = ["bash", "-s"], sys.stdin.isatty()
+    if person:
         rc = playground.cluster.folder / "bashrc"
         rc.write_text(_RC)
         environment |= {"PLAYGROUND_PATH": environment["PATH"]}
@@ -55,7 +58,8 @@ def shell(playground: Playground) -> int:
         argv = ["bash", "--rcfile", str(rc), "-i"] if Path(given).name == "bash" else [given, "-i"]
     # Ctrl-C belongs to what runs in the shell.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return subprocess.run(argv, check=False, cwd=ROOT, env=environment, preexec_fn=hear_ctrl_c).returncode
+    ended = subprocess.run(argv, check=False, cwd=ROOT, env=environment, preexec_fn=hear_ctrl_c)
+    return 0 if person else ended.returncode
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -129,6 +130,19 @@ def test_files_that_commands_name_exist():
             for word in line.split():
                 if word.startswith(("examples/", "deploy/", "crds/", "tests/", "docs/")):
                     assert (ROOT / word.split(":")[0]).exists(), f"{page.name}: {line}"
+
+
+def test_what_shown_commands_write_into_a_clone_is_ignored_by_git():
+    written = {
+        file
+        for page in PAGES
+        for line in shown(page)
+        for file in re.findall(r"(?<!2)> ([\w.-]+)(?=\s|$)", line)
+    }
+    asked = ["git", "-C", ROOT, "check-ignore", "--stdin"]
+    done = subprocess.run(asked, input="\n".join(written), capture_output=True, text=True, check=False)
+    assert "databases.yaml" in written
+    assert set(done.stdout.splitlines()) == written
 
 
 def test_the_two_commands_stand_in_the_first_screen():
