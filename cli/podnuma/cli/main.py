@@ -6,6 +6,7 @@ the process, always with a code of `exits.Exit`.
 """
 
 import contextlib
+import difflib
 import importlib
 import io
 import os
@@ -97,6 +98,18 @@ _COMMANDS = {
 }
 
 
+# What people type who expect kubectl's verbs here.
+_OF_KUBECTL = {
+    "get": "kubectl get podallocations",
+    "describe": "kubectl describe podallocation POD",
+    "logs": f"kubectl logs -n {exits.INSTALL_NAMESPACE} deployment/podnuma-operator",
+    "delete": "kubectl delete nodeprofile NAME",
+    "edit": "kubectl edit nodeprofile NAME",
+    "apply": "kubectl apply -f FILE",
+}
+_NEAR = 0.8  # of difflib: a letter or two of a name
+
+
 class _CommandTable(MutableMapping[str, Any]):
     """The commands by name. All names are known from the start, a module is imported at its first use."""
 
@@ -128,6 +141,16 @@ class _LazyGroup(TyperGroup):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.commands = _CommandTable(self.commands)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command; of one that does not exist say which may be meant, kubectl's or a near one."""
+        name = args[0]
+        if name in _OF_KUBECTL:
+            ctx.fail(f"No such command {name!r}: that is kubectl's own, as in `{_OF_KUBECTL[name]}`.")
+        if not name.startswith("-") and name not in self.commands:
+            near = difflib.get_close_matches(name, list(self.commands), n=1, cutoff=_NEAR)
+            ctx.fail(f"No such command {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer's signature
         return list(self.commands)

@@ -154,6 +154,21 @@ def test_a_node_of_a_name_nearby_is_suggested(saved, capsys, command):
     assert said.endswith("; did you mean node-a?\n")
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("explane", "No such command 'explane'. Did you mean 'explain'?"),
+        ("node", "No such command 'node'. Did you mean 'nodes'?"),
+        ("frobnicate", "No such command 'frobnicate'."),
+        ("get", "No such command 'get': that is kubectl's own, as in `kubectl get podallocations`."),
+        ("logs", "as in `kubectl logs -n podnuma-system deployment/podnuma-operator`."),
+    ],
+)
+def test_a_command_that_does_not_exist_names_a_near_one_or_that_of_kubectl(capsys, typed, said):
+    assert ending([typed]) == Exit.USAGE
+    assert capsys.readouterr().err.splitlines()[-1].endswith(said)
+
+
 def test_no_cluster_is_unreachable_with_the_next_step():
     done = run("map")
     assert done.returncode == Exit.UNREACHABLE

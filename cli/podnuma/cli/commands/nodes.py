@@ -25,6 +25,7 @@ app = new_app()
 
 _BARS = "▁▂▃▄▅▆▇█"
 _HEADS = ("NODE", "PROFILE", "POLICY", "PODS", "REJECTED", "NUMA", "USE", "LARGEST-FREE", "READY")
+_WIDE_HEADS = ("CPUS", "HELD", "FREE", "FREE-PER-NUMA")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class NodeLine:
     epilog=examples(
         "podnuma nodes",
         "podnuma nodes -l node-pool=databases --no-headers",
+        "podnuma nodes -o wide",
         "podnuma nodes --watch",
     ),
 )
@@ -83,14 +85,23 @@ def list_nodes(
     """List nodes, one line each, with a bar per NUMA node for what is free there.
 
     A bar is the share of a NUMA node's CPUs that pods hold exclusively. LARGEST-FREE is the most CPUs that
-    one NUMA node has free: what one pod can get at most with single-numa-node.
+    one NUMA node has free: what one pod can get at most with single-numa-node. With -o wide also how many
+    CPUs each node has, holds and has free, and what is free on each of its NUMA nodes.
     """
     lines = read_lines(source, nodes or [], selector)
     return Answer(
         output.AnswerKind.NODE_SUMMARY,
         [line_data(line) for line in lines],
-        lambda style: columns(_HEADS, [_cells(line) for line in lines], headers=style.headers),
+        lambda style: lines_text(lines, wide=style.wide, headers=style.headers),
     )
+
+
+def lines_text(lines: Sequence[NodeLine], *, wide: bool, headers: bool = True) -> str:
+    """Write a line per node; `wide` adds how many CPUs it has, holds and has free, also per NUMA node."""
+    if not wide:
+        return columns(_HEADS, [_cells(line) for line in lines], headers=headers)
+    rows = [(*_cells(line), *_wide_cells(line)) for line in lines]
+    return columns((*_HEADS, *_WIDE_HEADS), rows, headers=headers)
 
 
 def read_lines(source: ObjectSource, names: Sequence[str], selector: str) -> list[NodeLine]:
@@ -156,3 +167,11 @@ def _cells(line: NodeLine) -> tuple[str, ...]:
         "" if line.largest_free is None else str(line.largest_free),
         line.ready,
     )
+
+
+def _wide_cells(line: NodeLine) -> tuple[str, ...]:
+    if not line.numa:
+        return "", "", "", ""
+    cpus, held = sum(one.cpus for one in line.numa), sum(one.held for one in line.numa)
+    free = [one.free for one in line.numa if one.free is not None]
+    return str(cpus), str(held), str(sum(free)) if free else "", ",".join(map(str, free))

@@ -31,7 +31,7 @@ from podnuma.cli.objects.kubelet_configuration import configuration_in, kubelet_
 from podnuma.cli.objects.label_selector import parse_selector
 from podnuma.cli.objects.nodes import find_topologies, hardware_of, read_topology
 from podnuma.cli.objects.queries import Json
-from podnuma.cli.objects.sources import ObjectSource
+from podnuma.cli.objects.sources import FileSource, ObjectSource
 
 _MEMORY: Final = "1Gi"
 _MILLI: Final = 1000
@@ -95,8 +95,9 @@ def suggest_profile(
     first, machine = next(iter(machines.items()))
     configuration = kubelet_configurations(source, [first]).get(first)
     if configuration is None:
+        unread = "" if isinstance(source, FileSource) else "cannot be read (nodes/proxy) and "
         output.note(
-            f"what the kubelet of {first} reserves cannot be read (nodes/proxy): one core and {_MEMORY} are "
+            f"what the kubelet of {first} reserves {unread}is not considered: one core and {_MEMORY} are "
             "reserved; compare with its configuration"
         )
     wanted = selector or (f"kubernetes.io/hostname={node}" if node else "")

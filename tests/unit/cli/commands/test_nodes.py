@@ -62,6 +62,17 @@ def run(capsys, *words: str) -> str:
     return out
 
 
+def test_wide_lines_say_how_many_cpus_there_are_and_what_is_free_where(saved, capsys):
+    plain = run(capsys, "--from", saved).splitlines()
+    wide = run(capsys, "--from", saved, "-o", "wide").splitlines()
+    added = [line.removeprefix(short).split() for line, short in zip(wide, plain, strict=True)]
+    assert added == [
+        ["CPUS", "HELD", "FREE", "FREE-PER-NUMA"],
+        ["96", "18", "16", "10,0,6,0,0,0,0,0"],
+        ["96", "0", "-", "-"],
+    ]
+
+
 def test_a_line_says_who_holds_how_much_and_what_is_free_on_one_numa_node(saved, capsys):
     lines = run(capsys, "--from", saved).splitlines()
     assert lines[0].split() == [
