@@ -55,7 +55,7 @@ def test_plan_leaves_out_a_cordoned_node_and_says_so(filled):
     filled.kubectl("cordon", "node-a")
     done = podnuma("plan", "-f", database, kubeconfig=filled.kubeconfig)
     assert done.returncode == Exit.NO
-    assert "\nnot considered: 1 node: cordoned 1\n" in done.stdout
+    assert "\nnot considered: 1 node: 1 by cordon\n" in done.stdout
     filled.kubectl("uncordon", "node-a")
 
     def admitted() -> bool:

@@ -163,7 +163,7 @@ def test_plan_puts_the_examples_where_they_may_go_and_the_large_one_nowhere(plan
     assert (
         "default/too-large on node-1: TopologyAffinityError: needs 64 CPUs on one NUMA node; " in done.stdout
     )
-    assert "not considered: 1 node: selector 1\n" in done.stdout
+    assert "not considered: 1 node: 1 by nodeSelector\n" in done.stdout
 
 
 def test_of_nine_replicas_as_many_fit_as_there_are_numa_nodes_with_room(plan, tmp_path):
@@ -212,7 +212,7 @@ def test_a_taint_is_respected_and_counted_beside_what_the_selector_leaves_out(sy
     assert done.returncode == Exit.NO
     assert results(done) == {"default/database": ("-", "pending")}
     left_out = done.stdout.partition("not considered: 2 nodes: ")[2].strip()
-    assert sorted(left_out.split(", ")) == ["selector 1", "taint 1"]
+    assert sorted(left_out.split(", ")) == ["1 by nodeSelector", "1 by taints"]
 
 
 @pytest.mark.usefixtures("pods")

@@ -12,10 +12,11 @@ from podnuma.allocator.placement.fleet import Candidate
 from podnuma.api.node_profile import NodeProfile
 from podnuma.api.node_settings import NodeSettings
 from podnuma.api.node_topology import NodeTopology
+from podnuma.api.scheduling import PodConstraints
 from podnuma.api.selector import EVERYTHING
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
-from podnuma.cli.objects.nodes import CandidateNode, candidate_nodes, own_settings
+from podnuma.cli.objects.nodes import CandidateNode, candidate_nodes, no_settings, own_settings
 from podnuma.cli.objects.profiles import profile_in_file, readable_profiles, winner
 from podnuma.cli.objects.queries import Json, ObjectQuery
 from podnuma.cli.objects.scheduling_view import SchedulingView
@@ -44,9 +45,17 @@ def scheduling_view(source: ObjectSource, pods: Sequence[Json], note: Note) -> S
 
 
 def nodes_to_plan_on(
-    source: ObjectSource, node: str, profile: str, view: SchedulingView, note: Note
+    source: ObjectSource,
+    node: str,
+    profile: str,
+    view: SchedulingView,
+    note: Note,
+    pods: Sequence[PodConstraints],
 ) -> tuple[list[CandidateNode], NamespaceLabels]:
-    """Return the nodes to ask, by name, and the labels of namespaces; Failure if there is none."""
+    """Return the nodes to ask, by name, and the labels of namespaces; Failure if there is none.
+
+    Of nodes without settings `note` hears if one of the pods may go there, or if there are no others.
+    """
     topologies, allocations = source.fetch(queries.node_topologies(node), queries.pod_allocations(node))
     tried = profile_in_file(profile) if profile and Path(profile).exists() else None
     which = ""
@@ -59,7 +68,11 @@ def nodes_to_plan_on(
     elif profile:
         topologies = [one for one in topologies if _profile_of(one) == profile]
         which = f" with profile {profile}"
-    found, problems = candidate_nodes(topologies, allocations, _chooser(source, tried, view, note))
+    found, unset, problems = candidate_nodes(topologies, allocations, _chooser(source, tried, view, note))
+    if found:
+        unset = [name for name in unset if any(view.obstacle(pod, name) is None for pod in pods)]
+    if unset:
+        note(no_settings(unset))
     for line in (*problems, *(remark for one in found for remark in one.remarks)):
         note(line)
     if not found:

@@ -8,7 +8,7 @@ something is reserved the nodes are asked as they are without that.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from podnuma.allocator import PodRequest, cpuset, nodeset
@@ -25,7 +25,7 @@ from podnuma.cli.exits import Exit
 from podnuma.cli.objects.devices_not_chosen import devices_not_chosen
 from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.sources import ObjectSource
-from podnuma.cli.render.wording import columns, count
+from podnuma.cli.render.wording import columns, count, not_considered
 
 _SHOWN = 10
 _LISTED = 100
@@ -63,6 +63,7 @@ class WaitingPod:
     refusing: tuple[RefusingNodes, ...]
     excluded: Mapping[Obstacle, int]
     unmanaged: int
+    node_selector: Mapping[str, str] = field(default_factory=dict)
 
 
 def explain_waiting(
@@ -83,8 +84,8 @@ def waiting_pod(
 ) -> WaitingPod:
     """Ask every node about a pod."""
     view = scheduling_view(source, pods_on(source, "", output.note), output.note)
-    nodes, namespaces = nodes_to_plan_on(source, "", profile, view, output.note)
     constraints = read_pod_constraints(value)
+    nodes, namespaces = nodes_to_plan_on(source, "", profile, view, output.note, [constraints])
     if constraints.not_considered:
         output.note(f"not considered in where it may go: {', '.join(constraints.not_considered)}")
     if devices := devices_not_chosen(value):
@@ -118,6 +119,7 @@ def waiting_pod(
         refusing=tuple(refusing),
         excluded=excluded,
         unmanaged=unmanaged,
+        node_selector=constraints.node_selector,
     )
 
 
@@ -160,8 +162,8 @@ def waiting_text(found: WaitingPod) -> str:
     if found.unmanaged:
         text += f"\n{count(found.unmanaged, 'node')} would not manage it\n"
     if found.excluded:
-        reasons = ", ".join(f"{one.value} {number}" for one, number in sorted(found.excluded.items()))
-        text += f"\nnot considered: {count(sum(found.excluded.values()), 'node')}: {reasons}\n"
+        nowhere = not (found.candidates or found.refusing or found.unmanaged)
+        text += f"\n{not_considered(found.excluded, found.node_selector if nowhere else None)}\n"
     return text
 
 

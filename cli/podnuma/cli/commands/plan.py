@@ -178,7 +178,8 @@ def plan_documents(
         note(f"the API server differs: {line}")
     pods = pods_on(source, node, note)
     view = scheduling_view(source, pods, note)
-    nodes, labels = nodes_to_plan_on(source, node, profile, view, note)
+    constraints = [one.constraints for one in expanded.pods]
+    nodes, labels = nodes_to_plan_on(source, node, profile, view, note, constraints)
     if node:
         # Replicas may run on other nodes, too.
         pods = [one for name in _namespaces(expanded) for one in source.fetch(queries.pods(name))[0]]

@@ -8,7 +8,7 @@ from podnuma.api import pod_allocation
 from podnuma.api.scheduling import Obstacle
 from podnuma.cli.commands.asked_nodes import candidate_data
 from podnuma.cli.commands.pod_plans import NodeRefusal, PodPlan, workload_plans
-from podnuma.cli.render.wording import columns, count
+from podnuma.cli.render.wording import columns, count, not_considered
 
 _PODS_SHOWN = 3
 _FIT = ("running", "admitted")
@@ -57,11 +57,10 @@ def _left_out(plans: Sequence[PodPlan]) -> str:
     for plan in plans:
         # Room runs out as replicas are placed: it is told where it keeps a pod from running.
         why = Counter(
-            found.value for found in plan.left_out.values() if plan.pending or found is not Obstacle.RESOURCES
+            found for found in plan.left_out.values() if plan.pending or found is not Obstacle.RESOURCES
         )
         if why:
-            reasons = ", ".join(f"{one} {number}" for one, number in why.items())
-            line = f"not considered: {count(sum(why.values()), 'node')}: {reasons}"
+            line = not_considered(why, plan.planned.constraints.node_selector if plan.pending else None)
             alike.setdefault(line, []).append(plan.planned.name)
     lines = []
     for line, pods in alike.items():

@@ -7,7 +7,7 @@ remark and the rest is used; only a node without known hardware cannot be shown 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from podnuma.allocator import NodeAllocator, SettingsError, SettingsProblem
 from podnuma.allocator.decision import PodGrant
@@ -28,6 +28,7 @@ NO_AGENT = (
     f"kubectl -n {INSTALL_NAMESPACE} get pods -o wide shows where agents run"
 )
 """Why there may be no NodeTopology, and the next step."""
+_NAMED: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +69,39 @@ def candidate_nodes(
     topologies: Sequence[Mapping[str, Any]],
     allocations: Sequence[Mapping[str, Any]],
     choose: Callable[[NodeTopology], NodeSettings | None] = own_settings,
-) -> tuple[list[CandidateNode], list[str]]:
-    """Return the nodes by name, and why others cannot be asked. `choose`: the settings to ask a node with."""
+) -> tuple[list[CandidateNode], list[str], list[str]]:
+    """Return the nodes by name, the names of those without settings, and why others cannot be asked.
+
+    `choose`: the settings to ask a node with.
+    """
     found: list[CandidateNode] = []
+    unset: list[str] = []
     problems: list[str] = []
     for value in topologies:
         try:
             topology = read_topology(value)
-            found.append(candidate_node(topology, allocations, choose(topology)))
+            if (settings := choose(topology)) is None:
+                unset.append(topology.name)
+            else:
+                found.append(candidate_node(topology, allocations, settings))
         except Failure as failure:
             problems += failure.lines
-    return sorted(found, key=lambda one: one.name), problems
+    return sorted(found, key=lambda one: one.name), sorted(unset), problems
+
+
+def no_settings(nodes: Sequence[str]) -> str:
+    """Say that these nodes have no settings, in one line."""
+    which, them = f"node {nodes[0]}: no settings are known for this node", "it"
+    if len(nodes) > 1:
+        more = f" and {len(nodes) - _NAMED} more" if len(nodes) > _NAMED else ""
+        which, them = (
+            f"no settings are known for {len(nodes)} nodes ({', '.join(nodes[:_NAMED])}{more})",
+            "them",
+        )
+    return (
+        f"{which}: nothing would be pinned; apply a NodeProfile that selects {them}, "
+        "or try one with --profile FILE"
+    )
 
 
 def candidate_node(
@@ -89,11 +112,7 @@ def candidate_node(
     Failure(NOT_FOUND) without settings or hardware, Failure(INPUT) if the settings do not fit it.
     """
     if settings is None:
-        raise Failure(
-            Exit.NOT_FOUND,
-            f"node {topology.name}: no settings are known for this node: nothing would be pinned; "
-            "apply a NodeProfile that selects it, or try one with --profile FILE",
-        )
+        raise Failure(Exit.NOT_FOUND, no_settings([topology.name]))
     hardware = hardware_of(topology)
     grants, remarks = grants_on(topology.name, allocations)
     try:

@@ -60,7 +60,7 @@ def test_nodes_that_would_admit_it_are_named_best_first_and_the_others_counted(t
         "the scheduler says: 0/3 nodes are available: 3 Insufficient cpu.",
     ]
     assert [line.split()[0] for line in lines[4:7]] == ["NODE", "node-a", "a-node"]
-    assert lines[-1] == "not considered: 1 node: cordoned 1"
+    assert lines[-1] == "not considered: 1 node: 1 by cordon"
 
 
 def test_a_pod_that_no_node_admits_has_the_reason_once_with_what_would_fit(tmp_path, capsys):

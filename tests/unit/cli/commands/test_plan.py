@@ -192,8 +192,8 @@ def test_the_examples_go_where_their_selectors_let_them_and_the_large_one_is_ref
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"unschedulable": True}, "cordoned 1"),
-        ({"taints": [{"key": "a", "effect": "NoSchedule"}]}, "taint 1"),
+        ({"unschedulable": True}, "cordon"),
+        ({"taints": [{"key": "a", "effect": "NoSchedule"}]}, "taints"),
     ],
 )
 def test_a_cordon_or_a_taint_leaves_a_pod_pending_and_is_counted(tmp_path, capsys, change, why):
@@ -203,7 +203,7 @@ def test_a_cordon_or_a_taint_leaves_a_pod_pending_and_is_counted(tmp_path, capsy
     shown = capsys.readouterr().out
     assert shown.splitlines()[1].split()[:2] == ["default/database", "-"]
     assert "pending" in shown
-    assert f"\nnot considered: 2 nodes: {why}, selector 1\n" in shown
+    assert f"\nnot considered: 2 nodes: 1 by nodeSelector, 1 by {why}\n" in shown
 
 
 def deployment(replicas: int, cpu: int, **spec: object) -> dict[str, Any]:
@@ -278,6 +278,18 @@ def test_a_node_without_settings_pins_nothing_and_is_no_yes(tmp_path, capsys):
         )
     assert failure.value.code is Exit.NOT_FOUND
     assert "no settings are known for this node: nothing would be pinned" in capsys.readouterr().err
+
+
+def test_nodes_without_settings_are_named_once_and_only_where_a_pod_may_go(tmp_path, capsys):
+    pools = {"bare-1": "databases", "bare-2": "databases", "other": "training"}
+    more = [node(name, 96, {"node-pool": pool}) for name, pool in pools.items()]
+    source = cluster(tmp_path, *map(unset, pools), *more)
+    database = [str(ROOT / "examples" / "pods" / "database.yaml")]
+    assert print_plan(source, database, "", "", OutputFormat.TEXT) is Exit.OK
+    said = [line for line in capsys.readouterr().err.splitlines() if "no settings" in line]
+    (line,) = said
+    assert line.startswith("no settings are known for 2 nodes (bare-1, bare-2): nothing would be pinned; ")
+    assert "apply a NodeProfile that selects them" in line
 
 
 def test_a_saved_profile_that_selects_a_node_settles_it(tmp_path):

@@ -12,7 +12,8 @@ EPYC = "epyc7401-2s-8numa-16l3"
 
 
 def outcomes(pods, topologies, allocations=(), labels=None):
-    nodes, problems = candidate_nodes(topologies, allocations)
+    nodes, unset, problems = candidate_nodes(topologies, allocations)
+    assert not unset
     assert problems == []
     expanded = expand([Document(f"document {number}", one) for number, one in enumerate(pods)])
     return plan_pods(expanded.pods, nodes, labels or {})
