@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 from deploy import image, plugin, release, sbom
+from deploy.python_packages import Builder
 
 
 def test_each_step_is_told_before_what_it_makes_is_there(tmp_path, monkeypatch):
@@ -19,12 +18,14 @@ def test_each_step_is_told_before_what_it_makes_is_there(tmp_path, monkeypatch):
     monkeypatch.setattr(release, "_chart", write)
     wheel, target = tmp_path / "podnuma-1-py3-none-any.whl", tmp_path / "dist"
     wheel.touch()
+    builder = Builder(tmp_path)
+    vars(builder)["wheel"] = wheel  # as if it were built
     begun: list[tuple[str, int]] = []
 
     def begin(step):
         begun.append((step, len(list(target.iterdir()))))
 
-    made = release.build(target, tmp_path, ["amd64", "arm64"], SimpleNamespace(wheel=wheel), begin)
+    made = release.build(target, tmp_path, ["amd64", "arm64"], builder, begin)
     of_each = ("building the image", "listing what is in the image", "building the krew plugin")
     assert begun == [
         ("building the wheel", 0),

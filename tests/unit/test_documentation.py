@@ -139,7 +139,7 @@ def test_what_shown_commands_write_into_a_clone_is_ignored_by_git():
         for line in shown(page)
         for file in re.findall(r"(?<!2)> ([\w.-]+)(?=\s|$)", line)
     }
-    asked = ["git", "-C", ROOT, "check-ignore", "--stdin"]
+    asked = ["git", "-C", str(ROOT), "check-ignore", "--stdin"]
     done = subprocess.run(asked, input="\n".join(written), capture_output=True, text=True, check=False)
     assert "databases.yaml" in written
     assert set(done.stdout.splitlines()) == written

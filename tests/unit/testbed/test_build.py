@@ -114,6 +114,8 @@ def held_by_another_process(lock):
     hold = "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX)"
     argv = [sys.executable, "-c", f"{hold}; print(flush=True); sys.stdin.read()", str(lock)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
         process.stdout.readline()
         yield
         assert process.poll() is None, "it was waited for until its end"
