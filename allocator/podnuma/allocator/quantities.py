@@ -28,6 +28,7 @@ _BINARY_DIGITS = 14
 
 # Longer texts than any amount needs; refusing them bounds the work on hostile input.
 _LONGEST = 64
+_ROUND = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,16 @@ def format_bytes(size: int) -> str:
         if size and size % (1 << shift) == 0:
             return f"{size >> shift}{suffix}"
     return str(size)
+
+
+def format_rounded(size: int) -> str:
+    """Write bytes with three digits, for people: "16Gi", "31.9Gi"."""
+    value = float(size)
+    for unit in ("", "Ki", "Mi", "Gi"):
+        if value < _ROUND:
+            return f"{value:.3g}{unit}"
+        value /= 1024
+    return f"{value:.3g}Ti"
 
 
 def format_cpu(milli: int) -> str:

@@ -5,7 +5,7 @@ has 12 free. Fits with: pod cpu 12". The kubelet's own words (`Rejected.message`
 this says what is short. Amounts are rounded for people, but for those to fit with: these are exact.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from podnuma.allocator.decision import Admitted, Rejected
@@ -16,12 +16,12 @@ from podnuma.allocator.explain.remarks import AdmissionPath, MergeStep
 from podnuma.allocator.explain.suggestions import Suggestion, suggest
 from podnuma.allocator.manager_settings import TopologyManagerPolicy
 from podnuma.allocator.node_allocator import NodeAllocator
+from podnuma.allocator.quantities import format_rounded
 from podnuma.allocator.request import CPU, PodRequest
 from podnuma.allocator.resize.decide import ResizeRefused
 
 LONGEST: Final = 250
 _FITS_SHOWN: Final = 3
-_ROUND: Final = 1000
 
 
 def brief(node: NodeAllocator, pod: PodRequest, found: Explanation) -> str:
@@ -82,27 +82,35 @@ def _short(wanted: ExclusiveRequests, found: Explanation, *, single: bool) -> It
     failed = next((step for step in found.steps if step.merged is None), None)
     subject, cpus, memory = _asked(wanted, found, failed)
     needs: dict[str, int] = ({CPU: cpus} if cpus else {}) | dict(memory or {})
-    for resource, amount in needs.items():
-        rows = [row for row in found.free if row.resource == resource]
-        whole = sum(max(row.free, 0) for row in rows)
-        if rows and amount > whole:
-            yield (
-                f"{subject}needs {_text(resource, amount)}; the node has {_free(resource, whole)} free"
-                f"{_others(resource, sum(row.others for row in rows))}"
-            )
+    rows = {resource: [row for row in found.free if row.resource == resource] for resource in needs}
+    whole = {
+        resource: (sum(max(row.free, 0) for row in of_it), sum(row.others for row in of_it))
+        for resource, of_it in rows.items()
+        if of_it
+    }
+    if lacking := {one: has for one, has in whole.items() if needs[one] > has[0]}:
+        yield f"{subject}needs {_list(needs, lacking)}; the node has {_have(lacking)}"
     if failed is None:
         return
-    for resource, amount in needs.items():
-        rows = [row for row in found.free if row.resource == resource]
-        best = max(rows, key=lambda row: row.free, default=None)
-        largest = max(best.free, 0) if best else 0
+    largest = {}
+    for resource, of_it in rows.items():
+        best = max(of_it, key=lambda row: row.free, default=None)
         # Several nodes are no way out where only one is allowed, or would be enough if it were empty.
-        if rows and amount > largest and (single or any(row.grantable >= amount for row in rows)):
-            yield (
-                f"{subject}needs {_text(resource, amount)} on one NUMA node; "
-                f"the largest has {_free(resource, largest)} free"
-                f"{_others(resource, best.others if best else 0)}"
-            )
+        if best is not None and (single or any(row.grantable >= needs[resource] for row in of_it)):
+            largest[resource] = max(best.free, 0), best.others
+    if lacking := {one: has for one, has in largest.items() if needs[one] > has[0]}:
+        yield f"{subject}needs {_list(needs, lacking)} on one NUMA node; the largest has {_have(lacking)}"
+
+
+def _list(needs: Mapping[str, int], lacking: Iterable[str]) -> str:
+    return " and ".join(_text(resource, needs[resource]) for resource in lacking)
+
+
+def _have(lacking: Mapping[str, tuple[int, int]]) -> str:
+    """Write what is free of what is short, and what others use of it; units where there are several."""
+    write = _free if len(lacking) == 1 else _text
+    free = " and ".join(write(resource, amount) for resource, (amount, _) in lacking.items())
+    return f"{free} free" + "".join(_others(resource, used) for resource, (_, used) in lacking.items())
 
 
 def _asked(
@@ -121,22 +129,12 @@ def _asked(
 def _text(resource: str, amount: int) -> str:
     if resource == CPU:
         return "1 CPU" if amount == 1 else f"{amount} CPUs"
-    return f"{_rounded(amount)} {resource}"
+    return f"{format_rounded(amount)} {resource}"
 
 
 def _free(resource: str, amount: int) -> str:
-    return str(amount) if resource == CPU else _rounded(amount)
+    return str(amount) if resource == CPU else format_rounded(amount)
 
 
 def _others(resource: str, size: int) -> str:
-    return f", {_rounded(size)} {resource} are in use without a grant" if size else ""
-
-
-def _rounded(size: int) -> str:
-    """Write bytes with three digits: "16Gi", "31.9Gi"."""
-    value = float(size)
-    for unit in ("", "Ki", "Mi", "Gi"):
-        if value < _ROUND:
-            return f"{value:.3g}{unit}"
-        value /= 1024
-    return f"{value:.3g}Ti"
+    return f", {format_rounded(size)} {resource} are in use without a grant" if size else ""

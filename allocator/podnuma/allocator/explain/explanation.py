@@ -9,7 +9,7 @@ one, on the node as it is; it costs the fast path nothing.
 Always true: `decision` is what `NodeAllocator.decide` answers; explaining changes nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
@@ -23,7 +23,7 @@ from podnuma.allocator.explain.suggestions import Suggestion, Suggestions, sugge
 from podnuma.allocator.merge import HintProvider, ProvidedHints
 from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.numa_candidates import candidates
-from podnuma.allocator.quantities import format_bytes
+from podnuma.allocator.quantities import format_bytes, format_rounded
 from podnuma.allocator.refusal import Refusal
 from podnuma.allocator.request import CPU, MEMORY, PodRequest, Qos
 from podnuma.allocator.scope_container import ContainerScopeAttempt
@@ -140,7 +140,7 @@ def _step(
         sides.append(_side(node, CPU, (f"{cpus} cpu", f"{free} cpu"), provided.cpu))
     if rules.static_memory and memory:
         have = {name: max(serving.tables.free_on(node.topology.all_nodes, name), 0) for name in memory}
-        sides.append(_side(node, MEMORY, (_amounts(memory), _amounts(have)), provided.memory))
+        sides.append(_side(node, MEMORY, (_amounts(memory), _amounts(have, format_rounded)), provided.memory))
     sides += [_side(node, one.resource, (one.wanted, one.free), one) for one in provided.devices]
     merged = rules.merger.merge(
         provided.cpu, provided.memory, impossible=provided.impossible, devices=provided.devices
@@ -161,8 +161,8 @@ def _side(
     )
 
 
-def _amounts(sizes: Bytes) -> str:
-    return ", ".join(f"{format_bytes(size)} {name}" for name, size in sizes.items())
+def _amounts(sizes: Bytes, write: Callable[[int], str] = format_bytes) -> str:
+    return ", ".join(f"{write(size)} {name}" for name, size in sizes.items())
 
 
 def _hints(node: NodeAllocator, provider: HintProvider) -> Iterator[TopologyHint]:

@@ -5,7 +5,8 @@ Each is tried alone, down and up, by deciding again; only what is really admitte
 CPUs are tried one whole CPU at a time, memory in doubling steps and then by halving, to the MiB.
 A budget is never made smaller than its containers ask for, a container never larger than its
 budget. When no single number helps, CPUs and memory of the same place are tried together, CPUs
-not far from what they are; then the CPUs of a budget with those of its largest container.
+not far from what they are, or else, of the largest place, as many as fit with the least memory; then
+the CPUs of a budget with those of its largest container.
 
 Always true: every suggestion of `single`, applied alone, and those of `together`, applied both,
 make `decide` admit the pod on this node as it is. The first single one is the smallest in
@@ -14,7 +15,7 @@ MAX_CPUS_TRIED decisions for each of CPUs. This costs milliseconds and is done o
 explanation.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -94,7 +95,27 @@ def _together(knobs: Sequence[_Knob], fits: Fits, most: Mapping[str, int]) -> tu
                 if other.where == knob.where and other.resource == MEMORY:
                     for value in _nearest(other, fits):
                         return knob.change(count), other.change(value)
+    return _far(knobs, fits, most)
+
+
+def _far(knobs: Sequence[_Knob], fits: Fits, most: Mapping[str, int]) -> tuple[Suggestion, ...]:
+    """Change the largest place: its CPUs to what fits with the least memory, its memory to what fits then."""
+    memory = max((one for one in knobs if one.resource == MEMORY), key=lambda one: one.value, default=None)
+    own = _of(knobs, memory.where, CPU) if memory else None
+    if memory is None or own is None:
+        return ()
+    # A MiB more than its containers take, for those that share.
+    bare = _of(_knobs(memory.turn(memory.least + MIB), most), own.where, CPU)
+    for count in _nearest(bare, fits) if bare else ():
+        other = _of(_knobs(own.turn(count), most), own.where, MEMORY)
+        if other is not None:
+            for value in _nearest(other, fits):
+                return own.change(count), other.change(value)
     return ()
+
+
+def _of(knobs: Iterable[_Knob], where: str, resource: str) -> _Knob | None:
+    return next((one for one in knobs if (one.where, one.resource) == (where, resource)), None)
 
 
 def _in_step(knobs: Sequence[_Knob], fits: Fits, most: Mapping[str, int]) -> tuple[Suggestion, ...]:
@@ -174,9 +195,11 @@ def _nearest(knob: _Knob, fits: Fits) -> Iterator[int]:
     def fitting_mib(value: int) -> bool:
         return fitting(value * MIB)
 
-    above = -(-knob.value // MIB)
+    below, above = knob.value // MIB, -(-knob.value // MIB)
+    if knob.least <= knob.most:
+        below = min(below, knob.most // MIB + 1)  # what the machine has is tried first, and nothing above it
     # What the machine has may be less than is asked for: then nothing above is worth a try.
-    for start, end in ((knob.value // MIB, -(-knob.least // MIB)), (above, max(above, knob.most // MIB))):
+    for start, end in ((below, -(-knob.least // MIB)), (above, max(above, knob.most // MIB))):
         yield from (value * MIB for value in _gallop(start, end, fitting_mib))
 
 

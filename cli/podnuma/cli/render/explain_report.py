@@ -1,7 +1,7 @@
 """What `podnuma explain` says of a pod: asked, free, considered, decided, in the kernel, what would fit."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from podnuma.allocator import Admitted, NodeAllocator, PodGrant, PodRequest, Rejected, nodeset
@@ -234,20 +234,27 @@ def _steps(steps: Sequence[MergeStep], *, wide: bool) -> Iterator[str]:
             yield wrap_list(line, _HINTS_WIDTH, _OR).replace("\n", "\n  ") + "\n"
         if step.merged is None:
             yield f"{step.subject}: no set of NUMA nodes is suitable\n"
+        elif any(_is_nowhere(side) for side in step.sides):
+            yield f"{step.subject}: {_named(replace(step.merged, preferred=True))} is tried all the same\n"
         else:
             yield f"{step.subject}: {_merged(step.merged)}\n"
 
 
 def _hints(side: MergeSide, *, wide: bool) -> str:
-    if side.hints is None:
-        return "no set of NUMA nodes has it" if side.resource == MEMORY else "no preference"
-    if not side.hints:
+    if _is_nowhere(side):
         return "no set of NUMA nodes has it"
+    if side.hints is None:
+        return "no preference"
     shown = side.hints if wide else side.hints[:_HINTS_SHOWN]
     more = len(side.hints) - len(shown)
     if len(side.hints) == 1:
         return _named(side.hints[0])
     return "NUMA nodes " + _OR.join([*map(_hint, shown), *([f"{more} more (-o wide)"] if more else [])])
+
+
+def _is_nowhere(side: MergeSide) -> bool:
+    """Whether no set of NUMA nodes has what is wanted; of memory that has no preference means the same."""
+    return not side.hints and (side.hints is not None or side.resource == MEMORY)
 
 
 def _hint(hint: TopologyHint) -> str:

@@ -41,6 +41,17 @@ def test_too_many_cpus_for_the_node():
     )
 
 
+def test_all_that_is_short_is_named_with_what_fits_together():
+    assert said(node("best-effort"), pod((64, "64Gi"), g(2, "1Gi"), s())) == (
+        "needs 64 CPUs and 64Gi memory; the node has 11 CPUs and 16Gi memory free. "
+        "Fits with: pod cpu 11 and pod memory 16Gi"
+    )
+    assert said(node(), pod((9, "12Gi"), g(2, "1Gi"), s())) == (
+        "needs 9 CPUs and 12Gi memory on one NUMA node; the largest has 6 CPUs and 8Gi memory free. "
+        "Fits with: pod cpu 6 and pod memory 8Gi"
+    )
+
+
 def test_too_much_memory_is_in_units_for_people():
     found = said(node(), pod((2, "12Gi"), g(1, "1Gi"), s()))
     assert found == "needs 12Gi memory on one NUMA node; the largest has 8Gi free. Fits with: pod memory 8Gi"

@@ -64,6 +64,16 @@ def test_cpus_and_memory_change_together_when_neither_helps_alone():
     )
 
 
+def test_cpus_far_too_many_come_down_with_memory_to_what_fits():
+    def fits(other):
+        return amount(other, "cpu") <= 4 and amount(other, "memory") <= (8 - amount(other, "cpu")) * GI
+
+    assert suggest(pod((64, "200Gi"), s()), fits, MOST).together == (
+        Suggestion("pod", "cpu", "64", "4"),
+        Suggestion("pod", "memory", "200Gi", "4Gi"),
+    )
+
+
 def test_a_pod_of_very_many_numbers_costs_a_bounded_number_of_decisions():
     tried = 0
 
