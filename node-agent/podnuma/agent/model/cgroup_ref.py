@@ -41,19 +41,16 @@ CgroupRef: TypeAlias = QosCgroup | PodCgroup | ContainerCgroup
 
 def parent(cgroup: CgroupRef) -> CgroupRef | None:
     """Return the cgroup above; None stands for kubepods."""
-    match cgroup:
-        case ContainerCgroup(pod=pod):
-            return pod
-        case PodCgroup(qos=Qos.GUARANTEED) | QosCgroup():
-            return None
-        case PodCgroup(qos=qos):
-            return QosCgroup(qos)
+    if isinstance(cgroup, ContainerCgroup):
+        return cgroup.pod
+    return QosCgroup(cgroup.qos) if isinstance(cgroup, PodCgroup) and depth(cgroup) else None
 
 
 def depth(cgroup: CgroupRef) -> int:
     """Return how many cgroups are above."""
-    above = parent(cgroup)
-    return 0 if above is None else 1 + depth(above)
+    if isinstance(cgroup, ContainerCgroup):
+        return 1 + depth(cgroup.pod)
+    return int(isinstance(cgroup, PodCgroup) and cgroup.qos is not Qos.GUARANTEED)
 
 
 def describe(cgroup: CgroupRef) -> str:

@@ -5,6 +5,7 @@ within the parent's effective ones, or all of the parent's where nothing is left
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from podnuma.agent.model.cgroup_ref import CgroupRef
 from podnuma.allocator import cpuset, nodeset
@@ -85,8 +86,7 @@ class CgroupTarget:
     unavailable: CpuSet | None = None  # its own CPUs, all of them offline: `cpus` is what it has meanwhile
 
 
-@dataclass(frozen=True, slots=True)
-class CgroupWrite:
+class CgroupWrite(NamedTuple):
     """One write to a cgroup, all fields at once. `gains` and `losses`: CPUs that it gets and gives up."""
 
     cgroup: CgroupRef

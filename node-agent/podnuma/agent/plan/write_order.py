@@ -73,10 +73,11 @@ def _reached(target: CgroupTarget, values: CgroupValues) -> bool:
 def _rank(there: _There) -> tuple[int, str, str, str, str]:
     """Return what puts parents first, and everything in one order always."""
     cgroup = there[0]
-    kind = type(cgroup).__name__
     if isinstance(cgroup, ContainerCgroup):
-        return depth(cgroup), kind, cgroup.pod.uid, cgroup.name, cgroup.id
-    return depth(cgroup), kind, cgroup.uid if isinstance(cgroup, PodCgroup) else cgroup.qos.value, "", ""
+        return depth(cgroup), "container", cgroup.pod.uid, cgroup.name, cgroup.id
+    if isinstance(cgroup, PodCgroup):
+        return depth(cgroup), "pod", cgroup.uid, "", ""
+    return depth(cgroup), "slice", cgroup.qos.value, "", ""
 
 
 class _Cgroup:
@@ -115,18 +116,13 @@ class _Cgroup:
             return self.has
         return _effective_in(cpus if self is other else self.own, self.above.if_given(other, cpus))
 
-    def children(self) -> "Iterator[_Cgroup]":
-        """Yield those right below it that have a target."""
-        return (each for each in self.below if each.above is self and each.target is not None)
-
     def needed_by_children(self, cpus: CpuSet) -> CpuSet:
         """Return the CPUs of those below that would have none left if it had only `cpus`."""
-        if not self.below:
-            return cpuset.EMPTY
         held = 0
-        for child in self.children():
-            left = CpuSet(child.has & cpus)
-            held |= child.needed_by_children(left) if left else child.has
+        for child in self.below:
+            if child.above is self and child.target is not None:
+                left = CpuSet(child.has & cpus)
+                held |= child.needed_by_children(left) if left else child.has
         return CpuSet(held)
 
     def inheriting(self, cpus: CpuSet) -> "list[_Cgroup]":
@@ -161,18 +157,16 @@ class _Projection:
 
     def add(self, ref: CgroupRef, target: CpuSet) -> None:
         """Take in a cgroup, after those above it."""
-        cgroup = self._place(ref)
+        cgroup = self._at.get(ref) or self._place(ref)
         cgroup.target = cgroup.end = self._end(target, self.above(cgroup))
         if cgroup.target != target:
             self._unattainable.append((cgroup, target))
         self._targeted.append(cgroup)
         self._refresh(cgroup)
 
-    def _place(self, ref: CgroupRef | None) -> _Cgroup:
-        known = self._at.get(ref)
-        if known is not None or ref is None:
-            return known or self.kubepods
-        above = self._place(parent(ref))
+    def _place(self, ref: CgroupRef) -> _Cgroup:
+        outer = parent(ref)
+        above = self._at.get(outer) or (self.kubepods if outer is None else self._place(outer))
         values = self._seen.get(ref)
         cgroup = self._at[ref] = _Cgroup(ref, above, None if values is None else values.cpus)
         for each in above.line():
@@ -190,21 +184,22 @@ class _Projection:
         if cgroup.above is not None:
             cgroup.has = _effective_in(cgroup.own, cgroup.above.has)
         if cgroup.target is not None:
-            cgroup.excess = CpuSet(cgroup.has & ~cgroup.target)
+            before, cgroup.excess = cgroup.excess, CpuSet(cgroup.has & ~cgroup.target)
             if cgroup.excess:
                 self._blocking[cgroup] = cgroup.excess
-            else:
-                self._blocking.pop(cgroup, None)
+            elif before:
+                del self._blocking[cgroup]
 
     def write(self, cgroup: _Cgroup, cpus: CpuSet) -> CgroupWrite:
         if cgroup.ref is None:
             raise ValueError("kubepods is never written")
         before, cgroup.own = cgroup.has, cpus
         self._refresh(cgroup)
-        for each in cgroup.below:
-            self._refresh(each)
         after = cgroup.has
-        return CgroupWrite(cgroup.ref, cpus, gains=CpuSet(after & ~before), losses=CpuSet(before & ~after))
+        if after != before:
+            for each in cgroup.below:
+                self._refresh(each)
+        return CgroupWrite(cgroup.ref, cpus, None, None, CpuSet(after & ~before), CpuSet(before & ~after))
 
     def unattainable(self) -> Iterator[CgroupWrite]:
         """Yield the writes of targets that are not attainable, when all others are reached."""
@@ -321,6 +316,8 @@ def _with_mems_and_cpu_max(writes: list[CgroupWrite], there: Iterable[_There]) -
     """Add memory nodes and cpu.max to the last write of their cgroup, or append a write of their own."""
     last = {write.cgroup: number for number, write in enumerate(writes)}
     for cgroup, target, values in there:
+        if target.mems is None and target.cpu_max is None:
+            continue
         mems = target.mems if target.mems != values.mems else None
         cpu_max = None if has_quota(values.cpu_max, target.cpu_max) else target.cpu_max
         if mems is None and cpu_max is None:
