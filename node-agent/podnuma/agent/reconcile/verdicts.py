@@ -37,6 +37,10 @@ class PinVerdicts:
     def of(self, container_id: str) -> PinVerdict:
         return self._judged.get(container_id, PENDING)
 
+    def judged(self) -> dict[str, PinVerdict]:
+        """Return the verdicts that there are, by container id."""
+        return dict(self._judged)
+
     def written(self, container_id: str) -> None:
         """Take note that something had to be written after the container existed."""
         self._late.add(container_id)

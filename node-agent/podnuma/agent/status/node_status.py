@@ -18,6 +18,7 @@ from podnuma.api.conditions import Condition, Status, merged, timestamp
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_topology import AgentReport, NodeCondition, render_agent_status
 from podnuma.api.resource_types import NODE_TOPOLOGY
+from podnuma.plumbing.remembered import Remembered
 
 _CUT = 1000
 _WHO_TAKES_CPUS = (
@@ -66,6 +67,7 @@ class NodeStatus:
         self._beat: dt.datetime | None = None
         self._conditions: tuple[Condition, ...] = ()
         self._refused: tuple[Condition, ...] = ()
+        self._rendered = Remembered(self._patch)
 
     @property
     def path(self) -> str:
@@ -126,7 +128,7 @@ class NodeStatus:
         hardware, uid = self._hardware(), settings.uid
         self._status_writer.submit(
             self.path,
-            self._patch(uid, hardware, agent, conditions, self._pages),
+            self._rendered(uid, hardware, agent, conditions, self._pages),
             substitute=lambda why: self._without_what_is_refused(uid, hardware, agent, why),
         )
 

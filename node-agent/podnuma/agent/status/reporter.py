@@ -1,12 +1,15 @@
 """Turns what a pass found into statuses and gauges.
 
 Keeps the last status of every allocation: the next one follows from it, and a new process takes over what an
-earlier one wrote.
+earlier one wrote. A status that stayed what it was is not worked out again before something that it follows
+from is another: the allocation, what passes find, or the verdicts.
 """
 
 import datetime as dt
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from podnuma.agent.apiserver.client import Json
 from podnuma.agent.apiserver.status_writer import StatusWriter
@@ -26,6 +29,9 @@ from podnuma.api.resource_types import POD_ALLOCATION
 
 _LONGEST_MESSAGE = 1000
 
+_Settled: TypeAlias = tuple[DesiredAllocation, Callable[[], None]]
+"""An allocation whose status stayed what it was, and what submits that again."""
+
 
 @dataclass(slots=True)
 class StatusReporter:
@@ -37,6 +43,8 @@ class StatusReporter:
     admissions: AdmissionCounts
     clock: Callable[[], dt.datetime]
     _statuses: dict[str, PodAllocationStatus] = field(init=False, default_factory=dict)
+    _found: tuple[NodeSnapshot, Mapping[str, PinVerdict]] | None = field(init=False, default=None)
+    _settled: dict[str, _Settled] = field(init=False, default_factory=dict)
 
     def recall(self, verdicts: PinVerdicts) -> None:
         """Take over the statuses that an earlier process wrote, and their verdicts."""
@@ -55,8 +63,17 @@ class StatusReporter:
         """Submit all statuses and count admissions."""
         if not (self.desired.allocations_known and self.desired.topology_known):
             return
+        found = snapshot, verdicts.judged()
+        if found != self._found:
+            self._found = found
+            self._settled.clear()
         slices = TimeSlices()
         for desired in self.desired.allocations():
+            settled = self._settled.get(desired.uid)
+            if settled is not None and settled[0] is desired:
+                submit_again = settled[1]
+                submit_again()
+                continue
             self._submit(desired, snapshot, verdicts)
             self._count(desired, snapshot)
             await slices.between()
@@ -64,6 +81,7 @@ class StatusReporter:
         self.admissions.keep(desired.pod_uid for desired in allocations if desired.allocation)
         alive = {desired.uid for desired in allocations}
         self._statuses = {key: status for key, status in self._statuses.items() if key in alive}
+        self._settled = {key: settled for key, settled in self._settled.items() if key in alive}
         addresses = {
             POD_ALLOCATION.path(desired.namespace, desired.name, "status") for desired in allocations
         }
@@ -85,17 +103,22 @@ class StatusReporter:
     def _submit(self, desired: DesiredAllocation, snapshot: NodeSnapshot, verdicts: PinVerdicts) -> None:
         before = self._statuses.get(desired.uid, PodAllocationStatus())
         status = allocation_status.compute_status(desired, before, snapshot, verdicts)
+        self._settled.pop(desired.uid, None)
         if status is not None:
-            self._hand_over(desired, before, status)
+            submit = self._hand_over(desired, before, status)
+            if self._statuses[desired.uid] == before:
+                self._settled[desired.uid] = desired, submit
 
     def tell_devices(self, desired: DesiredAllocation, told: ToldDevices) -> None:
         """Submit at once what the kubelet said about the devices of a pod that waits for that."""
         before = self._statuses.get(desired.uid, PodAllocationStatus())
+        self._settled.pop(desired.uid, None)
         self._hand_over(desired, before, allocation_status.undecided_status(desired, told))
 
     def _hand_over(
         self, desired: DesiredAllocation, before: PodAllocationStatus, status: PodAllocationStatus
-    ) -> None:
+    ) -> Callable[[], None]:
+        """Submit a status; return what submits it again."""
         status = replace(status, conditions=merged(before.conditions, status.conditions, self.clock()))
         self._statuses[desired.uid] = status
         stored = desired.allocation.status if desired.allocation is not None else None
@@ -108,9 +131,15 @@ class StatusReporter:
         def without_what_is_refused(why: str) -> Json:
             return patch(self._refused(status, desired.generation, why))
 
-        self.status_writer.submit(
-            path, patch(status), again=stored != status, substitute=without_what_is_refused
+        submit = functools.partial(
+            self.status_writer.submit,
+            path,
+            patch(status),
+            again=stored != status,
+            substitute=without_what_is_refused,
         )
+        submit()
+        return submit
 
     def _refused(self, status: PodAllocationStatus, generation: int, why: str) -> PodAllocationStatus:
         """Return what is left of a status that the API server refuses: the phase, and why."""
