@@ -8,7 +8,9 @@ Its cgroups have the files that the kernel's have, and each container a process,
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
+import random
 import sys
 import tempfile
 import time
@@ -16,10 +18,15 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from podnuma.agent.apiserver.status_writer import StatusWriter
+from podnuma.agent.discover.machine import Discovered
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup
 from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CpuMax
-from podnuma.agent.model.containers import Container, StartingContainer
+from podnuma.agent.model.containers import Container, RuntimeDescription, StartingContainer
 from podnuma.agent.plan.write_order import order_writes
+from podnuma.agent.status.metrics import AdmissionCounts
+from podnuma.agent.status.node_status import AgentIdentity, NodeStatus
+from podnuma.agent.status.reporter import StatusReporter
 from podnuma.allocator import Admitted, NodeAllocator, cpuset
 from podnuma.allocator.request import Qos
 from podnuma.api.node_profile import read_node_profile
@@ -147,6 +154,18 @@ def running(loop: asyncio.AbstractEventLoop) -> Iterator[tuple[StillBench, list[
         yield bench, cgroups
 
 
+def reporting(bench: Bench) -> StatusReporter:
+    """Return what reports on the passes of an agent, to a writer that writes nothing."""
+    now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    writer = StatusWriter(lambda _, body: body, rng=random.Random(1))
+    node = NodeStatus(
+        AgentIdentity("node", "0.1", "boot"), bench.desired, writer, clock=lambda: now, heartbeat=60
+    )
+    node.discovered(Discovered(bench.machine, ()))
+    node.backend("systemd", lambda: RuntimeDescription("Fake", "fake 1"))
+    return StatusReporter(bench.desired, writer, node, AdmissionCounts(), lambda: now)
+
+
 def agent() -> Iterator[tuple[str, float]]:
     """Let a container start, then let nothing happen."""
     loop = asyncio.new_event_loop()
@@ -166,6 +185,12 @@ def agent() -> Iterator[tuple[str, float]]:
             f"a pass over {len(cgroups)} containers, nothing to do",
             micros(lambda: loop.run_until_complete(bench.reconciler.run_pass())),
         )
+        reporter = reporting(bench)
+
+        def report() -> None:
+            loop.run_until_complete(reporter.report(bench.reconciler.snapshot, bench.reconciler.verdicts))
+
+        yield f"statuses of {PODS} pods and the node after it, all as before", micros(report)
     loop.close()
     yield f"order of the writes when {FOLLOWERS} pods leave the CPUs of a new one", micros(leaving())
 
