@@ -335,7 +335,7 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What podnuma reads of an object's metadata."""
+    """What podnuma reads of an object's metadata; ``created`` is RFC 3339, empty where it is not stored."""
 
     name: str
     namespace: str
@@ -343,6 +343,7 @@ class Metadata:
     resource_version: str
     generation: int
     deleted: bool
+    created: str = ""
 
 
 def read_metadata(fields: Fields) -> Metadata:
@@ -359,6 +360,7 @@ def read_metadata(fields: Fields) -> Metadata:
         resource_version=metadata.optional("resourceVersion", text(128), ""),
         generation=metadata.optional("generation", integer(), 0),
         deleted=metadata.has("deletionTimestamp"),
+        created=metadata.optional("creationTimestamp", text(64), ""),
     )
 
 

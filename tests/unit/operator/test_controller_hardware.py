@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 from podnuma.allocator import cpuset
+from podnuma.api.hardware import Hardware, render_hardware
+from podnuma.api.node_topology import registration
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import ObjectKey
 
@@ -154,6 +156,63 @@ async def test_pods_of_a_node_whose_settings_were_never_valid_are_refused_with_t
     await rig.quiet()
     assert rig.cpus("a") == "1-2,9-10"
     rig.assert_sound()
+
+
+async def without_a_profile(rig):
+    """Have a node that its agent registered, and an operator that found no profile for it."""
+    rig.cluster.put(Kind.NAMESPACE, namespace())
+    rig.cluster.put(Kind.NODE, node())
+    rig.cluster.put(
+        Kind.TOPOLOGY, {**registration("n1"), "status": {"hardware": render_hardware(Hardware(machine()))}}
+    )
+    await rig.start()
+    await rig.quiet(2.0)
+
+
+@virtual
+async def test_a_first_profile_that_does_not_fit_refuses_new_pods_and_evicts_none_that_ran_before():
+    rig = Rig()
+    await without_a_profile(rig)
+    await rig.create(pod("before"))
+    await rig.quiet(2.0)
+    rig.cluster.put(Kind.PROFILE, profile(reservedSystemCPUs="0,77"))
+    await rig.quiet(2.0)
+    valid = rig.condition(Kind.TOPOLOGY, "n1", "SettingsValid")
+    assert (valid["status"], valid["reason"]) == ("False", "InvalidSettings")
+    assert "NodeProfile main" in valid["message"]
+    assert "previous settings" not in valid["message"]
+    await rig.create(pod("after"))
+    await rig.quiet(2.0)
+    for text in rig.told("InvalidSettings"):
+        assert "NodeProfile main cannot be used" in text
+    assert len(rig.told("Evicted")) == 1
+    assert rig.cluster.get(Kind.POD, ObjectKey("default", "before")) is not None
+    assert rig.cluster.get(Kind.POD, ObjectKey("default", "after")) is None
+    await rig.crash()
+    await rig.start()
+    await rig.quiet(2.0)
+    assert len(rig.told("Evicted")) == 1
+    rig.cluster.put(Kind.PROFILE, profile())
+    await rig.quiet(2.0)
+    assert rig.condition(Kind.TOPOLOGY, "n1", "SettingsValid")["status"] == "True"
+    assert rig.cpus("before") == "1-2,9-10"
+    rig.assert_sound()
+
+
+@virtual
+async def test_settings_that_were_withdrawn_are_not_the_previous_ones_of_a_profile_that_does_not_fit():
+    rig = Rig()
+    await rig.furnished()
+    rig.cluster.remove(Kind.PROFILE, ObjectKey("", "main"))
+    await rig.quiet()
+    rig.cluster.put(Kind.PROFILE, profile("other", reservedSystemCPUs="0,77", onRejection="Share"))
+    await rig.create(pod("a"))
+    refused = rig.allocation("a")["spec"]["decision"]  # type: ignore[index]
+    assert (refused["admitted"], refused["reason"]) == (False, "InvalidSettings")
+    assert "NodeProfile other" in refused["message"]
+    rig.cluster.put(Kind.PROFILE, profile("other", onRejection="Share"))
+    await rig.quiet()
+    assert rig.cpus("a") == "1-2,9-10"
 
 
 def without_cpus(name):

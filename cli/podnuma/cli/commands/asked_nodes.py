@@ -16,7 +16,7 @@ from podnuma.api.scheduling import PodConstraints
 from podnuma.api.selector import EVERYTHING
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
-from podnuma.cli.objects.nodes import CandidateNode, candidate_nodes, no_settings, own_settings
+from podnuma.cli.objects.nodes import CandidateNode, candidate_nodes, fitting, no_settings, own_settings
 from podnuma.cli.objects.profiles import profile_in_file, readable_profiles, winner
 from podnuma.cli.objects.queries import Json, ObjectQuery
 from podnuma.cli.objects.scheduling_view import SchedulingView
@@ -76,11 +76,13 @@ def nodes_to_plan_on(
     for line in (*problems, *(remark for one in found for remark in one.remarks)):
         note(line)
     if not found:
-        raise Failure(
-            Exit.NOT_FOUND,
-            f"no node{which} can be planned on: a NodeTopology with settings and status.hardware is needed; "
-            "see `kubectl get nodetopologies`, or `podnuma discover` for a machine outside",
+        lacking = (
+            "what they lack is said above"
+            if problems
+            else "a NodeTopology with settings and status.hardware is needed; "
+            "see `kubectl get nodetopologies`, or `podnuma discover` for a machine outside"
         )
+        raise Failure(Exit.NOT_FOUND, f"no node{which} can be planned on: {lacking}")
     selecting = any(one.settings.pod_policy.namespace_selector != EVERYTHING for one in found)
     namespaces = (_allowed(source, queries.namespaces(), note) or []) if selecting else []
     return found, {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in namespaces}
@@ -100,7 +102,9 @@ def _chooser(
     def choose(topology: NodeTopology) -> NodeSettings | None:
         nonlocal profiles
         version = view.kubelet_version(topology.name)
-        settings = tried.settings_on(version) if tried is not None else own_settings(topology)
+        if tried is not None:
+            return fitting(topology, tried.name, tried.settings_on(version))
+        settings = own_settings(topology)
         labels = view.labels(topology.name)
         if settings is not None or labels is None:
             return settings
@@ -109,7 +113,7 @@ def _chooser(
             for line in problems:
                 note(line)
         chosen = winner(profiles, labels)
-        return chosen.settings_on(version) if chosen else None
+        return fitting(topology, chosen.name, chosen.settings_on(version)) if chosen else None
 
     return choose
 

@@ -15,7 +15,7 @@ from podnuma.allocator import explain as explain_decision
 from podnuma.allocator.device_hints import with_granted_devices
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.kept_refusals import KeptRefusal
-from podnuma.api.node_settings import NodeSettings
+from podnuma.api.node_profile import NodeProfile
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_allocation import PodAllocation, read_pod_allocation
 from podnuma.api.pod_defaults import with_api_defaults
@@ -35,7 +35,7 @@ from podnuma.cli.objects.admission_policies import admission_policies
 from podnuma.cli.objects.asked_names import asked_object
 from podnuma.cli.objects.devices_not_chosen import devices_not_chosen
 from podnuma.cli.objects.documents import read_documents
-from podnuma.cli.objects.nodes import CandidateNode, candidate_node, own_settings, read_topology
+from podnuma.cli.objects.nodes import CandidateNode, candidate_node, fitting, own_settings, read_topology
 from podnuma.cli.objects.profiles import profile_named
 from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.sources import ObjectSource, near_name, one_namespace, read_if_allowed
@@ -200,17 +200,17 @@ def gather(
     granted = allocated(value, pod)
     unresized, held_back = None if granted == pod else granted, kubelet_holds_back(value)
     stored = _stored(allocation) if not node or node == _node_of(value, allocation) else None
-    tried = profile_named(source, profile).settings_on(_kubelet_version(source, where)) if profile else None
+    tried = profile_named(source, profile) if profile else None
+    asked = None
     try:
         asked, missing = _asked(source, where, tried)
     except Failure as failure:
-        if failure.code is not Exit.NOT_FOUND or stored is not None:
+        if failure.code not in (Exit.NOT_FOUND, Exit.INPUT):
             raise
-        raise Failure(
-            Exit.NOT_FOUND,
-            f"pod {namespace}/{name}: node {where} gives it nothing exclusive; {failure.lines[0]}",
-            *failure.lines[1:],
-        ) from failure
+        if stored is None or tried is not None:
+            text = f"pod {namespace}/{name} gets nothing exclusive: {failure.lines[0]}"
+            raise Failure(failure.code, text, *failure.lines[1:]) from failure
+        missing = "; ".join(failure.lines)
     if asked is None:
         if stored is None:
             raise Failure(
@@ -239,7 +239,7 @@ def _with_devices(pod: PodRequest, stored: PodAllocation | None) -> PodRequest:
     return pod if stored is None else with_granted_devices(pod, stored.grant)
 
 
-def _asked(source: ObjectSource, node: str, instead: NodeSettings | None) -> tuple[CandidateNode | None, str]:
+def _asked(source: ObjectSource, node: str, tried: NodeProfile | None) -> tuple[CandidateNode | None, str]:
     """Return the node with what all its pods hold; None and why, if this user may not read that."""
     try:
         topologies, why = read_if_allowed(source, queries.node_topologies(node))
@@ -257,7 +257,10 @@ def _asked(source: ObjectSource, node: str, instead: NodeSettings | None) -> tup
     if allocations is None:
         return None, f"{why} of all namespaces"
     topology = read_topology(topologies[0])
-    return candidate_node(topology, allocations, instead or own_settings(topology)), ""
+    settings = own_settings(topology)
+    if tried is not None:
+        settings = fitting(topology, tried.name, tried.settings_on(_kubelet_version(source, node)))
+    return candidate_node(topology, allocations, settings), ""
 
 
 def _kubelet_version(source: ObjectSource, node: str) -> str:

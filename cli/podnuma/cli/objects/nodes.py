@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from podnuma.allocator import NodeAllocator, SettingsError, SettingsProblem
+from podnuma.allocator.check import check
 from podnuma.allocator.decision import PodGrant
 from podnuma.allocator.memory.others import others_pages
+from podnuma.api.conditions import Status, find
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_settings import NodeSettings
-from podnuma.api.node_topology import NodeTopology, read_node_topology
+from podnuma.api.node_topology import NodeCondition, NodeReason, NodeTopology, read_node_topology
 from podnuma.api.pod_allocation import Phase, read_accepted_allocation, read_pod_allocation
 from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
 from podnuma.cli.objects import queries
@@ -65,6 +67,21 @@ def own_settings(topology: NodeTopology) -> NodeSettings | None:
     return topology.node if topology.has_settings else None
 
 
+def fitting(topology: NodeTopology, profile: str, settings: NodeSettings) -> NodeSettings:
+    """Return the settings of a profile; Failure(INPUT) names it, and what of it does not fit the hardware."""
+    hardware = topology.hardware
+    if hardware is not None and (problems := check(settings.managers, hardware.topology)):
+        raise _unfit(f"NodeProfile {profile}", topology.name, problems)
+    return settings
+
+
+def _unfit(whose: str, node: str, problems: Sequence[SettingsProblem]) -> Failure:
+    what = "; ".join(f"spec.{one.field} {one.value!r}: {one.message}" for one in problems)
+    return Failure(
+        Exit.INPUT, f"{NodeReason.INVALID_SETTINGS}: {whose} cannot be used on node {node}: {what}"
+    )
+
+
 def candidate_nodes(
     topologies: Sequence[Mapping[str, Any]],
     allocations: Sequence[Mapping[str, Any]],
@@ -111,6 +128,9 @@ def candidate_node(
 
     Failure(NOT_FOUND) without settings or hardware, Failure(INPUT) if the settings do not fit it.
     """
+    valid = find(topology.conditions, NodeCondition.SETTINGS_VALID)
+    if settings is None and valid is not None and valid.status is Status.FALSE:
+        raise Failure(Exit.NOT_FOUND, f"{valid.reason}: {valid.message}")
     if settings is None:
         raise Failure(Exit.NOT_FOUND, no_settings([topology.name]))
     hardware = hardware_of(topology)
@@ -118,7 +138,9 @@ def candidate_node(
     try:
         allocator, problems = NodeAllocator.restore(settings.managers, hardware.topology, grants)
     except SettingsError as error:
-        raise Failure(Exit.INPUT, *_lines(topology.name, error.problems)) from error
+        profile = topology.profile
+        whose = f"NodeProfile {profile.name}" if profile is not None else f"NodeTopology {topology.name}"
+        raise _unfit(whose, topology.name, error.problems) from error
     allocator.others_have(others_pages(topology.pages_in_use, allocator.grants, allocator.topology))
     remarks += _lines(topology.name, problems)
     return CandidateNode(topology.name, allocator, settings, tuple(remarks))

@@ -13,11 +13,11 @@ from podnuma.plumbing.kube import errors
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from podnuma.api.node_settings import NodeSettings
     from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedPod
     from podnuma.operator.metrics import Metrics
     from podnuma.operator.node.eviction_policy import EvictionBackoff
+    from podnuma.operator.node.profile_selection import ProfileSelection
     from podnuma.operator.node.state import NodeState
     from podnuma.operator.write.event_recorder import EventRecorder
     from podnuma.operator.write.writer import Writer
@@ -47,16 +47,19 @@ class Eviction:
         self._enqueue = enqueue
         self._clock = clock
 
-    async def run(self, node: NodeState, settings: NodeSettings | None) -> None:
+    async def run(self, node: NodeState, selection: ProfileSelection) -> None:
         """Evict the rejected pods of a node that are not exempt."""
         topology = self._cache.topology(node.name)
+        settings = selection.decide_with or selection.refused
         if settings is None or topology is None:
             return
+        # Agents register their nodes before any profile is there.
+        managed_since = max(topology.created, selection.managed_since)
         for uid, decision in tuple(node.decisions.items()):
             pod = self._cache.pod(decision.key, uid)
             if not decision.refused or pod is None or uid in node.evicted:
                 continue
-            if eviction_exemption(pod, settings.pod_policy, topology.created) is None:
+            if eviction_exemption(pod, settings.pod_policy, managed_since) is None:
                 await self._evict(node, pod)
 
     async def _evict(self, node: NodeState, pod: CachedPod) -> None:

@@ -4,8 +4,8 @@ A rejected pod keeps its PodAllocation with the reason, and is decided again whe
 fit. With onRejection Evict it is evicted as well, unless that would not help:
 
   * a static pod or one of a daemon set would come back to the same node at once;
-  * a pod from before podnuma managed the node has been running without a grant and may go on:
-    taking over a node must not empty it;
+  * a pod from before podnuma managed the node, which is older than the NodeProfile, has been running
+    without a grant and may go on: taking over a node must not empty it;
   * a pod that is being deleted anyway;
   * mode Audit changes nothing at all.
 

@@ -2,8 +2,9 @@
 
 Of the profiles that select a node, the one with the highest priority wins, then the first by
 name. Before its settings apply they are checked against the node's hardware: invalid settings
-are refused with the reason, and the last valid ones stay. Running pods keep what they hold,
-whatever the new settings say.
+are refused with the reason, and the last valid ones stay; of a node that no profile has had yet
+there are none, and pods that ask for something are refused there. Running pods keep what they
+hold, whatever the new settings say.
 
 On a node that no profile selects, nothing new is decided, and the operator deletes its
 NodeTopology when the last pod with a decision has ended. Settings that a user wrote into a
@@ -12,7 +13,7 @@ NodeTopology apply where no profile does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -51,6 +52,7 @@ class ProfileSelection:
     valid or not. `apply`: what NodeTopology.spec has to become; None: it is right, or there
     shall be none. `withdraw`: the NodeTopology is the operator's and no longer wanted. `refused`: settings
     that do not fit this hardware, where no others apply: nothing is admitted, and not for want of knowledge.
+    `managed_since`: when the profile was created that wants something here, RFC 3339; empty without one.
     `matches`: what the node reports to each profile that selects it, by profile name.
     """
 
@@ -60,6 +62,7 @@ class ProfileSelection:
     apply: tuple[NodeSettings, ProfileReference | None] | None = None
     withdraw: bool = False
     refused: NodeSettings | None = None
+    managed_since: str = ""
     matches: Mapping[str, MatchedNode] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -100,8 +103,9 @@ def select(
             present, NodeReason.INVALID_PROFILE, f"{unreadable}; the previous settings still apply"
         )
     matching = matching_profiles(node.labels, profiles)
-    if matching.winner is not None:
-        return _apply_winner(node, matching, matching.winner, present)
+    if (winner := matching.winner) is not None:
+        selection = _apply_winner(node, matching, winner, present)
+        return replace(selection, managed_since=winner.metadata.created)
     if present is None or not present.has_settings:
         return ProfileSelection(_valid(None, NodeReason.NO_PROFILE, "no NodeProfile selects this node"))
     if present.profile is not None:
@@ -240,8 +244,9 @@ def _keep_present(present: NodeTopology, reason: str, message: str) -> ProfileSe
     return ProfileSelection(_valid(False, reason, message), decide_with=last_valid, intended=present.node)
 
 
-def _last_valid(present: NodeTopology | None, machine: Topology) -> NodeSettings | None:
-    if present is None or check(present.node.managers, machine):
+def _last_valid(present: NodeTopology, machine: Topology) -> NodeSettings | None:
+    """Return the settings in force if they fit; a node that nobody wanted anything of has none."""
+    if not present.has_settings or check(present.node.managers, machine):
         return None
     return present.node
 

@@ -96,7 +96,7 @@ class NodeReconciler:
         await steps.allocations.run(state)
         await steps.reservations.run(state)
         await steps.admission.run(state, selection)
-        await steps.eviction.run(state, selection.decide_with or selection.refused)
+        await steps.eviction.run(state, selection)
         if node is not None:
             await steps.settings.withdraw(node, state, selection)
         await steps.leftovers.run(state)

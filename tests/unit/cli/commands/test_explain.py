@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 from podnuma.allocator import Admitted, GrantedDevice, nodeset
-from podnuma.api.pod_allocation import DEVICES_PENDING, Decision, render_pod_allocation
+from podnuma.allocator.manager_settings import TopologyManagerScope
+from podnuma.api.pod_allocation import DEVICES_PENDING, Decision, rejected_grant, render_pod_allocation
 from podnuma.cli.commands import explain
 from podnuma.cli.commands.answer import print_answer
 from podnuma.cli.commands.options import OutputFormat
@@ -257,6 +258,50 @@ def test_a_node_without_settings_says_that_nothing_would_be_pinned(tmp_path, cap
     assert "it would be admitted" in capsys.readouterr().out
 
 
+def unfit(says: str = "") -> dict[str, Any]:
+    """A node that no profile has had yet, and what the operator says of the first one."""
+    text = "NodeProfile big cannot be used on node bare: spec.reservedSystemCPUs '0-200': drop 96-200"
+    condition = {"type": "SettingsValid", "status": "False", "reason": "InvalidSettings", "message": text}
+    condition["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+    bare = {**topology_object(EPYC, name="bare"), "spec": {"mode": "Enforce"}}
+    bare["status"]["conditions"] = [condition]
+    return bare
+
+
+def test_a_first_profile_that_does_not_fit_is_named_with_its_reason_and_the_node_once(tmp_path):
+    with pytest.raises(Failure) as failure:
+        print_explanation(saved(tmp_path, unfit()), KEY, "bare", OutputFormat.TEXT)
+    (line,) = failure.value.lines
+    assert line.startswith(
+        "pod payments/ledger-db-0 gets nothing exclusive: InvalidSettings: NodeProfile big cannot be used "
+    )
+    assert line.count("node bare") == 1
+
+
+def test_a_profile_that_is_tried_and_does_not_fit_is_named_too(tmp_path):
+    profile = tmp_path / "profile.yaml"
+    spec = {"nodeSelector": {}, "cpuManagerPolicy": "static", "reservedSystemCPUs": "0-200"}
+    profile.write_text(yaml.safe_dump({"kind": "NodeProfile", "metadata": {"name": "big"}, "spec": spec}))
+    with pytest.raises(Failure) as failure:
+        print_explanation(saved(tmp_path), KEY, "node-a", OutputFormat.TEXT, profile=str(profile))
+    assert failure.value.code is Exit.INPUT
+    assert "InvalidSettings: NodeProfile big cannot be used on node node-a: spec.reservedSystemCPUs" in (
+        failure.value.lines[0]
+    )
+
+
+def test_a_pod_that_was_refused_for_settings_is_explained_by_what_is_stored(tmp_path, capsys):
+    text = unfit()["status"]["conditions"][0]["message"]
+    decision = Decision(admitted=False, reason="InvalidSettings", message=text, explanation=text)
+    empty = rejected_grant("u", "shop", "web", TopologyManagerScope.POD)
+    refused = {**render_pod_allocation(empty, "bare", decision), "status": {"phase": "Rejected"}}
+    found = saved(tmp_path, running("web", "bare", cpu="2", memory="1Gi"), unfit(), refused)
+    assert print_explanation(found, ("shop", "web"), "", OutputFormat.TEXT) is Exit.NO
+    said = capsys.readouterr()
+    assert said.out.startswith(f"pod shop/web on bare: refused, InvalidSettings: {text}\n")
+    assert "what would be decided now is left out" in said.err
+
+
 def test_the_pod_of_a_manifest_is_admitted_as_the_api_server_does(tmp_path):
     amounts = {"cpu": "1", "memory": "512Mi"}
     limits = {"type": "Container", "default": amounts, "defaultRequest": amounts}
@@ -301,7 +346,7 @@ def test_a_pod_on_a_node_that_no_profile_selects_is_told_so(tmp_path):
         print_explanation(found, ("shop", "web"), "", OutputFormat.TEXT)
     assert failure.value.code is Exit.NOT_FOUND
     assert failure.value.lines[0].startswith(
-        "pod shop/web: node node-x gives it nothing exclusive; node node-x is not managed by podnuma: there "
+        "pod shop/web gets nothing exclusive: node node-x is not managed by podnuma: there "
     )
 
 

@@ -292,6 +292,20 @@ def test_nodes_without_settings_are_named_once_and_only_where_a_pod_may_go(tmp_p
     assert "apply a NodeProfile that selects them" in line
 
 
+def test_a_profile_that_selects_a_node_and_does_not_fit_it_is_named(tmp_path, capsys):
+    spec = {"nodeSelector": {"matchLabels": {"pool": "x"}}, "cpuManagerPolicy": "static"}
+    spec |= {"reservedSystemCPUs": "0-200"}
+    profile = {"kind": "NodeProfile", "metadata": {"name": "p"}, "spec": spec}
+    path = tmp_path / "cluster.yaml"
+    path.write_text(yaml.safe_dump_all([unset(), profile, node("node-a", 96, {"pool": "x"})]))
+    with pytest.raises(Failure) as failure:
+        planned(FileSource([str(path)]), manifest(tmp_path, budgeted_pod("one", 2)))
+    assert failure.value.lines == ("no node can be planned on: what they lack is said above",)
+    said = capsys.readouterr().err
+    assert "InvalidSettings: NodeProfile p cannot be used on node node-a: spec.reservedSystemCPUs" in said
+    assert "no settings are known" not in said
+
+
 def test_a_saved_profile_that_selects_a_node_settles_it(tmp_path):
     spec = {"nodeSelector": {"matchLabels": {"pool": "x"}}, "cpuManagerPolicy": "static"}
     spec |= {"reservedSystemCPUs": "0"}
