@@ -61,7 +61,7 @@ def test_describe_of_a_rejected_pod_says_what_to_do_next(site):
     told = site.cluster.kubectl("describe", "pod", "big", "-n", site.namespace)
     assert "needs 9 CPUs on one NUMA node; the largest has " in told
     assert "Fits with: pod cpu " in told
-    assert "(node n1)" in told
+    assert "(on n1)" in told
     until(lambda: site.allocation("big")["status"]["phase"] == "Rejected", "phase Rejected", SOON)
     row = site.cluster.kubectl("get", "pa", "-n", site.namespace, "--no-headers").split()
     assert row[:7] == ["big", "n1", "pod", "-", "-", "-", "-"]
@@ -243,7 +243,7 @@ def test_the_cause_of_a_refusal_is_the_same_short_one_wherever_it_is_told(site, 
     assert decision["explanation"].startswith(cause)
     assert decision["message"] == KUBELET
     (message,) = until(lambda: site.events("TopologyAffinityError"), "the event on the pod", SOON)
-    assert message == decision["explanation"] + " (node n1)"
+    assert message == decision["explanation"] + " (on n1)"
     assert len(message) <= 250
     assert re.findall(r"\d{5,}|\d+Ki\b", message) == []
     told = until(lambda: admitted_condition(site, name), "the condition", SOON)

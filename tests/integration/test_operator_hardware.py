@@ -121,7 +121,7 @@ def test_pods_of_a_node_whose_settings_are_refused_are_told_so_and_decided_when_
     assert (refused["admitted"], refused["reason"]) == (False, "InvalidSettings")
     assert "max-allowable-numa-nodes" in refused["message"]
     (told,) = until(lambda: site.events("InvalidSettings"), "the event on the pod", SOON)
-    assert told == f"{refused['message']} (node n1)"
+    assert told == f"{refused['message']} (on n1)"
     until(lambda: valid(site) == "False", "the settings to be refused", SOON)
     options = {"max-allowable-numa-nodes": "9"}
     site.api.apply(profile(onRejection="Share", topologyManagerPolicyOptions=options))

@@ -3,8 +3,8 @@
 An evicted pod takes its PodAllocation with it. What it was refused for is told about its controller (a
 ReplicaSet, StatefulSet, Job ...), which goes on: ``kubectl describe`` shows it there, and ``podnuma explain
 deploy/NAME`` reads it back. A controller has at most ``SLOTS`` of them, the latest per slot; the API server
-drops each an hour after the last time (its ``--event-ttl``). Of a pod without a controller only the event
-about the pod itself is left.
+drops each an hour after the last time (its ``--event-ttl``). Of a pod without a controller the event about
+the pod itself keeps the same.
 """
 
 import hashlib
@@ -30,12 +30,13 @@ LONGEST_REFUSAL: Final = 250
 
 
 _REASONS: Final = frozenset((*Reason, NodeReason.INVALID_SETTINGS))
-_AT_NODE: Final = re.compile(r" \(node (\S+)\)$")
+_AT_NODE: Final = re.compile(r" \((?:on|node) ([^\s,]+)(?:, mode Audit)?\)$")
+_BY_POD: Final = re.compile(r" \(pod \S+ on (?:node )?[^\s,]+(?:, mode Audit)?\)$")
 
 
 @dataclass(frozen=True, slots=True)
 class KeptRefusal:
-    """A refusal of a pod. ``controller_uid`` is empty if the event is about the pod itself.
+    """A refusal of a pod. ``controller_uid``: of what it is told about; empty in ``read_own_refusal``.
 
     ``kubelet_message``: what the kubelet would have said. A StatefulSet gives the next pod the same name:
     only ``pod_uid`` tells them apart.
@@ -52,19 +53,30 @@ class KeptRefusal:
     last_seen: str = ""
 
 
-def refusal_event(
-    controller: Involved, pod: Involved, node: str, reason: str, cause: str, kubelet_message: str
+def refusal_event(  # noqa: PLR0913 - what it tells, and of whom
+    controller: Involved | None,
+    pod: Involved,
+    node: str,
+    reason: str,
+    cause: str,
+    kubelet_message: str,
+    *,
+    audit: bool = False,
 ) -> Event:
-    """Return the event that keeps a refusal; refusals on one node share a slot."""
+    """Return the event that keeps a refusal, about the controller, or about a pod that has none.
+
+    Refusals on one node share a slot of the controller.
+    """
+    slot = f"refusal-{hashlib.sha256(node.encode()).digest()[0] % SLOTS}" if controller is not None else ""
     return Event(
-        involved=controller,
+        involved=controller or pod,
         type=EventType.WARNING,
         reason=reason,
-        message=refusal_message(cause, node, pod.name),
+        message=refusal_message(cause, node, pod.name if controller is not None else "", audit=audit),
         component=names.OPERATOR_MANAGER,
         related=pod,
         node=node,
-        slot=f"refusal-{hashlib.sha256(node.encode()).digest()[0] % SLOTS}",
+        slot=slot,
         annotations={KUBELET_MESSAGE_ANNOTATION: kubelet_message[:LONGEST_NOTE]},
     )
 
@@ -76,16 +88,16 @@ def read_kept_refusal(event: Mapping[str, Any]) -> KeptRefusal | None:
     if event.get("reportingComponent") != names.OPERATOR_MANAGER or not isinstance(words, str):
         return None
     related = _mapping(event.get("related"))
-    pod = _text(related, "name")
-    node = _text(_mapping(event.get("source")), "host")
+    message = _text(event, "message")
+    where = _BY_POD.search(message) or _AT_NODE.search(message)
     count = event.get("count")
     return KeptRefusal(
         controller_uid=_text(_mapping(event.get("involvedObject")), "uid"),
-        pod=pod,
+        pod=_text(related, "name"),
         pod_uid=_text(related, "uid"),
-        node=node,
+        node=_text(_mapping(event.get("source")), "host"),
         reason=_text(event, "reason"),
-        cause=_text(event, "message").removesuffix(_where(node, pod)),
+        cause=message[: where.start()] if where else message,
         kubelet_message=words,
         count=count if isinstance(count, int) else 1,
         last_seen=_text(event, "lastTimestamp"),
@@ -116,14 +128,13 @@ def read_own_refusal(event: Mapping[str, Any]) -> KeptRefusal | None:
     )
 
 
-def refusal_message(cause: str, node: str, pod: str = "") -> str:
-    """Return the text of an event about a refusal: the cause first, then where it was if there is room."""
-    where = _where(node, pod)
+def refusal_message(cause: str, node: str, pod: str = "", *, audit: bool = False) -> str:
+    """Return the text of an event about a refusal: the cause first, then where it was if there is room.
+
+    ``audit``: nothing comes of it, as the node's mode is Audit.
+    """
+    where = f" ({f'pod {pod} ' if pod else ''}on {node}{', mode Audit' if audit else ''})"
     return cause + where if len(cause) + len(where) <= LONGEST_REFUSAL else cause[:LONGEST_REFUSAL]
-
-
-def _where(node: str, pod: str) -> str:
-    return f" (pod {pod} on node {node})" if pod else f" (node {node})"
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -165,7 +165,7 @@ class Controller:
             case CachedProfile():
                 self._reports.profile(obj.key.name)
             case CachedPod():
-                if obj.node:
+                if obj.node and not obj.running:
                     self._timer.begin(obj.uid)
                 self._queue_reserving_node(obj)
             case CachedTopology():

@@ -9,6 +9,7 @@ from podnuma.api.kept_refusals import (
     SLOTS,
     KeptRefusal,
     read_kept_refusal,
+    read_own_refusal,
     refusal_event,
 )
 
@@ -24,7 +25,7 @@ def kept(node: str = "n1", cause: str = "needs 9 CPUs", words: str = "Resources 
 
 def test_what_is_kept_is_read_back():
     rendered = render_event(kept(), NOW, NOW - dt.timedelta(minutes=5), 7)
-    assert rendered["message"] == "needs 9 CPUs (pod web-1-x on node n1)"
+    assert rendered["message"] == "needs 9 CPUs (pod web-1-x on n1)"
     assert read_kept_refusal(rendered) == KeptRefusal(
         controller_uid="rs-1",
         pod="web-1-x",
@@ -37,6 +38,26 @@ def test_what_is_kept_is_read_back():
         last_seen="2026-01-01T12:00:00Z",
     )
     assert rendered["firstTimestamp"] == "2026-01-01T11:55:00Z"
+
+
+@pytest.mark.parametrize("audit", [True, False])
+def test_a_pod_without_a_controller_keeps_its_own_refusal(audit):
+    event = refusal_event(None, POD, "node-1", "InvalidSettings", "too large", "cannot", audit=audit)
+    rendered = render_event(event, NOW)
+    assert rendered["message"] == ("too large (on node-1, mode Audit)" if audit else "too large (on node-1)")
+    assert rendered["involvedObject"]["kind"] == "Pod"
+    for found in (read_kept_refusal(rendered), read_own_refusal(rendered)):
+        assert found is not None
+        assert (found.pod, found.pod_uid, found.node, found.cause) == (
+            "web-1-x", "pod-1", "node-1", "too large",
+        )  # fmt: skip
+
+
+def test_what_an_earlier_operator_wrote_is_read_back():
+    rendered = render_event(kept(), NOW) | {"message": "needs 9 CPUs (pod web-1-x on node n1)"}
+    found = read_kept_refusal(rendered)
+    assert found is not None
+    assert found.cause == "needs 9 CPUs"
 
 
 @pytest.mark.parametrize("cause", ["needs 9 CPUs", "needs 9 CPUs. " * 16, "x" * 250])

@@ -249,3 +249,39 @@ async def test_the_event_about_a_pod_without_a_controller_is_read_back_as_its_re
     (found,) = filter(None, map(read_own_refusal, rig.cluster.events))
     assert (found.pod, found.reason, found.cause) == ("big", said["reason"], said["explanation"])
     assert found.node == rig.allocation("big")["spec"]["nodeName"]  # type: ignore[index]
+
+
+@virtual
+async def test_an_event_in_audit_says_that_nothing_is_written():
+    rig = Rig()
+    await rig.furnished(mode="Audit")
+    await rig.create(pod("a"))
+    await rig.create(pod("large", 12))
+    (allocated,) = rig.told("Allocated")
+    assert "mode is Audit: nothing is written" in allocated
+    (refused,) = [one for one in rig.cluster.events if one["involvedObject"]["name"] == "large"]
+    assert refused["message"].endswith(" (on n1, mode Audit)")
+    assert rig.told("Evicted") == []
+
+
+@virtual
+async def test_a_pod_that_waited_for_its_decision_is_not_said_to_have_run_elsewhere():
+    rig = Rig()
+    await rig.furnished()
+    value = pod("a")
+    rig.cluster.put(Kind.POD, value)
+    rig.cluster.put(Kind.POD, {**value, "status": {**value["status"], "phase": "Running"}})
+    await rig.quiet()
+    (allocated,) = rig.told("Allocated")
+    assert "runs already" not in allocated
+
+
+@virtual
+async def test_the_event_about_an_evicted_pod_without_a_controller_keeps_its_refusal():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(pod("large", 12))
+    kept = [found for one in rig.cluster.events if (found := read_kept_refusal(one)) is not None]
+    assert [(one.pod, one.node) for one in kept] == [("large", "n1")]
+    (evicted,) = rig.told("Evicted")
+    assert evicted.startswith("Evicted from n1: ")

@@ -108,7 +108,7 @@ class Admission:
         """Refuse pods that no settings of the node admit; where something is only missing they wait."""
         refused, valid = selection.refused, selection.valid
         if refused is None:
-            text = f"Waits for node {node.name}: {valid.message}"
+            text = f"Waits for {node.name}: {valid.message}"
             for pod in self.undecided(node, selection):
                 self._allocations.warn_once(node, pod, "Undecided", text)
             return

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from podnuma.api.events import EventType
 from podnuma.api.kept_refusals import refusal_event, refusal_message
+from podnuma.api.node_settings import Mode, OnUndecided
 from podnuma.operator.cache.objects import ObjectKey
 from podnuma.operator.write.decision import allocated_text
 from podnuma.operator.write.event_recorder import pod_reference
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _NAMESPACE_TERMINATING = 5.0  # seconds until a pod of a namespace that takes no new objects is tried again
+_AUDIT = "; mode is Audit: nothing is written, and its containers run as the kubelet has them"
+_LONGEST_WAIT = 120.0  # seconds for which an agent holds a container that has no decision
 _RUNS_ALREADY = "; the pod runs already and had no PodAllocation: until now it may have had other CPUs"
 
 
@@ -132,14 +135,15 @@ class DecisionWriter:
         self, node: NodeState, pod: CachedPod, decision: PodDecision, before: PodDecision | None
     ) -> None:
         """Measure and report what was decided, or what became of a resize."""
-        if (waited := self._timer.end(pod.uid)) is not None:
+        waited = self._timer.end(pod.uid)
+        if waited is not None:
             self._metrics.admission_seconds.observe(waited)
         if (since := node.waiting_since.pop(pod.uid, None)) is not None:
             self._metrics.device_wait_seconds.observe(self._clock() - since)
         if before is not None and before.admitted and not before.decision.reserved:
             self._resizes.report(pod, before, decision)
         else:
-            self._report(pod, decision, anew=before is None)
+            self._report(node, pod, decision, waited, anew=before is None)
 
     async def _store_or_adopt(
         self, node: NodeState, pod: CachedPod, decision: PodDecision
@@ -154,15 +158,23 @@ class DecisionWriter:
             return None
         return await self._store.rewrite(decision)
 
-    def _report(self, pod: CachedPod, decision: PodDecision, *, anew: bool) -> None:
+    def _report(
+        self, state: NodeState, pod: CachedPod, decision: PodDecision, waited: float | None, *, anew: bool
+    ) -> None:
         """Count, log and announce a stored decision; `anew`: nothing was known of the pod before."""
         node, said = decision.node, decision.decision
+        settings = state.selection.decide_with or state.selection.refused if state.selection else None
+        audit = settings is not None and settings.pod_policy.mode is Mode.AUDIT
         if decision.admitted and not decision.grant.holds_anything:
             self._metrics.decisions.labels("nothing").inc()
             logger.debug("node %s: pod %s holds nothing exclusive", node, pod.key)
         elif decision.admitted:
             self._metrics.decisions.labels("admitted").inc()
-            text = allocated_text(decision) + (_RUNS_ALREADY if anew and pod.running else "")
+            text = allocated_text(decision)
+            if audit:
+                text += _AUDIT
+            elif anew and _ran_before(state, pod, waited):
+                text += _RUNS_ALREADY
             logger.info("node %s: pod %s: %s", node, pod.key, text)
             self._events.record(pod_reference(pod), EventType.NORMAL, "Allocated", text)
         else:
@@ -177,9 +189,30 @@ class DecisionWriter:
                 said.explanation,
             )
             cause = said.explanation or said.message
-            text = refusal_message(cause, node)
-            self._events.record(pod_reference(pod), EventType.WARNING, said.reason, text)
-            if pod.controller is not None and not pod.stays:
+            reference = pod_reference(pod)
+            kept = pod.controller if not pod.stays else None
+            if pod.controller is None and not pod.stays:
                 self._events.keep(
-                    refusal_event(pod.controller, pod_reference(pod), node, said.reason, cause, said.message)
+                    refusal_event(None, reference, node, said.reason, cause, said.message, audit=audit)
                 )
+            else:
+                text = refusal_message(cause, node, audit=audit)
+                self._events.record(reference, EventType.WARNING, said.reason, text)
+            if kept is not None:
+                self._events.keep(
+                    refusal_event(kept, reference, node, said.reason, cause, said.message, audit=audit)
+                )
+
+
+def _ran_before(node: NodeState, pod: CachedPod, waited: float | None) -> bool:
+    """Tell whether a pod may have run without its decision; `waited`: since it was first seen, not running.
+
+    An agent holds the containers of a new pod until it is decided, where the settings say so.
+    """
+    selection = node.selection
+    settings = selection.decide_with if selection is not None else None
+    if not pod.running or selection is None or settings is None:
+        return False
+    older = bool(pod.created) and pod.created < selection.managed_since
+    shares = settings.pod_policy.on_undecided is OnUndecided.SHARE
+    return older or shares or waited is None or waited > _LONGEST_WAIT

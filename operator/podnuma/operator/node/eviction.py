@@ -74,7 +74,7 @@ class Eviction:
         except (errors.BusyError, errors.UncertainError) as error:
             # Several disruption budgets for one pod are answered with 500, until somebody changes that.
             self._metrics.evictions.labels("blocked").inc()
-            text = f"The pod does not fit node {node.name} and cannot be evicted yet: {error.message}"
+            text = f"The pod does not fit on {node.name} and cannot be evicted yet: {error.message}"
             self._events.record(pod_reference(pod), EventType.WARNING, "EvictionBlocked", text)
             wait = self._backoff.wait(controller, self._clock())
             self._enqueue(node.name, max(error.retry_after or 0.0, wait))
@@ -90,5 +90,5 @@ class Eviction:
         node.evicted.add(pod.uid)
         self._metrics.evictions.labels("done").inc()
         logger.info("node %s: pod %s evicted, it does not fit", node.name, pod.key)
-        text = f"Evicted from node {node.name}: the pod was refused there, and onRejection is Evict"
+        text = f"Evicted from {node.name}: the pod was refused there, and onRejection is Evict"
         self._events.record(pod_reference(pod), EventType.WARNING, "Evicted", text)
