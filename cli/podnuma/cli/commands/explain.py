@@ -35,6 +35,7 @@ from podnuma.cli.objects.admission_policies import admission_policies
 from podnuma.cli.objects.asked_names import asked_object
 from podnuma.cli.objects.devices_not_chosen import devices_not_chosen
 from podnuma.cli.objects.documents import read_documents
+from podnuma.cli.objects.kernel_reports import unknown_values
 from podnuma.cli.objects.nodes import CandidateNode, candidate_node, fitting, own_settings, read_topology
 from podnuma.cli.objects.profiles import profile_named
 from podnuma.cli.objects.queries import Json
@@ -200,6 +201,7 @@ def gather(
     granted = allocated(value, pod)
     unresized, held_back = None if granted == pod else granted, kubelet_holds_back(value)
     stored = _stored(allocation) if not node or node == _node_of(value, allocation) else None
+    unknown = next(iter(unknown_values(source, [stored]).values()), "") if stored is not None else ""
     tried = profile_named(source, profile) if profile else None
     asked = None
     try:
@@ -218,7 +220,13 @@ def gather(
             )
         remark = f"{missing}: what would be decided now is left out"
         return PodExplanation(
-            pod, managed=True, stored=stored, node_name=where, allocated=unresized, held_back=held_back
+            pod,
+            managed=True,
+            stored=stored,
+            node_name=where,
+            allocated=unresized,
+            held_back=held_back,
+            unknown=unknown,
         ), (remark,)
     explained = PodExplanation(
         pod=pod,
@@ -227,6 +235,7 @@ def gather(
         node_name=asked.name,
         allocated=unresized,
         held_back=held_back,
+        unknown=unknown,
         allocator=asked.allocator,
         now=explain_decision(asked.allocator, _with_devices(pod, stored)),
     )

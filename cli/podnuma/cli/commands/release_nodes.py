@@ -42,6 +42,7 @@ from podnuma.cli.commands.options import Context, Kubeconfig, examples, new_app
 from podnuma.cli.commands.release_gates import end_gating, lift_gates
 from podnuma.cli.commands.writing_client import DEADLINE, PAGE, writing_client
 from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
+from podnuma.cli.objects.kernel_reports import UNINSTALLED
 from podnuma.cli.render.wording import count
 from podnuma.plumbing.kube import content_types, errors
 
@@ -227,7 +228,7 @@ def retired_status(kind: ResourceType, found: Mapping[str, Any], now: dt.datetim
     """Return what replaces the operator's part of a status: Ready is Unknown, and a pod Released."""
     topology = kind is NODE_TOPOLOGY
     conditions = tuple(
-        Condition(type_, Status.UNKNOWN, "Uninstalled", _UNINSTALLED, found["metadata"].get("generation"))
+        Condition(type_, Status.UNKNOWN, UNINSTALLED, _UNINSTALLED, found["metadata"].get("generation"))
         for type_ in (READY, *((NodeCondition.AGENT_READY,) if topology else ()))
     )
     old = read_conditions(Fields.of(found.get("status") or {}, "status", FieldErrors()))

@@ -1,7 +1,8 @@
 """`podnuma top`: what each container of managed pods uses, how often it is throttled, whether it is pinned.
 
 SHARE, CPUS  PodAllocation.spec       CPUs it may use, and whether they are exclusive or shared
-PINNED       PodAllocation.status     the agent's verdict; DRIFT where the kernel says something else
+PINNED       PodAllocation.status     the agent's verdict; DRIFT where the kernel says something else, or why
+                                      nobody knows what it has now (`kernel_reports`)
 CPU, MEMORY  metrics.k8s.io           used now; "-" where the cluster has no metrics server
 THROTTLED    PodAllocation.status     share of CFS periods since its start in which it was throttled, as
                                       the agent last told; "-" where it has no quota
@@ -11,6 +12,7 @@ Nothing here needs more than the right to read PodAllocations and, for usage, po
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
@@ -26,6 +28,7 @@ from podnuma.cli.commands.completion import complete_node
 from podnuma.cli.commands.options import AllNamespaces, Namespace, PodSelector, examples, new_app
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
+from podnuma.cli.objects.kernel_reports import has_ended, shown_verdict, unknown_values
 from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.sources import ObjectSource, listed_namespace
 from podnuma.cli.render.wording import columns, rounded
@@ -49,7 +52,10 @@ class ContainerUse:
 
 @dataclass(frozen=True, slots=True)
 class TopRow:
-    """One container. `throttled`: percent of its periods; None: it has no quota, or nothing is told yet."""
+    """One container. `throttled`: percent of its periods; None: it has no quota, or nothing is told yet.
+
+    `drift`: what the kernel has instead, or that it is not known any more what it has.
+    """
 
     node: str
     key: ContainerKey
@@ -84,7 +90,8 @@ def top_containers(
     """Show usage, throttling and drift of each container of managed pods."""
     # As with `kubectl top`, a node is not part of a namespace.
     within = listed_namespace(source, namespace, everywhere=everywhere or bool(node and not namespace))
-    rows = top_rows(_held(source, within, node, selector), _use(source, within))
+    held = _held(source, within, node, selector)
+    rows = top_rows(held, _use(source, within), unknown_values(source, held))
     if not rows:
         output.note("no pod holds anything")
     return Answer(
@@ -112,10 +119,17 @@ def _key(value: Json) -> tuple[str, str]:
 def top_rows(
     allocations: Sequence[PodAllocation],
     use: Mapping[ContainerKey, ContainerUse],
+    unknown: Mapping[tuple[str, str], str] = MappingProxyType({}),
 ) -> list[TopRow]:
-    """Join what is decided with what is measured; the busiest container first."""
+    """Join what is decided with what is measured; the busiest container first.
+
+    `unknown`: why what a pod's status says of the kernel is old, by namespace and name.
+    """
     rows = []
     for one in allocations:
+        if has_ended(one.status):
+            continue
+        old = unknown.get((one.grant.namespace, one.grant.name), "")
         status = {container.name: container for container in one.status.containers}
         # Init containers have ended.
         for grant in (lasting for lasting in one.grant.containers if lasting.kind is not ContainerKind.INIT):
@@ -127,10 +141,10 @@ def top_rows(
                     key=key,
                     share=grant.cpu_assignment.value,
                     cpus=cpuset.render(grant.cpus) if grant.cpus else "node pool",
-                    verdict=seen.verdict.value,
-                    drift=_drift(grant.cpus, seen),
+                    verdict="Unknown" if old else shown_verdict(one.status, seen),
+                    drift=old or _drift(grant.cpus, seen),
                     use=use.get(key),
-                    throttled=seen.throttled_percent,
+                    throttled=None if old else seen.throttled_percent,
                 )
             )
     return sorted(rows, key=lambda row: (-(row.use.cpu if row.use else 0), row.node, row.key))

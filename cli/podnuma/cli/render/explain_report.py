@@ -23,8 +23,10 @@ from podnuma.api.pod_allocation import (
     PendingResize,
     Phase,
     PodAllocation,
+    PodAllocationStatus,
     Verdict,
 )
+from podnuma.cli.objects.kernel_reports import in_audit, shown_verdict
 from podnuma.cli.render.wording import columns, rounded, wrap_list
 
 # More hints are counted; -o wide and -o json have them all.
@@ -38,7 +40,8 @@ class PodExplanation:
     """A pod on a node: what is stored about it (None: nothing), and what would be decided there now.
 
     `managed`: the node's profile selects the pod. `allocated`: what the kubelet has allocated, where that is
-    not what the spec asks for, and `held_back` the kubelet's words why.
+    not what the spec asks for, and `held_back` the kubelet's words why. `unknown`: why what is stored of the
+    kernel is old.
     `allocator`: the node without the pod, for `now`; both are None if the reader may not see the node, which
     only happens where something is stored.
     """
@@ -49,6 +52,7 @@ class PodExplanation:
     node_name: str
     allocated: PodRequest | None = None
     held_back: str = ""
+    unknown: str = ""
     allocator: NodeAllocator | None = None
     now: Explanation | None = None
 
@@ -63,8 +67,10 @@ class PodExplanation:
         if self.stored is None or self.stored.decision.undecided:
             return not self.managed or self.admitted_now
         wrong = (Phase.REJECTED, Phase.DRIFTED, Phase.RESIZE_PENDING)
-        unpinned = any(one.verdict is Verdict.NOT_PINNED for one in self.stored.status.containers)
-        return self.stored.decision.admitted and self.stored.status.phase not in wrong and not unpinned
+        status = self.stored.status
+        unpinned = any(one.verdict is Verdict.NOT_PINNED for one in status.containers)
+        wrong_now = status.phase in wrong or (unpinned and not in_audit(status)) or bool(self.unknown)
+        return self.stored.decision.admitted and not wrong_now
 
     @property
     def only_shares(self) -> bool:
@@ -115,7 +121,7 @@ def explanation_text(explained: PodExplanation, *, wide: bool) -> str:
     if grant is not None:
         parts.append(_section("decided" if stored else "would be decided", _decided(grant, explained.numa)))
     if stored is not None and stored.status.containers:
-        parts.append(_section("in the kernel", _kernel(stored)))
+        parts.append(_section("in the kernel", explained.unknown or _kernel(stored.status)))
     if now is not None:
         parts.append(_section("notes", "".join(f"{note}\n" for note in now.remarks)))
         parts.append(_section("any one of these would make it fit", "".join(map(_change, now.suggestions))))
@@ -143,6 +149,8 @@ def _title(explained: PodExplanation) -> str:
         refused = f"{name}: refused, {stored.decision.reason}: "
         refused += f"{stored.decision.explanation or stored.decision.message}\n"
         return refused + (f"now {_would(explained)}\n" if explained.admitted_now else "")
+    if in_audit(stored.status):
+        return f"{name}: decided, nothing is written as mode is Audit\n"
     pending = stored.decision.pending_resize
     if pending is not None and stored.status.phase is not Phase.RESIZE_PENDING:
         name += f", resize pending, {pending.reason.value}: {pending.message}"
@@ -309,18 +317,18 @@ def _allocation_data(explained: PodExplanation, grant: PodGrant) -> dict[str, An
     return pod_allocation.render_spec(grant, explained.node_name, decision, numa=explained.numa)
 
 
-def _kernel(stored: PodAllocation) -> str:
-    heads = ("CONTAINER", "CPUS", "MEMS", "CPU.MAX", "VERDICT", "AFTER", "")
-    rows = [_kernel_row(one) for one in stored.status.containers]
+def _kernel(status: PodAllocationStatus) -> str:
+    heads = ("CONTAINER", "CPUS", "MEMS", "CPU.MAX", "VERDICT", "AFTER", "REMARK")
+    rows = [_kernel_row(one, shown_verdict(status, one)) for one in status.containers]
     return columns(heads, rows)
 
 
-def _kernel_row(one: ContainerStatus) -> tuple[str, ...]:
+def _kernel_row(one: ContainerStatus, verdict: str) -> tuple[str, ...]:
     seen, wrote = one.effective or ObservedCgroup(), one.written or ObservedCgroup()
     differs = [name for name in ("cpus", "mems") if getattr(seen, name) != getattr(wrote, name) != ""]
     text = one.message or "".join(f"{name} written: {getattr(wrote, name)}" for name in differs)
     after = "" if one.pinned_after_millis is None else f"{one.pinned_after_millis} ms"
-    return one.name, seen.cpus, seen.mems, seen.cpu_max, one.verdict.value, after, text
+    return one.name, seen.cpus, seen.mems, seen.cpu_max, verdict, after, text
 
 
 def _change(change: Suggestion) -> str:
@@ -338,7 +346,7 @@ def explanation_data(explained: PodExplanation) -> dict[str, Any]:
         "name": explained.pod.name,
         "node": explained.node_name,
         "managed": explained.managed,
-        "stored": _stored_data(stored) if stored else None,
+        "stored": _stored_data(stored, explained.unknown) if stored else None,
         "now": _now_data(now) | {"explanation": explained.cause} if now else None,
         "onlyShares": explained.only_shares,
         "qosClass": qos(explained.pod).value,
@@ -361,7 +369,8 @@ def explanation_data(explained: PodExplanation) -> dict[str, Any]:
     }
 
 
-def _stored_data(stored: PodAllocation) -> dict[str, Any]:
+def _stored_data(stored: PodAllocation, unknown: str) -> dict[str, Any]:
+    containers = [] if unknown else pod_allocation.render_status(stored.status)["containers"]
     return {
         "admitted": stored.decision.admitted,
         "reason": stored.decision.reason,
@@ -369,7 +378,8 @@ def _stored_data(stored: PodAllocation) -> dict[str, Any]:
         "explanation": stored.decision.explanation,
         "phase": stored.status.phase.value,
         "pendingResize": _pending_data(stored.decision.pending_resize),
-        "containers": pod_allocation.render_status(stored.status)["containers"],
+        "containers": containers,
+        "kernelUnknown": unknown,
     }
 
 

@@ -8,6 +8,7 @@ gets each name once.
 
 import asyncio
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from podnuma.allocator.cpuset import CpuSet
 from podnuma.api import names
 from podnuma.api.pod_allocation import DEVICES_PENDING, Phase
 from podnuma.api.resource_types import NODE, NODE_TOPOLOGY, POD_ALLOCATION
+
+_DIGITS = re.compile(r"([0-9]+)")
 
 Json = dict[str, Any]
 Key = tuple[str, str]
@@ -36,6 +39,7 @@ class KeptAllocation:
     exclusive: CpuSet
     shared: CpuSet
     created: str
+    pod_uid: str
     text: str
 
     @property
@@ -91,11 +95,19 @@ class LiveObjects:
     problems: dict[str, str] = field(default_factory=dict)
     changes: Counter[str] = field(default_factory=Counter)
     _by_node: dict[str, set[Key]] = field(default_factory=lambda: defaultdict(set))
+    _rows: dict[str, int] = field(default_factory=dict)
     _subscriptions: list[Subscription] = field(default_factory=list)
 
     def on_node(self, node: str) -> list[KeptAllocation]:
         """Return the allocations of a node, by namespace and name."""
         return [self.allocations[key] for key in sorted(self._by_node.get(node, ()))]
+
+    def row_of(self, node: str) -> int:
+        """Return where a node stands in the list of all, numbers in names counted as numbers."""
+        if self._rows.keys() != self.topologies.keys():
+            ordered = sorted(self.topologies, key=_natural)
+            self._rows = {name: row for row, name in enumerate(ordered)}
+        return self._rows.get(node, 0)
 
     def keep(self, value: Json) -> None:
         """Take an object as it is now."""
@@ -168,6 +180,11 @@ class LiveObjects:
             one.add(name)
 
 
+def _natural(name: str) -> list[tuple[int, str]]:
+    parts = _DIGITS.split(name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
 def keep_allocation(value: Json) -> KeptAllocation:
     """Return what is kept of a PodAllocation. A field that cannot be read is as if it were not there."""
     spec, status = _mapping(value.get("spec")), _mapping(value.get("status"))
@@ -181,6 +198,7 @@ def keep_allocation(value: Json) -> KeptAllocation:
         exclusive=_cpus(summary.get("exclusive")),
         shared=_cpus(summary.get("shared")),
         created=str(value["metadata"].get("creationTimestamp") or ""),
+        pod_uid=str(spec.get("podUID") or ""),
         text=json.dumps(value, separators=(",", ":")),
     )
 

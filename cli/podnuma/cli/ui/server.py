@@ -109,7 +109,7 @@ class PageServer:
     async def _pod(self, request: web.Request) -> web.StreamResponse:
         key = request.match_info["namespace"], request.match_info["name"]
         stored = self._views.stored(*key)
-        answer: Json = {"stored": stored}
+        answer: Json = {"stored": stored, "kernel": self._views.kernel(*key)}
         try:
             answer |= await self._ask(self._questions.explain, *key)
         except Failure as failure:

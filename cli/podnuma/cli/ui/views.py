@@ -13,9 +13,13 @@ from typing import Any
 
 from podnuma.allocator import cpuset
 from podnuma.api.conditions import Status, find
+from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.kept_refusals import KeptRefusal, read_kept_refusal
 from podnuma.api.node_topology import NodeTopology
+from podnuma.api.pod_allocation import read_pod_allocation
+from podnuma.api.resource_types import POD
 from podnuma.cli.exits import Failure
+from podnuma.cli.objects.kernel_reports import in_audit, values_unknown
 from podnuma.cli.objects.nodes import read_topology
 from podnuma.cli.render.node_map import Hold, NodeMap, Zone
 from podnuma.cli.ui.live_objects import Json, KeptAllocation, LiveObjects
@@ -70,13 +74,29 @@ class Views:
             **self._row(name),
             **_map_data(drawn),
             "pods": [_pod_data(one) for one in kept],
-            "hues": _hues(kept),
+            "hues": _hues(kept, self._live.row_of(name)),
         }
 
     def stored(self, namespace: str, name: str) -> Json | None:
         """Return a PodAllocation; None if there is none."""
         kept = self._live.allocations.get((namespace, name))
         return None if kept is None else kept.value()
+
+    def kernel(self, namespace: str, name: str) -> Json:
+        """Return what is to be known before a PodAllocation's values of the kernel are shown.
+
+        `unknown`: why they are old; `audit`: whether nothing is written.
+        """
+        kept = self._live.allocations.get((namespace, name))
+        try:
+            status = read_pod_allocation(kept.value(), as_it_is=True).status if kept is not None else None
+        except InvalidObjectError:
+            status = None
+        if kept is None or status is None:
+            return {"unknown": "", "audit": False}
+        node = self._topology(kept.node) if kept.node in self._live.topologies else None
+        known = node if isinstance(node, NodeTopology) else None
+        return {"unknown": values_unknown(status, known), "audit": in_audit(status)}
 
     def refusals(self, events: Sequence[Json]) -> list[Json]:
         """Return what is refused or waits now, and what `events` keep of refused pods, latest first."""
@@ -86,8 +106,14 @@ class Views:
             if not one.admitted or one.phase in ("Pending", "ResizePending", "Drifted")
         ]
         kept = [(value, found) for value in events if (found := read_kept_refusal(value)) is not None]
-        gone = [_kept_data(value, found) for value, found in kept]
+        gone = [_kept_data(value, found) for value, found in kept if not self._exists(value, found)]
         return sorted((*standing, *gone), key=lambda one: str(one["time"]), reverse=True)
+
+    def _exists(self, event: Json, refusal: KeptRefusal) -> bool:
+        """Tell whether the pod of a refusal is still there: what stands about it is shown anyway."""
+        namespace = str((event.get("involvedObject") or {}).get("namespace") or "")
+        known = self._live.allocations.get((namespace, refusal.pod))
+        return known is not None and known.pod_uid == refusal.pod_uid != ""
 
     def _topology(self, name: str) -> NodeTopology | str:
         value = self._live.topologies[name]
@@ -128,14 +154,13 @@ class Views:
             "policy": node.node.managers.topology_manager_policy.value,
             "ready": "" if ready is None else "True" if ready.status is Status.TRUE else ready.reason,
             "message": ready.message if ready and ready.status is not Status.TRUE else "",
-            "zones": list(_zones(node, kept)),
+            "zones": list(_zones(node, kept, _hues(kept, self._live.row_of(name)))),
         }
 
 
-def _zones(node: NodeTopology, kept: Sequence[KeptAllocation]) -> Iterator[Json]:
+def _zones(node: NodeTopology, kept: Sequence[KeptAllocation], hues: Mapping[str, int]) -> Iterator[Json]:
     topology = node.hardware.topology if node.hardware else None
     reserved = node.allocation.reserved if node.allocation else node.node.managers.reserved_system_cpus or 0
-    hues = _hues(kept)
     for one in topology.nodes if topology else ():
         own = topology.cpus_of_node(one.id) if topology else 0
         parts: list[list[Any]] = []
@@ -158,14 +183,20 @@ def _holders(reserved: int, kept: Sequence[KeptAllocation]) -> Iterator[tuple[Ho
         yield Hold.POD_SHARED, one.shared, "/".join(one.key)
 
 
-def _hues(kept: Sequence[KeptAllocation]) -> dict[str, int]:
-    """Return a colour per pod of a node. Pods that came earlier keep theirs; few pods have different ones."""
+def _hues(kept: Sequence[KeptAllocation], row: int = 0) -> dict[str, int]:
+    """Return a colour per pod of a node. Pods that came earlier keep theirs; few pods have different ones.
+
+    Nodes of odd and of even rows begin with other halves of the colours, so that pods on neighbouring
+    nodes have different ones, too.
+    """
     found: dict[str, int] = {}
-    for turn, one in enumerate(sorted(kept, key=lambda one: (one.created, one.key))):
-        name = "/".join(one.key)
-        wanted, taken = zlib.crc32(name.encode()) % _HUES, set(found.values())
-        free = [hue for hue in range(_HUES) if hue not in taken] if turn < _HUES else []
-        found[name] = wanted if wanted in free or not free else free[wanted % len(free)]
+    half = _HUES // 2
+    first, second = (range(half), range(half, _HUES)) if row % 2 == 0 else (range(half, _HUES), range(half))
+    for one in sorted(kept, key=lambda one: (one.created, one.key)):
+        name, taken = "/".join(one.key), set(found.values())
+        free = next((left for hues in (first, second) if (left := [h for h in hues if h not in taken])), ())
+        choice = free or range(_HUES)
+        found[name] = choice[zlib.crc32(name.encode()) % len(choice)]
     return found
 
 
@@ -249,8 +280,9 @@ def _standing_data(one: KeptAllocation) -> Json:
 def _kept_data(event: Json, found: KeptRefusal) -> Json:
     involved = event.get("involvedObject") or {}
     namespace = str(involved.get("namespace") or "")
+    kind = "" if involved.get("kind") == POD.kind else f"{involved.get('kind')} "
     return {
-        "owner": f"{involved.get('kind')} {namespace}/{involved.get('name')}",
+        "owner": f"{kind}{namespace}/{involved.get('name')}",
         "pod": f"{namespace}/{found.pod}",
         "exists": False,
         "node": found.node,

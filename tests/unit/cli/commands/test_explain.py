@@ -233,7 +233,23 @@ def test_in_audit_it_is_said_that_nothing_is_written(tmp_path, capsys):
     ready["lastTransitionTime"] = "2026-01-01T00:00:00Z"
     found = bound(tmp_path, phase="Pending", conditions=[ready])
     assert print_explanation(found, KEY, "", OutputFormat.TEXT) is Exit.OK
-    assert f": Pending\nReady True, Audit: {text}\n" in capsys.readouterr().out
+    assert ": decided, nothing is written as mode is Audit\n\n" in capsys.readouterr().out
+
+
+def test_what_a_released_pod_had_is_not_shown_as_what_the_kernel_has(tmp_path, capsys):
+    ready = {
+        "type": "Ready",
+        "status": "Unknown",
+        "reason": "Uninstalled",
+        "message": "podnuma was uninstalled",
+    }
+    ready["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+    had = {"name": "postgres", "verdict": "PinnedLate", "effective": {"cpus": "2-4", "mems": "0"}}
+    found = bound(tmp_path, phase="Released", conditions=[ready], containers=[had])
+    assert print_explanation(found, KEY, "", OutputFormat.TEXT) is Exit.NO
+    text = capsys.readouterr().out
+    assert "in the kernel\n  Released: values unknown since 2026-01-01T00:00:00Z\n" in text
+    assert "PinnedLate" not in text
 
 
 def test_programs_get_everything(tmp_path, capsys):
@@ -258,7 +274,7 @@ def test_a_node_without_settings_says_that_nothing_would_be_pinned(tmp_path, cap
     assert "it would be admitted" in capsys.readouterr().out
 
 
-def unfit(says: str = "") -> dict[str, Any]:
+def unfit() -> dict[str, Any]:
     """A node that no profile has had yet, and what the operator says of the first one."""
     text = "NodeProfile big cannot be used on node bare: spec.reservedSystemCPUs '0-200': drop 96-200"
     condition = {"type": "SettingsValid", "status": "False", "reason": "InvalidSettings", "message": text}
@@ -285,8 +301,9 @@ def test_a_profile_that_is_tried_and_does_not_fit_is_named_too(tmp_path):
     with pytest.raises(Failure) as failure:
         print_explanation(saved(tmp_path), KEY, "node-a", OutputFormat.TEXT, profile=str(profile))
     assert failure.value.code is Exit.INPUT
-    assert "InvalidSettings: NodeProfile big cannot be used on node node-a: spec.reservedSystemCPUs" in (
-        failure.value.lines[0]
+    assert (
+        "InvalidSettings: NodeProfile big cannot be used on node node-a: spec.reservedSystemCPUs"
+        in (failure.value.lines[0])
     )
 
 

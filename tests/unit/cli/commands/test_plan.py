@@ -114,7 +114,7 @@ def test_settings_that_do_not_fit_the_hardware_are_named(tmp_path, capsys):
             FileSource([str(path)]), manifest(tmp_path, budgeted_pod("one", 2)), "", "", OutputFormat.TEXT
         )
     assert failure.value.code is Exit.NOT_FOUND
-    assert "node node-a: reservedSystemCPUs" in capsys.readouterr().err
+    assert "cannot be used on node node-a: spec.reservedSystemCPUs '0,500': " in capsys.readouterr().err
 
 
 def test_a_profile_that_no_node_has_is_named(saved, tmp_path):

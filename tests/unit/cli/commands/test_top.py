@@ -2,17 +2,23 @@
 
 from dataclasses import replace
 
+import yaml
+from podnuma.api.conditions import Condition, Status
+from podnuma.api.node_topology import NodeTopology, read_node_topology
 from podnuma.api.pod_allocation import (
     ContainerStatus,
     ObservedCgroup,
+    Phase,
     PodAllocationStatus,
     Verdict,
     read_pod_allocation,
 )
 from podnuma.cli.commands import top
 from podnuma.cli.commands.top import ContainerUse
+from podnuma.cli.objects.kernel_reports import unknown_values, values_unknown
+from podnuma.cli.objects.sources import FileSource
 
-from tests.unit.cli.builders import allocation_object, database
+from tests.unit.cli.builders import allocation_object, database, topology_object
 
 
 def allocation(*containers: ContainerStatus):
@@ -56,3 +62,60 @@ def test_use_is_read_from_pod_metrics():
         "containers": [{"name": "backup", "usage": {"cpu": "12345678n", "memory": "2Mi"}}],
     }
     assert top.use_of([metrics]) == {("shop", "database", "backup"): ContainerUse(13, 2 * 2**20)}
+
+
+def told(phase: Phase, reason: str, *, on: NodeTopology | None = None):
+    """The rows of a pod with a phase and a reason of Ready, on a node that says of itself what `on` does."""
+    ready = Condition("Ready", Status.UNKNOWN, reason, "", None, "2026-01-02T00:00:00Z")
+    seen = ContainerStatus(
+        "database", effective=ObservedCgroup(cpus="1-3,49-51"), verdict=Verdict.PINNED_LATE
+    )
+    status = PodAllocationStatus(phase=phase, conditions=(ready,), containers=(seen,))
+    found = replace(read_pod_allocation(allocation_object(database())), status=status)
+    unknown = values_unknown(status, on)
+    rows = top.top_rows([found], {}, {("shop", "database"): unknown} if unknown else {})
+    return {row.key[2]: (row.verdict, row.drift) for row in rows}
+
+
+def node_that_says(kind: str, status: str, reason: str) -> NodeTopology:
+    value = topology_object("epyc7401-2s-8numa-16l3")
+    condition = {"type": kind, "status": status, "reason": reason, "message": ""}
+    condition["lastTransitionTime"] = "2026-01-03T00:00:00Z"
+    value["status"] |= {"conditions": [condition], "agent": {"heartbeatTime": "2026-01-02T12:00:00Z"}}
+    return read_node_topology(value)
+
+
+def test_what_a_released_pod_had_is_not_told_as_what_it_has():
+    assert told(Phase.RELEASED, "Uninstalled")["database"] == (
+        "Unknown", "Released: values unknown since 2026-01-02T00:00:00Z",
+    )  # fmt: skip
+    assert told(Phase.RELEASED, "Released") == {}, "it has ended"
+
+
+def test_values_of_an_agent_that_reports_no_more_are_not_told_as_those_of_now():
+    silent = node_that_says("Ready", "False", "AgentSilent")
+    assert told(Phase.APPLIED, "Applied", on=silent)["database"] == (
+        "Unknown", "AgentSilent: values unknown since 2026-01-02T12:00:00Z",
+    )  # fmt: skip
+    gone = node_that_says("AgentReady", "Unknown", "Uninstalled")
+    assert told(Phase.APPLIED, "Applied", on=gone)["database"] == (
+        "Unknown", "Uninstalled: values unknown since 2026-01-03T00:00:00Z",
+    )  # fmt: skip
+    well = node_that_says("AgentReady", "True", "AgentReady")
+    assert told(Phase.APPLIED, "Applied", on=well)["database"] == ("PinnedLate", "")
+
+
+def test_values_of_a_node_that_is_gone_are_unknown_and_nobody_guesses_who_may_not_see_nodes(tmp_path):
+    path = tmp_path / "cluster.yaml"
+    others = [topology_object("epyc7401-2s-8numa-16l3", name=name) for name in ("node-b", "node-c")]
+    found = allocation(ContainerStatus("database"))
+    elsewhere = replace(found, node_name="node-b", metadata=found.metadata)
+    path.write_text(yaml.safe_dump_all(others))
+    key = ("shop", "database")
+    assert unknown_values(FileSource([str(path)]), [found, elsewhere]) == {key: "NodeGone: values unknown"}
+    path.write_text(yaml.safe_dump(allocation_object(database())))
+    assert unknown_values(FileSource([str(path)]), [found]) == {}
+
+
+def test_in_audit_no_container_is_called_unpinned():
+    assert told(Phase.PENDING, "Audit")["database"][0] == "Audit"

@@ -116,6 +116,62 @@ def test_refusals_are_those_that_stand_and_those_that_are_kept():
     assert (standing["owner"], standing["cause"]) == ("shop/big", "no NUMA node has room")
 
 
+def refusal_of(kind: str, name: str, pod: str, uid: str):
+    return {
+        "metadata": {"annotations": {"podnuma.dev/kubelet-message": "cannot"}},
+        "reportingComponent": "podnuma-operator",
+        "involvedObject": {"kind": kind, "namespace": "shop", "name": name},
+        "related": {"name": pod, "uid": uid},
+        "source": {"host": "node-a"},
+        "reason": "TopologyAffinityError",
+        "message": "too large (on node-a)",
+        "lastTimestamp": "2026-01-02T00:00:00Z",
+    }
+
+
+def test_a_pod_without_a_controller_that_was_evicted_owns_its_refusal():
+    _, views = shown(topology_object(EPYC))
+    (kept,) = views.refusals([refusal_of("Pod", "big", "big", "u1")])
+    assert (kept["owner"], kept["pod"], kept["phase"], kept["cause"]) == (
+        "shop/big", "shop/big", "Evicted", "too large",
+    )  # fmt: skip
+
+
+def test_a_refusal_of_a_pod_that_is_still_there_is_shown_once():
+    refused = allocation_object(grant("shop/big", ""), phase="Rejected", reason="TopologyAffinityError")
+    _, views = shown(topology_object(EPYC), refused)
+    of_pod, of_controller = (
+        refusal_of("Pod", "big", "big", "uid-big"),
+        refusal_of("ReplicaSet", "b", "big", "uid-big"),
+    )
+    (standing,) = views.refusals([of_pod, of_controller])
+    assert standing["exists"]
+    assert len(views.refusals([refusal_of("Pod", "big", "big", "an-earlier-one")])) == 2
+
+
+def test_pods_of_neighbouring_nodes_have_different_colours():
+    names = ("node-1", "node-2", "node-10")
+    values = [topology_object(EPYC, name=name) for name in names]
+    for number, name in enumerate(names):
+        for pod in range(4):
+            held = container("c", "pod_exclusive", f"{pod}")
+            values.append(allocation_object(grant(f"shop/p{number}-{pod}", f"{pod}", held), name))
+    _, views = shown(*values)
+    first, second, third = (set(views.node(name)["hues"].values()) for name in names)
+    assert len(first) == len(second) == len(third) == 4
+    assert not first & second
+    assert not second & third
+
+
+def test_a_page_says_why_values_of_the_kernel_are_old():
+    released = allocation_object(database(), phase="Released")
+    _, views = shown(topology_object(EPYC), released)
+    assert views.kernel("shop", "database") == {"unknown": "Released: the pod has ended", "audit": False}
+    _, views = whole()
+    assert views.kernel("shop", "database") == {"unknown": "", "audit": False}
+    assert views.kernel("shop", "nobody") == {"unknown": "", "audit": False}
+
+
 async def test_rows_are_made_before_anyone_looks(monkeypatch):
     live, views = whole()
     task = asyncio.create_task(views.prepare())

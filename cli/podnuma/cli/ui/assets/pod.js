@@ -34,7 +34,7 @@ function parts(pod, node, answer, map) {
     spec && !refused ? budget(spec, explanation) : null,
     spec && !refused ? devices(spec.containers || []) : null,
     mine ? h("section", { "aria-label": "Where it is" }, drawMap(map, { pick: () => {}, hover: () => {}, only: pod })) : null,
-    stored?.status?.containers?.length ? kernel(stored.status.containers) : null,
+    stored?.status?.containers?.length ? kernel(stored.status.containers, answer.kernel || {}) : null,
     explanation?.steps?.length ? steps(explanation) : null,
     refused && explanation?.free?.length ? free(explanation.free) : null,
     notes(answer),
@@ -88,12 +88,15 @@ function sameNode(memory, device) {
   return ids(memory).some((one) => ids(device).includes(one)) ? "on the same NUMA node" : h("span", { class: "badword" }, "on another NUMA node");
 }
 
+const HINTS_SHOWN = 12; // as many as `explain` shows
+
 const words = (text) => (text || "").replaceAll("_", " ");
 
-function kernel(containers) {
+function kernel(containers, { unknown, audit }) {
+  if (unknown) return h("section", { class: "card" }, h("h2", {}, "What the kernel has"), h("p", {}, unknown));
   const rows = containers.map((one) => [
     one.name, h("span", { class: "mono" }, one.effective?.cpus || "-"), h("span", { class: "mono" }, one.effective?.mems || "-"),
-    h("span", { class: "mono" }, one.effective?.cpuMax || "-"), chip(one.verdict),
+    h("span", { class: "mono" }, one.effective?.cpuMax || "-"), chip(audit ? "Audit" : one.verdict),
     one.pinnedAfterMillis === undefined ? "" : `${one.pinnedAfterMillis} ms`, one.message || "",
   ]);
   return h("section", { class: "card" },
@@ -104,6 +107,11 @@ function hint(one) {
   return h("span", { class: one.preferred ? "hint preferred" : "hint" }, one.numaNodes || "any", one.preferred ? " preferred" : "");
 }
 
+function hints(all) {
+  const more = all.length - HINTS_SHOWN;
+  return [...all.slice(0, HINTS_SHOWN).map(hint), more > 0 ? h("span", { class: "quiet" }, ` ${more} more`) : null];
+}
+
 function steps(explanation) {
   return h("section", { class: "card" },
     h("h2", {}, explanation.now?.admitted ? "How it would be decided now" : "Why it would be refused now"),
@@ -111,7 +119,7 @@ function steps(explanation) {
       h("h3", {}, step.subject || "pod"),
       h("ul", {}, step.sides.map((side) => h("li", {},
         h("strong", {}, side.resource), ` wants ${side.wanted}, free ${side.free}: `,
-        side.hints === null ? "any NUMA node" : side.hints.length ? side.hints.map(hint) : h("span", { class: "badword" }, "no NUMA node can give that")))),
+        side.hints === null ? "any NUMA node" : side.hints.length ? hints(side.hints) : h("span", { class: "badword" }, "no NUMA node can give that")))),
       h("p", {}, "Merged: ", step.merged ? hint(step.merged) : h("span", { class: "badword" }, "no combination is admitted"))))));
 }
 
