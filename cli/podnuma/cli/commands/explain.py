@@ -35,8 +35,8 @@ from podnuma.cli.objects.admission_policies import admission_policies
 from podnuma.cli.objects.asked_names import asked_object
 from podnuma.cli.objects.devices_not_chosen import devices_not_chosen
 from podnuma.cli.objects.documents import read_documents
-from podnuma.cli.objects.kernel_reports import unknown_values
 from podnuma.cli.objects.nodes import CandidateNode, candidate_node, fitting, own_settings, read_topology
+from podnuma.cli.objects.old_reports import unknown_values
 from podnuma.cli.objects.profiles import profile_named
 from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.sources import ObjectSource, near_name, one_namespace, read_if_allowed

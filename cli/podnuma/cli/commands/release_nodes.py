@@ -26,6 +26,7 @@ import typer
 from podnuma.api import names
 from podnuma.api.conditions import READY, Condition, Status, merged, read_conditions, render_conditions
 from podnuma.api.decoding import FieldErrors, Fields
+from podnuma.api.kernel_reports import UNINSTALLED
 from podnuma.api.node_topology import NodeCondition
 from podnuma.api.pod_allocation import Phase
 from podnuma.api.resource_types import (
@@ -42,7 +43,6 @@ from podnuma.cli.commands.options import Context, Kubeconfig, examples, new_app
 from podnuma.cli.commands.release_gates import end_gating, lift_gates
 from podnuma.cli.commands.writing_client import DEADLINE, PAGE, writing_client
 from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
-from podnuma.cli.objects.kernel_reports import UNINSTALLED
 from podnuma.cli.render.wording import count
 from podnuma.plumbing.kube import content_types, errors
 

@@ -21,6 +21,7 @@ from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.quantities import format_cpu
 from podnuma.allocator.request import ContainerKind
 from podnuma.api.decoding import InvalidObjectError
+from podnuma.api.kernel_reports import has_ended, shown_verdict
 from podnuma.api.pod_allocation import ContainerStatus, PodAllocation, read_pod_allocation
 from podnuma.cli.commands import output
 from podnuma.cli.commands.answer import Answer, answering
@@ -28,7 +29,7 @@ from podnuma.cli.commands.completion import complete_node
 from podnuma.cli.commands.options import AllNamespaces, Namespace, PodSelector, examples, new_app
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
-from podnuma.cli.objects.kernel_reports import has_ended, shown_verdict, unknown_values
+from podnuma.cli.objects.old_reports import unknown_values
 from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.sources import ObjectSource, listed_namespace
 from podnuma.cli.render.wording import columns, rounded

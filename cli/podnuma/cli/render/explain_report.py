@@ -17,6 +17,7 @@ from podnuma.allocator.request import CPU, MEMORY, Amounts, Qos
 from podnuma.allocator.topology_hint import TopologyHint
 from podnuma.api import pod_allocation
 from podnuma.api.conditions import Status
+from podnuma.api.kernel_reports import in_audit, shown_verdict
 from podnuma.api.pod_allocation import (
     ContainerStatus,
     ObservedCgroup,
@@ -26,7 +27,6 @@ from podnuma.api.pod_allocation import (
     PodAllocationStatus,
     Verdict,
 )
-from podnuma.cli.objects.kernel_reports import in_audit, shown_verdict
 from podnuma.cli.render.wording import columns, rounded, wrap_list
 
 # More hints are counted; -o wide and -o json have them all.

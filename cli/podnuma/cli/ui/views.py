@@ -15,11 +15,11 @@ from podnuma.allocator import cpuset
 from podnuma.api.conditions import Status, find
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.kept_refusals import KeptRefusal, read_kept_refusal
+from podnuma.api.kernel_reports import in_audit, values_unknown
 from podnuma.api.node_topology import NodeTopology
 from podnuma.api.pod_allocation import read_pod_allocation
 from podnuma.api.resource_types import POD
 from podnuma.cli.exits import Failure
-from podnuma.cli.objects.kernel_reports import in_audit, values_unknown
 from podnuma.cli.objects.nodes import read_topology
 from podnuma.cli.render.node_map import Hold, NodeMap, Zone
 from podnuma.cli.ui.live_objects import Json, KeptAllocation, LiveObjects

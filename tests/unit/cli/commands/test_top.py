@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import yaml
 from podnuma.api.conditions import Condition, Status
+from podnuma.api.kernel_reports import values_unknown
 from podnuma.api.node_topology import NodeTopology, read_node_topology
 from podnuma.api.pod_allocation import (
     ContainerStatus,
@@ -15,7 +16,7 @@ from podnuma.api.pod_allocation import (
 )
 from podnuma.cli.commands import top
 from podnuma.cli.commands.top import ContainerUse
-from podnuma.cli.objects.kernel_reports import unknown_values, values_unknown
+from podnuma.cli.objects.old_reports import unknown_values
 from podnuma.cli.objects.sources import FileSource
 
 from tests.unit.cli.builders import allocation_object, database, topology_object

@@ -5,16 +5,10 @@ agent is silent or the node is gone, nobody knows what the kernel has now. In Au
 container is not late or unpinned then.
 """
 
-from collections.abc import Iterable
-
 from podnuma.api.conditions import READY, Status, find
 from podnuma.api.node_settings import Mode
 from podnuma.api.node_topology import NodeCondition, NodeReason, NodeTopology
-from podnuma.api.pod_allocation import ContainerStatus, Phase, PodAllocation, PodAllocationStatus
-from podnuma.cli.exits import Failure
-from podnuma.cli.objects import queries
-from podnuma.cli.objects.nodes import read_topology
-from podnuma.cli.objects.sources import ObjectSource, read_if_allowed
+from podnuma.api.pod_allocation import ContainerStatus, Phase, PodAllocationStatus
 
 UNINSTALLED = "Uninstalled"
 """Reason of Ready and AgentReady where podnuma was uninstalled and its cgroups were given back."""
@@ -45,49 +39,24 @@ def values_unknown(status: PodAllocationStatus, node: NodeTopology | None) -> st
         return f"{Phase.RELEASED.value}: the pod has ended"
     if status.phase is Phase.RELEASED:
         ready = find(status.conditions, READY)
-        return _unknown(Phase.RELEASED.value, ready.last_transition_time if ready is not None else "")
+        return values_unknown_since(
+            Phase.RELEASED.value, ready.last_transition_time if ready is not None else ""
+        )
     if node is None:
         return ""
     agent, ready = (find(node.conditions, one) for one in (NodeCondition.AGENT_READY, READY))
     if agent is not None and agent.status is Status.UNKNOWN and agent.reason == UNINSTALLED:
-        return _unknown(UNINSTALLED, agent.last_transition_time)
+        return values_unknown_since(UNINSTALLED, agent.last_transition_time)
     if ready is not None and ready.reason == NodeReason.AGENT_SILENT:
-        return _unknown(NodeReason.AGENT_SILENT, node.agent.heartbeat_time if node.agent else "")
+        return values_unknown_since(NodeReason.AGENT_SILENT, node.agent.heartbeat_time if node.agent else "")
     return ""
 
 
-def unknown_values(source: ObjectSource, allocations: Iterable[PodAllocation]) -> dict[tuple[str, str], str]:
-    """Say the same of many, by namespace and name of the pod, as far as their nodes may be read."""
-    allocations = list(allocations)
-    names = sorted({one.node_name for one in allocations if one.status.containers})
-    query = queries.node_topologies(names[0]) if len(names) == 1 else queries.node_topologies()
-    nodes: dict[str, NodeTopology | None] = {}
-    for value in _readable(source, query) if names else ():
-        try:
-            nodes[value["metadata"]["name"]] = read_topology(value)
-        except Failure:
-            nodes[value["metadata"]["name"]] = None
-    told = {}
-    for one in allocations:
-        text = values_unknown(one.status, nodes.get(one.node_name))
-        if not text and len(nodes) > 1 and one.node_name not in nodes:
-            text = _unknown("NodeGone", "")
-        if text:
-            told[one.grant.namespace, one.grant.name] = text
-    return told
-
-
-def _readable(source: ObjectSource, query: queries.ObjectQuery) -> list[queries.Json]:
-    try:
-        return read_if_allowed(source, query)[0] or []
-    except Failure:
-        return []
+def values_unknown_since(why: str, since: str) -> str:
+    """Say that values are unknown, and since when; `since` empty: that is unknown, too."""
+    return f"{why}: values unknown" + (f" since {since}" if since else "")
 
 
 def _uninstalled(status: PodAllocationStatus) -> bool:
     ready = find(status.conditions, READY)
     return ready is not None and ready.reason == UNINSTALLED
-
-
-def _unknown(why: str, since: str) -> str:
-    return f"{why}: values unknown" + (f" since {since}" if since else "")
