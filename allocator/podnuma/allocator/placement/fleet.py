@@ -9,7 +9,7 @@ it but its name: the replicas of a workload have one. What is remembered is boun
 `best` and `ranking` change nothing. Which nodes a pod may go to at all (labels, taints, room) is the
 caller's question, asked for the best nodes only.
 
-Likely pods are taken to be of the sizes that the nodes hold now, as far as one in twenty has such a size.
+Likely pods are taken to be of the sizes that the nodes hold now, and of the one that is placed.
 
     best       the node to take, with the decision that holds there now
     nearest    the same for a pod whose devices differ from node to node: the best of its wishes
@@ -28,10 +28,11 @@ from heapq import heapify, heappop
 from podnuma.allocator.decision import Admitted, Reason, Rejected
 from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.placement.device_wishes import DeviceWish
-from podnuma.allocator.placement.packing import LikelyPods, Packing, PlacementEffect, Score, effect, score
+from podnuma.allocator.placement.likely_pods import LikelyPods, shares_of
+from podnuma.allocator.placement.packing import Packing, PlacementEffect, Score, effect, score
 from podnuma.allocator.request import Amounts, PodRequest
 
-_ONE_IN = 20  # a size that is rarer than this would make any gap look useful
+_TABLES = 256  # of likely pods that are kept
 
 MAX_SHAPES = 64
 """Shapes of pods that answers are remembered for; the one not asked for longest goes first."""
@@ -92,7 +93,17 @@ def anywhere(_node: str) -> bool:
 class Fleet:
     """Nodes by name. Not safe for concurrent use."""
 
-    __slots__ = ("_held", "_judged", "_likely", "_members", "_numbers", "_serial", "_sizes", "_states")
+    __slots__ = (
+        "_held",
+        "_judged",
+        "_likely",
+        "_members",
+        "_numbers",
+        "_serial",
+        "_sizes",
+        "_states",
+        "_tables",
+    )
 
     def __init__(self) -> None:
         self._serial = 0
@@ -101,7 +112,8 @@ class Fleet:
         self._members: dict[int, dict[str, NodeAllocator]] = {}  # by the number of a state
         self._held: dict[str, tuple[int, ...]] = {}  # sizes of what each node holds, in CPUs
         self._sizes: Counter[int] = Counter()  # of all nodes
-        self._likely: dict[int, LikelyPods] = {}  # by the size of the pod that is placed
+        self._likely: dict[int, LikelyPods] = {}  # by the size of the pod that is placed, for these sizes
+        self._tables: dict[tuple[tuple[int, int], ...], LikelyPods] = {}  # by shares
         self._judged: OrderedDict[PodShape, dict[int, PlacementEffect | Rejected]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -230,11 +242,15 @@ class Fleet:
     def _score(self, packing: Packing, found: PlacementEffect) -> Score:
         likely = self._likely.get(found.takes)
         if likely is None:
-            counts = +self._sizes
-            enough = counts.total() / _ONE_IN
-            sizes = [size for size, count in counts.items() if count >= enough]
-            likely = self._likely[found.takes] = LikelyPods([found.takes, *sizes])
+            likely = self._likely[found.takes] = self._table(found.takes)
         return score(packing, found, likely)
+
+    def _table(self, takes: int) -> LikelyPods:
+        shares = shares_of(self._sizes, takes)
+        key = tuple(sorted(shares.items()))
+        if key not in self._tables and len(self._tables) >= _TABLES:
+            self._tables.clear()
+        return self._tables.setdefault(key, LikelyPods(shares))
 
     def _answers(self, pod: PodRequest) -> dict[int, PlacementEffect | Rejected]:
         shape = shape_of(pod)

@@ -5,25 +5,26 @@ by what that choice does to them. `Compact` keeps room for pods that need it in 
 
     1. as few NUMA nodes as possible, those of its devices included, so that what fits on one is not spread
        over two elsewhere, and devices are near
-    2. wastes as few CPUs as possible: those of the gap it leaves that no likely pods would fill
+    2. loses as few CPUs as possible to gaps that likely pods do not fill (`likely_pods`): what is going to be
+       lost of the gap that it leaves, less what would have been lost of the one that it fills
     3. breaks as few whole NUMA nodes as possible; one is whole while no pod holds any of it
     4. leaves the smallest gap on the NUMA nodes that it uses
     5. leaves as few CPUs as possible on the machine, so that empty machines stay empty
 
-Waste comes before breaking: filling a gap to all but two CPUs loses those for as long as the pod runs, while
+Losses come before breaking: filling a gap to all but two CPUs loses those for as long as the pod runs, while
 a whole NUMA node that was broken serves the next pods. `Spread` leaves as much as possible, on the machine
 and then on the NUMA nodes that it uses, but never takes more NUMA nodes than it has to.
 
 Lower is better; equal scores are equally good.
 """
 
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
 from podnuma.allocator.decision import PodGrant
 from podnuma.allocator.device_hints import near_cpus
 from podnuma.allocator.node_allocator import NodeAllocator
+from podnuma.allocator.placement.likely_pods import LikelyPods
 
 
 class Packing(StrEnum):
@@ -51,27 +52,6 @@ Score = tuple[int, ...]
 """Sorts placements of one pod, the best one first."""
 
 
-class LikelyPods:
-    """The sizes of pods, in CPUs, that are likely to come next, and which gaps they can fill."""
-
-    __slots__ = ("_sums", "sizes")
-
-    def __init__(self, sizes: Iterable[int]) -> None:
-        self.sizes = frozenset(size for size in sizes if size > 0)
-        self._sums: list[int] = []  # by gap: the most of it that they can fill
-
-    def waste(self, gap: int) -> int:
-        """Return how many CPUs of a gap no combination of likely pods would use; 0 if none is known."""
-        if not self.sizes:
-            return 0
-        while len(self._sums) <= gap:
-            at = len(self._sums)
-            self._sums.append(
-                max((size + self._sums[at - size] for size in self.sizes if size <= at), default=0)
-            )
-        return gap - self._sums[gap]
-
-
 def effect(node: NodeAllocator, grant: PodGrant) -> PlacementEffect:
     """Return what holding a grant would do to a node that does not hold it yet."""
     topology = node.rules.topology
@@ -95,4 +75,5 @@ def score(packing: Packing, found: PlacementEffect, likely: LikelyPods) -> Score
     """Return where a placement stands among others of the same pod."""
     if packing is Packing.SPREAD:
         return found.numa_nodes, -found.left, -found.gap, found.breaks
-    return found.numa_nodes, likely.waste(found.gap), found.breaks, found.gap, found.left
+    loses = likely.lost(found.gap) - likely.lost(found.gap + found.takes)
+    return found.numa_nodes, loses, found.breaks, found.gap, found.left

@@ -1,5 +1,6 @@
 """The best node for a pod is found without asking equal nodes twice, and is what asking all would give."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 from podnuma.allocator.decision import Admitted, Reason
 from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.placement import fleet as module
-from podnuma.allocator.placement.packing import LikelyPods, Packing, effect, score
+from podnuma.allocator.placement.likely_pods import LikelyPods, shares_of
+from podnuma.allocator.placement.packing import Packing, effect, score
 
 from tests.unit.allocator.placement.helpers import emptied, fleet, rules
 from tests.unit.allocator.shapes import admitted, pod, s, unhurried
@@ -38,7 +40,7 @@ def place(nodes, found, cpus, uid, packing=Packing.COMPACT):
 
 def test_compact_fills_the_node_that_is_in_use_and_spread_takes_an_empty_one():
     nodes = {name: emptied() for name in ("a", "b")}
-    admitted(nodes["b"], wanted(2, "first"))
+    admitted(nodes["b"], wanted(1, "first"))
     found = fleet(nodes)
     for packing, node in ((Packing.COMPACT, "b"), (Packing.SPREAD, "a")):
         assert best_of(found, 2, packing).node == node
@@ -126,13 +128,13 @@ def test_the_decision_of_the_best_node_can_be_held():
 def test_rare_sizes_do_not_make_every_gap_useful():
     """One pod of one CPU among many of four: a gap of one is still waste."""
     nodes = {"a": emptied(), "b": emptied("M240", memory="None", reserved_memory=())}
-    for number in range(30):
+    for number in range(45):
         admitted(nodes["b"], wanted(4, f"u{number}"))
     admitted(nodes["b"], wanted(1, "rare"))
     found = {one.node: one for one in fleet(nodes).ranking(wanted(2), Packing.COMPACT).candidates}["a"]
     assert found.effect.gap == 1
-    assert found.score == score(Packing.COMPACT, found.effect, LikelyPods([2, 4]))
-    assert found.score != score(Packing.COMPACT, found.effect, LikelyPods([1, 2, 4]))
+    assert found.score == score(Packing.COMPACT, found.effect, LikelyPods({2: 1, 4: 20}))
+    assert found.score != score(Packing.COMPACT, found.effect, LikelyPods({1: 1, 2: 1, 4: 20}))
 
 
 SIZES = st.lists(st.integers(1, 5), max_size=14)
@@ -153,7 +155,7 @@ def test_the_best_node_is_the_one_that_asking_every_node_finds(held, cpus, packi
         found.update(name, nodes[name])
         found.best(wanted(cpus), packing)  # answers of earlier states must not be used later
     sizes = [grant.exclusive_cpus.bit_count() for node in nodes.values() for grant in node.grants.values()]
-    likely = LikelyPods([cpus, *(size for size in sizes if sizes.count(size) >= len(sizes) / 20)])
+    likely = LikelyPods(shares_of(Counter(sizes), cpus))
     scores = {}
     for name in sorted(nodes.keys() - closed):
         answer = nodes[name].decide(wanted(cpus))

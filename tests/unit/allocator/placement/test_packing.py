@@ -1,13 +1,12 @@
 """A placement is judged by what it breaks and what it leaves."""
 
-from hypothesis import given
-from hypothesis import strategies as st
-from podnuma.allocator.placement.packing import LikelyPods, Packing, PlacementEffect, effect, score
+from podnuma.allocator.placement.likely_pods import LikelyPods
+from podnuma.allocator.placement.packing import Packing, PlacementEffect, effect, score
 
 from tests.unit.allocator.placement.helpers import emptied
 from tests.unit.allocator.shapes import admitted, pod, s
 
-LIKELY = LikelyPods([4])
+LIKELY = LikelyPods({4: 1})
 
 
 def judged(on, cpus, uid="new"):
@@ -31,8 +30,8 @@ def test_a_numa_node_is_broken_only_once():
 
 
 def test_compact_prefers_a_gap_that_likely_pods_fill_to_a_smaller_one_that_they_do_not():
-    wasteful = PlacementEffect(takes=4, numa_nodes=1, breaks=0, gap=2, left=2)
-    useful = PlacementEffect(takes=4, numa_nodes=1, breaks=1, gap=8, left=80)
+    wasteful = PlacementEffect(takes=6, numa_nodes=1, breaks=0, gap=2, left=2)
+    useful = PlacementEffect(takes=6, numa_nodes=1, breaks=1, gap=8, left=80)
     assert score(Packing.COMPACT, useful, LIKELY) < score(Packing.COMPACT, wasteful, LIKELY)
 
 
@@ -54,18 +53,16 @@ def test_spread_prefers_what_leaves_more_and_both_prefer_fewer_numa_nodes():
     assert score(Packing.COMPACT, full, LIKELY) < score(Packing.COMPACT, split, LIKELY)
 
 
-@given(st.sets(st.integers(1, 12), min_size=1, max_size=4), st.integers(0, 40))
-def test_waste_is_what_no_combination_of_likely_pods_uses(sizes, gap):
-    reachable = {0}
-    for _ in range(gap):
-        reachable |= {one + size for one in reachable for size in sizes if one + size <= gap}
-    assert LikelyPods(sizes).waste(gap) == gap - max(reachable)
+def test_compact_fills_a_gap_that_one_size_alone_fits_before_it_breaks_one_that_many_fit():
+    """A pod of four CPUs into a gap of four or of eight: a gap of four is of use to no other size."""
+    likely = LikelyPods({4: 1, 5: 1, 6: 1, 7: 1, 8: 1})
+    exactly = PlacementEffect(takes=4, numa_nodes=1, breaks=0, gap=0, left=40)
+    leaving = PlacementEffect(takes=4, numa_nodes=1, breaks=0, gap=4, left=4)
+    assert score(Packing.COMPACT, exactly, likely) < score(Packing.COMPACT, leaving, likely)
 
 
-def test_without_likely_pods_nothing_is_wasted():
-    assert LikelyPods([]).waste(7) == LikelyPods([0]).waste(7) == 0
-
-
-def test_waste_of_known_gaps():
-    likely = LikelyPods([4, 6])
-    assert [likely.waste(gap) for gap in range(9)] == [0, 1, 2, 3, 0, 1, 0, 1, 0]
+def test_compact_does_not_mind_what_was_lost_before():
+    """Into a gap of six, where two CPUs are lost anyway, or into one of eight, that two pods of four fill."""
+    lost_already = PlacementEffect(takes=4, numa_nodes=1, breaks=0, gap=2, left=40)
+    useful = PlacementEffect(takes=4, numa_nodes=1, breaks=0, gap=4, left=4)
+    assert score(Packing.COMPACT, lost_already, LIKELY) < score(Packing.COMPACT, useful, LIKELY)
