@@ -294,6 +294,85 @@ async def test_a_refused_nomination_does_not_keep_the_pod():
     assert rig.allocation() is not None
 
 
+async def come_together(rig, *names, **needs):
+    """Let pods appear before the next pass."""
+    for name in names:
+        rig.cluster.put(Kind.POD, gated(name, **needs))
+    await rig.quiet(10)
+
+
+@virtual
+async def test_pods_that_come_together_are_reserved_at_once_in_their_order():
+    rig = await placing()
+    asked = []
+
+    def fault(moment, request):
+        if moment == "after" and request.startswith("create PodAllocation"):
+            asked.append(sum(one.startswith("create PodAllocation") for one in rig.cluster.requests))
+
+    rig.cluster.fault = fault
+    await come_together(rig, "a", "b", "c", "d", cpus=3)
+    assert asked == [4] * 4  # when the first one was answered
+    assert [gates(rig, name) for name in "abcd"] == [[]] * 4
+    rig.assert_sound()
+    together = {name: rig.cpus(name) for name in "abcd"}
+    rig = await placing()
+    for name in "abcd":
+        await rig.create(gated(name, 3))
+    assert {name: rig.cpus(name) for name in "abcd"} == together
+
+
+@virtual
+async def test_what_pods_that_come_together_request_counts_for_each_other():
+    rig = await placing()
+    node = rig.cluster.get(Kind.NODE, ObjectKey("", "n1"))
+    rig.cluster.put(
+        Kind.NODE, {**node, "status": {"allocatable": {"cpu": "16", "memory": "6Gi", "pods": "110"}}}
+    )
+    await come_together(rig, "a", "b")
+    assert (gates(rig, "a"), gates(rig, "b")) == ([], [GATE])
+    assert rig.told("WaitsForNode") == ["0 of 1 nodes can hold it now (resources 1)"]
+
+
+@virtual
+async def test_pods_that_are_bound_together_are_taken_over_at_once():
+    rig = await placing()
+    await come_together(rig, "a", "b", "c", cpus=3)
+    asked = []
+
+    def fault(moment, request):
+        if moment == "after" and request.startswith("replace PodAllocation"):
+            asked.append(sum(one.startswith("replace PodAllocation") for one in rig.cluster.requests))
+
+    rig.cluster.fault = fault
+    for name in "abc":
+        known = stored(rig, name)
+        rig.cluster.put(Kind.POD, {**known, "spec": {**known["spec"], "nodeName": "n1"}})
+    await rig.quiet()
+    assert asked == [3] * 3
+    assert {rig.allocation(name)["spec"]["decision"]["reason"] for name in "abc"} == {"Admitted"}
+    rig.assert_sound()
+
+
+@pytest.mark.parametrize("error", [errors.BusyError, errors.UncertainError])
+@virtual
+async def test_a_pod_whose_reservation_fails_keeps_no_other_that_came_with_it(error):
+    rig = await placing("n1", "n2")
+    left = 1
+
+    def fault(moment, request):
+        nonlocal left
+        if moment == "before" and request == "create PodAllocation default/b" and left:
+            left -= 1
+            raise error(503, "Unavailable", "not now")
+
+    rig.cluster.fault = fault
+    await come_together(rig, "a", "b", "c")
+    assert left == 0
+    assert [gates(rig, name) for name in "abc"] == [[]] * 3
+    rig.assert_sound()
+
+
 async def die_while_placing(seed):
     """Let a process die at a request drawn by a seed, another one follow, and every pod be bound."""
     rig = await placing("n1", "n2", seed=seed)

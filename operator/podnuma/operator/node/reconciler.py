@@ -23,6 +23,8 @@ from podnuma.operator.node.readiness import profile_states
 from podnuma.operator.node.state import NodeState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from podnuma.allocator.memory.others import PagesInUse
     from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedPod
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from podnuma.operator.node.leftover import Leftovers
     from podnuma.operator.node.pod_conditions import PodConditions
     from podnuma.operator.node.profile_selector import ProfileSelector
-    from podnuma.operator.node.reservations import Reservations
+    from podnuma.operator.node.reservations import Outcome, Reservations
     from podnuma.operator.node.settings import SettingsSync
     from podnuma.operator.node.status import NodeStatusWriter
 
@@ -68,10 +70,10 @@ class NodeReconciler:
         async with self._running:
             return await self._reconcile()
 
-    async def reserve(self, pod: CachedPod) -> bool:
-        """Reserve what a pod that is not bound needs, between two runs; False if it cannot be held now."""
+    async def reserve(self, pods: Sequence[CachedPod]) -> list[Outcome]:
+        """Reserve what unbound pods need, between two runs; False for one that cannot be held now."""
         async with self._running:
-            return await self._steps.reservations.reserve(self.state, pod)
+            return await self._steps.reservations.reserve(self.state, pods)
 
     async def give_back(self, uid: str, why: str) -> None:
         """Free what a pod has reserved, between two runs."""

@@ -9,24 +9,27 @@
     pod deleted            `releases` sees to it, at once if the pod never had a node
 
 A reservation is stored before anybody acts on it, like every decision, and held by the state of one node,
-whose runs come one after the other: two pods never hold the same.
+whose runs come one after the other: two pods never hold the same. Several pods of a node are stored at once.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from podnuma.allocator.decision import Admitted
 from podnuma.api.events import EventType
 from podnuma.api.pod_allocation import ADMITTED, RESERVED, Decision, numa_nodes
 from podnuma.operator.write.decision import PodDecision
 from podnuma.operator.write.event_recorder import pod_reference
+from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from podnuma.allocator.topology import Topology
     from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedPod
     from podnuma.operator.metrics import Metrics
@@ -37,6 +40,12 @@ if TYPE_CHECKING:
     from podnuma.operator.write.event_recorder import EventRecorder
 
 logger = logging.getLogger(__name__)
+
+AT_ONCE = 8
+"""Pods of one node whose PodAllocations are written at once."""
+
+Outcome = bool | errors.KubeError
+"""Whether something is reserved, or why nobody knows or nothing could be stored."""
 
 BIND_WITHIN = 60.0
 """Seconds for the scheduler to bind a pod whose gate is lifted."""
@@ -78,16 +87,41 @@ class Reservations:
             and self._cache.node(node.name) is not None
         )
 
-    async def reserve(self, node: NodeState, pod: CachedPod) -> bool:
-        """Reserve what an unbound pod needs; False if the node cannot hold it, or not now."""
+    async def reserve(self, node: NodeState, pods: Sequence[CachedPod]) -> list[Outcome]:
+        """Reserve what unbound pods need; tell for each whether it is: not if the node cannot hold it now.
+
+        One is decided after the other, each as if those before it were held; then all are stored at once.
+        Where that fails for one, its error is the outcome, and what the others hold is theirs all the same.
+        """
         allocator = node.allocator
-        if allocator is None or pod.request is None or pod.uid in node.decisions or not self.can_hold(node):
-            return False
-        answer = node.decide(allocator, pod.request)
-        if not isinstance(answer, Admitted) or not answer.grant.holds_anything:
-            return False
+        if allocator is None or not self.can_hold(node):
+            return [False] * len(pods)
+        decided: dict[str, Admitted] = {}
+        expected = allocator.without("")
+        for pod in pods:
+            if pod.request is None or pod.uid in node.decisions:
+                continue
+            answer = node.decide(expected, pod.request)
+            if isinstance(answer, Admitted) and answer.grant.holds_anything:
+                expected.hold(answer)
+                decided[pod.uid] = answer
+        stored = await asyncio.gather(
+            *(
+                self._store_one(node, pod, decided[pod.uid], allocator.topology)
+                for pod in pods
+                if pod.uid in decided
+            ),
+            return_exceptions=True,
+        )
+        outcomes = dict(zip(decided, stored, strict=True))
+        for outcome in outcomes.values():
+            if isinstance(outcome, BaseException) and not isinstance(outcome, errors.KubeError):
+                raise outcome
+        return [cast("Outcome", outcomes.get(pod.uid, False)) for pod in pods]
+
+    async def _store_one(self, node: NodeState, pod: CachedPod, answer: Admitted, topology: Topology) -> bool:
         said = replace(Decision.of(answer, revision=pod.revision), reason=RESERVED)
-        numa = numa_nodes(answer.grant, allocator.topology)
+        numa = numa_nodes(answer.grant, topology)
         await self._decisions.write(
             node,
             pod,
@@ -110,19 +144,39 @@ class Reservations:
 
     async def run(self, node: NodeState) -> None:
         """Take over what bound pods had reserved, and give back what is not going to be used."""
-        for decision in tuple(node.decisions.values()):
-            pod = self._cache.pod(decision.key, decision.uid)
-            if not decision.decision.reserved or pod is None or decision.uid in node.unconfirmed:
-                continue
-            if pod.node == node.name:
-                said = replace(decision.decision, reason=ADMITTED)
-                await self._decisions.write(node, pod, replace(decision, decision=said), None)
-            elif pod.node:
+        await self._take_over(node)
+        for _, pod in self._reserved(node):
+            if pod.node and pod.node != node.name:
                 await self.give_back(node, pod.uid, f"the scheduler bound it to {pod.node}")
-            elif self._cache.node(node.name) is None:
+            elif not pod.node and self._cache.node(node.name) is None:
                 await self.give_back(node, pod.uid, "the node is gone")
-            elif not pod.gated:
+            elif not pod.node and not pod.gated:
                 await self._expect_binding(node, pod)
+
+    async def _take_over(self, node: NodeState) -> None:
+        """Make what pods had reserved their decision, for a few at once."""
+        bound = [(decision, pod) for decision, pod in self._reserved(node) if pod.node == node.name]
+        for start in range(0, len(bound), AT_ONCE):
+            outcomes = await asyncio.gather(
+                *(self._admit(node, decision, pod) for decision, pod in bound[start : start + AT_ONCE]),
+                return_exceptions=True,
+            )
+            for outcome in outcomes:
+                if outcome is not None:
+                    raise outcome
+
+    async def _admit(self, node: NodeState, decision: PodDecision, pod: CachedPod) -> None:
+        said = replace(decision.decision, reason=ADMITTED)
+        await self._decisions.write(node, pod, replace(decision, decision=said), None)
+
+    def _reserved(self, node: NodeState) -> list[tuple[PodDecision, CachedPod]]:
+        """Return what is certain to be reserved, with its pods."""
+        return [
+            (decision, pod)
+            for decision in node.decisions.values()
+            if decision.decision.reserved and decision.uid not in node.unconfirmed
+            if (pod := self._cache.pod(decision.key, decision.uid)) is not None
+        ]
 
     async def _expect_binding(self, node: NodeState, pod: CachedPod) -> None:
         left = node.reserved.setdefault(pod.uid, self._clock()) + BIND_WITHIN - self._clock()

@@ -14,6 +14,7 @@ from podnuma.allocator.placement.packing import Packing
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
+    from podnuma.allocator.decision import Admitted
     from podnuma.allocator.node_allocator import NodeAllocator
     from podnuma.allocator.placement.device_wishes import DeviceWish
     from podnuma.allocator.placement.fleet import Placement
@@ -63,6 +64,14 @@ class PlacingNodes:
         self._nodes[state.name] = (policy, allocator, allocator.generation)
         self._fleets[policy.packing].update(state.name, allocator)
         return True
+
+    def expect(self, name: str, decision: Admitted) -> None:
+        """Take a node as if it held a decision already, until it is refreshed."""
+        policy, allocator, _ = self._nodes[name]
+        expected = allocator.without("")
+        expected.hold(decision)
+        self._nodes[name] = (policy, expected, expected.generation)
+        self._fleets[policy.packing].update(name, expected)
 
     def remove(self, name: str) -> bool:
         """Forget a node; return whether it was here."""

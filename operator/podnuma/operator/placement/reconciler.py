@@ -1,7 +1,8 @@
 """Pods that carry our scheduling gate get a node before the scheduler binds them.
 
     choose   one worker, pods in order of priority, then age: the best node of those that the scheduler would
-             accept is asked to reserve what the pod needs; a pod for which there is none is passed over.
+             accept is asked to reserve what the pod needs (`reserving`, a few pods at once); a pod for which
+             there is none is passed over.
              `device_nomination` chooses for pods with claims
     free     `freeing`, once the reservation is stored
     tell     `telling`, where there is none
@@ -26,14 +27,15 @@ from typing import TYPE_CHECKING
 
 from podnuma.allocator.placement.fleet import shape_of
 from podnuma.operator.cache.objects import CachedNode, CachedPod
+from podnuma.operator.node.reservations import AT_ONCE
 from podnuma.operator.placement.device_nomination import DeviceNomination
 from podnuma.operator.placement.freeing import Freeing, LetGo
 from podnuma.operator.placement.placing_nodes import PlacingNodes
+from podnuma.operator.placement.reserving import Reserving
 from podnuma.operator.placement.scheduler_view import SchedulerView
 from podnuma.operator.placement.telling import Telling
 from podnuma.operator.write.writer import NotLeadingError
 from podnuma.plumbing.backoff import Backoff
-from podnuma.plumbing.kube import errors
 from podnuma.plumbing.workqueue import WorkQueue
 
 if TYPE_CHECKING:
@@ -79,11 +81,11 @@ class PlacementReconciler:
         self._cache = cache
         self._reconciler = nodes
         self._metrics = metrics
-        self._enqueue = enqueue
         self._clock = clock
         self._placing = PlacingNodes()
         self._devices = DeviceNomination(cache, reader, self._placing, clock)
         self._view = SchedulerView(cache, nodes)
+        self._reserving = Reserving(self._placing, nodes, enqueue)
         self._freeing = Freeing(
             cache,
             reader,
@@ -114,7 +116,7 @@ class PlacementReconciler:
             self._run, backoff=_BACKOFF, rng=rng, delay=settle, concurrency=1
         )
         self._since: dict[str, float] = {}  # when pods were first seen gated
-        self._uncertain: dict[str, str] = {}  # the node on which something may be reserved
+        self._avoided: dict[str, set[str]] = {}  # nodes at which pods got nothing in this pass
 
     # What changed
 
@@ -155,7 +157,7 @@ class PlacementReconciler:
         """Stop choosing, freeing and telling, and forget."""
         await asyncio.gather(self._passes.stop(), self._freeing.stop(), self._telling.stop())
         self._since.clear()
-        self._uncertain.clear()
+        self._reserving.keep(frozenset())
 
     def gated(self) -> list[CachedPod]:
         """Return the pods that wait for us, the most urgent first."""
@@ -173,29 +175,29 @@ class PlacementReconciler:
     async def _run(self, _: str) -> None:
         try:
             await self._pass()
+        except NotLeadingError:
+            return  # the next leader does it
         finally:
+            self._reserving.drop_plans()
             self._devices.forget()
 
     async def _pass(self) -> None:
         waiting = self.gated()
         self._keep({pod.uid for pod in waiting})
+        self._avoided.clear()
         hopeless: set[Hashable] = set()
         for pod in waiting:
             self._since.setdefault(pod.uid, self._clock())
             if not self._is_to_place(pod):
                 continue
             alike = _likeness(pod)
-            if alike in hopeless:
-                self._telling.look(pod)
-                continue
-            try:
-                settled = await self._place(pod)
-            except NotLeadingError:
-                return
-            if not settled:
+            if alike in hopeless or not await self._place(pod):
                 hopeless.add(alike)
                 self._telling.look(pod)
-            await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            if len(self._reserving) >= AT_ONCE:
+                await self._reserve()
+        await self._reserve()
 
     def _is_to_place(self, pod: CachedPod) -> bool:
         """Tell whether a gated pod waits for a node, and not for anything else."""
@@ -206,38 +208,46 @@ class PlacementReconciler:
             if allocation.reserved:
                 self._freeing.free(pod)
             return False
-        return not self._is_uncertain(pod)
+        if self._reserving.is_uncertain(pod.uid):
+            self._look_again(_SOON)
+            return False
+        return True
 
     async def _place(self, pod: CachedPod) -> bool:
-        """Find a node for a pod and have it reserved there; False if no node can hold it now."""
+        """Find a node for a pod and plan to reserve something there; False if no node can hold it now."""
         if pod.request is None:
             self._freeing.let_go(pod, LetGo(f"podnuma cannot manage it: {pod.problem}"))
             return True
-        avoided: set[str] = set()
-        for _ in range(_TRIES):
-            began = self._clock()
-            found = self._placing.best(pod.request, partial(self._is_open, pod, avoided))
-            self._metrics.placement_seconds.observe(self._clock() - began)
-            if found is None:
-                return False
-            name = found.candidate.node
-            if not found.decision.grant.holds_anything:
-                self._freeing.let_go(pod, LetGo("it asks for nothing exclusive"))
-                return True
-            if self._devices_come_first(pod, name):
-                is_open = partial(self._is_open, pod, avoided)
-                chosen = await self._devices.nominate(pod, found, is_open, since=self._since[pod.uid])
-                if chosen is None:
-                    self._look_again(_SOON)
-                else:
-                    self._freeing.let_go(pod, chosen)
-                return True
-            if await self._reserve(pod, name):
+        is_open = partial(self._is_open, pod)
+        began = self._clock()
+        found = self._placing.best(pod.request, is_open)
+        self._metrics.placement_seconds.observe(self._clock() - began)
+        if found is None:
+            return False
+        if not found.decision.grant.holds_anything:
+            self._freeing.let_go(pod, LetGo("it asks for nothing exclusive"))
+        elif self._devices_come_first(pod, found.candidate.node):
+            chosen = await self._devices.nominate(pod, found, is_open, since=self._since[pod.uid])
+            if chosen is None:
+                self._look_again(_SOON)
+            else:
+                self._freeing.let_go(pod, chosen)
+        else:
+            self._reserving.plan(pod, found.candidate.node, found.decision)
+        return True
+
+    async def _reserve(self) -> None:
+        """Have all that is planned stored; a pod that got nothing tries other nodes, then waits."""
+        while len(self._reserving):
+            reserved, refused = await self._reserving.store()
+            for pod in reserved:
                 self._freeing.free(pod)
-                return True
-            avoided.add(name)
-        self._look_again(_SOON)
-        return False
+            for pod, name in refused:
+                avoided = self._avoided.setdefault(pod.uid, set())
+                avoided.add(name)
+                if len(avoided) >= _TRIES or not await self._place(pod):
+                    self._look_again(_SOON)
+                    self._telling.look(pod)
 
     def _devices_come_first(self, pod: CachedPod, name: str) -> bool:
         """Tell whether a node decides the pod near devices that it gets when it is bound."""
@@ -245,40 +255,10 @@ class PlacementReconciler:
         allocator = None if node is None else node.state.allocator
         return bool(pod.claims) or (bool(pod.extended) and allocator is not None and allocator.rules.aligned)
 
-    async def _reserve(self, pod: CachedPod, name: str) -> bool:
-        node = self._reconciler(name)
-        if node is None:
-            self._placing.remove(name)
+    def _is_open(self, pod: CachedPod, name: str) -> bool:
+        if name in self._avoided.get(pod.uid, ()) or not self._view.manages(self._placing.policy(name), pod):
             return False
-        try:
-            return await node.reserve(pod)
-        except errors.UncertainError:
-            # Repeated by the node's next run; until then the pod may have it or not.
-            self._uncertain[pod.uid] = name
-            self._enqueue(name, 0.0)
-            return True
-        except errors.KubeError as error:
-            logger.warning("node %s: nothing could be reserved for pod %s: %s", name, pod.key, error)
-            self._look_again(_SOON)
-            return False
-        finally:
-            self._placing.refresh(node.state, places=node.places)
-
-    def _is_uncertain(self, pod: CachedPod) -> bool:
-        name = self._uncertain.get(pod.uid)
-        if name is None:
-            return False
-        node = self._reconciler(name)
-        if node is not None and pod.uid in node.state.unconfirmed:
-            self._look_again(_SOON)
-            return True
-        del self._uncertain[pod.uid]
-        return False
-
-    def _is_open(self, pod: CachedPod, avoided: AbstractSet[str], name: str) -> bool:
-        if name in avoided or not self._view.manages(self._placing.policy(name), pod):
-            return False
-        return self._view.obstacle(pod, name) is None
+        return self._view.obstacle(pod, name, self._reserving.planned(name)) is None
 
     def _place_anew(self, node: NodeReconciler) -> None:
         self.node_changed(node)
@@ -289,9 +269,9 @@ class PlacementReconciler:
 
     def _keep(self, uids: AbstractSet[str]) -> None:
         """Forget all pods but these."""
-        for remembered in (self._since, self._uncertain):
-            for uid in remembered.keys() - uids:
-                del remembered[uid]
+        for uid in self._since.keys() - uids:
+            del self._since[uid]
+        self._reserving.keep(uids)
         self._freeing.keep(uids)
         self._telling.keep(uids)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from podnuma.api.scheduling import add, obstacle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from podnuma.api.node_settings import PodPolicy
     from podnuma.api.scheduling import Needs, Obstacle
@@ -31,9 +31,12 @@ class SchedulerView:
         """Tell whether a policy is for a pod."""
         return policy.manages(pod.labels, self._cache.namespace_labels(pod.key.namespace))
 
-    def obstacle(self, pod: CachedPod, name: str) -> Obstacle | None:
-        """Return what keeps a pod from a node; None if it may go there."""
-        return self._look(pod, name, self._requested(name))
+    def obstacle(self, pod: CachedPod, name: str, expected: Iterable[CachedPod] = ()) -> Obstacle | None:
+        """Return what keeps a pod from a node, where pods are `expected` too; None if it may go there."""
+        requested = self._requested(name)
+        for one in expected:
+            requested = add(requested, one.needs)
+        return self._look(pod, name, requested)
 
     def lasting_obstacle(self, pod: CachedPod, name: str) -> Obstacle | None:
         """Return what keeps a pod from a node on which it has something reserved."""
