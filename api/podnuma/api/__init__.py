@@ -16,6 +16,7 @@ value and back, in the terms of ``podnuma.allocator``:
     pod_resize        a pod's resources as its kubelet has allocated them, and their revision
     pod_condition     the condition that a refused pod carries
     kept_refusals     refusals that outlive their pods
+    kernel_reports    what a status says of the kernel, and when nobody knows any more
     device_claims     devices of dynamic resource allocation: who uses which, and where they are
     asked_devices     what a claim asks for before it has anything
     device_inventory  the devices of all nodes that no claim has
