@@ -176,7 +176,7 @@ NOTHING_LEFT_FOR_OTHERS: tuple[Replacement, ...] = (
 )
 DEVICES_AS_THEY_ARE: tuple[Replacement, ...] = (
     ("podnuma.allocator.device_hints.near_cpus", lambda topology, nodes: int(nodes & topology.all_nodes)),
-    ("podnuma.allocator.device_hints.counted", lambda count, _: count),
+    ("podnuma.allocator.device_hints.count_attached", lambda count, _: count),
     ("podnuma.allocator.device_hints.aligned", _any_device_is_aligned),
 )
 PACKAGE_NUMBERS_ARE_TAKEN_AS_THEY_ARE: tuple[Replacement, ...] = (

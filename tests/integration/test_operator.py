@@ -157,7 +157,7 @@ def test_a_workload_is_explained_after_its_pods_were_evicted(site):
         assert "TopologyAffinityError: needs 9 CPUs on one NUMA node" in done.stdout
         assert "the kubelet would say: " in done.stdout
     described = site.cluster.kubectl("describe", "replicaset", "-n", site.namespace)
-    assert re.search(r"  needs 9 CPUs on one NUMA node; .* \(pod web-\S+ on node n1\)\n", described)
+    assert re.search(r"  needs 9 CPUs on one NUMA node; .* \(pod web-\S+ on n1\)\n", described)
 
 
 def test_stateful_sets_and_jobs_are_explained_after_their_pods_were_evicted(site):

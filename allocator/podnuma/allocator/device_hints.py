@@ -50,7 +50,7 @@ class DeviceHints:
         every = [near_cpus(topology, device.nodes) for device in request.every]
         self.resource = request.resource
         self._request = request
-        self._count = _count_attached(request.count, available) if request.fixed else request.count
+        self._count = count_attached(request.count, available) if request.fixed else request.count
         self._available = available
         self._wide = topology.wide
         self.universe = _union(every) or int(topology.all_nodes)
@@ -210,7 +210,7 @@ def near_cpus(topology: Topology, nodes: NodeSet) -> int:
     return near[min(near)] if near else 0
 
 
-def _count_attached(count: int, attached: Sequence[int]) -> int:
+def count_attached(count: int, attached: Sequence[int]) -> int:
     """Return how many of the chosen devices have a NUMA node at all."""
     return min(count, sum(1 for nodes in attached if nodes))
 
