@@ -85,6 +85,14 @@ def render_cpu_max(value: CpuMax) -> str:
     return f"{'max' if value.quota is None else value.quota} {value.period}"
 
 
+def value_in(file: File[T], raw: bytes | None) -> T | None:
+    """Return what a file with these bytes says; None if it was not read or makes no sense."""
+    try:
+        return None if raw is None else file.parse(text_of(raw))
+    except ValueError:
+        return None
+
+
 def _number(text: str) -> int:
     if not _NUMBER.fullmatch(text):
         raise ValueError(f"{text[:40]!r} is not a number")

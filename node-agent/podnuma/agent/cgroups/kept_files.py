@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from podnuma.agent.cgroups.files import LONGEST, File, read_bytes, text_of
+from podnuma.agent.cgroups.files import LONGEST, File, read_bytes, text_of, value_in
 
 T = TypeVar("T")
 
@@ -89,9 +89,9 @@ class KeptFolder:
         raw = self._read(file.name)
         kept = self._files.get(file.name)
         if kept is None:
-            return _parsed(file, raw)
+            return value_in(file, raw)
         if raw != kept.raw:
-            kept.raw, kept.value = raw, _parsed(file, raw)
+            kept.raw, kept.value = raw, value_in(file, raw)
         value: T | None = kept.value
         return value
 
@@ -155,10 +155,3 @@ def is_there(path: str) -> bool:
 def _content(descriptor: int) -> bytes:
     raw = os.pread(descriptor, _USUALLY, 0)
     return raw if len(raw) < _USUALLY else os.pread(descriptor, LONGEST, 0)
-
-
-def _parsed(file: File[T], raw: bytes | None) -> T | None:
-    try:
-        return None if raw is None else file.parse(text_of(raw))
-    except ValueError:
-        return None

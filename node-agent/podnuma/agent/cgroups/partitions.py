@@ -33,7 +33,4 @@ def below(folder: Path | str, cpus: CpuSet) -> CpuSet:
 
 
 def _value(folder: Path | str, file: File[CpuSet]) -> CpuSet:
-    try:
-        return file.parse(files.content(f"{folder}/{file.name}") or "") or cpuset.EMPTY
-    except ValueError:
-        return cpuset.EMPTY
+    return files.value_in(file, files.read_bytes(f"{folder}/{file.name}")) or cpuset.EMPTY
