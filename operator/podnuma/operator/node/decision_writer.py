@@ -163,7 +163,7 @@ class DecisionWriter:
     ) -> None:
         """Count, log and announce a stored decision; `anew`: nothing was known of the pod before."""
         node, said = decision.node, decision.decision
-        settings = state.selection.decide_with or state.selection.refused if state.selection else None
+        settings = state.selection.policy_settings if state.selection else None
         audit = settings is not None and settings.pod_policy.mode is Mode.AUDIT
         if decision.admitted and not decision.grant.holds_anything:
             self._metrics.decisions.labels("nothing").inc()
@@ -190,17 +190,13 @@ class DecisionWriter:
             )
             cause = said.explanation or said.message
             reference = pod_reference(pod)
-            kept = pod.controller if not pod.stays else None
-            if pod.controller is None and not pod.stays:
-                self._events.keep(
-                    refusal_event(None, reference, node, said.reason, cause, said.message, audit=audit)
-                )
-            else:
+            if pod.stays or pod.controller is not None:
                 text = refusal_message(cause, node, audit=audit)
                 self._events.record(reference, EventType.WARNING, said.reason, text)
-            if kept is not None:
+            if not pod.stays:
+                about = pod.controller
                 self._events.keep(
-                    refusal_event(kept, reference, node, said.reason, cause, said.message, audit=audit)
+                    refusal_event(about, reference, node, said.reason, cause, said.message, audit=audit)
                 )
 
 

@@ -50,7 +50,7 @@ class Eviction:
     async def run(self, node: NodeState, selection: ProfileSelection) -> None:
         """Evict the rejected pods of a node that are not exempt."""
         topology = self._cache.topology(node.name)
-        settings = selection.decide_with or selection.refused
+        settings = selection.policy_settings
         if settings is None or topology is None:
             return
         # Agents register their nodes before any profile is there.

@@ -65,6 +65,11 @@ class ProfileSelection:
     managed_since: str = ""
     matches: Mapping[str, MatchedNode] = field(default_factory=lambda: MappingProxyType({}))
 
+    @property
+    def policy_settings(self) -> NodeSettings | None:
+        """Settings whose policy holds for pods: those they are decided with, or else those refused."""
+        return self.decide_with or self.refused
+
 
 NO_NODE = ProfileSelection(
     Condition(NodeCondition.SETTINGS_VALID, Status.UNKNOWN, "NoNode", "there is no such node")
