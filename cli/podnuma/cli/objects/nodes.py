@@ -115,10 +115,7 @@ def no_settings(nodes: Sequence[str]) -> str:
             f"no settings are known for {len(nodes)} nodes ({', '.join(nodes[:_NAMED])}{more})",
             "them",
         )
-    return (
-        f"{which}: nothing would be pinned; apply a NodeProfile that selects {them}, "
-        "or try one with --profile FILE"
-    )
+    return f"{which}: nothing would be pinned; apply a NodeProfile that selects {them}"
 
 
 def candidate_node(
