@@ -126,7 +126,8 @@ class OperatorProcess:
             await supervise.cancel_and_wait(*parts)
             if self.elector is not None:
                 with contextlib.suppress(errors.KubeError, TimeoutError):
-                    await asyncio.wait_for(self.elector.release(), 3.0)
+                    async with asyncio.timeout(3.0):
+                        await self.elector.release()
             if server is not None:
                 server.close()
             await self._client.close()

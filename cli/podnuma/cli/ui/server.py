@@ -146,7 +146,8 @@ class PageServer:
 
     async def _message(self, changes: Subscription) -> bytes:
         try:
-            await asyncio.wait_for(changes.wait(), _ALIVE)
+            async with asyncio.timeout(_ALIVE):
+                await changes.wait()
         except TimeoutError:
             return b": alive\n\n"
         await asyncio.sleep(_TOGETHER)

@@ -63,7 +63,8 @@ class RuntimeUpdates:
         while (left := min(deadline, self._forgotten_at()) - self._now()) > 0 and self._under_way:
             self._changed.clear()
             try:
-                await asyncio.wait_for(self._changed.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._changed.wait()
             except TimeoutError:
                 return
 

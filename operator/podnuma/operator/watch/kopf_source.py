@@ -153,7 +153,8 @@ class KopfSource:
             with contextlib.suppress(RuntimeError):  # its loop is closed already
                 kopf_loop.call_soon_threadsafe(stop.set)
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(asyncio.shield(ended), 2 * _GRACE)
+                async with asyncio.timeout(2 * _GRACE):
+                    await asyncio.shield(ended)
         raise RuntimeError("Kopf ended by itself")
 
     # In Kopf's thread

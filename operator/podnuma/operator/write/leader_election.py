@@ -108,7 +108,8 @@ class LeaderElector:
             while True:
                 began = self._clock()
                 try:
-                    await asyncio.wait_for(self._step(began), self._settings.retry * 2)
+                    async with asyncio.timeout(self._settings.retry * 2):
+                        await self._step(began)
                 except (errors.KubeError, TimeoutError) as error:
                     said = str(error) or f"no answer within {self._settings.retry * 2:g} s"
                     logger.warning("Lease %s: %s", self._settings.name, said)

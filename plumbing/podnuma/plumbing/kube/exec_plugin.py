@@ -69,7 +69,8 @@ async def run_plugin(user: Entry, plugin: Entry, cluster: Entry) -> ExecCredenti
         stdout=asyncio.subprocess.PIPE,
     )
     try:
-        printed, _ = await asyncio.wait_for(process.communicate(), _SECONDS)
+        async with asyncio.timeout(_SECONDS):
+            printed, _ = await process.communicate()
     except TimeoutError as error:
         raise ExecPluginError(f"{command} gave no credentials within {_SECONDS:.0f} s") from error
     finally:

@@ -70,3 +70,29 @@ def test_settling_ends_with_the_last_update(updates):
         await waiting
 
     asyncio.run(one_after_the_other())
+
+
+@pytest.mark.parametrize("turns", range(5))
+def test_who_is_cancelled_as_the_last_update_ends_does_not_go_on(updates, turns):
+    """The agent's end may come at that very moment; asyncio.wait_for before Python 3.12 would lose it."""
+    went_on = []
+
+    async def settles():
+        await updates.settle()
+        await asyncio.sleep(3600)
+        went_on.append(True)
+
+    async def cancelled():
+        updates.begins(APP, WIDE)
+        task = asyncio.create_task(settles())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        updates.ended(APP.id)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            async with asyncio.timeout(10):
+                await task
+
+    asyncio.run(cancelled())
