@@ -16,16 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import yaml
+from podnuma.api.names import OPERATOR_LEASE
+from podnuma.api.resource_types import LEASE
 
 from testbed import cgroups, machines
-from testbed.cleanup import GROUP
+from testbed.cleanup import GROUP, delete
 from testbed.program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
-    from testbed.api import Json
+    from testbed.api import Api, Json
     from testbed.control_plane import ControlPlane
     from testbed.kwok import Kwok
 
@@ -222,3 +224,8 @@ class Installation:
 
 def _namespaces_first(manifest: Json) -> int:
     return 0 if manifest["kind"] == "Namespace" else 1
+
+
+def forget_leader(api: Api) -> None:
+    """Delete the Lease of an operator that was killed: for a minute it would count as one that leads."""
+    delete(api, LEASE.path(NAMESPACE, OPERATOR_LEASE))

@@ -73,20 +73,12 @@ def _type_of(schema: Schema, waiting: list[str], schemas: dict[str, Schema]) -> 
 
 
 def shipped_schemas() -> tuple[str, dict[str, Schema]]:
-    """Return version and schemas of the newest release whose sources the test bed has."""
+    """Return version and schemas of the newest release that the test bed builds, fetched if need be."""
     module = build.MODULES / list(build.RELEASES.values())[-1]
-    asked = [
-        build.find_go(),
-        "-C",
-        str(module),
-        "list",
-        "-m",
-        "-f",
-        "{{.Version}} {{.Dir}}",
-        "k8s.io/kubernetes",
-    ]
-    said = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
-    version, folder = said.split(" ", 1)
+    # Where the programs were in the cache, nothing has fetched the sources yet.
+    asked = [build.find_go(), "-C", str(module), "mod", "download", "-json", "k8s.io/kubernetes"]
+    said = json.loads(subprocess.run(asked, check=True, stdout=subprocess.PIPE).stdout)
+    version, folder = said["Version"], said["Dir"]
     schemas: dict[str, Schema] = {}
     for group in GROUPS:
         file = Path(folder) / "api" / "openapi-spec" / "v3" / f"{group}_openapi.json"

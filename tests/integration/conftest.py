@@ -27,7 +27,7 @@ import pytest
 from testbed import build
 from testbed.cleanup import delete, wipe
 from testbed.control_plane import ControlPlane
-from testbed.installation import Installation
+from testbed.installation import Installation, forget_leader
 from testbed.kwok import Kwok
 from testbed.playground.cluster import PROGRAMS
 from tests.integration.cli_runs import fill
@@ -112,6 +112,7 @@ def clean_cluster(crds: ControlPlane) -> Iterator[ControlPlane]:
 
 @pytest.fixture
 def filled(clean_cluster: ControlPlane, namespace: str) -> ControlPlane:
+    forget_leader(clean_cluster.api)
     fill(clean_cluster, namespace)
     return clean_cluster
 

@@ -19,7 +19,7 @@ from podnuma.api.hardware import Hardware
 from podnuma.api.node_topology import AgentReport, render_agent_status
 
 from testbed.api import ApiStatusError
-from testbed.installation import NAMESPACE, OPERATOR_ACCOUNT, Installation
+from testbed.installation import NAMESPACE, OPERATOR_ACCOUNT, Installation, forget_leader
 from testbed.kwok import UNMARKED, node_manifest
 from testbed.program import Program
 from testbed.waiting import until
@@ -159,10 +159,7 @@ class Site:
     def install(self) -> None:
         """Apply custom resources, service accounts and roles; no earlier operator holds the Lease."""
         Installation(self.cluster, self.folder).install()
-        # The operator of an earlier test was killed and has not given its Lease back.
-        lease = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/podnuma-operator"
-        with contextlib.suppress(ApiStatusError):
-            self.api.delete(lease)
+        forget_leader(self.api)
 
     def furnish(self, *nodes: str, **spec: Any) -> None:
         """Create a profile and nodes, once nothing of an earlier test is left."""

@@ -151,7 +151,7 @@ def audits(person: Person) -> Any:
     person.types("kubectl apply -f examples/pods/database.yaml")
     until(lambda: reason(person.database()) == "Audit", "the pod to be decided, and nothing written", 30)
     would = person.types("kubectl podnuma explain database")
-    assert "mode: Audit; nothing is written on this node" in would
+    assert "decided, nothing is written as mode is Audit" in would
     assert "database           pod_exclusive   1-3,49-51" in would
     table = person.types("kubectl podnuma top", status=1).splitlines()
     differs = {line.split()[2]: line.partition("kernel has ")[2] for line in table if "kernel has" in line}

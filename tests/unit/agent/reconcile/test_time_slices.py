@@ -32,14 +32,20 @@ def read(monkeypatch):
 
 
 @pytest.fixture
-def crowd(bench, words):
-    """Pods with a container on CPUs of its own each, as a first pass left them."""
+def grants(words):
+    """Pods with a container on CPUs of its own each."""
+    own = [f"{number + 1},{number + 9}" for number in range(PODS)]
+    return [words.pod(f"p{number}", words.container("c", cpus), cpus=cpus) for number, cpus in enumerate(own)]
+
+
+@pytest.fixture
+def crowd(bench, grants):
+    """Their containers, as a first pass left them."""
     bench.settings()
     cgroups = []
-    for number in range(PODS):
-        own = f"{number + 1},{number + 9}" if number < PODS - 1 else "7,15"
-        bench.grant(words.pod(f"p{number}", words.container("c", own), cpus=own))
-        cgroups.append(bench.start(bench.pod(f"p{number}"), "c"))
+    for each in grants:
+        bench.grant(each)
+        cgroups.append(bench.start(bench.pod(each.uid), "c"))
     bench.run_pass()
     bench.run_pass()
     return cgroups
@@ -85,10 +91,10 @@ async def test_a_start_that_needs_no_pass_is_answered_while_one_goes_on(bench, c
 
 
 @pytest.mark.usefixtures("crowd")
-async def test_what_is_known_after_a_pass_began_is_not_written_by_it(bench, crowd, read):
+async def test_what_is_known_after_a_pass_began_is_not_written_by_it(bench, grants, crowd, read):
     """A list that arrives between two slices: the pass goes by what it knew, which was nothing."""
-    known = bench.desired._allocations
-    bench.desired._allocations, bench.desired.allocations_known = {}, False
+    bench.desired.take_allocations(Listed(()))
+    bench.desired.allocations_known = False
     bench.put(crowd[0], "cpuset.cpus", "0-15")
     before = len(bench.ways.written)
     passing = asyncio.create_task(bench.reconciler.run_pass())
@@ -96,7 +102,8 @@ async def test_what_is_known_after_a_pass_began_is_not_written_by_it(bench, crow
     bench.desired.take_allocations(Listed(()))
     await passing
     assert len(bench.ways.written) == before
-    bench.desired._allocations = known
+    for each in grants:
+        bench.grant(each)
     await bench.reconciler.run_pass()
     assert bench.effective(crowd[0]) == "1,9"
 
