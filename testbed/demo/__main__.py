@@ -23,11 +23,12 @@ Everything keeps running. To look around in this shell, and to stop it:
     make demo-stop
 """
 ENDED = """
-All of it has ended again. Three things to try:
+All of it has ended again. To look around in the same, left running; to install podnuma by hand
+in an empty cluster, as README.md says; and to see what podnuma sees of this machine:
 
-    make demo KEEP=1    # the same, left running, to look around in
-    make playground     # an empty cluster, to install podnuma by hand as README.md says
-    PATH={places}:$PATH podnuma discover -o text    # what podnuma sees of this machine
+    make demo KEEP=1
+    make playground
+    PATH={places}:$PATH podnuma discover -o text
 """
 FAILURES = (DemoFailedError, build.BuildError, ProcessFailedError, TimeoutError)
 
