@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from podnuma.allocator.decision import Admitted
 from podnuma.api.events import EventType
@@ -113,11 +113,12 @@ class Reservations:
             ),
             return_exceptions=True,
         )
-        outcomes = dict(zip(decided, stored, strict=True))
-        for outcome in outcomes.values():
+        outcomes: dict[str, Outcome] = {}
+        for uid, outcome in zip(decided, stored, strict=True):
             if isinstance(outcome, BaseException) and not isinstance(outcome, errors.KubeError):
                 raise outcome
-        return [cast("Outcome", outcomes.get(pod.uid, False)) for pod in pods]
+            outcomes[uid] = outcome
+        return [outcomes.get(pod.uid, False) for pod in pods]
 
     async def _store_one(self, node: NodeState, pod: CachedPod, answer: Admitted, topology: Topology) -> bool:
         said = replace(Decision.of(answer, revision=pod.revision), reason=RESERVED)
