@@ -19,7 +19,7 @@ from dataclasses import replace
 from hashlib import blake2s
 from typing import Any, Final
 
-from podnuma.allocator import PodRequest, Quantity
+from podnuma.allocator import ContainerRequest, PodRequest, Quantity
 from podnuma.allocator.request import CPU, MEMORY, Amounts, is_memory
 from podnuma.api.quantity import read_quantity
 
@@ -37,12 +37,7 @@ def allocated(value: Any, desired: PodRequest) -> PodRequest:
     containers = []
     for container in desired.containers:
         given = found.get(container.name)
-        if given is not None:
-            requests = _with(container.requests, given)
-            limits = _following(container.requests, container.limits, requests)
-            if (requests, limits) != (container.requests, container.limits):
-                container = replace(container, requests=requests, limits=limits)  # noqa: PLW2901
-        containers.append(container)
+        containers.append(container if given is None else _allocated_container(container, given))
     pod = replace(desired, containers=tuple(containers))
     budget, given = desired.pod_requests, _amounts(status.get("allocatedResources"))
     if budget and given:
@@ -85,6 +80,15 @@ def _line(head: str, amounts: Amounts | None) -> str:
 def _text(name: str, amount: Quantity) -> str:
     # Of memory it matters how it is written: the kubelet cannot count every spelling.
     return f"{name}={amount.nano}{'?' if is_memory(name) and not amount.representable else ''}"
+
+
+def _allocated_container(container: ContainerRequest, given: Amounts) -> ContainerRequest:
+    """Return a container with what the kubelet has given it; the same object if that is what it asks for."""
+    requests = _with(container.requests, given)
+    limits = _following(container.requests, container.limits, requests)
+    if (requests, limits) == (container.requests, container.limits):
+        return container
+    return replace(container, requests=requests, limits=limits)
 
 
 def _container_amounts(status: Mapping[Any, Any]) -> Iterator[tuple[str, Mapping[str, Quantity]]]:

@@ -279,21 +279,23 @@ def read_pod_needs(value: Any) -> dict[str, int]:
             containers.append(ContainerRequest("", ContainerKind.APP if name == "containers" else kind))
             amounts = _amounts(_mapping(one, "resources"), "requests")
             if always or name == "containers":
-                amounts = _with_allocated(amounts, statuses.get(_text(one, "name"), {}), infeasible)
+                amounts = _with_allocated(
+                    amounts, statuses.get(_text(one, "name"), {}), infeasible=infeasible
+                )
             asked.append(amounts)
     needs = {
         resource: aggregate(tuple(containers), [amounts.get(resource, 0) for amounts in asked])
         for resource in {resource for amounts in asked for resource in amounts}
     }
     budget = _amounts(_mapping(spec, "resources"), "requests")
-    budget = _with_allocated(budget, status, infeasible) if budget else budget
+    budget = _with_allocated(budget, status, infeasible=infeasible) if budget else budget
     needs |= {
         resource: amount for resource, amount in budget.items() if resource == CPU or is_memory(resource)
     }
     return {**add(needs, _amounts(spec, "overhead")), PODS: NANO}
 
 
-def _with_allocated(asked: Needs, status: Mapping[str, Any], infeasible: bool) -> dict[str, int]:  # noqa: FBT001
+def _with_allocated(asked: Needs, status: Mapping[str, Any], *, infeasible: bool) -> dict[str, int]:
     """Return what a pod or container in this status counts with, that asks for so much."""
     given = [_amounts(_mapping(status, "resources"), "requests"), _amounts(status, "allocatedResources")]
     counted = [one for one in given if one]

@@ -37,7 +37,7 @@ class Hook(Protocol):
         """Tell whether a container must rather not start than start unasked, as far as is known now."""
         ...
 
-    async def wait_fail_closed(self, closed: bool) -> None:  # noqa: FBT001
+    async def wait_fail_closed(self, *, closed: bool) -> None:
         """Wait until `fail_closed` is this."""
         ...
 

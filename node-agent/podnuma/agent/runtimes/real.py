@@ -151,7 +151,7 @@ class _RealNode:
         while True:
             closed = hook.fail_closed()
             self.link.register_with(plugin.failure_policy())
-            await hook.wait_fail_closed(not closed)
+            await hook.wait_fail_closed(closed=not closed)
 
     async def _look_for_missed(self, sandboxes: Callable[[AbstractSet[str]], AbstractSet[str]]) -> None:
         missed = MissedContainers(

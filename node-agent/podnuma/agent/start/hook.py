@@ -109,7 +109,7 @@ class StartHook:
             and config.settings.pod_policy.on_undecided is OnUndecided.WAIT
         )
 
-    async def wait_fail_closed(self, closed: bool) -> None:  # noqa: FBT001
+    async def wait_fail_closed(self, *, closed: bool) -> None:
         """Wait until `fail_closed` is this."""
         await self._reconciler.desired.wait_until(lambda: self.fail_closed() is closed)
 

@@ -16,6 +16,7 @@ from podnuma.agent.reconcile.apply import WriteOutcome, WriteResult
 from podnuma.agent.reconcile.verdicts import PinVerdict
 from podnuma.agent.settings import MetricNames
 from podnuma.agent.start.gate import StartOutcome, StartWait
+from podnuma.allocator import cpuset
 from podnuma.allocator.counts import Counts, tally
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import PodGrant
@@ -62,8 +63,8 @@ _HOOK_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 class GaugeValues:
     """What gauges are computed from."""
 
-    pool: CpuSet = CpuSet(0)  # noqa: RUF009 - a plain integer
-    exclusive: CpuSet = CpuSet(0)  # noqa: RUF009
+    pool: CpuSet = cpuset.EMPTY
+    exclusive: CpuSet = cpuset.EMPTY
     exclusive_by_node: Mapping[int, int] = field(default_factory=dict)
     phases: Mapping[Phase, int] = field(default_factory=dict)
     paused: bool = False

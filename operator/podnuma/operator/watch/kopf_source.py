@@ -27,6 +27,7 @@ import contextlib
 import logging
 import threading
 from collections import deque
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
@@ -239,7 +240,8 @@ class KopfSource:
         self, _session: object, _context: object, request: aiohttp.TraceRequestEndParams
     ) -> None:
         kind = _COLLECTIONS.get(request.url.path)
-        if kind is not None and request.response.status < 400 and _WATCH in request.url.query:  # noqa: PLR2004
+        established = request.response.status < HTTPStatus.BAD_REQUEST and _WATCH in request.url.query
+        if kind is not None and established:
             self._alive[kind] = self._clock()
             if self._has_lasted(self._watched_since.setdefault(kind, self._clock())):
                 self._failures[kind] = 0

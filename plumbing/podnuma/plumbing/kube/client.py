@@ -14,6 +14,7 @@ import asyncio
 import json
 import time
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NewType
 from urllib.parse import urlencode
 
@@ -32,7 +33,6 @@ Version = NewType("Version", str)
 
 
 _FRESH = 60.0  # seconds that credentials are used before their files are read again
-_UNAUTHORIZED = 401
 _CONNECTIONS = 100
 _WAITS = 10  # for a server that asks to come back later, of one read
 
@@ -147,8 +147,8 @@ class Client:
         response: aiohttp.ClientResponse | None = None
         try:
             response = await self._open(_Request("GET", path, 0, asked), limits)
-            if response.status >= 400:  # noqa: PLR2004
-                self._refused = self._refused or response.status == _UNAUTHORIZED
+            if response.status >= HTTPStatus.BAD_REQUEST:
+                self._refused = self._refused or response.status == HTTPStatus.UNAUTHORIZED
                 raise errors.from_answer(response.status, await response.read())
             rest = b""
             # Not line by line: the reader refuses lines longer than its buffer.
@@ -206,10 +206,10 @@ class Client:
     async def _authorized_exchange(self, request: _Request) -> tuple[int, bytes, errors.KubeError | None]:
         """Send a request, once more if its credentials were refused."""
         status, data, retry_after = await self._exchange(request)
-        if status == _UNAUTHORIZED:
+        if status == HTTPStatus.UNAUTHORIZED:
             self._refused = True
             status, data, retry_after = await self._exchange(request)
-        refused = status >= 400  # noqa: PLR2004
+        refused = status >= HTTPStatus.BAD_REQUEST
         return status, data, errors.from_answer(status, data, retry_after) if refused else None
 
     async def _exchange(self, request: _Request) -> tuple[int, bytes, str | None]:

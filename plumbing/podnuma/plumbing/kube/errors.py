@@ -17,6 +17,7 @@ a write took place; after it the state has to be read before anything is decided
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from typing import Any
 
 _LONGEST = 600  # characters of a server's text that are kept
@@ -77,7 +78,7 @@ def from_answer(status: int, body: bytes | str, retry_after: str | None = None) 
     if reason == "AlreadyExists":
         kind = AlreadyExistsError
     if kind is None:
-        kind = UncertainError if status >= 500 else RefusedError  # noqa: PLR2004
+        kind = UncertainError if status >= HTTPStatus.INTERNAL_SERVER_ERROR else RefusedError
     return kind(status, reason, message[:_LONGEST], _seconds(retry_after))
 
 

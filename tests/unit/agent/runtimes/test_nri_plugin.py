@@ -47,7 +47,7 @@ class Hook:
     def fail_closed(self):
         return self.closed
 
-    async def wait_fail_closed(self, closed):
+    async def wait_fail_closed(self, *, closed):
         raise NotImplementedError
 
     def update_begins(self, cgroup):

@@ -90,7 +90,7 @@ class Wish:
     def register_with(self, policy):
         self.registered.append(policy)
 
-    async def wait_fail_closed(self, closed):
+    async def wait_fail_closed(self, *, closed):
         while self.fail_closed() is not closed:
             await self.changed.wait()
             self.changed.clear()

@@ -151,7 +151,7 @@ def test_no_start_fails_closed_on_a_node_that_no_profile_selects_any_more(bench)
 
 async def test_a_change_of_what_fails_closed_is_awaited(bench):
     bench.settings(mode=Mode.AUDIT)
-    waiting = asyncio.create_task(bench.hook.wait_fail_closed(True))
+    waiting = asyncio.create_task(bench.hook.wait_fail_closed(closed=True))
     await asyncio.sleep(0)
     assert not waiting.done()
     bench.settings()
