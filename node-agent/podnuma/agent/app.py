@@ -25,8 +25,8 @@ from podnuma.agent.discover.machine import Machine
 from podnuma.agent.loop import AgentLoop
 from podnuma.agent.reconcile.pages_in_use import HugePageUse
 from podnuma.agent.reconcile.pause import pause_reason
+from podnuma.agent.reconcile.processes import Processes
 from podnuma.agent.reconcile.reconciler import Reconciler
-from podnuma.agent.reconcile.verify import Processes
 from podnuma.agent.runtimes.backend import NodeBackend, NodeNotReady
 from podnuma.agent.runtimes.simulated.backend import simulated_backend
 from podnuma.agent.settings import AgentSettings, Runtime

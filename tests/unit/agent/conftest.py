@@ -18,8 +18,8 @@ from podnuma.agent.discover.machine import Machine
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, QosCgroup
 from podnuma.agent.model.cgroup_values import CgroupValues, CgroupWrite, CpuMax
 from podnuma.agent.model.containers import Container
-from podnuma.agent.reconcile import verify
 from podnuma.agent.reconcile.apply import WriteResult
+from podnuma.agent.reconcile.processes import Processes
 from podnuma.agent.reconcile.reconciler import Reconciler
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
 from podnuma.agent.reconcile.verdicts import PinVerdict
@@ -163,7 +163,7 @@ class Bench:
             huge_pages=HugetlbLimits(self.reader),
             machine=self._machine,
             pause_reason=lambda _: self.pause_reason,
-            processes=verify.Processes(self.affinities.get),
+            processes=Processes(self.affinities.get),
             observer=self.observer,
             movable_bytes=64 * 2**20,
             now=lambda: self.now,

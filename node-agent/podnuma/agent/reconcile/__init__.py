@@ -1,16 +1,30 @@
 """Makes the kernel have what is desired. One pass: read, plan, apply, verify, judge.
 
-    reconciler  the passes, one at a time
-    planned     what follows from what was seen, worked out anew only where that changed
-    snapshot    what one pass saw, planned, wrote and found
-    apply       writes in order, each through the first mechanism that takes it
-    verify      compares what the kernel has with what it shall have; reads only
-    drift       values that another program changed, told from those that are not there yet
-    contention  cgroups that somebody else keeps changing, where this agent gives way
-    isolation   who is on CPUs that another has for itself
-    sandboxes   pods whose processes are not in their containers' cgroups, as with Kata and gVisor
-    verdicts    since when each container has run on its CPUs
-    pause       reasons to apply nothing: others who pin containers here
+    reconciler       the passes, one at a time, and the order of their steps
+    snapshot         what one pass saw, planned, wrote and found
+    time_slices      lets the event loop run between two pieces of a pass
 
-Above it there are only those who ask for a pass and those who report on one.
+    actual_state     read: the pods and containers that are there, and the values of their cgroups
+    sandboxes        read: pods whose processes are not in their containers' cgroups, as with Kata and gVisor
+    unread           read: what stays in force for a pod whose PodAllocation cannot be read
+    pause            read: reasons to apply nothing, because another program pins containers here
+
+    planned          plan: what follows from what was read, computed again only where that changed
+
+    apply            write: in order, each through the first mechanism that takes it
+    runtime_updates  write: updates by the runtime that are under way, whose CPUs nobody else gets yet
+    write_log        write: what is logged of it
+
+    verify           verify: the values of cgroups against their targets
+    processes        verify: what the main processes of containers may run on
+    drift            verify: values that another program changed, told from those that are not there yet
+    contention       verify: cgroups that another program keeps changing, where this agent backs off
+    kubelet_resize   verify: changes by a kubelet that resizes a pod, which are neither drift nor contention
+    isolation        verify: who is on CPUs that another container has exclusively
+    throttling       verify: how often quotas hold containers back
+    pages_in_use     verify: who uses huge pages without holding any
+
+    verdicts         judge: whether each container ran on its CPUs from its start, and since when
+
+`loop` and `start` ask for passes; `status` reports on them.
 """

@@ -14,6 +14,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup
 from podnuma.agent.model.cgroup_values import CgroupValues
+from podnuma.agent.model.containers import Container
+from podnuma.agent.plan.targets import PlanInput, start_target
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 
@@ -64,6 +66,20 @@ class Sandboxes:
         self.pods = frozenset(pod.uid for pod in sandboxed)
         return [cgroup for pod in sandboxed if pod.uid not in before for cgroup in theirs[pod]]
 
+    def differences(
+        self,
+        plan_input: PlanInput,
+        containers: Mapping[ContainerCgroup, Container],
+        seen: Mapping[CgroupRef, CgroupValues],
+    ) -> dict[CgroupRef, str | None]:
+        """Return what the containers of sandboxed pods have other than their CPUs."""
+        theirs = [
+            cgroup for cgroup, found in containers.items() if cgroup.pod.uid in self.pods and not found.ended
+        ]
+        targets = ((cgroup, start_target(plan_input, cgroup)) for cgroup in theirs)
+        wanted = ((cgroup, None if target is None else target.cpus) for cgroup, target in targets)
+        return _differences(wanted, seen)
+
     def _is_empty(
         self,
         cgroup: ContainerCgroup,
@@ -80,10 +96,10 @@ class Sandboxes:
         return inside is False
 
 
-def sandboxed_differences(
+def _differences(
     containers: Iterable[tuple[ContainerCgroup, CpuSet | None]], seen: Mapping[CgroupRef, CgroupValues]
 ) -> dict[CgroupRef, str | None]:
-    """Return what differs, for the containers of sandboxed pods, with the CPUs that each shall have."""
+    """Return what differs, for containers of sandboxed pods with the CPUs that each shall have."""
     found: dict[CgroupRef, str | None] = {}
     for cgroup, cpus in containers:
         values = seen.get(cgroup.pod)

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from podnuma.agent.model.containers import Container
+from podnuma.agent.reconcile.sandboxes import Sandboxes
+from podnuma.agent.reconcile.snapshot import NodeSnapshot
 from podnuma.api.pod_allocation import Verdict
 
 
@@ -75,6 +77,31 @@ class PinVerdicts:
         judged = PinVerdict(Verdict.PINNED_LATE if late else Verdict.PINNED_AT_START, after)
         self._judged[container.id] = judged
         return judged
+
+    def judge(
+        self, snapshot: NodeSnapshot, before: NodeSnapshot | None, sandboxes: Sandboxes, now: float
+    ) -> list[PinVerdict]:
+        """Judge all containers with a grant by what a pass found; return the verdicts of this moment."""
+        self.keep(cgroup.id for cgroup in snapshot.containers)
+        # What is seen once may be a write that is still under way: systemd answers before it has written.
+        intruded_before = set() if before is None else {each.owner for each in before.intrusions}
+        intruded = {each.owner for each in snapshot.intrusions}
+        found = []
+        for cgroup, container in snapshot.containers.items():
+            if cgroup.pod.uid not in snapshot.accepted.grants:
+                continue
+            in_sandbox = cgroup.pod.uid in sandboxes.pods and not container.ended
+            if not in_sandbox and (
+                cgroup not in snapshot.targets or cgroup not in snapshot.seen or cgroup.id in sandboxes.empty
+            ):
+                continue
+            if cgroup in intruded - intruded_before:
+                continue
+            right = snapshot.differences.get(cgroup, "") is None and cgroup not in intruded
+            judged = self.observe(container, right=right, now=now)
+            if judged is not None:
+                found.append(judged)
+        return found
 
     def keep(self, ids: Iterable[str]) -> None:
         """Forget all containers but these when they are missing twice: a pass may have begun before them."""

@@ -1,13 +1,10 @@
-"""Compares what the kernel has with the targets. Reads only; repairs nothing.
+"""Compares the values of cgroups with their targets. Pure.
 
-Two looks: the effective values of the cgroup in which the processes live, and what the kernel says the
-container's main process may run on. Never the memory of a write: containerd, for one, only logs updates
-that failed when they rode on a hook's answer.
+What counts is what the kernel has in force for the processes of a cgroup, never the memory of a write:
+containerd, for one, only logs updates that failed when they were piggybacked on a hook's answer.
 """
 
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from podnuma.agent.cgroups import files
 from podnuma.agent.model.cgroup_ref import CgroupRef
@@ -83,35 +80,3 @@ def _cpus(value: CpuSet | None) -> str:
 
 def _text(file: str, wanted: str, actual: str) -> str:
     return f"{file} is {actual or 'empty'}, wanted {wanted}"
-
-
-def allowed_cpus(pid: int) -> CpuSet | None:
-    """Return the CPUs that the kernel lets a process use; None if it is gone."""
-    try:
-        return cpuset.of(os.sched_getaffinity(pid))
-    except (OSError, ValueError):
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Processes:
-    """Judges main processes of containers by the CPUs that `allowed` says of each."""
-
-    allowed: Callable[[int], CpuSet | None] = allowed_cpus
-
-    def stray(self, pid: int, cpus: CpuSet) -> str | None:
-        """Return what a process may run on beyond `cpus`; None if nothing."""
-        may = self.allowed(pid)
-        if may is None or not may & ~cpus:
-            return None
-        return _text(f"CPU affinity of process {pid}", cpuset.render(cpus), cpuset.render(may))
-
-    def narrowed(self, pid: int, effective: CpuSet) -> str | None:
-        """Return what a process leaves of the CPUs of its cgroup; None if it may use all of them.
-
-        No write to a cgroup changes that: the kernel keeps what a process asked for, or what started it.
-        """
-        may = self.allowed(pid)
-        if may is None or not effective & ~may:
-            return None
-        return f"process {pid} may run on {cpuset.render(may)} only, of {cpuset.render(effective)}"
