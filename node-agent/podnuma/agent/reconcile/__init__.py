@@ -22,7 +22,7 @@
     kubelet_resize   verify: changes by a kubelet that resizes a pod, which are neither drift nor contention
     isolation        verify: who is on CPUs that another container has exclusively
     throttling       verify: how often quotas hold containers back
-    pages_in_use     verify: who uses huge pages without holding any
+    pages_in_use     verify: huge pages in use that no pod was granted
 
     verdicts         judge: whether each container ran on its CPUs from its start, and since when
 
