@@ -5,7 +5,7 @@ import pytest
 from podnuma.agent.apiserver.watch import Changed, WatchEventType
 from podnuma.agent.devices.waiting import ToldDevices
 from podnuma.agent.model.cgroup_ref import ContainerCgroup
-from podnuma.agent.status import allocation_status
+from podnuma.agent.status import allocation_conditions, allocation_status
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.decision import GrantedDevice
@@ -238,7 +238,7 @@ def test_memory_that_stays_where_it_is_has_a_condition(bench, words, tell):
     db = bench.start(bench.pod("db"), "db")
     bench.put(db, "memory.current", str(20 * 2**30))
     status = tell()
-    (deferred,) = [each for each in status.conditions if each.type == allocation_status.MEMORY_DEFERRED]
+    (deferred,) = [each for each in status.conditions if each.type == allocation_conditions.MEMORY_DEFERRED]
     assert "db (NUMA node 0) applies at restart" in deferred.message
     assert status.phase is Phase.APPLIED
 
@@ -263,7 +263,7 @@ def test_cpus_that_are_switched_off_have_a_condition(bench, words, tell):
     bench.machine = words.machine("0-8,10-15", offline="9")
     bench.kernel = type(bench.kernel)(bench.root, "0-8,10-15", "0-1")
     bench.kernel.settle(bench.layout.kubepods.parent)
-    (offline,) = [each for each in tell().conditions if each.type == allocation_status.CPUS_OFFLINE]
+    (offline,) = [each for each in tell().conditions if each.type == allocation_conditions.CPUS_OFFLINE]
     assert "CPUs 9 of 1,9 are offline" in offline.message
 
 
@@ -327,13 +327,13 @@ def test_a_deleted_allocation_is_released_when_no_process_is_left(bench, grant, 
     bench.put(pod, "cgroup.events", "populated 1\nfrozen 0")
     held = tell(before)
     assert held.phase is Phase.APPLIED
-    (condition,) = [each for each in held.conditions if each.type == allocation_status.HELD]
+    (condition,) = [each for each in held.conditions if each.type == allocation_conditions.HELD]
     assert "CPUs 1-2,9-10 stay theirs" in condition.message
     assert bench.effective(db) == "1,9", "what still runs keeps what it has"
     bench.put(pod, "cgroup.events", "populated 0\nfrozen 0")
     released = tell(held)
     assert (released.phase, ready(released)[1]) == (Phase.RELEASED, "Released")
-    assert [each.type for each in released.conditions if each.type == allocation_status.HELD] == []
+    assert [each.type for each in released.conditions if each.type == allocation_conditions.HELD] == []
     for cgroup in (db, log):
         bench.stop(cgroup)
     bench.kernel.remove(bench.layout.pod(pod))
@@ -479,7 +479,7 @@ def test_a_pod_whose_cgroup_went_during_the_pass_is_released_and_held_by_nobody(
     status = allocation_status.compute_status(wanted, before, snapshot, bench.reconciler.verdicts)
     assert status is not None
     assert status.phase is Phase.RELEASED
-    assert [each.type for each in status.conditions if each.type == allocation_status.HELD] == []
+    assert [each.type for each in status.conditions if each.type == allocation_conditions.HELD] == []
 
 
 @pytest.mark.parametrize("last", [False, True])
