@@ -42,7 +42,9 @@ from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.sources import ObjectSource, near_name, one_namespace, read_if_allowed
 from podnuma.cli.objects.workload_pods import refusals_of_pod
 from podnuma.cli.objects.workloads import first_pod
-from podnuma.cli.render.explain_report import PodExplanation, explanation_data, explanation_text
+from podnuma.cli.render.explain_data import explanation_data
+from podnuma.cli.render.explain_report import explanation_text
+from podnuma.cli.render.pod_explanation import PodExplanation
 
 app = new_app()
 

@@ -24,7 +24,7 @@ from podnuma.cli.objects.cluster import ClusterSource
 from podnuma.cli.objects.documents import documents_in
 from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.sources import ObjectSource, one_namespace
-from podnuma.cli.render.explain_report import explanation_data
+from podnuma.cli.render.explain_data import explanation_data
 from podnuma.cli.ui.access import Access
 from podnuma.cli.ui.follow import follow_objects
 from podnuma.cli.ui.live_objects import LiveObjects

@@ -1,12 +1,10 @@
-"""What `podnuma explain` says of a pod: asked, free, considered, decided, in the kernel, what would fit."""
+"""`podnuma explain` as text: asked, free, considered, decided, in the kernel, what would fit."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from podnuma.allocator import Admitted, NodeAllocator, PodGrant, PodRequest, Rejected, nodeset
+from podnuma.allocator import Admitted, PodGrant, PodRequest, Rejected, nodeset
 from podnuma.allocator.eligibility import qos
-from podnuma.allocator.explain.brief import brief
 from podnuma.allocator.explain.explanation import Explanation
 from podnuma.allocator.explain.free import FreeRow
 from podnuma.allocator.explain.remarks import MergeSide, MergeStep
@@ -21,86 +19,16 @@ from podnuma.api.kernel_reports import in_audit, shown_verdict
 from podnuma.api.pod_allocation import (
     ContainerStatus,
     ObservedCgroup,
-    PendingResize,
     Phase,
-    PodAllocation,
     PodAllocationStatus,
-    Verdict,
 )
+from podnuma.cli.render.pod_explanation import PodExplanation
 from podnuma.cli.render.wording import columns, rounded, wrap_list
 
 # More hints are counted; -o wide and -o json have them all.
 _HINTS_SHOWN = 12
 _OR = " | "
 _HINTS_WIDTH = 110  # characters of a line of hints
-
-
-@dataclass(frozen=True, slots=True)
-class PodExplanation:
-    """A pod on a node: what is stored about it (None: nothing), and what would be decided there now.
-
-    `managed`: the node's profile selects the pod. `allocated`: what the kubelet has allocated, where that is
-    not what the spec asks for, and `held_back` the kubelet's words why. `unknown`: why what is stored of the
-    kernel is old.
-    `allocator`: the node without the pod, for `now`; both are None if the reader may not see the node, which
-    only happens where something is stored.
-    """
-
-    pod: PodRequest
-    managed: bool
-    stored: PodAllocation | None
-    node_name: str
-    allocated: PodRequest | None = None
-    held_back: str = ""
-    unknown: str = ""
-    allocator: NodeAllocator | None = None
-    now: Explanation | None = None
-
-    @property
-    def admitted_now(self) -> bool:
-        """Whether the pod would be admitted now."""
-        return self.now is not None and isinstance(self.now.decision, Admitted)
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the pod fits and, if it is applied, the kernel has what was decided."""
-        if self.stored is None or self.stored.decision.undecided:
-            return not self.managed or self.admitted_now
-        wrong = (Phase.REJECTED, Phase.DRIFTED, Phase.RESIZE_PENDING)
-        status = self.stored.status
-        unpinned = any(one.verdict is Verdict.NOT_PINNED for one in status.containers)
-        wrong_now = status.phase in wrong or (unpinned and not in_audit(status)) or bool(self.unknown)
-        return self.stored.decision.admitted and not wrong_now
-
-    @property
-    def only_shares(self) -> bool:
-        """Whether it would hold nothing: nobody has to decide then."""
-        decision = self.now.decision if self.now is not None else None
-        return isinstance(decision, Admitted) and not decision.grant.holds_anything
-
-    @property
-    def grant(self) -> PodGrant | None:
-        """What the pod holds, or would hold if nothing is stored; None if it is refused."""
-        if self.stored is not None:
-            return self.stored.grant if self.stored.decision.admitted else None
-        decision = self.now.decision if self.now is not None else None
-        return decision.grant if isinstance(decision, Admitted) else None
-
-    @property
-    def cause(self) -> str:
-        """Why it would be refused now, and what would fit; empty if it would not."""
-        if self.allocator is None or self.now is None:
-            return ""
-        return brief(self.allocator, self.pod, self.now)
-
-    @property
-    def numa(self) -> NodeSet | None:
-        """The NUMA nodes of what it holds; None if they are not known."""
-        if self.grant is None:
-            return None
-        if self.allocator is not None:
-            return pod_allocation.numa_nodes(self.grant, self.allocator.topology)
-        return pod_allocation.numa_in(self.stored.summary) if self.stored is not None else None
 
 
 def explanation_text(explained: PodExplanation, *, wide: bool) -> str:
@@ -231,10 +159,6 @@ def _size(resource: str, amount: int) -> str:
     return str(amount) if resource == CPU else rounded(amount)
 
 
-def _exact(resource: str, amount: int) -> str:
-    return str(amount) if resource == CPU else format_bytes(amount)
-
-
 def _steps(steps: Sequence[MergeStep], *, wide: bool) -> Iterator[str]:
     for step in steps:
         for side in step.sides:
@@ -312,11 +236,6 @@ def _devices(grant: PodGrant) -> str:
     return columns(("CONTAINER", "DEVICE OF", "DEVICE", "NUMA"), rows) if rows else ""
 
 
-def _allocation_data(explained: PodExplanation, grant: PodGrant) -> dict[str, Any]:
-    decision = pod_allocation.Decision(admitted=True)
-    return pod_allocation.render_spec(grant, explained.node_name, decision, numa=explained.numa)
-
-
 def _kernel(status: PodAllocationStatus) -> str:
     heads = ("CONTAINER", "CPUS", "MEMS", "CPU.MAX", "VERDICT", "AFTER", "REMARK")
     rows = [_kernel_row(one, shown_verdict(status, one)) for one in status.containers]
@@ -335,86 +254,3 @@ def _change(change: Suggestion) -> str:
     unit = " CPU" if change.resource == CPU else f" {change.resource}"
     where = "the budget" if change.where == "pod" else f"container {change.where}"
     return f"{where}: {change.needed}{unit} instead of {change.now}\n"
-
-
-def explanation_data(explained: PodExplanation) -> dict[str, Any]:
-    """Return everything for programs."""
-    now, stored = explained.now, explained.stored
-    grant = explained.grant
-    return {
-        "namespace": explained.pod.namespace,
-        "name": explained.pod.name,
-        "node": explained.node_name,
-        "managed": explained.managed,
-        "stored": _stored_data(stored, explained.unknown) if stored else None,
-        "now": _now_data(now) | {"explanation": explained.cause} if now else None,
-        "onlyShares": explained.only_shares,
-        "qosClass": qos(explained.pod).value,
-        "resizeHeldBack": explained.held_back,
-        "free": [
-            {
-                "numaNode": row.node,
-                "resource": row.resource,
-                "free": _exact(row.resource, row.free),
-                "grantable": _exact(row.resource, row.grantable),
-                "others": _exact(row.resource, row.others),
-            }
-            for row in (now.free if now else ())
-        ],
-        "steps": [_step_data(step) for step in (now.steps if now else ())],
-        "allocation": _allocation_data(explained, grant) if grant else None,
-        "notes": list(now.remarks) if now else [],
-        "changes": [_change_data(one) for one in (now.suggestions if now else ())],
-        "changesTogether": [_change_data(one) for one in (now.together if now else ())],
-    }
-
-
-def _stored_data(stored: PodAllocation, unknown: str) -> dict[str, Any]:
-    containers = [] if unknown else pod_allocation.render_status(stored.status)["containers"]
-    return {
-        "admitted": stored.decision.admitted,
-        "reason": stored.decision.reason,
-        "message": stored.decision.message,
-        "explanation": stored.decision.explanation,
-        "phase": stored.status.phase.value,
-        "pendingResize": _pending_data(stored.decision.pending_resize),
-        "containers": containers,
-        "kernelUnknown": unknown,
-    }
-
-
-def _pending_data(pending: PendingResize | None) -> dict[str, str] | None:
-    return None if pending is None else {"reason": pending.reason.value, "message": pending.message}
-
-
-def _now_data(now: Explanation) -> dict[str, Any]:
-    match now.decision:
-        case Admitted():
-            return {"admitted": True, "reason": pod_allocation.ADMITTED, "message": ""}
-        case Rejected() as rejected:
-            return {"admitted": False, "reason": rejected.reason.value, "message": rejected.message}
-
-
-def _step_data(step: MergeStep) -> dict[str, Any]:
-    return {
-        "subject": step.subject,
-        "sides": [
-            {
-                "resource": side.resource,
-                "wanted": side.wanted,
-                "free": side.free,
-                "hints": None if side.hints is None else list(_hint_data(side.hints)),
-            }
-            for side in step.sides
-        ],
-        "merged": next(_hint_data([step.merged])) if step.merged else None,
-    }
-
-
-def _hint_data(hints: Iterable[TopologyHint]) -> Iterator[dict[str, Any]]:
-    for hint in hints:
-        yield {"numaNodes": _nodes(hint), "preferred": hint.preferred}
-
-
-def _change_data(change: Suggestion) -> dict[str, str]:
-    return {"where": change.where, "resource": change.resource, "now": change.now, "needed": change.needed}
