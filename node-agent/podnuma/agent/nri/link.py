@@ -114,14 +114,18 @@ class Link:
 
     async def _run_session(self, service: PluginService) -> str:
         self._service, self._session = service, Session(service, self._config)
-        reason = ""
+        # A task of its own: one that is cancelled just as the runtime goes away tells of that alone, and who
+        # awaits it would go on for ever (python/cpython#116720).
+        session = asyncio.create_task(self._session.run())
         try:
-            await self._session.run()
-        except* NriError as group:
-            reason = _first_text(group)
+            await asyncio.wait({session})
+        except asyncio.CancelledError:
+            session.cancel()
+            await asyncio.gather(session, return_exceptions=True)
+            raise
         finally:
             self._service = self._session = None
-        return reason
+        return _reason(session)
 
     async def _report_disconnected(self, plugin: Plugin, reason: str) -> None:
         try:
@@ -155,6 +159,16 @@ class Link:
         except DecodeError as error:
             raise ProtocolError("UpdateContainers: the response is not protobuf") from error
         return tuple(decode.container_update(failed) for failed in response.failed)
+
+
+def _reason(session: asyncio.Task[None]) -> str:
+    """Return why a session ended. Raises what is no such reason."""
+    reason = ""
+    try:
+        session.result()
+    except* NriError as group:
+        reason = _first_text(group)
+    return reason
 
 
 def _first_text(group: BaseExceptionGroup[BaseException]) -> str:

@@ -134,3 +134,18 @@ async def test_updates_before_the_synchronize_are_not_sent(link, fake_runtime):
     await peer.answer_of(peer.call("Configure"))
     with pytest.raises(NotConnectedError, match="no synchronized session"):
         await link.update_containers([PINNED])
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_link_that_is_to_end_as_the_runtime_goes_away_ends(settings, fake_runtime, plugin, turns):
+    """A node that is shut down stops both at once; asyncio.TaskGroup before Python 3.13 tells of one only."""
+    running = asyncio.create_task(Link(settings, delay=lambda _: 3600.0).run(plugin))
+    peer = await fake_runtime.connection()
+    await peer.accept()
+    peer.writer.close()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    running.cancel()
+    _, pending = await asyncio.wait({running}, timeout=5)
+    running.cancel()
+    assert not pending
