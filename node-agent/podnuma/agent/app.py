@@ -9,7 +9,6 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from podnuma.agent.apiserver import sources
@@ -42,6 +41,7 @@ from podnuma.plumbing.backoff import Backoff
 from podnuma.plumbing.gc_tuning import limit_pauses
 from podnuma.plumbing.metrics_readers import MetricsReaders
 from podnuma.plumbing.serving_certificate import CertificateError
+from podnuma.plumbing.threads import in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -128,8 +128,7 @@ async def running(settings: AgentSettings) -> AsyncIterator[Running]:
         for watch in shared.watches:
             watch.stop()
         await supervise.cancel_and_wait(*parts)
-        for watch in shared.watches:
-            await asyncio.to_thread(watch.wait, _FAREWELL)
+        await asyncio.gather(*(in_thread(watch.wait, _FAREWELL) for watch in shared.watches))
         if server is not None:
             server.close()
 
@@ -195,12 +194,12 @@ def _writer(connect: Callable[[], ApiClient]) -> Callable[[str, Json], Json]:
 
 
 def _reviewer(connect: Callable[[], ApiClient]) -> Callable[[str, Json], Awaitable[Json]]:
-    """Return a function that asks for a review, over a connection and in a thread of its own.
+    """Return a function that asks for a review, over a connection that is used for nothing else.
 
     One at a time; a question whose asker has gone is not put any more. Nothing else waits for it.
     """
     apis: list[ApiClient] = []
-    thread = ThreadPoolExecutor(1, "reviews")
+    turn = asyncio.Lock()
 
     def ask(path: str, body: Json) -> Json:
         if not apis:
@@ -208,7 +207,11 @@ def _reviewer(connect: Callable[[], ApiClient]) -> Callable[[str, Json], Awaitab
         return apis[0].create(path, body, names.AGENT_MANAGER)
 
     async def review(path: str, body: Json) -> Json:
-        return await asyncio.get_running_loop().run_in_executor(thread, ask, path, body)
+        await turn.acquire()
+        asked = asyncio.ensure_future(in_thread(ask, path, body))
+        # Not when the asker has gone: the connection is in use until the server has answered.
+        asked.add_done_callback(lambda _: turn.release())
+        return await asyncio.shield(asked)
 
     return review
 

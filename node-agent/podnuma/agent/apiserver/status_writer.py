@@ -23,6 +23,7 @@ from typing import Any, TypeAlias
 from podnuma.agent.apiserver.client import Json
 from podnuma.plumbing.backoff import Backoff
 from podnuma.plumbing.kube import errors
+from podnuma.plumbing.threads import in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +154,7 @@ class StatusWriter:
         loop = asyncio.get_running_loop()
         since = entry.since
         try:
-            stored = await asyncio.to_thread(self._write, path, body)
+            stored = await in_thread(self._write, path, body)
         except errors.NotFoundError:
             self._entries.pop(path, None)
         except errors.KubeError as error:
@@ -183,7 +184,7 @@ class StatusWriter:
         if entry.substitute is None or entry.substituted == (refused, why):
             return
         try:
-            await asyncio.to_thread(self._write, path, entry.substitute(why))
+            await in_thread(self._write, path, entry.substitute(why))
         except errors.KubeError as error:
             logger.warning("nor is it written that the status of %s is refused: %s", path, error)
         else:

@@ -1,6 +1,5 @@
 """Asks the kubelet of this node, on its socket."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Protocol
 
 from podnuma.agent.devices.waiting import DevicesUnreadable, KubeletPod
 from podnuma.agent.podresources.errors import PodResourcesError
+from podnuma.plumbing.threads import in_thread
 
 SOCKET = Path("pod-resources/kubelet.sock")  # below the kubelet's folder
 _DEADLINE = 1.0  # seconds
@@ -37,7 +37,7 @@ class KubeletDevices:
         began = self._clock()
         try:
             # Containers are starting on this node: what answers their runtime must not wait for the import.
-            list_devices = await asyncio.to_thread(_client)
+            list_devices = await in_thread(_client)
             found = await list_devices(self._socket, _DEADLINE)
         except PodResourcesError as error:
             self._observe(self._clock() - began, answered=False)

@@ -15,6 +15,7 @@ from podnuma.api.node_topology import registration
 from podnuma.api.resource_types import NODE_TOPOLOGY
 from podnuma.plumbing.backoff import Backoff
 from podnuma.plumbing.kube import errors
+from podnuma.plumbing.threads import in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ async def register(
     failures = 0
     while not desired.node_config.exists:
         try:
-            await asyncio.to_thread(create, NODE_TOPOLOGY.path(), registration(node))
+            await in_thread(create, NODE_TOPOLOGY.path(), registration(node))
         except errors.AlreadyExistsError:
             return
         except errors.KubeError as error:

@@ -1,0 +1,92 @@
+"""How an agent ends: at once, whatever it waits for. Until it has, nobody answers this node's runtime."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+
+import pytest
+import yaml
+from podnuma.agent import app
+from podnuma.agent.settings import AgentSettings, Runtime
+
+EMPTY = json.dumps({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []})
+
+
+class SilentServer:
+    """An API server that has nothing, and never answers what is to be written. `wrote`: it was asked to."""
+
+    def __init__(self):
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._taken = []
+        self.port = self._listening.getsockname()[1]
+        self.wrote = threading.Event()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                taken, _ = self._listening.accept()
+                self._taken.append(taken)
+                threading.Thread(target=self._answer, args=(taken,), daemon=True).start()
+
+    def _answer(self, taken):
+        with contextlib.suppress(OSError):
+            while request := taken.recv(65536):
+                if not request.startswith(b"GET "):
+                    self.wrote.set()
+                elif b"watch=1" not in request.split(b"\r\n", 1)[0]:
+                    head = (
+                        f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(EMPTY)}"
+                    )
+                    taken.sendall(f"{head}\r\n\r\n{EMPTY}".encode())
+
+    def close(self):
+        for each in (self._listening, *self._taken):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+
+@pytest.fixture
+def server():
+    with contextlib.closing(SilentServer()) as server:
+        yield server
+
+
+@pytest.fixture
+def settings(tmp_path, server):
+    cpu = tmp_path / "devices/system/cpu"
+    (cpu / "cpu0").mkdir(parents=True)
+    (cpu / "online").write_text("0\n")
+    named = {
+        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.port}"}}],
+        "users": [{"name": "u", "user": {}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "c",
+    }
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(named))
+    return AgentSettings(
+        "node",
+        kubeconfig=tmp_path / "kubeconfig",
+        sys_root=tmp_path,
+        proc_root=tmp_path / "proc",
+        cgroup_root=tmp_path / "cgroup",
+        kubelet_root=tmp_path / "kubelet",
+        runtime=Runtime.SIMULATED,
+        metrics_port=None,
+    )
+
+
+def test_an_agent_ends_while_the_api_server_answers_nothing(settings, server, monkeypatch):
+    """python/cpython#111358: asyncio and concurrent.futures wait for their threads before a process ends."""
+    monkeypatch.setattr("podnuma.agent.apiserver.client._DEADLINE", 3600.0)
+
+    async def life():
+        async with app.running(settings):
+            async with asyncio.timeout(120):
+                while not server.wrote.is_set():  # noqa: ASYNC110 - set by a thread
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(life())
