@@ -1,8 +1,8 @@
 """The port for /healthz, /readyz and /metrics.
 
 A check returns None when all is well, else one sentence that says what is wrong: the body
-of the 503. The server reads one GET request per connection, up to
-a few kilobytes and a few seconds: no client can block the port.
+of the 503. The server answers one GET request per connection: up to
+a few kilobytes to be read, a few seconds in all. So no client can block the port, or the end of the process.
 
 With TLS the whole port speaks it; with readers /metrics asks who reads. /healthz and /readyz are for the
 kubelet, which has no account: they answer everybody.
@@ -111,9 +111,10 @@ async def serve(probes: Probes, host: str, port: int, tls: ssl.SSLContext | None
                 if words[0] != "HEAD":
                     writer.write(reply.body)
                 await writer.drain()
-        writer.close()
-        with contextlib.suppress(OSError, asyncio.CancelledError):
-            await writer.wait_closed()
+                writer.close()
+                await writer.wait_closed()
+        # Of who reads no further: what is left to be sent would keep the connection, and this task, for ever.
+        writer.transport.abort()
 
     patience = None if tls is None else _TIMEOUT
     return await asyncio.start_server(

@@ -3,6 +3,7 @@ import contextlib
 import socket
 
 import pytest
+from podnuma.plumbing import probes
 from podnuma.plumbing.metrics_readers import ReadRefused
 from podnuma.plumbing.probes import Probes, serve
 
@@ -110,3 +111,42 @@ def test_a_process_that_ends_while_somebody_asks_logs_nothing():
     with client:
         asyncio.run(life())
     assert logged == []
+
+
+@contextlib.asynccontextmanager
+async def deaf_client():
+    """A client that asks for more than fits into the buffers between it and a port, and reads none of it."""
+    asked = asyncio.Event()
+
+    def much():
+        asked.set()
+        return "text/plain", b"x" * 20_000_000
+
+    server = await serve(Probes(lambda: None, lambda: None, much), "127.0.0.1", 0)
+    with contextlib.closing(socket.socket()) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(server.sockets[0].getsockname())
+        client.send(b"GET /metrics HTTP/1.1\r\n\r\n")
+        await asked.wait()
+        server.close()
+        yield
+
+
+async def test_who_reads_no_answer_is_cut_off(monkeypatch):
+    monkeypatch.setattr(probes, "_TIMEOUT", 0.2)
+    async with deaf_client():
+        async with asyncio.timeout(60):
+            while len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 - the port tells nobody
+                await asyncio.sleep(0.01)
+
+
+def test_who_reads_no_answer_does_not_hold_up_the_end(monkeypatch):
+    monkeypatch.setattr(probes, "_TIMEOUT", 3600)
+    kept = []
+
+    async def life():
+        client = deaf_client()
+        kept.append(client)  # it stays connected
+        await client.__aenter__()
+
+    asyncio.run(life())
