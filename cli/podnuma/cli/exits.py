@@ -11,7 +11,7 @@
 | 6    | NOT_SERVED  | the cluster lacks podnuma's resources, or serves versions this build does not know |
 | 7    | NOT_FOUND   | the named object does not exist |
 | 70   | FAULT       | a bug in podnuma: the trace is on standard error |
-| 130  | INTERRUPTED | Ctrl-C |
+| 130  | INTERRUPTED | Ctrl-C, or SIGTERM to the first process of a container |
 
 Standard output carries answers only; every error goes to standard error.
 """

@@ -11,6 +11,7 @@ import importlib
 import io
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
@@ -245,8 +246,19 @@ def _set_encodings() -> None:
             stream.reconfigure(encoding=encoding, errors="replace")
 
 
+def _heed_sigterm() -> None:
+    """Let SIGTERM end a process that is the first of its container, which the kernel spares by default.
+
+    The operator and the agent have a way of their own to end, but not before they have been imported: a pod
+    that is deleted then would go on until it is killed.
+    """
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 def run(arguments: list[str] | None = None) -> None:
     """Entry point of the console scripts. Always ends with SystemExit."""
+    _heed_sigterm()
     _set_encodings()
     name = Path(sys.argv[0]).name if arguments is None else "podnuma"
     # kubectl runs a plugin as `kubectl-podnuma`; the help text should show what was typed.

@@ -1,6 +1,8 @@
 """How the process ends, in which code, and what it loads on the way."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from importlib import metadata
@@ -219,6 +221,17 @@ def test_ctrl_c_is_no_bug(monkeypatch, saved):
 
     monkeypatch.setattr("podnuma.cli.commands.map.read_maps", interrupted)
     assert ending(["map", "--from", saved]) == Exit.INTERRUPTED
+
+
+def test_the_first_process_of_a_container_heeds_sigterm_from_its_beginning(monkeypatch, saved):
+    """The kernel discards it there unless it is handled; datahub-project/datahub#19402."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    monkeypatch.setattr("podnuma.cli.commands.map.read_maps", lambda *_: signal.raise_signal(signal.SIGTERM))
+    try:
+        assert ending(["map", "--from", saved]) == Exit.INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_closed_pipe_ends_quietly(saved):
