@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, describe
@@ -20,6 +20,9 @@ from podnuma.agent.reconcile import verify
 from podnuma.agent.reconcile.time_slices import TimeSlices
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
+
+if TYPE_CHECKING:
+    import asyncio
 
 logger = logging.getLogger(__name__)
 
@@ -80,12 +83,16 @@ class WriteOutcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """One write and its outcome. `why` is empty when it was done; `by` names the mechanism that was tried."""
+    """One write and its outcome. `why` is empty when it was done; `by` names the mechanism that was tried.
+
+    `under_way`: see `WriteRefused`.
+    """
 
     write: CgroupWrite
     outcome: WriteOutcome
     why: str = ""
     by: str = ""
+    under_way: "asyncio.Future[Any] | None" = None
 
     @property
     def refused(self) -> bool:
@@ -147,7 +154,8 @@ async def _apply_one(write: CgroupWrite, mechanisms: Sequence[Mechanism], kept: 
         logger.debug("%s ended before it was written: %s", describe(write.cgroup), gone)
         return WriteResult(write, WriteOutcome.GONE, str(gone), mechanism.name)
     except WriteRefused as refused:
-        return WriteResult(write, WriteOutcome.REFUSED, f"{mechanism.name}: {refused}", mechanism.name)
+        why = f"{mechanism.name}: {refused}"
+        return WriteResult(write, WriteOutcome.REFUSED, why, mechanism.name, refused.under_way)
     return WriteResult(write, WriteOutcome.DONE, by=mechanism.name)
 
 

@@ -57,6 +57,10 @@ class ContentionDetector:
             if history.rhythm
         }
 
+    def forget(self, cgroup: CgroupRef) -> None:
+        """Take note that what a cgroup has may come from a late write of this agent."""
+        self._set.pop(cgroup, None)
+
     def look(
         self,
         writes: Iterable[CgroupWrite],

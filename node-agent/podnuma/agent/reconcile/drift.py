@@ -33,6 +33,10 @@ class DriftDetector:
         self._right: dict[CgroupRef, CgroupTarget] = {}
         self._doubtful: dict[CgroupRef, _Repair] = {}
 
+    def forget(self, cgroup: CgroupRef) -> None:
+        """Take note that what a cgroup has may come from a late write of this agent."""
+        self._right.pop(cgroup, None)
+
     def found(
         self,
         targets: Mapping[CgroupRef, CgroupTarget],

@@ -245,6 +245,9 @@ class Reconciler:
             if isinstance(write.cgroup, ContainerCgroup):
                 self.verdicts.written(write.cgroup.id)
         differences = self._planned.differences(targets, before, snapshot.machine.available)
+        for cgroup in self.updates.landing():
+            self._drift.forget(cgroup)
+            self._contention.forget(cgroup)
         drifted = self._drift.found(targets, before, differences)
         now = self.now()
         self.updates.aims_at(targets)
@@ -257,6 +260,7 @@ class Reconciler:
         results = await apply_writes(
             writes, mechanisms, self._unreliable.at, self.may_write, waits, self.updates.held
         )
+        self.updates.left(results)
         after = await read_values(self.reader, pods, snapshot.containers, slices) if results else before
         contention.wrote(results, targets, now)
         results = self._unreliable.confirm(results, after, self.reader.populated)

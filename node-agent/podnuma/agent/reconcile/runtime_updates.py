@@ -9,15 +9,21 @@ them off it. Until the runtime says that it is done, nobody else gets them:
     an update that begins during a pass is answered with CPUs that the container keeps in that pass
 
 An update that fails is never said to be done: it is forgotten after PATIENCE seconds.
+
+So is an update that was asked for here and that nobody waits for any more, because a container's start went
+first (`WriteRefused.under_way`): the runtime carries it out after that start, over whatever was wanted
+meanwhile. Where that may have happened, what differs is nobody else's doing.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup
 from podnuma.agent.model.cgroup_values import CgroupTarget
+from podnuma.agent.reconcile.apply import WriteResult
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 
@@ -36,7 +42,9 @@ class RuntimeUpdates:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._under_way: dict[str, _Update] = {}
+        self._under_way: dict[object, _Update] = {}  # by container id, or by the future of our own
+        self._left: dict[asyncio.Future[Any], ContainerCgroup] = {}
+        self._landed: frozenset[asyncio.Future[Any]] = frozenset()
         self._targets: Mapping[CgroupRef, CgroupTarget] = {}
         self._changed = asyncio.Event()
 
@@ -55,6 +63,27 @@ class RuntimeUpdates:
     def ended(self, container_id: str) -> None:
         """Take note that the runtime has applied an answer."""
         if self._under_way.pop(container_id, None) is not None:
+            self._changed.set()
+
+    def left(self, results: Iterable[WriteResult]) -> None:
+        """Take note of writes that may be carried out although nobody waits for them."""
+        for result in results:
+            under_way, cgroup = result.under_way, result.write.cgroup
+            if under_way is not None and isinstance(cgroup, ContainerCgroup):
+                self._left[under_way] = cgroup
+                self._under_way[under_way] = _Update(cgroup, result.write.cpus or cpuset.EMPTY, self._now())
+                under_way.add_done_callback(self._over)
+
+    def landing(self) -> frozenset[CgroupRef]:
+        """Return the cgroups that got such a write since the last time, or may still get it."""
+        found = frozenset(self._left.values())
+        # Once more after the end: what this pass goes by may have been read before.
+        self._left = {each: cgroup for each, cgroup in self._left.items() if each not in self._landed}
+        self._landed = frozenset(each for each in self._left if each.done())
+        return found
+
+    def _over(self, under_way: "asyncio.Future[Any]") -> None:
+        if self._under_way.pop(under_way, None) is not None:
             self._changed.set()
 
     async def settle(self) -> None:
@@ -81,8 +110,8 @@ class RuntimeUpdates:
         return max((update.began + PATIENCE for update in self._under_way.values()), default=self._now())
 
     def _current(self) -> Iterator[_Update]:
-        for container_id, update in tuple(self._under_way.items()):
+        for key, update in tuple(self._under_way.items()):
             if self._now() - update.began < PATIENCE:
                 yield update
             else:
-                del self._under_way[container_id]
+                del self._under_way[key]

@@ -56,7 +56,7 @@ class StartPriority:
             began.cancel()
             if not task.done():
                 self._leave(task)
-        raise WriteRefused(what, "update", "a container began to start and goes first")
+        raise WriteRefused(what, "update", "a container began to start and goes first", under_way=task)
 
     def _leave(self, task: "asyncio.Task[Any]") -> None:
         # The runtime has the request and will carry it out; it is just not waited for any more.

@@ -2,6 +2,10 @@
 
 import errno
 import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class CgroupGone(LookupError):  # noqa: N818 - the normal end of every container is no error
@@ -9,11 +13,18 @@ class CgroupGone(LookupError):  # noqa: N818 - the normal end of every container
 
 
 class WriteRefused(OSError):  # noqa: N818 - named for what the reader of a condition sees
-    """The kernel, systemd or the runtime refused to write `value` at `where`; `why` is its reason."""
+    """The kernel, systemd or the runtime refused to write `value` at `where`; `why` is its reason.
 
-    def __init__(self, where: str, value: str, why: str) -> None:
+    `under_way`: done when the write is over that nobody waits for any more, and that is carried out all the
+    same; None if it is not.
+    """
+
+    def __init__(
+        self, where: str, value: str, why: str, under_way: "asyncio.Future[Any] | None" = None
+    ) -> None:
         super().__init__(f"{where} <- {value}: {why}"[:1000])
         self.why = why
+        self.under_way = under_way
 
 
 class NotAnswered(WriteRefused):
