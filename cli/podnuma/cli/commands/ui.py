@@ -30,6 +30,7 @@ from podnuma.cli.ui.follow import follow_objects
 from podnuma.cli.ui.live_objects import LiveObjects
 from podnuma.cli.ui.server import PageServer, start_server
 from podnuma.cli.ui.views import Views
+from podnuma.plumbing.threads import in_thread
 
 app = new_app()
 
@@ -112,7 +113,7 @@ async def _serve(source: ObjectSource, address: str, port: int, *, browser: bool
             tasks.create_task(_fill(source, live))
             tasks.create_task(views.prepare())
             if browser:
-                tasks.create_task(asyncio.to_thread(webbrowser.open, access.url))
+                tasks.create_task(in_thread(webbrowser.open, access.url))
     finally:
         await runner.cleanup()
 

@@ -21,6 +21,7 @@ from podnuma.cli.exits import Failure
 from podnuma.cli.ui.access import HEADERS, Access
 from podnuma.cli.ui.live_objects import Json, LiveObjects, Subscription
 from podnuma.cli.ui.views import Views
+from podnuma.plumbing.threads import in_thread
 
 LONGEST_MANIFEST: Final = 64 * 1024
 
@@ -133,7 +134,7 @@ class PageServer:
 
     async def _ask(self, question: Callable[..., Any], *words: str) -> Any:
         async with self._asked:
-            return await asyncio.to_thread(question, *words)
+            return await in_thread(question, *words)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         stream = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
