@@ -1,4 +1,5 @@
 import errno
+from pathlib import Path
 
 import pytest
 from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout
@@ -71,6 +72,31 @@ def test_a_refused_limit_is_put_down_to_a_burst_that_somebody_set():
     assert (
         "burst" not in from_errno("/sys/fs/cgroup/kubepods/cpuset.cpus", "9", OSError(errno.EINVAL, "")).why
     )
+
+
+@pytest.mark.parametrize(
+    ("number", "meaning"),
+    [
+        (errno.ENOENT, "its cgroup.controllers lacks it"),
+        (errno.EBUSY, "has processes of its own"),
+        (errno.EINVAL, "while a real-time thread"),
+    ],
+)
+def test_a_controller_that_cannot_be_switched_on_is_no_end_of_a_cgroup(writer, monkeypatch, number, meaning):
+    """rancher/rke2#5923: the kernel hands a controller down to kubepods only on conditions."""
+    folder(writer)
+    write = Path.write_text
+    (writer.root / "cgroup.subtree_control").write_text("memory")
+
+    def refused(path, text, **options):
+        if path.name == "cgroup.subtree_control":
+            raise OSError(number, "refused")
+        return write(path, text, **options)
+
+    monkeypatch.setattr(Path, "write_text", refused)
+    with pytest.raises(WriteRefused, match=meaning) as caught:
+        writer.write(CgroupWrite(POD, cpuset.parse("1")))
+    assert f"{writer.root}/cgroup.subtree_control <- +cpuset" in str(caught.value)
 
 
 def test_clearing_makes_a_group_follow_its_parent(writer):

@@ -88,7 +88,8 @@ class CgroupfsWriter:
             try:
                 if word[1:] not in path.read_text(encoding="ascii").split():
                     path.write_text(word, encoding="ascii")
-            except FileNotFoundError as error:
-                raise CgroupGone(str(path)) from error
             except OSError as error:
+                # A controller that a cgroup cannot hand down is "not there", too.
+                if not (self.root / folder).is_dir():
+                    raise CgroupGone(str(path)) from error
                 raise from_errno(str(path), word, error) from error

@@ -40,14 +40,27 @@ _MEANING = {
     errno.EPERM: "the agent may not write there; see the capabilities of its manifest",
 }
 
-_TOO_LITTLE = "the kernel knows no such amount, or cpu.max.burst beside it is more (somebody has set it)"
+_OF_FILE = {
+    ("cpu.max", errno.EINVAL): (
+        "the kernel knows no such amount, or cpu.max.burst beside it is more (somebody has set it)"
+    ),
+    ("cgroup.subtree_control", errno.ENOENT): (
+        "this cgroup has no such controller to hand down: its cgroup.controllers lacks it, because the one"
+        " above or the kernel's command line (cgroup_disable=) keeps it back"
+    ),
+    ("cgroup.subtree_control", errno.EBUSY): (
+        "this cgroup has processes of its own, so it can hand no controller down; move them to one below it"
+    ),
+    ("cgroup.subtree_control", errno.EINVAL): (
+        "the kernel hands this controller down to no cgroup here; the cpu controller not while a real-time"
+        " thread is anywhere but in the root cgroup"
+    ),
+}
 
 
 def from_errno(where: str, value: str, error: OSError) -> WriteRefused:
     """Translate what the kernel said."""
     number = error.errno or 0
     name = errno.errorcode.get(number, str(number))
-    why = f"{name}, {_MEANING.get(number, os.strerror(number))}"
-    if number == errno.EINVAL and where.endswith("/cpu.max"):
-        why = f"{name}, {_TOO_LITTLE}"
-    return WriteRefused(where, value, why)
+    meaning = _OF_FILE.get((where.rpartition("/")[2], number)) or _MEANING.get(number, os.strerror(number))
+    return WriteRefused(where, value, f"{name}, {meaning}")
