@@ -5,14 +5,16 @@ a pod to a node where no zone has room for it. podnuma writes these objects wher
 nodes that it manages no kubelet knows what is given exclusively.
 
 A zone is a NUMA node, named ``node-<id>`` as the plugin expects. CPUs that are reserved, or isolated
-and not to be given, are in no ``allocatable``; ``available`` is what no pod holds exclusively. Nothing is
-ever below zero. Only written: no decision reads one.
+and not to be given, are in no ``allocatable``; ``available`` is what no pod holds exclusively. Of memory that
+is shared in a group of NUMA nodes nothing is available where a pod may have one NUMA node only: none of it is
+given without the others. Nothing is ever below zero. Only written: no decision reads one.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from podnuma.allocator import CpuSet, NodeAllocator
+from podnuma.allocator.manager_settings import TopologyManagerPolicy
 from podnuma.allocator.quantities import of
 from podnuma.allocator.request import CPU, MEMORY
 from podnuma.api.quantity import render_quantity
@@ -69,10 +71,12 @@ def _resources(allocator: NodeAllocator, numa: int, held: CpuSet) -> Iterator[di
     free = usable & allocator.default_set & ~held
     if capacity := allocator.topology.cpus_of_node(numa).bit_count():
         yield _amounts(CPU, capacity, usable.bit_count(), free.bit_count())
+    single = allocator.settings.topology_manager_policy is TopologyManagerPolicy.SINGLE_NUMA_NODE
+    grouped = allocator.memory_group(numa).bit_count() > 1
     rows = allocator.memory_rows(numa)
     for resource in (MEMORY, *sorted(rows.keys() - {MEMORY})):
         if (row := rows.get(resource)) is not None and row.total:
-            yield _amounts(resource, row.total, row.allocatable, row.free)
+            yield _amounts(resource, row.total, row.allocatable, 0 if single and grouped else row.free)
 
 
 def _amounts(resource: str, capacity: int, allocatable: int, available: int) -> dict[str, str]:

@@ -202,10 +202,10 @@ def check_grant(grant: PodGrant):
         assert container.cpus, "an empty CPU set"
         if grant.cpus is not None:
             assert container.cpus & ~grant.cpus == 0, "a container outside its bubble"
-        exclusive = container.isolation.value == "container"
-        if exclusive and container.kind is not ContainerKind.INIT:
-            assert container.cpus & lasting == 0, "two lasting containers hold a CPU"
-            lasting |= container.cpus
+        if container.isolation.value == "container":
+            assert container.cpus & lasting == 0, "two containers that run together hold a CPU"
+            if container.kind is not ContainerKind.INIT:
+                lasting |= container.cpus
     for container in grant.containers:
         if container.isolation.value == "pod" and container.kind is not ContainerKind.INIT:
             assert container.cpus is not None

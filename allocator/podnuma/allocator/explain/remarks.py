@@ -19,7 +19,7 @@ from podnuma.allocator.eligibility import (
 )
 from podnuma.allocator.manager_settings import TopologyManagerPolicy
 from podnuma.allocator.node_allocator import NodeAllocator
-from podnuma.allocator.quantities import format_bytes, format_cpu
+from podnuma.allocator.quantities import Quantity, format_bytes, format_cpu
 from podnuma.allocator.request import CPU, MEMORY, PodRequest, Qos
 from podnuma.allocator.topology_hint import TopologyHint
 
@@ -107,22 +107,52 @@ def _about_requests(node: NodeAllocator, requests: ExclusiveRequests, path: Admi
 
 
 def why_not_guaranteed(pod: PodRequest) -> str:
-    """Name the containers that keep a pod from CPUs of its own that another one asks for, and the way out.
+    """Say what keeps a pod from CPUs of its own that somebody means it to have, and the way out.
 
-    Empty for a pod that is Guaranteed, has a budget, or asks for no CPUs of its own.
+    That is its budget, or else the containers that have no limits like their requests. Empty for a pod that
+    is Guaranteed, or asks for no CPUs of its own.
     """
-    if pod.pod_level or qos(pod) is not Qos.BURSTABLE:
+    if qos(pod) is not Qos.BURSTABLE:
         return ""
     main = [one.name for one in pod.containers if guaranteed_like(one) and one.requests[CPU].integral]
+    if pod.pod_level:
+        return _burstable_budget(pod, main)
     without = [one.name for one in pod.containers if not guaranteed_like(one)]
     if not main or not without:
         return ""
-    make = "makes" if len(without) == 1 else "make"
+    make, get = ("makes" if len(without) == 1 else "make"), ("gets" if len(main) == 1 else "get")
     return (
         f"{_names(without)} without requests equal to limits for CPU and memory {make} "
-        f"the pod Burstable, so {_names(main)} gets no CPUs of its own; "
+        f"the pod Burstable, so {_names(main)} {get} no CPUs of {'its' if len(main) == 1 else 'their'} own; "
         "a pod-level budget (spec.resources) makes it Guaranteed"
     )
+
+
+def _burstable_budget(pod: PodRequest, main: Sequence[str]) -> str:
+    """Say what a budget lacks; nothing where neither it nor a container looks meant to be Guaranteed."""
+    requests, limits = pod.pod_requests or {}, pod.pod_limits or {}
+    lacks, equal = [], bool(main)
+    for resource, name in ((CPU, "CPU"), (MEMORY, "memory")):
+        request, limit = requests.get(resource), limits.get(resource)
+        if limit is None or not limit.nano:
+            lacks.append(f"no {name} limit")
+        elif request is None or not request.nano:
+            lacks.append(f"no {name} request")
+        elif request != limit:
+            asked, most = _written(resource, request), _written(resource, limit)
+            lacks.append(f"a {name} request of {asked} below a limit of {most}")
+        else:
+            equal = True
+    if not equal or not lacks:
+        return ""
+    return (
+        f"its pod-level resources have {' and '.join(lacks)}, which makes the pod Burstable: no container "
+        "gets CPUs or memory of its own; requests equal to limits, for CPU and memory, make it Guaranteed"
+    )
+
+
+def _written(resource: str, amount: Quantity) -> str:
+    return format_cpu(amount.milli) if resource == CPU else format_bytes(amount.units)
 
 
 def _about_step(node: NodeAllocator, step: MergeStep) -> Iterator[str]:

@@ -1,8 +1,10 @@
 """CPUs and memory of single containers after a resize, where each has its own from the node.
 
-What a container keeps it keeps in place. What one gives up another of the pod can have, as it can the CPUs of
-init containers before it, which have ended: the same reuse as in an admission. A container grows on its own
-NUMA nodes; in scope "pod" on those of the whole pod.
+What a container keeps it keeps in place. What one gives up another of the pod can have, and so it can the
+CPUs of those that never run at the same time: an init container has ended before anything behind it starts.
+A container grows on its own NUMA nodes; in scope "pod" on those of the whole pod.
+
+Always true: containers that can run at the same time have no CPU in common.
 """
 
 from podnuma.allocator import refusal
@@ -35,22 +37,22 @@ def resize_container_cpus(
     for place, count in enumerate(requests.cpus):
         if not count:
             continue
+        idle = _idle(requests, kept, place) & rules.managed_cpus & ~rules.withheld
         had = held.containers[place].cpus
         if had is None or had.bit_count() != count:
-            mine = (free | kept[place] | _ended(requests, kept, place)) & ~rules.withheld_cores
+            mine = (free | kept[place] | idle) & ~rules.withheld_cores
             check_smt(rules.options, count, rules.topology.per_core, mine)
         missing = count - kept[place].bit_count()
         if missing:
             near = held.exclusive_cpus if rules.pod_scope else kept[place]
             nodes = held.memory_nodes if rules.pod_scope else held.containers[place].memory_nodes or 0
             # What the pod has already is taken first.
-            ended = _ended(requests, kept, place) & rules.topology.cpus_on(
-                rules.topology.nodes_of(near) | nodes
-            )
-            again = rules.picker.take(ended, min(missing, ended.bit_count()))
+            here = idle & rules.topology.cpus_on(rules.topology.nodes_of(near) | nodes)
+            again = rules.picker.take(here, min(missing, here.bit_count()))
             kept[place] |= again
             if missing := missing - again.bit_count():
-                got = more_cpus(rules, free, near | again, nodes, missing, _devices(rules, requests, place))
+                room, devices = free | idle & ~again, _devices(rules, requests, place)
+                got = more_cpus(rules, room, near | again, nodes, missing, devices)
                 kept[place] |= got
                 free &= ~got
         attempt.assignments[place].cpus = kept[place]
@@ -64,15 +66,19 @@ def _devices(rules: Rules, requests: ExclusiveRequests, place: int) -> tuple[Dev
     return container_hints(rules.topology, requests.pod.containers[place])
 
 
-def _ended(requests: ExclusiveRequests, kept: list[int], place: int) -> int:
-    """Return the CPUs of earlier init containers that no container has that runs beside this one."""
-    ended = taken = 0
-    for other, container in enumerate(requests.pod.containers):
-        if container.kind is not ContainerKind.INIT:
-            taken |= kept[other]
-        elif other < place:
-            ended |= kept[other]
-    return ended & ~taken
+def _idle(requests: ExclusiveRequests, kept: list[int], place: int) -> int:
+    """Return the CPUs of the pod's other containers that nobody has who can run beside the one at `place`.
+
+    Of two containers the earlier one has ended when the other starts, if it is an init container.
+    """
+    idle = taken = 0
+    for other, cpus in enumerate(kept):
+        earlier = requests.pod.containers[min(place, other)]
+        if other != place and earlier.kind is ContainerKind.INIT:
+            idle |= cpus
+        else:
+            taken |= cpus
+    return idle & ~taken
 
 
 def resize_container_memory(

@@ -84,9 +84,15 @@ def _changed(rules: Rules, held: PodGrant, pod: PodRequest) -> Iterator[str]:
     again = "delete the pod, so that its controller makes a new one"
     if [one.name for one in held.containers] != [one.name for one in pod.containers]:
         yield f"its containers are others than those it was decided for; {again}"
-    whole = rules.pod_scope and pod.pod_level
-    if held.scope is not rules.scope or held.pod_level != whole:
+    if held.scope is not rules.scope:
         yield f"it was decided under another topologyManagerScope or policy than the node has now; {again}"
+    elif held.pod_level and not pod.pod_level:
+        yield f"it holds CPUs and memory as a whole, and has no pod-level resources any more; {again}"
+    elif rules.pod_scope and pod.pod_level and not held.pod_level:
+        yield (
+            "its containers hold CPUs and memory one by one, since it had no pod-level resources when it was "
+            f"decided; {again}"
+        )
     if held.exclusive_cpus and not rules.static_cpu:
         yield f"it holds CPUs, and cpuManagerPolicy is none now; {again}"
     if held.charged and not rules.static_memory:

@@ -1,5 +1,7 @@
 """One line for people: the cause, then what fits."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from podnuma.allocator.explain.brief import LONGEST, brief
@@ -92,6 +94,28 @@ def test_the_container_that_makes_a_pod_burstable_is_named_with_the_way_out():
         "plugin-barman-cloud without requests equal to limits for CPU and memory makes the pod Burstable, "
         "so postgres gets no CPUs of its own; a pod-level budget (spec.resources) makes it Guaranteed"
     )
+
+
+def test_what_a_budget_lacks_is_said_where_somebody_means_it_to_be_exclusive():
+    """kubernetes/kubernetes#136120: what the API server fills in makes some of them Burstable."""
+    wanted = pod((4, "4Gi"), g(2, "2Gi"), s())
+    (remark,) = explain(node(), replace(wanted, pod_requests=amounts("2", "4Gi"))).remarks
+    assert remark == (
+        "its pod-level resources have a CPU request of 2 below a limit of 4, which makes the pod Burstable: "
+        "no container gets CPUs or memory of its own; requests equal to limits, for CPU and memory, make it "
+        "Guaranteed"
+    )
+    only_cpus = amounts("4", None)
+    (remark,) = explain(node(), replace(wanted, pod_requests=only_cpus, pod_limits=only_cpus)).remarks
+    assert "have no memory limit, which" in remark
+    meant = pod((4, "4Gi"), s())
+    (remark,) = explain(node(), replace(meant, pod_requests=amounts("1", "1Gi"))).remarks
+    assert remark.startswith("QoS class Burstable: only Guaranteed pods hold anything")
+
+
+def test_several_containers_get_none():
+    (remark,) = explain(node(), pod(None, g(2, name="a"), g(1, name="b"), s(name="c"))).remarks
+    assert "so a, b get no CPUs of their own; " in remark
 
 
 def test_a_pod_that_asks_for_nothing_of_its_own_is_only_burstable():

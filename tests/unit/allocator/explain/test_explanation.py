@@ -112,7 +112,11 @@ def test_half_cores_are_rounded_either_way():
 def test_pods_that_hold_nothing_are_told_why():
     wanted = pod((4, "4Gi"), g(2, "2Gi"))
     assert explain(node(), replace(wanted, pod_limits=None)).remarks == (
-        "QoS class Burstable: only Guaranteed pods hold anything; the containers run in the node shared pool",
+        (
+            "its pod-level resources have no CPU limit and no memory limit, which makes the pod Burstable: "
+            "no container gets CPUs or memory of its own; requests equal to limits, for CPU and memory, make "
+            "it Guaranteed"
+        ),
     )
     assert explain(node(), pod(("3500m", "4Gi"), g(2, "2Gi"), s())).remarks == (
         "a budget of 3500m CPUs is not whole: no container gets own CPUs",

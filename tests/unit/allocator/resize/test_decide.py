@@ -29,6 +29,33 @@ def test_a_grant_of_another_scope_is_left_alone():
     assert "topologyManagerScope" in refused(other, budget(4, 3)).message
 
 
+def test_a_pod_that_gets_a_budget_while_it_runs_or_loses_it_is_told_so():
+    """kubernetes/enhancements#5423: a resize may add pod-level resources. An annotation may come and go."""
+    again = "delete the pod, so that its controller makes a new one"
+    where = node()
+    admitted(where, pod(None, g(2), g(1)))
+    assert refused(where, pod((4, "4Gi"), g(2), g(1))) == ResizeRefused(
+        "its containers hold CPUs and memory one by one, since it had no pod-level resources when it was "
+        f"decided; {again}",
+        feasible=False,
+    )
+    where = node()
+    admitted(where, budget(3, 2))
+    assert refused(where, pod(None, g(2), g(1))) == ResizeRefused(
+        f"it holds CPUs and memory as a whole, and has no pod-level resources any more; {again}",
+        feasible=False,
+    )
+
+
+@pytest.mark.parametrize("policy", ["single-numa-node", "none"])
+def test_a_budget_that_comes_later_changes_nothing_where_containers_stand_alone(policy):
+    where = node(policy, "container")
+    first = admitted(where, pod(None, g(2), g(1))).grant
+    answer = where.resize(pod((4, "4Gi"), g(2), g(1)))
+    assert isinstance(answer, Admitted)
+    assert (answer.grant.containers, answer.grant.pod_level) == (first.containers, False)
+
+
 def test_the_devices_of_a_pod_stay_on_record():
     where = node()
     grant = admitted(where, budget(3, 2)).grant
