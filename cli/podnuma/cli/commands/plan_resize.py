@@ -1,21 +1,26 @@
 """`podnuma plan resize`: what a running pod would hold after a resize in place. Nothing is changed.
 
-The answer is the allocator's, on what PodAllocations say that all pods of the node hold now; the operator's
-is the same as long as nothing else happens. What the API server would refuse is refused here as well: another
-QoS class, a budget below what its containers request.
+The answer is the allocator's, on what PodAllocations say that all pods of the node hold now, and what the
+node's profile says of resizes; the operator's is the same as long as nothing else happens. What the API
+server would refuse is refused here as well: another QoS class, a budget below what its containers request. A
+budget may stand in the pod's annotation, of which the API server knows nothing.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from podnuma.allocator import Admitted, PodGrant, PodRequest, ResizeRefused, cpuset
+from podnuma.allocator import Admitted, PodGrant, PodRequest, Quantity, ResizeRefused, cpuset
 from podnuma.allocator.eligibility import qos
 from podnuma.allocator.explain.brief import brief_resize
+from podnuma.api import names
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_allocation import Decision, ResizeReason, render_spec
+from podnuma.api.quantity import read_quantity
+from podnuma.api.resize_policy import why_ignored
 from podnuma.cli.commands import output
 from podnuma.cli.commands.answer import Answer
 from podnuma.cli.exits import Exit, Failure
@@ -69,11 +74,14 @@ def plan_resize(source: ObjectSource, key: tuple[str, str], new: NewAmounts) -> 
         raise Failure(
             Exit.NOT_FOUND, f"pod {key[0]}/{key[1]} is on no node yet; only running pods are resized"
         )
-    before, after = _read(value), _read(resized(value, new))
-    if qos(before) is not qos(after):
+    _read(value)
+    changed = resized(value, new)
+    after = _read(changed)
+    was, now = (qos(_read(_as_the_api_server_reads(one))) for one in (value, changed))
+    if was is not now:
         raise Failure(
             Exit.INPUT,
-            f"pod {key[0]}/{key[1]} would be {qos(after).value} instead of {qos(before).value}; the API "
+            f"pod {key[0]}/{key[1]} would be {now.value} instead of {was.value}; the API "
             "server refuses another QoS class: name all containers, or the budget",
         )
     candidate = _node(source, node)
@@ -81,6 +89,8 @@ def plan_resize(source: ObjectSource, key: tuple[str, str], new: NewAmounts) -> 
         output.note(remark)
     allocator = candidate.allocator
     held = allocator.grants.get(after.uid)
+    if held is not None and (ignored := why_ignored(candidate.settings.pod_policy.resize, held, after)):
+        return ResizePlan(after, node, held, None, ResizeReason.IGNORED, ignored)
     match allocator.resize(after):
         case Admitted() as answer:
             return ResizePlan(after, node, held, answer.grant)
@@ -94,22 +104,54 @@ def resized(pod: Json, new: NewAmounts) -> Json:
     changed: Json = deepcopy(pod)
     spec = changed["spec"]
     budget = {name: amount for name, amount in (("cpu", new.cpu), ("memory", new.memory)) if amount}
-    if budget and not spec.get("resources"):
+    annotations = changed["metadata"].get("annotations") or {}
+    written = annotations.get(names.RESOURCES_ANNOTATION)
+    if budget and not (spec.get("resources") or written):
         raise Failure(
             Exit.INPUT,
             "the pod has no budget of its own (spec.resources): name its containers, --container NAME=CPUS",
         )
+    resources = spec.get("resources") or json.loads(written or "{}")
     for name, amount in budget.items():
-        for side in ("requests", "limits"):
-            spec["resources"].setdefault(side, {})[name] = amount
+        _change(resources, name, amount)
+    if budget and not spec.get("resources"):
+        annotations[names.RESOURCES_ANNOTATION] = json.dumps(resources)
     known = {one["name"]: one for one in (*spec.get("initContainers", ()), *spec["containers"])}
     for name, amount in new.containers.items():
         if name not in known:
             raise Failure(Exit.INPUT, f"the pod has no container {name!r}; it has {', '.join(sorted(known))}")
-        for side in ("requests", "limits"):
-            resources = known[name].setdefault("resources", {})
-            resources.setdefault(side, {})["cpu"] = amount
+        _change(known[name].setdefault("resources", {}), "cpu", amount)
     return changed
+
+
+def _change(resources: dict[str, Any], name: str, amount: str) -> None:
+    """Set a request, and the limit with it where they are equal or the limit would be below."""
+    for side in ("requests", "limits"):
+        resources[side] = dict(resources.get(side) or {})
+    requests, limits = resources["requests"], resources["limits"]
+    before, limit, now = _amount(requests.get(name)), _amount(limits.get(name)), _amount(amount)
+    requests[name] = amount
+    below = limit is not None and now is not None and limit.nano < now.nano
+    if before is None or before == limit or below:
+        limits[name] = amount
+
+
+def _amount(value: Any) -> Quantity | None:
+    try:
+        return None if value is None else read_quantity(value)
+    except ValueError:
+        return None  # named when the pod is read
+
+
+def _as_the_api_server_reads(value: Json) -> Json:
+    """Return the pod without the annotation that may have its budget: the API server classes it without."""
+    metadata = value["metadata"]
+    others = {
+        name: text
+        for name, text in (metadata.get("annotations") or {}).items()
+        if name != names.RESOURCES_ANNOTATION
+    }
+    return {**value, "metadata": {**metadata, "annotations": others}}
 
 
 def parse_containers(words: Sequence[str]) -> dict[str, str]:

@@ -19,13 +19,11 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.decision import Admitted
 from podnuma.allocator.explain.brief import brief_resize
-from podnuma.allocator.request import CPU
 from podnuma.api.events import EventType
-from podnuma.api.node_settings import ResizePolicy
 from podnuma.api.pod_allocation import Decision, PendingResize, ResizeReason, numa_nodes
+from podnuma.api.resize_policy import why_ignored
 from podnuma.operator.node.devices import NO_DEVICES
 from podnuma.operator.node.state import ResizeTry
 from podnuma.operator.write.decision import allocated_text
@@ -35,8 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from podnuma.allocator.decision import PodGrant
-    from podnuma.allocator.request import Amounts, PodRequest
+    from podnuma.allocator.request import PodRequest
     from podnuma.allocator.resize.decide import ResizeRefused
+    from podnuma.api.node_settings import ResizePolicy
     from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedPod
     from podnuma.operator.metrics import Metrics
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
 
 _BRIEFS, _MINUTE = 60, 60.0  # a brief takes 40 to 90 ms
 _ROUNDS = 3  # what one pod gives up another may be waiting for
-_OWN = (AssignmentType.NODE_EXCLUSIVE, AssignmentType.POD_EXCLUSIVE)
 
 
 class Resizes:
@@ -128,7 +126,7 @@ class Resizes:
         if pod.revision == said.revision:
             await write(node, pod, replace(decision, decision=replace(said, pending_resize=None)), None)
             return
-        ignored = _ignored(policy, decision.grant, request)
+        ignored = why_ignored(policy, decision.grant, request)
         if ignored:
             pending = PendingResize(pod.revision, ResizeReason.IGNORED, ignored)
         else:
@@ -188,30 +186,3 @@ def _told(tried: ResizeTry, pod: CachedPod, stored: PendingResize | None) -> boo
 
 def _cpus(grant: PodGrant) -> list[int | None]:
     return [grant.cpus, *(container.cpus for container in grant.containers)]
-
-
-def _ignored(policy: ResizePolicy, grant: PodGrant, request: PodRequest) -> str:
-    """Return why a profile does not let a resize be followed; empty if it does."""
-    match policy:
-        case ResizePolicy.FOLLOW:
-            return ""
-        case ResizePolicy.IGNORE:
-            return "the NodeProfile says resize: Ignore; the pod keeps what was decided when it started"
-        case ResizePolicy.WHOLE_CPUS_ONLY:
-            return _fraction(grant, request)
-
-
-def _fraction(grant: PodGrant, request: PodRequest) -> str:
-    """Name who would lose CPUs of its own because it requests a fraction now."""
-    keeps = "it keeps its CPUs, since the NodeProfile says resize: WholeCPUsOnly"
-    if grant.cpus is not None and not _whole(request.pod_requests or {}):
-        return f"the budget is no whole number of CPUs; {keeps}"
-    for held, container in zip(grant.containers, request.containers, strict=False):
-        if held.cpu_assignment in _OWN and not _whole(container.requests):
-            return f"container {container.name} requests no whole number of CPUs; {keeps}"
-    return ""
-
-
-def _whole(requests: Amounts) -> bool:
-    amount = requests.get(CPU)
-    return amount is not None and amount.integral

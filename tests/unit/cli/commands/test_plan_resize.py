@@ -4,8 +4,11 @@ import json
 
 import pytest
 import yaml
+from podnuma.allocator import cpuset
+from podnuma.api.names import RESOURCES_ANNOTATION
+from podnuma.api.pod_allocation import ResizeReason
 from podnuma.cli import main
-from podnuma.cli.commands.plan_resize import NewAmounts, parse_containers, plan_resize
+from podnuma.cli.commands.plan_resize import NewAmounts, parse_containers, plan_resize, resized
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.sources import FileSource
 
@@ -85,6 +88,59 @@ def test_another_qos_class_is_refused(saved):
     source = FileSource([str(saved)])
     with pytest.raises(Failure, match="no budget of its own"):
         plan_resize(source, KEY, NewAmounts(cpu="4"))
+
+
+def changed_objects(saved, kind, change):
+    objects = list(yaml.safe_load_all(saved.read_text()))
+    change(next(one for one in objects if one["kind"] == kind))
+    saved.write_text(yaml.safe_dump_all(objects))
+    return FileSource([str(saved)])
+
+
+@pytest.mark.parametrize(
+    ("policy", "new", "why"),
+    [
+        ("Ignore", NewAmounts(cpu="8"), "the NodeProfile says resize: Ignore"),
+        (
+            "WholeCPUsOnly",
+            NewAmounts(containers={"postgres": "3500m"}),
+            "container postgres requests no whole",
+        ),
+        ("WholeCPUsOnly", NewAmounts(cpu="8"), ""),
+    ],
+)
+def test_a_profile_that_ignores_a_resize_is_asked(saved, policy, new, why):
+    source = changed_objects(saved, "NodeTopology", lambda one: one["spec"].update(resize=policy))
+    plan = plan_resize(source, KEY, new)
+    assert (plan.after is None) is bool(why)
+    assert plan.reason is (ResizeReason.IGNORED if why else None)
+    assert plan.message.startswith(why)
+
+
+def test_a_budget_in_the_annotation_is_one(saved):
+    def move(pod):
+        pod["metadata"]["annotations"] = {RESOURCES_ANNOTATION: json.dumps(pod["spec"].pop("resources"))}
+
+    plan = plan_resize(changed_objects(saved, "Pod", move), KEY, NewAmounts(cpu="8"))
+    assert plan.after is not None
+    assert cpuset.render(plan.after.exclusive_cpus) == "1-4,49-52"
+
+
+@pytest.mark.parametrize(
+    ("amounts", "after"),
+    [
+        ({"requests": {"cpu": "1"}, "limits": {"cpu": "1000m"}}, ("2", "2")),
+        ({"requests": {"cpu": "1"}, "limits": {"cpu": "4"}}, ("2", "4")),
+        ({"requests": {"cpu": "500m"}, "limits": {"cpu": "1500m"}}, ("2", "2")),
+        ({"requests": {"cpu": "1"}}, ("2", None)),
+        ({"requests": {"memory": "1Gi"}, "limits": {"memory": "1Gi"}}, ("2", "2")),
+        ({}, ("2", "2")),
+    ],
+)
+def test_a_limit_follows_its_request_where_the_two_are_equal_or_it_has_to(amounts, after):
+    pod = {"metadata": {}, "spec": {"containers": [{"name": "c", "resources": amounts}]}}
+    changed = resized(pod, NewAmounts(containers={"c": "2"}))["spec"]["containers"][0]["resources"]
+    assert (changed["requests"]["cpu"], changed["limits"].get("cpu")) == after
 
 
 @pytest.mark.parametrize("word", ["db", "=4", "db="])
