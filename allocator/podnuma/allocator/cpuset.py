@@ -10,6 +10,7 @@ written as a range; `parse(render(x)) == x`. Specification: section 0.3.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NewType
 
 CpuSet = NewType("CpuSet", int)
@@ -49,9 +50,13 @@ def runs(cpus: int) -> Iterator[tuple[int, int]]:
         cpus = (rest >> length) << (first + length)
 
 
+@lru_cache(128)
 def render(cpus: int) -> str:
-    """Write the set in kernel list format, ascending, for example "0-3,8"; "" for the empty set."""
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs(cpus))
+    """Write the set in kernel list format, ascending, for example "0-3,8"; "" for the empty set.
+
+    One object names the same few sets several times: those of the pod, of its container and of the summary.
+    """
+    return ",".join([str(first) if first == last else f"{first}-{last}" for first, last in runs(cpus)])
 
 
 def parse(text: str) -> CpuSet:

@@ -103,6 +103,7 @@ def _decimal(digits: int, length: int, fraction: int, exponent: int) -> Quantity
     return Quantity(nano, representable=fits)
 
 
+@lru_cache(1024)
 def format_bytes(size: int) -> str:
     """Write bytes with the largest binary suffix that divides them: "16Gi", "1536Mi", "1000"."""
     for suffix, shift in reversed(_BINARY.items()):

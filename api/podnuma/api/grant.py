@@ -50,10 +50,10 @@ def render_grant(grant: PodGrant) -> dict[str, Any]:
         "podCPUShares": grant.pod_shares,
         "containers": [_render_container(container) for container in grant.containers],
     }
-    if grant.exclusive_cpus:
-        body["cpus"] = cpuset.render(grant.exclusive_cpus)
-    if grant.memory_nodes:
-        body["memoryNodes"] = nodeset.render(grant.memory_nodes)
+    if cpus := grant.exclusive_cpus:
+        body["cpus"] = cpuset.render(cpus)
+    if nodes := grant.memory_nodes:
+        body["memoryNodes"] = nodeset.render(nodes)
     if grant.memory:
         body["memory"] = _render_blocks(grant.memory)
     return body

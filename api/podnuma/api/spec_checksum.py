@@ -18,6 +18,7 @@ LONGEST_CHECKSUM: Final = 64
 
 _BYTES: Final = 16
 _DECISION, _CHECKSUM, _SUMMARY = "decision", "checksum", "summary"
+_JSON: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def with_checksum(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def checksum(spec: Mapping[Any, Any]) -> str:
     if isinstance(decision, Mapping):
         content[_DECISION] = {name: value for name, value in decision.items() if name != _CHECKSUM}
     try:
-        written = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        written = _JSON.encode(content)
     except (TypeError, ValueError, RecursionError):
         return ""
     return blake2s(_as_stored(written), digest_size=_BYTES).hexdigest()
