@@ -10,7 +10,7 @@ Read and changed in the event loop's thread only. `changed` is called after ever
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -101,6 +101,7 @@ class DesiredState:
         self._changed = changed
         self._allocations: dict[tuple[str, str], DesiredAllocation] = {}
         self._in_order: tuple[DesiredAllocation, ...] = ()
+        self._of_pods: Mapping[str, DesiredAllocation] = {}
         self._waiters: set[asyncio.Event] = set()
         self.node_config = NodeConfig()
         self.allocations_known = False
@@ -115,13 +116,7 @@ class DesiredState:
 
         That of the pod itself comes before that of a mirror pod which says that it is that one.
         """
-        found = None
-        for desired in self._allocations.values():
-            if desired.allocation is not None and desired.pod_uid == uid:
-                if desired.allocation.pod_uid == uid:
-                    return desired
-                found = found or desired
-        return found
+        return self._of_pods.get(uid)
 
     async def wait_for(self, uid: str, within: float) -> DesiredAllocation | None:
         """Wait until a pod is decided, `within` seconds at the longest."""
@@ -144,6 +139,9 @@ class DesiredState:
         await self._wait(lambda: condition() or None, None)
 
     async def _wait(self, look: Callable[[], T | None], within: float | None) -> T | None:
+        found = look()
+        if found is not None or within == 0:
+            return found
         arrived = asyncio.Event()
         self._waiters.add(arrived)
         try:
@@ -170,6 +168,7 @@ class DesiredState:
                 desired = self._newest(item)
                 self._allocations[desired.key] = desired
         self._in_order = tuple(self._allocations[key] for key in sorted(self._allocations))
+        self._of_pods = _by_pod(self._allocations.values())
         if self._differs(before) or isinstance(event, Listed):
             self._tell()
 
@@ -227,6 +226,21 @@ class DesiredState:
         return {key: _without_status(desired) for key, desired in before.items()} != {
             key: _without_status(desired) for key, desired in self._allocations.items()
         }
+
+
+def _by_pod(allocations: Iterable[DesiredAllocation]) -> dict[str, DesiredAllocation]:
+    """Return the allocations by the UID of their pod on the node; see `DesiredState.of_pod`."""
+    found: dict[str, DesiredAllocation] = {}
+    for desired in allocations:
+        if desired.allocation is not None:
+            known = found.setdefault(desired.pod_uid, desired)
+            if _is_own(desired) and not _is_own(known):
+                found[desired.pod_uid] = desired
+    return found
+
+
+def _is_own(desired: DesiredAllocation) -> bool:
+    return desired.allocation is not None and desired.allocation.pod_uid == desired.pod_uid
 
 
 def _without_status(desired: DesiredAllocation) -> object:

@@ -92,7 +92,9 @@ def start_target(node: PlanInput, cgroup: ContainerCgroup) -> CgroupTarget | Non
     target = _container(node, cgroup, None)
     pod = node.grants.get(cgroup.pod.uid)
     grant = None if pod is None else _of(pod, cgroup.name)
-    return target if target is None or grant is None else replace(target, memory_limit=grant.memory_limit)
+    if target is None or grant is None or grant.memory_limit is None:
+        return target
+    return replace(target, memory_limit=grant.memory_limit)
 
 
 def _resized(node: PlanInput, seen: Mapping[CgroupRef, CgroupValues]) -> dict[str, PodGrant]:
@@ -196,7 +198,10 @@ def _container(node: PlanInput, cgroup: ContainerCgroup, values: CgroupValues | 
 
 
 def _of(pod: PodGrant, name: str) -> ContainerGrant | None:
-    return next((container for container in pod.containers if container.name == name), None)
+    for container in pod.containers:
+        if container.name == name:
+            return container
+    return None
 
 
 def _confined(node: PlanInput, cpus: CpuSet, values: CgroupValues | None) -> CgroupTarget | None:

@@ -110,7 +110,7 @@ class StartGate:
         desired = await self._decisions.wait_for(pod.uid, 0)
         if desired is None and pod.qos is not Qos.GUARANTEED and not starting.annotated:
             return False
-        waits_for_devices = self._waits_for_devices(pod.uid)
+        waits_for_devices = "" if desired else self._waits_for_devices(pod.uid)
         if waits_for_devices:
             self.pod_admitted(pod.uid)
         expected = Expectation.SURE if desired else self._expected(starting, waits=bool(waits_for_devices))

@@ -55,7 +55,8 @@ class StartHook:
         cgroup, snapshot = starting.cgroup, self._reconciler.snapshot
         if snapshot is not None and snapshot.pause_reason is not None:
             return StartAnswer()
-        within -= await self._wait_for_mode(within)
+        if self._reconciler.desired.node_config.mode is None:
+            within -= await self._wait_for_mode(within)
         if not self._reconciler.may_write():
             return StartAnswer()
         if await self._gate.admit(starting, within):
@@ -118,11 +119,8 @@ class StartHook:
 
         An agent that has just begun knows it after its first list.
         """
-        desired = self._reconciler.desired
-        if desired.node_config.mode is not None:
-            return 0.0
         began = time.monotonic()
-        await desired.wait_for_mode(within)
+        await self._reconciler.desired.wait_for_mode(within)
         return min(time.monotonic() - began, within)
 
     async def make_room(self, cgroup: ContainerCgroup) -> tuple[CgroupWrite, ...]:
@@ -130,6 +128,8 @@ class StartHook:
 
         Return the writes that have to be piggybacked on the answer. Raises StartRefused.
         """
+        if self._has_room(cgroup):
+            return ()
         piggybacked, direct = PiggybackedUpdates(), self._direct()
         any_piggybacks = len(direct) < len(self._reconciler.mechanisms)
         ways = [piggybacked, *direct] if any_piggybacks else direct
@@ -209,4 +209,5 @@ class StartHook:
         grant = None if decided is None else decided.grant
         if grant is None or not grant.holds_anything or cgroup.pod.uid in snapshot.accepted.refused:
             return True
-        return snapshot.accepted.grants.get(cgroup.pod.uid) == grant
+        accepted = snapshot.accepted.grants.get(cgroup.pod.uid)
+        return accepted is grant or accepted == grant

@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 
 import pytest
 from podnuma.agent.apiserver.watch import Changed, Listed, WatchEventType
@@ -147,6 +148,19 @@ def test_a_static_pod_goes_by_the_uid_that_its_node_knows(desired, words):
     assert desired.of_pod("mirror") is None
 
 
+@pytest.mark.parametrize("order", itertools.permutations(["own", "mirror-1", "mirror-2"]))
+def test_a_decision_about_the_pod_itself_comes_before_that_of_a_mirror_that_names_it(desired, words, order):
+    for name in order:
+        grant = words.pod("u" if name == "own" else name, words.container("c", "1"), cpus="1")
+        body = render_pod_allocation(grant, "node", Decision(admitted=True), "" if name == "own" else "u")
+        body["metadata"]["name"] = name
+        desired.take_allocations(Changed(WatchEventType.ADDED, body))
+    assert desired.of_pod("u").name == "own"
+    gone = {"metadata": {"namespace": "default", "name": "own"}}
+    desired.take_allocations(Changed(WatchEventType.DELETED, gone))
+    assert desired.of_pod("u").name == next(name for name in order if name != "own")
+
+
 def test_only_differences_are_told(desired, words):
     desired.take_allocations(Listed((item(words),)))
     told = desired._changed.count
@@ -168,6 +182,13 @@ async def test_waiting_for_a_decision_ends_when_it_arrives(desired, words):
     assert not waiting.done()
     desired.take_allocations(Changed(WatchEventType.ADDED, item(words)))
     assert (await waiting).name == "p1"
+
+
+async def test_what_is_decided_needs_no_turn_of_the_event_loop(desired, words):
+    desired.take_allocations(Listed((item(words),)))
+    with pytest.raises(StopIteration) as ended:
+        desired.wait_for("p1", 5).send(None)
+    assert ended.value.value.name == "p1"
 
 
 async def test_waiting_for_a_decision_is_bounded(desired):
