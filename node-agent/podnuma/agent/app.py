@@ -41,7 +41,7 @@ from podnuma.plumbing.backoff import Backoff
 from podnuma.plumbing.gc_tuning import limit_pauses
 from podnuma.plumbing.metrics_readers import MetricsReaders
 from podnuma.plumbing.serving_certificate import CertificateError
-from podnuma.plumbing.threads import in_thread
+from podnuma.plumbing.threads import OneThread, in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -199,7 +199,7 @@ def _reviewer(connect: Callable[[], ApiClient]) -> Callable[[str, Json], Awaitab
     One at a time; a question whose asker has gone is not put any more. Nothing else waits for it.
     """
     apis: list[ApiClient] = []
-    turn = asyncio.Lock()
+    thread = OneThread()
 
     def ask(path: str, body: Json) -> Json:
         if not apis:
@@ -207,11 +207,7 @@ def _reviewer(connect: Callable[[], ApiClient]) -> Callable[[str, Json], Awaitab
         return apis[0].create(path, body, names.AGENT_MANAGER)
 
     async def review(path: str, body: Json) -> Json:
-        await turn.acquire()
-        asked = asyncio.ensure_future(in_thread(ask, path, body))
-        # Not when the asker has gone: the connection is in use until the server has answered.
-        asked.add_done_callback(lambda _: turn.release())
-        return await asyncio.shield(asked)
+        return await thread.run(ask, path, body)
 
     return review
 

@@ -39,3 +39,21 @@ async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
 
     threading.Thread(target=run, name=getattr(call, "__name__", "call"), daemon=True).start()
     return await answer
+
+
+class OneThread:
+    """Runs calls one after the other, so that of those that hang, and are given up, there is never but one.
+
+    A call that is given up before its turn is not made.
+    """
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
+    async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what `call` returns."""
+        await self._turn.acquire()
+        running = asyncio.ensure_future(in_thread(call, *args, **kwargs))
+        # Not when it is given up: it goes on.
+        running.add_done_callback(lambda _: self._turn.release())
+        return await asyncio.shield(running)

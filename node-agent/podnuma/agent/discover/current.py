@@ -15,7 +15,7 @@ from pathlib import Path
 
 from podnuma.agent.discover.machine import Discovered, Machine, discover
 from podnuma.agent.model.cgroup_values import KubepodsCpuset
-from podnuma.plumbing.threads import in_thread
+from podnuma.plumbing.threads import OneThread
 
 _CHANGE_FILES = ("devices/system/cpu/online", "devices/system/node/online")
 _AMOUNTS = re.compile(r"^(?:MemTotal|Hugetlb):.*$", re.MULTILINE)
@@ -49,6 +49,7 @@ class CurrentMachine:
         self._seen: tuple[object, ...] | None = None
         self._read_at = float("-inf")
         self._machine: Machine | None = None
+        self._thread = OneThread()
 
     async def get(self) -> Machine:
         """Return the machine. Raises HardwareUnknown until one has been discovered."""
@@ -59,13 +60,13 @@ class CurrentMachine:
         overdue = self._clock() - self._read_at > period
         if seen != self._seen or overdue or self._machine is None:
             began = self._clock()
-            discovered = await in_thread(discover, self._sys_root, self._proc_root)
+            discovered = await self._thread.run(discover, self._sys_root, self._proc_root)
             for _ in range(_AGAIN):
                 if (*(signs := self._signs()), kubepods) == seen:
                     break
                 # What was read is partly from before the change: a CPU without siblings, say.
                 seen = (*signs, kubepods)
-                discovered = await in_thread(discover, self._sys_root, self._proc_root)
+                discovered = await self._thread.run(discover, self._sys_root, self._proc_root)
             if discovered.machine is not None and kubepods is not None:
                 discovered = replace(discovered, machine=_limited(discovered.machine, kubepods))
             # Not before: a container's start that asked may have been given up meanwhile.
