@@ -13,6 +13,9 @@ from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.nodeset import NodeSet
 
 
+_SECOND, _PERCENT = 1_000_000, 10_000  # microseconds: of a CPU, and a hundredth of that
+
+
 @dataclass(frozen=True, slots=True)
 class CpuMax:
     """cpu.max: at most `quota` microseconds in each `period`; None is no limit ("max")."""
@@ -24,11 +27,22 @@ class CpuMax:
 def has_quota(actual: CpuMax | None, wanted: CpuMax | None) -> bool:
     """Tell whether a cgroup has the quota that is wanted of it; any will do where none is wanted.
 
-    Without a limit the period means nothing, and a kernel without quotas (no cpu.max) has no limit.
+    Without a limit the period means nothing, and a kernel without quotas (no cpu.max) has no limit. Where
+    systemd manages cgroups, runtimes and the kubelet round up to whole percents of a CPU, at every update.
     """
     if wanted is None or wanted == actual:
         return True
-    return wanted.quota is None and (actual is None or actual.quota is None)
+    if wanted.quota is None:
+        return actual is None or actual.quota is None
+    return actual == CpuMax(_in_percents(wanted.quota, wanted.period), wanted.period)
+
+
+def _in_percents(quota: int, period: int) -> int:
+    """Return what opencontainers/cgroups makes of a quota: the same steps, so that the same is rounded off."""
+    per_second = quota * _SECOND // period
+    if per_second % _PERCENT == 0:
+        return quota
+    return (per_second // _PERCENT + 1) * _PERCENT * period // _SECOND
 
 
 def narrower(one: CpuMax | None, other: CpuMax | None) -> CpuMax | None:

@@ -71,6 +71,27 @@ def test_without_a_limit_neither_the_period_nor_a_kernel_without_quotas_differs(
 
 
 @pytest.mark.parametrize(
+    ("wanted", "there", "right"),
+    [
+        (CpuMax(123_456, 100_000), CpuMax(124_000, 100_000), True),
+        (CpuMax(41_700, 100_000), CpuMax(42_000, 100_000), True),
+        (CpuMax(12_500, 100_000), CpuMax(12_500, 100_000), True),
+        (CpuMax(6_250, 50_000), CpuMax(6_500, 50_000), True),
+        (CpuMax(12_500, 100_000), CpuMax(14_000, 100_000), False),
+        (CpuMax(12_500, 100_000), CpuMax(12_000, 100_000), False),
+        (CpuMax(13_000, 100_000), CpuMax(14_000, 100_000), False),
+        (CpuMax(12_500, 100_000), CpuMax(6_500, 50_000), False),
+    ],
+)
+def test_a_quota_may_be_rounded_up_to_whole_percents_of_a_cpu(wanted, there, right):
+    """opencontainers/runc#4622, kubernetes/kubernetes#129357: so do runtimes and kubelets with systemd."""
+    seen = {PLACE: CgroupValues(None, cpu_max=there)}
+    (difference,) = compare({PLACE: CgroupTarget(cpu_max=wanted)}, seen, AVAILABLE).values()
+    writes = order_writes(seen, {PLACE: CgroupTarget(cpu_max=wanted)}, pool=EVERYTHING, everything=EVERYTHING)
+    assert (difference is None, writes == ()) == (right, right)
+
+
+@pytest.mark.parametrize(
     ("wanted", "effective", "difference"),
     [
         ("0-1", "0", None),
