@@ -12,7 +12,6 @@ from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.nodeset import NodeSet
 
-
 _SECOND, _PERCENT = 1_000_000, 10_000  # microseconds: of a CPU, and a hundredth of that
 
 
@@ -38,7 +37,7 @@ def has_quota(actual: CpuMax | None, wanted: CpuMax | None) -> bool:
 
 
 def _in_percents(quota: int, period: int) -> int:
-    """Return what opencontainers/cgroups makes of a quota: the same steps, so that the same is rounded off."""
+    """Return what opencontainers/cgroups makes of a quota, in its steps: so the same is rounded off."""
     per_second = quota * _SECOND // period
     if per_second % _PERCENT == 0:
         return quota
