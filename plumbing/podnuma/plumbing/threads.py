@@ -35,7 +35,11 @@ async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
 
     def tell(outcome: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended; so does the process
-            loop.call_soon_threadsafe(lambda: None if answer.done() else outcome())
+            loop.call_soon_threadsafe(settle, outcome)
+
+    def settle(outcome: Callable[[], None]) -> None:
+        if not answer.done():  # given up
+            outcome()
 
     threading.Thread(target=run, name=getattr(call, "__name__", "call"), daemon=True).start()
     return await answer
