@@ -311,7 +311,13 @@ async def _serve_probes(shared: _Shared, run: Running) -> asyncio.Server | None:
         tls = None if certificate is None else certificate.context(settings.node_name, _now)
     except CertificateError as error:
         raise SystemExit(str(error)) from error
-    server = await probes.serve(answers, settings.metrics_host, settings.metrics_port, tls)
+    host, port = settings.metrics_host, settings.metrics_port
+    try:
+        server = await probes.serve(answers, host, port, tls)
+    except OSError as error:
+        raise SystemExit(
+            f"cannot answer probes on {host}, port {port}: {error.strerror}; choose another --metrics-port"
+        ) from error
     run.port = server.sockets[0].getsockname()[1]
     logger.info("metrics and probes on port %d", run.port)
     return server

@@ -5,6 +5,7 @@ import contextlib
 import json
 import socket
 import threading
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -90,3 +91,14 @@ def test_an_agent_ends_while_the_api_server_answers_nothing(settings, server, mo
                     await asyncio.sleep(0.01)
 
     asyncio.run(life())
+
+
+def test_a_port_that_is_taken_is_told_in_a_line(settings, server):
+    """rancher/rke2#10640: the node has it, or an agent that has not ended yet."""
+
+    async def life():
+        async with app.running(replace(settings, metrics_host="127.0.0.1", metrics_port=server.port)):
+            pass
+
+    with pytest.raises(SystemExit, match=f"port {server.port}: .*; choose another --metrics-port"):
+        asyncio.run(life())
