@@ -25,8 +25,11 @@ from podnuma.api.stored_json import Json, as_object, as_objects
 NUMA_NODE: Final = "resource.kubernetes.io/numaNode"
 """The standard attribute: an integer, or a list whose first entry is where the device really is."""
 
+_OWN_ATTRIBUTE: Final = "numaNode"
+"""What most drivers call it in their own domain that do not know the standard attribute yet."""
+
 _OLDER_ATTRIBUTES: Final = ("dra.net/numaNode", "dra.cpu/numaNodeID")
-"""What drivers call it that do not know the standard attribute yet."""
+"""What others of them call it."""
 
 MAX_RESULTS: Final = 512
 MAX_REFERENCES: Final = 512
@@ -222,7 +225,7 @@ def _note(pool: _Pool, driver: str, name: str, device: Json) -> None:
 def device_numa_nodes(device: Json, driver: str) -> tuple[NodeSet, str]:
     """Return the NUMA nodes that a device of a ResourceSlice names, or what is wrong with its attributes."""
     attributes = as_object(as_object(device.get("basic") or device).get("attributes"))
-    for attribute in (NUMA_NODE, *_OLDER_ATTRIBUTES):
+    for attribute in (NUMA_NODE, f"{driver}/{_OWN_ATTRIBUTE}", *_OLDER_ATTRIBUTES):
         domain, _, short = attribute.partition("/")
         value = attributes.get(attribute)
         if value is None and domain == driver:

@@ -145,6 +145,20 @@ def test_numa_nodes_are_read_from_the_standard_attribute_then_from_older_ones(at
     assert looked_up(resource_slice({"gpu-0": attributes})) == (nodeset.of(nodes), [])
 
 
+@pytest.mark.parametrize("name", ["numaNode", "gpu.amd.com/numaNode"])
+def test_what_a_driver_calls_its_own_counts_where_the_standard_attribute_is_missing(name):
+    """ROCm/k8s-gpu-dra-driver#92."""
+    gpu = AllocatedDevice("gpu", "gpu.amd.com", "node-1", "gpu-0")
+
+    def found(attributes):
+        return looked_up(resource_slice({"gpu-0": attributes}, driver="gpu.amd.com"), wanted=gpu)
+
+    assert found({name: {"int": 1}}) == (nodeset.of([1]), [])
+    assert found({name: {"int": 1}} | numa({"int": 0})) == (nodeset.of([0]), [])
+    assert found({name: {"int": -1}}) == (nodeset.EMPTY, [])
+    assert found({"nic.example.com/numaNode": {"int": 1}}) == (nodeset.EMPTY, [])
+
+
 def test_a_driver_may_leave_its_own_domain_out():
     nic = AllocatedDevice("nic", "dra.net", "node-1", "eth1")
     found = looked_up(resource_slice({"eth1": {"numaNode": {"int": 1}}}, driver="dra.net"), wanted=nic)
