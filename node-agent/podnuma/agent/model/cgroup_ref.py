@@ -49,7 +49,7 @@ def parent(cgroup: CgroupRef) -> CgroupRef | None:
 def depth(cgroup: CgroupRef) -> int:
     """Return how many cgroups are above."""
     if isinstance(cgroup, ContainerCgroup):
-        return 1 + depth(cgroup.pod)
+        return 1 + (cgroup.pod.qos is not Qos.GUARANTEED)
     return int(isinstance(cgroup, PodCgroup) and cgroup.qos is not Qos.GUARANTEED)
 
 

@@ -30,7 +30,6 @@ from typing import TypeAlias
 
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, depth, parent
 from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CgroupWrite, has_quota
-from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 
 _ROUNDS = 8  # per cgroup; the most ever seen is little more than one
@@ -50,14 +49,15 @@ def order_writes(
 
     `pool`: the shared pool by the targets, not empty; `everything`: the CPUs of kubepods.
     """
-    there = [(cgroup, target, seen[cgroup]) for cgroup, target in targets.items() if cgroup in seen]
+    named = ((cgroup, target, seen.get(cgroup)) for cgroup, target in targets.items())
+    there = [(cgroup, target, values) for cgroup, target, values in named if values is not None]
     if all(_reached(target, values) for _, target, values in there):
         return ()
     there.sort(key=_rank)
     projection = _Projection(pool, everything, seen)
-    for cgroup, target, _ in there:
+    for cgroup, target, values in there:
         if target.cpus is not None:
-            projection.add(cgroup, target.cpus)
+            projection.add(cgroup, values.cpus, target.cpus)
     writes = [*_writes(projection), *projection.unattainable()]
     return _with_mems_and_cpu_max(writes, there)
 
@@ -81,7 +81,7 @@ def _rank(there: _There) -> tuple[int, str, str, str, str]:
 
 
 class _Cgroup:
-    """One cgroup as it will be after the writes so far.
+    """One cgroup as it will be after the writes so far. Its sets are plain integers until they are written.
 
     Hundreds of pods may follow the shared pool, and a container's start waits for the order of their writes.
     So what is asked again and again is kept here, and computed anew only where a write changes it.
@@ -93,14 +93,14 @@ class _Cgroup:
 
     __slots__ = ("above", "below", "end", "excess", "has", "own", "ref", "target")
 
-    def __init__(self, ref: CgroupRef | None, above: "_Cgroup | None", own: CpuSet | None) -> None:
+    def __init__(self, ref: CgroupRef | None, above: "_Cgroup | None", own: int | None) -> None:
         self.ref = ref
         self.above = above
         self.own = own
-        self.target: CpuSet | None = None
-        self.has = cpuset.EMPTY
-        self.end = cpuset.EMPTY
-        self.excess = cpuset.EMPTY
+        self.target: int | None = None
+        self.has = 0
+        self.end = 0
+        self.excess = 0
         self.below: list[_Cgroup] = []
 
     def line(self) -> "Iterator[_Cgroup]":
@@ -110,22 +110,22 @@ class _Cgroup:
             yield each
             each = each.above
 
-    def if_given(self, other: "_Cgroup", cpus: CpuSet) -> CpuSet:
+    def if_given(self, other: "_Cgroup", cpus: int) -> int:
         """Return what it would have if another, at or above it, were given `cpus`."""
         if self.above is None:
             return self.has
         return _effective_in(cpus if self is other else self.own, self.above.if_given(other, cpus))
 
-    def needed_by_children(self, cpus: CpuSet) -> CpuSet:
+    def needed_by_children(self, cpus: int) -> int:
         """Return the CPUs of those below that would have none left if it had only `cpus`."""
         held = 0
         for child in self.below:
             if child.above is self and child.target is not None:
-                left = CpuSet(child.has & cpus)
+                left = child.has & cpus
                 held |= child.needed_by_children(left) if left else child.has
-        return CpuSet(held)
+        return held
 
-    def inheriting(self, cpus: CpuSet) -> "list[_Cgroup]":
+    def inheriting(self, cpus: int) -> "list[_Cgroup]":
         """Return those below that inherit their CPUs and must not follow to `cpus`, the lowest first.
 
         None of the CPUs in their own sets is available to them now. They may follow if none below would get
@@ -144,53 +144,69 @@ class _Cgroup:
 class _Projection:
     """All cgroups that have a target, below kubepods."""
 
-    def __init__(self, pool: CpuSet, everything: CpuSet, seen: Mapping[CgroupRef, CgroupValues]) -> None:
+    def __init__(self, pool: int, everything: int, seen: Mapping[CgroupRef, CgroupValues]) -> None:
         self.pool = pool
         self._seen = seen
         self.kubepods = _Cgroup(None, None, None)
         self.kubepods.has = everything
-        self.kubepods.end = CpuSet(-1)
-        self._unattainable: list[tuple[_Cgroup, CpuSet]] = []
+        self.kubepods.end = -1
+        self._unattainable: list[tuple[_Cgroup, int]] = []
         self._targeted: list[_Cgroup] = []
         self._at: dict[CgroupRef | None, _Cgroup] = {None: self.kubepods}
-        self._blocking: dict[_Cgroup, CpuSet] = {}
+        self._blocking: dict[_Cgroup, int] = {}
 
-    def add(self, ref: CgroupRef, target: CpuSet) -> None:
+    def add(self, ref: CgroupRef, own: int | None, target: int) -> None:
         """Take in a cgroup, after those above it."""
-        cgroup = self._at.get(ref) or self._place(ref)
-        cgroup.target = cgroup.end = self._end(target, self.above(cgroup))
-        if cgroup.target != target:
+        cgroup = self._place(ref, own, target)
+        cgroup.target = cgroup.end
+        if cgroup.end != target:
             self._unattainable.append((cgroup, target))
         self._targeted.append(cgroup)
-        self._refresh(cgroup)
+        self._weigh(cgroup, cgroup.end)
 
-    def _place(self, ref: CgroupRef) -> _Cgroup:
+    def _place(self, ref: CgroupRef, own: int | None, last: int | None) -> _Cgroup:
+        """Put a cgroup, in which `last` is written at the end, below the one above it."""
         outer = parent(ref)
-        above = self._at.get(outer) or (self.kubepods if outer is None else self._place(outer))
-        values = self._seen.get(ref)
-        cgroup = self._at[ref] = _Cgroup(ref, above, None if values is None else values.cpus)
-        for each in above.line():
+        above = self._at.get(outer)
+        if above is None:
+            above = self.kubepods if outer is None else self._place_unled(outer)
+        cgroup = self._at[ref] = _Cgroup(ref, above, own)
+        each: _Cgroup | None = above
+        while each is not None:
             each.below.append(cgroup)
-        cgroup.has = _effective_in(cgroup.own, above.has)
-        cgroup.end = above.end if cgroup.own is None else self._end(cgroup.own, above)
+            each = each.above
+        cgroup.has = _effective_in(own, above.has)
+        cgroup.end = above.end if last is None else self._end(last, above)
         return cgroup
 
-    def _end(self, cpus: CpuSet, above: _Cgroup) -> CpuSet:
-        online = self.kubepods.has
-        return CpuSet(cpus & above.end if cpus & above.end & online else above.end & online)
+    def _place_unled(self, ref: CgroupRef) -> _Cgroup:
+        """Put a cgroup without a target, which stays as it is, below the one above it."""
+        values = self._seen.get(ref)
+        own = None if values is None else values.cpus
+        return self._place(ref, own, own)
+
+    def _end(self, cpus: int, above: _Cgroup) -> int:
+        online, within = self.kubepods.has, cpus & above.end
+        return within if within & online else above.end & online
 
     def _refresh(self, cgroup: _Cgroup) -> None:
         """Compute what a cgroup has now."""
-        if cgroup.above is not None:
-            cgroup.has = _effective_in(cgroup.own, cgroup.above.has)
-        if cgroup.target is not None:
-            before, cgroup.excess = cgroup.excess, CpuSet(cgroup.has & ~cgroup.target)
-            if cgroup.excess:
-                self._blocking[cgroup] = cgroup.excess
-            elif before:
-                del self._blocking[cgroup]
+        has = _effective_in(cgroup.own, self.above(cgroup).has)
+        if has != cgroup.has:
+            cgroup.has = has
+            if cgroup.target is not None:
+                self._weigh(cgroup, cgroup.target)
 
-    def write(self, cgroup: _Cgroup, cpus: CpuSet) -> CgroupWrite:
+    def _weigh(self, cgroup: _Cgroup, target: int) -> None:
+        """Compute what a cgroup has beyond its target."""
+        excess = cgroup.has & ~target
+        if excess:
+            self._blocking[cgroup] = excess
+        elif cgroup.excess:
+            del self._blocking[cgroup]
+        cgroup.excess = excess
+
+    def write(self, cgroup: _Cgroup, cpus: int) -> CgroupWrite:
         if cgroup.ref is None:
             raise ValueError("kubepods is never written")
         before, cgroup.own = cgroup.has, cpus
@@ -199,7 +215,8 @@ class _Projection:
         if after != before:
             for each in cgroup.below:
                 self._refresh(each)
-        return CgroupWrite(cgroup.ref, cpus, None, None, CpuSet(after & ~before), CpuSet(before & ~after))
+        gains, losses = CpuSet(after & ~before), CpuSet(before & ~after)
+        return CgroupWrite(cgroup.ref, CpuSet(cpus), None, None, gains, losses)
 
     def unattainable(self) -> Iterator[CgroupWrite]:
         """Yield the writes of targets that are not attainable, when all others are reached."""
@@ -215,7 +232,7 @@ class _Projection:
     def unfinished(self) -> list[_Cgroup]:
         return [cgroup for cgroup in self._targeted if cgroup.own != cgroup.target]
 
-    def free_for(self, cgroup: _Cgroup, target: CpuSet, *, pool_too: bool) -> CpuSet:
+    def free_for(self, cgroup: _Cgroup, target: int, *, pool_too: bool) -> int:
         """Return the part of its target that it may have now; offline CPUs are never in the way.
 
         pool_too: not even CPUs of the shared pool that somebody has yet to leave.
@@ -226,15 +243,15 @@ class _Projection:
             if cpus & contested and cgroup not in other.line() and other not in cgroup.line():
                 contested &= ~cpus
                 free &= ~cpus if pool_too else ~cpus | self.pool
-        return CpuSet(free)
+        return free
 
     def above(self, cgroup: _Cgroup) -> _Cgroup:
         return cgroup.above or self.kubepods
 
 
-def _effective_in(own: CpuSet | None, above: CpuSet) -> CpuSet:
+def _effective_in(own: int | None, above: int) -> int:
     """Return what cgroup v2 makes of a set below another: without a common CPU, all of that other."""
-    return above if own is None else CpuSet(own & above or above)
+    return above if own is None else own & above or above
 
 
 def _writes(projection: _Projection) -> Iterator[CgroupWrite]:
@@ -261,11 +278,13 @@ def _writes(projection: _Projection) -> Iterator[CgroupWrite]:
 
 
 def _shrink(projection: _Projection, waiting: list[_Cgroup]) -> Iterator[CgroupWrite]:
-    children_first = waiting[::-1]
-    for cgroup in sorted(children_first, key=lambda each: bool((each.target or 0) & ~projection.pool)):
-        own, target, has = cgroup.own, cgroup.target or cpuset.EMPTY, cgroup.has
-        keep = CpuSet(has & target)
-        keep = CpuSet(keep | cgroup.needed_by_children(keep))
+    children_first, own_ones = waiting[::-1], ~projection.pool
+    followers = [each for each in children_first if not (each.target or 0) & own_ones]
+    for cgroup in (*followers, *(each for each in children_first if (each.target or 0) & own_ones)):
+        own, target, has = cgroup.own, cgroup.target or 0, cgroup.has
+        keep = has & target
+        if cgroup.below:
+            keep |= cgroup.needed_by_children(keep)
         if own is None or own & ~(target | has):
             # More than it has now would become its own when the parent grows.
             yield projection.write(cgroup, keep or has)
@@ -276,11 +295,11 @@ def _shrink(projection: _Projection, waiting: list[_Cgroup]) -> Iterator[CgroupW
 def _grow(projection: _Projection, waiting: list[_Cgroup], *, pool_too: bool = True) -> Iterator[CgroupWrite]:
     everything = projection.kubepods.has
     for cgroup in waiting:
-        own, target = cgroup.own, cgroup.target or cpuset.EMPTY
+        own, target = cgroup.own, cgroup.target or 0
         if own == target:
             continue  # since it shrank
         may = projection.free_for(cgroup, target, pool_too=pool_too)
-        may = CpuSet(may | cgroup.needed_by_children(may))
+        may |= cgroup.needed_by_children(may)
         if target & everything and not may & everything:
             continue  # only offline ones: it would have all of its parent's
         has = own is not None and not own & ~(target | may) and not may & ~own
@@ -294,7 +313,7 @@ def _unlock(projection: _Projection, waiting: list[_Cgroup], parked: set[_Cgroup
     """Yield the moves to the shared pool that let others go on: none of one that can go on by then."""
     freed = 0
     for cgroup in waiting:
-        shared = CpuSet(projection.pool & projection.above(cgroup).has)
+        shared = projection.pool & projection.above(cgroup).has
         blocks = cgroup.excess & ~projection.pool
         if not shared or not blocks or cgroup in parked or (cgroup.target or 0) & freed:
             continue
@@ -309,12 +328,12 @@ def _unlock(projection: _Projection, waiting: list[_Cgroup], parked: set[_Cgroup
 
 def _at_once(projection: _Projection, waiting: list[_Cgroup]) -> Iterator[CgroupWrite]:
     for cgroup in waiting:
-        yield projection.write(cgroup, cgroup.target or cpuset.EMPTY)
+        yield projection.write(cgroup, cgroup.target or 0)
 
 
 def _with_mems_and_cpu_max(writes: list[CgroupWrite], there: Iterable[_There]) -> tuple[CgroupWrite, ...]:
     """Add memory nodes and cpu.max to the last write of their cgroup, or append a write of their own."""
-    last = {write.cgroup: number for number, write in enumerate(writes)}
+    last: dict[CgroupRef, int] | None = None
     for cgroup, target, values in there:
         if target.mems is None and target.cpu_max is None:
             continue
@@ -322,6 +341,8 @@ def _with_mems_and_cpu_max(writes: list[CgroupWrite], there: Iterable[_There]) -
         cpu_max = None if has_quota(values.cpu_max, target.cpu_max) else target.cpu_max
         if mems is None and cpu_max is None:
             continue
+        if last is None:
+            last = {write.cgroup: number for number, write in enumerate(writes)}
         if cgroup not in last:
             writes.append(CgroupWrite(cgroup, mems=mems, cpu_max=cpu_max))
             continue
