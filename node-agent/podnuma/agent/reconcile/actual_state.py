@@ -46,21 +46,25 @@ async def read_values(
     pods: Iterable[PodCgroup],
     containers: Iterable[ContainerCgroup],
     slices: TimeSlices,
-) -> dict[CgroupRef, CgroupValues]:
-    """Return the values of the QoS slices, and of these pods and containers."""
+    before: Mapping[CgroupRef, CgroupValues] | None,
+) -> Mapping[CgroupRef, CgroupValues]:
+    """Return the values of the QoS slices, and of these pods and containers.
+
+    Where all is as `before`, that very mapping is returned: who compares it later need not look at the values.
+    """
     seen = {}
     for cgroup, values in reader.read_each(pods, containers):
         seen[cgroup] = values
         await slices.between()
-    return seen
+    return seen if before is None or before != seen else before
 
 
 def weighed(
-    reader: CgroupReader, moving: Iterable[CgroupRef], seen: dict[CgroupRef, CgroupValues]
-) -> dict[CgroupRef, CgroupValues]:
+    reader: CgroupReader, moving: Iterable[CgroupRef], seen: Mapping[CgroupRef, CgroupValues]
+) -> Mapping[CgroupRef, CgroupValues]:
     """Add how much memory those have that would move to other NUMA nodes."""
     resident = {cgroup: replace(seen[cgroup], resident=reader.resident(cgroup)) for cgroup in moving}
-    return seen | resident if resident else seen
+    return {**seen, **resident} if resident else seen
 
 
 def unread_grants(
@@ -68,6 +72,8 @@ def unread_grants(
 ) -> tuple[PodGrant, ...]:
     """Return what is in force for pods whose PodAllocation could not be read yet."""
     keys = {each.key for each in desired.allocations() if each.allocation is None}
+    if not keys:
+        return ()
     theirs = [found for found in containers if (found.namespace, found.pod_name) in keys]
     if not theirs:
         return ()

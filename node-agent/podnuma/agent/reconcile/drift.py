@@ -32,6 +32,7 @@ class DriftDetector:
     def __init__(self) -> None:
         self._right: dict[CgroupRef, CgroupTarget] = {}
         self._doubtful: dict[CgroupRef, _Repair] = {}
+        self._remembered: tuple[object, ...] = ()  # since the last repair
 
     def forget(self, cgroup: CgroupRef) -> None:
         """Take note that what a cgroup has may come from a late write of this agent."""
@@ -66,6 +67,7 @@ class DriftDetector:
             if what is None or quota_of_pod(write):
                 continue
             self._right.pop(cgroup, None)
+            self._remembered = ()
             if only_quota(write):
                 self._doubtful.setdefault(cgroup, _Repair(what, targets[cgroup], now))
             else:
@@ -85,6 +87,9 @@ class DriftDetector:
         differences: Mapping[CgroupRef, str | None],
     ) -> None:
         """Take note of what is right now; cgroups that are gone are forgotten."""
+        if self._remembered == (targets, seen, differences):
+            return
+        self._remembered = targets, seen, differences
         self._right = {cgroup: target for cgroup, target in self._right.items() if cgroup in seen}
         for cgroup in seen:
             if differences.get(cgroup) is None:

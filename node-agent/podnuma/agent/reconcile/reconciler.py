@@ -202,7 +202,8 @@ class Reconciler:
         mode, ended = self.desired.node_config.mode, ended_pods(self.reader, self.desired)
         cgroups = self._planned.cgroups(containers, pods)
         pause_reason = self.pause_reason(containers)
-        seen = await read_values(self.reader, pods.values(), cgroups, slices)
+        before = None if self.snapshot is None else self.snapshot.seen
+        seen = await read_values(self.reader, pods.values(), cgroups, slices, before)
         there = [cgroup for cgroup, found in cgroups.items() if not found.ended]
         populated = self.reader.populated
         for cgroup in self._sandboxes.look(there, accepted.grants, seen, populated, self.now()):
@@ -261,7 +262,9 @@ class Reconciler:
             writes, mechanisms, self._unreliable.at, self.may_write, waits, self.updates.held
         )
         self.updates.left(results)
-        after = await read_values(self.reader, pods, snapshot.containers, slices) if results else before
+        after = (
+            await read_values(self.reader, pods, snapshot.containers, slices, before) if results else before
+        )
         contention.wrote(results, targets, now)
         results = self._unreliable.confirm(results, after, self.reader.populated)
         for result in results:
@@ -284,12 +287,13 @@ class Reconciler:
             for cgroup in snapshot.containers
             if self.verdicts.of(cgroup.id).after_millis is None and compared.get(cgroup, "") is None
         )
-        strays = await self.processes.strays(right, targets, seen, slices)
-        in_sandboxes = self._sandboxes.differences(snapshot.plan_input, snapshot.containers, seen)
+        more: dict[CgroupRef, str | None] = {**await self.processes.strays(right, targets, seen, slices)}
+        if self._sandboxes.pods:
+            more |= self._sandboxes.differences(snapshot.plan_input, snapshot.containers, seen)
         holders = [cgroup for cgroup in snapshot.containers if cgroup.pod.uid in accepted.grants]
         snapshot = replace(
             snapshot,
-            differences={**compared, **strays, **in_sandboxes},
+            differences={**compared, **more} if more else compared,
             throttled=await self._throttling.percents(self.reader, holders, slices, self.now()),
         )
         if snapshot.enforcing:

@@ -43,6 +43,11 @@ class Sandboxes:
         A container that had a process once is not looked at again: its runtime does not move them.
         """
         self._inhabited &= {cgroup.id for cgroup in containers}
+        if not self.pods and all(
+            cgroup.id in self._inhabited for cgroup in containers if cgroup.pod.uid in holders
+        ):
+            self.empty = {}
+            return []
         theirs: dict[PodCgroup, list[ContainerCgroup]] = {
             cgroup: [] for cgroup in seen if isinstance(cgroup, PodCgroup) and cgroup.uid in holders
         }

@@ -39,6 +39,10 @@ class PinVerdicts:
     def of(self, container_id: str) -> PinVerdict:
         return self._judged.get(container_id, PENDING)
 
+    def is_final(self, container_id: str) -> bool:
+        """Tell whether a container has the verdict that it will keep."""
+        return self.of(container_id).verdict in _FINAL
+
     def judged(self) -> dict[str, PinVerdict]:
         """Return the verdicts that there are, by container id."""
         return dict(self._judged)
@@ -62,8 +66,7 @@ class PinVerdicts:
 
     def observe(self, container: Container, *, right: bool, now: float) -> PinVerdict | None:
         """Take note of what the verifier saw; return the verdict if this was the moment of it."""
-        before = self.of(container.id)
-        if before.verdict in _FINAL:
+        if self.is_final(container.id):
             return None
         if not right:
             tried = container.id in self._late
@@ -88,7 +91,7 @@ class PinVerdicts:
         intruded = {each.owner for each in snapshot.intrusions}
         found = []
         for cgroup, container in snapshot.containers.items():
-            if cgroup.pod.uid not in snapshot.accepted.grants:
+            if cgroup.pod.uid not in snapshot.accepted.grants or self.is_final(cgroup.id):
                 continue
             in_sandbox = cgroup.pod.uid in sandboxes.pods and not container.ended
             if not in_sandbox and (
@@ -108,5 +111,6 @@ class PinVerdicts:
         missing = (self._judged.keys() | self._late) - set(ids)
         gone = missing & self._missing
         self._missing = missing - gone
-        self._judged = {key: judged for key, judged in self._judged.items() if key not in gone}
-        self._late -= gone
+        if gone:
+            self._judged = {key: judged for key, judged in self._judged.items() if key not in gone}
+            self._late -= gone

@@ -62,6 +62,14 @@ def test_a_drift_counts_once_until_it_was_right_again():
     assert found(drift, {SLICE: POOL}, WRONG) == {SLICE}
 
 
+def test_what_was_set_right_before_a_pass_that_saw_all_as_before_may_drift_again():
+    drift = DriftDetector()
+    drift.remember({SLICE: POOL}, RIGHT, {SLICE: None})
+    assert drift.repaired([CgroupWrite(SLICE, cpus=POOL.cpus)], {SLICE: "what"}, {SLICE: POOL}, 0.0)
+    drift.remember({SLICE: POOL}, RIGHT, {SLICE: None})
+    assert found(drift, {SLICE: POOL}, WRONG) == {SLICE}
+
+
 def test_cgroups_that_are_gone_are_forgotten():
     drift = DriftDetector()
     drift.remember({SLICE: POOL}, RIGHT, {SLICE: None})

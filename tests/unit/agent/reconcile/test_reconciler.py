@@ -421,6 +421,16 @@ def test_a_plan_is_made_anew_where_something_changed_and_only_there(bench, words
     assert repr(settled) == before
 
 
+def test_a_pass_that_saw_what_the_one_before_saw_has_the_very_same_of_it(bench, words):
+    bench.settings()
+    bench.grant(words.pod("p", words.container("c", "1,9"), cpus="1,9"))
+    bench.start(bench.pod("p"), "c")
+    bench.run_pass()
+    before, after = bench.run_pass(), bench.run_pass()
+    assert after.seen is before.seen
+    assert after.differences is before.differences
+
+
 def test_after_a_restart_a_plan_is_made_of_what_is_there(bench, database):
     _, _, cgroups = database
     before = bench.run_pass()
