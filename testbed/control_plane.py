@@ -254,7 +254,8 @@ class ControlPlane:
         """
         name = f"{namespace}-{service_account}" + (f"-{node}" if node else "")
         token_file = self.token_file(namespace, service_account, node=node)
-        token_file.write_text(self.token(namespace, service_account, node=node, seconds=int(_LIFETIME.total_seconds()))
+        seconds = int(_LIFETIME.total_seconds())
+        token_file.write_text(self.token(namespace, service_account, node=node, seconds=seconds))
         return self._write_kubeconfig(name, {"tokenFile": str(token_file)})
 
     def token_file(self, namespace: str, service_account: str, *, node: str | None = None) -> Path:
