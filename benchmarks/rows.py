@@ -88,6 +88,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "pass", "agent: pass over 51 containers, nothing to do", _AGENT, "pass", "ms", scale=1e-3, target=1.5
     ),
+    Row("report", "agent: the statuses after it, all as before", _AGENT, "report", "ms", scale=1e-3),
     Row("order", "agent: order of 331 writes", _AGENT, "order", "ms", scale=1e-3, target=2),
     Row("help", "command line: --help", _WORDS, "help", "s", target=0.1),
     Row("map", "command line: map of two nodes", _WORDS, "map", "s", target=0.3),
