@@ -249,8 +249,8 @@ class ControlPlane:
     def kubeconfig_for(self, namespace: str, service_account: str, *, node: str | None = None) -> Path:
         """Return a kubeconfig of a service account; its token lies in a file beside it (`tokenFile`).
 
-        Rewriting that file (see `token_file`) is what the kubelet does when it rotates a token. Here nothing does
-        so by itself: the token is valid for longer than any run.
+        Rewriting that file (see `token_file`) is what the kubelet does when it rotates a token. Here nothing
+        does so by itself: the token is valid for longer than any run.
         """
         name = f"{namespace}-{service_account}" + (f"-{node}" if node else "")
         token_file = self.token_file(namespace, service_account, node=node)
