@@ -50,7 +50,7 @@ async def read_values(
 ) -> Mapping[CgroupRef, CgroupValues]:
     """Return the values of the QoS slices, and of these pods and containers.
 
-    Where all is as `before`, that very mapping is returned, so that later comparisons need not look at values.
+    Where all is as `before`, that very mapping is returned: later comparisons need not look at values.
     """
     seen = {}
     for cgroup, values in reader.read_each(pods, containers):
