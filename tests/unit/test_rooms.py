@@ -104,7 +104,7 @@ LEAVES = {
     "model": (*SETS, "podnuma.allocator.request"),
     "cgroups": (*SETS, "podnuma.allocator.request", "podnuma.agent.model"),
     "apiserver": ("podnuma.api", "podnuma.plumbing"),
-    "discover": (*SETS, "podnuma.agent.model"),
+    "discover": (*SETS, "podnuma.agent.model", "podnuma.plumbing"),
     "nri": (),
     "cri": (),
     "podresources": (),

@@ -148,7 +148,7 @@ def test_a_static_pod_goes_by_the_uid_that_its_node_knows(desired, words):
     assert desired.of_pod("mirror") is None
 
 
-@pytest.mark.parametrize("order", itertools.permutations(["own", "mirror-1", "mirror-2"]))
+@pytest.mark.parametrize("order", [*itertools.permutations(["own", "mirror-1", "mirror-2"])])
 def test_a_decision_about_the_pod_itself_comes_before_that_of_a_mirror_that_names_it(desired, words, order):
     for name in order:
         grant = words.pod("u" if name == "own" else name, words.container("c", "1"), cpus="1")
