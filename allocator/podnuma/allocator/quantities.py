@@ -18,7 +18,9 @@ from functools import lru_cache
 NANO = 10**9
 _LARGEST = (2**63 - 1) * NANO
 
-_SHAPE = re.compile(r"([0-9]*)(?:\.([0-9]*))?(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]|[eE][+-]?[0-9]{1,4})?", re.ASCII)
+_SHAPE = re.compile(
+    r"([+-])?([0-9]*)(?:\.([0-9]*))?(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]|[eE][+-]?[0-9]{1,4})?", re.ASCII
+)
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 _DECIMAL = {"": 0, "n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 
@@ -63,8 +65,9 @@ def of(units: int) -> Quantity:
 def parse(value: str | float) -> Quantity:
     """Read a quantity: "1500m", "4", "16Gi", "129e6", or a JSON number.
 
-    Raises ValueError with the text for anything else: blanks, signs, unknown suffixes, mixed
-    forms such as "1e3Mi".
+    As for the API server a plus sign changes nothing, and no digits are zero ("Gi", which templates
+    write without a value). Raises ValueError with the text for anything else: amounts below zero,
+    blanks, unknown suffixes, mixed forms such as "1e3Mi".
     """
     if isinstance(value, bool):
         raise ValueError(f"{value} is not a quantity")  # noqa: TRY004 - one error type for the caller
@@ -75,10 +78,12 @@ def parse(value: str | float) -> Quantity:
 def _parse_text(text: str) -> Quantity:
     """Return one object for all that ask for as much: the same few amounts come with every pod."""
     match = _SHAPE.fullmatch(text) if len(text) <= _LONGEST else None
-    if match is None or not (match[1] or match[2]):
+    if match is None or not text:
         raise ValueError(f"{text[:_LONGEST]!r} is not a quantity such as 4, 1500m or 16Gi")
-    whole, fraction, suffix = match[1].lstrip("0"), match[2] or "", match[3] or ""
+    whole, fraction, suffix = match[2].lstrip("0"), match[3] or "", match[4] or ""
     digits = int((whole + fraction) or "0")
+    if match[1] == "-" and digits:
+        raise ValueError(f"{text!r} is below zero and is not a quantity such as 4, 1500m or 16Gi")
     if suffix in _BINARY:
         return _binary(digits, len(whole) or 1, len(fraction), _BINARY[suffix])
     exponent = int(suffix[1:]) if len(suffix) > 1 else _DECIMAL.get(suffix, 0)

@@ -13,13 +13,16 @@ _MILLI: Final = 10**6
 
 
 def read_quantity(value: Any) -> Quantity:
-    """Read a quantity: a text ("1500m", "16Gi") or a plain number. Raises ``ValueError``."""
+    """Read a quantity: a text ("1500m", "16Gi") or a plain number. Raises ``ValueError``.
+
+    Blanks around it do not count, as for the API server in JSON.
+    """
     if isinstance(value, int | float) and not isinstance(value, bool):
         # Bounded before it is turned into text: an integer of a million digits is legal JSON.
         if not abs(value) < 2**63:
             raise ValueError("is beyond 64 bits")
         return quantities.parse(value)
-    return quantities.parse(text(LONGEST)(value))
+    return quantities.parse(text(LONGEST)(value).strip())
 
 
 def read_bytes(value: Any) -> int:
