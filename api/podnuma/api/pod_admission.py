@@ -11,8 +11,9 @@ For pods that were never saved, in the API server's order:
 5. The defaults once more: they are filled in when the stored pod is read. With the gate
    PodLevelResourcesFixDefaulting those of the pod-level budget are filled in here only.
 
-``refusals`` says what the API server would refuse: a class that does not exist, and what is outside of a
-LimitRange.
+``refusals`` says what the API server would refuse: a class that does not exist, or that says something else
+than the pod, as one does that was saved from another cluster; what is outside of a LimitRange; resources that
+``resource_names`` names; and what is only for pods that exist. ``admit`` leaves standing what is refused.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,8 +22,12 @@ from typing import Any, Final
 
 from podnuma.api.limit_ranges import outside_range, with_range_defaults
 from podnuma.api.pod_defaults import with_api_defaults, with_container_defaults
+from podnuma.api.quantity import read_quantity
+from podnuma.api.resource_names import refused_resources
 
 _SYSTEM_CLASSES: Final = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+
+_RESTARTS: Final = ("Always", "OnFailure", "Never")
 
 Json = Mapping[str, Any]
 
@@ -88,32 +93,96 @@ class AdmissionPolicies:
             absent = self.complete and wanted and wanted not in known
             if absent and not (kind == "PriorityClass" and wanted in _SYSTEM_CLASSES):
                 yield f"spec.{name}: there is no {kind} {wanted}"
+        yield from self._other_priority(spec)
+        yield from self._other_class(spec)
+        yield from _only_later(spec)
+        yield from _wrong_containers(spec)
+        yield from refused_resources(spec)
         for limit_range in self.limit_ranges.get(_namespace(stored), ()):
             yield from outside_range(spec, limit_range)
 
     def _prioritize(self, spec: dict[str, Any]) -> None:
+        name, value = self._priority(spec)
+        if name:
+            spec["priorityClassName"] = name
+        if spec.get("priority") is None and value is not None:
+            spec["priority"] = value
+
+    def _priority(self, spec: Json) -> tuple[str, Any]:
+        """Return the priority class of a pod and its number; None if that is not known."""
         classes = self.priority_classes
         name = spec.get("priorityClassName")
         default = next((one for one in classes.values() if one.get("globalDefault") is True), None)
         found = classes.get(name) if isinstance(name, str) and name else default
         if found is not None:
-            spec["priority"] = found.get("value")
-            spec["priorityClassName"] = _name(found)
-        elif name in _SYSTEM_CLASSES:
-            spec["priority"] = _SYSTEM_CLASSES[name]
+            return _name(found), found.get("value")
+        if name:
+            return "", _SYSTEM_CLASSES.get(str(name))
+        return "", 0 if self.complete else None
+
+    def _other_priority(self, spec: Json) -> Iterator[str]:
+        name, value = self._priority(spec)
+        given = spec.get("priority")
+        if given is not None and value is not None and given != value:
+            whose = f"that of PriorityClass {name}" if name else "what the pod gets"
+            yield f"spec.priority: {given} is not {whose}, {value}; leave it out"
 
     def _run_in_class(self, spec: dict[str, Any]) -> None:
         found = self.runtime_classes.get(str(spec.get("runtimeClassName") or ""))
         if found is None:
             return
         overhead = _object(_object(found, "overhead"), "podFixed")
-        if overhead:
+        if overhead and not _object(spec, "overhead"):
             spec["overhead"] = dict(overhead)
         scheduling = _object(found, "scheduling")
         if selector := _object(scheduling, "nodeSelector"):
-            spec["nodeSelector"] = {**_object(spec, "nodeSelector"), **selector}
+            spec["nodeSelector"] = {**selector, **_object(spec, "nodeSelector")}
         if tolerations := _list(scheduling, "tolerations"):
             spec["tolerations"] = [*_list(spec, "tolerations"), *tolerations]
+
+    def _other_class(self, spec: Json) -> Iterator[str]:
+        """Yield where the overhead or the selector of a pod is not that of its runtime class."""
+        name = spec.get("runtimeClassName")
+        found = self.runtime_classes.get(str(name or ""))
+        overhead = _object(spec, "overhead")
+        if found is None:
+            if overhead and (not name or self.complete):
+                yield "spec.overhead: only a RuntimeClass gives one; leave it out"
+            return
+        given = _object(_object(found, "overhead"), "podFixed")
+        if overhead and not _same_amounts(overhead, given):
+            yield f"spec.overhead: is not that of RuntimeClass {name}; leave it out"
+        selector = _object(spec, "nodeSelector")
+        for key, wanted in _object(_object(found, "scheduling"), "nodeSelector").items():
+            if selector.get(key) != wanted:
+                said = f"{wanted}, as RuntimeClass {name} says"
+                yield f"spec.nodeSelector[{key}]: {selector.get(key)} is not {said}"
+
+
+def _only_later(spec: Json) -> Iterator[str]:
+    """Yield what no pod has when it is created."""
+    if spec.get("ephemeralContainers"):
+        yield "spec.ephemeralContainers: only a pod that exists gets them (kubectl debug); leave them out"
+    if spec.get("nodeName") and spec.get("schedulingGates"):
+        yield "spec.nodeName: not beside schedulingGates; leave out one of them"
+
+
+def _wrong_containers(spec: Json) -> Iterator[str]:
+    if not _list(spec, "containers"):
+        yield "spec.containers: is missing; a pod has one container at least"
+    for part in ("initContainers", "containers"):
+        for index, one in enumerate(_list(spec, part)):
+            policy = one.get("restartPolicy")
+            if policy is not None and policy not in _RESTARTS:
+                yield f"spec.{part}[{index}].restartPolicy: {policy} is none of {', '.join(_RESTARTS)}"
+
+
+def _same_amounts(first: Json, second: Json) -> bool:
+    try:
+        amounts = [{name: read_quantity(value) for name, value in each.items()} for each in (first, second)]
+    except ValueError:
+        return False
+    return amounts[0] == amounts[1]
 
 
 def _namespace(value: Any) -> str:

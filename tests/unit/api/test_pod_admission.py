@@ -203,6 +203,85 @@ def test_no_amount_is_zero_and_not_a_missing_one():
         read_pod(AdmissionPolicies().admit(pod(above)))
 
 
+KATA = {
+    "metadata": {"name": "kata"},
+    "overhead": {"podFixed": {"cpu": "250m"}},
+    "scheduling": {"nodeSelector": {"kata": "yes"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "refused"),
+    [
+        ({}, None),
+        ({"runtimeClassName": "kata", "overhead": {"cpu": 0.25}, "nodeSelector": {"kata": "yes"}}, None),
+        (
+            {"runtimeClassName": "kata", "overhead": {"cpu": "1m"}},
+            "spec.overhead: is not that of RuntimeClass kata; leave it out",
+        ),
+        ({"overhead": {"cpu": "1m"}}, "spec.overhead: only a RuntimeClass gives one; leave it out"),
+        (
+            {"runtimeClassName": "kata", "nodeSelector": {"kata": "no"}},
+            "spec.nodeSelector[kata]: no is not yes, as RuntimeClass kata says",
+        ),
+    ],
+)
+def test_a_pod_that_says_something_else_than_its_runtime_class_is_refused(spec, refused):
+    """As one that was saved from another cluster; kubernetes-sigs/kueue#14289."""
+    policies = AdmissionPolicies.of([], [KATA])
+    told = list(policies.refusals(policies.admit(pod({"name": "c"}, **spec))))
+    assert told == ([refused] if refused else [])
+
+
+@pytest.mark.parametrize(
+    ("spec", "refused"),
+    [
+        ({"priority": 7}, None),
+        ({"priority": 1000, "priorityClassName": "high"}, None),
+        ({"priority": 0}, "0 is not that of PriorityClass usual, 7; leave it out"),
+        (
+            {"priority": 7, "priorityClassName": "high"},
+            "7 is not that of PriorityClass high, 1000; leave it out",
+        ),
+    ],
+)
+def test_a_priority_is_that_of_its_class(spec, refused):
+    high = {"metadata": {"name": "high"}, "value": 1000}
+    usual = {"metadata": {"name": "usual"}, "value": 7, "globalDefault": True}
+    policies = AdmissionPolicies.of([], [], [high, usual])
+    told = list(policies.refusals(policies.admit(pod({"name": "c"}, **spec))))
+    assert told == ([f"spec.priority: {refused}"] if refused else [])
+
+
+def test_a_priority_without_a_class_is_judged_where_the_classes_are_known():
+    for complete, refused in (
+        (False, []),
+        (True, ["spec.priority: 5 is not what the pod gets, 0; leave it out"]),
+    ):
+        policies = AdmissionPolicies.of([], complete=complete)
+        assert list(policies.refusals(policies.admit(pod({"name": "c"}, priority=5)))) == refused
+
+
+def test_what_only_pods_that_exist_have_is_refused():
+    """mhrabovcin/troubleshoot-live#33."""
+    spec = {"ephemeralContainers": [{"name": "d"}], "nodeName": "n", "schedulingGates": [{"name": "g"}]}
+    assert list(AdmissionPolicies().refusals(pod({"name": "c"}, **spec))) == [
+        "spec.ephemeralContainers: only a pod that exists gets them (kubectl debug); leave them out",
+        "spec.nodeName: not beside schedulingGates; leave out one of them",
+    ]
+
+
+def test_a_pod_has_a_container_and_a_sidecar_is_written_with_a_capital():
+    policies = AdmissionPolicies()
+    assert list(policies.refusals(policies.admit(pod()))) == [
+        "spec.containers: is missing; a pod has one container at least"
+    ]
+    sidecar = {"name": "s", "restartPolicy": "always"}
+    assert list(policies.refusals(policies.admit(pod({"name": "c"}, initContainers=[sidecar])))) == [
+        "spec.initContainers[0].restartPolicy: always is none of Always, OnFailure, Never"
+    ]
+
+
 @pytest.mark.parametrize("junk", [None, 7, {}, {"spec": 7}, {"spec": {"containers": 7}}])
 def test_what_is_no_pod_stays_what_it_is(junk):
     assert AdmissionPolicies.of([limit_range(default=AMOUNTS)]).admit(junk) == junk
