@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.objects.queries import group_of
 from podnuma.plumbing.kube.kubectl_text import decode_manifest, load_values
 
 STDIN = "-"
@@ -41,17 +42,28 @@ class Document:
         name = metadata.get("name") if isinstance(metadata, dict) else None
         return name if isinstance(name, str) else ""
 
+    def identity(self, namespace: str = "") -> tuple[str, str, str] | None:
+        """Return what tells the object from others: kind, namespace and name; None if it has no name.
 
-def read_documents(names: Iterable[str]) -> list[Document]:
+        `namespace`: that of an object which names none.
+        """
+        metadata = self.value.get("metadata")
+        if not isinstance(metadata, dict) or not metadata.get("name"):
+            return None
+        kind = f"{group_of(self.value) or ''}/{self.kind}"
+        return kind, str(metadata.get("namespace") or namespace), str(metadata["name"])
+
+
+def read_documents(names: Iterable[str], *, kinds: bool = True) -> list[Document]:
     """Read files, folders (their YAML and JSON files by name) and "-" for standard input.
 
-    Raises Failure(INPUT) with one line per problem.
+    Raises Failure(INPUT) with one line per problem. Without `kinds` an object may have none.
     """
     found: list[Document] = []
     problems: list[str] = []
     for name in names:
         for label, text in _texts(name, problems):
-            found += _documents(label, text, problems)
+            found += _documents(label, text, problems, kinds=kinds)
     if problems:
         raise Failure(Exit.INPUT, *problems)
     return found
@@ -96,15 +108,16 @@ def _bytes(file: Path) -> bytes:
         return content.read(_LARGEST + 1)
 
 
-def _documents(label: str, text: str, problems: list[str]) -> list[Document]:
+def _documents(label: str, text: str, problems: list[str], *, kinds: bool = True) -> list[Document]:
     found: list[Document] = []
     number = 1
     try:
         for line, value in load_values(text):
-            found += _expand_lists(f"{label} document {number} (line {line})", value, problems)
+            found += _expand_lists(f"{label} document {number} (line {line})", value, problems, kinds=kinds)
             number += 1
     except yaml.YAMLError as error:
-        problems.append(f"{label} document {number}: {_yaml_message(error)}")
+        template = "; is this a template? then render it first: helm template CHART" if "{{" in text else ""
+        problems.append(f"{label} document {number}: {_yaml_message(error)}{template}")
     except (RecursionError, ValueError) as error:
         problems.append(f"{label} document {number}: {type(error).__name__}: {error}")
     return found
@@ -116,7 +129,7 @@ def _yaml_message(error: yaml.YAMLError) -> str:
     return f"{where}{getattr(error, 'problem', None) or error}"
 
 
-def _expand_lists(place: str, value: Any, problems: list[str]) -> Iterator[Document]:
+def _expand_lists(place: str, value: Any, problems: list[str], *, kinds: bool) -> Iterator[Document]:
     if value is None:
         return
     if not isinstance(value, dict):
@@ -127,13 +140,17 @@ def _expand_lists(place: str, value: Any, problems: list[str]) -> Iterator[Docum
         value = {"kind": "KubeletConfiguration", **value["kubeletconfig"]}
     kind = value.get("kind")
     if not isinstance(kind, str):
-        problems.append(f"{place}: kind is missing")
+        if kinds:
+            problems.append(f"{place}: kind is missing")
+        else:
+            yield Document(place, value)
         return
     items = value.get("items")
     # A list without items may have null there: Go writes an empty list so.
     if kind.endswith("List") and "items" in value and isinstance(items, list | None):
         for index, item in enumerate(items or ()):
-            yield from _expand_lists(f"{place} items[{index}]", _with_kind(item, kind), problems)
+            inner = _with_kind(item, kind)
+            yield from _expand_lists(f"{place} items[{index}]", inner, problems, kinds=kinds)
         return
     yield Document(place, value)
 

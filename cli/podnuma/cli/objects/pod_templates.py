@@ -63,6 +63,14 @@ _BUILT_IN: Final = {
     "CronJob": ("spec", "jobTemplate", "spec"),
 }
 
+_VERSIONS: Final = {
+    "v1": ("Pod", "ReplicationController"),
+    "apps/v1": ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"),
+    "batch/v1": ("Job", "CronJob"),
+}
+_SERVED: Final = {kind: version for version, kinds in _VERSIONS.items() for kind in kinds}
+_SPELLED: Final = {kind.lower(): kind for kind in _SERVED}
+
 
 @dataclass(frozen=True, slots=True)
 class PodTemplate:
@@ -87,6 +95,19 @@ def is_built_in(document: Document) -> bool:
     """Whether Kubernetes itself, or podnuma, defines the kind: then its pods are known for certain."""
     group = _group(document)
     return "." not in group or group in _GROUPS or group == GROUP
+
+
+def wrong_type(document: Document) -> str:
+    """Return why the API server does not know the kind of an object with pods; empty if it does."""
+    if not is_built_in(document):
+        return ""
+    kind = _SPELLED.get(document.kind.lower(), document.kind)
+    if kind != document.kind:
+        return f"kind: there is no {document.kind}; {kind} is meant"
+    version, served = document.value.get("apiVersion"), _SERVED.get(kind)
+    if version is None or served in (None, version):
+        return ""
+    return f"apiVersion: there is no {kind} in {version!r}; write {served}"
 
 
 def _group(document: Document) -> str:

@@ -50,7 +50,7 @@ class ServerAdmission:
         self._source = source
         self._computed = computed
         self._asked: dict[str, Json | DryRunRefusedError] = {}
-        self._refused: dict[tuple[str, str], str] = {}
+        self._refused: dict[tuple[str, str, str], str] = {}
         self.differences: list[str] = []
 
     def admit(self, pod: Json) -> Json:
@@ -59,7 +59,7 @@ class ServerAdmission:
         metadata = pod["metadata"]
         asked = self._ask(pod, computed)
         if isinstance(asked, DryRunRefusedError):
-            self._refused[metadata["namespace"], metadata["name"]] = str(asked)
+            self._refused[_key(metadata)] = str(asked)
             return computed
         own = {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata.get("uid")}
         labels = {key: asked["metadata"].get(key) or {} for key in ("labels", "annotations")}
@@ -67,8 +67,7 @@ class ServerAdmission:
 
     def refusals(self, stored: Json) -> Iterator[str]:
         """Yield why the API server refuses a pod that `admit` returned."""
-        metadata = stored["metadata"]
-        refused = self._refused.get((metadata["namespace"], metadata["name"]))
+        refused = self._refused.get(_key(stored["metadata"]))
         if refused is not None:
             yield f"the API server refuses it: {refused}"
 
@@ -86,6 +85,10 @@ class ServerAdmission:
                 name = f"{metadata['namespace']}/{pod['metadata']['name']}"
                 self.differences += (f"{name}: {line}" for line in differences(computed, self._asked[key]))
         return self._asked[key]
+
+
+def _key(metadata: Json) -> tuple[str, str, str]:
+    return metadata["namespace"], metadata["name"], str(metadata.get("uid"))
 
 
 def differences(computed: Json, stored: Any) -> Iterator[str]:

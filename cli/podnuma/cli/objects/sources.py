@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from podnuma.api.resource_types import ResourceType
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.documents import read_documents
-from podnuma.cli.objects.queries import Json, ObjectQuery, group_of
+from podnuma.cli.objects.queries import Json, ObjectQuery
 
 
 class ObjectSource(Protocol):
@@ -52,8 +52,8 @@ class FileSource:
 
     def __init__(self, files: Sequence[str]) -> None:
         self._label = ", ".join(files)
-        found = enumerate(document.value for document in read_documents(files))
-        self._objects = list({_identity(value) or index: value for index, value in found}.values())
+        found = enumerate(read_documents(files))
+        self._objects = list({one.identity() or index: one.value for index, one in found}.values())
 
     def fetch(self, *queries: ObjectQuery) -> list[list[Json]]:
         """Return the objects of each query; Failure(NOT_FOUND) for a named one that is not there."""
@@ -72,15 +72,6 @@ class FileSource:
         if query.name and not found:
             raise Failure(Exit.NOT_FOUND, f"there is no {query.label} in {self._label}")
         return found
-
-
-def _identity(value: Json) -> tuple[str, str, str] | None:
-    """Return what tells an object from others, None of one without a name."""
-    metadata = value.get("metadata")
-    if not isinstance(metadata, dict) or not metadata.get("name"):
-        return None
-    kind = f"{group_of(value) or ''}/{value.get('kind')}"
-    return kind, str(metadata.get("namespace") or ""), str(metadata["name"])
 
 
 def one_namespace(source: ObjectSource, named: str) -> str:

@@ -2,12 +2,15 @@
 
 Each template of `pod_templates` becomes pods; admission (`api.pod_admission`) fills in what the cluster's
 LimitRanges and classes say, and those in the same files count as well. What becomes of every object is
-said: pods, none (a Service), or not understood, which is counted.
+said: pods, none (a Service), or not understood, which is counted. An object that is there several times
+counts once, as it is last: so it is after `kubectl apply`.
 """
 
+import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from podnuma.allocator.request import PodRequest
 from podnuma.api.decoding import InvalidObjectError
@@ -18,9 +21,10 @@ from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.devices_not_chosen import devices_not_chosen
 from podnuma.cli.objects.documents import Document
 from podnuma.cli.objects.manifest_fields import KINDS, field_problems
-from podnuma.cli.objects.pod_templates import PodTemplate, is_built_in, object_in, pod_templates
+from podnuma.cli.objects.pod_templates import PodTemplate, is_built_in, object_in, pod_templates, wrong_type
 
 _DEFAULT_NAMESPACE = "default"
+_PODS: Final = uuid.UUID("5d1c6d06-64a8-4c6f-9a3c-0f2b0c0b5a52")  # of the UIDs of pods that do not exist
 NO_POLICIES = AdmissionPolicies()
 
 
@@ -85,7 +89,13 @@ def expand(
     guessed: list[str] = []
     not_understood: list[str] = []
     halted: list[str] = []
-    for document in documents:
+    documents, replaced = _last_of_each(documents, namespace)
+    skipped += replaced
+    bases = _bases(documents)
+    for document, base in zip(documents, bases, strict=True):
+        if unknown := wrong_type(document):
+            problems.append(f"{document.place}: {unknown}")
+            continue
         templates = pod_templates(document)
         label = f"{document.place}: {document.kind} {document.name}"
         if templates is None:
@@ -101,14 +111,46 @@ def expand(
         if templates[0].guessed:
             where = ", ".join(f"{one.path} ({len(one.names)})" for one in templates)
             guessed.append(f"{label}: its pods are guessed from what looks like a pod template: {where}")
+        if not base:
+            problems.append(f"{document.place}: metadata.name: is missing")
         wrong = _field_problems(document)
         problems += (f"{document.place}: {text}" for text in wrong)
         for template in templates:
-            found, bad = _planned(document, template, namespace, policies)
+            found, bad = _planned(document, template, base, namespace, policies)
             pods += found
             problems += (f"{document.place}: {line}" for line in bad if not _is_told(line, wrong))
     lines = map(tuple, (problems, skipped, guessed, not_understood, halted))
     return ExpandedPods(tuple(pods), *lines)
+
+
+def _last_of_each(documents: Sequence[Document], namespace: str) -> tuple[list[Document], list[str]]:
+    """Return the documents without those of which there is a later one, and a line for each of these."""
+    last = {identity: one for one in documents if (identity := one.identity(namespace))}
+    kept: list[Document] = []
+    replaced: list[str] = []
+    for one in documents:
+        later = last.get(one.identity(namespace) or ("", "", ""), one)
+        if later is one:
+            kept.append(one)
+        else:
+            replaced.append(
+                f"{one.place}: {one.kind} {one.name} is also in {later.place}, which counts; left out"
+            )
+    return kept, replaced
+
+
+def _bases(documents: Sequence[Document]) -> list[str]:
+    """Return the name of each object; one that the API server completes (`generateName`) has a number."""
+    seen: Counter[str] = Counter()
+    bases = []
+    for one in documents:
+        prefix = object_in(one.value, "metadata").get("generateName")
+        base = one.name
+        if not base and isinstance(prefix, str) and prefix:
+            seen[prefix] += 1
+            base = f"{prefix}{seen[prefix]}"
+        bases.append(base)
+    return bases
 
 
 def _halted(document: Document) -> str:
@@ -116,15 +158,15 @@ def _halted(document: Document) -> str:
     spec = object_in(document.value, "spec")
     if document.kind == "Deployment":
         return "paused" if spec.get("paused") is True else ""
-    policy = object_in(spec, "runPolicy")
-    return "suspended" if True in (spec.get("suspend"), policy.get("suspend")) else ""
+    below = (object_in(spec, "runPolicy"), object_in(object_in(spec, "jobTemplate"), "spec"))
+    return "suspended" if any(one.get("suspend") is True for one in (spec, *below)) else ""
 
 
 def first_pod(documents: Sequence[Document], namespace: str = _DEFAULT_NAMESPACE) -> dict[str, Any]:
     """Return the JSON of the first pod that the manifests would create. Failure(INPUT) if there is none."""
     for document in documents:
         for template in pod_templates(document) or ():
-            for value in _pods(document, template, namespace):
+            for value in _pods(document, template, document.name, namespace):
                 return value
     raise Failure(Exit.INPUT, "there is no pod in these manifests")
 
@@ -135,11 +177,11 @@ def _field_problems(document: Document) -> tuple[str, ...]:
 
 
 def _planned(
-    document: Document, template: PodTemplate, namespace: str, policies: PodAdmission
+    document: Document, template: PodTemplate, base: str, namespace: str, policies: PodAdmission
 ) -> tuple[list[PlannedPod], list[str]]:
     """Return the pods of a template, or why there are none: its pods are alike, so one speaks for all."""
     found: list[PlannedPod] = []
-    for value in _pods(document, template, namespace):
+    for value in _pods(document, template, base, namespace):
         stored = policies.admit(value)
         try:
             # Defaulting copies a bad value to other fields; report it where it was written if possible.
@@ -170,13 +212,14 @@ def _labels(pod: Mapping[str, Any]) -> dict[str, str]:
     return {key: text for key, text in object_in(pod["metadata"], "labels").items() if isinstance(text, str)}
 
 
-def _pods(document: Document, template: PodTemplate, namespace: str) -> Iterator[dict[str, Any]]:
+def _pods(document: Document, template: PodTemplate, base: str, namespace: str) -> Iterator[dict[str, Any]]:
     owner = str(object_in(document.value, "metadata").get("namespace") or namespace)
-    base = document.name or "unnamed"
     for suffix in template.names:
-        name = base + suffix
-        metadata = {**object_in(template.value, "metadata"), "name": name, "namespace": owner}
-        metadata["uid"] = f"{owner}/{name}"
+        name = (base or "unnamed") + suffix
+        # Objects of several kinds may have one name, and so may the pods that stand for theirs.
+        whose = f"{document.value.get('apiVersion')}/{document.kind}/{document.place if not base else ''}"
+        uid = str(uuid.uuid5(_PODS, f"{whose}/{owner}/{name}"))
+        metadata = {**object_in(template.value, "metadata"), "name": name, "namespace": owner, "uid": uid}
         # A manifest copied from a cluster may hold the status that the object had there.
         bare = {key: value for key, value in template.value.items() if key != "status"}
         yield {**bare, "metadata": metadata}

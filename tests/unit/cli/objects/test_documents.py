@@ -149,3 +149,9 @@ def test_an_address_is_not_read_and_the_way_is_told():
     url = "https://example.com/pod.yaml"
     way = f"curl -fsSL {url} | podnuma ... -f -"
     assert problems(url) == (f"{url}: addresses are not read; pass it on: {way}",)
+
+
+def test_what_looks_like_a_template_is_to_be_rendered(tmp_path):
+    file = tmp_path / "chart.yaml"
+    file.write_text("kind: Pod\nmetadata: {name: {{ .Values.name }}}\n")
+    assert problems(str(file))[0].endswith("; is this a template? then render it first: helm template CHART")

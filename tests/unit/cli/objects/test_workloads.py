@@ -55,7 +55,67 @@ def test_replicas_are_one_if_nothing_is_said_and_bounded_if_too_much_is():
 def test_api_defaults_are_filled_in():
     (planned,) = expand(documents(f"{{kind: Pod, metadata: {{name: p}}, spec: {POD_SPEC}}}")).pods
     assert planned.pod.containers[0].requests["cpu"].milli == 2000
-    assert (planned.pod.uid, planned.pod.qos) == ("default/p", None)
+    assert planned.pod.qos is None
+
+
+def test_pods_of_objects_with_one_name_are_different_pods():
+    """A chart names its Deployment and its Job alike; and a name may be longer than a UID."""
+    text = "\n---\n".join(
+        workload(kind, "replicas: 2,") for kind in ("Deployment", "StatefulSet", "ReplicaSet")
+    )
+    text += "\n---\n" + workload("Job", "").replace("metadata: {name: w", f"metadata: {{name: {'w' * 200}")
+    found = expand(documents(text))
+    assert found.problems == ()
+    assert [one.name for one in found.pods[:4]] == ["n/w-1", "n/w-2", "n/w-0", "n/w-1"]
+    assert len({one.pod.uid for one in found.pods}) == len(found.pods) == 7
+
+
+def test_an_object_that_is_there_twice_counts_once_and_the_later_one():
+    first, second = workload("Deployment", "replicas: 3,"), workload("Deployment", "replicas: 1,")
+    other = first.replace("namespace: n", "namespace: m")
+    found = expand(documents(f"{first}\n---\n{other}\n---\n{second}"))
+    assert [one.name for one in found.pods] == ["m/w-1", "m/w-2", "m/w-3", "n/w-1"]
+    assert found.skipped == ("f document 1: Deployment w is also in f document 3, which counts; left out",)
+    assert len(expand(documents(f"{first}\n---\n{first.replace(', namespace: n', '')}"), "n").pods) == 3
+
+
+def test_names_that_the_api_server_completes_are_different_ones():
+    """As for `kubectl create`, by which one manifest makes a Job at each time."""
+    job = workload("Job", "").replace("name: w", "generateName: w-")
+    found = expand(documents(f"{job}\n---\n{job}"))
+    assert ([one.name for one in found.pods], found.problems) == (["n/w-1-1", "n/w-2-1"], ())
+    assert len({one.pod.uid for one in found.pods}) == 2
+
+
+def test_an_object_without_a_name_is_a_problem():
+    found = expand(documents(workload("Job", "").replace("name: w,", "")))
+    assert found.problems == ("f document 1: metadata.name: is missing",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "said"),
+    [
+        ("deployment", "apps/v1", "kind: there is no deployment; Deployment is meant"),
+        ("Statefulset", "apps/v1", "kind: there is no Statefulset; StatefulSet is meant"),
+        (
+            "Deployment",
+            "extensions/v1beta1",
+            "apiVersion: there is no Deployment in 'extensions/v1beta1'; write apps/v1",
+        ),
+        ("Deployment", "v1", "apiVersion: there is no Deployment in 'v1'; write apps/v1"),
+        ("CronJob", "batch/v1beta1", "apiVersion: there is no CronJob in 'batch/v1beta1'; write batch/v1"),
+        ("Pod", "", "apiVersion: there is no Pod in ''; write v1"),
+    ],
+)
+def test_a_kind_that_no_api_server_has_is_a_problem_and_not_left_out(kind, version, said):
+    text = workload(kind, "").replace("{kind", f"{{apiVersion: '{version}', kind", 1)
+    found = expand(documents(text))
+    assert (found.pods, found.problems, found.skipped) == ((), (f"f document 1: {said}",), ())
+
+
+def test_a_kind_of_another_group_may_be_called_as_it_likes():
+    text = workload("job", "").replace("{kind", "{apiVersion: batch.volcano.sh/v1alpha1, kind", 1)
+    assert expand(documents(text)).problems == ()
 
 
 def test_labels_of_the_template_are_those_of_the_pod():
