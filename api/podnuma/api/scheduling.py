@@ -2,6 +2,8 @@
 
     nodeName        that node and no other; the scheduler, its taints and cordons are passed by, but the
                     kubelet still looks at NoExecute taints, the selector and the resources
+    system          spec.os.name and the pod's label kubernetes.io/os, where it has them, are the node's
+                    system; the scheduler does not look at it, the kubelet refuses the pod
     selector        every label of spec.nodeSelector
     affinity        one of the terms of requiredDuringSchedulingIgnoredDuringExecution
     cordon          spec.unschedulable, unless tolerated as the taint of that name
@@ -21,7 +23,7 @@ Reading never fails: what the API server would not have stored matches nothing a
 import enum
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from podnuma.allocator import ContainerKind, ContainerRequest, Quantity
@@ -36,12 +38,14 @@ Needs = Mapping[str, int]
 PODS: Final = "pods"
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,64}", re.ASCII)  # what Go reads, and Python less strictly
 UNSCHEDULABLE: Final = "node.kubernetes.io/unschedulable"
+SYSTEM_LABEL: Final = "kubernetes.io/os"
 
 
 class Obstacle(enum.StrEnum):
     """Why a pod may not go to a node; the first one, in this order."""
 
     NODE_NAME = "node name"
+    SYSTEM = "operating system"
     SELECTOR = "selector"
     AFFINITY = "affinity"
     CORDON = "cordoned"
@@ -130,9 +134,9 @@ class NodeTerm:
 
 @dataclass(frozen=True, slots=True)
 class SchedulableNode:
-    """A node as the scheduler sees it, and the version of its kubelet.
+    """A node as the scheduler sees it, the version of its kubelet, and its operating system.
 
-    ``allocatable`` None: not known, so that anything fits.
+    ``allocatable`` None: not known, so that anything fits; so it is for an empty ``system``.
     """
 
     name: str
@@ -141,13 +145,14 @@ class SchedulableNode:
     cordoned: bool = False
     allocatable: Needs | None = None
     kubelet_version: str = ""
+    system: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PodConstraints:
     """What a pod demands of its node. ``terms`` None: no required node affinity.
 
-    ``not_considered``: demands that ``obstacle`` does not look at.
+    ``not_considered``: demands that ``obstacle`` does not look at. ``systems``: each is that of its node.
     """
 
     node_name: str = ""
@@ -156,20 +161,18 @@ class PodConstraints:
     tolerations: tuple[Toleration, ...] = ()
     requests: Needs = field(default_factory=dict)
     not_considered: tuple[str, ...] = ()
+    systems: tuple[str, ...] = ()
+
+    def runs_on(self, system: str) -> bool:
+        """Whether the kubelet of a node with this operating system takes it."""
+        return not system or all(one == system for one in self.systems)
 
     def tolerates(self, taint: Taint) -> bool:
         return any(one.tolerates(taint) for one in self.tolerations)
 
     def tolerating(self, more: Iterable[Toleration]) -> "PodConstraints":
         """Return the same with more tolerations."""
-        return PodConstraints(
-            self.node_name,
-            self.node_selector,
-            self.terms,
-            (*self.tolerations, *more),
-            self.requests,
-            self.not_considered,
-        )
+        return replace(self, tolerations=(*self.tolerations, *more))
 
 
 DAEMON_TOLERATIONS: Final = (
@@ -187,6 +190,8 @@ def obstacle(pod: PodConstraints, node: SchedulableNode, requested: Needs) -> Ob
     """Return what keeps a pod from a node whose pods request this much together; None: it may go there."""
     if pod.node_name not in ("", node.name):
         return Obstacle.NODE_NAME
+    if not pod.runs_on(node.system):
+        return Obstacle.SYSTEM
     if any(node.labels.get(key) != value for key, value in pod.node_selector.items()):
         return Obstacle.SELECTOR
     if pod.terms is not None and not any(term.matches(node.name, node.labels) for term in pod.terms):
@@ -235,6 +240,8 @@ def read_schedulable_node(value: Any) -> SchedulableNode:
         if isinstance(status.get("allocatable"), Mapping)
         else None,
         kubelet_version=_text(_mapping(status, "nodeInfo"), "kubeletVersion"),
+        system=_text(_mapping(status, "nodeInfo"), "operatingSystem")
+        or _text(_mapping(metadata, "labels"), SYSTEM_LABEL),
     )
 
 
@@ -258,6 +265,15 @@ def read_pod_constraints(value: Any) -> PodConstraints:
         ),
         requests=read_pod_needs(value),
         not_considered=tuple(_not_considered(spec, affinity)),
+        systems=tuple(
+            filter(
+                None,
+                (
+                    _text(_mapping(spec, "os"), "name"),
+                    _text(_mapping(_mapping(value, "metadata"), "labels"), SYSTEM_LABEL),
+                ),
+            )
+        ),
     )
 
 

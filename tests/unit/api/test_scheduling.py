@@ -53,6 +53,28 @@ def test_every_label_of_the_selector_counts():
 
 
 @pytest.mark.parametrize(
+    ("asked", "goes"),
+    [
+        ({}, True),
+        ({"spec": {"os": {"name": "linux"}}}, True),
+        ({"spec": {"os": {"name": "windows"}}}, False),
+        ({"spec": {"os": {"name": "windows"}, "nodeName": "n"}}, False),
+        ({"metadata": {"labels": {"kubernetes.io/os": "windows"}}}, False),
+        ({"spec": {"os": {"name": "linux"}}, "metadata": {"labels": {"kubernetes.io/os": "windows"}}}, False),
+    ],
+)
+def test_a_kubelet_takes_no_pods_for_another_operating_system(asked, goes):
+    wants = read_pod_constraints(asked)
+    known = [
+        {"metadata": {"name": "n", "labels": {"kubernetes.io/os": "linux"}}},
+        {"metadata": {"name": "n"}, "status": {"nodeInfo": {"operatingSystem": "linux"}}},
+    ]
+    for one in map(read_schedulable_node, known):
+        assert obstacle(wants, one, {}) is (None if goes else Obstacle.SYSTEM)
+    assert obstacle(wants, node(), {}) is None  # nothing is known of it
+
+
+@pytest.mark.parametrize(
     ("operator", "values", "matching"),
     [
         ("In", ["a", "b"], {"a"}),

@@ -9,7 +9,8 @@ against the later pods. Decisions are the allocator's own. Pods that run count a
     running       on its node already, with what it holds there
     admitted      on the node that is named
     refused       every node that it may go to refuses it
-    pending       there is no node that it may go to; the scheduler would leave it pending
+    pending       there is no node that it may go to; the scheduler would leave it pending, or the kubelet
+                  fail it (for another operating system)
     not managed   the nodes that it may go to do not manage it
 """
 

@@ -1,7 +1,7 @@
 """The nodes and pods of a cluster as the scheduler sees them: where a pod may go, what is requested there.
 
-Of a node that no Node object describes only the name is known, so that everything but another
-`nodeName` may go there; whoever asks says so once (`unknown`).
+Of a node that no Node object describes only the name is known, and that it runs Linux, as all that podnuma
+manages: everything but another `nodeName` or system may go there; whoever asks says so once (`unknown`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,6 +19,7 @@ from podnuma.api.scheduling import (
 )
 from podnuma.cli.objects.queries import Json
 
+_LINUX = "linux"
 _ENDED = ("Succeeded", "Failed")
 
 
@@ -43,7 +44,8 @@ class SchedulingView:
         """Return what keeps a pod from a node; None: it may go there."""
         known = self.nodes.get(node)
         if known is None:
-            return Obstacle.NODE_NAME if pod.node_name not in ("", node) else None
+            other_name = pod.node_name not in ("", node)
+            return Obstacle.NODE_NAME if other_name else None if pod.runs_on(_LINUX) else Obstacle.SYSTEM
         return obstacle(pod, known, self.requested.get(node, {}))
 
     def bind(self, pod: PodConstraints, node: str) -> None:

@@ -9,6 +9,7 @@ from podnuma.api.scheduling import Obstacle
 
 _BY: Final = {
     Obstacle.NODE_NAME: "spec.nodeName",
+    Obstacle.SYSTEM: "operating system",
     Obstacle.SELECTOR: "nodeSelector",
     Obstacle.AFFINITY: "node affinity",
     Obstacle.CORDON: "cordon",
