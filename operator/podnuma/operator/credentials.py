@@ -10,7 +10,8 @@ from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio.config import ConfigException, incluster_config, kube_config
 from podnuma.plumbing.kube import errors
 from podnuma.plumbing.kube.credentials import Credentials
-from podnuma.plumbing.kube.endpoint import Endpoint, environment_proxy
+from podnuma.plumbing.kube.endpoint import Endpoint
+from podnuma.plumbing.kube.environment_proxy import environment_proxy
 
 # The package says it is typed, but these functions carry no annotations.
 _INCLUSTER: Final[Any] = incluster_config

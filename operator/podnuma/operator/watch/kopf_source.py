@@ -36,6 +36,7 @@ from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.watch import kopf_handlers
 from podnuma.plumbing.backoff import Backoff
 from podnuma.plumbing.kube.retrying_session import RetryMiddleware
+from podnuma.plumbing.kube.socks import connector_to
 
 if TYPE_CHECKING:
     import random
@@ -222,9 +223,9 @@ class KopfSource:
         trace = aiohttp.TraceConfig()
         trace.on_request_end.append(self._answered)
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=endpoint.ssl_context()),
+            connector=connector_to(endpoint, limit=0),
             headers=[("User-Agent", "podnuma-operator-watch"), *credentials.impersonation],
-            proxy=endpoint.proxy,
+            proxy=endpoint.http_proxy,
             trace_configs=[trace],
             middlewares=(
                 RetryMiddleware(self._authorization, backoff=_RETRIES, rng=self._rng),

@@ -22,6 +22,7 @@ import aiohttp
 from podnuma.plumbing.kube import apply_body, errors
 from podnuma.plumbing.kube.content_types import APPLY, JSON
 from podnuma.plumbing.kube.endpoint import EndpointError
+from podnuma.plumbing.kube.socks import connector_to
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -235,7 +236,7 @@ class Client:
             f"{credentials.endpoint.server}{request.path}{query}",
             data=body,
             headers=headers,
-            proxy=credentials.endpoint.proxy,
+            proxy=credentials.endpoint.http_proxy,
             timeout=limits,
         )
 
@@ -254,10 +255,9 @@ class Client:
         if self._session is None or self._used is None or read.endpoint != self._used.endpoint:
             await self.close()
             try:
-                context = read.endpoint.ssl_context()
+                connector = connector_to(read.endpoint, limit=_CONNECTIONS)
             except EndpointError as error:
                 raise errors.RefusedError(0, "NoCredentials", str(error)) from error
-            connector = aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=context)
             # What the environment says of proxies is in the credentials: not to be looked for each time.
             self._session = aiohttp.ClientSession(connector=connector, trust_env=False)
         self._used = read

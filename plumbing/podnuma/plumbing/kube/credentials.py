@@ -16,10 +16,11 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from podnuma.plumbing.kube import errors, exec_plugin
-from podnuma.plumbing.kube.endpoint import Endpoint, EndpointError, environment_proxy
+from podnuma.plumbing.kube.endpoint import Endpoint, EndpointError, proxy_problem
+from podnuma.plumbing.kube.environment_proxy import environment_proxy
 from podnuma.plumbing.kube.exec_plugin import ExecCredential, ExecPluginError
 from podnuma.plumbing.kube.kubeconfig import Entry, Kubeconfig, KubeconfigError
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 _ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _SECURE: Final = ("certificate-authority", "certificate-authority-data", "insecure-skip-tls-verify")
-_PROXIES: Final = ("http", "https")
 _TOKEN_PARTS: Final = 3
 _HEADER_NAME: Final = "!#$&'*+-.^_`|~"  # beside letters and digits; the server decodes what is not in a name
 
@@ -175,8 +175,8 @@ def _impersonation(user: Entry) -> Iterator[tuple[str, str]]:
 def _proxy(server: str, cluster: Entry | None = None) -> str | None:
     """Return a server's proxy: that of the kubeconfig, else of the environment (HTTPS_PROXY, NO_PROXY)."""
     named = cluster.text("proxy-url") if cluster is not None else ""
-    if cluster is not None and named and urlsplit(named).scheme not in _PROXIES:
-        raise cluster.wrong("proxy-url", f"is {named!r}; podnuma knows http and https")
+    if cluster is not None and named and (problem := proxy_problem(named)):
+        raise cluster.wrong("proxy-url", problem)
     return named or environment_proxy(server)
 
 

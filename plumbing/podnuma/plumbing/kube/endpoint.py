@@ -6,12 +6,15 @@ import ssl
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+_HTTP: Final = ("http", "https")
+_PROXIES: Final = (*_HTTP, "socks5", "socks5h")  # both of the latter look names up themselves
 
 
 class EndpointError(Exception):
@@ -22,7 +25,8 @@ class EndpointError(Exception):
 class Endpoint:
     """One API server. Certificates and key are PEM; without an authority the system's are trusted.
 
-    server_name: the name that the server's certificate must have, if not that of its address.
+    server_name: the name that the server's certificate must have, if not that of its address. proxy: a URL in
+    which `proxy_problem` finds none.
     """
 
     server: str
@@ -32,6 +36,12 @@ class Endpoint:
     verify: bool = True
     server_name: str = ""
     proxy: str | None = None
+
+    @property
+    def http_proxy(self) -> str | None:
+        """The proxy, if it is one of HTTP."""
+        is_http = self.proxy is not None and urlsplit(self.proxy).scheme in _HTTP
+        return self.proxy if is_http else None
 
     def ssl_context(self) -> ssl.SSLContext:
         """Return the context of this server's connections; EndpointError if certificates are unusable."""
@@ -66,12 +76,14 @@ def verify_as_client_go(context: ssl.SSLContext) -> None:
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
 
 
-def environment_proxy(server: str) -> str | None:
-    """Return the proxy that the environment names for a server (HTTPS_PROXY, NO_PROXY)."""
-    address = urlsplit(server)
-    if address.hostname is None or proxy_bypass(address.hostname):
-        return None
-    return getproxies().get(address.scheme)
+def proxy_problem(url: str) -> str:
+    """Return what is wrong with the URL of a proxy, as the end of a sentence; empty if nothing is."""
+    try:
+        named = urlsplit(url)
+        usable = named.scheme in _PROXIES and bool(named.hostname) and named.port != 0
+    except ValueError:
+        usable = False
+    return "" if usable else f"is {url!r}; podnuma knows {', '.join(_PROXIES)}, as in socks5://HOST:PORT"
 
 
 class _NamedContext(ssl.SSLContext):
