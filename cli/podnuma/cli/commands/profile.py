@@ -26,8 +26,8 @@ from podnuma.cli.commands.completion import complete_node
 from podnuma.cli.commands.options import NodeSelector, Output, OutputFormat, examples, new_app
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.cluster_facts import kubelet_configurations
-from podnuma.cli.objects.documents import read_documents
-from podnuma.cli.objects.kubelet_configuration import configuration_in, kubelet_settings
+from podnuma.cli.objects.kubelet_configuration import kubelet_settings
+from podnuma.cli.objects.kubelet_files import read_kubelet
 from podnuma.cli.objects.label_selector import parse_selector
 from podnuma.cli.objects.nodes import find_topologies, hardware_of, read_topology
 from podnuma.cli.objects.queries import Json
@@ -45,17 +45,28 @@ Name = Annotated[str, typer.Option(help="name of the profile")]
     "import",
     epilog=examples(
         "podnuma profile import /var/lib/kubelet/config.yaml -l node-pool=databases",
+        "podnuma profile import /var/lib/kubelet/config.yaml /etc/kubernetes/kubelet.conf.d",
         "kubectl get --raw /api/v1/nodes/node-1/proxy/configz | podnuma profile import -",
     ),
 )
 def import_profile(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="a KubeletConfiguration; - for standard input")],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="a KubeletConfiguration, also within the file of an installer; then a folder of drop-in "
+            "files, or further files, which are merged into it; - for standard input",
+        ),
+    ],
     name: Name = "from-kubelet",
     selector: NodeSelector = "",
     form: Output = OutputFormat.YAML,
 ) -> None:
     """Turn a KubeletConfiguration into a NodeProfile, and name what has no meaning here."""
-    taken = kubelet_settings(configuration_in(read_documents([file])))
+    read = read_kubelet(files)
+    if read.where:
+        output.note(f"read from {read.where}")
+    taken = kubelet_settings(read.fields)
     if taken.unused:
         output.note(f"without meaning in a NodeProfile, left out: {', '.join(taken.unused)}")
     if taken.spec.get("cpuManagerPolicy") != "static":

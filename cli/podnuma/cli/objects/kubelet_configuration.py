@@ -5,15 +5,9 @@ memory is reserved per NUMA node, by `reservedMemory`. A field that podnuma has 
 nobody believes it is in force.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-
-from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.objects.documents import Document
-from podnuma.cli.objects.queries import Json
-
-KUBELET_CONFIGURATION: Final = "KubeletConfiguration"
 
 _SAME: Final = (
     "cpuManagerPolicy",
@@ -30,6 +24,9 @@ _SAME: Final = (
 _AMOUNTS: Final = ("kubeReserved", "systemReserved")
 _CPU: Final = "cpu"
 
+CONFIGURED: Final = (*_SAME, *_AMOUNTS)
+"""The fields that a NodeProfile takes over, some of them in part."""
+
 
 @dataclass(frozen=True, slots=True)
 class KubeletSettings:
@@ -45,7 +42,7 @@ def kubelet_settings(configuration: Mapping[str, Any]) -> KubeletSettings:
     unused = [
         field
         for field in sorted(configuration)
-        if field not in (*_SAME, *_AMOUNTS, "apiVersion", "kind") and _is_set(configuration, field)
+        if field not in (*CONFIGURED, "apiVersion", "kind") and _is_set(configuration, field)
     ]
     for field in _AMOUNTS:
         amounts = configuration.get(field)
@@ -54,17 +51,6 @@ def kubelet_settings(configuration: Mapping[str, Any]) -> KubeletSettings:
                 spec[field] = {_CPU: amounts[_CPU]}
             unused += (f"{field}.{name}" for name in sorted(amounts) if name != _CPU)
     return KubeletSettings(spec, tuple(unused))
-
-
-def configuration_in(documents: Sequence[Document]) -> Json:
-    """Return the one KubeletConfiguration of files, also of what a kubelet serves at /configz.
-
-    Failure(INPUT) if there is none, or several.
-    """
-    found = [document.value for document in documents if document.kind == KUBELET_CONFIGURATION]
-    if len(found) != 1:
-        raise Failure(Exit.INPUT, f"expected one {KUBELET_CONFIGURATION}, found {len(found)}")
-    return found[0]
 
 
 def _is_set(configuration: Mapping[str, Any], field: str) -> bool:

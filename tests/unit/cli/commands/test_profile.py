@@ -73,7 +73,12 @@ def test_what_a_kubelet_serves_is_read_too_and_a_selector_is_missed(tmp_path, ca
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ({"kind": "Pod"}, "expected one KubeletConfiguration, found 0"),
+        ({"kind": "Pod"}, "input.yaml: no configuration of a kubelet is in it; that of a running one is at"),
+        (
+            {"kind": "PerformanceProfile", "spec": {"cpu": {"reserved": "0-1"}}},
+            "the operator makes a KubeletConfig of it: oc get kubeletconfig -o yaml",
+        ),
+        ({"kind": "List", "items": [KUBELET, KUBELET]}, "expected one KubeletConfiguration, found 2"),
         ({**KUBELET, "topologyManagerPolicy": "strict"}, "spec.topologyManagerPolicy"),
         ({**KUBELET, "reservedSystemCPUs": "0-"}, "spec.reservedSystemCPUs"),
     ],
