@@ -23,9 +23,16 @@ from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.admission_policies import admission_policies
 from podnuma.cli.objects.asked_names import asked_object
+from podnuma.cli.objects.controllers import controllers_between
 from podnuma.cli.objects.documents import Document, read_documents
 from podnuma.cli.objects.nodes import CandidateNode
-from podnuma.cli.objects.running_pods import RunningCount, RunningPod, count_running, read_running_pods
+from podnuma.cli.objects.running_pods import (
+    RunningCount,
+    RunningPod,
+    count_running,
+    owner_of,
+    read_running_pods,
+)
 from podnuma.cli.objects.server_admission import ServerAdmission
 from podnuma.cli.objects.sources import ObjectSource, one_namespace
 from podnuma.cli.objects.workloads import ExpandedPods, PlannedPod, expand
@@ -183,7 +190,8 @@ def plan_documents(
     if node:
         # Replicas may run on other nodes, too.
         pods = [one for name in _namespaces(expanded) for one in source.fetch(queries.pods(name))[0]]
-    running = count_running(expanded.pods, read_running_pods(pods), view)
+    between = controllers_between(source, pods, map(owner_of, expanded.pods), note)
+    running = count_running(expanded.pods, read_running_pods(pods, between), view)
     _say_what_runs(expanded, running, nodes, note)
     return expanded, plan_pods(expanded.pods, nodes, labels, view, packing, running)
 

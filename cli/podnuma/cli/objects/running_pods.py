@@ -1,10 +1,10 @@
 """The pods that run already for the objects of manifests: they count as pods of these objects.
 
-A pod belongs to the object that controls it; that of a Deployment, or of a Rollout, to its ReplicaSet, whose
-name is the object's and a hash which the pod has as a label. It counts if it asks for the same as a pod that
-would be created now and may stay on its node; with another one of the object's pods it would be replaced.
-Containers that were added to it at its creation (injected sidecars) are not missed in the manifest. Pods that
-are on no node, have ended, or are about to end do not run.
+A pod belongs to the object that controls it, and to what controls that; that of a Deployment, or of a
+Rollout, to its ReplicaSet, whose name is the object's and a hash which the pod has as a label. It counts if
+it asks for the same as a pod that would be created now and may stay on its node; with another one of the
+object's pods it would be replaced. Containers that were added to it at its creation (injected sidecars) are
+not missed in the manifest. Pods that are on no node, have ended, or are about to end do not run.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -60,10 +60,16 @@ class RunningCount:
 
 
 NONE_RUNNING: Final = RunningCount({})
+NONE_BETWEEN: Final[Mapping[Owner, Owner]] = {}
 
 
-def read_running_pods(pods: Iterable[Json]) -> Iterator[RunningPod]:
-    """Read those pods that run; one that cannot be read counts for nothing."""
+def read_running_pods(
+    pods: Iterable[Json], controllers: Mapping[Owner, Owner] = NONE_BETWEEN
+) -> Iterator[RunningPod]:
+    """Read those pods that run; one that cannot be read counts for nothing.
+
+    `controllers`: which object controls which.
+    """
     for value in pods:
         try:
             facts = read_pod_facts(value)
@@ -73,7 +79,8 @@ def read_running_pods(pods: Iterable[Json]) -> Iterator[RunningPod]:
         except InvalidObjectError:
             continue
         needs = read_pod_needs({"spec": value.get("spec")})
-        yield RunningPod(pod, facts.node_name, tuple(_owners(value, pod)), needs, read_pod_needs(value))
+        owners = tuple(_all_above(_owners(value, pod), controllers))
+        yield RunningPod(pod, facts.node_name, owners, needs, read_pod_needs(value))
 
 
 def count_running(
@@ -82,7 +89,7 @@ def count_running(
     """Tell which planned pods run already."""
     wanted: dict[Owner, list[int]] = {}
     for index, one in enumerate(planned):
-        wanted.setdefault(_owner(one), []).append(index)
+        wanted.setdefault(owner_of(one), []).append(index)
     names = {one.name for one in planned}
     kept: dict[int, list[RunningPod]] = {}
     replaced: list[RunningPod] = []
@@ -103,7 +110,8 @@ def count_running(
     return RunningCount({index: tuple(pods) for index, pods in kept.items()}, tuple(replaced), tuple(more))
 
 
-def _owner(planned: PlannedPod) -> Owner:
+def owner_of(planned: PlannedPod) -> Owner:
+    """Return the object that makes a pod."""
     kind, name = planned.owner or ("Pod", planned.pod.name)
     return planned.pod.namespace, kind, name
 
@@ -121,6 +129,16 @@ def _owners(value: Json, pod: PodRequest) -> Iterator[Owner]:
             digest = object_in(metadata, "labels").get(label)
             if digest and name.endswith(f"-{digest}"):
                 yield pod.namespace, maker, name.removesuffix(f"-{digest}")
+
+
+def _all_above(owners: Iterable[Owner], controllers: Mapping[Owner, Owner]) -> list[Owner]:
+    """Return owners with what controls them, the nearest first."""
+    found = list(owners)
+    for one in found:
+        above = controllers.get(one)
+        if above is not None and above not in found:
+            found.append(above)
+    return found
 
 
 def _counts_as(planned: PlannedPod, running: RunningPod, view: SchedulingView) -> bool:

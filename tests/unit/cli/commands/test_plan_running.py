@@ -216,3 +216,61 @@ def test_pods_of_custom_resources_count_by_their_controller(tmp_path):
     cluster = [node(), *running("w-x", 12, FIRST, ("CloneSet", "w"))]
     tried = Tried(tmp_path, cluster, clones)
     assert tried.pods == {"w-x": ("running", "node-a"), "w-2": ("admitted", "node-a")}
+
+
+def controlled(kind: str, name: str, by: tuple[str, str]) -> dict[str, Any]:
+    owner = {"kind": by[0], "name": by[1], "controller": True}
+    return {"kind": kind, "metadata": {"name": name, "namespace": "a", "ownerReferences": [owner]}}
+
+
+def custom(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "example.com/v1",
+        "kind": kind,
+        "metadata": {"name": "w", "namespace": "a"},
+        "spec": spec,
+    }
+
+
+def template(cpu: int) -> dict[str, Any]:
+    return {"spec": {**budgeted_pod("x", cpu)["spec"], "containers": [{"name": "main", "image": "i"}]}}
+
+
+def test_pods_of_jobs_count_for_the_object_that_made_the_jobs(tmp_path):
+    """JobSet; and a CronJob, whose run goes on."""
+    made = running("w-a-0-x", 12, FIRST, ("Job", "w-a-0"))
+    job = {"spec": {"template": template(12)}}
+    for asked in (
+        custom("JobSet", {"replicatedJobs": [{"name": "a", "replicas": 2, "template": job}]}),
+        {**custom("CronJob", {"jobTemplate": job}), "apiVersion": "batch/v1"},
+    ):
+        cluster = [node(), *made, controlled("Job", "w-a-0", (asked["kind"], "w"))]
+        tried = Tried(tmp_path, cluster, asked)
+        assert tried.pods.pop("w-a-0-x") == ("running", "node-a")
+        assert [result for result, _ in tried.pods.values()] == ["admitted"] * (asked["kind"] == "JobSet")
+
+
+def test_a_pod_may_stand_between_a_pod_and_its_object(tmp_path):
+    """LeaderWorkerSet: the workers of a group belong to the leader's pod, by a StatefulSet."""
+    group = {"size": 2, "leaderTemplate": template(12), "workerTemplate": template(11)}
+    asked = custom("LeaderWorkerSet", {"replicas": 1, "leaderWorkerTemplate": group})
+    cluster = [
+        node(),
+        *running("w-0", 12, FIRST, ("StatefulSet", "w")),
+        *running("w-0-1", 11, "12-17,60-64", ("StatefulSet", "w-0")),
+        controlled("StatefulSet", "w", ("LeaderWorkerSet", "w")),
+        controlled("StatefulSet", "w-0", ("Pod", "w-0")),
+    ]
+    tried = Tried(tmp_path, cluster, asked)
+    assert tried.pods == {"w-0": ("running", "node-a"), "w-0-1": ("running", "node-a")}
+
+
+def test_objects_that_control_each_other_are_no_endless_chain(tmp_path):
+    cluster = [
+        node(),
+        *running("w-x", 12, FIRST, ("Job", "b")),
+        controlled("Job", "b", ("Job", "c")),
+        controlled("Job", "c", ("Job", "b")),
+    ]
+    tried = Tried(tmp_path, cluster, custom("JobSet", {"a": template(12)}))
+    assert {result for result, _ in tried.pods.values()} == {"admitted"}
