@@ -125,6 +125,8 @@ def _of_file(user: Entry) -> str | None:
 def _token(user: Entry) -> str:
     """Return the token in the file that is named, else the one that stands there; empty if neither is."""
     token = user.text("token")
+    if not token.isprintable():
+        raise user.wrong("token", "has a line break in it, which no header may have; write it on one line")
     file = user.path("tokenFile")
     if file is None:
         return token

@@ -113,6 +113,7 @@ async def test_the_clusters_own_fields_are_taken_and_its_proxy_before_the_enviro
         ({}, {"server": ""}, "clusters[c].cluster.server must be set"),
         ({}, {"proxy-url": "socks4://p"}, "proxy-url is 'socks4://p'; podnuma knows http, https, socks5"),
         ({}, {"proxy-url": "p:3128"}, "proxy-url is 'p:3128'; podnuma knows http, https, socks5"),
+        ({"token": "two\nlines"}, {}, "users[u].user.token has a line break in it"),
         ({"tokenFile": "missing"}, {}, "users[u].user.tokenFile cannot be read: No such file or directory"),
         ({"tokenFile": "config.empty"}, {}, "users[u].user.tokenFile names an empty file"),
         ({"auth-provider": {"name": "gcp"}}, {}, "name is 'gcp', which Kubernetes dropped; use exec"),
