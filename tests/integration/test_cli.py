@@ -164,7 +164,7 @@ def test_top_tells_what_is_decided_where_nothing_is_measured(filled, namespace):
     assert done.returncode == 0, done.stderr
     rows = [line.split()[1:5] for line in done.stdout.splitlines()]
     assert [f"{namespace}/database", "database", "pod_exclusive", "1-3,49-51"] in rows
-    assert done.stderr == "CPU and MEMORY are not known: this cluster answers no metrics.k8s.io\n"
+    assert done.stderr == "CPU and MEMORY are not known: this cluster does not serve metrics.k8s.io\n"
 
 
 def test_a_suggested_and_an_imported_profile_are_what_the_api_server_takes(filled, tmp_path):

@@ -440,7 +440,7 @@ def test_an_allocation_that_a_policy_changes_is_acted_on_by_nobody_and_comes_whe
 
     (event,) = until(events, "the event on the pod", 30)
     assert "spec." in event
-    assert "nobody acts on it" in event
+    assert "no agent acts on it" in event
     time.sleep(5)
     found = api.get(path)
     assert found["metadata"]["generation"] == stored["metadata"]["generation"], (

@@ -73,7 +73,7 @@ class NodeCondition(enum.StrEnum):
     CONTENDED = "Contended"
     """Agent: somebody else keeps changing what podnuma wrote; it is set again only once a minute."""
     ISOLATED = "Isolated"
-    """Agent: no container is on CPUs that another has for itself."""
+    """Agent: no container runs on CPUs that another holds exclusively."""
     OUTSIDE_KUBEPODS = "OutsideKubepods"
     """Agent: the cgroup of all pods lacks CPUs or memory that the node has; no pod gets them."""
     SETTINGS_VALID = "SettingsValid"

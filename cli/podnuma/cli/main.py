@@ -88,7 +88,7 @@ _COMMANDS = {
     ),
     "release-gates": _Command(
         "release_gates",
-        "Let all pods go that wait to be placed: take podnuma's scheduling gate off them.",
+        "Release all pods that wait to be placed: remove podnuma's scheduling gate from them.",
         _Section.CHANGES,
     ),
     "release-nodes": _Command(

@@ -63,7 +63,7 @@ async def _until_stopped(settings: AgentSettings) -> None:
         loop.add_signal_handler(number, stop.set)
     async with running(settings):
         await stop.wait()
-        logger.info("stopping; what is applied stays applied")
+        logger.info("stopping; applied values stay in place")
 
 
 @dataclass(slots=True)
@@ -277,7 +277,7 @@ async def _first_backend(shared: _Shared, machine: Machine) -> NodeBackend:
         try:
             return node_backend(shared.settings, machine, shared.dirty.set)
         except NodeNotReady as error:
-            logger.warning("looking again in %g s: %s", _RETRY, error)
+            logger.warning("retrying in %g s: %s", _RETRY, error)
             shared.node.runtime_lost(str(error))
         shared.node.publish()
         await asyncio.sleep(_RETRY)
@@ -288,7 +288,7 @@ async def _first_machine(shared: _Shared) -> Machine:
         try:
             return await shared.machine.get()
         except HardwareUnknown as error:
-            logger.warning("hardware unknown, looking again in %g s: %s", _RETRY, error)
+            logger.warning("hardware unknown, retrying in %g s: %s", _RETRY, error)
         shared.node.publish()
         await asyncio.sleep(_RETRY)
 

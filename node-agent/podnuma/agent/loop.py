@@ -80,7 +80,7 @@ class AgentLoop:
             self.node_status.publish()
             return True
         except OSError as error:
-            self._failed(f"no pass over the node: {error}")
+            self._failed(f"the pass over the node failed: {error}")
             self.node_status.runtime_lost(str(error))
             self.node_status.publish()
             return True
@@ -89,7 +89,7 @@ class AgentLoop:
             self._failed("a pass over the node failed; see the log")
             return True
         if self._trouble is not None:
-            logger.info("passing over the node")
+            logger.info("passes over the node succeed")
         self._trouble = None
         self._passed_at = time.monotonic()
         self._look_at_huge_pages(snapshot)

@@ -198,7 +198,7 @@ class Metrics:
         )
         self.device_wait_seconds = Histogram(
             "podnuma_device_wait_seconds",
-            "Time for which a decision waited until the agent had told the pod's devices of device plugins.",
+            "Time for which a decision waited for the agent to report the pod's devices of device plugins.",
             registry=registry,
             buckets=_WAITS,
         )
@@ -264,7 +264,7 @@ class Metrics:
             buckets=_WAITS,
         )
         self.reconciles = Counter(
-            "podnuma_reconciles", "Nodes worked on, by result: ok or failed.", ("result",), registry=registry
+            "podnuma_reconciles", "Node reconciles, by result: ok or failed.", ("result",), registry=registry
         )
         self.events_dropped = Counter(
             "podnuma_events_dropped", "Kubernetes Events that could not be posted.", registry=registry
@@ -276,7 +276,7 @@ class Metrics:
         )
         self.watch_relists = Counter(
             "podnuma_watch_relists",
-            "Watches that could not be continued, so that everything was listed again, by kind.",
+            "Watches that could not be resumed, so that everything was listed again, by kind.",
             ["kind"],
             registry=registry,
         )

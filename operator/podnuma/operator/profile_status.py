@@ -137,7 +137,7 @@ def _profile_readiness(
     by_state = {state: [node for node in nodes if node.state is state] for state in MatchState}
     refused, pending = by_state[MatchState.REFUSED], by_state[MatchState.PENDING]
     if refused:
-        text = f"{len(refused)} of {len(nodes)} nodes cannot work with this profile: {_first(refused)}"
+        text = f"{len(refused)} of {len(nodes)} nodes cannot use this profile: {_first(refused)}"
         return readiness(Readiness.FAILED, "NodesRefused", text, generation)
     if any(one.status is Status.FALSE for one in placement):
         return readiness(Readiness.FAILED, "PlacementDisabled", _NOT_PLACING, generation)

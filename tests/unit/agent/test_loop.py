@@ -221,7 +221,7 @@ async def test_a_runtime_that_does_not_answer_is_a_condition_and_comes_back(benc
         bench.containers = lost
         await reached(lambda: condition(running.written["node"], "RuntimeConnected")["status"] == "False")
         assert "no runtime is connected" in condition(running.written["node"], "AgentReady")["message"]
-        assert running.agent.ready() == "no pass over the node: no runtime is connected"
+        assert running.agent.ready() == "the pass over the node failed: no runtime is connected"
         bench.containers = answer
         await reached(lambda: condition(running.written["node"], "RuntimeConnected")["status"] == "True")
 

@@ -257,7 +257,7 @@ def test_what_is_read_and_written_is_utf_8_whatever_the_locale(saved, encoding):
         env={"HOME": "/nonexistent", "PATH": "/usr/bin:/bin", "PYTHONIOENCODING": encoding},
     )
     assert done.returncode != Exit.FAULT
-    assert "metadata.name: 'é' is no name" in done.stderr.decode()
+    assert "metadata.name: 'é' is not a valid name" in done.stderr.decode()
     shown = run("nodes", "--from", saved, PYTHONIOENCODING=encoding)
     assert shown.returncode == Exit.OK, shown.stderr
     assert "▁" in shown.stdout

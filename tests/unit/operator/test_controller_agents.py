@@ -34,7 +34,7 @@ async def test_a_node_whose_agent_fell_silent_says_so_until_it_is_heard_again():
     await rig.quiet()
     silent = rig.condition(Kind.TOPOLOGY, "n1", "Ready")
     assert (silent["status"], silent["reason"]) == ("False", "AgentSilent")
-    assert "last report is of 2026-01-01T00:02:00Z" in silent["message"]
+    assert "last reported at 2026-01-01T00:02:00Z" in silent["message"]
     hear(rig, "2026-01-01T00:09:00Z")
     await rig.quiet()
     assert rig.condition(Kind.TOPOLOGY, "n1", "Ready")["status"] == "True"

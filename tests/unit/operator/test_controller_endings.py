@@ -110,7 +110,7 @@ async def test_of_a_silent_node_an_orphan_is_released_after_the_time_of_the_prof
     assert rig.allocation() is None
     (told,) = rig.told("ReleasedUnseen")
     assert told == (
-        "CPUs 1-3,9-11 of default/db are free although nobody saw its processes end: "
+        "CPUs 1-3,9-11 of default/db were freed although nobody saw its processes end: "
         "the agent of node n1 is silent"
     )
 
@@ -317,7 +317,7 @@ async def test_while_nobody_knows_what_an_ended_pod_held_nothing_is_given_and_it
     assert rig.allocation() is not None
     assert rig.allocation("next") is None
     assert rig.told("Undecided") == [
-        "Waits for the agent of node n1 to say what is in force of PodAllocation default/db"
+        "Waits for the agent of node n1 to report what is in force for PodAllocation default/db"
     ]
     rig.cluster.released(DB)
     await rig.quiet()

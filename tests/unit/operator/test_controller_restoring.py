@@ -249,7 +249,7 @@ async def test_while_the_agent_has_not_said_who_runs_there_nobody_loses_and_noth
     await rig.create(pod("c"))
     assert rig.cpus("a") == rig.cpus("b") == "1-2,9-10"
     assert rig.allocation("c") is None
-    assert "what is in force of PodAllocation default/a, default/b" in rig.told("Undecided")[0]
+    assert "what is in force for PodAllocation default/a, default/b" in rig.told("Undecided")[0]
     refused(rig, "a")
     accepted(rig, "b")
     await rig.quiet(8)

@@ -53,7 +53,7 @@ async def test_nobody_acts_on_what_says_something_else_and_an_event_names_it_onc
         read_pod_allocation(stored)
     (told,) = rig.told("StoredOtherwise")
     assert says in told
-    assert "nobody acts on it" in told
+    assert "no agent acts on it" in told
     assert rig.told("Allocated") == rig.told("Restored") == []
     before = writes(rig)
     await rig.quiet(HOUR)

@@ -37,9 +37,7 @@ PAUSE: Final = 5.0
 _IN_VAIN: Final = Backoff(PAUSE, 60.0)
 _CLEAR: Final = "\x1b[H\x1b[2J"
 
-Watch = Annotated[
-    bool, typer.Option("--watch", "-w", help="print the answer again whenever it is another one")
-]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="print the answer again whenever it changes")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,7 @@ def _runtimes(facts: ClusterFacts) -> Iterator[CheckResult]:
     for node in linux:
         by_kind.setdefault(_info(node, "containerRuntimeVersion"), []).append(node["metadata"]["name"])
     for runtime, nodes in sorted(by_kind.items()):
-        where = f"{runtime or 'a runtime that is not told'} on {_names(nodes)}"
+        where = f"{runtime or 'an unknown runtime'} on {_names(nodes)}"
         kind, _, version = runtime.partition("://")
         release = release_of(version) or (0, 0)
         if kind == "cri-o" or (kind == "containerd" and release[0] >= _CONTAINERD_WITH_NRI):
@@ -247,10 +247,10 @@ def _rights(facts: ClusterFacts) -> Iterator[CheckResult]:
     if facts.installed:
         return
     if facts.lacking is None:
-        yield CheckResult("rights", CheckState.UNKNOWN, "nobody can be asked for rights here")
+        yield CheckResult("rights", CheckState.UNKNOWN, "rights cannot be checked here")
     elif facts.lacking:
         text = f"you may not {', '.join(facts.lacking)}"
-        step = "let somebody install it who may, or use another --context"
+        step = "have someone with these rights install it, or use another --context"
         yield CheckResult("rights", CheckState.FAILED, text, step)
     else:
         yield CheckResult("rights", CheckState.OK, "you may create what the chart creates")

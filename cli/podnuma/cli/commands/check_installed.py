@@ -160,7 +160,7 @@ def _readiness(
 def _not_ready(value: Json) -> str:
     for one in (value.get("status") or {}).get("conditions") or ():
         if one.get("type") == READY:
-            return "" if one.get("status") == "True" else str(one.get("reason") or "no reason told")
+            return "" if one.get("status") == "True" else str(one.get("reason") or "no reason given")
     return "not looked at yet"
 
 

@@ -43,7 +43,7 @@ def release_gates(
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="name the pods and change nothing")] = False,
 ) -> None:
-    """Let all pods go that wait to be placed: take podnuma's scheduling gate off them."""
+    """Release all pods that wait to be placed: remove podnuma's scheduling gate from them."""
     asyncio.run(_run(kubeconfig, context, namespace, dry_run=dry_run))
 
 

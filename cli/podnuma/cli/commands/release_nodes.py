@@ -150,7 +150,7 @@ async def _stop_operator(client: "Client", target: Installation) -> None:
 
 async def _let_pods_go(client: "Client") -> None:
     if found := await lift_gates(client):
-        output.note(f"{count(len(found), 'pod')} that waited to be placed let go")
+        output.note(f"{count(len(found), 'pod')} that waited to be placed released")
 
 
 async def _stopped(client: "Client", path: str) -> bool:

@@ -185,7 +185,7 @@ def _use(source: ObjectSource, namespace: str) -> dict[ContainerKey, ContainerUs
     except Failure as failure:
         if failure.code not in _ABSENT:
             raise
-        output.note("CPU and MEMORY are not known: this cluster answers no metrics.k8s.io")
+        output.note("CPU and MEMORY are not known: this cluster does not serve metrics.k8s.io")
         return {}
 
 

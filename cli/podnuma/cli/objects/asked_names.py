@@ -50,7 +50,8 @@ def checked_name(what: str, name: str) -> str:
         raise Failure(Exit.USAGE, f"the name of a {what} is empty; is a variable not set?")
     if len(name) > _LONGEST or not _NAME.fullmatch(name) or (what == _NAMESPACE and "." in name):
         raise Failure(
-            Exit.USAGE, f"{name!r} is no name of a {what}: lower case letters, digits, '-' and '.' make one"
+            Exit.USAGE,
+            f"{name!r} is not the name of a {what}: names have lower case letters, digits, '-' and '.'",
         )
     return name
 

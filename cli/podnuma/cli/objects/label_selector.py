@@ -21,7 +21,7 @@ def parse_selector(written: str) -> LabelSelector:
         part = _PART.match(written, place)
         if part is None:
             raise Failure(
-                Exit.USAGE, f"-l {written!r} is no label selector; write for example pool=db,disk!=hdd"
+                Exit.USAGE, f"-l {written!r} is not a label selector; write for example pool=db,disk!=hdd"
             )
         # A key that is to equal two values is a requirement, too: it selects nothing.
         if part["eq"] in ("=", "==") and part["key"] not in labels:

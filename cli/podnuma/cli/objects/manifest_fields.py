@@ -101,7 +101,7 @@ def _scalar(kind: str, value: Any, path: str) -> Iterator[str]:
         and _NAMED.fullmatch(path)
         and not _is_name(str(value), subdomain=path.startswith("metadata"))
     ):
-        yield f"{path}: {value!r} is no name: lower case letters, digits and '-' make one"
+        yield f"{path}: {value!r} is not a valid name: use lower case letters, digits and '-'"
 
 
 def _label(path: str, key: Any, value: Any) -> Iterator[str]:
@@ -110,9 +110,11 @@ def _label(path: str, key: Any, value: Any) -> Iterator[str]:
     if field == "annotations" or field in _LABELS:
         written = str(key)
         if not is_label_key(written.lower() if field == "annotations" else written):
-            yield f"{path}: {written!r} is no key: a domain and '/', letters, digits, '-', '_', '.' make one"
+            rule = "use letters, digits, '-', '_' and '.', after a domain and '/' if any"
+            yield f"{path}: {written!r} is not a valid key: {rule}"
     if field in _LABELS and isinstance(value, str) and not is_label_value(value):
-        yield f"{path}[{key}]: {value!r} is no label: at most 63 letters, digits, '-', '_' and '.' make one"
+        rule = "use at most 63 letters, digits, '-', '_' and '.'"
+        yield f"{path}[{key}]: {value!r} is not a valid label: {rule}"
 
 
 def _is_name(text: str, *, subdomain: bool) -> bool:

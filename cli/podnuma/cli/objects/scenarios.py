@@ -247,7 +247,7 @@ def _pages_in_use(rows: Sequence[ScenarioJson]) -> Iterator[PagesInUse]:
 def _pages(size: str, held: Any, path: str) -> int:
     page, total = _bytes(size, f"{path}.hugepages"), _bytes(held, f"{path}.hugepages.{size}")
     if page == 0 or page % 1024 or total % page:
-        raise ScenarioError(f"{path}.hugepages: {total} bytes is no whole number of {size} pages")
+        raise ScenarioError(f"{path}.hugepages: {total} bytes is not a whole number of {size} pages")
     return total
 
 

@@ -167,7 +167,7 @@ def _steps(steps: Sequence[MergeStep], *, wide: bool) -> Iterator[str]:
         if step.merged is None:
             yield f"{step.subject}: no set of NUMA nodes is suitable\n"
         elif any(_is_nowhere(side) for side in step.sides):
-            yield f"{step.subject}: {_named(replace(step.merged, preferred=True))} is tried all the same\n"
+            yield f"{step.subject}: {_named(replace(step.merged, preferred=True))} is tried anyway\n"
         else:
             yield f"{step.subject}: {_merged(step.merged)}\n"
 

@@ -167,7 +167,7 @@ class StatusWriter:
             if entry.body is None:
                 entry.body = body
             if self.trouble is None or entry.failures == 1:
-                logger.warning("status of %s not written, again in %.1f s: %s", path, retry, error)
+                logger.warning("status of %s not written, retrying in %.1f s: %s", path, retry, error)
             self.trouble = str(error)
         else:
             entry.failures, entry.refused, entry.substituted = 0, False, None
@@ -186,7 +186,7 @@ class StatusWriter:
         try:
             await in_thread(self._write, path, entry.substitute(why))
         except errors.KubeError as error:
-            logger.warning("nor is it written that the status of %s is refused: %s", path, error)
+            logger.warning("that the status of %s is refused could not be reported either: %s", path, error)
         else:
             entry.written, entry.substituted = None, (refused, why)
 

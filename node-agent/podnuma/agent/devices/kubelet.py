@@ -31,7 +31,7 @@ class KubeletDevices:
         """Return the kubelet's pods. Raises DevicesUnreadable."""
         if not self._socket.is_socket():
             raise DevicesUnreadable(
-                f"{self._socket} is no socket; the kubelet listens there while it runs, and the agent must"
+                f"{self._socket} is not a socket; the kubelet listens there while it runs, and the agent must"
                 " see the kubelet's folder (agent.kubeletDirectory of the chart)"
             )
         began = self._clock()

@@ -87,9 +87,7 @@ def _place_unlisted(tree: Tree, ids: tuple[int, ...], online: CpuSet, node_of_cp
         # There is no other node that they could be in.
         node_of_cpu.update(dict.fromkeys(unlisted, ids[0]))
     if left := cpuset.of(cpu for cpu in unlisted if cpu not in node_of_cpu):
-        problem = (
-            f"has no online node with CPUs {cpuset.render(left)}, which are online; they are used for nothing"
-        )
+        problem = f"has no online node with CPUs {cpuset.render(left)}, which are online; they are not used"
         tree.add(_NODE, problem, "check that the whole of /sys is mounted, or bring their node online")
 
 

@@ -139,7 +139,7 @@ async def _apply_one(write: CgroupWrite, mechanisms: Sequence[Mechanism], kept: 
         return WriteResult(
             write,
             WriteOutcome.HELD_BACK,
-            f"waits for CPUs {waits}, which another cgroup is not off for certain",
+            f"waits for CPUs {waits}, which another cgroup may still be using",
         )
     mechanism = next((mechanism for mechanism in mechanisms if mechanism.takes(write.cgroup)), None)
     if mechanism is None:
@@ -191,7 +191,7 @@ class UnreliableMechanisms:
         for result in results:
             cgroup, what = result.write.cgroup, unwritten.get(result.write.cgroup)
             if what is not None and _claimed(result):
-                confirmed.append(self._refused(result, f"{result.by} said it was done, but {what}"))
+                confirmed.append(self._refused(result, f"{result.by} reported success, but {what}"))
             elif result.outcome is WriteOutcome.GONE and cgroup in after and populated(cgroup):
                 confirmed.append(self._refused(result, f"{result.by} does not know it, but it has processes"))
             else:

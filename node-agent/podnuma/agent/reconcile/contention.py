@@ -81,7 +81,7 @@ class ContentionDetector:
             if self._set[cgroup][0] == target and self._undone.get(cgroup) != target:
                 history = self._histories.setdefault(cgroup, _History())
                 history.changes.append(now)
-                history.what = differences.get(cgroup) or "its values are others than wanted"
+                history.what = differences.get(cgroup) or "its values differ from the target"
                 self._undone[cgroup] = target
                 self._judge(cgroup, history)
 

@@ -27,7 +27,7 @@ class WriteLog:
             if self._refusals.get(cgroup) != why:
                 logger.warning("%s: %s", describe(cgroup), why)
         for cgroup in self._refusals.keys() - refusals.keys():
-            logger.info("%s: written now", describe(cgroup))
+            logger.info("%s: now written", describe(cgroup))
         self._refusals = refusals
 
     @staticmethod

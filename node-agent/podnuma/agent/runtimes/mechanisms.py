@@ -201,7 +201,7 @@ def _folder(reader: CgroupReader, cgroup: ContainerCgroup) -> Path:
 
 def _container(write: CgroupWrite) -> ContainerCgroup:
     if not isinstance(write.cgroup, ContainerCgroup):
-        raise TypeError(f"{describe(write.cgroup)} is no container; runtimes know of no other cgroup")
+        raise TypeError(f"{describe(write.cgroup)} is not a container; runtimes can write only to containers")
     return write.cgroup
 
 

@@ -70,7 +70,7 @@ class MissedContainers:
                 self._others.add(container_id)  # a sandbox, say
             elif container.state is not _STARTING:
                 logger.warning(
-                    "container %s of pod %s/%s runs, and NRI did not tell of it",
+                    "container %s of pod %s/%s is running, but NRI did not report it",
                     container.name,
                     container.pod_namespace,
                     container.pod_name,

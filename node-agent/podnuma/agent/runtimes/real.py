@@ -75,7 +75,7 @@ def real_backend(settings: AgentSettings, changed: Callable[[], None]) -> NodeBa
 def _layout(root: Path) -> CgroupLayout:
     if not (root / "cgroup.controllers").is_file():
         raise NodeNotReady(
-            f"{root} is no cgroup v2 mount; podnuma needs cgroup v2 (boot with"
+            f"{root} is not a cgroup v2 mount; podnuma needs cgroup v2 (boot with"
             " systemd.unified_cgroup_hierarchy=1) mounted there"
         )
     layout = detect(root)
@@ -173,7 +173,7 @@ class _RealNode:
 
         socket = self._cri_socket()
         if socket is None or not socket.is_socket():
-            raise OSError("no socket of a runtime")
+            raise OSError("no runtime socket")
         try:
             async with CriClient(socket) as client:
                 return await client.containers()
@@ -202,7 +202,7 @@ class _RealNode:
             if self._nri_is_enough:
                 self._cri_trouble = "not used while NRI is connected"
             elif socket is None or not socket.is_socket():
-                self._cri_trouble = f"no socket of a runtime below {root}"
+                self._cri_trouble = f"no runtime socket below {root}"
             else:
                 await self._follow(socket)
             await asyncio.sleep(_LOOK_AGAIN)

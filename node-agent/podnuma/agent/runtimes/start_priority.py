@@ -66,4 +66,4 @@ class StartPriority:
     def _forget(self, task: "asyncio.Task[Any]") -> None:
         self._left.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            logger.debug("an update that gave way failed: %s", task.exception())
+            logger.debug("an update that was postponed for a starting container failed: %s", task.exception())

@@ -75,7 +75,7 @@ def _deferred(snapshot: NodeSnapshot, grant: PodGrant, generation: int) -> list[
         return []
     text = (
         f"cpuset.mems of {', '.join(waiting)} applies at restart: moving the memory of a running container"
-        " would make it wait"
+        " would stall it"
     )
     return [Condition(MEMORY_DEFERRED, Status.TRUE, "ContainerRuns", text, generation)]
 
@@ -85,8 +85,8 @@ def _offline(snapshot: NodeSnapshot, grant: PodGrant, generation: int) -> list[C
     if not offline:
         return []
     text = (
-        f"CPUs {cpuset.render(offline)} of {cpuset.render(grant.exclusive_cpus)} are offline; they count"
-        " again when they are switched on"
+        f"CPUs {cpuset.render(offline)} of {cpuset.render(grant.exclusive_cpus)} are offline; they are"
+        " used again once they are online"
     )
     return [Condition(CPUS_OFFLINE, Status.TRUE, "Hotplug", text, generation)]
 
@@ -103,7 +103,7 @@ def _outside(snapshot: NodeSnapshot, grant: PodGrant, generation: int) -> list[C
     )
     if not text:
         return []
-    text += "; the pod keeps them, is held off them by the kernel, and gets them when they are there again"
+    text += "; they stay allocated to the pod, which the kernel keeps off them until they are back"
     return [Condition(OUTSIDE_KUBEPODS, Status.TRUE, "NotInCgroup", text, generation)]
 
 

@@ -52,7 +52,7 @@ from podnuma.api.pod_allocation import (
 _ENDED = "the pod has ended"
 _RESERVED = "the pod was placed on this node and is not bound to it yet; nobody else gets what it will hold"
 _OTHER_DRIVER = "do kubelet and runtime have the same cgroup driver?"
-_UNNOTICED = "if that stays, it has ended and the runtime did not notice; a restart of the runtime shows"
+_UNNOTICED = "if this persists, it has ended and the runtime did not notice; restart the runtime"
 _PINNED = (Verdict.PINNED_AT_START, Verdict.PINNED_LATE)
 
 
@@ -223,7 +223,7 @@ def _phase(
         if elsewhere:
             beside = any(cgroup in snapshot.seen for cgroup in listed)
             text = (
-                f"{', '.join(elsewhere[:10])}: the runtime lists it, and it has no cgroup below that of its"
+                f"{', '.join(elsewhere[:10])}: the runtime lists it, but it has no cgroup below that of its"
                 f" pod; {_UNNOTICED if beside else _OTHER_DRIVER}"
             )
             return Phase.PENDING, "Pending", text

@@ -195,7 +195,7 @@ class NodeStatus:
             _condition(
                 NodeCondition.ISOLATED,
                 not self._intruders,
-                ("NobodyElse", "no container is on CPUs that another has for itself"),
+                ("NobodyElse", "no container runs on CPUs that another holds exclusively"),
                 ("OthersOnExclusiveCPUs", self._intruders),
             ),
         ]

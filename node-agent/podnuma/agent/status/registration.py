@@ -43,8 +43,10 @@ async def register(
             failures += 1
             pause = error.retry_after or backoff.delay(failures, rng)
             if failures == 1:
-                logger.warning("NodeTopology %s cannot be made, again in %.0f s: %s", node, pause, error)
+                logger.warning(
+                    "NodeTopology %s cannot be created, retrying in %.0f s: %s", node, pause, error
+                )
             await asyncio.sleep(pause)
         else:
-            logger.info("NodeTopology %s made: no settings yet", node)
+            logger.info("NodeTopology %s created; it has no settings yet", node)
             return

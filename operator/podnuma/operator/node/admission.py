@@ -162,7 +162,7 @@ class Admission:
             self._enqueue(node.name, _SOON)
             return
         names = ", ".join(str(one.key) for one in unsettled[:_NAMED])
-        text = f"Waits for the agent of node {node.name} to say what is in force of PodAllocation {names}"
+        text = f"Waits for the agent of node {node.name} to report what is in force for PodAllocation {names}"
         self._allocations.warn_once(node, pod, "Undecided", text)
 
     async def _withdraw(self, node: NodeState, selection: ProfileSelection) -> None:

@@ -183,7 +183,7 @@ class AllocationSync:
         then = (
             "nothing on the node depends on that"
             if decision.has_its_effect(stored)
-            else "nobody acts on it, the pod's containers do not get what was decided"
+            else "no agent acts on it, so the pod's containers do not get what was decided"
         )
         what = f"PodAllocation {decision.key} is stored otherwise than sent, {decision.difference(stored)}"
         cause = "an admission policy or webhook changes it, or its CRD is older than the operator"
@@ -246,7 +246,11 @@ class AllocationSync:
         if not node.heartbeat.awaited(now) or now - min(since) > _AGENT_ANSWERS:
             return False
         names = ", ".join(str(allocation.key) for allocation in contested)
-        logger.info("node %s: PodAllocations %s claim the same CPUs; its agent knows whose", node.name, names)
+        logger.info(
+            "node %s: PodAllocations %s claim the same CPUs; the node's agent decides which one stays",
+            node.name,
+            names,
+        )
         self._enqueue(node.name, _AGENT_LOOKS)
         return True
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _NAMESPACE_TERMINATING = 5.0  # seconds until a pod of a namespace that takes no new objects is tried again
-_AUDIT = "; mode is Audit: nothing is written, and its containers run as the kubelet has them"
+_AUDIT = "; mode is Audit: nothing is written, and its containers run as the kubelet configures them"
 _LONGEST_WAIT = 120.0  # seconds for which an agent holds a container that has no decision
 _RUNS_ALREADY = "; the pod runs already and had no PodAllocation: until now it may have had other CPUs"
 

@@ -101,7 +101,7 @@ async def _locate(reader: Reader, pod: CachedPod, machine: Topology) -> LocatedD
     for claim in dict.fromkeys(reference.claim for reference in pod.claims):
         key = ObjectKey(pod.key.namespace, claim)
         if not claim:
-            return _waits("a ResourceClaim that its template has not made yet")
+            return _waits("a ResourceClaim that has not been created from its template yet")
         try:
             found = await reader.allocated_devices(key)
         except errors.NotFoundError:

@@ -90,5 +90,5 @@ class Eviction:
         node.evicted.add(pod.uid)
         self._metrics.evictions.labels("done").inc()
         logger.info("node %s: pod %s evicted, it does not fit", node.name, pod.key)
-        text = f"Evicted from {node.name}: the pod was refused there, and onRejection is Evict"
+        text = f"Evicted from {node.name}: the pod was refused there and onRejection is Evict"
         self._events.record(pod_reference(pod), EventType.WARNING, "Evicted", text)

@@ -39,7 +39,7 @@ class EvictionExemption(enum.Enum):
     AUDIT = "mode is Audit: nothing is changed"
     SHARE = "onRejection is Share: it runs in the node shared pool"
     STAYS = "it would come back to this node at once: it runs in the node shared pool"
-    WAS_THERE = "it ran here before podnuma managed the node: it goes on in the node shared pool"
+    WAS_THERE = "it ran here before podnuma managed the node: it keeps running in the node shared pool"
     ENDING = "it is being deleted"
 
 

@@ -66,7 +66,7 @@ class Leftovers:
         await self._writer.delete_topology(name, topology.uid)
         self._cache.delete(Kind.TOPOLOGY, topology.key, topology.version)
         logger.info(
-            "NodeTopology %s removed: its node is gone, and nobody has asked for anything there", name
+            "NodeTopology %s removed: its node is gone, and nothing was configured or allocated there", name
         )
 
     def _is_left(self, topology: CachedTopology, state: NodeState) -> bool:

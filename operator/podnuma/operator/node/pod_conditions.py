@@ -46,7 +46,7 @@ class PodConditions:
             except (errors.NotFoundError, errors.ConflictError):
                 continue  # it is gone, or another pod has its name
             except errors.RefusedError as error:
-                logger.warning("pod %s gets no condition: %s", pod.key, error)
+                logger.warning("the condition of pod %s could not be written: %s", pod.key, error)
                 return
 
     async def _write(self, pod: CachedPod, refusal: tuple[str, str] | None) -> None:

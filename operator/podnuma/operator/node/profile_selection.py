@@ -135,7 +135,7 @@ def _replace_unreadable(
         message = f"{topology.problem}{rest}; correct it; running pods keep what they hold"
         return ProfileSelection(_valid(False, NodeReason.INVALID_OBJECT, message))
     settings = winner.settings_on(node.kubelet_version)
-    message = f"{topology.problem}; it is written anew from NodeProfile {winner.name}"
+    message = f"{topology.problem}; it is rewritten from NodeProfile {winner.name}"
     return ProfileSelection(
         _valid(False, NodeReason.INVALID_OBJECT, message),
         intended=settings,
@@ -215,8 +215,8 @@ def _without_hardware(name: str, present: NodeTopology | None) -> Condition:
     """Say why there is no hardware to decide with: who has to do something differs."""
     if present is not None and (problem := present.hardware_problem):
         message = (
-            f"NodeTopology {name}: {problem}; the agent writes it anew within a minute: if this stays, agent "
-            "and operator are of different versions: upgrade the older one"
+            f"NodeTopology {name}: {problem}; the agent rewrites it within a minute; if this persists, agent "
+            "and operator have different versions: upgrade the older one"
         )
         return _valid(None, NodeReason.HARDWARE_UNREADABLE, message)
     if present is None or present.agent is None:
@@ -239,7 +239,7 @@ def _paused(present: NodeTopology) -> str | None:
     if condition.status is Status.UNKNOWN:
         return (
             f"whether the agent of node {present.name} is paused cannot be read in the condition "
-            f"{NodeCondition.PAUSED}; the agent writes it anew within a minute"
+            f"{NodeCondition.PAUSED}; the agent rewrites it within a minute"
         )
     return f"the agent of node {present.name} is paused: {condition.message}"
 

@@ -47,7 +47,7 @@ def node_readiness(
     """Sum up settings, agent, the operator's own work, and whether all pods are up to date."""
     valid = selection.valid
     if node.failure is not None and now - node.failure.since > FAILING:
-        text = f"working on this node fails and is tried again and again: {node.failure.message}"
+        text = f"reconciling this node keeps failing: {node.failure.message}"
         return _in_progress(NodeReason.RECONCILE_FAILING, text[:2048])
     if valid.status is Status.FALSE:
         return readiness(Readiness.FAILED, valid.reason, valid.message, None)
@@ -59,12 +59,12 @@ def node_readiness(
         return _in_progress(NodeReason.AGENT_MISSING, text)
     if node.heartbeat.silent:
         text = (
-            f"the agent's last report is of {node.heartbeat.time}; running containers keep their CPUs, new"
+            f"the agent last reported at {node.heartbeat.time}; running containers keep their CPUs, new"
             " ones may be pinned late; check that the agent's pod runs and reaches the API server"
         )
         return _in_progress(NodeReason.AGENT_SILENT, text)
     if agent.status is not Status.TRUE:
-        text = f"the agent says: {agent.message}"
+        text = f"the agent reports: {agent.message}"
         return readiness(Readiness.FAILED, NodeReason.AGENT_NOT_READY, text, None)
     if up_to_date.status is not Status.TRUE:
         return _in_progress(NodeReason.PODS_OUTDATED, up_to_date.message)
@@ -102,8 +102,8 @@ def readable(topology: CachedTopology, allocations: Iterable[CachedAllocation]) 
         return Condition(NodeCondition.READABLE, Status.TRUE, "Readable", "every field can be read")
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     message = (
-        f"{'; '.join(found[:_NAMED])}{more}; operator and agent write their fields anew: what stays was "
-        "written by someone else or by another version"
+        f"{'; '.join(found[:_NAMED])}{more}; operator and agent rewrite their own fields: what remains "
+        "was written by someone else or by another version"
     )
     return Condition(NodeCondition.READABLE, Status.FALSE, "FieldsUnreadable", message[:2048])
 

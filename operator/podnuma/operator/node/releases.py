@@ -135,7 +135,9 @@ class Releases:
             return
         problem = node.adopt(decision)
         if problem is not None:
-            logger.warning("PodAllocation %s is of no pod and cannot be kept: %s", allocation.key, problem)
+            logger.warning(
+                "PodAllocation %s belongs to no pod and cannot be kept: %s", allocation.key, problem
+            )
             await self._store.delete(allocation)
             return
         await self._release(node, decision)
@@ -159,7 +161,7 @@ class Releases:
         known = self._cache.node(node.name) is not None
         why = f"the agent of node {node.name} is silent" if known else f"node {node.name} is gone"
         cpus = cpuset.render(decision.grant.exclusive_cpus) or "none"
-        text = f"CPUs {cpus} of {decision.key} are free although nobody saw its processes end: {why}"
+        text = f"CPUs {cpus} of {decision.key} were freed although nobody saw its processes end: {why}"
         logger.warning("%s", text)
         self._metrics.releases_unseen.inc()
         self._events.record(allocation_reference(allocation), EventType.WARNING, "ReleasedUnseen", text)

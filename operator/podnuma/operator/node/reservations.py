@@ -141,7 +141,7 @@ class Reservations:
             await self._store.delete(allocation)
         node.release(uid)
         self._metrics.placements.labels("given_back").inc()
-        logger.info("node %s: what pod %s had reserved is free: %s", node.name, decision.key, why)
+        logger.info("node %s: the reservation of pod %s was released: %s", node.name, decision.key, why)
 
     async def run(self, node: NodeState) -> None:
         """Take over what bound pods had reserved, and give back what is not going to be used."""

@@ -133,7 +133,7 @@ class Freeing:
             self._enqueue(name, 0.0)  # its run adopts what is stored
             return
         if self._cache.node(name) is None or self._view.lasting_obstacle(pod, name) is not None:
-            await node.give_back(pod.uid, "the node is gone, or does not take the pod any more")
+            await node.give_back(pod.uid, "the node is gone or no longer accepts the pod")
             self._placed_anew(node)
             return
         await self._nominate(pod, name)

@@ -114,7 +114,7 @@ class Telling:
             return
         self._looked[pod.uid] = self._clock()
         if found.nowhere:
-            self._freeing.let_go(pod, LetGo("no node on which pods are placed takes it"))
+            self._freeing.let_go(pod, LetGo("no node on which pods are placed accepts it"))
         elif found.released:
             self._freeing.let_go(pod, LetGo(found.text, found.unfit))
         else:

@@ -285,7 +285,7 @@ class KopfSource:
 
     def _list_begins(self, kind: Kind) -> None:
         if kind in self._established:
-            logger.info("the watch of %s could not be continued and begins anew", kind.value.kind)
+            logger.info("the watch of %s could not be resumed; listing again", kind.value.kind)
         self._established.discard(kind)
         self._unlisted.discard(kind)
 

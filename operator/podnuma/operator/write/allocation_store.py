@@ -115,9 +115,7 @@ class AllocationStore:
             except errors.UncertainError:
                 self._pending_until[decision.key] = self._clock() + self._write_deadline
                 raise
-        raise errors.ConflictError(
-            409, "Conflict", f"PodAllocation {decision.key} comes back again and again"
-        )
+        raise errors.ConflictError(409, "Conflict", f"PodAllocation {decision.key} keeps coming back")
 
     async def rewrite(self, decision: PodDecision) -> CachedAllocation:
         """Make the PodAllocation show a decision, whatever it says now; return what is stored."""
@@ -140,9 +138,7 @@ class AllocationStore:
             except errors.UncertainError:
                 self._pending_until[decision.key] = self._clock() + self._write_deadline
                 raise
-        raise errors.ConflictError(
-            409, "Conflict", f"PodAllocation {decision.key} is changed again and again"
-        )
+        raise errors.ConflictError(409, "Conflict", f"PodAllocation {decision.key} keeps being changed")
 
     async def delete(self, allocation: CachedAllocation) -> None:
         """Delete a PodAllocation; when this returns it does not exist any more."""

@@ -28,6 +28,6 @@ async def test_the_kubelet_is_asked_on_its_socket(tmp_path):
 
 async def test_a_missing_socket_is_named_with_what_to_do(tmp_path):
     observed = Observed()
-    with pytest.raises(DevicesUnreadable, match=r"pod-resources/kubelet\.sock is no socket; "):
+    with pytest.raises(DevicesUnreadable, match=r"pod-resources/kubelet\.sock is not a socket; "):
         await KubeletDevices(tmp_path, observed).ask()
     assert observed == []

@@ -55,7 +55,7 @@ def test_a_way_that_does_not_do_what_it_says_comes_last_at_that_place():
         run([write(DB, "1"), write(LOG, "0")], first, second, useless=useless)
         == [(WriteOutcome.DONE, "")] * 2
     )
-    assert [each.cgroup for each in first.writes] == [LOG], "where no other is left it is tried all the same"
+    assert [each.cgroup for each in first.writes] == [LOG], "where no other is left it is tried anyway"
     assert [each.cgroup for each in second.writes] == [DB]
 
 

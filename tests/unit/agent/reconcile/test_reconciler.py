@@ -474,7 +474,7 @@ def test_what_the_kernel_does_not_show_counts_as_refused_and_the_next_way_is_tri
     db = bench.start(bench.pod("db"), "db", "1000 100000")
     first = bench.run_pass()
     assert first.unfinished
-    assert "liar said it was done, but cpuset.cpus is empty, wanted 1,9" in caplog.text
+    assert "liar reported success, but cpuset.cpus is empty, wanted 1,9" in caplog.text
     assert not bench.run_pass().unfinished
     assert (bench.cpus(db), bench.file(db, "cpu.max")) == ("1,9", "max 100000")
     assert len(liar.writes) == 1
@@ -520,7 +520,7 @@ def test_a_place_that_is_written_twice_in_a_pass_is_judged_by_the_last(bench, wo
     assert twice == [words.cpus("5"), words.cpus("1,5")], "else this test is about nothing"
     assert {result.outcome for result in snapshot.results} == {WriteOutcome.DONE}
     assert bench.effective(cgroups["p"]) == "1,5"
-    assert "said it was done, but" not in caplog.text
+    assert "reported success, but" not in caplog.text
 
 
 def test_who_lies_about_a_place_has_done_none_of_its_steps(bench, words):

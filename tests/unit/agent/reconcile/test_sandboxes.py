@@ -107,7 +107,7 @@ def test_containers_outside_of_their_pods_cgroup_are_named(bench, words, sandbox
     said = status(bench, pass_later(bench))
     assert said.phase is Phase.PENDING
     assert said.conditions[0].message == (
-        "db: the runtime lists it, and it has no cgroup below that of its pod;"
+        "db: the runtime lists it, but it has no cgroup below that of its pod;"
         " do kubelet and runtime have the same cgroup driver?"
     )
 

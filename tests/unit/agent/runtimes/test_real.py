@@ -20,7 +20,7 @@ def side(root, runtime=Runtime.AUTO, kubepods="kubepods.slice"):
 
 def test_a_node_without_cgroup_v2_is_told_what_it_needs(tmp_path):
     (tmp_path / "cgroup").mkdir()
-    with pytest.raises(NodeNotReady, match="is no cgroup v2 mount"):
+    with pytest.raises(NodeNotReady, match="is not a cgroup v2 mount"):
         real.real_backend(AgentSettings("node", cgroup_root=tmp_path / "cgroup"), lambda: None)
 
 
@@ -62,7 +62,7 @@ async def test_a_socket_is_looked_for_until_there_is_one(tmp_path, monkeypatch, 
     node = side(tmp_path, Runtime.CRI).runtime
     task = asyncio.create_task(node._follow_cri())
     try:
-        await reached(lambda: "no socket of a runtime" in (node._cri_trouble or ""))
+        await reached(lambda: "no runtime socket" in (node._cri_trouble or ""))
         path = tmp_path / "run/containerd/containerd.sock"
         path.parent.mkdir(parents=True)
         with sockets.socket(sockets.AF_UNIX) as server:
@@ -136,7 +136,7 @@ async def test_a_container_that_nri_missed_is_known_soon(tmp_path, monkeypatch, 
 
 
 async def test_without_a_socket_nobody_can_be_asked_who_a_container_is(tmp_path):
-    with pytest.raises(OSError, match="no socket of a runtime"):
+    with pytest.raises(OSError, match="no runtime socket"):
         await side(tmp_path).runtime._ask_cri()
 
 

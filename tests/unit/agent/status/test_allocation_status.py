@@ -509,6 +509,6 @@ def test_a_container_whose_end_the_runtime_did_not_notice_is_not_put_down_to_the
     bench.start(pod, "log")
     bench.kernel.remove(bench.layout.folder(bench.start(pod, "db")))
     assert ready(tell())[2] == (
-        "db: the runtime lists it, and it has no cgroup below that of its pod;"
-        " if that stays, it has ended and the runtime did not notice; a restart of the runtime shows"
+        "db: the runtime lists it, but it has no cgroup below that of its pod;"
+        " if this persists, it has ended and the runtime did not notice; restart the runtime"
     )

@@ -60,9 +60,9 @@ def test_labels_and_names_that_the_api_server_refuses_are_said():
       annotations: {at: "22:30", A/b c: ""}
     spec: {nodeSelector: {zone: "~5"}, containers: [{name: a.b}], initContainers: [{name: a-b}]}
     """
-    key = "is no key: a domain and '/', letters, digits, '-', '_', '.' make one"
-    label = "is no label: at most 63 letters, digits, '-', '_' and '.' make one"
-    name = "is no name: lower case letters, digits and '-' make one"
+    key = "is not a valid key: use letters, digits, '-', '_' and '.', after a domain and '/' if any"
+    label = "is not a valid label: use at most 63 letters, digits, '-', '_' and '.'"
+    name = "is not a valid name: use lower case letters, digits and '-'"
     assert found("Pod", text) == [
         f"metadata.name: 'Web' {name}",
         f"metadata.labels[at]: '22:30' {label}",

@@ -71,7 +71,7 @@ def test_memory_takes_numbers_and_quantities():
                 "coresPerNuma": 1,
                 "numaNodes": [{"id": 0, "memoryBytes": 1, "hugepages": {"2Mi": 5}}],
             },
-            "5 bytes is no whole number of 2Mi pages",
+            "5 bytes is not a whole number of 2Mi pages",
         ),
         ({"sockets": 1, "coresPerNuma": 1, "numaNodes": [{"id": 0, "memoryBytes": 1}] * 2}, "listed twice"),
     ],

@@ -70,5 +70,5 @@ def _write(path: Path, wanted: int, pod: PodCgroup) -> bool:
     except OSError as error:
         logger.warning("%s: %s could not be set to %d again: %s", describe(pod), path.name, wanted, error)
         return False
-    logger.warning("%s: %s was 0 and is %d again, as its containers have", describe(pod), path.name, wanted)
+    logger.warning("%s: %s was 0; restored to %d, as its containers have", describe(pod), path.name, wanted)
     return True
