@@ -1,6 +1,6 @@
 """One running agent: streams in, passes over the node, statuses out.
 
-`app` makes the parts and hands them over; here is only the order of things. A burst of events costs one
+`app` builds the parts; this module only runs them in order. A burst of events costs one
 pass, and passes take a fifth of a processor at most: what a pass waits for others does not count, or reports
 would be late just when much is going on. A pass that failed, was refused something or does not find what it
 wrote comes again after a back-off; without events there is one every `check_seconds`, because cgroups change

@@ -1,4 +1,4 @@
-"""What the agent watches at the API server; the server leaves out what is of other nodes."""
+"""What the agent watches at the API server; field selectors leave out what belongs to other nodes."""
 
 from podnuma.agent.apiserver.watch import WatchSource
 from podnuma.api import names

@@ -1,4 +1,4 @@
-"""The cgroup files of an interest here, one row each: how the text is read and written.
+"""The cgroup files that podnuma uses, one row each: how the text is read and written.
 
 Text comes from the kernel and, on a hostile node, from anyone who can write there: a text that does not
 parse is None, as an absent file is, and the verifier reports the difference.

@@ -1,13 +1,13 @@
 """Which grants this node takes: the one owner of what is in force.
 
-Of two allocations that overlap the one stays that runs there, as the kernel says; else the one that was in
-force already. The other is refused, whatever the cause, and its pod keeps what it had in force before, if
-that is still free. Refused, too, is one that names CPUs the node does not have, and one that would leave the
-shared pool empty: to a kernel an empty set means "all CPUs".
+Of two allocations that overlap, the one whose pod runs on those CPUs according to the kernel stays; if
+neither does, the one that was already in force. The other is refused, whatever the cause, and its pod keeps
+what it had in force before, if that is still free. An allocation that names CPUs the node does not have is
+refused, too, and so is one that would leave the shared pool empty: to a kernel an empty set means "all CPUs".
 
 Whoever may create pods can write the annotations of a mirror pod, with the UID of somebody else's pod, until
-its kubelet deletes it. What runs under that UID has the name of its own pod, by the kubelet: a decision about
-a pod of another name is nobody's.
+its kubelet deletes it. The kubelet gives what runs under that UID the name of its own pod: a decision about a
+pod of another name is ignored.
 """
 
 import logging

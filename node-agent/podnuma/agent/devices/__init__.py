@@ -1,1 +1,1 @@
-"""Which devices of device plugins the pods have whose decision waits for that."""
+"""Which devices of device plugins the kubelet gave to pods whose decision waits for them."""

@@ -4,7 +4,7 @@ A mechanism that reported success while the kernel has another value is passed o
 on: crun, for one, turns "no quota" into a quota of 1000 microseconds, and only systemd can remove it again.
 
 A write that was refused holds back later writes that would hand out the CPUs it kept: otherwise one CPU would
-have two owners. They are due again in the next pass. That a cgroup is gone is a normal end.
+have two owners. They are due again in the next pass. A cgroup that is gone has ended, which is no failure.
 """
 
 import logging

@@ -1,15 +1,15 @@
-"""Notices that somebody else keeps changing a cgroup, and gives way there.
+"""Notices that another program keeps changing a cgroup, and backs off there.
 
-A value that this agent has set, and that is another one while its target is still the same, was changed by
-somebody else. It is set again at once, REPAIRS times within WINDOW seconds. Then the cgroup is contended: it
-is said what is changed to what and how often, and the cgroup is set at most once every PAUSE seconds, so that
-two programs do not undo each other all day. That is over when nobody has changed it for QUIET seconds.
+A value that this agent has set, and that has changed although its target has not, was changed by another
+program. It is set again at once, REPAIRS times within WINDOW seconds. Then the cgroup is contended: the agent
+reports the value and how often it changes, and sets the cgroup at most once every PAUSE seconds, so that two
+programs do not undo each other all day. That ends when nobody has changed it for QUIET seconds.
 
 A new target is written at once all the same, and so is what takes a cgroup off the CPUs of a container that
 is about to start.
 
-A kubelet that resizes a pod is nobody else (`kubelet_resize`): the quota of a pod's own cgroup is set right
-at once and never counts, nor does what changed in a container a moment before its new target came.
+A kubelet that resizes a pod is not another program (`kubelet_resize`): the quota of a pod's own cgroup is
+corrected at once and never counts, nor does a change in a container just before its new target arrives.
 """
 
 import logging

@@ -3,8 +3,9 @@
 A cgroup that was right with a target and is not right with the same one has drifted. That is counted once
 until it is right again, however many passes that takes.
 
-A kubelet that resizes a pod is no drift (`kubelet_resize`). It is set right all the same; but the quota of a
-pod's own cgroup is never counted, and that of a container only if no new target comes for it.
+What a kubelet writes when it resizes a pod is not drift (`kubelet_resize`). It is corrected like drift; but
+the quota of a pod's own cgroup is never counted, and that of a container only if no new target arrives for
+it.
 """
 
 from collections.abc import Iterable, Mapping

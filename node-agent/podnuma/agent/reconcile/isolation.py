@@ -1,8 +1,8 @@
-"""Finds who is on CPUs that a container has for itself. Pure.
+"""Finds who is on CPUs that a container holds exclusively. Pure.
 
 A container that has its values runs alone on its CPUs only if everybody else has theirs: where another cgroup
-could not be taken off them, both run there. Looked at is what the kernel has in force, not what was written.
-A pod's own cgroup counts where nothing below it was seen: its containers tell better.
+could not be taken off them, both run there. What counts is what the kernel has in force, not what was
+written. A pod's own cgroup counts only where no container below it was seen.
 """
 
 from collections.abc import Collection, Mapping

@@ -1,4 +1,4 @@
-"""What a kubelet writes when it resizes a pod in place, which is nobody's attack on a value.
+"""What a kubelet writes when it resizes a pod in place, which is neither drift nor contention.
 
 It writes the quota of the pod's own cgroup itself, and has the runtime write those of containers. The
 decision that follows comes moments later, as a new target of the cgroup.

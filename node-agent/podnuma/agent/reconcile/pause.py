@@ -1,10 +1,10 @@
-"""Reasons to pause: others who pin containers on this node, be it the kubelet itself.
+"""Reasons to pause: another program that pins containers on this node, or the kubelet itself.
 
-Two that pin the same containers undo each other's values without end. So podnuma applies nothing while one of
-them is there, and says in a condition who it is.
+Two programs that pin the same containers undo each other's values without end. So podnuma applies nothing
+while another one is there, and names it in a condition.
 
-Programs are known by the names of their containers, which everybody can give to his own. So only those in
-namespaces of the cluster's administrators count. One elsewhere is found by what it writes (`contention`).
+Programs are recognized by the names of their containers, which any user can choose. So only containers in the
+cluster administrators' namespaces count. A program elsewhere is found by what it writes (`contention`).
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What follows from what a pass saw, worked out anew only where that is not what the pass before saw."""
+"""What follows from what a pass saw, computed again only where that differs from the pass before."""
 
 from podnuma.agent.plan.targets import compute_targets, would_move
 from podnuma.agent.plan.write_order import order_writes

@@ -5,8 +5,8 @@ namespace, an admission policy) costs that pod its decision, and is tried again.
 the very same decision is written again before the next pod is looked at; if there is nothing to write any
 more, nothing is decided until it is certain what is stored.
 
-A reservation, a decision about a pod that is not bound yet, is stored in the same way; it is told about only
-when it is taken over. Nor is it told that a pod waits for its devices.
+A reservation, a decision about a pod that is not bound yet, is stored in the same way; its event is posted
+only when the pod is bound. No event says that a pod waits for its devices.
 """
 
 from __future__ import annotations

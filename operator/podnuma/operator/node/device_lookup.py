@@ -1,7 +1,7 @@
-"""Look up the devices of a pod that is to be decided; say what is missing, and come back for it.
+"""Look up the devices of a pod that is to be decided; report what is missing, and look again later.
 
-Claims are asked for with growing pauses, since nothing is watched that would tell. What the agent tells of
-device plugins arrives by the watch of PodAllocations, which queues the node.
+Claims are read again with growing pauses, because they are not watched. What the agent reports about device
+plugins arrives through the watch on PodAllocations, which queues the node.
 """
 
 from __future__ import annotations

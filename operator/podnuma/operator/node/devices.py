@@ -8,7 +8,7 @@ A claim without allocation makes the pod wait: its kubelet does not start it eit
 missing or contradictory is a problem in words, and the pod is decided without the device in question.
 What the decision should say besides is a note: a device at a NUMA node without CPUs, and which ones are near.
 
-Devices of device plugins are chosen by the pod's kubelet, and the node's agent tells them in the status of
+Devices of device plugins are chosen by the pod's kubelet, and the node's agent reports them in the status of
 the PodAllocation, which says until then that the pod is not decided. If the agent cannot read them, the
 profile says whether the pod is decided without. A resource none of whose devices has a NUMA node is left out.
 """

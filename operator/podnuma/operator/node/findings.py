@@ -1,8 +1,8 @@
 """Events about what agents find on their nodes: who keeps changing values, and who is on whose CPUs.
 
-An agent says it in conditions of its NodeTopology and of PodAllocations, where it stays as long as it is so.
-One event about the node, and one about each pod, says when it began; it is told again only when it had ended
-meanwhile. A new process tells what it finds; where the text is the same, that is the same event.
+An agent reports it in conditions of its NodeTopology and of PodAllocations, for as long as it lasts. One
+event about the node, and one about each pod, says when it began; another follows only if it had ended in
+between. A new process reports what it finds; an event with the same text is the same event.
 """
 
 from __future__ import annotations

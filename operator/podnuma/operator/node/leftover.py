@@ -1,9 +1,9 @@
 """Remove the NodeTopology that a node left behind: it has no owner, so the garbage collector does not.
 
-An agent registers its node without an owner, which the operator adds. Where the Node goes before an operator
-has looked, nobody else ever removes the object. It is removed only if its spec is as an agent makes it,
-nothing is allocated there, the Node has been away for a while, and a live read says so, too. What somebody
-wrote for a node to come is theirs.
+An agent registers its node without an owner; the operator adds it. If the Node is deleted before that,
+nothing else ever removes the object. It is removed only if its spec is still as the agent created it, nothing
+is allocated there, the Node has been missing for a while, and a live read confirms that. An object that
+somebody wrote for a future node is left alone.
 """
 
 from __future__ import annotations

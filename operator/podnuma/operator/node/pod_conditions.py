@@ -1,7 +1,7 @@
 """Refused pods carry a condition while they exist, and lose it when they are admitted after all.
 
-Level-based: what a pod carries is compared with its decision whenever the node is reported, apart from
-deciding. A pod that was never refused is never written to.
+Level-based: the condition of a pod is compared with its decision whenever the node's status is reported, not
+when the pod is decided. A pod that was never refused is never written to.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Of the profiles that select a node, the one with the highest priority wins, then the first by
 name. Before its settings apply they are checked against the node's hardware: invalid settings
-are refused with the reason, and the last valid ones stay; of a node that no profile has had yet
-there are none, and pods that ask for something are refused there. Running pods keep what they
+are refused with the reason, and the last valid ones stay in force; a node that never had valid settings
+has none, and pods that ask for something are refused there. Running pods keep what they
 hold, whatever the new settings say.
 
 On a node that no profile selects, nothing new is decided, and the operator deletes its

@@ -1,7 +1,7 @@
-"""How a node stands, as conditions of its NodeTopology. Pure.
+"""The operator's conditions of a NodeTopology. Pure.
 
-`Ready` says whether pods are decided there and their decisions applied, and if not, what stands
-in the way; the first of several causes is named, in the order in which they have to be removed.
+`Ready` says whether pods are decided there and their decisions applied, and if not, why not; of several
+causes it names the one that has to be removed first.
 `PodsUpToDate` and `Readable` are about what runs on and what cannot be read.
 """
 

@@ -1,7 +1,7 @@
 """What a pod holds on a node before it is bound there: made, taken over, given back.
 
     placed, not bound      its decision says Reserved; nobody else gets what it holds
-    bound here             taken over: the same decision says Admitted, and the pod is told about
+    bound here             taken over: the same decision says Admitted, and the pod gets its event
     bound elsewhere        given back; the other node decides it like any other pod
     not bound in a minute  given back, counted from when our gate is gone: something else holds the pod up,
                            or the scheduler has no room for it

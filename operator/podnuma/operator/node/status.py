@@ -1,9 +1,9 @@
 """The operator's part of NodeTopology.status: allocation, and the conditions of `readiness`.
 
 It is computed from the present state, compared with what is stored, and written at most once
-per interval: a thousand rejected pods cost one write a second, not a thousand. So what somebody else
-changes in it is put back, every few seconds if they go on; what an API server stores otherwise than it was
-sent is not fought for. What becomes false is an event, too.
+per interval: a thousand rejected pods cost one write a second, not a thousand. What
+another client changes in it is restored, every few seconds if that goes on; what the API server stores
+differently than it was sent is left as it is. A condition that becomes False is an event, too.
 """
 
 from __future__ import annotations

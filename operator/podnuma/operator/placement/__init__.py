@@ -1,4 +1,4 @@
-"""Pods that wait for a node: which one is reserved for which pod, in which order, and what they are told.
+"""Pods that wait for a node: which node is reserved for which pod, in which order, and why others still wait.
 
-One worker chooses; what is reserved is stored and held by the node's own reconciler.
+One worker chooses; a reservation is stored and held by the node's own reconciler.
 """

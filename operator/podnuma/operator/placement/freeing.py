@@ -1,11 +1,11 @@
-"""Free gated pods: those for which something is reserved, and those that are let go without.
+"""Lift the scheduling gate: of pods with a reservation, and of pods that are released without one.
 
-    reserved    the node is nominated, then our gate goes. A node that is gone or does not take the pod any
-                more is not insisted on: the reservation is given back, and the pod is placed anew
-    let go      nothing is reserved for it: our gate goes, with an affinity against nodes found unfit
+    reserved    the node is nominated, then the gate is removed. If the node is gone or no longer accepts the
+                pod, the reservation is given back, and the pod is placed again
+    released    nothing is reserved for it: the gate is removed; an affinity excludes the nodes found unfit
 
-Each step may be repeated. What fails is tried again after a back-off; a nomination that is refused keeps
-nobody, since the scheduler may choose that node by itself.
+Each step may be repeated. What fails is retried after a back-off. A refused nomination holds no pod back,
+since the scheduler may choose that node by itself.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Why a gated pod waits: what keeps it from each node on which pods are placed, counted by reason. Pure.
 
-nowhere      no such node manages it, or ever lets it in: it is none of ours, and is let go
-release      the profiles of all nodes that might take it say so
-wait         else, with the cause on one node and the smallest change that would fit there
+nowhere      no such node manages it or could ever accept it: it is not podnuma's, and is released
+release      the profiles of all nodes that might accept it say so
+wait         otherwise, with the cause on one node and the smallest change that would fit there
 """
 
 from __future__ import annotations

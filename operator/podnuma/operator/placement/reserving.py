@@ -3,8 +3,9 @@
     plan     the node counts as if it held the pod, for those that are chosen for next
     store    all that are planned, on all their nodes at once; from then on the nodes count as they are
 
-One round trip serves several pods so, and they are decided in the order in which they were planned. Of a pod
-whose write had no clear answer nobody knows whether it has something: the next run of its node repeats that.
+So one round trip serves several pods, and they are decided in the order in which they were planned. Whether a
+pod holds something is unknown while its write has no clear answer: the next run of its node repeats the
+write.
 """
 
 from __future__ import annotations

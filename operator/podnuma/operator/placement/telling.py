@@ -1,9 +1,9 @@
-"""Look at why a pod waits: tell it, or find that it waits in vain.
+"""Report why a pod waits, or find that it would wait for ever.
 
-A pod is looked at when no node was found for it, at most once in ten seconds; its condition and its event
-are written when their text has changed, at most once a minute. What comes too early is done later: nothing
-else may ever change. A pod that none of our nodes would ever take is let go, and so is one that fits none of
-them now, where the profiles say `whenNothingFits: Release`.
+A pod is looked at when no node was found for it, at most once in ten seconds; its condition and its event are
+written when their text has changed, at most once a minute. What comes too early is done later, since perhaps
+nothing will ever trigger it again. A pod that no managed node could ever accept is released, and so is one
+that fits none of them now, where the profiles say `whenNothingFits: Release`.
 """
 
 from __future__ import annotations

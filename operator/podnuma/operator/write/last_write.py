@@ -1,4 +1,4 @@
-"""What was written into a status last, so that a status which says something else was changed by others."""
+"""What was last written into a status: a stored status that differs from it was changed by another client."""
 
 from dataclasses import dataclass
 from typing import Final
