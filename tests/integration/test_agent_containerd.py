@@ -28,7 +28,8 @@ from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.request import ContainerKind, Qos
 from podnuma.api.node_settings import NodeSettings, PodPolicy
 from podnuma.api.node_topology import render_node_topology
-from podnuma.api.pod_allocation import Decision, Verdict, render_pod_allocation
+from podnuma.api.pod_allocation import Decision, render_pod_allocation
+from podnuma.api.pod_allocation_status import Verdict
 
 from testbed import machines
 from testbed.containerd.daemon import Containerd

@@ -36,16 +36,13 @@ from podnuma.api.node_topology import (
     render_node_topology,
     render_operator_status,
 )
-from podnuma.api.pod_allocation import (
+from podnuma.api.pod_allocation import Decision, numa_nodes, rejected_grant, render_pod_allocation
+from podnuma.api.pod_allocation_status import (
     ContainerStatus,
-    Decision,
     ObservedCgroup,
     Phase,
     PodAllocationStatus,
     Verdict,
-    numa_nodes,
-    rejected_grant,
-    render_pod_allocation,
     render_status,
 )
 from podnuma.api.resource_types import NODE_PROFILE, NODE_TOPOLOGY, POD_ALLOCATION

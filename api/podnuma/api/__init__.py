@@ -29,6 +29,7 @@ value and back, in the terms of ``podnuma.allocator``:
     grant             what a pod holds, exact in both directions
     spec_checksum     by which the spec of a PodAllocation vouches for itself
     node_profile, node_topology, pod_allocation    the three custom resources
+    pod_allocation_status                          what became of a PodAllocation
     conditions, events                             status conditions and v1 Events
 
 What may move in: shapes and the rules of the API server about them. A default that the kubelet

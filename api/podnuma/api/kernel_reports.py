@@ -8,7 +8,7 @@ container is not late or unpinned then.
 from podnuma.api.conditions import READY, Status, find
 from podnuma.api.node_settings import Mode
 from podnuma.api.node_topology import NodeCondition, NodeReason, NodeTopology
-from podnuma.api.pod_allocation import ContainerStatus, Phase, PodAllocationStatus
+from podnuma.api.pod_allocation_status import ContainerStatus, Phase, PodAllocationStatus
 
 UNINSTALLED = "Uninstalled"
 """Reason of Ready and AgentReady where podnuma was uninstalled and its cgroups were given back."""

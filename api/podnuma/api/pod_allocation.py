@@ -3,7 +3,7 @@
 ``spec`` is the checkpoint: there is no other record of what has been given out, so a grant is
 read back exactly as it was rendered (see ``grant``), or not at all where its checksum does not fit.
 ``spec.summary`` repeats it as texts for people; no decision is read back from it.
-``status.acceptedSpec`` is the agent's copy of the spec it acts on: what an unreadable spec is put back from.
+Its status is that of ``pod_allocation_status``.
 """
 
 import enum
@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from podnuma.allocator import (
     Admitted,
-    AssignmentCounts,
     AssignmentType,
     ContainerKind,
     NodeSet,
@@ -26,7 +25,6 @@ from podnuma.allocator import (
     nodeset,
 )
 from podnuma.api import names
-from podnuma.api.conditions import Condition, read_conditions, render_conditions
 from podnuma.api.decoding import (
     FieldError,
     FieldErrors,
@@ -36,20 +34,13 @@ from podnuma.api.decoding import (
     boolean,
     choice,
     integer,
-    mapping,
     read_metadata,
     subject,
     text,
 )
-from podnuma.api.device_plugins import (
-    MAX_REPORTED,
-    ReportedDevice,
-    read_reported_device,
-    render_reported_device,
-)
-from podnuma.api.grant import LONGEST_CPUS, LONGEST_NODES, MAX_CONTAINERS, read_grant, render_grant
-from podnuma.api.node_topology import read_assignments, render_assignments
+from podnuma.api.grant import LONGEST_CPUS, LONGEST_NODES, read_grant, render_grant
 from podnuma.api.pod import LONGEST_STATIC_UID
+from podnuma.api.pod_allocation_status import PodAllocationStatus, read_status
 from podnuma.api.resource_types import POD_ALLOCATION
 from podnuma.api.spec_checksum import check_checksum, with_checksum
 
@@ -57,25 +48,12 @@ LONGEST_EXPLANATION: Final = 8192
 
 LONGEST_REVISION: Final = 64
 
-MAX_SPEC_FIELDS: Final = 64
-"""Fields of an accepted spec, those of other versions included."""
 
 ADMITTED: Final = "Admitted"
 
 RESERVED: Final = "Reserved"
 """Reason of a decision about a pod that is not bound yet; it becomes "Admitted" when the pod is."""
 
-AGENT_REFUSED: Final = "Refused"
-"""Reason of the condition Ready: the agent does not act on this spec, since others have these CPUs."""
-
-CONTENDED: Final = "Contended"
-"""Condition: somebody else keeps changing values of the pod; they are set again only once a minute."""
-
-NOT_ISOLATED: Final = "NotIsolated"
-"""Condition: others could not be taken off CPUs that containers of the pod have for themselves."""
-
-OUTSIDE_KUBEPODS: Final = "OutsideKubepods"
-"""Condition: the cgroup of all pods lacks CPUs or memory that the pod holds; it cannot run there."""
 
 DEVICES_PENDING: Final = "DevicesPending"
 """The reason of an allocation that is not decided: which devices the pod got is not known yet."""
@@ -83,23 +61,6 @@ DEVICES_PENDING: Final = "DevicesPending"
 _COLUMNS: Final = MappingProxyType(
     {"cpus": LONGEST_CPUS, "numa": LONGEST_NODES, "exclusive": LONGEST_CPUS, "shared": LONGEST_CPUS}
 )
-
-
-class Phase(enum.Enum):
-    """What became of an allocation."""
-
-    PENDING = "Pending"
-    APPLIED = "Applied"
-    DRIFTED = "Drifted"
-    REJECTED = "Rejected"
-    RELEASED = "Released"
-    RESIZE_PENDING = "ResizePending"
-    RESERVED = "Reserved"
-
-    @property
-    def in_force(self) -> bool:
-        """Whether the agent had applied the decision, whatever has become of it since."""
-        return self in (Phase.APPLIED, Phase.DRIFTED, Phase.RESIZE_PENDING)
 
 
 class ResizeReason(enum.Enum):
@@ -122,18 +83,6 @@ class _Resource(enum.Enum):
 class _Source(enum.Enum):
     POD = "pod"
     NODE = "node"
-
-
-class Verdict(enum.Enum):
-    """Whether a container ran on its CPUs from its first instruction on."""
-
-    PINNED_AT_START = "PinnedAtStart"
-    PINNED_LATE = "PinnedLate"
-    NOT_PINNED = "NotPinned"
-    PENDING = "Pending"
-
-    def __bool__(self) -> bool:
-        raise TypeError("a verdict has four values; compare with one of them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,47 +139,6 @@ class Decision:
                 reason, message = decided.reason.value, decided.message
                 manager = next(iter(decided.counts.errors), None)
                 return cls(False, reason, message, generation, explanation, manager, revision)
-
-
-@dataclass(frozen=True, slots=True)
-class ObservedCgroup:
-    """A cgroup as its kernel files say: cpuset lists and ``cpu.max``; empty where not set or not known."""
-
-    cpus: str = ""
-    mems: str = ""
-    cpu_max: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerStatus:
-    """What became of one container."""
-
-    name: str
-    container_id: str = ""
-    written: ObservedCgroup | None = None
-    effective: ObservedCgroup | None = None
-    verdict: Verdict = Verdict.PENDING
-    pinned_after_millis: int | None = None
-    message: str = ""
-    throttled_percent: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PodAllocationStatus:
-    """What the agent (for a rejected pod: the operator) made of an allocation.
-
-    ``accepted_spec`` is the JSON of the last spec by which the agent acts; None if it never accepted one.
-    """
-
-    observed_generation: int = 0
-    phase: Phase = Phase.PENDING
-    conditions: tuple[Condition, ...] = ()
-    pod_written: ObservedCgroup | None = None
-    pod_effective: ObservedCgroup | None = None
-    containers: tuple[ContainerStatus, ...] = ()
-    assignments: AssignmentCounts = field(default_factory=dict)
-    accepted_spec: Mapping[str, Any] | None = None
-    devices: tuple[ReportedDevice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +202,7 @@ def read_pod_allocation(value: Any, *, as_it_is: bool = False, sent: SentSpec | 
         decision=_read_decision(spec.fields("decision")),
         static_uid=spec.optional("uidOnNode", text(LONGEST_STATIC_UID, shortest=1), ""),
         summary=_read_summary(spec.tolerant("summary", unreadable)),
-        status=_read_status(fields.tolerant("status", unreadable)),
+        status=read_status(fields.tolerant("status", unreadable)),
         unreadable=tuple(unreadable.found),
     )
     if not as_it_is and known is None:
@@ -432,25 +340,6 @@ def render_summary(grant: PodGrant, numa: NodeSet | None = None) -> dict[str, st
     }
 
 
-def render_status(status: PodAllocationStatus) -> dict[str, Any]:
-    """Render the JSON of ``status``."""
-    body: dict[str, Any] = {
-        "observedGeneration": status.observed_generation,
-        "phase": status.phase.value,
-        "conditions": render_conditions(status.conditions),
-        "containers": [_render_container_status(container) for container in status.containers],
-        "assignmentCounts": render_assignments(status.assignments),
-    }
-    if status.devices:
-        body["devices"] = [render_reported_device(one) for one in status.devices]
-    pod = _render_cgroups(status.pod_written, status.pod_effective)
-    if pod:
-        body["pod"] = pod
-    if status.accepted_spec is not None:
-        body["acceptedSpec"] = status.accepted_spec
-    return body
-
-
 def _read_decision(fields: Fields) -> Decision:
     return Decision(
         admitted=fields.required("admitted", boolean, placeholder=False),
@@ -498,75 +387,3 @@ def _render_decision(decision: Decision) -> dict[str, Any]:
             "message": pending.message[:2048],
         }
     return body
-
-
-# status
-
-
-def _read_status(status: Fields) -> PodAllocationStatus:
-    pod = status.fields("pod")
-    return PodAllocationStatus(
-        observed_generation=status.optional("observedGeneration", integer(), 0),
-        phase=status.optional("phase", choice(Phase), Phase.PENDING),
-        conditions=read_conditions(status),
-        pod_written=_read_cgroup(pod, "written"),
-        pod_effective=_read_cgroup(pod, "effective"),
-        containers=tuple(
-            container
-            for item in status.items("containers", MAX_CONTAINERS)
-            if (container := item.whole(_read_container_status)) is not None
-        ),
-        assignments=read_assignments(status.fields("assignmentCounts")),
-        accepted_spec=status.maybe("acceptedSpec", mapping(MAX_SPEC_FIELDS)),
-        devices=tuple(
-            device
-            for item in status.items("devices", MAX_REPORTED)
-            if (device := item.whole(read_reported_device)) is not None
-        ),
-    )
-
-
-def _read_container_status(item: Fields) -> ContainerStatus:
-    return ContainerStatus(
-        name=item.required("name", text(63, shortest=1), ""),
-        container_id=item.optional("containerID", text(253), ""),
-        written=_read_cgroup(item, "written"),
-        effective=_read_cgroup(item, "effective"),
-        verdict=item.optional("verdict", choice(Verdict), Verdict.PENDING),
-        pinned_after_millis=item.maybe("pinnedAfterMillis", integer()),
-        message=item.optional("message", text(1024), ""),
-        throttled_percent=item.maybe("throttledPercent", integer(0, 100)),
-    )
-
-
-def _render_container_status(container: ContainerStatus) -> dict[str, Any]:
-    body: dict[str, Any] = {"name": container.name, "verdict": container.verdict.value}
-    if container.container_id:
-        body["containerID"] = container.container_id[:253]
-    if container.pinned_after_millis is not None:
-        body["pinnedAfterMillis"] = container.pinned_after_millis
-    if container.message:
-        body["message"] = container.message[:1024]
-    if container.throttled_percent is not None:
-        body["throttledPercent"] = container.throttled_percent
-    return body | _render_cgroups(container.written, container.effective)
-
-
-def _read_cgroup(parent: Fields, name: str) -> ObservedCgroup | None:
-    if not parent.has(name):
-        return None
-    fields = parent.fields(name)
-    return ObservedCgroup(
-        cpus=fields.optional("cpus", text(LONGEST_CPUS), ""),
-        mems=fields.optional("mems", text(LONGEST_NODES), ""),
-        cpu_max=fields.optional("cpuMax", text(64), ""),
-    )
-
-
-def _render_cgroups(written: ObservedCgroup | None, effective: ObservedCgroup | None) -> dict[str, Any]:
-    pairs = {"written": written, "effective": effective}
-    return {
-        name: {"cpus": values.cpus, "mems": values.mems, "cpuMax": values.cpu_max}
-        for name, values in pairs.items()
-        if values is not None
-    }

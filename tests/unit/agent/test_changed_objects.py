@@ -26,7 +26,8 @@ from podnuma.allocator.manager_settings import CpuManagerPolicy, ManagerSettings
 from podnuma.allocator.request import Qos
 from podnuma.api.node_settings import NodeSettings, PodPolicy
 from podnuma.api.node_topology import render_node_topology
-from podnuma.api.pod_allocation import Decision, Phase, render_pod_allocation
+from podnuma.api.pod_allocation import Decision, render_pod_allocation
+from podnuma.api.pod_allocation_status import Phase
 
 from tests.fuzz.mutation import changed
 from tests.written.check import check

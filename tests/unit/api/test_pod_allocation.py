@@ -21,20 +21,22 @@ from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.device_plugins import ReportedDevice
 from podnuma.api.pod_allocation import (
     DEVICES_PENDING,
-    ContainerStatus,
     Decision,
-    ObservedCgroup,
-    Phase,
-    PodAllocationStatus,
     SentSpec,
-    Verdict,
     numa_nodes,
     read_accepted_allocation,
     read_pod_allocation,
     rejected_grant,
     render_pod_allocation,
-    render_status,
     render_summary,
+)
+from podnuma.api.pod_allocation_status import (
+    ContainerStatus,
+    ObservedCgroup,
+    Phase,
+    PodAllocationStatus,
+    Verdict,
+    render_status,
 )
 
 from tests.unit.api.objects import (

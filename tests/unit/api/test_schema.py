@@ -43,15 +43,17 @@ from podnuma.api.node_topology import (
     render_operator_status,
 )
 from podnuma.api.pod_allocation import (
-    ContainerStatus,
     Decision,
-    ObservedCgroup,
     PendingResize,
-    PodAllocationStatus,
     ResizeReason,
     read_pod_allocation,
     rejected_grant,
     render_pod_allocation,
+)
+from podnuma.api.pod_allocation_status import (
+    ContainerStatus,
+    ObservedCgroup,
+    PodAllocationStatus,
     render_status,
 )
 from podnuma.api.selector import LabelSelector, Operator, Requirement, render_selector

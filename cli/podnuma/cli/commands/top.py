@@ -22,7 +22,8 @@ from podnuma.allocator.quantities import format_cpu
 from podnuma.allocator.request import ContainerKind
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.kernel_reports import has_ended, shown_verdict
-from podnuma.api.pod_allocation import ContainerStatus, PodAllocation, read_pod_allocation
+from podnuma.api.pod_allocation import PodAllocation, read_pod_allocation
+from podnuma.api.pod_allocation_status import ContainerStatus
 from podnuma.cli.commands import output
 from podnuma.cli.commands.answer import Answer, answering
 from podnuma.cli.commands.completion import complete_node

@@ -18,7 +18,8 @@ from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_settings import NodeSettings
 from podnuma.api.node_topology import NodeCondition, NodeReason, NodeTopology, read_node_topology
-from podnuma.api.pod_allocation import Phase, read_accepted_allocation, read_pod_allocation
+from podnuma.api.pod_allocation import read_accepted_allocation, read_pod_allocation
+from podnuma.api.pod_allocation_status import Phase
 from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.asked_names import checked_name

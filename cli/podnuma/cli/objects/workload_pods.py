@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.kept_refusals import KeptRefusal, read_kept_refusal, read_own_refusal
-from podnuma.api.pod_allocation import Phase, PodAllocation, read_pod_allocation
+from podnuma.api.pod_allocation import PodAllocation, read_pod_allocation
+from podnuma.api.pod_allocation_status import Phase
 from podnuma.api.resource_types import (
     CRON_JOB,
     DAEMON_SET,

@@ -11,11 +11,8 @@ from podnuma.allocator.explain.suggestions import Suggestion
 from podnuma.allocator.quantities import format_bytes
 from podnuma.allocator.request import CPU
 from podnuma.allocator.topology_hint import TopologyHint
-from podnuma.api import pod_allocation
-from podnuma.api.pod_allocation import (
-    PendingResize,
-    PodAllocation,
-)
+from podnuma.api import pod_allocation, pod_allocation_status
+from podnuma.api.pod_allocation import PendingResize, PodAllocation
 from podnuma.cli.render.pod_explanation import PodExplanation
 
 
@@ -52,7 +49,7 @@ def explanation_data(explained: PodExplanation) -> dict[str, Any]:
 
 
 def _stored_data(stored: PodAllocation, unknown: str) -> dict[str, Any]:
-    containers = [] if unknown else pod_allocation.render_status(stored.status)["containers"]
+    containers = [] if unknown else pod_allocation_status.render_status(stored.status)["containers"]
     return {
         "admitted": stored.decision.admitted,
         "reason": stored.decision.reason,

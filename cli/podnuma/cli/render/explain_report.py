@@ -16,12 +16,7 @@ from podnuma.allocator.topology_hint import TopologyHint
 from podnuma.api import pod_allocation
 from podnuma.api.conditions import Status
 from podnuma.api.kernel_reports import in_audit, shown_verdict
-from podnuma.api.pod_allocation import (
-    ContainerStatus,
-    ObservedCgroup,
-    Phase,
-    PodAllocationStatus,
-)
+from podnuma.api.pod_allocation_status import ContainerStatus, ObservedCgroup, Phase, PodAllocationStatus
 from podnuma.cli.render.pod_explanation import PodExplanation
 from podnuma.cli.render.wording import columns, rounded, wrap_list
 

@@ -8,11 +8,8 @@ from podnuma.allocator.explain.explanation import Explanation
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.api import pod_allocation
 from podnuma.api.kernel_reports import in_audit
-from podnuma.api.pod_allocation import (
-    Phase,
-    PodAllocation,
-    Verdict,
-)
+from podnuma.api.pod_allocation import PodAllocation
+from podnuma.api.pod_allocation_status import Phase, Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from typing import Any
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.api import names
-from podnuma.api.pod_allocation import DEVICES_PENDING, Phase
+from podnuma.api.pod_allocation import DEVICES_PENDING
+from podnuma.api.pod_allocation_status import Phase
 from podnuma.api.resource_types import NODE, NODE_TOPOLOGY, POD_ALLOCATION
 
 _DIGITS = re.compile(r"([0-9]+)")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from podnuma.agent.model.containers import Container
 from podnuma.agent.reconcile.sandboxes import Sandboxes
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
-from podnuma.api.pod_allocation import Verdict
+from podnuma.api.pod_allocation_status import Verdict
 
 
 @dataclass(frozen=True, slots=True)

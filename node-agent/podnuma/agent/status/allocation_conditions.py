@@ -7,12 +7,7 @@ from podnuma.agent.status.node_status import lacking
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.decision import PodGrant
 from podnuma.api.conditions import Condition, Status
-from podnuma.api.pod_allocation import (
-    CONTENDED,
-    NOT_ISOLATED,
-    OUTSIDE_KUBEPODS,
-    Phase,
-)
+from podnuma.api.pod_allocation_status import CONTENDED, NOT_ISOLATED, OUTSIDE_KUBEPODS, Phase
 
 MEMORY_DEFERRED = "MemoryNodesDeferred"
 """Condition: a running container would have to move to other NUMA nodes; it does when it starts anew."""

@@ -39,9 +39,9 @@ from podnuma.allocator.request import ContainerKind
 from podnuma.api.conditions import Condition, Readiness, Status, readiness
 from podnuma.api.device_plugins import DEVICES_KNOWN
 from podnuma.api.node_settings import Mode
-from podnuma.api.pod_allocation import (
+from podnuma.api.pod_allocation import DEVICES_PENDING
+from podnuma.api.pod_allocation_status import (
     AGENT_REFUSED,
-    DEVICES_PENDING,
     NOT_ISOLATED,
     ContainerStatus,
     Phase,

@@ -12,11 +12,7 @@ from podnuma.agent.reconcile.snapshot import NodeSnapshot
 from podnuma.agent.reconcile.verdicts import PinVerdicts
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.decision import PodGrant
-from podnuma.api.pod_allocation import (
-    ContainerStatus,
-    ObservedCgroup,
-    PodAllocationStatus,
-)
+from podnuma.api.pod_allocation_status import ContainerStatus, ObservedCgroup, PodAllocationStatus
 
 _THROTTLED_STEP = 5  # percent points
 

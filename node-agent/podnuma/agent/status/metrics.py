@@ -20,7 +20,8 @@ from podnuma.allocator import cpuset
 from podnuma.allocator.counts import Counts, tally
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import PodGrant
-from podnuma.api.pod_allocation import Decision, Phase
+from podnuma.api.pod_allocation import Decision
+from podnuma.api.pod_allocation_status import Phase
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest

@@ -24,7 +24,7 @@ from podnuma.agent.status.node_status import NodeStatus
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.api.conditions import Readiness, merged, readiness
-from podnuma.api.pod_allocation import PodAllocationStatus, render_status
+from podnuma.api.pod_allocation_status import PodAllocationStatus, render_status
 from podnuma.api.resource_types import POD_ALLOCATION
 
 _LONGEST_MESSAGE = 1000

@@ -25,12 +25,7 @@ from podnuma.api.node_profile import read_node_profile
 from podnuma.api.node_topology import operator_part, read_node_topology
 from podnuma.api.placement import read_scheduling_state
 from podnuma.api.pod import read_mirror, read_pod
-from podnuma.api.pod_allocation import (
-    PodAllocation,
-    SentSpec,
-    read_accepted_allocation,
-    read_pod_allocation,
-)
+from podnuma.api.pod_allocation import PodAllocation, SentSpec, read_accepted_allocation, read_pod_allocation
 from podnuma.api.pod_condition import told_refusal
 from podnuma.api.pod_resize import allocated, kubelet_holds_back, resources_revision
 from podnuma.api.scheduling import Needs, read_pod_needs, read_schedulable_node

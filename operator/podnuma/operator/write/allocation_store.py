@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from podnuma.api import names
 from podnuma.api.conditions import Readiness, merged, readiness, render_conditions
-from podnuma.api.pod_allocation import Phase, SentSpec
+from podnuma.api.pod_allocation import SentSpec
+from podnuma.api.pod_allocation_status import Phase
 from podnuma.api.resource_types import POD_ALLOCATION
 from podnuma.api.spec_checksum import with_checksum
 from podnuma.operator.cache import decode

@@ -9,7 +9,7 @@ from podnuma.agent.model.containers import StartRefused
 from podnuma.agent.reconcile.apply import WriteOutcome
 from podnuma.agent.reconcile.contention import PAUSE, QUIET, REPAIRS
 from podnuma.agent.status import allocation_status
-from podnuma.api.pod_allocation import CONTENDED, PodAllocationStatus
+from podnuma.api.pod_allocation_status import CONTENDED, PodAllocationStatus
 
 
 @pytest.fixture

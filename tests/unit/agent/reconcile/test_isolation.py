@@ -5,7 +5,7 @@ from podnuma.agent.status import allocation_status
 from podnuma.allocator import cpuset
 from podnuma.allocator.request import Qos
 from podnuma.api.node_settings import Mode
-from podnuma.api.pod_allocation import Phase, PodAllocationStatus, Verdict
+from podnuma.api.pod_allocation_status import Phase, PodAllocationStatus, Verdict
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from podnuma.agent.runtimes.simulated.kernel import FakeKernel
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
-from podnuma.api.pod_allocation import Verdict
+from podnuma.api.pod_allocation_status import Verdict
 
 
 @dataclass(frozen=True)

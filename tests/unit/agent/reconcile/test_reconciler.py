@@ -14,7 +14,8 @@ from podnuma.agent.reconcile.kubelet_resize import RESIZE
 from podnuma.allocator import cpuset
 from podnuma.allocator.request import Qos
 from podnuma.api.node_settings import Mode
-from podnuma.api.pod_allocation import Decision, Verdict, render_pod_allocation
+from podnuma.api.pod_allocation import Decision, render_pod_allocation
+from podnuma.api.pod_allocation_status import Verdict
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from podnuma.agent.reconcile.contention import REPAIRS
 from podnuma.agent.status.allocation_status import compute_status
 from podnuma.allocator import cpuset
 from podnuma.allocator.request import Qos
-from podnuma.api.pod_allocation import Phase, PodAllocationStatus
+from podnuma.api.pod_allocation_status import Phase, PodAllocationStatus
 
 BURSTABLE = QosCgroup(Qos.BURSTABLE)
 

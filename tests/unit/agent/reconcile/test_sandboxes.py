@@ -9,7 +9,7 @@ import dataclasses
 import pytest
 from podnuma.agent.model.cgroup_ref import ContainerCgroup
 from podnuma.agent.status.allocation_status import compute_status
-from podnuma.api.pod_allocation import Phase, PodAllocationStatus, Verdict
+from podnuma.api.pod_allocation_status import Phase, PodAllocationStatus, Verdict
 
 
 @pytest.fixture

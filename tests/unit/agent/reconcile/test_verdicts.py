@@ -1,7 +1,7 @@
 import pytest
 from podnuma.agent.model.containers import Container
 from podnuma.agent.reconcile.verdicts import PinVerdict, PinVerdicts
-from podnuma.api.pod_allocation import Verdict
+from podnuma.api.pod_allocation_status import Verdict
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from podnuma.agent.model.cgroup_ref import ContainerCgroup
 from podnuma.agent.model.containers import StartRefused
 from podnuma.allocator import cpuset
 from podnuma.api.node_settings import Mode, OnUndecided
-from podnuma.api.pod_allocation import Verdict
+from podnuma.api.pod_allocation_status import Verdict
 
 
 class Liar:

@@ -13,15 +13,17 @@ from podnuma.api.conditions import Status
 from podnuma.api.device_plugins import DEVICES_KNOWN, ReportedDevice
 from podnuma.api.pod_allocation import (
     DEVICES_PENDING,
-    ContainerStatus,
     Decision,
-    ObservedCgroup,
     PendingResize,
+    ResizeReason,
+    render_pod_allocation,
+)
+from podnuma.api.pod_allocation_status import (
+    ContainerStatus,
+    ObservedCgroup,
     Phase,
     PodAllocationStatus,
-    ResizeReason,
     Verdict,
-    render_pod_allocation,
 )
 
 

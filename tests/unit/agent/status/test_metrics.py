@@ -11,7 +11,8 @@ from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.decision import MemoryBlock
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.request import Qos
-from podnuma.api.pod_allocation import Decision, Phase, Verdict
+from podnuma.api.pod_allocation import Decision
+from podnuma.api.pod_allocation_status import Phase, Verdict
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import yaml
 from podnuma.api.conditions import Condition, Status
 from podnuma.api.kernel_reports import values_unknown
 from podnuma.api.node_topology import NodeTopology, read_node_topology
-from podnuma.api.pod_allocation import (
+from podnuma.api.pod_allocation import read_pod_allocation
+from podnuma.api.pod_allocation_status import (
     ContainerStatus,
     ObservedCgroup,
     Phase,
     PodAllocationStatus,
     Verdict,
-    read_pod_allocation,
 )
 from podnuma.cli.commands import top
 from podnuma.cli.commands.top import ContainerUse

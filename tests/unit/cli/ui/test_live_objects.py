@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from podnuma.api.pod_allocation import Phase
+from podnuma.api.pod_allocation_status import Phase
 from podnuma.cli.ui.live_objects import LiveObjects, keep_allocation
 
 from tests.unit.cli.builders import allocation_object, database, topology_object
