@@ -231,7 +231,7 @@ def test_release_gates_lets_waiting_pods_go(site, kwok):
     assert gated(site) == ["big"]
     done = podnuma(*words, kubeconfig=site.cluster.kubeconfig)
     assert done.returncode == 0, done.stderr
-    assert "1 pod let go" in done.stderr
+    assert "1 pod released" in done.stderr
     until(lambda: site.pod("big")["spec"].get("nodeName") == "n1", "the scheduler to bind it", SOON)
     until(lambda: site.cpus("big") == "-", "it to be refused as without placement", SOON)
 

@@ -1,6 +1,6 @@
-"""`podnuma release-gates`: the safety valve of placement. Every pod that waits for podnuma is let go.
+"""`podnuma release-gates`: the safety valve of placement. Every pod that waits for podnuma is released.
 
-Only podnuma's gate is taken off, those of others stay. A pod that is let go is bound by the scheduler and
+Only podnuma's gate is removed, those of others stay. A pod that is released is bound by the scheduler and
 decided once it is bound. While the admission policy is there new pods are gated again, and while an operator
 leads it places them: this is for when none does, and for an uninstall, which runs it too.
 """
@@ -54,7 +54,7 @@ async def _run(kubeconfig: Path | None, context: str | None, namespace: str, *, 
         found = await lift_gates(client, namespace, dry_run=dry_run)
     for name in found:
         output.write(f"{name}\n")
-    done = "would be let go" if dry_run else "let go"
+    done = "would be released" if dry_run else "released"
     output.note(f"{count(len(found), 'pod')} {done}")
 
 

@@ -1,7 +1,7 @@
 """`podnuma release-nodes`: the step before an uninstall. Decisions stop, and every node is given back.
 
     1  the operator is scaled to zero, so that no more CPUs are handed out; no pod is gated any more, and
-       those that wait to be placed are let go
+       those that wait to be placed are released
     2  the agents' DaemonSet is changed to run `agent cleanup --hold`: each agent ends, and its
        successor on the same node, with the same mounts, gives all cgroups back and then waits
     3  when every pod of the DaemonSet is updated and ready, all is given back
@@ -150,7 +150,7 @@ async def _stop_operator(client: "Client", target: Installation) -> None:
 
 async def _let_pods_go(client: "Client") -> None:
     if found := await lift_gates(client):
-        output.note(f"{count(len(found), 'pod')} that waited to be placed released")
+        output.note(f"released {count(len(found), 'pod')} that waited to be placed")
 
 
 async def _stopped(client: "Client", path: str) -> bool:

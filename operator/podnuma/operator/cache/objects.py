@@ -311,7 +311,7 @@ class CachedAllocation(CachedObject):
 
     @property
     def finalized(self) -> bool:
-        """Tell whether it stays until the operator lets it go."""
+        """Tell whether it stays until the operator removes its finalizer."""
         return CGROUP_FINALIZER in self.finalizers
 
     @property

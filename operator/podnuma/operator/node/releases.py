@@ -49,7 +49,7 @@ MIRROR_RETURNS = 120.0
 
 
 class Releases:
-    """The step that lets pods go; an orphan keeps what it holds."""
+    """The step that releases what ended pods held; an orphan keeps what it holds."""
 
     def __init__(  # noqa: PLR0913 - its dependencies, passed in once
         self,

@@ -1,4 +1,4 @@
-"""Which pods are let go, and what is said where nobody can be asked."""
+"""Which pods are released, and what is said where no API server answers."""
 
 import pytest
 import yaml
