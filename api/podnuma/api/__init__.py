@@ -5,7 +5,7 @@ value and back, in the terms of ``podnuma.allocator``:
 
     names             group, labels, annotations, field managers
     resource_types    kinds, their groups and versions, and the paths under which they are served
-    decoding          JSON that nobody vouches for to values: path, bounds, all errors at once
+    decoding          untrusted JSON to values: path, bounds, all errors at once
     stored_json       parts of what an API server stored: of another type is not there
     selector          label selectors: parse, render, match
     quantity          amounts: text or number in, exact text out
@@ -16,7 +16,7 @@ value and back, in the terms of ``podnuma.allocator``:
     pod_resize        a pod's resources as its kubelet has allocated them, and their revision
     pod_condition     the condition that a refused pod carries
     kept_refusals     refusals that outlive their pods
-    kernel_reports    what a status says of the kernel, and when nobody knows any more
+    kernel_reports    what a status says of the kernel, and when it is out of date
     device_claims     devices of dynamic resource allocation: who uses which, and where they are
     asked_devices     what a claim asks for before it has anything
     device_inventory  the devices of all nodes that no claim has

@@ -1,4 +1,4 @@
-"""Decode JSON objects that nobody vouches for: bounded values, each with its path, all errors at once.
+"""Decode untrusted JSON objects: bounded values, each with its path, all errors at once.
 
 A *reader* is a function from one JSON value to a typed value that raises ``ValueError`` with a
 sentence for people. ``Fields`` walks an object with readers and notes what they refuse, together

@@ -1,4 +1,4 @@
-"""The nodes that `plan` and `explain` ask about pods that are on none, and how candidates are told.
+"""The nodes that `plan` and `explain` ask about pods that are on none, and how candidates are reported.
 
 What may not be read is left out and said; a node is asked with its own settings, those of the profile that
 is tried, or those of a profile that selects it.

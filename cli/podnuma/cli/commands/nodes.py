@@ -2,7 +2,7 @@
 
 A bar is the share of a NUMA node's CPUs that pods hold exclusively: ▁ none, █ all; · where its CPUs are
 not known. LARGEST-FREE is the most CPUs that a single NUMA node has free: what one pod can get at most
-with `single-numa-node`. On a node without settings nothing is given out; its hardware is shown all the same.
+with `single-numa-node`. On a node without settings nothing is given out; its hardware is still shown.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""`podnuma operator`: runs the operator until it is told to stop.
+"""`podnuma operator`: runs the operator until it is stopped.
 
 Options become OperatorSettings; what a manifest sets has an environment variable too
 (PODNUMA_METRICS_PORT for --metrics-port).

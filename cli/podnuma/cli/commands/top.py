@@ -5,7 +5,7 @@ PINNED       PodAllocation.status     the agent's verdict; DRIFT where the kerne
                                       nobody knows what it has now (`kernel_reports`)
 CPU, MEMORY  metrics.k8s.io           used now; "-" where the cluster has no metrics server
 THROTTLED    PodAllocation.status     share of CFS periods since its start in which it was throttled, as
-                                      the agent last told; "-" where it has no quota
+                                      the agent last reported; "-" where it has no quota
 
 Nothing here needs more than the right to read PodAllocations and, for usage, pod metrics: those of `view`.
 """

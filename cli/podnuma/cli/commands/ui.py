@@ -1,7 +1,7 @@
 """`podnuma ui`: a web page on this machine with the cluster on it, live. It only reads.
 
 The page has the rights of the kubeconfig, and nothing is installed in the cluster. Its address holds a token
-that is made anew each time, so other users of the machine do not see the page.
+that is new each time, so other users of the machine do not see the page.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What is said of a pod's devices before they are chosen: nobody knows their NUMA nodes yet.
+"""The remark on a pod's devices before they are chosen, while their NUMA nodes are unknown.
 
 The scheduler chooses the devices of ResourceClaims, the kubelet those of device plugins, both later than a
 plan is made. The operator waits for them; plans and explanations of pods without a decision do not.

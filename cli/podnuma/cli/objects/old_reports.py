@@ -1,4 +1,4 @@
-"""Of which PodAllocations nobody knows any more what the kernel has (`podnuma.api.kernel_reports`)."""
+"""Which PodAllocations no longer say what the kernel has now (`podnuma.api.kernel_reports`)."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING

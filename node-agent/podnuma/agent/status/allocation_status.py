@@ -10,7 +10,7 @@
     ResizePending   it is applied, but it was decided for resources that the pod had before a resize
     Reserved   the pod was placed on this node and is not bound to it yet
 
-What was decided after a pass began is told about after the next one.
+What was decided after a pass began is reported after the next one.
 
 An allocation that waits for the pod's devices is Pending, and its status says which ones the kubelet names.
 """
