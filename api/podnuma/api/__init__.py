@@ -6,7 +6,7 @@ value and back, in the terms of ``podnuma.allocator``:
     names             group, labels, annotations, field managers
     resource_types    kinds, their groups and versions, and the paths under which they are served
     decoding          untrusted JSON to values: path, bounds, all errors at once
-    stored_json       parts of what an API server stored: of another type is not there
+    stored_json       parts of JSON: what has another type than expected counts as absent
     selector          label selectors: parse, render, match
     quantity          amounts: text or number in, exact text out
     pod               v1 Pod or annotation budget to the allocator's request

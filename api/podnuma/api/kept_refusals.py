@@ -18,6 +18,7 @@ from podnuma.api import names
 from podnuma.api.events import Event, EventType, Involved
 from podnuma.api.node_topology import NodeReason
 from podnuma.api.resource_types import POD
+from podnuma.api.stored_json import as_object, text_at
 
 SLOTS: Final = 8
 
@@ -83,24 +84,24 @@ def refusal_event(  # noqa: PLR0913 - what it tells, and of whom
 
 def read_kept_refusal(event: Mapping[str, Any]) -> KeptRefusal | None:
     """Read the refusal that an event keeps; None of an event about something else."""
-    annotations = _mapping(_mapping(event.get("metadata")).get("annotations"))
+    annotations = as_object(as_object(event.get("metadata")).get("annotations"))
     words = annotations.get(KUBELET_MESSAGE_ANNOTATION)
     if event.get("reportingComponent") != names.OPERATOR_MANAGER or not isinstance(words, str):
         return None
-    related = _mapping(event.get("related"))
-    message = _text(event, "message")
+    related = as_object(event.get("related"))
+    message = text_at(event, "message")
     where = _BY_POD.search(message) or _AT_NODE.search(message)
     count = event.get("count")
     return KeptRefusal(
-        controller_uid=_text(_mapping(event.get("involvedObject")), "uid"),
-        pod=_text(related, "name"),
-        pod_uid=_text(related, "uid"),
-        node=_text(_mapping(event.get("source")), "host"),
-        reason=_text(event, "reason"),
+        controller_uid=text_at(as_object(event.get("involvedObject")), "uid"),
+        pod=text_at(related, "name"),
+        pod_uid=text_at(related, "uid"),
+        node=text_at(as_object(event.get("source")), "host"),
+        reason=text_at(event, "reason"),
         cause=message[: where.start()] if where else message,
         kubelet_message=words,
         count=count if isinstance(count, int) else 1,
-        last_seen=_text(event, "lastTimestamp"),
+        last_seen=text_at(event, "lastTimestamp"),
     )
 
 
@@ -109,8 +110,8 @@ def read_own_refusal(event: Mapping[str, Any]) -> KeptRefusal | None:
 
     The node is empty where a long cause left no room for it.
     """
-    involved = _mapping(event.get("involvedObject"))
-    reason, message = _text(event, "reason"), _text(event, "message")
+    involved = as_object(event.get("involvedObject"))
+    reason, message = text_at(event, "reason"), text_at(event, "message")
     told = event.get("reportingComponent") == names.OPERATOR_MANAGER and involved.get("kind") == POD.kind
     if not told or reason not in _REASONS:
         return None
@@ -118,13 +119,13 @@ def read_own_refusal(event: Mapping[str, Any]) -> KeptRefusal | None:
     count = event.get("count")
     return KeptRefusal(
         controller_uid="",
-        pod=_text(involved, "name"),
-        pod_uid=_text(involved, "uid"),
+        pod=text_at(involved, "name"),
+        pod_uid=text_at(involved, "uid"),
         node=where[1] if where else "",
         reason=reason,
         cause=message[: where.start()] if where else message,
         count=count if isinstance(count, int) else 1,
-        last_seen=_text(event, "lastTimestamp"),
+        last_seen=text_at(event, "lastTimestamp"),
     )
 
 
@@ -135,12 +136,3 @@ def refusal_message(cause: str, node: str, pod: str = "", *, audit: bool = False
     """
     where = f" ({f'pod {pod} ' if pod else ''}on {node}{', mode Audit' if audit else ''})"
     return cause + where if len(cause) + len(where) <= LONGEST_REFUSAL else cause[:LONGEST_REFUSAL]
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _text(value: Mapping[str, Any], name: str) -> str:
-    found = value.get(name)
-    return found if isinstance(found, str) else ""

@@ -16,7 +16,7 @@ from podnuma.allocator import ContainerKind, ContainerRequest, Quantity
 from podnuma.allocator.quantities import NANO
 from podnuma.allocator.request import CPU, MEMORY, aggregate
 from podnuma.api.quantity import read_quantity, render_quantity
-from podnuma.api.stored_json import Json, as_object, as_objects
+from podnuma.api.stored_json import Json, as_objects, object_at
 
 _CONTAINERS: Final = ("initContainers", "containers")
 _BUDGETED: Final = (CPU, MEMORY)
@@ -27,9 +27,9 @@ def with_range_defaults(spec: Json, limit_range: Json) -> dict[str, Any]:
     requests: dict[str, Any] = {}
     limits: dict[str, Any] = {}
     for item in _limits(limit_range, "Container"):
-        default = {**_object(item, "max"), **_object(item, "default")}
+        default = {**object_at(item, "max"), **object_at(item, "default")}
         limits |= default
-        requests |= {**_object(item, "min"), **default, **_object(item, "defaultRequest")}
+        requests |= {**object_at(item, "min"), **default, **object_at(item, "defaultRequest")}
     filled = dict(spec)
     for name in _CONTAINERS:
         if isinstance(filled.get(name), list):
@@ -39,12 +39,12 @@ def with_range_defaults(spec: Json, limit_range: Json) -> dict[str, Any]:
 
 def outside_range(spec: Json, limit_range: Json) -> Iterator[str]:
     """Yield why a LimitRange refuses a pod of this spec, which has its defaults."""
-    whose = f"LimitRange {_object(limit_range, 'metadata').get('name') or ''}"
+    whose = f"LimitRange {object_at(limit_range, 'metadata').get('name') or ''}"
     for item in _limits(limit_range, "Container"):
         for part in _CONTAINERS:
             for index, container in enumerate(_list(spec, part)):
-                resources = _object(container, "resources")
-                requests, limits = _object(resources, "requests"), _object(resources, "limits")
+                resources = object_at(container, "resources")
+                requests, limits = object_at(resources, "requests"), object_at(resources, "limits")
                 yield from _outside(requests, limits, item, f"spec.{part}[{index}].resources: {whose}")
     for item in _limits(limit_range, "Pod"):
         requests, limits = _together(spec, "requests"), _together(spec, "limits")
@@ -54,23 +54,23 @@ def outside_range(spec: Json, limit_range: Json) -> Iterator[str]:
 def _with_limits(container: Any, requests: Json, limits: Json) -> Any:
     if not isinstance(container, Mapping) or not (requests or limits):
         return container
-    resources = _object(container, "resources")
+    resources = object_at(container, "resources")
     filled = {
         **resources,
-        "requests": {**requests, **_object(resources, "requests")},
-        "limits": {**limits, **_object(resources, "limits")},
+        "requests": {**requests, **object_at(resources, "requests")},
+        "limits": {**limits, **object_at(resources, "limits")},
     }
     return {**container, "resources": {name: value for name, value in filled.items() if value}}
 
 
 def _outside(requests: Json, limits: Json, item: Json, where: str) -> Iterator[str]:
-    for resource, least in _object(item, "min").items():
+    for resource, least in object_at(item, "min").items():
         for given, word in ((requests.get(resource), "request"), (limits.get(resource), "limit")):
             if given is not None and _amount(given).nano < _amount(least).nano:
                 yield f"{where}: the {word} of {given} {resource} is below the minimum of {least}"
         if resource not in requests:
             yield f"{where}: no {resource} is requested, and the minimum is {least}"
-    for resource, most in _object(item, "max").items():
+    for resource, most in object_at(item, "max").items():
         for given, word in ((requests.get(resource), "request"), (limits.get(resource), "limit")):
             if given is not None and _amount(given).nano > _amount(most).nano:
                 yield f"{where}: the {word} of {given} {resource} is above the maximum of {most}"
@@ -80,7 +80,7 @@ def _outside(requests: Json, limits: Json, item: Json, where: str) -> Iterator[s
 
 
 def _above_ratio(requests: Json, limits: Json, item: Json, where: str) -> Iterator[str]:
-    for resource, ratio in _object(item, "maxLimitRequestRatio").items():
+    for resource, ratio in object_at(item, "maxLimitRequestRatio").items():
         request, limit = (_amount(given.get(resource)).nano for given in (requests, limits))
         if not request or not limit:
             word = "limit" if request else "request"
@@ -99,18 +99,18 @@ def _together(spec: Json, name: str) -> dict[str, str]:
             sidecar = one.get("restartPolicy") == "Always"
             kind = ContainerKind.SIDECAR if sidecar else ContainerKind.INIT
             kinds.append(ContainerRequest("", ContainerKind.APP if part == "containers" else kind))
-            asked.append(_object(_object(one, "resources"), name))
+            asked.append(object_at(object_at(one, "resources"), name))
     sums = {
         resource: aggregate(tuple(kinds), [_amount(one.get(resource)).nano for one in asked])
         for resource in {resource for one in asked for resource in one}
     }
     found = {resource: render_quantity(Quantity(amount), resource) for resource, amount in sums.items()}
-    budget = _object(_object(spec, "resources"), name)
+    budget = object_at(object_at(spec, "resources"), name)
     return found | {resource: budget[resource] for resource in _BUDGETED if resource in budget}
 
 
 def _limits(limit_range: Json, kind: str) -> list[Json]:
-    return [item for item in _list(_object(limit_range, "spec"), "limits") if item.get("type") == kind]
+    return [item for item in _list(object_at(limit_range, "spec"), "limits") if item.get("type") == kind]
 
 
 def _amount(value: Any) -> Quantity:
@@ -118,10 +118,6 @@ def _amount(value: Any) -> Quantity:
         return read_quantity(value)
     except ValueError:
         return Quantity(0)
-
-
-def _object(parent: Json, name: str) -> Json:
-    return as_object(parent.get(name))
 
 
 def _list(parent: Json, name: str) -> list[Json]:

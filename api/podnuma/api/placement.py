@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from podnuma.api import names
 from podnuma.api.scheduling import PodConstraints, read_pod_constraints
+from podnuma.api.stored_json import object_at
 
 _REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
 _LONGEST: Final = 253
@@ -47,15 +48,15 @@ class SchedulingState:
 
 def read_gates(value: Any) -> tuple[str, ...]:
     """Return the scheduling gates of a pod; never raises."""
-    gates = _mapping(value, "spec").get("schedulingGates")
+    gates = object_at(value, "spec").get("schedulingGates")
     found = (one.get("name") for one in gates if isinstance(one, Mapping)) if isinstance(gates, list) else ()
     return tuple(name for name in found if isinstance(name, str))
 
 
 def read_scheduling_state(value: Any) -> SchedulingState:
     """Read a pod that is not bound; never raises."""
-    priority = _mapping(value, "spec").get("priority")
-    nominated = _mapping(value, "status").get("nominatedNodeName")
+    priority = object_at(value, "spec").get("priority")
+    nominated = object_at(value, "status").get("nominatedNodeName")
     return SchedulingState(
         gates=read_gates(value),
         priority=priority if isinstance(priority, int) else 0,
@@ -88,8 +89,8 @@ def render_let_go(uid: str, pod: Any, unfit: Iterable[str]) -> dict[str, Any]:
     ]
     if not fields:
         return patch
-    affinity = _mapping(_mapping(_mapping(pod, "spec"), "affinity"), "nodeAffinity")
-    terms = _mapping(affinity, _REQUIRED).get("nodeSelectorTerms")
+    affinity = object_at(object_at(object_at(pod, "spec"), "affinity"), "nodeAffinity")
+    terms = object_at(affinity, _REQUIRED).get("nodeSelectorTerms")
     narrowed = (
         [_narrowed(term, fields) for term in terms if isinstance(term, Mapping)]
         if isinstance(terms, list) and terms
@@ -103,8 +104,3 @@ def _narrowed(term: Mapping[str, Any], fields: list[dict[str, Any]]) -> Mapping[
     if not any(term.values()):
         return term  # an empty one matches nothing, and may not be changed
     return {**term, "matchFields": [*(term.get("matchFields") or ()), *fields]}
-
-
-def _mapping(parent: Any, name: str) -> Mapping[str, Any]:
-    child = parent.get(name) if isinstance(parent, Mapping) else None
-    return child if isinstance(child, Mapping) else {}

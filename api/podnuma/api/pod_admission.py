@@ -24,6 +24,7 @@ from podnuma.api.limit_ranges import outside_range, with_range_defaults
 from podnuma.api.pod_defaults import with_api_defaults, with_container_defaults
 from podnuma.api.quantity import read_quantity
 from podnuma.api.resource_names import refused_resources
+from podnuma.api.stored_json import object_at, objects_at
 
 _SYSTEM_CLASSES: Final = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 
@@ -72,7 +73,7 @@ class AdmissionPolicies:
     def admit(self, pod: Any) -> Any:
         """Return the JSON of a pod as it would be stored; the given one is not changed."""
         first = with_container_defaults if self.fix_defaulting else with_api_defaults
-        spec = _object(first(pod), "spec")
+        spec = object_at(first(pod), "spec")
         if not spec:
             return pod
         filled = dict(spec)
@@ -84,7 +85,7 @@ class AdmissionPolicies:
 
     def refusals(self, stored: Any) -> Iterator[str]:
         """Yield why the API server refuses a pod that ``admit`` returned."""
-        spec = _object(stored, "spec")
+        spec = object_at(stored, "spec")
         for name, known, kind in (
             ("priorityClassName", self.priority_classes, "PriorityClass"),
             ("runtimeClassName", self.runtime_classes, "RuntimeClass"),
@@ -131,29 +132,29 @@ class AdmissionPolicies:
         found = self.runtime_classes.get(str(spec.get("runtimeClassName") or ""))
         if found is None:
             return
-        overhead = _object(_object(found, "overhead"), "podFixed")
-        if overhead and not _object(spec, "overhead"):
+        overhead = object_at(object_at(found, "overhead"), "podFixed")
+        if overhead and not object_at(spec, "overhead"):
             spec["overhead"] = dict(overhead)
-        scheduling = _object(found, "scheduling")
-        if selector := _object(scheduling, "nodeSelector"):
-            spec["nodeSelector"] = {**selector, **_object(spec, "nodeSelector")}
-        if tolerations := _list(scheduling, "tolerations"):
-            spec["tolerations"] = [*_list(spec, "tolerations"), *tolerations]
+        scheduling = object_at(found, "scheduling")
+        if selector := object_at(scheduling, "nodeSelector"):
+            spec["nodeSelector"] = {**selector, **object_at(spec, "nodeSelector")}
+        if tolerations := objects_at(scheduling, "tolerations"):
+            spec["tolerations"] = [*objects_at(spec, "tolerations"), *tolerations]
 
     def _other_class(self, spec: Json) -> Iterator[str]:
         """Yield where the overhead or the selector of a pod is not that of its runtime class."""
         name = spec.get("runtimeClassName")
         found = self.runtime_classes.get(str(name or ""))
-        overhead = _object(spec, "overhead")
+        overhead = object_at(spec, "overhead")
         if found is None:
             if overhead and (not name or self.complete):
                 yield "spec.overhead: only a RuntimeClass gives one; leave it out"
             return
-        given = _object(_object(found, "overhead"), "podFixed")
+        given = object_at(object_at(found, "overhead"), "podFixed")
         if overhead and not _same_amounts(overhead, given):
             yield f"spec.overhead: is not that of RuntimeClass {name}; leave it out"
-        selector = _object(spec, "nodeSelector")
-        for key, wanted in _object(_object(found, "scheduling"), "nodeSelector").items():
+        selector = object_at(spec, "nodeSelector")
+        for key, wanted in object_at(object_at(found, "scheduling"), "nodeSelector").items():
             if selector.get(key) != wanted:
                 said = f"{wanted}, as RuntimeClass {name} says"
                 yield f"spec.nodeSelector[{key}]: {selector.get(key)} is not {said}"
@@ -168,10 +169,10 @@ def _only_later(spec: Json) -> Iterator[str]:
 
 
 def _wrong_containers(spec: Json) -> Iterator[str]:
-    if not _list(spec, "containers"):
+    if not objects_at(spec, "containers"):
         yield "spec.containers: is missing; a pod has one container at least"
     for part in ("initContainers", "containers"):
-        for index, one in enumerate(_list(spec, part)):
+        for index, one in enumerate(objects_at(spec, part)):
             policy = one.get("restartPolicy")
             if policy is not None and policy not in _RESTARTS:
                 yield f"spec.{part}[{index}].restartPolicy: {policy} is none of {', '.join(_RESTARTS)}"
@@ -186,18 +187,8 @@ def _same_amounts(first: Json, second: Json) -> bool:
 
 
 def _namespace(value: Any) -> str:
-    return str(_object(value, "metadata").get("namespace") or "default")
+    return str(object_at(value, "metadata").get("namespace") or "default")
 
 
 def _name(value: Json) -> str:
-    return str(_object(value, "metadata").get("name") or "")
-
-
-def _object(parent: Any, name: str) -> Mapping[str, Any]:
-    child = parent.get(name) if isinstance(parent, Mapping) else None
-    return child if isinstance(child, Mapping) else {}
-
-
-def _list(parent: Any, name: str) -> list[Mapping[str, Any]]:
-    child = parent.get(name) if isinstance(parent, Mapping) else None
-    return [one for one in child if isinstance(one, Mapping)] if isinstance(child, list) else []
+    return str(object_at(value, "metadata").get("name") or "")

@@ -22,6 +22,7 @@ from typing import Any, Final
 from podnuma.allocator import ContainerRequest, PodRequest, Quantity
 from podnuma.allocator.request import CPU, MEMORY, Amounts, is_memory
 from podnuma.api.quantity import read_quantity
+from podnuma.api.stored_json import object_at
 
 PENDING: Final = "PodResizePending"
 """Condition of a pod: the kubelet has not accepted its resize; reason Deferred or Infeasible."""
@@ -32,7 +33,7 @@ _DIGEST_BYTES: Final = 8
 
 def allocated(value: Any, desired: PodRequest) -> PodRequest:
     """Return the pod as the kubelet has allocated it; ``desired`` is what its spec says."""
-    status = _mapping(value, "status")
+    status = object_at(value, "status")
     found = dict(_container_amounts(status))
     containers = []
     for container in desired.containers:
@@ -49,7 +50,7 @@ def allocated(value: Any, desired: PodRequest) -> PodRequest:
 
 def kubelet_holds_back(value: Any) -> str:
     """Return the kubelet's reason and words why it has not accepted a pod's resize; empty if it has none."""
-    conditions = _mapping(value, "status").get("conditions")
+    conditions = object_at(value, "status").get("conditions")
     for condition in conditions if isinstance(conditions, list) else []:
         if isinstance(condition, Mapping) and condition.get("type") == PENDING:
             if condition.get("status") != "True":
@@ -123,8 +124,3 @@ def _amounts(value: Any) -> dict[str, Quantity]:
             except ValueError:
                 return {}
     return found
-
-
-def _mapping(value: Any, name: str) -> Mapping[Any, Any]:
-    child = value.get(name) if isinstance(value, Mapping) else None
-    return child if isinstance(child, Mapping) else {}

@@ -31,6 +31,7 @@ from podnuma.allocator.quantities import NANO
 from podnuma.allocator.request import CPU, aggregate, is_memory
 from podnuma.api.pod_resize import PENDING
 from podnuma.api.quantity import read_quantity
+from podnuma.api.stored_json import object_at, objects_at, text_at
 
 Needs = Mapping[str, int]
 """Amounts by resource name, in billionths."""
@@ -227,41 +228,41 @@ def add(first: Needs, second: Needs) -> dict[str, int]:
 
 def read_schedulable_node(value: Any) -> SchedulableNode:
     """Read a Node."""
-    metadata, spec, status = (_mapping(value, name) for name in ("metadata", "spec", "status"))
+    metadata, spec, status = (object_at(value, name) for name in ("metadata", "spec", "status"))
     return SchedulableNode(
-        name=_text(metadata, "name"),
+        name=text_at(metadata, "name"),
         labels=_texts(metadata, "labels"),
         taints=tuple(
-            Taint(_text(one, "key"), _text(one, "value"), _text(one, "effect"))
-            for one in _mappings(spec, "taints")
+            Taint(text_at(one, "key"), text_at(one, "value"), text_at(one, "effect"))
+            for one in objects_at(spec, "taints")
         ),
         cordoned=spec.get("unschedulable") is True,
         allocatable=_amounts(status, "allocatable")
         if isinstance(status.get("allocatable"), Mapping)
         else None,
-        kubelet_version=_text(_mapping(status, "nodeInfo"), "kubeletVersion"),
-        system=_text(_mapping(status, "nodeInfo"), "operatingSystem")
-        or _text(_mapping(metadata, "labels"), SYSTEM_LABEL),
+        kubelet_version=text_at(object_at(status, "nodeInfo"), "kubeletVersion"),
+        system=text_at(object_at(status, "nodeInfo"), "operatingSystem")
+        or text_at(object_at(metadata, "labels"), SYSTEM_LABEL),
     )
 
 
 def read_pod_constraints(value: Any) -> PodConstraints:
     """Read what a pod, its defaults filled in, demands of its node."""
-    spec = _mapping(value, "spec")
-    affinity = _mapping(spec, "affinity")
-    required = _mapping(affinity, "nodeAffinity").get("requiredDuringSchedulingIgnoredDuringExecution")
+    spec = object_at(value, "spec")
+    affinity = object_at(spec, "affinity")
+    required = object_at(affinity, "nodeAffinity").get("requiredDuringSchedulingIgnoredDuringExecution")
     return PodConstraints(
-        node_name=_text(spec, "nodeName"),
+        node_name=text_at(spec, "nodeName"),
         node_selector=_texts(spec, "nodeSelector"),
-        terms=None if required is None else tuple(map(_term, _mappings(required, "nodeSelectorTerms"))),
+        terms=None if required is None else tuple(map(_term, objects_at(required, "nodeSelectorTerms"))),
         tolerations=tuple(
             Toleration(
-                _text(one, "key"),
-                _text(one, "operator") or "Equal",
-                _text(one, "value"),
-                _text(one, "effect"),
+                text_at(one, "key"),
+                text_at(one, "operator") or "Equal",
+                text_at(one, "value"),
+                text_at(one, "effect"),
             )
-            for one in _mappings(spec, "tolerations")
+            for one in objects_at(spec, "tolerations")
         ),
         requests=read_pod_needs(value),
         not_considered=tuple(_not_considered(spec, affinity)),
@@ -269,8 +270,8 @@ def read_pod_constraints(value: Any) -> PodConstraints:
             filter(
                 None,
                 (
-                    _text(_mapping(spec, "os"), "name"),
-                    _text(_mapping(_mapping(value, "metadata"), "labels"), SYSTEM_LABEL),
+                    text_at(object_at(spec, "os"), "name"),
+                    text_at(object_at(object_at(value, "metadata"), "labels"), SYSTEM_LABEL),
                 ),
             )
         ),
@@ -279,31 +280,31 @@ def read_pod_constraints(value: Any) -> PodConstraints:
 
 def read_pod_needs(value: Any) -> dict[str, int]:
     """Read what a pod requests of its node, as the scheduler counts it."""
-    spec, status = _mapping(value, "spec"), _mapping(value, "status")
+    spec, status = object_at(value, "spec"), object_at(value, "status")
     infeasible = _is_infeasible(status)
     statuses = {
-        _text(one, "name"): one
+        text_at(one, "name"): one
         for name in ("initContainerStatuses", "containerStatuses")
-        for one in _mappings(status, name)
+        for one in objects_at(status, name)
     }
     containers: list[ContainerRequest] = []
     asked: list[dict[str, int]] = []
     for name in ("initContainers", "containers"):
-        for one in _mappings(spec, name):
-            always = _text(one, "restartPolicy") == "Always"
+        for one in objects_at(spec, name):
+            always = text_at(one, "restartPolicy") == "Always"
             kind = ContainerKind.SIDECAR if always else ContainerKind.INIT
             containers.append(ContainerRequest("", ContainerKind.APP if name == "containers" else kind))
-            amounts = _amounts(_mapping(one, "resources"), "requests")
+            amounts = _amounts(object_at(one, "resources"), "requests")
             if always or name == "containers":
                 amounts = _with_allocated(
-                    amounts, statuses.get(_text(one, "name"), {}), infeasible=infeasible
+                    amounts, statuses.get(text_at(one, "name"), {}), infeasible=infeasible
                 )
             asked.append(amounts)
     needs = {
         resource: aggregate(tuple(containers), [amounts.get(resource, 0) for amounts in asked])
         for resource in {resource for amounts in asked for resource in amounts}
     }
-    budget = _amounts(_mapping(spec, "resources"), "requests")
+    budget = _amounts(object_at(spec, "resources"), "requests")
     budget = _with_allocated(budget, status, infeasible=infeasible) if budget else budget
     needs |= {
         resource: amount for resource, amount in budget.items() if resource == CPU or is_memory(resource)
@@ -313,7 +314,7 @@ def read_pod_needs(value: Any) -> dict[str, int]:
 
 def _with_allocated(asked: Needs, status: Mapping[str, Any], *, infeasible: bool) -> dict[str, int]:
     """Return what a pod or container in this status counts with, that asks for so much."""
-    given = [_amounts(_mapping(status, "resources"), "requests"), _amounts(status, "allocatedResources")]
+    given = [_amounts(object_at(status, "resources"), "requests"), _amounts(status, "allocatedResources")]
     counted = [one for one in given if one]
     if not infeasible or not counted:
         counted.append(dict(asked))
@@ -322,26 +323,27 @@ def _with_allocated(asked: Needs, status: Mapping[str, Any], *, infeasible: bool
 
 def _is_infeasible(status: Mapping[str, Any]) -> bool:
     return any(
-        (_text(one, "type"), _text(one, "status"), _text(one, "reason")) == (PENDING, "True", "Infeasible")
-        for one in _mappings(status, "conditions")
+        (text_at(one, "type"), text_at(one, "status"), text_at(one, "reason"))
+        == (PENDING, "True", "Infeasible")
+        for one in objects_at(status, "conditions")
     )
 
 
 def _not_considered(spec: Mapping[str, Any], affinity: Mapping[str, Any]) -> Iterator[str]:
     for name, text in (("podAffinity", "pod affinity"), ("podAntiAffinity", "pod anti-affinity")):
-        if _mapping(affinity, name).get("requiredDuringSchedulingIgnoredDuringExecution"):
+        if object_at(affinity, name).get("requiredDuringSchedulingIgnoredDuringExecution"):
             yield text
     if any(
         one.get("whenUnsatisfiable") != "ScheduleAnyway"
-        for one in _mappings(spec, "topologySpreadConstraints")
+        for one in objects_at(spec, "topologySpreadConstraints")
     ):
         yield "topology spread"
     if spec.get("resourceClaims"):
         yield "resource claims"
-    ports = (port for one in _mappings(spec, "containers") for port in _mappings(one, "ports"))
+    ports = (port for one in objects_at(spec, "containers") for port in objects_at(one, "ports"))
     if any(port.get("hostPort") for port in ports):
         yield "host ports"
-    if any("persistentVolumeClaim" in one or "ephemeral" in one for one in _mappings(spec, "volumes")):
+    if any("persistentVolumeClaim" in one or "ephemeral" in one for one in objects_at(spec, "volumes")):
         yield "volumes"
 
 
@@ -349,11 +351,11 @@ def _term(term: Mapping[str, Any]) -> NodeTerm:
     read = [
         tuple(
             NodeRequirement(
-                _text(one, "key"),
-                _text(one, "operator"),
+                text_at(one, "key"),
+                text_at(one, "operator"),
                 tuple(value for value in one.get("values") or () if isinstance(value, str)),
             )
-            for one in _mappings(term, name)
+            for one in objects_at(term, name)
         )
         for name in ("matchExpressions", "matchFields")
     ]
@@ -371,7 +373,7 @@ def _compare(operator: str, found: str, bound: str) -> bool:
 
 def _amounts(parent: Mapping[str, Any], name: str) -> dict[str, int]:
     found: dict[str, int] = {}
-    for resource, value in _mapping(parent, name).items():
+    for resource, value in object_at(parent, name).items():
         try:
             amount: Quantity = read_quantity(value)
         except ValueError:
@@ -380,20 +382,5 @@ def _amounts(parent: Mapping[str, Any], name: str) -> dict[str, int]:
     return found
 
 
-def _mapping(parent: Any, name: str) -> Mapping[str, Any]:
-    child = parent.get(name) if isinstance(parent, Mapping) else None
-    return child if isinstance(child, Mapping) else {}
-
-
-def _mappings(parent: Any, name: str) -> list[Mapping[str, Any]]:
-    child = parent.get(name) if isinstance(parent, Mapping) else None
-    return [one for one in child if isinstance(one, Mapping)] if isinstance(child, list) else []
-
-
-def _text(parent: Mapping[str, Any], name: str) -> str:
-    value = parent.get(name)
-    return value if isinstance(value, str) else ""
-
-
 def _texts(parent: Mapping[str, Any], name: str) -> dict[str, str]:
-    return {key: value for key, value in _mapping(parent, name).items() if isinstance(value, str)}
+    return {key: value for key, value in object_at(parent, name).items() if isinstance(value, str)}
