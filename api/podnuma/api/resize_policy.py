@@ -27,10 +27,10 @@ def _fraction(held: PodGrant, request: PodRequest) -> str:
     """Name who would lose CPUs of its own because it requests a fraction now."""
     keeps = "it keeps its CPUs, since the NodeProfile says resize: WholeCPUsOnly"
     if held.cpus is not None and not _whole(request.pod_requests or {}):
-        return f"the budget is no whole number of CPUs; {keeps}"
+        return f"the budget is not a whole number of CPUs; {keeps}"
     for own, container in zip(held.containers, request.containers, strict=False):
         if own.cpu_assignment in _OWN and not _whole(container.requests):
-            return f"container {container.name} requests no whole number of CPUs; {keeps}"
+            return f"container {container.name} does not request a whole number of CPUs; {keeps}"
     return ""
 
 

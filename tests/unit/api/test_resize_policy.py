@@ -16,8 +16,12 @@ FOLLOW, WHOLE, IGNORE = ResizePolicy.FOLLOW, ResizePolicy.WHOLE_CPUS_ONLY, Resiz
         (FOLLOW, budget("3500m", 2), ""),
         (IGNORE, budget(4, 2), "the NodeProfile says resize: Ignore"),
         (WHOLE, budget(4, 3), ""),
-        (WHOLE, budget("3500m", 2), "the budget is no whole number of CPUs"),
-        (WHOLE, pod((3, "2Gi"), g("1500m"), g("500m")), "container c0 requests no whole number of CPUs"),
+        (WHOLE, budget("3500m", 2), "the budget is not a whole number of CPUs"),
+        (
+            WHOLE,
+            pod((3, "2Gi"), g("1500m"), g("500m")),
+            "container c0 does not request a whole number of CPUs",
+        ),
     ],
 )
 def test_who_would_lose_its_cpus_is_named(policy, wanted, why):
