@@ -104,7 +104,7 @@ def changed_objects(saved, kind, change):
         (
             "WholeCPUsOnly",
             NewAmounts(containers={"postgres": "3500m"}),
-            "container postgres requests no whole",
+            "container postgres does not request a whole",
         ),
         ("WholeCPUsOnly", NewAmounts(cpu="8"), ""),
     ],
