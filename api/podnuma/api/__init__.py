@@ -14,6 +14,8 @@ value and back, in the terms of ``podnuma.allocator``:
     pod_admission     what its admission plugins change, as far as decisions depend on it
     limit_ranges      what a LimitRange gives to containers, and what it refuses
     pod_resize        a pod's resources as its kubelet has allocated them, and their revision
+    resource_names    what the API server refuses of a pod's resources, beside amounts
+    resize_policy     which resizes a profile leaves to others
     pod_condition     the condition that a refused pod carries
     kept_refusals     refusals that outlive their pods
     kernel_reports    what a status says of the kernel, and when it is out of date

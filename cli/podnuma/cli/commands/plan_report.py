@@ -1,4 +1,4 @@
-"""How plans are reported: a table with what is refused, left out and summed up below, and data for programs."""
+"""How plans are reported: a table, then what is refused, left out and summed up; and data for programs."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
