@@ -64,7 +64,7 @@ def test_nothing_is_read_where_nothing_stands_between():
 
 def test_what_is_not_served_or_may_not_be_read_is_not_counted():
     direct = {("a", "Pod", "p"): ("a", "RayCluster", "c")}
-    said = []
+    said: list[str] = []
     for failure in (
         Failure(Exit.NOT_FOUND, "no"),
         Failure(Exit.FORBIDDEN, "not allowed to list rayclusters"),
