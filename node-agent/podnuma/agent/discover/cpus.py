@@ -1,8 +1,8 @@
 """CPUs: which are online, and how they form cores, sockets and uncore caches.
 
 Cores and caches are sets of CPUs, never numbers: core_id repeats across sockets and has gaps, cache ids
-may be missing or repeat. A core's id is its lowest online CPU, as in the kubelet; that of a cache or a
-socket is the kernel's where it tells them apart. Siblings name each other, so one readable file per core is
+may be missing or repeat. A core's id is its lowest online CPU, as in the kubelet; a cache's is the
+kernel's where that tells the caches apart. Siblings name each other, so one readable file per core is
 enough. Offline CPUs have no topology folder; that is no finding.
 
 What share a core is never guessed: CPUs of which no file tells, or of which two files tell otherwise,
@@ -122,25 +122,12 @@ def _siblings(tree: Tree, cpu: int) -> int:
 
 
 def _sockets(tree: Tree, online: CpuSet) -> dict[int, int]:
-    """Return the packages' numbers if they tell the packages apart, else 0, 1, ... by the lowest CPU."""
-    places = {cpu: _place(tree, cpu) for cpu in cpuset.ids(online)}
-    known = dict.fromkeys(place for place in places.values() if place is not None)
-    plain = len(known) == len({package for *_, package in known})
-    labels = {place: place[-1] if plain else number for number, place in enumerate(known)}
-    return {cpu: _NO_SOCKET if place is None else labels[place] for cpu, place in places.items()}
-
-
-def _place(tree: Tree, cpu: int) -> tuple[int | None, int | None, int] | None:
-    """Return drawer, book and package of a CPU: mainframes count packages anew in each book.
-
-    None if the package is not told. The kernel says -1 where the firmware does not say: then all of these
-    CPUs are one socket.
-    """
-    topology = f"{_CPU}/cpu{cpu}/topology"
-    package = tree.number(f"{topology}/physical_package_id")
-    if package is None or not 0 <= package <= _LARGEST_LABEL:
-        return None
-    return tree.number(f"{topology}/drawer_id"), tree.number(f"{topology}/book_id"), package
+    # The kernel says -1 where the firmware does not say: then all of these CPUs are one socket.
+    found = {cpu: tree.number(f"{_CPU}/cpu{cpu}/topology/physical_package_id") for cpu in cpuset.ids(online)}
+    return {
+        cpu: socket if socket is not None and 0 <= socket <= _LARGEST_LABEL else _NO_SOCKET
+        for cpu, socket in found.items()
+    }
 
 
 def _uncores(tree: Tree, online: CpuSet) -> dict[int, int | None]:

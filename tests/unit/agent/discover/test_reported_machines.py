@@ -30,7 +30,7 @@ class Reported:
     """
 
     cores: list[str]
-    sockets: dict[int, str]  # by physical_package_id, several of one number in different books
+    sockets: dict[int, str]
     caches: list[tuple[str, int | None]] = field(default_factory=list)
     nodes: dict[int, str] = field(default_factory=dict)
     offline: str = ""
@@ -44,7 +44,6 @@ class Reported:
     pages: dict[int, dict[int, int]] = field(default_factory=dict)
     distances: list[list[int]] = field(default_factory=list)
     untrue: dict[int, str] = field(default_factory=dict)
-    books: dict[tuple[int, int], str] = field(default_factory=dict)  # by drawer and book
 
     @property
     def words(self):
@@ -79,10 +78,6 @@ class Reported:
         for socket, cpus in self.sockets.items():
             for cpu in ids(cpus):
                 put(root, f"{_CPU}/cpu{cpu}/topology/physical_package_id", socket)
-        for (drawer, book), cpus in self.books.items():
-            for cpu in ids(cpus):
-                put(root, f"{_CPU}/cpu{cpu}/topology/drawer_id", drawer)
-                put(root, f"{_CPU}/cpu{cpu}/topology/book_id", book)
 
     def _write_caches_and_kinds(self, root):
         for members, number in self.caches:
@@ -234,24 +229,6 @@ MACHINES = {
             pairs(0, 12), {1: "0-3", 2: "4-11"}, [("0-3", 4), ("4-11", 5)], {0: "0-11"}, offline="12-15"
         ),
         {"sockets": ["0-3", "4-11"], "caches": {"0-3": 4, "4-11": 5}, "offline": "12-15"},
-    ),
-    # s390x: packages are counted anew in each book, and books in each drawer; vllm-project/vllm#40714.
-    "packages of books and drawers": (
-        Reported(
-            pairs(0, 24),
-            {1: "0-3,8-11,16-19", 2: "4-7,12-15,20-23"},
-            nodes={0: "0-23"},
-            books={(1, 1): "0-7", (1, 2): "8-15", (2, 1): "16-23"},
-        ),
-        {
-            "sockets": ["0-3", "4-7", "8-11", "12-15", "16-19", "20-23"],
-            "socket_ids": [0, 1, 2, 3, 4, 5],
-        },
-    ),
-    # One book: its packages have the numbers that they have.
-    "packages of one book": (
-        Reported(pairs(0, 8), {1: "0-3", 2: "4-7"}, nodes={0: "0-7"}, books={(1, 3): "0-7"}),
-        {"sockets": ["0-3", "4-7"], "socket_ids": [1, 2]},
     ),
     # Memory of an accelerator or of CXL: nodes without CPUs, ids with gaps.
     "memory without CPUs": (
