@@ -10,8 +10,8 @@
 #   3.5 can be compared with 2.5 and not with 2, 3 with 2 and not with 2.5, so a literal for the mixed list does not
 #   exist, and a filter that has worked fails the day that one value happens to be whole.
 # Why: an element for which a side of the comparison is empty is skipped before the operator is looked at. Numbers of
-#   an object are int64 or float64 by how they are written, 3.0 is stored and written as 3, and the comparison (of
-#   Go's templates) wants both sides of the same kind. >= 3 written in the object's own spelling works by luck alone.
+#   an object are int64 or float64 by how they are written, and a 3.0 is stored and written as 3; the comparison,
+#   taken from Go's templates, wants both sides of one kind.
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -63,7 +63,8 @@ func ask(what, list, filter string, missing bool) {
 }
 
 func main() {
-	pods := `[{"name": "a", "spec": {"nodeName": "n1"}}, {"name": "b", "spec": {"nodeName": "n2"}}, {"name": "c", "spec": {}}]`
+	pods := `[{"name": "a", "spec": {"nodeName": "n1"}}, {"name": "b", "spec": {"nodeName": "n2"}},
+		{"name": "c", "spec": {}}]`
 	for _, filter := range []string{`@.spec.nodeName=="n1"`, `@.spec.nodeName!="n1"`} {
 		ask("pods", pods, filter, true)
 	}
@@ -79,6 +80,11 @@ func main() {
 	ask("fractions", broken, "@.load>2.5", true)
 	ask("mixed", mixed, "@.load>2.5", true)
 	ask("mixed", mixed, "@.load>2", true)
+	var load any
+	check(json.Unmarshal([]byte("3.0"), &load))
+	stored, err := json.Marshal(load)
+	check(err)
+	fmt.Println("3.0 is stored as", string(stored))
 }
 E
 go run . 2> log | tee seen || { cat log >&2; exit 1; }
@@ -92,5 +98,6 @@ label selector finds c: true
 fractions, @.load>2.5: x
 mixed, @.load>2.5: error: incompatible types for comparison
 mixed, @.load>2: error: incompatible types for comparison
+3.0 is stored as 3
 E
 diff -u expected seen

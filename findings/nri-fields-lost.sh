@@ -6,11 +6,11 @@
 # One would guess: all of them, or an error for what the runtime cannot do.
 # Seen: of the memory fields the limit alone reaches the OCI spec of a new container, and it sets the swap limit, too,
 #   to the same number, even if the plugin asks for another. Reservation, swap and swappiness are dropped without a
-#   word; yet a second plugin that sets swap as well is refused for a conflict. In an update it is the other way round: all memory
-#   fields arrive, and the limit for PIDs, which a new container gets, is dropped.
+#   word; yet a second plugin that sets swap as well is refused for a conflict. In an update it is the other way
+#   round: all memory fields arrive, and the limit for PIDs, which a new container gets, is dropped.
 # Why: the adaptation collects all fields and their owners, but the generator's AdjustResources reads of Memory only
-#   the limit, and its interface has no method for the others. The code that merges updates looks for PIDs in the resources it has collected so far, where none can
-#   be, and not in what the plugin sent.
+#   the limit, and its interface has no method for the others. The code that merges updates looks for PIDs in the
+#   resources it has collected so far, where none can be, and not in what the plugin sent.
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -68,7 +68,9 @@ func (w written) SetLinuxResourcesCPUQuota(quota int64) { w.spec.Linux.Resources
 
 func (w written) SetLinuxResourcesCPUCpus(cpus string) { w.spec.Linux.Resources.CPU.Cpus = cpus }
 
-func (w written) SetLinuxResourcesMemoryLimit(limit int64) { w.spec.Linux.Resources.Memory.Limit = &limit }
+func (w written) SetLinuxResourcesMemoryLimit(limit int64) {
+	w.spec.Linux.Resources.Memory.Limit = &limit
+}
 
 func (w written) SetLinuxResourcesMemorySwap(swap int64) { w.spec.Linux.Resources.Memory.Swap = &swap }
 
