@@ -23,8 +23,7 @@ Everything keeps running. To look around in this shell, and to stop it:
     make demo-stop
 """
 ENDED = """
-All of it has ended again. To look around in the same, left running; to install podnuma by hand
-in an empty cluster, as README.md says; and to see what podnuma sees of this machine:
+All of it has ended again. The same left running; an empty cluster to install podnuma in; this machine:
 
     make demo KEEP=1
     make playground
