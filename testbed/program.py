@@ -16,7 +16,7 @@ from testbed.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-START_SECONDS = 60
+START_SECONDS = 180  # of a busy machine
 
 
 def podnuma_script() -> str:

@@ -14,12 +14,12 @@ from testbed.demo.story import Demo
 from testbed.processes import ProcessFailedError
 
 KEPT = """
-Everything keeps running. To look around in this shell, and to stop it:
+Everything keeps running. To look around in this shell (the page until Ctrl-C), and to stop it:
 
     export KUBECONFIG={kubeconfig} PATH={places}:$PATH
-    kubectl podnuma ui
     kubectl podnuma explain pod database
     kubectl podnuma plan -f examples/pods/too-large.yaml
+    kubectl podnuma ui
     make demo-stop
 """
 ENDED = """

@@ -90,7 +90,7 @@ def test_kept_demo_can_be_looked_at_and_stopped(demo_environment, tmp_path):
     done = run([*DEMO, "--keep"], demo_environment)
     try:
         assert done.returncode == 0, done.stdout + done.stderr
-        enter, page, *looks, stop = (line.strip() for line in done.stdout.rstrip().splitlines()[-5:])
+        enter, *looks, page, stop = (line.strip() for line in done.stdout.rstrip().splitlines()[-5:])
         assert (page, stop) == ("kubectl podnuma ui", "make demo-stop")
         explained, planned = (
             subprocess.run(["bash", "-c", f"{enter}; {look}"], capture_output=True, text=True, check=False)

@@ -208,8 +208,9 @@ def _machines(source: ObjectSource, node: str, selector: str) -> dict[str, Topol
     if not found:
         raise Failure(
             Exit.NOT_FOUND,
-            f"no hardware is known of {f'node {node}' if node else 'these nodes'}: where no agent runs, run "
-            "`podnuma discover` there and pass its output with --from FILE",
+            f"no hardware is known of {f'node {node}' if node else 'these nodes'}: an agent that has just "
+            "started reports within a minute; where none runs, run `podnuma discover` there and pass its "
+            "output with --from FILE",
         )
     return found
 
