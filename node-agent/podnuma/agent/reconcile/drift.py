@@ -33,11 +33,12 @@ class DriftDetector:
     def __init__(self) -> None:
         self._right: dict[CgroupRef, CgroupTarget] = {}
         self._doubtful: dict[CgroupRef, _Repair] = {}
-        self._remembered: tuple[object, ...] = ()  # since the last repair
+        self._remembered: tuple[object, ...] = ()  # since a cgroup was forgotten
 
     def forget(self, cgroup: CgroupRef) -> None:
-        """Take note that what a cgroup has may come from a late write of this agent."""
+        """Take note that what a cgroup has may come from a write of this agent, be it a late one."""
         self._right.pop(cgroup, None)
+        self._remembered = ()
 
     def found(
         self,
@@ -67,8 +68,7 @@ class DriftDetector:
             cgroup, what = write.cgroup, drifted.get(write.cgroup)
             if what is None or quota_of_pod(write):
                 continue
-            self._right.pop(cgroup, None)
-            self._remembered = ()
+            self.forget(cgroup)
             if only_quota(write):
                 self._doubtful.setdefault(cgroup, _Repair(what, targets[cgroup], now))
             else:

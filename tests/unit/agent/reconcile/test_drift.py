@@ -70,6 +70,15 @@ def test_what_was_set_right_before_a_pass_that_saw_all_as_before_may_drift_again
     assert found(drift, {SLICE: POOL}, WRONG) == {SLICE}
 
 
+def test_what_a_late_write_may_have_changed_may_drift_once_it_was_seen_right_again():
+    drift = DriftDetector()
+    drift.remember({SLICE: POOL}, RIGHT, {SLICE: None})
+    drift.forget(SLICE)
+    assert found(drift, {SLICE: POOL}, WRONG) == set()
+    drift.remember({SLICE: POOL}, RIGHT, {SLICE: None})
+    assert found(drift, {SLICE: POOL}, WRONG) == {SLICE}
+
+
 def test_cgroups_that_are_gone_are_forgotten():
     drift = DriftDetector()
     drift.remember({SLICE: POOL}, RIGHT, {SLICE: None})
