@@ -56,7 +56,7 @@ def read_kubelet(names: Sequence[str]) -> KubeletFields:
     flags: dict[str, Any] = {}
     for name in _files(names, problems):
         documents = read_documents([name], kinds=False)
-        found = [one for document in documents for one in _in_document(document)]
+        found = [one for document in documents for one in _search(document.value, "", _DEEPEST)]
         whole = [one for one in found if not one.flags]
         if not found:
             problems.append(f"{name}: no configuration of a kubelet is in it{_hint(documents)}")
@@ -106,10 +106,6 @@ def _hint(documents: Sequence[Document]) -> str:
     if any(one.kind == _OPENSHIFT for one in documents):
         return "; the operator makes a KubeletConfig of it: oc get kubeletconfig -o yaml"
     return "; that of a running one is at /api/v1/nodes/NODE/proxy/configz"
-
-
-def _in_document(document: Document) -> Iterator[KubeletFields]:
-    return _search(document.value, "", _DEEPEST)
 
 
 def _search(value: Any, path: str, depth: int) -> Iterator[KubeletFields]:

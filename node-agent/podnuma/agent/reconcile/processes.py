@@ -5,7 +5,7 @@ than its cgroup has, and a process that was moved there late may still be elsewh
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup
@@ -55,12 +55,8 @@ class Processes:
     ) -> dict[CgroupRef, str]:
         """Return what main processes may run on beyond the targets of their containers."""
         found: dict[CgroupRef, str] = {}
-        for cgroup in cgroups:
-            target, values = targets.get(cgroup), seen.get(cgroup)
-            if target is None or target.cpus is None or values is None or values.main_process is None:
-                continue
-            what = self.stray(values.main_process, target.cpus)
-            if what is not None:
+        for cgroup, pid, cpus, _ in _with_process(cgroups, targets, seen):
+            if (what := self.stray(pid, cpus)) is not None:
                 found[cgroup] = what
             await slices.between()
         return found
@@ -74,14 +70,23 @@ class Processes:
     ) -> dict[ContainerCgroup, str]:
         """Return what main processes of containers with a target for CPUs leave unused, on purpose or not."""
         found: dict[ContainerCgroup, str] = {}
-        for cgroup in cgroups:
-            target, values = targets.get(cgroup), seen.get(cgroup)
-            if target is None or target.cpus is None or values is None:
+        for cgroup, pid, _, effective in _with_process(cgroups, targets, seen):
+            if effective is None:
                 continue
-            if values.effective_cpus is None or values.main_process is None:
-                continue
-            what = self.narrowed(values.main_process, values.effective_cpus)
-            if what is not None:
+            if (what := self.narrowed(pid, effective)) is not None:
                 found[cgroup] = what
             await slices.between()
         return found
+
+
+def _with_process(
+    cgroups: Iterable[ContainerCgroup],
+    targets: Mapping[CgroupRef, CgroupTarget],
+    seen: Mapping[CgroupRef, CgroupValues],
+) -> Iterator[tuple[ContainerCgroup, int, CpuSet, CpuSet | None]]:
+    """Yield the containers with a target for CPUs and a main process, with PID, target and effective CPUs."""
+    for cgroup in cgroups:
+        target, values = targets.get(cgroup), seen.get(cgroup)
+        if target is None or target.cpus is None or values is None or values.main_process is None:
+            continue
+        yield cgroup, values.main_process, target.cpus, values.effective_cpus
