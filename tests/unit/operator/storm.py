@@ -476,7 +476,7 @@ class Storm:
             found = self.cluster.get(Kind.ALLOCATION, record.key)
             assert found is not None, f"{record.key} on {name} has no decision"
             if not found["spec"]["decision"]["admitted"]:
-                located = state.devices.get(record.uid, NO_DEVICES)
+                located = state.pods[record.uid].devices or NO_DEVICES
                 answer = state.decide(allocator, located.attached_to(record.request))
                 assert isinstance(answer, Rejected), f"{record.key} is refused and fits {name}"
             elif not record.held_back:
@@ -509,7 +509,7 @@ class Storm:
             pod_there = decode.decode_pod(value)
             if pod_there is None or pod_there.node != state.name or pod_there.uid in state.decisions:
                 continue
-            heard = pod_there.uid in state.warning
+            heard = state.pods[pod_there.uid].warning is not None
             assert heard or ready["status"] == "False" or pod_there.terminating, (
                 f"{pod_there.key} waits for nothing"
             )

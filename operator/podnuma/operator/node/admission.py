@@ -96,7 +96,7 @@ class Admission:
                 self._wait_for(node, pod, unknown)
                 return
             if pod.request is None:
-                node.idle[pod.uid] = pod.revision
+                node.pods[pod.uid].idle = pod.revision
                 text = f"podnuma cannot manage this pod: {pod.problem}; correct it and create the pod again"
                 self._allocations.warn_once(node, pod, "InvalidObject", text)
             elif not located.waits_for:
@@ -121,7 +121,7 @@ class Admission:
             if pod.request is None or pod.terminating:
                 continue
             if _asks_for_nothing(refused, pod.request):
-                node.idle[pod.uid] = pod.revision
+                node.pods[pod.uid].idle = pod.revision
             else:
                 await self._refuse(node, pod, refused, valid)
 
@@ -140,7 +140,7 @@ class Admission:
         grant = rejected_grant(pod.uid, pod.key.namespace, pod.key.name, scope)
         decision = PodDecision(pod.key, node.name, grant, said, self._cache.static_uid(pod))
         await self._decisions.write(node, pod, decision, None)
-        node.rejected_at[pod.uid] = node.revision
+        node.pods[pod.uid].rejected_at = node.revision
 
     def undecided(self, node: NodeState, selection: ProfileSelection) -> list[CachedPod]:
         """Return the pods of a node that a profile manages and that have no decision."""
@@ -151,7 +151,7 @@ class Admission:
             pod
             for pod in self._cache.pods.group(node.name).values()
             if pod.uid not in node.decisions
-            and node.idle.get(pod.uid) != pod.revision
+            and node.pods[pod.uid].idle != pod.revision
             and self._manages(settings, pod)
         ]
 
@@ -187,14 +187,14 @@ class Admission:
             known = node.decisions.get(pod.uid)
             if known is not None:
                 stale = known.decision.revision != pod.revision
-                changed = stale or node.rejected_at.get(pod.uid) != node.revision
+                changed = stale or node.pods[pod.uid].rejected_at != node.revision
                 told = (
                     known.undecided and known.decision.message != self._devices.of_plugins(node, pod).waiting
                 )
                 again = not known.admitted and (changed or told)
             else:
                 # A terminating pod starts nothing new.
-                again = node.idle.get(pod.uid) != pod.revision and not pod.terminating
+                again = node.pods[pod.uid].idle != pod.revision and not pod.terminating
             if again and (known is not None or self._manages(settings, pod)):
                 found.append(pod)
         return sorted(found, key=lambda pod: (pod.created, pod.key.namespace, pod.key.name))
@@ -214,7 +214,7 @@ class Admission:
             case Admitted():
                 grant = answer.grant
                 if not grant.holds_anything and known is None and not _agent_waits(allocator.rules, request):
-                    node.idle[pod.uid] = pod.revision
+                    node.pods[pod.uid].idle = pod.revision
                     self._metrics.decisions.labels("nothing").inc()
                     return
                 if devices.waits_for and grant.holds_anything:
@@ -232,7 +232,7 @@ class Admission:
                 text = f"Waits for what {orphans} held: gone from the API, their processes have not ended yet"
                 self._allocations.warn_once(node, pod, "Undecided", text)
             case Rejected():
-                node.rejected_at[pod.uid] = node.revision
+                node.pods[pod.uid].rejected_at = node.revision
                 if known is not None and (
                     known.decision.reason,
                     known.decision.message,
@@ -250,15 +250,17 @@ class Admission:
                     PodDecision(pod.key, node.name, grant, refusal, self._cache.static_uid(pod)),
                     None,
                 )
-                node.rejected_at[pod.uid] = node.revision
+                node.pods[pod.uid].rejected_at = node.revision
 
     async def _wait(
         self, node: NodeState, pod: CachedPod, scope: TopologyManagerScope, devices: LocatedDevices
     ) -> None:
         """Store that a pod which would fit without its devices is not decided before they are known."""
         self._devices.warn(node, pod, devices)
-        node.rejected_at[pod.uid] = node.revision
-        node.waiting_since.setdefault(pod.uid, self._clock())
+        state = node.pods[pod.uid]
+        state.rejected_at = node.revision
+        if state.waiting_since is None:
+            state.waiting_since = self._clock()
         said = Decision(
             admitted=False, reason=DEVICES_PENDING, message=devices.waiting, revision=pod.revision
         )

@@ -109,9 +109,10 @@ class AllocationSync:
 
     def warn_once(self, node: NodeState, pod: CachedPod, reason: str, message: str) -> bool:
         """Record a warning about a pod unless it was the last one; return whether it was new."""
-        if node.warning.get(pod.uid) == (reason, message):
+        state = node.pods[pod.uid]
+        if state.warning == (reason, message):
             return False
-        node.warning[pod.uid] = (reason, message)
+        state.warning = (reason, message)
         self._events.record(pod_reference(pod), EventType.WARNING, reason, message)
         return True
 

@@ -138,8 +138,10 @@ class DecisionWriter:
         waited = self._timer.end(pod.uid)
         if waited is not None:
             self._metrics.admission_seconds.observe(waited)
-        if (since := node.waiting_since.pop(pod.uid, None)) is not None:
-            self._metrics.device_wait_seconds.observe(self._clock() - since)
+        state = node.pods[pod.uid]
+        if state.waiting_since is not None:
+            self._metrics.device_wait_seconds.observe(self._clock() - state.waiting_since)
+            state.waiting_since = None
         if before is not None and before.admitted and not before.decision.reserved:
             self._resizes.report(pod, before, decision)
         else:

@@ -47,17 +47,16 @@ class DeviceLookup:
         """Return the devices of a pod's claims; warn and come back if they are not known yet."""
         if not pod.claims or node.allocator is None:
             return NO_DEVICES
-        known = node.devices.get(pod.uid)
-        if known is not None:
-            return known
+        state = node.pods[pod.uid]
+        if state.devices is not None:
+            return state.devices
         located = await locate(self._reader, pod, node.allocator.topology)
         if located.waits_for:
-            tries = node.device_waits[pod.uid] = node.device_waits.get(pod.uid, 0) + 1
-            self._enqueue(node.name, _CLAIMS.delay(tries, self._rng))
+            state.device_lookups += 1
+            self._enqueue(node.name, _CLAIMS.delay(state.device_lookups, self._rng))
             self._allocations.warn_once(node, pod, _UNKNOWN, f"Waits for {located.waits_for}")
             return located
-        node.devices[pod.uid] = located
-        node.device_waits.pop(pod.uid, None)
+        state.devices, state.device_lookups = located, 0
         return located
 
     def of_plugins(self, node: NodeState, pod: CachedPod) -> LocatedDevices:

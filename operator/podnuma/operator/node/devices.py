@@ -2,7 +2,7 @@
 
 Claims and slices are read when a pod that names claims is to be decided, and never watched: the
 scheduler allocates claims before it binds the pod, what a pod uses does not change, and other pods cost
-nothing. What was found is remembered with the node until the pod is gone (`NodeState.devices`).
+nothing. What was found is remembered with the node until the pod is gone (`PodState.devices`).
 
 A claim without allocation makes the pod wait: its kubelet does not start it either. Whatever else is
 missing or contradictory is a problem in words, and the pod is decided without the device in question.

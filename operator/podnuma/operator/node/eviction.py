@@ -57,7 +57,7 @@ class Eviction:
         managed_since = max(topology.created, selection.managed_since)
         for uid, decision in tuple(node.decisions.items()):
             pod = self._cache.pod(decision.key, uid)
-            if not decision.refused or pod is None or uid in node.evicted:
+            if not decision.refused or pod is None or node.pods[uid].evicted:
                 continue
             if eviction_exemption(pod, settings.pod_policy, managed_since) is None:
                 await self._evict(node, pod)
@@ -84,10 +84,10 @@ class Eviction:
             return
         except errors.RefusedError as error:
             self._metrics.evictions.labels("failed").inc()
-            node.evicted.add(pod.uid)
+            node.pods[pod.uid].evicted = True
             logger.warning("pod %s cannot be evicted: %s", pod.key, error)
             return
-        node.evicted.add(pod.uid)
+        node.pods[pod.uid].evicted = True
         self._metrics.evictions.labels("done").inc()
         logger.info("node %s: pod %s evicted, it does not fit", node.name, pod.key)
         text = f"Evicted from {node.name}: the pod was refused there and onRejection is Evict"

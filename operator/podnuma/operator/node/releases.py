@@ -172,8 +172,9 @@ class Releases:
         """Say once that a static pod runs on without its mirror."""
         cpus = cpuset.render(decided.grant.exclusive_cpus) or "none"
         text = f"{allocation.key} keeps CPUs {cpus} until its processes have ended: its mirror pod is gone"
-        if node.warning.get(decided.pod_uid) != ("MirrorMissing", text):
-            node.warning[decided.pod_uid] = ("MirrorMissing", text)
+        state = node.pods[decided.pod_uid]
+        if state.warning != ("MirrorMissing", text):
+            state.warning = ("MirrorMissing", text)
             self._events.record(allocation_reference(allocation), EventType.WARNING, "MirrorMissing", text)
 
     def _wait(

@@ -25,7 +25,7 @@ from podnuma.api.events import EventType
 from podnuma.api.pod_allocation import Decision, PendingResize, ResizeReason, numa_nodes
 from podnuma.api.resize_policy import why_ignored
 from podnuma.operator.node.devices import NO_DEVICES
-from podnuma.operator.node.state import ResizeTry
+from podnuma.operator.node.pod_state import ResizeTry
 from podnuma.operator.write.decision import allocated_text
 from podnuma.operator.write.event_recorder import pod_reference
 
@@ -74,7 +74,8 @@ class Resizes:
             before = node.revision
             for pod, decision in self._resized(node):
                 if pod.request is not None and node.allocator is not None:
-                    request = node.devices.get(pod.uid, NO_DEVICES).attached_to(pod.request)
+                    devices = node.pods[pod.uid].devices or NO_DEVICES
+                    request = devices.attached_to(pod.request)
                     await self._follow(node, pod, request, decision, policy, write)
             if node.revision == before:
                 return
@@ -130,12 +131,12 @@ class Resizes:
         if ignored:
             pending = PendingResize(pod.revision, ResizeReason.IGNORED, ignored)
         else:
-            tried = node.resize_tried.get(pod.uid)
+            tried = node.pods[pod.uid].resize_tried
             if tried is not None and tried.node == node.revision and _told(tried, pod, said.pending_resize):
                 return
             answer = node.resize(allocator, request)
             if isinstance(answer, Admitted):
-                node.resize_tried.pop(pod.uid, None)
+                node.pods[pod.uid].resize_tried = None
                 now = replace(
                     decision,
                     grant=answer.grant,
@@ -159,7 +160,8 @@ class Resizes:
         """Return what to say of a resize that does not fit, with what would fit, or without for now."""
         reason = ResizeReason.DEFERRED if refused.feasible else ResizeReason.INFEASIBLE
         same = known is not None and (known.revision, known.reason) == (pod.revision, reason)
-        tried = node.resize_tried.pop(pod.uid, None)
+        state = node.pods[pod.uid]
+        tried, state.resize_tried = state.resize_tried, None
         if known is not None and same and tried is not None and tried.message == refused.message:
             pending = known  # what would fit is worked out once for each cause
         elif node.allocator is not None and self._may_brief():
@@ -167,7 +169,7 @@ class Resizes:
         else:
             self._enqueue(node.name, _MINUTE)
             return PendingResize(pod.revision, reason, refused.message)
-        node.resize_tried[pod.uid] = ResizeTry(node.revision, refused.message, pending)
+        state.resize_tried = ResizeTry(node.revision, refused.message, pending)
         return pending
 
     def _may_brief(self) -> bool:

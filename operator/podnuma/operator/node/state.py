@@ -11,6 +11,7 @@ the grant of an outdated pod is a rejection.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from podnuma.allocator.device_hints import locality, with_granted_devices
 from podnuma.allocator.memory.others import others_pages
 from podnuma.allocator.node_allocator import NodeAllocator, StaleDecisionError
 from podnuma.allocator.resize.decide import ResizeRefused
+from podnuma.operator.node.pod_state import PodState
 from podnuma.operator.write.last_write import LastWrite
 
 if TYPE_CHECKING:
@@ -34,9 +36,7 @@ if TYPE_CHECKING:
     from podnuma.api.node_profile import MatchedNode
     from podnuma.api.node_settings import NodeSettings
     from podnuma.api.node_topology import ProfileReference
-    from podnuma.api.pod_allocation import PendingResize
     from podnuma.operator.cache.objects import CachedTopology
-    from podnuma.operator.node.devices import LocatedDevices
     from podnuma.operator.node.profile_selection import ProfileSelection
     from podnuma.operator.node.readiness import NodeStanding
     from podnuma.operator.write.decision import PodDecision
@@ -75,15 +75,6 @@ class ReconcileFailure:
 
 
 @dataclass(frozen=True, slots=True)
-class ResizeTry:
-    """A resize that did not fit: the node's revision then, the allocator's words, what the pod is told."""
-
-    node: int
-    message: str
-    pending: PendingResize
-
-
-@dataclass(frozen=True, slots=True)
 class StoredSettings:
     """That a NodeTopology, in this generation, is not what was sent, and what is other in it."""
 
@@ -104,18 +95,14 @@ class StoredSettings:
 class NodeState:
     """One node's decisions by pod UID, the selected settings, and the allocator that holds the grants.
 
-    Beside them, by pod UID: `unconfirmed` decisions whose write had no clear answer; the
-    `revision` at which a pod was last rejected (`rejected_at`), and the last try to resize one in vain
-    (`resize_tried`); the resources with which pods ask for nothing exclusive (`idle`); pods that were
-    `evicted`; the last `warning` about a pod; the `devices` of its claims, and how often they were asked for
-    in vain (`device_waits`); since when decisions wait for devices of device plugins (`waiting_since`); since
-    when pods are `orphans`: gone from the API, while their processes may still run; since when what a pod
-    holds has been `reserved` while it had neither gate nor node; and, by its own UID, since when a
-    PodAllocation is `unsettled`: only the node's agent can tell what it stands for. `announced` are the
-    findings of the agent (UID of the object, condition) of which there was an event. `left_since`: since when
-    the NodeTopology has been there without Node and owner. `write_refused`: why the last run could not store
-    something that it decided; `settings_otherwise`: what of the settings could not be stored as they are. The
-    pages in use are huge pages that, as the agent says, no grant accounts for.
+    Beside them, by pod UID: what is remembered of each of the `pods`; `unconfirmed` decisions whose write had
+    no clear answer; since when pods are `orphans`: gone from the API, while their processes may still run;
+    since when what a pod holds has been `reserved` while it had neither gate nor node; and, by its own UID,
+    since when a PodAllocation is `unsettled`: only the node's agent can tell what it stands for. `announced`
+    are the findings of the agent (UID of the object, condition) of which there was an event. `left_since`:
+    since when the NodeTopology has been there without Node and owner. `write_refused`: why the last run could
+    not store something that it decided; `settings_otherwise`: what of the settings could not be stored as
+    they are. The pages in use are huge pages that, as the agent says, no grant accounts for.
     """
 
     def __init__(self, name: str) -> None:
@@ -131,19 +118,12 @@ class NodeState:
         self.left_since: float | None = None
         self.write_refused = ""
         self.settings_otherwise: StoredSettings | None = None
+        self.pods: defaultdict[str, PodState] = defaultdict(PodState)
         self.unconfirmed: dict[str, tuple[PodDecision, Admitted | None]] = {}
-        self.rejected_at: dict[str, int] = {}
-        self.resize_tried: dict[str, ResizeTry] = {}
-        self.idle: dict[str, str] = {}
-        self.evicted: set[str] = set()
         self.orphans: dict[str, float] = {}
         self.reserved: dict[str, float] = {}
         self.announced: frozenset[tuple[str, str]] = frozenset()
         self.unsettled: dict[str, float] = {}
-        self.warning: dict[str, tuple[str, str]] = {}
-        self.devices: dict[str, LocatedDevices] = {}
-        self.device_waits: dict[str, int] = {}
-        self.waiting_since: dict[str, float] = {}
         self._pages_in_use: tuple[PagesInUse, ...] = ()
         self._decisions: dict[str, PodDecision] = {}
         self._allocator: NodeAllocator | None = None
@@ -206,7 +186,8 @@ class NodeState:
         if self._allocator is None and rules is None:
             return
         self._revision += 1
-        self.idle.clear()
+        for pod in self.pods.values():
+            pod.idle = None
         self._outdated.clear()
         self._allocator = None if rules is None else self._rebuilt(NodeAllocator(rules))
         self._look_at_pages()
@@ -310,16 +291,9 @@ class NodeState:
         self._decisions.pop(uid, None)
         self._outdated.pop(uid, None)
         self.unconfirmed.pop(uid, None)
-        self.rejected_at.pop(uid, None)
-        self.resize_tried.pop(uid, None)
-        self.warning.pop(uid, None)
-        self.devices.pop(uid, None)
-        self.device_waits.pop(uid, None)
-        self.waiting_since.pop(uid, None)
-        self.idle.pop(uid, None)
+        self.pods.pop(uid, None)
         self.orphans.pop(uid, None)
         self.reserved.pop(uid, None)
-        self.evicted.discard(uid)
         if self._allocator is not None and uid in self._allocator.grants:
             self._allocator.release(uid)
             self._look_at_pages()
@@ -327,19 +301,8 @@ class NodeState:
 
     def forget_absent(self, present: AbstractSet[str]) -> None:
         """Drop what is remembered of pods that are neither present nor decided."""
-        kept = present | self._decisions.keys() | self.unconfirmed.keys()
-        self.evicted &= kept
-        for remembered in (
-            self.idle,
-            self.rejected_at,
-            self.resize_tried,
-            self.warning,
-            self.devices,
-            self.device_waits,
-            self.waiting_since,
-        ):
-            for uid in remembered.keys() - kept:
-                del remembered[uid]
+        for uid in self.pods.keys() - present - self._decisions.keys() - self.unconfirmed.keys():
+            del self.pods[uid]
 
     def forget_settled(self, present: AbstractSet[str]) -> None:
         """Drop what is remembered of PodAllocations that are gone."""

@@ -136,16 +136,12 @@ def test_cpus_of_a_grant_that_the_allocator_cannot_hold_are_not_given_again(stat
 def test_what_is_remembered_goes_with_the_pods_they_are_about(state):
     decided = admit(state, "a")
     for uid in ("u-a", "u-gone", "u-here"):
-        state.idle[uid] = "r1"
-        state.evicted.add(uid)
-        state.rejected_at[uid] = 1
-        state.warning[uid] = ("r", "m")
+        state.pods[uid].idle = "r1"
     state.forget_absent({"u-here"})
-    assert (
-        set(state.idle) == state.evicted == set(state.rejected_at) == set(state.warning) == {"u-a", "u-here"}
-    )
+    assert set(state.pods) == {"u-a", "u-here"}
+    assert state.pods["u-here"].idle == "r1"
     state.release(decided.uid)
-    assert set(state.idle) == set(state.warning) == {"u-here"}
+    assert set(state.pods) == {"u-here"}
 
 
 def test_a_decision_that_took_long_to_write_is_held_all_the_same(state):
