@@ -23,9 +23,11 @@ Reading order: quantities, request, cpuset, nodeset, hardware, topology, manager
 eligibility, topology_hint, numa_candidates, merge, cpu/, memory/, device_hints, refusal, partition, reuse,
 attempt, scope_pod, scope_container, isolation, decision, counts, resize/, lifecycle, adoption,
 node_allocator, placement/, explain/.
-CPU sets and node sets are integers used as masks. Nothing here does I/O, reads a clock, or imports
-anything outside the standard library; what other parts may use is in `__all__` or in a module
-of its own.
+
+`In the kubelet` names the code that a module has to agree with: a file below pkg/kubelet/cm of Kubernetes
+v1.37, and functions in it. CPU sets and node sets are integers used as masks. Nothing here does I/O, reads a
+clock, or imports anything outside the standard library; what other parts may use is in `__all__` or in a
+module of its own.
 """
 
 from podnuma.allocator.check import SettingsError, SettingsProblem, check

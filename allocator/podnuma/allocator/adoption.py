@@ -1,7 +1,7 @@
 """What is wrong with a grant that was decided earlier, perhaps under other settings or on other hardware.
 
 A running pod keeps what it holds; settings and hardware may have changed around it. Each
-finding is a Problem that names the field of the grant, the value and what follows from it. Only
+finding is a SettingsProblem that names the field of the grant, the value and what follows from it. Only
 an overlap with another held grant makes a grant unusable.
 """
 

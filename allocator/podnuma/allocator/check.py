@@ -1,8 +1,9 @@
 """Find everything that is wrong with the settings of one machine, all at once.
 
-A Problem names the field as in KubeletConfiguration, the value and what to do. Whether the
-kubelet would refuse to start with the same settings is the measure; reserved CPUs or memory
-that the machine does not have are problems too. Specification: sections 2.6, 3.1, 4.2, 5.1.
+A SettingsProblem names the field as in KubeletConfiguration, the value and what to do. Settings are wrong if
+the kubelet would refuse to start with them, or if they reserve CPUs or memory that the machine does not have.
+In the kubelet: cpumanager/policy_options.go, topologymanager/policy_options.go, and `NewStaticPolicy` and
+`validateReservedMemory` of the CPU and the memory manager.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -62,7 +63,7 @@ class SettingsError(ValueError):
 
 
 def check(settings: ManagerSettings, topology: Topology) -> list[SettingsProblem]:
-    """Return what is wrong with these settings on this machine; empty when a Node can be made."""
+    """Return what is wrong with these settings on this machine; empty when a NodeAllocator can be made."""
     found: list[SettingsProblem] = []
     if settings.cpu_manager_policy is CpuManagerPolicy.STATIC:
         found += _siblings(topology)

@@ -6,7 +6,7 @@ decision adds to the counters.
 `allocations` and `errors` are keyed by (resource, source), `assignments` by (resource, type);
 resource is "cpu" or "memory", source "pod" (from a bubble) or "node". The counters leave out
 node-shared containers, which were assigned nothing. Memory from the node counts one allocation
-per memory resource, everything else one per container. Specification: section 8.1.
+per memory resource, everything else one per container. In the kubelet: pkg/kubelet/metrics/metrics.go.
 """
 
 from collections import Counter

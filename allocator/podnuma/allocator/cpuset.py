@@ -6,7 +6,7 @@ operation per 30 CPUs, for any CPU id. The text form is the kernel's list format
     render(parse("3,0-1"))  ->  "0-1,3"
 
 Always true: the empty set is 0 and renders as the empty text; a run of two CPUs is
-written as a range; `parse(render(x)) == x`. Specification: section 0.3.
+written as a range; `parse(render(x)) == x`. In the kubelet: k8s.io/utils/cpuset.
 """
 
 from collections.abc import Iterable, Iterator

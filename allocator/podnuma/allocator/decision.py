@@ -1,13 +1,13 @@
 """What a decision says: a grant, or a refusal with the kubelet's reason and words.
 
 A grant is everything one pod holds on one node, and the values its cgroups get. It is plain
-data: it can be written to the API, read back and given to a new Node, which then holds the
-same. A pod holds either a *bubble* (one set of CPUs and memory for the whole pod, of which
+data: it can be written to the API, read back and given to a new NodeAllocator, which then holds
+the same. A pod holds either a *bubble* (one set of CPUs and memory for the whole pod, of which
 its containers get slices or share the rest) or separate sets of single containers.
 
 Always true: in a bubble every container's CPUs lie inside `PodGrant.cpus`; without one,
 `PodGrant.cpus` is None. A container without CPUs of its own has `cpus` None and runs in the
-node shared pool. Specification: sections 1.6, 1.7, 6.
+node shared pool.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ from podnuma.allocator.topology_hint import TopologyHint
 
 
 class Isolation(Enum):
-    """CPU isolation level of a container (specification 7.1)."""
+    """The kubelet's ResourceIsolationLevel: CPUs of its own, the pod shared pool, the node shared pool."""
 
     CONTAINER = "container"
     POD = "pod"

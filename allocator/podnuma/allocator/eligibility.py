@@ -8,7 +8,8 @@ only in whole numbers. All other containers share.
 container, in container order, and those of the pod.
 
 Always true: a container with `cpus` above 0 in a pod with a budget also has a memory map;
-a pod that is not Guaranteed requests nothing. Specification: section 1.
+a pod that is not Guaranteed requests nothing. In the kubelet: `guaranteedCPUs` and `podGuaranteedCPUs` of
+cpumanager/policy_static.go, `getPodRequestedResources` of memorymanager/policy_static.go.
 """
 
 from collections.abc import Mapping
@@ -48,7 +49,7 @@ class ExclusiveRequests:
 
 
 def exclusive_requests(pod: PodRequest, *, pod_level_managers: bool = True) -> ExclusiveRequests:
-    """Return what a pod requests exclusively (specification 1.3 to 1.6)."""
+    """Return what a pod requests exclusively."""
     containers = pod.containers
     if qos(pod) is not Qos.GUARANTEED or (pod.pod_level and not pod_level_managers):
         count = len(containers)
@@ -69,7 +70,7 @@ def exclusive_requests(pod: PodRequest, *, pod_level_managers: bool = True) -> E
 
 
 def guaranteed_like(container: ContainerRequest) -> bool:
-    """Say whether cpu and memory requests are both above zero and equal to the limits (1.2)."""
+    """Say whether cpu and memory requests are both above zero and equal to the limits."""
     for resource in (CPU, MEMORY):
         request = container.requests.get(resource)
         if request is None or not request.nano or request != container.limits.get(resource):
@@ -97,7 +98,7 @@ def qos(pod: PodRequest) -> Qos:
 
 
 def empty_cpu_pool(exclusive_requests: ExclusiveRequests) -> str | None:
-    """Return the kubelet's words when containers would share CPUs of the budget and none are left (1.8)."""
+    """Return the kubelet's words when containers would share CPUs of the budget and none are left."""
     used, needed, budget = 0, False, exclusive_requests.pod_cpus
     for container, count in zip(exclusive_requests.pod.containers, exclusive_requests.cpus, strict=True):
         if container.kind is ContainerKind.INIT:
@@ -116,7 +117,7 @@ def empty_cpu_pool(exclusive_requests: ExclusiveRequests) -> str | None:
 
 
 def empty_memory_pool(exclusive_requests: ExclusiveRequests) -> str | None:
-    """Return the kubelet's words when containers would share memory of the budget and none is left (1.8).
+    """Return the kubelet's words when containers would share memory of the budget and none is left.
 
     Every container needs memory, but huge pages only those that ask for them: an exclusive container may
     have them all.
@@ -168,7 +169,7 @@ def _memory(requests: Amounts) -> Bytes | None:
 
 def _peak_memory(containers: tuple[ContainerRequest, ...], memory: tuple[Bytes | None, ...]) -> Bytes | None:
     # The kubelet looks at the resources of app containers only and so forgets huge pages that
-    # only an init container asks for (kubernetes issue 140814).
+    # only an init container asks for (kubernetes/kubernetes#140814).
     known = [sizes for sizes in memory if sizes is not None]
     if len(known) < len(memory):
         return None

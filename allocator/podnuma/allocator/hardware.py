@@ -2,7 +2,7 @@
 
 Nothing is worked out here. Ids are the kernel's: they may have gaps, core numbers may repeat in
 every socket, sockets may be numbered anyhow. Column i of `distances` belongs to the i-th listed
-node, whatever its id (kubernetes issue 113781). Specification: section 2.1.
+node, whatever its id (kubernetes/kubernetes#113781).
 """
 
 from collections.abc import Mapping

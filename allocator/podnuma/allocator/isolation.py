@@ -6,7 +6,7 @@ container of a pod with a budget shares; in a pod without a budget one exclusive
 enough to lift it. Overhead enters the pod's values only.
 
 Quotas are microseconds per period, -1 for none. Shares are the kubelet's cpu_shares.
-Specification: sections 7.1 to 7.6.
+In the kubelet: helpers_linux.go, `ResourceConfigForPod`.
 """
 
 from podnuma.allocator.attempt import AdmissionAttempt, ContainerAssignment

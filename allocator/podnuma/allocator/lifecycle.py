@@ -8,7 +8,8 @@ happen in a kubelet, and both give a new grant in the place of the old:
   are given back with the pod);
 * a container is forgotten: what only it holds goes back. A bubble goes with its last container.
 
-Always true: neither ever adds anything to a grant. Specification: sections 3.6, 4.9.
+Always true: neither ever adds anything to a grant. In the kubelet: `RemoveContainer` of both
+managers, `updateInitContainersMemoryBlocks` of memorymanager/policy_static.go.
 """
 
 from dataclasses import replace

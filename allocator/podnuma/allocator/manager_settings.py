@@ -1,10 +1,8 @@
 """The settings of a node's managers: policies, options, reservations, as KubeletConfiguration names them.
 
 Settings are plain values. `check` finds everything that is wrong with them on a given machine
-at once; an empty answer means that a Node can be made. `cpu_options` and `topology_options`
+at once; an empty answer means that a NodeAllocator can be made. `cpu_options` and `topology_options`
 read the option texts; on settings that passed `check` they never fail.
-
-Specification: sections 2.6, 3.1, 4.2, 5.1.
 """
 
 import re

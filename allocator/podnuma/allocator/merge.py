@@ -18,7 +18,7 @@ reachable set in that ranking:
   lists of devices are closed upwards, too, but each only among the nodes that have such devices.
 
 Always true: without any hints every policy admits; a request that cannot be served makes
-every result not preferred. Specification: sections 5.2 to 5.4.
+every result not preferred. In the kubelet: topologymanager/policy.go, `HintMerger`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

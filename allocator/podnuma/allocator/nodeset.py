@@ -2,8 +2,7 @@
 
 Node ids need not be dense (0, 8, 250 on some machines). Of two sets the *narrower* one has
 fewer members, or as many and the smaller integer, so that low ids win.
-
-Specification: section 0.2.
+In the kubelet: topologymanager/bitmask.
 """
 
 from collections.abc import Iterable, Iterator

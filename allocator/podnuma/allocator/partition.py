@@ -13,7 +13,7 @@ slices of containers that can run at the same time never meet; the pool is empty
 no container runs in it. A shared sidecar may meet the slice of a later init container, as in
 the kubelet. A shared init container has everything but the exclusive sidecars before it. What
 no container asked for stays the pod's, unused. *Which* CPUs a slice gets is decided in cpu/pick.py.
-Specification: section 6.
+In the kubelet: `AllocatePod` of both managers.
 """
 
 from collections.abc import Callable

@@ -8,7 +8,8 @@ depends on the text, not only on the value: "1.5Gi" and "100Ti" are kept by its 
 decimals of any length, "1536Mi" is not. Decisions depend on it.
 
 Always true: two quantities are equal when their values are, whatever their texts. Amounts
-are never negative. Specification: section 0.4.
+are never negative. In the kubelet: `resource.Quantity` of
+apimachinery, `AsInt64`.
 """
 
 import re

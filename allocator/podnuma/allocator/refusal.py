@@ -1,10 +1,8 @@
 """The refusals of a decision, with the kubelet's reasons and words.
 
 Inside the allocator a refusal travels as an exception to the one place that turns it into a
-Rejected (node.py); nothing is changed on the way, so nothing has to be undone. `resource` and
+Rejected (node_allocator); nothing is changed on the way, so nothing has to be undone. `resource` and
 `source` say which error counter the kubelet would raise, None for none.
-
-Specification: sections 1.7, 1.8.
 """
 
 from podnuma.allocator.decision import Reason

@@ -5,9 +5,9 @@ container" means the first of that list. Ephemeral containers are never in it: t
 nothing. A standard init container runs alone and ends before the next one starts; a sidecar
 (an init container that restarts) runs as long as the pod.
 
-Amounts arrive as the API server stores them, defaults filled in (specification 0.5): request
+Amounts arrive as the API server stores them, defaults filled in: request
 from limit, pod-level requests and huge pages. Devices are named by who asks: what was given to the
-containers already (`DeviceRequest.chosen`), or what they may still get. Specification: sections 0.1, 0.6.
+containers already (`DeviceRequest.chosen`), or what they may still get.
 """
 
 from collections.abc import Mapping, Sequence
@@ -125,7 +125,7 @@ class PodRequest:
 
 
 def aggregate(containers: tuple[ContainerRequest, ...], sizes: Sequence[int]) -> int:
-    """Return what the containers need at their peak; `sizes` in container order (specification 0.6).
+    """Return what the containers need at their peak; `sizes` in container order.
 
     The larger of "all apps and all sidecars" and, for each init container, "itself and the
     sidecars before it".

@@ -4,8 +4,8 @@ They end before the others start, so their CPUs and memory are used again. Sidec
 they have.
 
 Always true: `cpus` are CPUs of ended init containers that no running container has; the sizes
-recorded for all containers of a pod add up to what the node is charged. Specification: sections
-3.3, 4.7, 4.8.
+recorded for all containers of a pod add up to what the node is charged.
+In the kubelet: `updateCPUsToReuse` and `updatePodReusableMemory`.
 """
 
 from podnuma.allocator.attempt import Blocks, ContainerAssignment

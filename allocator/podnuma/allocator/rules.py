@@ -1,7 +1,7 @@
 """Settings made ready for one machine: everything a decision asks about policies, as functions and masks.
 
 Rules never change and hold nothing of any pod; equal nodes can share one object. Making them
-fails with SettingsError when `check` finds problems. Specification: sections 2.6, 3.1, 5.1.
+fails with SettingsError when `check` finds problems.
 
 Isolated CPUs are for a decision as if they were offline, or, with isolatedCPUPolicy Exclusive, like
 others but for the shared pool. CPUs of another kind than exclusiveCoreKind are for a decision as if they were

@@ -5,7 +5,7 @@ for all their containers), and of topology policy none (no hint at all). What on
 took is gone for the next; what an ended init container had can be used again.
 
 The first failure refuses the pod. Only the attempt's own copies are changed.
-Specification: sections 3.5, 4.6, 5.5 to 5.7.
+In the kubelet: topologymanager/scope_container.go, and `Allocate` of both managers.
 """
 
 from podnuma.allocator import device_hints, refusal

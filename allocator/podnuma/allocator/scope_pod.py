@@ -2,7 +2,8 @@
 
 One node set is chosen for the budget. The CPU side takes its bubble there and cuts it; then
 the memory side does the same. The first failure refuses the pod. The pod's numbers size the
-bubble, not the sum of its containers. Specification: sections 5.6, 6.
+bubble, not the sum of its containers. In the kubelet: topologymanager/scope_pod.go, and
+`AllocatePod` of both managers.
 """
 
 from podnuma.allocator import cpuset, device_hints, refusal

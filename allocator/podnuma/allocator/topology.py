@@ -10,7 +10,7 @@ where a decision goes cache by cache they count, socket by socket, as groups of 
 nodes without CPUs (memory only) and without memory are both fine; ids may have gaps. Column i of
 `distances` belongs to the i-th listed node. NUMA nodes in `unused` are listed, so that it is known what is
 near them, and are in no set of nodes that is chosen. CPUs and memory `outside` are there, and the cgroup of
-all pods lacks them: pods can have what `within_kubepods` has. Specification: section 2.1.
+all pods lacks them: pods can have what `within_kubepods` has. In the kubelet: cpumanager/topology.
 
 What the kernel does not tell is not guessed: CPUs in `unknown_siblings` stand here as cores of
 one thread, and `check` refuses to give any CPU exclusively on such a machine. A negative socket

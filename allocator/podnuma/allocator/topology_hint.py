@@ -1,6 +1,6 @@
 """A hint: a set of NUMA nodes that a request can be served from, and whether it is among the best.
 
-`nodes` None means "any node". Specification: sections 0.1, 5.2.
+`nodes` None means "any node". In the kubelet: topologymanager, `TopologyHint`.
 """
 
 from dataclasses import dataclass

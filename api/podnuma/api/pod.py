@@ -119,7 +119,7 @@ def read_pod(value: Any) -> PodRequest:
     """Read what a pod asks for. Raises ``InvalidObjectError`` with everything wrong with it.
 
     Refused are also pods that the API server would not have stored: static pods and annotations
-    bypass its checks, and the allocator relies on them (specification 0.5).
+    bypass its checks, and the allocator relies on them.
     """
     errors = FieldErrors()
     fields = Fields.of(value, "", errors)
@@ -300,7 +300,7 @@ def _read_annotation(annotations: Fields, containers: tuple[ContainerRequest, ..
 
 
 def _check_budget(budget: _Budget, containers: tuple[ContainerRequest, ...], errors: FieldErrors) -> None:
-    """Refuse what the API server's validation refuses of a pod-level budget (specification 0.5, 4)."""
+    """Refuse what the API server's validation refuses of a pod-level budget."""
     _check_requests(budget.requests, budget.limits, budget.path, errors)
     for resource, amount in budget.requests.items():
         wanted = together(containers, "requests", resource)

@@ -1,7 +1,7 @@
 """What the API server fills in when it stores a pod, as far as decisions depend on it.
 
 For pods that were never saved: manifests in ``podnuma plan`` and lines of ``podnuma replay``. A
-stored pod comes out unchanged. Rules (specification 0.5):
+stored pod comes out unchanged. Rules:
 
 1. A container with a limit and no request for a resource requests its limit.
 2. With a pod-level limit for anything, a missing pod-level request for CPU or memory becomes
@@ -12,7 +12,7 @@ stored pod comes out unchanged. Rules (specification 0.5):
    a missing pod-level limit becomes what the containers' limits are together, or the pod-level request if
    that is more, where there is such a request and every container has a limit. LimitRanges come first then.
 4. Amounts with a fraction are rewritten without one ("1.5Gi" as "1536Mi"), which the kubelet can
-   count and the other it can not (0.4). No amount (`cpu:` with nothing behind it) is zero.
+   count and the other it can not (`allocator.quantities`). No amount (`cpu:` with nothing behind it) is zero.
 
 What can not be understood is left as it is, for ``pod.read_pod`` to name it.
 """
@@ -90,7 +90,7 @@ def with_container_defaults(value: Any) -> Any:
 def together(
     containers: tuple[ContainerRequest, ...], field: Literal["requests", "limits"], resource: str
 ) -> Quantity:
-    """Return what the containers have of a resource at their peak (specification 0.6)."""
+    """Return what the containers have of a resource at their peak."""
     amounts = [container.requests if field == "requests" else container.limits for container in containers]
     nanos = [each[resource].nano if resource in each else 0 for each in amounts]
     return Quantity(aggregate(containers, nanos))

@@ -6,7 +6,7 @@ the machine; each node of the best one gives the same even share, and what does 
 dealt round robin over the best subset of it.
 
 An affinity is binding: of the nodes it names all are used, not as few as could hold the CPUs,
-since something else (memory) needed that many (kubernetes issue 139430). Kubelets from v1.38 on do
+since something else (memory) needed that many (kubernetes/kubernetes#139430). Kubelets from v1.38 on do
 the same, and for the slices of a pod as well.
 
 Kubelets before v1.38 keep a combination in a buffer that later combinations with the same beginning
@@ -15,7 +15,8 @@ from what was scored best; decisions for them are to be the same.
 
 Always true: the work is bounded (at most MAX_TRIES combinations; dealing ends when a whole
 round deals nothing), and where nothing usable is found the packed order is used, so the result
-always has exactly `count` CPUs. Specification: sections 2.5, 10.2, 12 (Q2, Q9).
+always has exactly `count` CPUs.
+In the kubelet: cpumanager/cpu_assignment.go, `takeByTopologyNUMADistributed`.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence

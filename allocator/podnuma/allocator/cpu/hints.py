@@ -6,7 +6,7 @@ closed upwards: with a set, every larger set of CPU nodes is in it too.
 
 A set is preferred when it has as few nodes as the count would need on an empty machine,
 reserved and busy CPUs counted in; with align-by-socket also when it touches as few sockets as
-that number of nodes needs. Specification: section 3.7.
+that number of nodes needs. In the kubelet: cpumanager/policy_static.go, `generateCPUTopologyHints`.
 """
 
 from bisect import bisect_left

@@ -5,7 +5,8 @@ CPU are left out. So what is already broken into is used up before anything whol
 
 Two hierarchies: on machines with at least as many sockets as NUMA nodes (with CPUs), nodes
 contain sockets ("NUMA first"); on all others sockets contain nodes. A list is a snapshot: it
-belongs to the free set it was made from. Specification: section 2.2.
+belongs to the free set it was made from. In the kubelet: cpumanager/cpu_assignment.go, `numaFirst` and
+`socketsFirst`.
 """
 
 from collections.abc import Sequence

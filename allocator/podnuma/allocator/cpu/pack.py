@@ -9,10 +9,11 @@ Kubelets before v1.38 take the CPUs of a socket in plain id order when they spre
 and partial caches in turn. `Style` says which way it is.
 
 An element is whole when all CPUs it has are free. (The kubelet compares with the machine's
-average, which goes wrong where cores or sockets are unequal; kubernetes issue 140495.)
+average, which goes wrong where cores or sockets are unequal; kubernetes/kubernetes#140495.)
 
 Always true: the result is part of the available set and has exactly `count` CPUs; the
-available set and the topology alone decide it. Specification: sections 2.2 to 2.4.
+available set and the topology alone decide it.
+In the kubelet: cpumanager/cpu_assignment.go, `takeByTopologyNUMAPacked`.
 """
 
 from collections.abc import Iterable, Iterator

@@ -5,7 +5,7 @@ bubble. `take_aligned` picks for an affinity: first from its NUMA nodes, and wha
 Over how many NUMA nodes the affinity goes matters to distribution only. `check_smt` is the test that
 full-pcpus-only adds for what is taken from the node (never for slices).
 
-Specification: sections 2.6, 3.4, 3.5.
+In the kubelet: cpumanager/policy_static.go, `allocateCPUs`, `takeByTopology` and `enforceSMTAlignment`.
 """
 
 from podnuma.allocator.cpu.distribute import Dealing, distributed, distributed_within

@@ -10,7 +10,7 @@ memory, memory of accelerators), a set of nodes with CPUs is preferred too when 
 nodes as these alone would need: else one large node without CPUs would make every set with
 CPUs second best, and restricted policies would refuse everything.
 
-Specification: section 4.4.
+In the kubelet: memorymanager/policy_static.go, `calculateHints`.
 """
 
 from bisect import bisect_left

@@ -1,6 +1,6 @@
 """What every NUMA node has, per memory resource, and how much of it is charged.
 
-`Layout` is what does not change: totals, reservations, what can be allocated. `Tables` is the
+`MemoryCapacity` is what does not change: totals, reservations, what can be allocated. `NumaMemoryMap` is the
 rest: free amounts, how many assignments a node carries, and its *group*. Nodes are used either
 alone or in a group: a block over several nodes makes them one group, and until the last
 assignment is gone none of them serves anything but that very group.
@@ -10,10 +10,11 @@ several nodes is charged to the lowest node first. When a grant is adopted that 
 (its nodes have less memory now), the rest is charged to its last node, whose free amount is
 then below zero: nothing is forgotten. A resource that a node lacks counts as 0 there.
 
-Beside the books stands what others `took` (`memory.others`): pages that are gone although nobody was charged
-with them. They are missing from what is left for a new pod, as far as they are more than what is reserved
+Kept apart is what others `took` (`memory.others`): pages that are gone although nobody was charged with
+them. They are missing from what is left for a new pod, as far as they are more than what is reserved
 for the system, and from nothing else: charging and giving back never look at them.
-Specification: sections 4.1, 4.6, 4.9.
+In the kubelet: memorymanager/state (`NUMANodeMap`), and `getDefaultMachineState`, `updateMachineState` and
+`releaseMemory` of memorymanager/policy_static.go.
 """
 
 from collections.abc import Mapping

@@ -6,9 +6,9 @@ hint that was preferred is never replaced by a set that is not.
 
 Nodes that are only a part of a group are widened as well, to the group: what is on them could not be
 kept apart from what the group holds. (The kubelet would put it on a single node alone, and from then
-on the members of the group disagree about it; kubernetes issue 113035. Several nodes it refuses, or
+on the members of the group disagree about it; kubernetes/kubernetes#113035. Several nodes it refuses, or
 widens, as the memory of the group happens to lie on its members.)
-Specification: section 4.5.
+In the kubelet: memorymanager/policy_static.go, `getDefaultHint` and `extendTopologyManagerHint`.
 """
 
 from podnuma.allocator import refusal

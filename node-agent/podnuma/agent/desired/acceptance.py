@@ -54,7 +54,7 @@ class NodeCpus:
     last: CpuSet
 
     def pool(self, exclusive: CpuSet) -> CpuSet:
-        """Return the shared pool when pods hold `exclusive`; see `allocator.node.Node.shared_pool`."""
+        """Return the shared pool when pods hold `exclusive`; see `NodeAllocator.shared_pool`."""
         return CpuSet(self.shareable & ~exclusive or self.last & ~exclusive)
 
 
