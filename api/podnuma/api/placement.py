@@ -6,7 +6,7 @@ decided about a pod before ours is its last one.
 
     nominate      status.nominatedNodeName: the scheduler tries that node first, and keeps room there
     lift          our gate goes; the scheduler takes over
-    let go        the same, with a required node affinity against nodes that were found unfit
+    release       the same, with a required node affinity against nodes that were found unfit
 
 Each patch names the pod's UID, so that it never meets another pod of the name, and may be sent twice.
 """
@@ -76,7 +76,7 @@ def render_lifted_gate(uid: str) -> dict[str, Any]:
     return {"metadata": {"uid": uid}, "spec": {"schedulingGates": [gate]}}
 
 
-def render_let_go(uid: str, pod: Any, unfit: Iterable[str]) -> dict[str, Any]:
+def render_release(uid: str, pod: Any, unfit: Iterable[str]) -> dict[str, Any]:
     """Render the strategic merge patch that removes our gate and keeps the pod off nodes found unfit.
 
     ``pod`` is its present JSON. Required terms are alternatives, so every one is narrowed; what they say

@@ -7,9 +7,9 @@ from podnuma.api.placement import (
     MOST_EXCLUDED,
     read_gates,
     read_scheduling_state,
-    render_let_go,
     render_lifted_gate,
     render_nomination,
+    render_release,
 )
 
 OURS = "podnuma.dev/placement"
@@ -40,7 +40,7 @@ def test_ours_is_the_last_one_only_alone(gates, gated, last):
 
 
 def test_every_patch_names_the_pod_by_its_uid():
-    for body in (render_nomination("u", "n1"), render_lifted_gate("u"), render_let_go("u", {}, ["n1"])):
+    for body in (render_nomination("u", "n1"), render_lifted_gate("u"), render_release("u", {}, ["n1"])):
         assert body["metadata"] == {"uid": "u"}
 
 
@@ -49,7 +49,7 @@ def test_only_our_gate_is_removed():
 
 
 def test_a_pod_without_affinity_gets_one_term_against_all_unfit_nodes():
-    (term,) = terms(render_let_go("u", {}, ["n2", "n1"]))
+    (term,) = terms(render_release("u", {}, ["n2", "n1"]))
     assert [one["values"] for one in term["matchFields"]] == [["n1"], ["n2"]]
     assert {one["operator"] for one in term["matchFields"]} == {"NotIn"}
 
@@ -57,7 +57,7 @@ def test_a_pod_without_affinity_gets_one_term_against_all_unfit_nodes():
 def test_every_term_is_narrowed_behind_what_it_says_already():
     first = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n3"]}]}
     second = {"matchExpressions": [{"key": "a", "operator": "Exists"}]}
-    found = terms(render_let_go("u", affine(first, second, {}), ["n1"]))
+    found = terms(render_release("u", affine(first, second, {}), ["n1"]))
     assert found[0]["matchFields"][0] == first["matchFields"][0]
     assert found[1]["matchExpressions"] == second["matchExpressions"]
     assert [one["matchFields"][-1]["values"] for one in found[:2]] == [["n1"], ["n1"]]
@@ -65,5 +65,5 @@ def test_every_term_is_narrowed_behind_what_it_says_already():
 
 
 def test_the_number_of_excluded_nodes_is_bounded():
-    (term,) = terms(render_let_go("u", {}, [f"n{number}" for number in range(2 * MOST_EXCLUDED)]))
+    (term,) = terms(render_release("u", {}, [f"n{number}" for number in range(2 * MOST_EXCLUDED)]))
     assert len(term["matchFields"]) == MOST_EXCLUDED

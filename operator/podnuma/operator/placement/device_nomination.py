@@ -22,7 +22,7 @@ from podnuma.allocator.placement.device_wishes import count_by_resource, device_
 from podnuma.api.asked_devices import NotKnown, asked_devices
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.operator.cache.objects import ObjectKey
-from podnuma.operator.placement.freeing import LetGo
+from podnuma.operator.placement.ungating import UnreservedRelease
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ class DeviceNomination:
 
     async def nominate(
         self, pod: CachedPod, usual: Placement, may_go: Callable[[str], bool], *, since: float
-    ) -> LetGo | None:
-        """Return to which node a pod is let go, `usual` if nothing is known of devices; None: ask again soon.
+    ) -> UnreservedRelease | None:
+        """Return how a pod is released: to which node, `usual` if no devices are known; None: ask again soon.
 
         `since` is when the pod was first seen: the claims of a template are waited for a moment.
         """
@@ -129,7 +129,7 @@ class DeviceNomination:
         asked: tuple[AskedDevices, ...],
         usual: str,
         may_go: Callable[[str], bool],
-    ) -> LetGo:
+    ) -> UnreservedRelease:
         inventory = await self._free_devices()
         wanted = count_by_resource(asked)
         for driver in wanted:
@@ -185,5 +185,5 @@ class DeviceNomination:
         self._expected[keys] = _Expected(pod.key, pod.uid, node, wish.taken, self._clock())
 
 
-def _nominated(node: str, unjudged: str = "") -> LetGo:
-    return LetGo("its devices are known once it is bound", nominated=node, unjudged=unjudged)
+def _nominated(node: str, unjudged: str = "") -> UnreservedRelease:
+    return UnreservedRelease("its devices are known once it is bound", nominated=node, unjudged=unjudged)

@@ -4,8 +4,8 @@
              accept is asked to reserve what the pod needs (`reserving`, a few pods at once); a pod for which
              there is none is passed over.
              `device_nomination` chooses for pods with claims
-    free     `freeing`, once the reservation is stored
-    tell     `telling`, where there is none
+    ungate   `ungating`, once the reservation is stored
+    report   `waiting`, where there is no node
 
 Level-based: each step looks at what is there now. Nothing is remembered that a restart would lose, but for
 what was told when, and which devices nominated pods will take. A pass runs when a gated pod came or went,
@@ -29,11 +29,11 @@ from podnuma.allocator.placement.fleet import shape_of
 from podnuma.operator.cache.objects import CachedNode, CachedPod
 from podnuma.operator.node.reservations import AT_ONCE
 from podnuma.operator.placement.device_nomination import DeviceNomination
-from podnuma.operator.placement.freeing import Freeing, LetGo
 from podnuma.operator.placement.placing_nodes import PlacingNodes
 from podnuma.operator.placement.reserving import Reserving
 from podnuma.operator.placement.scheduler_view import SchedulerView
-from podnuma.operator.placement.telling import Telling
+from podnuma.operator.placement.ungating import Ungating, UnreservedRelease
+from podnuma.operator.placement.waiting import WaitingPods
 from podnuma.operator.write.writer import NotLeadingError
 from podnuma.plumbing.backoff import Backoff
 from podnuma.plumbing.workqueue import WorkQueue
@@ -86,7 +86,7 @@ class PlacementReconciler:
         self._devices = DeviceNomination(cache, reader, self._placing, clock)
         self._view = SchedulerView(cache, nodes)
         self._reserving = Reserving(self._placing, nodes, enqueue)
-        self._freeing = Freeing(
+        self._ungating = Ungating(
             cache,
             reader,
             writer,
@@ -98,13 +98,13 @@ class PlacementReconciler:
             placed_anew=self._place_anew,
             rng=rng,
         )
-        self._telling = Telling(
+        self._waiting = WaitingPods(
             cache,
             writer,
             nodes,
             self._placing,
             self._view,
-            self._freeing,
+            self._ungating,
             events=events,
             look_again=partial(self._look_again, _SOON),
             clock=clock,
@@ -149,13 +149,13 @@ class PlacementReconciler:
         """Begin, knowing nothing."""
         self._placing.clear()
         self._passes.start()
-        self._freeing.start()
-        self._telling.start()
+        self._ungating.start()
+        self._waiting.start()
         self.wake()
 
     async def stop(self) -> None:
-        """Stop choosing, freeing and telling, and forget."""
-        await asyncio.gather(self._passes.stop(), self._freeing.stop(), self._telling.stop())
+        """Stop choosing, ungating and reporting, and forget."""
+        await asyncio.gather(self._passes.stop(), self._ungating.stop(), self._waiting.stop())
         self._since.clear()
         self._reserving.keep(frozenset())
 
@@ -193,7 +193,7 @@ class PlacementReconciler:
             alike = _likeness(pod)
             if alike in hopeless or not await self._place(pod):
                 hopeless.add(alike)
-                self._telling.look(pod)
+                self._waiting.examine(pod)
                 await asyncio.sleep(0)
             if len(self._reserving) >= AT_ONCE:
                 await self._reserve()
@@ -201,12 +201,12 @@ class PlacementReconciler:
 
     def _is_to_place(self, pod: CachedPod) -> bool:
         """Tell whether a gated pod waits for a node, and not for anything else."""
-        if pod.scheduling is None or not pod.scheduling.last_gate or self._freeing.lets_go(pod.uid):
+        if pod.scheduling is None or not pod.scheduling.last_gate or self._ungating.releases(pod.uid):
             return False
         allocation = self._cache.allocation(pod.key, pod.uid)
         if allocation is not None:
             if allocation.reserved:
-                self._freeing.free(pod)
+                self._ungating.ungate(pod)
             return False
         if self._reserving.is_uncertain(pod.uid):
             self._look_again(_SOON)
@@ -216,7 +216,7 @@ class PlacementReconciler:
     async def _place(self, pod: CachedPod) -> bool:
         """Find a node for a pod and plan to reserve something there; False if no node can hold it now."""
         if pod.request is None:
-            self._freeing.let_go(pod, LetGo(f"podnuma cannot manage it: {pod.problem}"))
+            self._ungating.release(pod, UnreservedRelease(f"podnuma cannot manage it: {pod.problem}"))
             return True
         is_open = partial(self._is_open, pod)
         began = self._clock()
@@ -225,13 +225,13 @@ class PlacementReconciler:
         if found is None:
             return False
         if not found.decision.grant.holds_anything:
-            self._freeing.let_go(pod, LetGo("it asks for nothing exclusive"))
+            self._ungating.release(pod, UnreservedRelease("it asks for nothing exclusive"))
         elif self._devices_come_first(pod, found.candidate.node):
             chosen = await self._devices.nominate(pod, found, is_open, since=self._since[pod.uid])
             if chosen is None:
                 self._look_again(_SOON)
             else:
-                self._freeing.let_go(pod, chosen)
+                self._ungating.release(pod, chosen)
         else:
             self._reserving.plan(pod, found.candidate.node, found.decision)
         return True
@@ -241,13 +241,13 @@ class PlacementReconciler:
         while len(self._reserving):
             reserved, refused = await self._reserving.store()
             for pod in reserved:
-                self._freeing.free(pod)
+                self._ungating.ungate(pod)
             for pod, name in refused:
                 avoided = self._avoided.setdefault(pod.uid, set())
                 avoided.add(name)
                 if len(avoided) >= _TRIES or not await self._place(pod):
                     self._look_again(_SOON)
-                    self._telling.look(pod)
+                    self._waiting.examine(pod)
 
     def _devices_come_first(self, pod: CachedPod, name: str) -> bool:
         """Tell whether a node decides the pod near devices that it gets when it is bound."""
@@ -272,8 +272,8 @@ class PlacementReconciler:
         for uid in self._since.keys() - uids:
             del self._since[uid]
         self._reserving.keep(uids)
-        self._freeing.keep(uids)
-        self._telling.keep(uids)
+        self._ungating.keep(uids)
+        self._waiting.keep(uids)
 
 
 def _urgency(pod: CachedPod) -> tuple[int, str, str, str]:

@@ -1,11 +1,11 @@
-"""Lift the scheduling gate: of pods with a reservation, and of pods that are released without one.
+"""Remove the scheduling gate of pods that have a reservation, and of pods that are released without one.
 
     reserved    the node is nominated, then the gate is removed. If the node is gone or no longer accepts the
                 pod, the reservation is given back, and the pod is placed again
     released    nothing is reserved for it: the gate is removed; an affinity excludes the nodes found unfit
 
-Each step may be repeated. What fails is retried after a back-off. A refused nomination holds no pod back,
-since the scheduler may choose that node by itself.
+Each step may be repeated. What fails is retried after a back-off. A pod whose nomination is refused is
+ungated all the same: the scheduler may choose that node by itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podnuma.api.events import EventType
-from podnuma.api.placement import render_let_go, render_lifted_gate, render_nomination
+from podnuma.api.placement import render_lifted_gate, render_nomination, render_release
 from podnuma.operator.cache import decode
 from podnuma.operator.write.event_recorder import pod_reference
 from podnuma.operator.write.writer import NotLeadingError
@@ -44,8 +44,8 @@ _AT_ONCE = 8  # pods
 
 
 @dataclass(frozen=True, slots=True)
-class LetGo:
-    """Why a pod is let go; the nodes that it must not go to, or the one that is nominated all the same.
+class UnreservedRelease:
+    """Why a pod is released without a reservation; the nodes to avoid, or the one nominated nevertheless.
 
     `unjudged` says why that one was nominated without a look at the pod's devices; empty if there was one.
     """
@@ -56,8 +56,8 @@ class LetGo:
     unjudged: str = ""
 
 
-class Freeing:
-    """A queue of pods to be freed; `placed_anew` is called when a reservation was given back."""
+class Ungating:
+    """A queue of pods to be ungated; `placed_anew` is called when a reservation was given back."""
 
     def __init__(  # noqa: PLR0913 - its dependencies, passed in once
         self,
@@ -82,9 +82,9 @@ class Freeing:
         self._metrics = metrics
         self._enqueue = enqueue
         self._placed_anew = placed_anew
-        self._let_go: dict[str, LetGo] = {}
+        self._releases: dict[str, UnreservedRelease] = {}
         self._queue: WorkQueue[ObjectKey] = WorkQueue(
-            self._free, backoff=_BACKOFF, rng=rng, concurrency=_AT_ONCE
+            self._ungate, backoff=_BACKOFF, rng=rng, concurrency=_AT_ONCE
         )
 
     def start(self) -> None:
@@ -94,40 +94,40 @@ class Freeing:
     async def stop(self) -> None:
         """End, and forget."""
         await self._queue.stop()
-        self._let_go.clear()
+        self._releases.clear()
 
-    def free(self, pod: CachedPod) -> None:
-        """Free a pod for which something is reserved."""
+    def ungate(self, pod: CachedPod) -> None:
+        """Ungate a pod for which something is reserved."""
         self._queue.add(pod.key)
 
-    def let_go(self, pod: CachedPod, why: LetGo) -> None:
-        """Free a pod for which nothing is reserved."""
-        self._let_go[pod.uid] = why
+    def release(self, pod: CachedPod, why: UnreservedRelease) -> None:
+        """Ungate a pod for which nothing is reserved."""
+        self._releases[pod.uid] = why
         self._queue.add(pod.key)
 
-    def lets_go(self, uid: str) -> bool:
-        """Tell whether a pod is being let go."""
-        return uid in self._let_go
+    def releases(self, uid: str) -> bool:
+        """Tell whether a pod is being released."""
+        return uid in self._releases
 
     def keep(self, uids: Collection[str]) -> None:
         """Forget all pods but these."""
-        for uid in self._let_go.keys() - set(uids):
-            del self._let_go[uid]
+        for uid in self._releases.keys() - set(uids):
+            del self._releases[uid]
 
-    async def _free(self, key: ObjectKey) -> None:
+    async def _ungate(self, key: ObjectKey) -> None:
         pod = self._cache.pods.get(key)
         if pod is None or pod.node or pod.scheduling is None or not pod.scheduling.last_gate:
             return
         try:
             allocation = self._cache.allocation(key, pod.uid)
             if allocation is not None and allocation.reserved:
-                await self._free_for(pod, allocation.node)
-            elif (why := self._let_go.get(pod.uid)) is not None:
+                await self._ungate_reserved(pod, allocation.node)
+            elif (why := self._releases.get(pod.uid)) is not None:
                 await self._release(pod, why)
         except (errors.NotFoundError, errors.ConflictError, NotLeadingError):
             return  # it is gone, or another pod has its name, or the next leader does it
 
-    async def _free_for(self, pod: CachedPod, name: str) -> None:
+    async def _ungate_reserved(self, pod: CachedPod, name: str) -> None:
         node = self._reconciler(name)
         if node is None or pod.uid not in node.state.decisions:
             self._enqueue(name, 0.0)  # its run adopts what is stored
@@ -141,13 +141,13 @@ class Freeing:
         self._metrics.placements.labels("placed").inc()
         self._enqueue(name, _SOON)  # from now on the scheduler is waited for
 
-    async def _release(self, pod: CachedPod, why: LetGo) -> None:
+    async def _release(self, pod: CachedPod, why: UnreservedRelease) -> None:
         body = render_lifted_gate(pod.uid)
         if why.unfit:
             stored = await self._reader.stored_pod(pod.key)
             if stored is None:
                 return
-            body = render_let_go(pod.uid, stored, why.unfit)
+            body = render_release(pod.uid, stored, why.unfit)
         if why.nominated:
             await self._nominate(pod, why.nominated)
         await self._lift(pod, body)

@@ -1,6 +1,6 @@
 """Report why a pod waits, or find that it would wait for ever.
 
-A pod is looked at when no node was found for it, at most once in ten seconds; its condition and its event are
+A pod is examined when no node was found for it, at most once in ten seconds; its condition and its event are
 written when their text has changed, at most once a minute. What comes too early is done later, since perhaps
 nothing will ever trigger it again. A pod that no managed node could ever accept is released, and so is one
 that fits none of them now, where the profiles say `whenNothingFits: Release`.
@@ -14,8 +14,8 @@ from podnuma.api.conditions import timestamp
 from podnuma.api.events import EventType
 from podnuma.api.pod_condition import render_pod_condition
 from podnuma.operator.cache import decode
-from podnuma.operator.placement.freeing import LetGo
 from podnuma.operator.placement.outlook import outlook
+from podnuma.operator.placement.ungating import UnreservedRelease
 from podnuma.operator.write.event_recorder import pod_reference
 from podnuma.operator.write.writer import NotLeadingError
 from podnuma.plumbing.backoff import Backoff
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedPod, ObjectKey
     from podnuma.operator.node.reconciler import NodeReconciler
-    from podnuma.operator.placement.freeing import Freeing
     from podnuma.operator.placement.outlook import Outlook
     from podnuma.operator.placement.placing_nodes import PlacingNodes
     from podnuma.operator.placement.scheduler_view import SchedulerView
+    from podnuma.operator.placement.ungating import Ungating
     from podnuma.operator.write.event_recorder import EventRecorder
     from podnuma.operator.write.writer import Writer
 
@@ -43,12 +43,12 @@ WAITING = "WaitsForNode"
 """Reason of the condition and the event of a pod that no node can hold now."""
 
 _BACKOFF = Backoff(first=0.2, limit=5.0)
-_LOOK_AGAIN = 10.0  # seconds
-_TELL_AGAIN = 60.0
+_EXAMINE_AGAIN = 10.0  # seconds
+_REPORT_AGAIN = 60.0
 
 
-class Telling:
-    """A queue of pods to be looked at; `look_again` is called when it is too early to say anything."""
+class WaitingPods:
+    """A queue of waiting pods to examine; `look_again` is called when it is too early to say anything."""
 
     def __init__(  # noqa: PLR0913 - its dependencies, passed in once
         self,
@@ -57,7 +57,7 @@ class Telling:
         nodes: Callable[[str], NodeReconciler | None],
         placing: PlacingNodes,
         view: SchedulerView,
-        freeing: Freeing,
+        ungating: Ungating,
         *,
         events: EventRecorder,
         look_again: Callable[[], None],
@@ -71,15 +71,15 @@ class Telling:
         self._reconciler = nodes
         self._placing = placing
         self._view = view
-        self._freeing = freeing
+        self._ungating = ungating
         self._events = events
         self._look_again = look_again
         self._clock = clock
         self._now = now
-        self._looked: dict[str, float] = {}
-        self._told: dict[str, tuple[str, float]] = {}
+        self._examined: dict[str, float] = {}
+        self._reported: dict[str, tuple[str, float]] = {}
         self._queue: WorkQueue[ObjectKey] = WorkQueue(
-            self._tell, backoff=_BACKOFF, rng=rng, delay=settle, concurrency=1
+            self._examine, backoff=_BACKOFF, rng=rng, delay=settle, concurrency=1
         )
 
     def start(self) -> None:
@@ -89,22 +89,22 @@ class Telling:
     async def stop(self) -> None:
         """End, and forget."""
         await self._queue.stop()
-        self._looked.clear()
-        self._told.clear()
+        self._examined.clear()
+        self._reported.clear()
 
-    def look(self, pod: CachedPod) -> None:
-        """Have it looked at why a pod waits: now, or ten seconds after the last time."""
+    def examine(self, pod: CachedPod) -> None:
+        """Find out why a pod waits: now, or ten seconds after the last time."""
         now = self._clock()
-        again = self._looked.get(pod.uid, now - _LOOK_AGAIN) + _LOOK_AGAIN
+        again = self._examined.get(pod.uid, now - _EXAMINE_AGAIN) + _EXAMINE_AGAIN
         self._queue.add(pod.key, max(0.0, again - now))
 
     def keep(self, uids: Collection[str]) -> None:
         """Forget all pods but these."""
-        for remembered in (self._looked, self._told):
+        for remembered in (self._examined, self._reported):
             for uid in remembered.keys() - set(uids):
                 del remembered[uid]
 
-    async def _tell(self, key: ObjectKey) -> None:
+    async def _examine(self, key: ObjectKey) -> None:
         pod = self._cache.pods.get(key)
         if pod is None or not pod.gated or pod.request is None or self._cache.allocation(key, pod.uid):
             return
@@ -112,24 +112,24 @@ class Telling:
         if found is None or found.fits:
             self._look_again()  # too early, or a node has changed since
             return
-        self._looked[pod.uid] = self._clock()
+        self._examined[pod.uid] = self._clock()
         if found.nowhere:
-            self._freeing.let_go(pod, LetGo("no node on which pods are placed accepts it"))
+            self._ungating.release(pod, UnreservedRelease("no node on which pods are placed accepts it"))
         elif found.released:
-            self._freeing.let_go(pod, LetGo(found.text, found.unfit))
+            self._ungating.release(pod, UnreservedRelease(found.text, found.unfit))
         else:
             await self._write(pod, found.text)
 
     async def _write(self, pod: CachedPod, text: str) -> None:
         if pod.refusal == (WAITING, text):
             return
-        before, now = self._told.get(pod.uid), self._clock()
+        before, now = self._reported.get(pod.uid), self._clock()
         if before is not None and before[0] == text:
             return
-        if before is not None and (left := before[1] + _TELL_AGAIN - now) > 0:
+        if before is not None and (left := before[1] + _REPORT_AGAIN - now) > 0:
             self._queue.add(pod.key, left)
             return
-        self._told[pod.uid] = (text, now)
+        self._reported[pod.uid] = (text, now)
         key = pod.key
         body = render_pod_condition(key.namespace, key.name, pod.uid, (WAITING, text), timestamp(self._now()))
         try:
