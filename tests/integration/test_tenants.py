@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from podnuma.allocator import cpuset
-from podnuma.api.node_topology import NodeAllocation, NodeFree, render_operator_status
+from podnuma.api.node_allocation import NodeAllocation, NodeFree
+from podnuma.api.node_topology import render_operator_status
 from podnuma.api.resource_types import NODE_TOPOLOGY
 from podnuma.cli.exits import Exit
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from podnuma.api.node_conditions import NodeReason
 from podnuma.api.node_profile import read_node_profile
-from podnuma.api.node_topology import NodeReason
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.cli.main import app

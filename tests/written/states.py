@@ -21,6 +21,7 @@ from podnuma.allocator.topology import Cpu, NumaNode, Topology
 from podnuma.api.conditions import Condition, Readiness, Status, merged, readiness
 from podnuma.api.events import Event, EventType, Involved, render_event
 from podnuma.api.hardware import Hardware
+from podnuma.api.node_conditions import NodeCondition
 from podnuma.api.node_profile import (
     MatchedNode,
     MatchState,
@@ -30,7 +31,6 @@ from podnuma.api.node_profile import (
 )
 from podnuma.api.node_topology import (
     AgentReport,
-    NodeCondition,
     ProfileReference,
     render_agent_status,
     render_node_topology,

@@ -1,4 +1,4 @@
-"""Shapes: what podnuma reads from and writes to a Kubernetes API.
+"""What podnuma reads from and writes to a Kubernetes API: objects as values, and the JSON of them.
 
 The one place that knows field names. Each module turns one kind of JSON object into a frozen
 value and back, in the terms of ``podnuma.allocator``:
@@ -29,12 +29,14 @@ value and back, in the terms of ``podnuma.allocator``:
     node_settings     the settings part that NodeProfile and NodeTopology share
     hardware          cores, sockets, caches and NUMA nodes as CPU lists
     grant             what a pod holds, exact in both directions
-    spec_checksum     by which the spec of a PodAllocation vouches for itself
+    spec_checksum     the checksum in the spec of a PodAllocation
     node_profile, node_topology, pod_allocation    the three custom resources
+    node_conditions                                the conditions of a NodeTopology, and why it is not Ready
+    node_allocation                                what is given out on a node, in its NodeTopology
     pod_allocation_status                          what became of a PodAllocation
     conditions, events                             status conditions and v1 Events
 
-What may move in: shapes and the rules of the API server about them. A default that the kubelet
+What may move in: the form of objects, and the API server's rules about them. A default that the kubelet
 applies is the allocator's. No I/O, no clock, no client library. Parsers raise ``InvalidObjectError``
 and nothing else, whatever they are given. A test compares every field with ``crds/``.
 """

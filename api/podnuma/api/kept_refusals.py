@@ -16,7 +16,7 @@ from typing import Any, Final
 from podnuma.allocator import Reason
 from podnuma.api import names
 from podnuma.api.events import Event, EventType, Involved
-from podnuma.api.node_topology import NodeReason
+from podnuma.api.node_conditions import NodeReason
 from podnuma.api.resource_types import POD
 from podnuma.api.stored_json import as_object, text_at
 

@@ -6,8 +6,9 @@ container is not late or unpinned then.
 """
 
 from podnuma.api.conditions import READY, Status, find
+from podnuma.api.node_conditions import NodeCondition, NodeReason
 from podnuma.api.node_settings import Mode
-from podnuma.api.node_topology import NodeCondition, NodeReason, NodeTopology
+from podnuma.api.node_topology import NodeTopology
 from podnuma.api.pod_allocation_status import ContainerStatus, Phase, PodAllocationStatus
 
 UNINSTALLED = "Uninstalled"

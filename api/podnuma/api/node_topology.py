@@ -8,20 +8,15 @@ object, the agent makes one without settings (``registration``): the hardware ca
 there is a profile.
 """
 
-import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from podnuma.allocator import (
-    AssignmentCounts,
-    AssignmentType,
     CpuManagerPolicy,
-    CpuSet,
     KubeletRelease,
     ManagerSettings,
     MemoryManagerPolicy,
-    cpuset,
     quantities,
 )
 from podnuma.allocator.memory.others import PagesInUse
@@ -34,12 +29,17 @@ from podnuma.api.decoding import (
     Metadata,
     choice,
     integer,
-    parsed,
     read_metadata,
     subject,
     text,
 )
-from podnuma.api.hardware import LONGEST_LIST, MAX_GROUPS, Hardware, read_hardware, render_hardware
+from podnuma.api.hardware import MAX_GROUPS, Hardware, read_hardware, render_hardware
+from podnuma.api.node_allocation import (
+    NodeAllocation,
+    allocation_summary,
+    read_node_allocation,
+    render_node_allocation,
+)
 from podnuma.api.node_settings import (
     Mode,
     NodeSettings,
@@ -50,69 +50,11 @@ from podnuma.api.node_settings import (
 from podnuma.api.quantity import read_bytes
 from podnuma.api.resource_types import NODE_TOPOLOGY
 
-RESOURCES: Final = ("cpu", "memory")
-
 MAX_PAGES_IN_USE: Final = 512
 """Entries of ``status.hugepagesInUse``; pods beyond it are told without their UID."""
 
 _SHOWN_ERRORS: Final = 3
 _OPERATOR_SUMMARY: Final = ("exclusive", "shared", "pods", "freeMemory")
-
-
-class NodeCondition(enum.StrEnum):
-    """Condition types of a NodeTopology besides those of ``conditions.readiness``."""
-
-    AGENT_READY = "AgentReady"
-    """Agent: it is there and can act."""
-    HARDWARE_KNOWN = "HardwareKnown"
-    """Agent: all of sysfs could be read and fits together."""
-    RUNTIME_CONNECTED = "RuntimeConnected"
-    """Agent: the container runtime answers."""
-    PAUSED = "Paused"
-    """Agent: somebody else pins containers on this node, so nothing is applied."""
-    CONTENDED = "Contended"
-    """Agent: somebody else keeps changing what podnuma wrote; it is set again only once a minute."""
-    ISOLATED = "Isolated"
-    """Agent: no container runs on CPUs that another holds exclusively."""
-    OUTSIDE_KUBEPODS = "OutsideKubepods"
-    """Agent: the cgroup of all pods lacks CPUs or memory that the node has; no pod gets them."""
-    SETTINGS_VALID = "SettingsValid"
-    """Operator: the settings fit the hardware."""
-    READABLE = "Readable"
-    """Operator: every field of this object and of the node's PodAllocations could be read."""
-    PODS_UP_TO_DATE = "PodsUpToDate"
-    """Operator: no running pod holds something that it got under other settings."""
-
-
-class NodeReason(enum.StrEnum):
-    """Reasons of the condition Ready of a NodeTopology: all is well, or what stands in the way."""
-
-    READY = "Ready"
-    """Pods are decided and their decisions applied."""
-    NO_PROFILE = "NoProfile"
-    """No NodeProfile selects the node: nobody asked for anything."""
-    INVALID_OBJECT = "InvalidObject"
-    """The spec of the NodeTopology cannot be read."""
-    INVALID_PROFILE = "InvalidProfile"
-    """The NodeProfile cannot be read any more; its last settings apply."""
-    INVALID_SETTINGS = "InvalidSettings"
-    """The settings do not fit the hardware."""
-    HARDWARE_UNKNOWN = "HardwareUnknown"
-    """The agent has reported no hardware."""
-    HARDWARE_UNREADABLE = "HardwareUnreadable"
-    """The hardware in the status cannot be read."""
-    PAUSED = "Paused"
-    """Another program pins containers there, or it cannot be read whether one does."""
-    AGENT_MISSING = "AgentMissing"
-    """No agent has reported."""
-    AGENT_SILENT = "AgentSilent"
-    """The agent reports no more."""
-    AGENT_NOT_READY = "AgentNotReady"
-    """The agent says that it cannot act."""
-    RECONCILE_FAILING = "ReconcileFailing"
-    """The operator tries to work on the node again and again, and fails."""
-    PODS_OUTDATED = "PodsOutdated"
-    """Running pods hold what the present settings would not give them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,43 +76,6 @@ class AgentReport:
     cgroup_driver: str = ""
     boot_id: str = ""
     heartbeat_time: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class NodeFree:
-    """What is free on one NUMA node; bytes by resource name ("memory", "hugepages-2Mi"), never below zero.
-
-    ``overcommitted`` has what pods hold beyond what there is, by resource name, always above zero:
-    settings or hardware changed while they ran, or others took huge pages that pods hold.
-    """
-
-    id: int
-    cpus: CpuSet
-    memory: Mapping[str, int] = field(default_factory=dict)
-    overcommitted: Mapping[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, node: int, cpus: CpuSet, balance: Mapping[str, int]) -> "NodeFree":
-        """Split what there is less what is held, which may be below zero, by resource name."""
-        return cls(
-            node,
-            cpus,
-            {name: max(size, 0) for name, size in balance.items()},
-            {name: -size for name, size in balance.items() if size < 0},
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class NodeAllocation:
-    """What the operator has given out on a node."""
-
-    reserved: CpuSet
-    exclusive: CpuSet
-    shared_pool: CpuSet
-    pods: int
-    rejected: int
-    nodes: tuple[NodeFree, ...] = ()
-    assignments: AssignmentCounts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +139,7 @@ def read_node_topology(value: Any) -> NodeTopology:
         hardware=status.part("hardware", read_hardware),
         pages_in_use=status.whole(_read_pages) or (),
         agent=status.part("agent", _read_agent),
-        allocation=status.part("allocation", _read_allocation),
+        allocation=status.part("allocation", read_node_allocation),
         observed_generation=status.optional("observedGeneration", integer(), 0),
         conditions=read_conditions(status),
         unreadable=tuple(unreadable.found),
@@ -319,13 +224,8 @@ def render_operator_status(
         "conditions": render_conditions(conditions),
     }
     if allocation is not None:
-        body["allocation"] = _render_allocation(allocation)
-        body["summary"] = {
-            "exclusive": _render_share(allocation),
-            "shared": cpuset.render(allocation.shared_pool) or names.NOTHING,
-            "pods": str(allocation.pods),
-            "freeMemory": _render_free_memory(allocation.nodes),
-        }
+        body["allocation"] = render_node_allocation(allocation)
+        body["summary"] = allocation_summary(allocation)
     return body
 
 
@@ -335,26 +235,6 @@ def operator_part(status: Mapping[str, Any]) -> dict[str, Any]:
     summary = status.get("summary")
     texts = summary if isinstance(summary, Mapping) else {}
     return {**part, "summary": {name: texts[name] for name in _OPERATOR_SUMMARY if name in texts}}
-
-
-def render_assignments(counts: AssignmentCounts) -> dict[str, dict[str, int]]:
-    """Render the JSON of assignment counts: every type of both resources, zero included."""
-    return {
-        resource: {kind.value: counts.get((resource, kind), 0) for kind in AssignmentType}
-        for resource in RESOURCES
-    }
-
-
-def read_assignments(fields: Fields) -> dict[tuple[str, AssignmentType], int]:
-    """Read assignment counts; zero and absent are the same."""
-    counts: dict[tuple[str, AssignmentType], int] = {}
-    for resource in RESOURCES:
-        entries = fields.fields(resource)
-        for kind in AssignmentType:
-            count = entries.optional(kind.value, integer(0, 2**31 - 1), 0)
-            if count:
-                counts[resource, kind] = count
-    return counts
 
 
 def _read_profile(fields: Fields) -> ProfileReference | None:
@@ -398,76 +278,3 @@ def _render_agent(agent: AgentReport) -> dict[str, str]:
         "heartbeatTime": agent.heartbeat_time,
     }
     return {name: value for name, value in body.items() if value}
-
-
-def _read_allocation(fields: Fields) -> NodeAllocation:
-    """Read what the operator tells. A part that somebody removed is no zero: it is told anew."""
-    read_cpus = parsed(cpuset.parse, LONGEST_LIST)
-    return NodeAllocation(
-        reserved=fields.required("reservedCPUs", read_cpus, cpuset.EMPTY),
-        exclusive=fields.required("exclusiveCPUs", read_cpus, cpuset.EMPTY),
-        shared_pool=fields.required("sharedPool", read_cpus, cpuset.EMPTY),
-        pods=fields.required("pods", integer(0, 2**31 - 1), 0),
-        rejected=fields.required("rejected", integer(0, 2**31 - 1), 0),
-        nodes=tuple(
-            NodeFree(
-                id=item.required("id", integer(0, MAX_GROUPS - 1), 0),
-                cpus=item.required("freeCPUs", read_cpus, cpuset.EMPTY),
-                memory=item.mapping("freeMemory", read_bytes, 9),
-                overcommitted=item.mapping("overcommittedMemory", read_bytes, 9),
-            )
-            for item in fields.items("numaNodes", MAX_GROUPS)
-        ),
-        assignments=read_assignments(fields.fields("assignmentCounts")),
-    )
-
-
-def _render_allocation(allocation: NodeAllocation) -> dict[str, Any]:
-    return {
-        "reservedCPUs": cpuset.render(allocation.reserved),
-        "exclusiveCPUs": cpuset.render(allocation.exclusive),
-        "sharedPool": cpuset.render(allocation.shared_pool),
-        "pods": allocation.pods,
-        "rejected": allocation.rejected,
-        "numaNodes": [
-            {
-                "id": node.id,
-                "freeCPUs": cpuset.render(node.cpus),
-                "freeMemory": _render_sizes(node.memory),
-                **({"overcommittedMemory": _render_sizes(node.overcommitted)} if node.overcommitted else {}),
-            }
-            for node in allocation.nodes
-        ],
-        "assignmentCounts": render_assignments(allocation.assignments),
-    }
-
-
-def _render_sizes(sizes: Mapping[str, int]) -> dict[str, str]:
-    return {name: quantities.format_bytes(size) for name, size in sizes.items()}
-
-
-def _render_share(allocation: NodeAllocation) -> str:
-    """Exclusive CPUs held, of all that could be held."""
-    free = sum(node.cpus.bit_count() for node in allocation.nodes)
-    held = allocation.exclusive.bit_count()
-    return f"{held}/{held + free}"
-
-
-def _render_free_memory(nodes: Iterable[NodeFree]) -> str:
-    texts = [f"{node.id}:{_rounded(node.memory['memory'])}" for node in nodes if "memory" in node.memory]
-    return cut_list(texts, 4096) or names.NOTHING
-
-
-def _rounded(size: int) -> str:
-    """Bytes for people, rounded down to a tenth: "112.4Gi"."""
-    for suffix, shift in (("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)):
-        if size >= 1 << shift:
-            tenths = size * 10 >> shift
-            return f"{tenths // 10}.{tenths % 10}{suffix}" if tenths % 10 else f"{tenths // 10}{suffix}"
-    return str(size)
-
-
-def cut_list(texts: Iterable[str], longest: int) -> str:
-    """Join texts by commas, cut after whole ones, with an ellipsis, when that gets too long."""
-    joined = ",".join(texts)
-    return joined if len(joined) <= longest else joined[: joined.rfind(",", 0, longest - 3) + 1] + "..."

@@ -26,7 +26,7 @@ from podnuma.api.device_plugins import (
     render_reported_device,
 )
 from podnuma.api.grant import LONGEST_CPUS, LONGEST_NODES, MAX_CONTAINERS
-from podnuma.api.node_topology import read_assignments, render_assignments
+from podnuma.api.node_allocation import read_assignments, render_assignments
 
 MAX_SPEC_FIELDS: Final = 64
 """Fields of an accepted spec, those of other versions included."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from podnuma.allocator.decision import Reason
 from podnuma.allocator.device_hints import DeviceLocality
-from podnuma.api.node_topology import NodeReason
+from podnuma.api.node_conditions import NodeReason
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from podnuma.api.node_topology import NodeReason
+from podnuma.api.node_conditions import NodeReason
 from podnuma.operator.metrics import Snapshot
 
 if TYPE_CHECKING:

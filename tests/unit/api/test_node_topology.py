@@ -10,15 +10,12 @@ from podnuma.allocator.memory.others import PagesInUse
 from podnuma.api.conditions import Condition, Status
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.hardware import Hardware
+from podnuma.api.node_allocation import NodeAllocation, NodeFree, cut_list, render_assignments
 from podnuma.api.node_topology import (
     AgentReport,
-    NodeAllocation,
-    NodeFree,
     ProfileReference,
-    cut_list,
     read_node_topology,
     render_agent_status,
-    render_assignments,
     render_node_topology,
     render_operator_status,
 )

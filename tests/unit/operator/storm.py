@@ -27,7 +27,7 @@ from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.decision import PodGrant, Rejected
 from podnuma.allocator.resize.decide import ResizeRefused
 from podnuma.api.hardware import Hardware, render_hardware
-from podnuma.api.node_topology import NodeReason
+from podnuma.api.node_conditions import NodeReason
 from podnuma.api.pod_allocation import read_pod_allocation
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.kinds import Kind

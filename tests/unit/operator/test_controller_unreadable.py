@@ -3,7 +3,7 @@
 import copy
 
 import pytest
-from podnuma.api.node_topology import NodeReason
+from podnuma.api.node_conditions import NodeReason
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import ObjectKey
 from podnuma.plumbing.kube import errors

@@ -2,7 +2,7 @@
 
 import re
 
-from podnuma.api.node_topology import NodeReason
+from podnuma.api.node_conditions import NodeReason
 from podnuma.operator.metrics import Metrics, Snapshot
 from podnuma.plumbing.kube.client import CompletedRequest
 

@@ -11,8 +11,8 @@ from typing import Final
 
 from podnuma.api.conditions import READY
 from podnuma.api.names import OPERATOR_LEASE, PLACEMENT_GATE
+from podnuma.api.node_conditions import NodeReason
 from podnuma.api.node_settings import PlacementTime
-from podnuma.api.node_topology import NodeReason
 from podnuma.api.resource_types import DAEMON_SET, DEPLOYMENT
 from podnuma.cli.commands.check_result import CheckResult, CheckState
 from podnuma.cli.objects.cluster_facts import ClusterFacts, component_of, is_part_of_podnuma, read_time

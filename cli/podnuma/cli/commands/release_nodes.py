@@ -27,7 +27,7 @@ from podnuma.api import names
 from podnuma.api.conditions import READY, Condition, Status, merged, read_conditions, render_conditions
 from podnuma.api.decoding import FieldErrors, Fields
 from podnuma.api.kernel_reports import UNINSTALLED
-from podnuma.api.node_topology import NodeCondition
+from podnuma.api.node_conditions import NodeCondition
 from podnuma.api.pod_allocation_status import Phase
 from podnuma.api.resource_types import (
     DAEMON_SET,

@@ -16,8 +16,9 @@ from podnuma.allocator.memory.others import others_pages
 from podnuma.api.conditions import Status, find
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.hardware import Hardware
+from podnuma.api.node_conditions import NodeCondition, NodeReason
 from podnuma.api.node_settings import NodeSettings
-from podnuma.api.node_topology import NodeCondition, NodeReason, NodeTopology, read_node_topology
+from podnuma.api.node_topology import NodeTopology, read_node_topology
 from podnuma.api.pod_allocation import read_accepted_allocation, read_pod_allocation
 from podnuma.api.pod_allocation_status import Phase
 from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure

@@ -27,8 +27,8 @@ from podnuma.agent.model.containers import StartingContainer, StartRefused
 from podnuma.allocator.manager_settings import CpuManagerPolicy, MemoryManagerPolicy
 from podnuma.allocator.request import Qos
 from podnuma.api.conditions import Status, find
+from podnuma.api.node_conditions import NodeCondition
 from podnuma.api.node_settings import Management, OnRejection, OnUndecided
-from podnuma.api.node_topology import NodeCondition
 
 logger = logging.getLogger(__name__)
 

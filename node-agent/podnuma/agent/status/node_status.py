@@ -16,7 +16,8 @@ from podnuma.allocator.memory.others import PagesInUse
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.api.conditions import Condition, Status, merged, timestamp
 from podnuma.api.hardware import Hardware
-from podnuma.api.node_topology import AgentReport, NodeCondition, render_agent_status
+from podnuma.api.node_conditions import NodeCondition
+from podnuma.api.node_topology import AgentReport, render_agent_status
 from podnuma.api.resource_types import NODE_TOPOLOGY
 from podnuma.plumbing.remembered import Remembered
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 from podnuma.api.conditions import Status, find
 from podnuma.api.device_plugins import devices_known
 from podnuma.api.names import CGROUP_FINALIZER
-from podnuma.api.node_topology import NodeCondition
+from podnuma.api.node_conditions import NodeCondition
 from podnuma.api.pod import NO_MIRROR, Mirror
 from podnuma.api.pod_allocation_status import AGENT_REFUSED, CONTENDED, NOT_ISOLATED, OUTSIDE_KUBEPODS, Phase
 from podnuma.operator.cache.kinds import Kind

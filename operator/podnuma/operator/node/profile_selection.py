@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Final
 
 from podnuma.allocator.check import SettingsProblem, check
 from podnuma.api.conditions import Condition, Status, find
+from podnuma.api.node_conditions import NodeCondition, NodeReason
 from podnuma.api.node_profile import MatchedNode, MatchState, NodeProfile
-from podnuma.api.node_topology import NodeCondition, NodeReason, NodeTopology, ProfileReference
+from podnuma.api.node_topology import NodeTopology, ProfileReference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

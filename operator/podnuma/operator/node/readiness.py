@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from podnuma.api.conditions import Condition, Readiness, Status, find, readiness
+from podnuma.api.node_conditions import NodeCondition, NodeReason
 from podnuma.api.node_profile import MatchedNode, MatchState
-from podnuma.api.node_topology import NodeCondition, NodeReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

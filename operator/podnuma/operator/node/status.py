@@ -14,13 +14,9 @@ from typing import TYPE_CHECKING
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.api.conditions import Condition, Status, merged
 from podnuma.api.events import EventType
-from podnuma.api.node_topology import (
-    NodeAllocation,
-    NodeFree,
-    NodeReason,
-    operator_part,
-    render_operator_status,
-)
+from podnuma.api.node_allocation import NodeAllocation, NodeFree
+from podnuma.api.node_conditions import NodeReason
+from podnuma.api.node_topology import operator_part, render_operator_status
 from podnuma.api.resource_types import NODE_TOPOLOGY
 from podnuma.operator.cache import decode
 from podnuma.operator.node.readiness import NodeStanding, node_readiness, pods_up_to_date, readable
