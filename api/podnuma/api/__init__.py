@@ -6,6 +6,7 @@ value and back, in the terms of ``podnuma.allocator``:
     names             group, labels, annotations, field managers
     resource_types    kinds, their groups and versions, and the paths under which they are served
     decoding          untrusted JSON to values: path, bounds, all errors at once
+    object_metadata   the metadata of an object, and how an error names the object
     stored_json       parts of JSON: what has another type than expected counts as absent
     selector          label selectors: parse, render, match
     quantity          amounts: text or number in, exact text out

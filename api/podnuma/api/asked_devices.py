@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from podnuma.allocator.placement.device_wishes import AskedDevices
-from podnuma.api.decoding import cut, subject
+from podnuma.api.decoding import cut
 from podnuma.api.device_claims import ClaimReference
+from podnuma.api.object_metadata import subject
 from podnuma.api.resource_types import DEVICE_CLASS, RESOURCE_CLAIM
 from podnuma.api.stored_json import Json, as_object
 

@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from podnuma.allocator import NodeSet, nodeset
 from podnuma.allocator.request import Device
-from podnuma.api.decoding import FieldErrors, Fields, cut, shown, subject, text
+from podnuma.api.decoding import FieldErrors, Fields, cut, shown, text
+from podnuma.api.object_metadata import subject
 from podnuma.api.resource_types import RESOURCE_CLAIM
 from podnuma.api.stored_json import Json, as_object, as_objects
 

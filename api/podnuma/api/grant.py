@@ -27,7 +27,8 @@ from podnuma.allocator import (
     quantities,
 )
 from podnuma.allocator.decision import MAX_DEVICES
-from podnuma.api.decoding import Fields, Metadata, boolean, choice, integer, parsed, text
+from podnuma.api.decoding import Fields, boolean, choice, integer, parsed, text
+from podnuma.api.object_metadata import Metadata
 from podnuma.api.quantity import read_bytes
 
 MAX_CONTAINERS: Final = 512

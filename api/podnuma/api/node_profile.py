@@ -10,18 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from podnuma.api.conditions import Condition, read_conditions, render_conditions
-from podnuma.api.decoding import (
-    ABSENT,
-    FieldError,
-    FieldErrors,
-    Fields,
-    Metadata,
-    choice,
-    integer,
-    read_metadata,
-    subject,
-)
+from podnuma.api.decoding import ABSENT, FieldError, FieldErrors, Fields, choice, integer
 from podnuma.api.node_settings import KubeletVersion, NodeSettings, read_node_settings
+from podnuma.api.object_metadata import Metadata, read_metadata, subject
 from podnuma.api.resource_types import NODE_PROFILE
 from podnuma.api.selector import LabelSelector, read_selector
 

@@ -22,17 +22,7 @@ from podnuma.allocator import (
 from podnuma.allocator.memory.others import PagesInUse
 from podnuma.api import names
 from podnuma.api.conditions import Condition, read_conditions, render_conditions
-from podnuma.api.decoding import (
-    FieldError,
-    FieldErrors,
-    Fields,
-    Metadata,
-    choice,
-    integer,
-    read_metadata,
-    subject,
-    text,
-)
+from podnuma.api.decoding import FieldError, FieldErrors, Fields, choice, integer, text
 from podnuma.api.hardware import MAX_GROUPS, Hardware, read_hardware, render_hardware
 from podnuma.api.node_allocation import (
     NodeAllocation,
@@ -47,6 +37,7 @@ from podnuma.api.node_settings import (
     read_node_settings,
     render_node_settings,
 )
+from podnuma.api.object_metadata import Metadata, read_metadata, subject
 from podnuma.api.quantity import read_bytes
 from podnuma.api.resource_types import NODE_TOPOLOGY
 

@@ -22,16 +22,8 @@ from typing import Any, Final
 from podnuma.allocator import ContainerKind, ContainerRequest, PodRequest, Qos, Quantity
 from podnuma.allocator.request import CPU, HUGEPAGES, MEMORY, Amounts, is_memory
 from podnuma.api import names
-from podnuma.api.decoding import (
-    ABSENT,
-    FieldErrors,
-    Fields,
-    Metadata,
-    choice,
-    read_metadata,
-    subject,
-    text,
-)
+from podnuma.api.decoding import ABSENT, FieldErrors, Fields, choice, text
+from podnuma.api.object_metadata import Metadata, read_metadata, subject
 from podnuma.api.pod_defaults import together, with_pod_level_defaults
 from podnuma.api.quantity import read_quantity, render_quantity
 from podnuma.api.selector import read_labels

@@ -30,15 +30,13 @@ from podnuma.api.decoding import (
     FieldErrors,
     Fields,
     InvalidObjectError,
-    Metadata,
     boolean,
     choice,
     integer,
-    read_metadata,
-    subject,
     text,
 )
 from podnuma.api.grant import LONGEST_CPUS, LONGEST_NODES, read_grant, render_grant
+from podnuma.api.object_metadata import Metadata, read_metadata, subject
 from podnuma.api.pod import LONGEST_STATIC_UID
 from podnuma.api.pod_allocation_status import PodAllocationStatus, read_status
 from podnuma.api.resource_types import POD_ALLOCATION

@@ -15,11 +15,10 @@ from podnuma.api.decoding import (
     cut,
     integer,
     parsed,
-    read_metadata,
     shown,
-    subject,
     text,
 )
+from podnuma.api.object_metadata import read_metadata, subject
 
 from tests.unit.api.objects import junk
 

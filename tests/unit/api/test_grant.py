@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from podnuma.allocator import PodGrant
-from podnuma.api.decoding import FieldErrors, Fields, InvalidObjectError, Metadata
+from podnuma.api.decoding import FieldErrors, Fields, InvalidObjectError
 from podnuma.api.grant import read_grant, render_grant
+from podnuma.api.object_metadata import Metadata
 
 from tests.unit.api.objects import DATABASE, TRAINING, grants
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from podnuma.allocator import KubeletRelease
 from podnuma.api.conditions import Condition, Status
-from podnuma.api.decoding import InvalidObjectError, Metadata
+from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.node_profile import (
     MAX_NODES,
     MatchedNode,
@@ -18,6 +18,7 @@ from podnuma.api.node_profile import (
     render_node_profile_status,
 )
 from podnuma.api.node_settings import render_node_settings
+from podnuma.api.object_metadata import Metadata
 from podnuma.api.selector import EVERYTHING, LabelSelector, render_selector
 
 from tests.unit.api.objects import example, names, node_settings, selectors

@@ -17,10 +17,10 @@ from podnuma.allocator.manager_settings import (
 )
 from podnuma.allocator.request import Qos
 from podnuma.api.conditions import Condition, Status
-from podnuma.api.decoding import Metadata
 from podnuma.api.node_conditions import NodeCondition
 from podnuma.api.node_settings import Management, NodeSettings, OnRejection, OnUndecided, PodPolicy
 from podnuma.api.node_topology import NodeTopology
+from podnuma.api.object_metadata import Metadata
 from podnuma.api.pod_allocation import DEVICES_PENDING, Decision, PodAllocation, rejected_grant
 from podnuma.api.selector import LabelSelector
 
