@@ -2,7 +2,8 @@
 
     kernel    a cgroup tree of plain files in which "effective" is what cgroup v2 would make of it
     runtime   the pods that the API server binds to this node become containers in that tree
+    backend   both, as the backend of a node
 
-It stands behind the same ports as the real runtimes. What it writes is real files below --cgroup-root,
+It implements the same interfaces as the real runtimes. What it writes is real files below --cgroup-root,
 so everything above it (reader, plan, verifier, status) is the code that runs on nodes.
 """
