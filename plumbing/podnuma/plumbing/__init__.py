@@ -4,7 +4,7 @@ Nothing here knows about CPUs or NUMA nodes, and nothing here imports another pa
 
     backoff    how long to wait after the n-th failure
     workqueue  keys to be processed: coalesced, one run at a time each, retried with back-off
-    supervise  coroutines that shall never end, restarted when they do
+    supervise  coroutines that must never end, restarted when they do
     threads    blocking calls that the end of the process does not wait for
     remembered the last answer of a pure function
     gc_tuning  garbage collection without long pauses

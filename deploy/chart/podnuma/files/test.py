@@ -46,7 +46,7 @@ def operator(get: Get, namespace: str, name: str) -> Answer:
 
 
 def agents(get: Get, namespace: str, name: str) -> Answer:
-    """Tell whether every node that shall have an agent has a ready one."""
+    """Tell whether every node that should have an agent has a ready one."""
     found = get(f"/apis/apps/v1/namespaces/{namespace}/daemonsets/{name}")
     if found is None:
         return False, f"agents: no DaemonSet {namespace}/{name}; was it deleted?"

@@ -1,4 +1,4 @@
-"""What this node shall look like, as far as the API server has said. The one owner of that knowledge.
+"""What this node should look like, as far as the API server has said. The one owner of that knowledge.
 
 Kept from three streams: the PodAllocations of this node, its NodeTopology, and which grants the agent took.
 An object that cannot be read (edited by hand, another version) never takes away what is applied: the last

@@ -1,4 +1,4 @@
-"""What is in a cgroup, what shall be in it, and one write to it.
+"""What is in a cgroup, what should be in it, and one write to it.
 
 In cgroup v2 `cpuset.cpus` is a request and `cpuset.cpus.effective` what the kernel made of it: own CPUs
 within the parent's effective ones, or all of the parent's where nothing is left or nothing was written.
@@ -89,7 +89,7 @@ class Available:
 
 @dataclass(frozen=True, slots=True)
 class CgroupTarget:
-    """What a cgroup shall have. None: leave it as it is. `cpus` is never the empty set."""
+    """What a cgroup should have. None: leave it as it is. `cpus` is never the empty set."""
 
     cpus: CpuSet | None = None
     mems: NodeSet | None = None

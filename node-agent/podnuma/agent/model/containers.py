@@ -41,7 +41,7 @@ class StartingContainer:
 
 
 class StartRefused(Exception):  # noqa: N818 - the text is what the kubelet shows
-    """The container shall not start now; the kubelet tries again and shows the text on the pod."""
+    """The container must not start now; the kubelet tries again and shows the text on the pod."""
 
 
 @dataclass(frozen=True, slots=True)

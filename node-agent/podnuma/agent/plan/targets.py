@@ -1,4 +1,4 @@
-"""What every cgroup of the node shall have.
+"""What every cgroup of the node should have.
 
     who                                           cpuset.cpus                     cpu.max       cpuset.mems
     Burstable and BestEffort slice                shared pool
@@ -88,7 +88,7 @@ def would_move(grants: Mapping[str, PodGrant], seen: Mapping[CgroupRef, CgroupVa
 
 
 def start_target(node: PlanInput, cgroup: ContainerCgroup) -> CgroupTarget | None:
-    """Return what a container that does not exist yet shall start with; None if podnuma has no say."""
+    """Return what a container that does not exist yet should start with; None if podnuma has no say."""
     target = _container(node, cgroup, None)
     pod = node.grants.get(cgroup.pod.uid)
     grant = None if pod is None else _of(pod, cgroup.name)
@@ -154,7 +154,7 @@ def _pod(
 
 
 def _cpus_of_pod(node: PlanInput, grant: PodGrant) -> tuple[CpuSet, CpuSet | None]:
-    """Return what the cgroup of a pod shall have, and what it cannot have."""
+    """Return what the cgroup of a pod should have, and what it cannot have."""
     alone = grant.uid in node.sandboxed and all(each.cpus is not None for each in grant.containers)
     if alone and grant.exclusive_cpus:
         return _available(node, grant.exclusive_cpus)

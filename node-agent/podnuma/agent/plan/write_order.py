@@ -1,6 +1,6 @@
 """From the values seen to the targets, as a list of writes that is safe at every point.
 
-    shrink   children before parents: each cgroup gives up the CPUs that it shall not keep. First those that
+    shrink   children before parents: each cgroup gives up the CPUs that it should not keep. First those that
              follow the shared pool, so that nobody is confined to CPUs that others have yet to leave.
     grow     parents before children: each gets CPUs that no other still has in excess of its target.
     park     cycles (A waits for B's CPUs, B for A's; only drift leads to them) are broken by moving one of
@@ -18,7 +18,7 @@ parent keeps the CPUs that its children still need, and a child that inherits al
 before its parent grows, if it would get CPUs of others otherwise.
 
 Always true, and what the property tests check:
-* a CPU outside the shared pool is never open to two cgroups at once, unless both shall have it in the end
+* a CPU outside the shared pool is never open to two cgroups at once, unless both should have it in the end
   (a sidecar and a later init container) or both had it before, by drift;
 * the empty set is never written;
 * the writes come to an end, whatever was seen, wanted and taken offline;
@@ -35,7 +35,7 @@ from podnuma.allocator.cpuset import CpuSet
 _ROUNDS = 8  # per cgroup; the most ever seen is little more than one
 
 _There: TypeAlias = tuple[CgroupRef, CgroupTarget, CgroupValues]
-"""A cgroup, what it shall have, and what was seen of it."""
+"""A cgroup, what it should have, and what was seen of it."""
 
 
 def order_writes(

@@ -51,7 +51,7 @@ def _excess(
     holders: Collection[str],
     pool: CpuSet,
 ) -> dict[CgroupRef, CpuSet]:
-    """Return the CPUs that cgroups have in force and shall not have. Nearly always there are none."""
+    """Return the CPUs that cgroups have in force and should not have. Nearly always there are none."""
     filled = {cgroup.pod for cgroup in seen if isinstance(cgroup, ContainerCgroup)}
     excess = {}
     for cgroup in seen:

@@ -198,7 +198,7 @@ class Reconciler:
         pods: Mapping[str, PodCgroup],
         slices: TimeSlices,
     ) -> NodeSnapshot:
-        """Read what is there; return the snapshot with it and with what shall be there."""
+        """Read what is there; return the snapshot with it and with what should be there."""
         mode, ended = self.desired.node_config.mode, ended_pods(self.reader, self.desired)
         cgroups = self._planned.cgroups(containers, pods)
         pause_reason = self.pause_reason(containers)

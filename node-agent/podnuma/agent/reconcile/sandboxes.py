@@ -104,7 +104,7 @@ class Sandboxes:
 def _differences(
     containers: Iterable[tuple[ContainerCgroup, CpuSet | None]], seen: Mapping[CgroupRef, CgroupValues]
 ) -> dict[CgroupRef, str | None]:
-    """Return what differs, for containers of sandboxed pods with the CPUs that each shall have."""
+    """Return what differs, for containers of sandboxed pods with the CPUs that each should have."""
     found: dict[CgroupRef, str | None] = {}
     for cgroup, cpus in containers:
         values = seen.get(cgroup.pod)

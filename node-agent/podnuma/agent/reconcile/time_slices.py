@@ -1,6 +1,6 @@
 """Work of a pass in slices: between two of them the event loop does what else is due.
 
-A pass over a full node takes longer than a container's start shall wait for an answer that needs no pass. So
+A pass over a full node takes longer than a container's start should wait for an answer that needs no pass. So
 what goes through many cgroups or pods asks after each whether its slice is over. What it goes by has to be
 taken before the first slice: events arrive between them.
 """

@@ -3,7 +3,7 @@
     start          it is to be created: the gate lets it pass, others give up its CPUs, and the answer carries
                    its values
     before_start   it exists and does not run yet: its values are read back, and written again if need be
-    values         what it shall have now; for an update, with the memory nodes that it has
+    values         what it should have now; for an update, with the memory nodes that it has
 
 The values are those of `plan.targets`, by the last pass, as for every other container. While the runtime
 waits for an answer it carries out nothing else. So what has to go through the runtime is piggybacked on the
@@ -72,7 +72,7 @@ class StartHook:
         self._gate.pod_admitted(uid)
 
     def values(self, cgroup: ContainerCgroup) -> CgroupTarget | None:
-        """Return at once what a container shall have now; None for "nothing to say"."""
+        """Return at once what a container should have now; None for "nothing to say"."""
         snapshot = self._reconciler.enforced
         return None if snapshot is None else start_target(snapshot.plan_input, cgroup)
 

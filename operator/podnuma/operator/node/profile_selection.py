@@ -51,7 +51,7 @@ class ProfileSelection:
     `valid`: the condition for the NodeTopology. `decide_with`: the settings that decisions
     follow; None: nothing new is decided. `intended`: the settings that a user wants here,
     valid or not. `apply`: what NodeTopology.spec has to become; None: it is right, or there
-    shall be none. `withdraw`: the NodeTopology is the operator's and no longer wanted. `refused`: settings
+    should be none. `withdraw`: the NodeTopology is the operator's and no longer wanted. `refused`: settings
     that do not fit this hardware, where no others apply: nothing is admitted, and not for want of knowledge.
     `managed_since`: when the profile was created that wants something here, RFC 3339; empty without one.
     `matches`: what the node reports to each profile that selects it, by profile name.

@@ -312,7 +312,7 @@ def test_a_container_whose_only_cpu_is_offline_waits_for_nobody():
     ids=["pairs", "one cycle", "one cycle the other way"],
 )
 def test_many_cycles_come_to_an_end(pods, whose):
-    """A node on which every container has the CPU that another one shall have."""
+    """A node on which every container has the CPU that another one should have."""
     pool, everything = cpuset.parse("0-1"), CpuSet((1 << pods + 2) - 1)
     seen: dict[CgroupRef, CgroupValues] = {}
     wanted: dict[CgroupRef, CgroupTarget] = {}
