@@ -322,7 +322,7 @@ def furnish(cluster: ControlPlane) -> None:
 
 
 def assert_nobody_looks_after(cluster: ControlPlane) -> None:
-    phases = {"nodetopologies/apart": None, "namespaces/default/podallocations/held": "Released"}
+    phases = {"nodetopologies/apart": None, "namespaces/default/podallocations/held": "Uninstalled"}
     for path, phase in phases.items():
         found = cluster.api.get(f"/apis/podnuma.dev/v1alpha1/{path}")["status"]
         ready = next(one for one in found["conditions"] if one["type"] == "Ready")

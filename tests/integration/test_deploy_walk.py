@@ -150,6 +150,7 @@ def audits(person: Person) -> Any:
     person.types("kubectl apply -f databases.yaml")
     person.types("kubectl apply -f examples/pods/database.yaml")
     until(lambda: reason(person.database()) == "Audit", "the pod to be decided, and nothing written", 30)
+    assert person.database()["status"]["phase"] == "Audit"
     would = person.types("kubectl podnuma explain database")
     assert "decided, nothing is written as mode is Audit" in would
     assert "database           pod_exclusive   1-3,49-51" in would
@@ -190,7 +191,7 @@ def reads_why_a_pod_does_not_fit(person: Person) -> None:
 def leaves(person: Person) -> None:
     person.types("helm uninstall")
     assert person.api.find(f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/podnuma-agent") is None
-    assert person.database()["status"]["phase"] == "Released"
+    assert person.database()["status"]["phase"] == "Uninstalled"
     for topology in person.api.items(f"{OURS}/nodetopologies"):
         conditions = {one["type"]: one for one in topology["status"]["conditions"]}
         ready = conditions["Ready"]

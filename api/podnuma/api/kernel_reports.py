@@ -7,28 +7,16 @@ container is not late or unpinned then.
 
 from podnuma.api.conditions import READY, Status, find
 from podnuma.api.node_conditions import NodeCondition, NodeReason
-from podnuma.api.node_settings import Mode
 from podnuma.api.node_topology import NodeTopology
 from podnuma.api.pod_allocation_status import ContainerStatus, Phase, PodAllocationStatus
 
-UNINSTALLED = "Uninstalled"
+UNINSTALLED = Phase.UNINSTALLED.value
 """Reason of Ready and AgentReady where podnuma was uninstalled and its cgroups were given back."""
-
-
-def has_ended(status: PodAllocationStatus) -> bool:
-    """Tell whether the pod has ended: its containers are no more."""
-    return status.phase is Phase.RELEASED and not _uninstalled(status)
-
-
-def in_audit(status: PodAllocationStatus) -> bool:
-    """Tell whether nothing is written for a pod, as the mode of its node is Audit."""
-    ready = find(status.conditions, READY)
-    return status.phase is Phase.PENDING and ready is not None and ready.reason == Mode.AUDIT.value
 
 
 def shown_verdict(status: PodAllocationStatus, container: ContainerStatus) -> str:
     """Return the word for whether a container is pinned."""
-    return Mode.AUDIT.value if in_audit(status) else container.verdict.value
+    return Phase.AUDIT.value if status.phase is Phase.AUDIT else container.verdict.value
 
 
 def values_unknown(status: PodAllocationStatus, node: NodeTopology | None) -> str:
@@ -36,13 +24,11 @@ def values_unknown(status: PodAllocationStatus, node: NodeTopology | None) -> st
 
     `node`: where the pod is; None if that may not be read.
     """
-    if has_ended(status):
-        return f"{Phase.RELEASED.value}: the pod has ended"
     if status.phase is Phase.RELEASED:
+        return f"{Phase.RELEASED.value}: the pod has ended"
+    if status.phase is Phase.UNINSTALLED:
         ready = find(status.conditions, READY)
-        return values_unknown_since(
-            Phase.RELEASED.value, ready.last_transition_time if ready is not None else ""
-        )
+        return values_unknown_since(UNINSTALLED, ready.last_transition_time if ready is not None else "")
     if node is None:
         return ""
     agent, ready = (find(node.conditions, one) for one in (NodeCondition.AGENT_READY, READY))
@@ -56,8 +42,3 @@ def values_unknown(status: PodAllocationStatus, node: NodeTopology | None) -> st
 def values_unknown_since(why: str, since: str) -> str:
     """Say that values are unknown, and since when; `since` empty: that is unknown, too."""
     return f"{why}: values unknown" + (f" since {since}" if since else "")
-
-
-def _uninstalled(status: PodAllocationStatus) -> bool:
-    ready = find(status.conditions, READY)
-    return ready is not None and ready.reason == UNINSTALLED

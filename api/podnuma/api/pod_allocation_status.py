@@ -54,6 +54,13 @@ class Phase(enum.Enum):
     RELEASED = "Released"
     RESIZE_PENDING = "ResizePending"
     RESERVED = "Reserved"
+    AUDIT = "Audit"
+    UNINSTALLED = "Uninstalled"
+
+    @property
+    def given_back(self) -> bool:
+        """Whether nobody is kept off the pod's CPUs any more."""
+        return self in (Phase.RELEASED, Phase.UNINSTALLED)
 
     @property
     def in_force(self) -> bool:

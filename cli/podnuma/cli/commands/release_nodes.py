@@ -6,7 +6,7 @@
        successor on the same node, with the same mounts, gives all cgroups back and then waits
     3  when every pod of the DaemonSet is updated and ready, all is given back
     4  PodAllocations lose the finalizer that only an operator removes: they and their namespaces can go
-    5  their status says Released, that of NodeTopologies that nobody knows any more: nothing still says
+    5  their status says Uninstalled, that of NodeTopologies that nobody knows any more: nothing still says
        Applied or Ready of what is not
 
 What remains can be deleted. A second run finds the work done; after a time-out the remaining nodes
@@ -201,7 +201,7 @@ async def _wait(client: "Client", target: Installation) -> None:
 
 
 async def _let_allocations_go(client: "Client") -> None:
-    """Remove the operator's finalizer, and say Released: nobody is kept off anybody's CPUs any more."""
+    """Remove the operator's finalizer, and say Uninstalled: nobody is kept off anybody's CPUs any more."""
     async for page, _ in client.pages(POD_ALLOCATION.path(), size=PAGE):
         for found in page:
             if ((found.get("spec") or {}).get("decision") or {}).get("admitted"):
@@ -225,14 +225,14 @@ async def _retire_topologies(client: "Client") -> None:
 
 
 def retired_status(kind: ResourceType, found: Mapping[str, Any], now: dt.datetime) -> dict[str, Any]:
-    """Return what replaces the operator's part of a status: Ready is Unknown, and a pod Released."""
+    """Return what replaces the operator's part of a status: Ready is Unknown, and a pod Uninstalled."""
     topology = kind is NODE_TOPOLOGY
     conditions = tuple(
         Condition(type_, Status.UNKNOWN, UNINSTALLED, _UNINSTALLED, found["metadata"].get("generation"))
         for type_ in (READY, *((NodeCondition.AGENT_READY,) if topology else ()))
     )
     old = read_conditions(Fields.of(found.get("status") or {}, "status", FieldErrors()))
-    status = {} if topology else {"phase": Phase.RELEASED.value}
+    status = {} if topology else {"phase": Phase.UNINSTALLED.value}
     return {**status, "conditions": render_conditions(merged(old, conditions, now))}
 
 

@@ -21,9 +21,9 @@ from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.quantities import format_cpu
 from podnuma.allocator.request import ContainerKind
 from podnuma.api.decoding import InvalidObjectError
-from podnuma.api.kernel_reports import has_ended, shown_verdict
+from podnuma.api.kernel_reports import shown_verdict
 from podnuma.api.pod_allocation import PodAllocation, read_pod_allocation
-from podnuma.api.pod_allocation_status import ContainerStatus
+from podnuma.api.pod_allocation_status import ContainerStatus, Phase
 from podnuma.cli.commands import output
 from podnuma.cli.commands.answer import Answer, answering
 from podnuma.cli.commands.completion import complete_node
@@ -129,7 +129,7 @@ def top_rows(
     """
     rows = []
     for one in allocations:
-        if has_ended(one.status):
+        if one.status.phase is Phase.RELEASED:
             continue
         old = unknown.get((one.grant.namespace, one.grant.name), "")
         status = {container.name: container for container in one.status.containers}

@@ -20,7 +20,6 @@ from podnuma.api.node_conditions import NodeCondition, NodeReason
 from podnuma.api.node_settings import NodeSettings
 from podnuma.api.node_topology import NodeTopology, read_node_topology
 from podnuma.api.pod_allocation import read_accepted_allocation, read_pod_allocation
-from podnuma.api.pod_allocation_status import Phase
 from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.asked_names import checked_name
@@ -187,6 +186,6 @@ def grants_on(node: str, allocations: Sequence[Mapping[str, Any]]) -> tuple[list
             if accepted is None:
                 continue
             allocation = accepted
-        if allocation.decision.admitted and allocation.status.phase is not Phase.RELEASED:
+        if allocation.decision.admitted and not allocation.status.phase.given_back:
             grants.append(allocation.grant)
     return grants, remarks

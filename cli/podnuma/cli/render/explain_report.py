@@ -15,7 +15,7 @@ from podnuma.allocator.request import CPU, MEMORY, Amounts, Qos
 from podnuma.allocator.topology_hint import TopologyHint
 from podnuma.api import pod_allocation
 from podnuma.api.conditions import Status
-from podnuma.api.kernel_reports import in_audit, shown_verdict
+from podnuma.api.kernel_reports import shown_verdict
 from podnuma.api.pod_allocation_status import ContainerStatus, ObservedCgroup, Phase, PodAllocationStatus
 from podnuma.cli.render.pod_explanation import PodExplanation
 from podnuma.cli.render.wording import columns, rounded, wrap_list
@@ -72,7 +72,7 @@ def _title(explained: PodExplanation) -> str:
         refused = f"{name}: refused, {stored.decision.reason}: "
         refused += f"{stored.decision.explanation or stored.decision.message}\n"
         return refused + (f"now {_would(explained)}\n" if explained.admitted_now else "")
-    if in_audit(stored.status):
+    if stored.status.phase is Phase.AUDIT:
         return f"{name}: decided, nothing is written as mode is Audit\n"
     pending = stored.decision.pending_resize
     if pending is not None and stored.status.phase is not Phase.RESIZE_PENDING:

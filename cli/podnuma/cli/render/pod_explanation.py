@@ -7,7 +7,6 @@ from podnuma.allocator.explain.brief import brief
 from podnuma.allocator.explain.explanation import Explanation
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.api import pod_allocation
-from podnuma.api.kernel_reports import in_audit
 from podnuma.api.pod_allocation import PodAllocation
 from podnuma.api.pod_allocation_status import Phase, Verdict
 
@@ -46,7 +45,9 @@ class PodExplanation:
         wrong = (Phase.REJECTED, Phase.DRIFTED, Phase.RESIZE_PENDING)
         status = self.stored.status
         unpinned = any(one.verdict is Verdict.NOT_PINNED for one in status.containers)
-        wrong_now = status.phase in wrong or (unpinned and not in_audit(status)) or bool(self.unknown)
+        wrong_now = (
+            status.phase in wrong or (unpinned and status.phase is not Phase.AUDIT) or bool(self.unknown)
+        )
         return self.stored.decision.admitted and not wrong_now
 
     @property

@@ -28,6 +28,9 @@ Json = dict[str, Any]
 Key = tuple[str, str]
 
 
+_GIVEN_BACK = frozenset(one.value for one in Phase if one.given_back)
+
+
 @dataclass(frozen=True, slots=True)
 class KeptAllocation:
     """A PodAllocation: what every page needs of it, and its text."""
@@ -51,7 +54,7 @@ class KeptAllocation:
     @property
     def holds(self) -> bool:
         """Whether the pod still holds what it was given."""
-        return self.admitted and self.phase != Phase.RELEASED.value
+        return self.admitted and self.phase not in _GIVEN_BACK
 
     def value(self) -> Json:
         """Return the object."""

@@ -15,9 +15,10 @@ from podnuma.allocator import cpuset
 from podnuma.api.conditions import Status, find
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.kept_refusals import KeptRefusal, read_kept_refusal
-from podnuma.api.kernel_reports import in_audit, values_unknown
+from podnuma.api.kernel_reports import values_unknown
 from podnuma.api.node_topology import NodeTopology
 from podnuma.api.pod_allocation import read_pod_allocation
+from podnuma.api.pod_allocation_status import Phase
 from podnuma.api.resource_types import POD
 from podnuma.cli.exits import Failure
 from podnuma.cli.objects.nodes import read_topology
@@ -96,7 +97,7 @@ class Views:
             return {"unknown": "", "audit": False}
         node = self._topology(kept.node) if kept.node in self._live.topologies else None
         known = node if isinstance(node, NodeTopology) else None
-        return {"unknown": values_unknown(status, known), "audit": in_audit(status)}
+        return {"unknown": values_unknown(status, known), "audit": status.phase is Phase.AUDIT}
 
     def refusals(self, events: Sequence[Json]) -> list[Json]:
         """Return what is refused or waits now, and what `events` keep of refused pods, latest first."""

@@ -9,6 +9,7 @@
     Rejected   set by the operator, left alone
     ResizePending   it is applied, but it was decided for resources that the pod had before a resize
     Reserved   the pod was placed on this node and is not bound to it yet
+    Audit      it is decided, and the mode of the node is Audit: nothing is written
 
 What was decided after a pass began is reported after the next one.
 
@@ -66,7 +67,7 @@ def compute_status(
     if grant is None or _decided_since(grant, snapshot):
         return None
     applied = not grant.holds_anything and desired.problem is None and not pending_resize(desired)
-    if applied and not _wrong(grant, snapshot):
+    if applied and snapshot.mode is not Mode.AUDIT and not _wrong(grant, snapshot):
         text = "the pod holds nothing; it runs in the node shared pool"
         ready = readiness(Readiness.CURRENT, "NoExclusiveResources", text, desired.generation)
         return PodAllocationStatus(
@@ -188,7 +189,7 @@ def _assess(
         return _Assessment(phase, Readiness.IN_PROGRESS, "SettingsUnknown", text, containers)
     if snapshot.mode is Mode.AUDIT:
         text = "the NodeProfile says mode: Audit; nothing is written on this node"
-        return _Assessment(Phase.PENDING, Readiness.CURRENT, "Audit", text, containers)
+        return _Assessment(Phase.AUDIT, Readiness.CURRENT, Phase.AUDIT.value, text, containers)
     return _Assessment(phase, state, reason, message, containers)
 
 

@@ -11,6 +11,7 @@ from podnuma.allocator.counts import AssignmentType
 from podnuma.allocator.decision import GrantedDevice
 from podnuma.api.conditions import Status
 from podnuma.api.device_plugins import DEVICES_KNOWN, ReportedDevice
+from podnuma.api.node_settings import Mode
 from podnuma.api.pod_allocation import (
     DEVICES_PENDING,
     Decision,
@@ -63,6 +64,36 @@ def test_pending_names_the_containers_that_did_not_start_yet(bench, grant, tell)
     status = tell()
     assert status.phase is Phase.PENDING
     assert ready(status) == (Status.FALSE, "Pending", "waits for the start of log")
+
+
+def test_the_phase_in_audit_is_audit_until_it_is_enforced(bench, grant, tell):
+    """Pending would say that something is to come, and Applied that it was written."""
+    bench.settings(mode=Mode.AUDIT)
+    bench.grant(grant)
+    pod = bench.pod("db")
+    bench.start(pod, "db")
+    bench.start(pod, "log")
+    status = tell()
+    assert (status.phase, ready(status)[:2]) == (Phase.AUDIT, (Status.TRUE, "Audit"))
+    bench.settings()
+    assert tell(status).phase is Phase.APPLIED
+
+
+def test_in_audit_not_even_a_pod_that_holds_nothing_is_said_to_be_applied(bench, words, tell):
+    bench.settings(mode=Mode.AUDIT)
+    bench.grant(words.pod("db", words.container("log", None)))
+    assert tell().phase is Phase.AUDIT
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_after_an_uninstallation_a_pod_begins_anew(bench, grant, tell, running):
+    before = PodAllocationStatus(phase=Phase.UNINSTALLED)
+    bench.grant(grant)
+    if running:
+        pod = bench.pod("db")
+        bench.start(pod, "db")
+        bench.start(pod, "log")
+    assert tell(before).phase is (Phase.APPLIED if running else Phase.PENDING)
 
 
 def test_applied_shows_what_was_written_and_what_the_kernel_made_of_it(bench, grant, tell):

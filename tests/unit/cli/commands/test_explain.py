@@ -231,12 +231,12 @@ def test_in_audit_it_is_said_that_nothing_is_written(tmp_path, capsys):
     text = "the NodeProfile says mode: Audit; nothing is written on this node"
     ready = {"type": "Ready", "status": "True", "reason": "Audit", "message": text}
     ready["lastTransitionTime"] = "2026-01-01T00:00:00Z"
-    found = bound(tmp_path, phase="Pending", conditions=[ready])
+    found = bound(tmp_path, phase="Audit", conditions=[ready])
     assert print_explanation(found, KEY, "", OutputFormat.TEXT) is Exit.OK
     assert ": decided, nothing is written as mode is Audit\n\n" in capsys.readouterr().out
 
 
-def test_what_a_released_pod_had_is_not_shown_as_what_the_kernel_has(tmp_path, capsys):
+def test_what_a_pod_had_before_an_uninstallation_is_not_shown_as_what_the_kernel_has(tmp_path, capsys):
     ready = {
         "type": "Ready",
         "status": "Unknown",
@@ -245,10 +245,10 @@ def test_what_a_released_pod_had_is_not_shown_as_what_the_kernel_has(tmp_path, c
     }
     ready["lastTransitionTime"] = "2026-01-01T00:00:00Z"
     had = {"name": "postgres", "verdict": "PinnedLate", "effective": {"cpus": "2-4", "mems": "0"}}
-    found = bound(tmp_path, phase="Released", conditions=[ready], containers=[had])
+    found = bound(tmp_path, phase="Uninstalled", conditions=[ready], containers=[had])
     assert print_explanation(found, KEY, "", OutputFormat.TEXT) is Exit.NO
     text = capsys.readouterr().out
-    assert "in the kernel\n  Released: values unknown since 2026-01-01T00:00:00Z\n" in text
+    assert "in the kernel\n  Uninstalled: values unknown since 2026-01-01T00:00:00Z\n" in text
     assert "PinnedLate" not in text
 
 

@@ -86,9 +86,9 @@ def node_that_says(kind: str, status: str, reason: str) -> NodeTopology:
     return read_node_topology(value)
 
 
-def test_what_a_released_pod_had_is_not_told_as_what_it_has():
-    assert told(Phase.RELEASED, "Uninstalled")["database"] == (
-        "Unknown", "Released: values unknown since 2026-01-02T00:00:00Z",
+def test_what_a_pod_had_is_not_told_as_what_it_has_after_an_uninstallation():
+    assert told(Phase.UNINSTALLED, "Uninstalled")["database"] == (
+        "Unknown", "Uninstalled: values unknown since 2026-01-02T00:00:00Z",
     )  # fmt: skip
     assert told(Phase.RELEASED, "Released") == {}, "it has ended"
 
@@ -119,4 +119,4 @@ def test_values_of_a_node_that_is_gone_are_unknown_and_nobody_guesses_who_may_no
 
 
 def test_in_audit_no_container_is_called_unpinned():
-    assert told(Phase.PENDING, "Audit")["database"][0] == "Audit"
+    assert told(Phase.AUDIT, "Audit")["database"][0] == "Audit"

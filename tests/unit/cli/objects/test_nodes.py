@@ -59,6 +59,7 @@ def test_pods_of_other_nodes_and_rejected_and_released_ones_are_left_out():
         allocation_object(grant("a/elsewhere", "", alone), node="node-b"),
         allocation_object(grant("a/rejected", ""), phase="Rejected", reason="TopologyAffinityError"),
         allocation_object(grant("a/released", "", alone), phase="Released"),
+        allocation_object(grant("a/before", "", alone), phase="Uninstalled"),
     ]
     ours = [allocation_object(database()), allocation_object(training())]
     drawn = map_of(node_a(), others + ours)

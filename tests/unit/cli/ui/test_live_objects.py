@@ -25,9 +25,10 @@ def test_an_allocation_is_read_back_as_it_was():
     assert kept.shared.bit_count() == 2
 
 
-def test_a_released_pod_holds_nothing():
-    assert keep_allocation(allocation()).holds
-    assert not keep_allocation(allocation(phase=Phase.RELEASED.value)).holds
+@pytest.mark.parametrize("phase", Phase)
+def test_what_was_given_back_is_held_by_nobody(phase):
+    back = phase in (Phase.RELEASED, Phase.UNINSTALLED)
+    assert keep_allocation(allocation(phase=phase.value)).holds is not back
 
 
 @pytest.mark.parametrize("summary", [None, "x", {"exclusive": "9-1", "shared": 7}, {"shared": "node"}])

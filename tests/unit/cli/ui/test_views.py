@@ -167,6 +167,9 @@ def test_a_page_says_why_values_of_the_kernel_are_old():
     released = allocation_object(database(), phase="Released")
     _, views = shown(topology_object(EPYC), released)
     assert views.kernel("shop", "database") == {"unknown": "Released: the pod has ended", "audit": False}
+    _, views = shown(topology_object(EPYC), allocation_object(database(), phase="Audit"))
+    assert views.kernel("shop", "database") == {"unknown": "", "audit": True}
+    assert views.refusals([]) == [], "it waits for nothing"
     _, views = whole()
     assert views.kernel("shop", "database") == {"unknown": "", "audit": False}
     assert views.kernel("shop", "nobody") == {"unknown": "", "audit": False}
