@@ -174,7 +174,11 @@ def test_markup_in_a_manifest_and_in_what_is_said_of_it_is_text(browser, site):
     browser.open(f"{site.url}#/what-if")
     browser.see("Manifest")
     manifest = yaml.safe_dump(pod("shop", f"new{ATTACK}", [guaranteed(f"app{ATTACK}", "4", "1Gi")], ""))
-    for text in (manifest, f"kind: Pod\nspec: {{{json.dumps(ATTACK)}: 1}}", f"kind: {json.dumps(ATTACK)}"):
+    for text in (
+        manifest,
+        f"apiVersion: v1\nkind: Pod\nspec: {{{json.dumps(ATTACK)}: 1}}",
+        f"kind: {json.dumps(ATTACK)}",
+    ):
         browser.script("document.querySelector('textarea').value = arguments[0]", text)
         browser.script("document.querySelector('form button').click()")
         browser.see("<b>", seconds=10)

@@ -246,7 +246,7 @@ def test_a_closed_pipe_ends_quietly(saved):
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_what_is_read_and_written_is_utf_8_whatever_the_locale(saved, encoding):
     """An ASCII or Latin-1 locale has no characters for bars and boxes; kubectl writes UTF-8 in any."""
-    pod = "kind: Pod\nmetadata: {name: é}\nspec: {containers: [{name: a}]}\n"
+    pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: é}\nspec: {containers: [{name: a}]}\n"
     code = "import sys; from podnuma.cli.main import run; run()"
     done = subprocess.run(
         [sys.executable, "-c", code, "plan", "-f", "-", "--from", saved],

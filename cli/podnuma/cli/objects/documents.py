@@ -6,7 +6,7 @@ in such a line too.
 """
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,7 @@ def _expand_lists(place: str, value: Any, problems: list[str], *, kinds: bool) -
     kind = value.get("kind")
     if not isinstance(kind, str):
         if kinds:
-            problems.append(f"{place}: kind is missing")
+            problems.append(f"{place}: kind is missing{other_spelling(value, 'kind')}{_likely_kind(value)}")
         else:
             yield Document(place, value)
         return
@@ -149,14 +149,32 @@ def _expand_lists(place: str, value: Any, problems: list[str], *, kinds: bool) -
     # A list without items may have null there: Go writes an empty list so.
     if kind.endswith("List") and "items" in value and isinstance(items, list | None):
         for index, item in enumerate(items or ()):
-            inner = _with_kind(item, kind)
+            inner = _with_type(item, value)
             yield from _expand_lists(f"{place} items[{index}]", inner, problems, kinds=kinds)
         return
     yield Document(place, value)
 
 
-def _with_kind(item: Any, list_kind: str) -> Any:
-    """Items of a typed list (PodList) may leave their kind out, as the API server's answers do."""
-    if isinstance(item, dict) and "kind" not in item and list_kind != "List":
-        return {"kind": list_kind.removesuffix("List"), **item}
-    return item
+def other_spelling(value: Mapping[str, Any], field: str) -> str:
+    """Name a field that is this one but for upper and lower case, which counts; empty if there is none."""
+    near = next((key for key in value if isinstance(key, str) and key.lower() == field.lower()), "")
+    return f", as {near} is another field" if near else ""
+
+
+def _likely_kind(value: dict[str, Any]) -> str:
+    """Return what to write where the kind of an object with containers was left out; empty for others."""
+    spec = value.get("spec")
+    if isinstance(value.get("containers"), list):
+        return "; containers belong below spec: of a pod, write apiVersion: v1, kind: Pod, metadata and spec"
+    if isinstance(spec, dict) and isinstance(spec.get("containers"), list):
+        return "; for a pod write apiVersion: v1 and kind: Pod"
+    return ""
+
+
+def _with_type(item: Any, of_list: dict[str, Any]) -> Any:
+    """Items of a typed list (PodList) may leave out their type, as the API server's answers do."""
+    kind = of_list["kind"]
+    if not isinstance(item, dict) or "kind" in item or kind == "List":
+        return item
+    version = {"apiVersion": of_list["apiVersion"]} if "apiVersion" in of_list else {}
+    return {**version, "kind": kind.removesuffix("List"), **item}

@@ -63,10 +63,28 @@ def _walk(known: Mapping[str, str], value: Any, path: str, depth: int) -> Iterat
     for key, inner in value.items():
         where = f"{path}.{key}" if path else str(key)
         if key not in known:
-            close = difflib.get_close_matches(str(key), known, n=1)
-            yield f"{where}: unknown field" + (f"; did you mean {close[0]}?" if close else "")
+            meant = _further_below(known, str(key)) or next(
+                iter(difflib.get_close_matches(str(key), known, n=1)), ""
+            )
+            yield f"{where}: unknown field" + (f"; did you mean {meant}?" if meant else "")
         else:
             yield from _inside(known[key], inner, where, depth - 1)
+
+
+def _further_below(known: Mapping[str, str], name: str) -> str:
+    """Return where a field of this name belongs in the objects below, the nearest place; empty if nowhere."""
+    level = {key: kind for key, kind in known.items() if key != "status"}
+    seen: set[str] = set()
+    while level:
+        objects = {path: kind for path, kind in level.items() if kind in _fields() and kind not in seen}
+        for path, kind in objects.items():
+            if name in _fields()[kind]:
+                return f"{path}.{name}"
+        seen.update(objects.values())
+        level = {
+            f"{path}.{key}": inner for path, kind in objects.items() for key, inner in _fields()[kind].items()
+        }
+    return ""
 
 
 def _inside(kind: str, value: Any, path: str, depth: int) -> Iterator[str]:

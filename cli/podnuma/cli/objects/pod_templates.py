@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from podnuma.api.names import GROUP
-from podnuma.cli.objects.documents import Document
+from podnuma.cli.objects.documents import Document, other_spelling
 
 # Of one template; more replicas of the same one would add nothing.
 MOST_REPLICAS: Final = 1000
@@ -98,14 +98,17 @@ def is_built_in(document: Document) -> bool:
 
 
 def wrong_type(document: Document) -> str:
-    """Return why the API server does not know the kind of an object with pods; empty if it does."""
+    """Return why neither kubectl nor the API server knows the type of an object; empty if they do."""
     if not is_built_in(document):
         return ""
     kind = _SPELLED.get(document.kind.lower(), document.kind)
     if kind != document.kind:
         return f"kind: there is no {document.kind}; {kind} is meant"
     version, served = document.value.get("apiVersion"), _SERVED.get(kind)
-    if version is None or served in (None, version):
+    if version is None:
+        write = served or f"that of a {kind}, which `kubectl explain {kind.lower()}` tells"
+        return f"apiVersion: is missing{other_spelling(document.value, 'apiVersion')}; write {write}"
+    if served in (None, version):
         return ""
     return f"apiVersion: there is no {kind} in {version!r}; write {served}"
 

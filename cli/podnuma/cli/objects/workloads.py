@@ -165,6 +165,8 @@ def _halted(document: Document) -> str:
 def first_pod(documents: Sequence[Document], namespace: str = _DEFAULT_NAMESPACE) -> dict[str, Any]:
     """Return the JSON of the first pod that the manifests would create. Failure(INPUT) if there is none."""
     for document in documents:
+        if unknown := wrong_type(document):
+            raise Failure(Exit.INPUT, f"{document.place}: {unknown}")
         for template in pod_templates(document) or ():
             for value in _pods(document, template, document.name, namespace):
                 return value

@@ -69,7 +69,7 @@ def test_a_refusal_is_no_and_names_the_kubelets_reason(saved, tmp_path, capsys):
 
 
 def test_problems_of_a_manifest_are_said_and_the_rest_is_planned(saved, tmp_path, capsys):
-    service = {"kind": "Service", "metadata": {"name": "s"}}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}
     wrong = budgeted_pod("wrong", 2)
     wrong["spec"]["resources"]["limits"] = {"cpu": "1"}
     code = print_plan(
@@ -320,7 +320,12 @@ def test_a_limit_range_makes_a_sidecar_exclusive(saved, tmp_path, capsys):
     """M08: with a default of 1 CPU the sidecar has resources of its own, so it gets a CPU of its own."""
     amounts = {"cpu": "1", "memory": "512Mi"}
     limits = {"type": "Container", "default": amounts, "defaultRequest": amounts}
-    ranges = {"kind": "LimitRange", "metadata": {"name": "l", "namespace": "a"}, "spec": {"limits": [limits]}}
+    ranges = {
+        "apiVersion": "v1",
+        "kind": "LimitRange",
+        "metadata": {"name": "l", "namespace": "a"},
+        "spec": {"limits": [limits]},
+    }
     kafka = budgeted_pod("kafka", 4)
     main = {"cpu": "3", "memory": "256Mi"}
     kafka["spec"]["containers"] = [

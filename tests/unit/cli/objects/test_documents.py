@@ -73,6 +73,29 @@ def test_all_problems_are_found_in_one_pass(write):
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "help_"),
+    [
+        (
+            "containers: [{name: c}]",
+            "; containers belong below spec: of a pod, write apiVersion: v1, kind: Pod, metadata and spec",
+        ),
+        ("metadata: {name: p}\nspec: {containers: []}", "; for a pod write apiVersion: v1 and kind: Pod"),
+        ("spec: {replicas: 2}", ""),
+        ("Kind: Pod\nspec: {}", ", as Kind is another field"),
+    ],
+)
+def test_the_spec_of_a_pod_alone_is_told_what_it_lacks(write, text, help_):
+    assert problems(write("spec.yaml", text)) == (f"spec.yaml document 1 (line 1): kind is missing{help_}",)
+
+
+def test_items_of_a_list_have_its_type_where_they_say_none(write):
+    """As kubectl reads them; those that say a kind are not completed."""
+    text = "apiVersion: v1\nkind: PodList\nitems: [{metadata: {name: x}}, {kind: Pod}]\n"
+    found = documents.read_documents([write("pods.yaml", text)])
+    assert [one.value.get("apiVersion") for one in found] == ["v1", None]
+
+
 def test_a_folder_without_manifests_is_a_problem(tmp_path):
     assert problems(str(tmp_path)) == (f"{tmp_path}: this folder has no file ending in .yaml, .yml, .json",)
 

@@ -10,10 +10,14 @@ from podnuma.cli.objects.workloads import expand
 POD_SPEC = "{containers: [{name: c, resources: {limits: {cpu: '2', memory: 1Gi}}}]}"
 
 
+VERSIONS = {"Pod": "v1", "ReplicationController": "v1", "Job": "batch/v1", "CronJob": "batch/v1"}
+VERSIONS |= dict.fromkeys(("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"), "apps/v1")
+
+
 def documents(text: str) -> list[Document]:
-    return [
-        Document(f"f document {number}", value) for number, value in enumerate(yaml.safe_load_all(text), 1)
-    ]
+    """The objects of a text; those that name no version have their kind's."""
+    values = [{"apiVersion": VERSIONS.get(one["kind"], "v1"), **one} for one in yaml.safe_load_all(text)]
+    return [Document(f"f document {number}", value) for number, value in enumerate(values, 1)]
 
 
 def names(text: str) -> list[str]:
@@ -111,6 +115,47 @@ def test_a_kind_that_no_api_server_has_is_a_problem_and_not_left_out(kind, versi
     text = workload(kind, "").replace("{kind", f"{{apiVersion: '{version}', kind", 1)
     found = expand(documents(text))
     assert (found.pods, found.problems, found.skipped) == ((), (f"f document 1: {said}",), ())
+
+
+@pytest.mark.parametrize("kind", VERSIONS)
+def test_an_object_without_a_version_is_a_problem_and_the_version_is_said(kind):
+    """kubectl: `apiVersion not set`."""
+    value = yaml.safe_load(workload(kind, ""))
+    found = expand([Document("f document 1", value)])
+    said = f"f document 1: apiVersion: is missing; write {VERSIONS[kind]}"
+    assert (found.pods, found.problems) == ((), (said,))
+    assert expand([Document("f document 1", {**value, "apiVersion": VERSIONS[kind]})]).problems != (said,)
+
+
+def test_a_version_that_is_spelled_otherwise_is_none():
+    value = yaml.safe_load(workload("Pod", "")) | {"apiversion": "v1"}
+    (problem,) = expand([Document("f document 1", value)]).problems
+    assert problem == "f document 1: apiVersion: is missing, as apiversion is another field; write v1"
+
+
+def test_the_version_of_an_object_without_pods_is_missed_too():
+    found = expand([Document("f document 1", {"kind": "Service", "metadata": {"name": "s"}})])
+    said = "apiVersion: is missing; write that of a Service, which `kubectl explain service` tells"
+    assert (found.problems, found.skipped) == ((f"f document 1: {said}",), ())
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "meant"),
+    [
+        ("Pod", "containers", "spec.containers"),
+        ("Deployment", "containers", "spec.template.spec.containers"),
+        ("Deployment", "spec.containers", "template.spec.containers"),
+        ("StatefulSet", "replicas", "spec.replicas"),
+        ("Pod", "spec.limits", "resources.limits"),
+    ],
+)
+def test_a_field_that_is_too_far_up_is_told_where_it_belongs(kind, written, meant):
+    *above, name = written.split(".")
+    value: dict = {"apiVersion": VERSIONS[kind], "kind": kind, "metadata": {"name": "w"}, "spec": {}}
+    (value[above[0]] if above else value)[name] = {}
+    (document,) = documents(yaml.safe_dump(value))
+    said = f"f document 1: {written}: unknown field; did you mean {meant}?"
+    assert said in expand([document]).problems
 
 
 def test_a_kind_of_another_group_may_be_called_as_it_likes():
