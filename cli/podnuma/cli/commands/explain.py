@@ -22,7 +22,6 @@ from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.api.pod_resize import allocated, kubelet_holds_back
 from podnuma.api.resource_types import POD
 from podnuma.api.scheduling import read_schedulable_node
-from podnuma.api.selector import EVERYTHING
 from podnuma.cli.commands import output
 from podnuma.cli.commands.answer import Answer, answering
 from podnuma.cli.commands.completion import complete_node, complete_pod, complete_profile
@@ -35,7 +34,14 @@ from podnuma.cli.objects.admission_policies import admission_policies
 from podnuma.cli.objects.asked_names import asked_object
 from podnuma.cli.objects.devices_not_chosen import devices_not_chosen
 from podnuma.cli.objects.documents import read_documents
-from podnuma.cli.objects.nodes import CandidateNode, candidate_node, fitting, own_settings, read_topology
+from podnuma.cli.objects.nodes import (
+    CandidateNode,
+    candidate_node,
+    fitting,
+    is_managed,
+    own_settings,
+    read_topology,
+)
 from podnuma.cli.objects.old_reports import unknown_values
 from podnuma.cli.objects.profiles import profile_named
 from podnuma.cli.objects.queries import Json
@@ -232,7 +238,7 @@ def gather(
         ), (remark,)
     explained = PodExplanation(
         pod=pod,
-        managed=_managed(source, asked, value),
+        managed=is_managed(source, asked, value),
         stored=stored,
         node_name=asked.name,
         allocated=unresized,
@@ -304,12 +310,3 @@ def _stored(value: Json | None) -> PodAllocation | None:
         return read_pod_allocation(value)
     except InvalidObjectError as error:
         raise Failure(Exit.INPUT, *(f"{error.subject}, {problem}" for problem in error.errors)) from error
-
-
-def _managed(source: ObjectSource, node: CandidateNode, pod: Json) -> bool:
-    metadata = pod.get("metadata") or {}
-    spaces: list[Json] | None = []
-    if node.settings.pod_policy.namespace_selector != EVERYTHING:
-        spaces, _ = read_if_allowed(source, queries.namespaces(metadata.get("namespace", "default")))
-    labels = (spaces[0].get("metadata") or {}).get("labels") or {} if spaces else {}
-    return node.settings.pod_policy.manages(metadata.get("labels") or {}, labels)

@@ -25,7 +25,7 @@ from podnuma.cli.commands import output
 from podnuma.cli.commands.answer import Answer
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
-from podnuma.cli.objects.nodes import CandidateNode, candidate_node, own_settings, read_topology
+from podnuma.cli.objects.nodes import CandidateNode, candidate_node, is_managed, own_settings, read_topology
 from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.sources import ObjectSource, near_name
 from podnuma.cli.render.wording import columns
@@ -89,6 +89,13 @@ def plan_resize(source: ObjectSource, key: tuple[str, str], new: NewAmounts) -> 
         output.note(remark)
     allocator = candidate.allocator
     held = allocator.grants.get(after.uid)
+    if held is None and not is_managed(source, candidate, value):
+        raise Failure(
+            Exit.NOT_FOUND,
+            f"pod {key[0]}/{key[1]} holds nothing on {node} and is not managed, by management and "
+            "selectors of the node's profile: podnuma does nothing for it, whatever it is resized to; see "
+            f"`kubectl get nodetopology {node} -o yaml`, spec",
+        )
     if held is not None and (ignored := why_ignored(candidate.settings.pod_policy.resize, held, after)):
         return ResizePlan(after, node, held, None, ResizeReason.IGNORED, ignored)
     match allocator.resize(after):

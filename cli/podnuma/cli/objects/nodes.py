@@ -20,11 +20,12 @@ from podnuma.api.node_conditions import NodeCondition, NodeReason
 from podnuma.api.node_settings import NodeSettings
 from podnuma.api.node_topology import NodeTopology, read_node_topology
 from podnuma.api.pod_allocation import read_accepted_allocation, read_pod_allocation
+from podnuma.api.selector import EVERYTHING
 from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.asked_names import checked_name
 from podnuma.cli.objects.queries import Json
-from podnuma.cli.objects.sources import ObjectSource, near_name
+from podnuma.cli.objects.sources import ObjectSource, near_name, read_if_allowed
 
 NO_AGENT = (
     "the agent of a node makes it when it starts: "
@@ -142,6 +143,16 @@ def candidate_node(
     allocator.others_have(others_pages(topology.pages_in_use, allocator.grants, allocator.topology))
     remarks += _lines(topology.name, problems)
     return CandidateNode(topology.name, allocator, settings, tuple(remarks))
+
+
+def is_managed(source: ObjectSource, node: CandidateNode, pod: Json) -> bool:
+    """Tell whether a node's settings select a pod; a namespace that may not be read has no labels."""
+    metadata = pod.get("metadata") or {}
+    spaces: list[Json] | None = []
+    if node.settings.pod_policy.namespace_selector != EVERYTHING:
+        spaces, _ = read_if_allowed(source, queries.namespaces(metadata.get("namespace", "default")))
+    labels = (spaces[0].get("metadata") or {}).get("labels") or {} if spaces else {}
+    return node.settings.pod_policy.manages(metadata.get("labels") or {}, labels)
 
 
 def _lines(node: str, problems: Sequence[SettingsProblem]) -> Iterator[str]:

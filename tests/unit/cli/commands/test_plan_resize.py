@@ -76,6 +76,25 @@ def test_what_the_api_server_would_refuse_is_refused_by_name(saved, new, words):
     assert any(words in line for line in failure.value.lines), failure.value.lines
 
 
+@pytest.mark.parametrize("selector", ["podSelector", "namespaceSelector"])
+@pytest.mark.parametrize("holds", [True, False])
+def test_a_pod_that_its_profile_does_not_manage_is_followed_only_in_what_it_holds(saved, selector, holds):
+    objects = list(yaml.safe_load_all(saved.read_text()))
+    for one in objects:
+        if one["kind"] == "NodeTopology":
+            one["spec"][selector] = {"matchLabels": {"pinned": "yes"}}
+    kept = [one for one in objects if holds or one["kind"] != "PodAllocation"]
+    kept.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": KEY[0]}})
+    saved.write_text(yaml.safe_dump_all(kept))
+    source = FileSource([str(saved)])
+    if holds:
+        assert plan_resize(source, KEY, NewAmounts(cpu="8")).after is not None
+        return
+    with pytest.raises(Failure, match="is not managed, by management and selectors") as failure:
+        plan_resize(source, KEY, NewAmounts(cpu="8"))
+    assert failure.value.code is Exit.NOT_FOUND
+
+
 def test_another_qos_class_is_refused(saved):
     objects = list(yaml.safe_load_all(saved.read_text()))
     for one in objects:
