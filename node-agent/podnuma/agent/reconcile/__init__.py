@@ -13,6 +13,7 @@
 
     apply            write: in order, each through the first mechanism that takes it
     runtime_updates  write: updates by the runtime that are under way, whose CPUs nobody else gets yet
+    late_writes      write: own ones that may be carried out late, told from what others change
     write_log        write: what is logged of it
 
     verify           verify: the values of cgroups against their targets

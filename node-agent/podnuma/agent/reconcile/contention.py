@@ -58,7 +58,7 @@ class ContentionDetector:
         }
 
     def forget(self, cgroup: CgroupRef) -> None:
-        """Take note that what a cgroup has may come from a late write of this agent."""
+        """Take note that what a cgroup has may come from a late write of this agent (`late_writes`)."""
         self._set.pop(cgroup, None)
 
     def look(

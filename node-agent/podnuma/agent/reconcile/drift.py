@@ -36,7 +36,7 @@ class DriftDetector:
         self._remembered: tuple[object, ...] = ()  # since a cgroup was forgotten
 
     def forget(self, cgroup: CgroupRef) -> None:
-        """Take note that what a cgroup has may come from a write of this agent, be it a late one."""
+        """Take note that what a cgroup has may come from a write of this agent (`late_writes`)."""
         self._right.pop(cgroup, None)
         self._remembered = ()
 

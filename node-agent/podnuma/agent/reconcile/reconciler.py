@@ -41,6 +41,7 @@ from podnuma.agent.reconcile.apply import (
 )
 from podnuma.agent.reconcile.contention import ContentionDetector
 from podnuma.agent.reconcile.drift import DriftDetector
+from podnuma.agent.reconcile.late_writes import LateWrites
 from podnuma.agent.reconcile.planned import Planned
 from podnuma.agent.reconcile.processes import Processes
 from podnuma.agent.reconcile.runtime_updates import RuntimeUpdates
@@ -116,6 +117,7 @@ class Reconciler:
     _sandboxes: Sandboxes = field(init=False, default_factory=Sandboxes)
     _drift: DriftDetector = field(init=False, default_factory=DriftDetector)
     _contention: ContentionDetector = field(init=False, default_factory=ContentionDetector)
+    _late: LateWrites = field(init=False, default_factory=LateWrites)
     _log: WriteLog = field(init=False, default_factory=WriteLog)
     _unreliable: UnreliableMechanisms = field(init=False, default_factory=UnreliableMechanisms)
     _throttling: ThrottlingSampler = field(init=False, default_factory=ThrottlingSampler)
@@ -246,11 +248,11 @@ class Reconciler:
             if isinstance(write.cgroup, ContainerCgroup):
                 self.verdicts.written(write.cgroup.id)
         differences = self._planned.differences(targets, before, snapshot.machine.available)
-        for cgroup in self.updates.landing():
+        now = self.now()
+        for cgroup in self._late.landed(targets, before, now):
             self._drift.forget(cgroup)
             self._contention.forget(cgroup)
         drifted = self._drift.found(targets, before, differences)
-        now = self.now()
         self.updates.aims_at(targets)
         contention = self._contention
         contention.look(writes, targets, differences, now)
@@ -267,6 +269,7 @@ class Reconciler:
         )
         contention.wrote(results, targets, now)
         results = self._unreliable.confirm(results, after, self.reader.populated)
+        self._late.left(results, now)
         for result in results:
             self.observer.wrote(result)
         self._log.results(results)

@@ -12,7 +12,7 @@ An update that fails is never said to be done: it is forgotten after PATIENCE se
 
 So is an update that was asked for here and that nobody waits for any more, because a container's start went
 first (`WriteRefused.under_way`): the runtime carries it out after that start, over whatever was wanted
-meanwhile. Where that may have happened, what differs is nobody else's doing.
+meanwhile.
 """
 
 import asyncio
@@ -43,8 +43,6 @@ class RuntimeUpdates:
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._under_way: dict[object, _Update] = {}  # by container id, or by the future of our own
-        self._left: dict[asyncio.Future[Any], ContainerCgroup] = {}
-        self._landed: frozenset[asyncio.Future[Any]] = frozenset()
         self._targets: Mapping[CgroupRef, CgroupTarget] = {}
         self._changed = asyncio.Event()
 
@@ -70,17 +68,8 @@ class RuntimeUpdates:
         for result in results:
             under_way, cgroup = result.under_way, result.write.cgroup
             if under_way is not None and isinstance(cgroup, ContainerCgroup):
-                self._left[under_way] = cgroup
                 self._under_way[under_way] = _Update(cgroup, result.write.cpus or cpuset.EMPTY, self._now())
                 under_way.add_done_callback(self._over)
-
-    def landing(self) -> frozenset[CgroupRef]:
-        """Return the cgroups that got such a write since the last time, or may still get it."""
-        found = frozenset(self._left.values())
-        # Once more after the end: what this pass goes by may have been read before.
-        self._left = {each: cgroup for each, cgroup in self._left.items() if each not in self._landed}
-        self._landed = frozenset(each for each in self._left if each.done())
-        return found
 
     def _over(self, under_way: "asyncio.Future[Any]") -> None:
         if self._under_way.pop(under_way, None) is not None:
