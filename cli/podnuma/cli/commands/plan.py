@@ -229,6 +229,7 @@ def _say(expanded: ExpandedPods, note: Note) -> None:
     lines = (
         *expanded.skipped,
         *expanded.halted,
+        *expanded.autoscaled,
         *expanded.guessed,
         *expanded.not_understood,
         *expanded.problems,

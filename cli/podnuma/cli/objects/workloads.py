@@ -16,8 +16,10 @@ from podnuma.allocator.request import PodRequest
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_admission import AdmissionPolicies
+from podnuma.api.resource_types import LIMIT_RANGE, PRIORITY_CLASS, RUNTIME_CLASS
 from podnuma.api.scheduling import DAEMON_TOLERATIONS, PodConstraints, read_pod_constraints
 from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.objects.autoscalers import scaled
 from podnuma.cli.objects.devices_not_chosen import devices_not_chosen
 from podnuma.cli.objects.documents import Document
 from podnuma.cli.objects.manifest_fields import KINDS, field_problems
@@ -26,6 +28,7 @@ from podnuma.cli.objects.pod_templates import PodTemplate, is_built_in, object_i
 _DEFAULT_NAMESPACE = "default"
 _PODS: Final = uuid.UUID("5d1c6d06-64a8-4c6f-9a3c-0f2b0c0b5a52")  # of the UIDs of pods that do not exist
 NO_POLICIES = AdmissionPolicies()
+_ADMITTING: Final = frozenset(one.kind for one in (LIMIT_RANGE, RUNTIME_CLASS, PRIORITY_CLASS))
 
 
 class PodAdmission(Protocol):
@@ -66,7 +69,8 @@ class PlannedPod:
 class ExpandedPods:
     """The pods, and one line for each problem, object without pods, guess, and kind not understood.
 
-    `halted`: a line for each object whose pods are made only when somebody resumes it.
+    `halted`: a line for each object whose pods are made only when somebody resumes it; `autoscaled`: for each
+    that has other replicas than it says.
     """
 
     pods: tuple[PlannedPod, ...]
@@ -75,6 +79,7 @@ class ExpandedPods:
     guessed: tuple[str, ...] = ()
     not_understood: tuple[str, ...] = ()
     halted: tuple[str, ...] = ()
+    autoscaled: tuple[str, ...] = ()
 
 
 def expand(
@@ -91,6 +96,7 @@ def expand(
     halted: list[str] = []
     documents, replaced = _last_of_each(documents, namespace)
     skipped += replaced
+    documents, autoscaled = scaled(documents, namespace)
     bases = _bases(documents)
     for document, base in zip(documents, bases, strict=True):
         if unknown := wrong_type(document):
@@ -102,7 +108,7 @@ def expand(
             not_understood.append(f"{label} is not understood: nothing in it looks like a pod; left out")
             continue
         if not templates:
-            skipped.append(f"{label} makes no pods; left out")
+            skipped.append(f"{label} {_without_pods(document.kind)}")
             continue
         if not any(template.names for template in templates):
             skipped.append(f"{label} makes no pods now: none are asked for; left out")
@@ -119,7 +125,7 @@ def expand(
             found, bad = _planned(document, template, base, namespace, policies)
             pods += found
             problems += (f"{document.place}: {line}" for line in bad if not _is_told(line, wrong))
-    lines = map(tuple, (problems, skipped, guessed, not_understood, halted))
+    lines = map(tuple, (problems, skipped, guessed, not_understood, halted, autoscaled))
     return ExpandedPods(tuple(pods), *lines)
 
 
@@ -151,6 +157,15 @@ def _bases(documents: Sequence[Document]) -> list[str]:
             base = f"{prefix}{seen[prefix]}"
         bases.append(base)
     return bases
+
+
+def _without_pods(kind: str) -> str:
+    """Say what is made of an object of a kind without pods."""
+    if kind == "ResourceQuota":
+        return "is not considered: once applied, --server-side tells whether it leaves room for these pods"
+    if kind in _ADMITTING:
+        return "makes no pods; it counts for those that it is about"
+    return "makes no pods; left out"
 
 
 def _halted(document: Document) -> str:

@@ -175,6 +175,22 @@ def test_kinds_without_pods_are_named_and_left_out():
     assert result.skipped == ("f document 1: Service s makes no pods; left out",)
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("LimitRange", "makes no pods; it counts for those that it is about"),
+        (
+            "ResourceQuota",
+            "is not considered: once applied, --server-side tells whether it leaves room for these pods",
+        ),
+    ],
+)
+def test_what_bounds_the_pods_of_a_namespace_is_not_called_left_out(kind, said):
+    assert expand(documents(f"{{kind: {kind}, metadata: {{name: q}}}}")).skipped == (
+        f"f document 1: {kind} q {said}",
+    )
+
+
 def test_a_bad_quantity_is_one_line_with_the_path_in_the_manifest():
     text = "{kind: Deployment, metadata: {name: w}, spec: {replicas: 3, template: {spec: {containers: "
     text += "[{name: c, resources: {limits: {cpu: lots}}}]}}}}"

@@ -1,0 +1,70 @@
+"""How many pods autoscalers among the manifests make of a workload."""
+
+import pytest
+from podnuma.cli.objects.documents import Document
+from podnuma.cli.objects.workloads import expand
+
+
+def workload(replicas=None, kind="Deployment", **metadata):
+    container = {"name": "c", "image": "i"}
+    spec = {} if replicas is None else {"replicas": replicas}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": {"name": "web", **metadata},
+        "spec": {**spec, "template": {"spec": {"containers": [container]}}},
+    }
+
+
+def autoscaler(least=None, most=10, kind="Deployment", **metadata):
+    bounds = {"maxReplicas": most} if least is None else {"minReplicas": least, "maxReplicas": most}
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "by-load", **metadata},
+        "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": kind, "name": "web"}, **bounds},
+    }
+
+
+def expanded(*values):
+    return expand([Document(f"f document {number}", one) for number, one in enumerate(values, 1)])
+
+
+@pytest.mark.parametrize(
+    ("replicas", "least", "most", "planned", "bound"),
+    [
+        (None, 3, 10, 3, "minReplicas"),
+        (1, 3, 10, 3, "minReplicas"),
+        (4, 3, 10, 4, ""),
+        (12, 3, 10, 10, "maxReplicas"),
+        (None, None, 10, 1, ""),
+        (0, 3, 10, 0, ""),
+    ],
+)
+def test_replicas_are_within_the_bounds_of_the_autoscaler(replicas, least, most, planned, bound):
+    for values in (
+        (workload(replicas), autoscaler(least, most)),
+        (autoscaler(least, most), workload(replicas)),
+    ):
+        found = expanded(*values)
+        assert (len(found.pods), found.problems) == (planned, ())
+        (said,) = found.autoscaled or ("",)
+        assert said.endswith(f"{bound} of HorizontalPodAutoscaler by-load" if bound else "")
+        assert not any("by-load" in line for line in found.skipped)
+
+
+def test_the_line_names_both_objects_and_both_numbers():
+    (said,) = expanded(workload(), autoscaler(3)).autoscaled
+    assert said == (
+        "f document 1: Deployment web is planned with 3 replicas instead of 1: "
+        "minReplicas of HorizontalPodAutoscaler by-load"
+    )
+
+
+@pytest.mark.parametrize(
+    "other", [workload(kind="StatefulSet"), workload(namespace="elsewhere"), workload(name="other")]
+)
+def test_an_autoscaler_of_something_else_makes_no_pods(other):
+    found = expanded(other, autoscaler(3))
+    assert (len(found.pods), found.autoscaled) == (1, ())
+    assert found.skipped == ("f document 2: HorizontalPodAutoscaler by-load makes no pods; left out",)
