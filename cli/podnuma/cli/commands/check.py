@@ -173,6 +173,15 @@ def _runtimes(facts: ClusterFacts) -> Iterator[CheckResult]:
 
 
 def _kubelets(facts: ClusterFacts) -> Iterator[CheckResult]:
+    for node, why in sorted(facts.silent.items()):
+        text = f"the kubelet of node {node} does not answer the API server: {why}"
+        step = (
+            f"whether it pins containers itself is not known; see `kubectl describe node {node}`, and whether "
+            f"the API server reaches it: kubectl get --raw {kubelet_configuration_path(node)}"
+        )
+        yield CheckResult("kubelets", CheckState.WARNING, text, step)
+    if not facts.kubelets and facts.silent:
+        return
     if not facts.kubelets:
         text = "the kubelets' configuration cannot be read (nodes/proxy)"
         step = (

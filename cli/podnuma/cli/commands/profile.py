@@ -25,7 +25,7 @@ from podnuma.cli.commands.answer import with_source
 from podnuma.cli.commands.completion import complete_node
 from podnuma.cli.commands.options import NodeSelector, Output, OutputFormat, examples, new_app
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.objects.cluster_facts import kubelet_configurations
+from podnuma.cli.objects.cluster_facts import ask_kubelets
 from podnuma.cli.objects.kubelet_configuration import kubelet_settings
 from podnuma.cli.objects.kubelet_files import read_kubelet
 from podnuma.cli.objects.label_selector import parse_selector
@@ -104,9 +104,11 @@ def suggest_profile(
     """Suggest a NodeProfile from the hardware of nodes and what their kubelets reserve."""
     machines = _machines(source, node, selector)
     first, machine = next(iter(machines.items()))
-    configuration = kubelet_configurations(source, [first]).get(first)
+    read, silent = ask_kubelets(source, [first])
+    configuration = read.get(first)
     if configuration is None:
-        unread = "" if isinstance(source, FileSource) else "cannot be read (nodes/proxy) and "
+        why = f"it does not answer the API server: {silent[first]}" if first in silent else "nodes/proxy"
+        unread = "" if isinstance(source, FileSource) else f"cannot be read ({why}) and "
         output.note(
             f"what the kubelet of {first} reserves {unread}is not considered: one core and {_MEMORY} are "
             "reserved; compare with its configuration"

@@ -74,6 +74,10 @@ class ClusterSource:
         """Return what the API server serves at a path as text."""
         return asyncio.run(self._text(path))
 
+    def texts(self, paths: Sequence[str], deadline: float) -> list[str | Failure]:
+        """Return what the API server serves at each path; of others a Failure: FORBIDDEN or UNREACHABLE."""
+        return asyncio.run(self._texts(paths, deadline))
+
     def may_create(self, asked: Sequence[tuple[ResourceType, str]]) -> list[bool]:
         """Tell for each kind and namespace whether this user may create such an object there."""
         return asyncio.run(self._may_create(asked))
@@ -118,6 +122,13 @@ class ClusterSource:
             return await client.text(path)
         except errors.KubeError as error:
             raise Failure(Exit.NOT_FOUND, f"{path}: {error}") from error
+        finally:
+            await client.close()
+
+    async def _texts(self, paths: Sequence[str], deadline: float) -> list[str | Failure]:
+        client = self.connect()
+        try:
+            return list(await asyncio.gather(*(_text(client, path, deadline) for path in paths)))
         finally:
             await client.close()
 
@@ -173,6 +184,14 @@ class ClusterSource:
             Exit.NOT_SERVED,
             f"this cluster does not know {query.label}; apply all of crds/ of the installed version",
         )
+
+
+async def _text(client: Client, path: str, deadline: float) -> str | Failure:
+    try:
+        return await client.text(path, deadline=deadline)
+    except errors.KubeError as error:
+        code = Exit.FORBIDDEN if error.status in _NOT_ALLOWED else Exit.UNREACHABLE
+        return Failure(code, str(error))
 
 
 async def _may_create(client: Client, kind: ResourceType, namespace: str) -> bool:

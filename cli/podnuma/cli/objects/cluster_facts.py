@@ -9,7 +9,7 @@ import datetime as dt
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from podnuma.api.names import OPERATOR_LEASE
@@ -17,9 +17,10 @@ from podnuma.api.resource_types import DAEMON_SET, DEPLOYMENT, LEASE, NODE, Reso
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.queries import Json, ObjectQuery
-from podnuma.cli.objects.sources import AccessReviewer, ObjectSource, read_if_allowed
+from podnuma.cli.objects.sources import AccessReviewer, ManyTexts, ObjectSource, read_if_allowed
 
 KUBELETS_ASKED: Final = 5
+_PATIENCE: Final = 5.0  # seconds for all of them; one that is well answers in milliseconds
 _OF_LATE: Final = dt.timedelta(minutes=1)
 _AT_NO_TIME: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
 
@@ -62,7 +63,8 @@ _INSTALLED: Final = (
 class ClusterFacts:
     """A cluster as one user sees it; None is what could not be read.
 
-    `namespace_object`: empty if there is no such namespace. `kubelets`: the configuration of some, by node.
+    `namespace_object`: empty if there is no such namespace. `kubelets`: the configuration of some, by node;
+    `silent`: why others did not answer.
     `lacking`: what of an installation this user may not create, as "create RESOURCE". `read_at`: by this
     machine's clock. `leader`: the operator that renewed its Lease less than a minute before; empty if none.
     """
@@ -83,6 +85,7 @@ class ClusterFacts:
     mutating_bindings: tuple[Json, ...] | None = None
     read_at: dt.datetime = _AT_NO_TIME
     leader: str = ""
+    silent: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def installed(self) -> bool:
@@ -107,11 +110,12 @@ def component_of(value: Mapping[str, Any]) -> str:
 def read_facts(source: ObjectSource, namespace: str, now: dt.datetime) -> ClusterFacts:
     """Read everything that this user may read."""
     nodes = _all(source, queries.nodes())
+    kubelets, silent = ask_kubelets(source, [str(one["metadata"]["name"]) for one in nodes or ()])
     return ClusterFacts(
         namespace=namespace,
         version=server_version(source),
         nodes=nodes,
-        kubelets=kubelet_configurations(source, [str(one["metadata"]["name"]) for one in nodes or ()]),
+        kubelets=kubelets,
         namespace_object=_namespace(source, namespace),
         pods=_all(source, queries.pods()),
         definitions=_all(source, ObjectQuery(DEFINITION)),
@@ -124,6 +128,7 @@ def read_facts(source: ObjectSource, namespace: str, now: dt.datetime) -> Cluste
         mutating_bindings=_all(source, ObjectQuery(MUTATING_POLICY_BINDING)),
         read_at=now,
         leader=leader_of(_all(source, ObjectQuery(LEASE, namespace)) or (), now),
+        silent=silent,
     )
 
 
@@ -196,22 +201,38 @@ def kubelet_configuration_path(node: str) -> str:
     return NODE.path("", node, "proxy/configz")
 
 
-def kubelet_configurations(source: ObjectSource, nodes: Sequence[str]) -> dict[str, Json]:
-    """Return the configuration of the kubelets of these nodes, of a few at most, where it may be read."""
+def ask_kubelets(source: ObjectSource, nodes: Sequence[str]) -> tuple[dict[str, Json], dict[str, str]]:
+    """Return the configuration of the kubelets of a few of these nodes, and why others do not answer.
+
+    Those that this user may not ask are in neither. All are asked at once: one that is silent delays no other.
+    """
+    asked = nodes[:KUBELETS_ASKED]
+    if not isinstance(source, ManyTexts) or not asked:
+        return {}, {}
     found: dict[str, Json] = {}
-    for name in nodes[:KUBELETS_ASKED]:
-        served = _served(source, kubelet_configuration_path(name))
-        config = served.get("kubeletconfig") if served else None
+    silent: dict[str, str] = {}
+    answers = source.texts([kubelet_configuration_path(one) for one in asked], _PATIENCE)
+    for node, answer in zip(asked, answers, strict=True):
+        if isinstance(answer, Failure):
+            if answer.code is not Exit.FORBIDDEN:
+                silent[node] = answer.lines[0]
+            continue
+        config = (_read_json(answer) or {}).get("kubeletconfig")
         if isinstance(config, dict):
-            found[name] = config
-        elif not found:
-            break  # who may not ask one kubelet may ask none
-    return found
+            found[node] = config
+    return found, silent
 
 
 def _served(source: ObjectSource, path: str) -> Json | None:
     try:
-        content = json.loads(source.text(path))
-    except (Failure, ValueError):
+        return _read_json(source.text(path))
+    except Failure:
+        return None
+
+
+def _read_json(text: str) -> Json | None:
+    try:
+        content = json.loads(text)
+    except ValueError:
         return None
     return content if isinstance(content, dict) else None

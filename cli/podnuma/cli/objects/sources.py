@@ -45,6 +45,15 @@ class AccessReviewer(Protocol):
         ...
 
 
+@runtime_checkable
+class ManyTexts(Protocol):
+    """A source that can be asked for several texts at once, of which some may not come."""
+
+    def texts(self, paths: Sequence[str], deadline: float) -> list[str | Failure]:
+        """Return what a cluster serves at each path, or why it does not, after `deadline` seconds at most."""
+        ...
+
+
 class FileSource:
     """Objects in files; of one that is there several times the last counts. Those of no query are ignored."""
 

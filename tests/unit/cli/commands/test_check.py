@@ -314,3 +314,26 @@ def test_what_kubelets_do_can_be_found_out_by_somebody_else():
     assert state is CheckState.UNKNOWN
     assert "kubectl get --raw /api/v1/nodes/n1/proxy/configz" in step
     assert "--config" in step
+
+
+def test_a_kubelet_that_does_not_answer_is_named_with_the_reason_and_the_next_step():
+    why = "503 ServiceUnavailable: error trying to reach service: dial tcp 10.0.0.2:10250: i/o timeout"
+    facts = replace(EMPTY, kubelets={}, silent={"n2": why})
+    state, found, step = answer(facts, "kubelets")
+    assert (state, found) == (
+        CheckState.WARNING,
+        f"the kubelet of node n2 does not answer the API server: {why}",
+    )
+    assert "kubectl describe node n2" in step
+    assert "kubectl get --raw /api/v1/nodes/n2/proxy/configz" in step
+
+
+def test_what_other_kubelets_do_is_told_beside_the_one_that_does_not_answer():
+    facts = replace(EMPTY, silent={"n2": "no answer"})
+    found = [
+        (one.state, one.found.partition(":")[0]) for one in answers_for(facts) if one.check == "kubelets"
+    ]
+    assert found == [
+        (CheckState.WARNING, "the kubelet of node n2 does not answer the API server"),
+        (CheckState.OK, "none pins containers itself (1 of 1 node asked)"),
+    ]

@@ -322,8 +322,9 @@ def test_a_pod_that_was_refused_for_settings_is_explained_by_what_is_stored(tmp_
 def test_the_pod_of_a_manifest_is_admitted_as_the_api_server_does(tmp_path):
     amounts = {"cpu": "1", "memory": "512Mi"}
     limits = {"type": "Container", "default": amounts, "defaultRequest": amounts}
-    ranges = {"kind": "LimitRange", "metadata": {"name": "l"}, "spec": {"limits": [limits]}}
-    pod = {"kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"name": "side"}]}}
+    core = {"apiVersion": "v1"}
+    ranges = {**core, "kind": "LimitRange", "metadata": {"name": "l"}, "spec": {"limits": [limits]}}
+    pod = {**core, "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"name": "side"}]}}
     path = tmp_path / "pod.yaml"
     path.write_text(yaml.safe_dump_all([ranges, pod]))
     value = explain.from_manifests(saved(tmp_path), [str(path)], "default")

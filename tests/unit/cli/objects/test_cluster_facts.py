@@ -1,0 +1,112 @@
+"""What is found out of a cluster, each part by itself."""
+
+import asyncio
+import json
+import time
+
+import pytest
+from aiohttp import web
+from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.objects import cluster_facts
+from podnuma.cli.objects.cluster import ClusterSource
+from podnuma.cli.objects.cluster_facts import KUBELETS_ASKED, ask_kubelets, kubelet_configuration_path
+from podnuma.cli.objects.sources import FileSource
+
+PINNING = {"cpuManagerPolicy": "static"}
+
+
+class Kubelets:
+    """A cluster whose API server says of each kubelet what it says here."""
+
+    namespace = ""
+
+    def __init__(self, **answers):
+        self.answers = {kubelet_configuration_path(node): one for node, one in answers.items()}
+        self.asked = []
+
+    def fetch(self, *queries):
+        return [[] for _ in queries]
+
+    def find(self, query):  # noqa: ARG002 - the protocol
+        return None
+
+    def text(self, path):
+        raise Failure(Exit.NOT_FOUND, path)
+
+    def texts(self, paths, deadline):  # noqa: ARG002 - the protocol
+        self.asked += paths
+        return [self.answers[path] for path in paths]
+
+
+def test_kubelets_that_answer_are_told_from_silent_and_from_forbidden_ones():
+    source = Kubelets(
+        a=Failure(Exit.UNREACHABLE, "503 ServiceUnavailable: error trying to reach service"),
+        b=json.dumps({"kubeletconfig": PINNING}),
+        c=Failure(Exit.FORBIDDEN, "403 Forbidden: nodes/proxy"),
+        d="no JSON",
+    )
+    found = ask_kubelets(source, ["a", "b", "c", "d"])
+    assert found == ({"b": PINNING}, {"a": "503 ServiceUnavailable: error trying to reach service"})
+
+
+def test_of_many_nodes_a_few_are_asked():
+    names = [f"n{number}" for number in range(KUBELETS_ASKED + 3)]
+    source = Kubelets(**dict.fromkeys(names, "{}"))
+    ask_kubelets(source, names)
+    assert len(source.asked) == KUBELETS_ASKED
+
+
+def test_saved_objects_have_no_kubelets(tmp_path):
+    (tmp_path / "cluster.yaml").write_text("kind: Node\nmetadata: {name: a}\n")
+    assert ask_kubelets(FileSource([str(tmp_path / "cluster.yaml")]), ["a"]) == ({}, {})
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A kubeconfig of an API server behind which the kubelet of node "silent" never answers."""
+    pytest.importorskip("aiohttp")
+    kubeconfig = tmp_path / "config"
+
+    async def configuration(request):
+        if request.match_info["node"] == "silent":
+            await asyncio.Event().wait()
+        return web.json_response({"kubeletconfig": PINNING})
+
+    async def serve(ready, end):
+        app = web.Application()
+        app.router.add_get("/api/v1/nodes/{node}/proxy/configz", configuration)
+        runner = web.AppRunner(app, shutdown_timeout=0)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        named = {
+            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+            "users": [{"name": "u", "user": {}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "c",
+        }
+        kubeconfig.write_text(json.dumps(named))
+        ready()
+        await end.wait()
+        await runner.cleanup()
+
+    return kubeconfig, serve
+
+
+async def test_a_silent_kubelet_holds_up_no_other_and_nobody_for_long(server, monkeypatch):
+    kubeconfig, serve = server
+    monkeypatch.setattr(cluster_facts, "_PATIENCE", 0.5)
+    ready, end = asyncio.Event(), asyncio.Event()
+    serving = asyncio.create_task(serve(ready.set, end))
+    await ready.wait()
+    began = time.monotonic()
+    read, silent = await asyncio.get_running_loop().run_in_executor(
+        None, ask_kubelets, ClusterSource(kubeconfig), ["silent", "well", "silent"]
+    )
+    end.set()
+    await serving
+    assert read == {"well": PINNING}
+    assert list(silent) == ["silent"]
+    assert silent["silent"]
+    assert time.monotonic() - began < 120, "one after the other they would take half a minute each"
