@@ -176,8 +176,8 @@ def _kubelets(facts: ClusterFacts) -> Iterator[CheckResult]:
     for node, why in sorted(facts.silent.items()):
         text = f"the kubelet of node {node} does not answer the API server: {why}"
         step = (
-            f"whether it pins containers itself is not known; see `kubectl describe node {node}`, and whether "
-            f"the API server reaches it: kubectl get --raw {kubelet_configuration_path(node)}"
+            f"whether it pins containers itself is not known; see `kubectl describe node {node}`, and "
+            f"whether the API server reaches it: kubectl get --raw {kubelet_configuration_path(node)}"
         )
         yield CheckResult("kubelets", CheckState.WARNING, text, step)
     if not facts.kubelets and facts.silent:

@@ -204,7 +204,7 @@ def kubelet_configuration_path(node: str) -> str:
 def ask_kubelets(source: ObjectSource, nodes: Sequence[str]) -> tuple[dict[str, Json], dict[str, str]]:
     """Return the configuration of the kubelets of a few of these nodes, and why others do not answer.
 
-    Those that this user may not ask are in neither. All are asked at once: one that is silent delays no other.
+    Those that this user may not ask are in neither. All are asked at once: a silent one delays no other.
     """
     asked = nodes[:KUBELETS_ASKED]
     if not isinstance(source, ManyTexts) or not asked:
