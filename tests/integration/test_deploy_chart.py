@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -181,6 +182,21 @@ def test_the_api_server_accepts_every_manifest(helm, clean_cluster):
         stdin=text,
     )
     assert answer.count("serverside-applied (server dry run)") == len(manifests)
+
+
+def test_the_api_server_has_nothing_to_fill_in_in_admission_policies(helm, clean_cluster):
+    """Argo CD and others compare what is stored with the manifest, and know no defaults of these kinds."""
+    policies = [one for one in rendered(helm, "placement.enabled=true") if "AdmissionPolicy" in one["kind"]]
+    answer = clean_cluster.kubectl(
+        *("apply", "--server-side", "--dry-run=server", "-o", "json", "-f", "-"),
+        stdin=yaml.safe_dump_all(policies),
+    )
+    ours, stored = (
+        {(one["kind"], one["metadata"]["name"]): one["spec"] for one in found}
+        for found in (policies, json.loads(answer)["items"])
+    )
+    assert len(ours) == 6
+    assert stored == ours
 
 
 @pytest.mark.parametrize("name", ["base", "cleanup"])
