@@ -5,7 +5,7 @@ A pod is admitted as the API server admits it (`api.pod_admission`) and decided 
 happens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated
 
 import typer
@@ -25,7 +25,6 @@ from podnuma.cli.objects.admission_policies import admission_policies
 from podnuma.cli.objects.asked_names import asked_object
 from podnuma.cli.objects.controllers import controllers_between
 from podnuma.cli.objects.documents import Document, read_documents
-from podnuma.cli.objects.nodes import CandidateNode
 from podnuma.cli.objects.running_pods import (
     RunningCount,
     RunningPod,
@@ -192,8 +191,10 @@ def plan_documents(
         pods = [one for name in _namespaces(expanded) for one in source.fetch(queries.pods(name))[0]]
     between = controllers_between(source, pods, map(owner_of, expanded.pods), note)
     running = count_running(expanded.pods, read_running_pods(pods, between), view)
-    _say_what_runs(expanded, running, nodes, note)
-    return expanded, plan_pods(expanded.pods, nodes, labels, view, packing, running)
+    holding = {f"{grant.namespace}/{grant.name}" for one in nodes for grant in one.allocator.grants.values()}
+    plans = plan_pods(expanded.pods, nodes, labels, view, packing, running)
+    _say_what_runs(expanded, running, plans, holding, note)
+    return expanded, plans
 
 
 def _namespaces(expanded: ExpandedPods) -> list[str]:
@@ -201,13 +202,26 @@ def _namespaces(expanded: ExpandedPods) -> list[str]:
 
 
 def _say_what_runs(
-    expanded: ExpandedPods, running: RunningCount, nodes: Sequence[CandidateNode], note: Note
+    expanded: ExpandedPods,
+    running: RunningCount,
+    plans: Sequence[PodPlan],
+    holding: Collection[str],
+    note: Note,
 ) -> None:
     """Say which pods that exist are planned anew, which are more than asked for, and which nobody knows."""
-    if running.replaced:
+    stalled = {owner_of(plan.planned): plan.planned for plan in plans if plan.stalled}
+    if gone := [one for owner, pods in running.replaced_of.items() if owner not in stalled for one in pods]:
         note(
             "planned as if they were gone already, as they ask for something else than the manifest "
-            f"or may not stay on their node: {_named(running.replaced)}"
+            f"or may not stay on their node: {_named(gone)}"
+        )
+    for owner, pod in stalled.items():
+        namespace, kind, name = owner
+        least, old = count(pod.kept_ready, "pod"), _named(running.replaced_of[owner])
+        note(
+            f"{kind} {namespace}/{name} could not be rolled out: at least {least} of it must be ready all "
+            f"the time, and beside {old} no new one has room; "
+            "with spec.strategy.rollingUpdate.maxUnavailable: 1 an old one goes first"
         )
     alone = {pod.name for pod in expanded.pods if pod.owner is None}
     if changed := [one for one in running.replaced if one.name in alone]:
@@ -215,7 +229,6 @@ def _say_what_runs(
     if running.more:
         note(f"more than the manifests ask for, left as they are: {_named(running.more)}")
     seen = {one.name for one in running.every}
-    holding = {f"{grant.namespace}/{grant.name}" for one in nodes for grant in one.allocator.grants.values()}
     if beside := [pod for pod in expanded.pods if pod.name in holding - seen]:
         note(f"planned beside what a pod of the same name holds that is not known to run: {_named(beside)}")
 

@@ -4,7 +4,8 @@ Pods are decided in the order in which they come. A pod may go where the schedul
 (`api.scheduling`), and of those nodes gets the first, by name, that admits it; the scheduler may prefer
 another one. With a packing it gets the best one instead (`allocator.placement`). What it gets is held
 against the later pods. Decisions are the allocator's own. Pods that run count as pods of their manifest
-(`objects.running_pods`); what those have that would be replaced is free.
+(`objects.running_pods`); what those have that would be replaced is free. Of a Deployment those new pods come
+first that have to be ready before old ones go (`objects.rolling_updates`); where they fit nowhere these stay.
 
     running       on its node already, with what it holds there
     admitted      on the node that is named
@@ -14,9 +15,10 @@ against the later pods. Decisions are the allocator's own. Pods that run count a
     not managed   the nodes that it may go to do not manage it
 """
 
+import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from podnuma.allocator import Admitted, NodeSet, PodGrant, Rejected
 from podnuma.allocator import explain as explain_decision
@@ -28,7 +30,7 @@ from podnuma.api import pod_allocation
 from podnuma.api.scheduling import Obstacle
 from podnuma.cli.commands.asked_nodes import NamespaceLabels
 from podnuma.cli.objects.nodes import CandidateNode
-from podnuma.cli.objects.running_pods import NONE_RUNNING, RunningCount, RunningPod
+from podnuma.cli.objects.running_pods import NONE_RUNNING, RunningCount, RunningPod, owner_of
 from podnuma.cli.objects.scheduling_view import SchedulingView
 from podnuma.cli.objects.workloads import PlannedPod
 
@@ -48,7 +50,8 @@ class PodPlan:
     """What would happen to one pod. `grant` None: no node admits it, or none manages it (`managed` False).
 
     `numa`: the NUMA nodes of the CPUs and memory it would hold. `left_out`: nodes that it may not go to.
-    `candidates`: where a packing was asked for, the nodes that admit it, best first.
+    `candidates`: where a packing was asked for, the nodes that admit it, best first. `stalled`: it does not
+    fit beside the pods that it is to replace, which stay until it is ready.
     """
 
     planned: PlannedPod
@@ -60,6 +63,7 @@ class PodPlan:
     left_out: Mapping[str, Obstacle] = field(default_factory=dict)
     candidates: tuple[Candidate, ...] = ()
     running: bool = False
+    stalled: bool = False
 
     @property
     def pending(self) -> bool:
@@ -103,16 +107,27 @@ def plan_pods(
     """
     view = view or SchedulingView()
     by_name = {one.name: one for one in nodes}
-    for gone in running.replaced:
+    fleet = PackedNodes(packing, nodes) if packing is not None else None
+
+    def end(gone: RunningPod) -> None:
         view.free(gone.counted, gone.node)
         if gone.node in by_name:
             by_name[gone.node].allocator.release(gone.pod.uid)
-    fleet = PackedNodes(packing, nodes) if packing is not None else None
+            if fleet is not None:
+                fleet.changed(by_name[gone.node])
+
+    def begin(pod: PlannedPod) -> PodPlan:
+        return _place(pod, list(nodes), labels.get(pod.pod.namespace, {}), view, fleet)
+
+    early = _replace(pods, running, begin, end)
     plans: list[PodPlan] = []
     for index, pod in enumerate(pods):
         namespace = labels.get(pod.pod.namespace, {})
         kept = running.kept.get(index, ())
         plans += [_running(pod, one, by_name.get(one.node)) for one in kept]
+        if index in early:
+            plans.append(early[index])
+            continue
         if kept and not pod.every_node:
             continue
         taken = {one.node for one in kept}
@@ -127,11 +142,42 @@ def plan_pods(
     return plans
 
 
+def _replace(
+    pods: Sequence[PlannedPod],
+    running: RunningCount,
+    begin: Callable[[PlannedPod], PodPlan],
+    end: Callable[[RunningPod], None],
+) -> dict[int, PodPlan]:
+    """End the pods that would be replaced; return the plans of new pods that have to be ready before.
+
+    They are by index. The old ones of an object whose new pod does not fit beside them do not end.
+    """
+    found: dict[int, PodPlan] = {}
+    for owner, replaced in running.replaced_of.items():
+        indices = [index for index, pod in enumerate(pods) if owner_of(pod) == owner]
+        new = [index for index in indices if index not in running.kept]
+        old, ready = list(replaced), len(indices) - len(new)
+        while old:
+            if ready + len(old) > pods[indices[0]].kept_ready or not new:
+                end(old.pop())
+                continue
+            first, *new = new
+            plan = begin(pods[first])
+            if plan.refused or plan.pending:
+                found[first] = dataclasses.replace(plan, stalled=True)
+                break
+            found[first] = plan
+            ready += 1
+    return found
+
+
 def _running(planned: PlannedPod, running: RunningPod, node: CandidateNode | None) -> PodPlan:
     """Tell what a pod that runs holds, on a node of the plan; nothing is known of others."""
     grant = node.allocator.grants.get(running.pod.uid) if node else None
     numa = pod_allocation.numa_nodes(grant, node.allocator.topology) if node and grant else None
-    return PodPlan(replace(planned, pod=running.pod), running.node, grant, (), numa=numa, running=True)
+    return PodPlan(
+        dataclasses.replace(planned, pod=running.pod), running.node, grant, (), numa=numa, running=True
+    )
 
 
 class PackedNodes:
@@ -148,8 +194,8 @@ class PackedNodes:
         names = {one.name for one in nodes}
         return self._fleet.ranking(planned.pod, self._packing, names.__contains__).candidates
 
-    def holds(self, node: CandidateNode) -> None:
-        """Take a node as it is after a pod was placed there."""
+    def changed(self, node: CandidateNode) -> None:
+        """Take a node as it is after a pod was placed there, or has gone."""
         self._fleet.update(node.name, node.allocator)
 
 
@@ -175,7 +221,7 @@ def _place(
                 candidate.allocator.hold(admitted)
                 view.bind(planned.constraints, candidate.name)
                 if fleet is not None:
-                    fleet.holds(candidate)
+                    fleet.changed(candidate)
                 numa = pod_allocation.numa_nodes(admitted.grant, candidate.allocator.topology)
                 return PodPlan(
                     planned,

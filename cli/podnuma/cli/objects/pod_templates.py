@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from podnuma.api.names import GROUP
 from podnuma.cli.objects.documents import Document, other_spelling
+from podnuma.cli.objects.rolling_updates import pods_kept_ready
 
 # Of one template; more replicas of the same one would add nothing.
 MOST_REPLICAS: Final = 1000
@@ -77,6 +78,7 @@ class PodTemplate:
     """A template: where it stands (empty for a Pod), its JSON, and the pods that are made of it.
 
     `names` are what is appended to the object's name, one per pod. `guessed`: found by its shape.
+    `kept_ready`: so many stay ready while they are replaced.
     """
 
     path: str
@@ -84,6 +86,7 @@ class PodTemplate:
     names: tuple[str, ...]
     guessed: bool = False
     every_node: bool = False
+    kept_ready: int = 0
 
     @property
     def inside(self) -> str:
@@ -136,7 +139,8 @@ def pod_templates(document: Document) -> tuple[PodTemplate, ...] | None:
     every_node = document.kind == "DaemonSet"
     names = ("",) if every_node else _names(_count(document.kind, spec), first)
     path = ".".join((*_BUILT_IN[document.kind], "template"))
-    return (PodTemplate(path, object_in(spec, "template"), names, every_node=every_node),)
+    kept = pods_kept_ready(spec, len(names)) if document.kind == "Deployment" else 0
+    return (PodTemplate(path, object_in(spec, "template"), names, every_node=every_node, kept_ready=kept),)
 
 
 def object_in(parent: Any, name: str) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ not missed in the manifest. Pods that are on no node, have ended, or are about t
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from podnuma.allocator.request import PodRequest
@@ -46,12 +46,18 @@ class RunningPod:
 class RunningCount:
     """Which running pods count as which planned pods, by their index; those that would be replaced; the rest.
 
-    A planned pod of a DaemonSet stands for one on every node, others for one.
+    A planned pod of a DaemonSet stands for one on every node, others for one. `replaced_of`: those that would
+    be replaced, by the object of the manifest that they belong to.
     """
 
     kept: Mapping[int, tuple[RunningPod, ...]]
-    replaced: tuple[RunningPod, ...] = ()
+    replaced_of: Mapping[Owner, tuple[RunningPod, ...]] = field(default_factory=dict)
     more: tuple[RunningPod, ...] = ()
+
+    @property
+    def replaced(self) -> tuple[RunningPod, ...]:
+        """Those that would be replaced, of all objects."""
+        return tuple(pod for pods in self.replaced_of.values() for pod in pods)
 
     @property
     def every(self) -> tuple[RunningPod, ...]:
@@ -92,22 +98,27 @@ def count_running(
         wanted.setdefault(owner_of(one), []).append(index)
     names = {one.name for one in planned}
     kept: dict[int, list[RunningPod]] = {}
-    replaced: list[RunningPod] = []
+    replaced: dict[Owner, list[RunningPod]] = {}
     more: list[RunningPod] = []
     for pod in sorted(running, key=lambda one: (one.name not in names, one.name)):
-        indices = next((wanted[owner] for owner in pod.owners if owner in wanted), None)
-        if indices is None:
+        owner = next((owner for owner in pod.owners if owner in wanted), None)
+        if owner is None:
             continue
+        indices = wanted[owner]
         alike = [index for index in indices if _counts_as(planned[index], pod, view)]
         alike.sort(key=lambda index: planned[index].name != pod.name)
         free = [index for index in alike if planned[index].every_node or index not in kept]
         if not alike:
-            replaced.append(pod)
+            replaced.setdefault(owner, []).append(pod)
         elif free:
             kept.setdefault(free[0], []).append(pod)
         else:
             more.append(pod)
-    return RunningCount({index: tuple(pods) for index, pods in kept.items()}, tuple(replaced), tuple(more))
+    return RunningCount(
+        {index: tuple(pods) for index, pods in kept.items()},
+        {owner: tuple(pods) for owner, pods in replaced.items()},
+        tuple(more),
+    )
 
 
 def owner_of(planned: PlannedPod) -> Owner:

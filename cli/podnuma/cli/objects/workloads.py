@@ -49,6 +49,7 @@ class PlannedPod:
 
     `every_node`: the pod of a DaemonSet, one on each node that it may go to. `owner`: kind and name of the
     object that makes it; None for a pod by itself. `devices`: what is said of those that it asks for.
+    `kept_ready`: how many pods of its object stay ready while they are replaced.
     """
 
     place: str
@@ -58,6 +59,7 @@ class PlannedPod:
     every_node: bool = False
     owner: tuple[str, str] | None = None
     devices: str = ""
+    kept_ready: int = 0
 
     @property
     def name(self) -> str:
@@ -214,7 +216,16 @@ def _planned(
         owner = (document.kind, document.name) if template.path else None
         labels, devices = _labels(stored), devices_not_chosen(stored)
         found.append(
-            PlannedPod(document.place, pod, labels, constraints, template.every_node, owner, devices)
+            PlannedPod(
+                document.place,
+                pod,
+                labels,
+                constraints,
+                template.every_node,
+                owner,
+                devices,
+                template.kept_ready,
+            )
         )
     return found, []
 

@@ -113,6 +113,59 @@ def test_pods_that_ask_for_something_else_are_planned_anew_without_what_they_hol
     assert "a/w-5d4f-x" in tried.said
 
 
+def rolling(cpu: int, replicas: int, **update: object) -> dict[str, Any]:
+    value = workload("Deployment", cpu, replicas)
+    value["spec"] |= {"strategy": {"rollingUpdate": update}}
+    return value
+
+
+def full(replicas: int, cpu: int) -> list[dict[str, Any]]:
+    """A node that has room for what runs there, and for nothing beside."""
+    small = node()
+    small["status"]["allocatable"]["cpu"] = str(replicas * cpu)
+    cpus = [FIRST, SECOND, "18-23,66-71", "24-29,72-77"]
+    pods = [running(f"w-5d4f-{number}", cpu, cpus[number], REPLICA, "5d4f") for number in range(replicas)]
+    return [small, *(one for pod in pods for one in pod)]
+
+
+@pytest.mark.parametrize(("replicas", "result"), [(1, "pending"), (3, "pending"), (4, "admitted")])
+def test_a_new_pod_of_a_deployment_needs_room_beside_the_old_ones(tmp_path, replicas, result):
+    """A quarter may be missing, which is none of three: on a full node such a rollout waits for ever."""
+    tried = Tried(tmp_path, full(replicas, 12), workload("Deployment", 11, replicas))
+    assert {found for found, _ in tried.pods.values()} == {result}
+    assert (tried.code is Exit.OK) == (result == "admitted")
+    stalled = "Deployment a/w could not be rolled out" in tried.said
+    gone = "planned as if they were gone already, " in tried.said
+    assert (stalled, gone) == (result == "pending", result == "admitted")
+
+
+def test_a_rollout_that_no_numa_node_has_room_for_beside_the_old_pod_is_refused(tmp_path):
+    cluster = [node()]
+    for number in range(1, 8):
+        first = number * 6
+        cluster += running(f"other-{number}", 12, f"{first}-{first + 5},{first + 48}-{first + 53}")
+    cluster = [*cluster[:-2], *running("w-5d4f-x", 12, "42-47,90-95", REPLICA, "5d4f")]
+    tried = Tried(tmp_path, cluster, workload("Deployment", 11, 1))
+    assert tried.pods == {"w-1": ("refused", None)}
+    assert "at least 1 pod of it must be ready all the time, and beside a/w-5d4f-x no new" in tried.said
+    assert Tried(tmp_path, cluster, rolling(11, 1, maxUnavailable=1)).pods == {"w-1": ("admitted", "node-a")}
+
+
+@pytest.mark.parametrize("strategy", [{"type": "Recreate"}, {"rollingUpdate": {"maxUnavailable": 1}}])
+def test_a_deployment_may_say_that_an_old_pod_goes_first(tmp_path, strategy):
+    value = workload("Deployment", 11, 1)
+    value["spec"]["strategy"] = strategy
+    assert Tried(tmp_path, full(1, 12), value).pods == {"w-1": ("admitted", "node-a")}
+
+
+def test_old_pods_go_one_after_another_as_new_ones_are_ready(tmp_path):
+    """There is room for one more pod, and so for all: each that is ready lets an old one go."""
+    cluster = full(3, 12)
+    cluster[0]["status"]["allocatable"]["cpu"] = "47"
+    tried = Tried(tmp_path, cluster, workload("Deployment", 11, 3))
+    assert {result for result, _ in tried.pods.values()} == {"admitted"}
+
+
 def test_what_replaced_pods_request_is_free_for_the_scheduler_too(tmp_path):
     small = node()
     small["status"]["allocatable"]["cpu"] = "12"

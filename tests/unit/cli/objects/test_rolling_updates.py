@@ -1,0 +1,37 @@
+"""How many pods stay ready during a rollout: the numbers of the Deployment controller."""
+
+from __future__ import annotations
+
+import pytest
+from podnuma.cli.objects.rolling_updates import pods_kept_ready
+
+
+@pytest.mark.parametrize(
+    ("replicas", "update", "kept"),
+    [
+        (1, {}, 1),
+        (3, {}, 3),
+        (4, {}, 3),
+        (10, {}, 8),
+        (3, {"maxUnavailable": "50%"}, 2),
+        (3, {"maxUnavailable": 1}, 2),
+        (3, {"maxUnavailable": 5}, 0),
+        (3, {"maxUnavailable": 0}, 3),
+        (3, {"maxUnavailable": "0%", "maxSurge": "0%"}, 2),  # both zero: one may be missing
+        (3, {"maxSurge": 0}, 2),
+        (10, {"maxUnavailable": "10%", "maxSurge": 0}, 9),
+        (0, {}, 0),
+        (3, {"maxUnavailable": "some"}, 3),
+    ],
+)
+def test_what_may_be_missing_is_rounded_down(replicas, update, kept):
+    assert pods_kept_ready({"strategy": {"rollingUpdate": update}}, replicas) == kept
+
+
+@pytest.mark.parametrize("spec", [{}, {"strategy": None}, {"strategy": {"type": "RollingUpdate"}}])
+def test_a_deployment_rolls_where_it_says_nothing(spec):
+    assert pods_kept_ready(spec, 3) == 3
+
+
+def test_to_recreate_pods_all_go_first():
+    assert pods_kept_ready({"strategy": {"type": "Recreate"}}, 3) == 0
