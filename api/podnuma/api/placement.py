@@ -6,7 +6,8 @@ decided about a pod before ours is its last one.
 
     nominate      status.nominatedNodeName: the scheduler tries that node first, and keeps room there
     lift          our gate goes; the scheduler takes over
-    release       the same, with a required node affinity against nodes that were found unfit
+    release       the same, with a required node affinity against nodes that were found unfit; Karpenter ignores
+                  pods that name nodes in their affinity, so it adds no node for them
 
 Each patch names the pod's UID, so that it never meets another pod of the name, and may be sent twice.
 """
@@ -24,6 +25,8 @@ _LONGEST: Final = 253
 
 MOST_EXCLUDED: Final = 500
 """Nodes that one affinity excludes; with more, the first by name."""
+
+_KARPENTERS: Final = "karpenter.sh/nodepool"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,11 @@ def read_scheduling_state(value: Any) -> SchedulingState:
         constraints=read_pod_constraints(value),
         nominated=nominated[:_LONGEST] if isinstance(nominated, str) else "",
     )
+
+
+def is_karpenters(labels: Mapping[str, str]) -> bool:
+    """Tell by its labels whether Karpenter has added a node."""
+    return _KARPENTERS in labels
 
 
 def render_nomination(uid: str, node: str) -> dict[str, Any]:

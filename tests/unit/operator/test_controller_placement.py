@@ -240,6 +240,22 @@ async def test_an_unfit_pod_is_released_off_the_nodes_that_cannot_hold_it():
 
 
 @virtual
+@pytest.mark.parametrize("name", ["n1", "n2"])
+async def test_no_pod_is_released_off_nodes_that_karpenter_has_added(name):
+    """It ignores pods whose affinity names nodes: it would add none, and those that it has are excluded."""
+    rig = await placing("n1", "n2", whenNothingFits="Release")
+    known = rig.cluster.get(Kind.NODE, ObjectKey("", name))
+    labels = {**known["metadata"]["labels"], "karpenter.sh/nodepool": "default"}
+    rig.cluster.put(Kind.NODE, {**known, "metadata": {**known["metadata"], "labels": labels}})
+    await rig.create(gated(cpus=9))
+    await rig.quiet()
+    assert gates(rig) == [GATE]
+    assert "affinity" not in stored(rig)["spec"]
+    (text,) = rig.told("WaitsForNode")
+    assert text.endswith("; not released, as Karpenter adds no node for a pod that excludes nodes by name")
+
+
+@virtual
 async def test_a_cordoned_node_is_passed_by_and_one_cordoned_meanwhile_gives_back():
     rig = await placing("n1", "n2")
     node = rig.cluster.get(Kind.NODE, ObjectKey("", "n1"))

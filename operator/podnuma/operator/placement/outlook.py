@@ -1,7 +1,8 @@
 """Why a gated pod waits: what keeps it from each node on which pods are placed, counted by reason. Pure.
 
 nowhere      no such node manages it or could ever accept it: it is not podnuma's, and is released
-release      the profiles of all nodes that might accept it say so
+release      the profiles of all nodes that might accept it say so, and Karpenter has added none of these: it
+             adds no node for a pod that excludes nodes by name, which would wait for ever where it was let go
 wait         otherwise, with the cause on one node and the smallest change that would fit there
 """
 
@@ -17,7 +18,7 @@ from podnuma.api.node_settings import WhenNothingFits
 from podnuma.api.scheduling import Obstacle
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from podnuma.allocator.decision import Rejected
     from podnuma.allocator.request import PodRequest
@@ -47,7 +48,7 @@ class Outlook:
         return not self.unfit and not self.unready and not self.fits
 
 
-def outlook(
+def outlook(  # noqa: PLR0913 - what it sums up
     pod: PodRequest,
     nodes: PlacingNodes,
     obstacles: Mapping[str, Obstacle],
@@ -55,8 +56,9 @@ def outlook(
     *,
     fits: int,
     unready: int,
+    karpenters: Collection[str] = (),
 ) -> Outlook:
-    """Sum up: `obstacles` by node, and the answers of the nodes without one."""
+    """Sum up: `obstacles` by node, the answers of the nodes without one, and which Karpenter has added."""
     unfit = sorted(refused.keys() | {name for name, why in obstacles.items() if why in PASSING})
     parts = [f"{why.value} {number}" for why, number in sorted(Counter(obstacles.values()).items())]
     reasons = Counter(answer.reason for answer in refused.values())
@@ -73,4 +75,7 @@ def outlook(
     released = bool(unfit) and all(
         nodes.policy(name).when_nothing_fits is WhenNothingFits.RELEASE for name in unfit
     )
+    if released and not set(karpenters).isdisjoint(unfit):
+        released = False
+        text += "; not released, as Karpenter adds no node for a pod that excludes nodes by name"
     return Outlook(tuple(unfit), unready, fits, released, text)

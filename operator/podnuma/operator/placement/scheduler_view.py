@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from podnuma.api.placement import is_karpenters
 from podnuma.api.scheduling import add, obstacle
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ class SchedulerView:
     def manages(self, policy: PodPolicy, pod: CachedPod) -> bool:
         """Tell whether a policy is for a pod."""
         return policy.manages(pod.labels, self._cache.namespace_labels(pod.key.namespace))
+
+    def added_by_karpenter(self, name: str) -> bool:
+        """Tell whether Karpenter has added a node."""
+        node = self._cache.node(name)
+        return node is not None and is_karpenters(node.labels)
 
     def obstacle(self, pod: CachedPod, name: str, expected: Iterable[CachedPod] = ()) -> Obstacle | None:
         """Return what keeps a pod from a node, where pods are `expected` too; None if it may go there."""

@@ -151,7 +151,15 @@ class WaitingPods:
         rankings = list(placing.rankings(request, lambda name: name in ours and name not in obstacles))
         refused = {name: answer for one in rankings for name, answer in one.refused.items()}
         fits = sum(len(one.candidates) for one in rankings)
-        return outlook(request, placing, obstacles, refused, fits=fits, unready=self._unready(pod))
+        return outlook(
+            request,
+            placing,
+            obstacles,
+            refused,
+            fits=fits,
+            unready=self._unready(pod),
+            karpenters=set(filter(view.added_by_karpenter, ours)),
+        )
 
     def _unready(self, pod: CachedPod) -> int:
         """Count the nodes that will place pods like this one when their hardware and state are known."""
