@@ -28,6 +28,7 @@ from pykube.http import HTTPClient, KubernetesHTTPAdapter
 Json: TypeAlias = dict[str, Any]
 
 _DEADLINE = 10.0
+_SILENCE = 90.0  # the API server sends a bookmark every minute or so
 _REFUSED = 400
 _LONGEST_LINE = 16 * 2**20
 
@@ -100,7 +101,13 @@ class _Adapter(KubernetesHTTPAdapter):  # type: ignore[misc]  # pykube is untype
 class ApiClient:
     """One connection. Not for two threads at once, but for `abort`."""
 
-    def __init__(self, access: CredentialFiles, user_agent: str, count_error: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        access: CredentialFiles,
+        user_agent: str,
+        count_error: Callable[[str], None],
+        silence: float = _SILENCE,
+    ) -> None:
         config, token_file = access.read()
         adapter = _Adapter(config, TokenFile(token_file) if token_file is not None else None)
         self._client = HTTPClient(config, timeout=_DEADLINE, http_adapter=adapter)
@@ -108,6 +115,7 @@ class ApiClient:
         self._client.session.trust_env = False
         self._client.session.headers["User-Agent"] = user_agent
         self._count_error = count_error
+        self._silence = silence
         self._following: requests.Response | None = None
         for name in _QUIET:
             logging.getLogger(name).setLevel(logging.ERROR)
@@ -141,12 +149,13 @@ class ApiClient:
     def watch(self, path: str, query: Mapping[str, str], seconds: float) -> Generator[Json]:
         """Yield the events of a watch until the server ends it, after `seconds` at the latest.
 
-        A silent connection is given up a few seconds after the server should have ended it.
+        A connection that says nothing for a while is given up: what is between here and the server may have
+        dropped it without a word to either.
         """
         asked = {**query, "watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": f"{seconds:.0f}"}
         with self._translated():
             url = f"{self._client.url}{path}?{urlencode(asked)}"
-            patience = (_DEADLINE, seconds + _DEADLINE)
+            patience = (_DEADLINE, min(self._silence, seconds + _DEADLINE))
             with self._client.session.get(url, stream=True, timeout=patience) as response:
                 if response.status_code >= _REFUSED:
                     raise errors.from_answer(response.status_code, response.content)

@@ -1,4 +1,7 @@
 import contextlib
+import http.server
+import json
+import threading
 
 import pytest
 import yaml
@@ -56,6 +59,44 @@ def test_other_certificates_are_refused(client, trusted):
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 def test_any_certificate_will_do_if_the_kubeconfig_says_so(client):
     assert client(None, "root", **{"insecure-skip-tls-verify": True}).get("/version") == {}
+
+
+def test_a_watch_that_falls_silent_is_given_up_long_before_its_end(tmp_path):
+    """Load balancers drop connections without a word to either end."""
+    event = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "7"}}}
+    over = threading.Event()
+
+    class Silent(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(event).encode() + b"\n")
+            over.wait(60)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Silent) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        config = {
+            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
+            "users": [{"name": "u", "user": {}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        }
+        (tmp_path / "config").write_text(yaml.safe_dump(config))
+        access = CredentialFiles(tmp_path / "config", tmp_path)
+        client = ApiClient(access, "test", lambda _: None, silence=0.2)
+        events = client.watch("/api/v1/pods", {}, 240)
+        try:
+            assert next(events) == event
+            with pytest.raises(errors.KubeError):
+                next(events)
+            assert not over.is_set()
+        finally:
+            over.set()
+            client.close()
+            server.shutdown()
 
 
 def test_a_replaced_token_is_used_from_the_next_request_on(tmp_path):
