@@ -11,11 +11,11 @@
     resources       allocatable, less what all pods of the node request; extended resources and the
                     number of pods as well
 
-What needs several nodes or pods (pod affinity, topology spread), ports and volumes is not looked at;
-``not_considered`` names those that a pod asks for. Amounts count as the scheduler counts them: a pod
-requests what its containers need at their peak or, where it names it, what its budget says, and its overhead.
-While it is resized it requests the larger of what it asks for, what its kubelet has allocated and what it
-has; a resize that its kubelet calls infeasible is not counted.
+What needs several nodes or pods (pod affinity, topology spread, groups that start together), ports, volumes
+and what another scheduler would do are not looked at; ``not_considered`` names those that a pod asks for.
+Amounts count as the scheduler counts them: a pod requests what its containers need at their peak or, where it
+names it, what its budget says, and its overhead. While it is resized it requests the larger of what it asks
+for, what its kubelet has allocated and what it has; a resize that this calls infeasible is not counted.
 
 Reading never fails: what the API server would not have stored matches nothing and requests nothing.
 """
@@ -38,6 +38,7 @@ Needs = Mapping[str, int]
 
 PODS: Final = "pods"
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,64}", re.ASCII)  # what Go reads, and Python less strictly
+_DEFAULT_SCHEDULER: Final = "default-scheduler"
 UNSCHEDULABLE: Final = "node.kubernetes.io/unschedulable"
 SYSTEM_LABEL: Final = "kubernetes.io/os"
 
@@ -340,11 +341,26 @@ def _not_considered(spec: Mapping[str, Any], affinity: Mapping[str, Any]) -> Ite
         yield "topology spread"
     if spec.get("resourceClaims"):
         yield "resource claims"
-    ports = (port for one in objects_at(spec, "containers") for port in objects_at(one, "ports"))
-    if any(port.get("hostPort") for port in ports):
+    if any(_takes_host_ports(spec)):
         yield "host ports"
     if any("persistentVolumeClaim" in one or "ephemeral" in one for one in objects_at(spec, "volumes")):
         yield "volumes"
+    if spec.get("schedulingGroup"):
+        yield "pod group"
+    scheduler = text_at(spec, "schedulerName") or _DEFAULT_SCHEDULER
+    if scheduler != _DEFAULT_SCHEDULER:
+        yield f"scheduler {scheduler}"
+
+
+def _takes_host_ports(spec: Mapping[str, Any]) -> Iterator[bool]:
+    """Yield for each port of what runs as long as the pod whether it is one of the node's.
+
+    In the network of the node each port is; the API server writes that down when it stores the pod.
+    """
+    sidecars = [one for one in objects_at(spec, "initContainers") if one.get("restartPolicy") == "Always"]
+    for one in (*sidecars, *objects_at(spec, "containers")):
+        for port in objects_at(one, "ports"):
+            yield bool(port.get("hostPort")) or (spec.get("hostNetwork") is True and "containerPort" in port)
 
 
 def _term(term: Mapping[str, Any]) -> NodeTerm:

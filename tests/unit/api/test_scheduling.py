@@ -188,6 +188,43 @@ def test_what_is_not_looked_at_is_named():
     assert pod(topologySpreadConstraints=[{"whenUnsatisfiable": "ScheduleAnyway"}]).not_considered == ()
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"initContainers": [{"restartPolicy": "Always", "ports": [{"containerPort": 80, "hostPort": 80}]}]},
+        {"hostNetwork": True, "containers": [{"ports": [{"containerPort": 80}]}]},
+        {
+            "hostNetwork": True,
+            "initContainers": [{"restartPolicy": "Always", "ports": [{"containerPort": 80}]}],
+        },
+    ],
+)
+def test_ports_of_the_node_are_those_of_sidecars_and_of_its_network_too(spec):
+    assert pod(**spec).not_considered == ("host ports",)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"initContainers": [{"ports": [{"containerPort": 80, "hostPort": 80}]}]},
+        {"containers": [{"ports": [{"containerPort": 80}]}]},
+        {"hostNetwork": True, "containers": [{"name": "a"}]},
+        {"schedulerName": "default-scheduler"},
+        {"schedulerName": ""},
+    ],
+)
+def test_what_the_scheduler_does_not_look_at_either_is_not_named(spec):
+    assert pod(**spec).not_considered == ()
+
+
+def test_groups_and_other_schedulers_are_named():
+    group = {"podGroupName": "workers"}
+    assert pod(schedulingGroup=group, schedulerName="volcano").not_considered == (
+        "pod group",
+        "scheduler volcano",
+    )
+
+
 @pytest.mark.parametrize("junk", [None, 7, [], {"spec": 7}, {"spec": {"containers": [7], "tolerations": {}}}])
 def test_what_no_api_server_stores_demands_nothing(junk):
     assert obstacle(read_pod_constraints(junk), node(), {}) is None
