@@ -266,8 +266,10 @@ def run(arguments: list[str] | None = None) -> None:
     try:
         code = typer.main.get_command(app).main(args=arguments, prog_name=shown, complete_var=_COMPLETE)
     except exits.Failure as failure:
+        from podnuma.api.decoding import printable  # noqa: PLC0415 - only needed for a failure
+
         for line in failure.lines:
-            sys.stderr.write(line + "\n")
+            sys.stderr.write(printable(line, kept="\n") + "\n")
         sys.exit(failure.code)
     except KeyboardInterrupt:
         sys.exit(exits.Exit.INTERRUPTED)

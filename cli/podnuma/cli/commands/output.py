@@ -89,4 +89,4 @@ def write(text: str) -> None:
 
 def note(line: str) -> None:
     """Print something that is not part of the answer, on standard error."""
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(printable(line, kept="\n") + "\n")

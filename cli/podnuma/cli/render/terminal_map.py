@@ -15,6 +15,7 @@ below each NUMA node always name the pod.
 from collections.abc import Iterator, Sequence
 
 from podnuma.allocator import cpuset
+from podnuma.api.decoding import printable
 from podnuma.cli.render import palette, wording
 from podnuma.cli.render.node_map import Cache, Holder, NodeMap, Zone
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -43,7 +44,7 @@ def render_terminal(node: NodeMap, *, in_use: bool = False) -> RenderableType:
     parts += [
         Text(f"{kind} cores: CPUs {cpuset.render(cpus)}", style="dim") for kind, cpus in node.kinds.items()
     ]
-    parts += [Text(remark, style="bold red") for remark in node.remarks]
+    parts += [Text(printable(remark), style="bold red") for remark in node.remarks]
     return Group(*parts)
 
 

@@ -166,3 +166,14 @@ def test_what_a_terminal_would_obey_is_not_printed(capsys):
     answer = Answer(output.AnswerKind.POD_EXPLANATION, (), lambda _: "a \x1b[31m\u202eb\nc\n")
     print_answer(answer, OutputFormat.TEXT)
     assert capsys.readouterr().out == "a ?[31m?b\nc\n"
+
+
+def test_nor_is_it_said_beside_an_answer(tmp_path, capsys):
+    """Remarks and failures name what is in manifests of others, and what servers answer."""
+    output.note("a \x1b[31m\u202eb\nc")
+    assert capsys.readouterr().err == "a ?[31m?b\nc\n"
+    manifest = tmp_path / "pods.yaml"
+    manifest.write_text(json.dumps({"apiVersion": "v1", "kind": "\x1b[2J", "metadata": {"name": "\x9b2J"}}))
+    assert run("plan", "-f", manifest, "--from", tmp_path) != Exit.OK
+    assert run("explain", "\x1b[2J", "--from", manifest) != Exit.OK
+    assert not {"\x1b", "\x9b"} & set(capsys.readouterr().err)
