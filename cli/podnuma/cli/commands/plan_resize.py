@@ -2,8 +2,9 @@
 
 The answer is the allocator's, on what PodAllocations say that all pods of the node hold now, and what the
 node's profile says of resizes; the operator's is the same as long as nothing else happens. What the API
-server would refuse is refused here as well: another QoS class, a budget below what its containers request. A
-budget may stand in the pod's annotation, of which the API server knows nothing.
+server would refuse is refused here as well: another QoS class, a budget below what its containers request,
+amounts outside of a LimitRange. A budget may stand in the pod's annotation, of which the API server knows
+nothing.
 """
 
 import json
@@ -17,6 +18,7 @@ from podnuma.allocator.eligibility import qos
 from podnuma.allocator.explain.brief import brief_resize
 from podnuma.api import names
 from podnuma.api.decoding import InvalidObjectError
+from podnuma.api.limit_ranges import outside_range
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_allocation import Decision, ResizeReason, render_spec
 from podnuma.api.quantity import read_quantity
@@ -27,7 +29,7 @@ from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.nodes import CandidateNode, candidate_node, is_managed, own_settings, read_topology
 from podnuma.cli.objects.queries import Json
-from podnuma.cli.objects.sources import ObjectSource, near_name
+from podnuma.cli.objects.sources import ObjectSource, near_name, read_or_note
 from podnuma.cli.render.wording import columns
 
 
@@ -84,6 +86,8 @@ def plan_resize(source: ObjectSource, key: tuple[str, str], new: NewAmounts) -> 
             f"pod {key[0]}/{key[1]} would be {now.value} instead of {was.value}; the API "
             "server refuses another QoS class: name all containers, or the budget",
         )
+    if changed["spec"] != value["spec"]:
+        _check_ranges(source, key, changed)
     candidate = _node(source, node)
     for remark in candidate.remarks:
         output.note(remark)
@@ -217,6 +221,12 @@ def _node(source: ObjectSource, node: str) -> CandidateNode:
         raise Failure(Exit.NOT_FOUND, f"node {node} has no NodeTopology: podnuma does not manage it")
     topology = read_topology(topologies[0])
     return candidate_node(topology, allocations, own_settings(topology))
+
+
+def _check_ranges(source: ObjectSource, key: tuple[str, str], changed: Json) -> None:
+    ranges = read_or_note(source, queries.limit_ranges(key[0]), output.note) or ()
+    if refused := [line for one in ranges for line in outside_range(changed["spec"], one)]:
+        raise Failure(Exit.INPUT, *(f"pod {key[0]}/{key[1]}, {line}" for line in refused))
 
 
 def _read(value: Json) -> PodRequest:

@@ -109,6 +109,24 @@ def test_another_qos_class_is_refused(saved):
         plan_resize(source, KEY, NewAmounts(cpu="4"))
 
 
+@pytest.mark.parametrize(("most", "refused"), [("7", True), ("8", False)])
+def test_what_a_limit_range_refuses_is_refused(saved, most, refused):
+    limit_range = {
+        "apiVersion": "v1",
+        "kind": "LimitRange",
+        "metadata": {"name": "team", "namespace": KEY[0]},
+        "spec": {"limits": [{"type": "Pod", "max": {"cpu": most}}]},
+    }
+    saved.write_text(yaml.safe_dump_all([*yaml.safe_load_all(saved.read_text()), limit_range]))
+    source = FileSource([str(saved)])
+    if not refused:
+        assert plan_resize(source, KEY, NewAmounts(cpu="8")).after is not None
+        return
+    with pytest.raises(Failure, match="LimitRange team for the pod as a whole: the request of 8") as failure:
+        plan_resize(source, KEY, NewAmounts(cpu="8"))
+    assert failure.value.code is Exit.INPUT
+
+
 def changed_objects(saved, kind, change):
     objects = list(yaml.safe_load_all(saved.read_text()))
     change(next(one for one in objects if one["kind"] == kind))
