@@ -14,6 +14,7 @@ value and back, in the terms of ``podnuma.allocator``:
     pod_defaults      what the API server fills in, for manifests that were never saved
     pod_admission     what its admission plugins change, as far as decisions depend on it
     limit_ranges      what a LimitRange gives to containers, and what it refuses
+    resource_quotas   what a ResourceQuota leaves for new pods
     pod_resize        a pod's resources as its kubelet has allocated them, and their revision
     resource_names    what the API server refuses of a pod's resources, beside amounts
     resize_policy     which resizes a profile leaves to others

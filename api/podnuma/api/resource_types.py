@@ -63,6 +63,7 @@ POD: Final = ResourceType("", "v1", "Pod", "pods", namespaced=True)
 NODE: Final = ResourceType("", "v1", "Node", "nodes", namespaced=False)
 NAMESPACE: Final = ResourceType("", "v1", "Namespace", "namespaces", namespaced=False)
 LIMIT_RANGE: Final = ResourceType("", "v1", "LimitRange", "limitranges", namespaced=True)
+RESOURCE_QUOTA: Final = ResourceType("", "v1", "ResourceQuota", "resourcequotas", namespaced=True)
 RUNTIME_CLASS: Final = ResourceType("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", namespaced=False)
 PRIORITY_CLASS: Final = ResourceType(
     "scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", namespaced=False

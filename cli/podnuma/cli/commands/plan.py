@@ -16,6 +16,7 @@ from podnuma.cli.commands.answer import Answer, answering
 from podnuma.cli.commands.asked_nodes import Note, nodes_to_plan_on, pods_on, scheduling_view
 from podnuma.cli.commands.completion import complete_node, complete_profile
 from podnuma.cli.commands.options import Namespace, examples, new_app
+from podnuma.cli.commands.plan_quotas import quota_refusals
 from podnuma.cli.commands.plan_report import plan_data, plan_summary, plan_text
 from podnuma.cli.commands.plan_resize import NewAmounts, answer_resize, parse_containers
 from podnuma.cli.commands.pod_plans import PodPlan, plan_pods
@@ -142,7 +143,7 @@ def answer_plan(
     """Plan the pods in `files`; NO if one would not run as asked."""
     documents = read_documents(files)
     namespace = one_namespace(source, namespace)
-    expanded, plans = plan_documents(
+    expanded, plans, beyond_quotas = plan_documents(
         source,
         documents,
         namespace,
@@ -152,7 +153,8 @@ def answer_plan(
         packing=packing,
         server_side=server_side,
     )
-    code = Exit.NO if any(plan.refused or plan.pending for plan in plans) else Exit.OK
+    missing = beyond_quotas or any(plan.refused or plan.pending for plan in plans)
+    code = Exit.NO if missing else Exit.OK
     if expanded.problems or (strict and (expanded.guessed or expanded.not_understood)):
         code = Exit.INPUT
     return Answer(
@@ -174,8 +176,11 @@ def plan_documents(
     profile: str = "",
     packing: Packing | None = None,
     server_side: bool = False,
-) -> tuple[ExpandedPods, list[PodPlan]]:
-    """Plan the pods of these manifests; `note` hears what is not considered, guessed or wrong."""
+) -> tuple[ExpandedPods, list[PodPlan], bool]:
+    """Plan the pods of these manifests, and say whether quotas refuse some of them.
+
+    `note` hears what is not considered, guessed or wrong.
+    """
     computed = admission_policies(source, documents, namespace, note)
     server = ServerAdmission(source, computed) if server_side else None
     expanded = expand(documents, namespace, server or computed)
@@ -194,7 +199,10 @@ def plan_documents(
     holding = {f"{grant.namespace}/{grant.name}" for one in nodes for grant in one.allocator.grants.values()}
     plans = plan_pods(expanded.pods, nodes, labels, view, packing, running)
     _say_what_runs(expanded, running, plans, holding, note)
-    return expanded, plans
+    refusals = quota_refusals(source, documents, namespace, plans, running, note)
+    for line in refusals:
+        note(line)
+    return expanded, plans, bool(refusals)
 
 
 def _namespaces(expanded: ExpandedPods) -> list[str]:

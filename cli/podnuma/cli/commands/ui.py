@@ -51,7 +51,7 @@ class SourceQuestions:
         notes: list[str] = []
         documents = documents_in("manifest", manifest)
         namespace = one_namespace(self._source, "")
-        _, plans = plan_documents(self._source, documents, namespace, notes.append)
+        _, plans, _ = plan_documents(self._source, documents, namespace, notes.append)
         return {"plans": [plan_data(one) for one in plans], "remarks": notes}
 
     def refusal_events(self) -> list[Json]:

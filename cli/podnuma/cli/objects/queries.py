@@ -17,6 +17,7 @@ from podnuma.api.resource_types import (
     POD_METRICS,
     PRIORITY_CLASS,
     RESOURCE_CLAIM,
+    RESOURCE_QUOTA,
     RESOURCE_SLICE,
     RUNTIME_CLASS,
     ResourceType,
@@ -135,6 +136,11 @@ def node_profiles(name: str = "") -> ObjectQuery:
 def limit_ranges(namespace: str) -> ObjectQuery:
     """Query the LimitRanges of a namespace."""
     return ObjectQuery(LIMIT_RANGE, namespace)
+
+
+def resource_quotas(namespace: str) -> ObjectQuery:
+    """Query the ResourceQuotas of a namespace."""
+    return ObjectQuery(RESOURCE_QUOTA, namespace)
 
 
 def runtime_classes() -> ObjectQuery:
