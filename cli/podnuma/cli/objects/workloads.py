@@ -29,6 +29,10 @@ _DEFAULT_NAMESPACE = "default"
 _PODS: Final = uuid.UUID("5d1c6d06-64a8-4c6f-9a3c-0f2b0c0b5a52")  # of the UIDs of pods that do not exist
 NO_POLICIES = AdmissionPolicies()
 _ADMITTING: Final = frozenset(one.kind for one in (LIMIT_RANGE, RUNTIME_CLASS, PRIORITY_CLASS))
+_HOOK: Final = "helm.sh/hook"
+_INSTALLING: Final = frozenset(
+    f"{when}-{what}" for when in ("pre", "post") for what in ("install", "upgrade")
+)
 
 
 class PodAdmission(Protocol):
@@ -71,8 +75,8 @@ class PlannedPod:
 class ExpandedPods:
     """The pods, and one line for each problem, object without pods, guess, and kind not understood.
 
-    `halted`: a line for each object whose pods are made only when somebody resumes it; `autoscaled`: for each
-    that has other replicas than it says.
+    `halted`: a line for each object whose pods are made only when somebody resumes it, or later by Helm;
+    `autoscaled`: for each that has other replicas than it says.
     """
 
     pods: tuple[PlannedPod, ...]
@@ -114,8 +118,7 @@ def expand(
             continue
         if not any(template.names for template in templates):
             skipped.append(f"{label} makes no pods now: none are asked for; left out")
-        if word := _halted(document):
-            halted.append(f"{label} is {word}: its pods are planned as if it were resumed")
+        halted += _made_later(document, label)
         if templates[0].guessed:
             where = ", ".join(f"{one.path} ({len(one.names)})" for one in templates)
             guessed.append(f"{label}: its pods are guessed from what looks like a pod template: {where}")
@@ -177,6 +180,17 @@ def _halted(document: Document) -> str:
         return "paused" if spec.get("paused") is True else ""
     below = (object_in(spec, "runPolicy"), object_in(object_in(spec, "jobTemplate"), "spec"))
     return "suspended" if any(one.get("suspend") is True for one in (spec, *below)) else ""
+
+
+def _made_later(document: Document, label: str) -> Iterator[str]:
+    """Yield why pods of an object are not made yet, though they are planned."""
+    if word := _halted(document):
+        yield f"{label} is {word}: its pods are planned as if it were resumed"
+    written = object_in(object_in(document.value, "metadata"), "annotations").get(_HOOK)
+    hooks = list(filter(None, map(str.strip, written.split(",")))) if isinstance(written, str) else []
+    if hooks and not _INSTALLING.intersection(hooks):
+        said = f"{label} is Helm's {', '.join(hooks)} hook, which it makes neither to install nor to upgrade"
+        yield f"{said}; planned as if it were applied (helm template --no-hooks leaves it out)"
 
 
 def first_pod(documents: Sequence[Document], namespace: str = _DEFAULT_NAMESPACE) -> dict[str, Any]:

@@ -331,6 +331,30 @@ def test_pods_of_what_somebody_has_to_resume_are_planned_and_that_is_said(kind, 
     assert result.halted == (f"f document 1: {kind} w is {word}: its pods are planned as if it were resumed",)
 
 
+@pytest.mark.parametrize(
+    ("hook", "said"),
+    [
+        ("test", "test"),
+        ("test-success, pre-delete", "test-success, pre-delete"),
+        ("pre-install,test", ""),
+        ("post-upgrade", ""),
+        ("", ""),
+    ],
+)
+def test_pods_that_helm_makes_neither_to_install_nor_to_upgrade_are_said(hook, said):
+    """`helm template` prints them with the rest, and whoever applies that makes them."""
+    value = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "w", "annotations": {"helm.sh/hook": hook} if hook else {}},
+        "spec": {"containers": [{"name": "main", "image": "i"}]},
+    }
+    result = expand([Document("f document 1", value)])
+    assert [one.name for one in result.pods] == ["default/w"]
+    assert bool(result.halted) == bool(said)
+    assert all(f"Pod w is Helm's {said} hook" in line for line in result.halted)
+
+
 def test_a_kind_that_is_not_understood_is_said_and_a_builtin_one_is_known_to_have_none():
     result = expand(
         documents("{apiVersion: example.com/v1, kind: Thing, metadata: {name: t}, spec: {size: 3}}")
