@@ -38,7 +38,7 @@ def static_kubelet(kubelet_root: Path) -> str | None:
         ("memory_manager_state", "Static", "memoryManagerPolicy: None"),
     ):
         path = kubelet_root / file
-        if _policy(path) == policy:
+        if policy in _policies(path):
             return (
                 f'{path} says policyName "{policy}": the kubelet pins containers itself and would undo every'
                 f" value; set {field} in its configuration, remove that file and restart it"
@@ -46,13 +46,27 @@ def static_kubelet(kubelet_root: Path) -> str | None:
     return None
 
 
-def _policy(path: Path) -> object:
+def _policies(path: Path) -> tuple[object, ...]:
+    """Return the policies that a state file names.
+
+    From v1.37 on the content stands in `data`, as JSON in a text. What is beside it is a copy for older
+    kubelets, and goes when these are out of support (kubernetes/kubernetes#139069).
+    """
     try:
         with path.open("rb") as file:
-            state = json.loads(file.read(_LONGEST_STATE))
-    except (OSError, ValueError):
-        return None
-    return state.get("policyName") if isinstance(state, dict) else None
+            state = _object(file.read(_LONGEST_STATE))
+    except OSError:
+        return ()
+    return state.get("policyName"), _object(state.get("data")).get("policyName")
+
+
+def _object(text: object) -> dict[str, object]:
+    """Return the JSON object in a text; an empty one where there is none."""
+    try:
+        found = json.loads(text) if isinstance(text, (bytes, str)) else None
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,21 @@ def test_a_static_memory_manager_is_found_too(tmp_path):
     assert "memoryManagerPolicy: None" in (pause.static_kubelet(tmp_path) or "")
 
 
+@pytest.mark.parametrize(
+    ("file", "policy"), [("cpu_manager_state", "static"), ("memory_manager_state", "Static")]
+)
+def test_a_state_file_may_have_its_content_as_a_text(tmp_path, file, policy):
+    """As from v1.37 on, there with a copy beside it for older kubelets: kubernetes/kubernetes#139069."""
+    state = tmp_path / file
+    data = json.dumps({"policyName": policy})
+    for content in ({"data": data}, {"policyName": policy, "checksum": 1, "data": data, "dataChecksum": 2}):
+        state.write_text(json.dumps(content))
+        assert f'{state} says policyName "{policy}"' in (pause.static_kubelet(tmp_path) or "")
+    for nothing in ('{"policyName":"none"}', "", "{", "[]"):
+        state.write_text(json.dumps({"data": nothing}))
+        assert pause.static_kubelet(tmp_path) is None
+
+
 def test_other_pinners_are_named_by_their_containers():
     names = ["nginx", "nri-resource-policy-balloons", "koordlet", "dracpu"]
     assert pause.other_managers(names) == ("dra-driver-cpu", "koordlet", "nri-plugins")
