@@ -101,6 +101,10 @@ class CgroupReader:
         named = ((container_of(name), name) for name in names)
         return {container_id: folder / name for container_id, name in named if container_id is not None}
 
+    def container_ids(self) -> set[str]:
+        """Return the runtime's ids of all containers of all pods; sandboxes are among them."""
+        return {each for qos in Qos for pod in self.pods(qos) for each in self.containers(pod)}
+
     def folder(self, cgroup: ContainerCgroup) -> Path | None:
         """Return the folder of a container, whatever the runtime calls it; None if it is gone."""
         kept = self._of(cgroup)

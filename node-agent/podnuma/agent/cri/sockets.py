@@ -21,10 +21,10 @@ KNOWN: Final = (
 )
 
 
-def find_socket(root: Path, known: Iterable[str] = KNOWN) -> Path | None:
-    """Return the first known socket below `root` at which somebody listens, else the first; or None."""
-    there = [root / path for path in known if (root / path).is_socket()]
-    return next(filter(_listens, there), there[0] if there else None)
+def find_sockets(root: Path, known: Iterable[str] = KNOWN) -> tuple[Path, ...]:
+    """Return the known sockets below `root` at which somebody listens; if there is none, the others."""
+    there = tuple(root / path for path in known if (root / path).is_socket())
+    return tuple(filter(_listens, there)) or there
 
 
 def _listens(path: Path) -> bool:

@@ -18,6 +18,7 @@ from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.cgroups.writers.systemd import SystemdWriter
 from podnuma.agent.cri import sockets
 from podnuma.agent.cri import values as cri_values
+from podnuma.agent.cri.choice import choose_socket
 from podnuma.agent.model.containers import Container, RuntimeDescription
 from podnuma.agent.nri.config import PluginConfig
 from podnuma.agent.nri.link import Link, LinkState
@@ -171,17 +172,30 @@ class _RealNode:
         from podnuma.agent.cri.client import CriClient  # noqa: PLC0415 - loads gRPC
         from podnuma.agent.cri.errors import CriError  # noqa: PLC0415
 
-        socket = self._cri_socket()
+        socket = await self._cri_socket()
         if socket is None or not socket.is_socket():
-            raise OSError("no runtime socket")
+            raise OSError(self._no_socket())
         try:
             async with CriClient(socket) as client:
                 return await client.containers()
         except CriError as error:
             raise OSError(str(error)) from error
 
-    def _cri_socket(self) -> Path | None:
-        return self._settings.cri_socket or sockets.find_socket(self._settings.run_root.parent)
+    async def _cri_socket(self) -> Path | None:
+        if self._settings.cri_socket is not None:
+            return self._settings.cri_socket
+        return await choose_socket(self._sockets(), self._reader.container_ids)
+
+    def _sockets(self) -> tuple[Path, ...]:
+        return sockets.find_sockets(self._settings.run_root.parent)
+
+    def _no_socket(self) -> str:
+        if self._settings.cri_socket is None and len(found := self._sockets()) > 1:
+            return (
+                f"none of the runtimes at {', '.join(map(str, found))} lists a container of this node's pods;"
+                " --cri-socket of the agent names the one that the kubelet uses"
+            )
+        return f"no runtime socket below {self._settings.run_root.parent}"
 
     @property
     def _nri_is_enough(self) -> bool:
@@ -195,14 +209,12 @@ class _RealNode:
 
     async def _follow_cri(self) -> None:
         """Keep the CRI inventory, and the client that updates go through, while NRI is not enough."""
-        root = self._settings.run_root.parent
         await asyncio.sleep(_HEAD_START)
         while True:
-            socket = self._cri_socket()
             if self._nri_is_enough:
                 self._cri_trouble = "not used while NRI is connected"
-            elif socket is None or not socket.is_socket():
-                self._cri_trouble = f"no runtime socket below {root}"
+            elif (socket := await self._cri_socket()) is None or not socket.is_socket():
+                self._cri_trouble = self._no_socket()
             else:
                 await self._follow(socket)
             await asyncio.sleep(_LOOK_AGAIN)

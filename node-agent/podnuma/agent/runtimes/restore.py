@@ -18,6 +18,8 @@ from podnuma.agent.cgroups.writers.bus import SystemBus
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
 from podnuma.agent.cgroups.writers.systemd import SystemdWriter
+from podnuma.agent.cri import sockets
+from podnuma.agent.cri.choice import choose_socket
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, describe
 from podnuma.agent.model.cgroup_values import CgroupWrite
 from podnuma.agent.settings import AgentSettings
@@ -45,8 +47,9 @@ class Restorer:
         if isinstance(write.cgroup, ContainerCgroup) and self.runtime is not None:
             from podnuma.agent.runtimes.mechanisms import cri_update  # noqa: PLC0415 - loads gRPC
 
-            # Or the runtime's next update would pin the container again.
-            await cri_update(self.runtime, write.cgroup, write)
+            # Or the runtime's next update would pin the container again. One that it has forgotten may run.
+            with contextlib.suppress(CgroupGone):
+                await cri_update(self.runtime, write.cgroup, write)
         folder = self._folder(write.cgroup)
         if self.units is not None:
             await self.units.write(write, folder.name)
@@ -74,19 +77,17 @@ class Restorer:
 @contextlib.asynccontextmanager
 async def real_restorer(settings: AgentSettings, reader: CgroupReader) -> AsyncIterator[Restorer]:
     """Give what this node has to write through, for the time of the context."""
-    # gRPC is loaded only where there is a socket to talk to.
-    from podnuma.agent.cri import sockets  # noqa: PLC0415
-
     bus = SystemBus(f"unix:path={settings.run_root}/dbus/system_bus_socket")
     units = (
         SystemdWriter(bus.connect, reader.layout) if reader.layout.driver is CgroupDriver.SYSTEMD else None
     )
     files = CgroupfsWriter(settings.cgroup_root, reader.layout)
-    socket = settings.cri_socket or sockets.find_socket(settings.run_root.parent)
+    found = sockets.find_sockets(settings.run_root.parent)
+    socket = settings.cri_socket or await choose_socket(found, reader.container_ids)
     if socket is None:
         yield Restorer(reader, None, units, files)
     else:
-        from podnuma.agent.cri.client import CriClient  # noqa: PLC0415
+        from podnuma.agent.cri.client import CriClient  # noqa: PLC0415 - loads gRPC
 
         async with CriClient(socket) as client:
             yield Restorer(reader, client, units, files)

@@ -22,25 +22,25 @@ def listen(tmp_path):
 
 
 def test_node_without_a_runtime_has_no_socket(tmp_path):
-    assert sockets.find_socket(tmp_path) is None
+    assert sockets.find_sockets(tmp_path) == ()
 
 
 def test_runtime_of_a_distribution_goes_before_a_bare_containerd(tmp_path, listen):
     listen("run/containerd/containerd.sock")
-    assert sockets.find_socket(tmp_path) == tmp_path / "run/containerd/containerd.sock"
     listen("run/crio/crio.sock")
-    assert sockets.find_socket(tmp_path) == tmp_path / "run/crio/crio.sock"
+    found = [path.name for path in sockets.find_sockets(tmp_path)]
+    assert found == ["crio.sock", "containerd.sock"]
 
 
 def test_file_that_is_no_socket_does_not_count(tmp_path):
     (tmp_path / "run/containerd").mkdir(parents=True)
     (tmp_path / "run/containerd/containerd.sock").touch()
-    assert sockets.find_socket(tmp_path) is None
+    assert sockets.find_sockets(tmp_path) == ()
 
 
 def test_a_socket_that_a_stopped_runtime_left_behind_is_not_taken(tmp_path, listen):
     """cri-o/cri-o#4445: a node that had another runtime before."""
     listen("run/crio/crio.sock").close()
-    assert sockets.find_socket(tmp_path) == tmp_path / "run/crio/crio.sock", "there is no other"
+    assert sockets.find_sockets(tmp_path) == (tmp_path / "run/crio/crio.sock",), "there is no other"
     listen("run/containerd/containerd.sock")
-    assert sockets.find_socket(tmp_path) == tmp_path / "run/containerd/containerd.sock"
+    assert sockets.find_sockets(tmp_path) == (tmp_path / "run/containerd/containerd.sock",)

@@ -1,0 +1,25 @@
+import pytest
+from podnuma.agent.cgroups.writers.refusals import CgroupGone
+from podnuma.agent.cri.values import UpdateOutcome
+from podnuma.agent.model.cgroup_values import CgroupWrite
+from podnuma.agent.runtimes.restore import Restorer
+
+
+class Forgetful:
+    """A runtime that knows no container."""
+
+    async def update(self, container_id, resources):
+        del container_id, resources
+        return UpdateOutcome.GONE
+
+
+async def test_a_container_that_its_runtime_has_forgotten_is_given_back_all_the_same(bench, words):
+    """Else it is said to be given back, and stays on its CPUs until it ends."""
+    cgroup = bench.start(bench.pod("db"), "db")
+    bench.put(cgroup, "cpuset.cpus", "1,9")
+    restorer = Restorer(bench.reader, Forgetful(), None, bench.writer)
+    await restorer.restore(CgroupWrite(cgroup, words.cpus("0-15")), empty=True)
+    assert bench.cpus(cgroup) == ""
+    bench.stop(cgroup)
+    with pytest.raises(CgroupGone):
+        await restorer.restore(CgroupWrite(cgroup, words.cpus("0-15")), empty=True)
