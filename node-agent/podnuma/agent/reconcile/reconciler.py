@@ -133,6 +133,10 @@ class Reconciler:
         snapshot = self.snapshot
         return snapshot if snapshot is not None and snapshot.enforcing and self.may_write() else None
 
+    def has_processes(self, cgroup: ContainerCgroup) -> None:
+        """Take note that a container has processes in its own cgroup; it may end before the next pass."""
+        self._sandboxes.has_processes(cgroup)
+
     async def run_pass(self) -> NodeSnapshot:
         """Run one pass. Raises OSError while the runtime does not answer."""
         # Not under the lock: a container that starts would wait for this, and the runtime for its start.
@@ -223,7 +227,7 @@ class Reconciler:
             machine=machine,
             accepted=accepted,
             plan_input=plan_input,
-            containers=cgroups,
+            containers=self._sandboxes.with_ends(cgroups, seen),
             targets=self._planned.targets(plan_input, seen),
             seen=seen,
             pause_reason=pause_reason,

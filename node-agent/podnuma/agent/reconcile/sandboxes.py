@@ -11,6 +11,7 @@ for two seconds, and stays it between two containers.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup
 from podnuma.agent.model.cgroup_values import CgroupValues
@@ -70,6 +71,25 @@ class Sandboxes:
         ]
         self.pods = frozenset(pod.uid for pod in sandboxed)
         return [cgroup for pod in sandboxed if pod.uid not in before for cgroup in theirs[pod]]
+
+    def has_processes(self, cgroup: ContainerCgroup) -> None:
+        """Take note that the processes of a container are in its own cgroup, if only for a moment."""
+        self._inhabited.add(cgroup.id)
+
+    def with_ends(
+        self, containers: Mapping[ContainerCgroup, Container], seen: Collection[CgroupRef]
+    ) -> Mapping[ContainerCgroup, Container]:
+        """Return the containers; those that had processes and have no cgroup any more have ended.
+
+        CRI-O tells NRI of that only when it removes the container (cri-o/cri-o#7059), others never, if they
+        did not notice.
+        """
+        over = {
+            cgroup: replace(found, ended=True)
+            for cgroup, found in containers.items()
+            if cgroup not in seen and cgroup.id in self._inhabited and not found.ended
+        }
+        return {**containers, **over} if over else containers
 
     def differences(
         self,

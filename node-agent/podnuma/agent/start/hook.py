@@ -154,8 +154,11 @@ class StartHook:
             write = CgroupWrite(cgroup, target.cpus, target.mems, target.cpu_max)
             for result in await apply_writes([write], self._direct(), {}, self._reconciler.may_write):
                 observer.wrote(result)
-        if self._reconciler.reader.populated(cgroup) is False:
+        populated = self._reconciler.reader.populated(cgroup)
+        if populated is False:
             return  # what is to run is elsewhere: `reconcile.sandboxes` finds out where
+        if populated:
+            self._reconciler.has_processes(cgroup)
         for pause in _SYSTEMD_TAKES:
             if self._difference(cgroup, target, snapshot) is None:
                 if (judged := self._reconciler.verdicts.at_start(cgroup.id)) is not None:

@@ -129,6 +129,21 @@ def test_a_container_that_ended_before_it_was_seen_to_run_makes_no_sandbox(bench
     assert (said.containers[0].verdict, said.containers[0].message) == (Verdict.PENDING, "")
 
 
+def test_a_container_of_whose_end_nobody_tells_makes_no_sandbox(bench, words):
+    """cri-o/cri-o#7059: to NRI it is there until it is removed. This one ends before a pass sees it."""
+    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
+    pod = bench.pod("db")
+    bench.put(pod, "cgroup.events", "populated 1")
+    bench.run_pass()
+    db = bench.start(pod, "db")
+    bench.put(db, "cgroup.events", "populated 1")
+    asyncio.run(bench.hook.before_start(db))
+    bench.kernel.remove(bench.layout.folder(db))
+    bench.run_pass()
+    assert pass_later(bench).containers[db].ended
+    assert bench.effective(pod) == "0-15", "as of any pod"
+
+
 def test_a_debug_container_in_a_sandbox_runs_where_its_pod_does_and_disturbs_nobody(bench, words, sandboxed):
     pod, (vm,) = sandboxed(words.container("vm", "1,9"), cpus="1,9")
     bench.run_pass()

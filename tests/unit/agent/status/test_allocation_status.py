@@ -545,3 +545,21 @@ def test_a_container_whose_end_the_runtime_did_not_notice_is_not_put_down_to_the
         "db: the runtime lists it, but it has no cgroup below that of its pod;"
         " if this persists, it has ended and the runtime did not notice; restart the runtime"
     )
+
+
+def test_a_container_that_ran_and_has_no_cgroup_any_more_is_waited_for(bench, words, grant, tell):
+    """cri-o/cri-o#7059: one that crashes is listed as running until it is removed."""
+    bench.grant(grant)
+    pod = bench.pod("db")
+    bench.start(pod, "log")
+    db = bench.start(pod, "db")
+    bench.put(db, "cgroup.events", "populated 1")
+
+    def refuse(write):
+        if write.cgroup == db:
+            raise words.refused("db", "1,9", "EBUSY")
+
+    bench.ways.refuse = refuse
+    tell()
+    bench.kernel.remove(bench.layout.folder(db))
+    assert ready(tell())[2] == "waits for the start of db"
