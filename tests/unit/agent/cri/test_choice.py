@@ -1,3 +1,6 @@
+import tempfile
+from pathlib import Path
+
 import grpc
 import pytest
 from podnuma.agent.cri.choice import choose_socket
@@ -5,13 +8,14 @@ from podnuma.agent.cri.messages import cri_pb2 as pb
 
 
 @pytest.fixture
-async def runtimes(tmp_path, fake_runtime):
+async def runtimes(fake_runtime):
     """Return a function that starts runtimes which list containers with these ids, or refuse to."""
     started = []
+    folder = tempfile.TemporaryDirectory()  # a socket's path is short
 
     async def start(**listed):
         for name, ids in listed.items():
-            runtime = type(fake_runtime)(tmp_path / f"{name}.sock")
+            runtime = type(fake_runtime)(Path(folder.name, f"{name}.sock"))
             runtime.answers["ListContainers"] = (
                 ids
                 if isinstance(ids, grpc.StatusCode)
@@ -24,6 +28,7 @@ async def runtimes(tmp_path, fake_runtime):
     yield start
     for runtime in started:
         await runtime.stop()
+    folder.cleanup()
 
 
 async def choice(sockets, ids):
