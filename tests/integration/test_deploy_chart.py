@@ -97,7 +97,7 @@ def test_values_and_schema_name_the_same_keys():
 
 def test_no_container_may_do_more_than_it_must(helm):
     pods = workloads(rendered(helm, *EVERY_OPTION))
-    assert sorted(pods) == ["podnuma-agent", "podnuma-cleanup", "podnuma-operator", "podnuma-test"]
+    assert sorted(pods) == ["podnuma-agent", "podnuma-cleanup", "podnuma-operator", "podnuma-test-ready"]
     for name, pod in pods.items():
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert not pod.get("hostNetwork")

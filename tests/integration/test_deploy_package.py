@@ -215,7 +215,7 @@ def test_accounts_can_be_those_of_somebody_else(helm):
     theirs = ("agent.serviceAccount.create=false", "agent.serviceAccount.name=theirs")
     manifests = rendered(helm, *theirs)
     accounts = {found["metadata"]["name"] for found in manifests if found["kind"] == "ServiceAccount"}
-    assert accounts == {"podnuma-operator", "podnuma-cleanup", "podnuma-test"}
+    assert accounts == {"podnuma-operator", "podnuma-cleanup", "podnuma-test-account"}
     agents = one(manifests, "DaemonSet", "podnuma-agent")
     assert agents["spec"]["template"]["spec"]["serviceAccountName"] == "theirs"
     assert one(manifests, "ClusterRoleBinding", "podnuma-agent")["subjects"][0]["name"] == "theirs"

@@ -301,7 +301,7 @@ def served(cluster: ControlPlane, plural: str) -> bool:
 
 def asks(cluster: ControlPlane, folder: Path) -> tuple[int, list[str]]:
     """Run the script of `helm test` as its job does, with the rights of its account: exit code and lines."""
-    (folder / "token").write_text(cluster.token(SYSTEM, "podnuma-test"))
+    (folder / "token").write_text(cluster.token(SYSTEM, "podnuma-test-account"))
     shutil.copy(cluster.ca_file, folder / "ca.crt")
     _, host, port = cluster.server.replace("//", "").split(":")
     names = (f"--namespace={SYSTEM}", "--operator=podnuma-operator", "--agent=podnuma-agent")
@@ -319,10 +319,14 @@ def asks(cluster: ControlPlane, folder: Path) -> tuple[int, list[str]]:
 
 def test_helm_test_says_whether_podnuma_is_ready(releases, helm, tmp_path):
     releases.put("install", "--wait")
-    assert "Phase:          Succeeded" in releases.does("test", "podnuma", "--namespace", SYSTEM)
+    said = releases.does("test", "podnuma", "--namespace", SYSTEM)
+    assert "Phase:          Succeeded" in said
+    suites = [line.split()[2] for line in said.splitlines() if line.startswith("TEST SUITE:")]
+    assert "podnuma-test-ready" in suites
+    assert len(suites) == len(set(suites)) == 5, "each is told from the others"
     api = releases.cluster.api
     for manifest in rendered(helm):
-        if manifest["metadata"]["name"] == "podnuma-test" and manifest["kind"] != "Job":
+        if manifest["metadata"]["name"].startswith("podnuma-test-") and manifest["kind"] != "Job":
             api.apply(manifest, SYSTEM)
     assert asks(releases.cluster, tmp_path) == (
         0,
