@@ -13,6 +13,9 @@ from testbed.installation import ROOT
 from testbed.playground.cluster import Playground
 from testbed.processes import ProcessFailedError, hear_ctrl_c
 
+STARTING = """\
+starting etcd, API server, controller manager, scheduler and two simulated nodes: a shell opens in half a minute,
+the first time in some minutes, since they are built before"""
 WELCOME = """
 An empty cluster; kubectl, helm and podnuma are on the PATH. Go on with README.md, chapter "Install", at
 `kubectl podnuma check`, word by word: no image is pulled, so any name of one will do. NODE is node-1.
@@ -29,6 +32,7 @@ PS1="(playground) $PS1"
 def main() -> int:
     """Start the cluster and a shell, and return 0, or the shell's status if it read a pipe."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    print(STARTING, flush=True)
     try:
         with Playground() as playground:
             for name, node in playground.nodes.items():

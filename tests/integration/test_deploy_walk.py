@@ -253,6 +253,7 @@ def test_a_shell_in_the_playground_has_all_three_commands_and_takes_everything_w
         timeout=240,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("starting etcd, "), "nobody waits before a silent screen"
     said = done.stdout.split("\n\n")[-1].splitlines()
     assert said == [
         "node/node-1",
