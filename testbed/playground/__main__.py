@@ -14,8 +14,8 @@ from testbed.playground.cluster import Playground
 from testbed.processes import ProcessFailedError, hear_ctrl_c
 
 STARTING = """\
-starting etcd, API server, controller manager, scheduler and two simulated nodes: a shell opens in half a minute,
-the first time in some minutes, since they are built before"""
+starting etcd, API server, controller manager, scheduler and two simulated nodes: a shell opens in half a
+minute, the first time in some minutes, since they are built before"""
 WELCOME = """
 An empty cluster; kubectl, helm and podnuma are on the PATH. Go on with README.md, chapter "Install", at
 `kubectl podnuma check`, word by word: no image is pulled, so any name of one will do. NODE is node-1.
