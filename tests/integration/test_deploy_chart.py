@@ -26,6 +26,7 @@ from tests.integration.helm_chart import (
     run,
     workloads,
 )
+from tests.shown_commands import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -254,7 +255,13 @@ def test_installed_it_runs_everywhere_and_says_what_to_do_next(installed, helm):
     notes = run(helm, "get", "notes", "podnuma", "--namespace", SYSTEM, cluster=installed).stdout
     assert "helm test podnuma --namespace podnuma-system" in notes
     assert "examples/" not in notes
-    assert yaml.safe_load(notes.split("<<END\n")[1].split("END\n")[0])["kind"] == "NodeProfile"
+    said, readme = (
+        {" ".join(line.split()) for line in lines}
+        for lines in (notes.replace("\\\n", " ").splitlines(), shown(ROOT / "README.md", "Install"))
+    )
+    first = {one for one in said if one.startswith(("kubectl label node ", "kubectl podnuma profile "))}
+    assert len(first) == 2
+    assert first <= readme, "both pages begin with the same profile"
 
 
 def test_nodes_are_released_with_the_rights_of_the_cleanup_job_alone(installed):
