@@ -248,7 +248,7 @@ def _reserved_memory(settings: ManagerSettings, topology: Topology) -> Iterator[
                 yield SettingsProblem(
                     f"{RESERVED_MEMORY}[{entry.node}].{resource}",
                     str(size),
-                    "is no memory resource; remove it",
+                    "is not a memory resource; remove it",
                 )
             elif size > have.get(entry.node, {}).get(resource, size):
                 yield SettingsProblem(

@@ -43,7 +43,7 @@ def no_locality(*, pod_level: bool, pod_scope: bool) -> Refusal:
 
 
 def uneven_smt(requested: int, per_core: int) -> Refusal:
-    """Say that only whole cores are given, and the request is no whole number of them."""
+    """Say that only whole cores are given, and the request is not a whole number of them."""
     return Refusal(
         Reason.SMT_ALIGNMENT,
         f"SMT Alignment Error: requested {requested} cpus not multiple cpus per core = {per_core}",

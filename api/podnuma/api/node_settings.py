@@ -235,7 +235,7 @@ def _read_reserved(item: Fields) -> ReservedMemory:
 def _micros(value: str) -> int:
     match = _DURATION.fullmatch(value)
     if match is None:
-        raise ValueError("is no time; write a whole number with us, ms or s, for example 100ms")
+        raise ValueError("is not a duration; write a whole number with us, ms or s, for example 100ms")
     return int(match[1]) * _MICROS[match[2]]
 
 

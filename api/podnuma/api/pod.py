@@ -273,7 +273,7 @@ def _read_annotation(annotations: Fields, containers: tuple[ContainerRequest, ..
     try:
         content = json.loads(written)
     except (ValueError, RecursionError):
-        message = 'is no JSON; write for example {"limits": {"cpu": "4", "memory": "8Gi"}}'
+        message = 'is not JSON; write for example {"limits": {"cpu": "4", "memory": "8Gi"}}'
         annotations.errors.add(path, written, message)
         return None
     holder = Fields({path: content}, "", annotations.errors)
@@ -284,7 +284,7 @@ def _read_annotation(annotations: Fields, containers: tuple[ContainerRequest, ..
         elif isinstance(resources.content[key], Mapping):
             for resource in resources.content[key]:
                 if not isinstance(resource, str) or not _POD_LEVEL.fullmatch(resource):
-                    message = "is no pod-level resource; only cpu, memory and hugepages-<size> are"
+                    message = "is not a pod-level resource; only cpu, memory and hugepages-<size> are"
                     annotations.errors.add(f"{path}.{key}", resource, message)
     given = _read_budget(holder, path)
     requests, limits = with_pod_level_defaults(given.requests, given.limits, containers)
@@ -331,6 +331,6 @@ def _check_requests(requests: Amounts, limits: Amounts, path: str, errors: Field
             errors.add(where, render_quantity(amount, resource), message)
         elif resource.startswith(HUGEPAGES) and amount.nano != limit.nano:
             message = (
-                f"huge pages can not be overcommitted; request the limit, {render_quantity(limit, resource)}"
+                f"huge pages cannot be overcommitted; request the limit, {render_quantity(limit, resource)}"
             )
             errors.add(where, render_quantity(amount, resource), message)

@@ -12,9 +12,9 @@ stored pod comes out unchanged. Rules:
    a missing pod-level limit becomes what the containers' limits are together, or the pod-level request if
    that is more, where there is such a request and every container has a limit. LimitRanges come first then.
 4. Amounts with a fraction are rewritten without one ("1.5Gi" as "1536Mi"), which the kubelet can
-   count and the other it can not (`allocator.quantities`). No amount (`cpu:` with nothing behind it) is zero.
+   count and the other it cannot (`allocator.quantities`). No amount (`cpu:` with nothing behind it) is zero.
 
-What can not be understood is left as it is, for ``pod.read_pod`` to name it.
+What cannot be understood is left as it is, for ``pod.read_pod`` to name it.
 """
 
 from collections.abc import Mapping

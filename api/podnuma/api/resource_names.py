@@ -60,7 +60,7 @@ def _refused(resources: Json, where: str, *, in_budget: bool) -> Iterator[str]:
 def _wrong_in_budget(name: str) -> str:
     if name in (CPU, MEMORY) or name.startswith(HUGEPAGES):
         return ""
-    return "is no pod-level resource; only cpu, memory and hugepages-<size> are"
+    return "is not a pod-level resource; only cpu, memory and hugepages-<size> are"
 
 
 def _wrong_name(name: str) -> str:
@@ -68,10 +68,10 @@ def _wrong_name(name: str) -> str:
         return ""
     if "/" not in name:
         near = next((one for one in _STANDARD if name.lower() in one), "")
-        meant = f"; is {near} meant?" if near else f"; {', '.join(_STANDARD)} need no domain, others do"
+        meant = f"; did you mean {near}?" if near else f"; {', '.join(_STANDARD)} need no domain, others do"
         return f"no resource has this name{meant}"
     longer = name if _is_native(name) else _QUOTA + name
-    return "" if is_label_key(longer) and not name.startswith(_QUOTA) else "is no name of a resource"
+    return "" if is_label_key(longer) and not name.startswith(_QUOTA) else "is not the name of a resource"
 
 
 def _wrong_amount(name: str, value: Any) -> str:
@@ -80,9 +80,9 @@ def _wrong_amount(name: str, value: Any) -> str:
     except ValueError as error:
         return str(error)
     if name.startswith(HUGEPAGES) and not _is_whole_pages(name, amount):
-        return f"{value} is no whole number of pages of {name.removeprefix(HUGEPAGES)}"
+        return f"{value} is not a whole number of pages of {name.removeprefix(HUGEPAGES)}"
     if not _is_native(name) and not amount.integral:
-        return f"{value} is no whole number"
+        return f"{value} is not a whole number"
     return ""
 
 

@@ -130,11 +130,11 @@ def _read_value(value: Any) -> str:
     read: str = text(63)(value)
     if not _VALUE.fullmatch(read):
         raise ValueError(
-            "is no label value; use letters, digits, '-', '_' and '.', a letter or digit at both ends"
+            "is not a label value; use letters, digits, '-', '_' and '.', a letter or digit at both ends"
         )
     return read
 
 
 def _check_key(fields: Fields, name: str, key: str) -> None:
     if not _KEY.fullmatch(key):
-        fields.errors.add(fields.at(name), key, "is no label key; write for example example.com/pool or pool")
+        fields.errors.add(fields.at(name), key, "is not a label key; write for example example.com/pool or pool")

@@ -160,17 +160,17 @@ def test_the_field_wins_over_the_annotation():
 @pytest.mark.parametrize(
     ("budget", "words"),
     [
-        ("{", r"metadata.annotations\[podnuma.dev/resources\] \"{\": is no JSON; write for example"),
-        ("[" * LONGEST_BUDGET, "is no JSON"),
+        ("{", r"metadata.annotations\[podnuma.dev/resources\] \"{\": is not JSON; write for example"),
+        ("[" * LONGEST_BUDGET, "is not JSON"),
         ("4 CPUs" * 2000, f"has 12000 characters; at most {LONGEST_BUDGET} are allowed"),
         ([], "must be an object"),
         ({"cpu": "4"}, '"cpu": unknown field; only requests and limits are known'),
         ({"limits": {"cpu": "four"}}, r"limits\[cpu\] \"four\": .*is not a quantity"),
         (
             {"limits": {"example.com/gpu": 1}},
-            "is no pod-level resource; only cpu, memory and hugepages-<size>",
+            "is not a pod-level resource; only cpu, memory and hugepages-<size>",
         ),
-        ({"limits": {"hugepages-1GB": "1Gi"}}, '"hugepages-1GB": is no pod-level resource'),
+        ({"limits": {"hugepages-1GB": "1Gi"}}, '"hugepages-1GB": is not a pod-level resource'),
         ({"limits": {"cpu": {}}}, r"limits\[cpu\] \(an object\): must be a string"),
         ({"limits": {"cpu": 10**5}, "requests": {"cpu": 10**6}}, '"1000000": is more than the limit, 100000'),
     ],
@@ -209,7 +209,7 @@ def test_a_bad_annotation_says_what_to_write(budget, words):
         ),
         (
             pod(resources={"requests": {"hugepages-2Mi": "2Mi"}, "limits": {"hugepages-2Mi": "4Mi"}}),
-            "huge pages can not be overcommitted; request the limit, 4Mi",
+            "huge pages cannot be overcommitted; request the limit, 4Mi",
         ),
         (
             pod(one({"requests": {"hugepages-2Mi": "2Mi"}})),

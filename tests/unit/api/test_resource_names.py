@@ -31,18 +31,18 @@ def test_what_kubernetes_knows_is_taken(limits):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("CPU", "no resource has this name; is cpu meant?"),
-        ("Memory", "no resource has this name; is memory meant?"),
-        ("mem", "no resource has this name; is memory meant?"),
+        ("CPU", "no resource has this name; did you mean cpu?"),
+        ("Memory", "no resource has this name; did you mean memory?"),
+        ("mem", "no resource has this name; did you mean memory?"),
         ("gpu", "no resource has this name; cpu, memory, ephemeral-storage need no domain, others do"),
         (
             "requests.cpu",
             "no resource has this name; cpu, memory, ephemeral-storage need no domain, others do",
         ),
-        ("Nvidia.com/gpu", "is no name of a resource"),
-        ("nvidia.com/", "is no name of a resource"),
-        ("requests.nvidia.com/gpu", "is no name of a resource"),
-        ("a/b/c", "is no name of a resource"),
+        ("Nvidia.com/gpu", "is not the name of a resource"),
+        ("nvidia.com/", "is not the name of a resource"),
+        ("requests.nvidia.com/gpu", "is not the name of a resource"),
+        ("a/b/c", "is not the name of a resource"),
     ],
 )
 def test_a_name_that_no_resource_has_is_refused(name, said):
@@ -54,13 +54,13 @@ def test_a_name_that_no_resource_has_is_refused(name, said):
 @pytest.mark.parametrize(
     ("name", "amount", "said"),
     [
-        ("nvidia.com/gpu", 0.5, "0.5 is no whole number"),
-        ("nvidia.com/gpu", "500m", "500m is no whole number"),
+        ("nvidia.com/gpu", 0.5, "0.5 is not a whole number"),
+        ("nvidia.com/gpu", "500m", "500m is not a whole number"),
         ("nvidia.com/gpu", "one", "'one' is not a quantity such as 4, 1500m or 16Gi"),
         ("ephemeral-storage", "10GB", "'10GB' is not a quantity such as 4, 1500m or 16Gi"),
-        ("hugepages-2Mi", "3Mi", "3Mi is no whole number of pages of 2Mi"),
-        ("hugepages-big", "4Mi", "4Mi is no whole number of pages of big"),
-        ("hugepages-0", "4Mi", "4Mi is no whole number of pages of 0"),
+        ("hugepages-2Mi", "3Mi", "3Mi is not a whole number of pages of 2Mi"),
+        ("hugepages-big", "4Mi", "4Mi is not a whole number of pages of big"),
+        ("hugepages-0", "4Mi", "4Mi is not a whole number of pages of 0"),
     ],
 )
 def test_an_amount_that_cannot_be_given_is_refused(name, amount, said):
@@ -93,7 +93,7 @@ def test_huge_pages_need_cpu_or_memory():
 @pytest.mark.parametrize("name", ["nvidia.com/gpu", "ephemeral-storage", "CPU"])
 def test_a_budget_has_only_what_can_be_shared(name):
     budget = {"limits": {"cpu": "4", "hugepages-2Mi": "4Mi", name: 1}}
-    said = "is no pod-level resource; only cpu, memory and hugepages-<size> are"
+    said = "is not a pod-level resource; only cpu, memory and hugepages-<size> are"
     assert of_container(resources=budget)[0] == f"spec.resources.limits[{name}]: {said}"
 
 

@@ -48,8 +48,8 @@ def test_all_requirements_must_hold():
 @pytest.mark.parametrize(
     ("selector", "words"),
     [
-        ({"matchLabels": {"a b": "c"}}, r"spec.podSelector.matchLabels\[a b\] \"a b\": is no label key"),
-        ({"matchLabels": {"a": "c,d=e"}}, r"matchLabels\[a\] \"c,d=e\": is no label value"),
+        ({"matchLabels": {"a b": "c"}}, r"spec.podSelector.matchLabels\[a b\] \"a b\": is not a label key"),
+        ({"matchLabels": {"a": "c,d=e"}}, r"matchLabels\[a\] \"c,d=e\": is not a label value"),
         ({"matchExpressions": [{"key": "a", "operator": "In"}]}, "In needs values; add at least one"),
         (
             {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]},

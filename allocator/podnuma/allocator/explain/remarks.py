@@ -96,7 +96,7 @@ def _about_requests(node: NodeAllocator, requests: ExclusiveRequests, path: Admi
         if budget is not None and not budget.integral:
             yield f"a budget of {format_cpu(budget.milli)} CPUs is not whole: no container gets own CPUs"
         if requests.pod_memory is None:
-            yield "the budget's memory is no plain number of bytes: no memory is bound"
+            yield "the budget's memory is not a plain number of bytes: no memory is bound"
         for problem in (empty_cpu_pool(requests) if requests.pod_cpus else None, empty_memory_pool(requests)):
             if problem:
                 yield problem

@@ -106,7 +106,7 @@ def wrong_type(document: Document) -> str:
         return ""
     kind = _SPELLED.get(document.kind.lower(), document.kind)
     if kind != document.kind:
-        return f"kind: there is no {document.kind}; {kind} is meant"
+        return f"kind: there is no {document.kind}; did you mean {kind}?"
     version, served = document.value.get("apiVersion"), _SERVED.get(kind)
     if version is None:
         write = served or f"that of a {kind}, which `kubectl explain {kind.lower()}` tells"

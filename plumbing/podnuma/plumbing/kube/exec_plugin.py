@@ -119,7 +119,7 @@ def _interactive(plugin: Entry) -> bool:
     mode = plugin.text("interactiveMode") or "IfAvailable"
     terminal = sys.stdin is not None and sys.stdin.isatty()
     if mode == "Always" and not terminal:
-        raise plugin.wrong("interactiveMode", "is Always, and standard input is no terminal")
+        raise plugin.wrong("interactiveMode", "is Always, and standard input is not a terminal")
     return terminal and mode != "Never"
 
 

@@ -79,7 +79,7 @@ class Entry:
             try:
                 return base64.b64decode(inline, validate=False)
             except (binascii.Error, ValueError) as error:
-                raise self.wrong(f"{key}-data", f"is no base64: {error}") from error
+                raise self.wrong(f"{key}-data", f"is not base64: {error}") from error
         path = self.path(key)
         if path is None:
             return b""
@@ -109,11 +109,11 @@ class Kubeconfig:
             except OSError as error:
                 raise KubeconfigError(f"{file} cannot be read: {error.strerror}") from error
             except UnicodeDecodeError as error:
-                raise KubeconfigError(f"{file} is no text: {error}") from error
+                raise KubeconfigError(f"{file} is not text: {error}") from error
             except (yaml.YAMLError, RecursionError) as error:
-                raise KubeconfigError(f"{file} is no YAML: {error}") from error
+                raise KubeconfigError(f"{file} is not YAML: {error}") from error
             if not isinstance(content, dict | None):
-                raise KubeconfigError(f"{file} is no kubeconfig: an object belongs there")
+                raise KubeconfigError(f"{file} is not a kubeconfig: it must be an object")
             contents.append((file, content or {}))
         return cls(contents)
 

@@ -64,7 +64,7 @@ def _after(text: str, at: int) -> int:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number that JSON has")
+    raise ValueError(f"{name} is not a number that JSON has")
 
 
 def _number(written: str) -> int | float:

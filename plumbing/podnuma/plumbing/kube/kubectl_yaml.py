@@ -161,7 +161,7 @@ def _json_value(node: yaml.ScalarNode) -> Any:
     value = _scalar(node)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise _error(node, f"{node.value} is no number that JSON has; put it in quotes for text")
+            raise _error(node, f"{node.value} is not a number that JSON has; put it in quotes for text")
         # JSON is written by Go, which writes 1.0 as 1.
         return int(Decimal(repr(value))) if value.is_integer() and abs(value) < 1e21 else value  # noqa: PLR2004
     return value
@@ -169,7 +169,7 @@ def _json_value(node: yaml.ScalarNode) -> Any:
 
 def _key(node: yaml.Node) -> str:
     if not isinstance(node, yaml.ScalarNode):
-        raise _error(node, "a key can not be an object or a list")
+        raise _error(node, "a key cannot be an object or a list")
     match _scalar(node):
         case str() as text:
             return text
@@ -180,7 +180,7 @@ def _key(node: yaml.Node) -> str:
         case float() as number:
             return _float_key(number)
         case _:
-            raise _error(node, f"{node.value or 'nothing'} can not be a key; put it in quotes")
+            raise _error(node, f"{node.value or 'nothing'} cannot be a key; put it in quotes")
 
 
 def _float_key(number: float) -> str:

@@ -122,7 +122,7 @@ def test_pods_that_hold_nothing_are_told_why():
         "a budget of 3500m CPUs is not whole: no container gets own CPUs",
     )
     assert explain(node(), pod((4, "1.5Gi"), s())).remarks == (
-        "the budget's memory is no plain number of bytes: no memory is bound",
+        "the budget's memory is not a plain number of bytes: no memory is bound",
     )
     off = NodeAllocator.empty(replace(settings(), pod_level_managers=False), machine("DS12"))
     assert explain(off, wanted).remarks == (

@@ -99,8 +99,8 @@ def test_an_object_without_a_name_is_a_problem():
 @pytest.mark.parametrize(
     ("kind", "version", "said"),
     [
-        ("deployment", "apps/v1", "kind: there is no deployment; Deployment is meant"),
-        ("Statefulset", "apps/v1", "kind: there is no Statefulset; StatefulSet is meant"),
+        ("deployment", "apps/v1", "kind: there is no deployment; did you mean Deployment?"),
+        ("Statefulset", "apps/v1", "kind: there is no Statefulset; did you mean StatefulSet?"),
         (
             "Deployment",
             "extensions/v1beta1",

@@ -132,7 +132,7 @@ async def test_the_clusters_own_fields_are_taken_and_its_proxy_before_the_enviro
         (
             {"exec": {"command": "true", "apiVersion": V1, "interactiveMode": "Always"}},
             {},
-            "interactiveMode is Always, and standard input is no terminal",
+            "interactiveMode is Always, and standard input is not a terminal",
         ),
     ],
 )

@@ -101,7 +101,7 @@ def test_data_comes_before_a_file_and_files_are_beside_the_kubeconfig(tmp_path):
         (lambda one: one.flag("b"), "users[me].user.b must be true or false"),
         (lambda one: one.part("b"), "users[me].user.b must be an object"),
         (lambda one: one.texts("a"), "users[me].user.a must be a list of texts"),
-        (lambda one: one.content("key"), "users[me].user.key-data is no base64"),
+        (lambda one: one.content("key"), "users[me].user.key-data is not base64"),
         (lambda one: one.content("gone"), "users[me].user.gone cannot be read"),
     ],
 )
