@@ -137,4 +137,6 @@ def _read_value(value: Any) -> str:
 
 def _check_key(fields: Fields, name: str, key: str) -> None:
     if not _KEY.fullmatch(key):
-        fields.errors.add(fields.at(name), key, "is not a label key; write for example example.com/pool or pool")
+        fields.errors.add(
+            fields.at(name), key, "is not a label key; write for example example.com/pool or pool"
+        )
