@@ -6,8 +6,8 @@ decided about a pod before ours is its last one.
 
     nominate      status.nominatedNodeName: the scheduler tries that node first, and keeps room there
     lift          our gate goes; the scheduler takes over
-    release       the same, with a required node affinity against nodes that were found unfit; Karpenter ignores
-                  pods that name nodes in their affinity, so it adds no node for them
+    release       the same, with a required node affinity against nodes that were found unfit; Karpenter adds
+                  no node for such a pod, since it ignores pods that name nodes in their affinity
 
 Each patch names the pod's UID, so that it never meets another pod of the name, and may be sent twice.
 """

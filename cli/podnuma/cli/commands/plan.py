@@ -237,7 +237,7 @@ def _say_what_runs(
     if running.more:
         note(f"more than the manifests ask for, left as they are: {_named(running.more)}")
     seen = {one.name for one in running.every}
-    if beside := [pod for pod in expanded.pods if pod.name in holding - seen]:
+    if beside := [pod for pod in expanded.pods if pod.name in holding and pod.name not in seen]:
         note(f"planned beside what a pod of the same name holds that is not known to run: {_named(beside)}")
 
 

@@ -35,7 +35,7 @@ class LateWrites:
         seen: Mapping[CgroupRef, CgroupValues],
         now: float,
     ) -> list[CgroupRef]:
-        """Return the cgroups that have what one of these writes asked for, and shall have something else."""
+        """Return the cgroups that have what one of these writes asked for, and should have something else."""
         if not self._asked:
             return []
         self._asked = {

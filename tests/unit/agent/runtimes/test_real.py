@@ -2,6 +2,7 @@ import asyncio
 import socket as sockets
 
 import pytest
+from podnuma.agent.cri import sockets as cri_sockets
 from podnuma.agent.cri import watch
 from podnuma.agent.cri.values import CriContainer, CriContainerState
 from podnuma.agent.nri.link import LinkState
@@ -149,7 +150,7 @@ async def test_runtimes_of_which_none_has_a_container_of_a_pod_are_named(tmp_pat
     monkeypatch.setattr(real, "_HEAD_START", 0.0)
     monkeypatch.setattr(real, "choose_socket", none)
     found = [tmp_path / "run/crio/crio.sock", tmp_path / "run/containerd/containerd.sock"]
-    monkeypatch.setattr(real.sockets, "find_sockets", lambda _: tuple(found))
+    monkeypatch.setattr(cri_sockets, "find_sockets", lambda _: tuple(found))
     node = side(tmp_path, Runtime.CRI).runtime
     task = asyncio.create_task(node._follow_cri())
     try:

@@ -1,5 +1,8 @@
+from typing import cast
+
 import pytest
 from podnuma.agent.cgroups.writers.refusals import CgroupGone
+from podnuma.agent.cri.client import CriClient
 from podnuma.agent.cri.values import UpdateOutcome
 from podnuma.agent.model.cgroup_values import CgroupWrite
 from podnuma.agent.runtimes.restore import Restorer
@@ -17,7 +20,7 @@ async def test_a_container_that_its_runtime_has_forgotten_is_given_back_all_the_
     """Else it is said to be given back, and stays on its CPUs until it ends."""
     cgroup = bench.start(bench.pod("db"), "db")
     bench.put(cgroup, "cpuset.cpus", "1,9")
-    restorer = Restorer(bench.reader, Forgetful(), None, bench.writer)
+    restorer = Restorer(bench.reader, cast("CriClient", Forgetful()), None, bench.writer)
     await restorer.restore(CgroupWrite(cgroup, words.cpus("0-15")), empty=True)
     assert bench.cpus(cgroup) == ""
     bench.stop(cgroup)

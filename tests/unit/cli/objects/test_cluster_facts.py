@@ -81,8 +81,8 @@ async def test_a_silent_kubelet_holds_up_no_other_and_nobody_for_long(tmp_path, 
     }
     (tmp_path / "config").write_text(json.dumps(named))
     began = time.monotonic()
-    asked = (ask_kubelets, ClusterSource(tmp_path / "config"), ["silent", "well"])
-    read, silent = await asyncio.get_running_loop().run_in_executor(None, *asked)
+    source = ClusterSource(tmp_path / "config")
+    read, silent = await asyncio.to_thread(ask_kubelets, source, ["silent", "well"])
     took = time.monotonic() - began
     await runner.cleanup()
     assert (read, list(silent)) == ({"well": PINNING}, ["silent"])

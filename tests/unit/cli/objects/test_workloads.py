@@ -1,5 +1,7 @@
 """Workloads become the pods they would make."""
 
+from typing import Any
+
 import pytest
 import yaml
 from podnuma.api.pod_admission import AdmissionPolicies
@@ -151,7 +153,12 @@ def test_the_version_of_an_object_without_pods_is_missed_too():
 )
 def test_a_field_that_is_too_far_up_is_told_where_it_belongs(kind, written, meant):
     *above, name = written.split(".")
-    value: dict = {"apiVersion": VERSIONS[kind], "kind": kind, "metadata": {"name": "w"}, "spec": {}}
+    value: dict[str, Any] = {
+        "apiVersion": VERSIONS[kind],
+        "kind": kind,
+        "metadata": {"name": "w"},
+        "spec": {},
+    }
     (value[above[0]] if above else value)[name] = {}
     (document,) = documents(yaml.safe_dump(value))
     said = f"f document 1: {written}: unknown field; did you mean {meant}?"
