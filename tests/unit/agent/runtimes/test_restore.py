@@ -1,11 +1,13 @@
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from podnuma.agent.cgroups.writers.refusals import CgroupGone
-from podnuma.agent.cri.client import CriClient
 from podnuma.agent.cri.values import UpdateOutcome
 from podnuma.agent.model.cgroup_values import CgroupWrite
 from podnuma.agent.runtimes.restore import Restorer
+
+if TYPE_CHECKING:
+    from podnuma.agent.cri.client import CriClient
 
 
 class Forgetful:
