@@ -60,7 +60,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class DeviceRequest:
-    """A wish for `count` devices of one resource, out of the `available` ones.
+    """A request for `count` devices of one resource, out of the `available` ones.
 
     `every` are all devices of the resource that the machine has; they say how few NUMA nodes would do.
     `fixed`: the devices are chosen, so CPUs and memory follow them.

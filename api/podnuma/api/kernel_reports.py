@@ -1,8 +1,8 @@
 """What a PodAllocation says of the kernel, and whether that still holds.
 
-The values are those of the agent's last report. Where it reports no more, since podnuma was uninstalled, the
-agent is silent or the node is gone, nobody knows what the kernel has now. In Audit nothing is written: a
-container is not late or unpinned then.
+The values are those of the agent's last report. If no report follows, because podnuma was uninstalled, the
+agent is silent or the node is gone, nobody knows what the kernel has now. In Audit nothing is written, so no
+container counts as late or unpinned.
 """
 
 from podnuma.api.conditions import READY, Status, find

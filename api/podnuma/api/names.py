@@ -39,7 +39,7 @@ NOTHING: Final = "-"
 
 
 def beginning(name: str, longest: int) -> str:
-    """Return the beginning of an object's name, such that something can follow it with "-" or ".".
+    """Return the beginning of an object's name, cut so that "-" or "." and more can follow it.
 
     Each part of a name between two dots begins and ends with a letter or a digit: "a.-b" is refused.
     """
@@ -47,5 +47,5 @@ def beginning(name: str, longest: int) -> str:
 
 
 def aside(name: str, pod_uid: str) -> str:
-    """Return under which name the PodAllocation of a former pod is kept when another pod has its name."""
+    """Return the name for the PodAllocation of a former pod when another pod has its name."""
     return f"{beginning(name, _LONGEST_ASIDE)}-{pod_uid[:8]}"

@@ -49,7 +49,7 @@ def allocated(value: Any, desired: PodRequest) -> PodRequest:
 
 
 def kubelet_holds_back(value: Any) -> str:
-    """Return the kubelet's reason and words why it has not accepted a pod's resize; empty if it has none."""
+    """Return the kubelet's reason and message for not accepting a pod's resize; empty if there is none."""
     conditions = object_at(value, "status").get("conditions")
     for condition in conditions if isinstance(conditions, list) else []:
         if isinstance(condition, Mapping) and condition.get("type") == PENDING:

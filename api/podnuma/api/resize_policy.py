@@ -1,7 +1,7 @@
-"""Which resizes a profile has podnuma leave alone.
+"""Which resizes podnuma does not follow, by the profile's `resize`.
 
-Always true: with `Follow` none is; with `WholeCPUsOnly` those that would take away a pod's own CPUs because
-somebody in it asks for a fraction.
+Always true: with `Follow` it follows all; with `WholeCPUsOnly` all but those in which a fraction of a CPU
+would cost a pod or container its exclusive CPUs.
 """
 
 from podnuma.allocator.counts import AssignmentType
@@ -24,7 +24,7 @@ def why_ignored(policy: ResizePolicy, held: PodGrant, request: PodRequest) -> st
 
 
 def _fraction(held: PodGrant, request: PodRequest) -> str:
-    """Name who would lose CPUs of its own because it requests a fraction now."""
+    """Say who would lose exclusive CPUs because it requests a fraction now."""
     keeps = "it keeps its CPUs, since the NodeProfile says resize: WholeCPUsOnly"
     if held.cpus is not None and not _whole(request.pod_requests or {}):
         return f"the budget is not a whole number of CPUs; {keeps}"

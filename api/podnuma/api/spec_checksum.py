@@ -1,8 +1,8 @@
-"""A checksum by which a decision vouches for itself, as the kubelet's checkpoints have one.
+"""The checksum in the spec of a PodAllocation, like those of the kubelet's checkpoints.
 
-It stands in ``spec.decision.checksum`` and covers all of the spec as it is stored but for itself and the
-summary, fields that this version does not know included. Where it does not fit, the spec is not what was
-decided: edited by hand, restored in part, cut by a webhook. Nobody acts on such a spec.
+``spec.decision.checksum`` covers the whole stored spec, including fields that this version does not know,
+except itself and the summary. If it does not match, the spec is not what was decided: it was edited by hand,
+restored in part, or changed by a webhook. Nobody acts on such a spec.
 
 It guards against mistakes, not against people: whoever may write PodAllocations can compute it.
 """

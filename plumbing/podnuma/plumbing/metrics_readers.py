@@ -1,4 +1,4 @@
-"""Who may read /metrics: whoever the API server knows, and lets get that path.
+"""Who may read /metrics: accounts that the API server authenticates and authorizes for that path.
 
 A request carries a bearer token. A TokenReview says whose it is, a SubjectAccessReview whether that account
 may `get` the non-resource URL /metrics, which a ClusterRole grants. Nothing is decided here. While the API

@@ -1,7 +1,7 @@
-"""A pure function that knows its last answer: what is asked again and again is mostly the same question.
+"""A pure function that remembers its last result: most calls repeat the call before.
 
-Questions are compared by their values, so an answer is never that of another question. Nobody may change what
-questions and answers are made of.
+Arguments are compared by value, so a result never belongs to other arguments. Arguments and results must not
+be modified.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """TLS of a port: from files that may be replaced at any time, or with a certificate that this process makes.
 
-Whoever connects gets the certificate of that moment: at each handshake it is seen whether the files are
-others than before. Files that cannot be used (they are just being replaced) leave the last certificate in
+Each connection gets the current certificate: at every handshake it is checked whether the files have
+changed. Files that cannot be used (they are just being replaced) leave the last certificate in
 place. A certificate of our own is made in memory, never on a disk, and again well before it ends; nobody can
 verify it, so it only keeps what is said from those who listen.
 """

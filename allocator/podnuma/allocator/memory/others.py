@@ -1,9 +1,9 @@
 """Huge pages that are in use on a NUMA node and that no grant accounts for.
 
-The books know what pods were granted, not what other processes took: a page that a virtual machine or an
-unmanaged pod has faulted in is gone, whatever the machine has in total. An agent reports such pages as
+Grants say what pods were given, not what other processes took: a page that a virtual machine or an unmanaged
+pod has faulted in is gone, whatever the machine has in total. An agent reports such pages as
 `PagesInUse`: those of pods without a grant by pod, all others without one. Pages that a grant covers are not
-among them, since the books hold them already, faulted in or not.
+among them, since the grants account for them already, faulted in or not.
 
 Always true: no page is counted twice, and none that a grant does not cover is forgotten. A pod that was
 granted something since the agent looked is still in the report: what its grant covers is taken off here.

@@ -3,8 +3,8 @@
 A refusal changes nothing: the pod keeps what it has. Settings decide as for an admission; what was given
 under others, container by container instead of as a whole, cannot be resized.
 
-Always true: the request that a grant was decided for gives that very grant; the new grant has no CPU of
-another pod, and leaves the shared pool one.
+Always true: the request that a grant was decided for gives the same grant again; the new grant has no CPU of
+another pod, and leaves at least one to the shared pool.
 """
 
 from collections.abc import Iterator

@@ -2,8 +2,8 @@
 
 Kept from three streams: the PodAllocations of this node, its NodeTopology, and which grants the agent took.
 An object that cannot be read (edited by hand, another version) never takes away what is applied: the last
-good one stays, with the problem beside it. A new process has it from the status, where the agent keeps a copy
-of the spec by which it acts. Decisions change while pods run; an older state of an object, from
+good one stays, with the problem beside it. A new process finds it in the status, where the agent keeps a copy
+of the spec that it acts on. Decisions change while pods run; an older state of an object, from
 an API server that lags, never replaces a newer one.
 
 Read and changed in the event loop's thread only. `changed` is called after every difference.

@@ -1,12 +1,13 @@
-"""Finds containers that NRI never told of, and asks the runtime's CRI socket who they are.
+"""Finds containers that NRI never reported, and asks the runtime's CRI socket what they are.
 
 A plugin that registers is told what there is, and of everything that happens from then on. What is created in
 between some runtimes tell neither way (containerd/containerd#13698, cri-o/cri-o#10090): it would run beside
 its CPUs until the next registration. To register anew would help, but holds up every start on the node for as
 long as any container takes to end (containerd/containerd#14083).
 
-So the cgroups are looked at now and then. Whose folder is there at two looks, and of whom NRI knows nothing,
-is asked for. Asking is seldom: gRPC is a third of the memory of an agent that does not need it.
+So the cgroups are listed now and then. The CRI is asked about a container whose folder is there twice in a
+row and that NRI never reported. That is rare: gRPC is a third of the memory of an agent that does not need
+it.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""A way to write whose other end may not answer: a systemd or a runtime that hangs.
+"""Stops using a mechanism for a while whose other end does not answer: a systemd or a runtime that hangs.
 
 A pass has hundreds of writes, and container starts wait for its end. So a few writes in a row may wait for an
 answer in vain; then nobody asks for a while, and what would be written is refused at once and due again.

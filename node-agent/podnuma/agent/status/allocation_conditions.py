@@ -1,4 +1,4 @@
-"""The conditions of a PodAllocation that hold now and then: each is listed only while it is true. Pure."""
+"""The conditions of a PodAllocation that are listed only while they are true. Pure."""
 
 from podnuma.agent.desired.state import DesiredAllocation
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup

@@ -8,7 +8,7 @@ hold, whatever the new settings say.
 
 On a node that no profile selects, nothing new is decided, and the operator deletes its
 NodeTopology when the last pod with a decision has ended. Settings that a user wrote into a
-NodeTopology apply where no profile does.
+NodeTopology apply where no profile selects the node.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Release what pods held that are gone from the API: when no process of theirs can be on it any more.
+"""Release what deleted pods held, once none of their processes can be using it.
 
-The API object of a pod may go before its processes do: it was deleted by force, its kubelet hangs, a
+A pod may be gone from the API before its processes are: it was deleted by force, its kubelet hangs, a
 container is slow to stop. Until then the pod is an *orphan*: its decision stays, its PodAllocation is being
 deleted and waits for a finalizer, and the agent goes on to keep everybody else off its CPUs. It is released
 

@@ -1,4 +1,4 @@
-"""Resizes in place: pods whose resources are others than those their decision was made for.
+"""Resizes in place: pods whose resources differ from those that their decision was made for.
 
 What counts is what the kubelet has allocated (`CachedPod.request`); a resize that it holds back changes
 nothing here. A new decision is stored before it is held, like every other: until then the pod's former CPUs
@@ -7,10 +7,10 @@ are its own, and those it gives up are free only afterwards. The agents see the 
     fits          the PodAllocation says the new grant
     does not fit  the pod keeps what it has, and its decision says so (`Decision.pending_resize`): the agent
                   reports ResizePending instead of Applied. Tried again when the node has changed
-    not wanted    the same, for a profile that says `resize: Ignore`, or WholeCPUsOnly of a fraction
+    not wanted    the same, if the profile says `resize: Ignore`, or WholeCPUsOnly and a fraction is requested
 
 A storm of resizes costs one write for each state that was seen: what came and went in between is not. What
-would fit is worked out so many times a minute at most; else a pod is told without, and again later.
+would fit is computed only so many times a minute; beyond that a pod is told without it, and again later.
 """
 
 from __future__ import annotations

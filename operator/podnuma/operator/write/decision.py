@@ -1,8 +1,8 @@
-"""A decision about one pod on one node, and whether a PodAllocation says just that.
+"""A decision about one pod on one node, and whether a PodAllocation says the same.
 
 A PodAllocation shows a decision when its spec, its owner and its summary equal it; anything
-else is a difference, which can be named. One that is stored otherwise still has the effect of the decision if
-no node does anything else by it.
+else is a difference, which can be named. A PodAllocation that differs still has the effect of the decision if
+every node would act on it in the same way.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Kubeconfig files: which cluster and which user a context means. Reads text, decides nothing else.
+"""Kubeconfig files: which cluster and which user a context names. Reads text, decides nothing else.
 
-Several files are one, as kubectl reads $KUBECONFIG: of what two of them name, the first counts. A path inside
-a file is relative to that file's folder. What is not needed for the context that is asked for may be wrong.
+Several files are merged as kubectl merges $KUBECONFIG: for a name that two of them have, the first counts. A
+path inside a file is relative to that file's folder. What is not needed for the context that is asked for may
+be wrong.
 
 Whatever is missing or of the wrong kind is a KubeconfigError that names file and field.
 """
