@@ -6,8 +6,7 @@ its CPUs until the next registration. To register anew would help, but holds up 
 long as any container takes to end (containerd/containerd#14083).
 
 So the cgroups are listed now and then. The CRI is asked about a container whose folder is there twice in a
-row and that NRI never reported. That is rare: gRPC is a third of the memory of an agent that does not need
-it.
+row and that NRI never reported, and not otherwise: gRPC would take a third of the agent's memory.
 """
 
 import logging
