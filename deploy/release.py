@@ -89,7 +89,7 @@ def build(
 def _chart(target: Path, helm: Path, version: str, scratch: Path, builder: Builder) -> Path:
     """Have helm package the chart, and take the times out."""
     packaged = scratch / "chart"
-    command = [
+    command: list[str | Path] = [
         helm,
         "package",
         CHART,
