@@ -157,7 +157,8 @@ def _expand_lists(place: str, value: Any, problems: list[str], *, kinds: bool) -
 
 def other_spelling(value: Mapping[str, Any], field: str) -> str:
     """Name a field that is this one but for upper and lower case, which counts; empty if there is none."""
-    near = next((key for key in value if isinstance(key, str) and key.lower() == field.lower()), "")
+    others = (key for key in value if isinstance(key, str) and key != field)
+    near = next((key for key in others if key.lower() == field.lower()), "")
     return f", as {near} is another field" if near else ""
 
 
