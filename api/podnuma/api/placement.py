@@ -74,8 +74,8 @@ def is_karpenters(labels: Mapping[str, str]) -> bool:
 
 
 def render_nomination(uid: str, node: str) -> dict[str, Any]:
-    """Render the merge patch of a pod's status that nominates a node."""
-    return {"metadata": {"uid": uid}, "status": {"nominatedNodeName": node}}
+    """Render the merge patch of a pod's status that nominates a node; empty: none any more."""
+    return {"metadata": {"uid": uid}, "status": {"nominatedNodeName": node or None}}
 
 
 def render_lifted_gate(uid: str) -> dict[str, Any]:

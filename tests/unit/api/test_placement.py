@@ -44,6 +44,11 @@ def test_every_patch_names_the_pod_by_its_uid():
         assert body["metadata"] == {"uid": "u"}
 
 
+def test_no_node_is_nominated_any_more():
+    assert render_nomination("u", "n1")["status"] == {"nominatedNodeName": "n1"}
+    assert render_nomination("u", "")["status"] == {"nominatedNodeName": None}
+
+
 def test_only_our_gate_is_removed():
     assert render_lifted_gate("u")["spec"] == {"schedulingGates": [{"name": OURS, "$patch": "delete"}]}
 

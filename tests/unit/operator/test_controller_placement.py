@@ -240,6 +240,18 @@ async def test_an_unfit_pod_is_released_off_the_nodes_that_cannot_hold_it():
 
 
 @virtual
+async def test_a_pod_that_is_released_has_no_node_nominated_any_more():
+    """The cluster autoscaler would add none for it, even if the node that was nominated before is gone."""
+    rig = await placing("n1", whenNothingFits="Release")
+    value = gated(cpus=9)
+    value.setdefault("status", {})["nominatedNodeName"] = "gone"
+    await rig.create(value)
+    await rig.quiet()
+    assert gates(rig) == []
+    assert nominated(rig) is None
+
+
+@virtual
 @pytest.mark.parametrize("name", ["n1", "n2"])
 async def test_no_pod_is_released_off_nodes_that_karpenter_has_added(name):
     """It ignores pods whose affinity names nodes: it would add none, and those that it has are excluded."""
