@@ -148,7 +148,7 @@ class Ungating:
             if stored is None:
                 return
             body = render_release(pod.uid, stored, why.unfit)
-        if why.nominated or why.unfit:  # the cluster autoscaler adds no node for one that has a node nominated
+        if why.nominated or why.unfit:  # one with a nominated node gets none from the cluster autoscaler
             await self._nominate(pod, why.nominated)
         await self._lift(pod, body)
         self._metrics.placements.labels("released" if why.unfit else "not_placed").inc()
