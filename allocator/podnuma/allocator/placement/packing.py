@@ -7,9 +7,11 @@ by what that choice does to them. `Compact` keeps room for pods that need it in 
        over two elsewhere, and devices are near
     2. loses as few CPUs as possible to gaps that likely pods do not fill (`likely_pods`): what is going to be
        lost of the gap that it leaves, less what would have been lost of the one that it fills
-    3. breaks as few whole NUMA nodes as possible; one is whole while no pod holds any of it
-    4. leaves the smallest gap on the NUMA nodes that it uses
-    5. leaves as few CPUs as possible on the machine, so that empty machines stay empty
+    3. hides as few gaps as possible: the kubelet takes the first NUMA node of a machine that fits, so a gap
+       behind one that is as large or larger is not reached by the pods that would fill it
+    4. breaks as few whole NUMA nodes as possible; one is whole while no pod holds any of it
+    5. leaves the smallest gap on the NUMA nodes that it uses
+    6. leaves as few CPUs as possible on the machine, so that empty machines stay empty
 
 Losses come before breaking: filling a gap to all but two CPUs loses those for as long as the pod runs, while
 a whole NUMA node that was broken serves the next pods. `Spread` leaves as much as possible, on the machine
@@ -25,6 +27,7 @@ from podnuma.allocator.decision import PodGrant
 from podnuma.allocator.device_hints import near_cpus
 from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.placement.likely_pods import LikelyPods
+from podnuma.allocator.topology import Topology
 
 
 class Packing(StrEnum):
@@ -38,7 +41,8 @@ class PlacementEffect(NamedTuple):
     """What a grant does to its node. CPUs that are reserved are nowhere counted as free.
 
     The CPUs it `takes`, the `numa_nodes` it uses or has a device at, how many it `breaks` of those it uses,
-    the free CPUs of the `gap` that it leaves on these, and those that are `left` on the whole machine.
+    the free CPUs of the `gap` that it leaves on these, and those that are `left` on the whole machine. It
+    `hides` so many gaps behind others, less those that it brings to light.
     """
 
     takes: int
@@ -46,6 +50,7 @@ class PlacementEffect(NamedTuple):
     breaks: int
     gap: int
     left: int
+    hides: int = 0
 
 
 Score = tuple[int, ...]
@@ -67,7 +72,12 @@ def effect(node: NodeAllocator, grant: PodGrant) -> PlacementEffect:
     near = {near_cpus(topology, device.nodes) for device in grant.devices}
     apart = sum(1 for nodes in near if nodes and not nodes & used)
     return PlacementEffect(
-        grant.exclusive_cpus.bit_count(), len(members) + apart, breaks, gap.bit_count(), left.bit_count()
+        takes=grant.exclusive_cpus.bit_count(),
+        numa_nodes=len(members) + apart,
+        breaks=breaks,
+        gap=gap.bit_count(),
+        left=left.bit_count(),
+        hides=_hidden_gaps(topology, left) - _hidden_gaps(topology, free),
     )
 
 
@@ -76,4 +86,14 @@ def score(packing: Packing, found: PlacementEffect, likely: LikelyPods) -> Score
     if packing is Packing.SPREAD:
         return found.numa_nodes, -found.left, -found.gap, found.breaks
     loses = likely.lost(found.gap) - likely.lost(found.gap + found.takes)
-    return found.numa_nodes, loses, found.breaks, found.gap, found.left
+    return found.numa_nodes, loses, found.hides, found.breaks, found.gap, found.left
+
+
+def _hidden_gaps(topology: Topology, free: int) -> int:
+    """Count the NUMA nodes with free CPUs before which one has as many, or more."""
+    most = hidden = 0
+    for numa in topology.nodes:
+        gap = (free & topology.cpus_of_node(numa.id)).bit_count()
+        hidden += 0 < gap <= most
+        most = max(most, gap)
+    return hidden

@@ -61,6 +61,29 @@ def test_compact_fills_a_gap_that_one_size_alone_fits_before_it_breaks_one_that_
     assert score(Packing.COMPACT, exactly, likely) < score(Packing.COMPACT, leaving, likely)
 
 
+def test_a_gap_is_hidden_while_one_before_it_is_as_large():
+    """Two NUMA nodes with three and four CPUs free: the kubelet takes the first one that fits."""
+    node = emptied("DN8")
+    assert judged(node, 3).hides == 0  # 0 and 4 are left
+    assert judged(node, 4).hides == 0  # 3 and 0
+    admitted(node, pod((1, "1Gi"), s(), uid="first"))
+    assert judged(node, 2).hides == 0  # 0 and 4 after 2 and 4
+    assert judged(node, 3).hides == 1  # 2 and 1: a pod of one CPU comes into the two
+
+
+def test_a_gap_that_is_hidden_comes_to_light_when_the_one_before_it_is_filled():
+    node = emptied("DN8")
+    admitted(node, pod((1, "1Gi"), s(), uid="first"))
+    admitted(node, pod((3, "1Gi"), s(), uid="second"))
+    assert judged(node, 2).hides == -1  # 0 and 1 after 2 and 1
+
+
+def test_among_equal_losses_compact_hides_no_gap():
+    seen = PlacementEffect(takes=4, numa_nodes=1, breaks=1, gap=8, left=80)
+    hidden = PlacementEffect(takes=4, numa_nodes=1, breaks=0, gap=4, left=4, hides=1)
+    assert score(Packing.COMPACT, seen, LIKELY) < score(Packing.COMPACT, hidden, LIKELY)
+
+
 def test_compact_does_not_mind_what_was_lost_before():
     """Into a gap of six, where two CPUs are lost anyway, or into one of eight, that two pods of four fill."""
     lost_already = PlacementEffect(takes=4, numa_nodes=1, breaks=0, gap=2, left=40)
