@@ -7,7 +7,8 @@ workloads do.
 Placed: one sequence of pods, which asks for the given share of all CPUs, is offered to ten machines of 96
 CPUs by three rules. `least requested` is what the default scheduler does about CPUs, in this process: the
 node with the most CPUs left is taken, and a pod that is refused there is gone. `best order` is no rule: it is
-the most that Compact places when the same pods come in one of many random orders.
+the most that Compact places when the same pods come in one of many random orders (`orders`). `share` is what
+Compact places in the order given, of that.
 """
 
 import argparse
@@ -38,6 +39,8 @@ from podnuma.allocator.quantities import NANO
 from podnuma.allocator.rules import Rules
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks.orders import OrderSearch
 
 _CPUS = 96
 _MACHINES = 10
@@ -112,9 +115,9 @@ def least_requested(cluster: Cluster, _pod: PodRequest, cpus: int) -> str | None
     return cluster.rng.choice([name for name, one in left.items() if one == most]) if most >= cpus else None
 
 
-def placed(shared: Rules, sizes: list[int], choose: Choose, seed: int = 0) -> int:
+def placed(shared: Rules, sizes: list[int], choose: Choose, seed: int = 0, machines: int = _MACHINES) -> int:
     """Return how many pods of these sizes, in this order, are admitted."""
-    cluster = Cluster(shared, _MACHINES, seed)
+    cluster = Cluster(shared, machines, seed)
     found = 0
     for number, cpus in enumerate(sizes):
         pod = budget(cpus, f"pod-{number}")
@@ -123,13 +126,13 @@ def placed(shared: Rules, sizes: list[int], choose: Choose, seed: int = 0) -> in
     return found
 
 
-def sequence(seed: int, fill: float, machines: int = _MACHINES) -> list[int]:
+def sequence(seed: int, fill: float, machines: int = _MACHINES, sizes: tuple[int, int] = _SIZES) -> list[int]:
     """Return sizes of pods that together ask for a share of all CPUs."""
-    rng, left, sizes = random.Random(seed), int(machines * (_CPUS - 1) * fill), []
-    while (size := rng.randint(*_SIZES)) <= left:
-        sizes.append(size)
+    rng, left, found = random.Random(seed), int(machines * (_CPUS - 1) * fill), []
+    while (size := rng.randint(*sizes)) <= left:
+        found.append(size)
         left -= size
-    return sizes
+    return found
 
 
 def times(count: int, placements: int) -> list[float]:
@@ -163,18 +166,18 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="make bench-placement", description=__doc__)
     parser.add_argument("--seeds", type=int, default=5, help="sequences of pods for each row")
-    parser.add_argument("--orders", type=int, default=100, help="random orders of each sequence")
-    parser.add_argument("--placements", type=int, default=500, help="placements that are timed, per fleet")
+    parser.add_argument("--first-seed", type=int, default=0, help="of the first sequence")
+    parser.add_argument("--orders", type=int, default=1000, help="random orders of each sequence")
+    parser.add_argument("--numa", type=int, nargs="*", default=[2, 4, 8], help="NUMA nodes of a machine")
+    parser.add_argument("--fill", type=float, nargs="*", default=[*_FILLS], help="share of all CPUs")
+    parser.add_argument("--sizes", type=int, nargs=2, default=[*_SIZES], help="CPUs of a pod, from and to")
+    parser.add_argument(
+        "--placements", type=int, default=500, help="placements that are timed, per fleet; 0: none"
+    )
     chosen = parser.parse_args(arguments)
     console = Console(width=max(110, Console().width))
-    table = Table(title="one placement, milliseconds of processor time")
-    for heading in ("nodes", "median", "99 %", "worst"):
-        table.add_column(heading, justify="right")
-    for count in (1_000, 5_000):
-        took = sorted(times(count, chosen.placements))
-        shown = statistics.median(took), took[int(len(took) * 0.99)], took[-1]
-        table.add_row(f"{count:,}", *(f"{one:.2f}" for one in shown))
-    console.print(table)
+    if chosen.placements:
+        _print_times(console, chosen.placements)
     table = Table(title=f"pods placed of those offered to {_MACHINES} machines of {_CPUS} CPUs")
     for heading in (
         "NUMA nodes",
@@ -184,32 +187,40 @@ def main(arguments: list[str] | None = None) -> int:
         "Spread",
         "Compact",
         "best order",
+        "share",
     ):
         table.add_column(heading, justify="right")
-    for numa_nodes in (2, 4, 8):
+    seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
+    for numa_nodes in chosen.numa:
         shared = rules(numa_nodes)
-        for fill in _FILLS:
-            table.add_row(f"{numa_nodes}", f"{fill:.0%}", *_row(shared, fill, chosen.seeds, chosen.orders))
+        for fill in chosen.fill:
+            offered = [(seed, sequence(seed, fill, sizes=tuple(chosen.sizes))) for seed in seeds]
+            table.add_row(f"{numa_nodes}", f"{fill:.0%}", *_row(shared, offered, chosen.orders))
     console.print(table)
     return 0
 
 
-def _row(shared: Rules, fill: float, seeds: int, orders: int) -> list[str]:
+def _print_times(console: Console, placements: int) -> None:
+    table = Table(title="one placement, milliseconds of processor time")
+    for heading in ("nodes", "median", "99 %", "worst"):
+        table.add_column(heading, justify="right")
+    for count in (1_000, 5_000):
+        took = sorted(times(count, placements))
+        shown = statistics.median(took), took[int(len(took) * 0.99)], took[-1]
+        table.add_row(f"{count:,}", *(f"{one:.2f}" for one in shown))
+    console.print(table)
+
+
+def _row(shared: Rules, sequences: list[tuple[int, list[int]]], orders: int) -> list[str]:
     choices = (least_requested, packed(Packing.SPREAD), packed(Packing.COMPACT))
-    totals, offered, best = [0] * len(choices), 0, 0
-    for seed in range(seeds):
-        sizes = sequence(seed, fill)
-        offered += len(sizes)
+    totals, best = [0] * len(choices), 0
+    search = OrderSearch(shared, _MACHINES, budget)
+    for seed, sizes in sequences:
         found = [placed(shared, sizes, choose, seed) for choose in choices]
         totals = [total + one for total, one in zip(totals, found, strict=True)]
-        most, rng = found[-1], random.Random(seed)
-        for _ in range(orders):
-            if most == len(sizes):
-                break  # all of them: no order places more
-            shuffled = rng.sample(sizes, len(sizes))
-            most = max(most, placed(shared, shuffled, choices[-1], seed))
-        best += most
-    return [f"{one:,}" for one in (offered, *totals, best)]
+        best += search.most(sizes, orders, seed)
+    offered = sum(len(sizes) for _, sizes in sequences)
+    return [*(f"{one:,}" for one in (offered, *totals, best)), f"{totals[-1] / best:.1%}"]
 
 
 if __name__ == "__main__":

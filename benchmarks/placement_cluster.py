@@ -16,7 +16,6 @@ is the resident memory of the operator at the end of the row.
 from __future__ import annotations
 
 import argparse
-import random
 import subprocess
 import sys
 import tempfile
@@ -26,13 +25,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from podnuma.allocator.placement.packing import Packing
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_topology import AgentReport, render_agent_status
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.placement import packed, placed, rules, sequence
+from benchmarks.orders import OrderSearch
+from benchmarks.placement import budget, rules, sequence
 from benchmarks.scale import memory_of, requests_of
 from testbed import build
 from testbed.api import ApiStatusError
@@ -239,7 +238,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.placement_cluster", description=__doc__)
     parser.add_argument("--seeds", type=int, default=5, help="sequences of pods for each row")
-    parser.add_argument("--orders", type=int, default=100, help="random orders of each sequence")
+    parser.add_argument("--orders", type=int, default=1000, help="random orders of each sequence")
     parser.add_argument("--nodes", type=int, default=10, help="machines")
     parser.add_argument("--pods", type=int, help="of each sequence at most so many")
     parser.add_argument("--numa", type=int, nargs="*", default=[2, 4, 8], help="NUMA nodes of a machine")
@@ -270,6 +269,7 @@ def main(arguments: list[str] | None = None) -> int:
         cluster = Cluster(plane, tools["helm"], Path(folder))
         for numa in chosen.numa:
             shared = rules(numa)
+            search = OrderSearch(shared, chosen.nodes, budget)
             cluster.furnish(chosen.nodes, shared.topology, 96)
             totals = {
                 (way, fill): Counts() for way in ("AfterBinding", "BeforeBinding") for fill in chosen.fill
@@ -282,23 +282,13 @@ def main(arguments: list[str] | None = None) -> int:
                         sizes = sequence(seed, fill, chosen.nodes)[: chosen.pods]
                         totals[way, fill].add(cluster.run(sizes))
                         if chosen.orders and way == "AfterBinding":
-                            best[fill] += _best_order(shared, sizes, seed, chosen.orders)
+                            best[fill] += search.most(sizes, chosen.orders, seed)
             for fill in chosen.fill:
                 table.add_row(str(numa), f"{fill:.0%}", *_cells(totals, fill, best[fill]))
             console.print(table)
             cluster.strip()
         cluster.close()
     return 0
-
-
-def _best_order(shared: Any, sizes: list[int], seed: int, orders: int) -> int:
-    choose, rng = packed(Packing.COMPACT), random.Random(seed)
-    most = placed(shared, sizes, choose, seed)
-    for _ in range(orders):
-        if most == len(sizes):
-            break
-        most = max(most, placed(shared, rng.sample(sizes, len(sizes)), choose, seed))
-    return most
 
 
 def _cells(totals: dict[tuple[str, float], Counts], fill: float, best: int) -> list[str]:
