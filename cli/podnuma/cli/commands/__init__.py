@@ -11,6 +11,7 @@ A module that is named like a command is that command. The others help several c
     explain_waiting            `explain` of a pod that is on no node
     explain_workload           `explain` of a workload
     pod_plans                  what `plan` finds out; plan_report: how it says so
+    plan_quotas                what ResourceQuotas leave for the pods of a plan
     plan_resize                `plan resize`
     writing_client             the client of `release-gates` and `release-nodes`
 

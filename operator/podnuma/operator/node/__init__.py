@@ -4,6 +4,7 @@ The reconciler runs the steps of one node in order, over the node's state. Each 
 
     reconciler         the steps of one node, in order
     state              what is remembered of a node: decisions, and the allocator that holds them
+    pod_state          what is remembered of one of its pods
 
     profile_selection  which NodeProfile applies, and whether its settings are valid; pure
     profile_selector   step: selects, and keeps the rules that follow
