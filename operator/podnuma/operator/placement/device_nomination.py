@@ -3,7 +3,8 @@
     near       a node that has the devices free, and would admit the pod with them on the fewest NUMA nodes
                that have enough; the best of these by the profile's packing
     has them   else the best one by CPUs and memory that has them free
-    usual      else, and wherever it is not known what is asked for or free, the best one by CPUs and memory
+    none       else: the cluster autoscaler adds no node for a pod that has a nominated one
+    usual      wherever it is not known what is asked for or free: the best one by CPUs and memory
 
 So no pod waits for devices: what podnuma knows of them may be wrong by the next second, and the scheduler,
 which chooses among the devices of a node, lets the pod wait itself. What was not judged is said.
@@ -148,7 +149,8 @@ class DeviceNomination:
             node = having.candidate.node
             self._expect(pod, node, owners[node])
             return _nominated(node, f"no node that has its devices free ({said}) would admit it with them")
-        return _nominated(usual, f"no node that could hold it has its devices free ({said})")
+        # With a nominated node it would get none from the cluster autoscaler.
+        return _nominated("", f"no node that could hold it has its devices free ({said})")
 
     def _nodes(self, inventory: DeviceInventory) -> dict[str, tuple[Topology, FreeDevices]]:
         promised: dict[str, list[tuple[str, NodeSet]]] = {}

@@ -47,7 +47,8 @@ _AT_ONCE = 8  # pods
 class UnreservedRelease:
     """Why a pod is released without a reservation; the nodes to avoid, or the one nominated nevertheless.
 
-    `unjudged` says why that one was nominated without a look at the pod's devices; empty if there was one.
+    `unjudged` says why that one, or none, was nominated without a look at the pod's devices; empty if there
+    was one.
     """
 
     why: str
@@ -148,15 +149,16 @@ class Ungating:
             if stored is None:
                 return
             body = render_release(pod.uid, stored, why.unfit)
-        if why.nominated or why.unfit:  # one with a nominated node gets none from the cluster autoscaler
-            await self._nominate(pod, why.nominated)
+        # Also if none is: the cluster autoscaler adds no node for a pod that has an earlier nomination.
+        await self._nominate(pod, why.nominated)
         await self._lift(pod, body)
         self._metrics.placements.labels("released" if why.unfit else "not_placed").inc()
         if why.unfit:
             text = f"Left to the scheduler, off {len(why.unfit)} nodes that cannot hold it: {why.why}"
             self._events.record(pod_reference(pod), EventType.WARNING, "ReleasedUnplaced", text)
         if why.unjudged:
-            text = f"Node {why.nominated} is nominated by free CPUs and memory alone: {why.unjudged}"
+            how = f"Node {why.nominated} is nominated by free CPUs and memory alone"
+            text = f"{how if why.nominated else 'No node is nominated'}: {why.unjudged}"
             self._events.record(pod_reference(pod), EventType.NORMAL, "DevicesNotJudged", text)
         logger.info("pod %s is left to the scheduler: %s", pod.key, why.why)
 
