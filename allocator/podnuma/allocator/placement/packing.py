@@ -77,7 +77,7 @@ def effect(node: NodeAllocator, grant: PodGrant) -> PlacementEffect:
         breaks=breaks,
         gap=gap.bit_count(),
         left=left.bit_count(),
-        hides=_hidden_gaps(topology, left) - _hidden_gaps(topology, free),
+        hides=_hides(topology, free, left),
     )
 
 
@@ -89,11 +89,21 @@ def score(packing: Packing, found: PlacementEffect, likely: LikelyPods) -> Score
     return found.numa_nodes, loses, found.hides, found.breaks, found.gap, found.left
 
 
-def _hidden_gaps(topology: Topology, free: int) -> int:
-    """Count the NUMA nodes with free CPUs before which one has as many, or more."""
-    most = hidden = 0
+def _hides(topology: Topology, free: int, left: int) -> int:
+    """Return how many more gaps are hidden by what is left than by what is free.
+
+    One is hidden while a NUMA node before it has as many free CPUs, or more.
+    """
+    most_free = most_left = hides = 0
     for numa in topology.nodes:
-        gap = (free & topology.cpus_of_node(numa.id)).bit_count()
-        hidden += 0 < gap <= most
-        most = max(most, gap)
-    return hidden
+        own = topology.node_masks.get(numa.id, 0)
+        before, after = (free & own).bit_count(), (left & own).bit_count()
+        if 0 < after <= most_left:
+            hides += 1
+        elif after > most_left:
+            most_left = after
+        if 0 < before <= most_free:
+            hides -= 1
+        elif before > most_free:
+            most_free = before
+    return hides
