@@ -79,7 +79,7 @@ def test_problems_of_a_manifest_are_said_and_the_rest_is_planned(saved, tmp_path
     assert code is Exit.INPUT
     lines = [line.removeprefix(f"{tmp_path}/") for line in shown.err.splitlines() if "pods.yaml" in line]
     assert lines[0] == "pods.yaml document 1 (line 1): Service s makes no pods; left out"
-    assert lines[1].startswith("pods.yaml document 2 (line 5): spec.resources")
+    assert lines[1].startswith("pods.yaml document 2 (line 6): spec.resources")
     assert "a/one" in shown.out
 
 

@@ -60,17 +60,18 @@ def test_saved_objects_have_no_kubelets(tmp_path):
     assert ask_kubelets(FileSource([str(tmp_path / "cluster.yaml")]), ["a"]) == ({}, {})
 
 
-async def configuration(request):
-    if request.match_info["node"] == "silent":
-        await asyncio.Event().wait()
-    return web.json_response({"kubeletconfig": PINNING})
-
-
 async def test_a_silent_kubelet_holds_up_no_other_and_nobody_for_long(tmp_path, monkeypatch):
     monkeypatch.setattr(cluster_facts, "_PATIENCE", 0.5)
+    ended = asyncio.Event()
+
+    async def configuration(request):
+        if request.match_info["node"] == "silent":
+            await ended.wait()
+        return web.json_response({"kubeletconfig": PINNING})
+
     app = web.Application()
     app.router.add_get(kubelet_configuration_path("{node}"), configuration)
-    runner = web.AppRunner(app, shutdown_timeout=0)
+    runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     named = {
@@ -84,6 +85,7 @@ async def test_a_silent_kubelet_holds_up_no_other_and_nobody_for_long(tmp_path, 
     source = ClusterSource(tmp_path / "config")
     read, silent = await asyncio.to_thread(ask_kubelets, source, ["silent", "well"])
     took = time.monotonic() - began
+    ended.set()
     await runner.cleanup()
     assert (read, list(silent)) == ({"well": PINNING}, ["silent"])
     assert silent["silent"]
