@@ -78,15 +78,17 @@ class ObjectStore(Generic[N, R]):
         return known, True
 
     def confirm(self, obj: R) -> R | None:
-        """Store a state from a live read, even of an object taken for deleted; return the state before."""
-        name = self._name_of(obj)
+        """Store a state from a live read, even of an object taken for deleted; return the state before.
+
+        A read may take longer than what happens meanwhile: neither a newer object of the name nor a deletion
+        after that state is undone.
+        """
+        name, version = self._name_of(obj), obj.version
         known = self._objects.get(name)
-        self._deleted.pop(obj.version.uid, None)
-        if (
-            known is None
-            or known.version.uid != obj.version.uid
-            or known.version.resource_version < obj.version.resource_version
-        ):
+        if self._deleted.get(version.uid, -1) > version.resource_version:
+            return known
+        self._deleted.pop(version.uid, None)
+        if known is None or known.version.resource_version < version.resource_version:
             self._put(name, obj)
         return known
 

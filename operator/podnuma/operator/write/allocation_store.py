@@ -265,11 +265,13 @@ class AllocationStore:
         return allocation
 
     async def _read_again(self, key: ObjectKey) -> None:
+        known = self._cache.allocations.get(key)
         allocation = await self._reader.allocation(key)
         # Its watch event will be nothing new by then, and it may belong to another node: queue that now.
         if allocation is not None:
             self._enqueue(self._cache.update(allocation))
-        elif (known := self._cache.allocations.get(key)) is not None:
+        elif known is not None:
+            # That one is gone; another one of the name may have been stored while this read was under way.
             self._enqueue(self._cache.delete(Kind.ALLOCATION, key, known.version))
 
 

@@ -83,6 +83,17 @@ def test_a_fresh_look_is_proof_even_for_what_was_thought_to_have_ended():
     assert not things.was_deleted("u1")
 
 
+def test_a_slow_look_undoes_nothing_that_happened_meanwhile():
+    things = store()
+    things.update(thing("u2", 60))
+    things.confirm(thing("u1", 40))
+    assert things.get("a") == thing("u2", 60)
+    things.delete("a", ObjectVersion("u2", 70))
+    things.confirm(thing("u2", 60))
+    assert things.get("a") is None
+    assert things.was_deleted("u2")
+
+
 def test_records_move_between_groups():
     things = store()
     things.update(thing(version=10, group="n1"))

@@ -200,3 +200,30 @@ async def test_a_conflict_counts_as_gone_only_when_a_look_confirms_it(fixture):
     fixture.cluster.remove_at_once(Kind.ALLOCATION, stored.key)
     await fixture.store.delete(stored)
     assert fixture.cache.allocations.get(stored.key) is None
+
+
+@virtual
+async def test_a_read_that_finds_nothing_ends_no_object_that_was_created_meanwhile(fixture, monkeypatch):
+    """Its pod would be released without it, and its CPUs given to another one."""
+    fixture.cluster.put(Kind.NAMESPACE, namespace())
+    old = await created(fixture, fixture.decision(uid="old"))
+    read = fixture.cluster.allocation
+
+    async def slow(key):
+        found = await read(key)
+        created_now = fixture.cluster.put(Kind.ALLOCATION, fixture.decision(uid="new").render())
+        fixture.cache.update(decode.decode_allocation(created_now))
+        return found
+
+    def fault(moment, sent):
+        if moment == "before" and sent.startswith("delete"):
+            raise errors.ConflictError(409, "Conflict", "another object has the name")
+
+    fixture.cluster.remove_at_once(Kind.ALLOCATION, old.key)
+    monkeypatch.setattr(fixture.cluster, "allocation", slow)
+    fixture.cluster.fault = fault
+    await fixture.store.delete(old)
+    present = fixture.cache.allocations.get(old.key)
+    assert present is not None
+    assert present.pod_uid == "new"
+    assert fixture.cache.allocation_on("n1", "new") == present
