@@ -302,7 +302,11 @@ class FakeCluster:
         async def act() -> Json:
             known = self._at(Kind.ALLOCATION, key)
             before = known.get("status", {})
-            told = [one for one in before.get("conditions", []) if one["type"] == "DevicesKnown"]
+            told = [
+                one
+                for one in before.get("conditions", [])
+                if isinstance(one, dict) and one.get("type") == "DevicesKnown"
+            ]
             status = {"phase": "Pending", **body["status"]}
             if told:  # the agent's part stays
                 status |= {"conditions": [*status.get("conditions", []), *told]}
