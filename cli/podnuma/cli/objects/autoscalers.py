@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from podnuma.api.stored_json import object_at
 from podnuma.cli.objects.documents import Document
-from podnuma.cli.objects.pod_templates import object_in
 from podnuma.cli.objects.queries import group_of
 
 _KIND: Final = "HorizontalPodAutoscaler"
@@ -35,7 +35,7 @@ def scaled(documents: Sequence[Document], namespace: str) -> tuple[list[Document
             kept.append(one)
             continue
         done.append(autoscaler)
-        before, after = _replicas(one), _between(_replicas(one), object_in(autoscaler.value, "spec"))
+        before, after = _replicas(one), _between(_replicas(one), object_at(autoscaler.value, "spec"))
         kept.append(one if before == after else _with_replicas(one, after))
         if before != after:
             bound = "minReplicas" if after > before else "maxReplicas"
@@ -47,7 +47,7 @@ def scaled(documents: Sequence[Document], namespace: str) -> tuple[list[Document
 
 
 def _target(autoscaler: Document, namespace: str) -> tuple[str, str, str] | None:
-    reference = object_in(object_in(autoscaler.value, "spec"), "scaleTargetRef")
+    reference = object_at(object_at(autoscaler.value, "spec"), "scaleTargetRef")
     kind, name = reference.get("kind"), reference.get("name")
     if not isinstance(kind, str) or not isinstance(name, str):
         return None
@@ -55,11 +55,11 @@ def _target(autoscaler: Document, namespace: str) -> tuple[str, str, str] | None
 
 
 def _namespace(document: Document, namespace: str) -> str:
-    return str(object_in(document.value, "metadata").get("namespace") or namespace)
+    return str(object_at(document.value, "metadata").get("namespace") or namespace)
 
 
 def _replicas(document: Document) -> int:
-    return _number(object_in(document.value, "spec"), "replicas", 1)
+    return _number(object_at(document.value, "spec"), "replicas", 1)
 
 
 def _between(replicas: int, spec: Mapping[str, Any]) -> int:
@@ -75,5 +75,5 @@ def _number(spec: Mapping[str, Any], name: str, default: int) -> int:
 
 
 def _with_replicas(document: Document, replicas: int) -> Document:
-    spec = {**object_in(document.value, "spec"), "replicas": replicas}
+    spec = {**object_at(document.value, "spec"), "replicas": replicas}
     return replace(document, value={**document.value, "spec": spec})

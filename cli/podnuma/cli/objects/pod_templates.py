@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from podnuma.api.names import GROUP
+from podnuma.api.stored_json import object_at
 from podnuma.cli.objects.documents import Document, other_spelling
 from podnuma.cli.objects.rolling_updates import pods_kept_ready
 
@@ -134,19 +135,13 @@ def pod_templates(document: Document) -> tuple[PodTemplate, ...] | None:
         return ()
     spec: Mapping[str, Any] = document.value
     for part in _BUILT_IN[document.kind]:
-        spec = object_in(spec, part)
-    first = _number(object_in(spec, "ordinals"), "start", 0) if document.kind == "StatefulSet" else 1
+        spec = object_at(spec, part)
+    first = _number(object_at(spec, "ordinals"), "start", 0) if document.kind == "StatefulSet" else 1
     every_node = document.kind == "DaemonSet"
     names = ("",) if every_node else _names(_count(document.kind, spec), first)
     path = ".".join((*_BUILT_IN[document.kind], "template"))
     kept = pods_kept_ready(spec, len(names)) if document.kind == "Deployment" else 0
-    return (PodTemplate(path, object_in(spec, "template"), names, every_node=every_node, kept_ready=kept),)
-
-
-def object_in(parent: Any, name: str) -> Mapping[str, Any]:
-    """Return a field that should be an object, an empty one if it is not."""
-    value = parent.get(name) if isinstance(parent, Mapping) else None
-    return value if isinstance(value, Mapping) else {}
+    return (PodTemplate(path, object_at(spec, "template"), names, every_node=every_node, kept_ready=kept),)
 
 
 def _search(value: Any, path: str, replicas: int, depth: int) -> Iterator[tuple[str, Mapping[str, Any], int]]:
@@ -176,12 +171,12 @@ def _replicas(group: Mapping[str, Any]) -> int:
 
 def _workers(group: Mapping[str, Any]) -> int:
     """Return how many pods of a group are made of the template of its workers."""
-    of_its_own = _looks_like_a_template(object_in(group, "leaderTemplate"))
+    of_its_own = _looks_like_a_template(object_at(group, "leaderTemplate"))
     return max(1, _number(group, "size", 1)) - of_its_own
 
 
 def _looks_like_a_template(value: Mapping[str, Any]) -> bool:
-    containers = object_in(value, "spec").get("containers")
+    containers = object_at(value, "spec").get("containers")
     return (
         isinstance(containers, list)
         and bool(containers)
@@ -201,7 +196,7 @@ def _numbered(found: tuple[tuple[str, Mapping[str, Any], int], ...]) -> tuple[Po
 
 def _with_names(template: Mapping[str, Any]) -> Mapping[str, Any]:
     """Name the containers that their controller will name."""
-    spec = object_in(template, "spec")
+    spec = object_at(template, "spec")
     named = [
         one if "name" in one else {**one, "name": f"container-{number}"}
         for number, one in enumerate(spec["containers"], 1)

@@ -15,7 +15,7 @@ from podnuma.allocator.request import PodRequest
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod import read_pod, read_pod_facts
 from podnuma.api.scheduling import Needs, read_pod_needs
-from podnuma.cli.objects.pod_templates import object_in
+from podnuma.api.stored_json import object_at
 from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.scheduling_view import SchedulingView
 from podnuma.cli.objects.workloads import PlannedPod
@@ -128,7 +128,7 @@ def owner_of(planned: PlannedPod) -> Owner:
 
 
 def _owners(value: Json, pod: PodRequest) -> Iterator[Owner]:
-    metadata = object_in(value, "metadata")
+    metadata = object_at(value, "metadata")
     yield pod.namespace, "Pod", pod.name
     references = metadata.get("ownerReferences")
     for one in references if isinstance(references, list) else ():
@@ -137,7 +137,7 @@ def _owners(value: Json, pod: PodRequest) -> Iterator[Owner]:
         kind, name = str(one.get("kind") or ""), str(one.get("name") or "")
         yield pod.namespace, kind, name
         for label, maker in _REPLICA_SETS.items() if kind == "ReplicaSet" else ():
-            digest = object_in(metadata, "labels").get(label)
+            digest = object_at(metadata, "labels").get(label)
             if digest and name.endswith(f"-{digest}"):
                 yield pod.namespace, maker, name.removesuffix(f"-{digest}")
 

@@ -16,19 +16,22 @@ from podnuma.allocator.request import PodRequest
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_admission import AdmissionPolicies
-from podnuma.api.resource_types import LIMIT_RANGE, PRIORITY_CLASS, RUNTIME_CLASS
+from podnuma.api.resource_types import LIMIT_RANGE, PRIORITY_CLASS, RESOURCE_QUOTA, RUNTIME_CLASS
 from podnuma.api.scheduling import DAEMON_TOLERATIONS, PodConstraints, read_pod_constraints
+from podnuma.api.stored_json import object_at
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.autoscalers import scaled
 from podnuma.cli.objects.devices_not_chosen import devices_not_chosen
 from podnuma.cli.objects.documents import Document
 from podnuma.cli.objects.manifest_fields import KINDS, field_problems
-from podnuma.cli.objects.pod_templates import PodTemplate, is_built_in, object_in, pod_templates, wrong_type
+from podnuma.cli.objects.pod_templates import PodTemplate, is_built_in, pod_templates, wrong_type
 
 _DEFAULT_NAMESPACE = "default"
 _PODS: Final = uuid.UUID("5d1c6d06-64a8-4c6f-9a3c-0f2b0c0b5a52")  # of the UIDs of pods that do not exist
 NO_POLICIES = AdmissionPolicies()
-_ADMITTING: Final = frozenset(one.kind for one in (LIMIT_RANGE, RUNTIME_CLASS, PRIORITY_CLASS))
+_ADMITTING: Final = frozenset(
+    one.kind for one in (LIMIT_RANGE, RESOURCE_QUOTA, RUNTIME_CLASS, PRIORITY_CLASS)
+)
 _HOOK: Final = "helm.sh/hook"
 _INSTALLING: Final = frozenset(
     f"{when}-{what}" for when in ("pre", "post") for what in ("install", "upgrade")
@@ -155,7 +158,7 @@ def _bases(documents: Sequence[Document]) -> list[str]:
     seen: Counter[str] = Counter()
     bases = []
     for one in documents:
-        prefix = object_in(one.value, "metadata").get("generateName")
+        prefix = object_at(one.value, "metadata").get("generateName")
         base = one.name
         if not base and isinstance(prefix, str) and prefix:
             seen[prefix] += 1
@@ -166,8 +169,6 @@ def _bases(documents: Sequence[Document]) -> list[str]:
 
 def _without_pods(kind: str) -> str:
     """Say what is made of an object of a kind without pods."""
-    if kind == "ResourceQuota":
-        return "is not considered: once applied, --server-side tells whether it leaves room for these pods"
     if kind in _ADMITTING:
         return "makes no pods; it counts for those that it is about"
     return "makes no pods; left out"
@@ -175,10 +176,10 @@ def _without_pods(kind: str) -> str:
 
 def _halted(document: Document) -> str:
     """Return the word for an object that makes no pods until it is resumed; empty for others."""
-    spec = object_in(document.value, "spec")
+    spec = object_at(document.value, "spec")
     if document.kind == "Deployment":
         return "paused" if spec.get("paused") is True else ""
-    below = (object_in(spec, "runPolicy"), object_in(object_in(spec, "jobTemplate"), "spec"))
+    below = (object_at(spec, "runPolicy"), object_at(object_at(spec, "jobTemplate"), "spec"))
     return "suspended" if any(one.get("suspend") is True for one in (spec, *below)) else ""
 
 
@@ -186,7 +187,7 @@ def _made_later(document: Document, label: str) -> Iterator[str]:
     """Yield why pods of an object are not made yet, though they are planned."""
     if word := _halted(document):
         yield f"{label} is {word}: its pods are planned as if it were resumed"
-    written = object_in(object_in(document.value, "metadata"), "annotations").get(_HOOK)
+    written = object_at(object_at(document.value, "metadata"), "annotations").get(_HOOK)
     hooks = list(filter(None, map(str.strip, written.split(",")))) if isinstance(written, str) else []
     if hooks and not _INSTALLING.intersection(hooks):
         said = f"{label} is Helm's {', '.join(hooks)} hook, which it makes neither to install nor to upgrade"
@@ -251,17 +252,17 @@ def _is_told(line: str, wrong: Sequence[str]) -> bool:
 
 def _labels(pod: Mapping[str, Any]) -> dict[str, str]:
     """Return the labels that are text; the API server refuses a pod with others, which is said by field."""
-    return {key: text for key, text in object_in(pod["metadata"], "labels").items() if isinstance(text, str)}
+    return {key: text for key, text in object_at(pod["metadata"], "labels").items() if isinstance(text, str)}
 
 
 def _pods(document: Document, template: PodTemplate, base: str, namespace: str) -> Iterator[dict[str, Any]]:
-    owner = str(object_in(document.value, "metadata").get("namespace") or namespace)
+    owner = str(object_at(document.value, "metadata").get("namespace") or namespace)
     for suffix in template.names:
         name = (base or "unnamed") + suffix
         # Objects of several kinds may have one name, and so may the pods that stand for theirs.
         whose = f"{document.value.get('apiVersion')}/{document.kind}/{document.place if not base else ''}"
         uid = str(uuid.uuid5(_PODS, f"{whose}/{owner}/{name}"))
-        metadata = {**object_in(template.value, "metadata"), "name": name, "namespace": owner, "uid": uid}
+        metadata = {**object_at(template.value, "metadata"), "name": name, "namespace": owner, "uid": uid}
         # A manifest copied from a cluster may hold the status that the object had there.
         bare = {key: value for key, value in template.value.items() if key != "status"}
         yield {**bare, "metadata": metadata}
