@@ -33,6 +33,7 @@ STATIC_POD_HASH_ANNOTATION: Final = "kubernetes.io/config.hash"
 STATIC_POD_MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
 
 _LONGEST_ASIDE: Final = 240  # of 253 characters
+_UID_ASIDE: Final = 8  # characters
 
 NOTHING: Final = "-"
 """In display fields: no value. Printer columns are never empty."""
@@ -48,4 +49,9 @@ def beginning(name: str, longest: int) -> str:
 
 def aside(name: str, pod_uid: str) -> str:
     """Return the name for the PodAllocation of a former pod when another pod has its name."""
-    return f"{beginning(name, _LONGEST_ASIDE)}-{pod_uid[:8]}"
+    return f"{beginning(name, _LONGEST_ASIDE)}-{pod_uid[:_UID_ASIDE]}"
+
+
+def pod_name(allocation: str, pod_uid: str) -> str:
+    """Return the name of the pod that a PodAllocation of this name is about, also where it is set aside."""
+    return allocation.removesuffix(f"-{pod_uid[:_UID_ASIDE]}")

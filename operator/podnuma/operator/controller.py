@@ -29,6 +29,7 @@ from podnuma.operator.node_steps import node_steps
 from podnuma.operator.placement.reconciler import PlacementReconciler
 from podnuma.operator.reports import Reports
 from podnuma.operator.snapshot import snapshot_of
+from podnuma.operator.watch.live_pods import LivePods
 from podnuma.operator.write.allocation_store import AllocationStore
 from podnuma.operator.write.event_recorder import EventRecorder
 from podnuma.operator.write.writer import NotLeadingError
@@ -111,8 +112,10 @@ class Controller:
             exports=export_resource_topologies,
         )
         events, enqueue = self.events, self._nodes.add
+        pods = LivePods(cache, reader, self._enqueue)
         self._store = store = AllocationStore(
             cache,
+            pods,
             reader,
             writer,
             metrics=metrics,
@@ -140,6 +143,7 @@ class Controller:
         )
         self._steps = node_steps(
             cache,
+            pods,
             reader,
             writer,
             store,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.metrics import AdmissionTimer, Metrics
     from podnuma.operator.watch.lister import Reader
+    from podnuma.operator.watch.live_pods import LivePods
     from podnuma.operator.write.allocation_store import AllocationStore
     from podnuma.operator.write.event_recorder import EventRecorder
     from podnuma.operator.write.writer import Writer
@@ -42,6 +43,7 @@ _EVICTION_BACKOFF = Backoff(first=20.0, limit=600.0)
 
 def node_steps(  # noqa: PLR0913 - what the steps depend on, passed in once
     cache: ClusterCache,
+    pods: LivePods,
     reader: Reader,
     writer: Writer,
     store: AllocationStore,
@@ -56,7 +58,7 @@ def node_steps(  # noqa: PLR0913 - what the steps depend on, passed in once
     status_interval: float,
 ) -> NodeSteps:
     """Return the steps that all nodes share; `enqueue` has a node run again after some seconds."""
-    releases = Releases(cache, reader, store, events=events, metrics=metrics, enqueue=enqueue, clock=clock)
+    releases = Releases(cache, pods, store, events=events, metrics=metrics, enqueue=enqueue, clock=clock)
     allocations = AllocationSync(
         cache, store, releases, events=events, metrics=metrics, enqueue=enqueue, clock=clock
     )
@@ -65,7 +67,7 @@ def node_steps(  # noqa: PLR0913 - what the steps depend on, passed in once
         cache,
         store,
         allocations,
-        releases,
+        pods,
         resizes,
         events=events,
         metrics=metrics,

@@ -1,5 +1,7 @@
 """What a pod held is free when nobody runs on it any more, and not before."""
 
+import asyncio
+import copy
 from typing import Any
 
 import pytest
@@ -347,3 +349,58 @@ async def test_what_an_ended_pod_held_is_known_from_what_its_agent_acted_on():
     rig.cluster.released(DB)
     await rig.quiet()
     assert rig.allocation() is None
+
+
+@virtual
+async def test_a_late_write_does_not_take_the_name_from_the_pod_that_has_it_now(monkeypatch):
+    rig = Rig()
+    await rig.furnished("n1", "n2")
+    create, stored = rig.cluster.create_allocation, asyncio.Event()
+
+    async def slow(key: ObjectKey, body: Any) -> Any:
+        if body["spec"]["nodeName"] == "n1":
+            await stored.wait()
+        return await create(key, body)
+
+    monkeypatch.setattr(rig.cluster, "create_allocation", slow)
+    await rig.create(pod("db", 6))
+    rig.cluster.remove(Kind.POD, DB)
+    uid = await rig.create(pod("db", 4, on="n2"))
+    stored.set()
+    await rig.quiet()
+    assert rig.allocation()["spec"]["podUID"] == uid  # type: ignore[index]
+    assert [*rig.cluster.objects[Kind.ALLOCATION]] == [DB]
+
+
+async def copied(rig: Rig, *, only: bool) -> Any:
+    """Store what db holds a second time, or only, under another name, and restart the operator."""
+    await rig.furnished()
+    await rig.create(pod("db", 6))
+    held = copy.deepcopy(rig.allocation())
+    assert held is not None
+    rig.cluster.deaf = True
+    copied = copy.deepcopy(held)
+    copied["metadata"] = {
+        "name": "db-of-monday",
+        "namespace": "default",
+        "finalizers": held["metadata"]["finalizers"],
+    }
+    rig.cluster.put(Kind.ALLOCATION, copied)
+    if only:
+        rig.cluster.remove_at_once(Kind.ALLOCATION, DB)
+    rig.cluster.deaf = False
+    await rig.crash()
+    await rig.start()
+    await rig.quiet()
+    return held["spec"]
+
+
+@virtual
+@pytest.mark.parametrize("only", [False, True])
+async def test_a_copy_of_a_running_pods_record_changes_nothing_and_goes(only):
+    rig = Rig()
+    held = await copied(rig, only=only)
+    assert [*rig.cluster.objects[Kind.ALLOCATION]] == [DB]
+    assert rig.allocation()["spec"] == held  # type: ignore[index]
+    assert "deletionTimestamp" not in rig.allocation()["metadata"]  # type: ignore[index]
+    assert orphans(rig) == 0

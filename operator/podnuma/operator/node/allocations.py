@@ -4,6 +4,8 @@
     mirror pod came back                the decision of the static pod is the new mirror's
     PodAllocation without a decision    its decision is adopted (after a restart, or one of a
                                         former leader) unless it overlaps a grant: then it is deleted
+    PodAllocation under another name    a second one about a pod that is there: deleted once the pod has its
+                                        own, which takes over what only the other one says
     decision not stored as decided      the PodAllocation is restored, with an event; once, where the API
                                         server stores it otherwise than it is sent
     phase not as decided                the operator's part of the status is applied
@@ -72,6 +74,7 @@ class AllocationSync:
         await self._follow_mirrors(node)
         await self._adopt_all(node)
         await self._restore(node)
+        await self._delete_copies(node)
         for decision in tuple(node.decisions.values()):
             allocation = self._cache.allocation(decision.key, decision.uid)
             if allocation is not None and decision.uid not in node.unconfirmed:
@@ -98,7 +101,7 @@ class AllocationSync:
         elif decision.uid != pod.uid:
             problem = f"it is about another pod, {decision.uid}"
         else:
-            problem = node.adopt(decision) or ""
+            problem = node.adopt(decision.under(pod.key)) or ""
         if not problem:
             return True
         message = f"PodAllocation {allocation.key} cannot be used: {problem}; the pod is decided again"
@@ -166,6 +169,19 @@ class AllocationSync:
                 f"holds; to free that, delete the pod (version {stored.version.resource_version})",
             )
 
+    async def _delete_copies(self, node: NodeState) -> None:
+        """Delete what says again, under another name, what a pod's own PodAllocation says."""
+        for allocation in tuple(self._cache.allocations.group(node.name).values()):
+            uid = allocation.pod_uid
+            decision = node.decisions.get(uid) if uid is not None else None
+            if decision is None or allocation.key == decision.key or uid in node.orphans:
+                continue
+            if uid not in node.unconfirmed and self._store.is_stored(decision):
+                await self._store.delete(allocation)
+                logger.warning(
+                    "PodAllocation %s was about pod %s, too: deleted", allocation.key, decision.key
+                )
+
     def tell_refused(self, node: NodeState, pod: CachedPod, error: errors.RefusedError) -> None:
         """Say that the API server does not take what was decided about a pod, and come back."""
         text = f"the API server refuses the PodAllocation of {pod.key}: {error}"
@@ -207,12 +223,8 @@ class AllocationSync:
     async def _adopt_all(self, node: NodeState) -> None:
         found: list[tuple[CachedPod, CachedAllocation]] = []
         for pod in self._cache.pods.group(node.name).values():
-            allocation = self._cache.allocations.get(pod.key)
-            if (
-                pod.uid not in node.decisions
-                and allocation is not None
-                and allocation.pod_uid in {pod.uid, None}
-            ):
+            allocation = None if pod.uid in node.decisions else self._allocation_of(pod)
+            if allocation is not None:
                 if allocation.reserved and allocation.node != node.name:
                     await self._store.delete(allocation)  # the scheduler took another node than this one
                     continue
@@ -235,6 +247,13 @@ class AllocationSync:
             if not self.adopt(node, pod, allocation):
                 # It goes before anything is decided: an agent may still act on it.
                 await self._store.delete(allocation)
+
+    def _allocation_of(self, pod: CachedPod) -> CachedAllocation | None:
+        """Return the PodAllocation of a pod's name if it is about the pod, else one of any name that is."""
+        own = self._cache.allocations.get(pod.key)
+        if own is not None and own.pod_uid in {pod.uid, None}:
+            return own
+        return self._cache.allocation_on(pod.node, pod.uid)
 
     def _agent_has_to_say(self, node: NodeState, contested: list[CachedAllocation]) -> bool:
         """Tell whether the agent has yet to say which of these is in force; if so, come back."""

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from podnuma.operator.cache.objects import CachedAllocation, CachedPod
     from podnuma.operator.metrics import AdmissionTimer, Metrics
     from podnuma.operator.node.allocations import AllocationSync
-    from podnuma.operator.node.releases import Releases
     from podnuma.operator.node.resize import Resizes
     from podnuma.operator.node.state import NodeState
+    from podnuma.operator.watch.live_pods import LivePods
     from podnuma.operator.write.allocation_store import AllocationStore
     from podnuma.operator.write.decision import PodDecision
     from podnuma.operator.write.event_recorder import EventRecorder
@@ -53,7 +53,7 @@ class DecisionWriter:
         cache: ClusterCache,
         store: AllocationStore,
         allocations: AllocationSync,
-        releases: Releases,
+        pods: LivePods,
         resizes: Resizes,
         *,
         events: EventRecorder,
@@ -65,7 +65,7 @@ class DecisionWriter:
         self._cache = cache
         self._store = store
         self._allocations = allocations
-        self._releases = releases
+        self._pods = pods
         self._resizes = resizes
         self._events = events
         self._metrics = metrics
@@ -82,7 +82,7 @@ class DecisionWriter:
         for uid, (decision, answer) in tuple(node.unconfirmed.items()):
             pod = self._cache.pod(decision.key, uid)
             if pod is None:
-                obsolete = await self._releases.pod_is_gone(decision.key, uid)
+                obsolete = await self._pods.is_gone(decision.key, uid)
             elif node.decisions.get(uid) == decision:
                 del node.unconfirmed[uid]  # adopted meanwhile
                 continue

@@ -22,9 +22,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from podnuma.allocator import cpuset
+from podnuma.api import names
 from podnuma.api.events import EventType
 from podnuma.api.node_settings import DEFAULT_RELEASE
-from podnuma.operator.cache.objects import ObjectVersion
+from podnuma.operator.cache.objects import ObjectKey
 from podnuma.operator.write.decision import decision_in
 from podnuma.operator.write.event_recorder import allocation_reference
 
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
 
     from podnuma.api.pod_allocation import PodAllocation
     from podnuma.operator.cache.cluster import ClusterCache
-    from podnuma.operator.cache.objects import CachedAllocation, ObjectKey
+    from podnuma.operator.cache.objects import CachedAllocation
     from podnuma.operator.metrics import Metrics
     from podnuma.operator.node.state import NodeState
-    from podnuma.operator.watch.lister import Reader
+    from podnuma.operator.watch.live_pods import LivePods
     from podnuma.operator.write.allocation_store import AllocationStore
     from podnuma.operator.write.decision import PodDecision
     from podnuma.operator.write.event_recorder import EventRecorder
@@ -54,7 +55,7 @@ class Releases:
     def __init__(  # noqa: PLR0913 - its dependencies, passed in once
         self,
         cache: ClusterCache,
-        reader: Reader,
+        pods: LivePods,
         store: AllocationStore,
         *,
         events: EventRecorder,
@@ -63,7 +64,7 @@ class Releases:
         clock: Callable[[], float],
     ) -> None:
         self._cache = cache
-        self._reader = reader
+        self._pods = pods
         self._store = store
         self._events = events
         self._metrics = metrics
@@ -73,36 +74,19 @@ class Releases:
     async def run(self, node: NodeState) -> None:
         """Release the pods of a node that have ended, and adopt those whose processes may not have."""
         for uid, decision in tuple(node.decisions.items()):
-            if self._cache.pod(decision.key, uid) is not None:  # not here yet: see `reservations`
+            if self._cache.pod(decision.pod_key, uid) is not None:  # not here yet: see `reservations`
                 node.orphans.pop(uid, None)
-            elif await self.pod_is_gone(decision.key, uid):
+            elif await self._pods.is_gone(decision.pod_key, uid):
                 await self._release(node, decision)
+        present = {pod.uid for pod in self._cache.pods.group(node.name).values()}
         for allocation in tuple(self._cache.allocations.group(node.name).values()):
-            pod = self._cache.pods.get(allocation.key)
-            if pod is not None and allocation.pod_uid in {pod.uid, None}:
+            owner = allocation.pod_uid
+            key = ObjectKey(allocation.key.namespace, names.pod_name(allocation.key.name, owner or ""))
+            pod = self._cache.pods.get(key)
+            if (pod is not None and owner in {pod.uid, None}) or owner in present:
                 continue
-            if allocation.pod_uid not in node.decisions and await self.pod_is_gone(
-                allocation.key, allocation.pod_uid
-            ):
+            if owner not in node.decisions and await self._pods.is_gone(key, owner):
                 await self._adopt_orphan(node, allocation)
-
-    async def pod_is_gone(self, key: ObjectKey, uid: str | None) -> bool:
-        """Tell for certain whether a pod that is not in the cache is gone.
-
-        An event may have been missed or be on its way: only a deletion that was seen, or a live
-        read, counts.
-        """
-        if uid is not None and self._cache.pods.was_deleted(uid):
-            return True
-        found = await self._reader.pod(key)
-        if found is not None and (uid is None or found.uid == uid):
-            self._cache.pods.confirm(found)
-            if found.node:
-                self._enqueue(found.node, 0.0)
-            return False
-        if uid is not None:
-            self._cache.pods.delete(key, ObjectVersion(uid, 0))
-        return True
 
     async def _release(self, node: NodeState, decision: PodDecision) -> None:
         if not await self._store.no_write_pending(decision.key):

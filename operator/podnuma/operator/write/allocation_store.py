@@ -3,8 +3,9 @@
 `create` stores a new decision, `rewrite` restores one that someone changed, `hand_over` gives one to
 another mirror of the same static pod. `begin_deletion` asks for the deletion of one whose pod is gone, which
 waits for the operator's finalizer; `delete` removes it at once. For a pod that comes under the name of one
-whose processes may still run, `create` moves the older PodAllocation aside first. Each leaves the cache as
-the API server has it, and none ever touches an object of another UID or of a newer version.
+that is gone and whose processes may still run, `create` moves the older PodAllocation aside first. Each
+leaves the cache as the API server has it, and none ever touches an object of another UID or of a newer
+version.
 
 A write without a clear answer (UncertainError) may have happened, or may still happen until
 its deadline. The caller must then repeat the same call with the same decision: `create` finds
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from podnuma.operator.cache.objects import CachedAllocation
     from podnuma.operator.metrics import Metrics
     from podnuma.operator.watch.lister import Reader
+    from podnuma.operator.watch.live_pods import LivePods
     from podnuma.operator.write.decision import PodDecision
     from podnuma.operator.write.writer import Writer
 
@@ -66,6 +68,7 @@ class AllocationStore:
     def __init__(  # noqa: PLR0913 - its dependencies, passed in once
         self,
         cache: ClusterCache,
+        pods: LivePods,
         reader: Reader,
         writer: Writer,
         *,
@@ -76,6 +79,7 @@ class AllocationStore:
         write_deadline: float,
     ) -> None:
         self._cache = cache
+        self._pods = pods
         self._reader = reader
         self._writer = writer
         self._metrics = metrics
@@ -178,8 +182,16 @@ class AllocationStore:
             raise
 
     async def _make_way(self, allocation: CachedAllocation) -> None:
-        """Free a name: what its former pod may still hold is stored under another one first."""
+        """Free a name: what its former pod may still hold is stored under another one first.
+
+        Raises ConflictError if that pod is there: then the one that wants the name is gone, which the cache
+        did not know yet.
+        """
         decision = decision_in(allocation)
+        if decision is not None and not await self._pods.is_gone(allocation.key, decision.uid):
+            raise errors.ConflictError(
+                409, "Conflict", f"pod {allocation.key} is another one: {decision.uid}"
+            )
         if decision is not None and allocation.finalized and not allocation.released:
             name = names.aside(allocation.key.name, decision.uid)
             key = ObjectKey(allocation.key.namespace, name)

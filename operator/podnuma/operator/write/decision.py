@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from podnuma.allocator import nodeset
 from podnuma.api import names
 from podnuma.api.pod_allocation import numa_in, render_pod_allocation, render_spec, render_summary
+from podnuma.operator.cache.objects import ObjectKey
 
 if TYPE_CHECKING:
     from podnuma.allocator.decision import PodGrant
     from podnuma.allocator.nodeset import NodeSet
     from podnuma.api.pod_allocation import Decision
-    from podnuma.operator.cache.objects import CachedAllocation, ObjectKey
+    from podnuma.operator.cache.objects import CachedAllocation
 
 _DEVICES_SHOWN = 3
 _SHOWN = 120  # characters of a field's value in a message
@@ -44,6 +45,11 @@ class PodDecision:
         return self.grant.uid
 
     @property
+    def pod_key(self) -> ObjectKey:
+        """Return the name of the pod, also where the PodAllocation is set aside under another one."""
+        return ObjectKey(self.key.namespace, names.pod_name(self.key.name, self.uid))
+
+    @property
     def owner(self) -> str | None:
         """Return the UID of the pod that owns the PodAllocation; None for that of a static pod."""
         return None if self.static_uid else self.uid
@@ -66,6 +72,10 @@ class PodDecision:
     def of_mirror(self, uid: str) -> PodDecision:
         """Return the same decision about a static pod whose mirror pod has this UID now."""
         return replace(self, grant=replace(self.grant, uid=uid))
+
+    def under(self, key: ObjectKey) -> PodDecision:
+        """Return the same decision as a PodAllocation of another name shows it."""
+        return replace(self, key=key, grant=replace(self.grant, name=key.name))
 
     def render(self) -> dict[str, Any]:
         """Render the PodAllocation that shows this decision."""

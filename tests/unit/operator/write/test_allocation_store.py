@@ -11,6 +11,7 @@ from podnuma.operator.cache.cluster import ClusterCache
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.metrics import Metrics
 from podnuma.operator.node.state import NodeState
+from podnuma.operator.watch.live_pods import LivePods
 from podnuma.operator.write.allocation_store import AllocationStore
 from podnuma.operator.write.decision import PodDecision, decision_in
 from podnuma.plumbing.kube import errors
@@ -27,6 +28,7 @@ class Fixture:
         self.cache = ClusterCache()
         self.store = AllocationStore(
             self.cache,
+            LivePods(self.cache, self.cluster, lambda _: None),
             self.cluster,
             self.cluster,
             metrics=Metrics(),
