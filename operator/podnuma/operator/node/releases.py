@@ -74,19 +74,24 @@ class Releases:
     async def run(self, node: NodeState) -> None:
         """Release the pods of a node that have ended, and adopt those whose processes may not have."""
         for uid, decision in tuple(node.decisions.items()):
-            if self._cache.pod(decision.pod_key, uid) is not None:  # not here yet: see `reservations`
+            if self._cache.pod(decision.key, uid) is not None:  # not here yet: see `reservations`
                 node.orphans.pop(uid, None)
             elif await self._pods.is_gone(decision.pod_key, uid):
                 await self._release(node, decision)
-        present = {pod.uid for pod in self._cache.pods.group(node.name).values()}
         for allocation in tuple(self._cache.allocations.group(node.name).values()):
-            owner = allocation.pod_uid
-            key = ObjectKey(allocation.key.namespace, names.pod_name(allocation.key.name, owner or ""))
-            pod = self._cache.pods.get(key)
-            if (pod is not None and owner in {pod.uid, None}) or owner in present:
-                continue
-            if owner not in node.decisions and await self._pods.is_gone(key, owner):
+            if allocation.pod_uid not in node.decisions and await self._is_orphan(node, allocation):
                 await self._adopt_orphan(node, allocation)
+
+    async def _is_orphan(self, node: NodeState, allocation: CachedAllocation) -> bool:
+        """Tell for certain whether the pod that a PodAllocation is about is gone, whatever that is called."""
+        uid = allocation.pod_uid
+        if any(pod.uid == uid for pod in self._cache.pods.group(node.name).values()):
+            return False
+        key = ObjectKey(allocation.key.namespace, names.pod_name(allocation.key.name, uid or ""))
+        pod = self._cache.pods.get(key)
+        if pod is not None and uid in {pod.uid, None}:
+            return False
+        return await self._pods.is_gone(key, uid)
 
     async def _release(self, node: NodeState, decision: PodDecision) -> None:
         if not await self._store.no_write_pending(decision.key):
