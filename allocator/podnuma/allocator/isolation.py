@@ -138,7 +138,8 @@ def _pod_quota(
     exclusive = all(alone) if pod.pod_level else any(alone)
     if exclusive or not settings.cfs_quota:
         return NO_QUOTA
-    declared = qos(pod) is Qos.GUARANTEED or all(_limit(pod, container, CPU) for container in pod.containers)
+    limited = all(_limit(pod, container, CPU) for container in pod.containers)
+    declared = limited or qos(pod) is Qos.GUARANTEED
     return quota(limit, settings.cfs_quota_period) if declared else NO_QUOTA
 
 

@@ -124,19 +124,23 @@ class Merger:
     def _preferred(self, providers: list[HintProvider]) -> NodeSet | None:
         if not providers:
             return self._topology.all_nodes
+        wide = self._topology.wide
         for size in self._sizes(providers):
-            offers = [offer for provider in providers for offer in provider.offers(size)]
+            offers = [offer for provider in providers for offer in provider.offers(size)] if wide else []
             for nodes in candidates(self._topology, size, offers, closest=self._closest):
-                if all(provider.prefers(nodes) and provider.holds(nodes) for provider in providers):
+                for provider in providers:
+                    if not (provider.prefers(nodes) and provider.holds(nodes)):
+                        break
+                else:
                     return nodes
         return None
 
     def _sizes(self, providers: list[HintProvider]) -> Iterator[int]:
         first, *others = providers
         for size in first.sizes:
-            if (size == 1 or self._policy is not SINGLE) and all(
-                size in provider.sizes for provider in others
-            ):
+            if size > 1 and self._policy is SINGLE:
+                continue
+            if all(size in provider.sizes for provider in others):
                 yield size
 
     def _second_best(

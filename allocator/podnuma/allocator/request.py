@@ -13,7 +13,6 @@ containers already (`DeviceRequest.chosen`), or what they may still get.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
 from types import MappingProxyType
 
 from podnuma.allocator.nodeset import NodeSet
@@ -96,7 +95,8 @@ class PodRequest:
     """One pod. `pod_requests`/`pod_limits` are spec.resources; both None when it is absent.
 
     `qos` is status.qosClass, None while the API server has not set it. `overhead` is
-    spec.overhead: it enters the pod cgroup's values and no decision.
+    spec.overhead: it enters the pod cgroup's values and no decision. `pod_level`: spec.resources names cpu,
+    memory or huge pages; the value may be zero. `has_devices`: a container wants a device.
     """
 
     uid: str
@@ -107,21 +107,18 @@ class PodRequest:
     pod_limits: Amounts | None = None
     qos: Qos | None = None
     overhead: Amounts = field(default_factory=lambda: NO_AMOUNTS)
+    pod_level: bool = field(init=False, compare=False, repr=False)
+    has_devices: bool = field(init=False, compare=False, repr=False)
 
-    @cached_property
-    def pod_level(self) -> bool:
-        """Whether spec.resources names cpu, memory or huge pages; the value may be zero."""
-        return any(
-            name == CPU or is_memory(name)
-            for amounts in (self.pod_requests, self.pod_limits)
-            if amounts
-            for name in amounts
-        )
+    def __post_init__(self) -> None:
+        budget = _is_budget(self.pod_requests) or _is_budget(self.pod_limits)
+        object.__setattr__(self, "pod_level", budget)
+        devices = any(container.devices for container in self.containers)
+        object.__setattr__(self, "has_devices", devices)
 
-    @cached_property
-    def has_devices(self) -> bool:
-        """Whether any container wants a device."""
-        return any(container.devices for container in self.containers)
+
+def _is_budget(amounts: Amounts | None) -> bool:
+    return bool(amounts) and any(name == CPU or is_memory(name) for name in amounts or ())
 
 
 def aggregate(containers: tuple[ContainerRequest, ...], sizes: Sequence[int]) -> int:

@@ -41,10 +41,12 @@ class _Hand:
 
     def take_whole(self, elements: Iterable[tuple[int, int]]) -> None:
         """Take every (size, mask) of the list that is whole and not more than is wanted."""
+        free, need = self.free, self.need
         for size, mask in elements:
-            if size <= self.need and mask & self.free == mask:
+            if size <= need and mask & free == mask:
                 self.take(mask, size)
-                if self.need == 0:
+                free, need = self.free, self.need
+                if need == 0:
                     return
 
 

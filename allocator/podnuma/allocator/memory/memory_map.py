@@ -152,7 +152,7 @@ class NumaMemoryMap:
 
     def free_on(self, nodes: int, resource: str) -> int:
         """Return the bytes of a resource that a node set has left for a new pod."""
-        left = self.left(resource)
+        left = self.left(resource) if self.taken else self.free.get(resource, NOTHING)
         return sum([left.get(node, 0) for node in self.layout.topology.members(nodes)])
 
     def uncharged_on(self, nodes: int, resource: str) -> int:
