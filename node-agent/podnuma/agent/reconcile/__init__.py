@@ -12,6 +12,7 @@
     planned          plan: what follows from what was read, computed again only where that changed
 
     apply            write: in order, each through the first mechanism that takes it
+    unreliable       write: mechanisms that have no success at a cgroup, where the next one is tried
     runtime_updates  write: updates by the runtime that are under way, whose CPUs nobody else gets yet
     late_writes      write: own ones that may be carried out late, told from what others change
     write_log        write: what is logged of it

@@ -34,7 +34,6 @@ from podnuma.agent.reconcile.actual_state import (
 )
 from podnuma.agent.reconcile.apply import (
     Mechanism,
-    UnreliableMechanisms,
     WriteOutcome,
     WriteResult,
     apply_writes,
@@ -49,6 +48,7 @@ from podnuma.agent.reconcile.sandboxes import Sandboxes
 from podnuma.agent.reconcile.snapshot import NodeSnapshot
 from podnuma.agent.reconcile.throttling import ThrottlingSampler
 from podnuma.agent.reconcile.time_slices import TimeSlices
+from podnuma.agent.reconcile.unreliable import UnreliableMechanisms
 from podnuma.agent.reconcile.verdicts import PinVerdict, PinVerdicts
 from podnuma.agent.reconcile.write_log import WriteLog
 from podnuma.allocator import cpuset
@@ -259,7 +259,8 @@ class Reconciler:
         drifted = self._drift.found(targets, before, differences)
         self.updates.aims_at(targets)
         contention = self._contention
-        contention.look(writes, targets, differences, now)
+        settled = [write for write in writes if not self._unreliable.may_be_under_way(write.cgroup)]
+        contention.look(settled, targets, differences, now)
 
         def waits(write: CgroupWrite) -> str | None:
             return contention.waits(write, targets[write.cgroup], starting, now)
@@ -272,7 +273,7 @@ class Reconciler:
             await read_values(self.reader, pods, snapshot.containers, slices, before) if results else before
         )
         contention.wrote(results, targets, now)
-        results = self._unreliable.confirm(results, after, self.reader.populated)
+        results = self._unreliable.confirm(results, after, self.reader.populated, now)
         self._late.left(results, now)
         for result in results:
             self.observer.wrote(result)

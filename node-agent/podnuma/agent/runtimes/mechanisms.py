@@ -3,10 +3,11 @@
     NRI       containers, while the plugin is connected and the runtime takes updates outside hooks
     CRI       containers, while a CRI socket answers
     Systemd   slices and pods where systemd manages cgroups; containers where neither of the above can
-    Files     everything, where systemd does not manage cgroups
+    Files     everything that none of the above can, and where systemd does not manage cgroups
 
 The runtime's ways come first for containers: it keeps the values over its own restart, and a value that
-only the kernel has is undone by the runtime's next update.
+only the kernel has is undone by the runtime's next update, as it is by systemd's next reload. It is set
+again then, and until then nobody is on the CPUs of others because systemd or a runtime has no success.
 """
 
 from collections.abc import Callable, Iterable
@@ -166,7 +167,7 @@ class SystemdMechanism:
 
 @dataclass(frozen=True, slots=True)
 class FilesMechanism:
-    """Cgroup files, where systemd is not in charge."""
+    """Cgroup files, where systemd is not in charge or has no success."""
 
     writer: CgroupfsWriter
     reader: CgroupReader

@@ -61,8 +61,7 @@ def real_backend(settings: AgentSettings, changed: Callable[[], None]) -> NodeBa
     if layout.driver is CgroupDriver.SYSTEMD:
         bus = SystemBus(f"unix:path={settings.run_root}/dbus/system_bus_socket")
         mechanisms.append(Patient(SystemdMechanism(SystemdWriter(bus.connect, layout), reader), 1))
-    else:
-        mechanisms.append(FilesMechanism(CgroupfsWriter(settings.cgroup_root, layout), reader))
+    mechanisms.append(FilesMechanism(CgroupfsWriter(settings.cgroup_root, layout), reader))
     return NodeBackend(
         reader=reader,
         runtime=node,

@@ -2,12 +2,13 @@
 
 Runtimes know no empty set: they get all CPUs, so that what they keep is right, and the unit is emptied
 afterwards. So is the file, where nothing runs below it: Linux lets no one empty the set of a cgroup that has
-processes (ENOSPC). There all CPUs stay written until the pod ends, which is the same to it.
+processes (ENOSPC). There all CPUs stay written until the pod ends, which is the same to it. What a runtime or
+systemd does not know any more is written to the file alone; so is what they refuse, which is told.
 """
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -44,26 +45,30 @@ class Restorer:
 
         Raises CgroupGone or WriteRefused.
         """
+        refusals: list[WriteRefused] = []
         if isinstance(write.cgroup, ContainerCgroup) and self.runtime is not None:
             from podnuma.agent.runtimes.mechanisms import cri_update  # noqa: PLC0415 - loads gRPC
 
             # Or the runtime's next update would pin the container again. One that it has forgotten may run.
-            with contextlib.suppress(CgroupGone):
+            with _kept(refusals):
                 await cri_update(self.runtime, write.cgroup, write)
         folder = self._folder(write.cgroup)
-        if self.units is not None:
-            await self.units.write(write, folder.name)
-            if write.cpus is not None:
-                await self.units.set(
-                    folder.name, [("AllowedCPUs", "ay", b""), ("AllowedMemoryNodes", "ay", b"")]
-                )
-        else:
-            self.files.write(write, folder)
+        with _kept(refusals):
+            await self._restore_unit(write, folder.name)
+        self.files.write(write, folder)
         if empty:
             try:
                 self.files.clear(folder)
             except WriteRefused as refused:
                 logger.debug("%s keeps all CPUs written: %s", folder, refused.why)
+        if refusals:
+            raise refusals[0]
+
+    async def _restore_unit(self, write: CgroupWrite, unit: str) -> None:
+        if self.units is not None:
+            await self.units.write(write, unit)
+            if write.cpus is not None:
+                await self.units.set(unit, [("AllowedCPUs", "ay", b""), ("AllowedMemoryNodes", "ay", b"")])
 
     def _folder(self, cgroup: CgroupRef) -> PurePosixPath:
         if not isinstance(cgroup, ContainerCgroup):
@@ -72,6 +77,17 @@ class Restorer:
         if folder is None:
             raise CgroupGone(describe(cgroup))
         return PurePosixPath(folder.relative_to(self.reader.root))
+
+
+@contextlib.contextmanager
+def _kept(refusals: list[WriteRefused]) -> Iterator[None]:
+    """Go on where somebody refuses, or does not know a cgroup."""
+    try:
+        yield
+    except CgroupGone as gone:
+        logger.debug("not known: %s", gone)
+    except WriteRefused as refused:
+        refusals.append(refused)
 
 
 @contextlib.asynccontextmanager

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 
-from podnuma.agent.cgroups.writers.refusals import WriteRefused
+from podnuma.agent.cgroups.writers.refusals import Postponed, WriteRefused
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class StartPriority:
         """Await a call to the runtime. Raises WriteRefused when a starting container goes first."""
         if self._hooks:
             call.close()
-            raise WriteRefused(what, "update", "a container is starting and goes first")
+            raise Postponed(what, "update", "a container is starting and goes first")
         task = asyncio.ensure_future(call)
         began = asyncio.ensure_future(self._began.wait())
         try:

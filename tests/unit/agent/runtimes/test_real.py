@@ -34,8 +34,8 @@ def test_a_node_whose_kubelet_has_not_started_is_waited_for(tmp_path):
 @pytest.mark.parametrize(
     ("runtime", "kubepods", "names"),
     [
-        (Runtime.AUTO, "kubepods.slice", ["NRI", "CRI", "Systemd"]),
-        (Runtime.NRI, "kubepods.slice", ["NRI", "Systemd"]),
+        (Runtime.AUTO, "kubepods.slice", ["NRI", "CRI", "Systemd", "Files"]),
+        (Runtime.NRI, "kubepods.slice", ["NRI", "Systemd", "Files"]),
         (Runtime.CRI, "kubepods", ["CRI", "Files"]),
     ],
 )

@@ -31,6 +31,10 @@ class NotAnswered(WriteRefused):
     """Nobody said in time whether the value was written."""
 
 
+class Postponed(WriteRefused):
+    """Nobody was asked to write: something else goes first."""
+
+
 _MEANING = {
     errno.EBUSY: "the kernel is busy with a child of it or with another partition",
     errno.ENOSPC: "processes would be left without CPUs or memory nodes",
