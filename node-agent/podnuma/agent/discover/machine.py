@@ -22,17 +22,24 @@ class Machine:
     """A machine at one moment. `topology` has the online CPUs, less those in no NUMA node.
 
     `kubepods`: the cgroup of all pods, which may have less than the machine; "" where that is not known.
+    `possible_nodes`: the NUMA nodes that may come online, besides those that are.
     """
 
     topology: Topology
     offline: CpuSet
     in_no_node: CpuSet = cpuset.EMPTY
     kubepods: str = ""
+    possible_nodes: NodeSet = nodeset.EMPTY
 
     @property
     def cpus_for_pods(self) -> CpuSet:
         """The online CPUs that pods can have."""
         return CpuSet(self.topology.all_cpus & ~self.topology.outside) or self.topology.all_cpus
+
+    @property
+    def known_nodes(self) -> NodeSet:
+        """The NUMA nodes that the kernel knows; it refuses a set of memory nodes with any other."""
+        return NodeSet(self.possible_nodes | self.topology.listed_nodes)
 
     @property
     def available(self) -> Available:
@@ -82,4 +89,5 @@ def _machine(tree: Tree, processors: cpus.Processors, nodes: memory.Memory) -> M
         topology=topology,
         offline=processors.offline,
         in_no_node=CpuSet(processors.online & ~topology.all_cpus),
+        possible_nodes=nodes.possible,
     )

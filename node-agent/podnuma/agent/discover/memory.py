@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from podnuma.agent.discover.huge_pages import MACHINE_PAGES, page_counts, totals
 from podnuma.agent.discover.tree import Tree
-from podnuma.allocator import cpuset
+from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.cpuset import CpuSet
+from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.topology import NumaNode
 
 _NODE = "devices/system/node"
@@ -28,10 +29,14 @@ _KIB = 1024
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The nodes in id order, and the node of every online CPU that is in one."""
+    """The nodes in id order, and the node of every online CPU that is in one.
+
+    `possible`: the ids that the kernel takes in a set of memory nodes, those of nodes that are offline too.
+    """
 
     nodes: tuple[NumaNode, ...]
     node_of_cpu: Mapping[int, int]
+    possible: NodeSet
 
 
 def read_memory(tree: Tree, proc: Tree, online: CpuSet) -> Memory:
@@ -44,14 +49,14 @@ def read_memory(tree: Tree, proc: Tree, online: CpuSet) -> Memory:
                 "meminfo", "gives no MemTotal; memory taken as 0", "mount the host's /proc for the agent"
             )
         node = NumaNode(0, memory or 0, totals(page_counts(tree, 0, MACHINE_PAGES)), (_HERE,))
-        return Memory((node,), dict.fromkeys(cpuset.ids(online), 0))
+        return Memory((node,), dict.fromkeys(cpuset.ids(online), 0), nodeset.of((0,)))
     node_of_cpu = _listed(tree, ids, online)
     _place_unlisted(tree, ids, online, node_of_cpu)
     nodes = tuple(
         NumaNode(node_id, _memory(tree, node_id), totals(page_counts(tree, node_id)), distances)
         for node_id, distances in zip(ids, _distances(tree, ids), strict=True)
     )
-    return Memory(nodes, node_of_cpu)
+    return Memory(nodes, node_of_cpu, NodeSet((tree.cpus(f"{_NODE}/possible") or 0) | nodeset.of(ids)))
 
 
 def _listed(tree: Tree, ids: tuple[int, ...], online: CpuSet) -> dict[int, int]:

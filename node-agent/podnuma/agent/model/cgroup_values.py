@@ -97,6 +97,7 @@ class CgroupTarget:
     deferred_mems: NodeSet | None = None  # to be set when the container starts the next time
     memory_limit: int | None = None  # bytes; given at the start only, where the kubelet gave none
     unavailable: CpuSet | None = None  # its own CPUs, all of them offline: `cpus` is what it has meanwhile
+    lacking_mems: NodeSet | None = None  # its own memory nodes that the machine does not have, none of `mems`
 
 
 class CgroupWrite(NamedTuple):

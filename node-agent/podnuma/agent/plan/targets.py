@@ -11,6 +11,7 @@
       any other container (a debug container)     shared pool
         in a sandboxed pod                        as its pod
       whoever has no CPU of its own online        shared pool
+      whoever has nodes that there are not                                                      the others
     pod that held something and was resized       shared pool                     its quota
       container that had a set of its own         shared pool                     its quota
 
@@ -22,6 +23,10 @@ So an ephemeral container can run where the kubelet would let it, and nothing of
 exclusive CPUs of another; not even when its own are all offline, with which the kernel would give it all that
 the cgroup above has. The sandbox container is left alone, as in the kubelet; where all processes of a pod are
 in it, as with Kata and gVisor, the pod's own cgroup keeps them on the pod's CPUs.
+
+A machine may have fewer NUMA nodes than when a pod was decided (another setting of its firmware, a virtual
+machine of another size). The kernel refuses a set of memory nodes with one that it does not know, and with it
+a runtime the container and every later update. So such nodes are left out, and the status names them.
 
 There is no target where the whole node is shared and nothing was ever written: a node without exclusive
 CPUs looks as if podnuma were not there. A value once written is only ever replaced by an explicit set:
@@ -49,13 +54,15 @@ class PlanInput:
     `everything`: the online CPUs; `pool`: the shared pool, never empty; `grants` by pod UID, and in `sharing`
     those that hold nothing. `sandboxed`: UIDs of pods whose containers' own cgroups have no processes.
     `movable_bytes`: a running container with more memory than this is not moved to other NUMA nodes. The
-    kernel moves all its pages at once, and the container stands still meanwhile.
+    kernel moves all its pages at once, and the container stands still meanwhile. `known_nodes`: the NUMA
+    nodes that the kernel knows.
     """
 
     everything: CpuSet
     pool: CpuSet
     grants: Mapping[str, PodGrant]
     movable_bytes: int
+    known_nodes: NodeSet
     sharing: Mapping[str, PodGrant] = field(default_factory=dict)
     sandboxed: Collection[str] = ()
 
@@ -186,7 +193,11 @@ def _container(node: PlanInput, cgroup: ContainerCgroup, values: CgroupValues | 
         # A set in a container of a sandbox confines nobody: it runs where its pod does.
         around = _cpus_of_pod(node, pod)[0] if pod.uid in node.sandboxed else node.pool
         return _confined(node, around, values)
-    mems, deferred = _mems(node, grant.memory_nodes, values)
+    nodes = grant.memory_nodes
+    lacking = None if nodes is None else NodeSet(nodes & ~node.known_nodes) or None
+    if nodes is not None:
+        nodes = NodeSet(nodes & node.known_nodes) or None
+    mems, deferred = _mems(node, nodes, values)
     own, unavailable = (None, None) if grant.cpus is None else _available(node, grant.cpus)
     return CgroupTarget(
         cpus=_unless_untouched(node, node.pool, values) if own is None else own,
@@ -194,6 +205,7 @@ def _container(node: PlanInput, cgroup: ContainerCgroup, values: CgroupValues | 
         cpu_max=_cpu_max(grant.cpu_quota, grant.cpu_period),
         deferred_mems=deferred,
         unavailable=unavailable,
+        lacking_mems=lacking,
     )
 
 

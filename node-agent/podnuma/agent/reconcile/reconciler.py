@@ -219,6 +219,7 @@ class Reconciler:
             accepted.pool,
             accepted.grants,
             self.movable_bytes,
+            machine.known_nodes,
             accepted.sharing,
             self._sandboxes.pods,
         )

@@ -62,6 +62,9 @@ def _difference(target: CgroupTarget, values: CgroupValues, available: Available
             )
     if target.cpu_max is not None and not has_quota(values.cpu_max, target.cpu_max):
         return _cpu_max_text(target.cpu_max, values.cpu_max)
+    if target.lacking_mems is not None:
+        lacking = nodeset.named(target.lacking_mems)
+        return f"cpuset.mems: this machine has no {lacking} any more; delete the pod, to have it decided anew"
     return None if target.unavailable is None else _all_offline(target.unavailable)
 
 

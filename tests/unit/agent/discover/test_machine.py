@@ -10,6 +10,7 @@ from podnuma.allocator import (
     NodeAllocator,
     PodRequest,
     cpuset,
+    nodeset,
 )
 from podnuma.allocator.quantities import parse
 
@@ -94,6 +95,16 @@ def test_memory_only_nodes_are_nodes(tmp_path):
     topology = discovered("power9-gpu-memory-nodes", tmp_path).topology
     assert [node.id for node in topology.nodes] == [0, 8, 250, 251, 252, 253, 254, 255]
     assert topology.cpus_of_node(250) == cpuset.EMPTY
+
+
+def test_nodes_that_may_come_online_are_known(tmp_path):
+    """The kernel takes them in a set of memory nodes, and no others."""
+    write_d16(tmp_path)
+    put(tmp_path, "devices/system/node/possible", "0-3")
+    answer = discover(tmp_path, tmp_path / "proc")
+    assert answer.machine is not None
+    assert nodeset.render(answer.machine.known_nodes) == "0-3"
+    assert nodeset.render(answer.machine.topology.listed_nodes) == "0-1"
 
 
 def test_a_machine_without_optional_files_works_without_findings(tmp_path):

@@ -6,6 +6,7 @@ from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.request import Qos
 
 EVERYTHING = cpuset.parse("0-15")
+NODES = nodeset.parse("0-1")
 POD = PodCgroup("db", Qos.GUARANTEED)
 DB = ContainerCgroup(POD, "db", "id-1")
 LOG = ContainerCgroup(POD, "log", "id-2")
@@ -16,7 +17,7 @@ OTHER = PodCgroup("other", Qos.GUARANTEED)
 def node(words):
     def make(*containers, pool="0,3-8,11-15", **more):
         grant = words.pod("db", *containers, **more)
-        return PlanInput(EVERYTHING, cpuset.parse(pool), {"db": grant}, movable_bytes=1000)
+        return PlanInput(EVERYTHING, cpuset.parse(pool), {"db": grant}, movable_bytes=1000, known_nodes=NODES)
 
     return make
 
@@ -92,7 +93,7 @@ def test_a_burstable_holder_opens_its_slice_to_its_own_cpus_and_not_to_those_of_
     burstable = words.pod("burstable", words.container("a", "2"), cpus="2")
     holder = words.pod("db", words.container("db", "1"), cpus="1")
     grants = {"burstable": burstable, "db": holder}
-    node = PlanInput(EVERYTHING, cpuset.parse("0,3-15"), grants, movable_bytes=1000)
+    node = PlanInput(EVERYTHING, cpuset.parse("0,3-15"), grants, movable_bytes=1000, known_nodes=NODES)
     seen: dict[CgroupRef, CgroupValues] = {
         PodCgroup("burstable", Qos.BURSTABLE): words.values(),
         POD: words.values(),

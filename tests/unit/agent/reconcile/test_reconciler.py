@@ -11,7 +11,7 @@ from podnuma.agent.model.cgroup_ref import ContainerCgroup
 from podnuma.agent.model.containers import StartRefused
 from podnuma.agent.reconcile.apply import WriteOutcome
 from podnuma.agent.reconcile.kubelet_resize import RESIZE
-from podnuma.allocator import cpuset
+from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.request import Qos
 from podnuma.api.node_settings import Mode
 from podnuma.api.pod_allocation import Decision, render_pod_allocation
@@ -272,6 +272,36 @@ def test_a_pod_on_a_numa_node_without_memory_is_applied(bench, words):
     assert (bench.file(db, "cpuset.mems"), bench.file(db, "cpuset.mems.effective")) == ("0-1", "0")
     assert snapshot.differences[db] is None
     assert bench.reconciler.verdicts.of(db.id).verdict is Verdict.PINNED_LATE
+
+
+@pytest.mark.parametrize(("decided", "left"), [("5", ""), ("1,5", "1")])
+def test_memory_nodes_that_the_machine_has_no_more_keep_no_pod_off_its_cpus(bench, words, decided, left):
+    """Another setting of the firmware made one NUMA node of several: the kernel refuses the others."""
+
+    def refuse(write) -> None:
+        if write.mems is not None and write.mems & ~bench.machine.known_nodes:
+            raise words.refused("cpuset.mems", decided, "EINVAL")
+
+    bench.ways.refuse = refuse
+    bench.grant(words.pod("db", words.container("db", "1,4", mems=decided), cpus="1,4"))
+    db = bench.start(bench.pod("db"), "db")
+    snapshot = bench.run_pass()
+    assert (bench.cpus(db), bench.file(db, "cpuset.mems")) == ("1,4", left)
+    assert snapshot.differences[db] == (
+        "cpuset.mems: this machine has no NUMA node 5 any more; delete the pod, to have it decided anew"
+    )
+    assert bench.run_pass().results == ()
+    starts_with = bench.hook.values(db)
+    assert starts_with is not None
+    assert starts_with.mems == (nodeset.parse(left) or None)
+
+
+def test_memory_nodes_that_are_offline_stay_written(bench, words):
+    bench.machine = replace(bench.machine, possible_nodes=nodeset.parse("0-7"))
+    bench.grant(words.pod("db", words.container("db", "1,4", mems="1,5"), cpus="1,4"))
+    db = bench.start(bench.pod("db"), "db")
+    bench.run_pass()
+    assert bench.file(db, "cpuset.mems") == "1,5"
 
 
 def test_new_cpus_join_the_shared_pool_and_pods_keep_theirs(bench, words):
