@@ -3,9 +3,12 @@
 A container that has its values runs alone on its CPUs only if everybody else has theirs: where another cgroup
 could not be taken off them, both run there. What counts is what the kernel has in force, not what was
 written. A pod's own cgroup counts only where no container below it was seen.
+
+A cgroup without processes is on no CPU: kubelets and runtimes leave some behind, of which systemd knows no
+unit (kubernetes/kubernetes#112151).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, PodCgroup, QosCgroup
@@ -43,6 +46,18 @@ def find_intrusions(
             if both and intruder != owner:
                 found.append(Intrusion(owner, intruder, both))
     return tuple(found)
+
+
+def inhabited(
+    intrusions: tuple[Intrusion, ...], populated: Callable[[CgroupRef], bool | None]
+) -> tuple[Intrusion, ...]:
+    """Leave out those by cgroups without processes; those of a container may be elsewhere in its pod."""
+    there = tuple(each for each in intrusions if populated(_pod_or_slice(each.intruder)) is not False)
+    return intrusions if len(there) == len(intrusions) else there
+
+
+def _pod_or_slice(cgroup: CgroupRef) -> CgroupRef:
+    return cgroup.pod if isinstance(cgroup, ContainerCgroup) else cgroup
 
 
 def _excess(

@@ -40,6 +40,7 @@ from podnuma.agent.reconcile.apply import (
 )
 from podnuma.agent.reconcile.contention import ContentionDetector
 from podnuma.agent.reconcile.drift import DriftDetector
+from podnuma.agent.reconcile.isolation import inhabited
 from podnuma.agent.reconcile.late_writes import LateWrites
 from podnuma.agent.reconcile.planned import Planned
 from podnuma.agent.reconcile.processes import Processes
@@ -307,9 +308,10 @@ class Reconciler:
         )
         if snapshot.enforcing:
             pods = frozenset(accepted.grants)
+            found = self._planned.intrusions(targets, seen, pods, accepted.pool)
             snapshot = replace(
                 snapshot,
-                intrusions=self._planned.intrusions(targets, seen, pods, accepted.pool),
+                intrusions=inhabited(found, self.reader.populated),
                 narrowed=await self.processes.narrowed_in(holders, targets, seen, slices),
             )
         self._drift.remember(targets, seen, snapshot.differences)

@@ -56,8 +56,11 @@ class UnreliableMechanisms:
             cgroup, what = result.write.cgroup, unwritten.get(result.write.cgroup)
             if what is not None and _claimed(result):
                 confirmed.append(self._refused(result, f"{result.by} reported success, but {what}"))
-            elif result.outcome is WriteOutcome.GONE and cgroup in after and populated(cgroup):
-                confirmed.append(self._refused(result, f"{result.by} does not know it, but it has processes"))
+            elif result.outcome is WriteOutcome.GONE and cgroup in after:
+                # One without processes is ending, or was left behind: then the next mechanism can write it.
+                why = f"{result.by} does not know it, but it has processes"
+                refused = self._refused(result, why)
+                confirmed.append(refused if populated(cgroup) else result)
             elif result.outcome is WriteOutcome.REFUSED and result.by and result.under_way is None:
                 confirmed.append(self._refused(result, result.why))
             else:

@@ -1,6 +1,7 @@
 """Containers that have their values while others could not be taken off their CPUs."""
 
 import pytest
+from podnuma.agent.cgroups.writers.refusals import CgroupGone
 from podnuma.agent.status import allocation_status
 from podnuma.allocator import cpuset
 from podnuma.allocator.request import Qos
@@ -144,3 +145,38 @@ def test_a_process_that_was_bound_to_fewer_cpus_is_a_finding_and_nothing_is_writ
     status = statuses(bench)["db"]
     assert status.phase is Phase.APPLIED
     assert conditions(status)["AffinityNarrowed"] == ("container db: process 77 may run on 9 only, of 1,9")
+
+
+@pytest.mark.usefixtures("db")
+def test_a_cgroup_without_processes_is_on_nobodys_cpus(bench):
+    """A kubelet left the cgroup of a pod behind, and systemd knows no unit of that name."""
+    left = bench.pod("left")
+    bench.put(left, "cgroup.events", "populated 0\nfrozen 0")
+
+    class NoUnit:
+        name, piggybacks, asked = "Systemd", False, 0
+
+        def takes(self, cgroup):
+            return cgroup == left
+
+        async def write(self, write):
+            del write
+            self.asked += 1
+            raise CgroupGone("Unit kubepods-podleft.slice not found.")
+
+    systemd = NoUnit()
+    bench.reconciler.mechanisms = (systemd, bench.ways)
+    assert who(bench.run_pass()) == []
+    assert statuses(bench)["db"].phase is Phase.APPLIED
+    bench.run_pass()
+    bench.run_pass()
+    assert (systemd.asked, bench.cpus(left)) == (1, "0,2-8,10-15"), "it is not asked for it in each pass"
+
+
+@pytest.mark.usefixtures("db")
+def test_processes_of_a_sandbox_count_where_its_containers_have_none(bench, words):
+    other = bench.start(bench.pod("other"), "app")
+    bench.put(other, "cgroup.events", "populated 0\nfrozen 0")
+    bench.put(other.pod, "cgroup.events", "populated 1\nfrozen 0")
+    keep(bench, words, other.pod)
+    assert who(bench.run_pass()) == [("db", other, "1,9")]
