@@ -255,11 +255,24 @@ async def _work(shared: _Shared, run: Running) -> None:
         devices=devices,
         huge_pages=HugePageUse(settings.sys_root, backend.reader),
     )
-    async with asyncio.TaskGroup() as group:
-        group.create_task(_kept("the reader of devices", devices.run, shared))
-        for task in backend.tasks(hook):
-            group.create_task(_kept("a part of the node's backend", task, shared))
-        await run.agent.run()
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_kept("the reader of devices", devices.run, shared))
+            for task in backend.tasks(hook):
+                group.create_task(_kept("a part of the node's backend", task, shared))
+            group.create_task(_until_moved(backend))
+            await run.agent.run()
+    finally:
+        backend.reader.close()
+
+
+async def _until_moved(backend: NodeBackend) -> None:
+    """Wait until the backend has to be made anew. Raises NodeNotReady then."""
+    try:
+        await backend.until_moved()
+    except NodeNotReady as moved:
+        logger.warning("%s", moved)
+        raise
 
 
 def node_backend(settings: AgentSettings, machine: Machine, changed: Callable[[], None]) -> NodeBackend:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 import yaml
 from podnuma.agent import app
+from podnuma.agent.runtimes.backend import NodeNotReady
 from podnuma.agent.settings import AgentSettings, Runtime
 
 EMPTY = json.dumps({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []})
@@ -102,3 +103,23 @@ def test_a_port_that_is_taken_is_told_in_a_line(settings, server):
 
     with pytest.raises(SystemExit, match=f"port {server.port}: .*; choose another --metrics-port"):
         asyncio.run(life())
+
+
+async def test_a_backend_that_is_not_the_nodes_any_more_is_made_anew(settings, monkeypatch, reached, caplog):
+    """The kubelet has moved its pods to another cgroup tree; nothing else of the agent ends."""
+    made = []
+    make = app.node_backend
+
+    async def moved():
+        raise NodeNotReady("the kubelet has its pods in kubepods.slice now")
+
+    def once(*args):
+        backend = make(*args)
+        made.append(backend.reader)
+        return backend if len(made) > 1 else replace(backend, until_moved=moved)
+
+    monkeypatch.setattr(app, "node_backend", once)
+    async with app.running(settings) as run:
+        await reached(lambda: len(made) > 1)
+        await reached(lambda: run.agent is not None and run.agent.reconciler.reader is made[1])
+    assert "the kubelet has its pods in kubepods.slice now" in caplog.messages

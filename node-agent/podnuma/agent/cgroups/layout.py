@@ -9,7 +9,8 @@ Guaranteed pods lie directly below kubepods. Nested nodes (kind) and kubelets wi
 everything below other folders: "kubelet.slice" with all units named "kubelet-kubepods...", or "kubelet"; one
 that is two deep is "a.slice/a-b.slice" with "a-b-kubepods...", or "a/b". Which of these a node has is found
 by looking for kubepods, never configured. A kubelet that got another driver or root leaves the former tree
-behind, so the one with processes in it counts. Conmon's scope beside a CRI-O container is not a container.
+behind, and its pods end there while others start in the new one. So the one in which most pods have processes
+counts. Conmon's scope beside a CRI-O container is not a container.
 """
 
 import re
@@ -119,8 +120,21 @@ def container_of(name: str) -> str | None:
 def detect(root: Path) -> CgroupLayout | None:
     """Return the layout of the tree below `root`; None if the kubelet has made no kubepods there yet."""
     found = list(_layouts(root))
-    inhabited = (layout for layout in found if _is_inhabited(root / layout.kubepods))
-    return next(inhabited, found[0] if found else None)
+    if len(found) < 2:  # noqa: PLR2004 - a choice
+        return found[0] if found else None
+    return max(
+        found, key=lambda layout: (_inhabited_pods(root, layout), _is_inhabited(root / layout.kubepods))
+    )
+
+
+def _inhabited_pods(root: Path, layout: CgroupLayout) -> int:
+    """Return how many pods have processes there."""
+    return sum(
+        _is_inhabited(root / layout.pod(pod))
+        for qos in Qos
+        for name in files.names_in(str(root / layout.qos(qos)))
+        if (pod := layout.pod_of(name, qos)) is not None
+    )
 
 
 def _is_inhabited(folder: Path) -> bool:

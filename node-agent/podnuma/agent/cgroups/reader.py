@@ -182,6 +182,12 @@ class CgroupReader:
                 kept.close()
                 del self._kept[key]
 
+    def close(self) -> None:
+        """Close all files that are kept open."""
+        for kept in self._kept.values():
+            kept.close()
+        self._kept.clear()
+
     def _of(self, cgroup: CgroupRef) -> KeptFolder | None:
         kept = self._kept.get(cgroup)
         if kept is not None and not kept.exists():

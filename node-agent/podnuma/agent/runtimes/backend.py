@@ -4,6 +4,7 @@
 backend exists before the start hook does, which needs it; so what asks the hook is given it when it begins.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -54,6 +55,10 @@ Source: TypeAlias = tuple[WatchSource, Callable[[WatchEvent], None]]
 Task: TypeAlias = Callable[[], Awaitable[None]]
 
 
+async def _never() -> None:
+    await asyncio.Event().wait()
+
+
 @dataclass(frozen=True, slots=True)
 class NodeBackend:
     """One node's runtime, the reader of its cgroups and the ways to write; they belong together.
@@ -63,6 +68,7 @@ class NodeBackend:
     kubepods: what the cgroup of all pods has; None while that is not known.
     sources: what else to watch at the API server, and who takes it.
     tasks: what has to run besides, each for ever.
+    until_moved: ends, with NodeNotReady, when this is no backend of the node any more.
     """
 
     reader: CgroupReader
@@ -72,6 +78,7 @@ class NodeBackend:
     kubepods: Callable[[], KubepodsCpuset | None]
     sources: Callable[[Hook], Sequence[Source]] = lambda _: ()
     tasks: Callable[[Hook], Sequence[Task]] = lambda _: ()
+    until_moved: Task = _never
 
 
 class NodeNotReady(OSError):  # noqa: N818 - a state of the node, not a fault of this program

@@ -26,6 +26,7 @@ from podnuma.agent.runtimes.backend import Hook, NodeBackend, NodeNotReady, Task
 from podnuma.agent.runtimes.container_cache import ContainerCache
 from podnuma.agent.runtimes.mechanisms import CriMechanism, FilesMechanism, NriMechanism, SystemdMechanism
 from podnuma.agent.runtimes.missed import MissedContainers
+from podnuma.agent.runtimes.moved import until_moved
 from podnuma.agent.runtimes.nri_plugin import EVENTS, NriPlugin
 from podnuma.agent.runtimes.patience import Patient
 from podnuma.agent.runtimes.start_priority import StartPriority
@@ -69,6 +70,7 @@ def real_backend(settings: AgentSettings, changed: Callable[[], None]) -> NodeBa
         describe=node.describe,
         kubepods=reader.kubepods,
         tasks=node.tasks,
+        until_moved=lambda: until_moved(reader),
     )
 
 

@@ -110,6 +110,19 @@ def test_of_two_trees_the_one_with_processes_counts(alive, tmp_path):
     assert detect(tmp_path) == alive
 
 
+@pytest.mark.parametrize("former", [CgroupLayout(driver) for driver in CgroupDriver])
+def test_of_two_trees_with_processes_the_one_with_most_pods_counts(former, tmp_path):
+    """A kubelet that has got another driver kills its pods there and starts them in the new tree."""
+    new = next(CgroupLayout(driver) for driver in CgroupDriver if driver is not former.driver)
+    for layout, pods in ((former, 1), (new, 2)):
+        for number in range(3):
+            folder = tmp_path / layout.pod(PodCgroup(f"pod-{number}", Qos.BURSTABLE))
+            folder.mkdir(parents=True)
+            (folder / "cgroup.events").write_text(f"populated {int(number < pods)}\nfrozen 0\n")
+        (tmp_path / layout.kubepods / "cgroup.events").write_text("populated 1\nfrozen 0\n")
+    assert detect(tmp_path) == new
+
+
 @pytest.mark.parametrize(
     "layout",
     [CgroupLayout(CgroupDriver.SYSTEMD, "my_root"), CgroupLayout(CgroupDriver.CGROUPFS, "my-root")],
