@@ -22,8 +22,10 @@ class PluginConfig:
     `index` orders plugins, "00" is asked first. `answer_share` is the part of the runtime's
     request timeout after which a callback is cancelled and answered for. `registration_timeout`
     is how long to wait for the runtime to configure us, in seconds; runtimes register one plugin
-    at a time, so it covers others in front of us. `write_timeout` is how long a runtime may read
-    nothing, in seconds. `concurrent_calls` bounds callbacks at a time.
+    at a time, so it covers others in front of us. `synchronization_timeout` is how long, after that, to wait
+    for all of what there is; runtimes wait for containers that are ending. Both double each time that they
+    were too short, up to eight times. `write_timeout` is how long a runtime may read nothing, in seconds.
+    `concurrent_calls` bounds callbacks at a time.
     """
 
     name: str
@@ -32,6 +34,7 @@ class PluginConfig:
     socket: Path = DEFAULT_SOCKET
     answer_share: float = 0.75
     registration_timeout: float = 15.0
+    synchronization_timeout: float = 60.0
     write_timeout: float = 10.0
     concurrent_calls: int = 128
 

@@ -6,6 +6,9 @@ A runtime restarts, is upgraded, or drops a plugin that was late once: each ends
 containers that start before the next one are not seen by hooks. So the first attempt to come
 back is made at once, the next ones after doubling, jittered delays of at most two seconds.
 Everything that was missed arrives with the next Synchronize.
+
+A busy runtime takes its time to register a plugin, and one after the other. Who gives up each time before his
+turn comes is never registered (containerd/nri#292): so each time that was too short the next one is longer.
 """
 
 import asyncio
@@ -29,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 _FIRST_DELAY: Final = 0.05
 _DELAY_MAX: Final = 2.0
+_PATIENCE_MAX: Final = 8
 
 
 class LinkState(enum.Enum):
@@ -61,6 +65,8 @@ class Link:
         self._service: PluginService | None = None
         self._session: Session | None = None
         self._reason = "not started"
+        self._patience = 1
+        self._heard = 0
 
     @property
     def state(self) -> LinkState:
@@ -73,6 +79,11 @@ class Link:
     def runtime(self) -> RuntimeInfo | None:
         """The runtime at the other end, None without one."""
         return None if self._service is None else self._service.runtime
+
+    @property
+    def heard(self) -> int:
+        """How many calls the runtime has made, in all sessions."""
+        return self._heard + (0 if self._service is None else self._service.calls)
 
     @property
     def failure_policy(self) -> FailurePolicy:
@@ -92,6 +103,11 @@ class Link:
             return  # the next registration asks the plugin
         if service.runtime.honours_failure_policy and service.failure_policy is not policy:
             session.end(f"registering anew, with failure policy {policy.value}")
+
+    def register_anew(self, why: str) -> None:
+        """End the session; everything is synchronized again in the next one."""
+        if self._session is not None:
+            self._session.end(why)
 
     @property
     def reason(self) -> str:
@@ -113,7 +129,8 @@ class Link:
             await asyncio.sleep(self._delay(attempt))
 
     async def _run_session(self, service: PluginService) -> str:
-        self._service, self._session = service, Session(service, self._config)
+        self._service = service
+        self._session = running = Session(service, self._config, self._patience)
         # A task of its own: one that is cancelled just as the runtime goes away tells of that alone, and who
         # awaits it would go on for ever (python/cpython#116720).
         session = asyncio.create_task(self._session.run())
@@ -125,6 +142,8 @@ class Link:
             raise
         finally:
             self._service = self._session = None
+            self._heard += service.calls
+        self._patience = min(2 * self._patience, _PATIENCE_MAX) if running.gave_up else 1
         return _reason(session)
 
     async def _report_disconnected(self, plugin: Plugin, reason: str) -> None:

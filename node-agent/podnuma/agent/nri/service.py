@@ -62,6 +62,7 @@ class PluginService:
         self.synchronized = asyncio.Event()
         self.runtime: RuntimeInfo | None = None
         self.failure_policy = FailurePolicy.IGNORE
+        self.calls = 0
         self._plugin = plugin
         self._config = config
         self._pods: list[PodSandbox] = []
@@ -80,6 +81,7 @@ class PluginService:
 
     async def respond(self, call: ttrpc.Request) -> bytes:
         """Encode the answer to `call`. Raises nothing but cancellation."""
+        self.calls += 1
         handler = self._handlers.get(call.method) if call.service == PLUGIN_SERVICE else None
         if handler is None:
             return ttrpc.error_response(

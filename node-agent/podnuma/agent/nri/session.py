@@ -28,11 +28,17 @@ _SENT_MESSAGE_MAX: Final = 128 * mux.SENT_PAYLOAD_MAX
 
 
 class Session:
-    """Runs once. It alone holds the socket, and knows which calls are under way in either direction."""
+    """Runs once. It alone holds the socket, and knows which calls are under way in either direction.
 
-    def __init__(self, service: PluginService, config: PluginConfig) -> None:
+    `gave_up`: it ended because the runtime did not configure or synchronize us in time, which is the times of
+    the configuration, `patience` times.
+    """
+
+    def __init__(self, service: PluginService, config: PluginConfig, patience: int = 1) -> None:
+        self.gave_up = False
         self._service = service
         self._config = config
+        self._patience = patience
         self._writer: asyncio.StreamWriter | None = None
         self._write_lock = asyncio.Lock()
         self._serving: set[asyncio.Task[None]] = set()
@@ -96,7 +102,7 @@ class Session:
         request = pb.RegisterPluginRequest(
             plugin_name=self._config.name, plugin_idx=self._config.index, nri_version=NRI_VERSION
         )
-        within = self._config.registration_timeout
+        within = self._config.registration_timeout * self._patience
         try:
             async with asyncio.timeout(within):
                 await self.call("RegisterPlugin", request.SerializeToString(), within)
@@ -104,7 +110,19 @@ class Session:
         except CallError as error:
             raise DisconnectedError(f"registration refused: {error}") from error
         except TimeoutError:
+            self.gave_up = True
             raise DisconnectedError(f"the runtime did not configure us within {within:g} s") from None
+        within = self._config.synchronization_timeout * self._patience
+        try:
+            async with asyncio.timeout(within):
+                await self._service.synchronized.wait()
+        except TimeoutError:
+            # A runtime to which that took too long may go on without us and leave us connected.
+            self.gave_up = True
+            raise DisconnectedError(
+                f"the runtime configured us and did not synchronize us within {within:g} s; if its log says"
+                " that this took too long, raise plugin_request_timeout in its NRI configuration"
+            ) from None
 
     async def _read(self, reader: asyncio.StreamReader, group: asyncio.TaskGroup) -> None:
         demux = mux.Demux()

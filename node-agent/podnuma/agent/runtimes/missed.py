@@ -2,8 +2,9 @@
 
 A plugin that registers is told what there is, and of everything that happens from then on. What is created in
 between some runtimes tell neither way (containerd/containerd#13698, cri-o/cri-o#10090): it would run beside
-its CPUs until the next registration. To register anew would help, but holds up every start on the node for as
-long as any container takes to end (containerd/containerd#14083).
+its CPUs until the next registration. To register anew would help, but holds up every start on the node for
+as long as any container takes to end (containerd/containerd#14083); it is done only when this happens again
+and the runtime has told nothing at all in between.
 
 So the cgroups are listed now and then. The CRI is asked about a container whose folder is there twice in a
 row and that NRI never reported, and not otherwise: gRPC would take a third of the agent's memory.
@@ -28,7 +29,7 @@ class MissedContainers:
     """Looks below the kubepods of `reader`.
 
     told: which of these ids NRI told of, containers and sandboxes. ask: the CRI's list; raises OSError.
-    found: takes containers that run and were not told.
+    found: takes containers that run and were not told, those of one look together.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class MissedContainers:
         reader: CgroupReader,
         told: Callable[[AbstractSet[str]], Collection[str]],
         ask: Callable[[], Awaitable[Sequence[CriContainer]]],
-        found: Callable[[CriContainer], None],
+        found: Callable[[Sequence[CriContainer]], None],
     ) -> None:
         self._reader = reader
         self._told = told
@@ -64,7 +65,8 @@ class MissedContainers:
 
     def _take(self, strange: Collection[str], listed: Iterable[CriContainer]) -> None:
         known = {container.id: container for container in listed}
-        for container_id in strange:
+        running = []
+        for container_id in sorted(strange):
             container = known.get(container_id)
             if container is None or container.state is _ENDED:
                 self._others.add(container_id)  # a sandbox, say
@@ -75,4 +77,6 @@ class MissedContainers:
                     container.pod_namespace,
                     container.pod_name,
                 )
-                self._found(container)
+                running.append(container)
+        if running:
+            self._found(running)

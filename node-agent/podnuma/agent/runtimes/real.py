@@ -105,6 +105,7 @@ class _RealNode:
         self._cri_trouble: str | None = "not asked yet"
         self._cri_version = ""
         self._seen_at = float("-inf")
+        self._heard_when_missed = -1
         self.cri: CriClient | None = None
         socket = settings.nri_socket or settings.run_root / NRI_SOCKET
         self.link = Link(PluginConfig(_PLUGIN, _INDEX, EVENTS, socket))
@@ -160,13 +161,25 @@ class _RealNode:
             self._reader,
             lambda there: self._by_nri.ids() | sandboxes(there),
             self._ask_cri,
-            lambda container: self._by_nri.add(_seen(container)),
+            self._found_missed,
         )
         while True:
             await asyncio.sleep(_LOOK_AT_CGROUPS)
             if self.link.state is LinkState.SYNCHRONIZED:
                 with contextlib.suppress(OSError):
                     await missed.look()
+
+    def _found_missed(self, containers: Sequence[cri_values.CriContainer]) -> None:
+        """Take containers of which NRI did not tell; a runtime that tells nothing any more is asked to."""
+        for container in containers:
+            self._by_nri.add(_seen(container))
+        if self.link.heard == self._heard_when_missed:
+            # Some runtimes go on without a plugin that was late, and leave it connected (containerd/nri#102).
+            self.link.register_anew(
+                "the runtime starts containers and tells nothing of them; registering anew. If this comes"
+                " again, raise plugin_request_timeout in its NRI configuration"
+            )
+        self._heard_when_missed = self.link.heard
 
     async def _ask_cri(self) -> Sequence[cri_values.CriContainer]:
         """Return the containers that the CRI lists. Raises OSError."""

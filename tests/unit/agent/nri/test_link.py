@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -8,6 +9,7 @@ from podnuma.agent.nri.errors import NotConnectedError, ProtocolError
 from podnuma.agent.nri.link import Link, LinkState
 from podnuma.agent.nri.messages import encode
 from podnuma.agent.nri.messages import nri_pb2 as pb
+from podnuma.agent.nri.session import Session
 from podnuma.agent.nri.values import ContainerUpdate, LinuxResources
 
 PINNED = ContainerUpdate("c1", LinuxResources(cpus="2-3"))
@@ -49,6 +51,42 @@ async def test_state_follows_the_handshake(link, fake_runtime):
     assert (link.state, link.runtime.name) == (LinkState.CONNECTED, "fake")
     await peer.answer_of(peer.call("Synchronize"))
     assert (link.state, link.runtime.name) == (LinkState.SYNCHRONIZED, "fake")
+
+
+async def test_a_runtime_that_is_slow_to_register_gets_more_time_each_time(
+    plugin, settings, fake_runtime, monkeypatch
+):
+    """It takes plugins one after the other; who gives up before his turn each time is never registered."""
+    waited = []
+
+    class Slow(Session):
+        def __init__(self, service, config, patience=1):
+            super().__init__(service, config, patience)
+            waited.append(patience)
+
+    monkeypatch.setattr(links, "Session", Slow)
+    hasty = replace(settings, registration_timeout=0.1, synchronization_timeout=0.1)
+    link = Link(hasty, delay=lambda _: 0.001)
+    running = asyncio.create_task(link.run(plugin))
+    for number in range(4):
+        peer = await fake_runtime.connection()
+        _conn, message = await peer.next()
+        if number == 3:  # configured, and then left alone
+            peer.send(mux.RUNTIME_CONN, ttrpc.response(message.stream, b""))
+            configure = pb.ConfigureRequest(runtime_name="fake").SerializeToString()
+            await peer.answer_of(peer.call("Configure", configure))
+        with pytest.raises(EOFError):
+            await peer.next()
+    peer = await fake_runtime.connection()
+    assert waited == [1, 2, 4, 8, 8]
+    assert "did not synchronize us within 0.8 s" in link.reason
+    await peer.accept()
+    peer.writer.close()
+    await fake_runtime.connection()
+    assert waited[-1] == 1
+    assert link.heard == 3
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_session_that_worked_is_followed_by_one_at_once(link, fake_runtime, plugin, attempts):

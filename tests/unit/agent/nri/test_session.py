@@ -147,6 +147,18 @@ async def test_runtime_that_never_configures_is_given_up(start):
     assert str(error) == "the runtime did not configure us within 0.05 s"
 
 
+async def test_runtime_that_configures_and_never_synchronizes_is_given_up(start):
+    """It took too long for the runtime, which goes on without us and leaves us connected."""
+    _session, task, peer = await start(synchronization_timeout=0.05)
+    _conn, message = await peer.next()
+    peer.send(mux.RUNTIME_CONN, ttrpc.response(message.stream, b""))
+    await peer.answer_of(peer.call("Configure", pb.ConfigureRequest(runtime_name="fake").SerializeToString()))
+    error = await end_of(task)
+    assert isinstance(error, DisconnectedError)
+    assert str(error).startswith("the runtime configured us and did not synchronize us within 0.05 s")
+    assert "plugin_request_timeout" in str(error)
+
+
 async def test_refused_registration_ends_the_session_with_the_runtimes_words(start):
     _session, task, peer = await start()
     _conn, message = await peer.next()

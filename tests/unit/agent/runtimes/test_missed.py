@@ -25,9 +25,9 @@ class Runtime:
             for id_, state in self.listed.items()
         ]  # fmt: skip
 
-    def take(self, container):
-        self.found.append(container.id)
-        self.told.add(container.id)
+    def take(self, containers):
+        self.found += [container.id for container in containers]
+        self.told.update(self.found)
 
 
 @pytest.fixture

@@ -136,6 +136,28 @@ async def test_a_container_that_nri_missed_is_known_soon(tmp_path, monkeypatch, 
     assert (found.id, found.pod_uid, found.name) == (container_id, "u1", "db")
 
 
+def test_a_runtime_that_tells_nothing_any_more_is_registered_with_anew(tmp_path, monkeypatch):
+    """Some go on without a plugin that was late and leave it connected."""
+    node = side(tmp_path).runtime
+    heard = [3]
+    ended: list[str] = []
+    monkeypatch.setattr(type(node.link), "heard", property(lambda _: heard[0]))
+    monkeypatch.setattr(node.link, "register_anew", ended.append)
+
+    def missed(number):
+        container_id = str(number) * 64
+        return CriContainer(container_id, "", "u1", "default", "p", "db", 0, CriContainerState.RUNNING, 1)
+
+    node._found_missed([missed(1), missed(2)])
+    heard[0] += 1
+    node._found_missed([missed(3)])
+    assert ended == [], "one that it missed is no reason: to register holds up each start on the node"
+    node._found_missed([missed(4)])
+    (why,) = ended
+    assert "plugin_request_timeout" in why
+    assert len(node._by_nri.all()) == 4
+
+
 async def test_without_a_socket_nobody_can_be_asked_who_a_container_is(tmp_path):
     with pytest.raises(OSError, match="no runtime socket"):
         await side(tmp_path).runtime._ask_cri()
