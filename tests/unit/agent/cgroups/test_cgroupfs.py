@@ -77,6 +77,36 @@ def test_a_refused_limit_is_put_down_to_a_burst_that_somebody_set():
 @pytest.mark.parametrize(
     ("number", "meaning"),
     [
+        (errno.EBUSY, "kernels before 5.17"),
+        (errno.EINVAL, "cpuset.cpus.partition"),
+        (errno.EACCES, "SELinux or AppArmor"),
+        (errno.ENOSPC, "left without CPUs"),
+    ],
+)
+def test_a_refused_set_of_cpus_is_put_down_to_what_it_can_be(number, meaning):
+    """opencontainers/runc#1635, containers/crun#1625, containers/crun#582."""
+    assert meaning in from_errno("/sys/fs/cgroup/kubepods/cpuset.cpus", "1-2", OSError(number, "")).why
+
+
+def test_a_value_that_is_refused_keeps_no_other_from_being_written(writer, monkeypatch):
+    where = folder(writer, "cpuset.cpus", "cpuset.mems", "cpu.max")
+    write = Path.write_text
+
+    def refused(path, text, **options):
+        if path.name == "cpuset.mems":
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return write(path, text, **options)
+
+    monkeypatch.setattr(Path, "write_text", refused)
+    with pytest.raises(WriteRefused, match=r"cpuset.mems <- 5: EINVAL"):
+        writer.write(CgroupWrite(POD, cpuset.parse("1-2"), nodeset.parse("5"), CpuMax(None, 100_000)))
+    assert (where / "cpuset.cpus").read_text() == "1-2\n"
+    assert (where / "cpu.max").read_text() == "max 100000\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "meaning"),
+    [
         (errno.ENOENT, "its cgroup.controllers lacks it"),
         (errno.EBUSY, "has processes of its own"),
         (errno.EINVAL, "while a real-time thread"),

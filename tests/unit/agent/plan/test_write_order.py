@@ -1,5 +1,6 @@
 """Steps are read here as a kernel would run them: cgroup v2 rules, one write after the other."""
 
+import random
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -251,6 +252,52 @@ def test_applying_twice_changes_nothing(situation):
     _, wanted, pool, online = situation
     applied = {cgroup: CgroupValues(target.cpus) for cgroup, target in wanted.items()}
     assert order_writes(applied, wanted, pool=pool, everything=online) == ()
+
+
+def planned(owner: list[int], classes: list[Qos], parts: list[list[int]]) -> dict[CgroupRef, CpuSet]:
+    """Return what cgroups have when CPU 1 + i is pod `owner[i]`'s, 0 for nobody's; `parts` of containers."""
+    sets = [0] * 5
+    for cpu, number in enumerate(owner, 1):
+        sets[number] |= 1 << cpu
+    pool = CpuSet(sets[0] | 1)
+    found: dict[CgroupRef, CpuSet] = {BURSTABLE: pool}
+    for number, own in enumerate(sets[1:]):
+        here = PodCgroup(f"p{number}", classes[number])
+        found[here] = CpuSet(own | pool)
+        if here.qos is Qos.BURSTABLE:
+            found[BURSTABLE] = CpuSet(found[BURSTABLE] | own)
+        for place, part in enumerate(parts[number]):
+            found[ContainerCgroup(here, str(place), f"{number}-{place}")] = CpuSet(part & own) or pool
+    return found
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_where_a_pod_comes_goes_or_is_resized_no_set_leaves_out_what_those_right_below_have(seed):
+    """Kernels before 5.17 refuse that with EBUSY, as they do with opencontainers/runc#1635."""
+    draw = random.Random(seed)
+    owner = [draw.randrange(5) for _ in range(15)]
+    classes = [draw.choice((Qos.GUARANTEED, Qos.BURSTABLE)) for _ in range(4)]
+    parts = [[draw.getrandbits(16) for _ in range(draw.randrange(4))] for _ in range(4)]
+    changed = draw.randrange(1, 5)
+    without = [0 if number == changed else number for number in owner]
+    less = [number if draw.random() < 0.5 else 0 for number in owner]
+    more = [changed if number == 0 and draw.random() < 0.5 else number for number in owner]
+    before, after = draw.choice(((owner, without), (without, owner), (owner, less), (owner, more)))
+    written = planned(before, classes, parts)
+    wanted = planned(after, classes, parts)
+    writes = order_writes(
+        {cgroup: CgroupValues(cpus) for cgroup, cpus in written.items()},
+        {cgroup: CgroupTarget(cpus) for cgroup, cpus in wanted.items()},
+        pool=CpuSet(sum(1 << cpu for cpu, number in enumerate(after, 1) if not number) | 1),
+        everything=EVERYTHING,
+    )
+    for write in writes:
+        assert write.cpus is not None
+        written[write.cgroup] = write.cpus
+        assert not any(
+            cpus & ~write.cpus for cgroup, cpus in written.items() if parent(cgroup) == write.cgroup
+        )
+    assert written == wanted
 
 
 @st.composite

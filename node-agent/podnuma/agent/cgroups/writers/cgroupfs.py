@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from podnuma.agent.cgroups import files
 from podnuma.agent.cgroups.layout import CgroupLayout
-from podnuma.agent.cgroups.writers.refusals import CgroupGone, from_errno
+from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused, from_errno
 from podnuma.agent.model.cgroup_ref import describe
 from podnuma.agent.model.cgroup_values import CgroupValues, CgroupWrite
 from podnuma.allocator import cpuset
@@ -25,24 +25,31 @@ class CgroupfsWriter:
     layout: CgroupLayout
 
     def write(self, write: CgroupWrite, folder: PurePosixPath | None = None) -> None:
-        """Carry out a write. Raises CgroupGone or WriteRefused.
+        """Carry out a write. Raises CgroupGone, or WriteRefused for a value after the others were written.
 
         `folder`, relative to the root, is for containers whose folder the runtime named.
         """
         where = folder or self.layout.folder(write.cgroup)
         if not (self.root / where).is_dir():
             raise CgroupGone(describe(write.cgroup))
+        if write.cpus == cpuset.EMPTY:
+            raise ValueError(f"{describe(write.cgroup)}: the empty set means 'all CPUs' and is never written")
         # Memory nodes first: a set of CPUs without its memory is slower than the other way round.
-        if write.mems is not None:
-            self._write(where, files.MEMS.name, files.MEMS.render(write.mems))
-        if write.cpus is not None:
-            if write.cpus == cpuset.EMPTY:
-                raise ValueError(
-                    f"{describe(write.cgroup)}: the empty set means 'all CPUs' and is never written"
-                )
-            self._write(where, files.CPUS.name, files.CPUS.render(write.cpus))
-        if write.cpu_max is not None:
-            self._write(where, files.MAX.name, files.MAX.render(write.cpu_max))
+        values = (
+            (files.MEMS.name, None if write.mems is None else files.MEMS.render(write.mems)),
+            (files.CPUS.name, None if write.cpus is None else files.CPUS.render(write.cpus)),
+            (files.MAX.name, None if write.cpu_max is None else files.MAX.render(write.cpu_max)),
+        )
+        refusals = []
+        for file, value in values:
+            if value is None:
+                continue
+            try:
+                self._write(where, file, value)
+            except WriteRefused as refused:
+                refusals.append(refused)
+        if refusals:
+            raise refusals[0]
 
     def write_leaf(self, write: CgroupWrite, folder: PurePosixPath, values: CgroupValues) -> None:
         """Carry out a write to a container in the group that crun makes in it, which has `values`.

@@ -36,15 +36,27 @@ class Postponed(WriteRefused):
 
 
 _MEANING = {
-    errno.EBUSY: "the kernel is busy with a child of it or with another partition",
+    errno.EBUSY: "the kernel is busy with a cgroup below it",
     errno.ENOSPC: "processes would be left without CPUs or memory nodes",
     errno.EINVAL: "the kernel knows no such CPU, node or amount",
-    errno.EACCES: "the agent may not write there; see the host paths of its manifest",
+    errno.ERANGE: "the kernel was built for no such number",
+    errno.EACCES: (
+        "the agent may not write there; see the host paths of its manifest, and whether SELinux or AppArmor"
+        " denies it"
+    ),
     errno.EROFS: "mounted read-only; see the host paths of the agent's manifest",
     errno.EPERM: "the agent may not write there; see the capabilities of its manifest",
 }
 
 _OF_FILE = {
+    ("cpuset.cpus", errno.EBUSY): (
+        "a cgroup right below has CPUs that these leave out, which kernels before 5.17 do not let be, or its"
+        " threads with deadlines (SCHED_DEADLINE) need more"
+    ),
+    ("cpuset.cpus", errno.EINVAL): (
+        "the kernel knows no such CPU, or a cgroup beside it has some for itself (cpuset.cpus.partition,"
+        " cpuset.cpus.exclusive)"
+    ),
     ("cpu.max", errno.EINVAL): (
         "the kernel knows no such amount, or cpu.max.burst beside it is more (somebody has set it)"
     ),
