@@ -15,6 +15,7 @@ from podnuma.agent.apiserver import sources
 from podnuma.agent.apiserver.client import ApiClient, CredentialFiles, Json
 from podnuma.agent.apiserver.status_writer import StatusWriter
 from podnuma.agent.apiserver.watch import Watch, WatchEvent, WatchSource
+from podnuma.agent.cgroups.lock import CgroupsTakenError, the_only_one
 from podnuma.agent.cgroups.writers.hugetlb import HugetlbLimits
 from podnuma.agent.desired.state import DesiredState
 from podnuma.agent.devices.kubelet import KubeletDevices
@@ -48,6 +49,7 @@ logger = logging.getLogger(__name__)
 _PAUSE = 0.01  # seconds, while a container may be waiting for its start
 _FAREWELL = 1.0  # seconds for a watch to end
 _RETRY = 5.0  # seconds between looks at a node that could not be made out
+_FIRST = "the hardware is not known yet"
 
 
 def main(settings: AgentSettings) -> None:
@@ -68,10 +70,14 @@ async def _until_stopped(settings: AgentSettings) -> None:
 
 @dataclass(slots=True)
 class Running:
-    """A running agent. `port`: of metrics and probes, None if there is none."""
+    """A running agent.
+
+    `port`: of metrics and probes, None if there is none; `waits`: why it does nothing yet.
+    """
 
     port: int | None
     agent: AgentLoop | None = None
+    waits: str = _FIRST
 
 
 @dataclass(slots=True)
@@ -120,7 +126,7 @@ async def running(settings: AgentSettings) -> AsyncIterator[Running]:
     parts = [
         asyncio.create_task(_register(shared)),
         asyncio.create_task(_kept("the status writer", shared.status_writer.run, shared)),
-        asyncio.create_task(_kept("the agent", lambda: _work(shared, run), shared)),
+        asyncio.create_task(_kept("the agent", lambda: _work_alone(shared, run), shared)),
     ]
     try:
         yield run
@@ -210,6 +216,20 @@ def _reviewer(connect: Callable[[], ApiClient]) -> Callable[[str, Json], Awaitab
         return await thread.run(ask, path, body)
 
     return review
+
+
+async def _work_alone(shared: _Shared, run: Running) -> None:
+    """Work once no other agent does on this node. Until then the status is the other's to report."""
+    while True:
+        try:
+            with the_only_one(shared.settings.cgroup_root):
+                run.waits = _FIRST
+                await _work(shared, run)
+                return
+        except CgroupsTakenError as taken:
+            logger.warning("retrying in %g s: %s", _RETRY, taken)
+            run.agent, run.waits = None, str(taken)
+        await asyncio.sleep(_RETRY)
 
 
 async def _work(shared: _Shared, run: Running) -> None:
@@ -312,7 +332,7 @@ async def _serve_probes(shared: _Shared, run: Running) -> asyncio.Server | None:
         return None
 
     def ready() -> str | None:
-        return "the hardware is not known yet" if run.agent is None else run.agent.ready()
+        return run.waits if run.agent is None else run.agent.ready()
 
     def healthy() -> str | None:
         return None if run.agent is None else run.agent.healthy()

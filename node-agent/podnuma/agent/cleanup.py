@@ -7,19 +7,22 @@
 Who ran where the slices of pods do had nothing for itself: its quota is as the kubelet gave it.
 
 Nothing is asked of the API server: the cgroups themselves show what there is to be given back, so a node
-that has lost everything else can still be cleaned. The agent must not run meanwhile; it would set everything
-again. Where the kubelet pins containers itself, their values and all quotas are the kubelet's and stay.
+that has lost everything else can still be cleaned. An agent that runs on the node would set everything
+again: it has a while to end, then the cleanup fails. Where the kubelet pins containers itself, their values
+and all quotas are the kubelet's and stay.
 """
 
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 from podnuma.agent.cgroups.layout import detect
+from podnuma.agent.cgroups.lock import CgroupsTakenError, the_only_one
 from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
 from podnuma.agent.model.cgroup_ref import (
@@ -42,6 +45,8 @@ from podnuma.allocator.request import Qos
 logger = logging.getLogger(__name__)
 
 _LONGEST_CONFIG = 2**20
+_PATIENCE = 40.0  # seconds for an agent to end: a pod has 30
+_LOOK = 0.5  # seconds between looks whether it has
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,10 @@ class CleanupResult:
 
 def main(settings: AgentSettings) -> None:
     """Give the node back and say what was done. Raises SystemExit(1) if something could not be."""
-    outcomes = asyncio.run(clean(settings))
+    try:
+        outcomes = asyncio.run(_clean_alone(settings))
+    except CgroupsTakenError as taken:
+        raise SystemExit(f"{taken}; stop that first, it would set again what is given back") from None
     for outcome in outcomes:
         if outcome.why:
             logger.error("%s: %s", describe(outcome.cgroup), outcome.why)
@@ -62,6 +70,23 @@ def main(settings: AgentSettings) -> None:
     logger.info("given back: %d of %d cgroups", len(outcomes) - failed, len(outcomes))
     if failed:
         raise SystemExit(1)
+
+
+async def _clean_alone(settings: AgentSettings) -> tuple[CleanupResult, ...]:
+    """Clean once no agent runs on the node. Raises CgroupsTakenError if one goes on."""
+    until = time.monotonic() + _PATIENCE
+    told = False
+    while True:
+        try:
+            with the_only_one(settings.cgroup_root):
+                return await clean(settings)
+        except CgroupsTakenError as taken:
+            if time.monotonic() >= until:
+                raise
+            if not told:
+                logger.info("waiting for %g s at most: %s", _PATIENCE, taken)
+            told = True
+        await asyncio.sleep(_LOOK)
 
 
 async def clean(settings: AgentSettings) -> tuple[CleanupResult, ...]:

@@ -123,3 +123,24 @@ async def test_a_backend_that_is_not_the_nodes_any_more_is_made_anew(settings, m
         await reached(lambda: len(made) > 1)
         await reached(lambda: run.agent is not None and run.agent.reconciler.reader is made[1])
     assert "the kubelet has its pods in kubepods.slice now" in caplog.messages
+
+
+async def test_a_second_agent_of_a_node_does_nothing_until_the_first_ends(settings, monkeypatch, reached):
+    """A runtime starts no container to which two plugins give CPUs; they would undo each other's values."""
+    monkeypatch.setattr(app, "_RETRY", 0.01)
+    settings.cgroup_root.mkdir()
+    with_probes = replace(settings, metrics_host="127.0.0.1", metrics_port=0)
+    async with contextlib.AsyncExitStack() as first:
+        one = await first.enter_async_context(app.running(settings))
+        await reached(lambda: one.agent is not None)
+        async with app.running(with_probes) as two:
+            await reached(lambda: "another podnuma agent" in two.waits)
+            assert two.agent is None
+            reader, writer = await asyncio.open_connection("127.0.0.1", two.port)
+            writer.write(b"GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            answer = await reader.read(4096)
+            writer.close()
+            assert answer.startswith(b"HTTP/1.1 503")
+            assert b"another podnuma agent or cleanup runs on this node" in answer
+            await first.aclose()
+            await reached(lambda: two.agent is not None)

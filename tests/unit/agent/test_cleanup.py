@@ -1,7 +1,10 @@
 import asyncio
+import contextlib
+import logging
 
 import pytest
 from podnuma.agent import cleanup
+from podnuma.agent.cgroups.lock import the_only_one
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
 from podnuma.agent.model.cgroup_values import CpuMax
 from podnuma.agent.settings import AgentSettings, Runtime
@@ -149,3 +152,29 @@ def test_what_cannot_be_given_back_is_named_and_the_exit_status_says_so(
 def test_a_node_without_a_kubelet_has_nothing_to_give_back(tmp_path):
     settings = AgentSettings("node", cgroup_root=tmp_path / "none", runtime=Runtime.SIMULATED)
     assert asyncio.run(cleanup.clean(settings)) == ()
+
+
+def test_nothing_is_given_back_while_an_agent_runs(bench, settings, monkeypatch):
+    """It would set everything again, and the cleanup would have said that all is given back."""
+    monkeypatch.setattr(cleanup, "_PATIENCE", 0.0)
+    start_pods(bench)
+    with the_only_one(bench.root), pytest.raises(SystemExit, match="stop that first"):
+        cleanup.main(settings)
+    cleanup.main(settings)
+
+
+def test_a_cleanup_waits_for_an_agent_that_is_ending(bench, settings, monkeypatch, caplog):
+    monkeypatch.setattr(cleanup, "_LOOK", 0.01)
+    caplog.set_level("INFO")
+    with contextlib.ExitStack() as agent:
+        agent.enter_context(the_only_one(bench.root))
+
+        class Ends(logging.Handler):
+            def emit(self, record):
+                if record.getMessage().startswith("waiting"):
+                    agent.close()
+
+        handler = Ends()
+        monkeypatch.setattr(cleanup.logger, "handlers", [handler])
+        cleanup.main(settings)
+    assert "given back: 0 of 0 cgroups" in caplog.messages

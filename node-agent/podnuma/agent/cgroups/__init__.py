@@ -5,6 +5,7 @@
     layout         which folder is which pod's, by cgroup driver and runtime; detected, not configured
     reader         the kernel's side; nothing in it writes
     partitions     which CPUs partitions below a cgroup took out of its effective ones
+    lock           one agent or cleanup at a time
     huge_page_use  which huge pages the processes of a pod use
     writers/       two ways to write QoS slices and pods: files (cgroupfs driver), units (systemd driver)
 

@@ -81,6 +81,8 @@ OTHER_MANAGERS = (
     OtherManager("nri-plugins", ("nri-resource-policy-",)),
     OtherManager("koordlet", ("koordlet",)),
     OtherManager("dra-driver-cpu", ("dra-driver-cpu", "dracpu")),
+    OtherManager("dra-driver-memory", ("dra-driver-memory", "dramemory")),
+    OtherManager("CRI Resource Manager", ("cri-resmgr-agent",)),
     OtherManager("CPU-Pooler", ("cpu-device-plugin", "cpusetter")),
     OtherManager("katalyst-agent", ("katalyst-agent",)),
 )

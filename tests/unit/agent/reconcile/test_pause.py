@@ -42,6 +42,19 @@ def test_other_pinners_are_named_by_their_containers():
 
 
 @pytest.mark.parametrize(
+    ("name", "manager"),
+    [("dramemory", "dra-driver-memory"), ("cri-resmgr-agent", "CRI Resource Manager")],
+)
+def test_one_that_pins_memory_alone_or_runs_outside_of_a_pod_is_named_too(name, manager):
+    assert pause.other_managers([name]) == (manager,)
+
+
+def test_the_webhook_of_a_manager_does_not_pin():
+    """It may run on any node, also on one without that manager."""
+    assert pause.other_managers(["cri-resmgr-webhook"]) == ()
+
+
+@pytest.mark.parametrize(
     ("namespace", "name", "pauses"),
     [
         ("kube-system", "nri-resource-policy-balloons", True),
