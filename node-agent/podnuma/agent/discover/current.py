@@ -4,6 +4,9 @@ Two small files, the amount of memory and that of huge pages show whether anythi
 read again then, and every few minutes; soon, as long as the kernel does not tell which CPUs share a core.
 These are thousands of files on a large machine: a thread reads them, and containers start meanwhile.
 
+Of a virtual machine with a balloon the amount of memory can change all the time. So that alone is no reason
+to read everything again a few seconds after the last time, while a container's start waits.
+
 Pods can have what the cgroup of all pods has. Nothing that podnuma writes changes that: it writes below it.
 """
 
@@ -21,6 +24,7 @@ _CHANGE_FILES = ("devices/system/cpu/online", "devices/system/node/online")
 _AMOUNTS = re.compile(r"^(?:MemTotal|Hugetlb):.*$", re.MULTILINE)
 _PERIOD = 300.0
 _PERIOD_WHILE_UNKNOWN = 10.0
+_AMOUNTS_REST = 10.0
 _AGAIN = 2  # times that a tree is read anew at once, if hardware came or went meanwhile
 
 
@@ -47,6 +51,7 @@ class CurrentMachine:
         self._clock = clock
         self.kubepods: Callable[[], KubepodsCpuset | None] = lambda: None
         self._seen: tuple[object, ...] | None = None
+        self._amounts: tuple[str, ...] = ()
         self._read_at = float("-inf")
         self._machine: Machine | None = None
         self._thread = OneThread()
@@ -54,9 +59,11 @@ class CurrentMachine:
     async def get(self) -> Machine:
         """Return the machine. Raises HardwareUnknown until one has been discovered."""
         kubepods = self.kubepods()
-        seen = (*self._signs(), kubepods)
+        seen, amounts = (*self._signs(), kubepods), self._memory()
         unknown = self._machine is not None and self._machine.topology.unknown_siblings
         period = _PERIOD_WHILE_UNKNOWN if unknown else _PERIOD
+        if amounts != self._amounts:
+            period = min(period, _AMOUNTS_REST)
         overdue = self._clock() - self._read_at > period
         if seen != self._seen or overdue or self._machine is None:
             began = self._clock()
@@ -70,7 +77,7 @@ class CurrentMachine:
             if discovered.machine is not None and kubepods is not None:
                 discovered = replace(discovered, machine=_limited(discovered.machine, kubepods))
             # Not before: a container's start that asked may have been given up meanwhile.
-            self._seen, self._read_at = seen, began
+            self._seen, self._amounts, self._read_at = seen, amounts, began
             self._machine = discovered.machine or self._machine
             self._found(discovered)
             if self._machine is None:
@@ -78,9 +85,12 @@ class CurrentMachine:
         return self._machine
 
     def _signs(self) -> tuple[str, ...]:
-        """Return what differs when hardware came or went."""
-        files = (_text(self._sys_root / path) for path in _CHANGE_FILES)
-        return (*files, *_AMOUNTS.findall(_text(self._proc_root / "meminfo")))
+        """Return what differs when CPUs or NUMA nodes came or went."""
+        return tuple(_text(self._sys_root / path) for path in _CHANGE_FILES)
+
+    def _memory(self) -> tuple[str, ...]:
+        """Return what differs when memory came or went."""
+        return tuple(_AMOUNTS.findall(_text(self._proc_root / "meminfo")))
 
 
 def _text(path: Path) -> str:

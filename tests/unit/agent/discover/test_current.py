@@ -132,13 +132,28 @@ async def test_a_machine_that_was_never_made_out_is_told(tmp_path):
 
 
 async def test_memory_that_comes_to_a_node_is_read_at_once(machine, tmp_path):
-    current, found, _ = machine
+    current, found, clock = machine
     assert (await current.get()).topology.nodes[0].memory == 2**20
+    clock.now = 60
     put(tmp_path, "proc/meminfo", "MemTotal: 2048 kB\nMemFree: 5 kB\n")
     assert (await current.get()).topology.nodes[0].memory == 2**21
     put(tmp_path, "proc/meminfo", "MemTotal: 2048 kB\nMemFree: 7 kB\n")
+    clock.now = 120
     await current.get()
     assert len(found.discoveries) == 2
+
+
+async def test_memory_that_changes_all_the_time_is_not_read_all_the_time(machine, tmp_path):
+    """As with the balloon of a virtual machine (kubernetes/kubernetes#105613). No container waits for it."""
+    current, found, clock = machine
+    for second in range(60):
+        clock.now = float(second)
+        put(tmp_path, "proc/meminfo", f"MemTotal: {2048 - second} kB\n")
+        for _ in range(3):
+            await current.get()
+    assert len(found.discoveries) == 6
+    clock.now = 75.0
+    assert (await current.get()).topology.nodes[0].memory == (2048 - 59) * 1024
 
 
 async def test_what_the_cgroup_of_all_pods_lacks_is_told_at_once_and_comes_back(machine):
