@@ -132,10 +132,14 @@ class _State(Collector):
                 "Pods that are gone from the API and keep what they held until their processes have ended.",
                 now.pods_orphaned,
             ),
-            ("podnuma_pods_gated", "Pods that wait to be placed on a node.", now.pods_gated),
+            (
+                "podnuma_pods_gated",
+                "Pods that wait to be placed on a node, and for no other scheduling gate.",
+                now.pods_gated,
+            ),
             (
                 "podnuma_longest_gated_wait_seconds",
-                "Time since when the pod that has waited longest to be placed has been gated.",
+                "Time for which the pod that has waited longest to be placed has waited for that alone.",
                 now.longest_gated_wait,
             ),
             (

@@ -15,6 +15,7 @@ from podnuma.operator.node.eviction import Eviction
 from podnuma.operator.node.eviction_policy import EvictionBackoff
 from podnuma.operator.node.findings import AgentFindings
 from podnuma.operator.node.leftover import Leftovers
+from podnuma.operator.node.nominations import Nominations
 from podnuma.operator.node.pod_conditions import PodConditions
 from podnuma.operator.node.profile_selector import ProfileSelector
 from podnuma.operator.node.reconciler import NodeSteps
@@ -84,6 +85,7 @@ def node_steps(  # noqa: PLR0913 - what the steps depend on, passed in once
             store,
             allocations,
             decisions,
+            Nominations(cache, writer, metrics),
             events=events,
             metrics=metrics,
             enqueue=enqueue,

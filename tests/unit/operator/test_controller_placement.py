@@ -109,7 +109,7 @@ async def test_a_pod_that_is_not_bound_in_time_gives_its_reservation_back():
     await rig.quiet(5)
     assert rig.allocation() is None
     assert len(rig.told("ReservationLapsed")) == 1
-    await bind(rig)
+    await bind(rig, to="n1")
     assert rig.allocation()["spec"]["decision"]["reason"] == "Admitted"
 
 
@@ -285,6 +285,7 @@ async def test_a_node_that_is_deleted_before_the_binding_gives_back():
     rig.cluster.remove(Kind.NODE, ObjectKey("", "n1"))
     await rig.quiet()
     assert rig.allocation() is None
+    assert nominated(rig) is None
 
 
 @virtual

@@ -12,6 +12,7 @@ The reconciler runs the steps of one node in order, over the node's state. Each 
     allocations        step: brings decisions and PodAllocations into line
     releases           step: frees what pods held that are gone
     reservations       step: what a pod holds before it is bound
+    nominations        the node that the scheduler tries first, and keeps room on
     admission          step: decides pods
     resize             step: resizes in place
     eviction           step: evicts rejected pods

@@ -4,7 +4,8 @@
     bound here             taken over: the same decision says Admitted, and the pod gets its event
     bound elsewhere        given back; the other node decides it like any other pod
     not bound in a minute  given back, counted from when our gate is gone: something else holds the pod up,
-                           or the scheduler has no room for it
+                           or the scheduler has no room for it. Its nomination goes, too: it would keep room
+                           there in the scheduler's books
     node gone              given back at once; a pod that is still gated is placed anew
     pod deleted            `releases` sees to it, at once if the pod never had a node
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from podnuma.operator.metrics import Metrics
     from podnuma.operator.node.allocations import AllocationSync
     from podnuma.operator.node.decision_writer import DecisionWriter
+    from podnuma.operator.node.nominations import Nominations
     from podnuma.operator.node.state import NodeState
     from podnuma.operator.write.allocation_store import AllocationStore
     from podnuma.operator.write.event_recorder import EventRecorder
@@ -60,6 +62,7 @@ class Reservations:
         store: AllocationStore,
         allocations: AllocationSync,
         decisions: DecisionWriter,
+        nominations: Nominations,
         *,
         events: EventRecorder,
         metrics: Metrics,
@@ -70,6 +73,7 @@ class Reservations:
         self._store = store
         self._allocations = allocations
         self._decisions = decisions
+        self._nominations = nominations
         self._events = events
         self._metrics = metrics
         self._enqueue = enqueue
@@ -136,6 +140,8 @@ class Reservations:
         decision = node.decisions.get(uid)
         if decision is None or not decision.decision.reserved:
             return
+        if (pod := self._cache.pod(decision.key, uid)) is not None:
+            await self._nominations.withdraw(pod, node.name)
         allocation = self._cache.allocation_on(node.name, uid)
         if allocation is not None:
             await self._store.delete(allocation)

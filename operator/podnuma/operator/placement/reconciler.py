@@ -115,7 +115,7 @@ class PlacementReconciler:
         self._passes: WorkQueue[str] = WorkQueue(
             self._run, backoff=_BACKOFF, rng=rng, delay=settle, concurrency=1
         )
-        self._since: dict[str, float] = {}  # when pods were first seen gated
+        self._since: dict[str, float] = {}  # when pods were first seen to wait for us
         self._avoided: dict[str, set[str]] = {}  # nodes at which pods got nothing in this pass
 
     # What changed
@@ -160,13 +160,17 @@ class PlacementReconciler:
         self._reserving.keep(frozenset())
 
     def gated(self) -> list[CachedPod]:
-        """Return the pods that wait for us, the most urgent first."""
-        found = [pod for pod in self._cache.unbound_pods().values() if pod.gated and not pod.terminating]
+        """Return the pods that wait for us and for nobody else, the most urgent first."""
+        found = [
+            pod
+            for pod in self._cache.unbound_pods().values()
+            if pod.scheduling is not None and pod.scheduling.last_gate and not pod.terminating
+        ]
         return sorted(found, key=_urgency)
 
     def longest_wait(self) -> float:
-        """Return for how many seconds the pod that has waited longest has been gated; 0 while not leading."""
-        gated = {pod.uid for pod in self._cache.unbound_pods().values() if pod.gated}
+        """Return the seconds for which the pod that has waited longest waits for us; 0 while not leading."""
+        gated = {pod.uid for pod in self.gated()}
         since = [moment for uid, moment in self._since.items() if uid in gated]
         return self._clock() - min(since) if since else 0.0
 
@@ -200,8 +204,8 @@ class PlacementReconciler:
         await self._reserve()
 
     def _is_to_place(self, pod: CachedPod) -> bool:
-        """Tell whether a gated pod waits for a node, and not for anything else."""
-        if pod.scheduling is None or not pod.scheduling.last_gate or self._ungating.releases(pod.uid):
+        """Tell whether a pod that waits for us waits for a node."""
+        if self._ungating.releases(pod.uid):
             return False
         allocation = self._cache.allocation(pod.key, pod.uid)
         if allocation is not None:

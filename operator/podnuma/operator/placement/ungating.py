@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podnuma.api.events import EventType
-from podnuma.api.placement import render_lifted_gate, render_nomination, render_release
+from podnuma.api.placement import render_lifted_gate, render_release
 from podnuma.operator.cache import decode
+from podnuma.operator.node.nominations import Nominations
 from podnuma.operator.write.event_recorder import pod_reference
 from podnuma.operator.write.writer import NotLeadingError
 from podnuma.plumbing.backoff import Backoff
@@ -84,6 +85,7 @@ class Ungating:
         self._enqueue = enqueue
         self._placed_anew = placed_anew
         self._releases: dict[str, UnreservedRelease] = {}
+        self._nominations = Nominations(cache, writer, metrics)
         self._queue: WorkQueue[ObjectKey] = WorkQueue(
             self._ungate, backoff=_BACKOFF, rng=rng, concurrency=_AT_ONCE
         )
@@ -137,7 +139,7 @@ class Ungating:
             await node.give_back(pod.uid, "the node is gone or no longer accepts the pod")
             self._placed_anew(node)
             return
-        await self._nominate(pod, name)
+        await self._nominations.nominate(pod, name)
         await self._lift(pod, render_lifted_gate(pod.uid))
         self._metrics.placements.labels("placed").inc()
         self._enqueue(name, _SOON)  # from now on the scheduler is waited for
@@ -150,7 +152,7 @@ class Ungating:
                 return
             body = render_release(pod.uid, stored, why.unfit)
         # Also if none is: the cluster autoscaler adds no node for a pod that has an earlier nomination.
-        await self._nominate(pod, why.nominated)
+        await self._nominations.nominate(pod, why.nominated)
         await self._lift(pod, body)
         self._metrics.placements.labels("released" if why.unfit else "not_placed").inc()
         if why.unfit:
@@ -162,19 +164,7 @@ class Ungating:
             self._events.record(pod_reference(pod), EventType.NORMAL, "DevicesNotJudged", text)
         logger.info("pod %s is left to the scheduler: %s", pod.key, why.why)
 
-    async def _nominate(self, pod: CachedPod, name: str) -> None:
-        if pod.scheduling is not None and pod.scheduling.nominated == name:
-            return
-        try:
-            self._keep(await self._writer.nominate(pod.key, render_nomination(pod.uid, name)))
-        except errors.RefusedError as error:
-            self._metrics.nominations_refused.inc()
-            logger.warning("node %s could not be nominated for pod %s: %s", name, pod.key, error)
-
     async def _lift(self, pod: CachedPod, body: Json) -> None:
-        self._keep(await self._writer.lift_gate(pod.key, body))
-
-    def _keep(self, stored: Json) -> None:
-        found = decode.decode_placeable_pod(stored)
+        found = decode.decode_placeable_pod(await self._writer.lift_gate(pod.key, body))
         if found is not None:
             self._cache.update(found)

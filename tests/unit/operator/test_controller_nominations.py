@@ -1,0 +1,71 @@
+"""Nominations that no longer hold are taken back; pods that others hold back wait for nobody here."""
+
+from __future__ import annotations
+
+import pytest
+from podnuma.operator.cache.kinds import Kind
+from podnuma.operator.node.reservations import BIND_WITHIN
+from podnuma.plumbing.kube import errors
+
+from tests.unit.operator.rig import pod
+from tests.unit.operator.test_controller_placement import GATE, gated, nominated, placing, stored
+from tests.unit.operator.virtual import virtual
+
+
+@virtual
+async def test_a_pod_that_is_not_bound_in_time_keeps_no_room_in_the_books_of_the_scheduler():
+    """Schedulers from v1.34 on leave a nomination alone: others were kept off the node for the pod."""
+    rig = await placing()
+    await rig.create(gated())
+    assert nominated(rig) == "n1"
+    await rig.quiet(BIND_WITHIN + 3)
+    assert nominated(rig) is None
+    assert rig.told("ReservationLapsed")
+
+
+@virtual
+async def test_a_nomination_of_somebody_else_stays_when_a_reservation_lapses():
+    rig = await placing("n1", "n2")
+    await rig.create(gated())
+    other = {"n1": "n2", "n2": "n1"}[nominated(rig)]
+    known = stored(rig)
+    rig.cluster.put(Kind.POD, {**known, "status": {**known["status"], "nominatedNodeName": other}})
+    await rig.quiet(BIND_WITHIN + 3)
+    assert rig.allocation() is None
+    assert nominated(rig) == other
+
+
+@pytest.mark.parametrize("fault", [errors.RefusedError, errors.ConflictError, errors.UncertainError])
+@virtual
+async def test_a_nomination_that_cannot_be_taken_back_keeps_no_reservation(fault):
+    rig = await placing()
+    await rig.create(gated())
+    failures = [fault(403, "Forbidden", "no")]
+
+    def failing(moment: str, request: str) -> None:
+        if moment == "before" and request.startswith("nominate") and failures:
+            raise failures.pop()
+
+    rig.cluster.fault = failing
+    await rig.quiet(BIND_WITHIN + 10)
+    assert not failures
+    assert rig.allocation() is None
+
+
+@virtual
+async def test_a_pod_that_waits_for_a_gate_of_others_does_not_wait_for_a_node():
+    """A queue (Kueue) may hold it for days: that is nobody's to look at, and no alert."""
+    rig = await placing()
+    for name in ("a", "b"):
+        await rig.create(pod(name, 6))
+    await rig.create(gated("queued", 6, gates=(GATE, "kueue.x-k8s.io/admission")))
+    await rig.quiet(3600)
+    told = rig.controller.snapshot(leading=True, term=1, watch_age=0.0)
+    assert (told.pods_gated, told.longest_gated_wait) == (0, 0.0)
+    known = stored(rig, "queued")
+    left = {**known["spec"], "schedulingGates": [{"name": GATE}]}
+    rig.cluster.put(Kind.POD, {**known, "spec": left})
+    await rig.quiet(100)
+    told = rig.controller.snapshot(leading=True, term=1, watch_age=0.0)
+    assert told.pods_gated == 1
+    assert 90 < told.longest_gated_wait < 110
