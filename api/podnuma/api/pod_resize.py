@@ -7,8 +7,10 @@ pod as a whole or not at all.
 
 It reports requests only, per container and for the pod (``allocatedResources``). Limits that are
 desired equal to their requests are taken to be allocated equal to them. Where it reports nothing
-(the container has not started) the spec is what it admitted. ``status.resources`` is not read: it
-may lack keys, and keeps the old CPU limit of containers without a quota.
+(the container has not started) the spec is what it admitted, unless the pod was resized before that:
+then it is as soon as the kubelet has seen that spec (``status.observedGeneration``, where it reports it)
+and does not refuse it. ``status.resources`` is not read: it may lack keys, and keeps the old CPU limit of
+containers without a quota.
 
 Only CPU and memory can be resized. Nothing here raises: a status was written by a kubelet, and an
 amount in it that cannot be read counts as not reported.
@@ -58,6 +60,13 @@ def kubelet_holds_back(value: Any) -> str:
             words = (condition.get("reason"), condition.get("message"))
             return ": ".join(str(word)[:512] for word in words if word) or PENDING
     return ""
+
+
+def is_unseen(value: Any) -> bool:
+    """Tell whether the kubelet has yet to see the present spec of a pod; False where it reports no generation."""
+    generation = object_at(value, "metadata").get("generation")
+    observed = object_at(value, "status").get("observedGeneration")
+    return isinstance(generation, int) and isinstance(observed, int) and 0 < observed < generation
 
 
 def resources_revision(pod: PodRequest) -> str:

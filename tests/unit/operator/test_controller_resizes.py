@@ -15,12 +15,14 @@ from tests.unit.operator.rig import Rig, pod, profile
 from tests.unit.operator.virtual import virtual
 
 
-async def change(rig: Rig, cpus: int, name: str = "db", **status: Any) -> None:
+async def change(rig: Rig, cpus: int, name: str = "db", generation: int | None = None, **status: Any) -> None:
     """Resize a pod's budget and its first container, as `kubectl patch --subresource resize` does."""
     known = rig.cluster.get(Kind.POD, ObjectKey("default", name))
     assert known is not None
     spec = pod(name, cpus)["spec"]
-    rig.cluster.put(Kind.POD, {**known, "spec": spec, "status": {**known["status"], **status}})
+    metadata = {**known["metadata"], "generation": generation} if generation else known["metadata"]
+    now = {**known, "metadata": metadata, "spec": spec, "status": {**known["status"], **status}}
+    rig.cluster.put(Kind.POD, now)
     await rig.quiet()
 
 
@@ -48,6 +50,26 @@ async def test_a_resize_that_the_kubelet_has_not_accepted_changes_nothing():
     deferred = {"type": "PodResizePending", "status": "True", "reason": "Deferred"}
     await change(rig, 6, **allocated(6), conditions=[deferred])
     assert rig.allocation()["spec"] == before  # type: ignore[index]
+
+
+@virtual
+async def test_a_resize_before_the_containers_start_is_followed_when_the_kubelet_has_seen_it():
+    """Until then its status says nothing of it, neither what is allocated nor that it refuses."""
+    rig = Rig()
+    await rig.furnished()
+    value = pod()
+    await rig.create({**value, "metadata": {**value["metadata"], "generation": 1}})
+    before = rig.allocation()["spec"]  # type: ignore[index]
+    seen = {"observedGeneration": 1}
+    await change(rig, 6, generation=2, **seen)
+    assert rig.allocation()["spec"] == before  # type: ignore[index]
+    infeasible = {"type": "PodResizePending", "status": "True", "reason": "Infeasible"}
+    await change(rig, 6, generation=2, observedGeneration=2, conditions=[infeasible])
+    assert rig.allocation()["spec"] == before  # type: ignore[index]
+    await change(rig, 5, generation=3, observedGeneration=2, conditions=[])
+    assert rig.allocation()["spec"] == before  # type: ignore[index]
+    await change(rig, 5, generation=3, observedGeneration=3, conditions=[])
+    assert cpuset.parse(rig.cpus()).bit_count() == 5
 
 
 @virtual

@@ -27,7 +27,7 @@ from podnuma.api.placement import read_scheduling_state
 from podnuma.api.pod import read_mirror, read_pod
 from podnuma.api.pod_allocation import PodAllocation, SentSpec, read_accepted_allocation, read_pod_allocation
 from podnuma.api.pod_condition import told_refusal
-from podnuma.api.pod_resize import allocated, kubelet_holds_back, resources_revision
+from podnuma.api.pod_resize import allocated, is_unseen, kubelet_holds_back, resources_revision
 from podnuma.api.scheduling import Needs, read_pod_needs, read_schedulable_node
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import (
@@ -156,7 +156,10 @@ def _shared_needs(amounts: tuple[tuple[str, int], ...]) -> Needs:
 
 
 def _held_back(value: Json, *, unallocated: bool) -> str:
-    return kubelet_holds_back(value) or ("the kubelet has not accepted it yet" if unallocated else "")
+    if why := kubelet_holds_back(value):
+        return why
+    # Before containers have started nothing tells their amounts: then the spec counts once it was seen.
+    return "the kubelet has not accepted it yet" if unallocated or is_unseen(value) else ""
 
 
 def decode_node(value: Json) -> CachedNode:
