@@ -63,7 +63,7 @@ def kubelet_holds_back(value: Any) -> str:
 
 
 def is_unseen(value: Any) -> bool:
-    """Tell whether the kubelet has yet to see the present spec of a pod; False where it reports no generation."""
+    """Tell whether the kubelet has yet to see a pod's present spec; False where it reports no generation."""
     generation = object_at(value, "metadata").get("generation")
     observed = object_at(value, "status").get("observedGeneration")
     return isinstance(generation, int) and isinstance(observed, int) and 0 < observed < generation

@@ -6,18 +6,23 @@ amounts      of what has a domain, such as GPUs, whole numbers; of huge pages wh
 limits       a request is at most the limit, and just the limit where nothing may be overcommitted
 huge pages   not without CPU or memory
 claims       those that the pod names; a budget has none
+
+``fractions_of_bytes`` says what it takes with a warning: ``memory: 512m`` is half a byte.
 """
 
 from collections.abc import Iterator
 from typing import Any, Final
 
 from podnuma.allocator import Quantity
+from podnuma.allocator.quantities import NANO
 from podnuma.allocator.request import CPU, HUGEPAGES, MEMORY, is_memory
 from podnuma.api.quantity import read_quantity
 from podnuma.api.selector import is_label_key
 from podnuma.api.stored_json import Json, as_object, as_objects
 
-_STANDARD: Final = (CPU, MEMORY, "ephemeral-storage")
+_STORAGE: Final = "ephemeral-storage"
+_STANDARD: Final = (CPU, MEMORY, _STORAGE)
+_MEBI: Final = 2**20
 _NATIVE: Final = "kubernetes.io/"
 _QUOTA: Final = "requests."
 
@@ -39,6 +44,34 @@ def refused_resources(spec: Json) -> Iterator[str]:
         yield "spec.resources.claims: only containers have claims"
     if spec.get("resources") is not None and as_object(spec.get("os")).get("name") == "windows":
         yield "spec.resources: a pod for Windows has none; give its containers theirs"
+
+
+def fractions_of_bytes(spec: Json) -> Iterator[str]:
+    """Yield each amount of memory or storage in the spec of a pod that is not whole bytes."""
+    places = [
+        (f"spec.{part}[{index}].resources", as_object(one.get("resources")))
+        for part in ("initContainers", "containers")
+        for index, one in enumerate(as_objects(spec.get(part)))
+    ]
+    for where, resources in (*places, ("spec.resources", as_object(spec.get("resources")))):
+        for field in ("limits", "requests"):
+            for name in (MEMORY, _STORAGE):
+                written = as_object(resources.get(field)).get(name)
+                if wrong := _fraction(written):
+                    yield f"{where}.{field}[{name}]: {wrong}"
+
+
+def _fraction(written: Any) -> str:
+    try:
+        amount = _amount(written)
+    except ValueError:
+        return ""
+    if amount.nano % NANO == 0:
+        return ""
+    digits = str(written).removesuffix("m")
+    if digits != str(written) and amount.units < _MEBI:
+        return f"{written} is {digits} thousandths of a byte; did you mean {digits}Mi?"
+    return f"{written} is not a whole number of bytes; write {-(-amount.units // _MEBI)}Mi"
 
 
 def _refused(resources: Json, where: str, *, in_budget: bool) -> Iterator[str]:

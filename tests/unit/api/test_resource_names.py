@@ -2,7 +2,7 @@
 
 import pytest
 from podnuma.api.pod_admission import AdmissionPolicies
-from podnuma.api.resource_names import refused_resources
+from podnuma.api.resource_names import fractions_of_bytes, refused_resources
 
 
 def of_container(requests=None, limits=None, **spec):
@@ -118,3 +118,24 @@ def test_a_pod_for_windows_has_no_budget():
 @pytest.mark.parametrize("junk", [{}, {"containers": 7}, {"containers": [7], "resources": [], "os": 1}])
 def test_what_cannot_be_read_is_not_refused_here(junk):
     assert list(refused_resources(junk)) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("512m", "512m is 512 thousandths of a byte; did you mean 512Mi?"),
+        ("1.1Gi", "1.1Gi is not a whole number of bytes; write 1127Mi"),
+        ("1181116006400m", "1181116006400m is not a whole number of bytes; write 1127Mi"),
+        ("1.5Gi", ""),
+        ("2000m", ""),
+        ("64Mi", ""),
+        ("much", ""),
+        (None, ""),
+    ],
+)
+def test_amounts_that_are_no_whole_bytes_are_told(written, told):
+    resources = {"limits": {"memory": written, "cpu": "1500m"}}
+    where = ".resources.limits[memory]: "
+    spec = {"containers": [{"resources": resources}], "resources": resources}
+    wanted = [f"spec.containers[0]{where}{told}", f"spec{where}{told}"] if told else []
+    assert list(fractions_of_bytes(spec)) == wanted

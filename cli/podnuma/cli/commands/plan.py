@@ -253,6 +253,7 @@ def _say(expanded: ExpandedPods, note: Note) -> None:
         *expanded.autoscaled,
         *expanded.guessed,
         *expanded.not_understood,
+        *expanded.warned,
         *expanded.problems,
     )
     for line in lines:

@@ -1,19 +1,40 @@
-"""HorizontalPodAutoscalers among manifests: how many pods what they scale has at least, and at most. Pure.
+"""Autoscalers among manifests: how many pods what they scale has at least, and at most. Pure.
 
-A chart that scales leaves `replicas` out, so that one pod would be planned. Where they say 0 the autoscaler
-is off. Metrics are of running pods: what they would make of the number between the two bounds is not known.
+    HorizontalPodAutoscaler    minReplicas (1), maxReplicas; off where `replicas` is 0
+    ScaledObject (KEDA)        minReplicaCount (0), maxReplicaCount (100), also where `replicas` is 0;
+                               its annotation says how many while it is paused
+
+A chart that scales leaves `replicas` out, so that one pod would be planned. Metrics are of running pods: what
+they would make of the number between the two bounds is not known.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from podnuma.api.stored_json import object_at
 from podnuma.cli.objects.documents import Document
 from podnuma.cli.objects.queries import group_of
 
-_KIND: Final = "HorizontalPodAutoscaler"
-_GROUP: Final = "autoscaling"
+_PAUSED: Final = "autoscaling.keda.sh/paused-replicas"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A kind of autoscaler: the fields of its bounds with their defaults, the kind that it scales."""
+
+    least: tuple[str, int]
+    most: tuple[str, int | None]
+    target: str = ""
+    from_zero: bool = False
+
+
+_KINDS: Final = {
+    ("autoscaling", "HorizontalPodAutoscaler"): _Kind(("minReplicas", 1), ("maxReplicas", None)),
+    ("keda.sh", "ScaledObject"): _Kind(
+        ("minReplicaCount", 0), ("maxReplicaCount", 100), "Deployment", from_zero=True
+    ),
+}
 
 
 def scaled(documents: Sequence[Document], namespace: str) -> tuple[list[Document], list[str]]:
@@ -24,32 +45,37 @@ def scaled(documents: Sequence[Document], namespace: str) -> tuple[list[Document
     found = {
         target: one
         for one in documents
-        if one.kind == _KIND and group_of(one.value) == _GROUP and (target := _target(one, namespace))
+        if (kind := _kind(one)) is not None and (target := _target(one, kind, namespace))
     }
     kept: list[Document] = []
     lines: list[str] = []
     done = []
     for one in documents:
         autoscaler = found.get((one.kind, _namespace(one, namespace), one.name))
-        if autoscaler is None:
+        kind = None if autoscaler is None else _kind(autoscaler)
+        if autoscaler is None or kind is None:
             kept.append(one)
             continue
         done.append(autoscaler)
-        before, after = _replicas(one), _between(_replicas(one), object_at(autoscaler.value, "spec"))
+        before = _number(object_at(one.value, "spec"), "replicas", 1)
+        after, bound = _bounded(before, autoscaler, kind)
         kept.append(one if before == after else _with_replicas(one, after))
         if before != after:
-            bound = "minReplicas" if after > before else "maxReplicas"
             lines.append(
                 f"{one.place}: {one.kind} {one.name} is planned with {after} replicas instead of {before}: "
-                f"{bound} of {_KIND} {autoscaler.name}"
+                f"{bound} of {autoscaler.kind} {autoscaler.name}"
             )
     return [one for one in kept if one not in done], lines
 
 
-def _target(autoscaler: Document, namespace: str) -> tuple[str, str, str] | None:
+def _kind(document: Document) -> _Kind | None:
+    return _KINDS.get((group_of(document.value) or "", document.kind))
+
+
+def _target(autoscaler: Document, scaler: _Kind, namespace: str) -> tuple[str, str, str] | None:
     reference = object_at(object_at(autoscaler.value, "spec"), "scaleTargetRef")
-    kind, name = reference.get("kind"), reference.get("name")
-    if not isinstance(kind, str) or not isinstance(name, str):
+    kind, name = reference.get("kind") or scaler.target, reference.get("name")
+    if not isinstance(kind, str) or not isinstance(name, str) or not kind:
         return None
     return kind, _namespace(autoscaler, namespace), name
 
@@ -58,15 +84,19 @@ def _namespace(document: Document, namespace: str) -> str:
     return str(object_at(document.value, "metadata").get("namespace") or namespace)
 
 
-def _replicas(document: Document) -> int:
-    return _number(object_at(document.value, "spec"), "replicas", 1)
-
-
-def _between(replicas: int, spec: Mapping[str, Any]) -> int:
-    if replicas == 0:
-        return 0
-    least = _number(spec, "minReplicas", 1)
-    return max(least, min(replicas, _number(spec, "maxReplicas", max(replicas, least))))
+def _bounded(replicas: int, autoscaler: Document, kind: _Kind) -> tuple[int, str]:
+    """Return how many replicas there are instead of so many, and the field that says so."""
+    spec = object_at(autoscaler.value, "spec")
+    paused = object_at(object_at(autoscaler.value, "metadata"), "annotations").get(_PAUSED)
+    if kind.from_zero and isinstance(paused, str) and paused.isdecimal():
+        return int(paused), _PAUSED
+    if replicas == 0 and not kind.from_zero:
+        return 0, ""
+    least = _number(spec, *kind.least)
+    field, default = kind.most
+    most = _number(spec, field, max(replicas, least) if default is None else default)
+    after = max(least, min(replicas, most))
+    return after, kind.least[0] if after > replicas else field
 
 
 def _number(spec: Mapping[str, Any], name: str, default: int) -> int:

@@ -21,6 +21,17 @@ _LARGEST = 64 * 2**20
 _URLS = ("http://", "https://")
 _SUFFIXES = (".yaml", ".yml", ".json")
 
+RENDER_KUSTOMIZE = "render it first: kubectl kustomize FOLDER | podnuma plan -f -"
+_RENDER_HELM = "render the chart first: helm template FOLDER | podnuma plan -f -"
+# Files without a kind beside manifests, and what makes manifests of them.
+_RENDERED = {
+    "kustomization.yaml": RENDER_KUSTOMIZE,
+    "kustomization.yml": RENDER_KUSTOMIZE,
+    "Kustomization": RENDER_KUSTOMIZE,
+    "Chart.yaml": _RENDER_HELM,
+    "values.yaml": _RENDER_HELM,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -141,7 +152,8 @@ def _expand_lists(place: str, value: Any, problems: list[str], *, kinds: bool) -
     kind = value.get("kind")
     if not isinstance(kind, str):
         if kinds:
-            problems.append(f"{place}: kind is missing{other_spelling(value, 'kind')}{_likely_kind(value)}")
+            hint = other_spelling(value, "kind") + (_likely_kind(value) or _renderer(place))
+            problems.append(f"{place}: kind is missing{hint}")
         else:
             yield Document(place, value)
         return
@@ -170,6 +182,12 @@ def _likely_kind(value: dict[str, Any]) -> str:
     if isinstance(spec, dict) and isinstance(spec.get("containers"), list):
         return "; for a pod write apiVersion: v1 and kind: Pod"
     return ""
+
+
+def _renderer(place: str) -> str:
+    """Return what to do with a file that is no manifest, by its name; empty for others."""
+    hint = _RENDERED.get(Path(place.partition(" document ")[0]).name)
+    return f"; {hint}" if hint else ""
 
 
 def _with_type(item: Any, of_list: dict[str, Any]) -> Any:

@@ -21,12 +21,14 @@ from typing import Any, Final
 
 from podnuma.api.names import GROUP
 from podnuma.api.stored_json import object_at
-from podnuma.cli.objects.documents import Document, other_spelling
+from podnuma.cli.objects.documents import RENDER_KUSTOMIZE, Document, other_spelling
 from podnuma.cli.objects.rolling_updates import pods_kept_ready
 
 # Of one template; more replicas of the same one would add nothing.
 MOST_REPLICAS: Final = 1000
 _DEEPEST: Final = 32
+
+_KUSTOMIZE: Final = "kustomize.config.k8s.io"
 
 # Other groups below k8s.io are of custom resources, too.
 _GROUPS: Final = frozenset(
@@ -103,6 +105,8 @@ def is_built_in(document: Document) -> bool:
 
 def wrong_type(document: Document) -> str:
     """Return why neither kubectl nor the API server knows the type of an object; empty if they do."""
+    if _group(document) == _KUSTOMIZE:
+        return f"kind: {document.kind} is for kustomize, no API server knows it; {RENDER_KUSTOMIZE}"
     if not is_built_in(document):
         return ""
     kind = _SPELLED.get(document.kind.lower(), document.kind)

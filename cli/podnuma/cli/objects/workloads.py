@@ -2,8 +2,8 @@
 
 Each template of `pod_templates` becomes pods; admission (`api.pod_admission`) fills in what the cluster's
 LimitRanges and classes say, and those in the same files count as well. What becomes of every object is
-said: pods, none (a Service), or not understood, which is counted. An object that is there several times
-counts once, as it is last: so it is after `kubectl apply`.
+said: pods, none (a Service), or not understood, which is counted. Of objects that are there several times, or
+made by others that are there (`object_relations`), one counts.
 """
 
 import uuid
@@ -16,6 +16,7 @@ from podnuma.allocator.request import PodRequest
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_admission import AdmissionPolicies
+from podnuma.api.resource_names import fractions_of_bytes
 from podnuma.api.resource_types import LIMIT_RANGE, PRIORITY_CLASS, RESOURCE_QUOTA, RUNTIME_CLASS
 from podnuma.api.scheduling import DAEMON_TOLERATIONS, PodConstraints, read_pod_constraints
 from podnuma.api.stored_json import object_at
@@ -24,6 +25,7 @@ from podnuma.cli.objects.autoscalers import scaled
 from podnuma.cli.objects.devices_not_chosen import devices_not_chosen
 from podnuma.cli.objects.documents import Document
 from podnuma.cli.objects.manifest_fields import KINDS, field_problems
+from podnuma.cli.objects.object_relations import last_of_each, with_templates, without_made
 from podnuma.cli.objects.pod_templates import PodTemplate, is_built_in, pod_templates, wrong_type
 
 _DEFAULT_NAMESPACE = "default"
@@ -79,7 +81,8 @@ class ExpandedPods:
     """The pods, and one line for each problem, object without pods, guess, and kind not understood.
 
     `halted`: a line for each object whose pods are made only when somebody resumes it, or later by Helm;
-    `autoscaled`: for each that has other replicas than it says.
+    `autoscaled`: for each that has other replicas than it says; `warned`: for each amount of which the API
+    server warns.
     """
 
     pods: tuple[PlannedPod, ...]
@@ -89,6 +92,7 @@ class ExpandedPods:
     not_understood: tuple[str, ...] = ()
     halted: tuple[str, ...] = ()
     autoscaled: tuple[str, ...] = ()
+    warned: tuple[str, ...] = ()
 
 
 def expand(
@@ -103,8 +107,12 @@ def expand(
     guessed: list[str] = []
     not_understood: list[str] = []
     halted: list[str] = []
-    documents, replaced = _last_of_each(documents, namespace)
-    skipped += replaced
+    warned: list[str] = []
+    documents, replaced = last_of_each(documents, namespace)
+    documents, without_template = with_templates(documents, namespace)
+    documents, made = without_made(documents, namespace)
+    skipped += (*replaced, *made)
+    not_understood += without_template
     documents, autoscaled = scaled(documents, namespace)
     bases = _bases(documents)
     for document, base in zip(documents, bases, strict=True):
@@ -133,24 +141,10 @@ def expand(
             found, bad = _planned(document, template, base, namespace, policies)
             pods += found
             problems += (f"{document.place}: {line}" for line in bad if not _is_told(line, wrong))
-    lines = map(tuple, (problems, skipped, guessed, not_understood, halted, autoscaled))
+            fractions = fractions_of_bytes(object_at(template.value, "spec"))
+            warned += (f"{document.place}: {template.inside}{line}" for line in fractions)
+    lines = map(tuple, (problems, skipped, guessed, not_understood, halted, autoscaled, warned))
     return ExpandedPods(tuple(pods), *lines)
-
-
-def _last_of_each(documents: Sequence[Document], namespace: str) -> tuple[list[Document], list[str]]:
-    """Return the documents without those of which there is a later one, and a line for each of these."""
-    last = {identity: one for one in documents if (identity := one.identity(namespace))}
-    kept: list[Document] = []
-    replaced: list[str] = []
-    for one in documents:
-        later = last.get(one.identity(namespace) or ("", "", ""), one)
-        if later is one:
-            kept.append(one)
-        else:
-            replaced.append(
-                f"{one.place}: {one.kind} {one.name} is also in {later.place}, which counts; left out"
-            )
-    return kept, replaced
 
 
 def _bases(documents: Sequence[Document]) -> list[str]:

@@ -68,3 +68,36 @@ def test_an_autoscaler_of_something_else_makes_no_pods(other):
     found = expanded(other, autoscaler(3))
     assert (len(found.pods), found.autoscaled) == (1, ())
     assert found.skipped == ("f document 2: HorizontalPodAutoscaler by-load makes no pods; left out",)
+
+
+def scaled_object(name="web", annotations=None, **spec):
+    return {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": {"name": "by-queue", "annotations": annotations or {}},
+        "spec": {"scaleTargetRef": {"name": name}, **spec},
+    }
+
+
+@pytest.mark.parametrize(
+    ("replicas", "spec", "planned"),
+    [
+        (None, {"minReplicaCount": 3}, 3),
+        (0, {"minReplicaCount": 3}, 3),
+        (0, {}, 0),
+        (None, {}, 1),
+        (5, {"maxReplicaCount": 4}, 4),
+    ],
+)
+def test_what_keda_scales_has_its_bounds_also_from_zero(replicas, spec, planned):
+    """Other than a HorizontalPodAutoscaler it scales what has no replicas; a Deployment unless it says so."""
+    found = expanded(workload(replicas), scaled_object(**spec))
+    assert (len(found.pods), found.not_understood) == (planned, ())
+    assert len(expanded(workload(1, kind="StatefulSet"), scaled_object(**spec)).pods) == 1
+
+
+def test_what_keda_has_paused_has_the_replicas_of_the_annotation():
+    paused = {"autoscaling.keda.sh/paused-replicas": "2"}
+    found = expanded(workload(), scaled_object(annotations=paused, minReplicaCount=5))
+    assert len(found.pods) == 2
+    assert found.autoscaled[0].endswith("autoscaling.keda.sh/paused-replicas of ScaledObject by-queue")

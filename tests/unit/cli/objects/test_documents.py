@@ -178,3 +178,21 @@ def test_what_looks_like_a_template_is_to_be_rendered(tmp_path):
     file = tmp_path / "chart.yaml"
     file.write_text("kind: Pod\nmetadata: {name: {{ .Values.name }}}\n")
     assert problems(str(file))[0].endswith("; is this a template? then render it first: helm template CHART")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "hint"),
+    [
+        (
+            "kustomization.yaml",
+            "resources: [a.yaml]",
+            "render it first: kubectl kustomize FOLDER | podnuma plan -f -",
+        ),
+        ("Chart.yaml", "apiVersion: v2", "render the chart first: helm template FOLDER | podnuma plan -f -"),
+    ],
+)
+def test_of_files_that_are_no_manifests_it_is_said_how_they_are_rendered(tmp_path, name, text, hint):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(Failure) as raised:
+        documents.read_documents([str(tmp_path)])
+    assert raised.value.lines == (f"{tmp_path}/{name} document 1 (line 1): kind is missing; {hint}",)

@@ -398,3 +398,27 @@ def test_a_daemon_set_tolerates_what_its_controller_adds():
     (planned,) = expand(documents(workload("DaemonSet", ""))).pods
     assert planned.every_node
     assert len(planned.constraints.tolerations) == 6
+
+
+def test_what_kustomize_would_render_is_a_problem_and_not_left_out():
+    """Its patches replaced the objects that they change, as if they stood for themselves."""
+    kustomization = "{apiVersion: kustomize.config.k8s.io/v1beta1, kind: Kustomization, resources: [a.yaml]}"
+    found = expand(documents(kustomization))
+    (line,) = found.problems
+    assert line == (
+        "f document 1: kind: Kustomization is for kustomize, no API server knows it; "
+        "render it first: kubectl kustomize FOLDER | podnuma plan -f -"
+    )
+    fluxs = kustomization.replace("kustomize.config.k8s.io/v1beta1", "kustomize.toolkit.fluxcd.io/v1")
+    assert (expand(documents(fluxs)).problems, len(expand(documents(fluxs)).not_understood)) == ((), 1)
+
+
+def test_an_amount_that_is_no_whole_bytes_is_told_once_for_a_template():
+    text = workload("Deployment", "replicas: 2,").replace("memory: 1Gi", "memory: 512m")
+    found = expand(documents(text))
+    assert (len(found.pods), found.problems) == (2, ())
+    (line,) = found.warned
+    assert line == (
+        "f document 1: spec.template.spec.containers[0].resources.limits[memory]: "
+        "512m is 512 thousandths of a byte; did you mean 512Mi?"
+    )
