@@ -60,8 +60,7 @@ async def test_a_resize_before_the_containers_start_is_followed_when_the_kubelet
     value = pod()
     await rig.create({**value, "metadata": {**value["metadata"], "generation": 1}})
     before = rig.allocation()["spec"]  # type: ignore[index]
-    seen = {"observedGeneration": 1}
-    await change(rig, 6, generation=2, **seen)
+    await change(rig, 6, generation=2, observedGeneration=1)
     assert rig.allocation()["spec"] == before  # type: ignore[index]
     infeasible = {"type": "PodResizePending", "status": "True", "reason": "Infeasible"}
     await change(rig, 6, generation=2, observedGeneration=2, conditions=[infeasible])
@@ -69,7 +68,7 @@ async def test_a_resize_before_the_containers_start_is_followed_when_the_kubelet
     await change(rig, 5, generation=3, observedGeneration=2, conditions=[])
     assert rig.allocation()["spec"] == before  # type: ignore[index]
     await change(rig, 5, generation=3, observedGeneration=3, conditions=[])
-    assert cpuset.parse(rig.cpus()).bit_count() == 5
+    assert cpuset.parse(rig.cpus() or "").bit_count() == 5
 
 
 @virtual

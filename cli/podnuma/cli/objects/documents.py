@@ -80,10 +80,19 @@ def read_documents(names: Iterable[str], *, kinds: bool = True) -> list[Document
     return found
 
 
-def documents_in(label: str, text: str) -> list[Document]:
-    """Read a text that is in no file; `label` is its name in places. Failure(INPUT): a line per problem."""
+def read_texts(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Read what `read_documents` would read, with its names. Failure(INPUT): a line per problem."""
     problems: list[str] = []
-    found = _documents(label, text, problems)
+    found = [text for name in names for text in _texts(name, problems)]
+    if problems:
+        raise Failure(Exit.INPUT, *problems)
+    return found
+
+
+def documents_in(label: str, text: str, *, kinds: bool = True) -> list[Document]:
+    """Read one text; `label` is its name in places. Failure(INPUT): a line per problem."""
+    problems: list[str] = []
+    found = _documents(label, text, problems, kinds=kinds)
     if problems:
         raise Failure(Exit.INPUT, *problems)
     return found

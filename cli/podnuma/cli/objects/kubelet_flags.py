@@ -1,9 +1,12 @@
 """The kubelet's command line: flags that say what fields of its configuration say, and win over these.
 
 Installers keep flags as a list of texts (`cpu-manager-policy=static`, with or without `--`), as a list of
-names with values, or as an object.
+names with values, as an object whose values may be objects or lists (Bottlerocket), or within a text: a
+command line, the file of a systemd unit or of its environment, a script that starts a node. The kubelet takes
+`_` in the name of a flag for `-`.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -21,35 +24,52 @@ _OBJECTS: Final = {
     "kube-reserved": "kubeReserved",
     "system-reserved": "systemReserved",
 }
-_QUOTA: Final = "cpu-cfs-quota"
+_QUOTAS: Final = ("cpu-cfs-quota", "cpu-cfs-quota-enforced")  # the kubelet's name, and Bottlerocket's
 _MEMORY: Final = "reserved-memory"
+_KNOWN: Final = "|".join(name.replace("-", "[-_]") for name in (*_TEXTS, *_OBJECTS, *_QUOTAS, _MEMORY))
+_VALUE: Final = r"(?:=|[ \t]+)(\"[^\"]*\"|'[^']*'|[^\s\"'\\]+)"
+_IN_TEXT: Final = re.compile(rf"--({_KNOWN}){_VALUE}")
+_CONFIG: Final = re.compile(rf"--config{_VALUE}")
+_COMMENT: Final = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 
 
 def fields_of_flags(flags: Any) -> dict[str, Any]:
     """Return what flags say, by the names of a configuration; of other flags nothing."""
     found: dict[str, Any] = {}
     for written, value in _flags(flags):
-        flag = written.removeprefix("--")
+        flag = written.removeprefix("--").replace("_", "-")
         if flag in _TEXTS:
-            found[_TEXTS[flag]] = value
+            found[_TEXTS[flag]] = _text(value)
         elif flag in _OBJECTS:
-            found[_OBJECTS[flag]] = _pairs(value)
-        elif flag == _QUOTA:
-            found["cpuCFSQuota"] = value.lower() not in ("0", "f", "false")
+            found[_OBJECTS[flag]] = pairs(value)
+        elif flag in _QUOTAS:
+            found["cpuCFSQuota"] = _text(value).lower() not in ("0", "f", "false")
         elif flag == _MEMORY:
             found["reservedMemory"] = _reserved_memory(value)
     return found
 
 
-def _flags(flags: Any) -> Iterator[tuple[str, str]]:
+def fields_of_text(text: str) -> dict[str, Any]:
+    """Return what the flags within a text say; lines of comments are not looked at."""
+    found = _IN_TEXT.finditer(_COMMENT.sub("", text))
+    return fields_of_flags([{"name": one[1], "value": one[2].strip("\"'")} for one in found])
+
+
+def configuration_file(text: str) -> str:
+    """Return the file that a command line names as the kubelet's configuration; empty if it names none."""
+    found = _CONFIG.search(_COMMENT.sub("", text))
+    return found[1].strip("\"'") if found else ""
+
+
+def _flags(flags: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(flags, Mapping):
-        yield from ((str(flag), _text(value)) for flag, value in flags.items())
+        yield from ((str(flag), value) for flag, value in flags.items())
     for one in flags if isinstance(flags, list) else ():
         if isinstance(one, str):
             flag, _, value = one.partition("=")
             yield flag.strip(), value.strip()
         elif isinstance(one, Mapping) and "name" in one:
-            yield str(one["name"]), _text(one.get("value"))
+            yield str(one["name"]), one.get("value")
 
 
 def _text(value: Any) -> str:
@@ -58,18 +78,27 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _pairs(text: str) -> dict[str, str]:
-    """Read "a=1,b=2"."""
-    parts = (part.partition("=") for part in text.split(",") if part.strip())
-    return {name.strip(): value.strip() for name, _, value in parts}
+def pairs(value: Any) -> dict[str, str]:
+    """Read "a=1,b=2"; of a list what is switched on, of an object its entries."""
+    if isinstance(value, Mapping):
+        return {str(name): _text(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return {str(name): "true" for name in value}
+    parts = (part.partition("=") for part in _text(value).split(",") if part.strip())
+    return {name.strip(): inner.strip() for name, _, inner in parts}
 
 
-def _reserved_memory(text: str) -> list[dict[str, Any]]:
+def _reserved_memory(value: Any) -> list[dict[str, Any]]:
     """Read "0:memory=1Gi,hugepages-2Mi=4Mi;1:memory=1Gi"; a NUMA node that is no number stays as it is."""
-    found = []
+    parts = value.items() if isinstance(value, Mapping) else _by_node(_text(value))
+    return [
+        {"numaNode": int(node) if node.isdecimal() else node, "limits": pairs(limits)}
+        for node, limits in ((str(node).strip(), limits) for node, limits in parts)
+        if node
+    ]
+
+
+def _by_node(text: str) -> Iterator[tuple[str, str]]:
     for part in text.split(";"):
         node, _, limits = part.partition(":")
-        if node.strip():
-            number: Any = int(node) if node.strip().isdecimal() else node.strip()
-            found.append({"numaNode": number, "limits": _pairs(limits)})
-    return found
+        yield node, limits

@@ -75,6 +75,47 @@ nodes:
     cpuManagerPolicy: static
     reservedSystemCPUs: 0-1
 """
+KUBESPRAY = """
+kubelet_cpu_manager_policy: static
+kubelet_max_pods: 110
+kubelet_config_extra_args: {reservedSystemCPUs: 0-1}
+"""
+KUBESPRAY_FLAGS = """
+kubelet_custom_flags: [--cpu-manager-policy=static, --reserved-cpus=0-1]
+"""
+RKE = """
+services:
+  kubelet:
+    extra_args: {cpu_manager_policy: static, reserved-cpus: 0-1}
+"""
+BOTTLEROCKET = """
+[settings.kubernetes]
+cpu-manager-policy = "static"
+reserved-cpus = "0-1"
+"""
+NODE_CLASS = """
+apiVersion: karpenter.k8s.aws/v1
+kind: EC2NodeClass
+spec:
+  userData: |
+    [settings.kubernetes]
+    cpu-manager-policy = "static"
+    reserved-cpus = "0-1"
+"""
+ENVIRONMENT = """
+# KUBELET_EXTRA_ARGS="--reserved-cpus=7"
+KUBELET_KUBEADM_ARGS="--node-ip=10.0.0.1 --cpu-manager-policy=static --reserved-cpus 0-1"
+"""
+UNIT = """
+[Service]
+ExecStart=/usr/bin/kubelet \\
+  --cpu-manager-policy=static \\
+  --reserved-cpus='0-1'
+"""
+USER_DATA = """
+#!/bin/bash
+/etc/eks/bootstrap.sh cluster --kubelet-extra-args '--cpu-manager-policy=static --reserved-cpus=0-1'
+"""
 SERVED = json.dumps({"kubeletconfig": {**STATIC, "reservedMemory": None}})
 
 
@@ -102,6 +143,14 @@ def file(tmp_path):
         (KUBEADM, "nodeRegistration.kubeletExtraArgs"),
         (KOPS, "spec.kubelet"),
         (KIND, "nodes[0].kubeadmConfigPatches[0]"),
+        (KUBESPRAY, "the variables at its top"),
+        (KUBESPRAY_FLAGS, "kubelet_custom_flags"),
+        (RKE, "services.kubelet.extra_args"),
+        (BOTTLEROCKET, "settings.kubernetes"),
+        (NODE_CLASS, "spec.userData.settings.kubernetes"),
+        (ENVIRONMENT, "the flags in it"),
+        (UNIT, "the flags in it"),
+        (USER_DATA, "the flags in it"),
         (json.dumps(STATIC), "the fields at its top"),
         (json.dumps({"kubeletConfig": STATIC}), "kubeletConfig"),
     ],
@@ -148,6 +197,55 @@ def test_flags_are_read_as_the_kubelet_reads_them(file):
         "kubeReserved": {"cpu": "500m", "memory": "1Gi"},
         "cpuCFSQuota": False,
     }
+
+
+def test_bottlerocket_writes_options_as_lists_and_amounts_as_objects(file):
+    text = """
+    [settings.kubernetes]
+    cpu-manager-policy-options = ["full-pcpus-only", "strict-cpu-reservation"]
+    topology-manager-policy-options = {max-allowable-numa-nodes = "16"}
+    cpu-cfs-quota-enforced = false
+    kube-reserved = {cpu = "500m", memory = "1Gi"}
+    """
+    assert read_kubelet([file(text)]).fields == {
+        "cpuManagerPolicyOptions": {"full-pcpus-only": "true", "strict-cpu-reservation": "true"},
+        "topologyManagerPolicyOptions": {"max-allowable-numa-nodes": "16"},
+        "cpuCFSQuota": False,
+        "kubeReserved": {"cpu": "500m", "memory": "1Gi"},
+    }
+
+
+def test_kubespray_writes_options_as_pairs(file):
+    text = "kubelet_cpu_manager_policy_options: [full-pcpus-only=true, align-by-socket=false]"
+    options = {"full-pcpus-only": "true", "align-by-socket": "false"}
+    assert read_kubelet([file(text)]).fields == {"cpuManagerPolicyOptions": options}
+
+
+def test_a_command_line_that_names_a_configuration_says_so(file):
+    path = file("/usr/bin/kubelet --config=/var/lib/kubelet/config.yaml --cpu-manager-policy=static")
+    named = "(/var/lib/kubelet/config.yaml, which it names, is another file of the kubelet)"
+    assert read_kubelet([path]).where == f"{path}: the flags in it {named}"
+
+
+def test_flags_win_over_files_wherever_they_are_named(file):
+    flags = file("--cpu-manager-policy=static", "kubelet.args")
+    base = file(f"{HEAD}cpuManagerPolicy: none\n")
+    for names in ([flags, base], [base, flags]):
+        assert read_kubelet(names).fields["cpuManagerPolicy"] == "static"
+
+
+def test_a_text_without_flags_of_a_kubelet_is_none(file):
+    with pytest.raises(Failure) as failed:
+        read_kubelet([file("ExecStart=/usr/bin/kubelet --v=2")])
+    assert "expected an object" in failed.value.lines[0]
+
+
+def test_in_drop_in_files_upper_and_lower_case_of_a_field_are_the_same(file, tmp_path):
+    """The kubelet merges them as JSON, which Go reads so; its own file it reads by the letter."""
+    base = file(f"{HEAD}cpuManagerPolicy: none\ncpucfsquota: false\n")
+    file(f"{HEAD}cpumanagerpolicy: static\n", "kubelet.conf.d/10-cpu.conf")
+    fields = read_kubelet([base, str(tmp_path / "kubelet.conf.d")]).fields
+    assert (fields["cpuManagerPolicy"], "cpuCFSQuota" in fields) == ("static", False)
 
 
 def test_drop_in_files_are_merged_in_the_order_of_their_names(file, tmp_path):
