@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from testbed.control_plane import ControlPlane
     from testbed.kwok import Kwok
 
+_OF_PARENTS = {"enabled", "global"}  # values that a chart gets from the one that depends on it
+
 EVERY_OPTION = (
     "monitoring.podMonitor.enabled=true",
     "monitoring.rules.enabled=true",
@@ -78,6 +80,20 @@ def test_wrong_values_are_refused_with_their_path(helm, value, words):
     assert re.split(r"[=.\[]", value)[0] in done.stderr
 
 
+def test_another_chart_may_depend_on_it_and_switch_it_off(helm, tmp_path):
+    """The condition of a dependency is among the values of the dependency itself."""
+    dependency = {"name": "podnuma", "version": "0.1.0", "condition": "podnuma.enabled"}
+    chart = {"apiVersion": "v2", "name": "platform", "version": "0.1.0", "dependencies": [dependency]}
+    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(chart))
+    shutil.copytree(CHART, tmp_path / "charts" / "podnuma")
+    for enabled in ("true", "false"):
+        values = (f"podnuma.{IMAGE}", "global.imageRegistry=r", f"podnuma.enabled={enabled}")
+        sets = [part for value in values for part in ("--set", value)]
+        done = run(helm, "template", "platform", str(tmp_path), "--namespace", SYSTEM, *sets)
+        assert done.returncode == 0, done.stderr
+        assert ("kind: DaemonSet" in done.stdout) == (enabled == "true")
+
+
 def test_values_and_schema_name_the_same_keys():
     schema = yaml.safe_load((CHART / "values.schema.json").read_text())
     values = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -86,7 +102,7 @@ def test_values_and_schema_name_the_same_keys():
         node = schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
         if node.get("additionalProperties") is not False:
             return
-        for name in part.keys() | node["properties"].keys() - {"global", "claims"}:
+        for name in part.keys() | node["properties"].keys() - _OF_PARENTS - {"claims"}:
             assert name in part, f"values.yaml lacks {path}{name}"
             assert name in node["properties"], f"values.schema.json lacks {path}{name}"
             yield name
