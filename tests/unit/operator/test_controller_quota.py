@@ -1,5 +1,6 @@
-"""The API server refuses the PodAllocations of one namespace, by a quota or a policy: nobody else waits."""
+"""The API server takes no PodAllocation of one namespace, by a quota or a webhook: nobody else waits."""
 
+import pytest
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import ObjectKey
 from podnuma.plumbing.kube import errors
@@ -10,13 +11,26 @@ from tests.unit.operator.virtual import virtual
 QUOTA = "exceeded quota: objects, requested: count/podallocations.podnuma.dev=1"
 
 
-def exhausted(moment, request):
-    if moment == "before" and request in {
-        "create PodAllocation tenant/a",
-        "replace PodAllocation tenant/a",
-        "create PodAllocation tenant/db",
-    }:
-        raise errors.RefusedError(403, "Forbidden", QUOTA)
+WEBHOOK = (
+    'Internal error occurred: failed calling webhook "validate.policies.example": no endpoints available'
+)
+EXHAUSTED = errors.RefusedError(403, "Forbidden", QUOTA)
+UNANSWERED = errors.WebhookError(500, "InternalError", WEBHOOK)
+
+
+def failing(error):
+    def fail(moment, request):
+        if moment == "before" and request in {
+            "create PodAllocation tenant/a",
+            "replace PodAllocation tenant/a",
+            "create PodAllocation tenant/db",
+        }:
+            raise error
+
+    return fail
+
+
+exhausted = failing(EXHAUSTED)
 
 
 def of_tenant(name):
@@ -36,16 +50,17 @@ def decided(rig, name):
     return rig.cluster.get(Kind.ALLOCATION, ObjectKey("tenant", name)) is not None
 
 
+@pytest.mark.parametrize("error", [EXHAUSTED, UNANSWERED], ids=["quota", "webhook"])
 @virtual
-async def test_a_pod_whose_record_is_refused_waits_with_the_reason_and_others_are_decided():
+async def test_a_pod_whose_record_is_refused_waits_with_the_reason_and_others_are_decided(error):
     rig = await furnished()
-    rig.cluster.fault = exhausted
+    rig.cluster.fault = failing(error)
     await rig.create(of_tenant("a"))
     await rig.create(pod("b"))
     assert not decided(rig, "a")
     assert rig.cpus("b") == "1-2,9-10", "nothing is held by what is not stored"
     (told,) = rig.told("Undecided")
-    assert QUOTA in told
+    assert error.message in told
     before = len(rig.cluster.requests)
     await rig.quiet(100)
     tried = rig.cluster.requests[before:].count("create PodAllocation tenant/a")

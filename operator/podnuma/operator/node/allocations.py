@@ -153,7 +153,7 @@ class AllocationSync:
             found = self._cache.allocations.get(decision.key)
             try:
                 stored = await self._store.rewrite(decision)
-            except errors.RefusedError as error:
+            except (errors.RefusedError, errors.WebhookError) as error:
                 self.tell_refused(node, pod, error)
                 continue
             if self.tell_stored_otherwise(node, pod, decision, stored):
@@ -182,7 +182,7 @@ class AllocationSync:
                     "PodAllocation %s was about pod %s, too: deleted", allocation.key, decision.key
                 )
 
-    def tell_refused(self, node: NodeState, pod: CachedPod, error: errors.RefusedError) -> None:
+    def tell_refused(self, node: NodeState, pod: CachedPod, error: errors.KubeError) -> None:
         """Say that the API server does not take what was decided about a pod, and come back."""
         text = f"the API server refuses the PodAllocation of {pod.key}: {error}"
         if not node.write_refused:

@@ -105,7 +105,7 @@ class DecisionWriter:
         except errors.UncertainError:
             node.unconfirmed[pod.uid] = (decision, answer)
             raise
-        except (errors.NotFoundError, errors.RefusedError) as error:
+        except (errors.NotFoundError, errors.RefusedError, errors.WebhookError) as error:
             node.unconfirmed.pop(pod.uid, None)
             namespace = self._cache.namespaces.get(ObjectKey("", pod.key.namespace))
             if namespace is not None and not namespace.terminating:

@@ -40,7 +40,7 @@ class Nominations:
             return
         try:
             stored = await self._writer.nominate(pod.key, render_nomination(pod.uid, name))
-        except errors.RefusedError as error:
+        except (errors.RefusedError, errors.WebhookError) as error:
             self._metrics.nominations_refused.inc()
             what = f"node {name} could not be nominated" if name else "its nomination could not be cleared"
             logger.warning("pod %s: %s: %s", pod.key, what, error)

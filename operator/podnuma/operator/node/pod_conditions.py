@@ -45,7 +45,7 @@ class PodConditions:
                 await self._write(pod, wanted)
             except (errors.NotFoundError, errors.ConflictError):
                 continue  # it is gone, or another pod has its name
-            except errors.RefusedError as error:
+            except (errors.RefusedError, errors.WebhookError) as error:
                 logger.warning("the condition of pod %s could not be written: %s", pod.key, error)
                 return
 

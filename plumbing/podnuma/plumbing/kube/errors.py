@@ -7,7 +7,8 @@
     |- GoneError                 the resource version is too old (410)
     |- RefusedError              the request itself is wrong or not allowed (400, 401, 403, 422 ...)
     |- BusyError                 come back later (429); `retry_after` seconds if the server said so, a minute
-    |                            at most
+    |  |                         at most
+    |  `- WebhookError           an admission webhook that has to be asked does not answer (500)
     `- UncertainError            no clear answer (5xx, cut connection, deadline): a write may have happened
 
 Callers decide by class, never by status number. Only UncertainError leaves open whether
@@ -20,6 +21,7 @@ import json
 from http import HTTPStatus
 from typing import Any
 
+_WEBHOOK = "failed calling webhook"  # what the API server's admission says, before anything is stored
 _LONGEST = 600  # characters of a server's text that are kept
 _LONGEST_PAUSE = 60.0  # seconds; what stands before a server may name hours, and be gone in one
 
@@ -59,6 +61,10 @@ class BusyError(KubeError):
     """The server, or a disruption budget, asks to come back later; nothing was written."""
 
 
+class WebhookError(BusyError):
+    """A webhook did not answer whether this object is admitted; others may need none, or another one."""
+
+
 class UncertainError(KubeError):
     """No clear answer; a write may or may not have happened."""
 
@@ -77,6 +83,8 @@ def from_answer(status: int, body: bytes | str, retry_after: str | None = None) 
     kind = _BY_STATUS.get(status)
     if reason == "AlreadyExists":
         kind = AlreadyExistsError
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and _WEBHOOK in message:
+        kind = WebhookError
     if kind is None:
         kind = UncertainError if status >= HTTPStatus.INTERNAL_SERVER_ERROR else RefusedError
     return kind(status, reason, message[:_LONGEST], _seconds(retry_after))

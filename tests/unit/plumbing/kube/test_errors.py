@@ -46,3 +46,13 @@ def test_no_server_makes_anybody_wait_longer_than_a_minute(said):
 @given(st.integers(400, 599), st.binary(max_size=2000))
 def test_any_body_becomes_an_error_of_bounded_length(status, body):
     assert len(errors.from_answer(status, body).message) <= 600
+
+
+def test_a_webhook_that_does_not_answer_is_told_from_a_server_that_may_have_written():
+    said = 'Internal error occurred: failed calling webhook "a.b.c": context deadline exceeded'
+    assert type(answer(500, "InternalError", said)) is errors.WebhookError
+    assert isinstance(answer(500, "InternalError", said), errors.BusyError)
+    assert type(answer(500, "InternalError", "etcdserver: request timed out")) is errors.UncertainError
+    assert (
+        type(answer(403, "Forbidden", 'admission webhook "a.b.c" denied the request')) is errors.RefusedError
+    )
