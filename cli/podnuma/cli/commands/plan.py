@@ -225,11 +225,11 @@ def _say_what_runs(
         )
     for owner, pod in stalled.items():
         namespace, kind, name = owner
-        least, old = count(pod.kept_ready, "pod"), _named(running.replaced_of[owner])
+        alike = sum(owner_of(one) == owner for one in expanded.pods)
+        why, way_out = _stalled(kind, pod, alike)
         note(
-            f"{kind} {namespace}/{name} could not be rolled out: at least {least} of it must be ready all "
-            f"the time, and beside {old} no new one has room; "
-            "with spec.strategy.rollingUpdate.maxUnavailable: 1 an old one goes first"
+            f"{kind} {namespace}/{name} could not be rolled out: {why}, and beside "
+            f"{_named(running.replaced_of[owner])} no new one has room{way_out}"
         )
     alone = {pod.name for pod in expanded.pods if pod.owner is None}
     if changed := [one for one in running.replaced if one.name in alone]:
@@ -239,6 +239,20 @@ def _say_what_runs(
     seen = {one.name for one in running.every}
     if beside := [pod for pod in expanded.pods if pod.name in holding and pod.name not in seen]:
         note(f"planned beside what a pod of the same name holds that is not known to run: {_named(beside)}")
+
+
+def _stalled(kind: str, pod: PlannedPod, replicas: int) -> tuple[str, str]:
+    """Say why an object of so many replicas keeps its old pods, and what would let one go first."""
+    if pod.every_node:
+        way_out = (
+            "; with maxUnavailable in its place (spec.updateStrategy.rollingUpdate) the old one goes first"
+        )
+        return "with maxSurge the new pod of a node must be ready before the old one goes", way_out
+    if pod.kept_ready > replicas:
+        return "all its new pods must be ready before the first old one goes", ""
+    field = "canary" if kind == "Rollout" else "rollingUpdate"
+    way_out = f"; with spec.strategy.{field}.maxUnavailable: 1 an old one goes first"
+    return f"at least {count(pod.kept_ready, 'pod')} of it must be ready all the time", way_out
 
 
 def _named(pods: Sequence[PlannedPod] | Sequence[RunningPod]) -> str:

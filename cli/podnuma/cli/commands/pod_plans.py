@@ -4,8 +4,9 @@ Pods are decided in the order in which they come. A pod may go where the schedul
 (`api.scheduling`), and of those nodes gets the first, by name, that admits it; the scheduler may prefer
 another one. With a packing it gets the best one instead (`allocator.placement`). What it gets is held
 against the later pods. Decisions are the allocator's own. Pods that run count as pods of their manifest
-(`objects.running_pods`); what those have that would be replaced is free. Of a Deployment those new pods come
-first that have to be ready before old ones go (`objects.rolling_updates`); where they fit nowhere these stay.
+(`objects.running_pods`); what those have that would be replaced is free. Of what is rolled out those new
+pods come first that have to be ready before old ones go (`objects.rolling_updates`), of a DaemonSet with
+`maxSurge` on the same node; where they fit nowhere these stay.
 
     running       on its node already, with what it holds there
     admitted      on the node that is named
@@ -116,28 +117,29 @@ def plan_pods(
             if fleet is not None:
                 fleet.changed(by_name[gone.node])
 
-    def begin(pod: PlannedPod) -> PodPlan:
-        return _place(pod, list(nodes), labels.get(pod.pod.namespace, {}), view, fleet)
+    def begin(pod: PlannedPod, where: Sequence[CandidateNode] = nodes) -> PodPlan:
+        return _place(pod, list(where), labels.get(pod.pod.namespace, {}), view, fleet)
 
-    early = _replace(pods, running, begin, end)
+    def begin_beside(pod: PlannedPod, old: RunningPod) -> PodPlan | None:
+        return begin(pod, [by_name[old.node]]) if old.node in by_name else None
+
+    early = _replace(pods, running, begin, begin_beside, end)
     plans: list[PodPlan] = []
     for index, pod in enumerate(pods):
         namespace = labels.get(pod.pod.namespace, {})
         kept = running.kept.get(index, ())
         plans += [_running(pod, one, by_name.get(one.node)) for one in kept]
-        if index in early:
-            plans.append(early[index])
+        plans += early.get(index, {}).values()
+        if (kept or index in early) and not pod.every_node:
             continue
-        if kept and not pod.every_node:
-            continue
-        taken = {one.node for one in kept}
+        taken = {one.node for one in kept} | early.get(index, {}).keys()
         # A DaemonSet's pods are one per node; where it may not go it has none.
         places = (
             [[one] for one in nodes if one.name not in taken and not view.obstacle(pod.constraints, one.name)]
             if pod.every_node
             else []
         )
-        everywhere = [] if kept else [list(nodes)]
+        everywhere = [] if kept or index in early else [list(nodes)]
         plans += [_place(pod, place, namespace, view, fleet) for place in places or everywhere]
     return plans
 
@@ -146,27 +148,39 @@ def _replace(
     pods: Sequence[PlannedPod],
     running: RunningCount,
     begin: Callable[[PlannedPod], PodPlan],
+    begin_beside: Callable[[PlannedPod, RunningPod], PodPlan | None],
     end: Callable[[RunningPod], None],
-) -> dict[int, PodPlan]:
+) -> dict[int, dict[str, PodPlan]]:
     """End the pods that would be replaced; return the plans of new pods that have to be ready before.
 
-    They are by index. The old ones of an object whose new pod does not fit beside them do not end.
+    They are by index and node. The old ones of an object whose new pod does not fit beside them do not end.
     """
-    found: dict[int, PodPlan] = {}
+    found: dict[int, dict[str, PodPlan]] = {}
     for owner, replaced in running.replaced_of.items():
         indices = [index for index, pod in enumerate(pods) if owner_of(pod) == owner]
+        first = pods[indices[0]]
+        if first.every_node and first.kept_ready:
+            for gone in replaced:
+                plan = begin_beside(first, gone)
+                if plan is not None and (plan.refused or plan.pending):
+                    found.setdefault(indices[0], {})[gone.node] = dataclasses.replace(plan, stalled=True)
+                    continue
+                if plan is not None:
+                    found.setdefault(indices[0], {})[gone.node] = plan
+                end(gone)
+            continue
         new = [index for index in indices if index not in running.kept]
         old, ready = list(replaced), len(indices) - len(new)
         while old:
-            if ready + len(old) > pods[indices[0]].kept_ready or not new:
+            if ready + len(old) > first.kept_ready or not new:
                 end(old.pop())
                 continue
-            first, *new = new
-            plan = begin(pods[first])
+            index, *new = new
+            plan = begin(pods[index])
             if plan.refused or plan.pending:
-                found[first] = dataclasses.replace(plan, stalled=True)
+                found[index] = {"": dataclasses.replace(plan, stalled=True)}
                 break
-            found[first] = plan
+            found[index] = {plan.node: plan}
             ready += 1
     return found
 

@@ -18,7 +18,7 @@
     pod_templates           the pod templates of an object, and how many pods each makes
     object_relations        which of the manifests' objects count: there twice, made by another, named
     autoscalers             the replicas that autoscalers among the manifests give
-    rolling_updates         how many pods a Deployment keeps ready while it replaces them
+    rolling_updates         how many pods an object keeps ready while it replaces them
     manifest_fields         fields that the API server would refuse
     admission_policies      the LimitRanges and classes that admission looks at
     server_admission        pods as the API server itself would store them

@@ -15,7 +15,7 @@ and of a job's `parallelism`; one if nothing is said. A `leaderWorkerTemplate` (
 one pod is the leader, of a template of its own or of the workers'. Containers need no name there (Knative).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -81,7 +81,7 @@ class PodTemplate:
     """A template: where it stands (empty for a Pod), its JSON, and the pods that are made of it.
 
     `names` are what is appended to the object's name, one per pod. `guessed`: found by its shape.
-    `kept_ready`: so many stay ready while they are replaced.
+    `kept_ready`: an old pod goes only while more than so many are ready (`rolling_updates`).
     """
 
     path: str
@@ -132,7 +132,8 @@ def pod_templates(document: Document) -> tuple[PodTemplate, ...] | None:
     if not is_built_in(document):
         found = tuple(_search(document.value, "", 1, _DEEPEST))
         # What Kubernetes' own projects define makes pods only by templates (routes, snapshots).
-        return _numbered(found) or (() if _group(document).endswith(".k8s.io") else None)
+        kept = _kept_by_rollout(document, found)
+        return _numbered(found, kept) or (() if _group(document).endswith(".k8s.io") else None)
     if document.kind == "Pod":
         return (PodTemplate("", document.value, ("",)),)
     if document.kind not in _BUILT_IN:
@@ -144,7 +145,7 @@ def pod_templates(document: Document) -> tuple[PodTemplate, ...] | None:
     every_node = document.kind == "DaemonSet"
     names = ("",) if every_node else _names(_count(document.kind, spec), first)
     path = ".".join((*_BUILT_IN[document.kind], "template"))
-    kept = pods_kept_ready(spec, len(names)) if document.kind == "Deployment" else 0
+    kept = pods_kept_ready(document.kind, spec, len(names))
     return (PodTemplate(path, object_at(spec, "template"), names, every_node=every_node, kept_ready=kept),)
 
 
@@ -188,13 +189,19 @@ def _looks_like_a_template(value: Mapping[str, Any]) -> bool:
     )
 
 
-def _numbered(found: tuple[tuple[str, Mapping[str, Any], int], ...]) -> tuple[PodTemplate, ...]:
+def _kept_by_rollout(document: Document, found: Sequence[tuple[str, Mapping[str, Any], int]]) -> int:
+    if (_group(document), document.kind) != ("argoproj.io", "Rollout") or not found:
+        return 0
+    return pods_kept_ready(document.kind, object_at(document.value, "spec"), found[0][2])
+
+
+def _numbered(found: Sequence[tuple[str, Mapping[str, Any], int]], kept: int) -> tuple[PodTemplate, ...]:
     """Make templates of what was found; of several, each gets its number into the names of its pods."""
     made = []
     for index, (path, value, replicas) in enumerate(found, 1):
         prefix = f"-{index}" if len(found) > 1 else ""
         names = tuple(prefix + suffix for suffix in _names(replicas, 1))
-        made.append(PodTemplate(path, _with_names(value), names, guessed=True))
+        made.append(PodTemplate(path, _with_names(value), names, guessed=True, kept_ready=kept))
     return tuple(made)
 
 

@@ -58,7 +58,7 @@ class PlannedPod:
 
     `every_node`: the pod of a DaemonSet, one on each node that it may go to. `owner`: kind and name of the
     object that makes it; None for a pod by itself. `devices`: what is said of those that it asks for.
-    `kept_ready`: how many pods of its object stay ready while they are replaced.
+    `kept_ready`: an old pod of its object goes only while more than so many are ready.
     """
 
     place: str

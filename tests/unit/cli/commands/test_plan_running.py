@@ -69,7 +69,8 @@ class Tried:
             answer = plan.answer_plan(FileSource([str(saved)]), [str(file)], only, "")
             self.code = print_answer(answer, OutputFormat.JSON)
         found = json.loads(out.getvalue())
-        self.items = {one["name"]: one for one in found["items"]}
+        self.all = found["items"]
+        self.items = {one["name"]: one for one in self.all}
         self.pods = {name: (one["result"], one["node"]) for name, one in self.items.items()}
         self.summary = found["summary"]
         self.said = err.getvalue()
@@ -156,6 +157,59 @@ def test_a_deployment_may_say_that_an_old_pod_goes_first(tmp_path, strategy):
     value = workload("Deployment", 11, 1)
     value["spec"]["strategy"] = strategy
     assert Tried(tmp_path, full(1, 12), value).pods == {"w-1": ("admitted", "node-a")}
+
+
+def surging(cpu: int, **update: object) -> dict[str, Any]:
+    value = workload("DaemonSet", cpu)
+    value["spec"]["updateStrategy"] = {"rollingUpdate": update}
+    return value
+
+
+def test_the_new_pod_of_a_daemon_set_that_surges_needs_room_beside_the_old_one(tmp_path):
+    """On node-b there is room for both; on node-a the rollout waits for ever."""
+    other, big = topology_object(EPYC, reserved="0,48", name="node-b"), node("node-b")
+    daemons = ("DaemonSet", "w")
+    small = [node(), *running("w-a", 12, FIRST, daemons)]
+    small[0]["status"]["allocatable"]["cpu"] = "12"
+    cluster = [*small, other, big, *running("w-b", 12, FIRST, daemons, on="node-b")]
+    tried = Tried(tmp_path, cluster, surging(11, maxSurge=1, maxUnavailable=0))
+    results = sorted((one["result"], one["node"]) for one in tried.all)
+    assert results == [("admitted", "node-b"), ("pending", None)]
+    assert "DaemonSet a/w could not be rolled out: with maxSurge the new pod of a node" in tried.said
+    assert tried.code is Exit.NO
+    first = Tried(tmp_path, cluster, surging(11, maxUnavailable=1))
+    assert sorted((one["result"], one["node"]) for one in first.all) == [
+        ("admitted", "node-a"),
+        ("admitted", "node-b"),
+    ]
+
+
+def rollout(cpu: int, replicas: int, **strategy: object) -> dict[str, Any]:
+    value = workload("Rollout", cpu, replicas, containers=[{"name": "main", "image": "i"}])
+    value["spec"]["strategy"] = strategy
+    return {**value, "apiVersion": "argoproj.io/v1alpha1"}
+
+
+def argos(replicas: int, cpu: int) -> list[dict[str, Any]]:
+    cluster = full(replicas, cpu)
+    for one in cluster:
+        if one["kind"] == "Pod":
+            one["metadata"]["labels"] = {"rollouts-pod-template-hash": "5d4f"}
+    return cluster
+
+
+def test_a_rollout_rolls_like_a_deployment_and_blue_green_needs_room_for_all(tmp_path):
+    cluster = argos(2, 12)
+    waits = Tried(tmp_path, cluster, rollout(11, 2, canary={}))
+    assert "Rollout a/w could not be rolled out: at least 2 pods of it" in waits.said
+    goes = Tried(tmp_path, cluster, rollout(11, 2, canary={"maxUnavailable": 1}))
+    assert {result for result, _ in goes.pods.values()} == {"admitted"}
+    cluster[0]["status"]["allocatable"]["cpu"] = "36"  # for one more
+    one_more = Tried(tmp_path, cluster, rollout(11, 2, canary={}))
+    assert {result for result, _ in one_more.pods.values()} == {"admitted"}
+    both = Tried(tmp_path, cluster, rollout(11, 2, blueGreen={"activeService": "w"}))
+    assert sorted(result for result, _ in both.pods.values()) == ["admitted", "pending"]
+    assert "all its new pods must be ready before the first old one goes" in both.said
 
 
 def test_old_pods_go_one_after_another_as_new_ones_are_ready(tmp_path):
