@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from podnuma.agent.cgroups.writers.refusals import CgroupGone, Postponed, WriteRefused
+from podnuma.agent.cgroups.writers.refusals import CgroupGone, NotAnswered, Postponed, WriteRefused
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup, describe
 from podnuma.agent.model.cgroup_values import CgroupWrite
 from podnuma.agent.reconcile.time_slices import TimeSlices
@@ -81,7 +81,7 @@ class WriteOutcome(Enum):
 class WriteResult:
     """One write and its outcome. `why` is empty when it was done; `by` names the mechanism that was asked.
 
-    `under_way`: see `WriteRefused`.
+    `under_way`: see `WriteRefused`; `answered`: False where nobody said whether it was written.
     """
 
     write: CgroupWrite
@@ -89,6 +89,7 @@ class WriteResult:
     why: str = ""
     by: str = ""
     under_way: "asyncio.Future[Any] | None" = None
+    answered: bool = True
 
     @property
     def refused(self) -> bool:
@@ -153,5 +154,6 @@ async def _apply_one(write: CgroupWrite, mechanisms: Sequence[Mechanism], kept: 
         return WriteResult(write, WriteOutcome.REFUSED, f"{mechanism.name}: {postponed}")
     except WriteRefused as refused:
         why = f"{mechanism.name}: {refused}"
-        return WriteResult(write, WriteOutcome.REFUSED, why, mechanism.name, refused.under_way)
+        answered = not isinstance(refused, NotAnswered)
+        return WriteResult(write, WriteOutcome.REFUSED, why, mechanism.name, refused.under_way, answered)
     return WriteResult(write, WriteOutcome.DONE, by=mechanism.name)

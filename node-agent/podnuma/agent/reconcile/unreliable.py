@@ -1,11 +1,15 @@
 """Mechanisms that have no success at a cgroup, which are passed over there until it is right once.
 
-A mechanism has none where it refuses or does not answer, where it reports success and the kernel has another
-value, and where it calls a cgroup gone that has processes. Nothing says that the next one fails, too: a
+A mechanism has none where it refuses, where it reports success and the kernel has another value, and where it
+calls a cgroup gone that has processes. Nothing says that the next one fails, too: a
 runtime may have lost what it knew of a container (k3s-io/k3s#3104), crun turns "no quota" into a quota of
 1000 microseconds, which only systemd can remove again, and systemd takes properties of a slice that it does
 not hold for active without a word (systemd/systemd#1828). A write that only gave way to a container's start
 says nothing of its mechanism.
+
+One that does not answer is asked again: it may carry out late what it was asked for, and only after that what
+it is asked next. Through another one the newer value would come first, and be undone while somebody else has
+the CPUs already.
 
 systemd answers before it has written, and a busy one takes its time. So of slices and pods a success is
 doubted when the kernel has not shown it for SLOW seconds.
@@ -61,7 +65,7 @@ class UnreliableMechanisms:
                 why = f"{result.by} does not know it, but it has processes"
                 refused = self._refused(result, why)
                 confirmed.append(refused if populated(cgroup) else result)
-            elif result.outcome is WriteOutcome.REFUSED and result.by and result.under_way is None:
+            elif result.outcome is WriteOutcome.REFUSED and _has_refused(result):
                 confirmed.append(self._refused(result, result.why))
             else:
                 confirmed.append(result)
@@ -93,6 +97,11 @@ class UnreliableMechanisms:
         cgroup = result.write.cgroup
         self.at[cgroup] = self.at.get(cgroup, frozenset()) | {result.by}
         return replace(result, outcome=WriteOutcome.REFUSED, why=why)
+
+
+def _has_refused(result: WriteResult) -> bool:
+    """Tell whether a mechanism said no, so that it will not carry out the write late."""
+    return bool(result.by) and result.answered and result.under_way is None
 
 
 def _claimed(result: WriteResult) -> bool:

@@ -167,10 +167,15 @@ class SystemdMechanism:
 
 @dataclass(frozen=True, slots=True)
 class FilesMechanism:
-    """Cgroup files, where systemd is not in charge or has no success."""
+    """Cgroup files, where systemd is not in charge or has no success.
+
+    `units`: where it is in charge, it is told all the same. What it keeps it may write late, and does at its
+    next reload.
+    """
 
     writer: CgroupfsWriter
     reader: CgroupReader
+    units: SystemdWriter | None = None
     name: str = "Files"
     piggybacks: bool = False
 
@@ -182,8 +187,19 @@ class FilesMechanism:
         folder: PurePosixPath | None = None
         if isinstance(write.cgroup, ContainerCgroup):
             folder = PurePosixPath(_folder(self.reader, write.cgroup).relative_to(self.reader.root))
+        if self.units is not None:
+            await _tell(self.units, write, None if folder is None else folder.name)
         self.writer.write(write, folder)
         _write_leaf(self.reader, self.writer, write)
+
+
+async def _tell(units: SystemdWriter, write: CgroupWrite, unit: str | None) -> None:
+    try:
+        await units.write(write, unit)
+    except NotAnswered:
+        raise
+    except (CgroupGone, WriteRefused):
+        return  # the file alone, then
 
 
 def _write_leaf(reader: CgroupReader, writer: CgroupfsWriter, write: CgroupWrite) -> None:

@@ -59,10 +59,14 @@ def real_backend(settings: AgentSettings, changed: Callable[[], None]) -> NodeBa
         mechanisms.append(Patient(NriMechanism(node.link, start_priority), _UNANSWERED))
     if settings.runtime is not Runtime.NRI:
         mechanisms.append(Patient(CriMechanism(lambda: node.cri, start_priority), _UNANSWERED))
+    files = CgroupfsWriter(settings.cgroup_root, layout)
     if layout.driver is CgroupDriver.SYSTEMD:
         bus = SystemBus(f"unix:path={settings.run_root}/dbus/system_bus_socket")
-        mechanisms.append(Patient(SystemdMechanism(SystemdWriter(bus.connect, layout), reader), 1))
-    mechanisms.append(FilesMechanism(CgroupfsWriter(settings.cgroup_root, layout), reader))
+        units = SystemdWriter(bus.connect, layout)
+        mechanisms.append(Patient(SystemdMechanism(units, reader), 1))
+        mechanisms.append(Patient(FilesMechanism(files, reader, units), 1))
+    else:
+        mechanisms.append(FilesMechanism(files, reader))
     return NodeBackend(
         reader=reader,
         runtime=node,

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 
-from podnuma.agent.cgroups.writers.refusals import Postponed, WriteRefused
+from podnuma.agent.cgroups.writers.refusals import NotAnswered, Postponed, WriteRefused
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class StartPriority:
         try:
             await asyncio.wait({task, began}, return_when=asyncio.FIRST_COMPLETED)
             if task.cancelled():
-                raise WriteRefused(what, "update", "the connection to the runtime ended")
+                raise NotAnswered(what, "update", "the connection to the runtime ended")
             if task.done():
                 return task.result()
         finally:

@@ -4,8 +4,8 @@ import pytest
 from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout
 from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
-from podnuma.agent.cgroups.writers.refusals import CgroupGone, WriteRefused
-from podnuma.agent.cgroups.writers.systemd import SystemdWriter
+from podnuma.agent.cgroups.writers.refusals import CgroupGone, NotAnswered, WriteRefused
+from podnuma.agent.cgroups.writers.systemd import NoSuchUnit, SystemdWriter
 from podnuma.agent.cri import values as cri
 from podnuma.agent.cri.errors import LateError
 from podnuma.agent.model.cgroup_ref import ContainerCgroup, PodCgroup, QosCgroup
@@ -158,3 +158,39 @@ async def test_what_crun_left_in_the_group_of_the_processes_is_replaced_too(tmp_
     assert (leaf / "cpu.max").read_text() == "max 100000\n"
     assert (leaf / "cpuset.mems").read_text() == "0\n"
     assert (leaf / "cpuset.cpus").read_text() == "", "it follows the container's own"
+
+
+def of_systemd(root, answer: Exception | None):
+    """Return the way by files where systemd is in charge and answers so, what it is asked for, and a file."""
+    layout = CgroupLayout(CgroupDriver.SYSTEMD)
+    asked: list[str] = []
+
+    async def set_properties(unit, properties):
+        asked.append(f"{unit} {[name for name, _, _ in properties]}")
+        if answer is not None:
+            raise answer
+
+    async def connect():
+        return SimpleNamespace(set_unit_properties=set_properties)
+
+    file = root / layout.qos(Qos.BURSTABLE) / "cpuset.cpus"
+    file.parent.mkdir(parents=True)
+    file.write_text("")
+    units = SystemdWriter(connect, layout)
+    return FilesMechanism(CgroupfsWriter(root, layout), CgroupReader(root, layout), units), asked, file
+
+
+@pytest.mark.parametrize("answer", [None, NoSuchUnit("kubepods-burstable.slice"), OSError("refused")])
+async def test_systemd_is_told_what_is_written_by_file_so_that_it_puts_nothing_older_back(tmp_path, answer):
+    files, asked, file = of_systemd(tmp_path, answer)
+    await files.write(CgroupWrite(SLICE, cpuset.parse("1,9")))
+    assert asked == ["kubepods-burstable.slice ['AllowedCPUs']"]
+    assert file.read_text() == "1,9\n"
+
+
+async def test_while_systemd_does_not_answer_no_file_is_written_either(tmp_path):
+    """What it was asked for it may carry out late, over the file."""
+    files, _, file = of_systemd(tmp_path, TimeoutError())
+    with pytest.raises(NotAnswered):
+        await files.write(CgroupWrite(SLICE, cpuset.parse("1,9")))
+    assert file.read_text() == ""
