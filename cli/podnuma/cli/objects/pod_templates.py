@@ -12,7 +12,8 @@ Kinds of others (custom resources) are searched for what looks like a pod templa
 of it. The count is the product of the `replicas` above it, as replicas of a group have replicas themselves,
 which may be called `instances`, `count`, `members` or `minReplicas`; of the `numOfHosts` of one (RayCluster),
 and of a job's `parallelism`; one if nothing is said. A `leaderWorkerTemplate` (LeaderWorkerSet) has a `size`:
-one pod is the leader, of a template of its own or of the workers'. Containers need no name there (Knative).
+one pod is the leader, of a template of its own or of the workers'. Knative has the number in an annotation of
+the template (`min-scale`), and its containers need no name.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -54,6 +55,7 @@ _GROUPS: Final = frozenset(
         "storagemigration",
     )
 )
+_LEAST: Final = ("autoscaling.knative.dev/min-scale", "autoscaling.knative.dev/minScale")
 _COUNTS: Final = ("replicas", "instances", "count", "members", "minReplicas")
 
 # Where the spec stands that holds the template. A Pod is its own template, at its root.
@@ -155,7 +157,7 @@ def _search(value: Any, path: str, replicas: int, depth: int) -> Iterator[tuple[
         return
     if isinstance(value, Mapping):
         if path and _looks_like_a_template(value):
-            yield path, value, replicas
+            yield path, value, replicas * _at_least(value)
             return
         replicas *= _replicas(value) * (_at_once(value) if "template" in value else 1)
         workers = _workers(value) if path.rpartition(".")[2] == "leaderWorkerTemplate" else 1
@@ -172,6 +174,13 @@ def _replicas(group: Mapping[str, Any]) -> int:
     """Return how often what is below is made, by whatever its kind calls that."""
     count = next((_number(group, name, 1) for name in _COUNTS if group.get(name) is not None), 1)
     return max(0, count) * max(1, _number(group, "numOfHosts", 1))
+
+
+def _at_least(template: Mapping[str, Any]) -> int:
+    """Return how many pods of a template there are at least, by its annotations."""
+    annotations = object_at(object_at(template, "metadata"), "annotations")
+    told = (annotations.get(name) for name in _LEAST)
+    return max(1, *(int(one) for one in told if isinstance(one, str) and one.isdecimal()), 1)
 
 
 def _workers(group: Mapping[str, Any]) -> int:

@@ -422,3 +422,13 @@ def test_an_amount_that_is_no_whole_bytes_is_told_once_for_a_template():
         "f document 1: spec.template.spec.containers[0].resources.limits[memory]: "
         "512m is 512 thousandths of a byte; did you mean 512Mi?"
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "pods"), [("min-scale: '3'", 3), ("minScale: '2'", 2), ("min-scale: '0'", 1)]
+)
+def test_a_service_of_knative_has_as_many_pods_as_its_annotation_says(written, pods):
+    metadata = f"{{annotations: {{autoscaling.knative.dev/{written}}}}}"
+    template = f"{{metadata: {metadata}, spec: {POD_SPEC}}}"
+    service = "apiVersion: serving.knative.dev/v1, kind: Service, metadata: {name: w}"
+    assert len(names(f"{{{service}, spec: {{template: {template}}}}}")) == pods
