@@ -1,4 +1,4 @@
-"""Nominations that no longer hold are taken back; pods that others hold back wait for nobody here."""
+"""Gated pods that others hold back (a gate, the API server), and nominations that no longer hold."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.node.reservations import BIND_WITHIN
 from podnuma.plumbing.kube import errors
 
+from tests.unit.operator.fake_cluster import no_fault
 from tests.unit.operator.rig import pod
 from tests.unit.operator.test_controller_placement import GATE, gated, nominated, placing, stored
 from tests.unit.operator.virtual import virtual
@@ -69,3 +70,34 @@ async def test_a_pod_that_waits_for_a_gate_of_others_does_not_wait_for_a_node():
     told = rig.controller.snapshot(leading=True, term=1, watch_age=0.0)
     assert told.pods_gated == 1
     assert 90 < told.longest_gated_wait < 110
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.RefusedError(403, "Forbidden", "exceeded quota: count/podallocations.podnuma.dev"),
+        errors.WebhookError(500, "InternalError", "failed calling webhook"),
+        errors.BusyError(429, "TooManyRequests", "later"),
+    ],
+    ids=["quota", "webhook", "busy"],
+)
+@virtual
+async def test_a_reservation_that_the_api_server_does_not_take_is_tried_after_pauses_that_grow(error):
+    """Each node was asked in turn, twice a second: six requests a second for every pod that waits."""
+    rig = await placing("n1", "n2", "n3", "n4")
+
+    def refusing(moment: str, request: str) -> None:
+        if moment == "before" and request == "create PodAllocation default/db":
+            raise error
+
+    rig.cluster.fault = refusing
+    rig.cluster.requests.clear()
+    await rig.create(gated())
+    await rig.create(gated("other"))
+    assert rig.allocation("other") is not None
+    await rig.quiet(300)
+    asked = rig.cluster.requests.count("create PodAllocation default/db")
+    assert 5 <= asked <= 15
+    rig.cluster.fault = no_fault
+    await rig.quiet(65)
+    assert rig.allocation() is not None

@@ -98,8 +98,8 @@ class DecisionWriter:
 
     async def write(
         self, node: NodeState, pod: CachedPod, decision: PodDecision, answer: Admitted | None
-    ) -> None:
-        """Store a decision, then hold it."""
+    ) -> errors.KubeError | None:
+        """Store a decision, then hold it; return why the API server does not take it now."""
         try:
             stored = await self._store_or_adopt(node, pod, decision)
         except errors.UncertainError:
@@ -112,24 +112,25 @@ class DecisionWriter:
                 if isinstance(error, errors.NotFoundError):
                     raise
                 self._allocations.tell_refused(node, pod, error)
-                return
+                return error
             # Nothing can be created in a terminating namespace; its pods go with it.
             logger.info("pod %s is not decided, its namespace is terminating: %s", pod.key, error)
             self._enqueue(node.name, _NAMESPACE_TERMINATING)
-            return
+            return error
         node.unconfirmed.pop(pod.uid, None)
         if stored is None:
-            return
+            return None
         before = node.decisions.get(pod.uid)
         node.hold(decision, answer)
         self._allocations.tell_stored_otherwise(node, pod, decision, stored)
         if decision.decision.reserved:
-            return
+            return None
         if decision.undecided:
             logger.info("node %s: pod %s %s", node.name, pod.key, decision.decision.message)
         elif decision.has_its_effect(stored):
             self._tell_decided(node, pod, decision, before)
         await self._store.write_phase(decision, stored)
+        return None
 
     def _tell_decided(
         self, node: NodeState, pod: CachedPod, decision: PodDecision, before: PodDecision | None

@@ -127,12 +127,14 @@ class Reservations:
     async def _store_one(self, node: NodeState, pod: CachedPod, answer: Admitted, topology: Topology) -> bool:
         said = replace(Decision.of(answer, revision=pod.revision), reason=RESERVED)
         numa = numa_nodes(answer.grant, topology)
-        await self._decisions.write(
+        refused = await self._decisions.write(
             node,
             pod,
             PodDecision(pod.key, node.name, answer.grant, said, self._cache.static_uid(pod), numa),
             answer,
         )
+        if refused is not None:
+            raise refused
         return pod.uid in node.decisions
 
     async def give_back(self, node: NodeState, uid: str, why: str) -> None:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from podnuma.operator.write.decision import PodDecision
     from podnuma.operator.write.event_recorder import EventRecorder
 
-    Write = Callable[[NodeState, CachedPod, PodDecision, Admitted | None], Awaitable[None]]
+    Write = Callable[[NodeState, CachedPod, PodDecision, Admitted | None], Awaitable[object]]
 
 _BRIEFS, _MINUTE = 60, 60.0  # a brief takes 40 to 90 ms
 _ROUNDS = 3  # what one pod gives up another may be waiting for

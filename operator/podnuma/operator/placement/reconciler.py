@@ -85,7 +85,7 @@ class PlacementReconciler:
         self._placing = PlacingNodes()
         self._devices = DeviceNomination(cache, reader, self._placing, clock)
         self._view = SchedulerView(cache, nodes)
-        self._reserving = Reserving(self._placing, nodes, enqueue)
+        self._reserving = Reserving(self._placing, nodes, enqueue, self._look_again, clock, rng)
         self._ungating = Ungating(
             cache,
             reader,
@@ -212,8 +212,8 @@ class PlacementReconciler:
             if allocation.reserved:
                 self._ungating.ungate(pod)
             return False
-        if self._reserving.is_uncertain(pod.uid):
-            self._look_again(_SOON)
+        if wait := self._reserving.wait(pod.uid):
+            self._look_again(wait)
             return False
         return True
 

@@ -5,7 +5,8 @@
 
 So one round trip serves several pods, and they are decided in the order in which they were planned. Whether a
 pod holds something is unknown while its write has no clear answer: the next run of its node repeats the
-write.
+write. What the API server does not take now (a quota, a webhook that does not answer), it takes for no node:
+such a pod is tried again after a pause that grows.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from podnuma.plumbing.backoff import Backoff
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Sequence
     from collections.abc import Set as AbstractSet
 
@@ -27,21 +30,34 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_REFUSED = Backoff(first=2.0, limit=60.0)
+_SOON = 0.5  # seconds until an uncertain pod is looked at again
+
 
 class Reserving:
-    """Pods that are planned by node; `nodes` returns the reconciler of a node, `enqueue` has it run."""
+    """Pods that are planned by node; `nodes` returns the reconciler of a node, `enqueue` has it run.
+
+    `look_again` has pods chosen again after some seconds.
+    """
 
     def __init__(
         self,
         placing: PlacingNodes,
         nodes: Callable[[str], NodeReconciler | None],
         enqueue: Callable[[str, float], None],
+        look_again: Callable[[float], None],
+        clock: Callable[[], float],
+        rng: random.Random,
     ) -> None:
         self._placing = placing
         self._reconciler = nodes
         self._enqueue = enqueue
+        self._look_again = look_again
+        self._clock = clock
+        self._rng = rng
         self._planned: dict[str, list[CachedPod]] = {}
         self._uncertain: dict[str, str] = {}  # the node on which something may be reserved
+        self._refused: dict[str, tuple[int, float]] = {}  # how often in a row, and when to try again
 
     def __len__(self) -> int:
         """Pods that are planned."""
@@ -57,9 +73,9 @@ class Reserving:
         self._placing.expect(name, decision)
 
     async def store(self) -> tuple[list[CachedPod], list[tuple[CachedPod, str]]]:
-        """Reserve what is planned; return the pods that have it, and those that got nothing, with the node.
+        """Reserve what is planned; return the pods that have it, and those for which a node had no room.
 
-        Raises NotLeadingError.
+        The latter with that node. Raises NotLeadingError.
         """
         planned, self._planned = self._planned, {}
         answers = await asyncio.gather(
@@ -72,27 +88,35 @@ class Reserving:
                 raise answer
             for pod, outcome in zip(pods, answer, strict=True):
                 if outcome is True:
+                    self._refused.pop(pod.uid, None)
                     reserved.append(pod)
                 elif isinstance(outcome, errors.UncertainError):
                     self._uncertain[pod.uid] = name
                     self._enqueue(name, 0.0)
+                elif isinstance(outcome, errors.KubeError):
+                    self._pause(pod, name, outcome)
                 else:
-                    if outcome:
-                        text = "node %s: nothing could be reserved for pod %s: %s"
-                        logger.warning(text, name, pod.key, outcome)
                     refused.append((pod, name))
         return reserved, refused
 
-    def is_uncertain(self, uid: str) -> bool:
-        """Tell whether a pod may have something reserved or not."""
+    def wait(self, uid: str) -> float:
+        """Return after how many seconds a pod may be planned; soon at best while nobody knows what it has."""
         name = self._uncertain.get(uid)
-        if name is None:
-            return False
-        node = self._reconciler(name)
-        if node is not None and uid in node.state.unconfirmed:
-            return True
-        del self._uncertain[uid]
-        return False
+        if name is not None:
+            node = self._reconciler(name)
+            if node is not None and uid in node.state.unconfirmed:
+                return _SOON
+            del self._uncertain[uid]
+        _, again = self._refused.get(uid, (0, 0.0))
+        return max(0.0, again - self._clock())
+
+    def _pause(self, pod: CachedPod, name: str, error: errors.KubeError) -> None:
+        times = self._refused.get(pod.uid, (0, 0.0))[0] + 1
+        pause = max(error.retry_after or 0.0, _REFUSED.delay(times, self._rng))
+        self._refused[pod.uid] = (times, self._clock() + pause)
+        self._look_again(pause)
+        text = "node %s: nothing could be reserved for pod %s, again in %.0f s: %s"
+        logger.warning(text, name, pod.key, pause, error)
 
     def drop_plans(self) -> None:
         """Reserve nothing of what is planned."""
@@ -104,6 +128,8 @@ class Reserving:
         """Forget all pods but these."""
         for uid in self._uncertain.keys() - uids:
             del self._uncertain[uid]
+        for uid in self._refused.keys() - uids:
+            del self._refused[uid]
 
     async def _store_on(self, name: str, pods: Sequence[CachedPod]) -> Sequence[bool | errors.KubeError]:
         node = self._reconciler(name)
