@@ -13,6 +13,7 @@ from typing import Any
 from podnuma.allocator import cpuset
 from podnuma.allocator.topology import Cpu, NumaNode, Topology
 from podnuma.api.hardware import Hardware, render_hardware
+from podnuma.operator.cache import decode
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import ObjectKey
 from podnuma.operator.controller import Controller, ControllerTiming
@@ -226,10 +227,15 @@ class Rig:
         return [event["message"] for event in self.cluster.events if event["reason"] == reason]
 
     def assert_sound(self) -> None:
-        """No CPU has two owners, whatever else is going on."""
+        """No CPU has two owners, whatever else is going on.
+
+        Where somebody has changed a spec, the earlier one counts by which the agent acts, if it has told.
+        """
         owners: dict[tuple[str, int], str] = {}
         for key, value in self.cluster.objects[Kind.ALLOCATION].items():
-            for cpu in cpuset.ids(cpuset.parse(value["spec"].get("cpus", ""))):
+            accepted = decode.decode_allocation(value).accepted
+            spec = value["spec"] if accepted is None else value["status"]["acceptedSpec"]
+            for cpu in cpuset.ids(cpuset.parse(spec.get("cpus", ""))):
                 place = (value["spec"]["nodeName"], cpu)
                 # One that is gone from the API may have two for a moment: its name was wanted.
                 owner = value["spec"]["podUID"]
