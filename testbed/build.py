@@ -83,6 +83,10 @@ PROGRAMS = {
         ),
         Program("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok"),
         Program("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
+        Program("kind", "kind", "sigs.k8s.io/kind"),
+        Program("docker", "docker", "github.com/docker/cli/cmd/docker"),
+        Program("crictl", "crictl", "sigs.k8s.io/cri-tools/cmd/crictl"),
+        *(Program(name, "kubeadm", f"k8s.io/kubernetes/cmd/{name}") for name in ("kubeadm", "kube-proxy")),
         *(
             Program(name, "krew", f"sigs.k8s.io/krew/cmd/{name}")
             for name in ("krew", "validate-krew-manifest")
@@ -117,7 +121,7 @@ def version_of(module: str, requirement: str) -> str:
 def build_flags(module: str) -> tuple[str, ...]:
     """Return the flags of `go build`; for Kubernetes they carry the version it reports."""
     link = "-s -w"
-    if module in RELEASES.values():
+    if module in {*RELEASES.values(), "kubeadm"}:
         version = version_of(module, "k8s.io/kubernetes")
         minor = version.split(".")[1]
         base, client = "k8s.io/component-base/version", "k8s.io/client-go/pkg/version"

@@ -182,6 +182,8 @@ def test_versions_are_those_of_the_modules_and_reach_the_linker():
     assert build.version_of("etcd", "go.etcd.io/etcd/server/v3") == "v3.6.16"
     assert build.version_of("kwok", "sigs.k8s.io/kwok") == "v0.8.0"
     assert "version.gitVersion=v1.36.3" in build.build_flags("kubernetes")[-1]
+    # kubeadm refuses a control plane of another version than its own.
+    assert build.build_flags("kubeadm") == build.build_flags("kubernetes")
 
 
 def test_cache_follows_the_environment(monkeypatch, tmp_path):
