@@ -14,7 +14,7 @@ $(if $(and $(filter command line,$(origin PYTHON)),$(wildcard $(BIN)/python)),\
     $(error $(VENV) has $(shell $(BIN)/python -V): name a folder for $(shell $(PYTHON) -V), such as VENV=.venv/other)))
 
 .DEFAULT_GOAL := help
-.PHONY: browser manifest-fields playground docs-pictures test-browser test-dashboard bench bench-placement bench-placement-cluster bench-scale bench-compare conformance discovery fuzz help install demo demo-stop release test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-smoke e2e-kind clean written
+.PHONY: browser manifest-fields playground docs-pictures test-browser test-dashboard bench bench-placement bench-placement-cluster bench-scale bench-compare conformance discovery fuzz help install demo demo-stop release test test-long lint format docs-reference docs-metrics image chart manifests control-plane e2e e2e-vm e2e-smoke e2e-kind e2e-kind-vm clean written
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -131,8 +131,11 @@ e2e: install ## the same tests on your cluster: make e2e KUBECONFIG=file [NODE=n
 	@PODNUMA_E2E_KUBECONFIG="$(KUBECONFIG)" $(if $(NODE),PODNUMA_E2E_NODE="$(NODE)") $(if $(IMAGE),PODNUMA_E2E_IMAGE="$(IMAGE)") \
 	  $(E2E)
 
-e2e-kind: install ## the chart and the same scenarios on a kind cluster; needs Docker, kind, kubectl and helm; KEEP=1
+e2e-kind: install ## the chart and the same scenarios on a kind cluster; needs Docker, kind, kubectl, helm, busybox; KEEP=1
 	@KEEP=$(or $(KEEP),0) deploy/kind/run.sh
+
+e2e-kind-vm: install ## e2e-kind with the Docker of a virtual machine, and kind and its node image built here; needs root
+	@python -m testbed.kind
 
 conformance: install ## compare podnuma and the kubelet's own code on new scenarios; SEED=n COUNT=m KUBELET=1.37|1.38 DEVICES=1 TREES=1
 	@python -m tests.conformance --seed $(or $(SEED),1) --count $(or $(COUNT),1000) --kubelet $(or $(KUBELET),1.37) $(if $(DEVICES),--devices) \

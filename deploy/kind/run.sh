@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `make e2e-kind`: a kind cluster, podnuma from the chart, the README's commands, the end-to-end scenarios.
-# Needs Docker, kind, kubectl and helm. KEEP=1 leaves the cluster; IMAGE_TAR=file uses an existing image.
+# Needs Docker, kind, kubectl, helm and a static busybox. KEEP=1 leaves the cluster; IMAGE_TAR=file uses an
+# existing image; CLUSTER=file is another description of the cluster; PATIENCE=20m lets each step take longer.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -9,8 +10,10 @@ cluster=podnuma
 namespace=podnuma-system
 reference=localhost/podnuma:0.1.0
 archive=${IMAGE_TAR:-$root/dist/podnuma-image.tar}
+pods=$root/dist/e2e-busybox.tar
+patience=${PATIENCE:-3m}
 
-for tool in docker kind kubectl helm; do
+for tool in docker kind kubectl helm busybox; do
   command -v "$tool" >/dev/null || { echo "make e2e-kind needs $tool: install it and put it on PATH" >&2; exit 2; }
 done
 docker info >/dev/null 2>&1 || { echo "make e2e-kind needs a running Docker: start it, or set DOCKER_HOST" >&2; exit 2; }
@@ -30,18 +33,19 @@ finish() {
 trap finish EXIT
 
 [ -f "$archive" ] || make -C "$root" image
-kind create cluster --config "$here/cluster.yaml" --kubeconfig "$KUBECONFIG" --wait 3m
-kind load image-archive "$archive" --name "$cluster"
+python -m testbed.e2e.busybox "$pods"
+kind create cluster --config "${CLUSTER:-$here/cluster.yaml}" --kubeconfig "$KUBECONFIG" --wait "$patience"
+kind load image-archive "$archive" "$pods" --name "$cluster"
 
 # The chart: install it, apply a profile and a pod of the announcement, uninstall it.
 helm install podnuma "$root/deploy/chart/podnuma" --namespace "$namespace" --create-namespace \
-  --set "image.repository=${reference%:*}" --set "image.tag=${reference##*:}" --wait --timeout 3m
-helm test podnuma --namespace "$namespace" --timeout 3m
+  --set "image.repository=${reference%:*}" --set "image.tag=${reference##*:}" --wait --timeout "$patience"
+helm test podnuma --namespace "$namespace" --timeout "$patience"
 kubectl apply -f "$root/examples/profiles/databases.yaml"
-kubectl wait --for=condition=Ready nodeprofile/databases --timeout=2m
+kubectl wait --for=condition=Ready nodeprofile/databases --timeout="$patience"
 kubectl get nodeprofiles,nodetopologies
 kubectl delete -f "$root/examples/profiles/databases.yaml"
-helm uninstall podnuma --namespace "$namespace" --timeout 5m
+helm uninstall podnuma --namespace "$namespace" --timeout "${PATIENCE:-5m}"
 
 # The scenarios of the node agent, which install podnuma from deploy/kustomize/base themselves.
 node=$(kubectl get nodes -l node-pool=databases -o 'jsonpath={.items[0].metadata.name}')

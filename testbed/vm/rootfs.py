@@ -2,10 +2,10 @@
 
     $PODNUMA_CACHE/vm/rootfs-<key>/{disk.img,vmlinuz,initrd.img,busybox,packages}
 
-<key> is a hash of the constants below and of every file of `files/rootfs`; a folder appears by rename
-and is never changed, a machine gets a copy. The image knows nothing of Kubernetes:
-at boot it mounts the payload disk and runs what it finds there, so that a change of a
-configuration file costs seconds and not a new image. debootstrap needs root.
+<key> is a hash of the constants below, of what a machine has beyond them, and of every file of
+`files/rootfs`; a folder appears by rename and is never changed, a machine gets a copy. The image knows
+nothing of Kubernetes: at boot it mounts the payload disk and runs what it finds there, so that a change of
+a configuration file costs seconds and not a new image. debootstrap needs root.
 """
 
 from __future__ import annotations
@@ -54,6 +54,17 @@ MASKED = tuple(
 )
 ENABLED = ("systemd-networkd", "ssh", "payload")
 DISK_SIZE = "4G"
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """What another kind of machine has beside: packages, and units of theirs that wait to be started."""
+
+    packages: tuple[str, ...] = ()
+    disabled: tuple[str, ...] = ()
+
+
+_NO_MORE = More()
 TOOLS = {"debootstrap": "debootstrap", "mke2fs": "e2fsprogs", "qemu-system-x86_64": "qemu-system-x86"}
 
 
@@ -85,38 +96,39 @@ def require_tools() -> None:
         raise BuildError("debootstrap builds the virtual machine's disk as root: run this as root")
 
 
-def ensure(out: TextIO = sys.stderr) -> Rootfs:
+def ensure(out: TextIO = sys.stderr, more: More = _NO_MORE) -> Rootfs:
     """Build the image if the cache lacks it (about two minutes) and return its paths."""
-    folder = cache_folder() / "vm" / f"rootfs-{_key()}"
+    folder = cache_folder() / "vm" / f"rootfs-{_key(more)}"
     if not folder.exists():
         require_tools()
         lock = cache_folder() / "rootfs.lock"
-        make_once("the virtual machine's disk", folder.exists, lambda: _build(folder, out), lock, out)
+        make_once("the virtual machine's disk", folder.exists, lambda: _build(folder, more, out), lock, out)
     names = ("disk.img", "vmlinuz", "initrd.img", "busybox", "packages")
     return Rootfs(*(folder / name for name in names))
 
 
-def _key() -> str:
-    digest = hashlib.sha256(f"{SUITE} {PACKAGES} {DISABLED} {MASKED} {ENABLED} {DISK_SIZE}".encode())
+def _key(more: More) -> str:
+    packages, disabled = PACKAGES + more.packages, DISABLED + more.disabled
+    digest = hashlib.sha256(f"{SUITE} {packages} {disabled} {MASKED} {ENABLED} {DISK_SIZE}".encode())
     for path in sorted(FILES.rglob("*")):
         if path.is_file():
             digest.update(str(path.relative_to(FILES)).encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _build(folder: Path, out: TextIO) -> None:
+def _build(folder: Path, more: More, out: TextIO) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     progress = Progress("building the virtual machine's disk", out)
     with tempfile.TemporaryDirectory(prefix=".rootfs-", dir=folder.parent) as scratch:
         root, made = Path(scratch) / "root", Path(scratch) / "made"
         made.mkdir()
         log = Path(scratch) / "log"
-        include = f"--include={','.join(PACKAGES)}"
+        include = f"--include={','.join(PACKAGES + more.packages)}"
         run_logged(["debootstrap", "--variant=minbase", include, SUITE, str(root)], log, progress)
         shutil.copytree(FILES, root, dirs_exist_ok=True, symlinks=True)
         # Fewer modules and no compression: under emulation unpacking is what a boot waits for.
         run_logged(["chroot", str(root), "update-initramfs", "-u"], log, progress)
-        for verb, units in (("disable", DISABLED), ("mask", MASKED), ("enable", ENABLED)):
+        for verb, units in (("disable", DISABLED + more.disabled), ("mask", MASKED), ("enable", ENABLED)):
             run_logged(["chroot", str(root), "systemctl", verb, *units], log, progress)
         for name in ("vmlinuz", "initrd.img"):
             (found,) = (root / "boot").glob(f"{name}-*")
