@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # `make e2e-kind`: a kind cluster, podnuma from the chart, the README's commands, the end-to-end scenarios.
-# Needs Docker, kind, kubectl, helm and a static busybox. KEEP=1 leaves the cluster; IMAGE_TAR=file uses an
-# existing image; CLUSTER=file is another description of the cluster; PATIENCE=20m lets each step take longer.
+# Needs Docker, kind, kubectl, helm and a static busybox. KEEP=1 leaves the cluster, and the next run goes on with
+# it and leaves it, too; IMAGE_TAR=file uses an existing image; CLUSTER=file is another description of the cluster;
+# PATIENCE=20m lets each step take longer.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,12 +19,16 @@ for tool in docker kind kubectl helm busybox; do
 done
 docker info >/dev/null 2>&1 || { echo "make e2e-kind needs a running Docker: start it, or set DOCKER_HOST" >&2; exit 2; }
 
+# Nothing is deleted that this run has not made.
+keep=${KEEP:-0}
+if kind get clusters 2>/dev/null | grep -qx "$cluster"; then keep=1; made=0; else made=1; fi
+
 folder=$(mktemp -d)
 KUBECONFIG=$folder/kubeconfig
 export KUBECONFIG
 
 finish() {
-  if [ "${KEEP:-0}" = 1 ]; then
+  if [ "$keep" = 1 ]; then
     echo "the cluster is left: export KUBECONFIG=$KUBECONFIG; kind delete cluster --name $cluster"
   else
     kind delete cluster --name "$cluster" >/dev/null 2>&1 || true
@@ -34,7 +39,11 @@ trap finish EXIT
 
 [ -f "$archive" ] || make -C "$root" image
 python -m testbed.e2e.busybox "$pods"
-kind create cluster --config "${CLUSTER:-$here/cluster.yaml}" --kubeconfig "$KUBECONFIG" --wait "$patience"
+if [ "$made" = 1 ]; then
+  kind create cluster --config "${CLUSTER:-$here/cluster.yaml}" --kubeconfig "$KUBECONFIG" --wait "$patience"
+else
+  kind export kubeconfig --name "$cluster" --kubeconfig "$KUBECONFIG"
+fi
 kind load image-archive "$archive" "$pods" --name "$cluster"
 
 # The chart: install it, apply a profile and a pod of the announcement, uninstall it.

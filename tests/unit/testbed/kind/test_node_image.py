@@ -70,8 +70,13 @@ def test_units_that_nobody_enabled_are_gone_and_the_others_stay(tmp_path):
         (system / name).touch()
     kept = system / "sockets.target.wants" / "systemd-journald.socket"
     kept.touch()
+    generator = tmp_path / "usr/lib/systemd/system-generators/systemd-fstab-generator"
+    generator.parent.mkdir()
+    generator.touch()
     node_image._trim_units(tmp_path)
     assert [path for path in system.rglob("*") if path.is_file()] == [kept]
+    for mask in ("system/modprobe@.service", "system-generators/systemd-fstab-generator"):
+        assert str((tmp_path / "etc/systemd" / mask).readlink()) == "/dev/null"
 
 
 def test_kubernetes_in_the_image_is_the_test_beds_own_release():
