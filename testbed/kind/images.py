@@ -25,7 +25,7 @@ _EXTENSIONS = "usr/lib/x86_64-linux-gnu/xtables"
 _IPTABLES = tuple(
     f"{family}{verb}" for family in ("iptables", "ip6tables") for verb in ("", "-save", "-restore")
 )
-_ENVIRONMENT = ["PATH=/usr/local/bin:/usr/sbin:/usr/bin:/bin", "GOMAXPROCS=2"]
+_ENVIRONMENT = ["PATH=/usr/local/bin:/usr/sbin:/usr/bin:/bin", "GOMAXPROCS=2", "GODEBUG=tlsmlkem=0"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,6 +170,7 @@ CONFIG = {
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "container=docker",
         "GOMAXPROCS=2",
+        "GODEBUG=tlsmlkem=0",
     ],
     "Entrypoint": ["/usr/local/bin/entrypoint", "/sbin/init"],
     "StopSignal": "SIGRTMIN+3",

@@ -34,6 +34,7 @@ def test_kubeadm_waits_and_nobody_is_elected():
     patches = {patch["kind"]: patch for patch in map(yaml.safe_load, changed["kubeadmConfigPatches"])}
     for kind in ("InitConfiguration", "JoinConfiguration"):
         assert set(patches[kind]["timeouts"].values()) == {"30m0s"}
+    assert patches["ClusterConfiguration"]["encryptionAlgorithm"] == "ECDSA-P256"
     # kind's own, and what the node image does not have.
     assert patches["InitConfiguration"]["skipPhases"] == ["preflight", "addon/coredns"]
     elected = [json.loads(entry["patch"]) for entry in changed["kubeadmConfigPatchesJSON6902"]]
