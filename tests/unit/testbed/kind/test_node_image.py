@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 
 import pytest
@@ -26,6 +27,13 @@ def test_containerd_gets_a_template_for_the_network_and_keeps_the_rest():
     cri = changed["plugins"]["io.containerd.grpc.v1.cri"]
     assert cri.pop("cni") == {"conf_template": "/etc/cni/template.json"}
     assert changed == tomllib.loads(CONFIG)
+
+
+def test_the_template_is_a_network_once_a_node_has_its_share():
+    text = (node_image.FILES / "cni-template.json").read_text().replace("{{.PodCIDR}}", "10.244.1.0/24")
+    network = json.loads(text)
+    assert network["plugins"][0]["ipam"]["ranges"] == [[{"subnet": "10.244.1.0/24"}]]
+    assert {plugin["type"] for plugin in network["plugins"]} <= set(node_image._CNI_PLUGINS)
 
 
 def test_the_sandbox_image_is_the_one_that_containerd_will_ask_for():
