@@ -1,6 +1,6 @@
 """The virtual machine with Docker: kind's nodes are containers in it.
 
-    with running(key_of_images, out) as machine:
+    with running() as machine:
         subprocess.run(["docker", "info"], env={"DOCKER_HOST": machine.docker_host})
 
 It is the machine of `testbed.vm` with Debian's Docker, booted for each run; all of it is thrown away
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, TextIO
 from testbed.kind import node_image
 from testbed.ports import free_port
 from testbed.processes import Process
+from testbed.vm import payload as payload_files
 from testbed.vm import rootfs
 from testbed.vm.machine import Parts, VirtualMachine
 from testbed.waiting import until
@@ -83,6 +84,8 @@ def _disks(base: rootfs.Rootfs, image: Path, public_key: Path, folder: Path) -> 
     with tempfile.TemporaryDirectory(prefix="payload-", dir=folder) as scratch:
         content = Path(scratch) / "root"
         shutil.copytree(FILES, content)
+        # What keeps the kernel from rewriting its code while it runs holds for this machine, too.
+        shutil.copy(payload_files.FILES / "units" / "static-keys.service", content / "units")
         shutil.copy(image, content / "node-image.tar")
         shutil.copy(public_key, content / "authorized_keys")
         _make_disk(payload, int(image.stat().st_size * 1.15) + (96 << 20), content)
