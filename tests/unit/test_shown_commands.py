@@ -125,6 +125,8 @@ BY_HAND: dict[str, dict[str, str]] = {
         'make e2e-vm MATRIX="crun cgroupfs"': VIRTUAL_MACHINE,
         "make e2e-smoke": VIRTUAL_MACHINE,
         "make e2e KUBECONFIG=/path/to/file": "a cluster of yours",
+        "make e2e-kind": "Docker",
+        "make e2e-kind-vm": VIRTUAL_MACHINE,
         "python -m testbed.e2e.busybox dist/e2e-busybox.tar": VIRTUAL_MACHINE,
         "kind load image-archive dist/podnuma-image.tar dist/e2e-busybox.tar": "Docker",
     },
