@@ -59,14 +59,16 @@ class UnreliableMechanisms:
         for result in results:
             cgroup, what = result.write.cgroup, unwritten.get(result.write.cgroup)
             if what is not None and _claimed(result):
-                confirmed.append(self._refused(result, f"{result.by} reported success, but {what}"))
+                self._remember(result)
+                confirmed.append(_refused(result, f"{result.by} reported success, but {what}"))
             elif result.outcome is WriteOutcome.GONE and cgroup in after:
                 # One without processes is ending, or was left behind: then the next mechanism can write it.
+                self._remember(result)
                 why = f"{result.by} does not know it, but it has processes"
-                refused = self._refused(result, why)
-                confirmed.append(refused if populated(cgroup) else result)
+                confirmed.append(_refused(result, why) if populated(cgroup) else result)
             elif result.outcome is WriteOutcome.REFUSED and _has_refused(result):
-                confirmed.append(self._refused(result, result.why))
+                self._remember(result)
+                confirmed.append(result)
             else:
                 confirmed.append(result)
         return tuple(confirmed)
@@ -93,10 +95,13 @@ class UnreliableMechanisms:
                 del found[cgroup]
         return found
 
-    def _refused(self, result: WriteResult, why: str) -> WriteResult:
+    def _remember(self, result: WriteResult) -> None:
         cgroup = result.write.cgroup
         self.at[cgroup] = self.at.get(cgroup, frozenset()) | {result.by}
-        return replace(result, outcome=WriteOutcome.REFUSED, why=why)
+
+
+def _refused(result: WriteResult, why: str) -> WriteResult:
+    return replace(result, outcome=WriteOutcome.REFUSED, why=why)
 
 
 def _has_refused(result: WriteResult) -> bool:
