@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from podnuma.api.conditions import Status, find
 from podnuma.api.device_plugins import devices_known
-from podnuma.api.names import CGROUP_FINALIZER
+from podnuma.api.names import CGROUP_FINALIZER, pod_name
 from podnuma.api.node_conditions import NodeCondition
 from podnuma.api.pod import NO_MIRROR, Mirror
 from podnuma.api.pod_allocation_status import AGENT_REFUSED, CONTENDED, NOT_ISOLATED, OUTSIDE_KUBEPODS, Phase
@@ -57,6 +57,10 @@ class ObjectKey:
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+    def of_pod(self, uid: str) -> ObjectKey:
+        """Return the name of the pod that a PodAllocation of this name is about, set aside or not."""
+        return ObjectKey(self.namespace, pod_name(self.name, uid))
 
 
 @dataclass(frozen=True, slots=True)

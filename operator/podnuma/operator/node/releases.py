@@ -22,10 +22,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from podnuma.allocator import cpuset
-from podnuma.api import names
 from podnuma.api.events import EventType
 from podnuma.api.node_settings import DEFAULT_RELEASE
-from podnuma.operator.cache.objects import ObjectKey
 from podnuma.operator.write.decision import decision_in
 from podnuma.operator.write.event_recorder import allocation_reference
 
@@ -76,7 +74,7 @@ class Releases:
         for uid, decision in tuple(node.decisions.items()):
             if self._cache.pod(decision.key, uid) is not None:  # not here yet: see `reservations`
                 node.orphans.pop(uid, None)
-            elif await self._pods.is_gone(decision.pod_key, uid):
+            elif await self._pods.is_gone(decision.key.of_pod(uid), uid):
                 await self._release(node, decision)
         for allocation in tuple(self._cache.allocations.group(node.name).values()):
             if allocation.pod_uid not in node.decisions and await self._is_orphan(node, allocation):
@@ -87,7 +85,7 @@ class Releases:
         uid = allocation.pod_uid
         if any(pod.uid == uid for pod in self._cache.pods.group(node.name).values()):
             return False
-        key = ObjectKey(allocation.key.namespace, names.pod_name(allocation.key.name, uid or ""))
+        key = allocation.key.of_pod(uid or "")
         pod = self._cache.pods.get(key)
         if pod is not None and uid in {pod.uid, None}:
             return False

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 from podnuma.allocator import nodeset
 from podnuma.api import names
 from podnuma.api.pod_allocation import numa_in, render_pod_allocation, render_spec, render_summary
-from podnuma.operator.cache.objects import ObjectKey
 
 if TYPE_CHECKING:
     from podnuma.allocator.decision import PodGrant
     from podnuma.allocator.nodeset import NodeSet
     from podnuma.api.pod_allocation import Decision
-    from podnuma.operator.cache.objects import CachedAllocation
+    from podnuma.operator.cache.objects import CachedAllocation, ObjectKey
 
 _DEVICES_SHOWN = 3
 _SHOWN = 120  # characters of a field's value in a message
@@ -43,11 +42,6 @@ class PodDecision:
     def uid(self) -> str:
         """Return the UID of the pod."""
         return self.grant.uid
-
-    @property
-    def pod_key(self) -> ObjectKey:
-        """Return the name of the pod, also where the PodAllocation is set aside under another one."""
-        return ObjectKey(self.key.namespace, names.pod_name(self.key.name, self.uid))
 
     @property
     def owner(self) -> str | None:
