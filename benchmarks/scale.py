@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import re
 import signal
 import statistics
@@ -410,6 +411,12 @@ def memory_of(pid: int) -> tuple[int, int]:
     status = Path(f"/proc/{pid}/status").read_text()
     resident, peak = (int(re.search(rf"{key}:\s+(\d+) kB", status)[1]) for key in ("VmRSS", "VmHWM"))  # type: ignore[index]
     return resident * 1024, peak * 1024
+
+
+def processor_seconds_of(pid: int) -> float:
+    """Return the processor time that a process has used so far (proc(5), stat: utime and stime)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def table(size: Size, figures: Figures) -> Table:
