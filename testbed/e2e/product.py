@@ -155,9 +155,9 @@ class Product:
                 return True
         return False
 
-    def agent_log(self) -> str:
+    def agent_log(self, lines: int = 25) -> str:
         """Return the end of the agent's log."""
-        return self._kubectl("logs", f"daemonset/{AGENT}", "--tail=25")
+        return self._kubectl("logs", f"daemonset/{AGENT}", f"--tail={lines}")
 
     def agent_process(self) -> int:
         """Return the process id of the agent on its node; 0 while it does not run."""

@@ -22,12 +22,12 @@ log what fails there: the verifier finds it.
 """
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
-from podnuma.agent.model.cgroup_ref import ContainerCgroup, PodCgroup
+from podnuma.agent.model.cgroup_ref import ContainerCgroup, PodCgroup, describe
 from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupWrite, CpuMax
 from podnuma.agent.model.containers import Container, StartingContainer, StartRefused
 from podnuma.agent.nri import values as nri
@@ -40,6 +40,8 @@ from podnuma.agent.start.hook import StartAnswer
 from podnuma.allocator.request import Qos
 from podnuma.api.names import RESOURCES_ANNOTATION
 from podnuma.api.pod import is_guaranteed_budget
+
+logger = logging.getLogger(__name__)
 
 # Pods that the kubelet reads from files; it writes this annotation itself.
 _SOURCE = "kubernetes.io/config.source"
@@ -176,9 +178,13 @@ class NriPlugin:
         starting = starting_of(pod, container)
         if starting is None:
             return
-        with self._start_priority.starting(), contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._patience):
-                await self._hook.before_start(starting.cgroup)
+        with self._start_priority.starting():
+            try:
+                async with asyncio.timeout(self._patience):
+                    await self._hook.before_start(starting.cgroup)
+            except TimeoutError:
+                text = "%s starts: its values could not be checked within %.1f s"
+                logger.warning(text, describe(starting.cgroup), self._patience)
 
     @staticmethod
     def _seen(pod: nri.PodSandbox | None, container: nri.NriContainer) -> Container:

@@ -31,8 +31,8 @@ from podnuma.api.node_settings import Mode, OnUndecided
 
 logger = logging.getLogger(__name__)
 
-# Seconds between looks: systemd answers a little before it has written.
-_SYSTEMD_TAKES = (0.002, 0.01, 0.05, 0.1)
+# Seconds between looks: systemd answers a little before it has written, a busy one a good while before.
+_SYSTEMD_TAKES = (0.002, 0.01, 0.05, 0.1, 0.2, 0.4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +159,14 @@ class StartHook:
             return  # what is to run is elsewhere: `reconcile.sandboxes` finds out where
         if populated:
             self._reconciler.has_processes(cgroup)
-        for pause in _SYSTEMD_TAKES:
-            if self._difference(cgroup, target, snapshot) is None:
+        for pause in (0.0, *_SYSTEMD_TAKES):
+            await asyncio.sleep(pause)
+            wrong = self._difference(cgroup, target, snapshot)
+            if wrong is None:
                 if (judged := self._reconciler.verdicts.at_start(cgroup.id)) is not None:
                     observer.judged(judged)
                 return
-            await asyncio.sleep(pause)
+        logger.warning("%s starts without its values: %s", describe(cgroup), wrong)
 
     def _direct(self) -> list[Mechanism]:
         return [mechanism for mechanism in self._reconciler.mechanisms if not mechanism.piggybacks]

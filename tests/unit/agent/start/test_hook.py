@@ -13,9 +13,9 @@ class Liar:
     """Says that it wrote, as runtimes do above a crun that takes "no quota" for a small one."""
 
     name = "liar"
-    piggybacks = True
 
-    def __init__(self):
+    def __init__(self, *, piggybacks=True):
+        self.piggybacks = piggybacks
         self.writes = []
 
     def takes(self, cgroup):
@@ -54,6 +54,34 @@ def test_what_the_runtime_made_wrong_is_put_right_before_the_first_instruction(b
     assert (bench.cpus(cgroup), bench.file(cgroup, "cpu.max")) == ("1,9", "max 100000")
     assert bench.reconciler.verdicts.of(cgroup.id).verdict is Verdict.PINNED_AT_START
     assert liar.writes == []
+
+
+class SlowSystemd:
+    """Says that it has written, and has it in the kernel when somebody looks for the sixth time."""
+
+    def __init__(self, bench):
+        self.bench, self.looks, self.read = bench, 0, bench.reconciler.reader.container
+
+    def container(self, cgroup):
+        self.looks += 1
+        if self.looks == 6:
+            self.bench.put(cgroup, "cpuset.cpus", "1,9")
+            self.bench.kernel.settle(self.bench.layout.kubepods)
+        return self.read(cgroup)
+
+
+def test_a_start_waits_for_a_systemd_that_says_it_has_written_and_has_not_yet(bench, words, monkeypatch):
+    bench.run_pass()
+    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
+    pod = bench.pod("db")
+    asyncio.run(bench.hook.make_room(ContainerCgroup(pod, "db", "0" * 16)))
+    cgroup = bench.start(pod, "db", "max 100000")
+    bench.reconciler.mechanisms = (Liar(piggybacks=False),)
+    slow = SlowSystemd(bench)
+    monkeypatch.setattr(type(bench.reconciler.reader), "container", lambda _, cgroup: slow.container(cgroup))
+    asyncio.run(bench.hook.before_start(cgroup))
+    assert bench.reconciler.verdicts.of(cgroup.id).verdict is Verdict.PINNED_AT_START
+    assert bench.cpus(cgroup) == "1,9"
 
 
 def test_room_is_made_before_a_container_starts(bench, words):
