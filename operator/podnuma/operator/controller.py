@@ -194,6 +194,10 @@ class Controller:
                 self._nodes.add(held.node)
             self._placement.wake()
 
+    def is_cached(self, kind: Kind, key: ObjectKey, version: ObjectVersion) -> bool:
+        """Tell whether exactly this state is cached; safe in any thread."""
+        return self.cache.is_cached(kind, key, version)
+
     def _queue_findings(self, obj: CachedTopology | CachedAllocation) -> None:
         """Queue the status of a node whose agent has found something, or finds it no more."""
         node = self.node_state(obj.node)

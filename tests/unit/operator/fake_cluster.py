@@ -40,6 +40,7 @@ API = "podnuma.dev/v1alpha1"
 class Subscriber(Protocol):
     def on_update(self, record: CachedObject) -> None: ...
     def on_delete(self, kind: Kind, key: ObjectKey, version: ObjectVersion) -> None: ...
+    def is_cached(self, kind: Kind, key: ObjectKey, version: ObjectVersion) -> bool: ...
 
 
 def no_fault(_moment: str, _request: str) -> None:
@@ -495,6 +496,8 @@ class FakeCluster:
             if last is not None and not last.node:
                 subscriber.on_update(last)
             subscriber.on_delete(kind, decode.object_key(value), decode.object_version(value))
+        elif subscriber.is_cached(kind, decode.object_key(value), decode.object_version(value)):
+            return
         elif (record := self.decoders[kind](value)) is not None:
             subscriber.on_update(record)
 

@@ -105,6 +105,11 @@ class ClusterCache:
         found = self.allocations.group(node).values()
         return next((one for one in found if one.pod_uid == pod_uid), None)
 
+    def is_cached(self, kind: Kind, key: ObjectKey, version: ObjectVersion) -> bool:
+        """Tell whether exactly this state of an object is cached."""
+        known = self._stores[kind].get(key)
+        return known is not None and known.version == version
+
     def unbound_pods(self) -> Mapping[ObjectKey, CachedPod]:
         """Return the pods that have no node yet; none unless the operator places pods."""
         return self.pods.group("")

@@ -23,11 +23,15 @@ class EventQueue(Protocol):
     """Takes decoded watch events; called in Kopf's thread."""
 
     def updated(self, kind: Kind, obj: CachedObject | None) -> None:
-        """Queue a state of an object; `obj` None: it holds nothing and is not kept."""
+        """Queue a state of an object; `obj` None: a sign of life, with nothing to be kept."""
         ...
 
     def deleted(self, kind: Kind, key: ObjectKey, version: ObjectVersion) -> None:
         """Queue the deletion of an object."""
+        ...
+
+    def is_cached(self, kind: Kind, key: ObjectKey, version: ObjectVersion) -> bool:
+        """Tell whether exactly this state is cached: of own writes the watch tells after their answers."""
         ...
 
 
@@ -91,6 +95,8 @@ def _register(handlers: kopf.OperatorRegistry, kind: Kind, read: Decoder, queue:
             if kind is Kind.POD and (last := read(value)) is not None and not last.node:
                 queue.updated(kind, last)  # it ended without a node
             queue.deleted(kind, decode.object_key(value), decode.object_version(value))
+        elif queue.is_cached(kind, decode.object_key(value), decode.object_version(value)):
+            queue.updated(kind, None)
         else:
             queue.updated(kind, read(value))
 

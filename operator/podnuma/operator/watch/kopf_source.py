@@ -69,6 +69,10 @@ class ResourceEventHandler(Protocol):
         """Take the deletion of an object."""
         ...
 
+    def is_cached(self, kind: Kind, key: ObjectKey, version: ObjectVersion) -> bool:
+        """Tell whether exactly this state is cached; called in Kopf's thread."""
+        ...
+
 
 class KopfSource:
     """All watches; delivers every event once and in order, and says which kinds must be listed."""
@@ -169,6 +173,9 @@ class KopfSource:
     def deleted(self, kind: Kind, key: ObjectKey, version: ObjectVersion) -> None:
         self._alive[kind] = self._clock()
         self._hand_over(self._handler.on_delete, kind, key, version)
+
+    def is_cached(self, kind: Kind, key: ObjectKey, version: ObjectVersion) -> bool:
+        return self._handler.is_cached(kind, key, version)
 
     def _thread(
         self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event, ended: asyncio.Future[None]

@@ -15,12 +15,16 @@ class Notes:
     def __init__(self):
         self.seen_records = []
         self.ended_objects = []
+        self.cached = set()
 
     def updated(self, kind, record):
         self.seen_records.append((kind, record))
 
     def deleted(self, kind, key, version):
         self.ended_objects.append((kind, key, version))
+
+    def is_cached(self, kind, key, version):
+        return (kind, key, version) in self.cached
 
 
 async def no_login():
@@ -72,6 +76,16 @@ def test_an_event_becomes_a_record():
         ObjectKey("default", "db"),
         ObjectVersion("u1", 7),
     )
+
+
+def test_the_answer_to_an_own_write_is_not_decoded_once_more():
+    notes = Notes()
+    notes.cached.add((Kind.POD, ObjectKey("default", "db"), ObjectVersion("u1", 7)))
+    handle(notes, Kind.POD, {"type": "MODIFIED", "object": pod(uid="u1", resourceVersion="7")})
+    assert notes.seen_records == [(Kind.POD, None)]
+    for version, uid in (("8", "u1"), ("6", "u1"), ("7", "u2")):
+        handle(notes, Kind.POD, {"type": "MODIFIED", "object": pod(uid=uid, resourceVersion=version)})
+        assert notes.seen_records[-1][1].version == ObjectVersion(uid, int(version))
 
 
 def test_an_object_that_cannot_matter_becomes_a_sign_of_life():

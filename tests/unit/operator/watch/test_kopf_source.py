@@ -25,6 +25,9 @@ class Sink:
     def on_delete(self, kind, key, version):
         self.news.append(("lose", kind, key, version))
 
+    def is_cached(self, *_):
+        return False
+
 
 def watches(sink=None, clock=lambda: 0.0, **more):
     found = KopfSource(
