@@ -69,15 +69,19 @@ class Phase(enum.Enum):
 
 
 class Verdict(enum.Enum):
-    """Whether a container ran on its CPUs from its first instruction on."""
+    """Whether a container ran on its CPUs from its first instruction on.
+
+    UNKNOWN: it ended before anybody had seen on which CPUs it ran.
+    """
 
     PINNED_AT_START = "PinnedAtStart"
     PINNED_LATE = "PinnedLate"
     NOT_PINNED = "NotPinned"
     PENDING = "Pending"
+    UNKNOWN = "Unknown"
 
     def __bool__(self) -> bool:
-        raise TypeError("a verdict has four values; compare with one of them")
+        raise TypeError("a verdict has five values; compare with one of them")
 
 
 @dataclass(frozen=True, slots=True)

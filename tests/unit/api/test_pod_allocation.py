@@ -266,7 +266,7 @@ def test_an_allocation_nobody_has_acted_on_is_pending():
 
 
 def test_a_verdict_is_not_taken_for_a_boolean():
-    with pytest.raises(TypeError, match="four values"):
+    with pytest.raises(TypeError, match="five values"):
         bool(Verdict.NOT_PINNED)
 
 

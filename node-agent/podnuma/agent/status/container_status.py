@@ -1,6 +1,7 @@
 """What a PodAllocation's status says about each container: its values and its verdict. Pure.
 
-Containers that ended keep their last entry, with the verdict: that of an init container outlives it.
+Containers that ended keep their last entry, with the verdict: that of an init container outlives it. Nothing
+is pending for them any more.
 """
 
 from dataclasses import replace
@@ -12,7 +13,12 @@ from podnuma.agent.reconcile.snapshot import NodeSnapshot
 from podnuma.agent.reconcile.verdicts import PinVerdicts
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.decision import PodGrant
-from podnuma.api.pod_allocation_status import ContainerStatus, ObservedCgroup, PodAllocationStatus
+from podnuma.api.pod_allocation_status import (
+    ContainerStatus,
+    ObservedCgroup,
+    PodAllocationStatus,
+    Verdict,
+)
 
 _THROTTLED_STEP = 5  # percent points
 
@@ -29,30 +35,35 @@ def container_statuses(
         cgroup = running.get(container.name)
         if cgroup is None:
             if container.name in earlier:
-                found.append(earlier[container.name])
+                found.append(_of_ended(earlier[container.name]))
             continue
         judged = verdicts.of(cgroup.id)
         known = earlier.get(container.name)
         ended = cgroup not in snapshot.seen and cgroup not in snapshot.differences
         if ended and known is not None and known.container_id == cgroup.id:
             # It ended: what it had stays, and the verdict may have come after the last report.
-            found.append(replace(known, verdict=judged.verdict, pinned_after_millis=judged.after_millis))
+            told = replace(known, verdict=judged.verdict, pinned_after_millis=judged.after_millis)
+            found.append(_of_ended(told) if snapshot.containers[cgroup].ended else told)
             continue
         values = snapshot.seen.get(cgroup)
         message = refusals.get(cgroup) or snapshot.differences.get(cgroup) or ""
-        found.append(
-            ContainerStatus(
-                name=container.name,
-                container_id=cgroup.id,
-                written=written_values(values),
-                effective=effective_values(values),
-                verdict=judged.verdict,
-                pinned_after_millis=judged.after_millis,
-                message=message[:1024],
-                throttled_percent=_throttled(known, cgroup.id, snapshot.throttled.get(cgroup)),
-            )
+        told = ContainerStatus(
+            name=container.name,
+            container_id=cgroup.id,
+            written=written_values(values),
+            effective=effective_values(values),
+            verdict=judged.verdict,
+            pinned_after_millis=judged.after_millis,
+            message=message[:1024],
+            throttled_percent=_throttled(known, cgroup.id, snapshot.throttled.get(cgroup)),
         )
+        found.append(_of_ended(told) if snapshot.containers[cgroup].ended else told)
     return tuple(found)
+
+
+def _of_ended(status: ContainerStatus) -> ContainerStatus:
+    """Return the entry of a container that has ended."""
+    return replace(status, verdict=Verdict.UNKNOWN) if status.verdict is Verdict.PENDING else status
 
 
 def _instances(snapshot: NodeSnapshot, uid: str) -> dict[str, ContainerCgroup]:

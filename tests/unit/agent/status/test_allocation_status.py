@@ -239,6 +239,26 @@ def test_a_container_that_ended_before_it_was_reported_has_its_verdict(bench, wo
         ]
 
 
+def test_of_a_container_that_ended_unseen_nothing_is_pending(bench, words):
+    bench.grant(words.pod("db", words.container("init", "1,9"), cpus="1,9"))
+    (wanted,) = bench.desired.allocations()
+    cgroup = bench.start(bench.pod("db"), "init")
+    bench.kernel.remove(bench.layout.folder(cgroup))
+    bench.reconciler.has_processes(cgroup)
+
+    def verdicts(before):
+        status = allocation_status.compute_status(wanted, before, bench.run_pass(), bench.reconciler.verdicts)
+        return None if status is None else [each.verdict for each in status.containers]
+
+    assert verdicts(PodAllocationStatus()) == [Verdict.UNKNOWN]
+    assert verdicts(PodAllocationStatus(containers=(ContainerStatus("init", cgroup.id),))) == [
+        Verdict.UNKNOWN
+    ]
+    bench.stop(cgroup)
+    earlier = PodAllocationStatus(containers=(ContainerStatus("init", "0" * 16),))
+    assert verdicts(earlier) == [Verdict.UNKNOWN], "the runtime has removed it since"
+
+
 def test_a_pod_that_holds_nothing_is_applied_at_once_and_left_alone(bench, words, tell):
     bench.grant(words.pod("web", words.container("web", None, 150_000)))
     cgroup = bench.start(bench.pod("web"), "web", "70000 100000")
