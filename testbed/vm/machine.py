@@ -74,13 +74,19 @@ class CommandFailedError(RuntimeError):
 
 
 class VirtualMachine:
-    """One running virtual machine; a `with` block stops it."""
+    """One running virtual machine; a `with` block stops it.
 
-    def __init__(self, parts: Parts, key: Path, folder: Path, kubelet_port: int) -> None:
+    node_memory: of each NUMA node, as QEMU writes it.
+    """
+
+    def __init__(
+        self, parts: Parts, key: Path, folder: Path, kubelet_port: int, *, node_memory: str = NODE_MEMORY
+    ) -> None:
         self._parts = parts
         self._key = key
         self._folder = folder
         self._kubelet_port = kubelet_port
+        self._node_memory = node_memory
         self.ssh_port = free_port()
         self.console = folder / "console.log"
         self.start_seconds = 0.0
@@ -200,8 +206,8 @@ class VirtualMachine:
                 "-m",
                 "4G",
             ),
-            *("-object", f"memory-backend-ram,id=m0,size={NODE_MEMORY}"),
-            *("-object", f"memory-backend-ram,id=m1,size={NODE_MEMORY}"),
+            *("-object", f"memory-backend-ram,id=m0,size={self._node_memory}"),
+            *("-object", f"memory-backend-ram,id=m1,size={self._node_memory}"),
             *("-numa", "node,nodeid=0,cpus=0-7,memdev=m0", "-numa", "node,nodeid=1,cpus=8-15,memdev=m1"),
             *("-numa", "dist,src=0,dst=1,val=21"),
             *("-kernel", str(self._parts.kernel), "-initrd", str(self._parts.initrd)),
