@@ -98,6 +98,15 @@ class Snapshot:
         raise LookupError(f"no cgroup of pod {pod['metadata']['name']} ({uid})")
 
 
+def kubepods(shell: Shell) -> str:
+    """Return the folder of the cgroup of all pods: of either driver, below any root that a kubelet has."""
+    names = " -o ".join(f"-name '{name}'" for name in ("kubepods", "kubepods.slice", "*-kubepods.slice"))
+    found = shell(f"find /sys/fs/cgroup -maxdepth 2 -type d \\( {names} \\) -print -quit").strip()
+    if not found:
+        raise LookupError("the node has no cgroup of pods")
+    return found
+
+
 def snapshot(shell: Shell) -> Snapshot:
     """Read every cgroup of the node's pods."""
     values: dict[str, dict[str, str]] = {}

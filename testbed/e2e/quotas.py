@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from testbed.e2e import observe
 from testbed.waiting import until
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Throttling:
 def watched(cluster: Cluster) -> Iterator[dict[str, list[QuotaSeen]]]:
     """Watch Guaranteed pods that come inside the `with` block; what is yielded is filled at its end."""
     seen: dict[str, list[QuotaSeen]] = {}
-    root = cluster.shell("ls -d /sys/fs/cgroup/kubepods* | head -1").strip()
+    root = observe.kubepods(cluster.shell)
     cluster.shell(
         f"rm -f {_SEEN}; nohup {cluster.probe} quotas {root} >{_SEEN} 2>&1 </dev/null & echo $! >{_PID}"
     )

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from testbed.e2e import observe
 from testbed.e2e.observe import parse_list, render_list
 
 if TYPE_CHECKING:
@@ -136,11 +137,9 @@ def _of_pod(path: str, uid: str) -> bool:
 def sampled(cluster: Cluster, period: str = PERIOD) -> Iterator[Samples]:
     """Sample inside the `with` block; what is yielded is filled at its end."""
     samples = Samples()
-    root = cluster.shell(
-        "ls -d /sys/fs/cgroup/kubepods* /sys/fs/cgroup/kubelet*/kubelet-kubepods* 2>/dev/null | head -1"
-    )
+    root = observe.kubepods(cluster.shell)
     cluster.shell(
-        f"nohup {cluster.probe} sample {root.strip()} {period} >{_SAMPLES} 2>&1 </dev/null & echo $! >{_PID}"
+        f"nohup {cluster.probe} sample {root} {period} >{_SAMPLES} 2>&1 </dev/null & echo $! >{_PID}"
     )
     try:
         yield samples
