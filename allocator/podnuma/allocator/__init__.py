@@ -21,7 +21,7 @@ core by core inside it, memory is charged to it.
 
 Reading order: quantities, request, cpuset, nodeset, hardware, topology, manager_settings, check, rules,
 eligibility, topology_hint, numa_candidates, merge, cpu/, memory/, device_hints, refusal, partition, reuse,
-attempt, scope_pod, scope_container, isolation, decision, counts, resize/, lifecycle, adoption,
+attempt, scope_pod, scope_container, isolation, decision, counts, resize/, lifecycle, adoption, answers,
 node_allocator, placement/, explain/.
 
 `In the kubelet` names the code that a module has to agree with: a file below pkg/kubelet/cm of Kubernetes

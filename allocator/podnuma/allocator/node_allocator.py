@@ -19,6 +19,7 @@ from types import MappingProxyType
 
 from podnuma.allocator import isolation
 from podnuma.allocator.adoption import adoption_problems, overlap
+from podnuma.allocator.answers import Answer, Answers, Fits, question
 from podnuma.allocator.attempt import AdmissionAttempt
 from podnuma.allocator.check import SettingsProblem
 from podnuma.allocator.counts import AssignmentCounts, count_assignments, tally
@@ -38,6 +39,8 @@ from podnuma.allocator.rules import Rules
 from podnuma.allocator.scope_container import place_containers
 from podnuma.allocator.scope_pod import place_pod
 from podnuma.allocator.topology import Topology
+
+_ANSWERS = Answers()
 
 
 class StaleDecisionError(RuntimeError):
@@ -155,21 +158,23 @@ class NodeAllocator:
 
     def state(self) -> Hashable:
         """Return what a decision depends on; nodes whose states are equal decide a pod that is new alike."""
-        tables = self._tables
-        return (
-            self._rules,
-            self._default,
-            *tables.assignments.values(),
-            *tables.groups.values(),
-            *chain.from_iterable(left.values() for left in tables.free.values()),
-            *((name, node, size) for name, sizes in tables.taken.items() for node, size in sizes.items()),
-        )
+        return self._rules, self._default, self._tables.state()
 
     def decide(self, pod: PodRequest) -> Admitted | Rejected:
         """Decide about one pod; the node stays as it is."""
         held = self._grants.get(pod.uid)
         if held is not None:
             return Admitted(held, self.generation)
+        asked = question(self.state(), pod)
+        answer = _ANSWERS.get(asked)
+        if answer is None:
+            answer = self._answer(pod)
+            _ANSWERS.keep(asked, answer, pod)
+        if isinstance(answer, Rejected):
+            return answer
+        return Admitted(answer.grant_to(pod), self.generation, answer.hints)
+
+    def _answer(self, pod: PodRequest) -> Answer:
         rules = self._rules
         attempt = AdmissionAttempt(len(pod.containers))
         wanted = exclusive_requests(pod, pod_level_managers=rules.settings.pod_level_managers)
@@ -182,7 +187,7 @@ class NodeAllocator:
             leave_some_for_others(rules, self._default, grant)
         except Refusal as refused:
             return Rejected(refused.reason, refused.message, tally(attempt.assigned(), attempt.serving))
-        return Admitted(grant, self.generation, attempt.hints)
+        return Fits(grant, attempt.hints)
 
     def resize(self, pod: PodRequest) -> Admitted | ResizeRefused:
         """Decide what a pod holds after its resources have changed; the node stays as it is.

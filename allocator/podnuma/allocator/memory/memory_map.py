@@ -17,9 +17,9 @@ In the kubelet: memorymanager/state (`NUMANodeMap`), and `getDefaultMachineState
 `releaseMemory` of memorymanager/policy_static.go.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from types import MappingProxyType
 
 from podnuma.allocator.manager_settings import ManagerSettings, MemoryManagerPolicy
@@ -126,6 +126,16 @@ class NumaMemoryMap:
         twin.free = {resource: left.copy() for resource, left in self.free.items()}
         twin.taken = self.taken
         return twin
+
+    def state(self) -> Hashable:
+        """Return all that changes here, as one value."""
+        taken = self.taken and tuple((name, *sizes.items()) for name, sizes in self.taken.items())
+        return (
+            *self.assignments.values(),
+            *self.groups.values(),
+            *chain.from_iterable([left.values() for left in self.free.values()]),
+            taken or (),
+        )
 
     def others_have(self, pages: OthersPages) -> None:
         """Take note of the pages that others have in use; those reserved for the system are theirs anyway."""
