@@ -10,7 +10,8 @@ value and back, in the terms of ``podnuma.allocator``:
     stored_json       parts of JSON: what has another type than expected counts as absent
     selector          label selectors: parse, render, match
     quantity          amounts: text or number in, exact text out
-    pod               v1 Pod or annotation budget to the allocator's request
+    pod               v1 Pod to the allocator's request
+    asked_resources   what its spec or its annotation asks for; equal ones are read once
     pod_defaults      what the API server fills in, for manifests that were never saved
     pod_admission     what its admission plugins change, as far as decisions depend on it
     limit_ranges      what a LimitRange gives to containers, and what it refuses

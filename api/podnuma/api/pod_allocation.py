@@ -205,7 +205,8 @@ def read_pod_allocation(value: Any, *, as_it_is: bool = False, sent: SentSpec | 
     )
     if not as_it_is and known is None:
         check_checksum(spec)
-    errors.check(subject(POD_ALLOCATION.kind, value))
+    if errors.found:
+        errors.check(subject(POD_ALLOCATION.kind, value))
     return allocation
 
 

@@ -34,19 +34,27 @@ _DIGEST_BYTES: Final = 8
 
 
 def allocated(value: Any, desired: PodRequest) -> PodRequest:
-    """Return the pod as the kubelet has allocated it; ``desired`` is what its spec says."""
+    """Return the pod as the kubelet has allocated it: ``desired``, which its spec says, or another one."""
     status = object_at(value, "status")
     found = dict(_container_amounts(status))
-    containers = []
-    for container in desired.containers:
-        given = found.get(container.name)
-        containers.append(container if given is None else _allocated_container(container, given))
-    pod = replace(desired, containers=tuple(containers))
+    pod = desired
+    if found:
+        containers = tuple(
+            [
+                _allocated_container(container, found[container.name])
+                if container.name in found
+                else container
+                for container in desired.containers
+            ]
+        )
+        if any(now is not before for now, before in zip(containers, desired.containers, strict=True)):
+            pod = replace(desired, containers=containers)
     budget, given = desired.pod_requests, _amounts(status.get("allocatedResources"))
     if budget and given:
         requests = _with(budget, {name: given[name] for name in given if name in budget}, keep=True)
         limits = _following(budget, desired.pod_limits or {}, requests)
-        pod = replace(pod, pod_requests=requests, pod_limits=limits)
+        if (requests, limits) != (budget, desired.pod_limits):
+            pod = replace(pod, pod_requests=requests, pod_limits=limits)
     return pod
 
 

@@ -5,15 +5,9 @@ from typing import Any
 
 import pytest
 from podnuma.allocator import ContainerKind, ContainerRequest, PodRequest, Qos, Quantity
+from podnuma.api.asked_resources import LONGEST_BUDGET, MAX_CONTAINERS, is_guaranteed_budget
 from podnuma.api.decoding import InvalidObjectError
-from podnuma.api.pod import (
-    LONGEST_BUDGET,
-    MAX_CONTAINERS,
-    PodPhase,
-    is_guaranteed_budget,
-    read_pod,
-    read_pod_facts,
-)
+from podnuma.api.pod import PodPhase, read_pod, read_pod_facts
 
 from tests.unit.api.objects import example
 

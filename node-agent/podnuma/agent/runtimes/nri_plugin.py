@@ -38,8 +38,8 @@ from podnuma.agent.runtimes.mechanisms import NO_QUOTA, nri_resources
 from podnuma.agent.runtimes.start_priority import StartPriority
 from podnuma.agent.start.hook import StartAnswer
 from podnuma.allocator.request import Qos
+from podnuma.api.asked_resources import is_guaranteed_budget
 from podnuma.api.names import RESOURCES_ANNOTATION
-from podnuma.api.pod import is_guaranteed_budget
 
 logger = logging.getLogger(__name__)
 

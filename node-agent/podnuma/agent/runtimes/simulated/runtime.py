@@ -28,9 +28,10 @@ from podnuma.agent.runtimes.simulated.kernel import FakeKernel
 from podnuma.allocator import request
 from podnuma.allocator.quantities import Quantity
 from podnuma.allocator.request import Qos
+from podnuma.api.asked_resources import is_guaranteed_budget
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.names import RESOURCES_ANNOTATION
-from podnuma.api.pod import PodPhase, is_guaranteed_budget, read_pod, read_pod_facts
+from podnuma.api.pod import PodPhase, read_pod, read_pod_facts
 
 logger = logging.getLogger(__name__)
 
