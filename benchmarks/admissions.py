@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from podnuma.allocator import Admitted, NodeAllocator, PodRequest
+from podnuma.allocator import Admitted, PodRequest
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.cli.objects.scenarios import read_scenario, read_settings

@@ -17,7 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from podnuma.allocator import Admitted, NodeAllocator
+from podnuma.allocator import Admitted
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_profile import read_node_profile
 from podnuma.api.node_topology import AgentReport, render_agent_status

@@ -10,7 +10,8 @@ import sys
 import time
 from dataclasses import dataclass, replace
 
-from podnuma.allocator import Admitted, NodeAllocator
+from podnuma.allocator import Admitted
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.cli.objects.scenarios import read_scenario, read_settings
 
 from benchmarks import admissions, shapes

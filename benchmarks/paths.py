@@ -27,7 +27,8 @@ from podnuma.agent.plan.write_order import order_writes
 from podnuma.agent.status.metrics import AdmissionCounts
 from podnuma.agent.status.node_status import AgentIdentity, NodeStatus
 from podnuma.agent.status.reporter import StatusReporter
-from podnuma.allocator import Admitted, NodeAllocator, cpuset
+from podnuma.allocator import Admitted, cpuset
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.request import Qos
 from podnuma.api.node_profile import read_node_profile
 from podnuma.api.pod_allocation import Decision, SentSpec, numa_nodes, render_pod_allocation

@@ -25,7 +25,6 @@ from podnuma.allocator import (
     CpuManagerPolicy,
     CpuSet,
     ManagerSettings,
-    NodeAllocator,
     NumaNode,
     PodRequest,
     Quantity,
@@ -33,6 +32,7 @@ from podnuma.allocator import (
     TopologyManagerPolicy,
     TopologyManagerScope,
 )
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.placement.fleet import Fleet
 from podnuma.allocator.placement.packing import Packing
 from podnuma.allocator.quantities import NANO

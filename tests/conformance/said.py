@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from podnuma.allocator import Admitted, NodeAllocator, PodRequest, Rejected
+from podnuma.allocator import Admitted, PodRequest, Rejected
 from podnuma.allocator.explain.explanation import Explanation, explain
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_defaults import with_api_defaults
 from podnuma.cli.commands import replay

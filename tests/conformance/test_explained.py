@@ -3,8 +3,9 @@
 from itertools import islice
 
 import pytest
-from podnuma.allocator import Admitted, NodeAllocator, Rejected, SettingsError
+from podnuma.allocator import Admitted, Rejected, SettingsError
 from podnuma.allocator.explain.explanation import explain
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod import read_pod
 from podnuma.cli.objects.scenarios import ScenarioError, read_scenario, read_settings

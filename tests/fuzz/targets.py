@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from podnuma.allocator import Admitted, NodeAllocator, cpuset, nodeset, quantities
+from podnuma.allocator import Admitted, cpuset, nodeset, quantities
 from podnuma.allocator.explain.brief import LONGEST, brief
 from podnuma.allocator.explain.explanation import explain
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.hardware import Hardware
 from podnuma.api.node_profile import read_node_profile

@@ -27,7 +27,9 @@ node_allocator, placement/, explain/.
 `In the kubelet` names the code that a module has to agree with: a file below pkg/kubelet/cm of Kubernetes
 v1.37, and functions in it. CPU sets and node sets are integers used as masks. Nothing here does I/O, reads a
 clock, or imports anything outside the standard library; what other parts may use is in `__all__` or in a
-module of its own.
+module of its own. `__all__` has the values that decisions are made of and nothing that decides: to draw what
+was decided loads no more than these. Who decides imports `node_allocator`, who asks why
+`explain.explanation`.
 """
 
 from podnuma.allocator.check import SettingsError, SettingsProblem, check
@@ -43,10 +45,6 @@ from podnuma.allocator.decision import (
     Reason,
     Rejected,
 )
-from podnuma.allocator.explain.explanation import Explanation, explain
-from podnuma.allocator.explain.free import FreeRow
-from podnuma.allocator.explain.remarks import AdmissionPath, MergeSide, MergeStep
-from podnuma.allocator.explain.suggestions import Suggestion
 from podnuma.allocator.manager_settings import (
     CpuManagerPolicy,
     IsolatedCpuPolicy,
@@ -58,16 +56,13 @@ from podnuma.allocator.manager_settings import (
     TopologyManagerPolicy,
     TopologyManagerScope,
 )
-from podnuma.allocator.node_allocator import NodeAllocator, StaleDecisionError
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.allocator.quantities import Quantity
 from podnuma.allocator.request import ContainerKind, ContainerRequest, PodRequest, Qos
-from podnuma.allocator.resize.decide import ResizeRefused
 from podnuma.allocator.topology import Cpu, NumaNode, Topology, TopologyError
 from podnuma.allocator.topology_hint import TopologyHint
 
 __all__ = [
-    "AdmissionPath",
     "Admitted",
     "AssignmentCounts",
     "AssignmentType",
@@ -78,8 +73,6 @@ __all__ = [
     "Cpu",
     "CpuManagerPolicy",
     "CpuSet",
-    "Explanation",
-    "FreeRow",
     "GrantedDevice",
     "IsolatedCpuPolicy",
     "Isolation",
@@ -88,9 +81,6 @@ __all__ = [
     "MemoryBlock",
     "MemoryManagerPolicy",
     "MemoryOnlyNodePolicy",
-    "MergeSide",
-    "MergeStep",
-    "NodeAllocator",
     "NodeSet",
     "NumaNode",
     "PodGrant",
@@ -100,11 +90,8 @@ __all__ = [
     "Reason",
     "Rejected",
     "ReservedMemory",
-    "ResizeRefused",
     "SettingsError",
     "SettingsProblem",
-    "StaleDecisionError",
-    "Suggestion",
     "Topology",
     "TopologyError",
     "TopologyHint",
@@ -112,5 +99,4 @@ __all__ = [
     "TopologyManagerScope",
     "check",
     "count_assignments",
-    "explain",
 ]

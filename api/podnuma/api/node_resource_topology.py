@@ -13,8 +13,9 @@ given without the others. Nothing is ever below zero. Only written: no decision 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from podnuma.allocator import CpuSet, NodeAllocator
+from podnuma.allocator import CpuSet
 from podnuma.allocator.manager_settings import TopologyManagerPolicy
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.quantities import of
 from podnuma.allocator.request import CPU, MEMORY
 from podnuma.api.quantity import render_quantity

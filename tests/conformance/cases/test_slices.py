@@ -1,7 +1,8 @@
 """CPU topologies and CPU slices that went wrong elsewhere. Each test names the public report."""
 
 import pytest
-from podnuma.allocator import ContainerKind, ContainerRequest, NodeAllocator, PodRequest, Rejected, cpuset
+from podnuma.allocator import ContainerKind, ContainerRequest, PodRequest, Rejected, cpuset
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.quantities import parse
 from podnuma.cli.objects.scenarios import read_scenario, read_settings
 

@@ -1,7 +1,8 @@
 """Topology decisions that went wrong elsewhere. Each test names the public report."""
 
 import pytest
-from podnuma.allocator import NodeAllocator, check
+from podnuma.allocator import check
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.cli.objects.scenarios import read_scenario, read_settings
 
 from tests.conformance.said import granted, node, said

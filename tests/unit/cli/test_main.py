@@ -334,6 +334,23 @@ def test_a_map_of_saved_objects_loads_no_client_and_no_picture(saved):
     assert loaded(["map", "--from", saved], foreign) == []
 
 
+def test_a_map_loads_nothing_that_decides(saved):
+    deciding = [
+        "allocator.node_allocator",
+        "allocator.merge",
+        "allocator.explain.explanation",
+        "api.scheduling",
+    ]
+    assert loaded(["map", "--from", saved], [f"podnuma.{name}" for name in deciding]) == []
+
+
+def test_saved_json_is_drawn_without_yaml_and_no_text_is_searched_for_emoji(tmp_path):
+    path = tmp_path / "cluster.json"
+    items = [topology_object("laptop-hybrid-6p8e"), allocation_object(database())]
+    path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    assert loaded(["map", "--from", str(path)], ["yaml", "rich._emoji_codes"]) == []
+
+
 @pytest.mark.parametrize("words", [["version"], ["agent", "run", "--help"], ["map", "--from", "{saved}"]])
 def test_reading_options_loads_no_pydantic(words, saved):
     """It takes nine MiB in every agent: see docs/dependencies.md."""

@@ -20,14 +20,18 @@ and then on the NUMA nodes that it uses, but never takes more NUMA nodes than it
 Lower is better; equal scores are equally good.
 """
 
-from enum import StrEnum
-from typing import NamedTuple
+from __future__ import annotations
 
-from podnuma.allocator.decision import PodGrant
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
 from podnuma.allocator.device_hints import near_cpus
-from podnuma.allocator.node_allocator import NodeAllocator
-from podnuma.allocator.placement.likely_pods import LikelyPods
-from podnuma.allocator.topology import Topology
+
+if TYPE_CHECKING:
+    from podnuma.allocator.decision import PodGrant
+    from podnuma.allocator.node_allocator import NodeAllocator  # settings name a packing and decide nothing
+    from podnuma.allocator.placement.likely_pods import LikelyPods
+    from podnuma.allocator.topology import Topology
 
 
 class Packing(StrEnum):

@@ -16,7 +16,13 @@ from podnuma.api.scheduling import PodConstraints
 from podnuma.api.selector import EVERYTHING
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
-from podnuma.cli.objects.nodes import CandidateNode, candidate_nodes, fitting, no_settings, own_settings
+from podnuma.cli.objects.candidate_nodes import (
+    CandidateNode,
+    candidate_nodes,
+    fitting,
+    no_settings,
+    own_settings,
+)
 from podnuma.cli.objects.profiles import profile_in_file, readable_profiles, winner
 from podnuma.cli.objects.queries import Json, ObjectQuery
 from podnuma.cli.objects.scheduling_view import SchedulingView

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 from podnuma.allocator import PodRequest
-from podnuma.allocator import explain as explain_decision
 from podnuma.allocator.device_hints import with_granted_devices
+from podnuma.allocator.explain.explanation import explain as explain_decision
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.kept_refusals import KeptRefusal
 from podnuma.api.node_profile import NodeProfile
@@ -32,16 +32,16 @@ from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.admission_policies import admission_policies
 from podnuma.cli.objects.asked_names import asked_object
-from podnuma.cli.objects.devices_not_chosen import devices_not_chosen
-from podnuma.cli.objects.documents import read_documents
-from podnuma.cli.objects.nodes import (
+from podnuma.cli.objects.candidate_nodes import (
     CandidateNode,
     candidate_node,
     fitting,
     is_managed,
     own_settings,
-    read_topology,
 )
+from podnuma.cli.objects.devices_not_chosen import devices_not_chosen
+from podnuma.cli.objects.documents import read_documents
+from podnuma.cli.objects.nodes import read_topology
 from podnuma.cli.objects.old_reports import unknown_values
 from podnuma.cli.objects.profiles import profile_named
 from podnuma.cli.objects.queries import Json

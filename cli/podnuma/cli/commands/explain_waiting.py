@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from podnuma.allocator import PodRequest, cpuset, nodeset
-from podnuma.allocator import explain as explain_decision
 from podnuma.allocator.explain.brief import brief
+from podnuma.allocator.explain.explanation import explain as explain_decision
 from podnuma.allocator.placement.fleet import Candidate, Fleet
 from podnuma.allocator.placement.packing import Packing
 from podnuma.api.pod_allocation import PodAllocation, numa_in
@@ -25,7 +25,8 @@ from podnuma.cli.exits import Exit
 from podnuma.cli.objects.devices_not_chosen import devices_not_chosen
 from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.sources import ObjectSource
-from podnuma.cli.render.wording import columns, count, not_considered
+from podnuma.cli.render.left_out import not_considered
+from podnuma.cli.render.wording import columns, count
 
 _SHOWN = 10
 _LISTED = 100

@@ -14,7 +14,6 @@ from typing import Any, Final
 from podnuma.api.decoding import printable
 from podnuma.cli.commands.options import OutputFormat
 from podnuma.cli.exits import Exit, Failure
-from podnuma.plumbing.kube import kubectl_yaml
 from rich.console import Console, RenderableType
 
 ANSWERS_VERSION: Final = "cli.podnuma.dev/v1alpha1"
@@ -26,7 +25,7 @@ _PIPED_WIDTH = 132
 def show(*parts: RenderableType) -> None:
     """Print for people."""
     terminal = sys.stdout.isatty()
-    console = Console(width=None if terminal else _PIPED_WIDTH, highlight=False, soft_wrap=False)
+    console = Console(width=None if terminal else _PIPED_WIDTH, highlight=False, soft_wrap=False, emoji=False)
     if terminal:
         console.print(*parts, sep="\n")
         return
@@ -69,6 +68,8 @@ def dump_answer(
 def dump(value: Any, form: OutputFormat) -> None:
     """Print for programs."""
     if form is OutputFormat.YAML:
+        from podnuma.plumbing.kube import kubectl_yaml  # noqa: PLC0415 - slow to load, few ask for it
+
         write(kubectl_yaml.dump_yaml(value))
     else:
         write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

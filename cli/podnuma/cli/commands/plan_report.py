@@ -8,7 +8,8 @@ from podnuma.api import pod_allocation
 from podnuma.api.scheduling import Obstacle
 from podnuma.cli.commands.asked_nodes import candidate_data
 from podnuma.cli.commands.pod_plans import NodeRefusal, PodPlan, workload_plans
-from podnuma.cli.render.wording import columns, count, not_considered
+from podnuma.cli.render.left_out import not_considered
+from podnuma.cli.render.wording import columns, count
 
 _PODS_SHOWN = 3
 _FIT = ("running", "admitted")

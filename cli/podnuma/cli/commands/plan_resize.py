@@ -13,9 +13,10 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from podnuma.allocator import Admitted, PodGrant, PodRequest, Quantity, ResizeRefused, cpuset
+from podnuma.allocator import Admitted, PodGrant, PodRequest, Quantity, cpuset
 from podnuma.allocator.eligibility import qos
 from podnuma.allocator.explain.brief import brief_resize
+from podnuma.allocator.resize.decide import ResizeRefused
 from podnuma.api import names
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.limit_ranges import outside_range
@@ -27,7 +28,8 @@ from podnuma.cli.commands import output
 from podnuma.cli.commands.answer import Answer
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
-from podnuma.cli.objects.nodes import CandidateNode, candidate_node, is_managed, own_settings, read_topology
+from podnuma.cli.objects.candidate_nodes import CandidateNode, candidate_node, is_managed, own_settings
+from podnuma.cli.objects.nodes import read_topology
 from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.sources import ObjectSource, near_name, read_or_note
 from podnuma.cli.render.wording import columns

@@ -22,15 +22,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from podnuma.allocator import Admitted, NodeSet, PodGrant, Rejected
-from podnuma.allocator import explain as explain_decision
 from podnuma.allocator.explain.brief import brief
+from podnuma.allocator.explain.explanation import explain as explain_decision
 from podnuma.allocator.explain.remarks import why_not_guaranteed
 from podnuma.allocator.placement.fleet import Candidate, Fleet
 from podnuma.allocator.placement.packing import Packing
 from podnuma.api import pod_allocation
 from podnuma.api.scheduling import Obstacle
 from podnuma.cli.commands.asked_nodes import NamespaceLabels
-from podnuma.cli.objects.nodes import CandidateNode
+from podnuma.cli.objects.candidate_nodes import CandidateNode
 from podnuma.cli.objects.running_pods import NONE_RUNNING, RunningCount, RunningPod, owner_of
 from podnuma.cli.objects.scheduling_view import SchedulingView
 from podnuma.cli.objects.workloads import PlannedPod

@@ -6,7 +6,8 @@
     asked_names             pods, workloads and nodes as people name them
     label_selector          label selectors as kubectl's -l takes them
 
-    nodes, profiles         nodes with their settings and what pods hold; which profile applies
+    nodes, profiles         nodes and what pods hold there; which profile applies
+    candidate_nodes         nodes with their settings, to be asked for a decision
     scheduling_view         nodes and pods as the scheduler sees them
     old_reports             PodAllocations that no longer say what the kernel has
     workload_pods           what became of the pods of a workload

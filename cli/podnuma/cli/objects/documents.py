@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.queries import group_of
-from podnuma.plumbing.kube.kubectl_text import decode_manifest, load_values
+from podnuma.plumbing.kube.kubectl_text import ManifestError, decode_manifest, load_values
 
 STDIN = "-"
 _LARGEST = 64 * 2**20
@@ -135,18 +134,13 @@ def _documents(label: str, text: str, problems: list[str], *, kinds: bool = True
         for line, value in load_values(text):
             found += _expand_lists(f"{label} document {number} (line {line})", value, problems, kinds=kinds)
             number += 1
-    except yaml.YAMLError as error:
+    except ManifestError as error:
         template = "; is this a template? then render it first: helm template CHART" if "{{" in text else ""
-        problems.append(f"{label} document {number}: {_yaml_message(error)}{template}")
+        where = f"line {error.line} column {error.column}: " if error.line else ""
+        problems.append(f"{label} document {number}: {where}{error.problem}{template}")
     except (RecursionError, ValueError) as error:
         problems.append(f"{label} document {number}: {type(error).__name__}: {error}")
     return found
-
-
-def _yaml_message(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    where = f"line {mark.line + 1} column {mark.column + 1}: " if mark is not None else ""
-    return f"{where}{getattr(error, 'problem', None) or error}"
 
 
 def _expand_lists(place: str, value: Any, problems: list[str], *, kinds: bool) -> Iterator[Document]:

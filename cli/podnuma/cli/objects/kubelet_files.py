@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.documents import STDIN, Document, documents_in, read_texts
 from podnuma.cli.objects.kubelet_configuration import CONFIGURED
@@ -187,7 +186,7 @@ def _in_text(text: str, path: str, depth: int) -> Iterator[KubeletFields]:
 def _objects_in(text: str) -> list[Mapping[str, Any]]:
     try:
         return [value for _, value in load_values(text) if isinstance(value, Mapping)]
-    except (yaml.YAMLError, RecursionError, ValueError):
+    except (RecursionError, ValueError):
         return []
 
 

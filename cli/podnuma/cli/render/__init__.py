@@ -9,4 +9,5 @@ explain_report   that as text
 explain_data     that as JSON
 replay_results   the result lines of `replay`
 wording          what several commands say in the same words
+left_out         which nodes are not considered, in words
 """

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from podnuma.allocator import Admitted, NodeAllocator, PodGrant, PodRequest
+from podnuma.allocator import Admitted, PodGrant, PodRequest
 from podnuma.allocator.explain.brief import brief
 from podnuma.allocator.explain.explanation import Explanation
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.nodeset import NodeSet
 from podnuma.api import pod_allocation
 from podnuma.api.pod_allocation import PodAllocation

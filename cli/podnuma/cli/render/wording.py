@@ -1,46 +1,14 @@
 """Pieces of text that several commands write in the same words, and kubectl-like columns."""
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Sequence
 
 from podnuma.allocator import nodeset
 from podnuma.allocator.nodeset import NodeSet
-from podnuma.api.scheduling import Obstacle
-
-_BY: Final = {
-    Obstacle.NODE_NAME: "spec.nodeName",
-    Obstacle.SYSTEM: "operating system",
-    Obstacle.SELECTOR: "nodeSelector",
-    Obstacle.AFFINITY: "node affinity",
-    Obstacle.CORDON: "cordon",
-    Obstacle.TAINT: "taints",
-    Obstacle.RESOURCES: "free resources",
-}
 
 
 def count(number: int, noun: str) -> str:
     """Write a number with its noun: "1 CPU", "2 CPUs"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def not_considered(left_out: Mapping[Obstacle, int], nowhere: Mapping[str, str] | None = None) -> str:
-    """Write how many nodes were left out and by what; `nowhere`: the node selector of a pod that has no node.
-
-    A selector that alone leaves out every node is written, with the next step.
-    """
-    why = ", ".join(f"{number} by {_BY[one]}" for one, number in sorted(left_out.items(), key=_in_order))
-    text = f"not considered: {count(sum(left_out.values()), 'node')}: {why}"
-    if nowhere and set(left_out) == {Obstacle.SELECTOR}:
-        labels = ",".join(f"{key}={value}" for key, value in sorted(nowhere.items()))
-        text += (
-            f"; {labels} is on none of them: kubectl label node NODE {labels.replace(',', ' ')}, "
-            "or correct the pod's nodeSelector"
-        )
-    return text
-
-
-def _in_order(counted: tuple[Obstacle, int]) -> int:
-    return list(Obstacle).index(counted[0])
 
 
 def rounded(size: int) -> str:

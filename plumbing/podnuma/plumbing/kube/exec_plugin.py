@@ -19,7 +19,6 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import yaml
 from podnuma.plumbing.kube.kubectl_text import decode_manifest, first_value
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def credential_of(printed: bytes, version: str, command: str) -> ExecCredential:
     """Read what a program printed."""
     try:
         answer = first_value(decode_manifest(printed))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (RecursionError, ValueError) as error:
         raise ExecPluginError(f"{command} printed neither JSON nor YAML: {error}") from error
     status = answer.get("status") if isinstance(answer, dict) else None
     if not isinstance(status, dict) or answer.get("kind") != "ExecCredential":

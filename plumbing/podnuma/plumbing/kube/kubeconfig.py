@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-from podnuma.plumbing.kube.kubectl_text import decode_manifest, first_value
+from podnuma.plumbing.kube.kubectl_text import ManifestError, decode_manifest, first_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -111,7 +110,7 @@ class Kubeconfig:
                 raise KubeconfigError(f"{file} cannot be read: {error.strerror}") from error
             except UnicodeDecodeError as error:
                 raise KubeconfigError(f"{file} is not text: {error}") from error
-            except (yaml.YAMLError, RecursionError) as error:
+            except (ManifestError, RecursionError) as error:
                 raise KubeconfigError(f"{file} is not YAML: {error}") from error
             if not isinstance(content, dict | None):
                 raise KubeconfigError(f"{file} is not a kubeconfig: it must be an object")

@@ -3,7 +3,8 @@
 A text is UTF-8, or UTF-16 with a byte order mark, as a Windows shell writes it. A mark may also stand at the
 start of a later document: files are joined. A text that begins with "{" is JSON if it can be read as such;
 then several objects may follow each other, with or without "---" between them. Else it is YAML, of which JSON
-is no part: its escapes name halves of characters (U+D83D, U+DE00), which YAML refuses.
+is no part: its escapes name halves of characters (U+D83D, U+DE00), which YAML refuses. PyYAML is loaded for
+the first text that needs it.
 """
 
 import codecs
@@ -13,13 +14,21 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from podnuma.plumbing.kube.kubectl_yaml import load_all
-
 _UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MARK: Final = "\ufeff"
 _LATER_MARK: Final = re.compile(rf"^(---[^\n]*\n){_MARK}", re.MULTILINE)
 _BETWEEN: Final = re.compile(r"(?:[ \t\r\n]|^---[ \t\r]*$)*", re.MULTILINE)
 _LARGEST_WHOLE: Final = 1e21  # Go writes larger ones with an exponent
+
+
+class ManifestError(ValueError):
+    """A text is neither JSON nor YAML: what is wrong, on which line and column, 0 if that is not known."""
+
+    def __init__(self, text: str, problem: str, line: int = 0, column: int = 0) -> None:
+        super().__init__(text)
+        self.problem = problem
+        self.line = line
+        self.column = column
 
 
 def decode_manifest(data: bytes) -> str:
@@ -29,16 +38,28 @@ def decode_manifest(data: bytes) -> str:
 
 
 def load_values(text: str) -> Iterator[tuple[int, Any]]:
-    """Yield each document with the number of its first line. Raises yaml.YAMLError or RecursionError."""
+    """Yield each document with the number of its first line. Raises ManifestError or RecursionError."""
     if text.lstrip()[:1] == "{" and (found := _read_json(text)) is not None:
         yield from found
     else:
-        yield from load_all(text)
+        yield from _read_yaml(text)
 
 
 def first_value(text: str) -> Any:
-    """Return the first document, None of a text without any. Raises yaml.YAMLError or RecursionError."""
+    """Return the first document, None of a text without any. Raises ManifestError or RecursionError."""
     return next((value for _, value in load_values(text)), None)
+
+
+def _read_yaml(text: str) -> Iterator[tuple[int, Any]]:
+    import yaml  # noqa: PLC0415 - takes as long to load as to draw a map, and JSON needs none of it
+    from podnuma.plumbing.kube.kubectl_yaml import load_all  # noqa: PLC0415
+
+    try:
+        yield from load_all(text)
+    except yaml.YAMLError as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        place = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
+        raise ManifestError(str(error), str(problem or error), *place) from error
 
 
 def _read_json(text: str) -> list[tuple[int, Any]] | None:

@@ -7,11 +7,11 @@ from podnuma.allocator import (
     ContainerRequest,
     CpuManagerPolicy,
     ManagerSettings,
-    NodeAllocator,
     PodRequest,
     cpuset,
     nodeset,
 )
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.quantities import parse
 
 from testbed import machines

@@ -9,11 +9,11 @@ from podnuma.allocator import (
     CpuManagerPolicy,
     ManagerSettings,
     MemoryManagerPolicy,
-    NodeAllocator,
     ReservedMemory,
     TopologyManagerPolicy,
     cpuset,
 )
+from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.api.pod import read_pod
 
 from testbed.machines import mask_text

@@ -1,8 +1,8 @@
 """Pods in turn on nodes: the first that admits, what earlier pods hold, who is not managed."""
 
 from podnuma.cli.commands.pod_plans import plan_pods
+from podnuma.cli.objects.candidate_nodes import candidate_nodes
 from podnuma.cli.objects.documents import Document
-from podnuma.cli.objects.nodes import candidate_nodes
 from podnuma.cli.objects.workloads import expand
 
 from testbed import dra
