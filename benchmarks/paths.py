@@ -8,7 +8,9 @@ Its cgroups have the files that the kernel's have, and each container a process,
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime as dt
+import itertools
 import json
 import random
 import sys
@@ -43,6 +45,8 @@ from tests.unit.agent.conftest import Bench, container_grant, pod_grant
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from podnuma.allocator import PodRequest
+
 SECONDS = 1.0
 PODS = 17
 CPUS = "0-63"
@@ -51,6 +55,7 @@ KERNEL_FILES = {
     "cpu.stat": "usage_usec 9\nuser_usec 8\nsystem_usec 1\nnr_periods 200\nnr_throttled 9\nthrottled_usec 7",
     **{f"hugetlb.{size}.{kind}max": "max" for size in ("2MB", "1GB") for kind in ("", "rsvd.")},
 }
+STRANGERS = 2000  # more requests than the allocator remembers
 FOLLOWERS = 110  # the kubelet's default maximum of pods per node
 
 
@@ -74,6 +79,11 @@ def stored(pod: Any, qos: str) -> Any:
     return {**pod, "metadata": metadata, "status": {"phase": "Pending", "qosClass": qos}}
 
 
+def unlike(request: PodRequest) -> PodRequest:
+    """Return an equal request that the allocator cannot know: it has other objects."""
+    return dataclasses.replace(request, containers=(*request.containers,))
+
+
 def operator() -> Iterator[tuple[str, float]]:
     """From an event to the object that is written."""
     other = json.dumps(stored(scale.other_pod("web-1", "n1"), "Burstable"))
@@ -94,6 +104,8 @@ def operator() -> Iterator[tuple[str, float]]:
     if not isinstance(answer, Admitted):
         raise TypeError(f"the pod of the bench does not fit: {answer}")
     yield "admission, 128 CPUs", micros(lambda: node.decide(request))
+    strangers = itertools.cycle([unlike(request) for _ in range(STRANGERS)])
+    yield "first admission, 128 CPUs", micros(lambda: node.decide(next(strangers)))
     grant, decision = answer.grant, Decision.of(answer)
     numa = numa_nodes(grant, node.topology)
 

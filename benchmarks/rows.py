@@ -68,6 +68,7 @@ _MORE = Better.HIGHER
 ROWS: tuple[Row, ...] = (
     Row("event", "operator: event of a pod read", _OPERATOR, "event", "µs"),
     Row("answer", "operator: admission", _OPERATOR, "answer", "µs"),
+    Row("answer-first", "operator: admission, never asked before", _OPERATOR, "answer-first", "µs"),
     Row("render", "operator: PodAllocation rendered", _OPERATOR, "render", "µs"),
     Row("read-back", "operator: the server's answer read", _OPERATOR, "read-back", "µs"),
     Row("parts", "operator: these four together", _OPERATOR, "parts", "µs", target=150),
@@ -96,6 +97,8 @@ ROWS: tuple[Row, ...] = (
         "admission-128", "admission, 128 CPUs, 2 NUMA nodes", _ADMISSION, "128", "/s", _MORE, target_ratio=2.5
     ),
     Row("admission-256", "admission, 256 CPUs, 8 NUMA nodes", _ADMISSION, "256", "/s", _MORE),
+    Row("admission-128-first", "the same, nothing asked before", _ADMISSION, "128-first", "/s", _MORE),
+    Row("admission-256-first", "256 CPUs, nothing asked before", _ADMISSION, "256-first", "/s", _MORE),
     Row("kubelet-128", "128 CPUs beside kubelet 1.37", _KUBELET, "128", "x", _MORE, target=25),
     Row("kubelet-256", "256 CPUs beside kubelet 1.37", _KUBELET, "256", "x", _MORE, target=300),
     Row("kubelet-128-1.38", "128 CPUs beside kubelet 1.38", _NEXT, "128", "x", _MORE),

@@ -5,8 +5,9 @@ name. The replicas of a workload, which equal nodes are filled with, so share on
 their grants are in memory once.
 
 Requests are the same here when their containers and amounts are the same objects, as those of pods are that
-were read from equal manifests (`api.pod`): to compare what is in them takes as long as to decide. A request
-that is remembered is kept, so that no other object can have the id of one of its parts.
+were read from equal manifests: to compare what is in them takes as long as to decide. A request that is
+remembered is kept, so that no other object can have the id of one of its parts. What it asks for exclusively
+is worked out once, too, for all nodes, in whatever state.
 
 Always true: what is remembered is bounded, and forgotten all at once when there is too much of it.
 """
@@ -15,6 +16,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from podnuma.allocator.decision import PodGrant, Rejected
+from podnuma.allocator.eligibility import ExclusiveRequests, exclusive_requests
 from podnuma.allocator.request import PodRequest
 from podnuma.allocator.topology_hint import TopologyHint
 
@@ -53,10 +55,11 @@ Question = Hashable
 class Answers:
     """What was answered before."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_known", "_wanted")
 
     def __init__(self) -> None:
         self._known: dict[Question, tuple[Answer, PodRequest]] = {}
+        self._wanted: dict[Hashable, ExclusiveRequests] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -72,11 +75,25 @@ class Answers:
             self._known.clear()
         self._known[question] = answer, pod
 
+    def wanted(self, pod: PodRequest, *, pod_level_managers: bool) -> ExclusiveRequests:
+        """Return what a pod requests exclusively; `pod` in it is the first that asked for this."""
+        key = (pod_level_managers, *_parts(pod))
+        known = self._wanted.get(key)
+        if known is None:
+            if len(self._wanted) >= MOST:
+                self._wanted.clear()
+            known = self._wanted[key] = exclusive_requests(pod, pod_level_managers=pod_level_managers)
+        return known
+
 
 def question(state: Hashable, pod: PodRequest) -> Question:
     """Return what an answer depends on; `state` is that of the node (`NodeAllocator.state`)."""
+    return state, *_parts(pod)
+
+
+def _parts(pod: PodRequest) -> tuple[Hashable, ...]:
+    """Return what tells a request from others: all of it but the names."""
     return (
-        state,
         id(pod.containers),
         id(pod.pod_requests),
         id(pod.pod_limits),

@@ -22,6 +22,8 @@ NOTHING: Increments = MappingProxyType({})
 class AssignmentType(Enum):
     """Whose resource a container runs on, as the assignment metric spells it."""
 
+    __hash__ = object.__hash__  # an Enum's own is Python, and these are keys of every decision
+
     NODE_EXCLUSIVE = "node_exclusive"
     POD_EXCLUSIVE = "pod_exclusive"
     POD_SHARED = "pod_shared"

@@ -127,6 +127,8 @@ class PodAllocationStatus:
 
 def read_status(status: Fields) -> PodAllocationStatus:
     """Read ``status``; a field that cannot be read is taken as absent."""
+    if not status.content:  # as in each answer to what the operator writes
+        return PodAllocationStatus()
     pod = status.fields("pod")
     return PodAllocationStatus(
         observed_generation=status.optional("observedGeneration", integer(), 0),
