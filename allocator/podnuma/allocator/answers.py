@@ -20,7 +20,7 @@ from podnuma.allocator.eligibility import ExclusiveRequests, exclusive_requests
 from podnuma.allocator.request import PodRequest
 from podnuma.allocator.topology_hint import TopologyHint
 
-MOST = 1024
+MOST = 256
 """Answers that are remembered, of all nodes of this process."""
 
 
