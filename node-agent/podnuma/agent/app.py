@@ -349,7 +349,8 @@ async def _serve_probes(shared: _Shared, run: Running) -> asyncio.Server | None:
         server = await probes.serve(answers, host, port, tls)
     except OSError as error:
         raise SystemExit(
-            f"cannot answer probes on {host}, port {port}: {error.strerror}; choose another --metrics-port"
+            f"cannot answer probes on {host or 'all addresses'}, port {port}: {error.strerror};"
+            " choose another --metrics-port"
         ) from error
     run.port = server.sockets[0].getsockname()[1]
     logger.info("metrics and probes on port %d", run.port)

@@ -36,6 +36,7 @@ class AgentSettings:
     sys_root, proc_root, cgroup_root, kubelet_root, run_root: where the host's /sys, /proc, /sys/fs/cgroup,
         /var/lib/kubelet and /run are.
     nri_socket, cri_socket: None means the usual places.
+    metrics_host: empty for all addresses, of IPv4 and of IPv6.
     metrics_port: 0 takes a free port; None opens none.
     metrics_certificate: the port speaks TLS, and metrics are for those whom the API server lets read them;
         None: neither.
@@ -59,7 +60,7 @@ class AgentSettings:
     runtime: Runtime = Runtime.AUTO
     nri_socket: Path | None = None
     cri_socket: Path | None = None
-    metrics_host: str = "0.0.0.0"  # noqa: S104 - scraped from other nodes
+    metrics_host: str = ""
     metrics_port: int | None = 9465
     metrics_certificate: ServingCertificate | None = None
     metric_names: MetricNames = MetricNames.V1_36

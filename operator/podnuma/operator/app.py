@@ -196,7 +196,10 @@ class OperatorProcess:
         except CertificateError as error:
             raise SystemExit(str(error)) from error
         except OSError as error:
-            raise SystemExit(f"cannot answer probes on {host}, port {port}: {error.strerror}") from error
+            raise SystemExit(
+                f"cannot answer probes on {host or 'all addresses'}, port {port}: {error.strerror};"
+                " choose another --metrics-port"
+            ) from error
         logger.info("answering on port %d", server.sockets[0].getsockname()[1])
         return server
 

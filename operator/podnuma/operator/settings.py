@@ -46,9 +46,10 @@ class OperatorSettings:
     `kubeconfig` None means the service account of the pod. `namespace` is where the
     Lease lives. `lease` None runs without one: only for a single process under a
     supervisor that never runs two. `placement`: pods that carry podnuma's scheduling gate are placed;
-    for that pods without a node, and what all pods request, are known. `metrics_port` 0 takes a free
-    port, None opens none. `metrics_certificate`: the port speaks TLS, and metrics are for those whom the API
-    server lets read them; None: neither.
+    for that pods without a node, and what all pods request, are known. `metrics_host` is empty for all
+    addresses, of IPv4 and of IPv6. `metrics_port` 0 takes a free port, None opens none.
+    `metrics_certificate`: the port speaks TLS, and metrics are for those whom the API server lets read them;
+    None: neither.
     """
 
     kubeconfig: Path | None = None
@@ -56,7 +57,7 @@ class OperatorSettings:
     namespace: str = "podnuma-system"
     identity: str = "podnuma-operator"
     lease: LeaseSettings | None = LeaseSettings()
-    metrics_host: str = "0.0.0.0"  # noqa: S104 - scraped from outside the pod
+    metrics_host: str = ""
     metrics_port: int | None = 8080
     metrics_certificate: ServingCertificate | None = None
     page_size: int = 500

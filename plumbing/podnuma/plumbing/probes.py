@@ -4,6 +4,9 @@ A check returns None when all is well, else one sentence that says what is wrong
 of the 503. The server answers one GET request per connection: up to
 a few kilobytes to be read, a few seconds in all. So no client can block the port, or the end of the process.
 
+It listens on IPv4 and IPv6 alike unless one address is named: in a cluster with IPv6 alone the kubelet asks
+an IPv6 address, and ends who does not answer there.
+
 With TLS the whole port speaks it; with readers /metrics asks who reads. /healthz and /readyz are for the
 kubelet, which has no account: they answer everybody.
 """
@@ -12,10 +15,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import http
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from podnuma.plumbing.metrics_readers import METRICS, MetricsReaders
 
@@ -24,9 +29,14 @@ if TYPE_CHECKING:
 
 Check = Callable[[], str | None]
 
+EVERY_ADDRESS: Final = ""
+"""As a host to listen on: all addresses that there are, of IPv4 and of IPv6."""
+
 _LONGEST_REQUEST = 8 * 1024
 _TIMEOUT = 5.0  # seconds for the whole request
 _UNAUTHORIZED = 401
+# A kernel without IPv6, and one on whose interfaces it is switched off (net.ipv6.conf.all.disable_ipv6).
+_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +93,7 @@ def _text(status: int, text: str) -> Response:
 
 
 async def serve(probes: Probes, host: str, port: int, tls: ssl.SSLContext | None = None) -> asyncio.Server:
-    """Listen until the returned server is closed; port 0 takes a free one."""
+    """Listen until the returned server is closed; port 0 takes a free one. Raises OSError."""
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Cancelled when the process ends: nothing awaits this task, and asyncio would log it as an error.
@@ -117,15 +127,26 @@ async def serve(probes: Probes, host: str, port: int, tls: ssl.SSLContext | None
         writer.transport.abort()
 
     patience = None if tls is None else _TIMEOUT
+    where: dict[str, Any] = {"host": host, "port": port}
     return await asyncio.start_server(
         connection,
-        host,
-        port,
+        **where if host != EVERY_ADDRESS else {"sock": _everywhere(port)},
         limit=_LONGEST_REQUEST,
         ssl=tls,
         ssl_handshake_timeout=patience,
         ssl_shutdown_timeout=patience,
     )
+
+
+def _everywhere(port: int) -> socket.socket:
+    """Return one socket that listens on all addresses: two would get two ports where any will do."""
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        except OSError as error:
+            if error.errno not in _NO_IPV6:
+                raise
+    return socket.create_server(("", port))
 
 
 def _authorization(headers: list[str]) -> str:

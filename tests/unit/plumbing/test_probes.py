@@ -1,16 +1,17 @@
 import asyncio
 import contextlib
+import errno
 import socket
 
 import pytest
 from podnuma.plumbing import probes
 from podnuma.plumbing.metrics_readers import ReadRefused
-from podnuma.plumbing.probes import Probes, serve
+from podnuma.plumbing.probes import EVERY_ADDRESS, Probes, serve
 
 
 @contextlib.asynccontextmanager
-async def port(healthy=lambda: None, ready=lambda: None, readers=None):
-    server = await serve(Probes(healthy, ready, lambda: ("text/plain", b"up 1\n"), readers), "127.0.0.1", 0)
+async def port(healthy=lambda: None, ready=lambda: None, readers=None, host="127.0.0.1"):
+    server = await serve(Probes(healthy, ready, lambda: ("text/plain", b"up 1\n"), readers), host, 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
@@ -18,8 +19,8 @@ async def port(healthy=lambda: None, ready=lambda: None, readers=None):
         await server.wait_closed()
 
 
-async def send(number, data):
-    reader, writer = await asyncio.open_connection("127.0.0.1", number)
+async def send(number, data, host="127.0.0.1"):
+    reader, writer = await asyncio.open_connection(host, number)
     writer.write(data)
     answer = await asyncio.wait_for(reader.read(), 5)
     writer.close()
@@ -150,3 +151,33 @@ def test_who_reads_no_answer_does_not_hold_up_the_end(monkeypatch):
         await client.__aenter__()
 
     asyncio.run(life())
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this kernel has no IPv6")
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+async def test_it_answers_on_ipv4_and_on_ipv6(address):
+    """zakkg3/ClusterSecret#123: where pods have IPv6 alone, the kubelet asks there and nowhere else."""
+    async with port(host=EVERY_ADDRESS) as number:
+        assert (await send(number, b"GET /healthz HTTP/1.1\r\n\r\n", address)).endswith("ok\n")
+
+
+@pytest.mark.parametrize("missing", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
+async def test_it_answers_on_ipv4_where_ipv6_is_switched_off(monkeypatch, missing):
+    """kubernetes-sigs/dra-driver-nvidia-gpu#328"""
+    create = socket.create_server
+
+    def without_ipv6(address, *, family=socket.AF_INET, **options):
+        if family == socket.AF_INET6:
+            raise OSError(missing, "not here")
+        return create(address, family=family, **options)
+
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: True)
+    monkeypatch.setattr(socket, "create_server", without_ipv6)
+    async with port(host=EVERY_ADDRESS) as number:
+        assert (await send(number, b"GET /healthz HTTP/1.1\r\n\r\n")).endswith("ok\n")
+
+
+async def test_a_port_that_is_taken_is_not_tried_on_ipv4_alone():
+    async with port(host=EVERY_ADDRESS) as number:
+        with pytest.raises(OSError, match="in use"):
+            await serve(Probes(lambda: None, lambda: None, lambda: ("", b"")), EVERY_ADDRESS, number)

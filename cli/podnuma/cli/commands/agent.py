@@ -68,7 +68,7 @@ def run_agent(
     runtime: RuntimeOption = Runtime.AUTO,
     nri_socket: NriSocket = None,
     cri_socket: CriSocket = None,
-    metrics_host: MetricsHost = "0.0.0.0",  # noqa: S104 - scraped from outside the pod
+    metrics_host: MetricsHost = "",
     metrics_port: MetricsPort = 9465,
     metrics_secure: MetricsSecure = False,
     metrics_cert_dir: MetricsCertificates = None,
@@ -128,7 +128,7 @@ def clean_up(
     runtime: RuntimeOption = Runtime.AUTO,
     cri_socket: CriSocket = None,
     hold: Annotated[bool, typer.Option(help="stay running and ready afterwards, until told to stop")] = False,
-    metrics_host: MetricsHost = "0.0.0.0",  # noqa: S104 - probed from outside the pod
+    metrics_host: MetricsHost = "",
     metrics_port: MetricsPort = 9465,
     metrics_secure: MetricsSecure = False,
     metrics_cert_dir: MetricsCertificates = None,

@@ -49,7 +49,7 @@ def run_operator(
     lease: Annotated[
         bool, typer.Option(help="elect a leader among replicas; without it, never run more than one")
     ] = True,
-    metrics_host: MetricsHost = "0.0.0.0",  # noqa: S104 - scraped from outside the pod
+    metrics_host: MetricsHost = "",
     metrics_port: MetricsPort = 8080,
     metrics_secure: MetricsSecure = False,
     metrics_cert_dir: MetricsCertificates = None,

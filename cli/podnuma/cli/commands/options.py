@@ -96,7 +96,7 @@ PodKubeconfig = Annotated[
     ),
 ]
 MetricsHost = Annotated[
-    str, typer.Option(envvar="PODNUMA_METRICS_HOST", help="address of metrics and probes")
+    str, typer.Option(envvar="PODNUMA_METRICS_HOST", help="address of metrics and probes; all if left out")
 ]
 MetricsPort = Annotated[
     int, typer.Option(envvar="PODNUMA_METRICS_PORT", help="port of metrics and probes; 0 takes a free one")

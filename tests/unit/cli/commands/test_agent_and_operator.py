@@ -128,7 +128,7 @@ def test_cleanup_cleans_the_same_node_and_holds_if_told(monkeypatch):
     )
     settings = started(monkeypatch, "podnuma.agent.cleanup.main", *words)
     assert (settings.cgroup_root, settings.runtime) == (Path("/c"), Runtime.SIMULATED)
-    assert held == [("0.0.0.0", 9, ServingCertificate())]
+    assert held == [("", 9, ServingCertificate())]
 
 
 def test_cleanup_ends_when_it_is_done(monkeypatch):
