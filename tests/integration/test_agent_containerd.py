@@ -96,6 +96,8 @@ class Site:
     def __init__(self, runtime: Containerd, folder: Path) -> None:
         self.runtime = runtime
         self.folder = folder
+        # Of the runtime, as pods are, which outlive a test.
+        self.kubelet_root = runtime.folder / "kubelet"
         self.layout = CgroupLayout(CgroupDriver.CGROUPFS)
         self.kernel = FakeKernel(folder / "cgroup", "0-19", "0")
         for qos in Qos:
@@ -117,7 +119,7 @@ class Site:
             sys_root=self.folder / "sys",
             proc_root=self.folder / "proc",
             cgroup_root=self.folder / "cgroup",
-            kubelet_root=self.folder / "kubelet",
+            kubelet_root=self.kubelet_root,
             run_root=self.folder / "run",
             nri_socket=self.runtime.nri_socket,
             cri_socket=self.runtime.socket,
@@ -150,7 +152,8 @@ class Site:
         return await asyncio.to_thread(in_thread)
 
     async def pod(self, uid: str, qos: Qos = Qos.GUARANTEED) -> tuple[Pod, str]:
-        """Run a pod as the kubelet does: its cgroup first, then its sandbox."""
+        """Run a pod as the kubelet does: its folder and its cgroup first, then its sandbox."""
+        (self.kubelet_root / "pods" / uid).mkdir(parents=True)
         folder = self.layout.pod(PodCgroup(uid, qos))
         self.kernel.make(folder)
         pod = Pod(uid, "shop", uid, f"/{folder}")

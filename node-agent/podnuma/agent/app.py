@@ -245,7 +245,9 @@ async def _work(shared: _Shared, run: Running) -> None:
         mechanisms=backend.mechanisms,
         huge_pages=HugetlbLimits(backend.reader),
         machine=shared.machine.get,
-        pause_reason=lambda containers: pause_reason(settings.kubelet_root, containers),
+        pause_reason=lambda containers: pause_reason(
+            settings.kubelet_root, containers, simulated=settings.runtime is Runtime.SIMULATED
+        ),
         processes=Processes(),
         observer=shared.metrics,
         movable_bytes=settings.movable_bytes,

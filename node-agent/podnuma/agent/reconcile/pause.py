@@ -3,6 +3,10 @@
 Two programs that pin the same containers undo each other's values without end. So podnuma applies nothing
 while another one is there, and names it in a condition.
 
+Whether the kubelet pins is in its folder. Distributions have it in several places, and storage drivers make
+one where it usually is. The folder of the kubelet that runs has one of each of its pods: where it has none of
+those that run, it is another's, and nobody knows what the kubelet does (kubevirt/kubevirt#16346).
+
 Programs are recognized by the names of their containers, which any user can choose. So only containers in the
 cluster administrators' namespaces count. A program elsewhere is found by what it writes (`contention`).
 """
@@ -12,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from podnuma.agent.cgroups.files import names_in
 from podnuma.agent.model.containers import Container
 
 SYSTEM_NAMESPACES = ("kube-system", "koordinator-system", "katalyst-system")
@@ -20,11 +25,15 @@ SYSTEM_NAMESPACES = ("kube-system", "koordinator-system", "katalyst-system")
 _LONGEST_STATE = 4 * 2**20
 
 
-def pause_reason(kubelet_root: Path, containers: Sequence[Container]) -> str | None:
-    """Return why nothing is to be applied on this node, or None."""
-    static = static_kubelet(kubelet_root)
-    if static is not None:
-        return static
+def pause_reason(
+    kubelet_root: Path, containers: Sequence[Container], *, simulated: bool = False
+) -> str | None:
+    """Return why nothing is to be applied on this node, or None. `simulated`: there is no kubelet."""
+    why = static_kubelet(kubelet_root)
+    if why is None and not simulated:
+        why = _another_folder(kubelet_root, containers)
+    if why is not None:
+        return why
     others = other_managers(found.name for found in containers if found.namespace in SYSTEM_NAMESPACES)
     if others:
         return f"{', '.join(others)} also pins containers on this node; remove it from this node, or podnuma"
@@ -44,6 +53,20 @@ def static_kubelet(kubelet_root: Path) -> str | None:
                 f" value; set {field} in its configuration, remove that file and restart it"
             )
     return None
+
+
+def _another_folder(kubelet_root: Path, containers: Iterable[Container]) -> str | None:
+    """Return why a folder is not that of the kubelet which runs these containers; None if it may be."""
+    running = {found.pod_uid for found in containers if not found.ended}
+    pods = kubelet_root / "pods"
+    if not running or not running.isdisjoint(names_in(str(pods))):
+        return None
+    return (
+        f"{pods} has none of the pods that run here, so this is not the folder of this node's kubelet, and"
+        " whether that pins containers itself cannot be seen; set agent.kubeletDirectory of the chart to the"
+        " kubelet's --root-dir: /var/lib/k0s/kubelet for k0s, /var/snap/microk8s/common/var/lib/kubelet for"
+        " MicroK8s"
+    )
 
 
 def _policies(path: Path) -> tuple[object, ...]:

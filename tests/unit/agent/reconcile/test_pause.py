@@ -5,6 +5,12 @@ from podnuma.agent.model.containers import Container
 from podnuma.agent.reconcile import pause
 
 
+def container(namespace="team-a", name="c", uid="u", *, ended=False):
+    return Container(
+        namespace=namespace, pod_name="p", pod_uid=uid, name=name, id="i", started=None, ended=ended
+    )
+
+
 def test_a_static_kubelet_is_found_by_its_state_file(tmp_path):
     assert pause.static_kubelet(tmp_path) is None
     state = tmp_path / "cpu_manager_state"
@@ -64,6 +70,27 @@ def test_the_webhook_of_a_manager_does_not_pin():
     ],
 )
 def test_no_tenant_can_pause_a_node_by_the_name_of_a_container(tmp_path, namespace, name, pauses):
-    container = Container(namespace=namespace, pod_name="p", pod_uid="u", name=name, id="i", started=None)
-    found = pause.pause_reason(tmp_path, [container])
+    (tmp_path / "pods/u").mkdir(parents=True)
+    found = pause.pause_reason(tmp_path, [container(namespace=namespace, name=name)])
     assert (found is not None) == pauses
+
+
+def test_a_folder_that_is_not_the_kubelets_is_none_to_go_by(tmp_path):
+    """A storage driver made it; the kubelet, which may be static, has another: kubevirt/kubevirt#16346."""
+    (tmp_path / "plugins/csi.example").mkdir(parents=True)
+    running = [container(uid="u1"), container(uid="u2")]
+    for _ in range(2):
+        assert "pods has none of the pods that run here" in (pause.pause_reason(tmp_path, running) or "")
+        assert "/var/lib/k0s/kubelet" in (pause.pause_reason(tmp_path, running) or "")
+        (tmp_path / "pods/of-another").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "pods/u2").mkdir()
+    assert pause.pause_reason(tmp_path, running) is None
+
+
+def test_a_node_on_which_nothing_runs_tells_nothing_about_the_kubelets_folder(tmp_path):
+    assert pause.pause_reason(tmp_path, []) is None
+    assert pause.pause_reason(tmp_path, [container(ended=True)]) is None
+
+
+def test_a_simulated_node_has_no_kubelet(tmp_path):
+    assert pause.pause_reason(tmp_path, [container()], simulated=True) is None
