@@ -259,8 +259,7 @@ def _conditions(rng: random.Random) -> Iterable[Condition]:
 
 def _agent(rng: random.Random, on: Topology) -> Written:
     hardware = Hardware(
-        on,
-        cpuset.of([8191]),
+        replace(on, offline=cpuset.of([8191])),
         tuple(rng.choice(ODD) for _ in range(rng.choice([0, 1, 40]))),
     )
     odd = (rng.choice(ODD), rng.choice(ODD), rng.choice(ODD), rng.choice(ODD))

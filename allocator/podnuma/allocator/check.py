@@ -2,6 +2,8 @@
 
 A SettingsProblem names the field as in KubeletConfiguration, the value and what to do. Settings are wrong if
 the kubelet would refuse to start with them, or if they reserve CPUs or memory that the machine does not have.
+A reserved CPU that is switched off is no mistake in the settings: the others are reserved meanwhile.
+
 In the kubelet: cpumanager/policy_options.go, topologymanager/policy_options.go, and `NewStaticPolicy` and
 `validateReservedMemory` of the CPU and the memory manager.
 """
@@ -207,12 +209,27 @@ def _reserved_cpus(settings: ManagerSettings, topology: Topology) -> Iterator[Se
                 f"{who} has only {balanced.bit_count()} CPUs{isolated}; reserve fewer",
             )
         return
+    yield from _listed_cpus(listed, topology)
+    if amount is not None and amount.units != listed.bit_count():
+        yield SettingsProblem(
+            RESERVED_CPUS,
+            cpuset.render(listed),
+            f"names {listed.bit_count()} CPUs, but {format_cpu(amount.milli)} are reserved; make them equal",
+        )
+
+
+def _listed_cpus(listed: CpuSet, topology: Topology) -> Iterator[SettingsProblem]:
+    """Yield what is wrong with a list of reserved CPUs."""
     text = cpuset.render(listed)
     if not listed:
         yield SettingsProblem(
             RESERVED_CPUS, text, "cpuManagerPolicy static needs at least one reserved CPU; name it"
         )
-    missing = listed & ~topology.all_cpus
+    missing = listed & ~topology.all_cpus & ~topology.offline
+    if listed and not missing and not listed & topology.all_cpus:
+        yield SettingsProblem(
+            RESERVED_CPUS, text, "all of them are offline; bring one online, or reserve others"
+        )
     if missing:
         yield SettingsProblem(
             RESERVED_CPUS,
@@ -226,12 +243,6 @@ def _reserved_cpus(settings: ManagerSettings, topology: Topology) -> Iterator[Se
             text,
             f"CPUs {cpuset.render(kept_apart)} are isolated: the kernel balances no load there, see "
             f"{ISOLATED_CPUS}; reserve others",
-        )
-    if amount is not None and amount.units != listed.bit_count():
-        yield SettingsProblem(
-            RESERVED_CPUS,
-            text,
-            f"names {listed.bit_count()} CPUs, but {format_cpu(amount.milli)} are reserved; make them equal",
         )
 
 

@@ -34,7 +34,7 @@ from podnuma.allocator.topology import Topology
 
 
 class Rules:
-    """What a node follows. `reserved` is 0 unless the CPU policy is static.
+    """What a node follows. `reserved` is 0 unless the CPU policy is static, and has online CPUs only.
 
     `other_kinds` are the CPUs that are shared for the kind of their cores, `half_cores` those whose sibling
     threads pods cannot have. `withheld` is all that is given to nobody exclusively, `withheld_cores` with the
@@ -130,7 +130,7 @@ class Rules:
         if not self.static_cpu:
             return CpuSet(0)
         if settings.reserved_system_cpus is not None:
-            return settings.reserved_system_cpus
+            return CpuSet(settings.reserved_system_cpus & self.machine.all_cpus)
         count = settings.reserved_cpu.units if settings.reserved_cpu else 0
         try:
             return CpuSet(self.picker.take(self.topology.all_cpus & ~self.topology.isolated, count))

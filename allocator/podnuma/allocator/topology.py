@@ -3,8 +3,9 @@
 A topology never changes; everything a decision asks of it is worked out once, as masks. One
 object can serve any number of nodes that have the same hardware.
 
-Always true: only online CPUs are listed. A core is named by the lowest CPU id among its
-threads, whatever numbers the input used; CPUs of equal (socket, node, core) are its threads.
+Always true: only online CPUs are listed; `offline` are others that the machine has, switched off. A core is
+named by the lowest CPU id among its threads, whatever numbers the input used; CPUs of equal (socket, node,
+core) are its threads.
 The number of a cache is a label, up to 64 bits wide. CPUs without an uncore cache are in none:
 where a decision goes cache by cache they count, socket by socket, as groups of their own. NUMA
 nodes without CPUs (memory only) and without memory are both fine; ids may have gaps. Column i of
@@ -59,6 +60,7 @@ class Topology:
     unused: NodeSet = nodeset.EMPTY
     outside: CpuSet = cpuset.EMPTY
     outside_memory: NodeSet = nodeset.EMPTY
+    offline: CpuSet = cpuset.EMPTY
 
     @staticmethod
     def build(
@@ -67,8 +69,9 @@ class Topology:
         isolated: CpuSet = cpuset.EMPTY,
         unknown_siblings: CpuSet = cpuset.EMPTY,
         kinds: Mapping[str, CpuSet] = _ONE_KIND,
+        offline: CpuSet = cpuset.EMPTY,
     ) -> "Topology":
-        """Return the machine with these CPUs and nodes; of the sets what is online counts.
+        """Return the machine with these CPUs and nodes; of the other sets what is online counts.
 
         Raises TopologyError for no CPUs, doubled ids, CPUs on unlisted nodes, ids out of range
         and negative sizes.
@@ -97,6 +100,7 @@ class Topology:
             CpuSet(isolated & online),
             CpuSet(unknown_siblings & online),
             tuple((name, CpuSet(members & online)) for name, members in kinds.items() if members & online),
+            offline=CpuSet(offline & ~online),
         )
 
     def outside_kubepods(self, cpus: int, memory: int) -> "Topology":
@@ -123,7 +127,9 @@ class Topology:
         if not cpus & self.all_cpus:
             return self
         left = [cpu for cpu in self.cpus if not cpus >> cpu.id & 1]
-        return Topology.build(left, self.nodes, self.isolated, self.unknown_siblings, dict(self.kinds))
+        return Topology.build(
+            left, self.nodes, self.isolated, self.unknown_siblings, dict(self.kinds), self.offline
+        )
 
     @cached_property
     def all_cpus(self) -> CpuSet:

@@ -44,7 +44,6 @@ class Hardware:
     """
 
     topology: Topology
-    offline: CpuSet = cpuset.EMPTY
     problems: tuple[str, ...] = ()
 
 
@@ -59,8 +58,8 @@ def render_hardware(hardware: Hardware) -> dict[str, Any]:
         "caches": _render_groups(topology.caches),
         "numaNodes": [_render_node(node, topology) for node in topology.nodes],
     }
-    if hardware.offline:
-        body["offlineCPUs"] = cpuset.render(hardware.offline)
+    if topology.offline:
+        body["offlineCPUs"] = cpuset.render(topology.offline)
     if topology.isolated:
         body["isolatedCPUs"] = cpuset.render(topology.isolated)
     if topology.outside:
@@ -145,11 +144,11 @@ def _read(fields: Fields) -> Hardware | None:
     core, socket, cache, numa = places.values()
     cpus = [Cpu(cpu, core[cpu], socket[cpu], numa[cpu], cache.get(cpu)) for cpu in core]
     try:
-        topology = Topology.build(cpus, [node for node, _ in nodes], isolated, unknown, kinds)
+        topology = Topology.build(cpus, [node for node, _ in nodes], isolated, unknown, kinds, offline)
     except TopologyError as contradiction:
         fields.errors.add(fields.path, ABSENT, str(contradiction))
         return None
-    return Hardware(topology.outside_kubepods(outside, lacking), offline, problems)
+    return Hardware(topology.outside_kubepods(outside, lacking), problems)
 
 
 _read_kind: Final = text(LONGEST_KIND, shortest=1)

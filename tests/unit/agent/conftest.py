@@ -48,7 +48,7 @@ def machine(cpus: str = "0-15", offline: str = "") -> Machine:
         for cpu in cpuset.ids(cpuset.parse(cpus))
     ]
     nodes = [NumaNode(0, 32 * 2**30, distances=(10, 21)), NumaNode(1, 32 * 2**30, distances=(21, 10))]
-    return Machine(Topology.build(online, nodes), cpuset.parse(offline))
+    return Machine(Topology.build(online, nodes, offline=cpuset.parse(offline)))
 
 
 def container_grant(name: str, cpus: str | None = None, quota: int = -1, mems: str | None = None, **more):

@@ -115,6 +115,18 @@ def test_huge_pages_are_no_memory_to_reserve_from():
     assert [problem.message for problem in check(bad, topology)] == ["NUMA node 0 has 2Gi; reserve less"]
 
 
+def test_reserved_cpus_that_are_switched_off_are_no_mistake_as_long_as_one_is_left():
+    """kubernetes/kubernetes#98121, kubernetes/kubernetes#124066"""
+    off = replace(machine("DS12").without(cpus("6-11")), offline=cpus("6-11"))
+    assert check(replace(GOOD, reserved_system_cpus=cpus("0,6")), off) == []
+    none = check(replace(GOOD, reserved_system_cpus=cpus("6-7")), off)
+    assert [(problem.field, problem.value, problem.message) for problem in none] == [
+        ("reservedSystemCPUs", "6-7", "all of them are offline; bring one online, or reserve others")
+    ]
+    strange = check(replace(GOOD, reserved_system_cpus=cpus("0,6,12")), off)
+    assert [problem.message for problem in strange] == ["this machine has CPUs 0-5; drop 12"]
+
+
 def test_static_memory_needs_some_reserved():
     assert found(replace(GOOD, reserved_memory=())) == [
         ("reservedMemory", "", "memoryManagerPolicy Static needs some memory reserved on a NUMA node")

@@ -191,3 +191,13 @@ def test_a_pod_keeps_what_the_cgroup_of_all_pods_lost_and_gets_it_back():
     after.release("u1")
     assert after.shared_pool == cpus("0,2-15")
     assert NodeAllocator.restore(settings(reserved="0,8"), whole, [grant])[1] == []
+
+
+@pytest.mark.parametrize("options", ["", "strict-cpu-reservation"])
+def test_of_reserved_cpus_those_that_are_online_are_reserved(options):
+    """Hyper-threading was switched off while the node runs: its second threads are gone, the rest goes on."""
+    off = replace(machine("DS12").without(cpus("6-11")), offline=cpus("6-11"))
+    node = NodeAllocator.empty(settings(reserved="0,6", options=options), off)
+    assert node.rules.reserved == node.rules.last_pool == cpus("0")
+    assert node.shared_pool == cpus("1-5" if options else "0-5")
+    assert admitted(node, pod((2, "2Gi"), g(2, "2Gi"))).grant.exclusive_cpus & cpus("0,6-11") == 0

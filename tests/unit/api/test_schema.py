@@ -282,7 +282,7 @@ def full_objects(plural: str) -> list[dict[str, Any]]:
         kinds = (("efficient", cpuset.of([1])),)
         topology = replace(topology, isolated=cpuset.of([1]), unknown_siblings=cpuset.of([2]), kinds=kinds)
         topology = topology.outside_kubepods(cpuset.of([3]), nodeset.of([0]))
-        hardware = Hardware(topology, cpuset.of([999]), ("a problem",))
+        hardware = Hardware(replace(topology, offline=cpuset.of([999])), ("a problem",))
         profile = ProfileReference("p", 3)
         pages = [PagesInUse(0, "hugepages-2Mi", 2**21, "u-1")]
         return [

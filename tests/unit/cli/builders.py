@@ -35,13 +35,13 @@ def topology(machine: str) -> Topology:
             for node in read["numaNodes"]
         ],
         isolated=cpuset.parse(read["isolated"]),
+        offline=cpuset.parse(read["offline"]),
     )
 
 
 def topology_object(machine: str, *, reserved: str = "", name: str = "node-a") -> dict[str, Any]:
     """The NodeTopology of a node with the hardware of one of tests/machines."""
-    read = facts(machine)
-    found = hardware.Hardware(topology(machine), cpuset.parse(read["offline"]))
+    found = hardware.Hardware(topology(machine))
     return {
         "apiVersion": NODE_PROFILE.api_version,
         "kind": "NodeTopology",

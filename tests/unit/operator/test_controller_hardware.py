@@ -64,6 +64,27 @@ async def test_cpus_that_go_are_named_until_they_come_back_and_nobody_else_gets_
 
 
 @virtual
+async def test_a_reserved_cpu_that_is_switched_off_keeps_no_pod_out():
+    """kubernetes/kubernetes#124066: pods were refused, and evicted, until the profile named other CPUs."""
+    rig = Rig()
+    await rig.furnished()
+    whole = machine()
+    reserved = rig.condition(Kind.TOPOLOGY, "n1", "SettingsValid")
+    assert reserved["message"] == "the settings of NodeProfile main apply"
+    await changed(rig, replace(whole.without(cpuset.parse("8")), offline=cpuset.parse("8")))
+    told = rig.condition(Kind.TOPOLOGY, "n1", "SettingsValid")
+    assert (told["status"], told["message"]) == (
+        "True",
+        "the settings of NodeProfile main apply; of the reserved CPUs 8 are offline",
+    )
+    await rig.create(pod("a"))
+    assert rig.cpus("a") == "1-2,9-10"
+    await changed(rig, whole)
+    assert rig.condition(Kind.TOPOLOGY, "n1", "SettingsValid")["message"] == reserved["message"]
+    assert rig.cpus("a") == "1-2,9-10"
+
+
+@virtual
 async def test_memory_that_goes_takes_nothing_from_pods_and_memory_that_comes_lets_pods_in():
     rig = Rig()
     await rig.furnished()

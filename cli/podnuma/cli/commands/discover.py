@@ -48,7 +48,7 @@ def discover_hardware(
     for line in problems:
         output.note(line)
     seen = found.machine
-    hardware = Hardware(seen.topology, seen.offline, tuple(problems))
+    hardware = Hardware(seen.topology, tuple(problems))
     topology = node_topology(name or platform.node(), hardware)
     if form.structured:
         output.dump(topology, form)

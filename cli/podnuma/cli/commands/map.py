@@ -118,7 +118,7 @@ def mapped_node(node: NodeTopology, remarks: Sequence[str] = ()) -> MappedNode:
         name=node.name,
         topology=hardware.topology,
         reserved=node.allocation.reserved if node.allocation else named,
-        offline=hardware.offline,
+        offline=hardware.topology.offline,
         remarks=tuple(remarks),
         pages_in_use=node.pages_in_use,
     )

@@ -199,7 +199,7 @@ def _overlap(grant: PodGrant, taken: Iterable[PodGrant]) -> str | None:
 
 def _cpus(settings: NodeSettings | None, machine: Machine) -> NodeCpus:
     topology = machine.topology
-    known = CpuSet(topology.all_cpus | machine.offline | machine.in_no_node)
+    known = CpuSet(topology.all_cpus | topology.offline | machine.in_no_node)
     if settings is not None:
         try:
             node = NodeAllocator.empty(settings.managers, topology)

@@ -26,7 +26,6 @@ class Machine:
     """
 
     topology: Topology
-    offline: CpuSet
     in_no_node: CpuSet = cpuset.EMPTY
     kubepods: str = ""
     possible_nodes: NodeSet = nodeset.EMPTY
@@ -81,13 +80,14 @@ def _machine(tree: Tree, processors: cpus.Processors, nodes: memory.Memory) -> M
     ]
     try:
         kinds = read_core_kinds(tree, cpuset.of(cpu.id for cpu in described))
-        topology = Topology.build(described, nodes.nodes, processors.isolated, processors.unknown, kinds)
+        topology = Topology.build(
+            described, nodes.nodes, processors.isolated, processors.unknown, kinds, processors.offline
+        )
     except TopologyError as error:
         tree.add("devices/system", str(error), "report the machine with `podnuma discover`", fatal=True)
         return None
     return Machine(
         topology=topology,
-        offline=processors.offline,
         in_no_node=CpuSet(processors.online & ~topology.all_cpus),
         possible_nodes=nodes.possible,
     )

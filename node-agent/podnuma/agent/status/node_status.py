@@ -168,7 +168,7 @@ class NodeStatus:
         if self._machine is None:
             return None
         problems = tuple(str(finding)[:_CUT] for finding in self._discovered.findings)
-        return Hardware(self._machine.topology, self._machine.offline, problems)
+        return Hardware(self._machine.topology, problems)
 
     def _wanted(self, generation: int) -> list[Condition]:
         described = self._describe()

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from podnuma.allocator import cpuset
 from podnuma.allocator.check import SettingsProblem, check
+from podnuma.allocator.cpuset import CpuSet
 from podnuma.api.conditions import Condition, Status, find
 from podnuma.api.node_conditions import NodeCondition, NodeReason
 from podnuma.api.node_profile import MatchedNode, MatchState, NodeProfile
@@ -176,7 +178,7 @@ def _apply_winner(
         return ProfileSelection(
             valid, decide_with=last_valid, intended=settings, refused=refused, matches=matches
         )
-    text = f"the settings of NodeProfile {winner.name} apply"
+    text = f"the settings of NodeProfile {winner.name} apply{_reserved_offline(settings, hardware.topology)}"
     reason = "ProfileApplied"
     if matching.rivals:
         reason, text = "ConflictingPriority", f"{text}; {_conflict(name, winner, matching.rivals)}"
@@ -203,8 +205,16 @@ def _manual(present: NodeTopology) -> ProfileSelection:
             intended=present.node,
             refused=_unfit(present.node, present.hardware.topology),
         )
-    valid = _valid(True, "ManualSettings", "settings written by hand apply")
+    text = f"settings written by hand apply{_reserved_offline(present.node, present.hardware.topology)}"
+    valid = _valid(True, "ManualSettings", text)
     return ProfileSelection(valid, decide_with=present.node, intended=present.node)
+
+
+def _reserved_offline(settings: NodeSettings, machine: Topology) -> str:
+    """Return which of the reserved CPUs are switched off, as the end of a sentence; empty if none is."""
+    listed = settings.managers.reserved_system_cpus or cpuset.EMPTY
+    off = CpuSet(listed & machine.offline)
+    return f"; of the reserved CPUs {cpuset.render(off)} are offline" if off else ""
 
 
 def _unfit(settings: NodeSettings, machine: Topology) -> NodeSettings | None:

@@ -46,7 +46,7 @@ async def test_the_tree_is_read_again_only_when_something_tells(machine, tmp_pat
     assert len(found.discoveries) == 1
     put(tmp_path, "devices/system/cpu/online", "0-2")
     assert (await current.get()).topology.all_cpus == cpuset.parse("0-2")
-    assert (await current.get()).offline == cpuset.parse("3")
+    assert (await current.get()).topology.offline == cpuset.parse("3")
     assert len(found.discoveries) == 2
     clock.now = 1000
     await current.get()

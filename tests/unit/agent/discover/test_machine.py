@@ -67,7 +67,7 @@ def test_uncore_caches_are_the_recorded_groups(recorded):
 
 def test_offline_and_isolated_cpus_are_named(recorded):
     record, machine = recorded
-    assert set(cpuset.ids(machine.offline)) == record.offline
+    assert set(cpuset.ids(machine.topology.offline)) == record.offline
     assert set(cpuset.ids(machine.topology.isolated)) == record.isolated
 
 
@@ -225,7 +225,7 @@ def test_a_cpu_that_went_offline_leaves_its_core(tmp_path):
     put(tmp_path, "devices/system/cpu/online", "0,2-15")
     answer = discover(tmp_path, tmp_path / "proc")
     assert answer.machine is not None
-    assert answer.machine.offline == cpuset.parse("1")
+    assert answer.machine.topology.offline == cpuset.parse("1")
     assert {cpu.id: cpu.core for cpu in answer.machine.topology.cpus}[9] == 9
 
 
@@ -375,7 +375,7 @@ def test_cpus_of_an_offline_node_are_local_to_no_other(tmp_path):
     topology = answer.machine.topology
     assert topology.cpus_of_node(1) == topology.all_cpus == cpuset.parse("4-7,12-15")
     assert answer.machine.in_no_node == cpuset.parse("1-3,8-11")
-    assert answer.machine.offline == cpuset.parse("0")
+    assert answer.machine.topology.offline == cpuset.parse("0")
 
 
 def test_a_cpu_can_say_itself_in_which_node_it_is(tmp_path):

@@ -455,7 +455,7 @@ def test_a_reported_machine_is_read_as_it_is(name, tmp_path):
         "socket_ids": [socket for socket, _ in topology.sockets],
         "caches": {cpuset.render(cpus): number for number, cpus in topology.caches},
         "nodes": len(topology.nodes),
-        "offline": cpuset.render(machine.offline),
+        "offline": cpuset.render(machine.topology.offline),
         "isolated": cpuset.render(topology.isolated),
         "kinds": {kind: cpuset.render(cpus) for kind, cpus in topology.kinds},
     }
