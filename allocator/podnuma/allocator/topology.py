@@ -202,6 +202,11 @@ class Topology:
         return len(self.cpus) // len(self.cores)
 
     @cached_property
+    def equal_cores(self) -> bool:
+        """Whether all cores have the same number of CPUs."""
+        return len({mask.bit_count() for _, mask in self.cores}) == 1
+
+    @cached_property
     def per_uncore(self) -> int:
         """CPUs per uncore group, the machine's average rounded down."""
         return len(self.cpus) // len(self.uncores)

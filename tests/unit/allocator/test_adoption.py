@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from podnuma.allocator.decision import MemoryBlock
 from podnuma.allocator.node_allocator import NodeAllocator
 from podnuma.allocator.nodeset import NodeSet
@@ -104,3 +105,51 @@ def test_a_pod_pinned_under_another_policy_stays_pinned_until_it_ends():
     assert node.shared_pool == cpus("0-1,3,5-7,9,11")
     node.release("u1")
     assert node.shared_pool == cpus("0-11")
+
+
+def renumbered(threads, node):
+    """DS12 with other settings of its firmware: `threads` of each core, `node` of each CPU."""
+    cores = dict.fromkeys(threads(cpu) for cpu in range(12))
+    return from_cores(
+        [(members, node(members[0]), node(members[0]), 0) for members in cores],
+        [NumaNode(number, 9 * GI) for number in (0, 1)],
+    )
+
+
+def messages(where, policy="single-numa-node", **told):
+    held = admitted(
+        NodeAllocator.empty(settings(policy, **told), machine("DS12")),
+        pod((4, "4Gi"), g(2, "2Gi"), s(), uid="u1"),
+    ).grant
+    assert NodeAllocator.restore(settings(policy, **told), machine("DS12"), [held])[1] == []
+    return [problem.message for problem in NodeAllocator.restore(settings(policy, **told), where, [held])[1]]
+
+
+def test_cores_that_are_parted_since_cpus_have_other_numbers_are_told():
+    """kubernetes/kubernetes#110478: after a restart with other settings of the firmware."""
+    neighbours = renumbered(lambda cpu: (cpu // 2 * 2, cpu // 2 * 2 + 1), lambda cpu: cpu // 6)
+    (told,) = messages(neighbours, "none", options="full-pcpus-only")
+    assert told == (
+        "pod lab/u1 keeps a part of cores until it ends, whose other threads are CPUs 3,9;"
+        " full-pcpus-only would give it whole ones"
+    )
+    assert messages(neighbours, "none") == []
+
+
+def test_cpus_that_are_in_several_numa_nodes_now_are_told():
+    """kubernetes/kubernetes#109996: NUMA nodes per socket were set otherwise."""
+    halves = renumbered(lambda cpu: (cpu % 6, cpu % 6 + 6), lambda cpu: cpu % 6 // 3)
+    assert messages(halves)[0] == (
+        "pod lab/u1 keeps CPUs of NUMA nodes 0-1 until it ends; single-numa-node would give it those of one"
+    )
+    assert messages(halves, "best-effort") == []
+
+
+@pytest.mark.parametrize("policy", ["single-numa-node", "restricted"])
+def test_memory_that_is_far_from_the_cpus_now_is_told(policy):
+    crossed = renumbered(lambda cpu: (cpu % 6, cpu % 6 + 6), lambda cpu: 1 - cpu % 2)
+    (told,) = messages(crossed, policy)
+    assert told == (
+        "pod lab/u1 keeps memory on NUMA node 0 for container c0 until it ends;"
+        " its CPUs are on NUMA node 1 now"
+    )
