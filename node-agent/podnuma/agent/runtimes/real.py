@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from podnuma.agent.cgroups import files
 from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout, detect
 from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.cgroups.writers.bus import SystemBus
@@ -59,14 +60,14 @@ def real_backend(settings: AgentSettings, changed: Callable[[], None]) -> NodeBa
         mechanisms.append(Patient(NriMechanism(node.link, start_priority), _UNANSWERED))
     if settings.runtime is not Runtime.NRI:
         mechanisms.append(Patient(CriMechanism(lambda: node.cri, start_priority), _UNANSWERED))
-    files = CgroupfsWriter(settings.cgroup_root, layout)
+    by_file = CgroupfsWriter(settings.cgroup_root, layout)
     if layout.driver is CgroupDriver.SYSTEMD:
         bus = SystemBus(f"unix:path={settings.run_root}/dbus/system_bus_socket")
         units = SystemdWriter(bus.connect, layout)
         mechanisms.append(Patient(SystemdMechanism(units, reader), 1))
-        mechanisms.append(Patient(FilesMechanism(files, reader, units), 1))
+        mechanisms.append(Patient(FilesMechanism(by_file, reader, units), 1))
     else:
-        mechanisms.append(FilesMechanism(files, reader))
+        mechanisms.append(FilesMechanism(by_file, reader))
     return NodeBackend(
         reader=reader,
         runtime=node,
@@ -79,10 +80,18 @@ def real_backend(settings: AgentSettings, changed: Callable[[], None]) -> NodeBa
 
 
 def _layout(root: Path) -> CgroupLayout:
-    if not (root / "cgroup.controllers").is_file():
+    if not (root / files.CONTROLLERS).is_file():
         raise NodeNotReady(
             f"{root} is not a cgroup v2 mount; podnuma needs cgroup v2 (boot with"
             " systemd.unified_cgroup_hierarchy=1) mounted there"
+        )
+    controllers = files.content(f"{root}/{files.CONTROLLERS}") or ""
+    if "cpuset" not in controllers.split():
+        raise NodeNotReady(
+            f"{root}/{files.CONTROLLERS} lacks cpuset ({controllers or 'it is empty'}), so no container can"
+            " be pinned, and runtimes start none that should be; the kernel's command line switches it off"
+            " (cgroup_disable=), a hierarchy of v1 has it (a mount with the option cpuset, by cset), or the"
+            " container that this node is was not given it (Delegate=cpuset)"
         )
     layout = detect(root)
     if layout is None:

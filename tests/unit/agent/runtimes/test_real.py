@@ -25,6 +25,15 @@ def test_a_node_without_cgroup_v2_is_told_what_it_needs(tmp_path):
         real.real_backend(AgentSettings("node", cgroup_root=tmp_path / "cgroup"), lambda: None)
 
 
+@pytest.mark.parametrize("controllers", ["cpu io memory pids", ""])
+def test_a_node_without_the_cpuset_controller_pins_nothing_and_says_so(tmp_path, controllers):
+    """k3d-io/k3d#1082: with its values runtimes would start no container that holds CPUs."""
+    (tmp_path / "kubepods.slice").mkdir()
+    (tmp_path / "cgroup.controllers").write_text(f"{controllers}\n")
+    with pytest.raises(NodeNotReady, match=f"lacks cpuset \\({controllers or 'it is empty'}\\)"):
+        real.real_backend(AgentSettings("node", cgroup_root=tmp_path), lambda: None)
+
+
 def test_a_node_whose_kubelet_has_not_started_is_waited_for(tmp_path):
     (tmp_path / "cgroup.controllers").write_text("cpuset cpu")
     with pytest.raises(NodeNotReady, match="no kubepods yet"):
