@@ -2,7 +2,7 @@
 
     driver    pod, Burstable                                                    container
     systemd   kubepods.slice/kubepods-burstable.slice/                          cri-containerd-<id>.scope
-                kubepods-burstable-pod<uid, - as _>.slice                     crio-<id>.scope
+                kubepods-burstable-pod<uid, - as _>.slice                     <of the runtime>-<id>.scope
     cgroupfs  kubepods/burstable/pod<uid>                                       <id>, crio-<id>
 
 Guaranteed pods lie directly below kubepods. Nested nodes (kind) and kubelets with a `cgroupRoot` put
@@ -10,7 +10,8 @@ everything below other folders: "kubelet.slice" with all units named "kubelet-ku
 that is two deep is "a.slice/a-b.slice" with "a-b-kubepods...", or "a/b". Which of these a node has is found
 by looking for kubepods, never configured. A kubelet that got another driver or root leaves the former tree
 behind, and its pods end there while others start in the new one. So the one in which most pods have processes
-counts. Conmon's scope beside a CRI-O container is not a container.
+counts. What a runtime puts before the id in the name of a scope is its own choice. Conmon's scope beside a
+CRI-O container is not a container.
 """
 
 import re
@@ -27,7 +28,7 @@ from podnuma.allocator.request import Qos
 _UID = r"[0-9a-zA-Z][0-9a-zA-Z_.-]{0,127}"
 _ID = r"[0-9a-zA-Z]{12,128}"
 _CONTAINER = re.compile(
-    rf"(?:(?:cri-containerd|crio|docker|podnuma)-(?P<scope>{_ID})\.scope|(?:crio-)?(?P<bare>{_ID}))"
+    rf"(?:(?!crio-conmon-)(?:[0-9a-zA-Z_]{{1,32}}-){{1,4}}(?P<scope>{_ID})\.scope|(?:crio-)?(?P<bare>{_ID}))"
 )
 
 

@@ -12,11 +12,13 @@ from typing import Final
 # In the order in which they are tried: a node may carry a second, unused runtime, and those of
 # distributions that bring their own are the ones in use there.
 KNOWN: Final = (
+    "run/k3s/cri-dockerd/cri-dockerd.sock",
     "run/k3s/containerd/containerd.sock",
     "run/k0s/containerd.sock",
     "var/snap/microk8s/common/run/containerd.sock",
     "run/crio/crio.sock",
     "run/cri-dockerd.sock",
+    "run/isulad.sock",
     "run/containerd/containerd.sock",
 )
 

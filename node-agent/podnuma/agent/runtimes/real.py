@@ -222,7 +222,10 @@ class _RealNode:
                 f"none of the runtimes at {', '.join(map(str, found))} lists a container of this node's pods;"
                 " --cri-socket of the agent names the one that the kubelet uses"
             )
-        return f"no runtime socket below {self._settings.run_root.parent}"
+        return (
+            f"no runtime listens where runtimes usually do below {self._settings.run_root.parent}; name its"
+            " folder in agent.runtimeDirectory of the chart, and a socket of another name with --cri-socket"
+        )
 
     @property
     def _nri_is_enough(self) -> bool:

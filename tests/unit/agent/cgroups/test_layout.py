@@ -56,6 +56,11 @@ def test_slices_are_units():
         ("0123456789abcdef", "0123456789abcdef"),
         ("crio-0123456789abcdef", "0123456789abcdef"),
         ("crio-conmon-0123456789abcdef.scope", None),
+        # falcosecurity/plugins#1378: each runtime has a prefix of its own.
+        ("isulad-0123456789abcdef.scope", "0123456789abcdef"),
+        ("another-cri_x-0123456789abcdef.scope", "0123456789abcdef"),
+        ("-0123456789abcdef.scope", None),
+        ("0123456789abcdef.scope", None),
         ("init.scope", None),
         ("cri-containerd-../../x.scope", None),
     ],
