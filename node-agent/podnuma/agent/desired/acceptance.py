@@ -2,7 +2,7 @@
 
 Of two allocations that overlap, the one whose pod runs on those CPUs according to the kernel stays; if
 neither does, the one that was already in force. The other is refused, whatever the cause, and its pod keeps
-what it had in force before, if that is still free. An allocation that names CPUs the node does not have is
+what it had in force before, if that is still free. An allocation that names CPUs the node cannot have is
 refused, too, and so is one that would leave the shared pool empty: to a kernel an empty set means "all CPUs".
 
 Whoever may create pods can write the annotations of a mirror pod, with the UID of somebody else's pod, until
@@ -199,7 +199,6 @@ def _overlap(grant: PodGrant, taken: Iterable[PodGrant]) -> str | None:
 
 def _cpus(settings: NodeSettings | None, machine: Machine) -> NodeCpus:
     topology = machine.topology
-    known = CpuSet(topology.all_cpus | topology.offline | machine.in_no_node)
     if settings is not None:
         try:
             node = NodeAllocator.empty(settings.managers, topology)
@@ -208,6 +207,6 @@ def _cpus(settings: NodeSettings | None, machine: Machine) -> NodeCpus:
             logger.debug("settings cannot be used: %s", error)
         else:
             shareable = CpuSet(node.default_set & ~node.rules.isolated_in_use)
-            return NodeCpus(known, shareable, node.rules.last_pool)
+            return NodeCpus(machine.known_cpus, shareable, node.rules.last_pool)
     balanced = CpuSet(machine.cpus_for_pods & ~topology.isolated)
-    return NodeCpus(known, balanced or machine.cpus_for_pods, cpuset.EMPTY)
+    return NodeCpus(machine.known_cpus, balanced or machine.cpus_for_pods, cpuset.EMPTY)

@@ -3,7 +3,8 @@
 Cores and caches are sets of CPUs, never numbers: core_id repeats across sockets and has gaps, cache ids
 may be missing or repeat. A core's id is its lowest online CPU, as in the kubelet; a cache's is the
 kernel's where that tells the caches apart. Siblings name each other, so one readable file per core is
-enough. Offline CPUs have no topology folder; that is no finding.
+enough. Offline CPUs have no topology folder; that is no finding. Those that were unplugged from a running
+machine are not even present, and may come back: `possible` has them.
 
 What share a core is never guessed: CPUs of which no file tells, or of which two files tell otherwise,
 are `unknown`. A core without an L3 cache has none.
@@ -35,6 +36,7 @@ class Processors:
 
     online: CpuSet
     offline: CpuSet
+    possible: CpuSet
     isolated: CpuSet
     unknown: CpuSet
     core: Mapping[int, int]
@@ -51,6 +53,7 @@ def read_cpus(tree: Tree) -> Processors:
     return Processors(
         online=online,
         offline=offline,
+        possible=CpuSet((tree.cpus(f"{_CPU}/possible") or _NONE) | online | offline),
         isolated=CpuSet((tree.cpus(f"{_CPU}/isolated") or _NONE) & online),
         unknown=unknown,
         core=core,

@@ -21,12 +21,14 @@ from podnuma.allocator.topology import Cpu, Topology, TopologyError
 class Machine:
     """A machine at one moment. `topology` has the online CPUs, less those in no NUMA node.
 
+    `possible_cpus`: those that may come online, besides those that are; unplugged ones are among them.
     `kubepods`: the cgroup of all pods, which may have less than the machine; "" where that is not known.
     `possible_nodes`: the NUMA nodes that may come online, besides those that are.
     """
 
     topology: Topology
     in_no_node: CpuSet = cpuset.EMPTY
+    possible_cpus: CpuSet = cpuset.EMPTY
     kubepods: str = ""
     possible_nodes: NodeSet = nodeset.EMPTY
 
@@ -34,6 +36,12 @@ class Machine:
     def cpus_for_pods(self) -> CpuSet:
         """The online CPUs that pods can have."""
         return CpuSet(self.topology.all_cpus & ~self.topology.outside) or self.topology.all_cpus
+
+    @property
+    def known_cpus(self) -> CpuSet:
+        """The CPUs that the kernel knows; it refuses a set with any other."""
+        topology = self.topology
+        return CpuSet(topology.all_cpus | topology.offline | self.in_no_node | self.possible_cpus)
 
     @property
     def known_nodes(self) -> NodeSet:
@@ -89,5 +97,6 @@ def _machine(tree: Tree, processors: cpus.Processors, nodes: memory.Memory) -> M
     return Machine(
         topology=topology,
         in_no_node=CpuSet(processors.online & ~topology.all_cpus),
+        possible_cpus=processors.possible,
         possible_nodes=nodes.possible,
     )

@@ -1,5 +1,7 @@
 """Every recorded machine, through a tree as its kernel shows it, back to the facts of its record."""
 
+import shutil
+
 import pytest
 from podnuma.agent.discover.machine import Machine, discover
 from podnuma.allocator import (
@@ -227,6 +229,19 @@ def test_a_cpu_that_went_offline_leaves_its_core(tmp_path):
     assert answer.machine is not None
     assert answer.machine.topology.offline == cpuset.parse("1")
     assert {cpu.id: cpu.core for cpu in answer.machine.topology.cpus}[9] == 9
+
+
+def test_cpus_that_were_unplugged_may_come_back(tmp_path):
+    """avocado-framework-tests/avocado-misc-tests#662; folder and entry in `present` of such a CPU go."""
+    write_d16(tmp_path)
+    put(tmp_path, "devices/system/cpu/possible", "0-19")
+    for file in ("online", "present"):
+        put(tmp_path, f"devices/system/cpu/{file}", "0-13,15")
+    shutil.rmtree(tmp_path / "devices/system/cpu/cpu14")
+    machine = discover(tmp_path, tmp_path / "proc").machine
+    assert machine is not None
+    assert machine.topology.offline == cpuset.EMPTY, "what a machine never had is not shown"
+    assert machine.known_cpus == cpuset.parse("0-19")
 
 
 def test_cores_without_an_l3_cache_are_in_none(tmp_path):

@@ -216,6 +216,18 @@ def test_an_offline_cpu_leaves_the_effective_set_and_comes_back_without_a_write(
     assert bench.effective(words.burstable) == "0,3-8,11-15"
 
 
+def test_a_cpu_that_is_unplugged_leaves_a_container_the_others(bench, words, database):
+    _, _, cgroups = database
+    bench.run_pass()
+    bench.machine = replace(words.machine("0-8,10-15"), possible_cpus=cpuset.parse("0-31"))
+    bench.kernel = type(bench.kernel)(bench.root, "0-8,10-15", "0-1")
+    bench.kernel.settle(bench.layout.kubepods.parent)
+    snapshot = bench.run_pass()
+    assert snapshot.accepted.refused == {}
+    assert bench.effective(cgroups["db"]) == "1"
+    assert bench.effective(words.burstable) == "0,3-8,11-15", "nobody else is on what is left to it"
+
+
 def test_a_container_without_an_online_cpu_shares_and_is_on_the_cpus_of_nobody(bench, words, switch):
     db, log = words.container("db", "1,9"), words.container("log", "2,10")
     bench.grant(words.pod("db", db, log, cpus="1-2,9-10"))
