@@ -95,7 +95,10 @@ def _layout(root: Path) -> CgroupLayout:
         )
     layout = detect(root)
     if layout is None:
-        raise NodeNotReady(f"{root} has no kubepods yet; is the kubelet running?")
+        raise NodeNotReady(
+            f"{root} has no kubepods yet; the kubelet makes it when it starts, unless its configuration says"
+            " cgroupsPerQOS: false, with which no pod has a cgroup of its own and none can be pinned"
+        )
     return layout
 
 

@@ -36,7 +36,7 @@ def test_a_node_without_the_cpuset_controller_pins_nothing_and_says_so(tmp_path,
 
 def test_a_node_whose_kubelet_has_not_started_is_waited_for(tmp_path):
     (tmp_path / "cgroup.controllers").write_text("cpuset cpu")
-    with pytest.raises(NodeNotReady, match="no kubepods yet"):
+    with pytest.raises(NodeNotReady, match=r"no kubepods yet.* cgroupsPerQOS: false"):
         real.real_backend(AgentSettings("node", cgroup_root=tmp_path), lambda: None)
 
 
