@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from podnuma.api import names
-from podnuma.api.scheduling import PodConstraints, read_pod_constraints
-from podnuma.api.stored_json import object_at
+from podnuma.api.scheduling import VOLUMES, PodConstraints, read_pod_constraints
+from podnuma.api.stored_json import object_at, objects_at
 
 _REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
 _LONGEST: Final = 253
@@ -26,17 +26,22 @@ _LONGEST: Final = 253
 MOST_EXCLUDED: Final = 500
 """Nodes that one affinity excludes; with more, the first by name."""
 
+_FAILED: Final = ("Unschedulable", "SchedulerError")
 _KARPENTERS: Final = "karpenter.sh/nodepool"
 
 
 @dataclass(frozen=True, slots=True)
 class SchedulingState:
-    """Where a pod without a node stands: its gates, its priority, what it demands, who is nominated."""
+    """Where a pod without a node stands: its gates, its priority, what it demands, who is nominated.
+
+    `failed`: the scheduler has tried it and bound it to no node. It says nothing while it binds one.
+    """
 
     gates: tuple[str, ...]
     priority: int
     constraints: PodConstraints
     nominated: str = ""
+    failed: bool = False
 
     @property
     def gated(self) -> bool:
@@ -47,6 +52,11 @@ class SchedulingState:
     def last_gate(self) -> bool:
         """Whether it waits for nobody else."""
         return self.gates == (names.PLACEMENT_GATE,)
+
+    @property
+    def binds_slowly(self) -> bool:
+        """Whether the scheduler may have chosen a node, and now waits for the pod's volumes there."""
+        return VOLUMES in self.constraints.not_considered and not self.failed
 
 
 def read_gates(value: Any) -> tuple[str, ...]:
@@ -65,6 +75,10 @@ def read_scheduling_state(value: Any) -> SchedulingState:
         priority=priority if isinstance(priority, int) else 0,
         constraints=read_pod_constraints(value),
         nominated=nominated[:_LONGEST] if isinstance(nominated, str) else "",
+        failed=any(
+            one.get("type") == "PodScheduled" and one.get("reason") in _FAILED
+            for one in objects_at(object_at(value, "status"), "conditions")
+        ),
     )
 
 

@@ -41,6 +41,8 @@ _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,64}", re.ASCII)  # what Go reads, an
 _DEFAULT_SCHEDULER: Final = "default-scheduler"
 UNSCHEDULABLE: Final = "node.kubernetes.io/unschedulable"
 SYSTEM_LABEL: Final = "kubernetes.io/os"
+VOLUMES: Final = "volumes"
+"""What ``not_considered`` calls volumes that a node may have to get first."""
 
 
 class Obstacle(enum.StrEnum):
@@ -344,7 +346,7 @@ def _not_considered(spec: Mapping[str, Any], affinity: Mapping[str, Any]) -> Ite
     if any(_takes_host_ports(spec)):
         yield "host ports"
     if any("persistentVolumeClaim" in one or "ephemeral" in one for one in objects_at(spec, "volumes")):
-        yield "volumes"
+        yield VOLUMES
     if spec.get("schedulingGroup"):
         yield "pod group"
     scheduler = text_at(spec, "schedulerName") or _DEFAULT_SCHEDULER

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 from podnuma.operator.cache.kinds import Kind
-from podnuma.operator.node.reservations import BIND_WITHIN
+from podnuma.operator.node.reservations import BIND_WITHIN, VOLUMES_WITHIN
 from podnuma.plumbing.kube import errors
 
 from tests.unit.operator.fake_cluster import no_fault
 from tests.unit.operator.rig import pod
-from tests.unit.operator.test_controller_placement import GATE, gated, nominated, placing, stored
+from tests.unit.operator.test_controller_placement import GATE, bind, gated, gates, nominated, placing, stored
 from tests.unit.operator.virtual import virtual
 
 
@@ -101,3 +101,115 @@ async def test_a_reservation_that_the_api_server_does_not_take_is_tried_after_pa
     rig.cluster.fault = no_fault
     await rig.quiet(65)
     assert rig.allocation() is not None
+
+
+SCC = "pods is forbidden: unable to validate against any security context constraint"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.RefusedError(403, "Forbidden", SCC),
+        errors.RefusedError(422, "Invalid", "ValidatingAdmissionPolicy 'labels' denied request: no metadata"),
+        errors.WebhookError(500, "InternalError", 'failed calling webhook "policies.example.com"'),
+    ],
+    ids=["constraints", "policy", "webhook"],
+)
+@virtual
+async def test_a_gate_that_may_not_be_removed_is_told_and_holds_nothing_meanwhile(error):
+    """The pod waited without a word, and had its CPUs reserved for good."""
+    rig = await placing()
+
+    def refusing(moment: str, request: str) -> None:
+        if moment == "before" and request == "lift gate of Pod default/db":
+            raise error
+
+    rig.cluster.fault = refusing
+    rig.cluster.requests.clear()
+    await rig.create(gated("db", 6))
+    (text,) = rig.told("GateNotRemoved")
+    assert text.startswith(f"The scheduling gate {GATE} cannot be removed: {error.message}; ")
+    assert rig.allocation() is nominated(rig) is None
+    for name in ("other", "another"):  # all that the node has
+        await rig.create(gated(name, 6))
+        assert gates(rig, name) == []
+    await rig.delete("other")
+    await rig.quiet(300)
+    assert 5 <= rig.cluster.requests.count("lift gate of Pod default/db") <= 15
+    assert len(set(rig.told("GateNotRemoved"))) == 1
+    rig.cluster.fault = no_fault
+    await rig.quiet(65)
+    assert gates(rig) == []
+    assert rig.allocation() is not None
+
+
+@virtual
+async def test_a_released_pod_whose_gate_may_not_be_removed_is_told_and_tried_after_pauses_that_grow():
+    rig = await placing()
+
+    def refusing(moment: str, request: str) -> None:
+        if moment == "before" and request.startswith("lift gate"):
+            raise errors.RefusedError(403, "Forbidden", SCC)
+
+    rig.cluster.fault = refusing
+    rig.cluster.requests.clear()
+    nothing = gated()
+    for one in nothing["spec"]["containers"]:
+        one["resources"] = {}
+    del nothing["spec"]["resources"]
+    nothing["status"]["qosClass"] = "BestEffort"
+    await rig.create(nothing)
+    assert len(rig.told("GateNotRemoved")) == 1
+    await rig.quiet(300)
+    assert 5 <= rig.cluster.requests.count("lift gate of Pod default/db") <= 15
+    rig.cluster.fault = no_fault
+    await rig.quiet(65)
+    assert gates(rig) == []
+
+
+def with_volume():
+    value = gated("db", 6)
+    value["spec"]["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": "data-db"}}]
+    return value
+
+
+@virtual
+async def test_a_pod_whose_volume_is_made_on_its_node_keeps_its_reservation_meanwhile():
+    """The scheduler has chosen the node, and binds the pod when the volume is there: CPUs were gone then."""
+    rig = await placing()
+    await rig.create(with_volume())
+    cpus = rig.cpus()
+    await rig.quiet(300)
+    for name in ("a", "b"):
+        await rig.create(gated(name, 6))
+    assert nominated(rig) == "n1"
+    assert len([name for name in ("a", "b") if gates(rig, name) == []]) == 1
+    await bind(rig)
+    assert rig.allocation()["spec"]["decision"]["reason"] == "Admitted"
+    assert rig.cpus() == cpus
+    assert rig.told("ReservationLapsed") == []
+
+
+@pytest.mark.parametrize("reason", ["Unschedulable", "SchedulerError"])
+@virtual
+async def test_a_pod_with_volumes_that_the_scheduler_could_not_bind_gives_its_reservation_back(reason):
+    rig = await placing()
+    await rig.create(with_volume())
+    await rig.quiet(200)
+    assert rig.allocation() is not None
+    condition = {"type": "PodScheduled", "status": "False", "reason": reason}
+    known = stored(rig)
+    rig.cluster.put(Kind.POD, {**known, "status": {**known["status"], "conditions": [condition]}})
+    await rig.quiet()
+    assert rig.allocation() is None
+    assert len(rig.told("ReservationLapsed")) == 1
+
+
+@virtual
+async def test_no_volume_is_waited_for_longer_than_the_scheduler_does():
+    rig = await placing()
+    await rig.create(with_volume())
+    await rig.quiet(BIND_WITHIN + VOLUMES_WITHIN - 5)
+    assert rig.allocation() is not None
+    await rig.quiet(10)
+    assert rig.allocation() is None

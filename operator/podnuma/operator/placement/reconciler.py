@@ -96,6 +96,8 @@ class PlacementReconciler:
             metrics=metrics,
             enqueue=enqueue,
             placed_anew=self._place_anew,
+            wake=self.wake,
+            clock=clock,
             rng=rng,
         )
         self._waiting = WaitingPods(
@@ -212,7 +214,7 @@ class PlacementReconciler:
             if allocation.reserved:
                 self._ungating.ungate(pod)
             return False
-        if wait := self._reserving.wait(pod.uid):
+        if wait := max(self._reserving.wait(pod.uid), self._ungating.wait(pod.uid)):
             self._look_again(wait)
             return False
         return True

@@ -6,6 +6,9 @@
 
 Each step may be repeated. What fails is retried after a back-off. A pod whose nomination is refused is
 ungated all the same: the scheduler may choose that node by itself.
+
+A gate that the API server does not let us remove (a policy, a webhook, security context constraints) stays,
+and an event says so. Meanwhile nothing is reserved for its pod: it is placed again after a pause that grows.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from podnuma.api import names
 from podnuma.api.events import EventType
 from podnuma.api.placement import render_lifted_gate, render_release
 from podnuma.operator.cache import decode
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BACKOFF = Backoff(first=0.2, limit=5.0)
+_REFUSED = Backoff(first=2.0, limit=60.0)
 _SOON = 0.5  # seconds
 _AT_ONCE = 8  # pods
 
@@ -59,7 +64,10 @@ class UnreservedRelease:
 
 
 class Ungating:
-    """A queue of pods to be ungated; `placed_anew` is called when a reservation was given back."""
+    """A queue of pods to be ungated; `placed_anew` is called when a reservation was given back.
+
+    `wake` has the waiting pods looked at again.
+    """
 
     def __init__(  # noqa: PLR0913 - its dependencies, passed in once
         self,
@@ -73,6 +81,8 @@ class Ungating:
         metrics: Metrics,
         enqueue: Callable[[str, float], None],
         placed_anew: Callable[[NodeReconciler], None],
+        wake: Callable[[], None],
+        clock: Callable[[], float],
         rng: random.Random,
     ) -> None:
         self._cache = cache
@@ -84,7 +94,11 @@ class Ungating:
         self._metrics = metrics
         self._enqueue = enqueue
         self._placed_anew = placed_anew
+        self._wake = wake
+        self._clock = clock
+        self._rng = rng
         self._releases: dict[str, UnreservedRelease] = {}
+        self._refused: dict[str, tuple[int, float]] = {}  # how often in a row, and when to try again
         self._nominations = Nominations(cache, writer, metrics)
         self._queue: WorkQueue[ObjectKey] = WorkQueue(
             self._ungate, backoff=_BACKOFF, rng=rng, concurrency=_AT_ONCE
@@ -98,6 +112,7 @@ class Ungating:
         """End, and forget."""
         await self._queue.stop()
         self._releases.clear()
+        self._refused.clear()
 
     def ungate(self, pod: CachedPod) -> None:
         """Ungate a pod for which something is reserved."""
@@ -112,10 +127,17 @@ class Ungating:
         """Tell whether a pod is being released."""
         return uid in self._releases
 
+    def wait(self, uid: str) -> float:
+        """Return for how many seconds a pod whose gate may not be removed is not placed; 0: for none."""
+        _, again = self._refused.get(uid, (0, 0.0))
+        return max(0.0, again - self._clock())
+
     def keep(self, uids: Collection[str]) -> None:
         """Forget all pods but these."""
         for uid in self._releases.keys() - set(uids):
             del self._releases[uid]
+        for uid in self._refused.keys() - set(uids):
+            del self._refused[uid]
 
     async def _ungate(self, key: ObjectKey) -> None:
         pod = self._cache.pods.get(key)
@@ -140,7 +162,13 @@ class Ungating:
             self._placed_anew(node)
             return
         await self._nominations.nominate(pod, name)
-        await self._lift(pod, render_lifted_gate(pod.uid))
+        try:
+            await self._lift(pod, render_lifted_gate(pod.uid))
+        except (errors.RefusedError, errors.WebhookError) as error:
+            self._note_refusal(pod, error)
+            await node.give_back(pod.uid, "its gate may not be removed")
+            self._placed_anew(node)
+            return
         self._metrics.placements.labels("placed").inc()
         self._enqueue(name, _SOON)  # from now on the scheduler is waited for
 
@@ -153,7 +181,13 @@ class Ungating:
             body = render_release(pod.uid, stored, why.unfit)
         # Also if none is: the cluster autoscaler adds no node for a pod that has an earlier nomination.
         await self._nominations.nominate(pod, why.nominated)
-        await self._lift(pod, body)
+        try:
+            await self._lift(pod, body)
+        except (errors.RefusedError, errors.WebhookError) as error:
+            self._releases.pop(pod.uid, None)
+            self._note_refusal(pod, error)
+            self._wake()
+            return
         self._metrics.placements.labels("released" if why.unfit else "not_placed").inc()
         if why.unfit:
             text = f"Left to the scheduler, off {len(why.unfit)} nodes that cannot hold it: {why.why}"
@@ -164,7 +198,19 @@ class Ungating:
             self._events.record(pod_reference(pod), EventType.NORMAL, "DevicesNotJudged", text)
         logger.info("pod %s is left to the scheduler: %s", pod.key, why.why)
 
+    def _note_refusal(self, pod: CachedPod, error: errors.KubeError) -> None:
+        """Have a pod placed again after a pause, and tell it why it is still gated."""
+        count = self._refused.get(pod.uid, (0, 0.0))[0] + 1
+        self._refused[pod.uid] = (count, self._clock() + _REFUSED.delay(count, self._rng))
+        logger.warning("pod %s: its scheduling gate cannot be removed: %s", pod.key, error)
+        text = (
+            f"The scheduling gate {names.PLACEMENT_GATE} cannot be removed: {error.message}; except the "
+            "operator from the policy or webhook that refuses its updates or that changes pods on each update"
+        )
+        self._events.record(pod_reference(pod), EventType.WARNING, "GateNotRemoved", text)
+
     async def _lift(self, pod: CachedPod, body: Json) -> None:
         found = decode.decode_placeable_pod(await self._writer.lift_gate(pod.key, body))
+        self._refused.pop(pod.uid, None)
         if found is not None:
             self._cache.update(found)
