@@ -35,6 +35,7 @@ from podnuma.cli.objects.running_pods import (
 )
 from podnuma.cli.objects.server_admission import ServerAdmission
 from podnuma.cli.objects.sources import ObjectSource, one_namespace
+from podnuma.cli.objects.stored_workloads import as_stored
 from podnuma.cli.objects.workloads import ExpandedPods, PlannedPod, expand
 from podnuma.cli.render.wording import count
 
@@ -181,6 +182,9 @@ def plan_documents(
 
     `note` hears what is not considered, guessed or wrong.
     """
+    documents, kept = as_stored(documents, source, namespace, note)
+    for line in kept:
+        note(line)
     computed = admission_policies(source, documents, namespace, note)
     server = ServerAdmission(source, computed) if server_side else None
     expanded = expand(documents, namespace, server or computed)

@@ -18,6 +18,7 @@
     workloads               the pods that manifests would create
     pod_templates           the pod templates of an object, and how many pods each makes
     object_relations        which of the manifests' objects count: there twice, made by another, named
+    stored_workloads        what is stored of the manifests' objects and stays: replicas, jobs that have ended
     autoscalers             the replicas that autoscalers among the manifests give
     rolling_updates         how many pods an object keeps ready while it replaces them
     manifest_fields         fields that the API server would refuse
