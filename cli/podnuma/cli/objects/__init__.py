@@ -17,6 +17,7 @@
 
     workloads               the pods that manifests would create
     pod_templates           the pod templates of an object, and how many pods each makes
+    without_pods            kinds that hold pod templates and make no pods of them here
     object_relations        which of the manifests' objects count: there twice, made by another, named
     stored_workloads        what is stored of the manifests' objects and stays: replicas, jobs that have ended
     autoscalers             the replicas that autoscalers among the manifests give

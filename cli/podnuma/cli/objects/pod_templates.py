@@ -13,7 +13,7 @@ of it. The count is the product of the `replicas` above it, as replicas of a gro
 which may be called `instances`, `count`, `members` or `minReplicas`; of the `numOfHosts` of one (RayCluster),
 and of a job's `parallelism`; one if nothing is said. A `leaderWorkerTemplate` (LeaderWorkerSet) has a `size`:
 one pod is the leader, of a template of its own or of the workers'. Knative has the number in an annotation of
-the template (`min-scale`), and its containers need no name.
+the template (`min-scale`), and its containers need no name. What only speaks of pods is in `without_pods`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +24,7 @@ from podnuma.api.names import GROUP
 from podnuma.api.stored_json import object_at
 from podnuma.cli.objects.documents import RENDER_KUSTOMIZE, Document, other_spelling
 from podnuma.cli.objects.rolling_updates import pods_kept_ready
+from podnuma.cli.objects.without_pods import is_policy, made_elsewhere
 
 # Of one template; more replicas of the same one would add nothing.
 MOST_REPLICAS: Final = 1000
@@ -131,6 +132,10 @@ def _group(document: Document) -> str:
 
 def pod_templates(document: Document) -> tuple[PodTemplate, ...] | None:
     """Return the templates of an object; none if it makes no pods, None if its kind is not understood."""
+    if is_policy(document.value):
+        return ()
+    if made_elsewhere(document.value):
+        return None
     if not is_built_in(document):
         found = tuple(_search(document.value, "", 1, _DEEPEST))
         # What Kubernetes' own projects define makes pods only by templates (routes, snapshots).

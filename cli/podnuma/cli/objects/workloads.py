@@ -27,6 +27,7 @@ from podnuma.cli.objects.documents import Document
 from podnuma.cli.objects.manifest_fields import KINDS, field_problems
 from podnuma.cli.objects.object_relations import last_of_each, with_templates, without_made
 from podnuma.cli.objects.pod_templates import PodTemplate, is_built_in, pod_templates, wrong_type
+from podnuma.cli.objects.without_pods import made_elsewhere, placeholder
 
 _DEFAULT_NAMESPACE = "default"
 _PODS: Final = uuid.UUID("5d1c6d06-64a8-4c6f-9a3c-0f2b0c0b5a52")  # of the UIDs of pods that do not exist
@@ -34,6 +35,7 @@ NO_POLICIES = AdmissionPolicies()
 _ADMITTING: Final = frozenset(
     one.kind for one in (LIMIT_RANGE, RESOURCE_QUOTA, RUNTIME_CLASS, PRIORITY_CLASS)
 )
+_FILL_IN: Final = "do that first, for example: flux envsubst --strict < FILE | podnuma plan -f -"
 _HOOK: Final = "helm.sh/hook"
 _INSTALLING: Final = frozenset(
     f"{when}-{what}" for when in ("pre", "post") for what in ("install", "upgrade")
@@ -122,7 +124,13 @@ def expand(
         templates = pod_templates(document)
         label = f"{document.place}: {document.kind} {document.name}"
         if templates is None:
-            not_understood.append(f"{label} is not understood: nothing in it looks like a pod; left out")
+            elsewhere = made_elsewhere(document.value)
+            why = (
+                f"not planned as it is: {elsewhere}"
+                if elsewhere
+                else "not understood: nothing in it looks like a pod"
+            )
+            not_understood.append(f"{label} is {why}; left out")
             continue
         if not templates:
             skipped.append(f"{label} {_without_pods(document.kind)}")
@@ -135,6 +143,7 @@ def expand(
             guessed.append(f"{label}: its pods are guessed from what looks like a pod template: {where}")
         if not base:
             problems.append(f"{document.place}: metadata.name: is missing")
+        known = len(problems)
         wrong = _field_problems(document)
         problems += (f"{document.place}: {text}" for text in wrong)
         for template in templates:
@@ -143,6 +152,8 @@ def expand(
             problems += (f"{document.place}: {line}" for line in bad if not _is_told(line, wrong))
             fractions = fractions_of_bytes(object_at(template.value, "spec"))
             warned += (f"{document.place}: {template.inside}{line}" for line in fractions)
+        if len(problems) > known and (open_place := placeholder(document.value)):
+            problems.append(f"{document.place}: {open_place} is not filled in yet; {_FILL_IN}")
     lines = map(tuple, (problems, skipped, guessed, not_understood, halted, autoscaled, warned))
     return ExpandedPods(tuple(pods), *lines)
 

@@ -10,9 +10,9 @@ from tests.unit.cli.builders import budgeted_pod
 from tests.unit.cli.commands.test_plan_running import FIRST, REPLICA, Tried, node, running, workload
 
 
-def stored(value: dict[str, Any], applied: bool | None = None, **spec: Any) -> dict[str, Any]:
-    """An object as it is in the cluster; `applied`: `kubectl apply` has set its replicas, or not."""
-    last = {"spec": {"replicas": 3} if applied else {}}
+def stored(value: dict[str, Any], *, applied: bool | None = None, **spec: Any) -> dict[str, Any]:
+    """Return an object as it is in the cluster; `applied`: `kubectl apply` has set its replicas, or not."""
+    last: dict[str, Any] = {"spec": {"replicas": 3} if applied else {}}
     annotations = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(last)}
     metadata = {**value["metadata"], "annotations": {} if applied is None else annotations}
     return {**value, "metadata": metadata, "spec": {**value["spec"], **spec}}
@@ -23,7 +23,7 @@ def stored(value: dict[str, Any], applied: bool | None = None, **spec: Any) -> d
 def test_replicas_that_a_manifest_leaves_out_are_those_that_its_object_has(tmp_path, kind, applied):
     """An autoscaler has set them. The node has seven NUMA nodes with room for such a pod."""
     new = workload(kind, 12)
-    tried = Tried(tmp_path, [node(), stored(new, applied, replicas=8)], new)
+    tried = Tried(tmp_path, [node(), stored(new, applied=applied, replicas=8)], new)
     assert [result for result, _ in tried.pods.values()] == ["admitted"] * 7 + ["refused"]
     assert tried.code is Exit.NO
     assert f"{kind} w is planned with the 8 replicas that it has: the manifest leaves them out" in tried.said
