@@ -23,7 +23,7 @@ from typing import Any, Final
 from podnuma.api.names import GROUP
 from podnuma.api.stored_json import object_at
 from podnuma.cli.objects.documents import RENDER_KUSTOMIZE, Document, other_spelling
-from podnuma.cli.objects.rolling_updates import pods_kept_ready
+from podnuma.cli.objects.rolling_updates import pods_kept_ready, pods_left_alone
 from podnuma.cli.objects.without_pods import is_policy, made_elsewhere
 
 # Of one template; more replicas of the same one would add nothing.
@@ -84,7 +84,8 @@ class PodTemplate:
     """A template: where it stands (empty for a Pod), its JSON, and the pods that are made of it.
 
     `names` are what is appended to the object's name, one per pod. `guessed`: found by its shape.
-    `kept_ready`: an old pod goes only while more than so many are ready (`rolling_updates`).
+    `kept_ready`: an old pod goes only while more than so many are ready; `left_alone`: so many of the first
+    pods are not replaced by a rollout (`rolling_updates`).
     """
 
     path: str
@@ -93,6 +94,7 @@ class PodTemplate:
     guessed: bool = False
     every_node: bool = False
     kept_ready: int = 0
+    left_alone: int = 0
 
     @property
     def inside(self) -> str:
@@ -152,8 +154,16 @@ def pod_templates(document: Document) -> tuple[PodTemplate, ...] | None:
     every_node = document.kind == "DaemonSet"
     names = ("",) if every_node else _names(_count(document.kind, spec), first)
     path = ".".join((*_BUILT_IN[document.kind], "template"))
-    kept = pods_kept_ready(document.kind, spec, len(names))
-    return (PodTemplate(path, object_at(spec, "template"), names, every_node=every_node, kept_ready=kept),)
+    return (
+        PodTemplate(
+            path,
+            object_at(spec, "template"),
+            names,
+            every_node=every_node,
+            kept_ready=pods_kept_ready(document.kind, spec, len(names)),
+            left_alone=pods_left_alone(document.kind, spec),
+        ),
+    )
 
 
 def _search(value: Any, path: str, replicas: int, depth: int) -> Iterator[tuple[str, Mapping[str, Any], int]]:

@@ -9,6 +9,8 @@
     DaemonSet     with `maxSurge` the new pod of a node is ready before the old one goes
 
 Each is one number: an old pod goes only while more than so many are ready, old and new ones together.
+
+A StatefulSet with a `partition` leaves so many of its first pods as they are.
 """
 
 from collections.abc import Mapping
@@ -33,6 +35,15 @@ def pods_kept_ready(kind: str, spec: Mapping[str, Any], replicas: int) -> int:
             return 1 if text_at(update, "type") != "OnDelete" and _share(surge, _WHOLE, up=True) else 0
         case _:
             return 0
+
+
+def pods_left_alone(kind: str, spec: Mapping[str, Any]) -> int:
+    """Return how many of the first pods of an object with this spec a rollout does not replace."""
+    update = object_at(spec, "updateStrategy")
+    if kind != "StatefulSet" or text_at(update, "type") == "OnDelete":
+        return 0
+    partition = object_at(update, "rollingUpdate").get("partition", 0)
+    return max(0, partition) if isinstance(partition, int) and not isinstance(partition, bool) else 0
 
 
 def _kept_by_deployment(spec: Mapping[str, Any], replicas: int) -> int:

@@ -3,8 +3,9 @@
 A pod belongs to the object that controls it, and to what controls that; that of a Deployment, or of a
 Rollout, to its ReplicaSet, whose name is the object's and a hash which the pod has as a label. It counts if
 it asks for the same as a pod that would be created now and may stay on its node; with another one of the
-object's pods it would be replaced. Containers that were added to it at its creation (injected sidecars) are
-not missed in the manifest. Pods that are on no node, have ended, or are about to end do not run.
+object's pods it would be replaced, unless a rollout leaves it alone (`partition`). Containers that were added
+to it at its creation (injected sidecars) are not missed in the manifest. Pods that are on no node, have
+ended, or are about to end do not run.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -105,7 +106,12 @@ def count_running(
         if owner is None:
             continue
         indices = wanted[owner]
-        alike = [index for index in indices if _counts_as(planned[index], pod, view)]
+        alike = [
+            index
+            for index in indices
+            if _counts_as(planned[index], pod, view)
+            or (planned[index].left_alone and planned[index].name == pod.name)
+        ]
         alike.sort(key=lambda index: planned[index].name != pod.name)
         free = [index for index in alike if planned[index].every_node or index not in kept]
         if not alike:

@@ -12,7 +12,7 @@ An object that is not there, or that this user may not read, counts as its manif
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from podnuma.api.resource_types import (
     DEPLOYMENT,
@@ -139,5 +139,5 @@ def _with_spec(document: Document, **fields: int) -> Document:
     return replace(document, value={**document.value, "spec": spec})
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)

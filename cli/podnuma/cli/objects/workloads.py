@@ -60,7 +60,8 @@ class PlannedPod:
 
     `every_node`: the pod of a DaemonSet, one on each node that it may go to. `owner`: kind and name of the
     object that makes it; None for a pod by itself. `devices`: what is said of those that it asks for.
-    `kept_ready`: an old pod of its object goes only while more than so many are ready.
+    `kept_ready`: an old pod of its object goes only while more than so many are ready. `left_alone`: one of
+    its name that runs is not replaced.
     """
 
     place: str
@@ -71,6 +72,7 @@ class PlannedPod:
     owner: tuple[str, str] | None = None
     devices: str = ""
     kept_ready: int = 0
+    left_alone: bool = False
 
     @property
     def name(self) -> str:
@@ -220,7 +222,7 @@ def _planned(
 ) -> tuple[list[PlannedPod], list[str]]:
     """Return the pods of a template, or why there are none: its pods are alike, so one speaks for all."""
     found: list[PlannedPod] = []
-    for value in _pods(document, template, base, namespace):
+    for number, value in enumerate(_pods(document, template, base, namespace)):
         stored = policies.admit(value)
         try:
             # Defaulting copies a bad value to other fields; report it where it was written if possible.
@@ -245,6 +247,7 @@ def _planned(
                 owner,
                 devices,
                 template.kept_ready,
+                number < template.left_alone,
             )
         )
     return found, []

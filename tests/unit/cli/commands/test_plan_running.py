@@ -381,3 +381,26 @@ def test_objects_that_control_each_other_are_no_endless_chain(tmp_path):
     ]
     tried = Tried(tmp_path, cluster, custom("JobSet", {"a": template(12)}))
     assert {result for result, _ in tried.pods.values()} == {"admitted"}
+
+
+@pytest.mark.parametrize("partition", [0, 2, 3, None])
+def test_pods_below_the_partition_of_a_stateful_set_are_not_replaced(tmp_path, partition):
+    """No NUMA node has 14 CPUs; the first pods keep what they have until the partition is lowered."""
+    cluster = [node()]
+    for number, cpus in enumerate((FIRST, SECOND, "18-23,66-71")):
+        cluster += running(f"w-{number}", 12, cpus, ("StatefulSet", "w"))
+    new = workload("StatefulSet", 14, 3)
+    new["spec"]["updateStrategy"] = {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}}
+    tried = Tried(tmp_path, cluster, new)
+    kept = partition or 0
+    assert [result for result, _ in tried.pods.values()] == ["running"] * kept + ["refused"] * (3 - kept)
+    assert tried.code is (Exit.OK if kept == 3 else Exit.NO)
+
+
+def test_a_new_pod_below_the_partition_is_planned(tmp_path):
+    new = workload("StatefulSet", 12, 2)
+    new["spec"]["updateStrategy"] = {"rollingUpdate": {"partition": 2}}
+    cluster = [node(), *running("w-0", 11, FIRST, ("StatefulSet", "w"))]
+    tried = Tried(tmp_path, cluster, new)
+    assert tried.pods == {"w-0": ("running", "node-a"), "w-1": ("admitted", "node-a")}
+    assert "planned as if they were gone" not in tried.said
