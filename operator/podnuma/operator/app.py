@@ -51,6 +51,10 @@ _POLL = 0.05
 _REVIEW_DEADLINE = 2.0  # seconds, twice per reader; a scrape that waits longer is given up by the port
 
 
+class RewoundError(Exception):
+    """What the API server has stored is older than what it has shown before."""
+
+
 class OperatorProcess:
     """The parts of one process: built at once, run together, stopped together."""
 
@@ -103,7 +107,7 @@ class OperatorProcess:
         self.metrics.watch_state(self._snapshot)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run until `stop` is set."""
+        """Run until `stop` is set; RewoundError if the API server was set back to an earlier state."""
         server = await self._open_port()
         parts = [
             asyncio.create_task(
@@ -120,7 +124,7 @@ class OperatorProcess:
             )
         ]
         try:
-            await stop.wait()
+            await self._end(stop)
         finally:
             await self.controller.stop()
             await supervise.cancel_and_wait(*parts)
@@ -131,6 +135,23 @@ class OperatorProcess:
             if server is not None:
                 server.close()
             await self._client.close()
+
+    async def _end(self, stop: asyncio.Event) -> None:
+        """Wait until it is time to end."""
+        if self.elector is None:
+            await stop.wait()
+            return
+        rewound = asyncio.create_task(self.elector.rewound())
+        told = asyncio.create_task(stop.wait())
+        await asyncio.wait([rewound, told], return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        if not rewound.done():
+            rewound.cancel()
+            return
+        raise RewoundError(
+            "the API server has stored less than it has shown, as after the restore of a backup of etcd: "
+            "this process ends, so that the next one begins with what is there"
+        )
 
     async def _lead(self) -> None:
         while True:
@@ -248,7 +269,10 @@ async def run(settings: OperatorSettings) -> None:
         await ClientCredentials(settings.kubeconfig, settings.context).read()
     except errors.RefusedError as error:
         raise SystemExit(error.message) from error
-    await OperatorProcess(settings).run(stop)
+    try:
+        await OperatorProcess(settings).run(stop)
+    except RewoundError as error:
+        raise SystemExit(str(error)) from error
 
 
 def main(settings: OperatorSettings) -> None:

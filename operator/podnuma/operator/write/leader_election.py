@@ -11,6 +11,10 @@ A former leader cannot do harm:
     that a slow write is not carried out under the next leader;
   * a decision of an older term that still turns up later is compared with what the new leader
     holds, and is deleted if they overlap (see node.allocations).
+
+The Lease shows as well that a backup of etcd was restored: versions only grow, and it has an earlier one.
+Watches then go on from a version that is yet to come, and are silent, and caches take what is stored for
+older than what they have. Only a process that begins anew sees the cluster as it is (`rewound`).
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from podnuma.api.resource_types import LEASE
+from podnuma.operator.cache.decode import resource_version
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
@@ -80,6 +85,8 @@ class LeaderElector:
         self._leading = asyncio.Event()
         self._lost = asyncio.Event()
         self._lost.set()
+        self._version = 0
+        self._rewound = asyncio.Event()
 
     @property
     def term(self) -> int:
@@ -102,10 +109,14 @@ class LeaderElector:
         """Wait until this process no longer leads."""
         await self._lost.wait()
 
+    async def rewound(self) -> None:
+        """Wait until what the API server has stored is older than what it has shown before."""
+        await self._rewound.wait()
+
     async def run(self) -> None:
-        """Try for ever to acquire and renew the Lease."""
+        """Try to acquire and renew the Lease until the API server's past has changed."""
         try:
-            while True:
+            while not self._rewound.is_set():
                 began = self._clock()
                 try:
                     async with asyncio.timeout(self._settings.retry * 2):
@@ -139,6 +150,8 @@ class LeaderElector:
                 "POST", self._path, self._body({}, self._identity, 0), deadline=self._settings.retry
             )
             self._hold(created, began)
+            return
+        if self._went_back(lease):
             return
         spec = lease.get("spec") or {}
         holder = str(spec.get("holderIdentity") or "")
@@ -183,6 +196,15 @@ class LeaderElector:
             logger.info("leading, term %d", self._term)
             self._lost.clear()
             self._leading.set()
+
+    def _went_back(self, lease: Json) -> bool:
+        """Note the version of the Lease; tell whether it had a later one."""
+        version = resource_version((lease.get("metadata") or {}).get("resourceVersion"))
+        if version < self._version:
+            self._safe_until = 0.0
+            self._rewound.set()
+        self._version = max(self._version, version)
+        return self._rewound.is_set()
 
     def _step_down(self) -> None:
         if self._leading.is_set():

@@ -191,3 +191,36 @@ async def test_silence_of_the_api_server_is_told_in_words():
     task.cancel()
     logger.removeHandler(handler)
     assert told == ["Lease podnuma-operator: no answer within 4 s"]
+
+
+@virtual
+async def test_who_sees_that_a_backup_was_restored_leads_no_more_and_says_so():
+    """Watches and caches of this process know versions that do not exist yet: it was blind, and led."""
+    leases = FakeLeases()
+    a, b = elector(leases, "a"), elector(leases, "b")
+    tasks = [running(a)]
+    await a.elected()
+    tasks.append(running(b))
+    await asyncio.sleep(30)
+    backup = copy.deepcopy(leases.lease)
+    await asyncio.sleep(30)
+    leases.down = True
+    await asyncio.sleep(5)
+    leases.down, leases.lease = False, backup
+    async with asyncio.timeout(5):
+        await asyncio.gather(a.rewound(), b.rewound(), *tasks)
+    assert not a.leading
+    assert leases.lease == backup
+
+
+@virtual
+async def test_a_lease_that_is_made_anew_is_no_restored_backup():
+    leases = FakeLeases()
+    a = elector(leases, "a")
+    task = running(a)
+    await a.elected()
+    await asyncio.sleep(10)
+    leases.lease = None
+    await asyncio.sleep(10)
+    assert a.leading
+    assert not task.done()
