@@ -18,7 +18,7 @@ amount in it that cannot be read counts as not reported.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from hashlib import blake2s
+from hashlib import sha256
 from typing import Any, Final
 
 from podnuma.allocator import ContainerRequest, PodRequest, Quantity
@@ -30,7 +30,7 @@ PENDING: Final = "PodResizePending"
 """Condition of a pod: the kubelet has not accepted its resize; reason Deferred or Infeasible."""
 
 _RESIZABLE: Final = (CPU, MEMORY)
-_DIGEST_BYTES: Final = 8
+_DIGITS: Final = 16
 
 
 def allocated(value: Any, desired: PodRequest) -> PodRequest:
@@ -86,7 +86,7 @@ def resources_revision(pod: PodRequest) -> str:
             _line(container.kind.value, container.requests),
             _line("", container.limits),
         ]
-    return blake2s("\n".join(texts).encode(), digest_size=_DIGEST_BYTES).hexdigest()
+    return sha256("\n".join(texts).encode()).hexdigest()[:_DIGITS]
 
 
 def _line(head: str, amounts: Amounts | None) -> str:

