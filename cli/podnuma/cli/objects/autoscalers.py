@@ -6,13 +6,16 @@
 
 A chart that scales leaves `replicas` out, so that one pod would be planned. Metrics are of running pods: what
 they would make of the number between the two bounds is not known.
+
+A VerticalPodAutoscaler gives pods other requests when they are created, by what such pods have used, which no
+manifest tells: that is said. They are rarely whole CPUs, with which a container has none for itself.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from podnuma.api.stored_json import object_at
+from podnuma.api.stored_json import object_at, objects_at
 from podnuma.cli.objects.documents import Document
 from podnuma.cli.objects.queries import group_of
 
@@ -42,13 +45,13 @@ def scaled(documents: Sequence[Document], namespace: str) -> tuple[list[Document
 
     An autoscaler of something that is there is not returned. `namespace`: that of objects which name none.
     """
+    documents, lines = _resized(documents, namespace)
     found = {
         target: one
         for one in documents
         if (kind := _kind(one)) is not None and (target := _target(one, kind, namespace))
     }
     kept: list[Document] = []
-    lines: list[str] = []
     done = []
     for one in documents:
         autoscaler = found.get((one.kind, _namespace(one, namespace), one.name))
@@ -66,6 +69,39 @@ def scaled(documents: Sequence[Document], namespace: str) -> tuple[list[Document
                 f"{bound} of {autoscaler.kind} {autoscaler.name}"
             )
     return [one for one in kept if one not in done], lines
+
+
+def _resized(documents: Sequence[Document], namespace: str) -> tuple[list[Document], list[str]]:
+    """Return the documents without autoscalers of requests, and a line for each that they change."""
+    there = {(one.kind, _namespace(one, namespace), one.name): one for one in documents}
+    kept: list[Document] = []
+    lines: list[str] = []
+    for one in documents:
+        group = group_of(one.value) or ""
+        of_requests = (group, one.kind) == ("autoscaling.k8s.io", "VerticalPodAutoscaler")
+        reference = object_at(object_at(one.value, "spec"), "targetRef")
+        target = there.get(
+            (str(reference.get("kind")), _namespace(one, namespace), str(reference.get("name")))
+        )
+        if not of_requests or target is None:
+            kept.append(one)
+        elif _gives_requests(one):
+            lines.append(
+                f"{target.place}: {target.kind} {target.name} is planned with the requests of its manifest, "
+                f"though VerticalPodAutoscaler {one.name} gives its pods others when they are created, "
+                "rarely of whole CPUs"
+            )
+    return kept, lines
+
+
+def _gives_requests(autoscaler: Document) -> bool:
+    """Whether it changes requests of some container when a pod is created."""
+    spec = object_at(autoscaler.value, "spec")
+    policies = objects_at(object_at(spec, "resourcePolicy"), "containerPolicies")
+    every = next((one for one in policies if one.get("containerName") == "*"), {})
+    some = any(one.get("mode") != "Off" for one in policies if one is not every)
+    off = object_at(spec, "updatePolicy").get("updateMode") == "Off"
+    return not off and (every.get("mode") != "Off" or some)
 
 
 def _kind(document: Document) -> _Kind | None:

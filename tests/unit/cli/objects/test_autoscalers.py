@@ -101,3 +101,39 @@ def test_what_keda_has_paused_has_the_replicas_of_the_annotation():
     found = expanded(workload(), scaled_object(annotations=paused, minReplicaCount=5))
     assert len(found.pods) == 2
     assert found.autoscaled[0].endswith("autoscaling.keda.sh/paused-replicas of ScaledObject by-queue")
+
+
+def vertical(target="web", mode="Recreate", **spec):
+    reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": target}
+    return {
+        "apiVersion": "autoscaling.k8s.io/v1",
+        "kind": "VerticalPodAutoscaler",
+        "metadata": {"name": "by-use"},
+        "spec": {"targetRef": reference, "updatePolicy": {"updateMode": mode}, **spec},
+    }
+
+
+ALL_OFF = {"containerName": "*", "mode": "Off"}
+
+
+@pytest.mark.parametrize(
+    ("one", "changes"),
+    [
+        (vertical(), True),
+        (vertical(mode="InPlaceOrRecreate"), True),
+        (vertical(mode="Initial"), True),
+        (vertical(resourcePolicy={"containerPolicies": [ALL_OFF, {"containerName": "c"}]}), True),
+        (vertical(resourcePolicy={"containerPolicies": [ALL_OFF]}), False),
+        (vertical(mode="Off"), False),
+        (vertical("other"), False),
+    ],
+)
+def test_requests_that_an_autoscaler_changes_are_said_to_be_those_of_the_manifest(one, changes):
+    """They are rarely whole CPUs: what is admitted with CPUs of its own would have none."""
+    found = expanded(workload(), one)
+    said = (
+        "f document 1: Deployment web is planned with the requests of its manifest, though "
+        "VerticalPodAutoscaler by-use gives its pods others when they are created, rarely of whole CPUs"
+    )
+    assert found.autoscaled == ((said,) if changes else ())
+    assert len(found.pods) == 1
