@@ -155,6 +155,21 @@ def test_the_agent_runs_on_every_node_and_the_operator_twice(helm):
     assert "PodDisruptionBudget" not in {one["kind"] for one in rendered(helm, "operator.replicas=1")}
 
 
+def test_no_proxy_of_a_service_mesh_keeps_a_job_from_ending(helm):
+    """An uninstallation waited for such a proxy until it failed; who wants one says so."""
+    wanted = "cleanup.podLabels.sidecar\\.istio\\.io/inject=true"
+    for options, cleanup in (((), "false"), (("--set-string", wanted), "true")):
+        jobs = [one for one in rendered(helm, options=options) if one["kind"] == "Job"]
+        assert len(jobs) == 2
+        for job in jobs:
+            made = job["spec"]["template"]["metadata"]
+            own = cleanup if made["labels"]["app.kubernetes.io/component"] == "cleanup" else "false"
+            assert made["labels"]["sidecar.istio.io/inject"] == own
+            assert made["annotations"]["sidecar.istio.io/inject"] == "false"
+            assert made["annotations"]["linkerd.io/inject"] == "disabled"
+            assert made["labels"]["kuma.io/sidecar-injection"] == "disabled"
+
+
 def test_crds_are_those_of_the_project_and_survive_an_uninstall(helm):
     shipped = {
         one["metadata"]["name"]: one for one in rendered(helm) if one["kind"] == "CustomResourceDefinition"

@@ -33,6 +33,17 @@
 {{ toYaml (merge (dict "app.kubernetes.io/component" (index . 1)) $own (index . 2)) }}
 {{- end -}}
 
+{{/* With these service meshes put no proxy into a pod. One runs on when the container of a Job has ended, so that the
+Job never does. */}}
+{{- define "podnuma.withoutMeshLabels" -}}
+sidecar.istio.io/inject: "false"
+kuma.io/sidecar-injection: disabled
+{{- end -}}
+{{- define "podnuma.withoutMeshAnnotations" -}}
+sidecar.istio.io/inject: "false"
+linkerd.io/inject: disabled
+{{- end -}}
+
 {{/* Labels that find the pods of one part; they never change. Argument: list of context and part. */}}
 {{- define "podnuma.selector" -}}
 {{- $ := index . 0 -}}
