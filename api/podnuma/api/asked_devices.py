@@ -1,7 +1,7 @@
 """What a ResourceClaim asks for before it is allocated, as far as that can be told without running CEL.
 
     ResourceClaim  spec.devices.requests[].exactly.{deviceClassName,allocationMode,count,selectors}
-    DeviceClass    spec.selectors
+    DeviceClass    spec.selectors; spec.extendedResourceName, which pods request like that of a device plugin
 
 Known is a request for an exact number of devices of one class, where class and request together select by
 driver alone: each selector is `device.driver == "name"`, there is at least one, and all name the same driver.
@@ -20,6 +20,9 @@ from podnuma.api.device_claims import ClaimReference
 from podnuma.api.object_metadata import subject
 from podnuma.api.resource_types import DEVICE_CLASS, RESOURCE_CLAIM
 from podnuma.api.stored_json import Json, as_object
+
+CLASS_RESOURCE: Final = "deviceclass.resource.kubernetes.io/"
+"""What the extended resource begins with that each class has, followed by its name."""
 
 _BY_DRIVER: Final = re.compile(
     r"""\s*device\.driver\s*==\s*(?P<quote>["'])(?P<driver>[^"'\\]+)(?P=quote)\s*"""
@@ -84,6 +87,23 @@ def read_device_class(device_class: Json) -> SelectedDrivers | NotKnown:
     found = _drivers(as_object(device_class.get("spec")).get("selectors"))
     if isinstance(found, NotKnown):
         return NotKnown(f"{subject(DEVICE_CLASS.kind, device_class)}: {found.why}")
+    return found
+
+
+def serving_classes(device_classes: Iterable[Json]) -> dict[str, str]:
+    """Return which class serves an extended resource: of several the newest, then the first by name.
+
+    Never raises.
+    """
+    named = [(as_object(one.get("metadata")), as_object(one.get("spec"))) for one in device_classes]
+    by_name = sorted(named, key=lambda one: str(one[0].get("name")), reverse=True)
+    found: dict[str, str] = {}
+    for metadata, spec in sorted(by_name, key=lambda one: str(one[0].get("creationTimestamp") or "")):
+        name, resource = metadata.get("name"), spec.get("extendedResourceName")
+        if isinstance(name, str) and name:
+            found[f"{CLASS_RESOURCE}{name}"] = name
+            if isinstance(resource, str) and resource:
+                found[resource] = name
     return found
 
 

@@ -13,6 +13,8 @@
 
 What needs several nodes or pods (pod affinity, topology spread, groups that start together), ports, volumes
 and what another scheduler would do are not looked at; ``not_considered`` names those that a pod asks for.
+Extended resources that a DeviceClass serves are devices of claims, which the scheduler makes when it binds
+the pod: they are looked for only at nodes that have some of a device plugin.
 Amounts count as the scheduler counts them: a pod requests what its containers need at their peak or, where it
 names it, what its budget says, and its overhead. While it is resized it requests the larger of what it asks
 for, what its kubelet has allocated and what it has; a resize that this calls infeasible is not counted.
@@ -22,7 +24,7 @@ Reading never fails: what the API server would not have stored matches nothing a
 
 import enum
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -190,8 +192,13 @@ DAEMON_TOLERATIONS: Final = (
 """What the controller of DaemonSets adds to their pods."""
 
 
-def obstacle(pod: PodConstraints, node: SchedulableNode, requested: Needs) -> Obstacle | None:
-    """Return what keeps a pod from a node whose pods request this much together; None: it may go there."""
+def obstacle(
+    pod: PodConstraints, node: SchedulableNode, requested: Needs, claimed: Container[str] = ()
+) -> Obstacle | None:
+    """Return what keeps a pod from a node whose pods request this much together; None: it may go there.
+
+    `claimed`: extended resources that DeviceClasses serve.
+    """
     if pod.node_name not in ("", node.name):
         return Obstacle.NODE_NAME
     if not pod.runs_on(node.system):
@@ -209,16 +216,18 @@ def obstacle(pod: PodConstraints, node: SchedulableNode, requested: Needs) -> Ob
         return Obstacle.CORDON
     if repelling:
         return Obstacle.TAINT
-    return Obstacle.RESOURCES if next(insufficient_resources(pod, node, requested), None) else None
+    return Obstacle.RESOURCES if next(insufficient_resources(pod, node, requested, claimed), None) else None
 
 
 def insufficient_resources(
-    pod: PodConstraints, node: SchedulableNode, requested: Needs
+    pod: PodConstraints, node: SchedulableNode, requested: Needs, claimed: Container[str] = ()
 ) -> Iterator[tuple[str, int]]:
     """Yield each resource that a node has too little of for a pod, and what is left of it."""
     if node.allocatable is None:
         return
     for resource, amount in pod.requests.items():
+        if resource in claimed and not node.allocatable.get(resource):
+            continue
         left = node.allocatable.get(resource, 0) - requested.get(resource, 0)
         if amount > max(left, 0):
             yield resource, left

@@ -11,6 +11,7 @@ from podnuma.api.asked_devices import (
     asked_devices,
     read_asking_claim,
     read_device_class,
+    serving_classes,
 )
 from podnuma.api.device_claims import ClaimReference
 
@@ -130,3 +131,20 @@ def test_nothing_that_is_stored_makes_the_readers_raise(spec, status):
     for requests in (spec, [spec], [{"name": "r", "exactly": spec}]):
         read_asking_claim({"spec": {"devices": {"requests": requests}}})
     read_device_class({"spec": {"selectors": spec}})
+
+
+def serving(name, resource=None, created=""):
+    spec = {} if resource is None else {"extendedResourceName": resource}
+    return {"metadata": {"name": name, "creationTimestamp": created}, "spec": spec}
+
+
+def test_of_classes_that_serve_one_resource_the_newest_counts_then_the_first_by_name():
+    """As the scheduler chooses while one class replaces another."""
+    gpu, own = "example.com/gpu", "deviceclass.resource.kubernetes.io/"
+    early, late = "2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z"
+    for classes in (
+        [serving("a", gpu, early), serving("b", gpu, late), serving("c", gpu, late)],
+        [serving("c", gpu, late), serving("b", gpu, late), serving("a", gpu, early)],
+    ):
+        assert serving_classes(classes) == {gpu: "b", f"{own}a": "a", f"{own}b": "b", f"{own}c": "c"}
+    assert serving_classes([serving("plain"), {"metadata": {}}, {}]) == {f"{own}plain": "plain"}

@@ -5,6 +5,8 @@ from podnuma.allocator.quantities import NANO
 from podnuma.api.scheduling import (
     DAEMON_TOLERATIONS,
     Obstacle,
+    PodConstraints,
+    SchedulableNode,
     add,
     insufficient_resources,
     obstacle,
@@ -285,3 +287,18 @@ def test_what_go_reads_as_no_integer_is_neither_greater_nor_less(value):
     for operator in ("Gt", "Lt"):
         wants = pod(**affinity(expression("size", operator, "5")))
         assert obstacle(wants, node(labels={"size": value}), {}) is Obstacle.AFFINITY
+
+
+def test_a_resource_that_claims_serve_is_looked_for_only_where_a_device_plugin_has_some():
+    """As the scheduler does: a plugin that has gone leaves a zero behind."""
+    wants = PodConstraints(requests={"example.com/gpu": 1 * NANO})
+    claimed = frozenset({"example.com/gpu"})
+    for allocatable, fits in (
+        ({}, True),
+        ({"example.com/gpu": 0}, True),
+        ({"example.com/gpu": 1 * NANO}, False),
+    ):
+        one = SchedulableNode("n", allocatable=allocatable)
+        used = {"example.com/gpu": 1 * NANO}
+        assert (obstacle(wants, one, used, claimed) is None) is fits
+        assert obstacle(wants, one, used) is Obstacle.RESOURCES

@@ -17,7 +17,7 @@ import itertools
 import random
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from podnuma.api.asked_devices import read_asking_claim, read_device_class
+from podnuma.api.asked_devices import read_asking_claim, read_device_class, serving_classes
 from podnuma.api.device_claims import AllocatedDevice, DeviceSearch, read_allocated_devices
 from podnuma.api.device_inventory import DeviceInventory
 from podnuma.api.node_resource_topology import is_ours
@@ -234,6 +234,12 @@ class FakeCluster:
             return read_device_class(self.device_classes[name])
 
         return await self._request(f"get DeviceClass {name}", act)
+
+    async def extended_resources(self) -> dict[str, str]:
+        async def act() -> dict[str, str]:
+            return serving_classes(self.device_classes.values())
+
+        return await self._request("list DeviceClass", act)
 
     async def device_inventory(self) -> DeviceInventory:
         async def act() -> DeviceInventory:

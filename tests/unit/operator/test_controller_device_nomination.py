@@ -263,3 +263,89 @@ async def test_claims_and_slices_are_listed_once_in_a_pass():
     await rig.quiet()
     assert sum(request.startswith("list") for request in asked(rig)) == 1
     assert sum(request.startswith("get DeviceClass") for request in asked(rig)) == 1
+
+
+EXTENDED = "example.com/gpu"
+
+
+def asking(resource=EXTENDED, count="1", name="db"):
+    """A gated pod that asks for devices as for those of a device plugin."""
+    value = gated(name, claim="")
+    amounts = value["spec"]["containers"][0]["resources"]
+    for part in ("requests", "limits"):
+        amounts[part][resource] = count
+    return value
+
+
+async def serving(devices, **spec):
+    """Return a cluster whose devices have a class that serves an extended resource; their nodes have none."""
+    rig = await placing(devices, **spec)
+    rig.cluster.device_classes[GPU]["spec"]["extendedResourceName"] = EXTENDED
+    for name in devices:
+        known = rig.cluster.get(Kind.NODE, ObjectKey("", name))
+        allocatable = {"cpu": "64", "memory": "64Gi", "pods": "110"}
+        rig.cluster.put(Kind.NODE, {**known, "status": {"allocatable": allocatable}})
+    await rig.quiet()
+    return rig
+
+
+@pytest.mark.parametrize("resource", [EXTENDED, f"deviceclass.resource.kubernetes.io/{GPU}"])
+@virtual
+async def test_an_extended_resource_of_a_class_is_one_of_claims_and_not_of_the_nodes(resource):
+    """No node has it in its books, as the scheduler makes a claim for it: the pod waited for ever."""
+    rig = await serving({"n1": {}, "n2": {"a": 0}})
+    await rig.create(asking(resource))
+    assert nominated(rig) == "n2"
+    assert rig.told("DevicesNotJudged") == rig.told("WaitsForNode") == []
+    assert rig.allocation() is None
+
+
+@virtual
+async def test_devices_of_a_class_that_are_taken_are_not_promised_a_second_time():
+    rig = await serving({"n1": {"a": 0}, "n2": {"b": 0}})
+    for name in ("db", "other", "third"):
+        await rig.create(asking(name=name))
+    assert {nominated(rig, "db"), nominated(rig, "other")} == {"n1", "n2"}
+    assert nominated(rig, "third") is None
+    assert len(rig.told("DevicesNotJudged")) == 1
+
+
+@virtual
+async def test_where_a_device_plugin_has_the_resource_nodes_count_it():
+    rig = await serving({"n1": {}, "n2": {}})
+    known = rig.cluster.get(Kind.NODE, ObjectKey("", "n2"))
+    allocatable = {**known["status"]["allocatable"], EXTENDED: "1"}
+    rig.cluster.put(Kind.NODE, {**known, "status": {"allocatable": allocatable}})
+    await rig.quiet()
+    taken = pod("a", 2, on="n2")
+    taken["spec"]["containers"][0]["resources"]["requests"][EXTENDED] = "1"
+    taken["spec"]["containers"][0]["resources"]["limits"][EXTENDED] = "1"
+    await rig.create(taken)
+    await rig.create(asking())
+    assert nominated(rig) is None  # n1 has no device, the one of n2 is taken
+
+
+@virtual
+async def test_a_resource_that_no_class_serves_is_waited_for():
+    rig = await serving({"n1": {"a": 0}})
+    await rig.create(asking("example.com/nic"))
+    assert stored(rig)["spec"]["schedulingGates"] == [{"name": GATE}]
+    assert len(rig.told("WaitsForNode")) == 1
+
+
+@virtual
+async def test_without_a_look_at_classes_pods_wait_as_before():
+    rig = await serving({"n1": {"a": 0}})
+
+    def refusing(moment, request):
+        if moment == "before" and request == "list DeviceClass":
+            raise errors.RefusedError(403, "Forbidden", "deviceclasses is forbidden")
+
+    rig.cluster.fault = refusing
+    await rig.create(asking())
+    assert len(rig.told("WaitsForNode")) == 1
+    rig.cluster.fault = no_fault
+    await rig.create(pod("a", 2))
+    await rig.quiet(15)
+    await rig.delete("a")
+    assert nominated(rig) == "n1"

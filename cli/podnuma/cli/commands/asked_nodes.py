@@ -4,11 +4,12 @@ What may not be read is left out and said; a node is asked with its own settings
 is tried, or those of a profile that selects it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from podnuma.allocator.placement.fleet import Candidate
+from podnuma.api.asked_devices import serving_classes
 from podnuma.api.node_profile import NodeProfile
 from podnuma.api.node_settings import NodeSettings
 from podnuma.api.node_topology import NodeTopology
@@ -48,6 +49,21 @@ def scheduling_view(source: ObjectSource, pods: Sequence[Json], note: Note) -> S
     if nodes == []:
         note("no Node objects are known here: selectors, taints and free resources are not considered")
     return SchedulingView.of(nodes or (), pods)
+
+
+def learn_classes(
+    source: ObjectSource, view: SchedulingView, pods: Iterable[PodConstraints], note: Note
+) -> None:
+    """Read which extended resources are devices of claims, if it matters for one of these pods."""
+    if not any(map(view.lacks, pods)):
+        return
+    try:
+        classes = _allowed(source, queries.device_classes(), note)
+    except Failure as failure:
+        if failure.code is not Exit.NOT_FOUND:
+            raise
+        return  # an API server before v1.34
+    view.claimed = frozenset(serving_classes(classes or ()))
 
 
 def nodes_to_plan_on(

@@ -20,7 +20,13 @@ from podnuma.api.pod_allocation import PodAllocation, numa_in
 from podnuma.api.scheduling import Obstacle, read_pod_constraints
 from podnuma.cli.commands import output
 from podnuma.cli.commands.answer import Answer
-from podnuma.cli.commands.asked_nodes import candidate_data, nodes_to_plan_on, pods_on, scheduling_view
+from podnuma.cli.commands.asked_nodes import (
+    candidate_data,
+    learn_classes,
+    nodes_to_plan_on,
+    pods_on,
+    scheduling_view,
+)
 from podnuma.cli.exits import Exit
 from podnuma.cli.objects.devices_not_chosen import devices_not_chosen
 from podnuma.cli.objects.queries import Json
@@ -86,6 +92,7 @@ def waiting_pod(
     """Ask every node about a pod."""
     view = scheduling_view(source, pods_on(source, "", output.note), output.note)
     constraints = read_pod_constraints(value)
+    learn_classes(source, view, [constraints], output.note)
     nodes, namespaces = nodes_to_plan_on(source, "", profile, view, output.note, [constraints])
     if constraints.not_considered:
         output.note(f"not considered in where it may go: {', '.join(constraints.not_considered)}")

@@ -13,7 +13,13 @@ from podnuma.allocator.placement.packing import Packing
 from podnuma.api.resource_types import POD
 from podnuma.cli.commands import output
 from podnuma.cli.commands.answer import Answer, answering
-from podnuma.cli.commands.asked_nodes import Note, nodes_to_plan_on, pods_on, scheduling_view
+from podnuma.cli.commands.asked_nodes import (
+    Note,
+    learn_classes,
+    nodes_to_plan_on,
+    pods_on,
+    scheduling_view,
+)
 from podnuma.cli.commands.completion import complete_node, complete_profile
 from podnuma.cli.commands.options import Namespace, examples, new_app
 from podnuma.cli.commands.plan_quotas import quota_refusals
@@ -194,6 +200,7 @@ def plan_documents(
     pods = pods_on(source, node, note)
     view = scheduling_view(source, pods, note)
     constraints = [one.constraints for one in expanded.pods]
+    learn_classes(source, view, constraints, note)
     nodes, labels = nodes_to_plan_on(source, node, profile, view, note, constraints)
     if node:
         # Replicas may run on other nodes, too.

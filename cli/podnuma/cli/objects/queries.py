@@ -6,6 +6,7 @@ from typing import Any
 
 from podnuma.api import names
 from podnuma.api.resource_types import (
+    DEVICE_CLASS,
     EVENT,
     LIMIT_RANGE,
     NAMESPACE,
@@ -121,6 +122,11 @@ def resource_claims(namespace: str = "") -> ObjectQuery:
 def resource_slices() -> ObjectQuery:
     """Query all ResourceSlices."""
     return ObjectQuery(RESOURCE_SLICE)
+
+
+def device_classes() -> ObjectQuery:
+    """Query all DeviceClasses."""
+    return ObjectQuery(DEVICE_CLASS)
 
 
 def nodes(name: str = "", labels: str = "") -> ObjectQuery:

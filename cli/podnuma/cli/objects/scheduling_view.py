@@ -25,10 +25,14 @@ _ENDED = ("Succeeded", "Failed")
 
 @dataclass(slots=True)
 class SchedulingView:
-    """Nodes by name, and what their pods request together; `bind` adds a pod, `free` takes one away."""
+    """Nodes by name, and what their pods request together; `bind` adds a pod, `free` takes one away.
+
+    `claimed`: extended resources that DeviceClasses serve.
+    """
 
     nodes: Mapping[str, SchedulableNode] = field(default_factory=dict)
     requested: dict[str, Needs] = field(default_factory=dict)
+    claimed: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, nodes: Iterable[Json], pods: Iterable[Json]) -> "SchedulingView":
@@ -46,7 +50,16 @@ class SchedulingView:
         if known is None:
             other_name = pod.node_name not in ("", node)
             return Obstacle.NODE_NAME if other_name else None if pod.runs_on(_LINUX) else Obstacle.SYSTEM
-        return obstacle(pod, known, self.requested.get(node, {}))
+        return obstacle(pod, known, self.requested.get(node, {}), self.claimed)
+
+    def lacks(self, pod: PodConstraints) -> bool:
+        """Whether a pod asks for an extended resource that some node has none of."""
+        return any(
+            "/" in resource and not (one.allocatable or {}).get(resource)
+            for one in self.nodes.values()
+            for resource in pod.requests
+            if one.allocatable is not None
+        )
 
     def bind(self, pod: PodConstraints, node: str) -> None:
         """Count what a pod requests on a node."""

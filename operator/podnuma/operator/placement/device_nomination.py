@@ -1,5 +1,7 @@
 """Which node is nominated for a pod whose ResourceClaims are not allocated yet.
 
+An extended resource that a DeviceClass serves is such a claim, too: the scheduler makes it with the binding.
+
     near       a node that has the devices free, and would admit the pod with them on the fewest NUMA nodes
                that have enough; the best of these by the profile's packing
     has them   else the best one by CPUs and memory that has them free
@@ -19,7 +21,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from podnuma.allocator.placement.device_wishes import count_by_resource, device_wishes, devices_left
+from podnuma.allocator.placement.device_wishes import (
+    AskedDevices,
+    count_by_resource,
+    device_wishes,
+    devices_left,
+)
+from podnuma.allocator.quantities import NANO
 from podnuma.api.asked_devices import NotKnown, asked_devices
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.operator.cache.objects import ObjectKey
@@ -27,10 +35,10 @@ from podnuma.operator.placement.ungating import UnreservedRelease
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from podnuma.allocator.nodeset import NodeSet
-    from podnuma.allocator.placement.device_wishes import AskedDevices, DeviceWish, FreeDevices
+    from podnuma.allocator.placement.device_wishes import DeviceWish, FreeDevices
     from podnuma.allocator.placement.fleet import Placement
     from podnuma.allocator.request import PodRequest
     from podnuma.allocator.topology import Topology
@@ -76,17 +84,24 @@ class DeviceNomination:
         self._inventory = None
 
     async def nominate(
-        self, pod: CachedPod, usual: Placement, may_go: Callable[[str], bool], *, since: float
+        self,
+        pod: CachedPod,
+        usual: Placement,
+        may_go: Callable[[str], bool],
+        *,
+        since: float,
+        claimed: Mapping[str, str],
     ) -> UnreservedRelease | None:
         """Return how a pod is released: to which node, `usual` if no devices are known; None: ask again soon.
 
-        `since` is when the pod was first seen: the claims of a template are waited for a moment.
+        `since` is when the pod was first seen: the claims of a template are waited for a moment. `claimed`:
+        the extended resources that it would get by a claim, with their classes.
         """
         node = usual.candidate.node
-        if not pod.claims or pod.request is None:
+        if pod.request is None or not (pod.claims or claimed):
             return _nominated(node)
         try:
-            asked = await self._asked(pod)
+            asked = await self._asked(pod, claimed)
             if asked is None:
                 late = self._clock() - since >= _CLAIMS_WITHIN
                 return _nominated(node, "a ResourceClaim that it names does not exist") if late else None
@@ -97,7 +112,9 @@ class DeviceNomination:
             why = str(error)
         return _nominated(node, f"its devices cannot be judged: {why}")
 
-    async def _asked(self, pod: CachedPod) -> tuple[AskedDevices, ...] | NotKnown | None:
+    async def _asked(
+        self, pod: CachedPod, claimed: Mapping[str, str]
+    ) -> tuple[AskedDevices, ...] | NotKnown | None:
         """Return what a pod's claims ask for; None if one of them is not there yet."""
         claims: dict[str, AskingClaim] = {}
         for name in dict.fromkeys(reference.claim for reference in pod.claims):
@@ -114,14 +131,19 @@ class DeviceNomination:
                 return found
             claims[name] = found
         classes: dict[str, SelectedDrivers] = {}
-        for name in sorted({one.device_class for claim in claims.values() for one in claim.requests}):
+        of_claims = {one.device_class for claim in claims.values() for one in claim.requests}
+        for name in sorted(of_claims | set(claimed.values())):
             driven = self._classes.get(name)
             if driven is None:
                 driven = self._classes[name] = await self._reader.device_class(name)
             if isinstance(driven, NotKnown):
                 return driven
             classes[name] = driven
-        return asked_devices(pod.claims, claims, classes)
+        asked = asked_devices(pod.claims, claims, classes)
+        if isinstance(asked, NotKnown):
+            return asked
+        wanted = _of_extended(pod, claimed, classes)
+        return wanted if isinstance(wanted, NotKnown) else (*asked, *wanted)
 
     async def _judge(
         self,
@@ -178,13 +200,37 @@ class DeviceNomination:
         """Return the claims of pods that are expected to take something, without pods that are gone."""
         now = self._clock()
         for keys, one in tuple(self._expected.items()):
-            if now - one.since > _EXPECTED_FOR or self._cache.pod(one.pod, one.uid) is None:
+            pod = self._cache.pod(one.pod, one.uid)
+            # Of a pod that is bound all claims are allocated.
+            if pod is None or pod.node or now - one.since > _EXPECTED_FOR:
                 del self._expected[keys]
         return self._expected.keys()
 
     def _expect(self, pod: CachedPod, node: str, wish: DeviceWish) -> None:
         keys = frozenset(ObjectKey(pod.key.namespace, one.claim) for one in pod.claims)
+        keys = keys or frozenset(
+            {ObjectKey(pod.key.namespace, f"{pod.key.name}/")}
+        )  # no claim has such a name
         self._expected[keys] = _Expected(pod.key, pod.uid, node, wish.taken, self._clock())
+
+
+def _of_extended(
+    pod: CachedPod, claimed: Mapping[str, str], classes: Mapping[str, SelectedDrivers]
+) -> tuple[AskedDevices, ...] | NotKnown:
+    """Return the devices that a pod asks for as extended resources of classes."""
+    found: list[AskedDevices] = []
+    for resource, name in claimed.items():
+        drivers = classes[name].drivers
+        if len(drivers) != 1:
+            which = ", ".join(sorted(drivers)) or "any"
+            return NotKnown(f"{resource} is for devices of {which} driver (DeviceClass {name})")
+        (driver,) = drivers
+        users = [one for one in pod.extended if one.resource == resource]
+        found += [AskedDevices(driver, one.count, frozenset({one.container})) for one in users]
+        if not users:  # the name of the class itself: which containers ask is not kept
+            every = frozenset(one.name for one in pod.request.containers) if pod.request else frozenset()
+            found.append(AskedDevices(driver, pod.needs[resource] // NANO, every))
+    return tuple(found)
 
 
 def _nominated(node: str, unjudged: str = "") -> UnreservedRelease:

@@ -84,7 +84,7 @@ class PlacementReconciler:
         self._clock = clock
         self._placing = PlacingNodes()
         self._devices = DeviceNomination(cache, reader, self._placing, clock)
-        self._view = SchedulerView(cache, nodes)
+        self._view = SchedulerView(cache, reader, nodes, clock)
         self._reserving = Reserving(self._placing, nodes, enqueue, self._look_again, clock, rng)
         self._ungating = Ungating(
             cache,
@@ -192,6 +192,7 @@ class PlacementReconciler:
         self._keep({pod.uid for pod in waiting})
         self._avoided.clear()
         hopeless: set[Hashable] = set()
+        await self._view.learn(waiting)
         for pod in waiting:
             self._since.setdefault(pod.uid, self._clock())
             if not self._is_to_place(pod):
@@ -233,7 +234,10 @@ class PlacementReconciler:
         if not found.decision.grant.holds_anything:
             self._ungating.release(pod, UnreservedRelease("it asks for nothing exclusive"))
         elif self._devices_come_first(pod, found.candidate.node):
-            chosen = await self._devices.nominate(pod, found, is_open, since=self._since[pod.uid])
+            claimed = self._view.claimed(pod, found.candidate.node)
+            chosen = await self._devices.nominate(
+                pod, found, is_open, since=self._since[pod.uid], claimed=claimed
+            )
             if chosen is None:
                 self._look_again(_SOON)
             else:
@@ -259,7 +263,8 @@ class PlacementReconciler:
         """Tell whether a node decides the pod near devices that it gets when it is bound."""
         node = self._reconciler(name)
         allocator = None if node is None else node.state.allocator
-        return bool(pod.claims) or (bool(pod.extended) and allocator is not None and allocator.rules.aligned)
+        aligned = allocator is not None and allocator.rules.aligned
+        return bool(pod.claims or self._view.claimed(pod, name)) or (bool(pod.extended) and aligned)
 
     def _is_open(self, pod: CachedPod, name: str) -> bool:
         if name in self._avoided.get(pod.uid, ()) or not self._view.manages(self._placing.policy(name), pod):

@@ -2,31 +2,76 @@
 
 What is requested of a node includes the pods that have something reserved there: the scheduler keeps room for
 them as soon as they are nominated.
+
+Which extended resources are devices of claims, DeviceClasses say: they are read at most every ten seconds,
+while a pod waits that asks for such a resource.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
+from podnuma.api.asked_devices import CLASS_RESOURCE
 from podnuma.api.placement import is_karpenters
 from podnuma.api.scheduling import add, obstacle
+from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from podnuma.api.node_settings import PodPolicy
     from podnuma.api.scheduling import Needs, Obstacle
     from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedPod
     from podnuma.operator.node.reconciler import NodeReconciler
+    from podnuma.operator.watch.lister import Reader
+
+logger = logging.getLogger(__name__)
+
+_CLASSES_FOR = 10.0  # seconds
 
 
 class SchedulerView:
     """Nodes as the scheduler sees them, from the cache; `nodes` returns the reconciler of a node."""
 
-    def __init__(self, cache: ClusterCache, nodes: Callable[[str], NodeReconciler | None]) -> None:
+    def __init__(
+        self,
+        cache: ClusterCache,
+        reader: Reader,
+        nodes: Callable[[str], NodeReconciler | None],
+        clock: Callable[[], float],
+    ) -> None:
         self._cache = cache
+        self._reader = reader
         self._reconciler = nodes
+        self._clock = clock
+        self._classes: Mapping[str, str] = {}
+        self._classes_read = float("-inf")
+
+    async def learn(self, waiting: Iterable[CachedPod]) -> None:
+        """Read which extended resources are devices of claims, if one of these pods asks for any."""
+        now = self._clock()
+        if now - self._classes_read < _CLASSES_FOR or not any(map(asks_for_extended, waiting)):
+            return
+        self._classes_read = now
+        try:
+            self._classes = await self._reader.extended_resources()
+        except errors.NotFoundError:
+            self._classes = {}
+        except errors.KubeError as error:
+            logger.warning("DeviceClasses cannot be read: %s", error)
+
+    def claimed(self, pod: CachedPod, name: str) -> Mapping[str, str]:
+        """Return the extended resources that a pod would get by claims on a node, with their classes."""
+        node = self._cache.node(name)
+        schedulable = None if node is None else node.schedulable
+        has = {} if schedulable is None else schedulable.allocatable or {}
+        return {
+            one: device_class
+            for one in pod.needs
+            if (device_class := self._classes.get(one)) is not None and not has.get(one)
+        }
 
     def manages(self, policy: PodPolicy, pod: CachedPod) -> bool:
         """Tell whether a policy is for a pod."""
@@ -52,7 +97,7 @@ class SchedulerView:
         node = self._cache.node(name)
         if pod.scheduling is None or node is None or node.schedulable is None:
             return None
-        return obstacle(pod.scheduling.constraints, node.schedulable, requested)
+        return obstacle(pod.scheduling.constraints, node.schedulable, requested, self._classes)
 
     def _requested(self, name: str) -> Needs:
         total = self._cache.requested(name)
@@ -63,3 +108,8 @@ class SchedulerView:
                 if pod is not None and not pod.node:
                     total = add(total, pod.needs)
         return total
+
+
+def asks_for_extended(pod: CachedPod) -> bool:
+    """Tell whether a pod asks for a resource that a DeviceClass may serve."""
+    return bool(pod.extended) or any(one.startswith(CLASS_RESOURCE) for one in pod.needs)

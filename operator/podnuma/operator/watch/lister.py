@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from podnuma.api.asked_devices import read_asking_claim, read_device_class
+from podnuma.api.asked_devices import read_asking_claim, read_device_class, serving_classes
 from podnuma.api.device_claims import DeviceSearch, read_allocated_devices
 from podnuma.api.device_inventory import DeviceInventory
 from podnuma.api.node_resource_topology import is_ours
@@ -78,6 +78,10 @@ class Reader(Protocol):
 
     async def device_class(self, name: str) -> SelectedDrivers | NotKnown:
         """Return by which drivers a DeviceClass selects."""
+        ...
+
+    async def extended_resources(self) -> dict[str, str]:
+        """Return which DeviceClass serves an extended resource, by its name."""
         ...
 
     async def device_inventory(self) -> DeviceInventory:
@@ -149,6 +153,10 @@ class ApiReader:
 
     async def device_class(self, name: str) -> SelectedDrivers | NotKnown:
         return read_device_class(await self._client.get(DEVICE_CLASS.path("", name)))
+
+    async def extended_resources(self) -> dict[str, str]:
+        pages = self._client.pages(DEVICE_CLASS.path(), size=self._page_size)
+        return serving_classes([one async for page, _ in pages for one in page])
 
     async def device_inventory(self) -> DeviceInventory:
         for _ in range(_ATTEMPTS - 1):
