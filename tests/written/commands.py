@@ -19,7 +19,7 @@ import jsonschema  # type: ignore[import-untyped]  # stubs are a package of thei
 import typer
 import yaml
 from podnuma.api.resource_types import NODE_TOPOLOGY, POD_ALLOCATION
-from podnuma.cli.commands import explain, nodes, plan, profile, release_nodes, top
+from podnuma.cli.commands import explain, nodes, plan, profile, release_leftovers, top
 from podnuma.cli.commands.map import map_nodes
 from podnuma.cli.commands.options import OutputFormat
 from podnuma.cli.exits import Exit, Failure
@@ -111,7 +111,9 @@ def check_released(everything: Json) -> None:
     """Raise AssertionError if what `release-nodes` makes of an object cannot be read."""
     for body in everything["items"]:
         if body["kind"] in RETIRED:
-            status = release_nodes.retired_status(RETIRED[body["kind"]], body, NOW)
+            status = release_leftovers.retired_status(
+                RETIRED[body["kind"]], body, release_leftovers.GIVEN_BACK, NOW
+            )
             check(Written("release-nodes", {**body, "status": status}, {}))
 
 

@@ -13,6 +13,7 @@ A module that is named like a command is that command. The others help several c
     pod_plans                  what `plan` finds out; plan_report: how it says so
     plan_quotas                what ResourceQuotas leave for the pods of a plan
     plan_resize                `plan resize`
+    release_leftovers          what `release-nodes` does to objects that stay
     writing_client             the client of `release-gates` and `release-nodes`
 
     the commands: agent, check, discover, explain, locality, map, nodes, operator, plan, profile,

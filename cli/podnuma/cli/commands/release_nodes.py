@@ -10,12 +10,10 @@
        Applied or Ready of what is not
 
 What remains can be deleted. A second run finds the work done; after a time-out the remaining nodes
-are named.
+are named. Where the DaemonSet was deleted before, and no agent is heard any more, steps 4 and 5 are left.
 """
 
 import asyncio
-import contextlib
-import datetime as dt
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,12 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from podnuma.api import names
-from podnuma.api.conditions import READY, Condition, Status, merged, read_conditions, render_conditions
-from podnuma.api.decoding import FieldErrors, Fields
-from podnuma.api.kernel_reports import UNINSTALLED
-from podnuma.api.node_conditions import NodeCondition
-from podnuma.api.pod_allocation_status import Phase
 from podnuma.api.resource_types import (
     DAEMON_SET,
     DEPLOYMENT,
@@ -36,12 +28,12 @@ from podnuma.api.resource_types import (
     NODE_TOPOLOGY,
     POD,
     POD_ALLOCATION,
-    ResourceType,
 )
 from podnuma.cli.commands import output
 from podnuma.cli.commands.options import Context, Kubeconfig, examples, new_app
 from podnuma.cli.commands.release_gates import end_gating, lift_gates
-from podnuma.cli.commands.writing_client import DEADLINE, PAGE, writing_client
+from podnuma.cli.commands.release_leftovers import GIVEN_BACK, LEFT, LISTEN, heard_and_silent, retire
+from podnuma.cli.commands.writing_client import DEADLINE, writing_client
 from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
 from podnuma.cli.render.wording import count
 from podnuma.plumbing.kube import content_types, errors
@@ -49,7 +41,7 @@ from podnuma.plumbing.kube import content_types, errors
 if TYPE_CHECKING:
     from podnuma.plumbing.kube.client import Client
 
-_UNINSTALLED = "podnuma was uninstalled: containers run as the kubelet has them"
+_NAMED = 3
 _WHAT_STAYS = (
     "definitions and their objects stay; to delete them all: "
     f"kubectl delete crd {NODE_PROFILE.resource} {NODE_TOPOLOGY.resource} {POD_ALLOCATION.resource}"
@@ -123,10 +115,12 @@ async def _release_all(client: "Client", target: Installation) -> None:
     await _stop_operator(client, target)
     if target.placement:
         await _let_pods_go(client)
-    await _turn_agents(client, target)
-    await _wait(client, target)
-    await _let_allocations_go(client)
-    await _retire_topologies(client)
+    if await _turn_agents(client, target):
+        await _wait(client, target)
+        await retire(client, GIVEN_BACK)
+    else:
+        await _expect_no_agents(client, target)
+        await retire(client, LEFT)
     if target.placement:
         await _let_pods_go(client)  # API servers forget a policy some seconds later
     output.note(_WHAT_STAYS)
@@ -158,9 +152,32 @@ async def _stopped(client: "Client", path: str) -> bool:
     return not status.get("replicas")
 
 
-async def _turn_agents(client: "Client", target: Installation) -> None:
+async def _expect_no_agents(client: "Client", target: Installation) -> None:
+    """Fail where the DaemonSet is only called otherwise; say what stays where it is gone."""
+    output.note(
+        f"there is no DaemonSet {target.agent} in {target.namespace}; listening for agents for {LISTEN:.0f} s"
+    )
+    heard, silent = await heard_and_silent(client)
+    if heard:
+        raise Failure(
+            Exit.NO,
+            f"agents still report, of {', '.join(heard[:_NAMED])}: name their DaemonSet and its namespace "
+            "with --agent and --namespace",
+        )
+    if silent:
+        output.note(
+            f"no agent runs any more: containers of {count(len(silent), 'node')} keep what was set last; run "
+            "`podnuma agent cleanup` on each of them, as root"
+        )
+
+
+async def _turn_agents(client: "Client", target: Installation) -> bool:
+    """Have agents give their nodes back; False if there is no DaemonSet of them."""
     path = target.daemon_set_path
-    pod = (await client.get(path, deadline=DEADLINE))["spec"]["template"]["spec"]
+    try:
+        pod = (await client.get(path, deadline=DEADLINE))["spec"]["template"]["spec"]
+    except errors.NotFoundError:
+        return False
     (container,) = pod["containers"]
     # All nodes at once: from now on no order among them matters.
     at_once = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%", "maxSurge": 0}}
@@ -170,6 +187,7 @@ async def _turn_agents(client: "Client", target: Installation) -> None:
         "PATCH", path, change, deadline=DEADLINE, content_type=content_types.STRATEGIC_MERGE_PATCH
     )
     output.note(f"agents of {target.agent} now give their nodes back")
+    return True
 
 
 def cleanup_arguments(arguments: list[str]) -> list[str]:
@@ -198,58 +216,6 @@ async def _wait(client: "Client", target: Installation) -> None:
     except Failure:
         raise Failure(Exit.NO, *await _left(client, target)) from None
     output.note("every node is given back")
-
-
-async def _let_allocations_go(client: "Client") -> None:
-    """Remove the operator's finalizer, and say Uninstalled: nobody is kept off anybody's CPUs any more."""
-    async for page, _ in client.pages(POD_ALLOCATION.path(), size=PAGE):
-        for found in page:
-            if ((found.get("spec") or {}).get("decision") or {}).get("admitted"):
-                await _apply_status(client, POD_ALLOCATION, found)
-            finalizers = found["metadata"].get("finalizers") or []
-            if names.CGROUP_FINALIZER not in finalizers:
-                continue
-            left = [one for one in finalizers if one != names.CGROUP_FINALIZER]
-            path = POD_ALLOCATION.path(found["metadata"]["namespace"], found["metadata"]["name"])
-            change = {"metadata": {"uid": found["metadata"]["uid"], "finalizers": left}}
-            with contextlib.suppress(errors.NotFoundError):
-                await client.write(
-                    "PATCH", path, change, deadline=DEADLINE, content_type=content_types.MERGE_PATCH
-                )
-
-
-async def _retire_topologies(client: "Client") -> None:
-    async for page, _ in client.pages(NODE_TOPOLOGY.path(), size=PAGE):
-        for found in page:
-            await _apply_status(client, NODE_TOPOLOGY, found)
-
-
-def retired_status(kind: ResourceType, found: Mapping[str, Any], now: dt.datetime) -> dict[str, Any]:
-    """Return what replaces the operator's part of a status: Ready is Unknown, and a pod Uninstalled."""
-    topology = kind is NODE_TOPOLOGY
-    conditions = tuple(
-        Condition(type_, Status.UNKNOWN, UNINSTALLED, _UNINSTALLED, found["metadata"].get("generation"))
-        for type_ in (READY, *((NodeCondition.AGENT_READY,) if topology else ()))
-    )
-    old = read_conditions(Fields.of(found.get("status") or {}, "status", FieldErrors()))
-    status = {} if topology else {"phase": Phase.UNINSTALLED.value}
-    return {**status, "conditions": render_conditions(merged(old, conditions, now))}
-
-
-async def _apply_status(client: "Client", kind: ResourceType, found: Mapping[str, Any]) -> None:
-    metadata = found["metadata"]
-    namespace, name = metadata.get("namespace", ""), metadata["name"]
-    status = retired_status(kind, found, dt.datetime.now(dt.UTC))
-    body = kind.status_patch(namespace, name, metadata["uid"], status)
-    with contextlib.suppress(errors.NotFoundError, errors.ConflictError):
-        await client.write(
-            "PATCH",
-            kind.path(namespace, name, "status"),
-            body,
-            deadline=DEADLINE,
-            content_type=content_types.APPLY,
-            query={"fieldManager": names.OPERATOR_MANAGER, "force": "true"},
-        )
 
 
 def all_released(daemon_set: Mapping[str, Any]) -> bool:
