@@ -37,6 +37,8 @@ _ADMITTING: Final = frozenset(
 )
 _FILL_IN: Final = "do that first, for example: flux envsubst --strict < FILE | podnuma plan -f -"
 _HOOK: Final = "helm.sh/hook"
+_ARGO_HOOK: Final = "argocd.argoproj.io/hook"
+_SYNCING: Final = frozenset(("PreSync", "Sync", "PostSync"))
 _INSTALLING: Final = frozenset(
     f"{when}-{what}" for when in ("pre", "post") for what in ("install", "upgrade")
 )
@@ -84,7 +86,7 @@ class PlannedPod:
 class ExpandedPods:
     """The pods, and one line for each problem, object without pods, guess, and kind not understood.
 
-    `halted`: a line for each object whose pods are made only when somebody resumes it, or later by Helm;
+    `halted`: a line for each object whose pods are made later: by who resumes it, by Helm, by Argo CD;
     `autoscaled`: for each that has other replicas than it says; `warned`: for each amount of which the API
     server warns.
     """
@@ -194,11 +196,19 @@ def _made_later(document: Document, label: str) -> Iterator[str]:
     """Yield why pods of an object are not made yet, though they are planned."""
     if word := _halted(document):
         yield f"{label} is {word}: its pods are planned as if it were resumed"
-    written = object_at(object_at(document.value, "metadata"), "annotations").get(_HOOK)
-    hooks = list(filter(None, map(str.strip, written.split(",")))) if isinstance(written, str) else []
+    annotations = object_at(object_at(document.value, "metadata"), "annotations")
+    hooks = _words(annotations.get(_HOOK))
     if hooks and not _INSTALLING.intersection(hooks):
         said = f"{label} is Helm's {', '.join(hooks)} hook, which it makes neither to install nor to upgrade"
         yield f"{said}; planned as if it were applied (helm template --no-hooks leaves it out)"
+    hooks = _words(annotations.get(_ARGO_HOOK))
+    if hooks and not _SYNCING.intersection(hooks):
+        said = f"{label} is Argo CD's {', '.join(hooks)} hook, which no sync makes unless it fails"
+        yield f"{said}; planned as if it were applied"
+
+
+def _words(written: Any) -> list[str]:
+    return list(filter(None, map(str.strip, written.split(",")))) if isinstance(written, str) else []
 
 
 def first_pod(documents: Sequence[Document], namespace: str = _DEFAULT_NAMESPACE) -> dict[str, Any]:

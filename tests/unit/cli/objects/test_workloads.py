@@ -353,6 +353,26 @@ def test_pods_that_helm_makes_neither_to_install_nor_to_upgrade_are_said(hook, s
     assert all(f"Pod w is Helm's {said} hook" in line for line in result.halted)
 
 
+@pytest.mark.parametrize(
+    ("hook", "said"),
+    [
+        ("PreSync", ""),
+        ("PostSync, SyncFail", ""),
+        ("SyncFail", "SyncFail"),
+        ("PostDelete,PreDelete", "PostDelete, PreDelete"),
+        ("Skip", "Skip"),
+    ],
+)
+def test_pods_that_no_sync_of_argo_cd_makes_are_said(hook, said):
+    metadata = {"name": "w", "annotations": {"argocd.argoproj.io/hook": hook}}
+    spec = {"containers": [{"name": "main", "image": "i"}]}
+    value = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    result = expand([Document("f document 1", value)])
+    assert [one.name for one in result.pods] == ["default/w"]
+    assert bool(result.halted) == bool(said)
+    assert all(f"Pod w is Argo CD's {said} hook" in line for line in result.halted)
+
+
 def test_a_kind_that_is_not_understood_is_said_and_a_builtin_one_is_known_to_have_none():
     result = expand(
         documents("{apiVersion: example.com/v1, kind: Thing, metadata: {name: t}, spec: {size: 3}}")
