@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from podnuma.api import names
-from podnuma.api.scheduling import VOLUMES, PodConstraints, read_pod_constraints
+from podnuma.api.scheduling import POD_GROUP, VOLUMES, PodConstraints, read_pod_constraints
 from podnuma.api.stored_json import object_at, objects_at
 
 _REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -25,6 +25,9 @@ _LONGEST: Final = 253
 
 MOST_EXCLUDED: Final = 500
 """Nodes that one affinity excludes; with more, the first by name."""
+
+_WAITS: Final = {VOLUMES: 600.0, POD_GROUP: 300.0}
+"""For a volume to be made there (bindTimeoutSeconds), for enough pods of the group to have a node."""
 
 _FAILED: Final = ("Unschedulable", "SchedulerError")
 _KARPENTERS: Final = "karpenter.sh/nodepool"
@@ -54,9 +57,10 @@ class SchedulingState:
         return self.gates == (names.PLACEMENT_GATE,)
 
     @property
-    def binds_slowly(self) -> bool:
-        """Whether the scheduler may have chosen a node, and now waits for the pod's volumes there."""
-        return VOLUMES in self.constraints.not_considered and not self.failed
+    def binding_takes(self) -> float:
+        """Seconds for which the scheduler may wait for something once it has chosen a node for the pod."""
+        waits = (_WAITS.get(what, 0.0) for what in self.constraints.not_considered)
+        return 0.0 if self.failed else max(waits, default=0.0)
 
 
 def read_gates(value: Any) -> tuple[str, ...]:

@@ -46,6 +46,9 @@ SYSTEM_LABEL: Final = "kubernetes.io/os"
 VOLUMES: Final = "volumes"
 """What ``not_considered`` calls volumes that a node may have to get first."""
 
+POD_GROUP: Final = "pod group"
+"""What it calls a group of pods that are bound together."""
+
 
 class Obstacle(enum.StrEnum):
     """Why a pod may not go to a node; the first one, in this order."""
@@ -356,8 +359,8 @@ def _not_considered(spec: Mapping[str, Any], affinity: Mapping[str, Any]) -> Ite
         yield "host ports"
     if any("persistentVolumeClaim" in one or "ephemeral" in one for one in objects_at(spec, "volumes")):
         yield VOLUMES
-    if spec.get("schedulingGroup"):
-        yield "pod group"
+    if spec.get("schedulingGroup") or spec.get("workloadRef"):  # v1.36 and later; v1.35
+        yield POD_GROUP
     scheduler = text_at(spec, "schedulerName") or _DEFAULT_SCHEDULER
     if scheduler != _DEFAULT_SCHEDULER:
         yield f"scheduler {scheduler}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from podnuma.operator.cache.kinds import Kind
-from podnuma.operator.node.reservations import BIND_WITHIN, VOLUMES_WITHIN
+from podnuma.operator.node.reservations import BIND_WITHIN
 from podnuma.plumbing.kube import errors
 
 from tests.unit.operator.fake_cluster import no_fault
@@ -205,11 +205,24 @@ async def test_a_pod_with_volumes_that_the_scheduler_could_not_bind_gives_its_re
     assert len(rig.told("ReservationLapsed")) == 1
 
 
+@pytest.mark.parametrize(
+    ("asked", "waits"),
+    [
+        ({"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]}, 600),
+        ({"volumes": [{"name": "data", "ephemeral": {}}], "schedulingGroup": {"podGroupName": "g"}}, 600),
+        ({"schedulingGroup": {"podGroupName": "training"}}, 300),
+        ({"workloadRef": {"name": "training", "podGroup": "workers"}}, 300),
+        ({"volumes": [{"name": "scratch", "emptyDir": {}}]}, 0),
+    ],
+)
 @virtual
-async def test_no_volume_is_waited_for_longer_than_the_scheduler_does():
+async def test_a_reservation_lasts_as_long_as_the_scheduler_may_wait_with_a_node_chosen(asked, waits):
+    """For a volume, or for the other pods of a group, which are bound together."""
     rig = await placing()
-    await rig.create(with_volume())
-    await rig.quiet(BIND_WITHIN + VOLUMES_WITHIN - 5)
+    value = gated()
+    value["spec"] |= asked
+    await rig.create(value)
+    await rig.quiet(BIND_WITHIN + waits - 5)
     assert rig.allocation() is not None
     await rig.quiet(10)
     assert rig.allocation() is None

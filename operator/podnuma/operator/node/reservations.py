@@ -5,9 +5,9 @@
     bound elsewhere        given back; the other node decides it like any other pod
     not bound in a minute  given back, counted from when our gate is gone: something else holds the pod up,
                            or the scheduler has no room for it. Its nomination goes, too: it would keep room
-                           there in the scheduler's books. A scheduler that waits for volumes has chosen the
-                           node already, says nothing, and has ten minutes for it by default: so a pod
-                           with volumes of which it has not said that it failed has eleven
+                           there in the scheduler's books. A scheduler that waits for volumes (ten minutes
+                           by default), or for the other pods of a group (five), has chosen the node
+                           already and says nothing: so such a pod has that time, too, until it failed
     node gone              given back at once; a pod that is still gated is placed anew
     pod deleted            `releases` sees to it, at once if the pod never had a node
 
@@ -53,9 +53,6 @@ Outcome = bool | errors.KubeError
 
 BIND_WITHIN = 60.0
 """Seconds for the scheduler to bind a pod whose gate is lifted."""
-
-VOLUMES_WITHIN = 600.0
-"""Seconds more for one whose volumes may have to be made first (bindTimeoutSeconds of the scheduler)."""
 
 
 class Reservations:
@@ -193,8 +190,7 @@ class Reservations:
         ]
 
     async def _expect_binding(self, node: NodeState, pod: CachedPod) -> None:
-        slow = pod.scheduling is not None and pod.scheduling.binds_slowly
-        within = BIND_WITHIN + (VOLUMES_WITHIN if slow else 0.0)
+        within = BIND_WITHIN + (pod.scheduling.binding_takes if pod.scheduling is not None else 0.0)
         left = node.reserved.setdefault(pod.uid, self._clock()) + within - self._clock()
         if left > 0:
             self._enqueue(node.name, left)
