@@ -68,18 +68,25 @@ def _stored(
         for one in documents
         if one.name and (served := _type(one)) is not None
     }
-    found: dict[Identity, Json] = {}
-    for query in asked:
-        try:
-            values = read_or_note(source, query, note)
-        except Failure as failure:
-            if failure.code is not Exit.NOT_FOUND:
-                raise
-            continue  # a kind that this cluster does not have
-        for value in values or ():
-            name = str(object_at(value, "metadata").get("name") or "")
-            found[query.type.kind, query.namespace, name] = value
-    return found
+    queries = list(asked)
+    try:
+        answers: Sequence[Sequence[Json]] = source.fetch(*queries) if queries else []
+    except Failure:
+        answers = [_read_one(source, query, note) for query in queries]
+    return {
+        (query.type.kind, query.namespace, str(object_at(value, "metadata").get("name") or "")): value
+        for query, values in zip(queries, answers, strict=True)
+        for value in values
+    }
+
+
+def _read_one(source: ObjectSource, query: ObjectQuery, note: Note) -> Sequence[Json]:
+    try:
+        return read_or_note(source, query, note) or ()
+    except Failure as failure:
+        if failure.code is not Exit.NOT_FOUND:
+            raise
+        return ()  # a kind that this cluster does not have
 
 
 def _type(document: Document) -> ResourceType | None:

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from podnuma.cli.exits import Exit
+from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.objects.sources import FileSource
 
 from tests.unit.cli.builders import budgeted_pod
 from tests.unit.cli.commands.test_plan_running import FIRST, REPLICA, Tried, node, running, workload
@@ -96,3 +97,24 @@ def test_of_a_job_that_is_under_way_what_is_left_is_planned(tmp_path):
     tried = Tried(tmp_path, [node(), under_way], job(**spec))
     assert len(tried.pods) == 2
     assert "planned with what is left of it: 8 of its 10 pods have succeeded" in tried.said
+
+
+def test_a_kind_that_may_not_be_read_counts_as_the_manifests_say(tmp_path, monkeypatch):
+    """And one that the cluster does not have; what may be read counts all the same."""
+    refused = {"Job": Exit.FORBIDDEN, "Rollout": Exit.NOT_FOUND}
+    fetch = FileSource.fetch
+
+    def refusing(source, *asked):
+        for one in asked:
+            if one.type.kind in refused:
+                raise Failure(refused[one.type.kind], "no")
+        return fetch(source, *asked)
+
+    monkeypatch.setattr(FileSource, "fetch", refusing)
+    new = workload("Deployment", 12)
+    rollout = {**workload("Rollout", 1), "apiVersion": "argoproj.io/v1alpha1"}
+    rollout["metadata"] = {**rollout["metadata"], "name": "r"}
+    ended = {**job(), "status": {"conditions": [{"type": "Complete", "status": "True"}]}}
+    tried = Tried(tmp_path, [node(), stored(new, replicas=2), ended], new, rollout, job())
+    assert sorted(tried.pods) == ["migrate-1", "r-1", "w-1", "w-2"]
+    assert "you may not list jobs.batch: what depends on it is left out" in tried.said
