@@ -57,7 +57,7 @@ _GROUPS: Final = frozenset(
     )
 )
 _LEAST: Final = ("autoscaling.knative.dev/min-scale", "autoscaling.knative.dev/minScale")
-_COUNTS: Final = ("replicas", "instances", "count", "members", "minReplicas")
+COUNTS: Final = ("replicas", "instances", "count", "members", "minReplicas")
 
 # Where the spec stands that holds the template. A Pod is its own template, at its root.
 _BUILT_IN: Final = {
@@ -187,7 +187,7 @@ def _search(value: Any, path: str, replicas: int, depth: int) -> Iterator[tuple[
 
 def _replicas(group: Mapping[str, Any]) -> int:
     """Return how often what is below is made, by whatever its kind calls that."""
-    count = next((_number(group, name, 1) for name in _COUNTS if group.get(name) is not None), 1)
+    count = next((_number(group, name, 1) for name in COUNTS if group.get(name) is not None), 1)
     return max(0, count) * max(1, _number(group, "numOfHosts", 1))
 
 

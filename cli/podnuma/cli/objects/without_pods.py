@@ -7,6 +7,7 @@
 A template in one of these would be guessed to make pods.
 """
 
+from collections.abc import Container
 from typing import Final
 
 from podnuma.api.stored_json import Json, as_object
@@ -64,3 +65,15 @@ def placeholder(value: object, depth: int = 32) -> str:
     inner = [one for key, one in as_object(value).items() if key not in _SHELLS]
     inner += value if isinstance(value, list) else ()
     return next(filter(None, (placeholder(one, depth - 1) for one in inner)), "")
+
+
+def open_count(value: object, names: Container[str], depth: int = 32) -> str:
+    """Return the first `${NAME}` below a value that stands where a field of these names has a number."""
+    if not depth:
+        return ""
+    for name, one in as_object(value).items():
+        found = placeholder(one) if name in names and isinstance(one, str) else ""
+        if found := found or open_count(one, names, depth - 1):
+            return found
+    inner = value if isinstance(value, list) else ()
+    return next(filter(None, (open_count(one, names, depth - 1) for one in inner)), "")

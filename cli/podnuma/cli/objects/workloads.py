@@ -26,8 +26,8 @@ from podnuma.cli.objects.devices_not_chosen import devices_not_chosen
 from podnuma.cli.objects.documents import Document
 from podnuma.cli.objects.manifest_fields import KINDS, field_problems
 from podnuma.cli.objects.object_relations import last_of_each, with_templates, without_made
-from podnuma.cli.objects.pod_templates import PodTemplate, is_built_in, pod_templates, wrong_type
-from podnuma.cli.objects.without_pods import made_elsewhere, placeholder
+from podnuma.cli.objects.pod_templates import COUNTS, PodTemplate, is_built_in, pod_templates, wrong_type
+from podnuma.cli.objects.without_pods import made_elsewhere, open_count, placeholder
 
 _DEFAULT_NAMESPACE = "default"
 _PODS: Final = uuid.UUID("5d1c6d06-64a8-4c6f-9a3c-0f2b0c0b5a52")  # of the UIDs of pods that do not exist
@@ -156,10 +156,18 @@ def expand(
             problems += (f"{document.place}: {line}" for line in bad if not _is_told(line, wrong))
             fractions = fractions_of_bytes(object_at(template.value, "spec"))
             warned += (f"{document.place}: {template.inside}{line}" for line in fractions)
-        if len(problems) > known and (open_place := placeholder(document.value)):
-            problems.append(f"{document.place}: {open_place} is not filled in yet; {_FILL_IN}")
+        problems += _not_filled_in(document, templates[0], with_problems=len(problems) > known)
     lines = map(tuple, (problems, skipped, guessed, not_understood, halted, autoscaled, warned))
     return ExpandedPods(tuple(pods), *lines)
+
+
+def _not_filled_in(document: Document, template: PodTemplate, *, with_problems: bool) -> Iterator[str]:
+    """Yield the variable that explains the problems of an object, or stands for a number of pods."""
+    found = placeholder(document.value) if with_problems else ""
+    if template.guessed:  # of kinds of others no field is known to be wrong
+        found = found or open_count(document.value, COUNTS)
+    if found:
+        yield f"{document.place}: {found} is not filled in yet; {_FILL_IN}"
 
 
 def _bases(documents: Sequence[Document]) -> list[str]:

@@ -102,6 +102,17 @@ def test_a_variable_that_is_yet_to_be_filled_in_is_told_as_one(one, open_place):
     assert expand([one]).problems[-1] == f"f document 1: {open_place} is not filled in yet; {hint}"
 
 
+def test_so_is_a_number_of_a_kind_of_others():
+    """One pod was planned, whatever the variable will be."""
+    groups = [{"replicas": "${WORKERS:=8}", "template": TEMPLATE}]
+    found = expand([document("ray.io/v1", "RayCluster", {"workerGroupSpecs": groups})])
+    assert [line.partition("; ")[0] for line in found.problems] == [
+        "f document 1: ${WORKERS:=8} is not filled in yet"
+    ]
+    shell = {"spec": {"containers": [{"name": "c", "image": "i", "args": ["${HOME}"]}]}}
+    assert expand([document("ray.io/v1", "RayCluster", {"g": [{"template": shell}]})]).problems == ()
+
+
 @pytest.mark.parametrize(
     "one", [deployment(1, "2", args=["${HOME}"]), deployment(1, "two", command=["sh", "-c", "echo ${HOME}"])]
 )
