@@ -87,6 +87,14 @@ def test_a_folder_that_is_not_the_kubelets_is_none_to_go_by(tmp_path):
     assert pause.pause_reason(tmp_path, running) is None
 
 
+def test_a_folder_that_cannot_be_looked_into_may_be_the_kubelets(tmp_path, monkeypatch):
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("podnuma.agent.reconcile.pause.os.listdir", forbidden)
+    assert pause.pause_reason(tmp_path, [container()]) is None
+
+
 def test_a_node_on_which_nothing_runs_tells_nothing_about_the_kubelets_folder(tmp_path):
     assert pause.pause_reason(tmp_path, []) is None
     assert pause.pause_reason(tmp_path, [container(ended=True)]) is None
