@@ -243,7 +243,7 @@ def test_what_the_values_add_to_pods_is_there(helm):
         account = one(manifests, "ServiceAccount", f"podnuma-{part}")
         assert account["metadata"]["annotations"] == wanted["serviceAccount"]["annotations"]
     job = one(manifests, "Job", "podnuma-cleanup")["spec"]["template"]
-    assert job["metadata"]["annotations"] == {"example.com/note": "cleanup"}
+    assert job["metadata"]["annotations"]["example.com/note"] == "cleanup"
     assert job["spec"]["containers"][0]["resources"]["limits"] == {"memory": "256Mi"}
 
 

@@ -267,7 +267,7 @@ def _agent(rng: random.Random, on: Topology) -> Written:
     known = Condition(NodeCondition.HARDWARE_KNOWN, rng.choice(list(Status)), "WithDefaults", rng.choice(ODD))
     status = render_agent_status(hardware, report, merged((), [known], NOW))
     body = render_node_topology("n1", settings(rng, on).node, None)
-    return Written("agent", {**body, "status": status}, {"hardware": on})
+    return Written("agent", {**body, "status": status}, {"hardware": hardware.topology})
 
 
 def _operator(rng: random.Random, state: NodeState, by: NodeProfile, on: Topology) -> Written:

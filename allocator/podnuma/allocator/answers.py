@@ -6,8 +6,7 @@ their grants are in memory once.
 
 Requests are the same here when their containers and amounts are the same objects, as those of pods are that
 were read from equal manifests: to compare what is in them takes as long as to decide. A request that is
-remembered is kept, so that no other object can have the id of one of its parts. What it asks for exclusively
-is worked out once, too, for all nodes, in whatever state.
+remembered is kept, so that no other object can have the id of one of its parts.
 
 Always true: what is remembered is bounded, and forgotten all at once when there is too much of it.
 """
@@ -16,7 +15,6 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from podnuma.allocator.decision import PodGrant, Rejected
-from podnuma.allocator.eligibility import ExclusiveRequests, exclusive_requests
 from podnuma.allocator.request import PodRequest
 from podnuma.allocator.topology_hint import TopologyHint
 
@@ -55,11 +53,10 @@ Question = Hashable
 class Answers:
     """What was answered before."""
 
-    __slots__ = ("_known", "_wanted")
+    __slots__ = ("_known",)
 
     def __init__(self) -> None:
         self._known: dict[Question, tuple[Answer, PodRequest]] = {}
-        self._wanted: dict[Hashable, ExclusiveRequests] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -74,16 +71,6 @@ class Answers:
         if len(self._known) >= MOST:
             self._known.clear()
         self._known[question] = answer, pod
-
-    def wanted(self, pod: PodRequest, *, pod_level_managers: bool) -> ExclusiveRequests:
-        """Return what a pod requests exclusively; `pod` in it is the first that asked for this."""
-        key = (pod_level_managers, *_parts(pod))
-        known = self._wanted.get(key)
-        if known is None:
-            if len(self._wanted) >= MOST:
-                self._wanted.clear()
-            known = self._wanted[key] = exclusive_requests(pod, pod_level_managers=pod_level_managers)
-        return known
 
 
 def question(state: Hashable, pod: PodRequest) -> Question:

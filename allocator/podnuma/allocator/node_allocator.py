@@ -25,6 +25,7 @@ from podnuma.allocator.check import SettingsProblem
 from podnuma.allocator.counts import AssignmentCounts, count_assignments, tally
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.decision import Admitted, PodGrant, Rejected
+from podnuma.allocator.eligibility import exclusive_requests
 from podnuma.allocator.isolation import leave_some_for_others
 from podnuma.allocator.lifecycle import after_start, without_container
 from podnuma.allocator.manager_settings import ManagerSettings
@@ -176,7 +177,7 @@ class NodeAllocator:
     def _answer(self, pod: PodRequest) -> Answer:
         rules = self._rules
         attempt = AdmissionAttempt(len(pod.containers))
-        wanted = _ANSWERS.wanted(pod, pod_level_managers=rules.settings.pod_level_managers)
+        wanted = exclusive_requests(pod, pod_level_managers=rules.settings.pod_level_managers)
         try:
             if rules.pod_scope and rules.has_budget(pod):
                 place_pod(rules, self._default, self._tables, wanted, attempt)

@@ -111,15 +111,6 @@ def test_a_request_is_kept_as_long_as_its_answer():
     assert [one.containers is containers for one in kept] == [True]
 
 
-def test_what_pods_ask_for_exclusively_is_worked_out_once():
-    answers = Answers()
-    first = answers.wanted(named(1), pod_level_managers=True)
-    assert answers.wanted(named(2), pod_level_managers=True) is first
-    assert first.pod_cpus == 4
-    assert answers.wanted(named(2), pod_level_managers=False).pod_cpus == 0
-    assert answers.wanted(apart(DB), pod_level_managers=True) is not first
-
-
 def test_what_is_remembered_is_bounded():
     answers = Answers()
     for number in range(MOST + 1):

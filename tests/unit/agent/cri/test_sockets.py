@@ -46,7 +46,7 @@ def test_a_socket_that_a_stopped_runtime_left_behind_is_not_taken(tmp_path, list
     assert sockets.find_sockets(tmp_path) == (tmp_path / "run/containerd/containerd.sock",)
 
 
-def test_docker_of_k3s_has_a_socket_of_its_own(tmp_path, listen):
+def test_docker_of_k3s(tmp_path, listen):
     """openkruise/kruise#1196"""
     listen("run/k3s/cri-dockerd/cri-dockerd.sock")
     assert [path.name for path in sockets.find_sockets(tmp_path)] == ["cri-dockerd.sock"]

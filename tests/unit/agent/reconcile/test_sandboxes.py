@@ -126,7 +126,7 @@ def test_a_container_that_ended_before_it_was_seen_to_run_makes_no_sandbox(bench
     said = status(bench, pass_later(bench))
     assert bench.effective(pod) == "0-15", "as of any pod"
     assert said.conditions[0].message == "waits for the start of init, db"
-    assert (said.containers[0].verdict, said.containers[0].message) == (Verdict.PENDING, "")
+    assert (said.containers[0].verdict, said.containers[0].message) == (Verdict.UNKNOWN, "")
 
 
 def test_a_container_of_whose_end_nobody_tells_makes_no_sandbox(bench, words):
