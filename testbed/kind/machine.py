@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MORE = rootfs.More(("docker.io", "docker-cli"), ("docker.service", "docker.socket"))
 FILES = Path(__file__).parent / "files" / "payload"
 DOCKER_DISK = 10 << 30
-NODE_MEMORY = "3G"  # the README's profile reserves 2Gi of a NUMA node
+NODE_GIB = 3  # the README's profile reserves 2Gi of a NUMA node
 LOAD_SECONDS = 1200
 SOCKET_SECONDS = 60
 _SOCKET = "/run/docker.sock"
@@ -60,7 +60,7 @@ def running(out: TextIO = sys.stderr) -> Iterator[DockerMachine]:
         key = folder / "key"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
         parts = _disks(base, image, key.with_suffix(".pub"), folder)
-        with VirtualMachine(parts, key, folder, port, node_memory=NODE_MEMORY) as machine:
+        with VirtualMachine(parts, key, folder, port, node_gib=NODE_GIB) as machine:
             _say(out, f"the machine answers after {machine.start_seconds:.0f} s")
             began = time.monotonic()
             machine.run("systemctl start payload", timeout=LOAD_SECONDS)  # returns when it is through

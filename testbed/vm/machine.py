@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 SMP = "16,sockets=2,cores=4,threads=2"
-NODE_MEMORY = "2G"
+NODE_GIB = 2
 BOOT_SECONDS = 420
 SAVE_SECONDS = 120
 MONITOR = "monitor"
@@ -76,17 +76,17 @@ class CommandFailedError(RuntimeError):
 class VirtualMachine:
     """One running virtual machine; a `with` block stops it.
 
-    node_memory: of each NUMA node, as QEMU writes it.
+    node_gib: GiB of each of the two NUMA nodes.
     """
 
     def __init__(
-        self, parts: Parts, key: Path, folder: Path, kubelet_port: int, *, node_memory: str = NODE_MEMORY
+        self, parts: Parts, key: Path, folder: Path, kubelet_port: int, *, node_gib: int = NODE_GIB
     ) -> None:
         self._parts = parts
         self._key = key
         self._folder = folder
         self._kubelet_port = kubelet_port
-        self._node_memory = node_memory
+        self._node_gib = node_gib
         self.ssh_port = free_port()
         self.console = folder / "console.log"
         self.start_seconds = 0.0
@@ -204,10 +204,10 @@ class VirtualMachine:
                 "-smp",
                 SMP,
                 "-m",
-                "4G",
+                f"{2 * self._node_gib}G",
             ),
-            *("-object", f"memory-backend-ram,id=m0,size={self._node_memory}"),
-            *("-object", f"memory-backend-ram,id=m1,size={self._node_memory}"),
+            *("-object", f"memory-backend-ram,id=m0,size={self._node_gib}G"),
+            *("-object", f"memory-backend-ram,id=m1,size={self._node_gib}G"),
             *("-numa", "node,nodeid=0,cpus=0-7,memdev=m0", "-numa", "node,nodeid=1,cpus=8-15,memdev=m1"),
             *("-numa", "dist,src=0,dst=1,val=21"),
             *("-kernel", str(self._parts.kernel), "-initrd", str(self._parts.initrd)),
