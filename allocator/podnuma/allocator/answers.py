@@ -75,12 +75,8 @@ class Answers:
 
 def question(state: Hashable, pod: PodRequest) -> Question:
     """Return what an answer depends on; `state` is that of the node (`NodeAllocator.state`)."""
-    return state, *_parts(pod)
-
-
-def _parts(pod: PodRequest) -> tuple[Hashable, ...]:
-    """Return what tells a request from others: all of it but the names."""
     return (
+        state,
         id(pod.containers),
         id(pod.pod_requests),
         id(pod.pod_limits),
