@@ -3,6 +3,7 @@
     reconciler         chooses the node of each gated pod, one pass after the other
     placing_nodes      the nodes on which pods may be placed, as the allocator sees them
     scheduler_view     whether the scheduler would accept a node
+    refused_pods       when pods whose write the API server did not take are tried again
     reserving          has the chosen nodes reserve what pods need, several at once
     device_nomination  the node of a pod whose ResourceClaims are not allocated yet
     ungating           removes the scheduling gate

@@ -15,7 +15,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from podnuma.plumbing.backoff import Backoff
+from podnuma.operator.placement.refused_pods import RefusedPods
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_REFUSED = Backoff(first=2.0, limit=60.0)
 _SOON = 0.5  # seconds until an uncertain pod is looked at again
 
 
@@ -53,11 +52,9 @@ class Reserving:
         self._reconciler = nodes
         self._enqueue = enqueue
         self._look_again = look_again
-        self._clock = clock
-        self._rng = rng
         self._planned: dict[str, list[CachedPod]] = {}
         self._uncertain: dict[str, str] = {}  # the node on which something may be reserved
-        self._refused: dict[str, tuple[int, float]] = {}  # how often in a row, and when to try again
+        self._refused = RefusedPods(clock, rng)
 
     def __len__(self) -> int:
         """Pods that are planned."""
@@ -88,7 +85,7 @@ class Reserving:
                 raise answer
             for pod, outcome in zip(pods, answer, strict=True):
                 if outcome is True:
-                    self._refused.pop(pod.uid, None)
+                    self._refused.discard(pod.uid)
                     reserved.append(pod)
                 elif isinstance(outcome, errors.UncertainError):
                     self._uncertain[pod.uid] = name
@@ -107,13 +104,10 @@ class Reserving:
             if node is not None and uid in node.state.unconfirmed:
                 return _SOON
             del self._uncertain[uid]
-        _, again = self._refused.get(uid, (0, 0.0))
-        return max(0.0, again - self._clock())
+        return self._refused.wait(uid)
 
     def _pause(self, pod: CachedPod, name: str, error: errors.KubeError) -> None:
-        times = self._refused.get(pod.uid, (0, 0.0))[0] + 1
-        pause = max(error.retry_after or 0.0, _REFUSED.delay(times, self._rng))
-        self._refused[pod.uid] = (times, self._clock() + pause)
+        pause = self._refused.add(pod.uid, error.retry_after or 0.0)
         self._look_again(pause)
         text = "node %s: nothing could be reserved for pod %s, again in %.0f s: %s"
         logger.warning(text, name, pod.key, pause, error)
@@ -128,8 +122,7 @@ class Reserving:
         """Forget all pods but these."""
         for uid in self._uncertain.keys() - uids:
             del self._uncertain[uid]
-        for uid in self._refused.keys() - uids:
-            del self._refused[uid]
+        self._refused.keep(uids)
 
     async def _store_on(self, name: str, pods: Sequence[CachedPod]) -> Sequence[bool | errors.KubeError]:
         node = self._reconciler(name)

@@ -22,6 +22,7 @@ from podnuma.api.events import EventType
 from podnuma.api.placement import render_lifted_gate, render_release
 from podnuma.operator.cache import decode
 from podnuma.operator.node.nominations import Nominations
+from podnuma.operator.placement.refused_pods import RefusedPods
 from podnuma.operator.write.event_recorder import pod_reference
 from podnuma.operator.write.writer import NotLeadingError
 from podnuma.plumbing.backoff import Backoff
@@ -30,7 +31,8 @@ from podnuma.plumbing.workqueue import WorkQueue
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
 
     from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedPod, ObjectKey
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BACKOFF = Backoff(first=0.2, limit=5.0)
-_REFUSED = Backoff(first=2.0, limit=60.0)
 _SOON = 0.5  # seconds
 _AT_ONCE = 8  # pods
 
@@ -95,10 +96,8 @@ class Ungating:
         self._enqueue = enqueue
         self._placed_anew = placed_anew
         self._wake = wake
-        self._clock = clock
-        self._rng = rng
         self._releases: dict[str, UnreservedRelease] = {}
-        self._refused: dict[str, tuple[int, float]] = {}  # how often in a row, and when to try again
+        self._refused = RefusedPods(clock, rng)
         self._nominations = Nominations(cache, writer, metrics)
         self._queue: WorkQueue[ObjectKey] = WorkQueue(
             self._ungate, backoff=_BACKOFF, rng=rng, concurrency=_AT_ONCE
@@ -112,7 +111,7 @@ class Ungating:
         """End, and forget."""
         await self._queue.stop()
         self._releases.clear()
-        self._refused.clear()
+        self._refused.keep(frozenset())
 
     def ungate(self, pod: CachedPod) -> None:
         """Ungate a pod for which something is reserved."""
@@ -129,15 +128,13 @@ class Ungating:
 
     def wait(self, uid: str) -> float:
         """Return for how many seconds a pod whose gate may not be removed is not placed; 0: for none."""
-        _, again = self._refused.get(uid, (0, 0.0))
-        return max(0.0, again - self._clock())
+        return self._refused.wait(uid)
 
-    def keep(self, uids: Collection[str]) -> None:
+    def keep(self, uids: AbstractSet[str]) -> None:
         """Forget all pods but these."""
-        for uid in self._releases.keys() - set(uids):
+        for uid in self._releases.keys() - uids:
             del self._releases[uid]
-        for uid in self._refused.keys() - set(uids):
-            del self._refused[uid]
+        self._refused.keep(uids)
 
     async def _ungate(self, key: ObjectKey) -> None:
         pod = self._cache.pods.get(key)
@@ -200,8 +197,7 @@ class Ungating:
 
     def _note_refusal(self, pod: CachedPod, error: errors.KubeError) -> None:
         """Have a pod placed again after a pause, and tell it why it is still gated."""
-        count = self._refused.get(pod.uid, (0, 0.0))[0] + 1
-        self._refused[pod.uid] = (count, self._clock() + _REFUSED.delay(count, self._rng))
+        self._refused.add(pod.uid)
         logger.warning("pod %s: its scheduling gate cannot be removed: %s", pod.key, error)
         text = (
             f"The scheduling gate {names.PLACEMENT_GATE} cannot be removed: {error.message}; except the "
@@ -211,6 +207,6 @@ class Ungating:
 
     async def _lift(self, pod: CachedPod, body: Json) -> None:
         found = decode.decode_placeable_pod(await self._writer.lift_gate(pod.key, body))
-        self._refused.pop(pod.uid, None)
+        self._refused.discard(pod.uid)
         if found is not None:
             self._cache.update(found)
