@@ -4,6 +4,7 @@
     kept_files     files that stay open because they are read every few seconds
     layout         which folder is which pod's, by cgroup driver and runtime; detected, not configured
     reader         the kernel's side; nothing in it writes
+    new_pods       being told when the kubelet makes the cgroup of a pod
     partitions     which CPUs partitions below a cgroup took out of its effective ones
     lock           one agent or cleanup at a time
     huge_page_use  which huge pages the processes of a pod use

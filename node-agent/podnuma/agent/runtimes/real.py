@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from podnuma.agent.cgroups import files
 from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout, detect
+from podnuma.agent.cgroups.new_pods import watch_new_pods
 from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.cgroups.writers.bus import SystemBus
 from podnuma.agent.cgroups.writers.cgroupfs import CgroupfsWriter
@@ -154,7 +155,8 @@ class _RealNode:
 
     def tasks(self, hook: Hook) -> list[Task]:
         """Return what has to run for ever."""
-        tasks: list[Task] = []
+        reader = self._reader
+        tasks: list[Task] = [lambda: watch_new_pods(reader.root, reader.layout, self._changed)]
         if self._settings.runtime is not Runtime.CRI:
             plugin = NriPlugin(
                 self._by_nri, self._start_priority, hook, self._settings.hook_share, self._changed
