@@ -5,15 +5,17 @@ when that runs. A Guaranteed pod lies directly below kubepods, which has all CPU
 pass confines it. With inotify that is milliseconds after the folder is made, while the runtime sets up the
 network of the sandbox.
 
-What is told is only that there may be a new pod: a queue of the kernel that overflows, or folders that were
-away for a while, tell it too. Where the kernel gives no watch (`fs.inotify.max_user_instances`,
-`fs.inotify.max_user_watches`), passes are run as they are without it: when the runtime tells of the sandbox.
+What is told is only that there may be a new pod; a queue of the kernel that overflows tells it too. The
+kernel does not say that a cgroup which is watched has gone, so folders are looked up again now and then.
+Where it gives no watch (`fs.inotify.max_user_instances`, `fs.inotify.max_user_watches`), passes are run as
+they are without it: when the runtime tells of the sandbox.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from asyncinotify import Inotify, Mask
@@ -22,25 +24,27 @@ from podnuma.allocator.request import Qos
 
 logger = logging.getLogger(__name__)
 
-_AGAIN = 15.0  # seconds until folders that cannot be watched are tried again
-_MADE = Mask.CREATE | Mask.ONLYDIR
+_AGAIN = 15.0  # seconds between looks at the folders
+_TOLD = Mask.CREATE | Mask.Q_OVERFLOW
 
 
 async def watch_new_pods(
     root: Path, layout: CgroupLayout, appeared: Callable[[], None], again: float = _AGAIN
 ) -> None:
     """Call `appeared` whenever a folder is made where the pods of this layout are, until cancelled."""
+    folders = [root / layout.qos(qos) for qos in Qos]
     trouble = None
     while True:
         try:
-            with Inotify() as inotify:
-                for qos in Qos:
-                    inotify.add_watch(root / layout.qos(qos), _MADE)
-                if trouble is not None:
-                    logger.info("new pods are noticed when the kubelet makes their cgroups again")
-                trouble = None
-                appeared()  # what was made before the watch
-                await _follow(inotify, appeared)
+            with _told(appeared) as inotify:
+                watched: set[int] = set()
+                while True:
+                    # The folder that is watched already has the number that it had.
+                    now = {inotify.add_watch(each, Mask.CREATE | Mask.ONLYDIR).wd for each in folders}
+                    if now - watched:
+                        appeared()  # what was made before the watch
+                    watched, trouble = now, _over(trouble)
+                    await asyncio.sleep(again)
         except OSError as error:
             if trouble is None:
                 logger.warning("%s", _consequence(error))
@@ -48,12 +52,27 @@ async def watch_new_pods(
         await asyncio.sleep(again)
 
 
-async def _follow(inotify: Inotify, appeared: Callable[[], None]) -> None:
-    """Tell of new folders until one that is watched is gone."""
-    async for event in inotify:
-        if Mask.IGNORED in event.mask:
-            return
-        appeared()
+@contextlib.contextmanager
+def _told(appeared: Callable[[], None]) -> Iterator[Inotify]:
+    """Tell of new folders. Nothing waits for events, so none is lost when a wait is cancelled."""
+    loop = asyncio.get_running_loop()
+    with Inotify(sync_timeout=0) as inotify:
+
+        def read() -> None:
+            while (event := inotify.sync_get()) is not None:
+                if event.mask & _TOLD:
+                    appeared()
+
+        loop.add_reader(inotify.fd, read)
+        try:
+            yield inotify
+        finally:
+            loop.remove_reader(inotify.fd)
+
+
+def _over(trouble: OSError | None) -> None:
+    if trouble is not None:
+        logger.info("new pods are noticed again when the kubelet makes their cgroups")
 
 
 def _consequence(error: OSError) -> str:

@@ -78,7 +78,20 @@ async def test_folders_that_are_away_for_a_while_are_watched_when_they_are_back(
         (tmp_path / layout.pod(PodCgroup("db", Qos.GUARANTEED))).mkdir()
         await told(appeared)
     assert caplog.text.count("cannot be watched") == 1
-    assert "are noticed when the kubelet makes their cgroups again" in caplog.text
+    assert "are noticed again when the kubelet makes their cgroups" in caplog.text
+
+
+async def test_folders_that_were_replaced_are_watched_whether_or_not_the_kernel_tells(tmp_path):
+    """It tells nobody that a cgroup which is watched has gone; nor that a folder was moved away, as here."""
+    layout = LAYOUTS[0]
+    make(tmp_path, layout)
+    async with watching(tmp_path, layout) as appeared:
+        await told(appeared)
+        (tmp_path / layout.kubepods).rename(tmp_path / "former")
+        make(tmp_path, layout)
+        await told(appeared)
+        (tmp_path / layout.pod(PodCgroup("db", Qos.GUARANTEED))).mkdir()
+        await told(appeared)
 
 
 async def test_a_kernel_without_watches_left_is_told_once_and_asked_again(
@@ -87,7 +100,7 @@ async def test_a_kernel_without_watches_left_is_told_once_and_asked_again(
     """kind and CI machines run out of instances first (128 per user by default)."""
     asked = 0
 
-    def none_left() -> None:
+    def none_left(**_: object) -> None:
         nonlocal asked
         asked += 1
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
