@@ -43,7 +43,9 @@ async def watch_new_pods(
                     now = {inotify.add_watch(each, Mask.CREATE | Mask.ONLYDIR).wd for each in folders}
                     if now - watched:
                         appeared()  # what was made before the watch
-                    watched, trouble = now, _over(trouble)
+                    if trouble is not None:
+                        logger.info("new pods are noticed again when the kubelet makes their cgroups")
+                    watched, trouble = now, None
                     await asyncio.sleep(again)
         except OSError as error:
             if trouble is None:
@@ -68,11 +70,6 @@ def _told(appeared: Callable[[], None]) -> Iterator[Inotify]:
             yield inotify
         finally:
             loop.remove_reader(inotify.fd)
-
-
-def _over(trouble: OSError | None) -> None:
-    if trouble is not None:
-        logger.info("new pods are noticed again when the kubelet makes their cgroups")
 
 
 def _consequence(error: OSError) -> str:
