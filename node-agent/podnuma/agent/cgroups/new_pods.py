@@ -5,8 +5,8 @@ when that runs. A Guaranteed pod lies directly below kubepods, which has all CPU
 pass confines it. With inotify that is milliseconds after the folder is made, while the runtime sets up the
 network of the sandbox.
 
-What is told is only that there may be a new pod; a queue of the kernel that overflows tells it too. The
-kernel does not say that a cgroup which is watched has gone, so folders are looked up again now and then.
+What is told is only that there may be a new pod; a queue of the kernel that overflows tells it too. A
+kernel (6.18) does not say that a cgroup which is watched has gone, so folders are looked up again now and then.
 Where it gives no watch (`fs.inotify.max_user_instances`, `fs.inotify.max_user_watches`), passes are run as
 they are without it: when the runtime tells of the sandbox.
 """
