@@ -6,9 +6,9 @@ pass confines it. With inotify that is milliseconds after the folder is made, wh
 network of the sandbox.
 
 What is told is only that there may be a new pod; a queue of the kernel that overflows tells it too. A
-kernel (6.18) does not say that a cgroup which is watched has gone, so folders are looked up again now and then.
-Where it gives no watch (`fs.inotify.max_user_instances`, `fs.inotify.max_user_watches`), passes are run as
-they are without it: when the runtime tells of the sandbox.
+kernel (6.18) does not say that a cgroup which is watched has gone, so folders are looked up again now and
+then. Where it gives no watch (`fs.inotify.max_user_instances`, `fs.inotify.max_user_watches`), passes are run
+as they are without it: when the runtime tells of the sandbox.
 """
 
 import asyncio
