@@ -334,6 +334,15 @@ def test_a_map_of_saved_objects_loads_no_client_and_no_picture(saved):
     assert loaded(["map", "--from", saved], foreign) == []
 
 
+def test_a_cluster_without_a_socks_proxy_is_asked_without_the_library_for_one(tmp_path):
+    path = tmp_path / "kubeconfig"
+    clusters = [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}]
+    contexts = [{"name": "c", "context": {"cluster": "c"}}]
+    path.write_text(json.dumps({"clusters": clusters, "contexts": contexts, "current-context": "c"}))
+    words = ["map", "--kubeconfig", str(path)]
+    assert loaded(words, ["aiohttp.client", "aiohttp_socks", "python_socks"]) == ["aiohttp.client"]
+
+
 def test_a_map_loads_nothing_that_decides(saved):
     deciding = [
         "allocator.node_allocator",
@@ -367,7 +376,7 @@ def loaded(words: list[str], foreign: list[str]) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=50
     )
-    found: list[str] = json.loads(done.stderr)
+    found: list[str] = json.loads(done.stderr.splitlines()[-1])  # after what the command says itself
     return found
 
 

@@ -35,8 +35,8 @@ import kopf
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.watch import kopf_handlers
 from podnuma.plumbing.backoff import Backoff
+from podnuma.plumbing.kube.connector import connector_to
 from podnuma.plumbing.kube.retrying_session import RetryMiddleware
-from podnuma.plumbing.kube.socks import connector_to
 
 if TYPE_CHECKING:
     import random

@@ -9,7 +9,8 @@ kubeconfig         files that say where a cluster is and who its user is
 exec_plugin        credentials from a program that a kubeconfig names
 endpoint           address, certificates and proxy of a server
 environment_proxy  the proxy that the environment names for a server
-socks              connections through a SOCKS5 proxy
+connector          connections: certificates and proxies
+socks              those through a SOCKS5 proxy
 content_types      of requests: what a PATCH means
 apply_body         JSON that is YAML, too, for server-side apply
 retrying_session   an aiohttp session that repeats what failed, for watches of others

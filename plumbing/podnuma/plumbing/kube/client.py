@@ -20,9 +20,9 @@ from urllib.parse import urlencode
 
 import aiohttp
 from podnuma.plumbing.kube import apply_body, errors
+from podnuma.plumbing.kube.connector import connector_to
 from podnuma.plumbing.kube.content_types import APPLY, JSON
 from podnuma.plumbing.kube.endpoint import EndpointError
-from podnuma.plumbing.kube.socks import connector_to
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping

@@ -1,7 +1,7 @@
-"""Connections to a server: its certificates, and the SOCKS5 proxy before it where there is one (`ssh -D`).
+"""Connections through a SOCKS5 proxy (`ssh -D`), with the errors of aiohttp's own connectors.
 
 A SOCKS5 proxy is given the server's name and looks it up itself, as for kubectl: behind it are names that
-nobody else knows. Proxies of HTTP are aiohttp's own affair.
+nobody else knows.
 """
 
 from __future__ import annotations
@@ -12,39 +12,32 @@ from urllib.parse import unquote, urlsplit
 
 import aiohttp
 from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError, ProxyType
-from podnuma.plumbing.kube.endpoint import EndpointError, proxy_problem
 
 if TYPE_CHECKING:
     import asyncio
+    from typing import Self
 
     from aiohttp.client_proto import ResponseHandler
-    from podnuma.plumbing.kube.endpoint import Endpoint
 
 _PORT: Final = 1080
 
 
-def connector_to(endpoint: Endpoint, *, limit: int) -> aiohttp.TCPConnector:
-    """Return what opens connections to a server; EndpointError if its certificates or proxy are unusable."""
-    context = endpoint.ssl_context()
-    if endpoint.proxy and (problem := proxy_problem(endpoint.proxy)):
-        raise EndpointError(f"the proxy for {endpoint.server} {problem}")
-    if not endpoint.proxy or endpoint.http_proxy is not None:
-        return aiohttp.TCPConnector(limit=limit, ssl=context)
-    proxy = urlsplit(endpoint.proxy)
-    return _SocksConnector(
-        proxy.hostname or "",
-        proxy.port or _PORT,
-        ProxyType.SOCKS5,
-        unquote(proxy.username or ""),
-        unquote(proxy.password or ""),
-        rdns=True,
-        limit=limit,
-        ssl=context,
-    )
+class SocksConnector(ProxyConnector):
+    """A connector whose sockets come from a SOCKS5 proxy."""
 
-
-class _SocksConnector(ProxyConnector):
-    """A connector whose sockets come from a SOCKS5 proxy, with the errors of aiohttp's own connectors."""
+    @classmethod
+    def through(cls, url: str, **options: Any) -> Self:
+        """Return one for `socks5://USER:PASSWORD@HOST:PORT`; the options are aiohttp's."""
+        proxy = urlsplit(url)
+        return cls(
+            proxy.hostname or "",
+            proxy.port or _PORT,
+            ProxyType.SOCKS5,
+            unquote(proxy.username or ""),
+            unquote(proxy.password or ""),
+            rdns=True,
+            **options,
+        )
 
     async def _wrap_create_connection(
         self, *args: Any, req: Any, **options: Any
