@@ -71,6 +71,8 @@ def test_plain_manifests_are_those_of_the_chart(helm):
         ("image.digest=latest", "does not match pattern"),
         ("networkPolicy.apiServerPorts[0]=0", "minimum"),
         ("agent.runtimeDirectory=run/crio", "does not match pattern"),
+        ("agent.appArmorProfile=docker-default", "value must be one of"),
+        ("agent.mountPropagation=Bidirectional", "value must be one of"),
     ],
 )
 def test_wrong_values_are_refused_with_their_path(helm, value, words):
@@ -143,6 +145,24 @@ def test_only_what_is_written_is_mounted_writable(helm):
     (container,) = workloads(rendered(helm))["podnuma-agent"]["containers"]
     read_only = {mount["name"] for mount in container["volumeMounts"] if mount.get("readOnly")}
     assert read_only == {"kubelet"}
+
+
+def test_what_is_unmounted_on_the_node_is_not_held_by_its_agent(helm):
+    """koordinator-sh/koordinator#2641: a volume that was there when an agent began could not be detached."""
+    (container,) = workloads(rendered(helm))["podnuma-agent"]["containers"]
+    follow = {mount["name"]: mount.get("mountPropagation") for mount in container["volumeMounts"]}
+    assert follow["kubelet"] == follow["runtime"] == "HostToContainer"
+    (container,) = workloads(rendered(helm, "agent.mountPropagation=None"))["podnuma-agent"]["containers"]
+    assert {mount.get("mountPropagation", "None") for mount in container["volumeMounts"]} == {"None"}
+
+
+def test_no_apparmor_profile_of_a_runtime_keeps_the_agent_from_the_system_bus(helm):
+    """henrygd/beszel#1408: on Ubuntu a container under such a profile may send nothing to systemd."""
+    for name, pod in workloads(rendered(helm)).items():
+        profile = pod["securityContext"].get("appArmorProfile")
+        assert profile == ({"type": "Unconfined"} if name == "podnuma-agent" else None)
+    confined = workloads(rendered(helm, "agent.appArmorProfile=RuntimeDefault"))["podnuma-agent"]
+    assert confined["securityContext"]["appArmorProfile"] == {"type": "RuntimeDefault"}
 
 
 def test_the_agent_runs_on_every_node_and_the_operator_twice(helm):
