@@ -105,7 +105,12 @@ class AgentLoop:
         self._pages_read_at = self._passed_at
         grants = (each.grant for each in desired.allocations())
         by_uid = {grant.uid: grant for grant in grants if grant is not None}
-        self.node_status.found_pages(self.huge_pages.read(snapshot.machine.topology, by_uid))
+        try:
+            pages = self.huge_pages.read(snapshot.machine.topology, by_uid)
+        except OSError as error:
+            logger.warning("huge pages in use could not be read: %s", error)
+        else:
+            self.node_status.found_pages(pages)
 
     def _failed(self, why: str) -> None:
         if self._trouble != why:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import datetime as dt
+import errno
 import random
 import threading
 import time
@@ -245,6 +246,19 @@ async def test_a_fault_in_a_pass_is_logged_and_the_loop_goes_on(bench, database,
         bench.reconciler.pause_reason = lambda _: 1 / 0
         await reached(lambda: "a pass over the node failed" in caplog.text)
         bench.reconciler.pause_reason = lambda _: good
+        bench.put(database, "cpuset.cpus", "0-15")
+        await reached(lambda: bench.effective(database) == "1,9")
+
+
+async def test_huge_pages_that_could_not_be_read_end_nothing(bench, database, caplog, reached, monkeypatch):
+    """kubernetes/kubernetes#26246: there may be no descriptor left to read them with."""
+
+    def wanting(*_):
+        raise OSError(errno.ENFILE, "Too many open files in system")
+
+    monkeypatch.setattr(HugePageUse, "read", wanting)
+    async with agent_over(bench):
+        await reached(lambda: "Too many open files in system" in caplog.text)
         bench.put(database, "cpuset.cpus", "0-15")
         await reached(lambda: bench.effective(database) == "1,9")
 

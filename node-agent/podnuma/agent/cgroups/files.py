@@ -1,13 +1,17 @@
 """The cgroup files that podnuma uses, one row each: how the text is read and written.
 
 Text comes from the kernel and, on a hostile node, from anyone who can write there: a text that does not
-parse is None, as an absent file is, and the verifier reports the difference.
+parse is None, as an absent file is, and the verifier reports the difference. What could not be read for want
+of a descriptor or of memory is neither absent nor empty: that raises OSError, or a pod whose folder could not
+be listed would count as one that has ended, and its CPUs be given away.
 """
 
+import errno
 import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from podnuma.agent.model.cgroup_values import CpuMax
@@ -18,6 +22,9 @@ from podnuma.allocator.nodeset import NodeSet
 T = TypeVar("T")
 
 LONGEST = 32 * 1024  # bytes of a file that are read
+
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV})
+_WANTING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 # Kernels of some vendors say the burst here too: "max 100000 0" (kata-containers/cgroups-rs#151).
 _MAX = re.compile(r"(max|[0-9]{1,15}) ([0-9]{1,9})(?: [0-9]{1,15})?")
@@ -39,26 +46,47 @@ def text_of(raw: bytes) -> str:
     return raw.decode("ascii", "replace").strip()
 
 
+def unless_wanting(error: OSError) -> None:
+    """Raise an error that says nothing of what was read: there were no means to read it."""
+    if error.errno in _WANTING:
+        raise error
+
+
 def read_bytes(path: str) -> bytes | None:
-    """Return what a file says; None if it cannot be read."""
+    """Return what a file says; None if it cannot be read. Raises OSError for want of means to read it."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except OSError as error:
+        unless_wanting(error)
         return None
     try:
         return os.read(descriptor, LONGEST)
-    except OSError:
+    except OSError as error:
+        unless_wanting(error)
         return None
     finally:
         os.close(descriptor)
 
 
 def names_in(folder: str) -> list[str]:
-    """Return the names of what is in a folder, sorted; none if it cannot be read."""
+    """Return the names of what is in a folder, sorted; none if it is not there. Raises OSError."""
     try:
         return sorted(os.listdir(folder))  # noqa: PTH208 - in every pass, and names are all that is asked
-    except OSError:
-        return []
+    except OSError as error:
+        if error.errno in _GONE:
+            return []
+        raise
+
+
+def folders_in(folder: Path | str) -> list[str]:
+    """Return the names of the folders in a folder; none if it is not there. Raises OSError."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if entry.is_dir()]
+    except OSError as error:
+        if error.errno in _GONE:
+            return []
+        raise
 
 
 def content(path: str) -> str | None:

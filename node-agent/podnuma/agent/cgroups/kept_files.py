@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from podnuma.agent.cgroups.files import LONGEST, File, read_bytes, text_of, value_in
+from podnuma.agent.cgroups.files import LONGEST, File, read_bytes, text_of, unless_wanting, value_in
 
 T = TypeVar("T")
 
@@ -129,9 +129,12 @@ class KeptFolder:
             except OSError:
                 self.close()
                 kept = self._kept(name)
+        if kept is None:
+            return read_bytes(f"{self.path}/{name}")
         try:
-            return read_bytes(f"{self.path}/{name}") if kept is None else _content(kept.descriptor)
-        except OSError:
+            return _content(kept.descriptor)
+        except OSError as error:
+            unless_wanting(error)
             return None
 
     def _kept(self, name: str) -> _KeptFile | None:

@@ -1,11 +1,11 @@
 """The kernel's side of all cgroups: what is written in them, and what the kernel made of it.
 
-Reads files and writes none. A cgroup that is gone is left out: it just ended. Only what a plan needs is
-read: the QoS slices, and the pods and containers that the caller names. Folders that were found and files
-that were read stay at hand until a `sweep` finds that nobody asked for them since the one before.
+Reads files and writes none. A cgroup that is gone is left out: it just ended. Where descriptors or memory are
+wanting nothing is known of any, and what is asked raises OSError. Only what a plan needs is read: the QoS
+slices, and the pods and containers that the caller names. Folders that were found and files that were read
+stay at hand until a `sweep` finds that nobody asked for them since the one before.
 """
 
-import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -93,12 +93,7 @@ class CgroupReader:
     def containers(self, pod: PodCgroup) -> dict[str, Path]:
         """Return the folders of a pod's containers by the runtime's id; the sandbox is one of them."""
         folder = self.root / self.layout.pod(pod)
-        try:
-            with os.scandir(folder) as entries:
-                names = [entry.name for entry in entries if entry.is_dir()]
-        except OSError:
-            return {}
-        named = ((container_of(name), name) for name in names)
+        named = ((container_of(name), name) for name in files.folders_in(folder))
         return {container_id: folder / name for container_id, name in named if container_id is not None}
 
     def container_ids(self) -> set[str]:

@@ -20,7 +20,10 @@ async def until_moved(reader: CgroupReader, every: float = _EVERY) -> None:
     before = layout = reader.layout
     while True:
         await asyncio.sleep(every)
-        now = await in_thread(detect, reader.root) or layout
+        try:
+            now = await in_thread(detect, reader.root) or layout
+        except OSError:  # for want of descriptors, say
+            now = layout
         if now != layout and now == before:
             raise NodeNotReady(
                 f"the kubelet has its pods in {now.kubepods} now, no longer in {layout.kubepods} (another"

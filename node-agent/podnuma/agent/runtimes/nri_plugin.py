@@ -185,6 +185,10 @@ class NriPlugin:
             except TimeoutError:
                 text = "%s starts: its values could not be checked within %.1f s"
                 logger.warning(text, describe(starting.cgroup), self._patience)
+            except OSError as error:
+                logger.warning(
+                    "%s starts: its values could not be read: %s", describe(starting.cgroup), error
+                )
 
     @staticmethod
     def _seen(pod: nri.PodSandbox | None, container: nri.NriContainer) -> Container:

@@ -1,3 +1,6 @@
+import errno
+import os
+
 import pytest
 from podnuma.agent.model.cgroup_ref import ContainerCgroup, PodCgroup
 from podnuma.agent.model.cgroup_values import CgroupValues, CpuMax
@@ -111,3 +114,25 @@ def test_a_pod_has_cpus_of_its_own_when_somebody_wrote_them(bench):
     bench.put(pod, "cpuset.cpus", "3")
     assert bench.reader.has_own_cpus(pod)
     assert not bench.reader.has_own_cpus(PodCgroup("gone", Qos.BURSTABLE))
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_for_want_of_descriptors_or_memory_nothing_is_said_to_be_gone(bench, monkeypatch, number):
+    """kubernetes/kubernetes#26246, GoogleCloudPlatform/k8s-node-tools#57"""
+    pod = bench.pod("db")
+    db = bench.start(pod, "db")
+
+    def wanting(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    asked = {
+        "listdir": lambda: bench.reader.pods(Qos.GUARANTEED),
+        "scandir": lambda: bench.reader.containers(pod),
+        "open": lambda: bench.reader.read([pod], [db]),
+    }
+    for function, ask in asked.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(os, function, wanting)
+            with pytest.raises(OSError, match=os.strerror(number)):
+                ask()
+        assert ask()

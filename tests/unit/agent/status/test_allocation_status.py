@@ -1,5 +1,7 @@
 import asyncio
 import dataclasses
+import errno
+import os
 
 import pytest
 from podnuma.agent.apiserver.watch import Changed, WatchEventType
@@ -458,6 +460,23 @@ def test_an_unreadable_one_is_released_when_its_pod_has_ended_and_not_before(ben
     bench.stop(db)
     bench.put(pod, "cgroup.events", "populated 0")
     assert tell(before).phase is Phase.RELEASED
+
+
+def test_a_pod_has_not_ended_because_its_folder_could_not_be_listed(bench, grant, tell, monkeypatch):
+    """Whoever waits for its CPUs would get them: kubernetes/kubernetes#26246."""
+    bench.start(bench.pod("db"), "db")
+    edited(bench, grant, deletionTimestamp="2026-01-01T00:00:00Z")
+    before = PodAllocationStatus(phase=Phase.APPLIED)
+    assert tell(before).phase is Phase.DRIFTED
+
+    def wanting(_):
+        raise OSError(errno.ENFILE, "Too many open files in system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", wanting)
+        with pytest.raises(OSError, match="Too many open files"):
+            tell(before)
+    assert tell(before).phase is Phase.DRIFTED
 
 
 def test_one_that_does_not_even_say_whose_it_is_goes_by_the_name_of_its_pod(bench, tell):
