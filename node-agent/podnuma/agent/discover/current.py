@@ -1,7 +1,8 @@
 """The machine as it is now: discovered again when CPUs, NUMA nodes or memory come or go.
 
-Two small files, the amount of memory and that of huge pages show whether anything changed. The whole tree is
+Two small files, the amount of memory and those of huge pages show whether anything changed. The whole tree is
 read again then, and every few minutes; soon, as long as the kernel does not tell which CPUs share a core.
+Huge pages may go to another NUMA node or become some of another size, and the machine has as much of them.
 These are thousands of files on a large machine: a thread reads them, and containers start meanwhile.
 
 Of a virtual machine with a balloon the amount of memory can change all the time. So that alone is no reason
@@ -21,6 +22,7 @@ from podnuma.agent.model.cgroup_values import KubepodsCpuset
 from podnuma.plumbing.threads import OneThread
 
 _CHANGE_FILES = ("devices/system/cpu/online", "devices/system/node/online")
+_PAGE_COUNTS = "devices/system/node/node*/hugepages/hugepages-*/nr_hugepages"
 _AMOUNTS = re.compile(r"^(?:MemTotal|Hugetlb):.*$", re.MULTILINE)
 _PERIOD = 300.0
 _PERIOD_WHILE_UNKNOWN = 10.0
@@ -52,6 +54,7 @@ class CurrentMachine:
         self.kubepods: Callable[[], KubepodsCpuset | None] = lambda: None
         self._seen: tuple[object, ...] | None = None
         self._amounts: tuple[str, ...] = ()
+        self._page_counts: tuple[Path, ...] = ()
         self._read_at = float("-inf")
         self._machine: Machine | None = None
         self._thread = OneThread()
@@ -59,7 +62,10 @@ class CurrentMachine:
     async def get(self) -> Machine:
         """Return the machine. Raises HardwareUnknown until one has been discovered."""
         kubepods = self.kubepods()
-        seen, amounts = (*self._signs(), kubepods), self._memory()
+        seen = (*self._signs(), kubepods)
+        if seen != self._seen:
+            self._page_counts = self._find_page_counts()
+        amounts = self._memory()
         unknown = self._machine is not None and self._machine.topology.unknown_siblings
         period = _PERIOD_WHILE_UNKNOWN if unknown else _PERIOD
         if amounts != self._amounts:
@@ -73,6 +79,8 @@ class CurrentMachine:
                     break
                 # What was read is partly from before the change: a CPU without siblings, say.
                 seen = (*signs, kubepods)
+                self._page_counts = self._find_page_counts()
+                amounts = self._memory()
                 discovered = await self._thread.run(discover, self._sys_root, self._proc_root)
             if discovered.machine is not None and kubepods is not None:
                 discovered = replace(discovered, machine=_limited(discovered.machine, kubepods))
@@ -90,7 +98,11 @@ class CurrentMachine:
 
     def _memory(self) -> tuple[str, ...]:
         """Return what differs when memory came or went."""
-        return tuple(_AMOUNTS.findall(_text(self._proc_root / "meminfo")))
+        machine = _AMOUNTS.findall(_text(self._proc_root / "meminfo"))
+        return (*machine, *map(_text, self._page_counts))
+
+    def _find_page_counts(self) -> tuple[Path, ...]:
+        return tuple(sorted(self._sys_root.glob(_PAGE_COUNTS)))
 
 
 def _text(path: Path) -> str:

@@ -143,6 +143,34 @@ async def test_memory_that_comes_to_a_node_is_read_at_once(machine, tmp_path):
     assert len(found.discoveries) == 2
 
 
+async def test_huge_pages_of_another_node_or_size_are_read_although_the_machine_has_as_much(
+    machine, tmp_path
+):
+    """kubernetes/kubernetes#80452, kubernetes/kubernetes#111757"""
+    current, _, clock = machine
+    put(tmp_path, "proc/meminfo", "MemTotal: 1024 kB\nHugetlb: 1048576 kB\n")
+    put(tmp_path, "devices/system/node/online", "0-1")
+    for node, count in enumerate((512, 0)):
+        folder = f"devices/system/node/node{node}"
+        put(tmp_path, f"{folder}/cpulist", f"{2 * node}-{2 * node + 1}")
+        put(tmp_path, f"{folder}/meminfo", f"Node {node} MemTotal: 512 kB\n")
+        put(tmp_path, f"{folder}/hugepages/hugepages-2048kB/nr_hugepages", f"{count}\n")
+        put(tmp_path, f"{folder}/hugepages/hugepages-1048576kB/nr_hugepages", "0\n")
+
+    async def pages():
+        clock.now += 11
+        return [dict(node.hugepages) for node in (await current.get()).topology.nodes]
+
+    gibi = 2**30
+    assert await pages() == [{"hugepages-2Mi": gibi}, {}]
+    put(tmp_path, "devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages", "0\n")
+    put(tmp_path, "devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages", "512\n")
+    assert await pages() == [{}, {"hugepages-2Mi": gibi}]
+    put(tmp_path, "devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages", "0\n")
+    put(tmp_path, "devices/system/node/node1/hugepages/hugepages-1048576kB/nr_hugepages", "1\n")
+    assert await pages() == [{}, {"hugepages-1Gi": gibi}]
+
+
 async def test_memory_that_changes_all_the_time_is_not_read_all_the_time(machine, tmp_path):
     """As with the balloon of a virtual machine (kubernetes/kubernetes#105613). No container waits for it."""
     current, found, clock = machine
