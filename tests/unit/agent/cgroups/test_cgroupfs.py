@@ -47,6 +47,19 @@ def test_a_missing_controller_is_switched_on_from_the_root_down(writer):
     assert (path / "cpuset.cpus").read_text() == "1\n"
 
 
+def test_no_controller_is_switched_on_where_processes_are(writer):
+    """ZelAnton/ProcessKit-rs#39: the kernel takes it, and from then on nothing starts below."""
+    path = folder(writer)
+    for above in (writer.root, writer.root / "kubepods"):
+        (above / "cgroup.subtree_control").write_text("memory")
+        (above / "cgroup.procs").write_text("17\n")
+    with pytest.raises(WriteRefused, match="has processes of its own"):
+        writer.write(CgroupWrite(POD, cpuset.parse("1")))
+    assert (writer.root / "cgroup.subtree_control").read_text() == "+cpuset", "those of the root may be there"
+    assert (writer.root / "kubepods/cgroup.subtree_control").read_text() == "memory"
+    assert not (path / "cpuset.cpus").exists()
+
+
 def test_a_missing_cgroup_is_gone(writer):
     with pytest.raises(CgroupGone):
         writer.write(CgroupWrite(POD, cpuset.parse("1")))

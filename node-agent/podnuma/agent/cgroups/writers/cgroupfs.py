@@ -1,9 +1,13 @@
 """Writes cgroup files. For nodes without systemd in charge, and for trees that no kernel looks at.
 
 The cpuset controller may be missing in a folder: then it is switched on from the root down, as far as
-the folder's parent, which is what makes the files appear.
+the folder's parent, which is what makes the files appear. Never in a cgroup with processes of its own, below
+the root: of such a one the kernel may make a threaded one, in which no container can start any more
+(ZelAnton/ProcessKit-rs#39).
 """
 
+import errno
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -93,8 +97,13 @@ class CgroupfsWriter:
         for above in (*reversed(folder.parents),):
             path = self.root / above / files.SUBTREE
             try:
-                if word[1:] not in path.read_text(encoding="ascii").split():
+                there = word[1:] in path.read_text(encoding="ascii").split()
+                if not there and above.parts and files.content(str(path.with_name("cgroup.procs"))):
+                    raise from_errno(str(path), word, OSError(errno.EBUSY, os.strerror(errno.EBUSY)))
+                if not there:
                     path.write_text(word, encoding="ascii")
+            except WriteRefused:
+                raise
             except OSError as error:
                 # A controller that a cgroup cannot hand down is "not there", too.
                 if not (self.root / folder).is_dir():
