@@ -24,9 +24,21 @@ KNOWN: Final = (
 
 
 def find_sockets(root: Path, known: Iterable[str] = KNOWN) -> tuple[Path, ...]:
-    """Return the known sockets below `root` at which somebody listens; if there is none, the others."""
-    there = tuple(root / path for path in known if (root / path).is_socket())
-    return tuple(filter(_listens, there)) or there
+    """Return the known sockets below `root` at which somebody listens; if there is none, the others.
+
+    Raises OSError where there is none, and a folder may not be looked into.
+    """
+    there: list[Path] = []
+    denied: OSError | None = None
+    for path in known:
+        try:
+            if (root / path).is_socket():
+                there.append(root / path)
+        except OSError as error:
+            denied = error
+    if denied is not None and not there:
+        raise denied
+    return tuple(filter(_listens, there)) or tuple(there)
 
 
 def _listens(path: Path) -> bool:

@@ -29,7 +29,14 @@ class KubeletDevices:
 
     async def ask(self) -> Sequence[KubeletPod]:
         """Return the kubelet's pods. Raises DevicesUnreadable."""
-        if not self._socket.is_socket():
+        try:
+            there = self._socket.is_socket()
+        except OSError as error:
+            raise DevicesUnreadable(
+                f"{self._socket} cannot be looked at ({error.strerror}); where SELinux denies it, set"
+                " agent.seLinuxType of the chart to spc_t"
+            ) from error
+        if not there:
             raise DevicesUnreadable(
                 f"{self._socket} is not a socket; the kubelet listens there while it runs, and the agent must"
                 " see the kubelet's folder (agent.kubeletDirectory of the chart)"

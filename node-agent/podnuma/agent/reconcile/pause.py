@@ -5,7 +5,8 @@ while another one is there, and names it in a condition.
 
 Whether the kubelet pins is in its folder. Distributions have it in several places, and storage drivers make
 one where it usually is. The folder of the kubelet that runs has one of each of its pods: where it has none of
-those that run, it is another's, and nobody knows what the kubelet does (kubevirt/kubevirt#16346).
+those that run, it is another's, and nobody knows what the kubelet does (kubevirt/kubevirt#16346). Nor does
+anybody where its files may not be read, as under a policy of SELinux.
 
 Programs are recognized by the names of their containers, which any user can choose. So only containers in the
 cluster administrators' namespaces count. A program elsewhere is found by what it writes (`contention`).
@@ -44,13 +45,20 @@ def pause_reason(
 
 
 def static_kubelet(kubelet_root: Path) -> str | None:
-    """Return why the kubelet pins containers itself, by its state files; None if it does not."""
+    """Return why the kubelet pins containers itself, by its state files, or may; None if it does not."""
     for file, policy, field in (
         ("cpu_manager_state", "static", "cpuManagerPolicy: none"),
         ("memory_manager_state", "Static", "memoryManagerPolicy: None"),
     ):
         path = kubelet_root / file
-        if policy in _policies(path):
+        try:
+            policies = _policies(path)
+        except PermissionError as error:
+            return (
+                f"{path} cannot be read ({error.strerror}), so whether the kubelet pins containers itself is"
+                " not known; where SELinux denies it, set agent.seLinuxType of the chart to spc_t"
+            )
+        if policy in policies:
             return (
                 f'{path} says policyName "{policy}": the kubelet pins containers itself and would undo every'
                 f" value; set {field} in its configuration, remove that file and restart it"
@@ -69,7 +77,8 @@ def _another_folder(kubelet_root: Path, containers: Iterable[Container]) -> str 
     except OSError as error:  # as under a policy of SELinux: then it may be the right one
         logger.debug("%s: %s", pods, error)
         return None
-    if not running or not running.isdisjoint(there):
+    # A link leads out of what is mounted here, as to a larger disk (kubernetes/kubernetes#79093).
+    if not running or not running.isdisjoint(there) or (not there and pods.is_symlink()):
         return None
     return (
         f"{pods} has none of the pods that run here, so this is not the folder of this node's kubelet, and"
@@ -83,11 +92,13 @@ def _policies(path: Path) -> tuple[object, ...]:
     """Return the policies that a state file names.
 
     From v1.37 on the content stands in `data`, as JSON in a text. What is beside it is a copy for older
-    kubelets, and goes when these are out of support (kubernetes/kubernetes#139069).
+    kubelets, and goes when these are out of support (kubernetes/kubernetes#139069). Raises PermissionError.
     """
     try:
         with path.open("rb") as file:
             state = _object(file.read(_LONGEST_STATE))
+    except PermissionError:
+        raise
     except OSError:
         return ()
     return state.get("policyName"), _object(state.get("data")).get("policyName")

@@ -48,6 +48,10 @@ _GRACE = 10.0  # seconds for which a lost runtime's last report counts
 _UNANSWERED = 3  # updates in a row that a runtime may leave unanswered
 _NANO = 10**9
 _GONE = (cri_values.CriContainerState.EXITED,)
+_DENIED = (
+    "; what root may not do SELinux or AppArmor denies: where SELinux is in force, set agent.seLinuxType of"
+    " the chart to spc_t"
+)
 
 
 def real_backend(settings: AgentSettings, changed: Callable[[], None]) -> NodeBackend:
@@ -81,6 +85,15 @@ def real_backend(settings: AgentSettings, changed: Callable[[], None]) -> NodeBa
 
 
 def _layout(root: Path) -> CgroupLayout:
+    try:
+        return _found_layout(root)
+    except NodeNotReady:
+        raise
+    except OSError as error:
+        raise NodeNotReady(f"{root} cannot be read: {error}") from error
+
+
+def _found_layout(root: Path) -> CgroupLayout:
     if not (root / files.CONTROLLERS).is_file():
         raise NodeNotReady(
             f"{root} is not a cgroup v2 mount; podnuma needs cgroup v2 (boot with"
@@ -142,7 +155,9 @@ class _RealNode:
         if now - self._seen_at < _GRACE:
             # A runtime that restarts keeps its containers running, and slices go on needing care.
             return self._by_nri.all()
-        raise OSError(f"no runtime is connected; NRI: {self.link.reason}; CRI: {self._cri_trouble}")
+        why = f"NRI: {self.link.reason}; CRI: {self._cri_trouble}"
+        denied = _DENIED if "permission denied" in why.lower() else ""
+        raise OSError(f"no runtime is connected; {why}{denied}")
 
     def describe(self) -> RuntimeDescription:
         runtime = self.link.runtime
@@ -204,14 +219,19 @@ class _RealNode:
         from podnuma.agent.cri.client import CriClient  # noqa: PLC0415 - loads gRPC
         from podnuma.agent.cri.errors import CriError  # noqa: PLC0415
 
-        socket = await self._cri_socket()
-        if socket is None or not socket.is_socket():
-            raise OSError(self._no_socket())
+        socket = await self._found_socket()
         try:
             async with CriClient(socket) as client:
                 return await client.containers()
         except CriError as error:
             raise OSError(str(error)) from error
+
+    async def _found_socket(self) -> Path:
+        """Return the socket of the kubelet's runtime. Raises OSError that says why there is none."""
+        socket = await self._cri_socket()
+        if socket is None or not socket.is_socket():
+            raise OSError(self._no_socket())
+        return socket
 
     async def _cri_socket(self) -> Path | None:
         if self._settings.cri_socket is not None:
@@ -248,10 +268,13 @@ class _RealNode:
         while True:
             if self._nri_is_enough:
                 self._cri_trouble = "not used while NRI is connected"
-            elif (socket := await self._cri_socket()) is None or not socket.is_socket():
-                self._cri_trouble = self._no_socket()
             else:
-                await self._follow(socket)
+                try:
+                    socket = await self._found_socket()
+                except OSError as error:
+                    self._cri_trouble = str(error)
+                else:
+                    await self._follow(socket)
             await asyncio.sleep(_LOOK_AGAIN)
 
     async def _follow(self, socket: Path) -> None:

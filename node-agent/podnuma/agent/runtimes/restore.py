@@ -10,7 +10,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from podnuma.agent.cgroups.layout import CgroupDriver
@@ -90,6 +90,14 @@ def _kept(refusals: list[WriteRefused]) -> Iterator[None]:
         refusals.append(refused)
 
 
+async def _socket(root: Path, reader: CgroupReader) -> Path | None:
+    try:
+        return await choose_socket(sockets.find_sockets(root), reader.container_ids)
+    except OSError as error:
+        logger.warning("no runtime is told what is given back: %s", error)
+        return None
+
+
 @contextlib.asynccontextmanager
 async def real_restorer(settings: AgentSettings, reader: CgroupReader) -> AsyncIterator[Restorer]:
     """Give what this node has to write through, for the time of the context."""
@@ -98,8 +106,7 @@ async def real_restorer(settings: AgentSettings, reader: CgroupReader) -> AsyncI
         SystemdWriter(bus.connect, reader.layout) if reader.layout.driver is CgroupDriver.SYSTEMD else None
     )
     files = CgroupfsWriter(settings.cgroup_root, reader.layout)
-    found = sockets.find_sockets(settings.run_root.parent)
-    socket = settings.cri_socket or await choose_socket(found, reader.container_ids)
+    socket = settings.cri_socket or await _socket(settings.run_root.parent, reader)
     if socket is None:
         yield Restorer(reader, None, units, files)
     else:

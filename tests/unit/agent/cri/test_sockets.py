@@ -1,4 +1,5 @@
 import socket
+from pathlib import Path
 
 import pytest
 from podnuma.agent.cri import sockets
@@ -50,3 +51,19 @@ def test_docker_of_k3s(tmp_path, listen):
     """openkruise/kruise#1196"""
     listen("run/k3s/cri-dockerd/cri-dockerd.sock")
     assert [path.name for path in sockets.find_sockets(tmp_path)] == ["cri-dockerd.sock"]
+
+
+def test_a_folder_that_may_not_be_looked_into_hides_no_other_runtime(tmp_path, listen, monkeypatch):
+    """suse-edge/charts#126: SELinux lets no one look there."""
+    stat = Path.stat
+
+    def denied(path, *, follow_symlinks=True):
+        if path.parent.name == "crio":
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", denied)
+    with pytest.raises(PermissionError):
+        sockets.find_sockets(tmp_path)
+    listen("run/containerd/containerd.sock")
+    assert sockets.find_sockets(tmp_path) == (tmp_path / "run/containerd/containerd.sock",)

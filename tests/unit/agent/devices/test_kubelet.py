@@ -31,3 +31,14 @@ async def test_a_missing_socket_is_named_with_what_to_do(tmp_path):
     with pytest.raises(DevicesUnreadable, match=r"pod-resources/kubelet\.sock is not a socket; "):
         await KubeletDevices(tmp_path, observed).ask()
     assert observed == []
+
+
+async def test_a_socket_that_may_not_be_looked_at_is_told(tmp_path, monkeypatch):
+    """suse-edge/charts#126: the reader of devices ended, and the pod waited without a reason."""
+
+    def denied(path, **_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("podnuma.agent.devices.kubelet.Path.stat", denied)
+    with pytest.raises(DevicesUnreadable, match=r"kubelet\.sock cannot be looked at \(Permission denied\)"):
+        await KubeletDevices(tmp_path, Observed()).ask()

@@ -95,6 +95,24 @@ def test_a_folder_that_cannot_be_looked_into_may_be_the_kubelets(tmp_path, monke
     assert pause.pause_reason(tmp_path, [container()]) is None
 
 
+def test_a_state_file_that_may_not_be_read_may_be_that_of_a_static_kubelet(tmp_path, monkeypatch):
+    """containerd/nri#219: under SELinux root may not read what is there."""
+
+    def denied(path, _):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("podnuma.agent.reconcile.pause.Path.open", denied)
+    why = pause.pause_reason(tmp_path, [container()]) or ""
+    assert "cpu_manager_state cannot be read (Permission denied)" in why
+    assert "agent.seLinuxType" in why
+
+
+def test_a_folder_of_pods_that_lies_elsewhere_says_nothing(tmp_path):
+    """kubernetes/kubernetes#79093: a link to a larger disk leads out of what an agent has mounted."""
+    (tmp_path / "pods").symlink_to("/no/such/disk")
+    assert pause.pause_reason(tmp_path, [container()]) is None
+
+
 def test_a_node_on_which_nothing_runs_tells_nothing_about_the_kubelets_folder(tmp_path):
     assert pause.pause_reason(tmp_path, []) is None
     assert pause.pause_reason(tmp_path, [container(ended=True)]) is None

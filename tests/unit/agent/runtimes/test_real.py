@@ -209,3 +209,21 @@ async def test_a_socket_at_which_nobody_has_ever_answered_is_left_for_another(tm
     await node._follow(tmp_path / "run/crio/crio.sock")
     with pytest.raises(OSError, match="CRI: no answer"):
         await node.containers()
+
+
+@pytest.mark.timeout(10)
+async def test_a_runtime_that_may_not_be_looked_at_is_told_with_what_to_set(tmp_path, monkeypatch, reached):
+    """suse-edge/charts#126: the part that asks the runtime ended with a traceback, again and again."""
+
+    def denied(root):
+        raise PermissionError(13, "Permission denied", str(root / "run/crio/crio.sock"))
+
+    monkeypatch.setattr(cri_sockets, "find_sockets", denied)
+    monkeypatch.setattr(real, "_HEAD_START", 0)
+    node = side(tmp_path, Runtime.CRI).runtime
+    following = asyncio.create_task(node._follow_cri())
+    await reached(lambda: "not asked" not in (node._cri_trouble or ""))
+    with pytest.raises(OSError, match=r"Permission denied.*agent\.seLinuxType"):
+        await node.containers()
+    assert not following.done()
+    following.cancel()
