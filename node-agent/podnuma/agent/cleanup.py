@@ -9,7 +9,8 @@ Who ran where the slices of pods do had nothing for itself: its quota is as the 
 Nothing is asked of the API server: the cgroups themselves show what there is to be given back, so a node
 that has lost everything else can still be cleaned. An agent that runs on the node would set everything
 again: it has a while to end, then the cleanup fails. Where the kubelet pins containers itself, their values
-and all quotas are the kubelet's and stay.
+and all quotas are the kubelet's and stay. Whether it gives quotas at all may be said in a file or a flag
+elsewhere: a Guaranteed pod that holds nothing and has none tells that it does not.
 """
 
 import asyncio
@@ -63,6 +64,8 @@ def main(settings: AgentSettings) -> None:
         outcomes = asyncio.run(_clean_alone(settings))
     except CgroupsTakenError as taken:
         raise SystemExit(f"{taken}; stop that first, it would set again what is given back") from None
+    except OSError as error:
+        raise SystemExit(f"the cgroups of this node cannot be read: {error}") from error
     for outcome in outcomes:
         if outcome.why:
             logger.error("%s: %s", describe(outcome.cgroup), outcome.why)
@@ -107,7 +110,7 @@ async def clean(settings: AgentSettings) -> tuple[CleanupResult, ...]:
     everything, machine = reader.everything(), reader.at(settings.cgroup_root)
     if everything is None or machine is None:
         return ()
-    quotas = static is None and not _quota_is_off(settings.kubelet_root)
+    quotas = static is None and not (_quota_is_off(settings.kubelet_root) or lacks_quotas(seen))
     writes = give_back(seen, everything, machine.effective_mems, quotas=quotas)
     async with _restorer(settings, reader) as restorer:
         return tuple([await _restore(write, seen[write.cgroup], restorer) for write in writes])
@@ -129,6 +132,24 @@ def give_back(
             mems = nodes if values.mems is not None else None
             writes.append(CgroupWrite(cgroup, everything if touched else None, mems, cpu_max))
     return writes
+
+
+def lacks_quotas(seen: Mapping[CgroupRef, CgroupValues]) -> bool:
+    """Tell whether some pod has no quota that would have one from a kubelet which gives them. Pure."""
+    shared = _shared(seen)
+    filled, holders = set(), set()
+    for cgroup, values in seen.items():
+        if isinstance(cgroup, QosCgroup):
+            continue
+        pod = cgroup if isinstance(cgroup, PodCgroup) else cgroup.pod
+        if isinstance(cgroup, ContainerCgroup):
+            filled.add(pod)
+        if (values.cpus or 0) & ~shared:
+            holders.add(pod)
+    limits = ((pod, seen[pod].cpu_max) for pod in filled - holders if pod in seen)
+    return any(
+        pod.qos is Qos.GUARANTEED and limit is not None and limit.quota is None for pod, limit in limits
+    )
 
 
 def _shared(seen: Mapping[CgroupRef, CgroupValues]) -> CpuSet:

@@ -133,6 +133,16 @@ def test_no_quota_is_given_where_the_kubelet_gives_none(bench, words, settings):
     assert write.cpu_max == CpuMax(200_000, 100_000)
 
 
+def test_a_guaranteed_pod_without_a_quota_says_that_this_kubelet_gives_none(bench, words, settings):
+    """aws/karpenter-provider-aws#3300: it is told so elsewhere than in config.yaml."""
+    bench.start(bench.pod("half"), "app")
+    cgroup = bench.start(bench.pod("db"), "db")
+    bench.grant(words.pod("db", words.container("db", "1,9"), cpus="1,9"))
+    bench.run_pass()
+    asyncio.run(cleanup.clean(settings))
+    assert (bench.effective(cgroup), bench.file(cgroup, "cpu.max")) == ("0-15", "max 100000")
+
+
 def test_what_cannot_be_given_back_is_named_and_the_exit_status_says_so(
     bench, words, settings, monkeypatch, caplog
 ):

@@ -52,7 +52,10 @@ from podnuma.api.pod_allocation_status import (
 
 _ENDED = "the pod has ended"
 _RESERVED = "the pod was placed on this node and is not bound to it yet; nobody else gets what it will hold"
-_OTHER_DRIVER = "do kubelet and runtime have the same cgroup driver?"
+_OTHER_DRIVER = (
+    "do kubelet and runtime have the same cgroup driver? Kata has its processes elsewhere unless"
+    " sandbox_cgroup_only is true"
+)
 _UNNOTICED = "if this persists, it has ended and the runtime did not notice; restart the runtime"
 _PINNED = (Verdict.PINNED_AT_START, Verdict.PINNED_LATE)
 

@@ -109,6 +109,7 @@ def test_containers_outside_of_their_pods_cgroup_are_named(bench, words, sandbox
     assert said.conditions[0].message == (
         "db: the runtime lists it, but it has no cgroup below that of its pod;"
         " do kubelet and runtime have the same cgroup driver?"
+        " Kata has its processes elsewhere unless sandbox_cgroup_only is true"
     )
 
 
