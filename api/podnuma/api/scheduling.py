@@ -24,7 +24,7 @@ Reading never fails: what the API server would not have stored matches nothing a
 
 import enum
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -171,6 +171,18 @@ class PodConstraints:
     requests: Needs = field(default_factory=dict)
     not_considered: tuple[str, ...] = ()
     systems: tuple[str, ...] = ()
+
+    @property
+    def alike(self) -> Hashable:
+        """What those pods have in common that may go to the same nodes."""
+        return (
+            self.node_name,
+            frozenset(self.node_selector.items()),
+            self.terms,
+            self.tolerations,
+            frozenset(self.requests.items()),
+            self.systems,
+        )
 
     def runs_on(self, system: str) -> bool:
         """Whether the kubelet of a node with this operating system takes it."""

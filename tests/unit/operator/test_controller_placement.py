@@ -9,7 +9,7 @@ from podnuma.operator.node.reservations import BIND_WITHIN
 from podnuma.plumbing.kube import errors
 
 from tests.unit.operator.fake_cluster import no_fault
-from tests.unit.operator.rig import QUIET, Rig, machine, pod, profile
+from tests.unit.operator.rig import QUIET, Rig, machine, owned_by, pod, profile
 from tests.unit.operator.virtual import virtual
 
 GATE = "podnuma.dev/placement"
@@ -132,6 +132,23 @@ async def test_a_pod_that_no_node_can_hold_waits_and_is_told_why_until_there_is_
     assert gates(rig, "c") == []
     await bind(rig, "c")
     assert stored(rig, "c")["status"]["conditions"] == []
+
+
+@virtual
+async def test_pods_of_one_controller_that_may_go_to_different_nodes_do_not_wait_for_each_other():
+    rig = await placing("n1", "n2")
+    for name in ("a", "b"):
+        await rig.create(pod(name, 6))
+    for name, to in (("c", "n1"), ("d", "n2")):
+        value = gated(name, 6, ownerReferences=owned_by("Job", "uid-of-train"))
+        terms = [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [to]}]}]
+        required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+        value["spec"]["affinity"] = {"nodeAffinity": required}
+        rig.cluster.put(Kind.POD, value)
+    await rig.quiet()
+    assert gates(rig, "c") == [GATE]
+    assert gates(rig, "d") == []
+    assert nominated(rig, "d") == "n2"
 
 
 @virtual

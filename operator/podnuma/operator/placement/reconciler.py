@@ -293,7 +293,11 @@ def _urgency(pod: CachedPod) -> tuple[int, str, str, str]:
 
 
 def _likeness(pod: CachedPod) -> Hashable:
-    """Return what pods have in common that get the same answer: those of one controller, of one shape."""
-    if pod.request is None or pod.controller is None:
+    """Return what pods have in common that get the same answer: controller, shape, where they may go.
+
+    Pods of one controller may differ in the latter: a DaemonSet's each name a node, and so may those to which
+    a queue has assigned nodes one by one.
+    """
+    if pod.request is None or pod.controller is None or pod.scheduling is None:
         return pod.uid
-    return pod.controller.uid, shape_of(pod.request)
+    return pod.controller.uid, shape_of(pod.request), pod.scheduling.constraints.alike
