@@ -578,3 +578,26 @@ async def test_gated_pods_that_cannot_be_read_are_let_go_and_hold_nobody_up():
     assert gates(rig, "bad") == gates(rig, "odd") == []
     assert rig.allocation("bad") is None
     assert nominated(rig, "good") == "n1"
+
+
+@virtual
+async def test_a_gated_pod_whose_record_the_server_fails_to_store_holds_up_no_node():
+    rig = await placing("n1", "n2")
+
+    def fault(moment, request):
+        if moment == "before" and request == "create PodAllocation default/a":
+            raise errors.UncertainError(500, "", "etcdserver: request is too large")
+
+    rig.cluster.fault = fault
+    await rig.create(gated("a"))
+    await rig.create(gated("b"))
+    await rig.quiet(15)
+    assert gates(rig, "a") == [GATE]
+    assert gates(rig, "b") == []
+    before = len(rig.cluster.requests)
+    await rig.quiet(300)
+    assert 1 <= rig.cluster.requests[before:].count("create PodAllocation default/a") <= 30
+    rig.cluster.fault = no_fault
+    await rig.quiet(310)
+    assert gates(rig, "a") == []
+    rig.assert_sound()

@@ -5,6 +5,7 @@ from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import ObjectKey
 from podnuma.plumbing.kube import errors
 
+from tests.unit.operator.fake_cluster import no_fault
 from tests.unit.operator.rig import Rig, pod
 from tests.unit.operator.virtual import virtual
 
@@ -15,6 +16,7 @@ WEBHOOK = (
     'Internal error occurred: failed calling webhook "validate.policies.example": no endpoints available'
 )
 EXHAUSTED = errors.RefusedError(403, "Forbidden", QUOTA)
+TOO_LARGE = errors.UncertainError(500, "", "etcdserver: request is too large")
 UNANSWERED = errors.WebhookError(500, "InternalError", WEBHOOK)
 
 
@@ -24,6 +26,7 @@ def failing(error):
             "create PodAllocation tenant/a",
             "replace PodAllocation tenant/a",
             "create PodAllocation tenant/db",
+            "create PodAllocation default/a",
         }:
             raise error
 
@@ -72,6 +75,76 @@ async def test_a_pod_whose_record_is_refused_waits_with_the_reason_and_others_ar
     await rig.quiet(20)
     assert decided(rig, "a")
     assert rig.condition(Kind.TOPOLOGY, "n1", "Ready")["reason"] != "ReconcileFailing"
+    rig.assert_sound()
+
+
+@virtual
+async def test_a_pod_whose_record_the_server_fails_to_store_again_and_again_holds_up_nobody():
+    rig = await furnished()
+    rig.cluster.fault = failing(TOO_LARGE)
+    await rig.create(of_tenant("a"))
+    await rig.create(pod("b"))
+    await rig.quiet(15)
+    assert not decided(rig, "a")
+    assert rig.cpus("b") == "1-2,9-10", "nothing is held by what is not stored"
+    (told,) = rig.told("Undecided")
+    assert TOO_LARGE.message in told
+    before = len(rig.cluster.requests)
+    await rig.quiet(600)
+    tried = rig.cluster.requests[before:].count("create PodAllocation tenant/a")
+    assert 3 <= tried <= 8, "after pauses that grow"
+    ready = rig.condition(Kind.TOPOLOGY, "n1", "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "ReconcileFailing")
+    rig.cluster.fault = no_fault
+    await rig.quiet(310)
+    assert decided(rig, "a")
+    rig.assert_sound()
+
+
+@virtual
+async def test_a_record_that_was_stored_although_the_server_failed_is_taken_over():
+    rig = await furnished()
+    failed = []
+
+    def fault(moment, request):
+        if moment == "after" and request == "create PodAllocation tenant/a":
+            failed.append(request)
+            raise TOO_LARGE
+
+    rig.cluster.fault = fault
+    await rig.create(of_tenant("a"))
+    await rig.create(pod("b"))
+    await rig.quiet(15)
+    assert failed == ["create PodAllocation tenant/a"]
+    assert decided(rig, "a")
+    assert rig.cpus("b") == "4-5,12-13"
+    rig.assert_sound()
+
+
+@virtual
+async def test_a_status_and_a_deletion_that_are_not_taken_hold_up_nobody():
+    rig = await furnished()
+    await rig.create(of_tenant("db"))
+
+    def fault(moment, request):
+        if moment == "before" and "PodAllocation tenant/" in request and not request.startswith("create"):
+            raise EXHAUSTED
+
+    rig.cluster.fault = fault
+    big = of_tenant("big")
+    big["spec"]["resources"] = {"requests": {"cpu": "12"}, "limits": {"cpu": "12", "memory": "1Gi"}}
+    await rig.create(big)
+    rig.cluster.remove(Kind.POD, ObjectKey("tenant", "db"))
+    await rig.quiet()
+    await rig.create(pod("b"))
+    assert rig.cpus("b") == "4-5,12-13", "what the other one held is not free as long as it stands there"
+    ready = rig.condition(Kind.TOPOLOGY, "n1", "Ready")
+    await rig.quiet(40)
+    ready = rig.condition(Kind.TOPOLOGY, "n1", "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "ReconcileFailing")
+    rig.cluster.fault = no_fault
+    await rig.quiet(20)
+    assert not decided(rig, "db")
     rig.assert_sound()
 
 

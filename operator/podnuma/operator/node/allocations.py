@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from podnuma.operator.cache.cluster import ClusterCache
-    from podnuma.operator.cache.objects import CachedAllocation, CachedPod
+    from podnuma.operator.cache.objects import CachedAllocation, CachedPod, ObjectKey
     from podnuma.operator.metrics import Metrics
     from podnuma.operator.node.releases import Releases
     from podnuma.operator.node.state import NodeState
@@ -78,7 +78,12 @@ class AllocationSync:
         for decision in tuple(node.decisions.values()):
             allocation = self._cache.allocation(decision.key, decision.uid)
             if allocation is not None and decision.uid not in node.unconfirmed:
-                await self._store.write_phase(decision, allocation)
+                try:
+                    await self._store.write_phase(decision, allocation)
+                except errors.KubeError as error:
+                    if not errors.may_be_about_one_object(error):
+                        raise
+                    logger.warning("node %s: %s", node.name, self._note_refused(node, decision.key, error))
 
     def unknown(self, node: NodeState) -> list[CachedAllocation]:
         """Return the PodAllocations of a node without a decision: what they hold must not be given.
@@ -153,7 +158,9 @@ class AllocationSync:
             found = self._cache.allocations.get(decision.key)
             try:
                 stored = await self._store.rewrite(decision)
-            except (errors.RefusedError, errors.WebhookError) as error:
+            except errors.KubeError as error:
+                if not errors.may_be_about_one_object(error):
+                    raise
                 self.tell_refused(node, pod, error)
                 continue
             if self.tell_stored_otherwise(node, pod, decision, stored):
@@ -184,12 +191,17 @@ class AllocationSync:
 
     def tell_refused(self, node: NodeState, pod: CachedPod, error: errors.KubeError) -> None:
         """Say that the API server does not take what was decided about a pod, and come back."""
-        text = f"the API server refuses the PodAllocation of {pod.key}: {error}"
-        if not node.write_refused:
-            node.write_refused = text
+        text = self._note_refused(node, pod.key, error)
         if self.warn_once(node, pod, "Undecided", f"Waits: {text}"):
             logger.warning("node %s: %s", node.name, text)
+
+    def _note_refused(self, node: NodeState, key: ObjectKey, error: errors.KubeError) -> str:
+        """Have the condition of the node say it, and come back; return the sentence."""
+        text = f"the API server refuses the PodAllocation of {key}: {error}"
+        if not node.write_refused:
+            node.write_refused = text
         self._enqueue(node.name, _REFUSED_AGAIN)
+        return text
 
     def tell_stored_otherwise(
         self, node: NodeState, pod: CachedPod, decision: PodDecision, stored: CachedAllocation

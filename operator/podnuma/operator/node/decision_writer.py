@@ -3,7 +3,9 @@
 When the write fails for good, nothing has to be undone; one that the API server refuses (a quota of the
 namespace, an admission policy) costs that pod its decision, and is tried again. When its outcome is unknown,
 the very same decision is written again before the next pod is looked at; if there is nothing to write any
-more, nothing is decided until it is certain what is stored.
+more, nothing is decided until it is certain what is stored. So it is, too, where the API server answers the
+write of one pod with an error of its own (500) again and again: once nothing can come of the last one any
+more, that pod waits for a pause that grows, and the others are decided.
 
 A reservation, a decision about a pod that is not bound yet, is stored in the same way; its event is posted
 only when the pod is bound. No event says that a pod waits for its devices.
@@ -12,14 +14,17 @@ only when the pod is bound. No event says that a pod waits for its devices.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from podnuma.api.events import EventType
 from podnuma.api.kept_refusals import refusal_event, refusal_message
 from podnuma.api.node_settings import Mode, OnUndecided
 from podnuma.operator.cache.objects import ObjectKey
+from podnuma.operator.node.pod_state import FailedWrite
 from podnuma.operator.write.decision import allocated_text
 from podnuma.operator.write.event_recorder import pod_reference
+from podnuma.plumbing.backoff import Backoff
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from podnuma.operator.cache.objects import CachedAllocation, CachedPod
     from podnuma.operator.metrics import AdmissionTimer, Metrics
     from podnuma.operator.node.allocations import AllocationSync
+    from podnuma.operator.node.pod_state import PodState
     from podnuma.operator.node.resize import Resizes
     from podnuma.operator.node.state import NodeState
     from podnuma.operator.watch.live_pods import LivePods
@@ -41,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 _NAMESPACE_TERMINATING = 5.0  # seconds until a pod of a namespace that takes no new objects is tried again
 _AUDIT = "; mode is Audit: nothing is written, and its containers run as the kubelet configures them"
+_ENOUGH = 3  # errors in a row with which the API server answers the write of one pod
+_PAUSES = Backoff(first=10.0, limit=300.0)  # until that pod is tried again
 _LONGEST_WAIT = 120.0  # seconds for which an agent holds a container that has no decision
 _RUNS_ALREADY = "; the pod runs already and had no PodAllocation: until now it may have had other CPUs"
 
@@ -86,24 +94,49 @@ class DecisionWriter:
             elif node.decisions.get(uid) == decision:
                 del node.unconfirmed[uid]  # adopted meanwhile
                 continue
-            elif node.still_fits(decision):
+            elif node.still_fits(decision) and not _fails_again_and_again(node, uid):
                 await self.write(node, pod, decision, answer)
                 continue
             else:
                 obsolete = True
             clear = False
             if obsolete and await self._store.no_write_pending(decision.key):
+                if pod is not None and node.still_fits(decision) and self._store.is_stored(decision):
+                    await self.write(node, pod, decision, answer)  # it was carried out: nothing is written
+                    continue
                 del node.unconfirmed[uid]
+                self._put_off(node, uid)
         return clear
+
+    def _put_off(self, node: NodeState, uid: str) -> None:
+        """Leave a pod alone for a while whose decision was written in vain; nothing can come of that."""
+        state = node.pods[uid]
+        failed, state.failed_write = state.failed_write, None
+        if failed is None or failed.times < _ENOUGH:
+            return
+        pause = _PAUSES.ceiling(failed.times - _ENOUGH + 1)
+        state.failed_write = replace(failed, until=self._clock() + pause)
+        self._enqueue(node.name, pause)
+
+    def _is_put_off(self, node: NodeState, pod: CachedPod) -> errors.KubeError | None:
+        """Return why a pod is left alone for a while, and how long; None: it is not."""
+        failed = node.pods[pod.uid].failed_write
+        if failed is None or (left := failed.until - self._clock()) <= 0:
+            return None
+        self._allocations.tell_refused(node, pod, failed.error)
+        return errors.BusyError(failed.error.status, failed.error.reason, failed.error.message, left)
 
     async def write(
         self, node: NodeState, pod: CachedPod, decision: PodDecision, answer: Admitted | None
     ) -> errors.KubeError | None:
         """Store a decision, then hold it; return why the API server does not take it now."""
+        if (put_off := self._is_put_off(node, pod)) is not None:
+            return put_off
         try:
             stored = await self._store_or_adopt(node, pod, decision)
-        except errors.UncertainError:
+        except errors.UncertainError as error:
             node.unconfirmed[pod.uid] = (decision, answer)
+            _count_failure(node.pods[pod.uid], error)
             raise
         except (errors.NotFoundError, errors.RefusedError, errors.WebhookError) as error:
             node.unconfirmed.pop(pod.uid, None)
@@ -118,6 +151,7 @@ class DecisionWriter:
             self._enqueue(node.name, _NAMESPACE_TERMINATING)
             return error
         node.unconfirmed.pop(pod.uid, None)
+        node.pods[pod.uid].failed_write = None
         if stored is None:
             return None
         before = node.decisions.get(pod.uid)
@@ -201,6 +235,16 @@ class DecisionWriter:
                 self._events.keep(
                     refusal_event(about, reference, node, said.reason, cause, said.message, audit=audit)
                 )
+
+
+def _count_failure(pod: PodState, error: errors.UncertainError) -> None:
+    if error.status:  # an answer, which may be about this pod alone
+        pod.failed_write = FailedWrite(1 if pod.failed_write is None else pod.failed_write.times + 1, error)
+
+
+def _fails_again_and_again(node: NodeState, uid: str) -> bool:
+    failed = node.pods[uid].failed_write
+    return failed is not None and failed.times >= _ENOUGH
 
 
 def _ran_before(node: NodeState, pod: CachedPod, waited: float | None) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from podnuma.api.pod_allocation import PendingResize
     from podnuma.operator.node.devices import LocatedDevices
+    from podnuma.plumbing.kube.errors import UncertainError
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,18 @@ class ResizeTry:
     pending: PendingResize
 
 
+@dataclass(frozen=True, slots=True)
+class FailedWrite:
+    """That the API server answered the write of a decision with an error of its own, so often in a row.
+
+    `until`: when it is tried again, in seconds of the operator's clock; 0 as long as it is repeated at once.
+    """
+
+    times: int
+    error: UncertainError
+    until: float = 0.0
+
+
 @dataclass(slots=True)
 class PodState:
     """What is remembered of one pod.
@@ -32,7 +45,8 @@ class PodState:
     which it asks for nothing exclusive. `evicted`: it was evicted, or never can be. `warning`: reason and
     message of the last event about it. `devices` of its claims, once all are allocated, and how many
     `device_lookups` found one that was not. `waiting_since`: when its decision began to wait for devices of
-    device plugins, in seconds of the operator's clock.
+    device plugins, in seconds of the operator's clock. `failed_write`: how the last write of a decision about
+    it ended, if not well.
     """
 
     rejected_at: int | None = None
@@ -43,3 +57,4 @@ class PodState:
     devices: LocatedDevices | None = None
     device_lookups: int = 0
     waiting_since: float | None = None
+    failed_write: FailedWrite | None = None

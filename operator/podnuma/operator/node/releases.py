@@ -26,6 +26,7 @@ from podnuma.api.events import EventType
 from podnuma.api.node_settings import DEFAULT_RELEASE
 from podnuma.operator.write.decision import decision_in
 from podnuma.operator.write.event_recorder import allocation_reference
+from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SOON = 0.5  # seconds
+_REFUSED_AGAIN = 10.0  # seconds until a write that the API server refused is tried again
 MIRROR_RETURNS = 120.0
 """Seconds for a mirror pod to come back; a kubelet makes it anew at its next sync, once a minute."""
 
@@ -75,7 +77,12 @@ class Releases:
             if self._cache.pod(decision.key, uid) is not None:  # not here yet: see `reservations`
                 node.orphans.pop(uid, None)
             elif await self._pods.is_gone(decision.key.of_pod(uid), uid):
-                await self._release(node, decision)
+                try:
+                    await self._release(node, decision)
+                except errors.KubeError as error:
+                    if not errors.may_be_about_one_object(error):
+                        raise
+                    self._note_refused(node, decision, error)
         for allocation in tuple(self._cache.allocations.group(node.name).values()):
             if allocation.pod_uid not in node.decisions and await self._is_orphan(node, allocation):
                 await self._adopt_orphan(node, allocation)
@@ -110,6 +117,14 @@ class Releases:
         if decision.grant.holds_anything:
             self._metrics.releases.inc()
         logger.info("node %s: pod %s (%s) is gone, released", node.name, decision.key, decision.uid)
+
+    def _note_refused(self, node: NodeState, decision: PodDecision, error: errors.KubeError) -> None:
+        """Go on, where the API server does not let one PodAllocation go: what it says is held stays held."""
+        text = f"the API server does not let PodAllocation {decision.key} go: {error}"
+        if not node.write_refused:
+            node.write_refused = text
+        logger.warning("node %s: %s", node.name, text)
+        self._enqueue(node.name, _REFUSED_AGAIN)
 
     async def _adopt_orphan(self, node: NodeState, allocation: CachedAllocation) -> None:
         """Keep the decision of a pod that went while no operator looked, unless nothing is held by it."""

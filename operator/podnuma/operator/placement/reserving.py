@@ -54,6 +54,7 @@ class Reserving:
         self._look_again = look_again
         self._planned: dict[str, list[CachedPod]] = {}
         self._uncertain: dict[str, str] = {}  # the node on which something may be reserved
+        self._clock = clock
         self._refused = RefusedPods(clock, rng)
 
     def __len__(self) -> int:
@@ -104,6 +105,9 @@ class Reserving:
             if node is not None and uid in node.state.unconfirmed:
                 return _SOON
             del self._uncertain[uid]
+            failed = node.state.pods[uid].failed_write if node is not None else None
+            if failed is not None and (left := failed.until - self._clock()) > 0:
+                self._refused.add(uid, left)  # what one node could not store no other one could
         return self._refused.wait(uid)
 
     def _pause(self, pod: CachedPod, name: str, error: errors.KubeError) -> None:

@@ -69,6 +69,13 @@ class UncertainError(KubeError):
     """No clear answer; a write may or may not have happened."""
 
 
+def may_be_about_one_object(error: KubeError) -> bool:
+    """Tell whether others may be written all the same: the server has answered, and not that it is busy."""
+    return isinstance(error, RefusedError | WebhookError) or (
+        isinstance(error, UncertainError) and bool(error.status)
+    )
+
+
 _BY_STATUS: dict[int, type[KubeError]] = {
     404: NotFoundError,
     409: ConflictError,
