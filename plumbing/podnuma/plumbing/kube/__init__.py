@@ -7,6 +7,7 @@ kubectl_yaml       YAML as kubectl reads it
 kubectl_text       texts as kubectl reads them: encodings, JSON, YAML
 kubeconfig         files that say where a cluster is and who its user is
 exec_plugin        credentials from a program that a kubeconfig names
+plugin_policy      which of these programs may be run, by kubectl's preferences
 endpoint           address, certificates and proxy of a server
 environment_proxy  the proxy that the environment names for a server
 connector          connections: certificates and proxies

@@ -3,7 +3,7 @@
 The program prints an ExecCredential, as JSON or YAML, with a token or a client certificate, and how long it
 is good for; until then it is not run again, unless the server refuses what it gave. Its standard error is
 this process's, so that a login can tell what to do; its standard input too if that is a terminal and the
-plugin may use it.
+plugin may use it. What kubectl's preferences forbid is not run (`plugin_policy`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from podnuma.plumbing.kube.kubectl_text import decode_manifest, first_value
+from podnuma.plumbing.kube.plugin_policy import preferences_file, why_not_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,6 +132,8 @@ def _command(plugin: Entry) -> str:
     if found is None:
         hint = plugin.text("installHint").strip()
         raise plugin.wrong("command", f"names {named}, which is not there" + (f"; {hint}" if hint else ""))
+    if refused := why_not_run(preferences_file(os.environ), str(beside) if os.sep in named else named, found):
+        raise plugin.wrong("command", f"names {named}: {refused}")
     return found
 
 

@@ -13,6 +13,7 @@ from podnuma.plumbing.kube.credentials import KubectlCredentials
 from podnuma.plumbing.kube.exec_plugin import ExecPluginError, credential_of
 
 V1 = "client.authentication.k8s.io/v1"
+LISTED = "kind: Preference, credentialPluginPolicy: Allowlist, credentialPluginAllowlist"
 
 
 @pytest.fixture
@@ -196,6 +197,56 @@ async def test_a_program_is_asked_once_until_its_token_expires_or_is_refused(sou
     argument, _, info = (tmp_path / "asked").read_text().partition(" ")
     assert argument == "login"
     assert json.loads(info)["spec"]["cluster"] == {"server": "http://api.example/", "tls-server-name": "api"}
+
+
+@pytest.mark.parametrize(
+    ("preferences", "runs"),
+    [
+        ("", True),
+        ("{kind: Preference, credentialPluginPolicy: AllowAll}", True),
+        ("{kind: Preference, credentialPluginPolicy: DenyAll}", False),
+        ("{kind: Preference, credentialPluginPolicy: Allowlist}", False),
+        ("{kind: Preference, credentialPluginAllowlist: [{name: other}]}", False),
+        (f"{{{LISTED}: [{{name: x}}]}}", False),
+        (f"{{{LISTED}: [{{name: x}}, {{name: HERE/plugin}}]}}", True),
+        (f"{{{LISTED}: [{{command: HERE/plugin}}]}}", True),
+        (f"{{{LISTED}: [{{command: plugin}}]}}", True),
+        ("{credentialPluginPolicy: Sometimes}", False),
+        ("{kind: Preference}\n---\n{credentialPluginPolicy: DenyAll}", False),
+        ("{", False),
+    ],
+)
+async def test_what_the_preferences_of_kubectl_forbid_is_not_run(
+    source, tmp_path, plugin, monkeypatch, preferences, runs
+):
+    monkeypatch.setenv("KUBERC", str(tmp_path / "kuberc"))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    (tmp_path / "kuberc").write_text(preferences.replace("HERE", str(tmp_path)))
+    (tmp_path / "printed").write_text(printed(token="one"))
+    found = source({"exec": plugin})
+    if runs:
+        assert (await found.read()).authorization == "Bearer one"
+        return
+    with pytest.raises(errors.RefusedError, match="kuberc"):
+        await found.read()
+    assert not (tmp_path / "runs").exists()
+
+
+async def test_preferences_may_be_switched_off_and_those_that_are_named_have_to_be_there(
+    source, tmp_path, plugin, monkeypatch
+):
+    (tmp_path / ".kube").mkdir()
+    (tmp_path / ".kube" / "kuberc").write_text("{credentialPluginPolicy: DenyAll}")
+    (tmp_path / "printed").write_text(printed(token="one"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KUBERC", raising=False)
+    with pytest.raises(errors.RefusedError, match="DenyAll"):
+        await source({"exec": plugin}).read()
+    monkeypatch.setenv("KUBERC", "off")
+    assert (await source({"exec": plugin}).read()).authorization == "Bearer one"
+    monkeypatch.setenv("KUBERC", str(tmp_path / "gone"))
+    with pytest.raises(errors.RefusedError, match="cannot be read"):
+        await source({"exec": plugin}).read()
 
 
 async def test_a_program_may_give_a_certificate(source, tmp_path, plugin):
