@@ -44,3 +44,7 @@ class Failure(Exception):  # noqa: N818 - the command failed, podnuma has no bug
         super().__init__("\n".join(lines))
         self.code = code
         self.lines = lines
+
+
+class LoginFailure(Failure):
+    """The API server does not know who asks: no question can be answered, whatever rights there are."""

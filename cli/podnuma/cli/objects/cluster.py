@@ -9,11 +9,12 @@ import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 
 from podnuma.api import names
 from podnuma.api.resource_types import POD, SELF_SUBJECT_ACCESS_REVIEW, ResourceType
-from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.exits import Exit, Failure, LoginFailure
 from podnuma.cli.objects.queries import Json, ObjectQuery
 from podnuma.cli.objects.server_admission import DryRunRefusedError
 from podnuma.plumbing.kube import errors
@@ -22,6 +23,7 @@ from podnuma.plumbing.kube.credentials import KubectlCredentials
 from podnuma.plumbing.kube.kubeconfig import Kubeconfig, KubeconfigError
 
 _PAGE = 500
+_AT_ONCE = 0  # no limit
 _REVIEW_DEADLINE = 15.0
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _NOT_ALLOWED = (401, 403)
@@ -152,8 +154,11 @@ class ClusterSource:
         try:
             if query.name:
                 return [await client.get(query.path, query=query.query)]
-            pages = client.pages(query.path, size=_PAGE, query=query.query)
-            return [item async for items, _ in pages for item in items]
+            try:
+                return await _every(client, query, _PAGE)
+            except errors.GoneError:
+                # The later pages of a long list are of a version that the server keeps for minutes only.
+                return await _every(client, query, _AT_ONCE)
         except errors.NotFoundError as error:
             raise await self._missing(client, query) from error
         except errors.KubeError as error:
@@ -184,6 +189,13 @@ class ClusterSource:
             Exit.NOT_SERVED,
             f"this cluster does not know {query.label}; apply all of crds/ of the installed version",
         )
+
+
+async def _every(client: Client, query: ObjectQuery, size: int) -> list[Json]:
+    """Return a whole collection, read in pages of this size."""
+    return [
+        item async for items, _ in client.pages(query.path, size=size, query=query.query) for item in items
+    ]
 
 
 async def _text(client: Client, path: str, deadline: float) -> str | Failure:
@@ -217,6 +229,13 @@ def _failure(error: errors.KubeError, query: ObjectQuery) -> Failure:
             Exit.UNREACHABLE,
             f"no cluster: {error.message}; pass --kubeconfig FILE or set KUBECONFIG, "
             "or work on saved objects with --from FILE",
+        )
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        return LoginFailure(
+            Exit.FORBIDDEN,
+            f"the API server does not know who asks ({error.message}): the credentials of the kubeconfig "
+            "have expired or are those of another cluster; log in again as for kubectl, or use another "
+            "--context",
         )
     if error.status in _NOT_ALLOWED:
         verb = "get" if query.name else "list"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from podnuma.api.resource_types import ResourceType
-from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.exits import Exit, Failure, LoginFailure
 from podnuma.cli.objects.documents import read_documents
 from podnuma.cli.objects.queries import Json, ObjectQuery
 
@@ -99,6 +99,8 @@ def read_if_allowed(source: ObjectSource, query: ObjectQuery) -> tuple[list[Json
     """Return what a query finds; None and why, in one sentence, if this user may not read it."""
     try:
         return source.fetch(query)[0], ""
+    except LoginFailure:
+        raise
     except Failure as failure:
         if failure.code is not Exit.FORBIDDEN:
             raise
