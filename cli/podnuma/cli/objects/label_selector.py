@@ -1,8 +1,11 @@
-"""Label selectors as kubectl's -l takes them: "a=b,c!=d,e in (f,g),h notin (i),j,!k"."""
+"""Label selectors as kubectl's -l takes them: "a=b,c!=d,e in (f,g),h notin (i),j,!k".
+
+Comparisons of numbers ("a>5"), which kubectl takes as well, no LabelSelector of an object has.
+"""
 
 import re
 
-from podnuma.api.selector import LabelSelector, Operator, Requirement
+from podnuma.api.selector import LabelSelector, Operator, Requirement, is_label_key, is_label_value
 from podnuma.cli.exits import Exit, Failure
 
 _PART = re.compile(
@@ -13,13 +16,16 @@ _PART = re.compile(
 
 
 def parse_selector(written: str) -> LabelSelector:
-    """Read a selector. Failure(USAGE) if it is none. Equalities become matchLabels, as people write them."""
+    """Read a selector. Equalities become matchLabels, as people write them.
+
+    Failure(USAGE) if it is none, or one that no label could ever match.
+    """
     labels: dict[str, str] = {}
     found: list[Requirement] = []
     place = 0
     while place < len(written):
         part = _PART.match(written, place)
-        if part is None:
+        if part is None or not _could_match(part):
             raise Failure(
                 Exit.USAGE, f"-l {written!r} is not a label selector; write for example pool=db,disk!=hdd"
             )
@@ -30,6 +36,13 @@ def parse_selector(written: str) -> LabelSelector:
             found.append(_requirement(part))
         place = part.end()
     return LabelSelector(labels, tuple(found))
+
+
+def _could_match(part: re.Match[str]) -> bool:
+    """Whether there may be a label with the key and one of the values of a part."""
+    values = part["values"].split(",") if part["set"] else [part["value"] or ""]
+    key = part["set"] or part["key"] or part["exists"]
+    return is_label_key(key) and all(is_label_value(value.strip()) for value in values)
 
 
 def _requirement(part: re.Match[str]) -> Requirement:

@@ -32,7 +32,10 @@ def test_every_form_of_a_requirement(written, matching):
     assert parse_selector(written).matches(LABELS) is matching
 
 
-@pytest.mark.parametrize("written", ["=db", "pool in db", "pool=db disk", ",", "a=(b)"])
+@pytest.mark.parametrize(
+    "written",
+    ["=db", "pool in db", "pool=db disk", ",", "a=(b)", "pool:db", "cores>4", "pool=db/1", "pool in (a b)"],
+)
 def test_what_is_no_selector_is_usage(written):
     with pytest.raises(Failure) as failure:
         parse_selector(written)
