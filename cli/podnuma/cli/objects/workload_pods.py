@@ -153,9 +153,11 @@ def _wanted(kind: ResourceType, workload: Json) -> int | None:
         return None
     if kind == JOB:
         done = (workload.get("status") or {}).get("succeeded") or 0
-        left = (spec.get("completions") or 1) - done
         at_once: int = spec.get("parallelism", 1)
-        return max(0, min(at_once, left))
+        whole: int | None = spec.get("completions")
+        if whole is None:  # a queue of work: nobody is replaced once one of them has found that it is empty
+            return 0 if done else at_once
+        return max(0, min(at_once, whole - done))
     replicas: int = spec.get("replicas", 1)
     return replicas
 

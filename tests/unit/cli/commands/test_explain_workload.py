@@ -95,6 +95,39 @@ def test_refusals_of_evicted_pods_are_told_with_the_words_of_the_kubelet(tmp_pat
     ]
 
 
+@pytest.mark.parametrize(
+    ("spec", "status", "wanted"),
+    [
+        ({"parallelism": 3}, {}, 3),
+        ({"parallelism": 3}, {"succeeded": 1}, 0),
+        ({"parallelism": 3, "completions": 4}, {"succeeded": 2}, 2),
+        ({}, {}, 1),
+    ],
+)
+def test_a_job_without_completions_wants_all_its_pods_until_one_has_succeeded(
+    tmp_path, capsys, spec, status, wanted
+):
+    metadata = {"name": "queue", "namespace": "shop", "uid": "j-1"}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec, "status": status}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "queue-b",
+            "namespace": "shop",
+            "uid": "p-2",
+            "ownerReferences": owned("Job", "queue", "j-1"),
+        },
+        "spec": {"containers": []},
+    }
+    asked = asked_object(["job/queue"], "shop")
+    assert asked is not None
+    found = source(tmp_path, job, pod, refused(pod="queue-a", uid="j-1"))
+    code = print_workload(found, asked, OutputFormat.JSON)
+    assert json.loads(capsys.readouterr().out)["items"][0]["wantedPods"] == wanted
+    assert code is (Exit.NO if wanted > 1 else Exit.OK)
+
+
 def test_refusals_of_other_workloads_are_not_told(tmp_path, capsys):
     asked = asked_object(["deploy/web"], "shop")
     assert asked is not None
