@@ -11,9 +11,11 @@ Kinds of others (custom resources) are searched for what looks like a pod templa
 `containers`. That is a guess and marked as one: their controllers may change a template or make more pods
 of it. The count is the product of the `replicas` above it, as replicas of a group have replicas themselves,
 which may be called `instances`, `count`, `members` or `minReplicas`; of the `numOfHosts` of one (RayCluster),
-and of a job's `parallelism`; one if nothing is said. A `leaderWorkerTemplate` (LeaderWorkerSet) has a `size`:
-one pod is the leader, of a template of its own or of the workers'. Knative has the number in an annotation of
-the template (`min-scale`), and its containers need no name. What only speaks of pods is in `without_pods`.
+and of a job's `parallelism`; one if nothing is said. It is within `minReplicas` and `maxReplicas` where these
+stand beside it, and none for a group with `suspend` (RayCluster). A `leaderWorkerTemplate` (LeaderWorkerSet)
+has a `size`: one pod is the leader, of a template of its own or of the workers'. Knative has the number in an
+annotation of the template (`min-scale`), and its containers need no name. A DaemonSet of others, or what is
+like one (OpenKruise's BroadcastJob), has a pod on every node. What only speaks of pods is in `without_pods`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,6 +58,8 @@ _GROUPS: Final = frozenset(
         "storagemigration",
     )
 )
+# Of other groups; those of OpenKruise and of Datadog.
+_EVERY_NODE: Final = frozenset(("DaemonSet", "BroadcastJob", "ExtendedDaemonSet"))
 _LEAST: Final = ("autoscaling.knative.dev/min-scale", "autoscaling.knative.dev/minScale")
 COUNTS: Final = ("replicas", "instances", "count", "members", "minReplicas")
 
@@ -85,7 +89,7 @@ class PodTemplate:
 
     `names` are what is appended to the object's name, one per pod. `guessed`: found by its shape.
     `kept_ready`: an old pod goes only while more than so many are ready; `left_alone`: so many of the first
-    pods are not replaced by a rollout (`rolling_updates`).
+    pods are not replaced by a rollout (`rolling_updates`). `more`: pods beyond those that have names.
     """
 
     path: str
@@ -95,6 +99,7 @@ class PodTemplate:
     every_node: bool = False
     kept_ready: int = 0
     left_alone: int = 0
+    more: int = 0
 
     @property
     def inside(self) -> str:
@@ -141,8 +146,7 @@ def pod_templates(document: Document) -> tuple[PodTemplate, ...] | None:
     if not is_built_in(document):
         found = tuple(_search(document.value, "", 1, _DEEPEST))
         # What Kubernetes' own projects define makes pods only by templates (routes, snapshots).
-        kept = _kept_by_rollout(document, found)
-        return _numbered(found, kept) or (() if _group(document).endswith(".k8s.io") else None)
+        return _numbered(document, found) or (() if _group(document).endswith(".k8s.io") else None)
     if document.kind == "Pod":
         return (PodTemplate("", document.value, ("",)),)
     if document.kind not in _BUILT_IN:
@@ -152,7 +156,8 @@ def pod_templates(document: Document) -> tuple[PodTemplate, ...] | None:
         spec = object_at(spec, part)
     first = _number(object_at(spec, "ordinals"), "start", 0) if document.kind == "StatefulSet" else 1
     every_node = document.kind == "DaemonSet"
-    names = ("",) if every_node else _names(_count(document.kind, spec), first)
+    count = 1 if every_node else _count(document.kind, spec)
+    names = ("",) if every_node else _names(count, first)
     path = ".".join((*_BUILT_IN[document.kind], "template"))
     return (
         PodTemplate(
@@ -162,6 +167,7 @@ def pod_templates(document: Document) -> tuple[PodTemplate, ...] | None:
             every_node=every_node,
             kept_ready=pods_kept_ready(document.kind, spec, len(names)),
             left_alone=pods_left_alone(document.kind, spec),
+            more=max(0, count - len(names)),
         ),
     )
 
@@ -182,12 +188,14 @@ def _search(value: Any, path: str, replicas: int, depth: int) -> Iterator[tuple[
                 yield from _search(inner, f"{path}.{key}" if path else str(key), each, depth - 1)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from _search(inner, f"{path}[{index}]", replicas, depth - 1)
+            off = isinstance(inner, Mapping) and inner.get("suspend") is True  # one group of several
+            yield from _search(inner, f"{path}[{index}]", 0 if off else replicas, depth - 1)
 
 
 def _replicas(group: Mapping[str, Any]) -> int:
     """Return how often what is below is made, by whatever its kind calls that."""
     count = next((_number(group, name, 1) for name in COUNTS if group.get(name) is not None), 1)
+    count = min(max(count, _number(group, "minReplicas", count)), _number(group, "maxReplicas", count))
     return max(0, count) * max(1, _number(group, "numOfHosts", 1))
 
 
@@ -214,18 +222,30 @@ def _looks_like_a_template(value: Mapping[str, Any]) -> bool:
 
 
 def _kept_by_rollout(document: Document, found: Sequence[tuple[str, Mapping[str, Any], int]]) -> int:
-    if (_group(document), document.kind) != ("argoproj.io", "Rollout") or not found:
-        return 0
-    return pods_kept_ready(document.kind, object_at(document.value, "spec"), found[0][2])
+    known = (_group(document), document.kind) == ("argoproj.io", "Rollout") or document.kind == "DaemonSet"
+    return pods_kept_ready(document.kind, object_at(document.value, "spec"), found[0][2]) if known else 0
 
 
-def _numbered(found: Sequence[tuple[str, Mapping[str, Any], int]], kept: int) -> tuple[PodTemplate, ...]:
+def _numbered(
+    document: Document, found: Sequence[tuple[str, Mapping[str, Any], int]]
+) -> tuple[PodTemplate, ...]:
     """Make templates of what was found; of several, each gets its number into the names of its pods."""
     made = []
+    every_node = document.kind in _EVERY_NODE
     for index, (path, value, replicas) in enumerate(found, 1):
         prefix = f"-{index}" if len(found) > 1 else ""
-        names = tuple(prefix + suffix for suffix in _names(replicas, 1))
-        made.append(PodTemplate(path, _with_names(value), names, guessed=True, kept_ready=kept))
+        names = (prefix,) if every_node else tuple(prefix + suffix for suffix in _names(replicas, 1))
+        made.append(
+            PodTemplate(
+                path,
+                _with_names(value),
+                names,
+                guessed=True,
+                every_node=every_node,
+                kept_ready=_kept_by_rollout(document, found),
+                more=0 if every_node else max(0, replicas - len(names)),
+            )
+        )
     return tuple(made)
 
 
@@ -244,12 +264,13 @@ def _names(count: int, first: int) -> tuple[str, ...]:
 
 
 def _count(kind: str, spec: Mapping[str, Any]) -> int:
-    return _at_once(spec) if kind in ("Job", "CronJob") else _number(spec, "replicas", 1)
+    return _at_once(spec) if kind in ("Job", "CronJob") else max(0, _number(spec, "replicas", 1))
 
 
 def _at_once(spec: Mapping[str, Any]) -> int:
     """Return how many pods of a job run at once."""
-    return max(0, min(_number(spec, "parallelism", 1), _number(spec, "completions", MOST_REPLICAS)))
+    at_once = _number(spec, "parallelism", 1)
+    return max(0, min(at_once, _number(spec, "completions", at_once)))
 
 
 def _number(spec: Mapping[str, Any], name: str, default: int) -> int:

@@ -142,6 +142,9 @@ def expand(
         if not any(template.names for template in templates):
             skipped.append(f"{label} makes no pods now: none are asked for; left out")
         halted += _made_later(document, label)
+        if more := sum(template.more for template in templates):
+            planned = sum(len(template.names) for template in templates)
+            skipped.append(f"{label} asks for {planned + more} pods: {planned} of them are planned")
         if templates[0].guessed:
             where = ", ".join(f"{one.path} ({len(one.names)})" for one in templates)
             guessed.append(f"{label}: its pods are guessed from what looks like a pod template: {where}")

@@ -58,6 +58,46 @@ def test_replicas_are_one_if_nothing_is_said_and_bounded_if_too_much_is():
     assert len(names(workload("Deployment", "replicas: 10000000,"))) == MOST_REPLICAS
 
 
+def test_of_more_pods_than_are_planned_it_is_said():
+    said = "f document 1: Deployment w asks for 3000 pods: 1000 of them are planned"
+    assert expand(documents(workload("Deployment", "replicas: 3000,"))).skipped == (said,)
+    job = expand(documents(workload("Job", "parallelism: 2000,"))).skipped
+    assert job == ("f document 1: Job w asks for 2000 pods: 1000 of them are planned",)
+    custom = workload("CloneSet", "replicas: 1001,").replace("{kind", "{apiVersion: x.io/v1, kind")
+    assert "asks for 1001 pods" in expand(documents(custom)).skipped[0]
+    assert expand(documents(workload("Deployment", "replicas: 1000,"))).skipped == ()
+
+
+@pytest.mark.parametrize("kind", ["DaemonSet", "BroadcastJob"])
+def test_kinds_of_others_that_have_a_pod_on_every_node(kind):
+    text = workload(kind, "").replace("{kind", "{apiVersion: apps.kruise.io/v1alpha1, kind")
+    found = expand(documents(text))
+    assert [(one.name, one.every_node) for one in found.pods] == [("n/w", True)]
+    assert len(found.guessed) == 1
+    surging = "updateStrategy: {rollingUpdate: {maxSurge: 1}},"
+    text = workload(kind, surging).replace("{kind", "{apiVersion: apps.kruise.io/v1alpha1, kind")
+    assert expand(documents(text)).pods[0].kept_ready == (1 if kind == "DaemonSet" else 0)
+
+
+def test_groups_of_workers_are_within_their_bounds_and_may_be_suspended():
+    group = f"template: {{spec: {POD_SPEC}}}"
+    groups = ", ".join(
+        f"{{{bounds} {group}}}"
+        for bounds in (
+            "replicas: 1, minReplicas: 2, maxReplicas: 5,",
+            "replicas: 9, minReplicas: 2, maxReplicas: 5,",
+            "replicas: 3, suspend: true,",
+        )
+    )
+    text = (
+        f"{{apiVersion: ray.io/v1, kind: RayCluster, metadata: {{name: w}}, "
+        f"spec: {{workerGroupSpecs: [{groups}]}}}}"
+    )
+    found = expand(documents(text))
+    assert len(found.pods) == 2 + 5
+    assert "workerGroupSpecs[2].template (0)" in found.guessed[0]
+
+
 def test_api_defaults_are_filled_in():
     (planned,) = expand(documents(f"{{kind: Pod, metadata: {{name: p}}, spec: {POD_SPEC}}}")).pods
     assert planned.pod.containers[0].requests["cpu"].milli == 2000
