@@ -29,6 +29,7 @@ value and back, in the terms of ``podnuma.allocator``:
     node_resource_topology    what topology-aware schedulers read of a node's NUMA nodes
     placement         what a pod without a node says of its placement, and what is written to it
     scheduling        the filters of kube-scheduler that look at one node
+    volumes           to which nodes the volumes of a pod can be attached
     node_settings     the settings part that NodeProfile and NodeTopology share
     hardware          cores, sockets, caches and NUMA nodes as CPU lists
     grant             what a pod holds, exact in both directions

@@ -19,6 +19,7 @@ from typing import Any, Final
 from podnuma.api import names
 from podnuma.api.scheduling import POD_GROUP, VOLUMES, PodConstraints, read_pod_constraints
 from podnuma.api.stored_json import object_at, objects_at
+from podnuma.api.volumes import read_claim_names
 
 _REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
 _LONGEST: Final = 253
@@ -37,6 +38,7 @@ _KARPENTERS: Final = "karpenter.sh/nodepool"
 class SchedulingState:
     """Where a pod without a node stands: its gates, its priority, what it demands, who is nominated.
 
+    `claims`: the names of its PersistentVolumeClaims.
     `failed`: the scheduler has tried it and bound it to no node. It says nothing while it binds one.
     """
 
@@ -45,6 +47,7 @@ class SchedulingState:
     constraints: PodConstraints
     nominated: str = ""
     failed: bool = False
+    claims: tuple[str, ...] = ()
 
     @property
     def gated(self) -> bool:
@@ -83,6 +86,7 @@ def read_scheduling_state(value: Any) -> SchedulingState:
             one.get("type") == "PodScheduled" and one.get("reason") in _FAILED
             for one in objects_at(object_at(value, "status"), "conditions")
         ),
+        claims=read_claim_names(value),
     )
 
 

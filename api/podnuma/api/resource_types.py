@@ -85,6 +85,10 @@ RESOURCE_CLAIM: Final = ResourceType(
 RESOURCE_SLICE: Final = ResourceType(
     "resource.k8s.io", "v1", "ResourceSlice", "resourceslices", namespaced=False
 )
+PERSISTENT_VOLUME_CLAIM: Final = ResourceType(
+    "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", namespaced=True
+)
+PERSISTENT_VOLUME: Final = ResourceType("", "v1", "PersistentVolume", "persistentvolumes", namespaced=False)
 DEVICE_CLASS: Final = ResourceType("resource.k8s.io", "v1", "DeviceClass", "deviceclasses", namespaced=False)
 NODE_RESOURCE_TOPOLOGY: Final = ResourceType(
     "topology.node.k8s.io", "v1alpha2", "NodeResourceTopology", "noderesourcetopologies", namespaced=False

@@ -12,7 +12,8 @@
                     number of pods as well
 
 What needs several nodes or pods (pod affinity, topology spread, groups that start together), ports, volumes
-and what another scheduler would do are not looked at; ``not_considered`` names those that a pod asks for.
+(see ``volumes``) and what another scheduler would do are not looked at; ``not_considered`` names those that a
+pod asks for.
 Extended resources that a DeviceClass serves are devices of claims, which the scheduler makes when it binds
 the pod: they are looked for only at nodes that have some of a device plugin.
 Amounts count as the scheduler counts them: a pod requests what its containers need at their peak or, where it
@@ -57,6 +58,7 @@ class Obstacle(enum.StrEnum):
     SYSTEM = "operating system"
     SELECTOR = "selector"
     AFFINITY = "affinity"
+    VOLUME = "volume"
     CORDON = "cordoned"
     TAINT = "taint"
     RESOURCES = "resources"
@@ -281,7 +283,7 @@ def read_pod_constraints(value: Any) -> PodConstraints:
     return PodConstraints(
         node_name=text_at(spec, "nodeName"),
         node_selector=_texts(spec, "nodeSelector"),
-        terms=None if required is None else tuple(map(_term, objects_at(required, "nodeSelectorTerms"))),
+        terms=None if required is None else read_node_terms(required),
         tolerations=tuple(
             Toleration(
                 text_at(one, "key"),
@@ -387,6 +389,11 @@ def _takes_host_ports(spec: Mapping[str, Any]) -> Iterator[bool]:
     for one in (*sidecars, *objects_at(spec, "containers")):
         for port in objects_at(one, "ports"):
             yield bool(port.get("hostPort")) or (spec.get("hostNetwork") is True and "containerPort" in port)
+
+
+def read_node_terms(selector: Any) -> tuple[NodeTerm, ...]:
+    """Read a node selector, as a required node affinity is one."""
+    return tuple(map(_term, objects_at(selector, "nodeSelectorTerms")))
 
 
 def _term(term: Mapping[str, Any]) -> NodeTerm:

@@ -21,6 +21,7 @@ from podnuma.api.asked_devices import read_asking_claim, read_device_class, serv
 from podnuma.api.device_claims import AllocatedDevice, DeviceSearch, read_allocated_devices
 from podnuma.api.device_inventory import DeviceInventory
 from podnuma.api.node_resource_topology import is_ours
+from podnuma.api.volumes import read_volume_terms
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import CachedAllocation, CachedObject, CachedPod, ObjectKey, ObjectVersion
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from podnuma.api.asked_devices import AskingClaim, NotKnown, SelectedDrivers
+    from podnuma.api.volumes import VolumeTerms
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -61,6 +63,7 @@ class FakeCluster:
         self.objects: dict[Kind, dict[ObjectKey, Json]] = {kind: {} for kind in Kind}
         self.claims: dict[ObjectKey, Json] = {}
         self.slices: list[Json] = []
+        self.volumes: dict[ObjectKey, Json] = {}
         self.device_classes: dict[str, Json] = {}
         self.resource_topologies: dict[str, Json] = {}
         self.resource_topologies_served = True
@@ -240,6 +243,12 @@ class FakeCluster:
             return serving_classes(self.device_classes.values())
 
         return await self._request("list DeviceClass", act)
+
+    async def volume_terms(self, claim: ObjectKey) -> VolumeTerms | None:
+        async def act() -> VolumeTerms | None:
+            return read_volume_terms(self.volumes.get(claim, {}))
+
+        return await self._request(f"get volume of {claim}", act)
 
     async def device_inventory(self) -> DeviceInventory:
         async def act() -> DeviceInventory:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 from podnuma.operator.cache.kinds import Kind
+from podnuma.operator.cache.objects import ObjectKey
 from podnuma.operator.node.reservations import BIND_WITHIN
 from podnuma.plumbing.kube import errors
 
 from tests.unit.operator.fake_cluster import no_fault
-from tests.unit.operator.rig import pod
+from tests.unit.operator.rig import node, pod
 from tests.unit.operator.test_controller_placement import GATE, bind, gated, gates, nominated, placing, stored
 from tests.unit.operator.virtual import virtual
 
@@ -188,6 +189,59 @@ async def test_a_pod_whose_volume_is_made_on_its_node_keeps_its_reservation_mean
     assert rig.allocation()["spec"]["decision"]["reason"] == "Admitted"
     assert rig.cpus() == cpus
     assert rig.told("ReservationLapsed") == []
+
+
+def on_node(name):
+    term = {"matchExpressions": [{"key": "host", "operator": "In", "values": [name]}]}
+    return {"spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [term]}}}}
+
+
+async def named_nodes(*names):
+    rig = await placing(*names)
+    for name in names:
+        rig.cluster.put(Kind.NODE, node(name, host=name))
+    await rig.quiet()
+    return rig
+
+
+@pytest.mark.parametrize("where", ["n1", "n2"])
+@virtual
+async def test_a_pod_whose_volume_is_there_is_placed_where_that_can_be_attached(where):
+    rig = await named_nodes("n1", "n2")
+    rig.cluster.volumes[ObjectKey("default", "data-db")] = on_node(where)
+    await rig.create(with_volume())
+    assert nominated(rig) == where
+    assert rig.allocation()["spec"]["nodeName"] == where
+
+
+@virtual
+async def test_a_pod_whose_volume_is_elsewhere_waits_for_room_there_and_is_told_so():
+    rig = await named_nodes("n1", "n2")
+    for name in ("a", "b"):
+        await rig.create(pod(name, 6))
+    rig.cluster.volumes[ObjectKey("default", "data-db")] = on_node("n1")
+    await rig.create(with_volume())
+    await rig.quiet()
+    (said,) = rig.told("WaitsForNode")
+    assert said.startswith("0 of 2 nodes can hold it now (volume 1, TopologyAffinityError 1)")
+    await rig.delete("a")
+    await rig.quiet()
+    assert nominated(rig) == "n1"
+
+
+@virtual
+async def test_a_volume_that_cannot_be_read_keeps_no_pod_waiting():
+    rig = await named_nodes("n1")
+
+    def fault(moment, request):
+        if moment == "before" and request == "get volume of default/data-db":
+            raise errors.RefusedError(403, "Forbidden", "persistentvolumeclaims is forbidden")
+
+    rig.cluster.fault = fault
+    await rig.create(with_volume())
+    assert gates(rig) == []
+    await rig.quiet(25)
+    assert rig.cluster.requests.count("get volume of default/data-db") == 1
 
 
 @pytest.mark.parametrize("reason", ["Unschedulable", "SchedulerError"])

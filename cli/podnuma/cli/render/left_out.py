@@ -11,6 +11,7 @@ _BY: Final = {
     Obstacle.SYSTEM: "operating system",
     Obstacle.SELECTOR: "nodeSelector",
     Obstacle.AFFINITY: "node affinity",
+    Obstacle.VOLUME: "volumes",
     Obstacle.CORDON: "cordon",
     Obstacle.TAINT: "taints",
     Obstacle.RESOURCES: "free resources",

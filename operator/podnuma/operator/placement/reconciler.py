@@ -300,4 +300,5 @@ def _likeness(pod: CachedPod) -> Hashable:
     """
     if pod.request is None or pod.controller is None or pod.scheduling is None:
         return pod.uid
-    return pod.controller.uid, shape_of(pod.request), pod.scheduling.constraints.alike
+    where = pod.scheduling.constraints.alike, pod.scheduling.claims
+    return pod.controller.uid, shape_of(pod.request), where

@@ -4,24 +4,30 @@ What is requested of a node includes the pods that have something reserved there
 them as soon as they are nominated.
 
 Which extended resources are devices of claims, DeviceClasses say: they are read at most every ten seconds,
-while a pod waits that asks for such a resource.
+while a pod waits that asks for such a resource. Where the volumes of a pod can be attached, PersistentVolumes
+say: they are read at most every half a minute while it waits, so many for all pods together at once.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podnuma.api.asked_devices import CLASS_RESOURCE
 from podnuma.api.placement import is_karpenters
-from podnuma.api.scheduling import add, obstacle
+from podnuma.api.scheduling import Obstacle, add, obstacle
+from podnuma.api.volumes import can_attach
+from podnuma.operator.cache.objects import ObjectKey
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from podnuma.api.node_settings import PodPolicy
-    from podnuma.api.scheduling import Needs, Obstacle
+    from podnuma.api.scheduling import Needs
+    from podnuma.api.volumes import VolumeTerms
     from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedPod
     from podnuma.operator.node.reconciler import NodeReconciler
@@ -30,6 +36,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CLASSES_FOR = 10.0  # seconds
+_VOLUMES_FOR = 30.0  # seconds
+_VOLUMES_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Volume:
+    """On which nodes a volume can be, None for all or while there is none, and when that was read."""
+
+    terms: VolumeTerms | None
+    read: float
 
 
 class SchedulerView:
@@ -48,9 +64,33 @@ class SchedulerView:
         self._clock = clock
         self._classes: Mapping[str, str] = {}
         self._classes_read = float("-inf")
+        self._volumes: dict[ObjectKey, _Volume] = {}
 
-    async def learn(self, waiting: Iterable[CachedPod]) -> None:
-        """Read which extended resources are devices of claims, if one of these pods asks for any."""
+    async def learn(self, waiting: Collection[CachedPod]) -> None:
+        """Read what nodes do not say of where these pods may go."""
+        await self._learn_volumes(waiting)
+        await self._learn_classes(waiting)
+
+    async def _learn_volumes(self, waiting: Iterable[CachedPod]) -> None:
+        now = self._clock()
+        asked = dict.fromkeys(claim for pod in waiting for claim in _claims(pod))
+        self._volumes = {claim: one for claim, one in self._volumes.items() if claim in asked}
+        old = [claim for claim in asked if not self._is_known(claim, now)][:_VOLUMES_AT_ONCE]
+        for claim, terms in zip(old, await asyncio.gather(*map(self._terms, old)), strict=True):
+            self._volumes[claim] = _Volume(terms, now)
+
+    async def _terms(self, claim: ObjectKey) -> VolumeTerms | None:
+        try:
+            return await self._reader.volume_terms(claim)
+        except errors.KubeError as error:
+            logger.warning("the volume of PersistentVolumeClaim %s cannot be read: %s", claim, error)
+            return None
+
+    def _is_known(self, claim: ObjectKey, now: float) -> bool:
+        known = self._volumes.get(claim)
+        return known is not None and now - known.read < _VOLUMES_FOR
+
+    async def _learn_classes(self, waiting: Iterable[CachedPod]) -> None:
         now = self._clock()
         if now - self._classes_read < _CLASSES_FOR or not any(map(asks_for_extended, waiting)):
             return
@@ -97,6 +137,9 @@ class SchedulerView:
         node = self._cache.node(name)
         if pod.scheduling is None or node is None or node.schedulable is None:
             return None
+        volumes = filter(None, map(self._volumes.get, _claims(pod)))
+        if not all(one.terms is None or can_attach(one.terms, node.schedulable) for one in volumes):
+            return Obstacle.VOLUME
         return obstacle(pod.scheduling.constraints, node.schedulable, requested, self._classes)
 
     def _requested(self, name: str) -> Needs:
@@ -108,6 +151,12 @@ class SchedulerView:
                 if pod is not None and not pod.node:
                     total = add(total, pod.needs)
         return total
+
+
+def _claims(pod: CachedPod) -> Iterator[ObjectKey]:
+    """Yield the PersistentVolumeClaims of a pod that is not bound."""
+    if pod.scheduling is not None:
+        yield from (ObjectKey(pod.key.namespace, name) for name in pod.scheduling.claims)
 
 
 def asks_for_extended(pod: CachedPod) -> bool:

@@ -17,11 +17,14 @@ from podnuma.api.resource_types import (
     DEVICE_CLASS,
     NODE,
     NODE_RESOURCE_TOPOLOGY,
+    PERSISTENT_VOLUME,
+    PERSISTENT_VOLUME_CLAIM,
     POD,
     POD_ALLOCATION,
     RESOURCE_CLAIM,
     RESOURCE_SLICE,
 )
+from podnuma.api.volumes import read_volume_name, read_volume_terms
 from podnuma.operator.cache import decode
 from podnuma.operator.cache.kinds import FIELD_SELECTORS, PLACING_FIELD_SELECTORS, Kind
 from podnuma.plumbing.kube import errors
@@ -29,6 +32,7 @@ from podnuma.plumbing.kube import errors
 if TYPE_CHECKING:
     from podnuma.api.asked_devices import AskingClaim, NotKnown, SelectedDrivers
     from podnuma.api.device_claims import AllocatedDevice
+    from podnuma.api.volumes import VolumeTerms
     from podnuma.operator.cache.objects import CachedAllocation, CachedObject, CachedPod, ObjectKey
     from podnuma.plumbing.kube.client import Client
 
@@ -82,6 +86,10 @@ class Reader(Protocol):
 
     async def extended_resources(self) -> dict[str, str]:
         """Return which DeviceClass serves an extended resource, by its name."""
+        ...
+
+    async def volume_terms(self, claim: ObjectKey) -> VolumeTerms | None:
+        """Return where the volume of a PersistentVolumeClaim can be; None: anywhere, or there is none yet."""
         ...
 
     async def device_inventory(self) -> DeviceInventory:
@@ -157,6 +165,16 @@ class ApiReader:
     async def extended_resources(self) -> dict[str, str]:
         pages = self._client.pages(DEVICE_CLASS.path(), size=self._page_size)
         return serving_classes([one async for page, _ in pages for one in page])
+
+    async def volume_terms(self, claim: ObjectKey) -> VolumeTerms | None:
+        try:
+            found = await self._client.get(PERSISTENT_VOLUME_CLAIM.path(claim.namespace, claim.name))
+            name = read_volume_name(found)
+            return (
+                read_volume_terms(await self._client.get(PERSISTENT_VOLUME.path("", name))) if name else None
+            )
+        except errors.NotFoundError:
+            return None
 
     async def device_inventory(self) -> DeviceInventory:
         for _ in range(_ATTEMPTS - 1):

@@ -128,3 +128,32 @@ async def test_a_claim_is_read_by_name():
     pages = Pages(0, 0)
     assert await reader(pages).allocated_devices(ObjectKey("ml", "gpus")) == ()
     assert pages.asked == [{"path": f"{dra.COLLECTION}/namespaces/ml/resourceclaims/gpus"}]
+
+
+class Stored:
+    """A client that has some objects by path."""
+
+    def __init__(self, objects: dict[str, Any]) -> None:
+        self.objects = objects
+
+    async def get(self, path: str) -> dict[str, Any]:
+        if path not in self.objects:
+            raise errors.NotFoundError(404, "NotFound", path)
+        return self.objects[path]
+
+
+async def test_where_a_volume_can_be_is_read_of_its_claim_and_of_the_volume():
+    claim, volume = "/api/v1/namespaces/db/persistentvolumeclaims/data", "/api/v1/persistentvolumes/pv-1"
+    term = {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}
+    affinity = {"required": {"nodeSelectorTerms": [term]}}
+    objects = {
+        claim: {"spec": {"volumeName": "pv-1"}},
+        volume: {"spec": {"nodeAffinity": affinity}},
+    }
+    key = ObjectKey("db", "data")
+    found = await reader(Stored(objects)).volume_terms(key)
+    assert found is not None
+    assert [term.labels[0].values for term in found] == [("a",)]
+    assert await reader(Stored({claim: objects[claim]})).volume_terms(key) is None
+    assert await reader(Stored({claim: {"spec": {}}})).volume_terms(key) is None
+    assert await reader(Stored({})).volume_terms(key) is None
