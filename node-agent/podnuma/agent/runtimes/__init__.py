@@ -4,7 +4,7 @@
     real             finds out what this node has and puts the parts together
     container_cache  which containers exist, by NRI events or CRI lists
     missed           containers that NRI never told of
-    moved            notices that the kubelet has moved to another cgroup tree
+    pod_tree         where the kubelet has its pods, and that it has moved
     nri_plugin       answers NRI's questions from the start hook and the plan
     mechanisms       the ways to write: NRI, CRI, systemd units, cgroup files
     patience         stops asking for a while when a mechanism does not answer

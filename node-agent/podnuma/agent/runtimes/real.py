@@ -11,8 +11,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from podnuma.agent.cgroups import files
-from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout, detect
+from podnuma.agent.cgroups.layout import CgroupDriver
 from podnuma.agent.cgroups.new_pods import watch_new_pods
 from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.cgroups.writers.bus import SystemBus
@@ -24,13 +23,13 @@ from podnuma.agent.cri.choice import choose_socket
 from podnuma.agent.model.containers import Container, RuntimeDescription
 from podnuma.agent.nri.config import PluginConfig
 from podnuma.agent.nri.link import Link, LinkState
-from podnuma.agent.runtimes.backend import Hook, NodeBackend, NodeNotReady, Task
+from podnuma.agent.runtimes.backend import Hook, NodeBackend, Task
 from podnuma.agent.runtimes.container_cache import ContainerCache
 from podnuma.agent.runtimes.mechanisms import CriMechanism, FilesMechanism, NriMechanism, SystemdMechanism
 from podnuma.agent.runtimes.missed import MissedContainers
-from podnuma.agent.runtimes.moved import until_moved
 from podnuma.agent.runtimes.nri_plugin import EVENTS, NriPlugin
 from podnuma.agent.runtimes.patience import Patient
+from podnuma.agent.runtimes.pod_tree import find_layout, until_moved
 from podnuma.agent.runtimes.start_priority import StartPriority
 from podnuma.agent.settings import AgentSettings, Runtime
 
@@ -56,7 +55,7 @@ _DENIED = (
 
 def real_backend(settings: AgentSettings, changed: Callable[[], None]) -> NodeBackend:
     """Return the backend of a real node. Raises NodeUnfit with what is missing."""
-    layout = _layout(settings.cgroup_root)
+    layout = find_layout(settings.cgroup_root)
     reader = CgroupReader(settings.cgroup_root, layout)
     start_priority = StartPriority()
     node = _RealNode(settings, start_priority, reader, changed)
@@ -82,38 +81,6 @@ def real_backend(settings: AgentSettings, changed: Callable[[], None]) -> NodeBa
         tasks=node.tasks,
         until_moved=lambda: until_moved(reader),
     )
-
-
-def _layout(root: Path) -> CgroupLayout:
-    try:
-        return _found_layout(root)
-    except NodeNotReady:
-        raise
-    except OSError as error:
-        raise NodeNotReady(f"{root} cannot be read: {error}") from error
-
-
-def _found_layout(root: Path) -> CgroupLayout:
-    if not (root / files.CONTROLLERS).is_file():
-        raise NodeNotReady(
-            f"{root} is not a cgroup v2 mount; podnuma needs cgroup v2 (boot with"
-            " systemd.unified_cgroup_hierarchy=1) mounted there"
-        )
-    controllers = files.content(f"{root}/{files.CONTROLLERS}") or ""
-    if "cpuset" not in controllers.split():
-        raise NodeNotReady(
-            f"{root}/{files.CONTROLLERS} lacks cpuset ({controllers or 'it is empty'}), so no container can"
-            " be pinned, and runtimes start none that should be; the kernel's command line switches it off"
-            " (cgroup_disable=), a hierarchy of v1 has it (a mount with the option cpuset, by cset), or the"
-            " container that this node is was not given it (Delegate=cpuset)"
-        )
-    layout = detect(root)
-    if layout is None:
-        raise NodeNotReady(
-            f"{root} has no kubepods yet; the kubelet makes it when it starts, unless its configuration says"
-            " cgroupsPerQOS: false, with which no pod has a cgroup of its own and none can be pinned"
-        )
-    return layout
 
 
 class _RealNode:

@@ -55,7 +55,7 @@ class Pages:
         return made
 
 
-def reader(pages: Pages) -> ApiReader:
+def reader(pages: "Pages | Stored") -> ApiReader:
     return ApiReader(pages, page_size=500)  # type: ignore[arg-type]
 
 
@@ -133,7 +133,7 @@ async def test_a_claim_is_read_by_name():
 class Stored:
     """A client that has some objects by path."""
 
-    def __init__(self, objects: dict[str, Any]) -> None:
+    def __init__(self, objects: dict[str, dict[str, Any]]) -> None:
         self.objects = objects
 
     async def get(self, path: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from podnuma.agent.cgroups.layout import CgroupDriver, CgroupLayout
 from podnuma.agent.cgroups.reader import CgroupReader
 from podnuma.agent.model.cgroup_ref import PodCgroup
 from podnuma.agent.runtimes.backend import NodeNotReady
-from podnuma.agent.runtimes.moved import until_moved
+from podnuma.agent.runtimes.pod_tree import until_moved
 from podnuma.allocator.request import Qos
 
 SYSTEMD, CGROUPFS = CgroupLayout(CgroupDriver.SYSTEMD), CgroupLayout(CgroupDriver.CGROUPFS)
