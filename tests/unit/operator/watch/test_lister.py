@@ -146,7 +146,7 @@ async def test_where_a_volume_can_be_is_read_of_its_claim_and_of_the_volume():
     claim, volume = "/api/v1/namespaces/db/persistentvolumeclaims/data", "/api/v1/persistentvolumes/pv-1"
     term = {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}
     affinity = {"required": {"nodeSelectorTerms": [term]}}
-    objects = {
+    objects: dict[str, dict[str, Any]] = {
         claim: {"spec": {"volumeName": "pv-1"}},
         volume: {"spec": {"nodeAffinity": affinity}},
     }
