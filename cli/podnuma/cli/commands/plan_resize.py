@@ -3,8 +3,9 @@
 The answer is the allocator's, on what PodAllocations say that all pods of the node hold now, and what the
 node's profile says of resizes; the operator's is the same as long as nothing else happens. What the API
 server would refuse is refused here as well: another QoS class, a budget below what its containers request,
-amounts outside of a LimitRange. A budget may stand in the pod's annotation, of which the API server knows
-nothing.
+amounts outside of a LimitRange. As there, a LimitRange first gives its defaults to all containers without a
+request or limit, whatever is resized. A budget may stand in the pod's annotation, of which the API server
+knows nothing.
 """
 
 import json
@@ -19,11 +20,12 @@ from podnuma.allocator.explain.brief import brief_resize
 from podnuma.allocator.resize.decide import ResizeRefused
 from podnuma.api import names
 from podnuma.api.decoding import InvalidObjectError
-from podnuma.api.limit_ranges import outside_range
+from podnuma.api.limit_ranges import outside_range, with_range_defaults
 from podnuma.api.pod import read_pod
 from podnuma.api.pod_allocation import Decision, ResizeReason, render_spec
 from podnuma.api.quantity import read_quantity
 from podnuma.api.resize_policy import why_ignored
+from podnuma.api.stored_json import object_at
 from podnuma.cli.commands import output
 from podnuma.cli.commands.answer import Answer
 from podnuma.cli.exits import Exit, Failure
@@ -80,6 +82,8 @@ def plan_resize(source: ObjectSource, key: tuple[str, str], new: NewAmounts) -> 
         )
     _read(value)
     changed = resized(value, new)
+    ranges = _ranges(source, key) if changed["spec"] != value["spec"] else ()
+    changed = _filled(changed, ranges)
     after = _read(changed)
     was, now = (qos(_read(_as_the_api_server_reads(one))) for one in (value, changed))
     if was is not now:
@@ -88,8 +92,7 @@ def plan_resize(source: ObjectSource, key: tuple[str, str], new: NewAmounts) -> 
             f"pod {key[0]}/{key[1]} would be {now.value} instead of {was.value}; the API "
             "server refuses another QoS class: name all containers, or the budget",
         )
-    if changed["spec"] != value["spec"]:
-        _check_ranges(source, key, changed)
+    _check_ranges(ranges, key, changed)
     candidate = _node(source, node)
     for remark in candidate.remarks:
         output.note(remark)
@@ -225,8 +228,31 @@ def _node(source: ObjectSource, node: str) -> CandidateNode:
     return candidate_node(topology, allocations, own_settings(topology))
 
 
-def _check_ranges(source: ObjectSource, key: tuple[str, str], changed: Json) -> None:
-    ranges = read_or_note(source, queries.limit_ranges(key[0]), output.note) or ()
+def _ranges(source: ObjectSource, key: tuple[str, str]) -> Sequence[Json]:
+    return read_or_note(source, queries.limit_ranges(key[0]), output.note) or ()
+
+
+def _filled(pod: Json, ranges: Sequence[Json]) -> Json:
+    """Return the pod with the defaults of the LimitRanges, and note which containers get some."""
+    spec = pod["spec"]
+    for one in ranges:
+        given = with_range_defaults(spec, one)
+        named = [
+            str(after.get("name"))
+            for part in ("initContainers", "containers")
+            for before, after in zip(spec.get(part) or (), given.get(part) or (), strict=True)
+            if before != after
+        ]
+        if named:
+            output.note(
+                f"LimitRange {object_at(one, 'metadata').get('name') or ''} gives its defaults to "
+                f"{', '.join(named)}: the API server fills in all containers at each resize"
+            )
+        spec = given
+    return {**pod, "spec": spec}
+
+
+def _check_ranges(ranges: Sequence[Json], key: tuple[str, str], changed: Json) -> None:
     if refused := [line for one in ranges for line in outside_range(changed["spec"], one)]:
         raise Failure(Exit.INPUT, *(f"pod {key[0]}/{key[1]}, {line}" for line in refused))
 

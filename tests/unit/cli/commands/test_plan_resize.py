@@ -127,6 +127,43 @@ def test_what_a_limit_range_refuses_is_refused(saved, most, refused):
     assert failure.value.code is Exit.INPUT
 
 
+def with_container_range(saved, **limits):
+    limit_range = {
+        "apiVersion": "v1",
+        "kind": "LimitRange",
+        "metadata": {"name": "team", "namespace": KEY[0]},
+        "spec": {"limits": [{"type": "Container", **limits}]},
+    }
+    saved.write_text(yaml.safe_dump_all([*yaml.safe_load_all(saved.read_text()), limit_range]))
+    return FileSource([str(saved)])
+
+
+def assignment(plan, name):
+    return next(one.cpu_assignment for one in plan.after.containers if one.name == name)
+
+
+def test_a_resize_gives_the_defaults_of_a_limit_range_to_all_containers(saved, capsys):
+    source = with_container_range(saved, default={"cpu": "1", "memory": "1Gi"}, max={"cpu": "4"})
+    plan = plan_resize(source, KEY, NewAmounts(cpu="8"))
+    assert assignment(plan, "metrics") == assignment(plan, "postgres"), "1 CPU of its own"
+    said = capsys.readouterr().err
+    assert "LimitRange team gives its defaults to restore-from-backup, wal-shipper, metrics" in said
+
+
+def test_a_budget_below_the_defaults_of_a_limit_range_is_refused(saved):
+    source = with_container_range(saved, max={"cpu": "4"})
+    with pytest.raises(Failure, match="less than") as failure:
+        plan_resize(source, KEY, NewAmounts(cpu="8"))
+    assert failure.value.code is Exit.INPUT
+
+
+def test_a_pod_that_is_not_resized_gets_no_defaults(saved, capsys):
+    source = with_container_range(saved, default={"cpu": "1"})
+    plan = plan_resize(source, KEY, NewAmounts(cpu="6"))
+    assert assignment(plan, "metrics") != assignment(plan, "postgres")
+    assert "LimitRange" not in capsys.readouterr().err
+
+
 def changed_objects(saved, kind, change):
     objects = list(yaml.safe_load_all(saved.read_text()))
     change(next(one for one in objects if one["kind"] == kind))
