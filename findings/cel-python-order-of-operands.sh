@@ -133,7 +133,8 @@ E
 go build -o ask . 2> log || { cat log >&2; exit 1; }
 ./ask < rules > apiserver
 venv/bin/python ask.py > python
-paste -d ' ' apiserver python | paste -d '|' rules - | sed 's/|\(.*\) \(.*\) \(.*\)/: API server \1, cel-python \2, cel-expr-python \3/' |
+paste -d ' ' apiserver python | paste -d '|' rules - |
+  sed 's/|\(.*\) \(.*\) \(.*\)/: API server \1, cel-python \2, cel-expr-python \3/' |
   tee seen
 
 cat > expected <<'E'
