@@ -10,5 +10,6 @@
     pci          PCI devices and their NUMA nodes, for people
 
 A leaf: knows the kernel's files and the allocator's topology values, nothing else. It never raises for what a
-file says; it returns findings that name the file and what to do.
+file says; it returns findings that name the file and what to do. It raises OSError where a process may open
+no more files.
 """

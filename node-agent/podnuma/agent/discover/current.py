@@ -11,6 +11,7 @@ to read everything again a few seconds after the last time, while a container's 
 Pods can have what the cgroup of all pods has. Nothing that podnuma writes changes that: it writes below it.
 """
 
+import logging
 import re
 import time
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from pathlib import Path
 from podnuma.agent.discover.machine import Discovered, Machine, discover
 from podnuma.agent.model.cgroup_values import KubepodsCpuset
 from podnuma.plumbing.threads import OneThread
+
+logger = logging.getLogger(__name__)
 
 _CHANGE_FILES = ("devices/system/cpu/online", "devices/system/node/online")
 _PAGE_COUNTS = "devices/system/node/node*/hugepages/hugepages-*/nr_hugepages"
@@ -73,7 +76,14 @@ class CurrentMachine:
         overdue = self._clock() - self._read_at > period
         if seen != self._seen or overdue or self._machine is None:
             began = self._clock()
-            discovered = await self._thread.run(discover, self._sys_root, self._proc_root)
+            try:
+                discovered = await self._thread.run(discover, self._sys_root, self._proc_root)
+            except OSError as error:
+                # Nothing was taken in, so the next look reads it again.
+                if self._machine is None:
+                    raise HardwareUnknown(f"{self._sys_root} cannot be read: {error}") from error
+                logger.warning("%s cannot be read, the last that is known stays: %s", self._sys_root, error)
+                return self._machine
             for _ in range(_AGAIN):
                 if (*(signs := self._signs()), kubepods) == seen:
                     break

@@ -69,9 +69,5 @@ _SUFFIXES = ("Ki", "Mi", "Gi", "Ti")
 
 
 def _page_sizes(tree: Tree, folder: str) -> tuple[int, ...]:
-    try:
-        names = [entry.name for entry in (tree.root / folder).iterdir()]
-    except OSError:
-        return ()
-    matches = (re.fullmatch(r"hugepages-([1-9][0-9]{0,8})kB", name) for name in names)
+    matches = (re.fullmatch(r"hugepages-([1-9][0-9]{0,8})kB", name) for name in tree.names(folder))
     return tuple(sorted(int(match[1]) for match in matches if match))

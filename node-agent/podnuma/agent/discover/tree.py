@@ -2,9 +2,11 @@
 
 Absent is normal: kernels differ in what they export, and offline CPUs have hardly any files. Present
 but unreadable or senseless is a finding. Nothing here raises for what a file holds: the content is input
-from hardware, firmware and, in virtual machines, from strangers.
+from hardware, firmware and, in virtual machines, from strangers. What could not be read for want of a
+descriptor or of memory says nothing of the machine: that raises OSError.
 """
 
+import errno
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -18,6 +20,7 @@ LARGEST_FILE = 64 * 1024
 _GROUP = re.compile(r"[0-9a-fA-F]{1,8}")
 _WORD = re.compile(r"[0-9a-fA-F]{8}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,20}")
+_WANTING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _OF_ONE_CPU = re.compile(r"/cpu([0-9]{1,5})/")
 
 
@@ -86,6 +89,8 @@ class Tree:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
+            if error.errno in _WANTING:
+                raise
             self._found(
                 path, f"cannot be read ({error.strerror})", "mount it readable for the agent (hostPath /sys)"
             )
@@ -129,6 +134,8 @@ class Tree:
         except (FileNotFoundError, NotADirectoryError):
             return ()
         except OSError as error:
+            if error.errno in _WANTING:
+                raise
             self._found(path, f"cannot be listed ({error.strerror})", "mount it readable for the agent")
             return ()
 

@@ -1,5 +1,7 @@
 import asyncio
+import errno
 import threading
+from pathlib import Path
 
 import pytest
 from podnuma.agent.discover import current as current_module
@@ -121,6 +123,27 @@ async def test_the_last_machine_stays_while_the_tree_is_unreadable(machine, tmp_
         path.rmdir() if path.is_dir() else path.unlink()
     assert await current.get() == before
     assert found.discoveries[-1].machine is None
+
+
+async def test_for_want_of_descriptors_the_last_machine_stays_meanwhile(machine, tmp_path, monkeypatch):
+    """kubernetes/kubernetes#26246: else its memory would be taken as 0, and its siblings as unknown."""
+    current, found, clock = machine
+    before = await current.get()
+    put(tmp_path, "devices/system/cpu/online", "0-2")
+    listed = Path.iterdir
+
+    def wanting(path):
+        if path.name == "cache":
+            raise OSError(errno.ENFILE, "Too many open files in system")
+        return listed(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", wanting)
+        assert await current.get() is before
+        with pytest.raises(HardwareUnknown, match="Too many open files in system"):
+            await CurrentMachine(tmp_path, tmp_path / "proc", found.discoveries.append, clock).get()
+    assert len(found.discoveries) == 1
+    assert (await current.get()).topology.all_cpus == cpuset.parse("0-2")
 
 
 async def test_a_machine_that_was_never_made_out_is_told(tmp_path):
