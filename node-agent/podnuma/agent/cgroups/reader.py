@@ -123,6 +123,16 @@ class CgroupReader:
         match = re.search(r"^populated ([01])$", text, re.MULTILINE)
         return None if match is None else match[1] == "1"
 
+    def has_process(self, pod: PodCgroup, pid: int) -> bool:
+        """Tell whether a process is in the cgroup of a pod, or in one below it."""
+        folders = [f"{self.root}/{self.layout.pod(pod)}"]
+        while folders:
+            folder = folders.pop()
+            if str(pid) in (files.content(f"{folder}/{files.MAIN_PROCESS.name}") or "").split():
+                return True
+            folders += [f"{folder}/{name}" for name in files.folders_in(folder)]
+        return False
+
     def resident(self, cgroup: CgroupRef) -> int:
         """Return the memory of a cgroup in bytes."""
         kept = self._of(cgroup)

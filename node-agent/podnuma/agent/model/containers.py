@@ -12,7 +12,7 @@ class Container:
     """A container that exists now, or `ended` a moment ago.
 
     `pod_uid` is the UID that names the pod's cgroup. `started` is in seconds since the epoch, by the
-    node's clock; None while it is not known.
+    node's clock; None while it is not known. `pid` is its main process on the node; None if that is not told.
     """
 
     pod_uid: str
@@ -22,6 +22,7 @@ class Container:
     id: str
     started: float | None
     ended: bool = False
+    pid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

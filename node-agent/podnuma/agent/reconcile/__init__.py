@@ -6,6 +6,7 @@
 
     actual_state     read: the pods and containers that are there, and the values of their cgroups
     sandboxes        read: pods whose processes are not in their containers' cgroups, as with Kata and gVisor
+    elsewhere        read: containers whose processes are not even in the cgroup of their pod
     unread           read: what stays in force for a pod whose PodAllocation cannot be read
     pause            read: reasons to apply nothing, because another program pins containers here
 

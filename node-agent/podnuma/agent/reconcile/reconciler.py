@@ -40,6 +40,7 @@ from podnuma.agent.reconcile.apply import (
 )
 from podnuma.agent.reconcile.contention import ContentionDetector
 from podnuma.agent.reconcile.drift import DriftDetector
+from podnuma.agent.reconcile.elsewhere import Elsewhere
 from podnuma.agent.reconcile.isolation import inhabited
 from podnuma.agent.reconcile.late_writes import LateWrites
 from podnuma.agent.reconcile.planned import Planned
@@ -116,6 +117,7 @@ class Reconciler:
     _lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
     _acceptance: GrantAcceptance = field(init=False, default_factory=GrantAcceptance)
     _sandboxes: Sandboxes = field(init=False, default_factory=Sandboxes)
+    _elsewhere: Elsewhere = field(init=False, default_factory=Elsewhere)
     _drift: DriftDetector = field(init=False, default_factory=DriftDetector)
     _contention: ContentionDetector = field(init=False, default_factory=ContentionDetector)
     _late: LateWrites = field(init=False, default_factory=LateWrites)
@@ -179,6 +181,8 @@ class Reconciler:
                 for _ in self.huge_pages.restore(pods[uid] for uid in accepted.grants if uid in pods):
                     self.observer.restored_huge_pages()
         snapshot = await self._verify(snapshot, slices)
+        elsewhere = await self._elsewhere.look(containers, self.reader, self.processes.allowed, slices)
+        snapshot = replace(snapshot, elsewhere=elsewhere) if elsewhere else snapshot
         for judged in self.verdicts.judge(snapshot, self.snapshot, self._sandboxes, self.now()):
             self.observer.judged(judged)
         self.reader.sweep()

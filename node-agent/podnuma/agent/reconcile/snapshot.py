@@ -15,6 +15,8 @@ from podnuma.allocator import cpuset
 from podnuma.allocator.request import Qos
 from podnuma.api.node_settings import Mode
 
+_NAMED = 5  # containers that are named where there are many
+
 
 @dataclass(frozen=True, slots=True)
 class NodeSnapshot:
@@ -25,6 +27,7 @@ class NodeSnapshot:
     `throttled`: in how many percent of its periods so far its quota held a container back; read now and then.
     `ended`: UIDs of pods whose allocation is being deleted and that have no process left.
     `contended`: what somebody else keeps changing. `mode`: None while the settings are not known.
+    `elsewhere`: containers that run in no cgroup of their pod, where nothing keeps them off any CPU.
     """
 
     machine: Machine
@@ -42,6 +45,7 @@ class NodeSnapshot:
     intrusions: tuple[Intrusion, ...] = ()
     narrowed: Mapping[ContainerCgroup, str] = field(default_factory=dict)
     throttled: Mapping[ContainerCgroup, int] = field(default_factory=dict)
+    elsewhere: tuple[Container, ...] = ()
 
     @property
     def unfinished(self) -> bool:
@@ -68,8 +72,16 @@ class NodeSnapshot:
         return describe(cgroup)
 
     def intruders(self) -> str:
-        """Say who is on the CPUs of others, and why; empty if nobody is."""
-        return "; ".join(self.explain(each, self.describe(each.owner)) for each in self.intrusions)
+        """Say who is on the CPUs of others, or may be, and why; empty if nobody is."""
+        who = [self.explain(each, self.describe(each.owner)) for each in self.intrusions]
+        if self.elsewhere and any(grant.exclusive_cpus for grant in self.accepted.grants.values()):
+            names = [f"{each.namespace}/{each.pod_name}/{each.name}" for each in self.elsewhere[:_NAMED]]
+            more = len(self.elsewhere) - len(names)
+            who.append(
+                f"{', '.join(names)}{f' and {more} more' if more else ''}: outside of the cgroups of pods,"
+                " where nothing keeps them off any CPU; is their runtime up to date, and its class set up so?"
+            )
+        return "; ".join(who)
 
     def explain(self, intrusion: Intrusion, owner: str) -> str:
         """Say who is on the CPUs of `owner`, and why."""

@@ -200,6 +200,7 @@ class NriPlugin:
             name=container.name,
             id=container.id,
             started=started / _NANO if started else None,
+            pid=container.pid or None,
         )
 
 
