@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ import pytest
 
 from testbed import build
 from testbed.e2e import device_pods, devices, kubelet, recordings, reference, target
+from testbed.e2e.cluster import KubectlError
 from testbed.e2e.observe import limits
 from testbed.e2e.product import POD_SCOPE, Product
 from testbed.e2e.reference import Recording
@@ -42,6 +43,7 @@ pytest.register_assert_rewrite("testbed.e2e.resizing")
 KUBECONFIG = "PODNUMA_E2E_KUBECONFIG"
 CELL = "PODNUMA_E2E_CELL"
 CUT = 600  # characters of a failure in its line; the end of the log has all of it
+LOG_LINES = 300  # of the agent, with a failure
 BEGAN = time.monotonic()
 
 
@@ -103,6 +105,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
         say(f"{'ok    ' if report.passed else 'FAILED'} {call.duration:6.1f} s  {words}")
         if call.excinfo is not None:
             say(f"       {' '.join(call.excinfo.exconly().split())[:CUT]}")
+    if report.failed and isinstance(podnuma := getattr(item, "funcargs", {}).get("podnuma"), Product):
+        with suppress(KubectlError, TimeoutError):
+            report.sections.append(("the agent's log", podnuma.agent_log(LOG_LINES)))
     return report
 
 

@@ -128,7 +128,7 @@ def test_twenty_pods_at_once_start_right(cluster: Cluster, podnuma: Product, fig
             for entry in (podnuma.allocation(name) or {})["status"]["containers"]
         ]
     assert samples.violations(owners) == []
-    assert [verdict for verdict in verdicts if verdict[2] != "PinnedAtStart"] == [], podnuma.agent_log(200)
+    assert [verdict for verdict in verdicts if verdict[2] != "PinnedAtStart"] == []
     now = hook_wait(podnuma.agent_metrics())
     risen = {bound: count - waits.get(bound, 0) for bound, count in now.items()}
     applied = seen.waits()
