@@ -6,14 +6,15 @@
                     system; the scheduler does not look at it, the kubelet refuses the pod
     selector        every label of spec.nodeSelector
     affinity        one of the terms of requiredDuringSchedulingIgnoredDuringExecution
+    volume          those that are there already can be attached (``volumes`` reads where)
     cordon          spec.unschedulable, unless tolerated as the taint of that name
     taint           every NoSchedule and NoExecute taint is tolerated
     resources       allocatable, less what all pods of the node request; extended resources and the
                     number of pods as well
 
 What needs several nodes or pods (pod affinity, topology spread, groups that start together), ports, volumes
-(see ``volumes``) and what another scheduler would do are not looked at; ``not_considered`` names those that a
-pod asks for.
+that are yet to be made and what another scheduler would do are not looked at; ``not_considered`` names those
+that a pod asks for.
 Extended resources that a DeviceClass serves are devices of claims, which the scheduler makes when it binds
 the pod: they are looked for only at nodes that have some of a device plugin.
 Amounts count as the scheduler counts them: a pod requests what its containers need at their peak or, where it
@@ -164,6 +165,7 @@ class PodConstraints:
     """What a pod demands of its node. ``terms`` None: no required node affinity.
 
     ``not_considered``: demands that ``obstacle`` does not look at. ``systems``: each is that of its node.
+    ``attachable``: of each volume that is there already, terms of which one has to match.
     """
 
     node_name: str = ""
@@ -173,6 +175,7 @@ class PodConstraints:
     requests: Needs = field(default_factory=dict)
     not_considered: tuple[str, ...] = ()
     systems: tuple[str, ...] = ()
+    attachable: tuple[tuple[NodeTerm, ...], ...] = ()
 
     @property
     def alike(self) -> Hashable:
@@ -224,6 +227,8 @@ def obstacle(
         return Obstacle.SELECTOR
     if pod.terms is not None and not any(term.matches(node.name, node.labels) for term in pod.terms):
         return Obstacle.AFFINITY
+    if not all(any(term.matches(node.name, node.labels) for term in terms) for terms in pod.attachable):
+        return Obstacle.VOLUME
     repelling = [taint for taint in node.taints if taint.repels and not pod.tolerates(taint)]
     if pod.node_name:
         repelling = [taint for taint in repelling if taint.effect == "NoExecute"]

@@ -12,7 +12,7 @@ Reading never fails: what the API server would not have stored names nothing.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from podnuma.api.scheduling import NodeTerm, SchedulableNode, read_node_terms
+from podnuma.api.scheduling import NodeTerm, read_node_terms
 from podnuma.api.stored_json import object_at, objects_at, text_at
 
 VolumeTerms = tuple[NodeTerm, ...]
@@ -41,8 +41,3 @@ def read_volume_terms(volume: Any) -> VolumeTerms | None:
     """Return the node affinity of a PersistentVolume; None: it can be attached to any node."""
     required = object_at(object_at(volume, "spec"), "nodeAffinity").get("required")
     return None if required is None else read_node_terms(required)
-
-
-def can_attach(terms: VolumeTerms, node: SchedulableNode) -> bool:
-    """Tell whether a volume can be attached to a node."""
-    return any(term.matches(node.name, node.labels) for term in terms)

@@ -1,8 +1,8 @@
 """To which nodes the volumes of a pod can be attached."""
 
 import pytest
-from podnuma.api.scheduling import SchedulableNode
-from podnuma.api.volumes import can_attach, read_claim_names, read_volume_name, read_volume_terms
+from podnuma.api.scheduling import Obstacle, PodConstraints, SchedulableNode, obstacle
+from podnuma.api.volumes import read_claim_names, read_volume_name, read_volume_terms
 
 ZONE = "topology.kubernetes.io/zone"
 
@@ -45,7 +45,9 @@ def test_a_claim_has_a_volume_once_it_is_bound():
 def test_one_of_the_terms_of_a_volume_has_to_match_the_node(terms, attaches):
     found = read_volume_terms(volume(*terms))
     assert found is not None
-    assert can_attach(found, SchedulableNode("n1", {ZONE: "a", "kubernetes.io/hostname": "n1"})) is attaches
+    node = SchedulableNode("n1", {ZONE: "a", "kubernetes.io/hostname": "n1"})
+    why = obstacle(PodConstraints(attachable=(found,)), node, {})
+    assert why is (None if attaches else Obstacle.VOLUME)
 
 
 def test_a_volume_without_affinity_can_be_anywhere():

@@ -18,6 +18,7 @@ from podnuma.allocator.placement.fleet import Candidate, Fleet
 from podnuma.allocator.placement.packing import Packing
 from podnuma.api.pod_allocation import PodAllocation, numa_in
 from podnuma.api.scheduling import Obstacle, read_pod_constraints
+from podnuma.api.volumes import read_claim_names
 from podnuma.cli.commands import output
 from podnuma.cli.commands.answer import Answer
 from podnuma.cli.commands.asked_nodes import (
@@ -31,6 +32,7 @@ from podnuma.cli.exits import Exit
 from podnuma.cli.objects.devices_not_chosen import devices_not_chosen
 from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.sources import ObjectSource
+from podnuma.cli.objects.volumes_of_pods import with_volumes_of
 from podnuma.cli.render.left_out import not_considered
 from podnuma.cli.render.wording import columns, count
 
@@ -91,7 +93,8 @@ def waiting_pod(
 ) -> WaitingPod:
     """Ask every node about a pod."""
     view = scheduling_view(source, pods_on(source, "", output.note), output.note)
-    constraints = read_pod_constraints(value)
+    claims = [(pod.namespace, name) for name in read_claim_names(value)]
+    constraints = with_volumes_of(read_pod_constraints(value), claims, source, output.note)
     learn_classes(source, view, [constraints], output.note)
     nodes, namespaces = nodes_to_plan_on(source, "", profile, view, output.note, [constraints])
     if constraints.not_considered:

@@ -6,6 +6,7 @@ happens.
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -42,6 +43,7 @@ from podnuma.cli.objects.running_pods import (
 from podnuma.cli.objects.server_admission import ServerAdmission
 from podnuma.cli.objects.sources import ObjectSource, one_namespace
 from podnuma.cli.objects.stored_workloads import as_stored
+from podnuma.cli.objects.volumes_of_pods import with_volumes
 from podnuma.cli.objects.workloads import ExpandedPods, PlannedPod, expand
 from podnuma.cli.render.wording import count
 
@@ -199,6 +201,7 @@ def plan_documents(
         note(f"the API server differs: {line}")
     pods = pods_on(source, node, note)
     view = scheduling_view(source, pods, note)
+    expanded = replace(expanded, pods=with_volumes(expanded.pods, source, note))
     constraints = [one.constraints for one in expanded.pods]
     learn_classes(source, view, constraints, note)
     nodes, labels = nodes_to_plan_on(source, node, profile, view, note, constraints)

@@ -27,6 +27,7 @@
     server_admission        pods as the API server itself would store them
     controllers             the objects between a pod and the object of a manifest
     running_pods            the pods that run already for the objects of manifests
+    volumes_of_pods         where the volumes of planned pods are already
     devices_not_chosen      the remark on devices that nobody has chosen yet
 
     kubelet_files           where the configuration of a kubelet is found

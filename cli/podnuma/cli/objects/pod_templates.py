@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from podnuma.api.names import GROUP
-from podnuma.api.stored_json import object_at
+from podnuma.api.stored_json import object_at, objects_at, text_at
 from podnuma.cli.objects.documents import RENDER_KUSTOMIZE, Document, other_spelling
 from podnuma.cli.objects.rolling_updates import pods_kept_ready, pods_left_alone
 from podnuma.cli.objects.without_pods import is_policy, made_elsewhere
@@ -170,6 +170,18 @@ def pod_templates(document: Document) -> tuple[PodTemplate, ...] | None:
             more=max(0, count - len(names)),
         ),
     )
+
+
+def with_claims(document: Document, name: str, pod: dict[str, Any]) -> dict[str, Any]:
+    """Give a pod of a StatefulSet the volumes that its controller gives it, by the names of their claims."""
+    templates = objects_at(object_at(document.value, "spec"), "volumeClaimTemplates")
+    claims = [text_at(object_at(one, "metadata"), "name") for one in templates]
+    if document.kind != "StatefulSet" or not is_built_in(document) or not claims:
+        return pod
+    spec = object_at(pod, "spec")
+    others = [one for one in objects_at(spec, "volumes") if one.get("name") not in claims]
+    own = [{"name": one, "persistentVolumeClaim": {"claimName": f"{one}-{name}"}} for one in claims]
+    return {**pod, "spec": {**spec, "volumes": [*others, *own]}}
 
 
 def _search(value: Any, path: str, replicas: int, depth: int) -> Iterator[tuple[str, Mapping[str, Any], int]]:

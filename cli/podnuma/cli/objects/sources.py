@@ -11,6 +11,9 @@ from podnuma.cli.exits import Exit, Failure, LoginFailure
 from podnuma.cli.objects.documents import read_documents
 from podnuma.cli.objects.queries import Json, ObjectQuery
 
+Note = Callable[[str], None]
+"""Hears what is left out of an answer."""
+
 
 class ObjectSource(Protocol):
     """Answers queries, in their order; a single object is a list of one. Raises Failure.
@@ -118,7 +121,7 @@ def near_name(source: ObjectSource, query: ObjectQuery) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def read_or_note(source: ObjectSource, query: ObjectQuery, note: Callable[[str], None]) -> list[Json] | None:
+def read_or_note(source: ObjectSource, query: ObjectQuery, note: Note) -> list[Json] | None:
     """Return what a query finds; None, with a note, if this user may not read it."""
     found, why = read_if_allowed(source, query)
     if found is None:

@@ -20,13 +20,21 @@ from podnuma.api.resource_names import fractions_of_bytes
 from podnuma.api.resource_types import LIMIT_RANGE, PRIORITY_CLASS, RESOURCE_QUOTA, RUNTIME_CLASS
 from podnuma.api.scheduling import DAEMON_TOLERATIONS, PodConstraints, read_pod_constraints
 from podnuma.api.stored_json import object_at
+from podnuma.api.volumes import read_claim_names
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects.autoscalers import scaled
 from podnuma.cli.objects.devices_not_chosen import devices_not_chosen
 from podnuma.cli.objects.documents import Document
 from podnuma.cli.objects.manifest_fields import KINDS, field_problems
 from podnuma.cli.objects.object_relations import last_of_each, with_templates, without_made
-from podnuma.cli.objects.pod_templates import COUNTS, PodTemplate, is_built_in, pod_templates, wrong_type
+from podnuma.cli.objects.pod_templates import (
+    COUNTS,
+    PodTemplate,
+    is_built_in,
+    pod_templates,
+    with_claims,
+    wrong_type,
+)
 from podnuma.cli.objects.without_pods import made_elsewhere, open_count, placeholder
 
 _DEFAULT_NAMESPACE = "default"
@@ -63,7 +71,7 @@ class PlannedPod:
     `every_node`: the pod of a DaemonSet, one on each node that it may go to. `owner`: kind and name of the
     object that makes it; None for a pod by itself. `devices`: what is said of those that it asks for.
     `kept_ready`: an old pod of its object goes only while more than so many are ready. `left_alone`: one of
-    its name that runs is not replaced.
+    its name that runs is not replaced. `claims`: the names of its PersistentVolumeClaims.
     """
 
     place: str
@@ -75,6 +83,7 @@ class PlannedPod:
     devices: str = ""
     kept_ready: int = 0
     left_alone: bool = False
+    claims: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -269,6 +278,7 @@ def _planned(
                 devices,
                 template.kept_ready,
                 number < template.left_alone,
+                read_claim_names(stored),
             )
         )
     return found, []
@@ -294,4 +304,4 @@ def _pods(document: Document, template: PodTemplate, base: str, namespace: str) 
         metadata = {**object_at(template.value, "metadata"), "name": name, "namespace": owner, "uid": uid}
         # A manifest copied from a cluster may hold the status that the object had there.
         bare = {key: value for key, value in template.value.items() if key != "status"}
-        yield {**bare, "metadata": metadata}
+        yield with_claims(document, name, {**bare, "metadata": metadata})

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from podnuma.api.asked_devices import CLASS_RESOURCE
 from podnuma.api.placement import is_karpenters
-from podnuma.api.scheduling import Obstacle, add, obstacle
-from podnuma.api.volumes import can_attach
+from podnuma.api.scheduling import add, obstacle
 from podnuma.operator.cache.objects import ObjectKey
 from podnuma.plumbing.kube import errors
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from podnuma.api.node_settings import PodPolicy
-    from podnuma.api.scheduling import Needs
+    from podnuma.api.scheduling import Needs, Obstacle
     from podnuma.api.volumes import VolumeTerms
     from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedPod
@@ -137,10 +136,12 @@ class SchedulerView:
         node = self._cache.node(name)
         if pod.scheduling is None or node is None or node.schedulable is None:
             return None
-        volumes = filter(None, map(self._volumes.get, _claims(pod)))
-        if not all(one.terms is None or can_attach(one.terms, node.schedulable) for one in volumes):
-            return Obstacle.VOLUME
-        return obstacle(pod.scheduling.constraints, node.schedulable, requested, self._classes)
+        constraints = pod.scheduling.constraints
+        known = filter(None, map(self._volumes.get, _claims(pod)))
+        volumes = tuple(one.terms for one in known if one.terms is not None)
+        if volumes:
+            constraints = replace(constraints, attachable=volumes)
+        return obstacle(constraints, node.schedulable, requested, self._classes)
 
     def _requested(self, name: str) -> Needs:
         total = self._cache.requested(name)

@@ -139,7 +139,8 @@ class Stored:
     async def get(self, path: str) -> dict[str, Any]:
         if path not in self.objects:
             raise errors.NotFoundError(404, "NotFound", path)
-        return self.objects[path]
+        found: dict[str, Any] = self.objects[path]
+        return found
 
 
 async def test_where_a_volume_can_be_is_read_of_its_claim_and_of_the_volume():
