@@ -72,6 +72,13 @@ class Access:
             return HTTPStatus.NOT_FOUND
         return None
 
+    def explained(self, refused: HTTPStatus) -> str:
+        """Return a status with what to do, for who reads it in a browser."""
+        if refused is not HTTPStatus.MISDIRECTED_REQUEST:
+            return refused.phrase
+        tunnel = f"a tunnel needs the same port: ssh -L {self.port}:{self._host(self.address)} MACHINE"
+        return f"{refused.phrase}: this page is at {' and '.join(self._hosts())} alone; {tunnel}"
+
     def _hosts(self) -> tuple[str, ...]:
         own = (self.address, "localhost") if self.loopback else (self.address,)
         return tuple(map(self._host, own))

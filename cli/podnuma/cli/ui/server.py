@@ -82,7 +82,7 @@ class PageServer:
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         refused = self._access.refusal(request.method, request.rel_url.path, request.headers)
         if refused is not None:
-            return web.Response(status=refused, text=f"{refused.phrase}\n", headers=HEADERS)
+            return web.Response(status=refused, text=f"{self._access.explained(refused)}\n", headers=HEADERS)
         try:
             answer = await handler(request)
         except web.HTTPException as error:

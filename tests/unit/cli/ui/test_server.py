@@ -60,6 +60,17 @@ async def test_every_answer_has_the_headers_that_bind_the_browser(path):
         assert HEADERS.items() <= dict(answer.headers).items()
 
 
+async def test_through_a_tunnel_on_another_port_it_is_said_which_one_it_needs():
+    async with serving() as (session, _, _):
+        async with session.get("", headers={"Host": "localhost:9000"}) as answer:
+            assert answer.status == 421
+            said = await answer.text()
+            port = answer.url.port
+        assert f"ssh -L {port}:127.0.0.1:{port} MACHINE" in said
+        async with session.get("/other/data/nodes") as answer:
+            assert await answer.text() == "Not Found\n"
+
+
 async def test_a_wrong_host_and_other_methods_are_refused():
     async with serving() as (session, _, _):
         async with session.get("", headers={"Host": "evil.example"}) as answer:
