@@ -191,6 +191,29 @@ async def test_a_pod_whose_volume_is_made_on_its_node_keeps_its_reservation_mean
     assert rig.told("ReservationLapsed") == []
 
 
+@pytest.mark.parametrize(("priority", "placed"), [(99, False), (100, False), (101, True)])
+@virtual
+async def test_room_that_the_scheduler_keeps_for_a_pod_is_taken_by_more_urgent_ones_only(priority, placed):
+    """Others are evicted for it; what they leave is not for those that come later and matter less."""
+    rig = await placing()
+    sized = node("n1") | {"status": {"allocatable": {"cpu": "16", "memory": "64Gi", "pods": "110"}}}
+    rig.cluster.put(Kind.NODE, sized)
+    urgent = gated("urgent", gates=(), uid="uid-urgent")
+    urgent["spec"] = {
+        "priority": 100,
+        "containers": [{"name": "c", "resources": {"requests": {"cpu": "12"}}}],
+    }
+    urgent["status"] = {"phase": "Pending", "qosClass": "Burstable", "nominatedNodeName": "n1"}
+    await rig.create(urgent)
+    value = gated("db", 6)
+    value["spec"]["priority"] = priority
+    await rig.create(value)
+    assert (gates(rig) == []) is placed
+    await rig.delete("urgent")
+    await rig.quiet()
+    assert gates(rig) == []
+
+
 def on_node(name):
     term = {"matchExpressions": [{"key": "host", "operator": "In", "values": [name]}]}
     return {"spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [term]}}}}

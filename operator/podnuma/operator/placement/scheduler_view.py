@@ -1,7 +1,8 @@
 """Whether a pod may go to a node: its profile manages such pods, and the scheduler would accept the node.
 
-What is requested of a node includes the pods that have something reserved there: the scheduler keeps room for
-them as soon as they are nominated.
+What is requested of a node includes the pods that have something reserved there: the scheduler keeps room
+for them as soon as they are nominated. So it does for those that it has nominated itself, to which others
+make way there, against all of their priority or a lower one.
 
 Which extended resources are devices of claims, DeviceClasses say: they are read at most every ten seconds,
 while a pod waits that asks for such a resource. Where the volumes of a pod can be attached, PersistentVolumes
@@ -64,9 +65,14 @@ class SchedulerView:
         self._classes: Mapping[str, str] = {}
         self._classes_read = float("-inf")
         self._volumes: dict[ObjectKey, _Volume] = {}
+        self._nominated: dict[str, list[CachedPod]] = {}
 
     async def learn(self, waiting: Collection[CachedPod]) -> None:
-        """Read what nodes do not say of where these pods may go."""
+        """Learn what nodes do not say of where these pods may go."""
+        self._nominated = {}
+        for pod in self._cache.unbound_pods().values():
+            if pod.scheduling is not None and pod.scheduling.nominated:
+                self._nominated.setdefault(pod.scheduling.nominated, []).append(pod)
         await self._learn_volumes(waiting)
         await self._learn_classes(waiting)
 
@@ -124,7 +130,7 @@ class SchedulerView:
     def obstacle(self, pod: CachedPod, name: str, expected: Iterable[CachedPod] = ()) -> Obstacle | None:
         """Return what keeps a pod from a node, where pods are `expected` too; None if it may go there."""
         requested = self._requested(name)
-        for one in expected:
+        for one in (*expected, *self._preferred(pod, name)):
             requested = add(requested, one.needs)
         return self._look(pod, name, requested)
 
@@ -143,6 +149,17 @@ class SchedulerView:
             constraints = replace(constraints, attachable=volumes)
         return obstacle(constraints, node.schedulable, requested, self._classes)
 
+    def _preferred(self, pod: CachedPod, name: str) -> Iterator[CachedPod]:
+        """Yield the pods for which the scheduler keeps room on a node, against this one, by itself."""
+        node = self._reconciler(name)
+        reserved = {} if node is None else node.state.decisions
+        for one in self._nominated.get(name, ()):
+            waits = self._cache.pod(one.key, one.uid)
+            if waits is None or waits.node or one.uid == pod.uid or one.uid in reserved:
+                continue
+            if _priority(one) >= _priority(pod):
+                yield one
+
     def _requested(self, name: str) -> Needs:
         total = self._cache.requested(name)
         node = self._reconciler(name)
@@ -152,6 +169,10 @@ class SchedulerView:
                 if pod is not None and not pod.node:
                     total = add(total, pod.needs)
         return total
+
+
+def _priority(pod: CachedPod) -> int:
+    return pod.scheduling.priority if pod.scheduling is not None else 0
 
 
 def _claims(pod: CachedPod) -> Iterator[ObjectKey]:
