@@ -1,9 +1,10 @@
 """Own writes that may be carried out late, since nobody said what became of them.
 
 A runtime or systemd that did not answer in time, or whose connection ended, may still carry out what it was
-asked for; so may one that is not waited for any more, because a container's start went first. Meanwhile
-something else may be wanted, and be there. What such a write brings back is known by its value: it is set
-right like drift, and is nobody else's doing. Pure.
+asked for; so may one that is not waited for any more, because a container's start went first. And a runtime
+that updates a container carries out what the agent has answered some time later. Meanwhile something else may
+be wanted, and be there. What such a write brings back is known by its value: it is set right like drift, and
+is nobody else's doing. Pure.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,20 +15,30 @@ from podnuma.agent.reconcile.apply import WriteOutcome, WriteResult
 from podnuma.allocator import cpuset
 
 LATEST = 600.0  # seconds after which a write is not expected any more
+ANSWERED = 60.0  # the same for what a runtime was answered, which it carries out or not
 
 
 class LateWrites:
-    """Remembers what was asked for without a yes, by cgroup, and when last."""
+    """Remembers what was asked for without a yes, by cgroup, and until when it may be carried out."""
 
     def __init__(self) -> None:
         self._asked: dict[CgroupRef, dict[CgroupWrite, float]] = {}
+
+    def answered(self, writes: Iterable[CgroupWrite], now: float) -> None:
+        """Take note of what a runtime was answered that updates a container."""
+        for write in writes:
+            self._expect(write, now + ANSWERED)
 
     def left(self, results: Iterable[WriteResult], now: float) -> None:
         """Take note of writes that somebody was asked for and did not report as done."""
         for result in results:
             if result.outcome is WriteOutcome.REFUSED and result.by:
                 write = result.write._replace(gains=cpuset.EMPTY, losses=cpuset.EMPTY)
-                self._asked.setdefault(write.cgroup, {})[write] = now
+                self._expect(write, now + LATEST)
+
+    def _expect(self, write: CgroupWrite, until: float) -> None:
+        writes = self._asked.setdefault(write.cgroup, {})
+        writes[write] = max(until, writes.get(write, until))
 
     def landed(
         self,
@@ -42,7 +53,7 @@ class LateWrites:
             cgroup: expected
             for cgroup, writes in self._asked.items()
             if cgroup in seen
-            and (expected := {write: at for write, at in writes.items() if 0 <= now - at < LATEST})
+            and (expected := {write: until for write, until in writes.items() if 0 < until - now <= LATEST})
         }
         return [
             cgroup

@@ -259,6 +259,7 @@ class Reconciler:
                 self.verdicts.written(write.cgroup.id)
         differences = self._planned.differences(targets, before, snapshot.machine.available)
         now = self.now()
+        self._late.answered(self.updates.take_answers(), now)
         for cgroup in self._late.landed(targets, before, now):
             self._drift.forget(cgroup)
             self._contention.forget(cgroup)

@@ -17,12 +17,12 @@ meanwhile.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from podnuma.agent.model.cgroup_ref import CgroupRef, ContainerCgroup
-from podnuma.agent.model.cgroup_values import CgroupTarget
+from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupWrite
 from podnuma.agent.reconcile.apply import WriteResult
 from podnuma.allocator import cpuset
 from podnuma.allocator.cpuset import CpuSet
@@ -45,6 +45,16 @@ class RuntimeUpdates:
         self._under_way: dict[object, _Update] = {}  # by container id, or by the future of our own
         self._targets: Mapping[CgroupRef, CgroupTarget] = {}
         self._changed = asyncio.Event()
+        self._answers: set[CgroupWrite] = set()
+
+    def answered(self, answer: CgroupWrite) -> None:
+        """Take note of all that an update was answered with."""
+        self._answers.add(answer)
+
+    def take_answers(self) -> Collection[CgroupWrite]:
+        """Return what was answered since this was asked last: it may be in the kernel, or come to be."""
+        answers, self._answers = self._answers, set()
+        return answers
 
     def aims_at(self, targets: Mapping[CgroupRef, CgroupTarget]) -> None:
         """Take note of what a pass is about to write, or has written."""

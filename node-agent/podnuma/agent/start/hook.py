@@ -94,7 +94,9 @@ class StartHook:
             # CPUs that others could not be taken off in that pass are not its own yet.
             kept = cpus if seen is None or seen.cpus is None else CpuSet(cpus & seen.cpus)
             cpus = self._reconciler.updates.begins(cgroup, kept or cpus)
-        return replace(target, cpus=cpus, mems=None if seen is None else seen.mems)
+        answer = replace(target, cpus=cpus, mems=None if seen is None else seen.mems)
+        self._reconciler.updates.answered(CgroupWrite(cgroup, cpus, answer.mems, answer.cpu_max))
+        return answer
 
     def update_ended(self, container_id: str) -> None:
         """Take note that the runtime has updated a container."""

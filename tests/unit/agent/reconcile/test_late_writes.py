@@ -9,7 +9,7 @@ from podnuma.agent.cgroups.writers.refusals import NotAnswered, WriteRefused
 from podnuma.agent.model.cgroup_ref import ContainerCgroup, PodCgroup
 from podnuma.agent.model.cgroup_values import CgroupTarget, CgroupValues, CgroupWrite, CpuMax
 from podnuma.agent.reconcile.apply import WriteOutcome, WriteResult
-from podnuma.agent.reconcile.late_writes import LATEST, LateWrites
+from podnuma.agent.reconcile.late_writes import ANSWERED, LATEST, LateWrites
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.request import Qos
 
@@ -60,6 +60,18 @@ def test_only_what_somebody_was_asked_for_without_a_yes_is_expected_and_not_for_
     target, values = CgroupTarget(cpuset.parse("4-7")), CgroupValues(cpuset.parse("4-5"))
     late = left(write, outcome, by)
     assert late.landed({APP: target}, {APP: values}, at) == ([APP] if expected else [])
+
+
+def test_what_a_runtime_was_answered_is_expected_for_a_while_and_after_a_lost_answer_for_longer():
+    write = CgroupWrite(APP, cpuset.parse("4-5"))
+    target, values = CgroupTarget(cpuset.parse("4-7")), CgroupValues(cpuset.parse("4-5"))
+    late = LateWrites()
+    late.answered([write], 0.0)
+    assert late.landed({APP: target}, {APP: values}, ANSWERED - 1) == [APP]
+    assert late.landed({APP: target}, {APP: values}, ANSWERED) == []
+    late = left(write)
+    late.answered([write], 1.0)
+    assert late.landed({APP: target}, {APP: values}, LATEST - 1) == [APP]
 
 
 def test_nothing_is_kept_of_a_cgroup_that_is_gone():

@@ -221,6 +221,10 @@ def test_what_a_slice_gives_up_nobody_gets_while_the_runtime_may_give_it_back(be
     bench.run_pass()
     assert cpuset.parse(bench.effective(BURSTABLE)) & cpuset.parse("9-10") == cpuset.parse("9-10")
     assert bench.cpus(own) == "1"
+    assert bench.observer.repairs == [], "it was the agent's own answer"
+    bench.put(own, "cpuset.cpus", "1-2")
+    bench.run_pass()
+    assert bench.observer.repairs == [own]
 
 
 def test_an_update_opens_no_cpus_that_others_are_still_on(bench, shape, db):
