@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from podnuma.agent.model.cgroup_values import CpuMax
+from podnuma.agent.model.wanting import unless_wanting
 from podnuma.allocator import cpuset, nodeset
 from podnuma.allocator.cpuset import CpuSet
 from podnuma.allocator.nodeset import NodeSet
@@ -24,7 +25,6 @@ T = TypeVar("T")
 LONGEST = 32 * 1024  # bytes of a file that are read
 
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV})
-_WANTING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 # Kernels of some vendors say the burst here too: "max 100000 0" (kata-containers/cgroups-rs#151).
 _MAX = re.compile(r"(max|[0-9]{1,15}) ([0-9]{1,9})(?: [0-9]{1,15})?")
@@ -44,12 +44,6 @@ class File(Generic[T]):
 def text_of(raw: bytes) -> str:
     """Return what was read as text without outer blanks."""
     return raw.decode("ascii", "replace").strip()
-
-
-def unless_wanting(error: OSError) -> None:
-    """Raise an error that says nothing of what was read: there were no means to read it."""
-    if error.errno in _WANTING:
-        raise error
 
 
 def read_bytes(path: str) -> bytes | None:

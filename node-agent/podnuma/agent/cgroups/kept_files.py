@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from podnuma.agent.cgroups.files import LONGEST, File, read_bytes, text_of, unless_wanting, value_in
+from podnuma.agent.cgroups.files import LONGEST, File, read_bytes, text_of, value_in
+from podnuma.agent.model.wanting import unless_wanting
 
 T = TypeVar("T")
 

@@ -6,12 +6,12 @@ from hardware, firmware and, in virtual machines, from strangers. What could not
 descriptor or of memory says nothing of the machine: that raises OSError.
 """
 
-import errno
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from podnuma.agent.model.wanting import unless_wanting
 from podnuma.allocator import cpuset
 
 # A mask of 65,536 CPUs takes 18 KiB; the kernel's largest build knows 8,192.
@@ -20,7 +20,6 @@ LARGEST_FILE = 64 * 1024
 _GROUP = re.compile(r"[0-9a-fA-F]{1,8}")
 _WORD = re.compile(r"[0-9a-fA-F]{8}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,20}")
-_WANTING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _OF_ONE_CPU = re.compile(r"/cpu([0-9]{1,5})/")
 
 
@@ -89,8 +88,7 @@ class Tree:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            if error.errno in _WANTING:
-                raise
+            unless_wanting(error)
             self._found(
                 path, f"cannot be read ({error.strerror})", "mount it readable for the agent (hostPath /sys)"
             )
@@ -134,8 +132,7 @@ class Tree:
         except (FileNotFoundError, NotADirectoryError):
             return ()
         except OSError as error:
-            if error.errno in _WANTING:
-                raise
+            unless_wanting(error)
             self._found(path, f"cannot be listed ({error.strerror})", "mount it readable for the agent")
             return ()
 
