@@ -21,6 +21,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from podnuma.api.events import EventType
+from podnuma.operator.node.state import WRITE_AGAIN
 from podnuma.operator.write.decision import decision_in
 from podnuma.operator.write.event_recorder import allocation_reference, pod_reference
 from podnuma.plumbing.kube import errors
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_REFUSED_AGAIN = 10.0  # seconds until a write that the API server refused is tried again
 _AGENT_LOOKS = 2.0  # seconds; an agent looks at its node every second
 _AGENT_ANSWERS = 180.0  # seconds for it to say what it found
 
@@ -198,9 +198,8 @@ class AllocationSync:
     def _note_refused(self, node: NodeState, key: ObjectKey, error: errors.KubeError) -> str:
         """Have the condition of the node say it, and come back; return the sentence."""
         text = f"the API server refuses the PodAllocation of {key}: {error}"
-        if not node.write_refused:
-            node.write_refused = text
-        self._enqueue(node.name, _REFUSED_AGAIN)
+        node.note_write_refused(text)
+        self._enqueue(node.name, WRITE_AGAIN)
         return text
 
     def tell_stored_otherwise(

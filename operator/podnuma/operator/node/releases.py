@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from podnuma.allocator import cpuset
 from podnuma.api.events import EventType
 from podnuma.api.node_settings import DEFAULT_RELEASE
+from podnuma.operator.node.state import WRITE_AGAIN
 from podnuma.operator.write.decision import decision_in
 from podnuma.operator.write.event_recorder import allocation_reference
 from podnuma.plumbing.kube import errors
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SOON = 0.5  # seconds
-_REFUSED_AGAIN = 10.0  # seconds until a write that the API server refused is tried again
 MIRROR_RETURNS = 120.0
 """Seconds for a mirror pod to come back; a kubelet makes it anew at its next sync, once a minute."""
 
@@ -121,10 +121,9 @@ class Releases:
     def _note_refused(self, node: NodeState, decision: PodDecision, error: errors.KubeError) -> None:
         """Go on, where the API server does not let one PodAllocation go: what it says is held stays held."""
         text = f"the API server does not let PodAllocation {decision.key} go: {error}"
-        if not node.write_refused:
-            node.write_refused = text
+        node.note_write_refused(text)
         logger.warning("node %s: %s", node.name, text)
-        self._enqueue(node.name, _REFUSED_AGAIN)
+        self._enqueue(node.name, WRITE_AGAIN)
 
     async def _adopt_orphan(self, node: NodeState, allocation: CachedAllocation) -> None:
         """Keep the decision of a pod that went while no operator looked, unless nothing is held by it."""

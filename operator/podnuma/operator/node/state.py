@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 _SILENT = 180.0  # seconds without a new heartbeat; agents send one a minute
 
+WRITE_AGAIN = 10.0
+"""Seconds until a write of one PodAllocation that the API server refused is tried again."""
+
 
 @dataclass(slots=True)
 class AgentHeartbeat:
@@ -129,6 +132,11 @@ class NodeState:
         self._allocator: NodeAllocator | None = None
         self._outdated: dict[str, str] = {}
         self._revision = 0
+
+    def note_write_refused(self, text: str) -> None:
+        """Have the node's condition say what could not be stored; the first of a run counts."""
+        if not self.write_refused:
+            self.write_refused = text
 
     @property
     def settings(self) -> NodeSettings | None:
