@@ -1,7 +1,11 @@
 """Run the end-to-end suite in cells of the matrix, one after the other, and say in a table how each went.
 
 python -m testbed.e2e.matrix all
-python -m testbed.e2e.matrix crun runc-cgroupfs-1.37
+python -m testbed.e2e.matrix crun runc-cgroupfs-1.37 --times 2
+python -m testbed.e2e.matrix crun -k resizes
+
+The default cell runs the whole suite; the others run what depends on the cell: the table beside the
+kubelet, starts, who may run where, restarts, drift, cleanup. A choice of yours (-m, -k) takes its place.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 SUITE = ("tests/e2e", "-q", "--no-header", "--tb=short", "--capture=sys")
+EACH_CELL = ("-m", "each_cell")
 PLUGINS = ("-p", "no:cacheprovider", "-p", "no:xdist")
 _HEAD = ("cell", "kubelet", "containerd", "OCI runtime", "run on", "minutes", "result")
 
@@ -58,11 +63,18 @@ def versions(cell: Cell) -> tuple[str, str, str]:
     return kubelet, containerd, f"Debian {cell.runtime.value} {base.version_of(cell.runtime.value)}"
 
 
+def chosen(cell: Cell, options: Sequence[str]) -> tuple[str, ...]:
+    """Return pytest's options for a cell: those given, and which scenarios unless they choose some."""
+    if cell == Cell() or any(option.startswith(("-m", "-k")) for option in options):
+        return tuple(options)
+    return (*EACH_CELL, *options)
+
+
 def run(cell: Cell, options: Sequence[str]) -> Run:
     """Run the suite in one cell and show its log."""
     began, clock = dt.datetime.now(dt.UTC), time.monotonic()
     words = ""
-    argv = [sys.executable, "-m", "pytest", *SUITE, *PLUGINS, *options]
+    argv = [sys.executable, "-m", "pytest", *SUITE, *PLUGINS, *chosen(cell, options)]
     env = {**os.environ, "PODNUMA_E2E_CELL": str(cell)}
     with subprocess.Popen(
         argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -84,6 +96,7 @@ def main() -> int:
     """Run the end-to-end suite in cells of the matrix; further options go to pytest."""
     parser = argparse.ArgumentParser(prog="python -m testbed.e2e.matrix", description=main.__doc__)
     parser.add_argument("cells", nargs="+", help="all, or names as crun, runc-cgroupfs, crun-systemd-1.37")
+    parser.add_argument("--times", type=int, default=1, help="how often each cell is run (default: once)")
     named, options = parser.parse_known_args()
     try:
         cells = parse_matrix(" ".join(named.cells))
@@ -91,8 +104,9 @@ def main() -> int:
         parser.error(str(error))
     runs: list[Run] = []
     for cell in cells:
-        print(f"== {cell}: {', '.join(versions(cell))}", flush=True)
-        runs.append(run(cell, options))
+        for _ in range(named.times):
+            print(f"== {cell}: {', '.join(versions(cell))}", flush=True)
+            runs.append(run(cell, options))
     print(*table(runs), sep="\n")
     return int(any(each.status for each in runs))
 

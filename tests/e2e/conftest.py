@@ -62,6 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "machine: needs the virtual machine, not any cluster")
     config.addinivalue_line("markers", "nri: needs a runtime that asks before it starts a container")
     config.addinivalue_line("markers", "cri: needs one that does not")
+    config.addinivalue_line("markers", "each_cell: what runtime, cgroup driver or release could change")
     config.addinivalue_line("markers", "smoke: part of `make e2e-smoke`")
     config.stash[REPORT] = Report()
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from testbed.e2e.first_output import FirstOutput
     from testbed.e2e.product import Product
 
-pytestmark = pytest.mark.machine
+pytestmark = [pytest.mark.machine, pytest.mark.each_cell]
 
 
 def test_every_value_is_the_kubelets_or_an_explained_one(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from testbed.e2e.observe import Snapshot
     from testbed.e2e.product import Product
 
+pytestmark = pytest.mark.each_cell
 # Every look costs the emulated machine time that starting pods need.
 CROWD_PERIOD = "100ms"
 BURN = "exec probe burn 2"

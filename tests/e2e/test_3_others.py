@@ -6,6 +6,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import pytest
+
 from testbed.e2e import pods
 from testbed.e2e.observe import parse_list
 from testbed.waiting import until
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from testbed.e2e.cluster import Cluster
     from testbed.e2e.product import Product
 
+pytestmark = pytest.mark.each_cell
 BURN = "export GOMAXPROCS=2; exec probe burn 2"
 LOOK_SECONDS = 4.0
 

@@ -97,12 +97,14 @@ def test_the_agent_at_rest(held: Held, podnuma: Product, figures: list[str]) -> 
 
 
 @pytest.mark.machine
+@pytest.mark.each_cell
 def test_systemd_daemon_reload(cluster: Cluster, held: Held) -> None:
     """systemd daemon-reload: every value is as before, at every moment."""
     undisturbed(cluster, held, lambda: cluster.shell("systemctl daemon-reload"))
 
 
 @pytest.mark.machine
+@pytest.mark.each_cell
 def test_restart_of_the_kubelet(cluster: Cluster, held: Held) -> None:
     """Restart of the kubelet: every value is as before, at every moment."""
 
@@ -115,6 +117,7 @@ def test_restart_of_the_kubelet(cluster: Cluster, held: Held) -> None:
 
 
 @pytest.mark.machine
+@pytest.mark.each_cell
 def test_restart_of_the_runtime(cluster: Cluster, held: Held, podnuma: Product) -> None:
     """Restart of containerd: every value is as before, at every moment; the agent is connected again."""
 
@@ -131,6 +134,7 @@ def test_restart_of_the_runtime(cluster: Cluster, held: Held, podnuma: Product) 
     podnuma.wait_condition("RuntimeConnected", "True")
 
 
+@pytest.mark.each_cell
 def test_restart_of_the_agent(cluster: Cluster, held: Held, podnuma: Product) -> None:
     """The agent's pod deleted and replaced: every value is as before, at every moment."""
 
@@ -192,6 +196,7 @@ def drift_of_container(cluster: Cluster, held: Held) -> None:
 
 
 @pytest.mark.smoke
+@pytest.mark.each_cell
 def test_drift_of_a_container_is_repaired(cluster: Cluster, held: Held, podnuma: Product) -> None:
     """The cpuset of an exclusive container widened by hand: narrowed again, and counted."""
     before = repairs(podnuma)
@@ -200,6 +205,7 @@ def test_drift_of_a_container_is_repaired(cluster: Cluster, held: Held, podnuma:
     assert repairs(podnuma) > before
 
 
+@pytest.mark.each_cell
 def test_drift_of_a_slice_is_repaired(cluster: Cluster, held: Held) -> None:
     """The BestEffort slice opened to all CPUs by hand: confined again."""
     slices = ("kubepods.slice/kubepods-besteffort.slice", "kubepods/besteffort")

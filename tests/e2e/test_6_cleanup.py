@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from testbed.e2e import pods
 from testbed.e2e.observe import limits
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from testbed.e2e.product import Product
 
 
+@pytest.mark.each_cell
 def test_cleanup_leaves_the_node_as_if_podnuma_had_never_been_there(
     cluster: Cluster, podnuma: Product, untouched: dict[str, str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from testbed.e2e import matrix
 from testbed.vm.cell import CELLS, Cell, Containerd, Driver, Runtime, parse, parse_matrix
 
 
@@ -30,3 +31,13 @@ def test_the_matrix_is_everything_or_what_is_named():
     assert parse_matrix("all") == CELLS
     assert parse_matrix("crun, cgroupfs") == (parse("crun"), parse("cgroupfs"))
     assert parse_matrix("") == ()
+
+
+def test_the_default_cell_runs_everything_and_the_others_what_depends_on_the_cell():
+    assert matrix.chosen(Cell(), ()) == ()
+    assert matrix.chosen(parse("crun"), ("-x",)) == ("-m", "each_cell", "-x")
+
+
+@pytest.mark.parametrize("choice", [("-m", "smoke"), ("-k", "resizes"), ("-kresizes",)])
+def test_a_choice_of_scenarios_is_kept(choice):
+    assert matrix.chosen(parse("crun"), choice) == choice
