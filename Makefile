@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 export PYTHONPATH := $(CURDIR)
+# Tests start hundreds of processes: with this variable in the environment each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 # An environment keeps the Python that it was made with.
 $(if $(and $(filter command line,$(origin PYTHON)),$(wildcard $(BIN)/python)),\
   $(if $(filter-out $(shell $(BIN)/python -V),$(shell $(PYTHON) -V)),\

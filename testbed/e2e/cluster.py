@@ -27,6 +27,7 @@ Value = TypeVar("Value")
 
 # Generous, for software emulation: what is awaited ends the wait, not the clock.
 POD_SECONDS = 240
+MORE_SECONDS = 20  # for each pod that starts at the same time
 SCHEDULED_SECONDS = 30
 WATCH_SECONDS = 20
 ENDED = ("Succeeded", "Failed")
@@ -153,7 +154,7 @@ class Cluster:
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self.why(name)}") from error
 
-    def settled(self, name: str) -> Json:
+    def settled(self, name: str, seconds: float = POD_SECONDS) -> Json:
         """Wait until a pod is ready or has ended (completed, refused) and return it.
 
         A pod that was refused and evicted is returned as Failed, with the reason of its last warning.
@@ -170,7 +171,7 @@ class Cluster:
             return pod if pod["status"].get("phase") in ENDED or is_ready(pod) else None
 
         try:
-            return self.awaited("pod", name, check, f"pod {name} to be ready or ended", POD_SECONDS)
+            return self.awaited("pod", name, check, f"pod {name} to be ready or ended", seconds)
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self.why(name)}") from error
 
@@ -238,7 +239,8 @@ class Cluster:
         names = [pod["metadata"]["name"] for pod in pods]
         try:
             self.apply(*map(self.pinned_to_node, pods))
-            yield [self.settled(name) for name in names]
+            seconds = POD_SECONDS + MORE_SECONDS * len(pods)
+            yield [self.settled(name, seconds) for name in names]
         finally:
             self.delete(*names)
 
