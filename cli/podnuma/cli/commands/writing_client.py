@@ -1,7 +1,8 @@
 """The client of the commands that write to a cluster, and what an API server's error means to who asked.
 
-The two of them also run inside the cluster, before an uninstall. Loading the client is slow, so it is loaded
-when it is opened, not for --help.
+It means the cluster that all other commands mean: that of kubectl's kubeconfig, or where there is none, as in
+the job before an uninstall, that of the pod. Loading the client is slow, so it is loaded when it is opened,
+not for --help.
 """
 
 import contextlib
@@ -27,14 +28,15 @@ async def writing_client(
     kubeconfig: Path | None, context: str | None, in_vain: str
 ) -> AsyncIterator["Client"]:
     """Open a client and close it; an error of the API server is a Failure that begins with `in_vain`."""
+    from podnuma.cli.objects.cluster import kubectl_credentials  # noqa: PLC0415
     from podnuma.plumbing.kube.client import Client  # noqa: PLC0415
-    from podnuma.plumbing.kube.credentials import KubectlCredentials  # noqa: PLC0415
 
-    client = Client(KubectlCredentials(kubeconfig, context), user_agent="podnuma-release")
+    client = Client(kubectl_credentials(kubeconfig, context), user_agent="podnuma-release")
     try:
         yield client
     except errors.KubeError as error:
         code = Exit.FORBIDDEN if error.status else Exit.UNREACHABLE
-        raise Failure(code, f"{in_vain}: {error}") from error
+        next_step = "; pass --kubeconfig FILE or set KUBECONFIG" if error.reason == "NoCredentials" else ""
+        raise Failure(code, f"{in_vain}: {error}{next_step}") from error
     finally:
         await client.close()

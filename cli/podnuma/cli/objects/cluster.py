@@ -33,10 +33,9 @@ class ClusterSource:
     """One cluster, read-only. Each call opens and closes its own connections; nothing is cached."""
 
     def __init__(self, kubeconfig: Path | None = None, context: str | None = None) -> None:
-        self._files = [kubeconfig] if kubeconfig else _default_kubeconfigs()
+        self._files = _kubeconfigs(kubeconfig)
         self._context = context or ""
-        merged = Path(os.pathsep.join(map(str, self._files))) if self._files else None
-        self._access = KubectlCredentials(merged, context)
+        self._access = kubectl_credentials(kubeconfig, context)
 
     @property
     def namespace(self) -> str:
@@ -214,12 +213,23 @@ async def _may_create(client: Client, kind: ResourceType, namespace: str) -> boo
     return bool((answer.get("status") or {}).get("allowed"))
 
 
-def _default_kubeconfigs() -> list[Path]:
-    """Return the files of $KUBECONFIG that exist; if none does, all, to be named in the error."""
+def kubectl_credentials(kubeconfig: Path | None, context: str | None) -> KubectlCredentials:
+    """Return the credentials of whoever calls, for all commands that a person calls: those of kubectl."""
+    files = _kubeconfigs(kubeconfig)
+    return KubectlCredentials(Path(os.pathsep.join(map(str, files))) if files else None, context)
+
+
+def _kubeconfigs(given: Path | None) -> list[Path]:
+    """Return the file that is given, or those of $KUBECONFIG that exist; if none does, all, to be named."""
+    if given is not None:
+        return [given]
     named = [Path(one) for one in os.environ.get("KUBECONFIG", "").split(os.pathsep) if one]
     if named:
         return [one for one in named if one.is_file()] or named
-    usual = Path.home() / ".kube" / "config"
+    try:
+        usual = Path.home() / ".kube" / "config"
+    except RuntimeError:
+        return []  # an account without a home, as pods may have
     return [usual] if usual.is_file() else []
 
 

@@ -44,6 +44,33 @@ def test_what_is_in_vain_is_what_was_asked_for(tmp_path, capsys, words, said):
 
 
 @pytest.mark.parametrize("command", ["release-gates", "release-nodes"])
+@pytest.mark.parametrize("where", ["$KUBECONFIG", "~/.kube/config"])
+def test_the_cluster_is_that_of_kubectl(tmp_path, capsys, monkeypatch, command, where):
+    config = tmp_path / ".kube" / "config"
+    config.parent.mkdir()
+    config.write_text(yaml.safe_dump(NOBODY_ANSWERS))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    if where == "$KUBECONFIG":
+        monkeypatch.setenv("KUBECONFIG", f"{tmp_path / 'missing'}:{config}")
+    else:
+        monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(SystemExit) as end:
+        main.run([command])
+    assert end.value.code == Exit.UNREACHABLE
+    assert "127.0.0.1:9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["release-gates", "release-nodes"])
+def test_without_a_cluster_the_next_step_is_named(tmp_path, capsys, monkeypatch, command):
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(SystemExit) as end:
+        main.run([command])
+    assert end.value.code == Exit.UNREACHABLE
+    assert "pass --kubeconfig FILE or set KUBECONFIG" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["release-gates", "release-nodes"])
 def test_a_person_is_told_that_kubectls_own_kubeconfig_is_used(capsys, command):
     with pytest.raises(SystemExit):
         main.run([command, "--help"])
