@@ -1,7 +1,8 @@
 """Reporting, in queues of its own so that it does not delay decisions: each with its back-off and pace.
 
     node           NodeTopology.status and the conditions of pods
-    profile        NodeProfile.status, once every node has been looked at
+    profile        NodeProfile.status, once a run over every node has ended; a node that has not seen the
+                   present generation of the profile counts as pending
     export         the NodeResourceTopology of a node, where they are wanted
 
 Each run brings one object up to date with what is known then; one that comes too early is repeated.
@@ -13,6 +14,8 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
+from podnuma.operator.cache.objects import ObjectKey
+from podnuma.operator.node.readiness import match_with
 from podnuma.operator.node.resource_topology import ResourceTopologyExport
 from podnuma.operator.profile_status import ProfileStatusWriter
 from podnuma.operator.write.writer import NotLeadingError
@@ -25,7 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from podnuma.operator.cache.cluster import ClusterCache
+    from podnuma.operator.cache.objects import CachedNode
     from podnuma.operator.node.reconciler import NodeReconciler
+    from podnuma.operator.node.state import NodeState
     from podnuma.operator.watch.lister import Reader
     from podnuma.operator.write.event_recorder import EventRecorder
     from podnuma.operator.write.writer import Writer
@@ -119,14 +124,16 @@ class Reports:
             await self._report(self._exports, name, self._export.run(node.state))
 
     async def _write_profile(self, name: str) -> None:
-        if any(
-            (node := self._reconcilers.get(one.key.name)) is None or node.state.selection is None
-            for one in self._cache.nodes
-        ):
-            self._profiles.add(name, _NODES_FIRST)
-            return
-        states = (node.state.profile_states for node in self._reconcilers.values())
-        matched = [profiles[name] for profiles in states if name in profiles]
+        found: list[tuple[CachedNode, NodeState]] = []
+        for one in self._cache.nodes:
+            node = self._reconcilers.get(one.key.name)
+            if node is None or (node.state.profiles_seen is None and node.state.failure is None):
+                self._profiles.add(name, _NODES_FIRST)
+                return
+            found.append((one, node.state))
+        profile = self._cache.profiles.get(ObjectKey("", name))
+        matches = [] if profile is None else [match_with(profile, *one) for one in found]
+        matched = [one for one in matches if one is not None]
         await self._report(self._profiles, name, self._profile_writer.run(name, matched))
 
     async def _report(self, queue: WorkQueue[str], name: str, write: Awaitable[float]) -> None:

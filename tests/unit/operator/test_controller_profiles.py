@@ -7,6 +7,7 @@ from podnuma.api.hardware import Hardware, render_hardware
 from podnuma.api.node_topology import registration
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import ObjectKey
+from podnuma.plumbing.kube import errors
 
 from tests.unit.operator.rig import Rig, machine, node, pod, profile
 from tests.unit.operator.virtual import virtual
@@ -223,6 +224,58 @@ async def test_a_restart_never_says_of_a_profile_that_it_selects_no_node():
     await rig.quiet(3)
     assert rig.told("NoNodes") == []
     assert rig.condition(Kind.PROFILE, "main", "Ready")["status"] == "True"
+
+
+@virtual
+async def test_a_new_profile_is_not_said_to_select_no_node_before_nodes_were_looked_at():
+    rig = Rig()
+    rig.cluster.put(Kind.NODE, node("n1"))
+    await rig.start()
+    await rig.quiet()
+    rig.cluster.delay = 2.0
+    rig.cluster.put(Kind.PROFILE, profile())
+    await rig.quiet(60)
+    assert rig.told("NoNodes") == []
+    assert rig.condition(Kind.PROFILE, "main", "Ready")["reason"] == "NodesPending"
+
+
+@virtual
+async def test_a_changed_profile_is_ready_only_once_its_nodes_have_what_it_says_now():
+    rig = Rig()
+    await rig.furnished("n1", "n2")
+    rig.cluster.delay = 2.0
+    known = rig.cluster.get(Kind.PROFILE, ObjectKey("", "main"))
+    assert known is not None
+    rig.cluster.put(Kind.PROFILE, {**known, **profile(reservedSystemCPUs="0-1,8-9")})
+    said = set()
+    for _ in range(600):
+        await rig.quiet(0.1)
+        stored = rig.cluster.get(Kind.PROFILE, ObjectKey("", "main"))
+        assert stored is not None
+        ready = rig.condition(Kind.PROFILE, "main", "Ready")
+        if ready["observedGeneration"] == stored["metadata"]["generation"]:
+            specs = [(rig.topology(name) or {})["spec"] for name in ("n1", "n2")]
+            said.add((ready["status"], all(one["reservedSystemCPUs"] == "0-1,8-9" for one in specs)))
+    assert ("True", False) not in said
+    assert ("True", True) in said
+
+
+@virtual
+async def test_a_node_whose_runs_fail_keeps_no_profile_from_reporting_the_others():
+    rig = Rig()
+    await rig.furnished("n1", "n2")
+
+    def refuse(moment: str, request: str) -> None:
+        if moment == "before" and request.endswith("NodeTopology n1"):
+            raise errors.BusyError(503, "ServiceUnavailable", "down")
+
+    rig.cluster.fault = refuse
+    rig.cluster.put(Kind.PROFILE, profile(reservedSystemCPUs="0-1,8-9"))
+    await rig.quiet(30)
+    stored = rig.cluster.get(Kind.PROFILE, ObjectKey("", "main"))
+    assert stored is not None
+    states = {one["name"]: one["state"] for one in stored["status"]["nodes"]}
+    assert states == {"n1": "Pending", "n2": "Applied"}
 
 
 @virtual

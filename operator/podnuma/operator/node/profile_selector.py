@@ -31,11 +31,13 @@ class ProfileSelector:
         """Return the selection for a node, and keep it and its rules in the node's state."""
         known, topology = self._cache.node(node.name), self._cache.topology(node.name)
         if known is None:
+            node.selected_from = ()
             return NO_NODE
         profiles = tuple(self._cache.profiles)
+        node.selected_from = tuple(profile.relevant_state for profile in profiles)
         basis = (
             known.relevant_state,
-            tuple(profile.relevant_state for profile in profiles),
+            node.selected_from,
             topology.relevant_state if topology else None,
         )
         if node.selection is None or node.selection_basis != basis:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from podnuma.api.conditions import Condition, Readiness, Status, find, readiness
 from podnuma.api.node_conditions import NodeCondition, NodeReason
 from podnuma.api.node_profile import MatchedNode, MatchState
+from podnuma.operator.node.profile_selection import matching_profiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from podnuma.operator.cache.objects import CachedAllocation, CachedTopology
+    from podnuma.operator.cache.objects import CachedAllocation, CachedNode, CachedProfile, CachedTopology
     from podnuma.operator.node.profile_selection import ProfileSelection
     from podnuma.operator.node.state import NodeState
 
@@ -123,3 +124,22 @@ def profile_states(node: NodeState, selection: ProfileSelection) -> Mapping[str,
         )
 
     return {profile: told(match) for profile, match in selection.matches.items()}
+
+
+def match_with(profile: CachedProfile, node: CachedNode, state: NodeState) -> MatchedNode | None:
+    """Return how a node stands to a profile as it is now; None where the profile does not select it.
+
+    Until a run has looked at this generation, what the node reported is about an earlier one.
+    """
+    known = state.profile_states.get(profile.key.name)
+    if profile.model is None or profile.relevant_state in (state.profiles_seen or ()):
+        return known
+    if matching_profiles(node.labels, (profile,)).winner is None:
+        return None
+    return MatchedNode(
+        state.name,
+        MatchState.PENDING,
+        "ProfileChanged",
+        "the operator has yet to look at this node with this generation of the profile",
+        rejected=known.rejected if known is not None else 0,
+    )

@@ -103,11 +103,19 @@ class NodeReconciler:
             await steps.settings.withdraw(node, state, selection)
         await steps.leftovers.run(state)
         before, state.profile_states = state.profile_states, profile_states(state, selection)
-        return frozenset(
+        seen, state.profiles_seen = state.profiles_seen or (), state.selected_from
+        changed = {
             profile
             for profile in before.keys() | state.profile_states.keys()
             if before.get(profile) != state.profile_states.get(profile)
-        )
+        }
+        if seen != state.profiles_seen:
+            changed |= {
+                one.key.name
+                for one in self._cache.profiles
+                if one.relevant_state in state.profiles_seen and one.relevant_state not in seen
+            }
+        return frozenset(changed)
 
     def _pages_in_use(self) -> tuple[PagesInUse, ...]:
         """Return what the agent says is in use without a grant, static pods by the UIDs of their mirrors."""

@@ -105,7 +105,9 @@ class NodeState:
     are the findings of the agent (UID of the object, condition) of which there was an event. `left_since`:
     since when the NodeTopology has been there without Node and owner. `write_refused`: why the last run could
     not store something that it decided; `settings_otherwise`: what of the settings could not be stored as
-    they are. The pages in use are huge pages that, as the agent says, no grant accounts for.
+    they are. `selected_from`: the profiles, by generation, that the last selection knew; `profiles_seen`:
+    those that `profile_states` is about, None before a run has ended. The pages in use are huge pages that,
+    as the agent says, no grant accounts for.
     """
 
     def __init__(self, name: str) -> None:
@@ -114,6 +116,8 @@ class NodeState:
         self.selection_basis: object = None
         self.rules: Rules | None = None
         self.profile_states: Mapping[str, MatchedNode] = {}
+        self.profiles_seen: tuple[object, ...] | None = None
+        self.selected_from: tuple[object, ...] = ()
         self.heartbeat = AgentHeartbeat()
         self.failure: ReconcileFailure | None = None
         self.standing: NodeStanding | None = None
