@@ -24,7 +24,7 @@ from podnuma.cli.objects.candidate_nodes import (
     no_settings,
     own_settings,
 )
-from podnuma.cli.objects.profiles import profile_in_file, readable_profiles, winner
+from podnuma.cli.objects.profiles import profile_in_file, readable_profiles, stored_profile, winner
 from podnuma.cli.objects.queries import Json, ObjectQuery
 from podnuma.cli.objects.scheduling_view import SchedulingView
 from podnuma.cli.objects.sources import ObjectSource, read_or_note
@@ -89,6 +89,8 @@ def nodes_to_plan_on(
         which = f" that {profile} selects"
     elif profile:
         topologies = [one for one in topologies if _profile_of(one) == profile]
+        if not topologies:
+            _exists(source, profile)
         which = f" with profile {profile}"
     found, unset, problems = candidate_nodes(topologies, allocations, _chooser(source, tried, view, note))
     if found:
@@ -108,6 +110,15 @@ def nodes_to_plan_on(
     selecting = any(one.settings.pod_policy.namespace_selector != EVERYTHING for one in found)
     namespaces = (_allowed(source, queries.namespaces(), note) or []) if selecting else []
     return found, {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in namespaces}
+
+
+def _exists(source: ObjectSource, profile: str) -> None:
+    """Raise Failure(NOT_FOUND) if there is no profile of that name, as far as this user may read profiles."""
+    try:
+        stored_profile(source, profile)
+    except Failure as failure:
+        if failure.code is not Exit.FORBIDDEN:
+            raise
 
 
 def _selects(profile: NodeProfile, labels: Mapping[str, str] | None) -> bool:

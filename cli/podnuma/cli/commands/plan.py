@@ -151,6 +151,9 @@ def answer_plan(
 ) -> Answer:
     """Plan the pods in `files`; NO if one would not run as asked."""
     documents = read_documents(files)
+    if not documents:
+        names = ", ".join("standard input" if name == "-" else name for name in files)
+        raise Failure(Exit.INPUT, f"{names}: no manifest is there; see what was to write it")
     namespace = one_namespace(source, namespace)
     expanded, plans, beyond_quotas = plan_documents(
         source,

@@ -32,7 +32,7 @@ from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.old_reports import unknown_values
 from podnuma.cli.objects.queries import Json
-from podnuma.cli.objects.sources import ObjectSource, listed_namespace
+from podnuma.cli.objects.sources import ObjectSource, listed_namespace, near_name, read_if_allowed
 from podnuma.cli.render.wording import columns, rounded
 
 app = new_app()
@@ -95,6 +95,8 @@ def top_containers(
     held = _held(source, within, node, selector)
     rows = top_rows(held, _use(source, within), unknown_values(source, held))
     if not rows:
+        if node:
+            _know(source, node)
         output.note("no pod holds anything")
     return Answer(
         output.AnswerKind.CONTAINER_USE,
@@ -102,6 +104,17 @@ def top_containers(
         lambda style: columns(_HEADS, [_cells(row) for row in rows], headers=style.headers) if rows else "",
         code=Exit.NO if any(row.drift for row in rows) else Exit.OK,
     )
+
+
+def _know(source: ObjectSource, node: str) -> None:
+    """Raise Failure(NOT_FOUND) if there is no such node, as far as this user may read nodes."""
+    query = queries.node_topologies(node)
+    try:
+        read_if_allowed(source, query)
+    except Failure as failure:
+        if failure.code is Exit.NOT_FOUND:
+            raise Failure(failure.code, f"{failure.lines[0]}{near_name(source, query)}") from failure
+        raise
 
 
 def _held(source: ObjectSource, namespace: str, node: str, labels: str) -> list[PodAllocation]:

@@ -10,7 +10,7 @@ from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.documents import read_documents
 from podnuma.cli.objects.queries import Json
-from podnuma.cli.objects.sources import ObjectSource
+from podnuma.cli.objects.sources import ObjectSource, near_name
 
 
 def profile_in_file(file: str) -> NodeProfile:
@@ -29,9 +29,21 @@ def profile_named(source: ObjectSource, name: str) -> NodeProfile:
     if Path(name).exists():
         return profile_in_file(name)
     try:
-        return read_node_profile(source.fetch(queries.node_profiles(name))[0][0])
+        return read_node_profile(stored_profile(source, name))
     except InvalidObjectError as error:
         raise Failure(Exit.INPUT, *(f"{error.subject}, {one}" for one in error.errors)) from error
+
+
+def stored_profile(source: ObjectSource, name: str) -> Json:
+    """Return a NodeProfile that no file of that name has; Failure(NOT_FOUND) says that there is neither."""
+    query = queries.node_profiles(name)
+    try:
+        return source.fetch(query)[0][0]
+    except Failure as failure:
+        if failure.code is not Exit.NOT_FOUND:
+            raise
+        said = f"{failure.lines[0]}, nor a file of that name{near_name(source, query)}"
+        raise Failure(failure.code, said) from failure
 
 
 def readable_profiles(values: Sequence[Json]) -> tuple[list[NodeProfile], list[str]]:

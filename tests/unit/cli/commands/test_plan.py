@@ -120,7 +120,18 @@ def test_settings_that_do_not_fit_the_hardware_are_named(tmp_path, capsys):
 def test_a_profile_that_no_node_has_is_named(saved, tmp_path):
     with pytest.raises(Failure) as failure:
         print_plan(saved, manifest(tmp_path, budgeted_pod("one", 2)), "", "nobody", OutputFormat.TEXT)
-    assert failure.value.lines[0].startswith("no node with profile nobody can be planned on: ")
+    assert failure.value.code is Exit.NOT_FOUND
+    assert failure.value.lines[0].startswith("there is no NodeProfile nobody in ")
+    assert failure.value.lines[0].endswith(", nor a file of that name")
+
+
+@pytest.mark.parametrize("text", ["", "---\n---\n", "# a chart without output\n"])
+def test_manifests_of_which_there_are_none_are_no_plan(saved, tmp_path, text):
+    (tmp_path / "rendered.yaml").write_text(text)
+    with pytest.raises(Failure) as failure:
+        print_plan(saved, [str(tmp_path / "rendered.yaml")], "", "", OutputFormat.TEXT)
+    assert failure.value.code is Exit.INPUT
+    assert failure.value.lines[0].endswith("rendered.yaml: no manifest is there; see what was to write it")
 
 
 def test_labels_are_what_kubectl_would_send(tmp_path, capsys):

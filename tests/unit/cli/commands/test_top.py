@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import yaml
 from podnuma.api.conditions import Condition, Status
 from podnuma.api.kernel_reports import values_unknown
@@ -14,8 +15,10 @@ from podnuma.api.pod_allocation_status import (
     PodAllocationStatus,
     Verdict,
 )
+from podnuma.cli import main
 from podnuma.cli.commands import top
 from podnuma.cli.commands.top import ContainerUse
+from podnuma.cli.exits import Exit
 from podnuma.cli.objects.old_reports import unknown_values
 from podnuma.cli.objects.sources import FileSource
 
@@ -120,3 +123,17 @@ def test_values_of_a_node_that_is_gone_are_unknown_and_nobody_guesses_who_may_no
 
 def test_in_audit_no_container_is_called_unpinned():
     assert told(Phase.AUDIT, "Audit")["database"][0] == "Audit"
+
+
+@pytest.mark.parametrize(("node", "code"), [("node-b", Exit.NOT_FOUND), ("node-a", Exit.OK)])
+def test_a_node_that_does_not_exist_is_no_node_without_pods(tmp_path, capsys, node, code):
+    file = tmp_path / "cluster.yaml"
+    file.write_text(yaml.safe_dump(topology_object("laptop-hybrid-6p8e")))
+    with pytest.raises(SystemExit) as end:
+        main.run(["top", node, "--from", str(file)])
+    assert end.value.code == code
+    said = capsys.readouterr().err
+    if code is Exit.NOT_FOUND:
+        assert f"there is no NodeTopology node-b in {file}; did you mean node-a?" in said
+    else:
+        assert "no pod holds anything" in said
