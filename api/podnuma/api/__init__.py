@@ -17,6 +17,7 @@ value and back, in the terms of ``podnuma.allocator``:
     limit_ranges      what a LimitRange gives to containers, and what it refuses
     resource_quotas   what a ResourceQuota leaves for new pods
     pod_resize        a pod's resources as its kubelet has allocated them, and their revision
+    claimed_resources what a pod has of its node by claims, beside what it requests
     resource_names    what the API server refuses of a pod's resources, beside amounts
     resize_policy     which resizes a profile leaves to others
     pod_condition     the condition that a refused pod carries
@@ -28,6 +29,7 @@ value and back, in the terms of ``podnuma.allocator``:
     device_plugins    devices of device plugins: who asks for which, and what was reported of them
     node_resource_topology    what topology-aware schedulers read of a node's NUMA nodes
     placement         what a pod without a node says of its placement, and what is written to it
+    pod_needs         what a pod requests of its node, as the scheduler counts it
     scheduling        the filters of kube-scheduler that look at one node
     volumes           to which nodes the volumes of a pod can be attached
     node_settings     the settings part that NodeProfile and NodeTopology share

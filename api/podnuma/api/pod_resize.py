@@ -5,12 +5,16 @@ reserved on the node, *actual* what the cgroups have. Decisions follow what is a
 only desired may be refused by the kubelet and hold for ever. The kubelet allocates the resize of a
 pod as a whole or not at all.
 
-It reports requests only, per container and for the pod (``allocatedResources``). Limits that are
-desired equal to their requests are taken to be allocated equal to them. Where it reports nothing
-(the container has not started) the spec is what it admitted, unless the pod was resized before that:
-then it is as soon as the kubelet has seen that spec (``status.observedGeneration``, where it reports it)
-and does not refuse it. ``status.resources`` is not read: it may lack keys, and keeps the old CPU limit of
-containers without a quota.
+It reports requests only, per container and for the pod (``allocatedResources``). Those of the pod are more
+than its budget (kubernetes/kubernetes#139627): the overhead of its runtime class, and what its claims take of
+the node, are in them. These are taken off again, unless the sum is just what the spec asks for, and the
+kubelet has seen the spec and holds nothing back.
+
+Limits that are desired equal to their requests are taken to be allocated equal to them. Where the kubelet
+reports nothing (the container has not started) the spec is what it admitted, unless the pod was resized
+before that: then it is as soon as the kubelet has seen that spec (``status.observedGeneration``, where it
+reports it) and does not refuse it. ``status.resources`` is not read: it may lack keys, and keeps the old CPU
+limit of containers without a quota.
 
 Only CPU and memory can be resized. Nothing here raises: a status was written by a kubelet, and an
 amount in it that cannot be read counts as not reported.
@@ -23,6 +27,7 @@ from typing import Any, Final
 
 from podnuma.allocator import ContainerRequest, PodRequest, Quantity
 from podnuma.allocator.request import CPU, MEMORY, Amounts, is_memory
+from podnuma.api.claimed_resources import claimed_resources
 from podnuma.api.quantity import read_quantity
 from podnuma.api.stored_json import object_at
 
@@ -51,6 +56,8 @@ def allocated(value: Any, desired: PodRequest) -> PodRequest:
             pod = replace(desired, containers=containers)
     budget, given = desired.pod_requests, _amounts(status.get("allocatedResources"))
     if budget and given:
+        pending = bool(kubelet_holds_back(value)) or is_unseen(value)
+        given = _without(_beside_budget(status, desired), given, budget, pending=pending)
         requests = _with(budget, {name: given[name] for name in given if name in budget}, keep=True)
         limits = _following(budget, desired.pod_limits or {}, requests)
         if (requests, limits) != (budget, desired.pod_limits):
@@ -117,6 +124,29 @@ def _container_amounts(status: Mapping[Any, Any]) -> Iterator[tuple[str, Mapping
                 amounts = _amounts(item.get("allocatedResources"))
                 if amounts:
                     yield item["name"], amounts
+
+
+def _beside_budget(status: Mapping[Any, Any], pod: PodRequest) -> dict[str, int]:
+    """Return what a pod needs of its node beside its budget, in billionths."""
+    claimed = claimed_resources(status)
+    overhead = {name: pod.overhead[name].nano for name in pod.overhead}
+    return {name: claimed.get(name, 0) + overhead.get(name, 0) for name in {*claimed, *overhead}}
+
+
+def _without(
+    beside: Mapping[str, int], given: Mapping[str, Quantity], budget: Amounts, *, pending: bool
+) -> dict[str, Quantity]:
+    """Return what was allocated for a budget alone; `pending`: that may be another than the spec's."""
+    own = {}
+    for name, amount in given.items():
+        asked, more = budget.get(name), beside.get(name, 0)
+        if not more or amount.nano < more or (amount == asked and not pending):
+            own[name] = amount
+            continue
+        left = Quantity(amount.nano - more)
+        # How memory is written matters (`allocator.quantities`), and a sum does not tell that of its parts.
+        own[name] = asked if asked == left else left
+    return own
 
 
 def _with(amounts: Amounts, given: Mapping[str, Quantity], *, keep: bool = False) -> Amounts:

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from podnuma.allocator import Quantity
 from podnuma.allocator.request import CPU, MEMORY, PodRequest, is_memory
+from podnuma.api.pod_needs import PODS, Needs, add
 from podnuma.api.quantity import read_quantity, render_quantity
-from podnuma.api.scheduling import PODS, Needs, add
 from podnuma.api.stored_json import Json, object_at, text_at
 
 _COUNT: Final = "count/"

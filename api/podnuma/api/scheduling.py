@@ -17,9 +17,7 @@ that are yet to be made and what another scheduler would do are not looked at; `
 that a pod asks for.
 Extended resources that a DeviceClass serves are devices of claims, which the scheduler makes when it binds
 the pod: they are looked for only at nodes that have some of a device plugin.
-Amounts count as the scheduler counts them: a pod requests what its containers need at their peak or, where it
-names it, what its budget says, and its overhead. While it is resized it requests the larger of what it asks
-for, what its kubelet has allocated and what it has; a resize that this calls infeasible is not counted.
+Amounts count as the scheduler counts them (``pod_needs``).
 
 Reading never fails: what the API server would not have stored matches nothing and requests nothing.
 """
@@ -30,17 +28,9 @@ from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from podnuma.allocator import ContainerKind, ContainerRequest, Quantity
-from podnuma.allocator.quantities import NANO
-from podnuma.allocator.request import CPU, aggregate, is_memory
-from podnuma.api.pod_resize import PENDING
-from podnuma.api.quantity import read_quantity
+from podnuma.api.pod_needs import Needs, read_amounts, read_pod_needs
 from podnuma.api.stored_json import object_at, objects_at, text_at
 
-Needs = Mapping[str, int]
-"""Amounts by resource name, in billionths."""
-
-PODS: Final = "pods"
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,64}", re.ASCII)  # what Go reads, and Python less strictly
 _DEFAULT_SCHEDULER: Final = "default-scheduler"
 UNSCHEDULABLE: Final = "node.kubernetes.io/unschedulable"
@@ -255,11 +245,6 @@ def insufficient_resources(
             yield resource, left
 
 
-def add(first: Needs, second: Needs) -> dict[str, int]:
-    """Add amounts."""
-    return {name: first.get(name, 0) + second.get(name, 0) for name in {**first, **second}}
-
-
 def read_schedulable_node(value: Any) -> SchedulableNode:
     """Read a Node."""
     metadata, spec, status = (object_at(value, name) for name in ("metadata", "spec", "status"))
@@ -271,7 +256,7 @@ def read_schedulable_node(value: Any) -> SchedulableNode:
             for one in objects_at(spec, "taints")
         ),
         cordoned=spec.get("unschedulable") is True,
-        allocatable=_amounts(status, "allocatable")
+        allocatable=read_amounts(status, "allocatable")
         if isinstance(status.get("allocatable"), Mapping)
         else None,
         kubelet_version=text_at(object_at(status, "nodeInfo"), "kubeletVersion"),
@@ -309,57 +294,6 @@ def read_pod_constraints(value: Any) -> PodConstraints:
                 ),
             )
         ),
-    )
-
-
-def read_pod_needs(value: Any) -> dict[str, int]:
-    """Read what a pod requests of its node, as the scheduler counts it."""
-    spec, status = object_at(value, "spec"), object_at(value, "status")
-    infeasible = _is_infeasible(status)
-    statuses = {
-        text_at(one, "name"): one
-        for name in ("initContainerStatuses", "containerStatuses")
-        for one in objects_at(status, name)
-    }
-    containers: list[ContainerRequest] = []
-    asked: list[dict[str, int]] = []
-    for name in ("initContainers", "containers"):
-        for one in objects_at(spec, name):
-            always = text_at(one, "restartPolicy") == "Always"
-            kind = ContainerKind.SIDECAR if always else ContainerKind.INIT
-            containers.append(ContainerRequest("", ContainerKind.APP if name == "containers" else kind))
-            amounts = _amounts(object_at(one, "resources"), "requests")
-            if always or name == "containers":
-                amounts = _with_allocated(
-                    amounts, statuses.get(text_at(one, "name"), {}), infeasible=infeasible
-                )
-            asked.append(amounts)
-    needs = {
-        resource: aggregate(tuple(containers), [amounts.get(resource, 0) for amounts in asked])
-        for resource in {resource for amounts in asked for resource in amounts}
-    }
-    budget = _amounts(object_at(spec, "resources"), "requests")
-    budget = _with_allocated(budget, status, infeasible=infeasible) if budget else budget
-    needs |= {
-        resource: amount for resource, amount in budget.items() if resource == CPU or is_memory(resource)
-    }
-    return {**add(needs, _amounts(spec, "overhead")), PODS: NANO}
-
-
-def _with_allocated(asked: Needs, status: Mapping[str, Any], *, infeasible: bool) -> dict[str, int]:
-    """Return what a pod or container in this status counts with, that asks for so much."""
-    given = [_amounts(object_at(status, "resources"), "requests"), _amounts(status, "allocatedResources")]
-    counted = [one for one in given if one]
-    if not infeasible or not counted:
-        counted.append(dict(asked))
-    return {name: max(one.get(name, 0) for one in counted) for one in counted for name in one}
-
-
-def _is_infeasible(status: Mapping[str, Any]) -> bool:
-    return any(
-        (text_at(one, "type"), text_at(one, "status"), text_at(one, "reason"))
-        == (PENDING, "True", "Infeasible")
-        for one in objects_at(status, "conditions")
     )
 
 
@@ -423,17 +357,6 @@ def _compare(operator: str, found: str, bound: str) -> bool:
     if not all(-(2**63) <= number < 2**63 for number in (left, right)):
         return False
     return left > right if operator == "Gt" else left < right
-
-
-def _amounts(parent: Mapping[str, Any], name: str) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for resource, value in object_at(parent, name).items():
-        try:
-            amount: Quantity = read_quantity(value)
-        except ValueError:
-            continue
-        found[resource] = amount.nano
-    return found
 
 
 def _texts(parent: Mapping[str, Any], name: str) -> dict[str, str]:

@@ -109,3 +109,40 @@ def test_a_revision_depends_on_amounts_and_not_on_how_they_are_written():
 def test_a_revision_does_not_change_between_versions_of_podnuma():
     """A stored revision that reads otherwise would make every running pod a resized one."""
     assert resources_revision(read_pod(pod())) == "6f6890d60e8ac8bb"
+
+
+@pytest.mark.parametrize(
+    ("told", "generation", "budget"),
+    [
+        ({"cpu": "4250m", "memory": "2208Mi"}, 1, 4),
+        ({"cpu": "6250m", "memory": "2208Mi"}, 2, 6),
+        ({"cpu": "4", "memory": "2Gi"}, 1, 4),  # of whoever reports it without
+    ],
+)
+def test_what_a_kubelet_reports_of_a_budget_has_the_pods_overhead_in_it(told, generation, budget):
+    """kubernetes/kubernetes#139627: since v1.36 the status of a pod has the overhead of its runtime class."""
+    value = pod("3", "4", allocatedResources=told, observedGeneration=1)
+    value["metadata"]["generation"] = generation
+    value["spec"]["overhead"] = {"cpu": "250m", "memory": "160Mi"}
+    found = allocated(value, read_pod(value))
+    assert (found.pod_requests or {})["cpu"] == Quantity(budget * 10**9)
+    assert (found.pod_limits or {})["cpu"] == Quantity(budget * 10**9)
+    assert (found.pod_requests or {})["memory"] == Quantity(2 * 2**30 * 10**9)
+
+
+def test_what_claims_take_of_the_node_is_not_in_the_budget():
+    """With DRANodeAllocatableResources the status of a pod has the CPUs of its claims, too."""
+    value = pod("3", "4", allocatedResources={"cpu": "6", "memory": "2Gi"})
+    value["status"]["nodeAllocatableResourceClaimStatuses"] = [
+        {"resourceClaimName": "c", "mapping": [{"name": "cpu", "quantity": "2"}]}
+    ]
+    assert cpus(value)[2] == 4
+
+
+def test_a_resize_by_just_the_overhead_is_told_from_one_that_is_done():
+    """A budget of 4 and an overhead of 1 are 5, and 5 are asked for: the kubelet says whether it has them."""
+    value = pod("3", "5", allocatedResources={"cpu": "5", "memory": "2Gi"})
+    value["spec"]["overhead"] = {"cpu": "1"}
+    deferred = {"type": "PodResizePending", "status": "True", "reason": "Deferred"}
+    assert cpus(value)[2] == 5
+    assert cpus({**value, "status": {**value["status"], "conditions": [deferred]}})[2] == 4

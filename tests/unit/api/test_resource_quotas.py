@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from podnuma.api.pod import read_pod
+from podnuma.api.pod_needs import read_pod_needs
 from podnuma.api.resource_quotas import beyond_quota, uncounted_in_quota
-from podnuma.api.scheduling import read_pod_needs
 
 
 def quota(hard: dict[str, str], used: dict[str, str] | None = None, **spec: object) -> dict[str, Any]:

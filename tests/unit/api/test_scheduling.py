@@ -2,16 +2,15 @@
 
 import pytest
 from podnuma.allocator.quantities import NANO
+from podnuma.api.pod_needs import read_pod_needs
 from podnuma.api.scheduling import (
     DAEMON_TOLERATIONS,
     Obstacle,
     PodConstraints,
     SchedulableNode,
-    add,
     insufficient_resources,
     obstacle,
     read_pod_constraints,
-    read_pod_needs,
     read_schedulable_node,
 )
 
@@ -231,55 +230,6 @@ def test_groups_and_other_schedulers_are_named():
 def test_what_no_api_server_stores_demands_nothing(junk):
     assert obstacle(read_pod_constraints(junk), node(), {}) is None
     assert read_schedulable_node(junk).taints == ()
-
-
-def test_amounts_add_up_by_name():
-    assert add({"cpu": 1}, {"cpu": 2, "pods": 1}) == {"cpu": 3, "pods": 1}
-
-
-def resized(asked, allocated, has, reason=""):
-    """A pod of one container and a sidecar, resized to what is asked for."""
-    condition = {"type": "PodResizePending", "status": "True", "reason": reason}
-    told = {"allocatedResources": {"cpu": allocated}, "resources": {"requests": {"cpu": has}}}
-    return {
-        "spec": {
-            "initContainers": [
-                {"name": "mesh", "restartPolicy": "Always", "resources": {"requests": {"cpu": "1"}}}
-            ],
-            "containers": [{"name": "db", "resources": {"requests": {"cpu": asked}}}],
-        },
-        "status": {
-            "containerStatuses": [{"name": "db", **told}],
-            "initContainerStatuses": [{"name": "mesh"}],
-            "conditions": [condition] if reason else [],
-        },
-    }
-
-
-@pytest.mark.parametrize(
-    ("pod", "cpus"),
-    [
-        (resized("4", "4", "4"), 5),
-        (resized("8", "4", "4", "Deferred"), 9),
-        (resized("8", "4", "4", "Infeasible"), 5),
-        (resized("2", "4", "4"), 5),
-        (resized("2", "2", "4"), 5),
-        (resized("8", "?", "?", "Infeasible"), 9),
-    ],
-)
-def test_a_pod_that_is_resized_counts_as_the_scheduler_counts_it(pod, cpus):
-    """kubernetes/kubernetes#126033: what a kubelet called infeasible stays in the spec for ever."""
-    assert read_pod_needs(pod)["cpu"] == cpus * NANO
-
-
-@pytest.mark.parametrize(("asked", "cpus"), [("8", 8), ("2", 4)])
-def test_a_budget_that_is_resized_counts_likewise(asked, cpus):
-    status = {"allocatedResources": {"cpu": "4"}, "resources": {"requests": {"cpu": "4"}}}
-    pod = {
-        "spec": {"resources": {"requests": {"cpu": asked}}, "containers": [{"name": "db"}]},
-        "status": status,
-    }
-    assert read_pod_needs(pod)["cpu"] == cpus * NANO
 
 
 @pytest.mark.parametrize("value", ["1_000", " 1000", "9" * 21, "-" + "9" * 20, "1e3", "", "+"])

@@ -379,3 +379,31 @@ async def test_a_crash_at_any_request_loses_no_resize_and_gives_no_cpu_twice():
 
 def count(rig: Rig, name: str) -> int:
     return cpuset.parse(rig.cpus(name) or "").bit_count()
+
+
+def in_a_sandbox(cpus: int, told: str) -> Json:
+    """Return a running pod whose runtime class has an overhead, with its kubelet's sum of both."""
+    value = pod("db", cpus)
+    value["spec"]["overhead"] = {"cpu": "250m", "memory": "160Mi"}
+    status = {**allocated(cpus), "allocatedResources": {"cpu": told, "memory": "4256Mi"}}
+    return {**value, "status": {**value["status"], "phase": "Running", **status}}
+
+
+@virtual
+async def test_a_budget_is_whole_though_its_kubelet_counts_the_overhead_with_it():
+    """kubernetes/kubernetes#139627: a budget of 4 CPUs of a pod in a sandbox is 4250m in its status."""
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(in_a_sandbox(4, "4250m"))
+    assert rig.cpus() == "1-2,9-10"
+
+
+@virtual
+async def test_a_resize_of_a_pod_with_an_overhead_is_followed():
+    rig = Rig()
+    await rig.furnished()
+    await rig.create(in_a_sandbox(4, "4250m"))
+    rig.cluster.put(Kind.POD, in_a_sandbox(6, "6250m"))
+    await rig.quiet()
+    assert rig.cpus() == "1-3,9-11"
+    assert len(rig.told("Resized")) == 1

@@ -15,7 +15,7 @@ from typing import Final
 from podnuma.allocator.request import PodRequest
 from podnuma.api.decoding import InvalidObjectError
 from podnuma.api.pod import read_pod, read_pod_facts
-from podnuma.api.scheduling import Needs, read_pod_needs
+from podnuma.api.pod_needs import Needs, read_pod_needs
 from podnuma.api.stored_json import object_at
 from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.scheduling_view import SchedulingView

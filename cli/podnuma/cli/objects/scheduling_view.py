@@ -7,14 +7,12 @@ manages: everything but another `nodeName` or system may go there; whoever asks 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from podnuma.api.pod_needs import Needs, add, read_pod_needs
 from podnuma.api.scheduling import (
-    Needs,
     Obstacle,
     PodConstraints,
     SchedulableNode,
-    add,
     obstacle,
-    read_pod_needs,
     read_schedulable_node,
 )
 from podnuma.cli.objects.queries import Json

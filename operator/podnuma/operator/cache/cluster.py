@@ -29,7 +29,7 @@ from podnuma.operator.cache.store import REMEMBERED, ObjectStore
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from podnuma.api.scheduling import Needs
+    from podnuma.api.pod_needs import Needs
 
 EVERY_NODE = "*"
 """Stands for all nodes where names of nodes are returned; no node can have this name."""

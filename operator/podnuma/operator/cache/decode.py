@@ -27,8 +27,9 @@ from podnuma.api.placement import read_scheduling_state
 from podnuma.api.pod import read_mirror, read_pod
 from podnuma.api.pod_allocation import PodAllocation, SentSpec, read_accepted_allocation, read_pod_allocation
 from podnuma.api.pod_condition import told_refusal
+from podnuma.api.pod_needs import Needs, read_pod_needs
 from podnuma.api.pod_resize import allocated, is_unseen, kubelet_holds_back, resources_revision
-from podnuma.api.scheduling import Needs, read_pod_needs, read_schedulable_node
+from podnuma.api.scheduling import read_schedulable_node
 from podnuma.operator.cache.kinds import Kind
 from podnuma.operator.cache.objects import (
     NO_LABELS,

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from podnuma.api.node_topology import NodeTopology
     from podnuma.api.placement import SchedulingState
     from podnuma.api.pod_allocation import PodAllocation
-    from podnuma.api.scheduling import Needs, SchedulableNode
+    from podnuma.api.pod_needs import Needs
+    from podnuma.api.scheduling import SchedulableNode
 
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 NO_NEEDS: Needs = MappingProxyType({})

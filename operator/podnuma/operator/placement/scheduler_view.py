@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from podnuma.api.asked_devices import CLASS_RESOURCE
 from podnuma.api.placement import is_karpenters
-from podnuma.api.scheduling import add, obstacle
+from podnuma.api.pod_needs import add
+from podnuma.api.scheduling import obstacle
 from podnuma.operator.cache.objects import ObjectKey
 from podnuma.plumbing.kube import errors
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from podnuma.api.node_settings import PodPolicy
-    from podnuma.api.scheduling import Needs, Obstacle
+    from podnuma.api.pod_needs import Needs
+    from podnuma.api.scheduling import Obstacle
     from podnuma.api.volumes import VolumeTerms
     from podnuma.operator.cache.cluster import ClusterCache
     from podnuma.operator.cache.objects import CachedPod
