@@ -1,11 +1,11 @@
 """`podnuma plan resize`: what a running pod would hold after a resize in place. Nothing is changed.
 
 The answer is the allocator's, on what PodAllocations say that all pods of the node hold now, and what the
-node's profile says of resizes; the operator's is the same as long as nothing else happens. What the API
-server would refuse is refused here as well: another QoS class, a budget below what its containers request,
-amounts outside of a LimitRange. As there, a LimitRange first gives its defaults to all containers without a
-request or limit, whatever is resized. A budget may stand in the pod's annotation, of which the API server
-knows nothing.
+node's profile says of resizes; the operator's is the same as long as nothing else happens. So is that of the
+kubelet, which has to accept a resize first. What the API server would refuse is refused here as well: another
+QoS class, a budget below what its containers request, amounts outside of a LimitRange. As there, a LimitRange
+first gives its defaults to all containers without a request or limit, whatever is resized. A budget may stand
+in the pod's annotation, of which API server and kubelet know nothing.
 """
 
 import json
@@ -31,6 +31,7 @@ from podnuma.cli.commands.answer import Answer
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.candidate_nodes import CandidateNode, candidate_node, is_managed, own_settings
+from podnuma.cli.objects.kubelet_room import no_room
 from podnuma.cli.objects.nodes import read_topology
 from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.sources import ObjectSource, near_name, read_or_note
@@ -109,6 +110,9 @@ def plan_resize(source: ObjectSource, key: tuple[str, str], new: NewAmounts) -> 
         return ResizePlan(after, node, held, None, ResizeReason.IGNORED, ignored)
     match allocator.resize(after):
         case Admitted() as answer:
+            if room := no_room(source, value, changed, output.note):
+                reason = ResizeReason.DEFERRED if room.ever else ResizeReason.INFEASIBLE
+                return ResizePlan(after, node, held, None, reason, room.message)
             return ResizePlan(after, node, held, answer.grant)
         case ResizeRefused() as refused:
             reason = ResizeReason.DEFERRED if refused.feasible else ResizeReason.INFEASIBLE

@@ -9,6 +9,7 @@
     nodes, profiles         nodes and what pods hold there; which profile applies
     candidate_nodes         nodes with their settings, to be asked for a decision
     scheduling_view         nodes and pods as the scheduler sees them
+    kubelet_room            whether a kubelet has room for a resize
     old_reports             PodAllocations that no longer say what the kernel has
     workload_pods           what became of the pods of a workload
     cluster_facts           what `check` looks at

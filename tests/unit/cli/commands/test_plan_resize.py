@@ -230,3 +230,48 @@ def test_a_pod_or_manifests_have_to_be_named(saved, capsys):
             main.run([*words, "--from", str(saved)])
         assert end.value.code == Exit.USAGE
     assert "resize POD" in capsys.readouterr().err
+
+
+def beside(saved, cpu, allocatable="95", **status):
+    """Save the node itself too, and a Burstable pod on it that requests so many CPUs."""
+    objects = list(yaml.safe_load_all(saved.read_text()))
+    amounts = {"cpu": allocatable, "memory": "250Gi", "pods": "110"}
+    node = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": "node-a"},
+        "status": {"allocatable": amounts},
+    }
+    other = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "batch", "namespace": "jobs", "uid": "u-batch"},
+        "spec": {
+            "nodeName": "node-a",
+            "containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}],
+        },
+        "status": status,
+    }
+    saved.write_text(yaml.safe_dump_all([*objects, node, other]))
+    return FileSource([str(saved)])
+
+
+def test_a_resize_that_the_kubelet_has_no_room_for_is_deferred(saved):
+    """kubernetes/kubernetes#134581: CPUs that nobody has exclusively may be requested all the same."""
+    plan = plan_resize(beside(saved, "88"), KEY, NewAmounts(cpu="8"))
+    assert (plan.after, plan.reason) == (None, ResizeReason.DEFERRED)
+    assert plan.message == (
+        "its kubelet waits for room: node-a has cpu 95 for pods, the others request 88, and this one 8"
+    )
+    assert plan_resize(beside(saved, "88", phase="Succeeded"), KEY, NewAmounts(cpu="8")).after is not None
+
+
+def test_a_resize_beyond_what_a_node_has_for_pods_is_infeasible(saved):
+    plan = plan_resize(beside(saved, "1", allocatable="7500m"), KEY, NewAmounts(cpu="8"))
+    assert (plan.after, plan.reason) == (None, ResizeReason.INFEASIBLE)
+    assert plan.message == "its kubelet refuses it: node-a has cpu 7500m for pods, and this one requests 8"
+
+
+def test_a_pod_that_shrinks_needs_no_room(saved):
+    plan = plan_resize(beside(saved, "93"), KEY, NewAmounts(cpu="5"))
+    assert plan.after is not None
