@@ -31,6 +31,7 @@ value and back, in the terms of ``podnuma.allocator``:
     placement         what a pod without a node says of its placement, and what is written to it
     pod_needs         what a pod requests of its node, as the scheduler counts it
     scheduling        the filters of kube-scheduler that look at one node
+    node_features     what a pod's spec rests on that not every kubelet and runtime has
     volumes           to which nodes the volumes of a pod can be attached
     node_settings     the settings part that NodeProfile and NodeTopology share
     hardware          cores, sockets, caches and NUMA nodes as CPU lists

@@ -4,6 +4,8 @@
                     kubelet still looks at NoExecute taints, the selector and the resources
     system          spec.os.name and the pod's label kubernetes.io/os, where it has them, are the node's
                     system; the scheduler does not look at it, the kubelet refuses the pod
+    feature         the node has what the pod's spec rests on (``node_features``); at some of that only the
+                    kubelet looks, too
     selector        every label of spec.nodeSelector
     affinity        one of the terms of requiredDuringSchedulingIgnoredDuringExecution
     volume          those that are there already can be attached (``volumes`` reads where)
@@ -28,6 +30,7 @@ from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from podnuma.api.node_features import features_for_pod, features_of_node
 from podnuma.api.pod_needs import Needs, read_amounts, read_pod_needs
 from podnuma.api.stored_json import object_at, objects_at, text_at
 
@@ -47,6 +50,7 @@ class Obstacle(enum.StrEnum):
 
     NODE_NAME = "node name"
     SYSTEM = "operating system"
+    FEATURE = "node features"
     SELECTOR = "selector"
     AFFINITY = "affinity"
     VOLUME = "volume"
@@ -138,7 +142,7 @@ class NodeTerm:
 class SchedulableNode:
     """A node as the scheduler sees it, the version of its kubelet, and its operating system.
 
-    ``allocatable`` None: not known, so that anything fits; so it is for an empty ``system``.
+    ``allocatable`` None: not known, so that anything fits; so it is for ``features`` and an empty ``system``.
     """
 
     name: str
@@ -148,6 +152,7 @@ class SchedulableNode:
     allocatable: Needs | None = None
     kubelet_version: str = ""
     system: str = ""
+    features: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +160,8 @@ class PodConstraints:
     """What a pod demands of its node. ``terms`` None: no required node affinity.
 
     ``not_considered``: demands that ``obstacle`` does not look at. ``systems``: each is that of its node.
-    ``attachable``: of each volume that is there already, terms of which one has to match.
+    ``attachable``: of each volume that is there already, terms of which one has to match. ``features``: what
+    its node has to have of ``node_features``.
     """
 
     node_name: str = ""
@@ -166,6 +172,7 @@ class PodConstraints:
     not_considered: tuple[str, ...] = ()
     systems: tuple[str, ...] = ()
     attachable: tuple[tuple[NodeTerm, ...], ...] = ()
+    features: frozenset[str] = frozenset()
 
     @property
     def alike(self) -> Hashable:
@@ -177,6 +184,7 @@ class PodConstraints:
             self.tolerations,
             frozenset(self.requests.items()),
             self.systems,
+            self.features,
         )
 
     def runs_on(self, system: str) -> bool:
@@ -213,6 +221,8 @@ def obstacle(
         return Obstacle.NODE_NAME
     if not pod.runs_on(node.system):
         return Obstacle.SYSTEM
+    if node.features is not None and pod.features - node.features:
+        return Obstacle.FEATURE
     if any(node.labels.get(key) != value for key, value in pod.node_selector.items()):
         return Obstacle.SELECTOR
     if pod.terms is not None and not any(term.matches(node.name, node.labels) for term in pod.terms):
@@ -262,6 +272,7 @@ def read_schedulable_node(value: Any) -> SchedulableNode:
         kubelet_version=text_at(object_at(status, "nodeInfo"), "kubeletVersion"),
         system=text_at(object_at(status, "nodeInfo"), "operatingSystem")
         or text_at(object_at(metadata, "labels"), SYSTEM_LABEL),
+        features=features_of_node(status),
     )
 
 
@@ -285,6 +296,7 @@ def read_pod_constraints(value: Any) -> PodConstraints:
         ),
         requests=read_pod_needs(value),
         not_considered=tuple(_not_considered(spec, affinity)),
+        features=features_for_pod(spec),
         systems=tuple(
             filter(
                 None,

@@ -12,7 +12,7 @@ pods come first that have to be ready before old ones go (`objects.rolling_updat
     admitted      on the node that is named
     refused       every node that it may go to refuses it
     pending       there is no node that it may go to; the scheduler would leave it pending, or the kubelet
-                  fail it (for another operating system)
+                  fail it (for another operating system, or what its node lacks)
     not managed   the nodes that it may go to do not manage it
 """
 

@@ -9,6 +9,7 @@ from podnuma.cli.render.wording import count
 _BY: Final = {
     Obstacle.NODE_NAME: "spec.nodeName",
     Obstacle.SYSTEM: "operating system",
+    Obstacle.FEATURE: "node features",
     Obstacle.SELECTOR: "nodeSelector",
     Obstacle.AFFINITY: "node affinity",
     Obstacle.VOLUME: "volumes",
