@@ -45,6 +45,49 @@ EVERY_OPTION = (
 )
 
 
+def _texts(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the fields that are names or labels, with their paths; those of a schema are none."""
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        here = f"{path}.{key}"
+        if key in {"name", "namespace", "serviceAccountName", "secretName", "policyName"} or path.endswith(
+            ("labels", "matchLabels")
+        ):
+            yield here, inner
+        if isinstance(inner, dict | list):
+            yield from _texts(inner, here)
+
+
+def test_names_that_look_like_numbers_stay_text(helm):
+    """Namespaces and releases are named after commits, too: 12345678, 714e5."""
+    names = ("fullnameOverride=55", "operator.serviceAccount.name=9", "agent.serviceAccount.name=1e3")
+    secrets = ("monitoring.secure.secretName=77", "monitoring.secure.tokenSecret.name=78")
+    texts = [part for value in (*names, *secrets, "profiles[0].name=42") for part in ("--set-string", value)]
+    profile = "profiles[0].spec.nodeSelector.matchLabels.a=b"
+    on = ("placement.enabled=true", "monitoring.secure.enabled=true", profile)
+    sets = [part for value in (IMAGE, *EVERY_OPTION, *on) for part in ("--set", value)]
+    done = run(helm, "template", "1", str(CHART), "--namespace", "714e5", *sets, *texts)
+    assert done.returncode == 0, done.stderr
+    manifests = [one for one in yaml.safe_load_all(done.stdout) if one]
+    found = [
+        (f"{one['kind']}{path}", value)
+        for one in manifests
+        if one["kind"] != "CustomResourceDefinition"
+        for path, value in _texts(one)
+    ]
+    assert [(path, value) for path, value in found if not isinstance(value, str)] == []
+    # YAML 1.1, which PyYAML reads, takes 714e5 for text, that of Kubernetes for a number.
+    assert re.findall(r"namespace: 714e5$", done.stdout, re.MULTILINE) == []
+
+
+def test_a_profile_that_is_named_twice_is_refused(helm):
+    each = ("name=a", "spec.nodeSelector.matchLabels.a=b")
+    twice = [f"profiles[{number}].{value}" for number in (0, 1) for value in each]
+    sets = [part for value in (IMAGE, *twice) for part in ("--set", value)]
+    done = run(helm, "template", "podnuma", str(CHART), "--namespace", SYSTEM, *sets)
+    assert done.returncode != 0
+    assert 'profiles: the name "a" is there twice' in done.stderr
+
+
 def test_lint_finds_nothing(helm):
     done = run(helm, "lint", str(CHART), "--strict")
     assert done.returncode == 0, done.stdout + done.stderr

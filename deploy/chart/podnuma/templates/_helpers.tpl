@@ -47,8 +47,8 @@ linkerd.io/inject: disabled
 {{/* Labels that find the pods of one part; they never change. Argument: list of context and part. */}}
 {{- define "podnuma.selector" -}}
 {{- $ := index . 0 -}}
-app.kubernetes.io/name: {{ include "podnuma.name" $ }}
-app.kubernetes.io/instance: {{ $.Release.Name }}
+app.kubernetes.io/name: {{ include "podnuma.name" $ | toYaml }}
+app.kubernetes.io/instance: {{ $.Release.Name | toYaml }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
@@ -130,14 +130,14 @@ bearerTokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token
 {{- else }}
 authorization:
   credentials:
-    name: {{ required "monitoring.secure with monitoring.podMonitor: name the secret with Prometheus' token in monitoring.secure.tokenSecret, or use monitoring.serviceMonitor" .tokenSecret.name }}
-    key: {{ .tokenSecret.key }}
+    name: {{ required "monitoring.secure with monitoring.podMonitor: name the secret with Prometheus' token in monitoring.secure.tokenSecret, or use monitoring.serviceMonitor" .tokenSecret.name | toYaml }}
+    key: {{ .tokenSecret.key | toYaml }}
 {{- end }}
 tlsConfig:
   {{- if .secretName }}
   ca:
-    secret: {name: {{ .secretName }}, key: ca.crt}
-  serverName: {{ .serverName | default (printf "%s-metrics.%s.svc" (include "podnuma.fullname" $) $.Release.Namespace) }}
+    secret: {name: {{ .secretName | toYaml }}, key: ca.crt}
+  serverName: {{ .serverName | default (printf "%s-metrics.%s.svc" (include "podnuma.fullname" $) $.Release.Namespace) | toYaml }}
   {{- else }}
   # Each process has made its own certificate.
   insecureSkipVerify: true
