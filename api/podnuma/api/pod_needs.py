@@ -45,7 +45,7 @@ def read_pod_needs(value: Any) -> dict[str, int]:
     told = _told(status)
     claimed = claimed_resources(status)
     sums = [told] if told else [add(_peak(kinds, allocated), claimed), _peak(kinds, present)]
-    if not infeasible or not any(one for one in sums):
+    if not infeasible or not any(sums):
         sums.append(add(_peak(kinds, asked), claimed))
     needs = _largest(sums)
     budget = read_amounts(object_at(spec, "resources"), "requests")

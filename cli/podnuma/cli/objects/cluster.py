@@ -35,7 +35,7 @@ class ClusterSource:
     def __init__(self, kubeconfig: Path | None = None, context: str | None = None) -> None:
         self._files = _kubeconfigs(kubeconfig)
         self._context = context or ""
-        self._access = kubectl_credentials(kubeconfig, context)
+        self._access = _credentials(self._files, context)
 
     @property
     def namespace(self) -> str:
@@ -215,7 +215,10 @@ async def _may_create(client: Client, kind: ResourceType, namespace: str) -> boo
 
 def kubectl_credentials(kubeconfig: Path | None, context: str | None) -> KubectlCredentials:
     """Return the credentials of whoever calls, for all commands that a person calls: those of kubectl."""
-    files = _kubeconfigs(kubeconfig)
+    return _credentials(_kubeconfigs(kubeconfig), context)
+
+
+def _credentials(files: list[Path], context: str | None) -> KubectlCredentials:
     return KubectlCredentials(Path(os.pathsep.join(map(str, files))) if files else None, context)
 
 

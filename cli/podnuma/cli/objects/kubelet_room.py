@@ -16,11 +16,10 @@ from podnuma.allocator.request import CPU, MEMORY
 from podnuma.api.pod_needs import Needs, read_pod_needs
 from podnuma.api.scheduling import read_schedulable_node
 from podnuma.api.stored_json import object_at
-from podnuma.cli.exits import Exit, Failure, LoginFailure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.queries import Json
 from podnuma.cli.objects.scheduling_view import SchedulingView
-from podnuma.cli.objects.sources import Note, ObjectSource, read_or_note
+from podnuma.cli.objects.sources import Note, ObjectSource, find_if_allowed, read_or_note
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +55,9 @@ def no_room(source: ObjectSource, before: Json, after: Json, note: Note) -> NoRo
 
 
 def _allocatable(source: ObjectSource, name: str, note: Note) -> Needs | None:
-    query = queries.nodes(name)
-    try:
-        node = source.find(query)
-    except LoginFailure:
-        raise
-    except Failure as failure:
-        if failure.code is not Exit.FORBIDDEN:
-            raise
-        note(f"you may not get {query.label}: whether its kubelet has room is left out")
-        return None
+    node, why = find_if_allowed(source, queries.nodes(name))
+    if why:
+        note(f"{why}: whether its kubelet has room is left out")
     return None if node is None else read_schedulable_node(node).allocatable
 
 

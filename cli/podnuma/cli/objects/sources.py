@@ -4,13 +4,14 @@ import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from podnuma.api.resource_types import ResourceType
 from podnuma.cli.exits import Exit, Failure, LoginFailure
 from podnuma.cli.objects.documents import read_documents
 from podnuma.cli.objects.queries import Json, ObjectQuery
 
+Found = TypeVar("Found")
 Note = Callable[[str], None]
 """Hears what is left out of an answer."""
 
@@ -100,8 +101,17 @@ def listed_namespace(source: ObjectSource, named: str, *, everywhere: bool) -> s
 
 def read_if_allowed(source: ObjectSource, query: ObjectQuery) -> tuple[list[Json] | None, str]:
     """Return what a query finds; None and why, in one sentence, if this user may not read it."""
+    return _unless_forbidden(lambda: source.fetch(query)[0], query)
+
+
+def find_if_allowed(source: ObjectSource, query: ObjectQuery) -> tuple[Json | None, str]:
+    """Return the object of a query, None if there is none; None and why if this user may not read it."""
+    return _unless_forbidden(lambda: source.find(query), query)
+
+
+def _unless_forbidden(read: Callable[[], Found], query: ObjectQuery) -> tuple[Found | None, str]:
     try:
-        return source.fetch(query)[0], ""
+        return read(), ""
     except LoginFailure:
         raise
     except Failure as failure:
