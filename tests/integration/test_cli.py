@@ -6,6 +6,7 @@ import json
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import yaml
 from podnuma.cli.exits import Exit
 
@@ -194,6 +195,12 @@ def test_a_suggested_and_an_imported_profile_are_what_the_api_server_takes(fille
         assert stored["spec"]["nodeSelector"] == {"matchLabels": {"node-pool": "databases"}}
 
 
+@pytest.mark.parametrize(("name", "near"), [("node-b", "; did you mean node-a?"), ("nothing-like-it", "")])
+def test_no_profile_is_suggested_for_a_node_that_does_not_exist(filled, name, near):
+    done = podnuma("profile", "suggest", name, kubeconfig=filled.kubeconfig)
+    assert (done.returncode, done.stderr) == (Exit.NOT_FOUND, f"there is no Node {name}{near}\n")
+
+
 def offline(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [PODNUMA, "profile", *map(str, words)], check=False, capture_output=True, text=True, timeout=50
@@ -222,7 +229,7 @@ def test_an_administrator_may_install_and_a_stranger_may_not(filled, namespace):
 def test_an_empty_cluster_says_where_topologies_come_from(clean_cluster):
     done = podnuma("map", kubeconfig=clean_cluster.kubeconfig)
     assert done.returncode == Exit.NOT_FOUND
-    assert "there is no such NodeTopology; the agent of a node makes it when it starts" in done.stderr
+    assert "there is no NodeTopology; the agent of a node makes it when it starts" in done.stderr
 
 
 def test_a_cluster_without_podnuma_and_one_of_another_version_are_told_apart():

@@ -148,6 +148,16 @@ def test_an_object_that_is_not_there_is_not_found(saved, capsys):
     assert capsys.readouterr().err.startswith("there is no NodeTopology nobody in ")
 
 
+@pytest.mark.parametrize("command", [["map"], ["nodes"], ["profile", "suggest"]])
+def test_files_without_a_node_are_named_with_what_writes_one(saved, tmp_path, capsys, command):
+    other = tmp_path / "pods.yaml"
+    other.write_text("{apiVersion: v1, kind: Pod, metadata: {name: a}}")
+    assert ending([*command, "--from", str(other)]) == Exit.NOT_FOUND
+    assert f"there is no NodeTopology in {other}; `kubectl get nodetopologies" in capsys.readouterr().err
+    assert ending([*command, "--from", saved, "-l", "pool=none"]) == Exit.NOT_FOUND
+    assert "there is no NodeTopology of a node that pool=none selects in " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["map", "nodes"])
 def test_a_node_of_a_name_nearby_is_suggested(saved, capsys, command):
     assert ending([command, "node-a", "nod-a", "--from", saved]) == Exit.NOT_FOUND

@@ -19,7 +19,7 @@ from podnuma.cli.commands.completion import complete_node
 from podnuma.cli.commands.options import Namespace, NodeSelector, examples, new_app
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
-from podnuma.cli.objects.nodes import NO_AGENT, find_topologies, grants_on, hardware_of, read_topology
+from podnuma.cli.objects.nodes import find_topologies, grants_on, hardware_of, read_topology
 from podnuma.cli.objects.sources import ObjectSource, one_namespace, read_if_allowed
 from podnuma.cli.render.node_map import MappedNode, NodeMap, Zone, draw_up
 from podnuma.cli.render.terminal_map import render_terminal
@@ -74,8 +74,6 @@ def read_maps(
 ) -> list[NodeMap]:
     """Map nodes, by name. Of several, those without known hardware are named on standard error."""
     topologies = find_topologies(source, nodes, selector)
-    if not topologies:
-        raise Failure(Exit.NOT_FOUND, f"there is no such NodeTopology; {NO_AGENT}")
     only = nodes[0] if len(nodes) == 1 else ""
     allocations, why = read_if_allowed(source, queries.pod_allocations(only))
     restricted = allocations is None

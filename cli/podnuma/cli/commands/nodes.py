@@ -17,7 +17,7 @@ from podnuma.cli.commands.answer import Answer, answering
 from podnuma.cli.commands.completion import complete_node
 from podnuma.cli.commands.options import NodeSelector, examples, new_app
 from podnuma.cli.exits import Exit, Failure
-from podnuma.cli.objects.nodes import NO_AGENT, find_topologies, read_topology
+from podnuma.cli.objects.nodes import find_topologies, read_topology
 from podnuma.cli.objects.sources import ObjectSource
 from podnuma.cli.render.wording import columns
 
@@ -114,7 +114,7 @@ def read_lines(source: ObjectSource, names: Sequence[str], selector: str) -> lis
             for line in failure.lines:
                 output.note(line)
     if not lines:
-        raise Failure(Exit.NOT_FOUND, f"there is no such NodeTopology; {NO_AGENT}")
+        raise Failure(Exit.INPUT, "no NodeTopology can be read; what is wrong with each is said above")
     return lines
 
 

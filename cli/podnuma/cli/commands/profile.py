@@ -25,13 +25,14 @@ from podnuma.cli.commands.answer import with_source
 from podnuma.cli.commands.completion import complete_node
 from podnuma.cli.commands.options import NodeSelector, Output, OutputFormat, examples, new_app
 from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.objects import queries
 from podnuma.cli.objects.cluster_facts import ask_kubelets
 from podnuma.cli.objects.kubelet_configuration import kubelet_settings
 from podnuma.cli.objects.kubelet_files import read_kubelet
 from podnuma.cli.objects.label_selector import parse_selector
 from podnuma.cli.objects.nodes import find_topologies, hardware_of, read_topology
 from podnuma.cli.objects.queries import Json
-from podnuma.cli.objects.sources import FileSource, ObjectSource
+from podnuma.cli.objects.sources import FileSource, ObjectSource, find_if_allowed, near_name
 
 _MEMORY: Final = "1Gi"
 _MILLI: Final = 1000
@@ -196,8 +197,10 @@ def _machines(source: ObjectSource, node: str, selector: str) -> dict[str, Topol
     try:
         topologies = find_topologies(source, [node] if node else [], selector)
     except Failure as failure:
-        if failure.code is not Exit.NOT_FOUND:
+        if failure.code is not Exit.NOT_FOUND or isinstance(source, FileSource):
             raise
+        if node:
+            _exists(source, node)
         topologies = []
     found: dict[str, Topology] = {}
     for value in topologies:
@@ -215,6 +218,14 @@ def _machines(source: ObjectSource, node: str, selector: str) -> dict[str, Topol
             "output with --from FILE",
         )
     return found
+
+
+def _exists(source: ObjectSource, node: str) -> None:
+    """Raise Failure(NOT_FOUND) if there is no node of that name, as far as this user may read nodes."""
+    asked = queries.nodes(node)
+    found, why = find_if_allowed(source, asked)
+    if found is None and not why:
+        raise Failure(Exit.NOT_FOUND, f"there is no {asked.label}{near_name(source, asked)}")
 
 
 def _valid(value: Json) -> NodeProfile:

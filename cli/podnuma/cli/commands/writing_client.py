@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from podnuma.cli.exits import Exit, Failure
+from podnuma.cli.exits import Failure
 from podnuma.plumbing.kube import errors
 
 if TYPE_CHECKING:
@@ -28,15 +28,14 @@ async def writing_client(
     kubeconfig: Path | None, context: str | None, in_vain: str
 ) -> AsyncIterator["Client"]:
     """Open a client and close it; an error of the API server is a Failure that begins with `in_vain`."""
-    from podnuma.cli.objects.cluster import kubectl_credentials  # noqa: PLC0415
+    from podnuma.cli.objects.cluster import exit_code, kubectl_credentials  # noqa: PLC0415
     from podnuma.plumbing.kube.client import Client  # noqa: PLC0415
 
     client = Client(kubectl_credentials(kubeconfig, context), user_agent="podnuma-release")
     try:
         yield client
     except errors.KubeError as error:
-        code = Exit.FORBIDDEN if error.status else Exit.UNREACHABLE
         next_step = "; pass --kubeconfig FILE or set KUBECONFIG" if error.reason == "NoCredentials" else ""
-        raise Failure(code, f"{in_vain}: {error}{next_step}") from error
+        raise Failure(exit_code(error), f"{in_vain}: {error}{next_step}") from error
     finally:
         await client.close()

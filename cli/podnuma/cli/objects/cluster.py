@@ -201,8 +201,7 @@ async def _text(client: Client, path: str, deadline: float) -> str | Failure:
     try:
         return await client.text(path, deadline=deadline)
     except errors.KubeError as error:
-        code = Exit.FORBIDDEN if error.status in _NOT_ALLOWED else Exit.UNREACHABLE
-        return Failure(code, str(error))
+        return Failure(exit_code(error), str(error))
 
 
 async def _may_create(client: Client, kind: ResourceType, namespace: str) -> bool:
@@ -211,6 +210,12 @@ async def _may_create(client: Client, kind: ResourceType, namespace: str) -> boo
     path = SELF_SUBJECT_ACCESS_REVIEW.path()
     answer = await client.write("POST", path, review, deadline=_REVIEW_DEADLINE)
     return bool((answer.get("status") or {}).get("allowed"))
+
+
+def exit_code(error: errors.KubeError) -> Exit:
+    """Return what a command ends with that an API server's error stops, where nothing more is known of it."""
+    answered = bool(error.status)
+    return Exit.FORBIDDEN if answered and isinstance(error, errors.RefusedError) else Exit.UNREACHABLE
 
 
 def kubectl_credentials(kubeconfig: Path | None, context: str | None) -> KubectlCredentials:

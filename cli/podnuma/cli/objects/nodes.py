@@ -16,17 +16,20 @@ from podnuma.cli.exits import INSTALL_NAMESPACE, Exit, Failure
 from podnuma.cli.objects import queries
 from podnuma.cli.objects.asked_names import checked_name
 from podnuma.cli.objects.queries import Json
-from podnuma.cli.objects.sources import ObjectSource, near_name
+from podnuma.cli.objects.sources import FileSource, ObjectSource, near_name
 
-NO_AGENT = (
+_NO_AGENT = (
     "the agent of a node makes it when it starts: "
     f"kubectl -n {INSTALL_NAMESPACE} get pods -o wide shows where agents run"
 )
-"""Why there may be no NodeTopology, and the next step."""
+_NOT_SAVED = "`kubectl get nodetopologies -o yaml` saves them, `podnuma discover` writes that of a machine"
 
 
 def find_topologies(source: ObjectSource, names: Sequence[str], labels: str) -> list[Json]:
-    """Return NodeTopologies by name: those that are named, else all; of these those of nodes with labels."""
+    """Return NodeTopologies by name: those that are named, else all; of these those of nodes with labels.
+
+    Failure(NOT_FOUND) if there is none, with what makes one.
+    """
     asked = [queries.node_topologies(checked_name("node", name)) for name in names] or [
         queries.node_topologies()
     ]
@@ -41,7 +44,16 @@ def find_topologies(source: ObjectSource, names: Sequence[str], labels: str) -> 
     if labels:
         wanted = {one["metadata"]["name"] for one in source.fetch(queries.nodes(labels=labels))[0]}
         found = [one for one in found if one["metadata"]["name"] in wanted]
+    if not found:
+        raise _none_found(source, labels)
     return sorted(found, key=lambda one: str(one["metadata"]["name"]))
+
+
+def _none_found(source: ObjectSource, labels: str) -> Failure:
+    which = f" of a node that {labels} selects" if labels else ""
+    if isinstance(source, FileSource):
+        return Failure(Exit.NOT_FOUND, f"there is no NodeTopology{which} in {source.label}; {_NOT_SAVED}")
+    return Failure(Exit.NOT_FOUND, f"there is no NodeTopology{which}; {_NO_AGENT}")
 
 
 def read_topology(value: Mapping[str, Any]) -> NodeTopology:

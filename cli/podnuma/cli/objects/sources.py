@@ -59,12 +59,15 @@ class ManyTexts(Protocol):
 
 
 class FileSource:
-    """Objects in files; of one that is there several times the last counts. Those of no query are ignored."""
+    """Objects in files; of one that is there several times the last counts. Those of no query are ignored.
+
+    `label`: the files, for messages.
+    """
 
     namespace = ""
 
     def __init__(self, files: Sequence[str]) -> None:
-        self._label = ", ".join(files)
+        self.label = ", ".join(files)
         found = enumerate(read_documents(files))
         self._objects = list({one.identity() or index: one.value for index, one in found}.values())
 
@@ -78,12 +81,12 @@ class FileSource:
 
     def text(self, path: str) -> str:
         """Raise Failure: files hold objects only."""
-        raise Failure(Exit.NOT_FOUND, f"{path} is not in {self._label}")
+        raise Failure(Exit.NOT_FOUND, f"{path} is not in {self.label}")
 
     def _matching(self, query: ObjectQuery) -> list[Json]:
         found = [value for value in self._objects if query.matches(value)]
         if query.name and not found:
-            raise Failure(Exit.NOT_FOUND, f"there is no {query.label} in {self._label}")
+            raise Failure(Exit.NOT_FOUND, f"there is no {query.label} in {self.label}")
         return found
 
 

@@ -131,12 +131,19 @@ def test_nodes_are_chosen_by_their_labels(tmp_path, capsys):
 
 
 def test_a_node_without_hardware_is_told_how_it_is_found(tmp_path, capsys):
-    code, _, err = run(
-        capsys, "profile", "suggest", "node-x", "--from", written(tmp_path, topology_object(EPYC))
-    )
+    value = topology_object(EPYC)
+    del value["status"]
+    code, _, err = run(capsys, "profile", "suggest", "node-a", "--from", written(tmp_path, value))
     assert code == Exit.NOT_FOUND
-    assert "no hardware is known of node node-x" in err
+    assert "no hardware is known of node node-a" in err
     assert "podnuma discover" in err
+
+
+def test_a_node_that_is_not_in_the_files_is_not_there(tmp_path, capsys):
+    file = written(tmp_path, topology_object(EPYC))
+    code, _, err = run(capsys, "profile", "suggest", "nod-a", "--from", file)
+    assert code == Exit.NOT_FOUND
+    assert err == f"there is no NodeTopology nod-a in {file}; did you mean node-a?\n"
 
 
 @pytest.mark.parametrize("machine", MACHINES)

@@ -9,8 +9,9 @@ import pytest
 import yaml
 from podnuma.cli.exits import Exit, Failure
 from podnuma.cli.objects import queries
-from podnuma.cli.objects.cluster import ClusterSource
+from podnuma.cli.objects.cluster import ClusterSource, exit_code
 from podnuma.cli.objects.sources import read_if_allowed
+from podnuma.plumbing.kube.errors import from_answer, no_answer
 
 
 @pytest.fixture
@@ -74,3 +75,18 @@ def test_who_is_not_logged_in_is_told_so_and_not_what_rights_are_missing(cluster
 def test_of_what_may_not_be_read_it_is_said(cluster):
     source = cluster(lambda _: (403, {"kind": "Status", "reason": "Forbidden", "message": "no"}))
     assert read_if_allowed(source, queries.nodes()) == (None, "you may not list nodes")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (from_answer(401, "Unauthorized"), Exit.FORBIDDEN),
+        (from_answer(422, "denied by an admission policy"), Exit.FORBIDDEN),
+        (from_answer(409, "the object has been modified"), Exit.UNREACHABLE),
+        (from_answer(429, "too many requests"), Exit.UNREACHABLE),
+        (from_answer(503, "apiserver not ready"), Exit.UNREACHABLE),
+        (no_answer(TimeoutError()), Exit.UNREACHABLE),
+    ],
+)
+def test_a_server_that_is_not_ready_has_forbidden_nothing(error, code):
+    assert exit_code(error) is code
