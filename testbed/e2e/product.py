@@ -24,7 +24,8 @@ ROOT = Path(__file__).parents[2]
 NAMESPACE = "podnuma-system"
 AGENT = "podnuma-agent"
 PROFILE = "e2e"
-READY_SECONDS = 300
+# A bound on a wait, no measure: on a busy host an emulated agent needs minutes to start beside busy pods.
+READY_SECONDS = 900
 METRICS_PORT = 9465
 _FIRST = {"Namespace": 0, "CustomResourceDefinition": 1}
 POD_SCOPE = {"topologyManagerPolicy": "single-numa-node", "topologyManagerScope": "pod"}
