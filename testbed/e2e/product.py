@@ -75,17 +75,14 @@ class Product:
         try:
             self._kubectl("rollout", "status", f"daemonset/{AGENT}", f"--timeout={READY_SECONDS}s")
         except RuntimeError as error:
-            raise TimeoutError(f"{error}\n{self._agent_told()}") from error
+            raise TimeoutError(f"{error}\n{self._kubectl('describe', 'pod')}\n{self.agent_log()}") from error
         self.wait_condition("AgentReady", "True")
         # Statuses may be those of an agent that is gone by now.
         self.wait_ready()
 
     def wait_ready(self) -> None:
         """Wait until the agent that runs now says itself that it is ready: it has passed over the node."""
-        try:
-            until(self._agent_is_ready, "the agent to say itself that it is ready", READY_SECONDS, 0.5)
-        except TimeoutError as error:
-            raise TimeoutError(f"{error}\n{self._agent_told()}") from error
+        until(self._agent_is_ready, "the agent to say itself that it is ready", READY_SECONDS, 0.5)
 
     def wait_condition(self, kind: str, status: str, seconds: float = READY_SECONDS) -> Json:
         """Wait for a condition of the NodeTopology and return it."""
@@ -162,10 +159,6 @@ class Product:
     def agent_log(self, lines: int = 25) -> str:
         """Return the end of the agent's log."""
         return self._kubectl("logs", f"daemonset/{AGENT}", f"--tail={lines}")
-
-    def _agent_told(self) -> str:
-        """Return what is known of an agent that does not come: its pod with events, its log's end."""
-        return f"{self._kubectl('describe', 'pod')}\n{self.agent_log(200)}"
 
     def agent_process(self) -> int:
         """Return the process id of the agent on its node; 0 while it does not run."""
